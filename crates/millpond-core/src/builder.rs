@@ -1,0 +1,310 @@
+//! From a manager, settings, hooks and observers to a pool.
+
+use crate::config::{ConfigError, Limits, PoolConfig};
+use crate::event::Observer;
+use crate::hooks::{HookFuture, HookLists, Hooks, Moment};
+use crate::info::ConnectionInfo;
+use crate::manager::Manager;
+use crate::rt::Handle;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool), [`NullPool`](crate::NullPool),
+/// [`SharedPool`](crate::SharedPool). A pool of your own implements [`Pool`](crate::Pool) instead.
+pub trait Buildable: Sized {
+    /// Who opens its connections.
+    type Manager: Manager;
+
+    #[doc(hidden)]
+    fn assemble(parts: Parts<Self::Manager>) -> Self;
+}
+
+/// What a pool is made of.
+#[doc(hidden)]
+pub struct Parts<M: Manager> {
+    pub(crate) manager: M,
+    pub(crate) config: PoolConfig,
+    pub(crate) name: Arc<str>,
+    pub(crate) hooks: HookLists<M::Connection>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    pub(crate) runtime: Option<Handle>,
+}
+
+impl<M: Manager> fmt::Debug for Parts<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("name", &self.name).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Builds a pool. Nothing is opened and no runtime is needed until the first acquire.
+///
+/// ```
+/// use millpond_core::{ConnectInfo, Manager, QueuePool};
+/// use std::time::Duration;
+/// # struct Echo;
+/// # impl Manager for Echo {
+/// #     type Connection = String;
+/// #     type Error = std::io::Error;
+/// #     async fn connect(&self, _: &ConnectInfo) -> std::io::Result<String> { Ok(String::new()) }
+/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// let pool = QueuePool::builder(Echo)
+///     .name("orders")
+///     .pool_size(20)
+///     .max_overflow(40)
+///     .pool_timeout(Duration::from_secs(60))
+///     .on_connect(|conn, _info| Box::pin(async move {
+///         conn.push_str("hello");
+///         Ok(())
+///     }))
+///     .build()?;
+/// # Ok::<(), millpond_core::ConfigError>(())
+/// ```
+#[must_use = "call build()"]
+pub struct Builder<P: Buildable> {
+    parts: Parts<P::Manager>,
+}
+
+type Connection<P> = <<P as Buildable>::Manager as Manager>::Connection;
+
+impl<P: Buildable> Builder<P> {
+    /// Starts from a manager and the default settings.
+    pub fn new(manager: P::Manager) -> Self {
+        Self {
+            parts: Parts {
+                manager,
+                config: PoolConfig::default(),
+                name: Arc::from("pool"),
+                hooks: HookLists::new(),
+                observers: Vec::new(),
+                runtime: None,
+            },
+        }
+    }
+
+    /// Checks the settings and makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names every setting out of range.
+    pub fn build(self) -> Result<P, ConfigError> {
+        self.parts.config.check()?;
+        Ok(P::assemble(self.parts))
+    }
+
+    /// The name of the pool in events, logs and metrics. Default `pool`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.parts.name = name.into();
+        self
+    }
+
+    /// All settings at once; those set before are replaced.
+    pub fn config(mut self, config: PoolConfig) -> Self {
+        self.parts.config = config;
+        self
+    }
+
+    /// The runtime on which the pool connects and keeps house. Default: that of the first acquire, and when it has ended
+    /// that of the next one.
+    pub fn runtime(mut self, handle: Handle) -> Self {
+        self.parts.runtime = Some(handle);
+        self
+    }
+
+    /// Adds an observer. Several are told in the order in which they were added.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.parts.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Adds an object that acts at the moments it asks for.
+    pub fn hooks(mut self, hooks: impl Hooks<Connection<P>>) -> Self {
+        let hooks: Arc<dyn Hooks<Connection<P>>> = Arc::new(hooks);
+        self.parts.hooks.add_object(&hooks);
+        self
+    }
+
+    fn closure<F>(mut self, moment: Moment, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.parts.hooks.add_closure(moment, Box::new(hook));
+        self
+    }
+
+    /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`].
+    pub fn on_first_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.closure(Moment::FirstConnect, hook)
+    }
+
+    /// Adds a hook for every new connection: see [`Hooks::on_connect`].
+    pub fn on_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.closure(Moment::Connect, hook)
+    }
+
+    /// Adds a hook before every loan: see [`Hooks::on_checkout`].
+    pub fn on_checkout<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.closure(Moment::Checkout, hook)
+    }
+
+    /// Adds a hook after every return: see [`Hooks::on_checkin`].
+    pub fn on_checkin<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.closure(Moment::Checkin, hook)
+    }
+
+    /// Adds a hook before every close: see [`Hooks::on_close`].
+    pub fn on_close<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.closure(Moment::Close, hook)
+    }
+}
+
+/// The settings one by one; see [`PoolConfig`] for defaults and ranges.
+impl<P: Buildable> Builder<P> {
+    /// Sets [`PoolConfig::pool_size`].
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.parts.config.pool_size = connections;
+        self
+    }
+
+    /// Sets [`PoolConfig::max_overflow`].
+    pub fn max_overflow(mut self, connections: u32) -> Self {
+        self.parts.config.max_overflow = connections;
+        self
+    }
+
+    /// Sets [`PoolConfig::pool_timeout`].
+    pub fn pool_timeout(mut self, limit: Duration) -> Self {
+        self.parts.config.pool_timeout = limit;
+        self
+    }
+
+    /// Sets [`PoolConfig::pool_recycle`].
+    pub fn pool_recycle(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.parts.config.pool_recycle = age.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::recycle_jitter`].
+    pub fn recycle_jitter(mut self, percent: u32) -> Self {
+        self.parts.config.recycle_jitter = percent;
+        self
+    }
+
+    /// Sets [`PoolConfig::pool_pre_ping`].
+    pub fn pool_pre_ping(mut self, ping: bool) -> Self {
+        self.parts.config.pool_pre_ping = ping;
+        self
+    }
+
+    /// Sets [`PoolConfig::pre_ping_idle`].
+    pub fn pre_ping_idle(mut self, idle: Duration) -> Self {
+        self.parts.config.pre_ping_idle = idle;
+        self
+    }
+
+    /// Sets [`PoolConfig::ping_timeout`].
+    pub fn ping_timeout(mut self, limit: Duration) -> Self {
+        self.parts.config.ping_timeout = limit;
+        self
+    }
+
+    /// Sets [`PoolConfig::connect_timeout`].
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.parts.config.connect_timeout = limit;
+        self
+    }
+
+    /// Sets [`PoolConfig::hook_timeout`].
+    pub fn hook_timeout(mut self, limit: Duration) -> Self {
+        self.parts.config.hook_timeout = limit;
+        self
+    }
+
+    /// Sets [`PoolConfig::close_timeout`].
+    pub fn close_timeout(mut self, limit: Duration) -> Self {
+        self.parts.config.close_timeout = limit;
+        self
+    }
+
+    /// Sets [`PoolConfig::idle_timeout`].
+    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.parts.config.idle_timeout = idle.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::min_idle`].
+    pub fn min_idle(mut self, connections: impl Into<Option<u32>>) -> Self {
+        self.parts.config.min_idle = connections.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::max_waiters`].
+    pub fn max_waiters(mut self, waiters: impl Into<Option<u32>>) -> Self {
+        self.parts.config.max_waiters = waiters.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::max_connecting`].
+    pub fn max_connecting(mut self, connections: u32) -> Self {
+        self.parts.config.max_connecting = connections;
+        self
+    }
+
+    /// Sets [`PoolConfig::backoff_max`].
+    pub fn backoff_max(mut self, pause: Duration) -> Self {
+        self.parts.config.backoff_max = pause;
+        self
+    }
+
+    /// Sets [`PoolConfig::fail_fast_after`].
+    pub fn fail_fast_after(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.parts.config.fail_fast_after = span.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::overflow_after`].
+    pub fn overflow_after(mut self, wait: Duration) -> Self {
+        self.parts.config.overflow_after = wait;
+        self
+    }
+
+    /// Sets [`PoolConfig::overflow_linger`].
+    pub fn overflow_linger(mut self, idle: Duration) -> Self {
+        self.parts.config.overflow_linger = idle;
+        self
+    }
+
+    /// Sets [`PoolConfig::leak_after`].
+    pub fn leak_after(mut self, held: impl Into<Option<Duration>>) -> Self {
+        self.parts.config.leak_after = held.into();
+        self
+    }
+
+    /// Sets [`PoolConfig::limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.parts.config.limits = limits;
+        self
+    }
+}
+
+impl<P: Buildable> fmt::Debug for Builder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("parts", &self.parts).finish()
+    }
+}

@@ -1,0 +1,151 @@
+//! The way back: what happens when a lease ends, from the borrower's drop to the idle connections.
+//!
+//! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes somebody. What has to
+//! be awaited is a job of the keeper.
+
+use crate::call::{CallError, call, calmly};
+use crate::connect::run_hooks;
+use crate::event::{CloseReason, Event};
+use crate::hooks::Moment;
+use crate::info::ConnectionInfo;
+use crate::lease::{Held, Home, Tag};
+use crate::manager::{Fault, Manager, Triage};
+use crate::shared::Shared;
+use crate::time::Time;
+use std::sync::Arc;
+use std::thread;
+
+impl<M: Manager> Home<M::Connection> for Shared<M> {
+    fn returned(&self, mut held: Held<M::Connection>) {
+        let verdict = if thread::panicking() {
+            Err(CloseReason::Panicked)
+        } else {
+            match calmly(|| self.manager.triage(&mut held.conn)) {
+                Ok(Triage::Keep) => Ok(false),
+                Ok(Triage::Reset) => Ok(true),
+                Ok(Triage::Discard) => Err(CloseReason::Unproven),
+                Err(message) => {
+                    self.tell_panic("triage", message);
+                    Err(CloseReason::Panicked)
+                }
+            }
+        };
+        self.come_back(held, verdict);
+    }
+
+    fn discarded(&self, held: Held<M::Connection>, reason: CloseReason) {
+        self.come_back(held, Err(reason));
+    }
+
+    fn detached(&self, tag: &Tag) {
+        let seq = self.change(|ledger, now| {
+            ledger.detached(tag.slot, now);
+            ledger.stamp_if(self.observed())
+        });
+        if let Some(seq) = seq {
+            self.tell_at(seq, &Event::Detached { id: tag.id });
+        }
+    }
+
+    fn info(&self, tag: &Tag) -> ConnectionInfo {
+        self.describe(tag)
+    }
+}
+
+impl<M: Manager> Shared<M> {
+    /// `Ok(true)`: fit after a reset; `Err`: to be closed.
+    fn come_back(&self, held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
+        let (id, slot) = (held.tag.id, held.tag.slot);
+        let returned = self.change(|ledger, now| {
+            let told = ledger.stamp_if(self.observed()).map(|seq| (seq, now.since(ledger.slots.since(slot))));
+            match verdict {
+                Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
+                Ok(_) => ledger.put_back(held, now),
+                Err(reason) => ledger.retire(held, reason, now),
+            }
+            told
+        });
+        if let Some((seq, held)) = returned {
+            self.tell_at(seq, &Event::Returned { id, held });
+        }
+    }
+}
+
+/// Resets a connection if need be, calls the `on_checkin` hooks, and puts it back.
+pub(crate) async fn check_in<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>, reset: bool) {
+    let mut resting = Resting { shared, held: Some(held) };
+    let shared = Arc::clone(&resting.shared);
+    let Some(held) = &mut resting.held else { return };
+    let mut refused = None;
+    if reset && let Err(error) = call(shared.config.ping_timeout, || shared.manager.reset(&mut held.conn)).await {
+        refused = Some(failed_reset(&shared, held.tag, error));
+    }
+    if refused.is_none() && shared.checkin_hooks {
+        let info = shared.describe(&held.tag);
+        let outcome = run_hooks(&shared, Moment::Checkin, &mut held.conn, &info, Time::NEVER).await;
+        refused = outcome.err().map(|_| CloseReason::RefusedByHook);
+    }
+    resting.finish(refused);
+}
+
+fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
+    if let CallError::Panicked(message) = &error {
+        shared.tell_panic("reset", message.clone());
+    }
+    let error = error.shared();
+    shared.tell(|| Event::ResetFailed { id: tag.id, error });
+    CloseReason::ResetFailed
+}
+
+/// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
+pub(crate) async fn examine<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>) {
+    let mut resting = Resting { shared, held: Some(held) };
+    let shared = Arc::clone(&resting.shared);
+    let Some(held) = &mut resting.held else { return };
+    let limit = shared.config.ping_timeout;
+    let outcome = call(limit, || shared.manager.ping(&mut held.conn)).await;
+    let refused = outcome.err().map(|error| failed_ping(&shared, held.tag, error));
+    resting.finish(refused);
+}
+
+/// Tells of a ping that failed, and acts on what the manager makes of it.
+pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
+    let fault = match &error {
+        CallError::Failed(error) => shared.classify(error),
+        CallError::TimedOut(_) => Fault::Connection,
+        CallError::Panicked(message) => {
+            shared.tell_panic("ping", message.clone());
+            Fault::Connection
+        }
+    };
+    let error = error.shared();
+    shared.tell(|| Event::PingFailed { id: tag.id, error });
+    if fault == Fault::Failover {
+        shared.invalidate_all(false);
+    }
+    CloseReason::PingFailed
+}
+
+/// A connection that the keeper is looking after. If the job is dropped half way, the connection was cut off.
+struct Resting<M: Manager> {
+    shared: Arc<Shared<M>>,
+    held: Option<Held<M::Connection>>,
+}
+
+impl<M: Manager> Resting<M> {
+    fn finish(mut self, refused: Option<CloseReason>) {
+        let Some(held) = self.held.take() else { return };
+        self.shared.change(|ledger, now| match refused {
+            None => ledger.settle_checked(held, now),
+            Some(reason) => ledger.retire(held, reason, now),
+        });
+    }
+}
+
+impl<M: Manager> Drop for Resting<M> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.shared.retire(held, CloseReason::Cut);
+        }
+    }
+}

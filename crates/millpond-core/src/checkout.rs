@@ -1,0 +1,493 @@
+//! The way out: from `acquire` to a lease. Holds the only loop of a checkout.
+//!
+//! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
+//! same place in the order of arrival and the same deadline.
+
+use crate::call::{CallError, call};
+use crate::checkin::failed_ping;
+use crate::connect::run_hooks;
+use crate::error::{Phase, PoolError, TimedOut};
+use crate::event::{CloseReason, Event, SharedError};
+use crate::hooks::Moment;
+use crate::lease::{Held, Home, Lease};
+use crate::ledger::{Asker, Claim, Grant, Ledger, bump};
+use crate::manager::Manager;
+use crate::pool::Request;
+use crate::queue::{Look, Ticket};
+use crate::rt::{self, Timer};
+use crate::shared::Shared;
+use crate::slots::{Caller, Stage};
+use crate::time::Time;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How many connections `on_checkout` hooks may refuse to one caller.
+const REFUSALS_MAX: u32 = 3;
+
+/// How many of the oldest holders a timeout names.
+const HOLDERS_TOLD: usize = 3;
+
+/// How long the keeper may be late before a timeout says that its runtime is blocked.
+const STALLED: Duration = Duration::from_millis(100);
+
+/// The future of an acquire. It borrows nothing, and it begins when it is first polled.
+///
+/// # Cancel safety
+///
+/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
+/// connection being opened for it goes to the pool, and one that was being examined is closed.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<M: Manager> {
+    /// `None` once the future has ended.
+    shared: Option<Arc<Shared<M>>>,
+    request: Request,
+    state: State<M::Connection>,
+}
+
+enum State<C> {
+    /// Not polled yet, or ended.
+    Still,
+    Waiting(Ticket, Trip),
+    Examining(Examination<C>, Trip),
+}
+
+type Examination<C> = Pin<Box<dyn Future<Output = Examined<C>> + Send>>;
+
+/// What an acquire carries along that is not served at once.
+#[derive(Debug)]
+struct Trip {
+    asker: Asker,
+    limit: Duration,
+    deadline: Time,
+    refusals: u32,
+    timer: Option<Timer>,
+}
+
+/// What an examination came to.
+enum Examined<C> {
+    Fit(Held<C>),
+    Unfit { refused: Option<SharedError> },
+    OutOfTime(Phase),
+}
+
+/// Where a checkout stands.
+enum Stand<C> {
+    Claim(Trip),
+    NeedsKeeper(Trip),
+    Wait(Ticket, Trip),
+    Examine(Examination<C>, Trip),
+    Lent(Held<C>, Told),
+    Failed(PoolError, Told),
+}
+
+/// What the observers will be told of an end: its place in the order of events, and how long it took.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    seq: Option<u64>,
+    waited: Duration,
+}
+
+impl<M: Manager> Acquire<M> {
+    pub(crate) fn new(shared: &Arc<Shared<M>>, request: Request) -> Self {
+        Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
+    }
+}
+
+impl<M: Manager> Future for Acquire<M> {
+    type Output = Result<Lease<M::Connection>, PoolError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(shared) = this.shared.take() else { return Poll::Pending };
+        let mut stand = match mem::replace(&mut this.state, State::Still) {
+            State::Still => begin(&shared, this.request, cx),
+            State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
+            State::Examining(examination, trip) => Stand::Examine(examination, trip),
+        };
+        loop {
+            stand = match stand {
+                Stand::Claim(trip) => claim(&shared, trip, cx),
+                Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
+                Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
+                Stand::Wait(ticket, mut trip) => match look(&shared, &ticket, &mut trip, cx) {
+                    Look::Granted(grant) => granted(&shared, grant, trip),
+                    Look::Waiting(()) => {
+                        this.state = State::Waiting(ticket, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
+                },
+                Stand::Examine(mut examination, trip) => match poll_at_home(&shared, &mut examination, cx) {
+                    Poll::Ready(examined) => conclude(&shared, examined, trip),
+                    Poll::Pending => {
+                        this.state = State::Examining(examination, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
+                },
+                Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
+                Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
+            };
+        }
+    }
+}
+
+/// The first poll: the fast path if an idle connection is there and nothing is due for it.
+fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context<'_>) -> Stand<M::Connection> {
+    let caller = Caller { location: request.holder, task: rt::task() };
+    let limit = request.limit.unwrap_or(shared.config.pool_timeout);
+    if limit.is_zero() {
+        return take_or_fail(shared, caller);
+    }
+    shared.change(|ledger, now| {
+        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: false };
+        let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, timer: None };
+        let claim = ledger.claim(asker, cx.waker(), now);
+        answer(shared, ledger, claim, trip, now)
+    })
+}
+
+/// Asks again, with the same place in the order of arrival.
+fn claim<M: Manager>(shared: &Arc<Shared<M>>, trip: Trip, cx: &mut Context<'_>) -> Stand<M::Connection> {
+    shared.change(|ledger, now| {
+        let claim = ledger.claim(trip.asker, cx.waker(), now);
+        answer(shared, ledger, claim, trip, now)
+    })
+}
+
+/// What follows from the ledger's answer; still under its lock.
+fn answer<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    ledger: &mut Ledger<M::Connection>,
+    claim: Claim<M::Connection>,
+    trip: Trip,
+    now: Time,
+) -> Stand<M::Connection> {
+    match claim {
+        Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
+        Claim::Wait(ticket) => Stand::Wait(ticket, trip),
+        Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
+        Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
+    }
+}
+
+/// Lends a connection for which nothing is due, or has it examined.
+fn inspect<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    ledger: &mut Ledger<M::Connection>,
+    held: Held<M::Connection>,
+    trip: Trip,
+    now: Time,
+) -> Stand<M::Connection> {
+    let ping = ledger.ping_due(&held.tag);
+    if ping || shared.checkout_hooks {
+        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
+        return Stand::Examine(Box::pin(examine(examinee, ping, trip.deadline)), trip);
+    }
+    count_loan(shared, ledger, held, trip.asker.since, now)
+}
+
+fn count_loan<M: Manager>(
+    shared: &Shared<M>,
+    ledger: &mut Ledger<M::Connection>,
+    held: Held<M::Connection>,
+    since: Time,
+    now: Time,
+) -> Stand<M::Connection> {
+    bump(&mut ledger.totals.ok);
+    Stand::Lent(held, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
+}
+
+fn count_failure<M: Manager>(
+    shared: &Shared<M>,
+    ledger: &mut Ledger<M::Connection>,
+    error: PoolError,
+    since: Time,
+    now: Time,
+) -> Stand<M::Connection> {
+    bump(if error.is_timeout() { &mut ledger.totals.timed_out } else { &mut ledger.totals.failed });
+    Stand::Failed(error, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
+}
+
+fn fail<M: Manager>(shared: &Shared<M>, trip: &Trip, error: PoolError) -> Stand<M::Connection> {
+    shared.change(|ledger, now| count_failure(shared, ledger, error, trip.asker.since, now))
+}
+
+/// A request without patience: what is ready at this moment, or an error.
+fn take_or_fail<M: Manager>(shared: &Shared<M>, caller: Caller) -> Stand<M::Connection> {
+    shared.change(|ledger, now| {
+        if !shared.checkout_hooks
+            && let Some(held) = ledger.try_claim(caller, now)
+        {
+            let told = Told { seq: ledger.stamp_if(shared.observed()), waited: Duration::ZERO };
+            return Stand::Lent(held, told);
+        }
+        ledger.arrive();
+        let error = if ledger.closed {
+            PoolError::Closed
+        } else {
+            timed_out(shared, ledger, caller, Duration::ZERO, None, now)
+        };
+        count_failure(shared, ledger, error, now, now)
+    })
+}
+
+/// A waiter looks whether it was granted something, and whether its time is up.
+fn look<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    ticket: &Ticket,
+    trip: &mut Trip,
+    cx: &mut Context<'_>,
+) -> Look<Grant<M::Connection>, ()> {
+    let (look, keeper_missing) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
+    // A replaced waker is dropped here, outside the lock.
+    let Look::Waiting(_) = look else { return look.without_waker() };
+    if keeper_missing && !shared.ensure_keeper() {
+        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
+    }
+    if trip.timer.is_none() {
+        trip.timer = shared.clock.timer(trip.deadline, shared.home().as_ref());
+        if shared.observed() {
+            let waiting = shared.ledger.lock().waiters.len() as usize;
+            shared.tell(|| Event::Waiting { waiting });
+        }
+    }
+    let Some(timer) = &mut trip.timer else {
+        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
+    };
+    if !timer.rings(cx) {
+        return Look::Waiting(());
+    }
+    let (caller, limit) = (trip.asker.caller, trip.limit);
+    leave(shared, ticket, |ledger, now| timed_out(shared, ledger, caller, limit, None, now))
+}
+
+/// Leaves the queue with an error, unless something was granted at the last moment.
+fn leave<M: Manager>(
+    shared: &Shared<M>,
+    ticket: &Ticket,
+    error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
+) -> Look<Grant<M::Connection>, ()> {
+    let (look, _waker) = shared.change(|ledger, now| match ledger.look(ticket, std::task::Waker::noop()) {
+        Look::Granted(grant) => (Look::Granted(grant), None),
+        Look::Waiting(waker) => {
+            let error = error(ledger, now);
+            (Look::Granted(Err(error)), ledger.leave(ticket, now).or(waker))
+        }
+    });
+    look
+}
+
+/// A waiter's turn has come.
+fn granted<M: Manager>(shared: &Arc<Shared<M>>, grant: Grant<M::Connection>, trip: Trip) -> Stand<M::Connection> {
+    shared.change(|ledger, now| match grant {
+        Ok(held) => inspect(shared, ledger, held, trip, now),
+        Err(error) => count_failure(shared, ledger, error, trip.asker.since, now),
+    })
+}
+
+/// Why a deadline passed, and what the pool looked like.
+fn timed_out<M: Manager>(
+    shared: &Shared<M>,
+    ledger: &Ledger<M::Connection>,
+    caller: Caller,
+    limit: Duration,
+    phase: Option<Phase>,
+    now: Time,
+) -> PoolError {
+    let status = ledger.status(now);
+    let phase = phase.unwrap_or_else(|| {
+        if ledger.suspended {
+            Phase::Suspended
+        } else if status.connecting > 0 || ledger.opening.failing_since.is_some() {
+            Phase::Connect
+        } else {
+            Phase::Wait
+        }
+    });
+    let mut holders = ledger.slots.holders(now);
+    holders.truncate(HOLDERS_TOLD);
+    let all_held = ledger.slots.count(Stage::Idle) == 0;
+    let late = |since: Time| Some(now.since(since)).filter(|late| *late >= STALLED);
+    PoolError::TimedOut(Box::new(TimedOut {
+        kind: shared.kind,
+        phase,
+        limit,
+        holders,
+        last_error: ledger.last_error(),
+        nested: all_held && caller.task.is_some_and(|task| ledger.slots.holds(task)),
+        home_stalled: ledger.keeper.as_ref().and_then(|keeper| keeper.called).and_then(late),
+        status,
+    }))
+}
+
+/// Polls an examination on the pool's runtime if the caller has none.
+fn poll_at_home<M: Manager>(
+    shared: &Shared<M>,
+    examination: &mut Examination<M::Connection>,
+    cx: &mut Context<'_>,
+) -> Poll<Examined<M::Connection>> {
+    let home = if rt::current().is_some() { None } else { shared.home() };
+    let _entered = home.as_ref().map(|home| home.enter());
+    examination.as_mut().poll(cx)
+}
+
+/// Pings if due and calls the `on_checkout` hooks, each within its own limit and what is left of the caller's.
+async fn examine<M: Manager>(mut examinee: Examinee<M>, ping: bool, deadline: Time) -> Examined<M::Connection> {
+    let shared = Arc::clone(&examinee.shared);
+    let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
+    if ping {
+        let left = deadline.since(shared.now());
+        let limit = shared.config.ping_timeout.min(left);
+        if let Err(error) = call(limit, || shared.manager.ping(&mut held.conn)).await {
+            let late = matches!(error, CallError::TimedOut(_)) && limit == left;
+            let reason = failed_ping(&shared, held.tag, error);
+            examinee.refuse(reason, true);
+            return if late { Examined::OutOfTime(Phase::Ping) } else { Examined::Unfit { refused: None } };
+        }
+        held.tag.idle_since = shared.now();
+    }
+    if shared.checkout_hooks {
+        let info = shared.describe(&held.tag);
+        let left = deadline.since(shared.now());
+        let outcome = run_hooks(&shared, Moment::Checkout, &mut held.conn, &info, deadline).await;
+        if let Err(error) = outcome {
+            let late = left.is_zero() || deadline <= shared.now();
+            examinee.refuse(CloseReason::RefusedByHook, false);
+            return if late { Examined::OutOfTime(Phase::Hook) } else { Examined::Unfit { refused: Some(error) } };
+        }
+    }
+    match examinee.held.take() {
+        Some(held) => Examined::Fit(held),
+        None => Examined::Unfit { refused: None },
+    }
+}
+
+/// What follows from an examination.
+fn conclude<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    examined: Examined<M::Connection>,
+    mut trip: Trip,
+) -> Stand<M::Connection> {
+    match examined {
+        Examined::Fit(held) => shared.change(|ledger, now| {
+            // It may have been invalidated, or the pool closed, while it was examined.
+            match ledger.unfit(&held.tag, now).filter(|_| !ledger.closed) {
+                None => count_loan(shared, ledger, held, trip.asker.since, now),
+                Some(reason) => {
+                    ledger.retire(held, reason, now);
+                    trip.asker.again = true;
+                    Stand::Claim(trip)
+                }
+            }
+        }),
+        Examined::Unfit { refused } => {
+            trip.asker.again = true;
+            trip.refusals = trip.refusals.saturating_add(u32::from(refused.is_some()));
+            match refused {
+                Some(source) if trip.refusals >= REFUSALS_MAX => {
+                    let error = PoolError::Refused { moment: Moment::Checkout, attempts: trip.refusals, source };
+                    fail(shared, &trip, error)
+                }
+                _ => Stand::Claim(trip),
+            }
+        }
+        Examined::OutOfTime(phase) => shared.change(|ledger, now| {
+            let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
+            count_failure(shared, ledger, error, trip.asker.since, now)
+        }),
+    }
+}
+
+fn lent<M: Manager>(
+    shared: Arc<Shared<M>>,
+    held: Held<M::Connection>,
+    told: Told,
+    request: Request,
+) -> Lease<M::Connection> {
+    if let Some(seq) = told.seq {
+        let event = Event::Acquired { id: held.tag.id, waited: told.waited, holder: request.holder };
+        shared.tell_at(seq, &event);
+    }
+    let home: Arc<dyn Home<M::Connection>> = shared;
+    Lease::lend(held, home)
+}
+
+fn failed<M: Manager>(shared: &Shared<M>, error: PoolError, told: Told, request: Request) -> PoolError {
+    if let Some(seq) = told.seq {
+        let event = Event::AcquireFailed { why: error.kind(), waited: told.waited, holder: request.holder };
+        shared.tell_at(seq, &event);
+    }
+    error
+}
+
+/// A lease of what is ready at this moment.
+pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request) -> Option<Lease<M::Connection>> {
+    if shared.checkout_hooks {
+        return None;
+    }
+    let caller = Caller { location: request.holder, task: rt::task() };
+    let (held, seq) = shared.change(|ledger, now| {
+        let held = ledger.try_claim(caller, now)?;
+        Some((held, ledger.stamp_if(shared.observed())))
+    })?;
+    Some(lent(Arc::clone(shared), held, Told { seq, waited: Duration::ZERO }, request))
+}
+
+impl<M: Manager> Drop for Acquire<M> {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.take() else { return };
+        let (trip, _waker) = match mem::replace(&mut self.state, State::Still) {
+            State::Still => return,
+            State::Waiting(ticket, trip) => (trip, shared.change(|ledger, now| ledger.leave(&ticket, now))),
+            State::Examining(examination, trip) => {
+                drop(examination);
+                (trip, None)
+            }
+        };
+        let (seq, waited) = shared.change(|ledger, now| {
+            bump(&mut ledger.totals.cancelled);
+            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since))
+        });
+        if let Some(seq) = seq {
+            shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });
+        }
+    }
+}
+
+impl<M: Manager> fmt::Debug for Acquire<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// A connection under examination. If the acquire is dropped half way, the connection was cut off and is closed.
+struct Examinee<M: Manager> {
+    shared: Arc<Shared<M>>,
+    held: Option<Held<M::Connection>>,
+}
+
+impl<M: Manager> Examinee<M> {
+    /// Closes it. If it was `dead`, the other idle ones may be too: the keeper examines them, side by side.
+    fn refuse(&mut self, reason: CloseReason, dead: bool) {
+        if let Some(held) = self.held.take() {
+            self.shared.change(|ledger, now| {
+                ledger.retire(held, reason, now);
+                if dead {
+                    ledger.examine_idle(Duration::ZERO, now);
+                }
+            });
+        }
+    }
+}
+
+impl<M: Manager> Drop for Examinee<M> {
+    fn drop(&mut self) {
+        self.refuse(CloseReason::Cut, false);
+    }
+}

@@ -1,0 +1,165 @@
+//! The only caller of `Manager::connect`: one attempt, its hooks, and what follows.
+//!
+//! Runs as a job of the keeper, so a caller that goes away cancels nothing: a connection that arrives late serves the
+//! next one.
+
+use crate::call::{CallError, call, calmly};
+use crate::close::farewell;
+use crate::event::{Event, SharedError};
+use crate::hooks::Moment;
+use crate::info::{ConnectInfo, ConnectionInfo};
+use crate::lease::Held;
+use crate::ledger::Attempt;
+use crate::manager::{BoxError, Fault, Manager};
+use crate::rt;
+use crate::shared::Shared;
+use crate::time::Time;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens one connection and hands it to the ledger, or reports the failure.
+pub(crate) async fn connect<M: Manager>(shared: Arc<Shared<M>>, attempt: Attempt) {
+    let place = Place { shared, slot: Some(attempt.slot) };
+    let shared = &place.shared;
+    shared.tell(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
+    let began = shared.now();
+    let outcome = rt::until(shared.closing.raised(), open(shared, &attempt)).await;
+    match outcome {
+        // The pool was closed meanwhile: the guard frees the place.
+        None => {}
+        Some(Ok(conn)) => {
+            let took = shared.now().since(began);
+            arrived(place, &attempt, conn, took);
+        }
+        Some(Err((error, fault))) => failed(place, &attempt, error, fault),
+    }
+}
+
+/// Connects and calls the hooks of a new connection.
+async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Connection, (SharedError, Fault)> {
+    let limit = shared.config.connect_timeout;
+    let info = ConnectInfo {
+        pool: Arc::clone(&shared.name),
+        id: attempt.id,
+        attempt: attempt.attempt,
+        generation: attempt.generation,
+        limit,
+    };
+    let mut conn = match call(limit, || shared.manager.connect(&info)).await {
+        Ok(conn) => conn,
+        Err(error) => {
+            let fault = match &error {
+                CallError::Failed(error) => shared.classify(error),
+                CallError::TimedOut(_) => Fault::Transient,
+                CallError::Panicked(message) => {
+                    shared.tell_panic("connect", message.clone());
+                    Fault::Transient
+                }
+            };
+            return Err((error.shared(), fault));
+        }
+    };
+    let info = ConnectionInfo {
+        pool: Arc::clone(&shared.name),
+        id: attempt.id,
+        generation: attempt.generation,
+        uses: 0,
+        age: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
+    for moment in [Moment::FirstConnect, Moment::Connect] {
+        if moment == Moment::FirstConnect && !attempt.first {
+            continue;
+        }
+        if let Err(error) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
+            let fault = shared.classify_shared(&error);
+            // Its failure is told by the refusal; the connection never was one of the pool's.
+            let _ = farewell(shared, conn).await;
+            return Err((error, fault));
+        }
+    }
+    Ok(conn)
+}
+
+/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
+/// ends the row and is told.
+pub(crate) async fn run_hooks<M: Manager>(
+    shared: &Shared<M>,
+    moment: Moment,
+    conn: &mut M::Connection,
+    info: &ConnectionInfo,
+    deadline: Time,
+) -> Result<(), SharedError> {
+    for hook in shared.hooks.at(moment) {
+        let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
+        let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
+        if let Err(error) = outcome {
+            if let CallError::Panicked(message) = &error {
+                shared.tell_panic(moment.name(), message.clone());
+            }
+            let error = error.shared();
+            let told = error.clone();
+            shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connection, took: Duration) {
+    place.slot = None;
+    let shared = &place.shared;
+    let id = attempt.id;
+    let (recovered, seqs) = shared.change(|ledger, now| {
+        let tag = ledger.new_tag(attempt, now);
+        // Told first: by the time the waiter runs, the connection must have been announced.
+        let seqs = (ledger.stamp_if(shared.observed()), ledger.opening.failures > 0);
+        (ledger.connected(Held { conn, tag }, now), seqs)
+    });
+    if let (Some(seq), _) = seqs {
+        shared.tell_at(seq, &Event::Connected { id, took });
+    }
+    if let Some(after) = recovered {
+        tracing::info!(pool = &*shared.name, ?after, "connections can be opened again");
+        shared.tell(|| Event::Recovered { after });
+    }
+}
+
+fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError, fault: Fault) {
+    place.slot = None;
+    let shared = &place.shared;
+    let (setback, seq) = shared.change(|ledger, now| {
+        let seq = ledger.stamp_if(shared.observed());
+        (ledger.connect_failed(attempt.slot, &error, fault, now), seq)
+    });
+    tracing::warn!(pool = &*shared.name, attempt = attempt.attempt, %error, ?fault, "could not connect");
+    if let Some(seq) = seq {
+        let (id, retry_in) = (attempt.id, setback.retry_in);
+        shared.tell_at(seq, &Event::ConnectFailed { id, error: error.clone(), fault, retry_in });
+    }
+    if setback.failing_fast {
+        shared.tell(|| Event::FailingFast { error });
+    }
+    if fault == Fault::Failover {
+        shared.invalidate_all(false);
+    }
+}
+
+/// The place of a connection that is being opened. If the job is dropped half way, the place becomes free.
+struct Place<M: Manager> {
+    shared: Arc<Shared<M>>,
+    slot: Option<u32>,
+}
+
+impl<M: Manager> Drop for Place<M> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.shared.change(|ledger, now| ledger.free(slot, now));
+        }
+    }
+}
+
+/// Drops a value that is not ours, whatever its destructor does.
+pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
+    calmly(|| drop(value))
+}

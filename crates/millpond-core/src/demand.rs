@@ -1,0 +1,300 @@
+//! When a connection is opened, and what follows when that fails: the ledger's policy of demand and backoff.
+//!
+//! Connects never exceed demand: one for each waiter that no connection is on its way to, one for each idle connection
+//! short of `min_idle`, one for each that is about to be recycled. While connects fail there is one at a time, after a
+//! pause of full jitter (`random(0, min(backoff_max, 10 ms x 2^n))`, as in the AWS Architecture Blog's "Exponential Backoff
+//! And Jitter", Marc Brooker, 2015).
+
+use crate::config::PoolConfig;
+use crate::error::PoolError;
+use crate::event::{CloseReason, SharedError};
+use crate::lease::{Held, Tag};
+use crate::ledger::{Attempt, Job, Ledger, bump};
+use crate::manager::Fault;
+use crate::slots::Stage;
+use crate::time::Time;
+use std::time::Duration;
+
+/// How long a connection that is being reset counts as being on its way to a waiter. A reset is a round trip; one that
+/// takes longer hangs, and a waiter gets another connection if there is room.
+const RESET_GRACE: Duration = Duration::from_millis(50);
+
+/// The pause after a first failure; it doubles from there up to `backoff_max`.
+const BACKOFF_BASE: Duration = Duration::from_millis(10);
+
+/// How far ahead of its time a connection's replacement is opened, at most; never more than a twentieth of its life.
+const RENEW_AHEAD: Duration = Duration::from_secs(10);
+
+/// How opening has gone lately.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    pub(crate) failing_since: Option<Time>,
+    pub(crate) last_error: Option<SharedError>,
+    /// No attempt before this.
+    pub(crate) not_before: Time,
+    /// Whether the `on_first_connect` hooks have still to succeed.
+    pub(crate) first_pending: bool,
+    /// `prewarm` wants this many connections to exist.
+    pub(crate) warm: u32,
+    /// How long of nothing but failure makes newcomers fail at once.
+    fail_fast_after: Duration,
+    fail_fast_told: bool,
+    /// Whether the last failure was one that trying again does not cure.
+    pub(crate) hopeless: bool,
+    random: fastrand::Rng,
+}
+
+/// What a failed attempt leads to.
+#[derive(Debug)]
+pub(crate) struct Setback {
+    pub(crate) retry_in: Duration,
+    /// Newcomers fail at once from now on.
+    pub(crate) failing_fast: bool,
+}
+
+impl Opening {
+    pub(crate) fn new(config: &PoolConfig, first_pending: bool, seed: u64) -> Self {
+        Self {
+            failures: 0,
+            failing_since: None,
+            last_error: None,
+            not_before: Time::ZERO,
+            first_pending,
+            warm: 0,
+            fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
+            fail_fast_told: false,
+            hopeless: false,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Full jitter: anything between a millisecond and the limit that doubles with every failure.
+    fn pause(&mut self, longest: Duration) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings).min(longest);
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.random.u64(0..=nanos)).max(Duration::from_millis(1)).min(longest)
+    }
+
+    /// A life of `age`, shortened by a random part of up to `percent` percent.
+    fn life(&mut self, age: Duration, percent: u32) -> Duration {
+        let most = age.saturating_mul(percent).checked_div(100).unwrap_or(Duration::ZERO);
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        age.saturating_sub(Duration::from_nanos(self.random.u64(0..=nanos)))
+    }
+}
+
+impl<C> Ledger<C> {
+    /// Has connections opened while there is demand, room, and no reason to hold back.
+    pub(crate) fn open_more(&mut self, now: Time) {
+        if self.closed || self.suspended || self.keeper.is_none() || now < self.opening.not_before {
+            return;
+        }
+        let one_by_one = self.opening.failures > 0 || self.opening.first_pending;
+        let at_once = if one_by_one { 1 } else { self.config.max_connecting };
+        while self.slots.count(Stage::Connecting) < at_once && self.wants_one_more(now) {
+            let (slot, id) = self.slots.take(now);
+            self.totals.peak = self.totals.peak.max(self.slots.used());
+            self.inbox.push(Job::Connect(Attempt {
+                slot,
+                id,
+                generation: self.generation,
+                attempt: self.opening.failures.saturating_add(1),
+                first: self.opening.first_pending,
+            }));
+            self.call_keeper(now);
+        }
+    }
+
+    /// Whether one more connection is wanted and there is room for it.
+    fn wants_one_more(&self, now: Time) -> bool {
+        let used = self.slots.used();
+        if used >= self.config.cap() {
+            return false;
+        }
+        let connecting = self.slots.count(Stage::Connecting);
+        let coming = connecting.saturating_add(self.coming_back(now));
+        if self.waiters.len() > coming && (used < self.config.pool_size || self.may_overflow(coming, now)) {
+            return true;
+        }
+        // What is opened beyond the waiters' need becomes idle.
+        let spare = coming.saturating_sub(self.waiters.len());
+        let ready = self.slots.count(Stage::Idle).saturating_add(spare);
+        let floor = self.config.min_idle.unwrap_or(0).max(self.cold());
+        if self.keeps && used < self.config.pool_size && ready < floor {
+            return true;
+        }
+        let renewals = self.idle.iter().filter(|held| held.tag.renewing).count();
+        (spare as usize) < renewals || (connecting == 0 && self.fails_fast(now))
+    }
+
+    /// Connections with the keeper that will be back in a moment.
+    fn coming_back(&self, now: Time) -> u32 {
+        if self.slots.count(Stage::Resting) == 0 {
+            return 0;
+        }
+        let fresh = self.slots.all_since(Stage::Resting).filter(|since| now.since(*since) < RESET_GRACE);
+        u32::try_from(fresh.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the next waiter has waited long enough for a connection beyond `pool_size`.
+    fn may_overflow(&self, coming: u32, now: Time) -> bool {
+        if self.config.overflow_after.is_zero() {
+            return true;
+        }
+        let latest = now.before(self.config.overflow_after);
+        let old_enough = now.elapsed() >= self.config.overflow_after;
+        old_enough && self.waiters.count_since(latest, coming.saturating_add(1)) > coming
+    }
+
+    /// How many idle connections `prewarm` still wants.
+    fn cold(&self) -> u32 {
+        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
+        let missing = self.opening.warm.saturating_sub(alive);
+        if missing == 0 { 0 } else { missing.saturating_add(self.slots.count(Stage::Idle)) }
+    }
+
+    /// When the first waiter becomes entitled to an overflow connection.
+    pub(crate) fn overflow_due(&self, now: Time) -> Time {
+        match self.waiters.first() {
+            Some((_, since)) if !self.config.overflow_after.is_zero() => {
+                let due = since.after(self.config.overflow_after);
+                if due > now { due } else { Time::NEVER }
+            }
+            _ => Time::NEVER,
+        }
+    }
+
+    /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
+    pub(crate) fn opening_due(&self, now: Time) -> Time {
+        let mut due = self.overflow_due(now);
+        let wanted = !self.waiters.is_empty() || self.wants_one_more(now);
+        if wanted && self.opening.not_before > now {
+            due = due.min(self.opening.not_before);
+        }
+        if !self.waiters.is_empty() {
+            let overdue = self.slots.all_since(Stage::Resting).map(|since| since.after(RESET_GRACE));
+            due = due.min(overdue.filter(|at| *at > now).min().unwrap_or(Time::NEVER));
+        }
+        due
+    }
+
+    /// What is known of a connection that was opened just now.
+    pub(crate) fn new_tag(&mut self, attempt: &Attempt, now: Time) -> Tag {
+        let percent = self.config.recycle_jitter;
+        let expires = match self.config.pool_recycle {
+            Some(age) => now.after(self.opening.life(age, percent)),
+            None => Time::NEVER,
+        };
+        Tag {
+            slot: attempt.slot,
+            id: attempt.id,
+            generation: attempt.generation,
+            uses: 0,
+            created: now,
+            expires,
+            idle_since: now,
+            idled: Duration::ZERO,
+            renewing: false,
+        }
+    }
+
+    /// A connection was opened and has passed its hooks. How long nothing had worked before, if so.
+    pub(crate) fn connected(&mut self, held: Held<C>, now: Time) -> Option<Duration> {
+        bump(&mut self.totals.created);
+        let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
+        self.opening.failures = 0;
+        self.opening.last_error = None;
+        self.opening.not_before = Time::ZERO;
+        self.opening.first_pending = false;
+        self.opening.fail_fast_told = false;
+        self.opening.hopeless = false;
+        self.slots.shift(held.tag.slot, Stage::Resting, now);
+        if self.waiters.is_empty() {
+            self.retire_renewed(now);
+        }
+        self.settle(held, now);
+        self.open_more(now);
+        self.notify_watchers();
+        self.check();
+        failed_for
+    }
+
+    /// An attempt failed: its place is free, and the next one has to wait.
+    pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: Fault, now: Time) -> Setback {
+        bump(&mut self.totals.connect_failed);
+        self.opening.failures = self.opening.failures.saturating_add(1);
+        self.opening.failing_since.get_or_insert(now);
+        self.opening.last_error = Some(error.clone());
+        self.opening.hopeless = fault == Fault::Permanent;
+        let retry_in = self.opening.pause(self.config.backoff_max);
+        self.opening.not_before = now.after(retry_in);
+        self.slots.shift(slot, Stage::Free, now);
+        if fault == Fault::Permanent
+            && self.slots.open() == 0
+            && let Some(error) = self.connect_error()
+        {
+            self.fail_waiters(&error);
+        }
+        let failing_fast = self.fails_fast(now) && !self.opening.fail_fast_told;
+        self.opening.fail_fast_told |= failing_fast;
+        self.call_keeper(now);
+        self.notify_watchers();
+        self.check();
+        Setback { retry_in, failing_fast }
+    }
+
+    /// Whether nothing has worked for so long that newcomers fail at once.
+    pub(crate) fn fails_fast(&self, now: Time) -> bool {
+        let long = |since: Time| now.since(since) >= self.opening.fail_fast_after;
+        self.slots.open() == 0 && self.opening.failing_since.is_some_and(long)
+    }
+
+    /// Why a newcomer is not even allowed to wait, if so.
+    pub(crate) fn refusal(&self, now: Time) -> Option<PoolError> {
+        if self.fails_fast(now) {
+            return self.connect_error();
+        }
+        let limit = self.config.max_waiters?;
+        (self.waiters.len() >= limit).then_some(PoolError::TooManyWaiters { limit })
+    }
+
+    /// The cached cause of failing connects.
+    pub(crate) fn connect_error(&self) -> Option<PoolError> {
+        let source = self.last_error()?;
+        Some(PoolError::Connect { attempts: self.opening.failures, source })
+    }
+
+    /// When something is due for an idle connection.
+    pub(crate) fn idle_due(&self, tag: &Tag) -> Time {
+        let mut due = self.renewal_due(tag);
+        if let Some(idle_timeout) = self.config.idle_timeout {
+            due = due.min(tag.idle_since.after(idle_timeout));
+        }
+        if !self.config.overflow_linger.is_zero() {
+            due = due.min(tag.idle_since.after(self.config.overflow_linger));
+        }
+        due
+    }
+
+    /// When the replacement of a connection is to be opened; once that was asked for, when the connection has to go.
+    pub(crate) fn renewal_due(&self, tag: &Tag) -> Time {
+        match self.config.pool_recycle {
+            Some(age) if !tag.renewing => {
+                let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
+                tag.expires.before(ahead)
+            }
+            _ => tag.expires,
+        }
+    }
+
+    /// A replacement has come: the connection that it was opened for goes.
+    fn retire_renewed(&mut self, now: Time) {
+        let oldest = self.idle.iter().position(|held| held.tag.renewing);
+        if let Some(held) = oldest.and_then(|at| self.idle.remove(at)) {
+            self.retire(held, CloseReason::Recycled, now);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What can go wrong with an acquire, told so that it can be acted upon at three in the morning.
+
+use crate::event::{AcquireFailure, SharedError};
+use crate::hooks::Moment;
+use crate::status::{Holder, Status};
+use std::fmt;
+use std::time::Duration;
+
+/// Why no connection was lent.
+///
+/// Cheap to clone: one failing server fails many waiters, and they share its cause. No message contains a connection
+/// string or a password; a driver's own text stands in [`source`](std::error::Error::source) and at the end of the
+/// message.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The deadline passed: `pool_timeout`, or the limit of this request.
+    TimedOut(Box<TimedOut>),
+    /// The pool is closed.
+    Closed,
+    /// As many callers are waiting as `max_waiters` allows.
+    TooManyWaiters {
+        /// The limit.
+        limit: u32,
+    },
+    /// No connection could be opened, and waiting would not help: the error is permanent, or nothing has worked for
+    /// `fail_fast_after`.
+    Connect {
+        /// How many attempts in a row have failed.
+        attempts: u32,
+        /// The last one's error.
+        source: SharedError,
+    },
+    /// Hooks refused one connection after the other.
+    Refused {
+        /// The moment of the refusals.
+        moment: Moment,
+        /// How many connections were refused for this acquire.
+        attempts: u32,
+        /// The last refusal.
+        source: SharedError,
+    },
+    /// There is no tokio runtime (with its timer enabled) on which to wait or to connect.
+    NoRuntime,
+}
+
+impl PoolError {
+    /// Which kind of failure it is, for counting.
+    pub fn kind(&self) -> AcquireFailure {
+        match self {
+            Self::TimedOut(_) => AcquireFailure::TimedOut,
+            Self::Closed => AcquireFailure::Closed,
+            Self::TooManyWaiters { .. } => AcquireFailure::TooManyWaiters,
+            Self::Connect { .. } => AcquireFailure::Connect,
+            Self::Refused { .. } => AcquireFailure::Refused,
+            Self::NoRuntime => AcquireFailure::NoRuntime,
+        }
+    }
+
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+
+    /// Whether the pool is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(timed_out) => timed_out.fmt(f),
+            Self::Closed => f.write_str("the pool is closed"),
+            Self::TooManyWaiters { limit } => {
+                write!(f, "{limit} callers are waiting already, which is the limit that max_waiters sets")
+            }
+            Self::Connect { attempts, source } => {
+                write!(f, "no connection could be opened: {source} ({attempts} failed in a row)")
+            }
+            Self::Refused { moment, attempts, source } => {
+                write!(f, "{moment} refused {attempts} connections in a row: {source}")
+            }
+            Self::NoRuntime => f.write_str(
+                "there is no tokio runtime with a timer here: call from inside one, or give the pool's builder a handle",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PoolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TimedOut(timed_out) => timed_out.last_error.as_deref().map(|error| error as _),
+            Self::Connect { source, .. } | Self::Refused { source, .. } => Some(source.as_ref() as _),
+            Self::Closed | Self::TooManyWaiters { .. } | Self::NoRuntime => None,
+        }
+    }
+}
+
+/// In which part of an acquire its deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Waiting for somebody to give a connection back: every place was taken.
+    Wait,
+    /// Waiting for a connection to be opened: there was room, but none came about.
+    Connect,
+    /// Waiting for the answer to a ping.
+    Ping,
+    /// Waiting for an `on_checkout` hook.
+    Hook,
+    /// Waiting for `resume`.
+    Suspended,
+}
+
+/// A deadline that passed, and what the pool looked like then.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TimedOut {
+    /// What kind of pool it is: `QueuePool`, `NullPool`.
+    pub kind: &'static str,
+    /// What the caller was waiting for.
+    pub phase: Phase,
+    /// How long it had waited: the deadline it had.
+    pub limit: Duration,
+    /// The pool at that moment.
+    pub status: Status,
+    /// Who had held a connection longest, at most three of them, the oldest first.
+    pub holders: Vec<Holder>,
+    /// Why the last attempt to connect failed, unless one has succeeded since.
+    pub last_error: Option<SharedError>,
+    /// The caller's own task holds one of the connections that it is waiting for.
+    pub nested: bool,
+    /// The runtime on which the pool connects has not run for this long.
+    pub home_stalled: Option<Duration>,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason(f)?;
+        write!(f, "; phase {}: {}", self.phase_name(), self.status)?;
+        if let (Some(error), true) = (&self.last_error, self.phase != Phase::Connect) {
+            write!(f, "; last connect error: {error}")?;
+        }
+        if let Some(stalled) = self.home_stalled {
+            let seconds = stalled.as_secs_f64();
+            write!(f, "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?")?;
+        }
+        if self.nested {
+            f.write_str(
+                "; this task holds one of the connections that it is waiting for: release it before acquiring again",
+            )?;
+        }
+        if !self.holders.is_empty() {
+            f.write_str("; held longest: ")?;
+            for (n, holder) in self.holders.iter().enumerate() {
+                write!(f, "{}{holder}", if n > 0 { ", " } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TimedOut {
+    /// The first half of the message: only what is true.
+    fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit.as_secs_f64();
+        match self.phase {
+            Phase::Wait => write!(
+                f,
+                "{} limit of size {} overflow {} reached, connection timed out, timeout {limit:.2}",
+                self.kind, self.status.pool_size, self.status.max_overflow
+            ),
+            Phase::Connect => match &self.last_error {
+                Some(error) => write!(f, "no connection could be opened: {error}, timeout {limit:.2}"),
+                None => write!(f, "no connection could be opened: the server has not answered, timeout {limit:.2}"),
+            },
+            Phase::Ping => write!(f, "no connection passed its ping in time, timeout {limit:.2}"),
+            Phase::Hook => write!(f, "an on_checkout hook has not come to an end, timeout {limit:.2}"),
+            Phase::Suspended => write!(f, "the pool is suspended and was not resumed in time, timeout {limit:.2}"),
+        }
+    }
+
+    fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Wait => "wait",
+            Phase::Connect => "connect",
+            Phase::Ping => "ping",
+            Phase::Hook => "hook",
+            Phase::Suspended => "suspended",
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
+
+use crate::hooks::Moment;
+use crate::info::ConnectionId;
+use crate::manager::{BoxError, Fault};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Watches a pool. Cannot fail, cannot touch a connection, and must not block.
+///
+/// Called after the pool's lock is released, on whatever thread the event happened, so two events may arrive out of
+/// order: [`Stamp::seq`] says which was first. A panic in an observer is caught and costs nothing but the event.
+///
+/// A closure will do: `builder.observer(|event: &Event, stamp: &Stamp<'_>| ..)`.
+pub trait Observer: Send + Sync + 'static {
+    /// Takes note of one event.
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>);
+}
+
+impl<F: Fn(&Event, &Stamp<'_>) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+        self(event, stamp);
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+        (**self).observe(event, stamp);
+    }
+}
+
+/// Where and when an event happened.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Stamp<'a> {
+    /// The name of the pool.
+    pub pool: &'a str,
+    /// Its place in the order of the pool's events: given under the lock, so it never lies.
+    pub seq: u64,
+}
+
+/// An error that several may look at: the waiters it fails, the event, the status.
+pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Makes a shared error of a boxed one.
+pub(crate) fn share(error: BoxError) -> SharedError {
+    Arc::from(error)
+}
+
+/// Something that happened in a pool.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A caller has to wait; `waiting` callers do now.
+    Waiting {
+        /// How many wait, this one included.
+        waiting: usize,
+    },
+    /// A connection was lent.
+    Acquired {
+        /// Which one.
+        id: ConnectionId,
+        /// How long the caller took to get it.
+        waited: Duration,
+        /// The caller's own line.
+        holder: &'static Location<'static>,
+    },
+    /// An acquire ended with an error.
+    AcquireFailed {
+        /// Which kind.
+        why: AcquireFailure,
+        /// How long the caller had tried.
+        waited: Duration,
+        /// The caller's own line.
+        holder: &'static Location<'static>,
+    },
+    /// An acquire was dropped before it ended.
+    AcquireCancelled {
+        /// How long the caller had tried.
+        waited: Duration,
+        /// The caller's own line.
+        holder: &'static Location<'static>,
+    },
+    /// A lease was dropped, and its connection came back.
+    Returned {
+        /// Which one.
+        id: ConnectionId,
+        /// How long it was held.
+        held: Duration,
+    },
+    /// A connection is being opened.
+    Connecting {
+        /// The number that it will have.
+        id: ConnectionId,
+        /// 1, and one more for every failure in a row.
+        attempt: u32,
+    },
+    /// A connection was opened and has passed its hooks.
+    Connected {
+        /// Which one.
+        id: ConnectionId,
+        /// How long that took.
+        took: Duration,
+    },
+    /// A connection could not be opened.
+    ConnectFailed {
+        /// The number that it would have had.
+        id: ConnectionId,
+        /// The driver's error, a refusing hook's, a limit that passed or a panic.
+        error: SharedError,
+        /// What the manager makes of it.
+        fault: Fault,
+        /// The pause before the next attempt.
+        retry_in: Duration,
+    },
+    /// A ping failed, panicked or took too long; the connection will be closed.
+    PingFailed {
+        /// Which one.
+        id: ConnectionId,
+        /// Why.
+        error: SharedError,
+    },
+    /// A reset failed, panicked or took too long; the connection will be closed.
+    ResetFailed {
+        /// Which one.
+        id: ConnectionId,
+        /// Why.
+        error: SharedError,
+    },
+    /// A hook refused, panicked or took too long.
+    HookFailed {
+        /// On which connection.
+        id: ConnectionId,
+        /// At which moment.
+        moment: Moment,
+        /// Why.
+        error: SharedError,
+    },
+    /// A connection was closed, and its place is free.
+    Closed {
+        /// Which one.
+        id: ConnectionId,
+        /// Why it was closed.
+        reason: CloseReason,
+        /// What went wrong with the farewell, if anything did: then the connection was just dropped.
+        error: Option<SharedError>,
+    },
+    /// A borrower took a connection out of the pool for good.
+    Detached {
+        /// Which one.
+        id: ConnectionId,
+    },
+    /// A borrower has kept a connection for longer than `leak_after`. Told once for each lease.
+    Leaked {
+        /// Which one.
+        id: ConnectionId,
+        /// Who holds it.
+        holder: &'static Location<'static>,
+        /// For how long so far.
+        held: Duration,
+    },
+    /// User code panicked: a manager, a hook, or a borrower while it held a connection.
+    Panicked {
+        /// Whose panic.
+        place: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// Newcomers now fail at once, because nothing has worked for `fail_fast_after`.
+    FailingFast {
+        /// The last failure.
+        error: SharedError,
+    },
+    /// A connection could be opened again after failures.
+    Recovered {
+        /// How long nothing had worked.
+        after: Duration,
+    },
+    /// The sizes were changed.
+    Resized {
+        /// The new `pool_size`.
+        pool_size: u32,
+        /// The new `max_overflow`.
+        max_overflow: u32,
+    },
+    /// Everything opened so far is out of date.
+    Invalidated {
+        /// The generation that holds from now on.
+        generation: u64,
+    },
+    /// Nothing is lent until `resume`.
+    Suspended,
+    /// Lending goes on.
+    Resumed,
+    /// The runtime on which the pool lived has ended, and its connections with it.
+    HomeEnded,
+    /// `close` was called, or the last handle was dropped.
+    Closing,
+}
+
+/// Why an acquire failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AcquireFailure {
+    /// The deadline passed.
+    TimedOut,
+    /// The pool is closed.
+    Closed,
+    /// `max_waiters` callers were waiting already.
+    TooManyWaiters,
+    /// No connection could be opened.
+    Connect,
+    /// Hooks refused one connection after the other.
+    Refused,
+    /// There is no tokio runtime.
+    NoRuntime,
+}
+
+/// Why a connection was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Older than `pool_recycle`.
+    Recycled,
+    /// Idle for longer than `idle_timeout`.
+    IdleTooLong,
+    /// A ping failed or took too long.
+    PingFailed,
+    /// A hook refused it.
+    RefusedByHook,
+    /// An operation on it was cut off before it ended.
+    Cut,
+    /// It could not be proved to be in step, or the manager's `triage` discarded it.
+    Unproven,
+    /// A reset failed or took too long.
+    ResetFailed,
+    /// A handle to it is still held by somebody outside.
+    Escaped,
+    /// It is older than the last `invalidate_all`.
+    Invalidated,
+    /// It came back and `pool_size` connections were idle already.
+    Overflow,
+    /// The pool keeps nothing (`NullPool`).
+    NotKept,
+    /// The pool was made smaller.
+    Shrunk,
+    /// The borrower asked for it.
+    Discarded,
+    /// Its manager or its borrower panicked.
+    Panicked,
+    /// The runtime that it lived on has ended.
+    HomeEnded,
+    /// The pool was closed.
+    PoolClosed,
+}
+
+impl CloseReason {
+    /// The reason as one word for metrics and tables: `recycled`, `idle_too_long` and so on.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recycled => "recycled",
+            Self::IdleTooLong => "idle_too_long",
+            Self::PingFailed => "ping_failed",
+            Self::RefusedByHook => "refused_by_hook",
+            Self::Cut => "cut",
+            Self::Unproven => "unproven",
+            Self::ResetFailed => "reset_failed",
+            Self::Escaped => "escaped",
+            Self::Invalidated => "invalidated",
+            Self::Overflow => "overflow",
+            Self::NotKept => "not_kept",
+            Self::Shrunk => "shrunk",
+            Self::Discarded => "discarded",
+            Self::Panicked => "panicked",
+            Self::HomeEnded => "home_ended",
+            Self::PoolClosed => "pool_closed",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,237 @@
+//! Hooks act on a connection at five moments of its life and may refuse it.
+
+use crate::info::ConnectionInfo;
+use crate::manager::BoxError;
+use async_trait::async_trait;
+use std::fmt;
+use std::future::Future;
+use std::ops::BitOr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What a hook given as a closure returns: `Box::pin(async move { .. })`.
+pub type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+
+/// One moment in the life of a connection at which hooks are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Moment {
+    /// After the pool's very first connection was opened, before `Connect`.
+    FirstConnect,
+    /// After any connection was opened.
+    Connect,
+    /// Before a connection is lent.
+    Checkout,
+    /// After a connection came back.
+    Checkin,
+    /// Before a connection is closed.
+    Close,
+}
+
+impl Moment {
+    /// The name of the hook: `on_connect` and so on.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstConnect => "on_first_connect",
+            Self::Connect => "on_connect",
+            Self::Checkout => "on_checkout",
+            Self::Checkin => "on_checkin",
+            Self::Close => "on_close",
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of [`Moment`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moments(u8);
+
+impl Moments {
+    /// All five.
+    pub const ALL: Self = Self(0b1_1111);
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Whether the moment is in the set.
+    pub fn contains(self, moment: Moment) -> bool {
+        self.0 & Self::from(moment).0 != 0
+    }
+}
+
+impl From<Moment> for Moments {
+    fn from(moment: Moment) -> Self {
+        Self(match moment {
+            Moment::FirstConnect => 1,
+            Moment::Connect => 2,
+            Moment::Checkout => 4,
+            Moment::Checkin => 8,
+            Moment::Close => 16,
+        })
+    }
+}
+
+impl<R: Into<Moments>> BitOr<R> for Moments {
+    type Output = Self;
+    fn bitor(self, other: R) -> Self {
+        Self(self.0 | other.into().0)
+    }
+}
+
+impl<R: Into<Moments>> BitOr<R> for Moment {
+    type Output = Moments;
+    fn bitor(self, other: R) -> Moments {
+        Moments::from(self) | other
+    }
+}
+
+/// Acts on connections at the moments it asks for. `Err` means "not this connection".
+///
+/// Several hooks run in the order in which they were registered; the first refusal ends the row. Each call runs under
+/// `hook_timeout` and behind a panic guard; a call that is cut off or panics counts as a refusal. No hook runs while
+/// the pool holds its lock, and never two at once for the same connection.
+///
+/// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move { .. }))`.
+///
+/// ```
+/// use millpond_core::{async_trait, BoxError, ConnectionInfo, Hooks, Moment, Moments};
+///
+/// struct Greeter;
+/// #[async_trait]
+/// impl Hooks<String> for Greeter {
+///     fn moments(&self) -> Moments {
+///         Moment::Connect.into()
+///     }
+///     async fn on_connect(&self, conn: &mut String, _info: &ConnectionInfo) -> Result<(), BoxError> {
+///         conn.push_str(" says hello");
+///         Ok(())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
+    /// The moments at which this object wants to be called. The default is all of them, which is always right and
+    /// costs an allocation for each moment that is not overridden. Asked once, in `build()`.
+    fn moments(&self) -> Moments {
+        Moments::ALL
+    }
+
+    /// After the first connection of the pool was opened, before `on_connect`. Called once until it has succeeded; no
+    /// other connection is opened meanwhile. A refusal counts as a connection that could not be opened.
+    async fn on_first_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let _ = (conn, info);
+        Ok(())
+    }
+
+    /// After every connection was opened, before anybody gets it. A refusal counts as a connection that could not be
+    /// opened: if the error is the manager's own, its `classify` decides whether it is tried again.
+    async fn on_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let _ = (conn, info);
+        Ok(())
+    }
+
+    /// Before a connection is lent, after the ping if one was due. On a refusal it is closed and the caller gets
+    /// another one, three times at the most. Not called by `try_acquire`, which lends nothing while this hook exists.
+    async fn on_checkout(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let _ = (conn, info);
+        Ok(())
+    }
+
+    /// After a connection came back and was reset, before it can be lent again. A refusal closes it. Not called for a
+    /// connection that is discarded, detached, or too old to be kept.
+    async fn on_checkin(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let _ = (conn, info);
+        Ok(())
+    }
+
+    /// Before the pool closes a connection, for whatever reason. A refusal is told as an event and changes nothing. Not
+    /// called for a connection that is detached, or dropped where no runtime is left.
+    async fn on_close(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let _ = (conn, info);
+        Ok(())
+    }
+}
+
+type HookFn<C> = dyn for<'a> Fn(&'a mut C, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
+
+/// One registered hook: an object, or a closure for one moment.
+pub(crate) enum Hook<C> {
+    Object(Arc<dyn Hooks<C>>),
+    Closure(Box<HookFn<C>>),
+}
+
+impl<C: Send + 'static> Hook<C> {
+    pub(crate) fn call<'a>(&'a self, moment: Moment, conn: &'a mut C, info: &'a ConnectionInfo) -> HookFuture<'a> {
+        match (self, moment) {
+            (Self::Closure(hook), _) => hook(conn, info),
+            (Self::Object(hooks), Moment::FirstConnect) => hooks.on_first_connect(conn, info),
+            (Self::Object(hooks), Moment::Connect) => hooks.on_connect(conn, info),
+            (Self::Object(hooks), Moment::Checkout) => hooks.on_checkout(conn, info),
+            (Self::Object(hooks), Moment::Checkin) => hooks.on_checkin(conn, info),
+            (Self::Object(hooks), Moment::Close) => hooks.on_close(conn, info),
+        }
+    }
+}
+
+/// The hooks of a pool, a list for each moment, in the order of registration.
+pub(crate) struct HookLists<C> {
+    first_connect: Vec<Hook<C>>,
+    connect: Vec<Hook<C>>,
+    checkout: Vec<Hook<C>>,
+    checkin: Vec<Hook<C>>,
+    close: Vec<Hook<C>>,
+}
+
+impl<C: Send + 'static> HookLists<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            first_connect: Vec::new(),
+            connect: Vec::new(),
+            checkout: Vec::new(),
+            checkin: Vec::new(),
+            close: Vec::new(),
+        }
+    }
+
+    pub(crate) fn at(&self, moment: Moment) -> &[Hook<C>] {
+        match moment {
+            Moment::FirstConnect => &self.first_connect,
+            Moment::Connect => &self.connect,
+            Moment::Checkout => &self.checkout,
+            Moment::Checkin => &self.checkin,
+            Moment::Close => &self.close,
+        }
+    }
+
+    pub(crate) fn has(&self, moment: Moment) -> bool {
+        !self.at(moment).is_empty()
+    }
+
+    pub(crate) fn add_closure(&mut self, moment: Moment, hook: Box<HookFn<C>>) {
+        self.list(moment).push(Hook::Closure(hook));
+    }
+
+    /// Enters an object into the lists of the moments that it wants.
+    pub(crate) fn add_object(&mut self, hooks: &Arc<dyn Hooks<C>>) {
+        let wanted = hooks.moments();
+        for moment in [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close] {
+            if wanted.contains(moment) {
+                self.list(moment).push(Hook::Object(Arc::clone(hooks)));
+            }
+        }
+    }
+
+    fn list(&mut self, moment: Moment) -> &mut Vec<Hook<C>> {
+        match moment {
+            Moment::FirstConnect => &mut self.first_connect,
+            Moment::Connect => &mut self.connect,
+            Moment::Checkout => &mut self.checkout,
+            Moment::Checkin => &mut self.checkin,
+            Moment::Close => &mut self.close,
+        }
+    }
+}

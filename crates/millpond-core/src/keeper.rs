@@ -1,0 +1,129 @@
+//! The keeper: the one task of a pool, in which everything is awaited that is nobody's acquire.
+//!
+//! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
+//! under its own limit: one that hangs delays no other.
+
+use crate::checkin::{check_in, examine};
+use crate::close::close;
+use crate::connect::connect;
+use crate::event::Event;
+use crate::ledger::Job;
+use crate::manager::Manager;
+use crate::rt::{self, Handle, Jobs, Timer};
+use crate::shared::Shared;
+use crate::status::Holder;
+use crate::time::Time;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+/// How often a caller tries to start a keeper before it says that there is no runtime.
+const STARTS: u32 = 2;
+
+impl<M: Manager> Shared<M> {
+    /// Makes sure that there is a keeper. `false` if there is no runtime for one.
+    pub(crate) fn ensure_keeper(self: &Arc<Self>) -> bool {
+        for _ in 0..STARTS {
+            let fixed = self.home.clone().filter(|_| self.ledger.lock().homes_lost == 0);
+            let Some(home) = fixed.or_else(rt::current) else { return false };
+            let starts = self.change(|ledger, now| {
+                let missing = ledger.keeper.is_none();
+                if missing {
+                    ledger.keeper_starts(home.clone(), now);
+                }
+                missing
+            });
+            if starts {
+                let presence = Presence(Arc::downgrade(self));
+                rt::spawn(&home, keep(presence));
+            }
+            // A runtime that is shutting down drops the task at once, and the guard in it says so.
+            if self.ledger.lock().keeper.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The runtime on which the pool lives.
+    pub(crate) fn home(&self) -> Option<Handle> {
+        self.ledger.lock().keeper.as_ref().map(|keeper| keeper.home.clone())
+    }
+}
+
+/// That there is a keeper. Dropped when the keeper ends, or when its runtime does.
+struct Presence<M: Manager>(Weak<Shared<M>>);
+
+impl<M: Manager> Drop for Presence<M> {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.upgrade() else { return };
+        let lost = shared.change(|ledger, now| {
+            ledger.keeper_ended(now);
+            !ledger.closed
+        });
+        if lost {
+            tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
+            shared.tell(|| Event::HomeEnded);
+        }
+    }
+}
+
+/// Keeps house until the pool is closed and empty, or gone.
+async fn keep<M: Manager>(presence: Presence<M>) {
+    let mut jobs = Jobs::default();
+    let mut timer = None;
+    while let Some(shared) = presence.0.upgrade() {
+        let turn = shared.change(|ledger, now| ledger.turn(now));
+        report_leaks(&shared, turn.leaks);
+        for job in turn.jobs {
+            start(&mut jobs, &shared, job);
+        }
+        if turn.done {
+            return;
+        }
+        set(&mut timer, &shared, turn.wakes_at);
+        drop(shared);
+        poll_fn(|cx| rest(&presence, &mut jobs, timer.as_mut(), cx)).await;
+    }
+}
+
+fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Connection>) {
+    let shared = Arc::clone(shared);
+    match job {
+        Job::Connect(attempt) => jobs.start(connect(shared, attempt)),
+        Job::Checkin { held, reset } => jobs.start(check_in(shared, held, reset)),
+        Job::Examine(held) => jobs.start(examine(shared, held)),
+        Job::Close(held, reason) => jobs.start(close(shared, held, reason)),
+    }
+}
+
+/// Sets the timer anew if something else falls due first.
+fn set<M: Manager>(timer: &mut Option<(Time, Timer)>, shared: &Shared<M>, wakes_at: Time) {
+    if timer.as_ref().is_none_or(|(at, _)| *at != wakes_at) {
+        let due = (wakes_at != Time::NEVER).then(|| shared.clock.timer(wakes_at, None)).flatten();
+        *timer = due.map(|timer| (wakes_at, timer));
+    }
+}
+
+/// Sleeps until called, until the timer rings, or until the pool is gone.
+fn rest<M: Manager>(
+    presence: &Presence<M>,
+    jobs: &mut Jobs,
+    timer: Option<&mut (Time, Timer)>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    jobs.reap(cx);
+    let Some(shared) = presence.0.upgrade() else { return Poll::Ready(()) };
+    let dozing = shared.ledger.lock().doze(cx.waker());
+    // The old waker is dropped here, outside the lock.
+    let called = dozing.is_err();
+    let rings = timer.is_some_and(|(_, timer)| timer.rings(cx));
+    if called || rings { Poll::Ready(()) } else { Poll::Pending }
+}
+
+fn report_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
+    for Holder { id, location, held } in leaks {
+        tracing::warn!(pool = &*shared.name, connection = id.get(), holder = %location, ?held, "a connection is held for long");
+        shared.tell(|| Event::Leaked { id, holder: location, held });
+    }
+}

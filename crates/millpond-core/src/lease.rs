@@ -1,0 +1,236 @@
+//! The guard that a borrower holds, and the way back that every pool gives it.
+
+use crate::event::CloseReason;
+use crate::info::{ConnectionId, ConnectionInfo};
+use crate::time::Time;
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What is known of a connection; travels with it wherever it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Tag {
+    pub(crate) slot: u32,
+    pub(crate) id: ConnectionId,
+    pub(crate) generation: u64,
+    pub(crate) uses: u64,
+    pub(crate) created: Time,
+    /// When it has to be replaced; drawn once, with its jitter.
+    pub(crate) expires: Time,
+    pub(crate) idle_since: Time,
+    /// How long it had been idle when its present borrower came.
+    pub(crate) idled: Duration,
+    /// Whether a replacement has been asked for.
+    pub(crate) renewing: bool,
+}
+
+impl Tag {
+    /// The number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+}
+
+/// A connection together with what is known of it: what a lease holds, and what comes back to a [`Home`].
+pub struct Held<C> {
+    pub(crate) conn: C,
+    pub(crate) tag: Tag,
+}
+
+impl<C> Held<C> {
+    /// The connection.
+    pub fn connection(&mut self) -> &mut C {
+        &mut self.conn
+    }
+
+    /// Takes the connection out.
+    pub fn into_connection(self) -> C {
+        self.conn
+    }
+
+    /// The number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.tag.id
+    }
+}
+
+impl<C> fmt::Debug for Held<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
+/// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool that wraps another one
+/// needs only [`Lease::on_return`].
+///
+/// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any runtime: they must
+/// not block and not panic.
+pub trait Home<C: Send + 'static>: Send + Sync + 'static {
+    /// The lease was dropped: here is the connection.
+    fn returned(&self, held: Held<C>);
+
+    /// The borrower says that the connection must not be used again. The default drops it.
+    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+        let _ = reason;
+        drop(held);
+    }
+
+    /// The borrower keeps the connection for good. The default does nothing.
+    fn detached(&self, tag: &Tag) {
+        let _ = tag;
+    }
+
+    /// What is known of a connection that is out. The default knows its number.
+    fn info(&self, tag: &Tag) -> ConnectionInfo {
+        ConnectionInfo {
+            pool: Arc::from(""),
+            id: tag.id,
+            generation: tag.generation,
+            uses: tag.uses,
+            age: Duration::ZERO,
+            idle: Duration::ZERO,
+        }
+    }
+}
+
+/// A connection on loan. Dereferences to it, and gives it back when dropped.
+///
+/// Dropping never blocks, never does I/O, and works anywhere: outside a runtime, during its shutdown, after the pool.
+/// It has no methods of its own, so that none can hide one of the connection's: `Lease::detach(lease)`.
+#[must_use = "the connection goes back when the lease is dropped"]
+pub struct Lease<C: Send + 'static> {
+    /// `None` only inside `drop`, `detach` and `discard`, which consume the lease.
+    held: Option<Held<C>>,
+    home: Arc<dyn Home<C>>,
+}
+
+impl<C: Send + 'static> Lease<C> {
+    /// Lends a connection of a custom pool; when the lease ends, `home` is told.
+    pub fn new(conn: C, home: Arc<dyn Home<C>>) -> Self {
+        let tag = Tag {
+            slot: 0,
+            id: ConnectionId(0),
+            generation: 0,
+            uses: 1,
+            created: Time::ZERO,
+            expires: Time::NEVER,
+            idle_since: Time::ZERO,
+            idled: Duration::ZERO,
+            renewing: false,
+        };
+        Self::lend(Held { conn, tag }, home)
+    }
+
+    pub(crate) fn lend(held: Held<C>, home: Arc<dyn Home<C>>) -> Self {
+        Self { held: Some(held), home }
+    }
+
+    /// Takes the connection out of the pool for good. Its place is free at once.
+    pub fn detach(lease: Self) -> C {
+        let (held, home) = lease.dissolve();
+        home.detached(&held.tag);
+        held.conn
+    }
+
+    /// Gives the connection back and says that it must not be lent again; the pool closes it.
+    pub fn discard(lease: Self, reason: CloseReason) {
+        let (held, home) = lease.dissolve();
+        home.discarded(held, reason);
+    }
+
+    /// What is known of the connection.
+    pub fn info(lease: &Self) -> ConnectionInfo {
+        lease.home.info(&lease.held().tag)
+    }
+
+    /// Calls `then` when the lease ends by being dropped, before the connection goes back. For pools that wrap another
+    /// pool: SQLAlchemy's `_do_return_conn`. Not called when the connection is detached or discarded; a panic in it
+    /// discards the connection.
+    pub fn on_return(lease: Self, then: impl FnOnce(&mut C) + Send + 'static) -> Self {
+        let (held, home) = lease.dissolve();
+        Self::lend(held, Arc::new(Then { home, then: Mutex::new(Some(Box::new(then))) }))
+    }
+
+    /// Ends the lease without telling its home.
+    fn dissolve(mut self) -> (Held<C>, Arc<dyn Home<C>>) {
+        let home = Arc::clone(&self.home);
+        match self.held.take() {
+            Some(held) => (held, home),
+            None => absent(),
+        }
+    }
+
+    fn held(&self) -> &Held<C> {
+        match &self.held {
+            Some(held) => held,
+            None => absent(),
+        }
+    }
+}
+
+/// A lease without a connection cannot be reached: whoever takes it out consumes the lease.
+#[expect(clippy::unreachable, reason = "Drop needs to move out of the lease, and safe code has only Option for that")]
+fn absent() -> ! {
+    unreachable!("a lease holds its connection until it is consumed")
+}
+
+impl<C: Send + 'static> Deref for Lease<C> {
+    type Target = C;
+    fn deref(&self) -> &C {
+        &self.held().conn
+    }
+}
+
+impl<C: Send + 'static> DerefMut for Lease<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        match &mut self.held {
+            Some(held) => &mut held.conn,
+            None => absent(),
+        }
+    }
+}
+
+impl<C: Send + 'static> Drop for Lease<C> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.home.returned(held);
+        }
+    }
+}
+
+impl<C: Send + 'static> fmt::Debug for Lease<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("connection", &self.held().tag.id).finish_non_exhaustive()
+    }
+}
+
+/// A home that calls a closure first.
+struct Then<C> {
+    home: Arc<dyn Home<C>>,
+    then: Mutex<Option<ThenFn<C>>>,
+}
+
+type ThenFn<C> = Box<dyn FnOnce(&mut C) + Send>;
+
+impl<C: Send + 'static> Home<C> for Then<C> {
+    fn returned(&self, mut held: Held<C>) {
+        let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
+        let calm = then.is_none_or(|then| catch_unwind(AssertUnwindSafe(|| then(&mut held.conn))).is_ok());
+        if calm { self.home.returned(held) } else { self.home.discarded(held, CloseReason::Panicked) }
+    }
+
+    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+        self.home.discarded(held, reason);
+    }
+
+    fn detached(&self, tag: &Tag) {
+        self.home.detached(tag);
+    }
+
+    fn info(&self, tag: &Tag) -> ConnectionInfo {
+        self.home.info(tag)
+    }
+}

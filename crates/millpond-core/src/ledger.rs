@@ -1,0 +1,488 @@
+//! The pool's whole state as one plain struct: who has what, who waits, what is to be done next.
+//!
+//! The ledger takes an event and the time, changes itself, and says what follows: a connection to examine, wakers to
+//! wake, jobs for the keeper. It performs nothing: no async, no clock, no I/O, no user code; nothing is woken or dropped
+//! while its lock is held. So it can be simulated by seed and checked exhaustively.
+//!
+//! A connection that becomes available has one way to go, [`Ledger::settle`]: to the oldest waiter, else to the idle
+//! ones, else it closes.
+//!
+//! # Invariants
+//!
+//! 1. Places taken never grow beyond the cap; those being opened and closed count.
+//! 2. While lending goes on, nobody waits while a connection is idle.
+//! 3. Nobody is passed in the queue: a newcomer takes an idle connection only if nobody waits.
+//! 4. Every connection is in exactly one place: idle, in use, with the keeper or in its inbox, or granted to a waiter.
+//! 5. What is older than the last `invalidate_all` is never lent.
+
+use crate::config::PoolConfig;
+use crate::demand::Opening;
+use crate::error::PoolError;
+use crate::event::{CloseReason, SharedError};
+use crate::info::ConnectionId;
+use crate::lease::{Held, Tag};
+use crate::queue::{Look, Queue, Ticket};
+use crate::rt::Handle;
+use crate::slots::{Caller, Slots, Stage};
+use crate::status::{Status, Totals};
+use crate::time::Time;
+use std::collections::VecDeque;
+use std::mem;
+use std::task::Waker;
+use std::time::Duration;
+
+/// What a waiter is granted.
+pub(crate) type Grant<C> = Result<Held<C>, PoolError>;
+
+/// Something that must be awaited and is nobody's acquire.
+#[derive(Debug)]
+pub(crate) enum Job<C> {
+    /// Open a connection in this place.
+    Connect(Attempt),
+    /// Reset a connection that came back, if need be, and call the `on_checkin` hooks.
+    Checkin { held: Held<C>, reset: bool },
+    /// Ping an idle connection that nobody is waiting for.
+    Examine(Held<C>),
+    /// Say goodbye and close.
+    Close(Held<C>, CloseReason),
+}
+
+/// A connection to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) slot: u32,
+    pub(crate) id: ConnectionId,
+    pub(crate) generation: u64,
+    pub(crate) attempt: u32,
+    /// Whether the `on_first_connect` hooks have to be called.
+    pub(crate) first: bool,
+}
+
+/// The answer to one who asks for a connection.
+#[derive(Debug)]
+pub(crate) enum Claim<C> {
+    /// An idle connection, to be examined if something is due.
+    Idle(Held<C>),
+    /// A place in the queue.
+    Wait(Ticket),
+    /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
+    NeedsKeeper,
+    /// No.
+    Failed(PoolError),
+}
+
+/// Who asks, and when it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    /// Its place in the order of arrival, from [`Ledger::arrive`].
+    pub(crate) arrival: u64,
+    pub(crate) since: Time,
+    /// Whether it asks again because the connection that it got was no good.
+    pub(crate) again: bool,
+}
+
+/// The one task that keeps house.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// The runtime that it lives on, once it is known.
+    pub(crate) home: Handle,
+    pub(crate) waker: Option<Waker>,
+    /// When it will look again by itself.
+    pub(crate) wakes_at: Time,
+    /// Since when it has been called and has not come.
+    pub(crate) called: Option<Time>,
+}
+
+/// What has to be done when the lock is released.
+#[derive(Debug)]
+pub(crate) struct Aftermath<C> {
+    pub(crate) wakes: Vec<Waker>,
+    pub(crate) wake: Option<Waker>,
+    /// Connections that nobody is left to close properly, and why they go.
+    pub(crate) dropped: Vec<(Held<C>, CloseReason)>,
+}
+
+impl<C> Default for Aftermath<C> {
+    fn default() -> Self {
+        Self { wakes: Vec::new(), wake: None, dropped: Vec::new() }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger<C> {
+    pub(crate) config: PoolConfig,
+    /// Whether connections are kept at all (`NullPool` keeps none).
+    pub(crate) keeps: bool,
+    pub(crate) closed: bool,
+    pub(crate) suspended: bool,
+    pub(crate) generation: u64,
+    /// Connections of a generation below this are dropped without a farewell.
+    pub(crate) hard_below: u64,
+    /// Ready to be lent: the freshest at the back.
+    pub(crate) idle: VecDeque<Held<C>>,
+    pub(crate) waiters: Queue<Grant<C>>,
+    pub(crate) slots: Slots,
+    pub(crate) opening: Opening,
+    pub(crate) inbox: Vec<Job<C>>,
+    pub(crate) keeper: Option<Keeper>,
+    /// How often a home runtime has ended.
+    pub(crate) homes_lost: u32,
+    /// Tasks that wait for any change: `prewarm` and `close`.
+    pub(crate) watchers: Vec<Waker>,
+    pub(crate) totals: Totals,
+    pub(crate) aftermath: Aftermath<C>,
+    arrivals: u64,
+    seq: u64,
+}
+
+/// Counts one more.
+pub(crate) fn bump(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
+impl<C> Ledger<C> {
+    pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
+        Self {
+            opening: Opening::new(&config, first_connect_hooks, seed),
+            config,
+            keeps,
+            closed: false,
+            suspended: false,
+            generation: 0,
+            hard_below: 0,
+            idle: VecDeque::new(),
+            waiters: Queue::new(),
+            slots: Slots::new(),
+            inbox: Vec::new(),
+            keeper: None,
+            homes_lost: 0,
+            watchers: Vec::new(),
+            totals: Totals::default(),
+            aftermath: Aftermath::default(),
+            arrivals: 0,
+            seq: 0,
+        }
+    }
+
+    /// The next number in the order of events.
+    pub(crate) fn stamp(&mut self) -> u64 {
+        self.seq = self.seq.saturating_add(1);
+        self.seq
+    }
+
+    /// The same if there is anybody to tell.
+    pub(crate) fn stamp_if(&mut self, observed: bool) -> Option<u64> {
+        observed.then(|| self.stamp())
+    }
+
+    /// One more caller has begun to ask.
+    pub(crate) fn arrive(&mut self) -> u64 {
+        bump(&mut self.totals.acquires);
+        bump(&mut self.arrivals);
+        self.arrivals
+    }
+
+    /// Asks for a connection. `waker` is told when a waiter has been granted something.
+    pub(crate) fn claim(&mut self, asker: Asker, waker: &Waker, now: Time) -> Claim<C> {
+        if self.closed {
+            return Claim::Failed(PoolError::Closed);
+        }
+        if self.may_take(asker.arrival)
+            && let Some(held) = self.take_idle(asker.caller, now)
+        {
+            return Claim::Idle(held);
+        }
+        if let Some(error) = self.refusal(now).filter(|_| !asker.again) {
+            return Claim::Failed(error);
+        }
+        if self.keeper.is_none() {
+            return Claim::NeedsKeeper;
+        }
+        let ticket = self.waiters.join(asker.arrival, asker.since, asker.caller, waker.clone());
+        self.open_more(now);
+        self.expect_sweep(self.overflow_due(now), now);
+        self.check();
+        Claim::Wait(ticket)
+    }
+
+    /// Whether one who arrived then may take an idle connection without passing anybody.
+    fn may_take(&self, arrival: u64) -> bool {
+        !self.suspended && self.waiters.first_arrival().is_none_or(|first| arrival < first)
+    }
+
+    /// The freshest idle connection that is young enough, lent to the caller.
+    fn take_idle(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+        while let Some(mut held) = self.idle.pop_back() {
+            if let Some(reason) = self.unfit(&held.tag, now) {
+                self.retire(held, reason, now);
+                continue;
+            }
+            held.tag.idled = now.since(held.tag.idle_since);
+            self.lend(&mut held, caller, now);
+            return Some(held);
+        }
+        None
+    }
+
+    /// Whether the connection has to be pinged before its new borrower gets it: it was idle for long enough, and it was
+    /// not opened for this very borrower.
+    pub(crate) fn ping_due(&self, tag: &Tag) -> bool {
+        let just_opened = tag.uses <= 1 && tag.idled.is_zero();
+        self.config.pool_pre_ping && tag.idled >= self.config.pre_ping_idle && !just_opened
+    }
+
+    fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
+        bump(&mut held.tag.uses);
+        self.slots.lend(held.tag.slot, caller, now);
+        if let Some(leak_after) = self.config.leak_after {
+            self.expect_sweep(now.after(leak_after), now);
+        }
+    }
+
+    /// Lends an idle connection for which nothing is due, and has the others examined.
+    pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+        if self.closed || !self.may_take(u64::MAX) {
+            return None;
+        }
+        let idle_for = self.idle.back().map(|freshest| now.since(freshest.tag.idle_since));
+        if self.config.pool_pre_ping && idle_for.is_some_and(|idle| idle >= self.config.pre_ping_idle) {
+            self.examine_idle(self.config.pre_ping_idle, now);
+            return None;
+        }
+        let held = self.take_idle(caller, now);
+        if held.is_some() {
+            self.arrive();
+            bump(&mut self.totals.ok);
+        }
+        self.check();
+        held
+    }
+
+    /// Why this connection may not be lent, if so.
+    pub(crate) fn unfit(&self, tag: &Tag, now: Time) -> Option<CloseReason> {
+        if tag.generation != self.generation {
+            Some(CloseReason::Invalidated)
+        } else if now >= tag.expires {
+            Some(CloseReason::Recycled)
+        } else {
+            None
+        }
+    }
+
+    /// A borrower gave a connection back, and it is fit as it is.
+    pub(crate) fn put_back(&mut self, held: Held<C>, now: Time) {
+        if self.keeps || self.closed {
+            self.settle(held, now);
+        } else {
+            self.retire(held, CloseReason::NotKept, now);
+        }
+        self.check();
+    }
+
+    /// A connection that the keeper looked after is fit again.
+    pub(crate) fn settle_checked(&mut self, held: Held<C>, now: Time) {
+        self.settle(held, now);
+        self.check();
+    }
+
+    /// The one way of a connection that has become available: to the oldest waiter, to the idle ones, or out.
+    pub(crate) fn settle(&mut self, mut held: Held<C>, now: Time) {
+        let reason = if self.closed {
+            Some(CloseReason::PoolClosed)
+        } else {
+            self.unfit(&held.tag, now).or_else(|| self.too_many().then_some(CloseReason::Shrunk))
+        };
+        if let Some(reason) = reason {
+            return self.retire(held, reason, now);
+        }
+        if !self.suspended
+            && let Some((caller, _)) = self.waiters.first()
+        {
+            held.tag.idled = Duration::ZERO;
+            self.lend(&mut held, caller, now);
+            match self.waiters.grant(Ok(held)) {
+                Ok(waker) => self.wake(waker),
+                Err(_) => debug_assert!(false, "the first waiter has gone under the lock"),
+            }
+            return;
+        }
+        self.keep_idle(held, now);
+    }
+
+    /// Whether more connections are open than the sizes allow since they were changed.
+    fn too_many(&self) -> bool {
+        self.slots.used().saturating_sub(self.slots.count(Stage::Closing)) > self.config.cap()
+    }
+
+    /// Nobody waits: keep the connection if there is room among the idle ones, or let it linger, or close it.
+    fn keep_idle(&mut self, mut held: Held<C>, now: Time) {
+        if !self.keeps {
+            return self.retire(held, CloseReason::NotKept, now);
+        }
+        if held.tag.renewing && !self.idle.is_empty() {
+            return self.retire(held, CloseReason::Recycled, now);
+        }
+        let lingers = self.config.overflow_linger > Duration::ZERO;
+        if self.idle.len() >= self.config.pool_size as usize && !lingers {
+            return self.retire(held, CloseReason::Overflow, now);
+        }
+        held.tag.idle_since = now;
+        self.slots.shift(held.tag.slot, Stage::Idle, now);
+        let due = self.idle_due(&held.tag);
+        self.idle.push_back(held);
+        self.expect_sweep(due, now);
+        self.notify_watchers();
+    }
+
+    /// Ends a connection: the keeper closes it, and it holds its place until that is done.
+    pub(crate) fn retire(&mut self, held: Held<C>, reason: CloseReason, now: Time) {
+        let slot = held.tag.slot;
+        if self.keeper.is_some() && held.tag.generation >= self.hard_below {
+            self.slots.shift(slot, Stage::Closing, now);
+            self.inbox.push(Job::Close(held, reason));
+            self.call_keeper(now);
+        } else {
+            self.aftermath.dropped.push((held, reason));
+            self.gone(slot, now);
+        }
+    }
+
+    /// A connection has been closed: its place is free.
+    pub(crate) fn gone(&mut self, slot: u32, now: Time) {
+        bump(&mut self.totals.closed);
+        self.free(slot, now);
+    }
+
+    /// A borrower keeps its connection for good: its place is free.
+    pub(crate) fn detached(&mut self, slot: u32, now: Time) {
+        bump(&mut self.totals.detached);
+        self.free(slot, now);
+    }
+
+    pub(crate) fn free(&mut self, slot: u32, now: Time) {
+        self.slots.shift(slot, Stage::Free, now);
+        self.open_more(now);
+        self.notify_watchers();
+        self.check();
+    }
+
+    /// A connection that came back needs attention before it can be lent.
+    pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
+        let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.tag, now) };
+        if let Some(reason) = unfit {
+            return self.retire(held, reason, now);
+        }
+        if self.keeper.is_none() {
+            return self.retire(held, CloseReason::HomeEnded, now);
+        }
+        self.slots.shift(held.tag.slot, Stage::Resting, now);
+        self.inbox.push(Job::Checkin { held, reset });
+        self.call_keeper(now);
+        self.check();
+    }
+
+    /// Has the connections that have been idle for so long examined by the keeper, side by side.
+    pub(crate) fn examine_idle(&mut self, idle_for: Duration, now: Time) {
+        if self.keeper.is_none() {
+            return;
+        }
+        for held in mem::take(&mut self.idle) {
+            if now.since(held.tag.idle_since) >= idle_for {
+                self.slots.shift(held.tag.slot, Stage::Resting, now);
+                self.inbox.push(Job::Examine(held));
+            } else {
+                self.idle.push_back(held);
+            }
+        }
+        self.call_keeper(now);
+    }
+
+    /// A waiter looks whether it was granted something.
+    pub(crate) fn look(&mut self, ticket: &Ticket, waker: &Waker) -> Look<Grant<C>> {
+        self.waiters.look(ticket, waker)
+    }
+
+    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
+    pub(crate) fn leave(&mut self, ticket: &Ticket, now: Time) -> Option<Waker> {
+        let (granted, waker) = self.waiters.leave(ticket);
+        if let Some(Ok(held)) = granted {
+            self.settle(held, now);
+        }
+        self.check();
+        waker
+    }
+
+    /// Fails everybody who waits.
+    pub(crate) fn fail_waiters(&mut self, error: &PoolError) {
+        while let Ok(waker) = self.waiters.grant(Err(error.clone())) {
+            self.wake(waker);
+        }
+    }
+
+    fn wake(&mut self, waker: Waker) {
+        match self.aftermath.wake {
+            None => self.aftermath.wake = Some(waker),
+            Some(_) => self.aftermath.wakes.push(waker),
+        }
+    }
+
+    /// There is something for the keeper to do.
+    pub(crate) fn call_keeper(&mut self, now: Time) {
+        let Some(keeper) = &mut self.keeper else { return };
+        if keeper.called.is_none() {
+            keeper.called = Some(now);
+            if let Some(waker) = keeper.waker.take() {
+                self.wake(waker);
+            }
+        }
+    }
+
+    /// Something falls due then: the keeper must not sleep longer.
+    pub(crate) fn expect_sweep(&mut self, due: Time, now: Time) {
+        if self.keeper.as_ref().is_some_and(|keeper| due < keeper.wakes_at) {
+            self.call_keeper(now);
+        }
+    }
+
+    pub(crate) fn notify_watchers(&mut self) {
+        self.aftermath.wakes.append(&mut self.watchers);
+    }
+
+    /// How the pool is doing.
+    pub(crate) fn status(&self, now: Time) -> Status {
+        Status {
+            pool_size: self.config.pool_size,
+            max_overflow: self.config.max_overflow,
+            open: self.slots.open(),
+            connecting: self.slots.count(Stage::Connecting),
+            idle: self.slots.count(Stage::Idle),
+            in_use: self.slots.count(Stage::InUse),
+            resting: self.slots.count(Stage::Resting),
+            closing: self.slots.count(Stage::Closing),
+            waiting: self.waiters.len(),
+            oldest_waiter: self.waiters.first().map(|(_, since)| now.since(since)),
+            generation: self.generation,
+            suspended: self.suspended,
+            closed: self.closed,
+            totals: self.totals,
+        }
+    }
+
+    /// Why the last attempt to connect failed, unless one has succeeded since.
+    pub(crate) fn last_error(&self) -> Option<SharedError> {
+        self.opening.last_error.clone()
+    }
+
+    #[cfg(not(debug_assertions))]
+    pub(crate) fn check(&self) {}
+
+    /// The invariants, after every transition of a debug build.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check(&self) {
+        self.slots.check();
+        debug_assert_eq!(self.slots.count(Stage::Idle) as usize, self.idle.len(), "idle connections are miscounted");
+        let idle_while_waiting = !self.suspended && !self.waiters.is_empty() && !self.idle.is_empty();
+        debug_assert!(!idle_while_waiting, "somebody waits while a connection is idle");
+    }
+}

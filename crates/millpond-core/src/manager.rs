@@ -1,0 +1,184 @@
+//! The trait that a backend implements: how to connect, check, reset and close one kind of connection.
+
+use crate::info::ConnectInfo;
+use std::future::Future;
+use std::sync::Arc;
+
+/// An error of any kind, as hooks return it and as causes are kept.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens, checks, resets and closes one kind of connection.
+///
+/// Two methods have to be written, `connect` and `ping`; plain `async fn` will do. The others have defaults.
+///
+/// | method | called when | on | limit | if it fails, panics or takes too long |
+/// |---|---|---|---|---|
+/// | [`connect`](Manager::connect) | somebody waits and there is room, or `min_idle` asks | the keeper | `connect_timeout` | tried again, as [`classify`](Manager::classify) says |
+/// | [`ping`](Manager::ping) | a connection was idle for longer than `pre_ping_idle` | the acquirer; the keeper after a first dead one | `ping_timeout` and what is left of `pool_timeout` | closed, the next one is taken |
+/// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
+/// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the keeper | `ping_timeout` | closed |
+/// | [`close`](Manager::close) | the pool is done with a connection | the keeper | `close_timeout` | dropped, and an event says why |
+/// | [`classify`](Manager::classify) | `connect` or `ping` failed | where it failed | must not block | a panic counts as [`Fault::Transient`] |
+///
+/// Every future is polled behind a panic guard and may be dropped at any await point; a connection whose call was cut
+/// off is closed, never lent. The pool calls no method while it holds its lock, and no two methods at once for the same
+/// connection.
+///
+/// # Examples
+///
+/// ```
+/// use millpond_core::{ConnectInfo, Manager, PoolExt, QueuePool};
+/// use std::io::Error;
+///
+/// struct Echo;
+/// impl Manager for Echo {
+///     type Connection = String;
+///     type Error = Error;
+///     async fn connect(&self, info: &ConnectInfo) -> Result<String, Error> {
+///         Ok(format!("connection {}", info.id))
+///     }
+///     async fn ping(&self, _conn: &mut String) -> Result<(), Error> {
+///         Ok(())
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let pool = QueuePool::builder(Echo).pool_size(2).build()?;
+/// let lease = pool.acquire().await?;
+/// assert_eq!(*lease, "connection #1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection manager",
+    note = "implement `millpond_core::Manager` for it: `connect` and `ping` are enough"
+)]
+pub trait Manager: Send + Sync + 'static {
+    /// What is pooled.
+    type Connection: Send + 'static;
+    /// Why it could not be had.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the driver says. The pool asks [`classify`](Manager::classify) whether to try again.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool drops the future after `connect_timeout`, when the pool is closed and when its runtime ends; never
+    /// because a caller went away: a connection that arrives late goes to the pool.
+    fn connect(&self, info: &ConnectInfo) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+
+    /// Asks the server whether the connection is alive. Not called for a connection just opened.
+    ///
+    /// # Errors
+    ///
+    /// An error closes the connection; the acquirer gets another one.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it ends, the connection is closed.
+    fn ping(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Looks at a connection that comes back, without any I/O: keep it as it is, reset it first, or discard it.
+    ///
+    /// The default keeps it. Return [`Triage::Reset`] if you override [`reset`](Manager::reset): nothing else calls it.
+    fn triage(&self, conn: &mut Self::Connection) -> Triage {
+        let _ = conn;
+        Triage::Keep
+    }
+
+    /// Brings a returned connection back to how it was when it was opened. The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// An error closes the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it ends, the connection is closed.
+    fn reset(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = conn;
+        async { Ok(()) }
+    }
+
+    /// Says goodbye to the server and closes. The default drops the connection.
+    ///
+    /// Not called for a connection that is given away by [`Lease::detach`](crate::Lease::detach), that is dropped
+    /// because no runtime is left to close it on, or that is invalidated [`Hard`](crate::Invalidate::Hard).
+    ///
+    /// # Errors
+    ///
+    /// An error is told as an event; the connection is gone either way.
+    ///
+    /// # Cancel safety
+    ///
+    /// After `close_timeout` the future is dropped, and the connection with it.
+    fn close(&self, conn: Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        drop(conn);
+        async { Ok(()) }
+    }
+
+    /// Says what an error of `connect` or `ping` means for the pool. The default is [`Fault::Transient`].
+    fn classify(&self, error: &Self::Error) -> Fault {
+        let _ = error;
+        Fault::Transient
+    }
+}
+
+/// What [`Manager::triage`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Triage {
+    /// Fit to be lent at once.
+    Keep,
+    /// To be reset by the keeper before it can be lent.
+    Reset,
+    /// Not to be lent again.
+    Discard,
+}
+
+/// What an error means for the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// This connection is broken; the others need not be. From `connect`: try again.
+    Connection,
+    /// The server is no longer the one to talk to: everything opened so far is invalidated.
+    Failover,
+    /// Trying again will not help (a wrong password, an unknown database): who waits is told at once if nothing is open.
+    Permanent,
+    /// It may pass: the pool goes on trying until the caller's deadline.
+    Transient,
+}
+
+impl<M: Manager> Manager for Arc<M> {
+    type Connection = M::Connection;
+    type Error = M::Error;
+
+    fn connect(&self, info: &ConnectInfo) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
+        (**self).connect(info)
+    }
+
+    fn ping(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        (**self).ping(conn)
+    }
+
+    fn triage(&self, conn: &mut Self::Connection) -> Triage {
+        (**self).triage(conn)
+    }
+
+    fn reset(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        (**self).reset(conn)
+    }
+
+    fn close(&self, conn: Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        (**self).close(conn)
+    }
+
+    fn classify(&self, error: &Self::Error) -> Fault {
+        (**self).classify(error)
+    }
+}

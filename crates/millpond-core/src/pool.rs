@@ -1,0 +1,136 @@
+//! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls that a user writes.
+
+use crate::error::PoolError;
+use crate::lease::Lease;
+use crate::status::{CloseReport, Status};
+use async_trait::async_trait;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Who asks for a connection, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Request {
+    /// The line that will be named as the holder of the connection.
+    pub holder: &'static Location<'static>,
+    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
+    pub limit: Option<Duration>,
+}
+
+impl Request {
+    /// A request from the line where this is called.
+    #[track_caller]
+    pub fn here() -> Self {
+        Self { holder: Location::caller(), limit: None }
+    }
+
+    /// The same request with a limit of its own.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+}
+
+/// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`] works on it.
+///
+/// Implement it to change how connections are had: wrap one of ours and pass the request on, or stand alone with
+/// [`Home`](crate::Home) and [`Lease::new`].
+///
+/// ```
+/// use millpond_core::{async_trait, CloseReport, Lease, Pool, PoolError, Request, Status};
+/// use std::time::Duration;
+///
+/// /// Lends only in working hours.
+/// struct OfficeHours<P>(P, fn() -> bool);
+///
+/// #[async_trait]
+/// impl<P: Pool> Pool for OfficeHours<P> {
+///     type Connection = P::Connection;
+///     async fn acquire_with(&self, request: Request) -> Result<Lease<P::Connection>, PoolError> {
+///         if (self.1)() { self.0.acquire_with(request).await } else { Err(PoolError::Closed) }
+///     }
+///     fn try_acquire_with(&self, request: Request) -> Option<Lease<P::Connection>> {
+///         if (self.1)() { self.0.try_acquire_with(request) } else { None }
+///     }
+///     fn status(&self) -> Status {
+///         self.0.status()
+///     }
+///     async fn close_within(&self, limit: Duration) -> CloseReport {
+///         self.0.close_within(limit).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Pool: Send + Sync + 'static {
+    /// What is lent.
+    type Connection: Send + 'static;
+
+    /// Lends a connection, waiting for one if need be.
+    ///
+    /// # Errors
+    ///
+    /// A [`PoolError`]; it never takes longer than the request's limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no place, no connection and no wake-up.
+    async fn acquire_with(&self, request: Request) -> Result<Lease<Self::Connection>, PoolError>;
+
+    /// Lends a connection if one is ready at this moment; never waits.
+    fn try_acquire_with(&self, request: Request) -> Option<Lease<Self::Connection>>;
+
+    /// How the pool is doing.
+    fn status(&self) -> Status;
+
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
+    /// Waits for that until `limit` and reports what is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped; only the report is lost.
+    async fn close_within(&self, limit: Duration) -> CloseReport;
+}
+
+/// A boxed acquire, as `dyn Pool` gives it.
+pub type AcquireFuture<'a, C> = Pin<Box<dyn Future<Output = Result<Lease<C>, PoolError>> + Send + 'a>>;
+
+/// How long [`PoolExt::close`] waits for borrowers.
+pub const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The calls that a user writes, for every [`Pool`], also behind `dyn`.
+pub trait PoolExt: Pool {
+    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::acquire_with`].
+    #[track_caller]
+    fn acquire(&self) -> AcquireFuture<'_, Self::Connection> {
+        self.acquire_with(Request::here())
+    }
+
+    /// Lends a connection within a limit of its own.
+    #[track_caller]
+    fn acquire_within(&self, limit: Duration) -> AcquireFuture<'_, Self::Connection> {
+        self.acquire_with(Request::here().within(limit))
+    }
+
+    /// Lends a connection if one is ready at this moment.
+    #[track_caller]
+    fn try_acquire(&self) -> Option<Lease<Self::Connection>> {
+        self.try_acquire_with(Request::here())
+    }
+
+    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::close_within`].
+    fn close(&self) -> Pin<Box<dyn Future<Output = CloseReport> + Send + '_>> {
+        self.close_within(CLOSE_LIMIT)
+    }
+}
+
+impl<P: Pool + ?Sized> PoolExt for P {}

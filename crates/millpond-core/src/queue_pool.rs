@@ -1,0 +1,345 @@
+//! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
+
+use crate::builder::{Buildable, Builder, Parts};
+use crate::checkout::{Acquire, try_acquire};
+use crate::config::{ConfigError, PoolConfig};
+use crate::error::PoolError;
+use crate::event::Event;
+use crate::lease::Lease;
+use crate::manager::Manager;
+use crate::pool::{CLOSE_LIMIT, Pool, Request};
+use crate::shared::Shared;
+use crate::shutdown;
+use crate::status::{CloseReport, Holder, Status};
+use async_trait::async_trait;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How thoroughly `invalidate_all` works. In both cases nothing opened before is lent again, and what is in use goes when
+/// it comes back: no pool can take a connection out of a borrower's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalidate {
+    /// Connections are closed properly, hooks and farewell included: for new credentials.
+    Soft,
+    /// Connections are dropped at once, without a word: for a server that is known to be gone.
+    Hard,
+}
+
+/// A pool of exclusive connections with SQLAlchemy's semantics: `pool_size` are kept, `max_overflow` more may be open,
+/// whoever comes later waits in turn.
+///
+/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes what is idle, and what is in
+/// use when it comes back.
+///
+/// ```
+/// # use millpond_core::{ConnectInfo, Manager, QueuePool};
+/// # struct Echo;
+/// # impl Manager for Echo {
+/// #     type Connection = String;
+/// #     type Error = std::io::Error;
+/// #     async fn connect(&self, _: &ConnectInfo) -> std::io::Result<String> { Ok("hello".into()) }
+/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let pool = QueuePool::builder(Echo).build()?;
+/// let lease = pool.acquire().await?;
+/// assert_eq!(lease.len(), 5);
+/// drop(lease);
+/// assert_eq!(pool.status().idle, 1);
+/// assert!(pool.close().await.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub struct QueuePool<M: Manager> {
+    handle: Arc<Alive<M>>,
+}
+
+/// A pool that keeps nothing: it opens a connection for each acquire and closes it on return, but obeys the cap, the
+/// queue and the deadline like any other. The guide's choice for SQLite files.
+pub struct NullPool<M: Manager> {
+    pool: QueuePool<M>,
+}
+
+/// That somebody holds the pool. Dropped with the last handle.
+struct Alive<M: Manager> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: Manager> Drop for Alive<M> {
+    fn drop(&mut self) {
+        self.shared.begin_close();
+    }
+}
+
+impl<M: Manager> QueuePool<M> {
+    /// Starts to build a pool over this manager.
+    pub fn builder(manager: M) -> Builder<Self> {
+        Builder::new(manager)
+    }
+
+    fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
+        Self { handle: Arc::new(Alive { shared: Arc::new(Shared::new(parts, kind, keeps)) }) }
+    }
+
+    fn shared(&self) -> &Arc<Shared<M>> {
+        &self.handle.shared
+    }
+
+    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and every timeout names
+    /// the oldest ones.
+    ///
+    /// # Errors
+    ///
+    /// A [`PoolError`]: the deadline passed, the pool is closed, `max_waiters` are waiting, no connection can be opened,
+    /// hooks refused three connections in a row, or there is no runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point: see [`Acquire`].
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire<M> {
+        self.acquire_with(Request::here())
+    }
+
+    /// Lends a connection within a limit of its own. Zero takes what is ready at this moment or fails at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueuePool::acquire`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point: see [`Acquire`].
+    #[track_caller]
+    pub fn acquire_within(&self, limit: Duration) -> Acquire<M> {
+        self.acquire_with(Request::here().within(limit))
+    }
+
+    /// Lends a connection to whoever the request names: for pools that wrap this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueuePool::acquire`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point: see [`Acquire`].
+    pub fn acquire_with(&self, request: Request) -> Acquire<M> {
+        Acquire::new(self.shared(), request)
+    }
+
+    /// Lends the freshest idle connection if nothing is due for it, else nothing; never waits. If a ping is due, the
+    /// keeper examines the idle connections meanwhile, and a later call finds them ready. While there is an
+    /// `on_checkout` hook it lends nothing, since that would have to be awaited.
+    #[track_caller]
+    pub fn try_acquire(&self) -> Option<Lease<M::Connection>> {
+        try_acquire(self.shared(), Request::here())
+    }
+
+    /// How the pool is doing: one consistent look.
+    pub fn status(&self) -> Status {
+        let now = self.shared().now();
+        self.shared().ledger.lock().status(now)
+    }
+
+    /// Who has a connection, and for how long: the oldest first.
+    pub fn holders(&self) -> Vec<Holder> {
+        let now = self.shared().now();
+        self.shared().ledger.lock().slots.holders(now)
+    }
+
+    /// The manager that the pool was built over.
+    pub fn manager(&self) -> &M {
+        &self.shared().manager
+    }
+
+    /// The name of the pool.
+    pub fn name(&self) -> &str {
+        &self.shared().name
+    }
+
+    /// The settings that the pool was built with, and the sizes that hold now.
+    pub fn config(&self) -> PoolConfig {
+        self.shared().ledger.lock().config.clone()
+    }
+
+    /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once and the others when
+    /// they come back; until then nothing is opened. `min_idle` follows if it would be above `pool_size`. After a close
+    /// it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] if a size is out of its range; nothing is changed then.
+    pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), ConfigError> {
+        let mut wanted = self.config();
+        (wanted.pool_size, wanted.max_overflow) = (pool_size, max_overflow);
+        wanted.min_idle = wanted.min_idle.map(|idle| idle.min(pool_size));
+        wanted.check()?;
+        let seq = self.shared().change(|ledger, now| {
+            let resizes = !ledger.closed;
+            if resizes {
+                ledger.resize(pool_size, max_overflow, now);
+            }
+            resizes.then(|| ledger.stamp_if(self.shared().observed())).flatten()
+        });
+        if let Some(seq) = seq {
+            self.shared().tell_at(seq, &Event::Resized { pool_size, max_overflow });
+        }
+        Ok(())
+    }
+
+    /// Makes everything opened so far out of date: none of it is lent again once this has returned. For rotated
+    /// credentials and failovers.
+    pub fn invalidate_all(&self, how: Invalidate) {
+        self.shared().invalidate_all(how == Invalidate::Hard);
+    }
+
+    /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their deadlines. What is in
+    /// use goes on and may come back.
+    pub fn suspend(&self) {
+        self.shared().ledger.lock().suspend();
+        self.shared().tell(|| Event::Suspended);
+    }
+
+    /// Ends a suspension.
+    pub fn resume(&self) {
+        self.shared().change(|ledger, now| ledger.resume(now));
+        self.shared().tell(|| Event::Resumed);
+    }
+
+    /// Opens connections until this many exist, at most `pool_size`, and at most for `pool_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Connect`] with the last failure if they could not be opened in time or the failure is permanent,
+    /// [`PoolError::Closed`], or [`PoolError::NoRuntime`].
+    ///
+    /// # Cancel safety
+    ///
+    /// What was opened stays; nothing more is opened once the future is dropped.
+    pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
+        shutdown::prewarm(Arc::clone(self.shared()), connections).await
+    }
+
+    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped; only the report is lost.
+    pub async fn close(&self) -> CloseReport {
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// Closes the pool: who waits gets [`PoolError::Closed`], idle connections are closed at once, those in use when they
+    /// come back. Waits for that until `limit`, and reports who still holds what. May be called again, and by several.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped; only the report is lost.
+    pub async fn close_within(&self, limit: Duration) -> CloseReport {
+        shutdown::close(Arc::clone(self.shared()), limit).await
+    }
+
+    /// Whether the pool is closed or closing.
+    pub fn is_closed(&self) -> bool {
+        self.shared().ledger.lock().closed
+    }
+}
+
+impl<M: Manager> NullPool<M> {
+    /// Starts to build a pool over this manager.
+    pub fn builder(manager: M) -> Builder<Self> {
+        Builder::new(manager)
+    }
+}
+
+/// Everything a [`QueuePool`] can do, a `NullPool` can; there is just never anything idle.
+impl<M: Manager> Deref for NullPool<M> {
+    type Target = QueuePool<M>;
+    fn deref(&self) -> &QueuePool<M> {
+        &self.pool
+    }
+}
+
+impl<M: Manager> Buildable for QueuePool<M> {
+    type Manager = M;
+    fn assemble(parts: Parts<M>) -> Self {
+        Self::from_parts(parts, "QueuePool", true)
+    }
+}
+
+impl<M: Manager> Buildable for NullPool<M> {
+    type Manager = M;
+    fn assemble(parts: Parts<M>) -> Self {
+        Self { pool: QueuePool::from_parts(parts, "NullPool", false) }
+    }
+}
+
+impl<M: Manager> Clone for QueuePool<M> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<M: Manager> Clone for NullPool<M> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone() }
+    }
+}
+
+impl<M: Manager> fmt::Debug for QueuePool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.shared();
+        f.debug_struct(shared.kind).field("name", &shared.name).field("status", &self.status()).finish()
+    }
+}
+
+impl<M: Manager> fmt::Debug for NullPool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pool.fmt(f)
+    }
+}
+
+#[async_trait]
+impl<M: Manager> Pool for QueuePool<M> {
+    type Connection = M::Connection;
+
+    async fn acquire_with(&self, request: Request) -> Result<Lease<M::Connection>, PoolError> {
+        Self::acquire_with(self, request).await
+    }
+
+    fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
+        try_acquire(self.shared(), request)
+    }
+
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    async fn close_within(&self, limit: Duration) -> CloseReport {
+        Self::close_within(self, limit).await
+    }
+}
+
+#[async_trait]
+impl<M: Manager> Pool for NullPool<M> {
+    type Connection = M::Connection;
+
+    async fn acquire_with(&self, request: Request) -> Result<Lease<M::Connection>, PoolError> {
+        self.pool.acquire_with(request).await
+    }
+
+    fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
+        self.pool.try_acquire_with(request)
+    }
+
+    fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    async fn close_within(&self, limit: Duration) -> CloseReport {
+        self.pool.close_within(limit).await
+    }
+}

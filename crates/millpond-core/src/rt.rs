@@ -1,0 +1,121 @@
+//! The runtime: the only file that names tokio.
+
+use crate::time::Time;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A handle to a tokio runtime: tokio's own.
+pub use tokio::runtime::Handle;
+
+/// Which task is running.
+pub(crate) type TaskId = tokio::task::Id;
+
+/// Further away than any pool lives, and near enough for every clock: thirty years.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// The runtime of the calling thread.
+pub(crate) fn current() -> Option<Handle> {
+    Handle::try_current().ok()
+}
+
+/// The task that is running, if one is.
+pub(crate) fn task() -> Option<TaskId> {
+    tokio::task::try_id()
+}
+
+/// Runs a task of its own, for ever or until its runtime ends.
+pub(crate) fn spawn(home: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+    home.spawn(task);
+}
+
+/// The pool's clock: tokio's, so that a paused clock pauses the pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: tokio::time::Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::at(tokio::time::Instant::now().saturating_duration_since(self.origin))
+    }
+
+    /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if neither has a timer.
+    pub(crate) fn timer(&self, deadline: Time, home: Option<&Handle>) -> Option<Timer> {
+        let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
+        let _entered = if current().is_some() { None } else { Some(home?.enter()) };
+        // A runtime without a timer panics here; that must not reach the caller.
+        catch_unwind(AssertUnwindSafe(|| Timer(Box::pin(tokio::time::sleep_until(at))))).ok()
+    }
+}
+
+/// Rings once.
+#[derive(Debug)]
+pub(crate) struct Timer(Pin<Box<tokio::time::Sleep>>);
+
+impl Timer {
+    /// Whether it has rung; if not, the task is woken when it does.
+    pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
+        self.0.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// Sleeps; the timer is made when this is first polled, which must be inside a runtime.
+pub(crate) async fn sleep(span: Duration) {
+    tokio::time::sleep(span.min(FAR)).await;
+}
+
+/// The jobs of a keeper, side by side. Dropping it drops them.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs(tokio::task::JoinSet<()>);
+
+impl Jobs {
+    /// Starts a job on the runtime of the calling task.
+    pub(crate) fn start(&mut self, job: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(job);
+    }
+
+    /// Forgets the jobs that have ended.
+    pub(crate) fn reap(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(_)) = self.0.poll_join_next(cx) {}
+    }
+}
+
+/// Raised once, and seen by everybody who waits for it.
+#[derive(Debug)]
+pub(crate) struct Signal(tokio::sync::watch::Sender<bool>);
+
+impl Signal {
+    pub(crate) fn new() -> Self {
+        Self(tokio::sync::watch::Sender::new(false))
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is raised.
+    pub(crate) async fn raised(&self) {
+        let mut seen = self.0.subscribe();
+        // The sender lives in `self`: an error cannot come.
+        let _ = seen.wait_for(|raised| *raised).await;
+    }
+}
+
+/// Runs `future` until `end` ends; `None` if that was first.
+pub(crate) async fn until<F: Future>(end: impl Future<Output = ()>, future: F) -> Option<F::Output> {
+    let (mut end, mut future) = (pin!(end), pin!(future));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        end.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}

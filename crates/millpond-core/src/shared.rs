@@ -1,0 +1,181 @@
+//! What the pool's handles, its leases and its keeper share, and the one way to change it.
+
+use crate::builder::Parts;
+use crate::call::calmly;
+use crate::config::PoolConfig;
+use crate::event::{CloseReason, Event, Observer, SharedError, Stamp, share};
+use crate::hooks::{HookLists, Moment};
+use crate::info::ConnectionInfo;
+use crate::lease::{Held, Tag};
+use crate::ledger::Ledger;
+use crate::manager::{Fault, Manager};
+use crate::rt::{Clock, Handle, Signal};
+use crate::sync::Mutex;
+use crate::time::Time;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+pub(crate) struct Shared<M: Manager> {
+    /// Nothing is awaited, woken, dropped or called that is not ours while it is locked.
+    pub(crate) ledger: Mutex<Ledger<M::Connection>>,
+    pub(crate) manager: M,
+    pub(crate) hooks: HookLists<M::Connection>,
+    pub(crate) name: Arc<str>,
+    /// The settings as built; the sizes that hold now are the ledger's.
+    pub(crate) config: PoolConfig,
+    /// `QueuePool` or `NullPool`, as error messages name it.
+    pub(crate) kind: &'static str,
+    pub(crate) clock: Clock,
+    /// Raised by `close`: connecting ends.
+    pub(crate) closing: Signal,
+    pub(crate) home: Option<Handle>,
+    /// Whether a checkout has anything to do for hooks.
+    pub(crate) checkout_hooks: bool,
+    pub(crate) checkin_hooks: bool,
+    observers: Vec<Box<dyn Observer>>,
+}
+
+impl<M: Manager> Shared<M> {
+    pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
+        let Parts { manager, config, name, hooks, observers, runtime } = parts;
+        let first_connect_hooks = hooks.has(Moment::FirstConnect);
+        Self {
+            ledger: Mutex::new(Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..))),
+            manager,
+            checkout_hooks: hooks.has(Moment::Checkout),
+            checkin_hooks: hooks.has(Moment::Checkin),
+            hooks,
+            name,
+            config,
+            kind,
+            clock: Clock::start(),
+            closing: Signal::new(),
+            home: runtime,
+            observers,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Changes the ledger, and does what follows once its lock is released.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+        let now = self.now();
+        let mut ledger = self.ledger.lock();
+        let result = change(&mut ledger, now);
+        let wake = ledger.aftermath.wake.take();
+        let more = !ledger.aftermath.wakes.is_empty() || !ledger.aftermath.dropped.is_empty();
+        let aftermath = more.then(|| mem::take(&mut ledger.aftermath));
+        drop(ledger);
+        if let Some(wake) = wake {
+            wake.wake();
+        }
+        if let Some(aftermath) = aftermath {
+            aftermath.wakes.into_iter().for_each(std::task::Waker::wake);
+            aftermath.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
+        }
+        result
+    }
+
+    /// Drops a connection that nobody is left to close properly.
+    fn drop_now(&self, held: Held<M::Connection>, reason: CloseReason) {
+        let id = held.tag.id;
+        let error = calmly(|| drop(held)).err().map(|message| share(message.into()));
+        self.tell(|| Event::Closed { id, reason, error });
+    }
+
+    /// Tells the observers, with the event's place in the order of things. For events that do not belong to one change
+    /// of the ledger; those that do take their stamp there.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.observed() {
+            let seq = self.ledger.lock().stamp();
+            self.tell_at(seq, &event());
+        }
+    }
+
+    pub(crate) fn observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    /// Tells the observers of an event whose place was given under the lock.
+    pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
+        let stamp = Stamp { pool: &self.name, seq };
+        for observer in &self.observers {
+            if let Err(message) = calmly(|| observer.observe(event, &stamp)) {
+                tracing::warn!(pool = &*self.name, message, "an observer panicked");
+            }
+        }
+    }
+
+    /// Tells of a panic in code that is not ours, in the log too.
+    pub(crate) fn tell_panic(&self, place: &'static str, message: String) {
+        tracing::warn!(pool = &*self.name, place, message, "user code panicked");
+        self.tell(|| Event::Panicked { place, message });
+    }
+
+    /// What the manager makes of an error.
+    pub(crate) fn classify(&self, error: &M::Error) -> Fault {
+        match calmly(|| self.manager.classify(error)) {
+            Ok(fault) => fault,
+            Err(message) => {
+                self.tell_panic("classify", message);
+                Fault::Transient
+            }
+        }
+    }
+
+    /// What the manager makes of an error that may be its own.
+    pub(crate) fn classify_shared(&self, error: &SharedError) -> Fault {
+        error.downcast_ref::<M::Error>().map_or(Fault::Transient, |error| self.classify(error))
+    }
+
+    /// What is known of a connection.
+    pub(crate) fn describe(&self, tag: &Tag) -> ConnectionInfo {
+        ConnectionInfo {
+            pool: Arc::clone(&self.name),
+            id: tag.id,
+            generation: tag.generation,
+            uses: tag.uses,
+            age: self.now().since(tag.created),
+            idle: tag.idled,
+        }
+    }
+
+    /// Ends a connection through the ledger.
+    pub(crate) fn retire(&self, held: Held<M::Connection>, reason: CloseReason) {
+        self.change(|ledger, now| ledger.retire(held, reason, now));
+    }
+
+    /// Closes the pool: the first half of `close`, and all of it when the last handle is dropped.
+    pub(crate) fn begin_close(&self) {
+        let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.stamp()));
+        self.closing.raise();
+        if let Some(seq) = closing {
+            self.tell_at(seq, &Event::Closing);
+        }
+    }
+
+    /// Makes everything opened so far out of date.
+    pub(crate) fn invalidate_all(&self, hard: bool) {
+        let (generation, seq) = self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
+        self.tell_at(seq, &Event::Invalidated { generation });
+    }
+}
+
+impl<M: Manager> Drop for Shared<M> {
+    fn drop(&mut self) {
+        // The keeper sleeps without holding us: it has to see that there is nothing left to keep.
+        if let Some(waker) = self.ledger.lock().keeper.take().and_then(|keeper| keeper.waker) {
+            waker.wake();
+        }
+        self.change(Ledger::keeper_ended);
+    }
+}
+
+impl<M: Manager> fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

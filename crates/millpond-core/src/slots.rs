@@ -1,0 +1,192 @@
+//! The places of a pool, one for each connection that exists or is being opened, and the only counters of them.
+//!
+//! # Invariants
+//!
+//! 1. A place is in exactly one [`Stage`]; `counts` says how many are in each. Only [`Slots::shift`] changes either.
+//! 2. A number is given to one connection only.
+
+use crate::info::ConnectionId;
+use crate::rt::TaskId;
+use crate::status::Holder;
+use crate::time::Time;
+use std::panic::Location;
+
+/// What the connection in a place is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Free,
+    Connecting,
+    Idle,
+    /// Lent, or being examined for the caller who is about to get it.
+    InUse,
+    /// With the keeper: being reset or examined.
+    Resting,
+    Closing,
+}
+
+const STAGES: usize = 6;
+
+/// Who asks for a connection: what a timeout error will say of the holder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) task: Option<TaskId>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    stage: Stage,
+    /// When the stage began.
+    since: Time,
+    id: ConnectionId,
+    caller: Option<Caller>,
+    leak_told: bool,
+}
+
+/// All places. Grows to the cap and never shrinks: a place is some dozens of bytes.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    counts: [u32; STAGES],
+    last_id: u64,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), counts: [0; STAGES], last_id: 0 }
+    }
+
+    /// How many places are in a stage.
+    pub(crate) fn count(&self, stage: Stage) -> u32 {
+        self.counts.get(stage as usize).copied().unwrap_or(0)
+    }
+
+    /// How many places are taken.
+    pub(crate) fn used(&self) -> u32 {
+        self.open().saturating_add(self.count(Stage::Connecting))
+    }
+
+    /// How many connections exist, those being closed included.
+    pub(crate) fn open(&self) -> u32 {
+        [Stage::Idle, Stage::InUse, Stage::Resting, Stage::Closing]
+            .into_iter()
+            .fold(0, |sum: u32, stage| sum.saturating_add(self.count(stage)))
+    }
+
+    /// Takes a free place for a connection that is about to be opened.
+    pub(crate) fn take(&mut self, now: Time) -> (u32, ConnectionId) {
+        self.last_id = self.last_id.saturating_add(1);
+        let id = ConnectionId(self.last_id);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+            self.slots.push(Slot { stage: Stage::Free, since: now, id, caller: None, leak_told: false });
+            self.count_in(Stage::Free);
+            slot
+        });
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            place.id = id;
+        }
+        self.shift(slot, Stage::Connecting, now);
+        (slot, id)
+    }
+
+    /// Moves a place to another stage; the only way a count changes.
+    pub(crate) fn shift(&mut self, slot: u32, stage: Stage, now: Time) {
+        let Some(place) = self.slots.get_mut(slot as usize) else {
+            debug_assert!(false, "place {slot} does not exist");
+            return;
+        };
+        let before = place.stage;
+        debug_assert!(before != Stage::Free || stage == Stage::Connecting, "a free place can only be connected");
+        place.stage = stage;
+        place.since = now;
+        if before == Stage::InUse {
+            place.caller = None;
+            place.leak_told = false;
+        }
+        if let Some(count) = self.counts.get_mut(before as usize) {
+            *count = count.saturating_sub(1);
+        }
+        self.count_in(stage);
+        if stage == Stage::Free {
+            self.free.push(slot);
+        }
+    }
+
+    fn count_in(&mut self, stage: Stage) {
+        if let Some(count) = self.counts.get_mut(stage as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Lends the connection in a place.
+    pub(crate) fn lend(&mut self, slot: u32, caller: Caller, now: Time) {
+        self.shift(slot, Stage::InUse, now);
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            place.caller = Some(caller);
+        }
+    }
+
+    /// Since when the place has been in its stage.
+    pub(crate) fn since(&self, slot: u32) -> Time {
+        self.slots.get(slot as usize).map_or(Time::ZERO, |place| place.since)
+    }
+
+    /// Since when the places of a stage have been in it, in no order.
+    pub(crate) fn all_since(&self, stage: Stage) -> impl Iterator<Item = Time> {
+        self.slots.iter().filter(move |place| place.stage == stage).map(|place| place.since)
+    }
+
+    /// Who holds what, the oldest first.
+    pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
+        let mut holders: Vec<Holder> = self.slots.iter().filter_map(|place| place.holder(now)).collect();
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
+        holders
+    }
+
+    /// Whether a task holds a connection.
+    pub(crate) fn holds(&self, task: TaskId) -> bool {
+        let is_theirs = |caller: &Caller| caller.task == Some(task);
+        self.slots.iter().any(|place| place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs))
+    }
+
+    /// Holders since before `deadline` that nobody was told of yet; they count as told from now on.
+    pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
+        let overdue = self.slots.iter_mut().filter(|place| !place.leak_told && place.since <= deadline);
+        overdue
+            .filter_map(|place| {
+                let holder = place.holder(now)?;
+                place.leak_told = true;
+                Some(holder)
+            })
+            .collect()
+    }
+
+    /// The oldest loan that was not reported as a leak.
+    pub(crate) fn oldest_quiet_loan(&self) -> Option<Time> {
+        let quiet = self.slots.iter().filter(|place| place.stage == Stage::InUse && !place.leak_told);
+        quiet.map(|place| place.since).min()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) fn check(&self) {
+        let mut counts = [0_u32; STAGES];
+        for place in &self.slots {
+            if let Some(count) = counts.get_mut(place.stage as usize) {
+                *count = count.saturating_add(1);
+            }
+        }
+        debug_assert_eq!(counts, self.counts, "the counters are not the places");
+    }
+}
+
+impl Slot {
+    fn holder(&self, now: Time) -> Option<Holder> {
+        if self.stage != Stage::InUse {
+            return None;
+        }
+        let caller = self.caller?;
+        Some(Holder { id: self.id, location: caller.location, held: now.since(self.since) })
+    }
+}

@@ -1,0 +1,165 @@
+//! One consistent look at a pool, taken under its lock.
+
+use crate::info::ConnectionId;
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+/// What a pool looks like at one moment. All numbers are taken together, so they add up:
+/// `open = idle + in_use + resting + closing`, and `open + connecting` never exceeds the cap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Connections to maintain.
+    pub pool_size: u32,
+    /// Connections allowed beyond those.
+    pub max_overflow: u32,
+    /// Connections that exist, those being closed included.
+    pub open: u32,
+    /// Connections being opened.
+    pub connecting: u32,
+    /// Connections ready to be lent.
+    pub idle: u32,
+    /// Connections lent, or being examined for the caller who is about to get them.
+    pub in_use: u32,
+    /// Connections that came back and are being reset or examined.
+    pub resting: u32,
+    /// Connections being closed.
+    pub closing: u32,
+    /// Callers who wait.
+    pub waiting: u32,
+    /// For how long the first in the queue has waited.
+    pub oldest_waiter: Option<Duration>,
+    /// How often everything was invalidated.
+    pub generation: u64,
+    /// Whether lending is suspended.
+    pub suspended: bool,
+    /// Whether the pool is closed or closing.
+    pub closed: bool,
+    /// What has happened since the pool was built.
+    pub totals: Totals,
+}
+
+impl Status {
+    /// The most connections that may exist at once.
+    pub fn cap(&self) -> u32 {
+        self.pool_size.saturating_add(self.max_overflow)
+    }
+
+    /// Connections open beyond `pool_size`.
+    pub fn overflow(&self) -> u32 {
+        self.open.saturating_sub(self.pool_size)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in use, {} idle, {} connecting, {} waiting",
+            self.in_use, self.idle, self.connecting, self.waiting
+        )?;
+        if self.resting > 0 {
+            write!(f, ", {} being reset", self.resting)?;
+        }
+        if self.closing > 0 {
+            write!(f, ", {} closing", self.closing)?;
+        }
+        if let Some(age) = self.oldest_waiter {
+            write!(f, " (the oldest for {:.2} s)", age.as_secs_f64())?;
+        }
+        if self.suspended {
+            f.write_str(", suspended")?;
+        }
+        if self.closed {
+            f.write_str(", closed")?;
+        }
+        Ok(())
+    }
+}
+
+/// What has happened since the pool was built. The books balance: `created = closed + detached + open`, and when nobody
+/// is waiting `acquires = ok + timed_out + cancelled + failed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Connections opened.
+    pub created: u64,
+    /// Connections closed, for whatever reason.
+    pub closed: u64,
+    /// Connections taken out by their borrower.
+    pub detached: u64,
+    /// Attempts to connect that failed.
+    pub connect_failed: u64,
+    /// Acquires begun (`try_acquire` counts only if it lends).
+    pub acquires: u64,
+    /// Acquires that lent a connection.
+    pub ok: u64,
+    /// Acquires whose deadline passed.
+    pub timed_out: u64,
+    /// Acquires dropped by their caller.
+    pub cancelled: u64,
+    /// Acquires that failed in another way.
+    pub failed: u64,
+    /// The most connections that were open or being opened at once.
+    pub peak: u32,
+}
+
+/// Who has a connection, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Which connection.
+    pub id: ConnectionId,
+    /// The line that acquired it.
+    pub location: &'static Location<'static>,
+    /// How long ago.
+    pub held: Duration,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} for {:.2} s", self.location.file(), self.location.line(), self.held.as_secs_f64())
+    }
+}
+
+/// How a close ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "it says who still holds a connection"]
+pub struct CloseReport {
+    /// Who still holds a connection, the oldest first. What they hold is closed when they give it back.
+    pub holders: Vec<Holder>,
+    /// Connections still being opened, reset or closed.
+    pub pending: u32,
+    /// How long the close took.
+    pub took: Duration,
+}
+
+impl CloseReport {
+    /// A report of a pool in which nothing is left: for custom pools.
+    pub fn clean(took: Duration) -> Self {
+        Self { holders: Vec::new(), pending: 0, took }
+    }
+
+    /// Whether nothing is left open.
+    pub fn is_clean(&self) -> bool {
+        self.holders.is_empty() && self.pending == 0
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return write!(f, "closed in {:.2} s, nothing is left open", self.took.as_secs_f64());
+        }
+        write!(f, "after {:.2} s {} are still held", self.took.as_secs_f64(), self.holders.len())?;
+        for holder in &self.holders {
+            write!(f, ", {holder}")?;
+        }
+        if self.pending > 0 {
+            write!(f, "; {} are still being opened, reset or closed", self.pending)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! What falls due by the clock alone, and the operations that touch every connection at once.
+
+use crate::error::PoolError;
+use crate::event::CloseReason;
+use crate::ledger::{Job, Keeper, Ledger};
+use crate::rt::Handle;
+use crate::slots::Stage;
+use crate::status::Holder;
+use crate::time::Time;
+use std::mem;
+use std::task::Waker;
+
+/// What the keeper has to do now.
+#[derive(Debug)]
+pub(crate) struct Turn<C> {
+    pub(crate) jobs: Vec<Job<C>>,
+    pub(crate) leaks: Vec<Holder>,
+    /// When something falls due next.
+    pub(crate) wakes_at: Time,
+    /// The pool is closed and nothing is open any more.
+    pub(crate) done: bool,
+}
+
+impl<C> Ledger<C> {
+    /// One turn of the keeper: everything that is due, and everything in the inbox.
+    pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.called = Some(now);
+        }
+        self.sweep_idle(now);
+        self.open_more(now);
+        let leaks = match self.config.leak_after {
+            Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
+            _ => Vec::new(),
+        };
+        let wakes_at = self.next_due(now);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.called = None;
+            keeper.wakes_at = wakes_at;
+        }
+        self.check();
+        let done = self.closed && self.inbox.is_empty() && self.slots.used() == 0;
+        Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
+    }
+
+    /// The keeper goes to sleep unless it was called meanwhile. Returns its old waker, to be dropped outside the lock.
+    pub(crate) fn doze(&mut self, waker: &Waker) -> Result<Option<Waker>, ()> {
+        let Some(keeper) = &mut self.keeper else { return Ok(None) };
+        if keeper.called.is_some() || !self.inbox.is_empty() {
+            return Err(());
+        }
+        Ok(keeper.waker.replace(waker.clone()))
+    }
+
+    /// Closes what is too old or has been idle for too long, and asks for replacements in time.
+    fn sweep_idle(&mut self, now: Time) {
+        for mut held in mem::take(&mut self.idle) {
+            if let Some(reason) = self.unfit(&held.tag, now) {
+                self.retire(held, reason, now);
+                continue;
+            }
+            let replaceable = self.slots.used() <= self.config.pool_size && !self.suspended;
+            if !held.tag.renewing && replaceable && now >= self.renewal_due(&held.tag) {
+                held.tag.renewing = true;
+            }
+            self.idle.push_back(held);
+        }
+        self.sweep_surplus(now);
+    }
+
+    /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too long.
+    fn sweep_surplus(&mut self, now: Time) {
+        let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        while let Some(oldest) = self.idle.front() {
+            let idle = now.since(oldest.tag.idle_since);
+            let surplus = self.idle.len() > self.config.pool_size as usize;
+            let reason = if surplus && idle >= self.config.overflow_linger {
+                CloseReason::Overflow
+            } else if self.idle.len() > floor && self.config.idle_timeout.is_some_and(|limit| idle >= limit) {
+                CloseReason::IdleTooLong
+            } else {
+                return;
+            };
+            if let Some(held) = self.idle.pop_front() {
+                self.retire(held, reason, now);
+            }
+        }
+    }
+
+    /// When the keeper has to look again.
+    fn next_due(&self, now: Time) -> Time {
+        let mut due = self.opening_due(now);
+        let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        for (n, held) in self.idle.iter().enumerate() {
+            // A replacement that was asked for and has not come must not wake the keeper over and over.
+            due = due.min(Some(self.renewal_due(&held.tag)).filter(|at| *at > now).unwrap_or(held.tag.expires));
+            let left = self.idle.len().saturating_sub(n);
+            if left > self.config.pool_size as usize {
+                due = due.min(held.tag.idle_since.after(self.config.overflow_linger));
+            }
+            if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| left > floor) {
+                due = due.min(held.tag.idle_since.after(idle_timeout));
+            }
+        }
+        if let (Some(age), Some(since)) = (self.config.leak_after, self.slots.oldest_quiet_loan()) {
+            due = due.min(since.after(age));
+        }
+        due
+    }
+
+    /// A keeper is about to start on this runtime.
+    pub(crate) fn keeper_starts(&mut self, home: Handle, now: Time) {
+        self.keeper = Some(Keeper { home, waker: None, wakes_at: Time::NEVER, called: Some(now) });
+    }
+
+    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone.
+    pub(crate) fn keeper_ended(&mut self, now: Time) {
+        self.keeper = None;
+        self.homes_lost = self.homes_lost.saturating_add(1);
+        self.generation = self.generation.saturating_add(1);
+        for held in mem::take(&mut self.idle) {
+            self.retire(held, CloseReason::HomeEnded, now);
+        }
+        for job in mem::take(&mut self.inbox) {
+            match job {
+                Job::Connect(attempt) => self.free(attempt.slot, now),
+                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::HomeEnded, now),
+                Job::Close(held, reason) => self.retire(held, reason, now),
+            }
+        }
+        // Everybody looks again: the next one to look brings a new home.
+        let wakers = self.waiters.wakers();
+        self.aftermath.wakes.extend(wakers);
+        self.notify_watchers();
+    }
+
+    /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
+    pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
+        self.config.pool_size = pool_size;
+        self.config.max_overflow = max_overflow;
+        if let Some(floor) = &mut self.config.min_idle {
+            *floor = (*floor).min(pool_size);
+        }
+        let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
+        while live(self) > self.config.cap() || self.idle.len() > pool_size as usize {
+            let Some(held) = self.idle.pop_front() else { break };
+            self.retire(held, CloseReason::Shrunk, now);
+        }
+        self.open_more(now);
+        self.check();
+    }
+
+    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a farewell.
+    pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
+        self.generation = self.generation.saturating_add(1);
+        if hard {
+            self.hard_below = self.generation;
+        }
+        for held in mem::take(&mut self.idle) {
+            self.retire(held, CloseReason::Invalidated, now);
+        }
+        self.open_more(now);
+        self.check();
+        self.generation
+    }
+
+    /// Nothing is lent from now on.
+    pub(crate) fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// Lending goes on: idle connections go to those who have waited longest.
+    pub(crate) fn resume(&mut self, now: Time) {
+        self.suspended = false;
+        while !self.waiters.is_empty() {
+            let Some(held) = self.idle.pop_back() else { break };
+            self.settle(held, now);
+        }
+        self.open_more(now);
+        self.check();
+    }
+
+    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done before.
+    pub(crate) fn close(&mut self, now: Time) -> bool {
+        if mem::replace(&mut self.closed, true) {
+            return false;
+        }
+        self.suspended = false;
+        self.fail_waiters(&PoolError::Closed);
+        for held in mem::take(&mut self.idle) {
+            self.retire(held, CloseReason::PoolClosed, now);
+        }
+        for job in mem::take(&mut self.inbox) {
+            match job {
+                Job::Connect(attempt) => self.free(attempt.slot, now),
+                job => self.inbox.push(job),
+            }
+        }
+        self.call_keeper(now);
+        self.notify_watchers();
+        self.check();
+        true
+    }
+}
