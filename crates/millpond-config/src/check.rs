@@ -1,0 +1,111 @@
+//! From merged layers to settings: every value read, every range checked, every refusal with its source.
+
+use std::ops::RangeInclusive;
+
+use millpond_core::{Limits, PLACES_MAX};
+
+use crate::Settings;
+use crate::explain::{Explanation, Row};
+use crate::layers::Layers;
+use crate::report::SettingProblem;
+use crate::suggest;
+use crate::table::{Form, SETTINGS, Setting};
+use crate::value::Raw;
+
+/// The guide's range of `max_connections`.
+const MAX_CONNECTIONS: RangeInclusive<u32> = 10..=200;
+
+/// Reads every setting; problems go to `problems`, and where there is one the settings are not to be used.
+pub(crate) fn settings(layers: &Layers, problems: &mut Vec<SettingProblem>) -> Settings {
+    let mut settings = Settings::defaults();
+    let mut refused = Vec::new();
+    for setting in &SETTINGS {
+        if let Some(raw) = layers.value(setting.path)
+            && setting.put(&raw, &mut settings).is_none()
+        {
+            refused.push((setting, raw));
+        }
+    }
+    let is_refused = |path: &str| refused.iter().any(|(setting, _)| setting.path == path);
+    let fields = settings.db.pool.check().err();
+    for field in fields.iter().flat_map(|error| error.problems()) {
+        let path = format!("db.{}", field.setting);
+        // The ceiling of `min_idle` is `pool_size`: without that one there is nothing to compare it with.
+        let is_moot = is_refused(&path) || (field.setting == "min_idle" && is_refused("db.pool_size"));
+        if !is_moot {
+            let value = layers.value(&path).map_or_else(|| field.value.clone(), |raw| raw.shown());
+            let message = format!("is out of range: wanted {}", field.wanted);
+            let problem = SettingProblem::new(&path, &layers.source(&path), message, field.way_out);
+            problems.push(problem.of_value(Some(value)));
+        }
+    }
+    for setting in &SETTINGS {
+        problems.extend(redis_problem(setting, &mut settings, layers));
+    }
+    problems.extend(refused.iter().map(|(setting, raw)| refusal(setting, raw, &settings, layers)));
+    settings.explanation = explanation(&settings, layers);
+    settings
+}
+
+fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers) -> Option<SettingProblem> {
+    let Form::Redis(field) = setting.form else { return None };
+    let count = *field(settings);
+    let (range, way_out) = match settings.db.pool.limits {
+        Limits::On => (MAX_CONNECTIONS, "choose a value in the range, or lift the ranges with db.limits = \"off\""),
+        Limits::Off => (1..=PLACES_MAX, "choose a value in the range"),
+    };
+    if range.contains(&count) {
+        return None;
+    }
+    let message = format!("is out of range: wanted {}", spell_range(&range));
+    let problem = SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out);
+    Some(problem.of_value(Some(count.to_string())))
+}
+
+fn spell_range(range: &RangeInclusive<u32>) -> String {
+    format!("{}-{}", range.start(), range.end())
+}
+
+/// The problem of a value that is not of its setting's form.
+fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -> SettingProblem {
+    let range = range(setting, settings).map(|range| format!(" ({range})")).unwrap_or_default();
+    let what = match raw {
+        Raw::Text(text) if text.is_empty() => "is empty",
+        Raw::Unset => "cannot be unset",
+        _ if matches!(setting.form, Form::Preset) => "is not a preset",
+        _ => "is not understood",
+    };
+    let message = format!("{what}: wanted {}{range}", setting.wanted());
+    let near = match raw {
+        Raw::Text(text) => suggest::nearest(text, setting.words()),
+        _ => None,
+    };
+    let way_out = match near {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => "correct it, or leave it out".to_owned(),
+    };
+    // A secret of the wrong form is still a secret.
+    let value = (!setting.is_secret()).then(|| raw.shown());
+    SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out).of_value(value)
+}
+
+/// The range of a setting, asked from the core: it knows them, and this crate does not repeat them.
+fn range(setting: &Setting, settings: &Settings) -> Option<String> {
+    if matches!(setting.form, Form::Redis(_)) && settings.db.pool.limits == Limits::On {
+        return Some(spell_range(&MAX_CONNECTIONS));
+    }
+    let mut config = settings.db.pool.clone();
+    setting.overdo(&mut config);
+    let error = config.check().err()?;
+    error.problems().iter().find(|it| it.setting == setting.name()).map(|it| it.wanted.clone())
+}
+
+fn explanation(settings: &Settings, layers: &Layers) -> Explanation {
+    let mut settings = settings.clone();
+    let rows = SETTINGS.iter().map(|setting| Row {
+        setting: setting.path,
+        value: setting.shown(&mut settings),
+        source: layers.source(setting.path),
+    });
+    Explanation { rows: rows.collect() }
+}

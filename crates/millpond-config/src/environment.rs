@@ -1,0 +1,186 @@
+//! The environment layer: variables, and the files that `NAME_FILE` variables name.
+//!
+//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or `"q"` stays itself. Of
+//! a file, one newline at the end is dropped, since editors put it there, and nothing else.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use crate::layers::{Gathered, Leaf};
+use crate::report::SettingProblem;
+use crate::secret::{shown, shown_path};
+use crate::suggest;
+use crate::table::{self, SECTIONS, SETTINGS, Setting};
+use crate::text;
+use crate::value::Raw;
+
+/// What a variable's name ends with if its value stands in a file.
+const IN_FILE: &str = "_FILE";
+
+/// Which variables are ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) prefix: String,
+    /// Prefixes of variables that belong to somebody else, however much they look like ours.
+    pub(crate) foreign: Vec<String>,
+}
+
+/// Reads the variables that are ours, and reports those that were meant to be.
+pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathered {
+    let mut gathered = Gathered::default();
+    for (name, value) in variables {
+        // A name that is not UTF-8 is never one of ours, though it may look like a slip in one.
+        let name = name.to_string_lossy();
+        let outcome = match names.find(&name) {
+            Some((setting, false)) => from_variable(setting, &name, value),
+            Some((setting, true)) if names.is_also_plain(setting, variables) => Err(both_given(&name)),
+            Some((setting, true)) => from_file(setting, &name, value),
+            None => match names.meant(&name) {
+                Some(way_out) => Err(SettingProblem::new(&name, &variable(&name), "is not a setting", way_out)),
+                None => continue,
+            },
+        };
+        match outcome {
+            Ok(leaf) => gathered.leaves.push(leaf),
+            Err(problem) => gathered.problems.push(problem),
+        }
+    }
+    gathered
+}
+
+fn from_variable(setting: &'static Setting, name: &str, value: &OsStr) -> Result<Leaf, SettingProblem> {
+    let source = variable(name);
+    match value.to_str() {
+        Some(value) => Ok(Leaf { path: setting.path, raw: Raw::Text(value.to_owned()), source }),
+        None => {
+            Err(SettingProblem::new(setting.path, &source, "is not UTF-8", "set it to a text in UTF-8, or unset it"))
+        }
+    }
+}
+
+fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf, SettingProblem> {
+    let path = Path::new(path);
+    let shown = shown_path(&path.to_string_lossy());
+    let mut content = text::read(path).map_err(|why| {
+        let message = format!("cannot be read from `{shown}`: {}", why.reason());
+        SettingProblem::new(setting.path, &variable(name), message, "name a file that can be read, or unset it")
+    })?;
+    if content.ends_with('\n') {
+        content.pop();
+    }
+    let source = format!("file `{shown}`, named by {}", variable(name));
+    Ok(Leaf { path: setting.path, raw: Raw::Text(content), source })
+}
+
+fn both_given(name: &str) -> SettingProblem {
+    let plain = name.strip_suffix(IN_FILE).unwrap_or(name);
+    let way_out = format!("keep either `{plain}` or `{name}`");
+    SettingProblem::new(name, &variable(name), format!("is set, and so is `{plain}`"), way_out)
+}
+
+fn variable(name: &str) -> String {
+    format!("environment variable `{}`", shown(name))
+}
+
+impl Names {
+    /// The setting that a variable sets, and whether its value stands in a file.
+    fn find(&self, name: &str) -> Option<(&'static Setting, bool)> {
+        let rest = name.strip_prefix(&self.prefix)?;
+        by_variable(rest)
+            .map(|setting| (setting, false))
+            .or_else(|| Some((by_variable(rest.strip_suffix(IN_FILE)?)?, true)))
+    }
+
+    fn is_also_plain(&self, setting: &Setting, variables: &[(OsString, OsString)]) -> bool {
+        let plain = format!("{}{}", self.prefix, setting.variable());
+        variables.iter().any(|(name, _)| name.as_os_str() == plain.as_str())
+    }
+
+    /// What to do about an unknown variable that was surely meant for us; `None` for one that belongs to others.
+    ///
+    /// The prefix may be shared, so it is not enough: the rest must begin with a section of ours, be two slips away
+    /// from a setting at most, or be a setting without its section.
+    fn meant(&self, name: &str) -> Option<String> {
+        let head = name.get(..self.prefix.len())?;
+        let rest = name.get(self.prefix.len()..)?.to_ascii_uppercase();
+        let is_foreign = self.foreign.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        if !head.eq_ignore_ascii_case(&self.prefix) || is_foreign {
+            return None;
+        }
+        let (plain, suffix) = rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
+        let offer = |variable: &str| format!("did you mean `{}{variable}{suffix}`?", self.prefix);
+        let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
+        let near = suggest::nearest(plain, known.iter().map(String::as_str));
+        let is_slip = near.is_some_and(|near| suggest::distance(plain, near).is_some_and(|slips| slips <= 2));
+        let section = SECTIONS.iter().find(|section| plain.starts_with(&format!("{}_", section.to_ascii_uppercase())));
+        // One word, such as `URL`, is too likely to be somebody else's.
+        let bare = SETTINGS.iter().find(|it| plain.contains('_') && it.name().eq_ignore_ascii_case(plain));
+        match (near, bare, section) {
+            (_, Some(setting), _) => Some(offer(&setting.variable())),
+            (Some(near), _, _) if is_slip => Some(offer(near)),
+            (Some(near), _, Some(_)) => Some(offer(near)),
+            (None, _, Some(section)) => Some(self.way_out(section, name)),
+            _ => None,
+        }
+    }
+
+    fn way_out(&self, section: &str, name: &str) -> String {
+        let of_section = SETTINGS.iter().filter(|setting| setting.section() == section);
+        let known: Vec<_> = of_section.map(|setting| format!("{}{}", self.prefix, setting.variable())).collect();
+        let known = table::list(known.iter().map(String::as_str));
+        format!("[{section}] knows {known}; if it is not ours, load with .foreign(\"{}\")", shown(name))
+    }
+}
+
+fn by_variable(rest: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.variable() == rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names { prefix: "PSN_".to_owned(), foreign: vec!["PSN_DB_APP_".to_owned()] }
+    }
+
+    #[test]
+    fn a_slip_is_told_from_a_variable_of_somebody_else() {
+        for (name, meant) in [
+            ("PSN_DB_POOL_SISE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
+            ("PSN_POOL_SIZE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
+            ("psn_db_pool_size", Some("did you mean `PSN_DB_POOL_SIZE`?")),
+            ("PSN_STORAGE_CONECTION_STRING_FILE", Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?")),
+            ("PSN_PRESETT", Some("did you mean `PSN_PRESET`?")),
+            (
+                "PSN_STORAGE_BACKEND",
+                Some(
+                    "[storage] knows `PSN_STORAGE_CONNECTION_STRING`; if it is not ours, load with \
+                     .foreign(\"PSN_STORAGE_BACKEND\")",
+                ),
+            ),
+            ("PSN_DB_APP_NAME", None),
+            ("PSN_RED_MAX_OVERFLOW", None),
+            ("PSN_LOG_LEVEL", None),
+            ("PSN_URL", None),
+            ("PSN_", None),
+            ("PATH", None),
+            ("é", None),
+            ("PATHé", None),
+        ] {
+            assert_eq!(names().meant(name).as_deref(), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_known_name_is_found_even_below_a_foreign_prefix() {
+        let names = Names { foreign: vec!["PSN_".to_owned()], ..names() };
+        assert!(
+            names.find("PSN_DB_POOL_SIZE").is_some_and(|(setting, in_file)| setting.path == "db.pool_size" && !in_file)
+        );
+        assert!(
+            names.find("PSN_REDIS_URL_FILE").is_some_and(|(setting, in_file)| setting.path == "redis.url" && in_file)
+        );
+        assert!(names.find("DB_POOL_SIZE").is_none());
+    }
+}

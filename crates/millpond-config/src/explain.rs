@@ -1,0 +1,48 @@
+//! The explanation: each effective value and where it came from.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Each effective value and where it came from, in the order of the settings' table.
+///
+/// `Display` is an aligned table, for a log at start-up or a `check` command. It holds no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// One row a setting.
+    pub rows: Vec<Row>,
+}
+
+/// One setting explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Row {
+    /// The setting with its section, such as `db.pool_size`.
+    pub setting: &'static str,
+    /// The effective value. Secrets are `***`, URLs stand without their password and query.
+    pub value: String,
+    /// Where it came from: `default`, a preset, a file with its line, a variable, or `code`.
+    pub source: String,
+}
+
+impl Explanation {
+    /// The row of a setting such as `db.pool_size`.
+    pub fn row(&self, setting: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.setting == setting)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wide = |column: fn(&Row) -> &str, title: &str| {
+            self.rows.iter().map(|row| column(row).chars().count()).chain([title.len()]).max().unwrap_or(0)
+        };
+        let (names, values) = (wide(|row| row.setting, "setting"), wide(|row| &row.value, "value"));
+        write!(f, "{:names$}  {:values$}  source", "setting", "value")?;
+        for row in &self.rows {
+            write!(f, "\n{:names$}  {:values$}  {}", row.setting, row.value, row.source)?;
+        }
+        Ok(())
+    }
+}

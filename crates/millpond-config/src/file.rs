@@ -1,0 +1,188 @@
+//! The file layer: `millpond.toml`, with the line of every value and every mistake, and never a line of its text.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::layers::{Gathered, Leaf};
+use crate::report::SettingProblem;
+use crate::secret::shown_path;
+use crate::suggest;
+use crate::table::{self, SECTIONS, SETTINGS, Setting};
+use crate::text;
+use crate::value::Raw;
+
+/// What a problem of the file as a whole is listed under.
+const FILE: &str = "settings file";
+
+/// Reads `path`; a file that was not asked for by name may be absent.
+pub(crate) fn gather(path: &Path, named: bool) -> Gathered {
+    let name = shown_path(&path.to_string_lossy());
+    match text::read(path) {
+        Ok(text) => gather_text(&text, name),
+        Err(why) if why.is_absence() && !named => Gathered::default(),
+        Err(why) => {
+            let message = format!("cannot be read: {}", why.reason());
+            let way_out = match named {
+                true => "name a TOML file that can be read, or none",
+                false => "make it a TOML file that can be read, or load without a file",
+            };
+            let problem = SettingProblem::new(FILE, &format!("`{name}`"), message, way_out);
+            Gathered { problems: vec![problem], ..Gathered::default() }
+        }
+    }
+}
+
+fn gather_text(text: &str, name: String) -> Gathered {
+    let mut reader = Reader { newlines: newlines(text), name, gathered: Gathered::default() };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        reader.document(document.get_ref());
+    }
+    let mut last = String::new();
+    for error in errors {
+        let place = error.span().map_or_else(|| reader.name_in_quotes(), |span| reader.place(span.start));
+        // What else is wrong with a line is as a rule a consequence.
+        if place == last {
+            continue;
+        }
+        // Only the parser's fixed phrases: its `Display` would quote the line, and with it the password.
+        let message = format!("is not TOML: {}", error.message());
+        let way_out = "correct the line; texts, such as URLs, stand in quotes";
+        reader.gathered.problems.push(SettingProblem::new(FILE, &place, message, way_out));
+        last = place;
+    }
+    reader.gathered
+}
+
+struct Reader {
+    /// The offset of every newline, in bytes, ascending.
+    newlines: Vec<usize>,
+    name: String,
+    gathered: Gathered,
+}
+
+type Key<'a, 'i> = &'a Spanned<std::borrow::Cow<'i, str>>;
+
+impl Reader {
+    fn document(&mut self, table: &DeTable<'_>) {
+        for (key, value) in in_order(table) {
+            let name: &str = key.get_ref();
+            match value.get_ref() {
+                DeValue::Table(section) if SECTIONS.contains(&name) => self.section(name, section),
+                _ if SECTIONS.contains(&name) => {
+                    let way_out = format!("write [{name}] on a line of its own, and its settings below");
+                    self.problem(name, value.span().start, "is a section, not a value", way_out);
+                }
+                value => match table::find(name).filter(|setting| setting.section().is_empty()) {
+                    Some(setting) => self.value(setting, key, value),
+                    None => self.unknown("", key),
+                },
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, table: &DeTable<'_>) {
+        for (key, value) in in_order(table) {
+            match table::find(&format!("{section}.{}", key.get_ref())) {
+                Some(setting) => self.value(setting, key, value.get_ref()),
+                None => self.unknown(section, key),
+            }
+        }
+    }
+
+    fn value(&mut self, setting: &'static Setting, key: Key<'_, '_>, value: &DeValue<'_>) {
+        let start = key.span().start;
+        match scalar(value) {
+            Some(raw) => {
+                let source = self.place(start);
+                self.gathered.leaves.push(Leaf { path: setting.path, raw, source });
+            }
+            None => {
+                let message = format!("is {}: wanted {}", kind_of(value), setting.wanted());
+                self.problem(setting.path, start, message, "write one value".to_owned());
+            }
+        }
+    }
+
+    fn unknown(&mut self, section: &str, key: Key<'_, '_>) {
+        let name: &str = key.get_ref();
+        let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+        self.problem(&path, key.span().start, "is not a setting", way_out(section, name));
+    }
+
+    fn problem(&mut self, setting: &str, start: usize, message: impl Into<String>, way_out: String) {
+        let problem = SettingProblem::new(setting, &self.place(start), message, way_out);
+        self.gathered.problems.push(problem);
+    }
+
+    /// The file and the line, from an offset in bytes.
+    fn place(&self, start: usize) -> String {
+        let line = self.newlines.partition_point(|newline| *newline < start) + 1;
+        format!("{}, line {line}", self.name_in_quotes())
+    }
+
+    fn name_in_quotes(&self) -> String {
+        format!("`{}`", self.name)
+    }
+}
+
+fn newlines(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
+}
+
+/// The entries in the order of the file.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(Key<'a, 'i>, &'a Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<Raw> {
+    match value {
+        DeValue::String(text) => Some(Raw::Text(text.to_string())),
+        DeValue::Boolean(flag) => Some(Raw::Flag(*flag)),
+        // A number too long for any type stays a text, which no number's reader takes either.
+        DeValue::Integer(number) => Some(
+            i128::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| Raw::Text(number.to_string()), Raw::Whole),
+        ),
+        DeValue::Float(number) => {
+            Some(number.as_str().parse().map_or_else(|_| Raw::Text(number.to_string()), Raw::Decimal))
+        }
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::Datetime(_) => "a date or time of day",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => "a value",
+    }
+}
+
+/// What to write instead of the unknown `name`: a setting of the same section, a section, a setting of another section.
+fn way_out(section: &str, name: &str) -> String {
+    let own: Vec<_> = SETTINGS.iter().filter(|it| it.section() == section).map(Setting::name).collect();
+    if let Some(name) = suggest::nearest(name, own.iter().copied()) {
+        return format!("did you mean `{name}`?");
+    }
+    if section.is_empty()
+        && let Some(name) = suggest::nearest(name, SECTIONS)
+    {
+        return format!("did you mean `[{name}]`?");
+    }
+    // `pool_size` outside of `[db]`, or `"db.pool_size"` in quotes.
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let near = suggest::nearest(last, SETTINGS.iter().map(Setting::name));
+    if let Some(setting) = SETTINGS.iter().find(|it| Some(it.name()) == near) {
+        return format!("did you mean `{}` under `[{}]`?", setting.name(), setting.section());
+    }
+    match section {
+        "" => format!("at the top stand `preset` and the sections {}", table::list(SECTIONS)),
+        section => format!("[{section}] holds {}", table::list(own)),
+    }
+}

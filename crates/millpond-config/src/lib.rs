@@ -1,0 +1,89 @@
+//! Settings for millpond: defaults, preset, file, environment and code, merged, checked, and each with its source.
+//!
+//! ```
+//! use millpond_config::Settings;
+//!
+//! let settings = Settings::loader()
+//!     .no_file() // Without this, ./millpond.toml is read if it is there.
+//!     .environment([
+//!         ("PSN_STORAGE_CONNECTION_STRING", "postgresql://user:pass@localhost/dbname"),
+//!         ("PSN_PRESET", "production"),
+//!         ("PSN_DB_POOL_TIMEOUT", "60"),
+//!     ]) // Without this, the process's environment is.
+//!     .set("db.pool_size", 30)
+//!     .load()?;
+//!
+//! assert_eq!(settings.db.pool.pool_size, 30);
+//! assert_eq!(settings.db.pool.max_overflow, 50);
+//! assert_eq!(settings.explain().row("db.pool_size").unwrap().source, "code");
+//! assert_eq!(settings.explain().row("db.max_overflow").unwrap().source, "preset `production`");
+//! assert!(!settings.explain().to_string().contains("pass@"));
+//! # Ok::<(), millpond_config::SettingsError>(())
+//! ```
+//!
+//! # Layers
+//!
+//! Lowest first; a higher layer overrides a lower one, one setting at a time:
+//!
+//! 1. the defaults of [`PoolConfig`](millpond_core::PoolConfig) and [`Settings`];
+//! 2. a preset's values. Its name is itself a setting, `preset`, and comes from the file, the environment or code;
+//! 3. a file, `./millpond.toml` or the one named by [`Loader::file`];
+//! 4. the environment: `PSN_` and the setting in capitals, such as `PSN_DB_POOL_SIZE` for `db.pool_size`. `NAME_FILE`
+//!    gives the path of a file that holds the value, as orchestrators hand out secrets;
+//! 5. code: [`Loader::set`] and [`Loader::preset`].
+//!
+//! ```toml
+//! preset = "production"      # or development, batch, small, medium, large
+//! [storage]
+//! connection_string = "postgresql://user@localhost/dbname"
+//! [db]
+//! pool_size = 20             # every field of PoolConfig stands here under its own name
+//! pool_timeout = 60          # seconds, or a text with a unit: "500ms", "60s", "2m", "1h"
+//! pool_recycle = "off"       # also idle_timeout, max_waiters, leak_after; "auto" for min_idle, fail_fast_after, pool
+//! limits = "off"             # lifts the ranges
+//! reset = "transaction"      # or none, session, replace
+//! pool = "queue"             # or null, read-write; left out: what suits the database
+//! [redis]                    # the rate limiter's pool
+//! url = "redis://localhost:6379/1"
+//! max_connections = 20
+//! [cache]                    # the cache's pool
+//! url = "redis://localhost:6379/0"
+//! max_connections = 50
+//! ```
+//!
+//! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may stand in quotes, since in a variable they have
+//! no other form. Texts are never parsed: a password `12345` or ` x ` arrives as it is.
+//!
+//! # Mistakes
+//!
+//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was wanted, and the way out.
+//! Unknown keys are mistakes, and unknown variables too if they begin with a section of ours or look like a slip; see
+//! [`Loader::foreign`]. A value that a higher layer overrides is not looked at.
+//!
+//! # Secrets
+//!
+//! Connection strings and URLs are a [`Secret`], which prints as `***`. No error and no explanation shows one: URLs
+//! stand there without password and query, and lines of a file are never quoted.
+
+mod check;
+mod environment;
+mod explain;
+mod file;
+mod grammar;
+mod layers;
+mod loader;
+mod presets;
+mod report;
+mod secret;
+mod settings;
+mod suggest;
+mod table;
+mod text;
+mod value;
+
+pub use explain::{Explanation, Row};
+pub use loader::{DEFAULT_FILE, Loader};
+pub use report::{SettingProblem, SettingsError};
+pub use secret::Secret;
+pub use settings::{DbSettings, PoolKind, RedisSettings, Settings, StorageSettings};
+pub use value::Value;

@@ -1,0 +1,245 @@
+//! Loading: gathers the layers, merges them lowest first, and hands the result to the check.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::mem;
+use std::path::{Path, PathBuf};
+
+use crate::environment::{self, Names};
+use crate::layers::{Gathered, Layers, Leaf};
+use crate::report::SettingProblem;
+use crate::table::{self, SETTINGS};
+use crate::value::{Raw, Value};
+use crate::{Settings, SettingsError, check, file, presets, suggest};
+
+/// The file that is read from the working directory when none is named and it is there.
+pub const DEFAULT_FILE: &str = "millpond.toml";
+
+/// Loads [`Settings`]: defaults, then a preset's values, then a file, then the environment, then code; each layer
+/// overrides the ones before, one setting at a time.
+///
+/// ```
+/// use millpond_config::Loader;
+///
+/// let settings = Loader::new()
+///     .no_file()
+///     .environment([("PSN_DB_POOL_SIZE", "20"), ("PSN_DB_POOL_TIMEOUT", "60")])
+///     .set("db.max_overflow", 40)
+///     .load()?;
+/// assert_eq!((settings.db.pool.pool_size, settings.db.pool.max_overflow), (20, 40));
+/// # Ok::<(), millpond_config::SettingsError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is read before `load`"]
+pub struct Loader {
+    names: Names,
+    file: Source<PathBuf>,
+    environment: Source<Vec<(OsString, OsString)>>,
+    code: Vec<(String, Value)>,
+    required: Vec<String>,
+}
+
+/// Where a layer is read from.
+#[derive(Clone)]
+enum Source<T> {
+    Usual,
+    Given(T),
+    Nothing,
+}
+
+impl Loader {
+    /// The prefix `PSN_`, `./millpond.toml` if it is there, the process's environment, and nothing from code.
+    pub fn new() -> Self {
+        Self {
+            names: Names { prefix: "PSN_".to_owned(), foreign: Vec::new() },
+            file: Source::Usual,
+            environment: Source::Usual,
+            code: Vec::new(),
+            required: Vec::new(),
+        }
+    }
+
+    /// What the names of variables begin with, underscore included. Default `PSN_`.
+    ///
+    /// With an empty prefix, every variable that begins with `DB_`, `STORAGE_`, `REDIS_` or `CACHE_` is taken for ours.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.names.prefix = prefix.into();
+        self
+    }
+
+    /// Leaves variables that begin with `prefix` (the whole name, such as `PSN_DB_BACKUP_`) to the rest of the program.
+    ///
+    /// Needed only for unknown variables that begin with a section of ours (`PSN_DB_`, `PSN_STORAGE_`, `PSN_REDIS_`,
+    /// `PSN_CACHE_`) or look like a slip in one of our names: those are errors. Other variables with our prefix are
+    /// ignored anyway, and a variable that is a setting always counts. May be called more than once.
+    pub fn foreign(mut self, prefix: impl Into<String>) -> Self {
+        self.names.foreign.push(prefix.into());
+        self
+    }
+
+    /// Reads this file, which must exist, instead of `./millpond.toml`, which may be absent.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Source::Given(path.into());
+        self
+    }
+
+    /// Reads no file.
+    pub fn no_file(mut self) -> Self {
+        self.file = Source::Nothing;
+        self
+    }
+
+    /// Reads these variables instead of the process's environment.
+    pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.environment = Source::Given(variables.collect());
+        self
+    }
+
+    /// Reads no variables.
+    pub fn no_environment(mut self) -> Self {
+        self.environment = Source::Nothing;
+        self
+    }
+
+    /// Chooses a preset: `production`, `development`, `batch`, `small`, `medium` or `large`.
+    ///
+    /// This overrides `PSN_PRESET`, which overrides `preset` in the file. The preset's values override only defaults.
+    pub fn preset(self, name: impl Into<String>) -> Self {
+        self.set("preset", name.into())
+    }
+
+    /// Sets one setting, by its section and name such as `db.pool_size`, above all other layers; the last call wins.
+    ///
+    /// The value is checked in [`load`](Self::load), along with all others.
+    pub fn set(mut self, setting: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.code.push((setting.into(), value.into()));
+        self
+    }
+
+    /// Makes it an error, in the same report as all others, if no layer sets this setting.
+    ///
+    /// ```
+    /// use millpond_config::Loader;
+    ///
+    /// let loader = Loader::new().no_file().no_environment().require("storage.connection_string");
+    /// assert!(loader.load().unwrap_err().to_string().contains("PSN_STORAGE_CONNECTION_STRING"));
+    /// ```
+    pub fn require(mut self, setting: impl Into<String>) -> Self {
+        self.required.push(setting.into());
+        self
+    }
+
+    /// Reads all layers and checks the result.
+    ///
+    /// Blocks while it reads the file and the files named by variables, none longer than 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// A [`SettingsError`] with every problem at once: a file that cannot be read or is not TOML, a key or variable
+    /// that is no setting, a value that is not of its setting's form, an unknown preset, a value out of its range.
+    pub fn load(mut self) -> Result<Settings, SettingsError> {
+        let required = mem::take(&mut self.required);
+        let prefix = self.names.prefix.clone();
+        let mut gathered = self.gather();
+        let preset = preset_leaves(&gathered.leaves);
+        let layers = Layers::new().merge(preset.iter().chain(&gathered.leaves));
+        let settings = check::settings(&layers, &mut gathered.problems);
+        for path in required {
+            if !gathered.problems.iter().any(|problem| problem.setting == path) {
+                gathered.problems.extend(missing(&path, &prefix, &layers));
+            }
+        }
+        match gathered.problems {
+            problems if problems.is_empty() => Ok(settings),
+            problems => Err(SettingsError { problems }),
+        }
+    }
+
+    /// The layers above the presets, lowest first.
+    fn gather(self) -> Gathered {
+        let file = match &self.file {
+            Source::Usual => file::gather(Path::new(DEFAULT_FILE), false),
+            Source::Given(path) => file::gather(path, true),
+            Source::Nothing => Gathered::default(),
+        };
+        let environment = match self.environment {
+            Source::Usual => environment::gather(&self.names, &env::vars_os().collect::<Vec<_>>()),
+            Source::Given(variables) => environment::gather(&self.names, &variables),
+            Source::Nothing => Gathered::default(),
+        };
+        let mut all = Gathered::default();
+        for layer in [file, environment, from_code(self.code)] {
+            all.leaves.extend(layer.leaves);
+            all.problems.extend(layer.problems);
+        }
+        all
+    }
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Without variables, names and values, which may be secrets or hold one by mistake.
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("prefix", &self.names.prefix).finish_non_exhaustive()
+    }
+}
+
+/// The source of what [`Loader::set`] has set.
+const CODE: &str = "code";
+
+fn from_code(values: Vec<(String, Value)>) -> Gathered {
+    let mut gathered = Gathered::default();
+    for (path, Value(raw)) in values {
+        match table::find(&path) {
+            Some(setting) => gathered.leaves.push(Leaf { path: setting.path, raw, source: CODE.to_owned() }),
+            None => gathered.problems.push(unknown(&path)),
+        }
+    }
+    gathered
+}
+
+/// The problem of a path in code that is no setting.
+fn unknown(path: &str) -> SettingProblem {
+    let way_out = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write section and name, such as `db.pool_size`".to_owned(),
+    };
+    SettingProblem::new(path, CODE, "is not a setting", way_out)
+}
+
+/// The problem of a required setting that no layer sets.
+fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> {
+    let Some(setting) = table::find(path) else { return Some(unknown(path)) };
+    if layers.value(path).is_some_and(|raw| raw != Raw::Unset) {
+        return None;
+    }
+    let place = match setting.section() {
+        "" => "in the file".to_owned(),
+        section => format!("under [{section}]"),
+    };
+    let way_out = format!("set `{prefix}{}`, or `{}` {place}", setting.variable(), setting.name());
+    Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", way_out))
+}
+
+/// The layer below `leaves`: the values of the preset that they name. An unknown name is left to the check.
+fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
+    let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else { return Vec::new() };
+    let Some(preset) = presets::find(&name) else { return Vec::new() };
+    let source = format!("preset `{name}`");
+    let leaf = |(path, value): &(&'static str, &str)| {
+        let raw = Raw::Text((*value).to_owned());
+        Leaf { path, raw, source: source.clone() }
+    };
+    preset.values.iter().map(leaf).collect()
+}

@@ -1,0 +1,78 @@
+//! The guide's presets: named sets of values that sit just above the defaults.
+
+/// A preset: its name, and the values it gives to settings, as they would be written in a file.
+pub(crate) struct Preset {
+    pub(crate) name: &'static str,
+    pub(crate) values: &'static [(&'static str, &'static str)],
+}
+
+/// The names, in the guide's order.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|preset| preset.name)
+}
+
+pub(crate) fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+const PRESETS: [Preset; 6] = [
+    // "Best practices for different scenarios".
+    Preset {
+        name: "production",
+        values: &[
+            ("db.pool_size", "25"),
+            ("db.max_overflow", "50"),
+            ("db.pool_timeout", "30"),
+            ("db.pool_recycle", "1800"),
+            ("db.pool_pre_ping", "true"),
+        ],
+    },
+    Preset {
+        name: "development",
+        values: &[
+            ("db.pool_size", "5"),
+            ("db.max_overflow", "10"),
+            ("db.pool_timeout", "10"),
+            ("db.pool_recycle", "3600"),
+            ("db.pool_pre_ping", "true"),
+        ],
+    },
+    Preset {
+        name: "batch",
+        values: &[
+            ("db.pool_size", "15"),
+            ("db.max_overflow", "30"),
+            ("db.pool_timeout", "120"),
+            ("db.pool_recycle", "7200"),
+            ("db.pool_pre_ping", "true"),
+        ],
+    },
+    // "Recommended configurations by deployment size"; its `redis_max_connections` is the cache's pool.
+    Preset {
+        name: "small",
+        values: &[
+            ("db.pool_size", "10"),
+            ("db.max_overflow", "20"),
+            ("db.pool_timeout", "30"),
+            ("cache.max_connections", "50"),
+        ],
+    },
+    Preset {
+        name: "medium",
+        values: &[
+            ("db.pool_size", "25"),
+            ("db.max_overflow", "50"),
+            ("db.pool_timeout", "30"),
+            ("cache.max_connections", "100"),
+        ],
+    },
+    Preset {
+        name: "large",
+        values: &[
+            ("db.pool_size", "50"),
+            ("db.max_overflow", "100"),
+            ("db.pool_timeout", "60"),
+            ("cache.max_connections", "200"),
+        ],
+    },
+];

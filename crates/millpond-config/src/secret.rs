@@ -1,0 +1,192 @@
+//! Secrets: a string that does not print itself, and the readable remains of a connection string.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// What stands where a secret would be.
+pub(crate) const STARS: &str = "***";
+
+/// A connection string, password or token: `Debug`, `Display` and `Serialize` show `***`, never the content.
+///
+/// ```
+/// use millpond_config::Secret;
+///
+/// let secret = Secret::new("postgresql://user:pass@localhost/dbname");
+/// assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+/// assert_eq!(secret.expose(), "postgresql://user:pass@localhost/dbname");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `content`.
+    pub fn new(content: impl Into<String>) -> Self {
+        Self(content.into())
+    }
+
+    /// The content, unchanged. Hand it to the driver; do not print it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(content: String) -> Self {
+        Self(content)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(content: &str) -> Self {
+        Self(content.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(STARS)
+    }
+}
+
+/// What may be shown of a connection string: scheme, user, host and path of the URLs we know, `***` for the rest.
+///
+/// Whatever is in doubt is hidden: a text without a known scheme, all of a query, and an authority that does not look
+/// like hosts with ports (it may be a user and a password whose `@host` is missing).
+fn redacted(text: &str) -> String {
+    readable_url(text).unwrap_or_else(|| STARS.to_owned())
+}
+
+/// What may be shown of a secret: see [`redacted`].
+pub(crate) fn shown_secret(text: &str) -> String {
+    short(&redacted(text))
+}
+
+/// A value or a name for a message, hidden if it looks like a secret that was put in the wrong place.
+pub(crate) fn shown(text: &str) -> String {
+    if text.contains('@') { shown_secret(text) } else { shown_path(text) }
+}
+
+/// A path for a message. Unlike other texts it may well hold an `@`: systemd's credentials do.
+pub(crate) fn shown_path(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let suspicious = ["://", "password=", "passwd=", "pwd="].iter().any(|mark| lower.contains(mark));
+    if suspicious { shown_secret(text) } else { short(text) }
+}
+
+fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// How many characters of a value or a name a message repeats.
+const SHOWN_MAX: usize = 120;
+
+const SCHEMES: [&str; 8] = ["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "valkey", "sqlite"];
+
+fn readable_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    // `postgresql+asyncpg`, `redis-cluster`: the family decides.
+    let family = scheme.split(['+', '-']).next()?;
+    if !SCHEMES.contains(&family) {
+        return None;
+    }
+    if family == "sqlite" && !rest.contains('@') {
+        let (path, query) = without_query(rest);
+        return Some(format!("{scheme}:{path}{query}"));
+    }
+    let rest = rest.strip_prefix("//")?;
+    // The last `@`, since a password may hold one that nobody escaped.
+    let Some((login, place)) = rest.rsplit_once('@') else {
+        let (place, query) = without_query(rest);
+        return names_only_hosts(place).then(|| format!("{scheme}://{place}{query}"));
+    };
+    let (place, query) = without_query(place);
+    let login = match login.split_once(':') {
+        Some((user, _)) => format!("{user}:{STARS}"),
+        None => STARS.to_owned(),
+    };
+    Some(format!("{scheme}://{login}@{place}{query}"))
+}
+
+/// The text up to its query or fragment, and stars for those if there are any.
+fn without_query(text: &str) -> (&str, &str) {
+    match text.find(['?', '#']) {
+        Some(at) => (text.get(..at).unwrap_or_default(), "?***"),
+        None => (text, ""),
+    }
+}
+
+fn names_only_hosts(place: &str) -> bool {
+    let authority = place.split('/').next().unwrap_or_default();
+    authority.split(',').all(|host| {
+        let port = host
+            .rsplit_once(']')
+            .map_or_else(|| host.split_once(':').map(|(_, port)| port), |(_, port)| port.strip_prefix(':'));
+        port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_keeps_all_but_its_password_and_query() {
+        for (url, readable) in [
+            ("postgresql://user:pass@localhost/dbname", "postgresql://user:***@localhost/dbname"),
+            ("postgresql+asyncpg://u:p@h:5432/d?sslmode=require", "postgresql+asyncpg://u:***@h:5432/d?***"),
+            ("mysql://u:p@ss/w?x#y@host/db", "mysql://u:***@host/db"),
+            ("redis://:pass@host:6379/1", "redis://:***@host:6379/1"),
+            ("redis://token@host", "redis://***@host"),
+            ("redis://localhost:6379/1", "redis://localhost:6379/1"),
+            ("redis://[::1]:6379/1", "redis://[::1]:6379/1"),
+            ("redis-cluster://a:7000,b:7001", "redis-cluster://a:7000,b:7001"),
+            ("postgres://h/d?password=pass", "postgres://h/d?***"),
+            ("sqlite:///./x.db", "sqlite:///./x.db"),
+            ("sqlite::memory:", "sqlite::memory:"),
+            ("sqlite://x.db?key=pass", "sqlite://x.db?***"),
+        ] {
+            assert_eq!(redacted(url), readable);
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_doubt_is_hidden() {
+        for text in
+            ["12345", "", " x ", "postgres://user:pass", "postgres://user:pa/ss", "host=h password=pass", "s3cret://x"]
+        {
+            assert_eq!(redacted(text), STARS, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_repeats_neither_a_misplaced_secret_nor_a_novel() {
+        assert_eq!(shown("ten"), "ten");
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert_eq!(shown("host=h password=pass"), STARS);
+        assert_eq!(shown("user:pass@h"), STARS);
+        assert_eq!(
+            shown_path("/run/credentials/app@1.service/db_password"),
+            "/run/credentials/app@1.service/db_password"
+        );
+        assert_eq!(shown_path("postgres://u:pass@h/d"), "postgres://u:***@h/d");
+        assert_eq!(shown("postgres://u:pass@h/d"), "postgres://u:***@h/d");
+        assert_eq!(shown(&"x".repeat(1_000_000)).len(), SHOWN_MAX + 3);
+    }
+}

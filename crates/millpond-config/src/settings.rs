@@ -1,0 +1,93 @@
+//! The settings after loading: plain values, one struct a section of the file.
+
+use millpond_core::{PoolConfig, ResetLevel};
+
+use crate::explain::Explanation;
+use crate::{Loader, Secret};
+
+/// All settings of a service, checked, each from the highest layer that names it.
+///
+/// Made by [`Settings::loader`]. The fields are plain: change what you like, and [`PoolConfig::check`] is asked again
+/// when the pool is built.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The preset in force: `preset` in a file, `PSN_PRESET`, or [`Loader::preset`]. Default none.
+    pub preset: Option<String>,
+    /// `[storage]`: the database.
+    pub storage: StorageSettings,
+    /// `[db]`: the database's pool.
+    pub db: DbSettings,
+    /// `[redis]`: the pool of the rate limiter.
+    pub redis: RedisSettings,
+    /// `[cache]`: the pool of the Redis cache.
+    pub cache: RedisSettings,
+    pub(crate) explanation: Explanation,
+}
+
+/// `[storage]`: where the database is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StorageSettings {
+    /// The URL of the database, `PSN_STORAGE_CONNECTION_STRING`. Default unset.
+    pub connection_string: Option<Secret>,
+}
+
+/// `[db]`: how the database's pool behaves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DbSettings {
+    /// Sizes and times. Every field is a setting of the same name, such as `db.pool_size` or `PSN_DB_POOL_SIZE`; units,
+    /// defaults and ranges stand at the fields of [`PoolConfig`].
+    pub pool: PoolConfig,
+    /// `reset`: what happens to a connection between two borrowers. Default [`ResetLevel::Transaction`].
+    pub reset: ResetLevel,
+    /// `pool`: which pool lends the connections. Default `None` ("auto"): what suits the database.
+    pub kind: Option<PoolKind>,
+}
+
+/// `[redis]` or `[cache]`: a pool of Redis connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisSettings {
+    /// The URL of the server, which may hold a password: `PSN_REDIS_URL`, `PSN_CACHE_URL`. Default unset.
+    pub url: Option<Secret>,
+    /// Connections in the pool at most. Default 20 for `[redis]`, 50 for `[cache]`, range 10-200.
+    pub max_connections: u32,
+}
+
+/// Which pool lends the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// `null`: no pooling, a fresh connection each time.
+    Null,
+    /// `queue`: connections are kept and queued for.
+    Queue,
+    /// `read-write`: SQLite's one writer and many readers, each in a pool of its own.
+    ReadWrite,
+}
+
+impl Settings {
+    /// Starts loading: see [`Loader`].
+    pub fn loader() -> Loader {
+        Loader::new()
+    }
+
+    /// Each effective value and where it came from, as they were loaded; changes made to the fields since do not show.
+    pub fn explain(&self) -> &Explanation {
+        &self.explanation
+    }
+
+    /// The lowest layer.
+    pub(crate) fn defaults() -> Self {
+        Self {
+            preset: None,
+            storage: StorageSettings::default(),
+            db: DbSettings::default(),
+            redis: RedisSettings { url: None, max_connections: 20 },
+            cache: RedisSettings { url: None, max_connections: 50 },
+            explanation: Explanation { rows: Vec::new() },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! "Did you mean": the known name nearest to a misspelt one.
+
+/// A longer word is not a slip of the pen, and comparing it would take long.
+const WORD_MAX: usize = 64;
+
+/// A shorter word is part of too many names.
+const PART_MIN: usize = 4;
+
+/// The candidate that is meant by `word`, if there is one: the nearest that is not further than a third of its letters
+/// (two at least), or else the first that `word` is a part of.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let reach = (word.len() / 3).max(2);
+    let candidates: Vec<_> = candidates.into_iter().collect();
+    let near = candidates.iter().filter_map(|name| distance(word, name).map(|far| (far, *name)));
+    let nearest = near.filter(|(far, name)| *far <= reach && *far < name.len()).min_by_key(|(far, _)| *far);
+    let whole = || candidates.into_iter().find(|name| word.len() >= PART_MIN && name.contains(word));
+    nearest.map(|(_, name)| name).or_else(whole)
+}
+
+/// How many letters must be added, dropped, replaced or swapped with their neighbour, in any case; `None` for what is
+/// too long to be compared.
+pub(crate) fn distance(a: &str, b: &str) -> Option<usize> {
+    if a.len() > WORD_MAX || b.len() > WORD_MAX {
+        return None;
+    }
+    let b: Vec<char> = b.to_ascii_lowercase().chars().collect();
+    // Three rows of the usual table: two letters back, one letter back, and the one being filled.
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut previous = None;
+    for (row, letter) in a.to_ascii_lowercase().chars().enumerate() {
+        let mut line = vec![row + 1];
+        for (column, other) in b.iter().enumerate() {
+            let replaced = cell(&above, column) + usize::from(letter != *other);
+            let mut least = replaced.min(cell(&above, column + 1) + 1).min(cell(&line, column) + 1);
+            let swapped = column > 0 && previous == Some(*other) && b.get(column - 1) == Some(&letter);
+            if swapped {
+                least = least.min(cell(&before, column - 1) + 1);
+            }
+            line.push(least);
+        }
+        before = std::mem::replace(&mut above, line);
+        previous = Some(letter);
+    }
+    above.last().copied()
+}
+
+fn cell(row: &[usize], column: usize) -> usize {
+    row.get(column).copied().unwrap_or(WORD_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_counts_slips() {
+        for (a, b, slips) in [
+            ("pool_size", "pool_size", 0),
+            ("POOL_SIZE", "pool_size", 0),
+            ("pool_sise", "pool_size", 1),
+            ("pool_szie", "pool_size", 1),
+            ("poolsize", "pool_size", 1),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), Some(slips), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
+        let names = ["pool_size", "pool_timeout", "url"];
+        assert_eq!(nearest("pool_sizee", names), Some("pool_size"));
+        assert_eq!(nearest("pool_tiemout", names), Some("pool_timeout"));
+        assert_eq!(nearest("timeout", names), Some("pool_timeout"));
+        assert_eq!(nearest("colour", names), None);
+        assert_eq!(nearest(&"x".repeat(1 << 20), names), None);
+    }
+}

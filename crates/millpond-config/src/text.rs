@@ -1,0 +1,40 @@
+//! Reading a small text file, and saying why it could not be read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The longest file that is read, in bytes: far more than settings need, and little enough to be read twice.
+const FILE_MAX: u64 = 1 << 16;
+
+/// Why a file could not be read. Holds nothing of its content.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    Io(io::Error),
+    TooLong,
+    NotUtf8,
+}
+
+impl Unreadable {
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Unreadable::Io(error) => error.to_string(),
+            Unreadable::TooLong => format!("it is longer than {FILE_MAX} bytes"),
+            Unreadable::NotUtf8 => "it is not UTF-8".to_owned(),
+        }
+    }
+}
+
+/// The content of a file; of one that is too long, and may be endless, no more than the limit is read.
+pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)).map_err(Unreadable::Io)?;
+    if u64::try_from(bytes.len()).map_or(true, |len| len > FILE_MAX) {
+        return Err(Unreadable::TooLong);
+    }
+    String::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)
+}

@@ -1,0 +1,145 @@
+//! A value on its way from a layer to its setting, before anybody asked whether it fits.
+
+use std::fmt;
+use std::time::Duration;
+
+use millpond_core::{Limits, ResetLevel};
+
+use crate::grammar;
+use crate::secret::{STARS, shown};
+use crate::{PoolKind, Secret};
+
+/// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s, [`Secret`]s, the enums of the
+/// settings, and `Option`s of these (`None` is "off", "auto" or unset, whichever the setting has).
+///
+/// `Debug` does not show the content, which may be a secret.
+#[derive(Clone, PartialEq)]
+pub struct Value(pub(crate) Raw);
+
+/// The forms that a value may have in a file, a variable or code.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Raw {
+    Unset,
+    Flag(bool),
+    Whole(i128),
+    Decimal(f64),
+    Text(String),
+}
+
+impl Raw {
+    /// The value as it was written, for a message about a setting that is no secret.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Raw::Unset => "unset".to_owned(),
+            Raw::Flag(flag) => flag.to_string(),
+            Raw::Whole(number) => number.to_string(),
+            Raw::Decimal(number) => format!("{number:?}"),
+            Raw::Text(text) if text.is_empty() || text.contains(char::is_whitespace) => format!("\"{}\"", shown(text)),
+            Raw::Text(text) => shown(text),
+        }
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self(Raw::Flag(flag))
+    }
+}
+
+impl From<i32> for Value {
+    fn from(number: i32) -> Self {
+        Self(Raw::Whole(number.into()))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self(Raw::Whole(number.into()))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self(Raw::Whole(number.into()))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self(Raw::Whole(number.into()))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        // A count that does not fit is far out of every range, and so is the largest one.
+        Self(Raw::Whole(i128::try_from(number).unwrap_or(i128::MAX)))
+    }
+}
+
+/// Seconds, where a time is wanted.
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self(Raw::Decimal(number))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self(Raw::Text(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self(Raw::Text(text))
+    }
+}
+
+impl From<Secret> for Value {
+    fn from(secret: Secret) -> Self {
+        secret.expose().into()
+    }
+}
+
+impl From<Duration> for Value {
+    fn from(time: Duration) -> Self {
+        grammar::spell_time(time).into()
+    }
+}
+
+impl From<Limits> for Value {
+    fn from(limits: Limits) -> Self {
+        grammar::spell_limits(limits).into()
+    }
+}
+
+impl From<ResetLevel> for Value {
+    fn from(reset: ResetLevel) -> Self {
+        grammar::spell_reset(reset).into()
+    }
+}
+
+impl From<PoolKind> for Value {
+    fn from(kind: PoolKind) -> Self {
+        grammar::spell_kind(kind).into()
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self(Raw::Unset), Into::into)
+    }
+}
