@@ -1,0 +1,159 @@
+//! `cargo xtask test`: every check of the workspace one after the other, and a closing line that counts them.
+//!
+//! A check that is not a test binary (tidy, fmt, clippy, doc) counts as one test. No check's failure stops the next one.
+//! The last line is always `N passed, N failed, N skipped`, where each test is counted once: one that printed `SKIP`
+//! is skipped, not passed. Nothing but failures and skips stands between the last check and that line.
+
+mod tally;
+mod transcript;
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{cargo, tidy};
+use tally::Tally;
+use transcript::Transcript;
+
+/// What was asked for on the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Only the test binaries.
+    fast: bool,
+    /// Handed to every test binary.
+    filter: Vec<String>,
+}
+
+impl Options {
+    /// Reads what follows `cargo xtask test`.
+    ///
+    /// # Errors
+    ///
+    /// When an argument is not known.
+    pub fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self { fast: false, filter: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--fast" => options.fast = true,
+                "--" => options.filter = args.by_ref().cloned().collect(),
+                _ => return Err(format!("`test` does not know `{arg}`; write `-- {arg}` to filter tests by name")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One check: its name, and the deed that tells how it went.
+struct Step {
+    name: &'static str,
+    run: fn(&Path, &Options) -> Result<Tally, String>,
+}
+
+const TESTS: Step = Step { name: "tests", run: run_tests };
+const STEPS: [Step; 5] = [
+    Step { name: "tidy", run: |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names")) },
+    Step {
+        name: "fmt",
+        run: |root, _| check("fmt", cargo::command(root, &["fmt", "--all", "--check"]), "run `cargo fmt --all`"),
+    },
+    Step { name: "clippy", run: |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names") },
+    TESTS,
+    Step { name: "doc", run: |root, _| check("doc", doc(root), "repair what it names") },
+];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+
+/// Runs the steps and prints the closing line; true when all is well.
+///
+/// # Errors
+///
+/// When the workspace is not found.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let root = cargo::workspace_root()?;
+    let timed = env::var_os("CI").is_some();
+    let steps = if options.fast { &[TESTS] } else { &STEPS[..] };
+    let mut total = Tally::default();
+    for step in steps {
+        say(&format!("==> {}", step.name));
+        let started = Instant::now();
+        let tally = (step.run)(&root, options).unwrap_or_else(|why| {
+            say(&why);
+            Tally::one(step.name, false, &why)
+        });
+        if timed {
+            say(&format!("==> {} took {:.1} s", step.name, started.elapsed().as_secs_f64()));
+        }
+        total.add(tally);
+    }
+    say(&total.summary());
+    Ok(total.is_well())
+}
+
+/// Runs one command that is right or wrong as a whole; what it prints goes straight through.
+fn check(name: &str, mut command: Command, cure: &str) -> Result<Tally, String> {
+    let status = command.status().map_err(|e| format!("could not start `cargo {name}`: {e}"))?;
+    Ok(Tally::one(name, status.success(), cure))
+}
+
+fn doc(root: &Path) -> Command {
+    let mut command = cargo::command(root, &["doc", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    command
+}
+
+/// Runs every test binary and the doctests, showing what matters as it comes.
+fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
+    // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
+    let args = ["test", "--workspace", "--all-features", "--no-fail-fast", "--", "--show-output"];
+    let broken = |e: io::Error| format!("could not run `cargo test`: {e}");
+    // One pipe for both streams: cargo names the binaries on stderr, and the order must hold.
+    let (reader, writer) = io::pipe().map_err(broken)?;
+    let mut command = cargo::command(root, &args);
+    command.args(&options.filter).stdout(writer.try_clone().map_err(broken)?).stderr(writer);
+    let mut child = command.spawn().map_err(broken)?;
+    // The command still holds our writers; with them open the pipe would never end.
+    drop(command);
+
+    let mut transcript = Transcript::default();
+    let mut lines = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    while lines.read_until(b'\n', &mut bytes).map_err(broken)? > 0 {
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.trim_end_matches(['\n', '\r']);
+        if transcript.shows(line) {
+            say(line);
+        }
+        bytes.clear();
+    }
+    let status = child.wait().map_err(broken)?;
+    Ok(transcript.finish(status.success()))
+}
+
+/// Prints a line at once, so that it keeps its place among what the children print.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no reason to stop checking.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_filter() {
+        let options = parse(&["--fast", "--", "checkout", "--exact"]).unwrap();
+        assert_eq!(options, Options { fast: true, filter: vec!["checkout".to_owned(), "--exact".to_owned()] });
+    }
+
+    #[test]
+    fn a_bare_name_is_refused_with_the_way_to_write_it() {
+        assert!(parse(&["checkout"]).unwrap_err().contains("-- checkout"));
+    }
+}

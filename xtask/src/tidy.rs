@@ -1,0 +1,91 @@
+//! `cargo xtask tidy`: the house rules a machine can check, all violations at once.
+//!
+//! A rule is a function from the [`Workspace`] to its violations. None of them has exceptions but those that stand in a
+//! table beside it with a reason.
+
+mod arrows;
+mod dead_files;
+mod first_line;
+mod forbidden;
+mod functions;
+mod length;
+mod links;
+mod markdown;
+mod metadata;
+mod modules;
+mod names;
+mod promises;
+mod readme;
+mod secrets;
+mod sleeps;
+mod tokens;
+mod workspace;
+
+use std::path::Path;
+
+use crate::cargo;
+use workspace::Workspace;
+
+/// A rule's name, as it stands in its violations, and the rule.
+type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
+
+const RULES: [Rule; 12] = [
+    ("parse", |workspace| workspace.unreadable.clone()),
+    ("arrows", arrows::only_allowed_dependencies),
+    ("first-line", first_line::says_its_job),
+    ("dead-file", dead_files::every_file_is_reachable),
+    ("length", length::fits_the_screen),
+    ("names", names::stay_in_their_file),
+    ("secrets", secrets::are_not_derived_into_debug),
+    ("forbidden", forbidden::is_not_written),
+    ("sleeps", sleeps::are_under_a_paused_clock),
+    ("promises", promises::have_their_tests),
+    ("links", links::point_to_files),
+    ("readme", readme::is_compiled),
+];
+
+/// Something that is against a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    path: String,
+    line: usize,
+    /// What is wrong, and what to do.
+    message: String,
+}
+
+impl Violation {
+    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, message: message.into() }
+    }
+}
+
+/// Checks the workspace; true if it is tidy.
+///
+/// # Errors
+///
+/// When the workspace cannot be read.
+pub fn run() -> Result<bool, String> {
+    report(&cargo::workspace_root()?)
+}
+
+/// Checks the workspace at `root` and prints what is wrong; true if nothing is.
+///
+/// # Errors
+///
+/// When the workspace cannot be read.
+pub fn report(root: &Path) -> Result<bool, String> {
+    let workspace = Workspace::read(root)?;
+    let mut found: Vec<(Violation, &str)> = Vec::new();
+    for (name, rule) in RULES {
+        found.extend(rule(&workspace).into_iter().map(|violation| (violation, name)));
+    }
+    found.sort();
+    for (Violation { path, line, message }, rule) in &found {
+        println!("{path}:{line}: {rule}: {message}");
+    }
+    match found.len() {
+        0 => println!("tidy: {} rules, {} Rust files, no violation", RULES.len(), workspace.sources.len()),
+        violations => println!("tidy: {violations} violation(s); CONTRIBUTING.md explains the rules"),
+    }
+    Ok(found.is_empty())
+}

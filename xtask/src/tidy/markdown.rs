@@ -1,0 +1,68 @@
+//! As much of Markdown as the rules need: fences, and prose without code.
+
+/// A fenced block of code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fence<'a> {
+    /// The line it opens on.
+    pub line: usize,
+    /// What stands behind the backticks: `rust`, `toml`, or nothing.
+    pub info: &'a str,
+}
+
+/// The fences of a page, and its other lines with inline code blanked out.
+pub fn read(page: &str) -> (Vec<Fence<'_>>, Vec<(usize, String)>) {
+    let (mut fences, mut prose) = (Vec::new(), Vec::new());
+    // The marker that closes the fence we are in.
+    let mut closing: Option<&str> = None;
+    for (at, text) in page.lines().enumerate() {
+        let line = at + 1;
+        let trimmed = text.trim_start();
+        let ticks = trimmed.len() - trimmed.trim_start_matches('`').len();
+        let (marker, info) = trimmed.split_at(ticks);
+        match closing {
+            Some(open) if ticks >= open.len() && info.trim().is_empty() => closing = None,
+            Some(_) => {}
+            None if ticks >= 3 => {
+                fences.push(Fence { line, info: info.trim() });
+                closing = Some(marker);
+            }
+            None => prose.push((line, without_code(text))),
+        }
+    }
+    (fences, prose)
+}
+
+/// What stands in backticks on a line.
+pub fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+fn without_code(line: &str) -> String {
+    // An odd number of backticks leaves the last one open; what follows it is prose.
+    let parts: Vec<&str> = line.split('`').collect();
+    let is_prose = |at: usize| at.is_multiple_of(2) || at + 1 == parts.len();
+    parts.iter().enumerate().map(|(at, part)| if is_prose(at) { *part } else { "``" }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_and_inline_code_are_told_from_prose() {
+        let (fences, prose) = read("one `[a](b)` two\n```rust,no_run\n[c](d)\n```\nthree");
+        assert_eq!(fences, [Fence { line: 2, info: "rust,no_run" }]);
+        assert_eq!(prose, [(1, "one `` two".to_owned()), (5, "three".to_owned())]);
+    }
+
+    #[test]
+    fn a_longer_fence_may_show_a_shorter_one() {
+        let (fences, prose) = read("````text\n```\n````\nafter");
+        assert_eq!((fences.len(), prose.len()), (1, 1));
+    }
+
+    #[test]
+    fn spans_of_code_are_found() {
+        assert_eq!(code_spans("| `a::b`, `c` | d").collect::<Vec<_>>(), ["a::b", "c"]);
+    }
+}
