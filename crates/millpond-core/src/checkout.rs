@@ -244,17 +244,19 @@ fn look<M: Manager>(
     trip: &mut Trip,
     cx: &mut Context<'_>,
 ) -> Look<Grant<M::Connection>, ()> {
-    let (look, keeper_missing) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
-    // A replaced waker is dropped here, outside the lock.
-    let Look::Waiting(_) = look else { return look.without_waker() };
-    if keeper_missing && !shared.ensure_keeper() {
-        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
-    }
     if trip.timer.is_none() {
-        trip.timer = shared.clock.timer(trip.deadline, shared.home().as_ref());
+        // It has joined the queue just now, with this very waker.
+        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
         if shared.observed() {
             let waiting = shared.ledger.lock().waiters.len() as usize;
             shared.tell(|| Event::Waiting { waiting });
+        }
+    } else {
+        let (look, homeless) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
+        // A replaced waker is dropped here, outside the lock.
+        let Look::Waiting(_) = look else { return look.without_waker() };
+        if homeless && !shared.ensure_keeper() {
+            return leave(shared, ticket, |_, _| PoolError::NoRuntime);
         }
     }
     let Some(timer) = &mut trip.timer else {

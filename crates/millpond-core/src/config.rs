@@ -171,6 +171,9 @@ impl PoolConfig {
         if self.max_waiters == Some(0) {
             problems.add("max_waiters", "0".to_owned(), "at least 1".to_owned(), "a cold pool could lend nothing");
         }
+        if self.pool_recycle == Some(Duration::ZERO) {
+            problems.add("pool_recycle", "0s".to_owned(), "more than nothing".to_owned(), "to switch it off, say off");
+        }
         if self.recycle_jitter > 100 {
             problems.add("recycle_jitter", self.recycle_jitter.to_string(), "0-100 %".to_owned(), "it is a percentage");
         }

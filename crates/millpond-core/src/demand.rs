@@ -7,12 +7,13 @@
 
 use crate::config::PoolConfig;
 use crate::error::PoolError;
-use crate::event::{CloseReason, SharedError};
-use crate::lease::{Held, Tag};
+use crate::event::SharedError;
+use crate::lease::{Held, Renewal, Tag};
 use crate::ledger::{Attempt, Job, Ledger, bump};
 use crate::manager::Fault;
 use crate::slots::Stage;
 use crate::time::Time;
+use std::mem;
 use std::time::Duration;
 
 /// How long a connection that is being reset counts as being on its way to a waiter. A reset is a round trip; one that
@@ -36,11 +37,15 @@ pub(crate) struct Opening {
     pub(crate) not_before: Time,
     /// Whether the `on_first_connect` hooks have still to succeed.
     pub(crate) first_pending: bool,
+    /// Idle connections that had to go before their successors could be opened.
+    pub(crate) owed: u32,
     /// `prewarm` wants this many connections to exist.
     pub(crate) warm: u32,
     /// How long of nothing but failure makes newcomers fail at once.
     fail_fast_after: Duration,
-    fail_fast_told: bool,
+    /// Whether nothing has worked for that long, attempt after attempt.
+    failing_fast: bool,
+    last_failure: Time,
     /// Whether the last failure was one that trying again does not cure.
     pub(crate) hopeless: bool,
     random: fastrand::Rng,
@@ -62,9 +67,11 @@ impl Opening {
             last_error: None,
             not_before: Time::ZERO,
             first_pending,
+            owed: 0,
             warm: 0,
             fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
-            fail_fast_told: false,
+            failing_fast: false,
+            last_failure: Time::ZERO,
             hopeless: false,
             random: fastrand::Rng::with_seed(seed),
         }
@@ -75,7 +82,7 @@ impl Opening {
         let doublings = self.failures.saturating_sub(1).min(16);
         let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings).min(longest);
         let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(self.random.u64(0..=nanos)).max(Duration::from_millis(1)).min(longest)
+        Duration::from_nanos(self.random.u64(0..=nanos)).max(Duration::from_millis(1))
     }
 
     /// A life of `age`, shortened by a random part of up to `percent` percent.
@@ -126,8 +133,9 @@ impl<C> Ledger<C> {
         if self.keeps && used < self.config.pool_size && ready < floor {
             return true;
         }
-        let renewals = self.idle.iter().filter(|held| held.tag.renewing).count();
-        (spare as usize) < renewals || (connecting == 0 && self.fails_fast(now))
+        let renewals = self.idle.iter().filter(|held| held.tag.renewal == Renewal::Wanted).count();
+        let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
+        (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
     }
 
     /// Connections with the keeper that will be back in a moment.
@@ -174,7 +182,7 @@ impl<C> Ledger<C> {
         if wanted && self.opening.not_before > now {
             due = due.min(self.opening.not_before);
         }
-        if !self.waiters.is_empty() {
+        if !self.waiters.is_empty() && self.slots.count(Stage::Resting) > 0 {
             let overdue = self.slots.all_since(Stage::Resting).map(|since| since.after(RESET_GRACE));
             due = due.min(overdue.filter(|at| *at > now).min().unwrap_or(Time::NEVER));
         }
@@ -197,7 +205,7 @@ impl<C> Ledger<C> {
             expires,
             idle_since: now,
             idled: Duration::ZERO,
-            renewing: false,
+            renewal: Renewal::NotYet,
         }
     }
 
@@ -209,11 +217,12 @@ impl<C> Ledger<C> {
         self.opening.last_error = None;
         self.opening.not_before = Time::ZERO;
         self.opening.first_pending = false;
-        self.opening.fail_fast_told = false;
+        self.opening.failing_fast = false;
+        self.opening.owed = self.opening.owed.saturating_sub(1);
         self.opening.hopeless = false;
         self.slots.shift(held.tag.slot, Stage::Resting, now);
         if self.waiters.is_empty() {
-            self.retire_renewed(now);
+            self.succeed();
         }
         self.settle(held, now);
         self.open_more(now);
@@ -226,7 +235,6 @@ impl<C> Ledger<C> {
     pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: Fault, now: Time) -> Setback {
         bump(&mut self.totals.connect_failed);
         self.opening.failures = self.opening.failures.saturating_add(1);
-        self.opening.failing_since.get_or_insert(now);
         self.opening.last_error = Some(error.clone());
         self.opening.hopeless = fault == Fault::Permanent;
         let retry_in = self.opening.pause(self.config.backoff_max);
@@ -238,23 +246,36 @@ impl<C> Ledger<C> {
         {
             self.fail_waiters(&error);
         }
-        let failing_fast = self.fails_fast(now) && !self.opening.fail_fast_told;
-        self.opening.fail_fast_told |= failing_fast;
+        let failing_fast = self.note_streak(now);
         self.call_keeper(now);
         self.notify_watchers();
         self.check();
         Setback { retry_in, failing_fast }
     }
 
+    /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail at once. A pause in
+    /// which nobody wanted a connection begins a new row: what failed an hour ago says nothing of now.
+    fn note_streak(&mut self, now: Time) -> bool {
+        let longest = self.config.connect_timeout.saturating_add(self.config.backoff_max).saturating_mul(2);
+        let broken = now.since(self.opening.last_failure) > longest;
+        self.opening.last_failure = now;
+        let since = match self.opening.failing_since {
+            Some(since) if !broken || self.opening.failing_fast => since,
+            _ => now,
+        };
+        self.opening.failing_since = Some(since);
+        let long = now.since(since) >= self.opening.fail_fast_after;
+        long && !mem::replace(&mut self.opening.failing_fast, long)
+    }
+
     /// Whether nothing has worked for so long that newcomers fail at once.
-    pub(crate) fn fails_fast(&self, now: Time) -> bool {
-        let long = |since: Time| now.since(since) >= self.opening.fail_fast_after;
-        self.slots.open() == 0 && self.opening.failing_since.is_some_and(long)
+    pub(crate) fn fails_fast(&self) -> bool {
+        self.slots.open() == 0 && self.opening.failing_fast
     }
 
     /// Why a newcomer is not even allowed to wait, if so.
-    pub(crate) fn refusal(&self, now: Time) -> Option<PoolError> {
-        if self.fails_fast(now) {
+    pub(crate) fn refusal(&self) -> Option<PoolError> {
+        if self.fails_fast() {
             return self.connect_error();
         }
         let limit = self.config.max_waiters?;
@@ -279,10 +300,10 @@ impl<C> Ledger<C> {
         due
     }
 
-    /// When the replacement of a connection is to be opened; once that was asked for, when the connection has to go.
+    /// When the successor of a connection is to be opened; once that was asked for, when the connection has to go.
     pub(crate) fn renewal_due(&self, tag: &Tag) -> Time {
         match self.config.pool_recycle {
-            Some(age) if !tag.renewing => {
+            Some(age) if tag.renewal == Renewal::NotYet => {
                 let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
                 tag.expires.before(ahead)
             }
@@ -290,11 +311,10 @@ impl<C> Ledger<C> {
         }
     }
 
-    /// A replacement has come: the connection that it was opened for goes.
-    fn retire_renewed(&mut self, now: Time) {
-        let oldest = self.idle.iter().position(|held| held.tag.renewing);
-        if let Some(held) = oldest.and_then(|at| self.idle.remove(at)) {
-            self.retire(held, CloseReason::Recycled, now);
+    /// A successor has come for the connection that has wanted one longest.
+    fn succeed(&mut self) {
+        if let Some(old) = self.idle.iter_mut().find(|held| held.tag.renewal == Renewal::Wanted) {
+            old.tag.renewal = Renewal::Done;
         }
     }
 }

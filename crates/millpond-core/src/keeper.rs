@@ -25,7 +25,7 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn ensure_keeper(self: &Arc<Self>) -> bool {
         for _ in 0..STARTS {
             let fixed = self.home.clone().filter(|_| self.ledger.lock().homes_lost == 0);
-            let Some(home) = fixed.or_else(rt::current) else { return false };
+            let Some(home) = fixed.or_else(rt::current).filter(rt::has_timer) else { return false };
             let starts = self.change(|ledger, now| {
                 let missing = ledger.keeper.is_none();
                 if missing {
@@ -57,10 +57,7 @@ struct Presence<M: Manager>(Weak<Shared<M>>);
 impl<M: Manager> Drop for Presence<M> {
     fn drop(&mut self) {
         let Some(shared) = self.0.upgrade() else { return };
-        let lost = shared.change(|ledger, now| {
-            ledger.keeper_ended(now);
-            !ledger.closed
-        });
+        let (lost, _keeper) = shared.change(|ledger, now| (!ledger.closed, ledger.keeper_ended(now)));
         if lost {
             tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
             shared.tell(|| Event::HomeEnded);
@@ -100,7 +97,7 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
 /// Sets the timer anew if something else falls due first.
 fn set<M: Manager>(timer: &mut Option<(Time, Timer)>, shared: &Shared<M>, wakes_at: Time) {
     if timer.as_ref().is_none_or(|(at, _)| *at != wakes_at) {
-        let due = (wakes_at != Time::NEVER).then(|| shared.clock.timer(wakes_at, None)).flatten();
+        let due = (wakes_at != Time::NEVER).then(|| shared.clock.timer(wakes_at, || None)).flatten();
         *timer = due.map(|timer| (wakes_at, timer));
     }
 }

@@ -23,8 +23,18 @@ pub struct Tag {
     pub(crate) idle_since: Time,
     /// How long it had been idle when its present borrower came.
     pub(crate) idled: Duration,
-    /// Whether a replacement has been asked for.
-    pub(crate) renewing: bool,
+    pub(crate) renewal: Renewal,
+}
+
+/// Whether a connection that is soon too old has a successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It is young.
+    NotYet,
+    /// A successor has been asked for.
+    Wanted,
+    /// The successor has come; this one may be lent until its time is up.
+    Done,
 }
 
 impl Tag {
@@ -119,7 +129,7 @@ impl<C: Send + 'static> Lease<C> {
             expires: Time::NEVER,
             idle_since: Time::ZERO,
             idled: Duration::ZERO,
-            renewing: false,
+            renewal: Renewal::NotYet,
         };
         Self::lend(Held { conn, tag }, home)
     }
@@ -152,6 +162,10 @@ impl<C: Send + 'static> Lease<C> {
     pub fn on_return(lease: Self, then: impl FnOnce(&mut C) + Send + 'static) -> Self {
         let (held, home) = lease.dissolve();
         Self::lend(held, Arc::new(Then { home, then: Mutex::new(Some(Box::new(then))) }))
+    }
+
+    pub(crate) fn tag(&self) -> Tag {
+        self.held().tag
     }
 
     /// Ends the lease without telling its home.

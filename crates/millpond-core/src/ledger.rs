@@ -20,14 +20,15 @@ use crate::demand::Opening;
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
 use crate::info::ConnectionId;
-use crate::lease::{Held, Tag};
+use crate::lease::{Held, Renewal, Tag};
 use crate::queue::{Look, Queue, Ticket};
 use crate::rt::Handle;
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
 use crate::time::Time;
+use std::any::Any;
 use std::collections::VecDeque;
-use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub(crate) struct Keeper {
     pub(crate) wakes_at: Time,
     /// Since when it has been called and has not come.
     pub(crate) called: Option<Time>,
+    /// The pool itself, from the moment its last handle is gone until everything is closed.
+    pub(crate) survivor: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What has to be done when the lock is released.
@@ -193,7 +196,7 @@ impl<C> Ledger<C> {
         {
             return Claim::Idle(held);
         }
-        if let Some(error) = self.refusal(now).filter(|_| !asker.again) {
+        if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
         }
         if self.keeper.is_none() {
@@ -201,7 +204,7 @@ impl<C> Ledger<C> {
         }
         let ticket = self.waiters.join(asker.arrival, asker.since, asker.caller, waker.clone());
         self.open_more(now);
-        self.expect_sweep(self.overflow_due(now), now);
+        self.expect_sweep(self.opening_due(now), now);
         self.check();
         Claim::Wait(ticket)
     }
@@ -220,6 +223,9 @@ impl<C> Ledger<C> {
             }
             held.tag.idled = now.since(held.tag.idle_since);
             self.lend(&mut held, caller, now);
+            if self.config.min_idle.is_some() {
+                self.open_more(now);
+            }
             return Some(held);
         }
         None
@@ -320,11 +326,9 @@ impl<C> Ledger<C> {
         if !self.keeps {
             return self.retire(held, CloseReason::NotKept, now);
         }
-        if held.tag.renewing && !self.idle.is_empty() {
-            return self.retire(held, CloseReason::Recycled, now);
-        }
         let lingers = self.config.overflow_linger > Duration::ZERO;
-        if self.idle.len() >= self.config.pool_size as usize && !lingers {
+        let full = self.idle.len() >= self.config.pool_size as usize && self.idle.len() >= self.idle_room();
+        if full && !lingers {
             return self.retire(held, CloseReason::Overflow, now);
         }
         held.tag.idle_since = now;
@@ -333,6 +337,12 @@ impl<C> Ledger<C> {
         self.idle.push_back(held);
         self.expect_sweep(due, now);
         self.notify_watchers();
+    }
+
+    /// How many connections may be idle: `pool_size`, and those that wait for their end beside their successors.
+    pub(crate) fn idle_room(&self) -> usize {
+        let succeeded = self.idle.iter().filter(|held| held.tag.renewal == Renewal::Done).count();
+        succeeded.saturating_add(self.config.pool_size as usize)
     }
 
     /// Ends a connection: the keeper closes it, and it holds its place until that is done.
@@ -364,6 +374,9 @@ impl<C> Ledger<C> {
         self.slots.shift(slot, Stage::Free, now);
         self.open_more(now);
         self.notify_watchers();
+        if self.closed && self.slots.used() == 0 {
+            self.call_keeper(now);
+        }
         self.check();
     }
 
@@ -387,7 +400,8 @@ impl<C> Ledger<C> {
         if self.keeper.is_none() {
             return;
         }
-        for held in mem::take(&mut self.idle) {
+        for _ in 0..self.idle.len() {
+            let Some(held) = self.idle.pop_front() else { break };
             if now.since(held.tag.idle_since) >= idle_for {
                 self.slots.shift(held.tag.slot, Stage::Resting, now);
                 self.inbox.push(Job::Examine(held));

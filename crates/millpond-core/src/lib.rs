@@ -1,30 +1,90 @@
 //! Connection pools for anything that can be connected to. This crate knows no database.
+//!
+//! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its connections:
+//! [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any, [`SharedPool`] to many at once.
+//! [`Hooks`] act on connections at five moments, an [`Observer`] watches everything that happens, and a pool of your own
+//! implements [`Pool`].
+//!
+//! ```
+//! use millpond_core::{ConnectInfo, Manager, QueuePool};
+//!
+//! struct Echo;
+//! impl Manager for Echo {
+//!     type Connection = String;
+//!     type Error = std::io::Error;
+//!     async fn connect(&self, _: &ConnectInfo) -> std::io::Result<String> {
+//!         Ok("hello".into())
+//!     }
+//!     async fn ping(&self, _: &mut String) -> std::io::Result<()> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let pool = QueuePool::builder(Echo).build()?;
+//! assert_eq!(*pool.acquire().await?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # One checkout, in the order of the files
+//!
+//! 1. `queue_pool.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
+//! 2. `checkout.rs`: its first poll asks the ledger. This file holds the only loop.
+//! 3. `ledger.rs`: `claim` answers with an idle connection, a place in the queue, or no. `demand.rs` decides whether a
+//!    connection is opened for the caller.
+//! 4. `checkout.rs`: an idle connection is examined if a ping is due or hooks want to see it; a waiter sleeps until it
+//!    is granted one or its timer rings.
+//! 5. `connect.rs`: the keeper (`keeper.rs`) opens connections; a new one goes to the oldest waiter.
+//! 6. `lease.rs`: the borrower works, and drops the lease.
+//! 7. `checkin.rs`: the manager's `triage` decides: keep, reset by the keeper first, or discard.
+//! 8. `ledger.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `close.rs` closes it.
+//!
+//! No lock is held across an await, a hook, a driver's call or a connection's drop; only `slots.rs` counts; only
+//! `connect.rs` opens and only `close.rs` closes; only `rt.rs` names the runtime.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod builder;
-mod call;
-mod checkin;
-mod checkout;
-mod close;
 mod config;
-mod connect;
-mod demand;
 mod error;
 mod event;
 mod hooks;
 mod info;
-mod keeper;
-mod lease;
-mod ledger;
 mod manager;
 mod pool;
-mod queue;
 mod queue_pool;
-mod rt;
-mod shared;
-mod shutdown;
-mod slots;
+mod shared_pool;
 mod status;
+
+mod checkout;
+mod lease;
+
+mod checkin;
+mod connect;
+
+mod call;
+mod close;
+mod keeper;
+mod shutdown;
+
+mod demand;
+mod ledger;
+mod queue;
+mod shared;
+mod slots;
 mod sweep;
+
+mod rt;
 mod sync;
 mod time;
 
@@ -43,4 +103,5 @@ pub use manager::{BoxError, Fault, Manager, Triage};
 pub use pool::{AcquireFuture, CLOSE_LIMIT, Pool, PoolExt, Request};
 pub use queue_pool::{Invalidate, NullPool, QueuePool};
 pub use rt::Handle;
+pub use shared_pool::SharedPool;
 pub use status::{CloseReport, Holder, Status, Totals};

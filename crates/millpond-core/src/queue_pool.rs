@@ -70,6 +70,11 @@ struct Alive<M: Manager> {
 impl<M: Manager> Drop for Alive<M> {
     fn drop(&mut self) {
         self.shared.begin_close();
+        // The keeper holds the pool only while it works; now it is all that is left to close what is open.
+        let survivor = Arc::clone(&self.shared);
+        if let Some(keeper) = &mut self.shared.ledger.lock().keeper {
+            keeper.survivor = Some(survivor);
+        }
     }
 }
 
@@ -83,7 +88,7 @@ impl<M: Manager> QueuePool<M> {
         Self { handle: Arc::new(Alive { shared: Arc::new(Shared::new(parts, kind, keeps)) }) }
     }
 
-    fn shared(&self) -> &Arc<Shared<M>> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<M>> {
         &self.handle.shared
     }
 

@@ -47,12 +47,19 @@ impl Clock {
     }
 
     /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if neither has a timer.
-    pub(crate) fn timer(&self, deadline: Time, home: Option<&Handle>) -> Option<Timer> {
+    pub(crate) fn timer(&self, deadline: Time, home: impl FnOnce() -> Option<Handle>) -> Option<Timer> {
         let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
-        let _entered = if current().is_some() { None } else { Some(home?.enter()) };
+        let home = if current().is_some() { None } else { Some(home()?) };
+        let _entered = home.as_ref().map(Handle::enter);
         // A runtime without a timer panics here; that must not reach the caller.
         catch_unwind(AssertUnwindSafe(|| Timer(Box::pin(tokio::time::sleep_until(at))))).ok()
     }
+}
+
+/// Whether a runtime has its timer enabled: without, nothing could ever be given up in time.
+pub(crate) fn has_timer(home: &Handle) -> bool {
+    let _entered = home.enter();
+    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
 /// Rings once.
@@ -118,4 +125,33 @@ pub(crate) async fn until<F: Future>(end: impl Future<Output = ()>, future: F) -
         end.as_mut().poll(cx).map(|()| None)
     })
     .await
+}
+
+/// Rings for everybody who listens, any number of times.
+#[derive(Debug)]
+pub(crate) struct Bell(tokio::sync::watch::Sender<()>);
+
+/// One who listens to a [`Bell`]; hears every ring since it began to listen.
+#[derive(Debug)]
+pub(crate) struct Listener(tokio::sync::watch::Receiver<()>);
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self(tokio::sync::watch::Sender::new(()))
+    }
+
+    pub(crate) fn ring(&self) {
+        self.0.send_replace(());
+    }
+
+    pub(crate) fn listen(&self) -> Listener {
+        Listener(self.0.subscribe())
+    }
+}
+
+impl Listener {
+    /// Waits for the next ring. `false` if the bell is gone.
+    pub(crate) async fn hear(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }

@@ -167,10 +167,9 @@ impl<M: Manager> Shared<M> {
 impl<M: Manager> Drop for Shared<M> {
     fn drop(&mut self) {
         // The keeper sleeps without holding us: it has to see that there is nothing left to keep.
-        if let Some(waker) = self.ledger.lock().keeper.take().and_then(|keeper| keeper.waker) {
+        if let Some(waker) = self.change(Ledger::keeper_ended).and_then(|keeper| keeper.waker) {
             waker.wake();
         }
-        self.change(Ledger::keeper_ended);
     }
 }
 

@@ -37,13 +37,13 @@ pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32
         now
     });
     let warming = Warming(Arc::clone(&shared));
-    let enough = |ledger: &Ledger<M::Connection>, now: Time| {
+    let enough = |ledger: &Ledger<M::Connection>, _: Time| {
         let alive = ledger.slots.open().saturating_sub(ledger.slots.count(Stage::Closing));
         if ledger.closed {
             Some(Err(PoolError::Closed))
         } else if alive >= connections.min(ledger.config.pool_size) {
             Some(Ok(()))
-        } else if ledger.opening.hopeless || ledger.fails_fast(now) {
+        } else if ledger.opening.hopeless || ledger.fails_fast() {
             ledger.connect_error().map(Err)
         } else {
             None
@@ -72,8 +72,7 @@ async fn watch<M: Manager, T>(
     deadline: Time,
     answer: impl Fn(&Ledger<M::Connection>, Time) -> Option<T>,
 ) -> Option<T> {
-    let home = shared.home();
-    let mut timer = shared.clock.timer(deadline, home.as_ref());
+    let mut timer = shared.clock.timer(deadline, || shared.home());
     poll_fn(|cx| {
         let now = shared.now();
         let mut ledger = shared.ledger.lock();

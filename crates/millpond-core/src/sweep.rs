@@ -2,6 +2,7 @@
 
 use crate::error::PoolError;
 use crate::event::CloseReason;
+use crate::lease::Renewal;
 use crate::ledger::{Job, Keeper, Ledger};
 use crate::rt::Handle;
 use crate::slots::Stage;
@@ -54,14 +55,20 @@ impl<C> Ledger<C> {
 
     /// Closes what is too old or has been idle for too long, and asks for replacements in time.
     fn sweep_idle(&mut self, now: Time) {
-        for mut held in mem::take(&mut self.idle) {
+        let room = self.idle_room();
+        for _ in 0..self.idle.len() {
+            let Some(mut held) = self.idle.pop_front() else { break };
+            let maintained = self.keeps && !self.suspended && self.idle.len() < room;
             if let Some(reason) = self.unfit(&held.tag, now) {
+                let succeeded = held.tag.renewal == Renewal::Done;
+                if reason == CloseReason::Recycled && maintained && !succeeded {
+                    self.opening.owed = self.opening.owed.saturating_add(1);
+                }
                 self.retire(held, reason, now);
                 continue;
             }
-            let replaceable = self.slots.used() <= self.config.pool_size && !self.suspended;
-            if !held.tag.renewing && replaceable && now >= self.renewal_due(&held.tag) {
-                held.tag.renewing = true;
+            if held.tag.renewal == Renewal::NotYet && maintained && now >= self.renewal_due(&held.tag) {
+                held.tag.renewal = Renewal::Wanted;
             }
             self.idle.push_back(held);
         }
@@ -71,9 +78,10 @@ impl<C> Ledger<C> {
     /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too long.
     fn sweep_surplus(&mut self, now: Time) {
         let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        let room = self.idle_room();
         while let Some(oldest) = self.idle.front() {
             let idle = now.since(oldest.tag.idle_since);
-            let surplus = self.idle.len() > self.config.pool_size as usize;
+            let surplus = self.idle.len() > room;
             let reason = if surplus && idle >= self.config.overflow_linger {
                 CloseReason::Overflow
             } else if self.idle.len() > floor && self.config.idle_timeout.is_some_and(|limit| idle >= limit) {
@@ -91,11 +99,12 @@ impl<C> Ledger<C> {
     fn next_due(&self, now: Time) -> Time {
         let mut due = self.opening_due(now);
         let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        let room = self.idle_room();
         for (n, held) in self.idle.iter().enumerate() {
             // A replacement that was asked for and has not come must not wake the keeper over and over.
             due = due.min(Some(self.renewal_due(&held.tag)).filter(|at| *at > now).unwrap_or(held.tag.expires));
             let left = self.idle.len().saturating_sub(n);
-            if left > self.config.pool_size as usize {
+            if left > room {
                 due = due.min(held.tag.idle_since.after(self.config.overflow_linger));
             }
             if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| left > floor) {
@@ -110,15 +119,16 @@ impl<C> Ledger<C> {
 
     /// A keeper is about to start on this runtime.
     pub(crate) fn keeper_starts(&mut self, home: Handle, now: Time) {
-        self.keeper = Some(Keeper { home, waker: None, wakes_at: Time::NEVER, called: Some(now) });
+        self.keeper = Some(Keeper { home, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
     }
 
-    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone.
-    pub(crate) fn keeper_ended(&mut self, now: Time) {
-        self.keeper = None;
+    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
+    /// is left of the keeper is to be dropped outside the lock.
+    pub(crate) fn keeper_ended(&mut self, now: Time) -> Option<Keeper> {
+        let keeper = self.keeper.take();
         self.homes_lost = self.homes_lost.saturating_add(1);
         self.generation = self.generation.saturating_add(1);
-        for held in mem::take(&mut self.idle) {
+        while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::HomeEnded, now);
         }
         for job in mem::take(&mut self.inbox) {
@@ -132,6 +142,7 @@ impl<C> Ledger<C> {
         let wakers = self.waiters.wakers();
         self.aftermath.wakes.extend(wakers);
         self.notify_watchers();
+        keeper
     }
 
     /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
@@ -156,7 +167,7 @@ impl<C> Ledger<C> {
         if hard {
             self.hard_below = self.generation;
         }
-        for held in mem::take(&mut self.idle) {
+        while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::Invalidated, now);
         }
         self.open_more(now);
@@ -187,7 +198,7 @@ impl<C> Ledger<C> {
         }
         self.suspended = false;
         self.fail_waiters(&PoolError::Closed);
-        for held in mem::take(&mut self.idle) {
+        while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::PoolClosed, now);
         }
         for job in mem::take(&mut self.inbox) {
