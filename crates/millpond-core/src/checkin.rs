@@ -9,7 +9,7 @@ use crate::event::{CloseReason, Event};
 use crate::hooks::Moment;
 use crate::info::ConnectionInfo;
 use crate::lease::{Held, Home, Tag};
-use crate::manager::{Fault, Manager, Triage};
+use crate::manager::{Manager, Triage};
 use crate::shared::Shared;
 use crate::time::Time;
 use std::sync::Arc;
@@ -97,43 +97,14 @@ fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Er
     CloseReason::ResetFailed
 }
 
-/// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
-pub(crate) async fn examine<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>) {
-    let mut resting = Resting { shared, held: Some(held) };
-    let shared = Arc::clone(&resting.shared);
-    let Some(held) = &mut resting.held else { return };
-    let limit = shared.config.ping_timeout;
-    let outcome = call(limit, || shared.manager.ping(&mut held.conn)).await;
-    let refused = outcome.err().map(|error| failed_ping(&shared, held.tag, error));
-    resting.finish(refused);
-}
-
-/// Tells of a ping that failed, and acts on what the manager makes of it.
-pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
-    let fault = match &error {
-        CallError::Failed(error) => shared.classify(error),
-        CallError::TimedOut(_) => Fault::Connection,
-        CallError::Panicked(message) => {
-            shared.tell_panic("ping", message.clone());
-            Fault::Connection
-        }
-    };
-    let error = error.shared();
-    shared.tell(|| Event::PingFailed { id: tag.id, error });
-    if fault == Fault::Failover {
-        shared.invalidate_all(false);
-    }
-    CloseReason::PingFailed
-}
-
 /// A connection that the keeper is looking after. If the job is dropped half way, the connection was cut off.
-struct Resting<M: Manager> {
-    shared: Arc<Shared<M>>,
-    held: Option<Held<M::Connection>>,
+pub(crate) struct Resting<M: Manager> {
+    pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) held: Option<Held<M::Connection>>,
 }
 
 impl<M: Manager> Resting<M> {
-    fn finish(mut self, refused: Option<CloseReason>) {
+    pub(crate) fn finish(mut self, refused: Option<CloseReason>) {
         let Some(held) = self.held.take() else { return };
         self.shared.change(|ledger, now| match refused {
             None => ledger.settle_checked(held, now),

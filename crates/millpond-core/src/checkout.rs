@@ -3,11 +3,10 @@
 //! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
 //! same place in the order of arrival and the same deadline.
 
-use crate::call::{CallError, call};
-use crate::checkin::failed_ping;
-use crate::connect::run_hooks;
-use crate::error::{Phase, PoolError, TimedOut};
-use crate::event::{CloseReason, Event, SharedError};
+use crate::diagnosis::timed_out;
+use crate::error::PoolError;
+use crate::event::Event;
+use crate::examine::{Examined, Examinee, examine};
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
 use crate::ledger::{Asker, Claim, Grant, Ledger, bump};
@@ -16,7 +15,7 @@ use crate::pool::Request;
 use crate::queue::{Look, Ticket};
 use crate::rt::{self, Timer};
 use crate::shared::Shared;
-use crate::slots::{Caller, Stage};
+use crate::slots::Caller;
 use crate::time::Time;
 use std::fmt;
 use std::future::Future;
@@ -28,12 +27,6 @@ use std::time::Duration;
 
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
-
-/// How many of the oldest holders a timeout names.
-const HOLDERS_TOLD: usize = 3;
-
-/// How long the keeper may be late before a timeout says that its runtime is blocked.
-const STALLED: Duration = Duration::from_millis(100);
 
 /// The future of an acquire. It borrows nothing, and it begins when it is first polled.
 ///
@@ -66,13 +59,6 @@ struct Trip {
     deadline: Time,
     refusals: u32,
     timer: Option<Timer>,
-}
-
-/// What an examination came to.
-enum Examined<C> {
-    Fit(Held<C>),
-    Unfit { refused: Option<SharedError> },
-    OutOfTime(Phase),
 }
 
 /// Where a checkout stands.
@@ -293,41 +279,6 @@ fn granted<M: Manager>(shared: &Arc<Shared<M>>, grant: Grant<M::Connection>, tri
     })
 }
 
-/// Why a deadline passed, and what the pool looked like.
-fn timed_out<M: Manager>(
-    shared: &Shared<M>,
-    ledger: &Ledger<M::Connection>,
-    caller: Caller,
-    limit: Duration,
-    phase: Option<Phase>,
-    now: Time,
-) -> PoolError {
-    let status = ledger.status(now);
-    let phase = phase.unwrap_or_else(|| {
-        if ledger.suspended {
-            Phase::Suspended
-        } else if status.connecting > 0 || ledger.opening.failing_since.is_some() {
-            Phase::Connect
-        } else {
-            Phase::Wait
-        }
-    });
-    let mut holders = ledger.slots.holders(now);
-    holders.truncate(HOLDERS_TOLD);
-    let all_held = ledger.slots.count(Stage::Idle) == 0;
-    let late = |since: Time| Some(now.since(since)).filter(|late| *late >= STALLED);
-    PoolError::TimedOut(Box::new(TimedOut {
-        kind: shared.kind,
-        phase,
-        limit,
-        holders,
-        last_error: ledger.last_error(),
-        nested: all_held && caller.task.is_some_and(|task| ledger.slots.holds(task)),
-        home_stalled: ledger.keeper.as_ref().and_then(|keeper| keeper.called).and_then(late),
-        status,
-    }))
-}
-
 /// Polls an examination on the pool's runtime if the caller has none.
 fn poll_at_home<M: Manager>(
     shared: &Shared<M>,
@@ -337,37 +288,6 @@ fn poll_at_home<M: Manager>(
     let home = if rt::current().is_some() { None } else { shared.home() };
     let _entered = home.as_ref().map(|home| home.enter());
     examination.as_mut().poll(cx)
-}
-
-/// Pings if due and calls the `on_checkout` hooks, each within its own limit and what is left of the caller's.
-async fn examine<M: Manager>(mut examinee: Examinee<M>, ping: bool, deadline: Time) -> Examined<M::Connection> {
-    let shared = Arc::clone(&examinee.shared);
-    let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
-    if ping {
-        let left = deadline.since(shared.now());
-        let limit = shared.config.ping_timeout.min(left);
-        if let Err(error) = call(limit, || shared.manager.ping(&mut held.conn)).await {
-            let late = matches!(error, CallError::TimedOut(_)) && limit == left;
-            let reason = failed_ping(&shared, held.tag, error);
-            examinee.refuse(reason, true);
-            return if late { Examined::OutOfTime(Phase::Ping) } else { Examined::Unfit { refused: None } };
-        }
-        held.tag.idle_since = shared.now();
-    }
-    if shared.checkout_hooks {
-        let info = shared.describe(&held.tag);
-        let left = deadline.since(shared.now());
-        let outcome = run_hooks(&shared, Moment::Checkout, &mut held.conn, &info, deadline).await;
-        if let Err(error) = outcome {
-            let late = left.is_zero() || deadline <= shared.now();
-            examinee.refuse(CloseReason::RefusedByHook, false);
-            return if late { Examined::OutOfTime(Phase::Hook) } else { Examined::Unfit { refused: Some(error) } };
-        }
-    }
-    match examinee.held.take() {
-        Some(held) => Examined::Fit(held),
-        None => Examined::Unfit { refused: None },
-    }
 }
 
 /// What follows from an examination.
@@ -465,31 +385,5 @@ impl<M: Manager> Drop for Acquire<M> {
 impl<M: Manager> fmt::Debug for Acquire<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquire").field("request", &self.request).finish_non_exhaustive()
-    }
-}
-
-/// A connection under examination. If the acquire is dropped half way, the connection was cut off and is closed.
-struct Examinee<M: Manager> {
-    shared: Arc<Shared<M>>,
-    held: Option<Held<M::Connection>>,
-}
-
-impl<M: Manager> Examinee<M> {
-    /// Closes it. If it was `dead`, the other idle ones may be too: the keeper examines them, side by side.
-    fn refuse(&mut self, reason: CloseReason, dead: bool) {
-        if let Some(held) = self.held.take() {
-            self.shared.change(|ledger, now| {
-                ledger.retire(held, reason, now);
-                if dead {
-                    ledger.examine_idle(Duration::ZERO, now);
-                }
-            });
-        }
-    }
-}
-
-impl<M: Manager> Drop for Examinee<M> {
-    fn drop(&mut self) {
-        self.refuse(CloseReason::Cut, false);
     }
 }

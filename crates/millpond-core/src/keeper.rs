@@ -3,10 +3,11 @@
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
 //! under its own limit: one that hangs delays no other.
 
-use crate::checkin::{check_in, examine};
+use crate::checkin::check_in;
 use crate::close::close;
 use crate::connect::connect;
 use crate::event::Event;
+use crate::examine::examine_idle;
 use crate::ledger::Job;
 use crate::manager::Manager;
 use crate::rt::{self, Handle, Jobs, Timer};
@@ -89,7 +90,7 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
     match job {
         Job::Connect(attempt) => jobs.start(connect(shared, attempt)),
         Job::Checkin { held, reset } => jobs.start(check_in(shared, held, reset)),
-        Job::Examine(held) => jobs.start(examine(shared, held)),
+        Job::Examine(held) => jobs.start(examine_idle(shared, held)),
         Job::Close(held, reason) => jobs.start(close(shared, held, reason)),
     }
 }

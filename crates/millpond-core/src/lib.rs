@@ -33,8 +33,8 @@
 //! 2. `checkout.rs`: its first poll asks the ledger. This file holds the only loop.
 //! 3. `ledger.rs`: `claim` answers with an idle connection, a place in the queue, or no. `demand.rs` decides whether a
 //!    connection is opened for the caller.
-//! 4. `checkout.rs`: an idle connection is examined if a ping is due or hooks want to see it; a waiter sleeps until it
-//!    is granted one or its timer rings.
+//! 4. `examine.rs` looks at an idle connection if a ping is due or hooks want to see it; a waiter sleeps until it is
+//!    granted one or its timer rings, and then `diagnosis.rs` says why.
 //! 5. `connect.rs`: the keeper (`keeper.rs`) opens connections; a new one goes to the oldest waiter.
 //! 6. `lease.rs`: the borrower works, and drops the lease.
 //! 7. `checkin.rs`: the manager's `triage` decides: keep, reset by the keeper first, or discard.
@@ -61,12 +61,15 @@ mod event;
 mod hooks;
 mod info;
 mod manager;
+mod members;
 mod pool;
 mod queue_pool;
 mod shared_pool;
 mod status;
 
 mod checkout;
+mod diagnosis;
+mod examine;
 mod lease;
 
 mod checkin;

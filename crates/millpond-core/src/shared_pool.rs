@@ -5,13 +5,14 @@
 
 use crate::builder::{Buildable, Builder, Parts};
 use crate::call::{call, calmly};
-use crate::checkin::failed_ping;
 use crate::error::{Phase, PoolError, TimedOut};
 use crate::event::{CloseReason, Event};
-use crate::info::ConnectionInfo;
+use crate::examine::failed_ping;
+use crate::info::{ConnectionId, ConnectionInfo};
 use crate::lease::{Held, Home, Lease, Tag};
 use crate::ledger::bump;
 use crate::manager::Manager;
+use crate::members::{Loan, Member, Members};
 use crate::pool::{CLOSE_LIMIT, Pool, Request};
 use crate::queue_pool::{Invalidate, QueuePool};
 use crate::rt::{self, Bell};
@@ -20,8 +21,7 @@ use crate::sync::Mutex;
 use crate::time::Time;
 use async_trait::async_trait;
 use std::fmt;
-use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out in turn.
@@ -47,42 +47,6 @@ struct Core<M: Manager> {
     members: Mutex<Members<M::Connection>>,
     /// Rung whenever a member has come, or could not be had.
     bell: Bell,
-}
-
-struct Members<C: Send + 'static> {
-    serving: Vec<Arc<Member<C>>>,
-    /// Whose turn it is.
-    turn: usize,
-    /// Whether somebody is opening one more.
-    opening: bool,
-    /// Why the last opening failed, unless one has succeeded since.
-    failure: Option<PoolError>,
-    loans: Vec<Option<Loan>>,
-    closed: bool,
-    totals: Totals,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Loan {
-    tag: Tag,
-    location: &'static Location<'static>,
-    since: Time,
-}
-
-/// One connection that serves. When the last who needs it is gone it is closed, never lent on.
-struct Member<C: Send + 'static> {
-    lease: Option<Lease<C>>,
-    tag: Tag,
-    checked: Mutex<Time>,
-    why: OnceLock<CloseReason>,
-}
-
-impl<C: Send + 'static> Drop for Member<C> {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            Lease::discard(lease, self.why.get().copied().unwrap_or(CloseReason::PoolClosed));
-        }
-    }
 }
 
 impl<M: Manager> SharedPool<M>
@@ -126,11 +90,8 @@ where
 
     /// No connection opened so far is lent again; each closes when its last borrower is gone.
     pub fn invalidate_all(&self, how: Invalidate) {
-        let old = std::mem::take(&mut self.core.members.lock().serving);
-        for member in &old {
-            // Whoever was first has said why.
-            let _ = member.why.set(CloseReason::Invalidated);
-        }
+        let old = self.core.members.lock().dismiss_all(CloseReason::Invalidated);
+        drop(old);
         self.core.pool.invalidate_all(how);
     }
 
@@ -166,9 +127,10 @@ where
             let failed = !listener.hear().await;
             let failure = core.members.lock().failure.clone();
             match failure {
-                Some(error) => return Err(error),
+                // Whoever was opening began before us; its deadline is not ours.
+                Some(error) if !error.is_timeout() => return Err(error),
                 None if failed => return Err(PoolError::Closed),
-                None => {}
+                _ => {}
             }
         }
     };
@@ -220,10 +182,10 @@ where
         if members.closed {
             return Err(PoolError::Closed);
         }
-        let old: Vec<_> = members.serving.extract_if(.., |member| now >= member.tag.expires).collect();
+        let old = members.retire_old(now);
         let opens = !members.opening && members.serving.len() < wanted && shared.home().is_some();
-        members.opening |= opens;
         if opens {
+            members.opening = true;
             members.failure = None;
         }
         let picked = members.pick().map(|member| {
@@ -232,16 +194,14 @@ where
         });
         (picked, opens, old)
     };
-    for member in &old {
-        // Whoever was first has said why.
-        let _ = member.why.set(CloseReason::Recycled);
-    }
+    // Those that are too old go once the lock is released.
+    drop(old);
     if let (true, Some(home)) = (opens, shared.home()) {
         rt::spawn(&home, open(Opening(Arc::clone(core))));
     }
     let Some((member, loan)) = picked else { return Ok(None) };
     Core::check_if_due(core, &member, now);
-    let Some(conn) = member.lease.as_ref().and_then(|lease| calmly(|| (**lease).clone()).ok()) else {
+    let Some(conn) = clone_of(&member) else {
         core.members.lock().give_back(loan);
         return Ok(None);
     };
@@ -249,6 +209,11 @@ where
     shared.tell(|| Event::Acquired { id: member.tag.id, waited, holder: request.holder });
     let tag = Tag { slot: loan, ..member.tag };
     Ok(Some(Lease::lend(Held { conn, tag }, Arc::new(Clones { core: Arc::clone(core), member }))))
+}
+
+/// A clone of a member's connection. `None` if cloning panics.
+fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Option<C> {
+    member.connection().and_then(|conn| calmly(|| conn.clone()).ok())
 }
 
 /// The same without waiting; counted only if it lends.
@@ -262,26 +227,6 @@ where
     bump(&mut members.totals.acquires);
     bump(&mut members.totals.ok);
     Some(lease)
-}
-
-impl<C: Send + 'static> Members<C> {
-    fn pick(&mut self) -> Option<Arc<Member<C>>> {
-        self.turn = self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
-        self.serving.get(self.turn).cloned()
-    }
-
-    fn lend(&mut self, loan: Loan) -> u32 {
-        let free = self.loans.iter().position(Option::is_none).unwrap_or(self.loans.len());
-        match self.loans.get_mut(free) {
-            Some(place) => *place = Some(loan),
-            None => self.loans.push(Some(loan)),
-        }
-        u32::try_from(free).unwrap_or(u32::MAX)
-    }
-
-    fn give_back(&mut self, loan: u32) -> Option<Loan> {
-        self.loans.get_mut(loan as usize).and_then(Option::take)
-    }
 }
 
 /// That one more member is being opened.
@@ -305,9 +250,7 @@ async fn open<M: Manager>(opening: Opening<M>) {
         match outcome {
             Ok(lease) => {
                 members.failure = None;
-                let tag = lease.tag();
-                let (checked, why) = (Mutex::new(now), OnceLock::new());
-                let member = Arc::new(Member { lease: Some(lease), tag, checked, why });
+                let member = Member::new(lease, now);
                 if members.closed { late = Some(member) } else { members.serving.push(member) }
             }
             Err(error) => members.failure = Some(error),
@@ -319,12 +262,9 @@ async fn open<M: Manager>(opening: Opening<M>) {
 
 impl<M: Manager> Core<M> {
     /// Takes a member out of service.
-    fn dismiss(&self, id: crate::info::ConnectionId, why: CloseReason) {
-        let dismissed: Vec<_> = self.members.lock().serving.extract_if(.., |member| member.tag.id == id).collect();
-        for member in &dismissed {
-            // Whoever was first has said why.
-            let _ = member.why.set(why);
-        }
+    fn dismiss(&self, id: ConnectionId, why: CloseReason) {
+        let dismissed = self.members.lock().dismiss(id, why);
+        drop(dismissed);
     }
 
     /// Asks the server in the background whether the member is alive, if its last answer is older than
@@ -334,15 +274,10 @@ impl<M: Manager> Core<M> {
         M::Connection: Clone + Sync,
     {
         let shared = core.pool.shared();
-        {
-            let mut checked = member.checked.lock();
-            if !shared.config.pool_pre_ping || now.since(*checked) < shared.config.pre_ping_idle {
-                return;
-            }
-            *checked = now;
+        if !shared.config.pool_pre_ping || !member.check_due(shared.config.pre_ping_idle, now) {
+            return;
         }
-        let (Some(home), Some(lease)) = (shared.home(), member.lease.as_ref()) else { return };
-        let Ok(mut conn) = calmly(|| (**lease).clone()) else { return };
+        let (Some(home), Some(mut conn)) = (shared.home(), clone_of(member)) else { return };
         let (core, tag) = (Arc::clone(core), member.tag);
         rt::spawn(&home, async move {
             let shared = core.pool.shared();
@@ -355,12 +290,7 @@ impl<M: Manager> Core<M> {
 
     fn holders(&self) -> Vec<Holder> {
         let now = self.pool.shared().now();
-        let members = self.members.lock();
-        let loans = members.loans.iter().flatten();
-        let holder = |loan: &Loan| Holder { id: loan.tag.id, location: loan.location, held: now.since(loan.since) };
-        let mut holders: Vec<Holder> = loans.map(holder).collect();
-        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
-        holders
+        self.members.lock().holders(now)
     }
 
     fn status(&self) -> Status {
@@ -389,7 +319,7 @@ impl<M: Manager> Core<M> {
         let serving = {
             let mut members = self.members.lock();
             members.closed = true;
-            std::mem::take(&mut members.serving)
+            members.dismiss_all(CloseReason::PoolClosed)
         };
         drop(serving);
         self.bell.ring();
@@ -448,17 +378,8 @@ where
 {
     type Manager = M;
     fn assemble(parts: Parts<M>) -> Self {
-        let members = Members {
-            serving: Vec::new(),
-            turn: 0,
-            opening: false,
-            failure: None,
-            loans: Vec::new(),
-            closed: false,
-            totals: Totals::default(),
-        };
         let pool = QueuePool::assemble(parts);
-        Self { core: Arc::new(Core { pool, members: Mutex::new(members), bell: Bell::new() }) }
+        Self { core: Arc::new(Core { pool, members: Mutex::new(Members::new()), bell: Bell::new() }) }
     }
 }
 
