@@ -20,7 +20,7 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
         let verdict = if thread::panicking() {
             Err(CloseReason::Panicked)
         } else {
-            match calmly(|| self.manager.triage(&mut held.conn)) {
+            match calmly(|| self.manager.triage(&mut held.inner.conn)) {
                 Ok(Triage::Keep) => Ok(false),
                 Ok(Triage::Reset) => Ok(true),
                 Ok(Triage::Discard) => Err(CloseReason::Unproven),
@@ -55,8 +55,19 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
 impl<M: Manager> Shared<M> {
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
     fn come_back(&self, held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
-        let (id, slot) = (held.tag.id, held.tag.slot);
-        let returned = self.change(|ledger, now| {
+        let now = self.clock.coarse();
+        let held = if verdict == Ok(false) && !self.checkin_hooks && !self.observed() {
+            match self.ledger.lock().put_back_fresh(held, now) {
+                None => return,
+                Some(held) => held,
+            }
+        } else {
+            held
+        };
+        let mut held = held;
+        let Tag { id, slot, .. } = held.inner.tag;
+        (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
+        let returned = self.change_at(now, |ledger, now| {
             let told = ledger.stamp_if(self.observed()).map(|seq| (seq, now.since(ledger.slots.since(slot))));
             match verdict {
                 Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
@@ -77,12 +88,12 @@ pub(crate) async fn check_in<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::C
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let mut refused = None;
-    if reset && let Err(error) = call(shared.config.ping_timeout, || shared.manager.reset(&mut held.conn)).await {
-        refused = Some(failed_reset(&shared, held.tag, error));
+    if reset && let Err(error) = call(shared.config.ping_timeout, || shared.manager.reset(&mut held.inner.conn)).await {
+        refused = Some(failed_reset(&shared, held.inner.tag, error));
     }
     if refused.is_none() && shared.checkin_hooks {
-        let info = shared.describe(&held.tag);
-        let outcome = run_hooks(&shared, Moment::Checkin, &mut held.conn, &info, Time::NEVER).await;
+        let info = shared.describe(&held.inner.tag);
+        let outcome = run_hooks(&shared, Moment::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
         refused = outcome.err().map(|_| CloseReason::RefusedByHook);
     }
     resting.finish(refused);

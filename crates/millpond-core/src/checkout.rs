@@ -91,7 +91,10 @@ impl<M: Manager> Future for Acquire<M> {
         let this = self.get_mut();
         let Some(shared) = this.shared.take() else { return Poll::Pending };
         let mut stand = match mem::replace(&mut this.state, State::Still) {
-            State::Still => begin(&shared, this.request, cx),
+            State::Still => match take_fresh(&shared, this.request) {
+                Some((held, told)) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
+                None => begin(&shared, this.request, cx),
+            },
             State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
             State::Examining(examination, trip) => Stand::Examine(examination, trip),
         };
@@ -123,7 +126,21 @@ impl<M: Manager> Future for Acquire<M> {
     }
 }
 
-/// The first poll: the fast path if an idle connection is there and nothing is due for it.
+/// The fast path: an idle connection for which nothing at all is due.
+#[inline]
+fn take_fresh<M: Manager>(shared: &Shared<M>, request: Request) -> Option<(Held<M::Connection>, Told)> {
+    if shared.checkout_hooks {
+        return None;
+    }
+    let caller = Caller { location: request.holder, task: rt::task() };
+    let now = shared.clock.coarse();
+    let mut ledger = shared.ledger.lock();
+    let held = ledger.take_fresh(caller, now)?;
+    let told = Told { seq: ledger.stamp_if(shared.observed()), waited: Duration::ZERO };
+    Some((held, told))
+}
+
+/// The first poll of one who cannot be served at once.
 fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context<'_>) -> Stand<M::Connection> {
     let caller = Caller { location: request.holder, task: rt::task() };
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
@@ -170,7 +187,7 @@ fn inspect<M: Manager>(
     trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
-    let ping = ledger.ping_due(&held.tag);
+    let ping = ledger.ping_due(&held.inner.tag, now);
     if ping || shared.checkout_hooks {
         let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
         return Stand::Examine(Box::pin(examine(examinee, ping, trip.deadline)), trip);
@@ -299,7 +316,7 @@ fn conclude<M: Manager>(
     match examined {
         Examined::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was examined.
-            match ledger.unfit(&held.tag, now).filter(|_| !ledger.closed) {
+            match ledger.unfit(&held.inner.tag, now).filter(|_| !ledger.closed) {
                 None => count_loan(shared, ledger, held, trip.asker.since, now),
                 Some(reason) => {
                     ledger.retire(held, reason, now);
@@ -333,7 +350,7 @@ fn lent<M: Manager>(
     request: Request,
 ) -> Lease<M::Connection> {
     if let Some(seq) = told.seq {
-        let event = Event::Acquired { id: held.tag.id, waited: told.waited, holder: request.holder };
+        let event = Event::Acquired { id: held.inner.tag.id, waited: told.waited, holder: request.holder };
         shared.tell_at(seq, &event);
     }
     let home: Arc<dyn Home<M::Connection>> = shared;

@@ -19,9 +19,9 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Conn
     if let Some(held) = &mut closing.held
         && shared.hooks.has(Moment::Close)
     {
-        let info = shared.describe(&held.tag);
+        let info = shared.describe(&held.inner.tag);
         // A refusal changes nothing; it has been told.
-        let _ = run_hooks(&shared, Moment::Close, &mut held.conn, &info, deadline).await;
+        let _ = run_hooks(&shared, Moment::Close, &mut held.inner.conn, &info, deadline).await;
     }
     let left = deadline.since(shared.now());
     closing.finish(left).await;
@@ -57,7 +57,8 @@ struct Closing<M: Manager> {
 
 impl<M: Manager> Closing<M> {
     async fn finish(mut self, left: Duration) {
-        let Some(Held { conn, tag }) = self.held.take() else { return };
+        let Some(held) = self.held.take() else { return };
+        let (tag, conn) = (held.inner.tag, held.into_connection());
         let gone = Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
         let mut gone = gone;
         gone.error = bounded_close(&self.shared, conn, left).await.err();
@@ -66,7 +67,8 @@ impl<M: Manager> Closing<M> {
 
 impl<M: Manager> Drop for Closing<M> {
     fn drop(&mut self) {
-        if let Some(Held { conn, tag }) = self.held.take() {
+        if let Some(held) = self.held.take() {
+            let (tag, conn) = (held.inner.tag, held.into_connection());
             let error = drop_calmly(conn).err().map(|message| share(message.into()));
             drop(Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error });
         }

@@ -114,7 +114,7 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
         let tag = ledger.new_tag(attempt, now);
         // Told first: by the time the waiter runs, the connection must have been announced.
         let seqs = (ledger.stamp_if(shared.observed()), ledger.opening.failures > 0);
-        (ledger.connected(Held { conn, tag }, now), seqs)
+        (ledger.connected(Held::new(conn, tag), now), seqs)
     });
     if let (Some(seq), _) = seqs {
         shared.tell_at(seq, &Event::Connected { id, took });

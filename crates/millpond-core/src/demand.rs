@@ -133,7 +133,7 @@ impl<C> Ledger<C> {
         if self.keeps && used < self.config.pool_size && ready < floor {
             return true;
         }
-        let renewals = self.idle.iter().filter(|held| held.tag.renewal == Renewal::Wanted).count();
+        let renewals = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Wanted).count();
         let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
         (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
     }
@@ -192,9 +192,13 @@ impl<C> Ledger<C> {
     /// What is known of a connection that was opened just now.
     pub(crate) fn new_tag(&mut self, attempt: &Attempt, now: Time) -> Tag {
         let percent = self.config.recycle_jitter;
-        let expires = match self.config.pool_recycle {
-            Some(age) => now.after(self.opening.life(age, percent)),
-            None => Time::NEVER,
+        let (expires, renew_at) = match self.config.pool_recycle {
+            Some(age) => {
+                let expires = now.after(self.opening.life(age, percent));
+                let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
+                (expires, expires.before(ahead))
+            }
+            None => (Time::NEVER, Time::NEVER),
         };
         Tag {
             slot: attempt.slot,
@@ -203,7 +207,9 @@ impl<C> Ledger<C> {
             uses: 0,
             created: now,
             expires,
+            renew_at,
             idle_since: now,
+            proved_at: now,
             idled: Duration::ZERO,
             renewal: Renewal::NotYet,
         }
@@ -220,7 +226,7 @@ impl<C> Ledger<C> {
         self.opening.failing_fast = false;
         self.opening.owed = self.opening.owed.saturating_sub(1);
         self.opening.hopeless = false;
-        self.slots.shift(held.tag.slot, Stage::Resting, now);
+        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         if self.waiters.is_empty() {
             self.succeed();
         }
@@ -290,7 +296,7 @@ impl<C> Ledger<C> {
 
     /// When something is due for an idle connection.
     pub(crate) fn idle_due(&self, tag: &Tag) -> Time {
-        let mut due = self.renewal_due(tag);
+        let mut due = Self::renewal_due(tag);
         if let Some(idle_timeout) = self.config.idle_timeout {
             due = due.min(tag.idle_since.after(idle_timeout));
         }
@@ -301,20 +307,14 @@ impl<C> Ledger<C> {
     }
 
     /// When the successor of a connection is to be opened; once that was asked for, when the connection has to go.
-    pub(crate) fn renewal_due(&self, tag: &Tag) -> Time {
-        match self.config.pool_recycle {
-            Some(age) if tag.renewal == Renewal::NotYet => {
-                let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
-                tag.expires.before(ahead)
-            }
-            _ => tag.expires,
-        }
+    pub(crate) fn renewal_due(tag: &Tag) -> Time {
+        if tag.renewal == Renewal::NotYet { tag.renew_at } else { tag.expires }
     }
 
     /// A successor has come for the connection that has wanted one longest.
     fn succeed(&mut self) {
-        if let Some(old) = self.idle.iter_mut().find(|held| held.tag.renewal == Renewal::Wanted) {
-            old.tag.renewal = Renewal::Done;
+        if let Some(old) = self.idle.iter_mut().find(|held| held.inner.tag.renewal == Renewal::Wanted) {
+            old.inner.tag.renewal = Renewal::Done;
         }
     }
 }

@@ -34,18 +34,18 @@ pub(crate) async fn examine<M: Manager>(
     if ping {
         let left = deadline.since(shared.now());
         let limit = shared.config.ping_timeout.min(left);
-        if let Err(error) = call(limit, || shared.manager.ping(&mut held.conn)).await {
+        if let Err(error) = call(limit, || shared.manager.ping(&mut held.inner.conn)).await {
             let late = matches!(error, CallError::TimedOut(_)) && limit == left;
-            let reason = failed_ping(&shared, held.tag, error);
+            let reason = failed_ping(&shared, held.inner.tag, error);
             examinee.refuse(reason, true);
             return if late { Examined::OutOfTime(Phase::Ping) } else { Examined::Unfit { refused: None } };
         }
-        held.tag.idle_since = shared.now();
+        held.inner.tag.proved_at = shared.now();
     }
     if shared.checkout_hooks {
-        let info = shared.describe(&held.tag);
+        let info = shared.describe(&held.inner.tag);
         let left = deadline.since(shared.now());
-        let outcome = run_hooks(&shared, Moment::Checkout, &mut held.conn, &info, deadline).await;
+        let outcome = run_hooks(&shared, Moment::Checkout, &mut held.inner.conn, &info, deadline).await;
         if let Err(error) = outcome {
             let late = left.is_zero() || deadline <= shared.now();
             examinee.refuse(CloseReason::RefusedByHook, false);
@@ -90,8 +90,9 @@ pub(crate) async fn examine_idle<M: Manager>(shared: Arc<Shared<M>>, held: Held<
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let limit = shared.config.ping_timeout;
-    let outcome = call(limit, || shared.manager.ping(&mut held.conn)).await;
-    let refused = outcome.err().map(|error| failed_ping(&shared, held.tag, error));
+    let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
+    let refused = outcome.err().map(|error| failed_ping(&shared, held.inner.tag, error));
+    held.inner.tag.proved_at = shared.now();
     resting.finish(refused);
 }
 

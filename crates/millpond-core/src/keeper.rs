@@ -71,6 +71,7 @@ async fn keep<M: Manager>(presence: Presence<M>) {
     let mut jobs = Jobs::default();
     let mut timer = None;
     while let Some(shared) = presence.0.upgrade() {
+        shared.clock.look_for_pause();
         let turn = shared.change(|ledger, now| ledger.turn(now));
         report_leaks(&shared, turn.leaks);
         for job in turn.jobs {

@@ -20,7 +20,12 @@ pub struct Tag {
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
     pub(crate) expires: Time,
+    /// When its successor is to be opened.
+    pub(crate) renew_at: Time,
+    /// When it came back, or was opened.
     pub(crate) idle_since: Time,
+    /// When it was last known to be alive: came back, was opened, or answered a ping.
+    pub(crate) proved_at: Time,
     /// How long it had been idle when its present borrower came.
     pub(crate) idled: Duration,
     pub(crate) renewal: Renewal,
@@ -46,30 +51,40 @@ impl Tag {
 
 /// A connection together with what is known of it: what a lease holds, and what comes back to a [`Home`].
 pub struct Held<C> {
+    /// Boxed, since it is moved a dozen times in a checkout.
+    pub(crate) inner: Box<Content<C>>,
+}
+
+/// What a [`Held`] holds.
+pub(crate) struct Content<C> {
     pub(crate) conn: C,
     pub(crate) tag: Tag,
 }
 
 impl<C> Held<C> {
+    pub(crate) fn new(conn: C, tag: Tag) -> Self {
+        Self { inner: Box::new(Content { conn, tag }) }
+    }
+
     /// The connection.
     pub fn connection(&mut self) -> &mut C {
-        &mut self.conn
+        &mut self.inner.conn
     }
 
     /// Takes the connection out.
     pub fn into_connection(self) -> C {
-        self.conn
+        self.inner.conn
     }
 
     /// The number of the connection.
     pub fn id(&self) -> ConnectionId {
-        self.tag.id
+        self.inner.tag.id
     }
 }
 
 impl<C> fmt::Debug for Held<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("tag", &self.tag).finish_non_exhaustive()
+        f.debug_struct("Held").field("tag", &self.inner.tag).finish_non_exhaustive()
     }
 }
 
@@ -127,11 +142,13 @@ impl<C: Send + 'static> Lease<C> {
             uses: 1,
             created: Time::ZERO,
             expires: Time::NEVER,
+            renew_at: Time::NEVER,
             idle_since: Time::ZERO,
+            proved_at: Time::ZERO,
             idled: Duration::ZERO,
             renewal: Renewal::NotYet,
         };
-        Self::lend(Held { conn, tag }, home)
+        Self::lend(Held::new(conn, tag), home)
     }
 
     pub(crate) fn lend(held: Held<C>, home: Arc<dyn Home<C>>) -> Self {
@@ -141,8 +158,8 @@ impl<C: Send + 'static> Lease<C> {
     /// Takes the connection out of the pool for good. Its place is free at once.
     pub fn detach(lease: Self) -> C {
         let (held, home) = lease.dissolve();
-        home.detached(&held.tag);
-        held.conn
+        home.detached(&held.inner.tag);
+        held.into_connection()
     }
 
     /// Gives the connection back and says that it must not be lent again; the pool closes it.
@@ -153,7 +170,7 @@ impl<C: Send + 'static> Lease<C> {
 
     /// What is known of the connection.
     pub fn info(lease: &Self) -> ConnectionInfo {
-        lease.home.info(&lease.held().tag)
+        lease.home.info(&lease.held().inner.tag)
     }
 
     /// Calls `then` when the lease ends by being dropped, before the connection goes back. For pools that wrap another
@@ -165,7 +182,7 @@ impl<C: Send + 'static> Lease<C> {
     }
 
     pub(crate) fn tag(&self) -> Tag {
-        self.held().tag
+        self.held().inner.tag
     }
 
     /// Ends the lease without telling its home.
@@ -194,14 +211,14 @@ fn absent() -> ! {
 impl<C: Send + 'static> Deref for Lease<C> {
     type Target = C;
     fn deref(&self) -> &C {
-        &self.held().conn
+        &self.held().inner.conn
     }
 }
 
 impl<C: Send + 'static> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C {
         match &mut self.held {
-            Some(held) => &mut held.conn,
+            Some(held) => &mut held.inner.conn,
             None => absent(),
         }
     }
@@ -217,7 +234,7 @@ impl<C: Send + 'static> Drop for Lease<C> {
 
 impl<C: Send + 'static> fmt::Debug for Lease<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("connection", &self.held().tag.id).finish_non_exhaustive()
+        f.debug_struct("Lease").field("connection", &self.held().inner.tag.id).finish_non_exhaustive()
     }
 }
 
@@ -232,7 +249,7 @@ type ThenFn<C> = Box<dyn FnOnce(&mut C) + Send>;
 impl<C: Send + 'static> Home<C> for Then<C> {
     fn returned(&self, mut held: Held<C>) {
         let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
-        let calm = then.is_none_or(|then| catch_unwind(AssertUnwindSafe(|| then(&mut held.conn))).is_ok());
+        let calm = then.is_none_or(|then| catch_unwind(AssertUnwindSafe(|| then(&mut held.inner.conn))).is_ok());
         if calm { self.home.returned(held) } else { self.home.discarded(held, CloseReason::Panicked) }
     }
 

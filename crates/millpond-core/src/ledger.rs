@@ -119,6 +119,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) keeps: bool,
     pub(crate) closed: bool,
     pub(crate) suspended: bool,
+    /// Whether the fast paths have to stand aside.
+    eventful: bool,
     pub(crate) generation: u64,
     /// Connections of a generation below this are dropped without a farewell.
     pub(crate) hard_below: u64,
@@ -152,6 +154,7 @@ impl<C> Ledger<C> {
             keeps,
             closed: false,
             suspended: false,
+            eventful: true,
             generation: 0,
             hard_below: 0,
             idle: VecDeque::new(),
@@ -209,6 +212,29 @@ impl<C> Ledger<C> {
         Claim::Wait(ticket)
     }
 
+    /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
+    #[inline]
+    pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+        let eventful =
+            self.closed || self.suspended || self.config.min_idle.is_some() || self.config.leak_after.is_some();
+        if eventful || !self.waiters.is_empty() {
+            return None;
+        }
+        let tag = &self.idle.back()?.inner.tag;
+        let idled = now.since(tag.idle_since);
+        if self.ping_would_be_due(tag, now) || self.unfit(tag, now).is_some() {
+            return None;
+        }
+        let mut held = self.idle.pop_back()?;
+        held.inner.tag.idled = idled;
+        bump(&mut held.inner.tag.uses);
+        self.slots.lend(held.inner.tag.slot, caller, now);
+        self.arrive();
+        bump(&mut self.totals.ok);
+        self.check();
+        Some(held)
+    }
+
     /// Whether one who arrived then may take an idle connection without passing anybody.
     fn may_take(&self, arrival: u64) -> bool {
         !self.suspended && self.waiters.first_arrival().is_none_or(|first| arrival < first)
@@ -217,11 +243,11 @@ impl<C> Ledger<C> {
     /// The freshest idle connection that is young enough, lent to the caller.
     fn take_idle(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
         while let Some(mut held) = self.idle.pop_back() {
-            if let Some(reason) = self.unfit(&held.tag, now) {
+            if let Some(reason) = self.unfit(&held.inner.tag, now) {
                 self.retire(held, reason, now);
                 continue;
             }
-            held.tag.idled = now.since(held.tag.idle_since);
+            held.inner.tag.idled = now.since(held.inner.tag.idle_since);
             self.lend(&mut held, caller, now);
             if self.config.min_idle.is_some() {
                 self.open_more(now);
@@ -231,16 +257,20 @@ impl<C> Ledger<C> {
         None
     }
 
-    /// Whether the connection has to be pinged before its new borrower gets it: it was idle for long enough, and it was
-    /// not opened for this very borrower.
-    pub(crate) fn ping_due(&self, tag: &Tag) -> bool {
+    /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
+    /// for long enough, and it was not opened for this very borrower.
+    pub(crate) fn ping_due(&self, tag: &Tag, now: Time) -> bool {
         let just_opened = tag.uses <= 1 && tag.idled.is_zero();
-        self.config.pool_pre_ping && tag.idled >= self.config.pre_ping_idle && !just_opened
+        !just_opened && self.ping_would_be_due(tag, now)
+    }
+
+    fn ping_would_be_due(&self, tag: &Tag, now: Time) -> bool {
+        self.config.pool_pre_ping && now.since(tag.proved_at) >= self.config.pre_ping_idle
     }
 
     fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
-        bump(&mut held.tag.uses);
-        self.slots.lend(held.tag.slot, caller, now);
+        bump(&mut held.inner.tag.uses);
+        self.slots.lend(held.inner.tag.slot, caller, now);
         if let Some(leak_after) = self.config.leak_after {
             self.expect_sweep(now.after(leak_after), now);
         }
@@ -251,8 +281,7 @@ impl<C> Ledger<C> {
         if self.closed || !self.may_take(u64::MAX) {
             return None;
         }
-        let idle_for = self.idle.back().map(|freshest| now.since(freshest.tag.idle_since));
-        if self.config.pool_pre_ping && idle_for.is_some_and(|idle| idle >= self.config.pre_ping_idle) {
+        if self.idle.back().is_some_and(|freshest| self.ping_would_be_due(&freshest.inner.tag, now)) {
             self.examine_idle(self.config.pre_ping_idle, now);
             return None;
         }
@@ -276,6 +305,37 @@ impl<C> Ledger<C> {
         }
     }
 
+    /// The fast path of a return: nobody waits, nothing is due, and there is room among the idle ones. Gives the
+    /// connection back if anything at all is to be considered.
+    #[inline]
+    pub(crate) fn put_back_fresh(&mut self, mut held: Held<C>, now: Time) -> Option<Held<C>> {
+        let tag = &mut held.inner.tag;
+        let wakes_in_time = |keeper: &Keeper| keeper.called.is_some() || keeper.wakes_at <= tag.renew_at;
+        let wakes_in_time = self.keeper.as_ref().is_some_and(wakes_in_time);
+        let plain = !self.eventful && self.waiters.is_empty() && tag.generation == self.generation;
+        if !plain || !wakes_in_time || now >= tag.renew_at || self.idle.len() >= self.config.pool_size as usize {
+            return Some(held);
+        }
+        (tag.idle_since, tag.proved_at) = (now, now);
+        self.slots.shift(tag.slot, Stage::Idle, now);
+        self.idle.push_back(held);
+        self.check();
+        None
+    }
+
+    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
+    pub(crate) fn note_eventful(&mut self) {
+        let config = &self.config;
+        self.eventful = self.closed
+            || self.suspended
+            || !self.keeps
+            || config.min_idle.is_some()
+            || config.leak_after.is_some()
+            || config.idle_timeout.is_some()
+            || !config.overflow_linger.is_zero()
+            || self.slots.used() > config.cap();
+    }
+
     /// A borrower gave a connection back, and it is fit as it is.
     pub(crate) fn put_back(&mut self, held: Held<C>, now: Time) {
         if self.keeps || self.closed {
@@ -297,7 +357,7 @@ impl<C> Ledger<C> {
         let reason = if self.closed {
             Some(CloseReason::PoolClosed)
         } else {
-            self.unfit(&held.tag, now).or_else(|| self.too_many().then_some(CloseReason::Shrunk))
+            self.unfit(&held.inner.tag, now).or_else(|| self.too_many().then_some(CloseReason::Shrunk))
         };
         if let Some(reason) = reason {
             return self.retire(held, reason, now);
@@ -305,7 +365,7 @@ impl<C> Ledger<C> {
         if !self.suspended
             && let Some((caller, _)) = self.waiters.first()
         {
-            held.tag.idled = Duration::ZERO;
+            held.inner.tag.idled = Duration::ZERO;
             self.lend(&mut held, caller, now);
             match self.waiters.grant(Ok(held)) {
                 Ok(waker) => self.wake(waker),
@@ -322,7 +382,7 @@ impl<C> Ledger<C> {
     }
 
     /// Nobody waits: keep the connection if there is room among the idle ones, or let it linger, or close it.
-    fn keep_idle(&mut self, mut held: Held<C>, now: Time) {
+    fn keep_idle(&mut self, held: Held<C>, now: Time) {
         if !self.keeps {
             return self.retire(held, CloseReason::NotKept, now);
         }
@@ -331,24 +391,26 @@ impl<C> Ledger<C> {
         if full && !lingers {
             return self.retire(held, CloseReason::Overflow, now);
         }
-        held.tag.idle_since = now;
-        self.slots.shift(held.tag.slot, Stage::Idle, now);
-        let due = self.idle_due(&held.tag);
-        self.idle.push_back(held);
+        let tag = &held.inner.tag;
+        self.slots.shift(tag.slot, Stage::Idle, now);
+        let due = self.idle_due(tag);
+        // The longest idle stay in front, also when one comes back from an examination.
+        let later = self.idle.iter().rev().take_while(|other| other.inner.tag.idle_since > tag.idle_since).count();
+        self.idle.insert(self.idle.len().saturating_sub(later), held);
         self.expect_sweep(due, now);
         self.notify_watchers();
     }
 
     /// How many connections may be idle: `pool_size`, and those that wait for their end beside their successors.
     pub(crate) fn idle_room(&self) -> usize {
-        let succeeded = self.idle.iter().filter(|held| held.tag.renewal == Renewal::Done).count();
+        let succeeded = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Done).count();
         succeeded.saturating_add(self.config.pool_size as usize)
     }
 
     /// Ends a connection: the keeper closes it, and it holds its place until that is done.
     pub(crate) fn retire(&mut self, held: Held<C>, reason: CloseReason, now: Time) {
-        let slot = held.tag.slot;
-        if self.keeper.is_some() && held.tag.generation >= self.hard_below {
+        let slot = held.inner.tag.slot;
+        if self.keeper.is_some() && held.inner.tag.generation >= self.hard_below {
             self.slots.shift(slot, Stage::Closing, now);
             self.inbox.push(Job::Close(held, reason));
             self.call_keeper(now);
@@ -372,6 +434,9 @@ impl<C> Ledger<C> {
 
     pub(crate) fn free(&mut self, slot: u32, now: Time) {
         self.slots.shift(slot, Stage::Free, now);
+        if self.eventful {
+            self.note_eventful();
+        }
         self.open_more(now);
         self.notify_watchers();
         if self.closed && self.slots.used() == 0 {
@@ -382,28 +447,28 @@ impl<C> Ledger<C> {
 
     /// A connection that came back needs attention before it can be lent.
     pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
-        let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.tag, now) };
+        let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
         }
         if self.keeper.is_none() {
             return self.retire(held, CloseReason::HomeEnded, now);
         }
-        self.slots.shift(held.tag.slot, Stage::Resting, now);
+        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         self.inbox.push(Job::Checkin { held, reset });
         self.call_keeper(now);
         self.check();
     }
 
-    /// Has the connections that have been idle for so long examined by the keeper, side by side.
-    pub(crate) fn examine_idle(&mut self, idle_for: Duration, now: Time) {
+    /// Has the idle connections of which nothing was heard for so long examined by the keeper, side by side.
+    pub(crate) fn examine_idle(&mut self, unheard: Duration, now: Time) {
         if self.keeper.is_none() {
             return;
         }
         for _ in 0..self.idle.len() {
             let Some(held) = self.idle.pop_front() else { break };
-            if now.since(held.tag.idle_since) >= idle_for {
-                self.slots.shift(held.tag.slot, Stage::Resting, now);
+            if now.since(held.inner.tag.proved_at) >= unheard {
+                self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
                 self.inbox.push(Job::Examine(held));
             } else {
                 self.idle.push_back(held);

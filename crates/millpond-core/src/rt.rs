@@ -4,6 +4,7 @@ use crate::time::Time;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,19 +32,51 @@ pub(crate) fn spawn(home: &Handle, task: impl Future<Output = ()> + Send + 'stat
     home.spawn(task);
 }
 
-/// The pool's clock: tokio's, so that a paused clock pauses the pool.
-#[derive(Debug, Clone, Copy)]
+/// The pool's clock: tokio's, so that a paused clock pauses the pool. For ages there is a coarse one beside it.
+#[derive(Debug)]
 pub(crate) struct Clock {
     origin: tokio::time::Instant,
+    coarse_origin: coarsetime::Instant,
+    /// Whether tokio's clock was ever seen to stand still: from then on it alone is asked.
+    paused: AtomicBool,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { origin: tokio::time::Instant::now() }
+        let clock = Self {
+            origin: tokio::time::Instant::now(),
+            coarse_origin: coarsetime::Instant::now_without_cache_update(),
+            paused: AtomicBool::new(false),
+        };
+        clock.look_for_pause();
+        clock
     }
 
     pub(crate) fn now(&self) -> Time {
         Time::at(tokio::time::Instant::now().saturating_duration_since(self.origin))
+    }
+
+    /// The time to within some milliseconds, early or late: good enough for ages, never for a deadline.
+    pub(crate) fn coarse(&self) -> Time {
+        if self.paused.load(Ordering::Relaxed) {
+            return self.now();
+        }
+        let now = coarsetime::Instant::now_without_cache_update();
+        Time::at_nanos(now.duration_since(self.coarse_origin).as_nanos())
+    }
+
+    /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests that pause it.
+    pub(crate) fn look_for_pause(&self) {
+        if self.paused.load(Ordering::Relaxed) {
+            return;
+        }
+        let (before, start) = (tokio::time::Instant::now(), std::time::Instant::now());
+        while std::time::Instant::now() == start {
+            std::hint::spin_loop();
+        }
+        if tokio::time::Instant::now() == before {
+            self.paused.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if neither has a timer.

@@ -62,7 +62,12 @@ impl<M: Manager> Shared<M> {
 
     /// Changes the ledger, and does what follows once its lock is released.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
-        let now = self.now();
+        self.change_at(self.now(), change)
+    }
+
+    /// The same at a time that was read elsewhere, or that need not be exact.
+    #[inline]
+    pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
         let wake = ledger.aftermath.wake.take();
@@ -81,7 +86,7 @@ impl<M: Manager> Shared<M> {
 
     /// Drops a connection that nobody is left to close properly.
     fn drop_now(&self, held: Held<M::Connection>, reason: CloseReason) {
-        let id = held.tag.id;
+        let id = held.inner.tag.id;
         let error = calmly(|| drop(held)).err().map(|message| share(message.into()));
         self.tell(|| Event::Closed { id, reason, error });
     }

@@ -208,7 +208,7 @@ where
     let waited = now.since(since);
     shared.tell(|| Event::Acquired { id: member.tag.id, waited, holder: request.holder });
     let tag = Tag { slot: loan, ..member.tag };
-    Ok(Some(Lease::lend(Held { conn, tag }, Arc::new(Clones { core: Arc::clone(core), member }))))
+    Ok(Some(Lease::lend(Held::new(conn, tag), Arc::new(Clones { core: Arc::clone(core), member }))))
 }
 
 /// A clone of a member's connection. `None` if cloning panics.
@@ -354,12 +354,12 @@ where
     M::Connection: Clone + Sync,
 {
     fn returned(&self, held: Held<M::Connection>) {
-        self.back(&held.tag);
+        self.back(&held.inner.tag);
     }
 
     fn discarded(&self, held: Held<M::Connection>, reason: CloseReason) {
-        self.back(&held.tag);
-        self.core.dismiss(held.tag.id, reason);
+        self.back(&held.inner.tag);
+        self.core.dismiss(held.inner.tag.id, reason);
     }
 
     /// The clone is the borrower's; the member serves on.

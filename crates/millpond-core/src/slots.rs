@@ -64,14 +64,13 @@ impl Slots {
 
     /// How many places are taken.
     pub(crate) fn used(&self) -> u32 {
-        self.open().saturating_add(self.count(Stage::Connecting))
+        let used = self.slots.len().saturating_sub(self.free.len());
+        u32::try_from(used).unwrap_or(u32::MAX)
     }
 
     /// How many connections exist, those being closed included.
     pub(crate) fn open(&self) -> u32 {
-        [Stage::Idle, Stage::InUse, Stage::Resting, Stage::Closing]
-            .into_iter()
-            .fold(0, |sum: u32, stage| sum.saturating_add(self.count(stage)))
+        self.used().saturating_sub(self.count(Stage::Connecting))
     }
 
     /// Takes a free place for a connection that is about to be opened.

@@ -59,16 +59,16 @@ impl<C> Ledger<C> {
         for _ in 0..self.idle.len() {
             let Some(mut held) = self.idle.pop_front() else { break };
             let maintained = self.keeps && !self.suspended && self.idle.len() < room;
-            if let Some(reason) = self.unfit(&held.tag, now) {
-                let succeeded = held.tag.renewal == Renewal::Done;
+            if let Some(reason) = self.unfit(&held.inner.tag, now) {
+                let succeeded = held.inner.tag.renewal == Renewal::Done;
                 if reason == CloseReason::Recycled && maintained && !succeeded {
                     self.opening.owed = self.opening.owed.saturating_add(1);
                 }
                 self.retire(held, reason, now);
                 continue;
             }
-            if held.tag.renewal == Renewal::NotYet && maintained && now >= self.renewal_due(&held.tag) {
-                held.tag.renewal = Renewal::Wanted;
+            if held.inner.tag.renewal == Renewal::NotYet && maintained && now >= Self::renewal_due(&held.inner.tag) {
+                held.inner.tag.renewal = Renewal::Wanted;
             }
             self.idle.push_back(held);
         }
@@ -80,7 +80,7 @@ impl<C> Ledger<C> {
         let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         while let Some(oldest) = self.idle.front() {
-            let idle = now.since(oldest.tag.idle_since);
+            let idle = now.since(oldest.inner.tag.idle_since);
             let surplus = self.idle.len() > room;
             let reason = if surplus && idle >= self.config.overflow_linger {
                 CloseReason::Overflow
@@ -102,13 +102,14 @@ impl<C> Ledger<C> {
         let room = self.idle_room();
         for (n, held) in self.idle.iter().enumerate() {
             // A replacement that was asked for and has not come must not wake the keeper over and over.
-            due = due.min(Some(self.renewal_due(&held.tag)).filter(|at| *at > now).unwrap_or(held.tag.expires));
+            due = due
+                .min(Some(Self::renewal_due(&held.inner.tag)).filter(|at| *at > now).unwrap_or(held.inner.tag.expires));
             let left = self.idle.len().saturating_sub(n);
             if left > room {
-                due = due.min(held.tag.idle_since.after(self.config.overflow_linger));
+                due = due.min(held.inner.tag.idle_since.after(self.config.overflow_linger));
             }
             if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| left > floor) {
-                due = due.min(held.tag.idle_since.after(idle_timeout));
+                due = due.min(held.inner.tag.idle_since.after(idle_timeout));
             }
         }
         if let (Some(age), Some(since)) = (self.config.leak_after, self.slots.oldest_quiet_loan()) {
@@ -120,6 +121,7 @@ impl<C> Ledger<C> {
     /// A keeper is about to start on this runtime.
     pub(crate) fn keeper_starts(&mut self, home: Handle, now: Time) {
         self.keeper = Some(Keeper { home, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
+        self.note_eventful();
     }
 
     /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
@@ -149,6 +151,7 @@ impl<C> Ledger<C> {
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
         self.config.pool_size = pool_size;
         self.config.max_overflow = max_overflow;
+        self.note_eventful();
         if let Some(floor) = &mut self.config.min_idle {
             *floor = (*floor).min(pool_size);
         }
@@ -157,6 +160,7 @@ impl<C> Ledger<C> {
             let Some(held) = self.idle.pop_front() else { break };
             self.retire(held, CloseReason::Shrunk, now);
         }
+        self.note_eventful();
         self.open_more(now);
         self.check();
     }
@@ -178,11 +182,13 @@ impl<C> Ledger<C> {
     /// Nothing is lent from now on.
     pub(crate) fn suspend(&mut self) {
         self.suspended = true;
+        self.note_eventful();
     }
 
     /// Lending goes on: idle connections go to those who have waited longest.
     pub(crate) fn resume(&mut self, now: Time) {
         self.suspended = false;
+        self.note_eventful();
         while !self.waiters.is_empty() {
             let Some(held) = self.idle.pop_back() else { break };
             self.settle(held, now);
@@ -197,6 +203,7 @@ impl<C> Ledger<C> {
             return false;
         }
         self.suspended = false;
+        self.note_eventful();
         self.fail_waiters(&PoolError::Closed);
         while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::PoolClosed, now);

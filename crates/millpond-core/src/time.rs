@@ -17,6 +17,11 @@ impl Time {
         Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// The moment so many nanoseconds after the pool was built.
+    pub fn at_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// The moment `span` later, or [`Time::NEVER`].
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
