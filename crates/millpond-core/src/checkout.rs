@@ -9,11 +9,11 @@ use crate::event::Event;
 use crate::examine::{Examined, Examinee, examine};
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
-use crate::ledger::{Asker, Claim, Grant, Ledger, bump};
+use crate::ledger::{ARM_AFTER, Asker, Claim, Grant, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::{Look, Ticket};
-use crate::rt::{self, Timer};
+use crate::rt::{self, HomeId, Timer};
 use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
@@ -65,6 +65,8 @@ struct Trip {
 enum Stand<C> {
     Claim(Trip),
     NeedsKeeper(Trip),
+    /// Queued just now, with the present waker.
+    Join(Ticket, HomeId, Trip),
     Wait(Ticket, Trip),
     Examine(Examination<C>, Trip),
     Lent(Held<C>, Told),
@@ -103,6 +105,17 @@ impl<M: Manager> Future for Acquire<M> {
                 Stand::Claim(trip) => claim(&shared, trip, cx),
                 Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
                 Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
+                Stand::Join(ticket, home, trip) if !trip.asker.armed && rt::is_in(home) => {
+                    // The keeper will say when it is time for a timer.
+                    tell_waiting(&shared);
+                    this.state = State::Waiting(ticket, trip);
+                    this.shared = Some(shared);
+                    return Poll::Pending;
+                }
+                Stand::Join(ticket, _, trip) => {
+                    tell_waiting(&shared);
+                    Stand::Wait(ticket, trip)
+                }
                 Stand::Wait(ticket, mut trip) => match look(&shared, &ticket, &mut trip, cx) {
                     Look::Granted(grant) => granted(&shared, grant, trip),
                     Look::Waiting(()) => {
@@ -148,7 +161,8 @@ fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context
         return take_or_fail(shared, caller);
     }
     shared.change(|ledger, now| {
-        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: false };
+        let armed = limit <= ARM_AFTER.saturating_mul(2);
+        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: false, armed };
         let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, timer: None };
         let claim = ledger.claim(asker, cx.waker(), now);
         answer(shared, ledger, claim, trip, now)
@@ -173,7 +187,7 @@ fn answer<M: Manager>(
 ) -> Stand<M::Connection> {
     match claim {
         Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
-        Claim::Wait(ticket) => Stand::Wait(ticket, trip),
+        Claim::Wait(ticket, home) => Stand::Join(ticket, home, trip),
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }
@@ -247,20 +261,16 @@ fn look<M: Manager>(
     trip: &mut Trip,
     cx: &mut Context<'_>,
 ) -> Look<Grant<M::Connection>, ()> {
+    let (look, homeless) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
+    // A replaced waker is dropped here, outside the lock.
+    let Look::Waiting(_) = look else { return look.without_waker() };
+    if homeless && !shared.ensure_keeper() {
+        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
+    }
     if trip.timer.is_none() {
-        // It has joined the queue just now, with this very waker.
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
-        if shared.observed() {
-            let waiting = shared.ledger.lock().waiters.len() as usize;
-            shared.tell(|| Event::Waiting { waiting });
-        }
-    } else {
-        let (look, homeless) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
-        // A replaced waker is dropped here, outside the lock.
-        let Look::Waiting(_) = look else { return look.without_waker() };
-        if homeless && !shared.ensure_keeper() {
-            return leave(shared, ticket, |_, _| PoolError::NoRuntime);
-        }
+        // If it has to come again it will not be without one.
+        trip.asker.armed = true;
     }
     let Some(timer) = &mut trip.timer else {
         return leave(shared, ticket, |_, _| PoolError::NoRuntime);
@@ -270,6 +280,13 @@ fn look<M: Manager>(
     }
     let (caller, limit) = (trip.asker.caller, trip.limit);
     leave(shared, ticket, |ledger, now| timed_out(shared, ledger, caller, limit, None, now))
+}
+
+fn tell_waiting<M: Manager>(shared: &Shared<M>) {
+    if shared.observed() {
+        let waiting = shared.ledger.lock().waiters.len() as usize;
+        shared.tell(|| Event::Waiting { waiting });
+    }
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.

@@ -22,7 +22,7 @@ use crate::event::{CloseReason, SharedError};
 use crate::info::ConnectionId;
 use crate::lease::{Held, Renewal, Tag};
 use crate::queue::{Look, Queue, Ticket};
-use crate::rt::Handle;
+use crate::rt::{Handle, HomeId};
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
 use crate::time::Time;
@@ -31,6 +31,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+
+/// How long a waiter goes without a timer of its own. Most waits are shorter, and a timer costs more than all the rest of
+/// a wait; those that are longer are woken once by the keeper to set theirs.
+pub(crate) const ARM_AFTER: Duration = Duration::from_millis(5);
 
 /// What a waiter is granted.
 pub(crate) type Grant<C> = Result<Held<C>, PoolError>;
@@ -64,8 +68,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Claim<C> {
     /// An idle connection, to be examined if something is due.
     Idle(Held<C>),
-    /// A place in the queue.
-    Wait(Ticket),
+    /// A place in the queue, and where the keeper lives.
+    Wait(Ticket, HomeId),
     /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
     NeedsKeeper,
     /// No.
@@ -81,6 +85,8 @@ pub(crate) struct Asker {
     pub(crate) since: Time,
     /// Whether it asks again because the connection that it got was no good.
     pub(crate) again: bool,
+    /// Whether it watches its own deadline from the start; else the keeper wakes it to do so after [`ARM_AFTER`].
+    pub(crate) armed: bool,
 }
 
 /// The one task that keeps house.
@@ -202,14 +208,17 @@ impl<C> Ledger<C> {
         if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
         }
-        if self.keeper.is_none() {
-            return Claim::NeedsKeeper;
-        }
-        let ticket = self.waiters.join(asker.arrival, asker.since, asker.caller, waker.clone());
+        let Some(home) = self.keeper.as_ref().map(|keeper| keeper.home.id()) else { return Claim::NeedsKeeper };
+        let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
         self.open_more(now);
-        self.expect_sweep(self.opening_due(now), now);
+        self.expect_sweep(self.opening_due(now).min(self.arming_due()), now);
         self.check();
-        Claim::Wait(ticket)
+        Claim::Wait(ticket, home)
+    }
+
+    /// When the keeper has to have waiters watch their own deadlines.
+    pub(crate) fn arming_due(&self) -> Time {
+        self.waiters.unarmed_since().map_or(Time::NEVER, |since| since.after(ARM_AFTER))
     }
 
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.

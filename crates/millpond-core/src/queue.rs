@@ -30,6 +30,8 @@ enum State<G> {
 #[derive(Debug)]
 struct Node<G> {
     state: State<G>,
+    /// Whether it watches its own deadline.
+    armed: bool,
     arrival: u64,
     since: Time,
     caller: Caller,
@@ -62,12 +64,14 @@ pub(crate) struct Queue<G> {
     free: Vec<u32>,
     first: u32,
     last: u32,
+    /// The first that does not watch its own deadline yet.
+    unarmed: u32,
     len: u32,
 }
 
 impl<G> Queue<G> {
     pub(crate) fn new() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), first: NIL, last: NIL, len: 0 }
+        Self { nodes: Vec::new(), free: Vec::new(), first: NIL, last: NIL, unarmed: NIL, len: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -103,8 +107,9 @@ impl<G> Queue<G> {
     }
 
     /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
-    pub(crate) fn join(&mut self, arrival: u64, since: Time, caller: Caller, waker: Waker) -> Ticket {
-        let node = Node { state: State::Waiting(waker), arrival, since, caller, before: NIL, after: NIL };
+    /// `armed`: it watches its own deadline from the start.
+    pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket {
+        let node = Node { state: State::Waiting(waker), armed, arrival, since, caller, before: NIL, after: NIL };
         let index = match self.free.pop() {
             Some(index) => {
                 if let Some(place) = self.nodes.get_mut(index as usize) {
@@ -119,7 +124,28 @@ impl<G> Queue<G> {
             }
         };
         self.link(index, arrival);
+        if !armed && self.unarmed == NIL {
+            self.unarmed = index;
+        }
         Ticket { node: index }
+    }
+
+    /// Since when the first has waited who does not watch its own deadline.
+    pub(crate) fn unarmed_since(&self) -> Option<Time> {
+        self.node(self.unarmed).map(|node| node.since)
+    }
+
+    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock.
+    pub(crate) fn arm(&mut self, latest: Time, wakers: &mut Vec<Waker>) {
+        while let Some(node) = self.nodes.get_mut(self.unarmed as usize)
+            && (node.armed || node.since <= latest)
+        {
+            if let (false, State::Waiting(waker)) = (node.armed, &node.state) {
+                wakers.push(waker.clone());
+            }
+            node.armed = true;
+            self.unarmed = node.after;
+        }
     }
 
     /// Grants something to the first waiter. `Err` gives it back when nobody waits.
@@ -213,6 +239,9 @@ impl<G> Queue<G> {
     fn unlink(&mut self, index: u32) {
         let Some((before, after)) = self.node(index).map(|node| (node.before, node.after)) else { return };
         self.join_up(before, after);
+        if self.unarmed == index {
+            self.unarmed = after;
+        }
         if before == NIL && after == NIL {
             (self.first, self.last) = (NIL, NIL);
         }
@@ -250,7 +279,8 @@ mod tests {
     fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket>) {
         let mut queue = Queue::new();
         let caller = Caller { location: Location::caller(), task: None };
-        let tickets = arrivals.iter().map(|&a| queue.join(a, Time::ZERO, caller, Waker::noop().clone())).collect();
+        let tickets =
+            arrivals.iter().map(|&a| queue.join(a, Time::ZERO, false, caller, Waker::noop().clone())).collect();
         (queue, tickets)
     }
 
@@ -294,7 +324,7 @@ mod tests {
         let (mut queue, mut tickets) = queue_of(&[]);
         let caller = Caller { location: Location::caller(), task: None };
         for arrival in 0..10_000 {
-            tickets.push(queue.join(arrival, Time::ZERO, caller, Waker::noop().clone()));
+            tickets.push(queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone()));
             if tickets.len() > 3 {
                 let _ = queue.leave(&tickets.remove(0));
             }
