@@ -81,6 +81,7 @@ mod keeper;
 mod shutdown;
 
 mod demand;
+mod fresh;
 mod ledger;
 mod queue;
 mod shared;
