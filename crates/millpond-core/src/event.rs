@@ -161,7 +161,7 @@ pub enum Event {
         /// For how long so far.
         held: Duration,
     },
-    /// User code panicked: a manager, a hook, or a borrower while it held a connection.
+    /// User code panicked: a manager or a hook. (A borrower who panics is told by `Closed` with its reason.)
     Panicked {
         /// Whose panic.
         place: &'static str,

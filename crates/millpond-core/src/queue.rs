@@ -14,6 +14,9 @@ use std::task::Waker;
 
 const NIL: u32 = u32::MAX;
 
+/// How many nodes an empty queue keeps for the next waiters.
+const KEPT_NODES: usize = 256;
+
 /// A place in the queue. Its owner must [`Queue::leave`] with it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
@@ -204,6 +207,10 @@ impl<G> Queue<G> {
         let state = self.node_mut(index).map(|node| std::mem::replace(&mut node.state, State::Free));
         debug_assert!(!matches!(state, None | Some(State::Free)), "a spent ticket came back");
         self.free.push(index);
+        if self.free.len() == self.nodes.len() && self.nodes.len() > KEPT_NODES {
+            // Nobody waits or holds a ticket: a crowd that has gone leaves no memory behind.
+            (self.nodes, self.free) = (Vec::new(), Vec::new());
+        }
         state.unwrap_or(State::Free)
     }
 
@@ -330,5 +337,35 @@ mod tests {
             }
         }
         assert!(queue.nodes.len() <= 4, "{} nodes for at most 4 waiters", queue.nodes.len());
+    }
+
+    #[test]
+    fn a_crowd_that_has_gone_leaves_no_memory_behind() {
+        let crowd: Vec<u64> = (0..100_000).collect();
+        let (mut queue, tickets) = queue_of(&crowd);
+        for ticket in &tickets {
+            let _ = queue.leave(ticket);
+        }
+        assert_eq!((queue.len(), queue.nodes.capacity(), queue.free.capacity()), (0, 0, 0));
+        queue.join(1, Time::ZERO, false, Caller { location: Location::caller(), task: None }, Waker::noop().clone());
+        assert_eq!(served(&mut queue), [1]);
+    }
+
+    #[test]
+    fn only_those_who_have_waited_long_are_told_to_watch_their_deadlines_and_only_once() {
+        let mut queue: Queue<u64> = Queue::new();
+        let caller = Caller { location: Location::caller(), task: None };
+        let at = |n: u64| Time::at_nanos(n);
+        let tickets: Vec<Ticket> =
+            (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
+        let _ = (queue.leave(&tickets[0]), queue.leave(&tickets[5]));
+        let mut told = Vec::new();
+        queue.arm(at(6), &mut told);
+        assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
+        assert_eq!(queue.unarmed_since(), Some(at(7)));
+        queue.arm(at(6), &mut told);
+        assert_eq!(told.len(), 4);
+        queue.arm(at(100), &mut told);
+        assert_eq!((told.len(), queue.unarmed_since()), (7, None));
     }
 }

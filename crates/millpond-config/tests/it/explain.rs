@@ -1,4 +1,4 @@
-//! The explanation.
+//! What `explain()` shows: each effective value and where it came from.
 
 use crate::{bare, env, file};
 
