@@ -56,7 +56,7 @@ impl<M: Manager> Shared<M> {
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
     fn come_back(&self, held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
         let now = self.clock.coarse();
-        let held = if verdict == Ok(false) && !self.checkin_hooks && !self.observed() {
+        let held = if self.plain_checkin && verdict == Ok(false) {
             match self.ledger.lock().put_back_fresh(held, now) {
                 None => return,
                 Some(held) => held,

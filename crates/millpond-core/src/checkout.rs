@@ -84,6 +84,18 @@ impl<M: Manager> Acquire<M> {
     pub(crate) fn new(shared: &Arc<Shared<M>>, request: Request) -> Self {
         Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
     }
+
+    /// The fast path of a first poll: an idle connection for which nothing at all is due.
+    #[inline]
+    fn take_fresh(&self) -> Option<Held<M::Connection>> {
+        let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
+        if !matches!(self.state, State::Still) {
+            return None;
+        }
+        let caller = Caller { location: self.request.holder, task: rt::task() };
+        let now = shared.clock.coarse();
+        shared.ledger.lock().take_fresh(caller, now)
+    }
 }
 
 impl<M: Manager> Future for Acquire<M> {
@@ -91,12 +103,14 @@ impl<M: Manager> Future for Acquire<M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if let Some(held) = this.take_fresh()
+            && let Some(home) = this.shared.take()
+        {
+            return Poll::Ready(Ok(Lease::lend(held, home)));
+        }
         let Some(shared) = this.shared.take() else { return Poll::Pending };
         let mut stand = match mem::replace(&mut this.state, State::Still) {
-            State::Still => match take_fresh(&shared, this.request) {
-                Some((held, told)) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
-                None => begin(&shared, this.request, cx),
-            },
+            State::Still => begin(&shared, this.request, cx),
             State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
             State::Examining(examination, trip) => Stand::Examine(examination, trip),
         };
@@ -137,20 +151,6 @@ impl<M: Manager> Future for Acquire<M> {
             };
         }
     }
-}
-
-/// The fast path: an idle connection for which nothing at all is due.
-#[inline]
-fn take_fresh<M: Manager>(shared: &Shared<M>, request: Request) -> Option<(Held<M::Connection>, Told)> {
-    if shared.checkout_hooks {
-        return None;
-    }
-    let caller = Caller { location: request.holder, task: rt::task() };
-    let now = shared.clock.coarse();
-    let mut ledger = shared.ledger.lock();
-    let held = ledger.take_fresh(caller, now)?;
-    let told = Told { seq: ledger.stamp_if(shared.observed()), waited: Duration::ZERO };
-    Some((held, told))
 }
 
 /// The first poll of one who cannot be served at once.

@@ -210,7 +210,7 @@ impl<C> Ledger<C> {
             renew_at,
             idle_since: now,
             proved_at: now,
-            idled: Duration::ZERO,
+            idled: 0,
             renewal: Renewal::NotYet,
         }
     }

@@ -18,7 +18,7 @@ impl<C> Ledger<C> {
             return None;
         }
         let tag = &self.idle.back()?.inner.tag;
-        let idled = now.since(tag.idle_since);
+        let idled = now.nanos_since(tag.idle_since);
         if self.ping_would_be_due(tag, now) || self.unfit(tag, now).is_some() {
             return None;
         }

@@ -26,8 +26,8 @@ pub struct Tag {
     pub(crate) idle_since: Time,
     /// When it was last known to be alive: came back, was opened, or answered a ping.
     pub(crate) proved_at: Time,
-    /// How long it had been idle when its present borrower came.
-    pub(crate) idled: Duration,
+    /// How many nanoseconds it had been idle when its present borrower came.
+    pub(crate) idled: u64,
     pub(crate) renewal: Renewal,
 }
 
@@ -145,7 +145,7 @@ impl<C: Send + 'static> Lease<C> {
             renew_at: Time::NEVER,
             idle_since: Time::ZERO,
             proved_at: Time::ZERO,
-            idled: Duration::ZERO,
+            idled: 0,
             renewal: Renewal::NotYet,
         };
         Self::lend(Held::new(conn, tag), home)

@@ -127,6 +127,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) suspended: bool,
     /// Whether the fast paths have to stand aside.
     pub(crate) eventful: bool,
+    /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
+    ping_after: u64,
     pub(crate) generation: u64,
     /// Connections of a generation below this are dropped without a farewell.
     pub(crate) hard_below: u64,
@@ -147,6 +149,10 @@ pub(crate) struct Ledger<C> {
     seq: u64,
 }
 
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Counts one more.
 pub(crate) fn bump(count: &mut u64) {
     *count = count.saturating_add(1);
@@ -154,6 +160,7 @@ pub(crate) fn bump(count: &mut u64) {
 
 impl<C> Ledger<C> {
     pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
+        let ping_after = if config.pool_pre_ping { nanos(config.pre_ping_idle) } else { u64::MAX };
         Self {
             opening: Opening::new(&config, first_connect_hooks, seed),
             config,
@@ -161,6 +168,7 @@ impl<C> Ledger<C> {
             closed: false,
             suspended: false,
             eventful: true,
+            ping_after,
             generation: 0,
             hard_below: 0,
             idle: VecDeque::new(),
@@ -233,7 +241,7 @@ impl<C> Ledger<C> {
                 self.retire(held, reason, now);
                 continue;
             }
-            held.inner.tag.idled = now.since(held.inner.tag.idle_since);
+            held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
             self.lend(&mut held, caller, now);
             if self.config.min_idle.is_some() {
                 self.open_more(now);
@@ -246,12 +254,12 @@ impl<C> Ledger<C> {
     /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
     /// for long enough, and it was not opened for this very borrower.
     pub(crate) fn ping_due(&self, tag: &Tag, now: Time) -> bool {
-        let just_opened = tag.uses <= 1 && tag.idled.is_zero();
+        let just_opened = tag.uses <= 1 && tag.idled == 0;
         !just_opened && self.ping_would_be_due(tag, now)
     }
 
     pub(crate) fn ping_would_be_due(&self, tag: &Tag, now: Time) -> bool {
-        self.config.pool_pre_ping && now.since(tag.proved_at) >= self.config.pre_ping_idle
+        now.nanos_since(tag.proved_at) >= self.ping_after
     }
 
     fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
@@ -320,7 +328,7 @@ impl<C> Ledger<C> {
         if !self.suspended
             && let Some((caller, _)) = self.waiters.first()
         {
-            held.inner.tag.idled = Duration::ZERO;
+            held.inner.tag.idled = 0;
             self.lend(&mut held, caller, now);
             match self.waiters.grant(Ok(held)) {
                 Ok(waker) => self.wake(waker),

@@ -15,6 +15,7 @@ use crate::time::Time;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
     /// Nothing is awaited, woken, dropped or called that is not ours while it is locked.
@@ -33,6 +34,10 @@ pub(crate) struct Shared<M: Manager> {
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
     pub(crate) checkin_hooks: bool,
+    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer is told.
+    pub(crate) plain_checkout: bool,
+    /// The same of a return.
+    pub(crate) plain_checkin: bool,
     observers: Vec<Box<dyn Observer>>,
 }
 
@@ -45,6 +50,8 @@ impl<M: Manager> Shared<M> {
             manager,
             checkout_hooks: hooks.has(Moment::Checkout),
             checkin_hooks: hooks.has(Moment::Checkin),
+            plain_checkout: observers.is_empty() && !hooks.has(Moment::Checkout),
+            plain_checkin: observers.is_empty() && !hooks.has(Moment::Checkin),
             hooks,
             name,
             config,
@@ -144,7 +151,7 @@ impl<M: Manager> Shared<M> {
             generation: tag.generation,
             uses: tag.uses,
             age: self.now().since(tag.created),
-            idle: tag.idled,
+            idle: Duration::from_nanos(tag.idled),
         }
     }
 
