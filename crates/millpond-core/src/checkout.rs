@@ -9,14 +9,15 @@ use crate::event::Event;
 use crate::examine::{Examined, Examinee, examine};
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
-use crate::ledger::{ARM_AFTER, Asker, Claim, Grant, Ledger, bump};
+use crate::ledger::{Asker, Claim, Grant, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::{Look, Ticket};
-use crate::rt::{self, HomeId, Timer};
+use crate::rt::{self, Timer};
 use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
+use crate::watch::ARM_AFTER;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -27,6 +28,9 @@ use std::time::Duration;
 
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
+
+/// A limit that is too short to go without a timer at first.
+const SHORT: Duration = ARM_AFTER.saturating_mul(4);
 
 /// The future of an acquire. It borrows nothing, and it begins when it is first polled.
 ///
@@ -66,7 +70,7 @@ enum Stand<C> {
     Claim(Trip),
     NeedsKeeper(Trip),
     /// Queued just now, with the present waker.
-    Join(Ticket, HomeId, Trip),
+    Join(Ticket, bool, Trip),
     Wait(Ticket, Trip),
     Examine(Examination<C>, Trip),
     Lent(Held<C>, Told),
@@ -119,16 +123,16 @@ impl<M: Manager> Future for Acquire<M> {
                 Stand::Claim(trip) => claim(&shared, trip, cx),
                 Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
                 Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
-                Stand::Join(ticket, home, trip) if !trip.asker.armed && rt::is_in(home) => {
-                    // The keeper will say when it is time for a timer.
+                Stand::Join(ticket, enlist, trip) => {
                     tell_waiting(&shared);
-                    this.state = State::Waiting(ticket, trip);
-                    this.shared = Some(shared);
-                    return Poll::Pending;
-                }
-                Stand::Join(ticket, _, trip) => {
-                    tell_waiting(&shared);
-                    Stand::Wait(ticket, trip)
+                    if trip.asker.armed || (enlist && !shared.enlist()) {
+                        Stand::Wait(ticket, trip)
+                    } else {
+                        // The watch will say when it is time for a timer.
+                        this.state = State::Waiting(ticket, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
                 }
                 Stand::Wait(ticket, mut trip) => match look(&shared, &ticket, &mut trip, cx) {
                     Look::Granted(grant) => granted(&shared, grant, trip),
@@ -161,7 +165,7 @@ fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context
         return take_or_fail(shared, caller);
     }
     shared.change(|ledger, now| {
-        let armed = limit <= ARM_AFTER.saturating_mul(2);
+        let armed = limit <= SHORT || shared.clock.is_paused();
         let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: false, armed };
         let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, timer: None };
         let claim = ledger.claim(asker, cx.waker(), now);
@@ -187,7 +191,7 @@ fn answer<M: Manager>(
 ) -> Stand<M::Connection> {
     match claim {
         Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
-        Claim::Wait(ticket, home) => Stand::Join(ticket, home, trip),
+        Claim::Wait { ticket, enlist } => Stand::Join(ticket, enlist, trip),
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }

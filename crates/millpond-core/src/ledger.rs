@@ -22,19 +22,16 @@ use crate::event::{CloseReason, SharedError};
 use crate::info::ConnectionId;
 use crate::lease::{Held, Renewal, Tag};
 use crate::queue::{Look, Queue, Ticket};
-use crate::rt::{Handle, HomeId};
+use crate::rt::Handle;
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
 use crate::time::Time;
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
-
-/// How long a waiter goes without a timer of its own. Most waits are shorter, and a timer costs more than all the rest of
-/// a wait; those that are longer are woken once by the keeper to set theirs.
-pub(crate) const ARM_AFTER: Duration = Duration::from_millis(5);
 
 /// What a waiter is granted.
 pub(crate) type Grant<C> = Result<Held<C>, PoolError>;
@@ -68,8 +65,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Claim<C> {
     /// An idle connection, to be examined if something is due.
     Idle(Held<C>),
-    /// A place in the queue, and where the keeper lives.
-    Wait(Ticket, HomeId),
+    /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
+    Wait { ticket: Ticket, enlist: bool },
     /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
     NeedsKeeper,
     /// No.
@@ -85,7 +82,7 @@ pub(crate) struct Asker {
     pub(crate) since: Time,
     /// Whether it asks again because the connection that it got was no good.
     pub(crate) again: bool,
-    /// Whether it watches its own deadline from the start; else the keeper wakes it to do so after [`ARM_AFTER`].
+    /// Whether it watches its own deadline from the start; else the watch wakes it to do so.
     pub(crate) armed: bool,
 }
 
@@ -135,6 +132,8 @@ pub(crate) struct Ledger<C> {
     /// Ready to be lent: the freshest at the back.
     pub(crate) idle: VecDeque<Held<C>>,
     pub(crate) waiters: Queue<Grant<C>>,
+    /// Whether the watch looks after the waiters.
+    watched: bool,
     pub(crate) slots: Slots,
     pub(crate) opening: Opening,
     pub(crate) inbox: Vec<Job<C>>,
@@ -173,6 +172,7 @@ impl<C> Ledger<C> {
             hard_below: 0,
             idle: VecDeque::new(),
             waiters: Queue::new(),
+            watched: false,
             slots: Slots::new(),
             inbox: Vec::new(),
             keeper: None,
@@ -216,17 +216,22 @@ impl<C> Ledger<C> {
         if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
         }
-        let Some(home) = self.keeper.as_ref().map(|keeper| keeper.home.id()) else { return Claim::NeedsKeeper };
+        if self.keeper.is_none() {
+            return Claim::NeedsKeeper;
+        }
         let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
         self.open_more(now);
-        self.expect_sweep(self.opening_due(now).min(self.arming_due()), now);
+        self.expect_sweep(self.opening_due(now), now);
         self.check();
-        Claim::Wait(ticket, home)
+        let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
+        Claim::Wait { ticket, enlist }
     }
 
-    /// When the keeper has to have waiters watch their own deadlines.
-    pub(crate) fn arming_due(&self) -> Time {
-        self.waiters.unarmed_since().map_or(Time::NEVER, |since| since.after(ARM_AFTER))
+    /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
+    pub(crate) fn arm(&mut self, latest: Time) -> bool {
+        self.waiters.arm(latest, &mut self.aftermath.wakes);
+        self.watched = self.waiters.unarmed_since().is_some();
+        self.watched
     }
 
     /// Whether one who arrived then may take an idle connection without passing anybody.

@@ -91,6 +91,7 @@ mod sweep;
 mod rt;
 mod sync;
 mod time;
+mod watch;
 
 pub use async_trait::async_trait;
 #[doc(hidden)]

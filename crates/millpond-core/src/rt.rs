@@ -14,20 +14,12 @@ pub use tokio::runtime::Handle;
 /// Which task is running.
 pub(crate) type TaskId = tokio::task::Id;
 
-/// Which runtime it is.
-pub(crate) type HomeId = tokio::runtime::Id;
-
 /// Further away than any pool lives, and near enough for every clock: thirty years.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// The runtime of the calling thread.
 pub(crate) fn current() -> Option<Handle> {
     Handle::try_current().ok()
-}
-
-/// Whether the calling thread is in that runtime.
-pub(crate) fn is_in(home: HomeId) -> bool {
-    current().is_some_and(|here| here.id() == home)
 }
 
 /// The task that is running, if one is.
@@ -71,6 +63,11 @@ impl Clock {
         }
         let now = coarsetime::Instant::now_without_cache_update();
         Time::at_nanos(now.duration_since(self.coarse_origin).as_nanos())
+    }
+
+    /// Whether tokio's clock was seen to stand still.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests that pause it.

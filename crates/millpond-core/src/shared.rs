@@ -12,9 +12,11 @@ use crate::manager::{Fault, Manager};
 use crate::rt::{Clock, Handle, Signal};
 use crate::sync::Mutex;
 use crate::time::Time;
+use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
@@ -153,6 +155,27 @@ impl<M: Manager> Shared<M> {
             age: self.now().since(tag.created),
             idle: Duration::from_nanos(tag.idled),
         }
+    }
+
+    /// Has the watch look after the pool's waiters. `false` if they have to watch their own deadlines from the start.
+    pub(crate) fn enlist(self: &Arc<Self>) -> bool {
+        self.clock.look_for_pause();
+        let weak = Arc::downgrade(self);
+        let round = move || {
+            let Some(shared) = weak.upgrade() else { return false };
+            let goes_on = shared.change(|ledger, now| ledger.arm(now.before(ARM_AFTER)));
+            if let Some(shared) = Arc::into_inner(shared) {
+                // The pool has gone meanwhile. Its connections' destructors must not hold the watch up.
+                thread::spawn(move || drop(shared));
+            }
+            goes_on
+        };
+        let watched = !self.clock.is_paused() && watch::enlist(Box::new(round));
+        if !watched {
+            // Others may count on the watch already: all look after themselves from now on.
+            self.change(|ledger, _| ledger.arm(Time::NEVER));
+        }
+        watched
     }
 
     /// Ends a connection through the ledger.

@@ -3,7 +3,7 @@
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::Renewal;
-use crate::ledger::{ARM_AFTER, Job, Keeper, Ledger};
+use crate::ledger::{Job, Keeper, Ledger};
 use crate::rt::Handle;
 use crate::slots::Stage;
 use crate::status::Holder;
@@ -30,9 +30,6 @@ impl<C> Ledger<C> {
         }
         self.sweep_idle(now);
         self.open_more(now);
-        if now.elapsed() >= ARM_AFTER {
-            self.waiters.arm(now.before(ARM_AFTER), &mut self.aftermath.wakes);
-        }
         let leaks = match self.config.leak_after {
             Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
             _ => Vec::new(),
@@ -100,7 +97,7 @@ impl<C> Ledger<C> {
 
     /// When the keeper has to look again.
     fn next_due(&self, now: Time) -> Time {
-        let mut due = self.opening_due(now).min(self.arming_due());
+        let mut due = self.opening_due(now);
         let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         for (n, held) in self.idle.iter().enumerate() {

@@ -1,0 +1,43 @@
+//! The watch: the one thread of the process that tells waiters to look after their own deadlines.
+//!
+//! Most waits are over in microseconds, and a timer costs more than all the rest of such a wait. So a waiter begins without
+//! one; if it still waits after [`ARM_AFTER`], the watch wakes it once and it sets its own. The watch is a thread and
+//! not a task, since a task may be stuck behind one that blocks its worker, and deadlines must hold then too. It sleeps
+//! while nobody waits. Where no thread can be had, and where tokio's clock is paused, waiters set their timers at once.
+
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a waiter goes without a timer of its own.
+pub(crate) const ARM_AFTER: Duration = Duration::from_millis(5);
+
+/// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
+pub(crate) type Round = Box<dyn Fn() -> bool + Send>;
+
+/// Has a pool looked after for as long as its rounds say so. `false` if there is no watch.
+pub(crate) fn enlist(round: Round) -> bool {
+    static WATCH: OnceLock<Option<Sender<Round>>> = OnceLock::new();
+    let watch = WATCH.get_or_init(|| {
+        let (sender, inbox) = channel();
+        let thread = thread::Builder::new().name("millpond-watch".to_owned()).spawn(move || keep_watch(&inbox));
+        thread.is_ok().then_some(sender)
+    });
+    watch.as_ref().is_some_and(|watch| watch.send(round).is_ok())
+}
+
+fn keep_watch(inbox: &Receiver<Round>) {
+    let mut rounds: Vec<Round> = Vec::new();
+    loop {
+        if rounds.is_empty() {
+            match inbox.recv() {
+                Ok(round) => rounds.push(round),
+                Err(_) => return,
+            }
+        }
+        thread::sleep(ARM_AFTER);
+        rounds.extend(inbox.try_iter());
+        rounds.retain(|round| round());
+    }
+}
