@@ -1,0 +1,161 @@
+//! What one scripted call does.
+
+use crate::gate::Gate;
+use millpond_core::{Fault, Moment};
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The calls that a script directs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Call {
+    /// [`Manager::connect`](millpond_core::Manager::connect).
+    Connect,
+    /// [`Manager::ping`](millpond_core::Manager::ping). A dirty connection fails it, whatever the script says.
+    Ping,
+    /// [`Manager::triage`](millpond_core::Manager::triage). `Act::Ok` keeps a clean connection and has a dirty one reset,
+    /// an error discards it, a panic panics. It cannot wait: what comes after a wait is done at once.
+    Triage,
+    /// [`Manager::reset`](millpond_core::Manager::reset). Success makes the connection clean.
+    Reset,
+    /// [`Manager::close`](millpond_core::Manager::close).
+    Close,
+    /// A hook of [`ScriptedHooks`](crate::ScriptedHooks).
+    Hook(Moment),
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Ping => "ping",
+            Self::Triage => "triage",
+            Self::Reset => "reset",
+            Self::Close => "close",
+            Self::Hook(moment) => moment.name(),
+        })
+    }
+}
+
+/// What one call does.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Act {
+    /// Succeeds at once.
+    #[default]
+    Ok,
+    /// Fails at once.
+    Fail(ScriptedError),
+    /// Panics at once.
+    Panic,
+    /// Never ends.
+    Never,
+    /// Sleeps for so much of tokio's time, then does the other act.
+    Sleep(Duration, Box<Self>),
+    /// Waits until the gate lets it through, then does the other act.
+    Gated(Gate, Box<Self>),
+}
+
+impl Act {
+    /// Succeeds after so much of tokio's time.
+    pub fn slow(pause: Duration) -> Self {
+        Self::Sleep(pause, Box::new(Self::Ok))
+    }
+
+    /// Succeeds when the gate lets it through.
+    pub fn gated(gate: &Gate) -> Self {
+        Self::Gated(gate.clone(), Box::new(Self::Ok))
+    }
+
+    /// Fails with [`Fault::Transient`].
+    pub fn transient(text: &str) -> Self {
+        Self::Fail(ScriptedError::new(Fault::Transient, text))
+    }
+
+    /// Fails with [`Fault::Permanent`].
+    pub fn permanent(text: &str) -> Self {
+        Self::Fail(ScriptedError::new(Fault::Permanent, text))
+    }
+
+    /// Fails with [`Fault::Failover`].
+    pub fn failover(text: &str) -> Self {
+        Self::Fail(ScriptedError::new(Fault::Failover, text))
+    }
+
+    /// Fails with [`Fault::Connection`].
+    pub fn broken(text: &str) -> Self {
+        Self::Fail(ScriptedError::new(Fault::Connection, text))
+    }
+
+    /// The same wait with another end: `Act::slow(pause).then(Act::Panic)`. An act without a wait is replaced.
+    #[must_use]
+    pub fn then(self, end: Self) -> Self {
+        match self {
+            Self::Sleep(pause, next) => Self::Sleep(pause, Box::new(next.then(end))),
+            Self::Gated(gate, next) => Self::Gated(gate, Box::new(next.then(end))),
+            Self::Ok | Self::Fail(_) | Self::Panic | Self::Never => end,
+        }
+    }
+
+    /// Does it.
+    pub(crate) async fn perform(mut self, call: Call) -> Result<(), ScriptedError> {
+        loop {
+            self = match self {
+                Self::Sleep(pause, next) => {
+                    tokio::time::sleep(pause).await;
+                    *next
+                }
+                Self::Gated(gate, next) => {
+                    gate.pass().await;
+                    *next
+                }
+                Self::Never => pending().await,
+                Self::Ok | Self::Fail(_) | Self::Panic => return self.end(call),
+            }
+        }
+    }
+
+    /// What is left of it where nothing can wait.
+    pub(crate) fn end(self, call: Call) -> Result<(), ScriptedError> {
+        match self {
+            Self::Ok | Self::Never => Ok(()),
+            Self::Fail(error) => Err(error),
+            Self::Panic => scripted_panic(call),
+            Self::Sleep(_, next) | Self::Gated(_, next) => next.end(call),
+        }
+    }
+}
+
+/// Panics without the panic hook's report: a test that asked for the panic does not want to read about it.
+fn scripted_panic(call: Call) -> ! {
+    std::panic::resume_unwind(Box::new(format!("scripted panic in {call}")))
+}
+
+/// The error of a scripted call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptedError {
+    fault: Fault,
+    text: Arc<str>,
+}
+
+impl ScriptedError {
+    /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) takes for that fault.
+    pub fn new(fault: Fault, text: &str) -> Self {
+        Self { fault, text: Arc::from(text) }
+    }
+
+    /// What it means for the pool.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+}
+
+impl fmt::Display for ScriptedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for ScriptedError {}

@@ -1,0 +1,126 @@
+//! The books that a scripted manager keeps for itself: its script, its counts, and what became of each connection.
+
+use crate::act::{Act, Call};
+use millpond_core::ConnectInfo;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+
+/// One call of `connect`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// When it began, by tokio's clock.
+    pub at: Instant,
+    /// What the pool said about it.
+    pub info: ConnectInfo,
+}
+
+/// What all clones of a manager, its connections and its hooks share.
+#[derive(Default)]
+pub(crate) struct Books {
+    pages: Mutex<Pages>,
+    probe: Mutex<Option<Arc<Probe>>>,
+}
+
+type Probe = dyn Fn(Call) + Send + Sync;
+
+/// Guarded by the lock of [`Books`], under which nothing foreign is called.
+#[derive(Default)]
+pub(crate) struct Pages {
+    pub(crate) scripts: HashMap<Call, Script>,
+    /// Connections that exist or are being opened, and the most there ever were.
+    pub(crate) sockets: usize,
+    pub(crate) peak: usize,
+    /// Connections that exist.
+    pub(crate) alive: usize,
+    pub(crate) closed: Vec<u64>,
+    pub(crate) dropped: Vec<u64>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) story: Vec<(u64, Call)>,
+}
+
+/// What is planned for one kind of call, and how often it came.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) always: Act,
+    pub(crate) next: VecDeque<Act>,
+    pub(crate) calls: usize,
+    pub(crate) running: usize,
+    pub(crate) running_peak: usize,
+}
+
+impl Books {
+    pub(crate) fn open(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_probe(&self, probe: Arc<Probe>) {
+        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(probe);
+    }
+
+    /// Enters one call, and says what it is to do. It counts as running until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, call: Call, id: u64) -> (Act, Running) {
+        let act = {
+            let mut pages = self.open();
+            pages.story.push((id, call));
+            let script = pages.scripts.entry(call).or_default();
+            script.calls += 1;
+            script.running += 1;
+            script.running_peak = script.running_peak.max(script.running);
+            script.next.pop_front().unwrap_or_else(|| script.always.clone())
+        };
+        let running = Running { books: Arc::clone(self), call };
+        let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(probe) = probe {
+            probe(call);
+        }
+        (act, running)
+    }
+}
+
+impl fmt::Debug for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pages = self.open();
+        f.debug_struct("Books").field("alive", &pages.alive).field("peak", &pages.peak).finish_non_exhaustive()
+    }
+}
+
+/// A call that has begun and not ended.
+pub(crate) struct Running {
+    books: Arc<Books>,
+    call: Call,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(script) = self.books.open().scripts.get_mut(&self.call) {
+            script.running -= 1;
+        }
+    }
+}
+
+/// One socket as the operating system would count it: from the first byte of connecting until it is dropped.
+pub(crate) struct Socket {
+    books: Arc<Books>,
+}
+
+impl Socket {
+    pub(crate) fn new(books: &Arc<Books>) -> Self {
+        let mut pages = books.open();
+        pages.sockets += 1;
+        pages.peak = pages.peak.max(pages.sockets);
+        Self { books: Arc::clone(books) }
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.books.open().sockets -= 1;
+    }
+}

@@ -1,0 +1,76 @@
+//! A gate that holds calls until the test lets them through.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+/// Holds whoever comes until it is opened. Clones are the same gate.
+#[derive(Clone)]
+pub struct Gate {
+    /// Closed when the gate is open; a permit lets one through.
+    passes: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// A shut gate.
+    pub fn new() -> Self {
+        Self { passes: Arc::new(Semaphore::new(0)), waiting: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    /// Opens the gate for good.
+    pub fn open(&self) {
+        self.passes.close();
+    }
+
+    /// Lets one call through: the one that has waited longest, or else the next to come.
+    pub fn let_one_through(&self) {
+        self.passes.add_permits(1);
+    }
+
+    /// How many calls stand before the gate.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Comes back when the gate lets the caller through.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that goes away lets nobody else through.
+    pub async fn pass(&self) {
+        let _standing = Standing::new(&self.waiting);
+        if let Ok(pass) = self.passes.acquire().await {
+            pass.forget();
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("open", &self.passes.is_closed()).field("waiting", &self.waiting()).finish()
+    }
+}
+
+/// One more before the gate, for as long as it lives.
+struct Standing<'a>(&'a AtomicUsize);
+
+impl<'a> Standing<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,50 @@
+//! A hooks object under the script of a manager.
+
+use crate::act::Call;
+use crate::books::Books;
+use crate::connection::ScriptedConnection;
+use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use std::sync::Arc;
+
+/// Hooks that do what the script of their manager says for [`Call::Hook`]. Made by
+/// [`ScriptedManager::hooks`](crate::ScriptedManager::hooks).
+#[derive(Debug, Clone)]
+pub struct ScriptedHooks {
+    pub(crate) books: Arc<Books>,
+    pub(crate) moments: Moments,
+}
+
+impl ScriptedHooks {
+    async fn act(&self, moment: Moment, conn: &ScriptedConnection) -> Result<(), BoxError> {
+        let call = Call::Hook(moment);
+        let (act, _running) = self.books.begin(call, conn.id());
+        act.perform(call).await.map_err(BoxError::from)
+    }
+}
+
+#[async_trait]
+impl Hooks<ScriptedConnection> for ScriptedHooks {
+    fn moments(&self) -> Moments {
+        self.moments
+    }
+
+    async fn on_first_connect(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::FirstConnect, conn).await
+    }
+
+    async fn on_connect(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Connect, conn).await
+    }
+
+    async fn on_checkout(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Checkout, conn).await
+    }
+
+    async fn on_checkin(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Checkin, conn).await
+    }
+
+    async fn on_close(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Close, conn).await
+    }
+}

@@ -1,0 +1,46 @@
+//! What authors of managers, hooks and pools test with.
+//!
+//! - [`ScriptedManager`] opens [`ScriptedConnection`]s and does at each call what the test told it: succeed, fail, be
+//!   slow, hang, panic, or wait for a [`Gate`]. It counts what is alive by itself, so that a pool's own numbers can be
+//!   held against it.
+//! - [`ScriptedHooks`] is a [`Hooks`](millpond_core::Hooks) object under the same script.
+//! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
+//! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls.
+//!
+//! ```
+//! use millpond_core::{PoolExt, QueuePool};
+//! use millpond_testkit::{Act, Call, ScriptedManager, Trace};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! let manager = ScriptedManager::new();
+//! manager.next(Call::Connect, [Act::transient("connection refused")]);
+//!
+//! let trace = Trace::new();
+//! let pool = QueuePool::builder(manager.clone()).pool_size(1).observer(trace.clone()).build()?;
+//! drop(pool.acquire().await?);
+//!
+//! assert_eq!(manager.calls(Call::Connect), 2);
+//! assert_eq!(manager.alive(), 1);
+//! assert_eq!(trace.count("connect failed"), 1);
+//! assert_eq!(trace.count("connected"), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod act;
+mod books;
+mod connection;
+mod gate;
+mod hooks;
+mod manager;
+mod poll;
+mod trace;
+
+pub use act::{Act, Call, ScriptedError};
+pub use books::Attempt;
+pub use connection::ScriptedConnection;
+pub use gate::Gate;
+pub use hooks::ScriptedHooks;
+pub use manager::ScriptedManager;
+pub use poll::{ByHand, poll_n, poll_n_woken};
+pub use trace::Trace;

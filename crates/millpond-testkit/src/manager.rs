@@ -1,0 +1,161 @@
+//! A manager by remote control.
+
+use crate::act::{Act, Call, ScriptedError};
+use crate::books::{Attempt, Books, Socket};
+use crate::connection::ScriptedConnection;
+use crate::hooks::ScriptedHooks;
+use millpond_core::{ConnectInfo, Fault, Manager, Moments, Triage};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A manager that does what the test tells it. Clones share one script and one set of counts: give one to the pool and
+/// keep one.
+///
+/// Every call does the first of the acts queued for it with [`next`](Self::next), and else what
+/// [`always`](Self::always) says; a fresh manager succeeds at everything at once.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptedManager {
+    books: Arc<Books>,
+}
+
+impl ScriptedManager {
+    /// A manager that succeeds at everything at once.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on every such call does this, those with an act of their own in the queue excepted.
+    pub fn always(&self, call: Call, act: Act) {
+        self.books.open().scripts.entry(call).or_default().always = act;
+    }
+
+    /// The next such calls do these acts, one each, after those queued before.
+    pub fn next(&self, call: Call, acts: impl IntoIterator<Item = Act>) {
+        self.books.open().scripts.entry(call).or_default().next.extend(acts);
+    }
+
+    /// Forgets the script: everything succeeds at once again. What has begun goes on as it was.
+    pub fn heal(&self) {
+        for script in self.books.open().scripts.values_mut() {
+            script.always = Act::Ok;
+            script.next.clear();
+        }
+    }
+
+    /// Calls `probe` at the beginning of every call, on the thread and at the moment of the call.
+    pub fn probe(&self, probe: impl Fn(Call) + Send + Sync + 'static) {
+        self.books.set_probe(Arc::new(probe));
+    }
+
+    /// Hooks for all five moments under this script.
+    pub fn hooks(&self) -> ScriptedHooks {
+        self.hooks_at(Moments::ALL)
+    }
+
+    /// Hooks for some moments under this script.
+    pub fn hooks_at(&self, moments: impl Into<Moments>) -> ScriptedHooks {
+        ScriptedHooks { books: Arc::clone(&self.books), moments: moments.into() }
+    }
+}
+
+/// What the manager has seen. None of it comes from the pool.
+impl ScriptedManager {
+    /// How many such calls have begun.
+    pub fn calls(&self, call: Call) -> usize {
+        self.books.open().scripts.get(&call).map_or(0, |script| script.calls)
+    }
+
+    /// How many such calls have begun and not ended.
+    pub fn running(&self, call: Call) -> usize {
+        self.books.open().scripts.get(&call).map_or(0, |script| script.running)
+    }
+
+    /// The most such calls that ever ran at once.
+    pub fn running_peak(&self, call: Call) -> usize {
+        self.books.open().scripts.get(&call).map_or(0, |script| script.running_peak)
+    }
+
+    /// Connections that exist now.
+    pub fn alive(&self) -> usize {
+        self.books.open().alive
+    }
+
+    /// Connections that exist or are being opened now.
+    pub fn sockets(&self) -> usize {
+        self.books.open().sockets
+    }
+
+    /// The most connections that ever existed or were being opened at once.
+    pub fn peak(&self) -> usize {
+        self.books.open().peak
+    }
+
+    /// The numbers of the connections for which `close` came to its end, in that order.
+    pub fn closed(&self) -> Vec<u64> {
+        self.books.open().closed.clone()
+    }
+
+    /// The numbers of the connections that were dropped without a farewell, in that order.
+    pub fn dropped(&self) -> Vec<u64> {
+        self.books.open().dropped.clone()
+    }
+
+    /// Every call of `connect`.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.books.open().attempts.clone()
+    }
+
+    /// The calls for one connection, in order: `connect on_connect ping reset close`.
+    pub fn story(&self, id: u64) -> String {
+        let pages = self.books.open();
+        let calls: Vec<String> =
+            pages.story.iter().filter(|(of, _)| *of == id).map(|(_, call)| call.to_string()).collect();
+        calls.join(" ")
+    }
+}
+
+impl Manager for ScriptedManager {
+    type Connection = ScriptedConnection;
+    type Error = ScriptedError;
+
+    async fn connect(&self, info: &ConnectInfo) -> Result<ScriptedConnection, ScriptedError> {
+        let socket = Socket::new(&self.books);
+        self.books.open().attempts.push(Attempt { at: Instant::now(), info: info.clone() });
+        let (act, _running) = self.books.begin(Call::Connect, info.id.get());
+        act.perform(Call::Connect).await?;
+        Ok(ScriptedConnection::new(info.id.get(), info.generation, socket))
+    }
+
+    async fn ping(&self, conn: &mut ScriptedConnection) -> Result<(), ScriptedError> {
+        let (act, _running) = self.books.begin(Call::Ping, conn.id());
+        act.perform(Call::Ping).await?;
+        if conn.is_dirty() { Err(ScriptedError::new(Fault::Connection, "out of step")) } else { Ok(()) }
+    }
+
+    fn triage(&self, conn: &mut ScriptedConnection) -> Triage {
+        let (act, _running) = self.books.begin(Call::Triage, conn.id());
+        match act.end(Call::Triage) {
+            Err(_) => Triage::Discard,
+            Ok(()) if conn.is_dirty() => Triage::Reset,
+            Ok(()) => Triage::Keep,
+        }
+    }
+
+    async fn reset(&self, conn: &mut ScriptedConnection) -> Result<(), ScriptedError> {
+        let (act, _running) = self.books.begin(Call::Reset, conn.id());
+        act.perform(Call::Reset).await?;
+        conn.set_dirty(false);
+        Ok(())
+    }
+
+    async fn close(&self, mut conn: ScriptedConnection) -> Result<(), ScriptedError> {
+        let (act, _running) = self.books.begin(Call::Close, conn.id());
+        act.perform(Call::Close).await?;
+        conn.say_goodbye();
+        Ok(())
+    }
+
+    fn classify(&self, error: &ScriptedError) -> Fault {
+        error.fault()
+    }
+}

@@ -1,0 +1,116 @@
+//! Futures polled an exact number of times, and dropped.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Polls the future `polls` times, each time after it was woken, as a runtime would; then drops it.
+///
+/// Answers what the future came to, or `None` if it was dropped before it came to anything. Call it for 0, 1, 2, .. until
+/// it answers `Some`, and the future has been cancelled everywhere where a runtime can cancel it.
+///
+/// # Cancel safety
+///
+/// The future is dropped with it.
+pub async fn poll_n<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    cut(future, polls, false).await
+}
+
+/// As [`poll_n`], but drops the future only when it has been woken once more: whatever woke it, a connection handed
+/// over for example, is already on its way.
+///
+/// # Cancel safety
+///
+/// The future is dropped with it.
+pub async fn poll_n_woken<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    cut(future, polls, true).await
+}
+
+async fn cut<F: Future>(future: F, polls: usize, one_more_wake: bool) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let wakes = Arc::new(Wakes::default());
+    let (mut done, mut wakes_seen) = (0, 0);
+    poll_fn(|cx| {
+        // Only a wake of the future itself counts: the task may be woken for other reasons.
+        let wakes_now = wakes.count.load(Ordering::SeqCst);
+        if done > 0 && wakes_now == wakes_seen {
+            return Poll::Pending;
+        }
+        wakes_seen = wakes_now;
+        if done == polls {
+            return Poll::Ready(None);
+        }
+        done += 1;
+        let waker = Waker::from(Arc::new(Relay { wakes: Arc::clone(&wakes), task: cx.waker().clone() }));
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if done == polls && !one_more_wake => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Counts the wakes and passes them on to the task.
+struct Relay {
+    wakes: Arc<Wakes>,
+    task: Waker,
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wakes.count.fetch_add(1, Ordering::SeqCst);
+        self.task.wake_by_ref();
+    }
+}
+
+/// A future polled by the test itself, outside any task: for looking at what is woken, and when.
+///
+/// ```
+/// use millpond_testkit::ByHand;
+/// use std::task::Poll;
+///
+/// let (send, receive) = tokio::sync::oneshot::channel();
+/// let mut receive = ByHand::new(receive);
+/// assert!(receive.poll().is_pending());
+/// assert_eq!(receive.wakes(), 0);
+/// send.send(7).unwrap();
+/// assert_eq!(receive.wakes(), 1);
+/// assert_eq!(receive.poll(), Poll::Ready(Ok(7)));
+/// ```
+#[derive(Debug)]
+pub struct ByHand<F> {
+    future: Pin<Box<F>>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Debug, Default)]
+struct Wakes {
+    count: AtomicUsize,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<F: Future> ByHand<F> {
+    /// Takes the future; does not poll it.
+    pub fn new(future: F) -> Self {
+        Self { future: Box::pin(future), wakes: Arc::default() }
+    }
+
+    /// Polls it once.
+    pub fn poll(&mut self) -> Poll<F::Output> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    /// How often it was woken so far.
+    pub fn wakes(&self) -> usize {
+        self.wakes.count.load(Ordering::SeqCst)
+    }
+}

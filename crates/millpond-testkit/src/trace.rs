@@ -1,0 +1,126 @@
+//! The events of a pool as lines of text.
+
+use millpond_core::{AcquireFailure, Event, Observer, Stamp};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An observer that keeps every event and writes each as a line. Clones share what they keep: give one to the pool and
+/// keep one.
+///
+/// A line begins with what happened and why, and the number of the connection ends it; spans of time, source lines and
+/// the texts of errors are left out, so that lines can be compared: `connecting #1`, `acquired #1`,
+/// `closed overflow #3`, `acquire failed timed_out`, `hook failed on_connect #2`. What is left out stands in
+/// [`events`](Self::events).
+#[derive(Debug, Clone)]
+pub struct Trace {
+    kept: Arc<Mutex<Vec<Kept>>>,
+    made: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    seq: u64,
+    at: Instant,
+    event: Event,
+}
+
+impl Trace {
+    /// A trace of nothing yet.
+    pub fn new() -> Self {
+        Self { kept: Arc::default(), made: Instant::now() }
+    }
+
+    /// The lines so far, in the order of their `seq`.
+    pub fn lines(&self) -> Vec<String> {
+        self.in_order().iter().map(|kept| line(&kept.event)).collect()
+    }
+
+    /// How many lines begin with these words: `closed` counts every close, `closed overflow` those for that reason.
+    pub fn count(&self, words: &str) -> usize {
+        self.lines().iter().filter(|line| begins_with(line, words)).count()
+    }
+
+    /// When the lines that begin with these words were written: by tokio's clock, since this trace was made.
+    pub fn times(&self, words: &str) -> Vec<Duration> {
+        let kept = self.in_order().into_iter().filter(|kept| begins_with(&line(&kept.event), words));
+        kept.map(|kept| kept.at.duration_since(self.made)).collect()
+    }
+
+    /// The events so far with their `seq`, in that order.
+    pub fn events(&self) -> Vec<(u64, Event)> {
+        self.in_order().into_iter().map(|kept| (kept.seq, kept.event)).collect()
+    }
+
+    /// Forgets what happened so far.
+    pub fn clear(&self) {
+        self.open().clear();
+    }
+
+    fn in_order(&self) -> Vec<Kept> {
+        let mut kept = self.open().clone();
+        kept.sort_by_key(|kept| kept.seq);
+        kept
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for Trace {
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+        self.open().push(Kept { seq: stamp.seq, at: Instant::now(), event: event.clone() });
+    }
+}
+
+fn begins_with(line: &str, words: &str) -> bool {
+    line.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}
+
+fn line(event: &Event) -> String {
+    match event {
+        Event::Waiting { waiting } => format!("waiting {waiting}"),
+        Event::Acquired { id, .. } => format!("acquired {id}"),
+        Event::AcquireFailed { why, .. } => format!("acquire failed {}", failure(*why)),
+        Event::AcquireCancelled { .. } => "acquire cancelled".to_owned(),
+        Event::Returned { id, .. } => format!("returned {id}"),
+        Event::Connecting { id, .. } => format!("connecting {id}"),
+        Event::Connected { id, .. } => format!("connected {id}"),
+        Event::ConnectFailed { id, .. } => format!("connect failed {id}"),
+        Event::PingFailed { id, .. } => format!("ping failed {id}"),
+        Event::ResetFailed { id, .. } => format!("reset failed {id}"),
+        Event::HookFailed { id, moment, .. } => format!("hook failed {moment} {id}"),
+        Event::Closed { id, reason, .. } => format!("closed {reason} {id}"),
+        Event::Detached { id } => format!("detached {id}"),
+        Event::Leaked { id, .. } => format!("leaked {id}"),
+        Event::Panicked { place, .. } => format!("panicked {place}"),
+        Event::FailingFast { .. } => "failing fast".to_owned(),
+        Event::Recovered { .. } => "recovered".to_owned(),
+        Event::Resized { pool_size, max_overflow } => format!("resized {pool_size} {max_overflow}"),
+        Event::Invalidated { generation } => format!("invalidated {generation}"),
+        Event::Suspended => "suspended".to_owned(),
+        Event::Resumed => "resumed".to_owned(),
+        Event::HomeEnded => "home ended".to_owned(),
+        Event::Closing => "closing".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn failure(why: AcquireFailure) -> &'static str {
+    match why {
+        AcquireFailure::TimedOut => "timed_out",
+        AcquireFailure::Closed => "closed",
+        AcquireFailure::TooManyWaiters => "too_many_waiters",
+        AcquireFailure::Connect => "connect",
+        AcquireFailure::Refused => "refused",
+        AcquireFailure::NoRuntime => "no_runtime",
+        _ => "otherwise",
+    }
+}
