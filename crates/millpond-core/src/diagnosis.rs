@@ -27,7 +27,7 @@ pub(crate) fn timed_out<M: Manager>(
     let phase = phase.unwrap_or_else(|| {
         if ledger.suspended {
             Phase::Suspended
-        } else if status.connecting > 0 || ledger.opening.failing_since.is_some() {
+        } else if status.connecting > 0 || (ledger.opening.failing_since.is_some() && status.open < status.cap()) {
             Phase::Connect
         } else {
             Phase::Wait

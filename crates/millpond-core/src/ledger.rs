@@ -378,13 +378,13 @@ impl<C> Ledger<C> {
     /// Ends a connection: the keeper closes it, and it holds its place until that is done.
     pub(crate) fn retire(&mut self, held: Held<C>, reason: CloseReason, now: Time) {
         let slot = held.inner.tag.slot;
+        self.slots.shift(slot, Stage::Closing, now);
         if self.keeper.is_some() && held.inner.tag.generation >= self.hard_below {
-            self.slots.shift(slot, Stage::Closing, now);
             self.inbox.push(Job::Close(held, reason));
             self.call_keeper(now);
         } else {
+            // It is dropped when the lock is released, and holds its place until then.
             self.aftermath.dropped.push((held, reason));
-            self.gone(slot, now);
         }
     }
 

@@ -93,11 +93,17 @@ impl<M: Manager> Shared<M> {
         result
     }
 
-    /// Drops a connection that nobody is left to close properly.
+    /// Drops a connection that nobody is left to close properly; then its place is free.
     fn drop_now(&self, held: Held<M::Connection>, reason: CloseReason) {
-        let id = held.inner.tag.id;
+        let Tag { id, slot, .. } = held.inner.tag;
         let error = calmly(|| drop(held)).err().map(|message| share(message.into()));
-        self.tell(|| Event::Closed { id, reason, error });
+        let seq = self.change(|ledger, now| {
+            ledger.gone(slot, now);
+            ledger.stamp_if(self.observed())
+        });
+        if let Some(seq) = seq {
+            self.tell_at(seq, &Event::Closed { id, reason, error });
+        }
     }
 
     /// Tells the observers, with the event's place in the order of things. For events that do not belong to one change

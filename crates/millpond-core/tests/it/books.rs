@@ -1,0 +1,235 @@
+//! A random walk through everything one can do to a pool: at each step, and at the end, the books balance.
+
+use crate::support::{Loan, Pool, World, assert_books, assert_books_closed, ms, secs, settle};
+use millpond_core::{CloseReason, Invalidate, Lease, Moment, PoolError, Status};
+use millpond_testkit::{Act, ByHand, Call};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+type Acquire = Pin<Box<dyn Future<Output = Result<Loan, PoolError>> + Send>>;
+
+/// A caller who has not got an answer yet.
+struct Caller {
+    acquire: ByHand<Acquire>,
+    wakes_seen: usize,
+    since: Instant,
+    limit: Duration,
+}
+
+struct Walk {
+    world: World,
+    dice: fastrand::Rng,
+    loans: Vec<Loan>,
+    callers: Vec<Caller>,
+    /// The largest cap that still has connections under it.
+    cap: usize,
+    answered: u64,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let world = World::hooked(4, 3, |builder| {
+            let builder =
+                builder.pre_ping_idle(ms(20)).fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
+            let builder = if dice.bool() { builder.min_idle(2).idle_timeout(secs(1)) } else { builder };
+            let builder = if dice.bool() { builder.max_waiters(5) } else { builder };
+            let builder = if dice.bool() { builder.overflow_after(ms(30)).overflow_linger(ms(300)) } else { builder };
+            builder.ping_timeout(ms(200)).hook_timeout(ms(300)).connect_timeout(secs(1)).close_timeout(ms(500))
+        });
+        Self { world, dice, loans: Vec::new(), callers: Vec::new(), cap: 7, answered: 0 }
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.world.pool
+    }
+
+    /// One deed, chosen by the dice.
+    fn step(&mut self) {
+        match self.dice.u32(0..100) {
+            0..30 => self.ask(),
+            30..55 => self.give_back(),
+            55..60 => self.end_a_loan(|lease| Lease::discard(lease, CloseReason::Cut)),
+            60..63 => self.end_a_loan(|lease| drop(Lease::detach(lease))),
+            63..68 => self.end_a_loan(|mut lease| lease.set_dirty(true)),
+            68..75 => self.cancel(),
+            75..80 => self.loans.extend(self.world.pool.try_acquire()),
+            80..90 => self.plan(),
+            90..93 => self.world.manager.heal(),
+            93..95 => self.resize(),
+            95..96 => self.pool().invalidate_all(Invalidate::Soft),
+            96..97 => self.pool().invalidate_all(Invalidate::Hard),
+            97..98 => self.pool().suspend(),
+            _ => self.pool().resume(),
+        }
+    }
+
+    fn ask(&mut self) {
+        let limit = ms(self.dice.u64(0..2_000));
+        let acquire: Acquire = Box::pin(self.pool().acquire_within(limit));
+        let caller = Caller { acquire: ByHand::new(acquire), wakes_seen: usize::MAX, since: Instant::now(), limit };
+        self.callers.push(caller);
+    }
+
+    fn give_back(&mut self) {
+        self.end_a_loan(drop);
+    }
+
+    fn end_a_loan(&mut self, end: impl FnOnce(Loan)) {
+        if !self.loans.is_empty() {
+            let chosen = self.dice.usize(..self.loans.len());
+            end(self.loans.swap_remove(chosen));
+        }
+    }
+
+    fn cancel(&mut self) {
+        if !self.callers.is_empty() {
+            let chosen = self.dice.usize(..self.callers.len());
+            drop(self.callers.swap_remove(chosen));
+        }
+    }
+
+    /// Something will go wrong, or slowly, in one of the next calls.
+    fn plan(&mut self) {
+        let moments = [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close];
+        let call = match self.dice.u32(0..8) {
+            0 | 1 => Call::Connect,
+            2 => Call::Ping,
+            3 => Call::Triage,
+            4 => Call::Reset,
+            5 => Call::Close,
+            _ => Call::Hook(moments[self.dice.usize(..moments.len())]),
+        };
+        let end = match self.dice.u32(0..12) {
+            0..4 => Act::transient("scripted"),
+            4..6 => Act::broken("scripted"),
+            6 => Act::permanent("scripted"),
+            7 => Act::failover("scripted"),
+            8 => Act::Panic,
+            9 => Act::Never,
+            _ => Act::Ok,
+        };
+        let act = if self.dice.bool() { Act::slow(ms(self.dice.u64(0..600))).then(end) } else { end };
+        self.world.manager.next(call, [act]);
+    }
+
+    fn resize(&mut self) {
+        let (size, overflow) = (self.dice.u32(2..6), self.dice.u32(0..4));
+        let before = self.pool().status();
+        if self.pool().resize(size, overflow).is_ok() {
+            self.cap = (size + overflow).max(before.open + before.connecting) as usize;
+        }
+    }
+
+    /// Polls the callers who were woken, as a runtime would.
+    fn poll_callers(&mut self) {
+        for mut caller in std::mem::take(&mut self.callers) {
+            let wakes = caller.acquire.wakes();
+            let answer = if wakes == caller.wakes_seen { Poll::Pending } else { caller.acquire.poll() };
+            caller.wakes_seen = wakes;
+            match answer {
+                Poll::Pending => self.callers.push(caller),
+                Poll::Ready(answer) => self.take_answer(answer, &caller),
+            }
+        }
+    }
+
+    fn take_answer(&mut self, answer: Result<Loan, PoolError>, caller: &Caller) {
+        self.answered += 1;
+        match answer {
+            Ok(lease) => {
+                assert!(!lease.is_dirty(), "nobody gets what another one left dirty");
+                self.loans.push(lease);
+            }
+            Err(error) if error.is_timeout() => assert!(caller.since.elapsed() >= caller.limit, "too early: {error}"),
+            Err(_) => {}
+        }
+    }
+
+    fn check(&mut self, seed: u64) {
+        let status = self.pool().status();
+        assert_books(&status);
+        let places = (status.open + status.connecting) as usize;
+        assert!(places <= self.cap, "seed {seed}: {places} places, the cap is {}: {status:?}", self.cap);
+        self.cap = (status.cap() as usize).max(places);
+        let (alive, sockets) = (self.world.manager.alive(), self.world.manager.sockets());
+        assert!(sockets <= places, "seed {seed}: {sockets} sockets in {places} places: {status:?}");
+        assert!(alive >= status.open as usize, "seed {seed}: {alive} alive: {status:?}");
+        assert!(status.in_use as usize >= self.loans.len(), "seed {seed}: {} are out: {status:?}", self.loans.len());
+        for caller in &self.callers {
+            let late = caller.since.elapsed().saturating_sub(caller.limit);
+            assert!(late <= ms(100), "seed {seed}: a caller has waited {late:?} beyond its limit");
+        }
+    }
+
+    /// Nobody waits while something could be lent: checked when nothing is in motion.
+    fn check_nobody_sleeps_needlessly(status: &Status) {
+        let free = status.idle > 0 || (status.open + status.connecting < status.cap());
+        assert!(!(status.waiting > 0 && free && !status.suspended), "{status:?}");
+    }
+
+    async fn finish(mut self, seed: u64) {
+        self.world.manager.heal();
+        self.pool().resume();
+        self.callers.clear();
+        self.loans.clear();
+        sleep(secs(30)).await;
+        let status = self.pool().status();
+        assert_books_closed(&status);
+        assert_eq!((status.in_use, status.resting, status.closing, status.connecting), (0, 0, 0, 0), "seed {seed}");
+        self.world.assert_sound().await;
+        assert!(self.world.pool.close().await.is_clean());
+        settle().await;
+        let status = self.pool().status();
+        assert_books_closed(&status);
+        assert_eq!((status.open, self.world.manager.sockets()), (0, 0), "seed {seed}: {status:?}");
+        assert!(self.answered > 300, "seed {seed}: {} answers", self.answered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_any_mix_of_deeds_and_disasters_the_books_balance() {
+    for seed in 0..12 {
+        let mut walk = Walk::new(seed);
+        for _ in 0..3_000 {
+            walk.step();
+            walk.poll_callers();
+            let pause = walk.dice.u64(0..12);
+            sleep(ms(pause)).await;
+            walk.poll_callers();
+            walk.check(seed);
+        }
+        walk.finish(seed).await;
+    }
+}
+
+/// With a server that always answers, every quiet moment is one at which nobody waits for what is there.
+#[tokio::test(start_paused = true)]
+async fn nobody_ever_waits_for_what_is_there() {
+    for seed in 0..8 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let world = World::with(3, 2, |builder| builder.pool_pre_ping(false));
+        let mut walk = Walk { world, dice: dice.fork(), loans: Vec::new(), callers: Vec::new(), cap: 5, answered: 0 };
+        for _ in 0..2_000 {
+            match dice.u32(0..100) {
+                0..40 => walk.ask(),
+                40..70 => walk.give_back(),
+                70..75 => walk.end_a_loan(|lease| Lease::discard(lease, CloseReason::Cut)),
+                75..80 => walk.end_a_loan(|lease| drop(Lease::detach(lease))),
+                80..85 => walk.end_a_loan(|mut lease| lease.set_dirty(true)),
+                85..95 => walk.cancel(),
+                _ => walk.resize(),
+            }
+            walk.poll_callers();
+            sleep(ms(2)).await;
+            walk.poll_callers();
+            sleep(ms(2)).await;
+            Walk::check_nobody_sleeps_needlessly(&walk.pool().status());
+            walk.check(seed);
+        }
+        walk.finish(seed).await;
+    }
+}

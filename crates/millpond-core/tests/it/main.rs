@@ -1,0 +1,22 @@
+//! The core from outside: one module a behaviour. Time is tokio's and paused; nothing here sleeps in earnest.
+
+mod age;
+mod books;
+mod cancel;
+mod closing;
+mod connecting;
+mod custom_pool;
+mod deadlines;
+mod hooks;
+mod messages;
+mod null_pool;
+mod observing;
+mod operations;
+mod outage;
+mod overflow;
+mod queue;
+mod resize;
+mod runtimes;
+mod shared_pool;
+mod support;
+mod threads;

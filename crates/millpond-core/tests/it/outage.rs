@@ -1,0 +1,167 @@
+//! The server is away for long: newcomers fail fast, one probe looks for its return, and then there is no storm.
+
+use crate::support::{World, assert_took, ms, refused, secs, settle, timed};
+use millpond_core::{AcquireFailure, PoolError};
+use millpond_testkit::{Act, Call};
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A pool whose server has been away for six seconds, with `fail_fast_after` of two.
+async fn outage() -> World {
+    let world = World::with(3, 2, |builder| builder.pool_timeout(secs(5)).fail_fast_after(secs(2)));
+    world.manager.always(Call::Connect, Act::slow(ms(5)).then(Act::transient("connection refused")));
+    let (result, took) = timed(world.pool.acquire()).await;
+    assert!(refused(result).kind() != AcquireFailure::Closed);
+    assert!(took <= secs(5) + ms(2), "{took:?}");
+    sleep(secs(1)).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_fail_fast_after_newcomers_are_told_the_cause_at_once() {
+    let world = outage().await;
+    let (result, took) = timed(world.pool.acquire()).await;
+    assert_took(took, Duration::ZERO);
+    let error = refused(result);
+    let PoolError::Connect { attempts, .. } = &error else { panic!("{error:?}") };
+    assert!(*attempts > 1);
+    assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    assert_eq!(world.trace.count("failing fast"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_fail_fast_after_newcomers_wait() {
+    let world = World::with(3, 2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
+    world.manager.always(Call::Connect, Act::transient("connection refused"));
+    for _ in 0..5 {
+        let (result, took) = timed(world.pool.acquire()).await;
+        assert_took(took, secs(1));
+        assert!(refused(result).is_timeout());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_newcomers_fail_one_probe_at_a_time_looks_for_the_server() {
+    let world = outage().await;
+    let before = world.manager.calls(Call::Connect);
+    for _ in 0..100 {
+        assert!(world.pool.acquire().await.is_err());
+        assert!(world.pool.status().connecting <= 1);
+        assert!(world.manager.running(Call::Connect) <= 1);
+        sleep(ms(100)).await;
+    }
+    let probes = world.manager.calls(Call::Connect) - before;
+    assert!((20..=300).contains(&probes), "{probes} probes in ten seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_server_is_back_the_probe_finds_it_without_anybody_asking() {
+    let world = outage().await;
+    world.manager.heal();
+    sleep(secs(1)).await;
+    assert_eq!((world.trace.count("recovered"), world.manager.alive()), (1, 1));
+    let (lease, took) = timed(world.pool.acquire()).await;
+    assert_took(took, Duration::ZERO);
+    drop(lease.unwrap());
+    world.assert_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_long_ago_fails_nobody_today() {
+    for failure in [Act::transient("connection refused"), Act::permanent("no such database"), Act::Panic] {
+        let world = World::new(3, 2);
+        world.manager.next(Call::Connect, [failure]);
+        // Nobody is left to try again for.
+        let _ = world.pool.acquire_within(ms(1)).await;
+        sleep(secs(300)).await;
+        let (result, took) = timed(world.pool.acquire()).await;
+        assert!(result.is_ok(), "one failure five minutes ago is not an outage: {result:?}");
+        assert!(took <= ms(2), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_nobody_watched_ends_for_the_first_who_comes_back() {
+    let world = outage().await;
+    sleep(secs(600)).await;
+    world.manager.heal();
+    sleep(secs(1)).await;
+    assert!(world.pool.acquire().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_connection_in_use_means_that_newcomers_go_on_waiting() {
+    let world = World::with(2, 0, |builder| builder.pool_timeout(secs(5)).fail_fast_after(secs(2)));
+    let lease = world.lease().await;
+    world.manager.always(Call::Connect, Act::transient("connection refused"));
+    assert!(world.pool.acquire().await.is_err());
+    let pool = world.pool.clone();
+    let newcomer = tokio::spawn(async move { timed(pool.acquire()).await });
+    sleep(secs(1)).await;
+    drop(lease);
+    let (lease, took) = newcomer.await.unwrap();
+    assert_took(took, secs(1));
+    drop(lease.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_waiters_and_a_server_that_is_back_after_five_seconds() {
+    let world = World::new(10, 20);
+    let refusal = Act::slow(ms(1)).then(Act::transient("connection refused"));
+    world.manager.always(Call::Connect, refusal);
+    let waiters: Vec<_> = (0..10_000)
+        .map(|_| {
+            let pool = world.pool.clone();
+            tokio::spawn(async move {
+                let lease = pool.acquire().await?;
+                sleep(ms(1)).await;
+                drop(lease);
+                Ok::<_, PoolError>(())
+            })
+        })
+        .collect();
+    sleep(secs(5)).await;
+    let failed = world.manager.calls(Call::Connect);
+    assert!(failed <= 400, "{failed} attempts in five seconds of outage");
+    world.manager.always(Call::Connect, Act::slow(ms(2)));
+    let (answers, took) = timed(async {
+        let mut answers = Vec::new();
+        for waiter in waiters {
+            answers.push(waiter.await.unwrap());
+        }
+        answers
+    })
+    .await;
+    assert!(answers.iter().all(Result::is_ok), "everybody is served");
+    assert!(took < secs(5), "{took:?}");
+    let opened = world.manager.calls(Call::Connect) - failed;
+    assert!(opened <= 30 + 4, "{opened} connects for a cap of 30");
+    assert!(world.pool.status().totals.created <= 30 && world.manager.peak() <= 30);
+    settle().await;
+    world.assert_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_and_goes_leaves_a_sound_pool() {
+    let world = World::with(4, 2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(1)));
+    let mut dice = fastrand::Rng::with_seed(7);
+    for _ in 0..40 {
+        world.manager.always(Call::Connect, Act::transient("connection refused"));
+        world.manager.always(Call::Ping, Act::broken("closed"));
+        let users: Vec<_> = (0..dice.usize(1..12))
+            .map(|_| {
+                let pool = world.pool.clone();
+                tokio::spawn(async move { drop(pool.acquire().await) })
+            })
+            .collect();
+        sleep(ms(dice.u64(0..4_000))).await;
+        world.manager.heal();
+        for user in users {
+            user.await.unwrap();
+        }
+        sleep(ms(dice.u64(0..600))).await;
+    }
+    sleep(secs(1)).await;
+    world.assert_sound().await;
+}

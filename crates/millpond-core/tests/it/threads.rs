@@ -1,0 +1,113 @@
+//! The same promises on several threads at once, where things really happen at the same time.
+
+use crate::support::{Pool, World, assert_books, assert_books_closed, ms, refused, secs};
+use millpond_core::{CloseReason, Lease};
+use millpond_testkit::{poll_n, poll_n_woken};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+/// One who takes turns, gives up at random, and leaves connections in every state.
+async fn a_restless_user(pool: Pool, seed: u64) {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    for _ in 0..400 {
+        let patience = dice.usize(0..4);
+        let lease = match dice.u32(0..4) {
+            0 => poll_n(pool.acquire(), patience).await,
+            1 => poll_n_woken(pool.acquire(), patience).await,
+            _ => Some(pool.acquire().await),
+        };
+        let Some(lease) = lease else { continue };
+        let mut lease = lease.unwrap();
+        if dice.bool() {
+            tokio::task::yield_now().await;
+        }
+        match dice.u32(0..20) {
+            0 => Lease::discard(lease, CloseReason::Cut),
+            1 => drop(Lease::detach(lease)),
+            2 => lease.set_dirty(true),
+            _ => drop(lease),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_users_on_four_threads_lose_no_place_and_no_wake_up() {
+    let world = World::hooked(3, 2, |builder| builder);
+    let users: Vec<_> = (0..64).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    while world.pool.status().resting + world.pool.status().closing + world.pool.status().connecting > 0 {
+        tokio::task::yield_now().await;
+    }
+    let status = world.pool.status();
+    assert_books_closed(&status);
+    assert_eq!((status.in_use, world.manager.alive()), (0, status.open as usize));
+    let loans = world.leases(5).await;
+    assert!(world.pool.try_acquire().is_none());
+    drop(loans);
+    assert!(world.pool.close().await.is_clean());
+    assert_eq!(world.manager.sockets(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn seq_has_no_gap_and_no_twin_when_events_come_from_four_threads() {
+    let world = World::new(3, 2);
+    let users: Vec<_> = (0..16).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    assert!(world.pool.close().await.is_clean());
+    // The last events are on their way to the observer when the last place is free.
+    while world.trace.count("closed") < usize::try_from(world.pool.status().totals.closed).unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let seqs: Vec<u64> = world.trace.events().iter().map(|(seq, _)| *seq).collect();
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap or a twin");
+}
+
+/// The keeper sits in the queue of a thread that a task blocks, where no other thread can get at it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline() {
+    let world = World::new(2, 0);
+    let _held = world.lease().await;
+    let mut dirty = world.lease().await;
+    dirty.set_dirty(true);
+    let (pool, (ended, blocked)) = (world.pool.clone(), mpsc::channel());
+    let blocker = tokio::spawn(async move {
+        tokio::spawn(async move {
+            let error = refused(pool.acquire_within(ms(100)).await);
+            ended.send(error).unwrap();
+        });
+        // Wakes the keeper, as the next task of this thread.
+        drop(dirty);
+        blocked.recv_timeout(secs(5))
+    });
+    let error = blocker.await.unwrap().expect("the waiter was still waiting when the thread went on");
+    assert!(error.is_timeout(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn every_look_at_the_status_is_consistent() {
+    let world = World::new(3, 2);
+    let done = Arc::new(AtomicBool::new(false));
+    let (pool, told) = (world.pool.clone(), Arc::clone(&done));
+    let looker = thread::spawn(move || {
+        let mut looks = 0_u32;
+        while !told.load(Ordering::SeqCst) {
+            let status = pool.status();
+            assert_books(&status);
+            assert!(status.open + status.connecting <= status.cap(), "{status:?}");
+            looks += 1;
+        }
+        looks
+    });
+    let users: Vec<_> = (0..32).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(looker.join().unwrap() > 0);
+}
