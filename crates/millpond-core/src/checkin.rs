@@ -55,28 +55,26 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
 impl<M: Manager> Shared<M> {
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
     fn come_back(&self, held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
-        let now = self.clock.coarse();
-        let held = if self.plain_checkin && verdict == Ok(false) {
-            match self.ledger.lock().put_back_fresh(held, now) {
+        let now = self.glance();
+        let mut ledger = self.ledger.lock();
+        let mut held = if self.plain_checkin && verdict == Ok(false) {
+            match ledger.put_back_fresh(held, now) {
                 None => return,
                 Some(held) => held,
             }
         } else {
             held
         };
-        let mut held = held;
         let Tag { id, slot, .. } = held.inner.tag;
         (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
-        let returned = self.change_at(now, |ledger, now| {
-            let told = ledger.stamp_if(self.observed()).map(|seq| (seq, now.since(ledger.slots.since(slot))));
-            match verdict {
-                Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
-                Ok(_) => ledger.put_back(held, now),
-                Err(reason) => ledger.retire(held, reason, now),
-            }
-            told
-        });
-        if let Some((seq, held)) = returned {
+        let told = ledger.stamp_if(self.observed()).map(|seq| (seq, now.since(ledger.slots.since(slot))));
+        match verdict {
+            Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
+            Ok(_) => ledger.put_back(held, now),
+            Err(reason) => ledger.retire(held, reason, now),
+        }
+        self.follow(ledger);
+        if let Some((seq, held)) = told {
             self.tell_at(seq, &Event::Returned { id, held });
         }
     }

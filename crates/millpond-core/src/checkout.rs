@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::examine::{Examined, Examinee, examine};
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
-use crate::ledger::{Asker, Claim, Grant, Ledger, bump};
+use crate::ledger::{Asker, Claim, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::{Look, Ticket};
@@ -23,7 +23,8 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How many connections `on_checkout` hooks may refuse to one caller.
@@ -93,7 +94,7 @@ impl<M: Manager> Acquire<M> {
     #[inline]
     fn take_fresh(&self) -> Option<Held<M::Connection>> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
-        if !matches!(self.state, State::Still) {
+        if !matches!(self.state, State::Still) || shared.crowded.load(Ordering::Relaxed) {
             return None;
         }
         let caller = Caller { location: self.request.holder, task: rt::task() };
@@ -134,9 +135,9 @@ impl<M: Manager> Future for Acquire<M> {
                         return Poll::Pending;
                     }
                 }
-                Stand::Wait(ticket, mut trip) => match look(&shared, &ticket, &mut trip, cx) {
-                    Look::Granted(grant) => granted(&shared, grant, trip),
-                    Look::Waiting(()) => {
+                Stand::Wait(ticket, trip) => match look(&shared, ticket, trip, cx) {
+                    Ok(stand) => stand,
+                    Err((ticket, trip)) => {
                         this.state = State::Waiting(ticket, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;
@@ -190,8 +191,16 @@ fn answer<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     match claim {
-        Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
-        Claim::Wait { ticket, enlist } => Stand::Join(ticket, enlist, trip),
+        Claim::Idle(held) => {
+            shared.crowded.store(false, Ordering::Relaxed);
+            inspect(shared, ledger, held, trip, now)
+        }
+        Claim::Wait { ticket, enlist } => {
+            if !shared.crowded.load(Ordering::Relaxed) {
+                shared.crowded.store(true, Ordering::Relaxed);
+            }
+            Stand::Join(ticket, enlist, trip)
+        }
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }
@@ -258,18 +267,26 @@ fn take_or_fail<M: Manager>(shared: &Shared<M>, caller: Caller) -> Stand<M::Conn
     })
 }
 
-/// A waiter looks whether it was granted something, and whether its time is up.
+/// A waiter looks whether its turn has come, and whether its time is up; else it goes on waiting.
 fn look<M: Manager>(
     shared: &Arc<Shared<M>>,
-    ticket: &Ticket,
-    trip: &mut Trip,
+    ticket: Ticket,
+    mut trip: Trip,
     cx: &mut Context<'_>,
-) -> Look<Grant<M::Connection>, ()> {
-    let (look, homeless) = shared.change(|ledger, _| (ledger.look(ticket, cx.waker()), ledger.keeper.is_none()));
+) -> Result<Stand<M::Connection>, (Ticket, Trip)> {
+    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(&ticket, cx.waker()) {
+        Look::Granted(Ok(held)) => Ok(inspect(shared, ledger, held, trip, now)),
+        Look::Granted(Err(error)) => Ok(count_failure(shared, ledger, error, trip.asker.since, now)),
+        Look::Waiting(replaced) => Err((trip, replaced, ledger.keeper.is_none())),
+    });
+    let homeless;
     // A replaced waker is dropped here, outside the lock.
-    let Look::Waiting(_) = look else { return look.without_waker() };
+    (trip, _, homeless) = match looked {
+        Ok(stand) => return Ok(stand),
+        Err(waiting) => waiting,
+    };
     if homeless && !shared.ensure_keeper() {
-        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
+        return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime));
     }
     if trip.timer.is_none() {
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
@@ -277,13 +294,13 @@ fn look<M: Manager>(
         trip.asker.armed = true;
     }
     let Some(timer) = &mut trip.timer else {
-        return leave(shared, ticket, |_, _| PoolError::NoRuntime);
+        return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime));
     };
     if !timer.rings(cx) {
-        return Look::Waiting(());
+        return Err((ticket, trip));
     }
     let (caller, limit) = (trip.asker.caller, trip.limit);
-    leave(shared, ticket, |ledger, now| timed_out(shared, ledger, caller, limit, None, now))
+    Ok(leave(shared, &ticket, trip, |ledger, now| timed_out(shared, ledger, caller, limit, None, now)))
 }
 
 fn tell_waiting<M: Manager>(shared: &Shared<M>) {
@@ -295,26 +312,21 @@ fn tell_waiting<M: Manager>(shared: &Shared<M>) {
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
 fn leave<M: Manager>(
-    shared: &Shared<M>,
+    shared: &Arc<Shared<M>>,
     ticket: &Ticket,
+    trip: Trip,
     error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
-) -> Look<Grant<M::Connection>, ()> {
-    let (look, _waker) = shared.change(|ledger, now| match ledger.look(ticket, std::task::Waker::noop()) {
-        Look::Granted(grant) => (Look::Granted(grant), None),
-        Look::Waiting(waker) => {
+) -> Stand<M::Connection> {
+    let (stand, _wakers) = shared.change(|ledger, now| match ledger.look(ticket, Waker::noop()) {
+        Look::Granted(Ok(held)) => (inspect(shared, ledger, held, trip, now), (None, None)),
+        Look::Granted(Err(error)) => (count_failure(shared, ledger, error, trip.asker.since, now), (None, None)),
+        Look::Waiting(replaced) => {
             let error = error(ledger, now);
-            (Look::Granted(Err(error)), ledger.leave(ticket, now).or(waker))
+            let left = ledger.leave(ticket, now);
+            (count_failure(shared, ledger, error, trip.asker.since, now), (replaced, left))
         }
     });
-    look
-}
-
-/// A waiter's turn has come.
-fn granted<M: Manager>(shared: &Arc<Shared<M>>, grant: Grant<M::Connection>, trip: Trip) -> Stand<M::Connection> {
-    shared.change(|ledger, now| match grant {
-        Ok(held) => inspect(shared, ledger, held, trip, now),
-        Err(error) => count_failure(shared, ledger, error, trip.asker.since, now),
-    })
+    stand
 }
 
 /// Polls an examination on the pool's runtime if the caller has none.

@@ -44,21 +44,11 @@ struct Node<G> {
 
 /// What a waiter finds when it looks.
 #[derive(Debug)]
-pub(crate) enum Look<G, W = Option<Waker>> {
+pub(crate) enum Look<G> {
     /// Something was granted; the ticket is spent.
     Granted(G),
     /// Not yet. The waker it had before, to be dropped outside the lock.
-    Waiting(W),
-}
-
-impl<G> Look<G> {
-    /// The same without the old waker.
-    pub(crate) fn without_waker(self) -> Look<G, ()> {
-        match self {
-            Self::Granted(granted) => Look::Granted(granted),
-            Self::Waiting(_) => Look::Waiting(()),
-        }
-    }
+    Waiting(Option<Waker>),
 }
 
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use crate::lease::{Held, Tag};
 use crate::ledger::Ledger;
 use crate::manager::{Fault, Manager};
 use crate::rt::{Clock, Handle, Signal};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Time;
 use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) plain_checkout: bool,
     /// The same of a return.
     pub(crate) plain_checkin: bool,
+    /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
+    pub(crate) crowded: AtomicBool,
     observers: Vec<Box<dyn Observer>>,
 }
 
@@ -54,6 +57,7 @@ impl<M: Manager> Shared<M> {
             checkin_hooks: hooks.has(Moment::Checkin),
             plain_checkout: observers.is_empty() && !hooks.has(Moment::Checkout),
             plain_checkin: observers.is_empty() && !hooks.has(Moment::Checkin),
+            crowded: AtomicBool::new(false),
             hooks,
             name,
             config,
@@ -79,6 +83,13 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
+        self.follow(ledger);
+        result
+    }
+
+    /// Releases the lock and does what has to be done after it.
+    #[inline]
+    pub(crate) fn follow(&self, mut ledger: MutexGuard<'_, Ledger<M::Connection>>) {
         let wake = ledger.aftermath.wake.take();
         let more = !ledger.aftermath.wakes.is_empty() || !ledger.aftermath.dropped.is_empty();
         let aftermath = more.then(|| mem::take(&mut ledger.aftermath));
@@ -90,7 +101,11 @@ impl<M: Manager> Shared<M> {
             aftermath.wakes.into_iter().for_each(std::task::Waker::wake);
             aftermath.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
         }
-        result
+    }
+
+    /// The time for one who waits: exact if observers are told of it.
+    pub(crate) fn glance(&self) -> Time {
+        if self.observed() { self.now() } else { self.clock.coarse() }
     }
 
     /// Drops a connection that nobody is left to close properly; then its place is free.

@@ -1,6 +1,8 @@
 //! The one lock of a pool: the only file that would name another implementation of it.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+pub(crate) use std::sync::MutexGuard;
 
 /// A mutex whose poison is ignored: no user code runs under it, and the ledger is never left half changed.
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
