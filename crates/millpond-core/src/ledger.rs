@@ -15,6 +15,7 @@
 //! 4. Every connection is in exactly one place: idle, in use, with the keeper or in its inbox, or granted to a waiter.
 //! 5. What is older than the last `invalidate_all` is never lent.
 
+use crate::aftermath::Aftermath;
 use crate::config::PoolConfig;
 use crate::demand::Opening;
 use crate::error::PoolError;
@@ -98,21 +99,6 @@ pub(crate) struct Keeper {
     pub(crate) called: Option<Time>,
     /// The pool itself, from the moment its last handle is gone until everything is closed.
     pub(crate) survivor: Option<Arc<dyn Any + Send + Sync>>,
-}
-
-/// What has to be done when the lock is released.
-#[derive(Debug)]
-pub(crate) struct Aftermath<C> {
-    pub(crate) wakes: Vec<Waker>,
-    pub(crate) wake: Option<Waker>,
-    /// Connections that nobody is left to close properly, and why they go.
-    pub(crate) dropped: Vec<(Held<C>, CloseReason)>,
-}
-
-impl<C> Default for Aftermath<C> {
-    fn default() -> Self {
-        Self { wakes: Vec::new(), wake: None, dropped: Vec::new() }
-    }
 }
 
 #[derive(Debug)]
@@ -465,35 +451,6 @@ impl<C> Ledger<C> {
         while let Ok(waker) = self.waiters.grant(Err(error.clone())) {
             self.wake(waker);
         }
-    }
-
-    fn wake(&mut self, waker: Waker) {
-        match self.aftermath.wake {
-            None => self.aftermath.wake = Some(waker),
-            Some(_) => self.aftermath.wakes.push(waker),
-        }
-    }
-
-    /// There is something for the keeper to do.
-    pub(crate) fn call_keeper(&mut self, now: Time) {
-        let Some(keeper) = &mut self.keeper else { return };
-        if keeper.called.is_none() {
-            keeper.called = Some(now);
-            if let Some(waker) = keeper.waker.take() {
-                self.wake(waker);
-            }
-        }
-    }
-
-    /// Something falls due then: the keeper must not sleep longer.
-    pub(crate) fn expect_sweep(&mut self, due: Time, now: Time) {
-        if self.keeper.as_ref().is_some_and(|keeper| due < keeper.wakes_at) {
-            self.call_keeper(now);
-        }
-    }
-
-    pub(crate) fn notify_watchers(&mut self) {
-        self.aftermath.wakes.append(&mut self.watchers);
     }
 
     /// How the pool is doing.

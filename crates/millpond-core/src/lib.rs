@@ -80,6 +80,7 @@ mod close;
 mod keeper;
 mod shutdown;
 
+mod aftermath;
 mod demand;
 mod fresh;
 mod ledger;
