@@ -99,6 +99,9 @@ impl<C> Ledger<C> {
         if self.closed || self.suspended || self.keeper.is_none() || now < self.opening.not_before {
             return;
         }
+        if self.slots.used() >= self.config.cap() {
+            return;
+        }
         let one_by_one = self.opening.failures > 0 || self.opening.first_pending;
         let at_once = if one_by_one { 1 } else { self.config.max_connecting };
         while self.slots.count(Stage::Connecting) < at_once && self.wants_one_more(now) {
@@ -178,8 +181,8 @@ impl<C> Ledger<C> {
     /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
     pub(crate) fn opening_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
-        let wanted = !self.waiters.is_empty() || self.wants_one_more(now);
-        if wanted && self.opening.not_before > now {
+        let wanted = || !self.waiters.is_empty() || self.wants_one_more(now);
+        if self.opening.not_before > now && wanted() {
             due = due.min(self.opening.not_before);
         }
         if !self.waiters.is_empty() && self.slots.count(Stage::Resting) > 0 {
