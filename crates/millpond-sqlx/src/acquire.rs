@@ -1,0 +1,68 @@
+//! sqlx's `Acquire` for what can be asked for a connection: a pool, a lease, a transaction.
+
+use crate::lease::{RawLease, SqlLease};
+use crate::pool::SqlPool;
+use crate::transaction::Transaction;
+use futures_core::future::BoxFuture;
+use futures_util::future;
+use millpond_core::Request;
+use sqlx::{Acquire, Database, Error};
+
+impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
+    type Database = DB;
+    type Connection = RawLease<DB>;
+
+    #[track_caller]
+    fn acquire(self) -> BoxFuture<'c, Result<RawLease<DB>, Error>> {
+        let lease = self.lend(Request::here());
+        Box::pin(async move { Ok(RawLease::new(lease.await?)) })
+    }
+
+    fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
+        // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing of ours could be
+        // given back when it ends.
+        Box::pin(future::err(Error::InvalidArgument(
+            "`Acquire::begin` cannot begin a transaction on a millpond pool: call `SqlPool::begin(&pool)`, or \
+             `pool.acquire()` and `begin` on the lease"
+                .to_owned(),
+        )))
+    }
+}
+
+impl<'c, DB: Database> Acquire<'c> for &'c mut SqlLease<DB> {
+    type Database = DB;
+    type Connection = &'c mut DB::Connection;
+
+    fn acquire(self) -> BoxFuture<'c, Result<&'c mut DB::Connection, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            Ok(&mut ***self)
+        })
+    }
+
+    fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            sqlx::Transaction::begin(&mut ***self, None).await
+        })
+    }
+}
+
+impl<'t, DB: Database> Acquire<'t> for &'t mut Transaction<'_, DB> {
+    type Database = DB;
+    type Connection = &'t mut DB::Connection;
+
+    fn acquire(self) -> BoxFuture<'t, Result<&'t mut DB::Connection, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            Ok(&mut ***self)
+        })
+    }
+
+    fn begin(self) -> BoxFuture<'t, Result<sqlx::Transaction<'t, DB>, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            sqlx::Transaction::begin(&mut ***self, None).await
+        })
+    }
+}

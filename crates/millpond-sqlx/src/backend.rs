@@ -1,0 +1,69 @@
+//! What a database brings along to be pooled: one implementation a backend crate.
+
+use crate::standing::Standing;
+use crate::statement::{Effect, effect_of};
+use crate::tracked::Tracked;
+use millpond_core::async_trait;
+use sqlx::{Connection, Database, Error};
+use std::fmt::Debug;
+
+/// What differs from database to database, apart from the manager that opens connections.
+///
+/// Every method has a default that is safe to forget. A backend crate implements it for a type of its own (the database's
+/// type belongs to sqlx) and hands a `static` to [`Tracked::new`].
+#[async_trait]
+pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
+    /// What a statement may leave behind, by its text. The default is [`effect_of`].
+    fn effect(&self, sql: &str) -> Effect {
+        effect_of(sql)
+    }
+
+    /// Whether the driver's `fetch_optional` leaves nothing of the statement behind. By default it does not: the rows
+    /// after the first one are read and thrown away, so that `fetch_one` is not a reason for doubt.
+    fn stops_after_one_row(&self) -> bool {
+        false
+    }
+
+    /// What an error says about the connection on which it happened. By default an error of the database itself ends the
+    /// statement and nothing more; one of the transport or the protocol ends the connection; all others are doubtful.
+    fn aftermath(&self, error: &Error) -> Aftermath {
+        match error {
+            Error::Database(_) => Aftermath::InStep,
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
+            _ => Aftermath::Doubt,
+        }
+    }
+
+    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off. The
+    /// default pings, which waits until the server is through with what was cut. An error is the operation's error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection stays as it was: cut.
+    async fn resume(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        conn.ping().await
+    }
+
+    /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::trust`]. Called after hooks
+    /// have had the driver's connection; managers call it from their `reset`. By default nothing is proved and the
+    /// connection stays [`Raw`](Standing::Raw).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection is closed.
+    async fn settle(&self, conn: &mut Tracked<DB>) -> Result<(), Error> {
+        conn.worsen(Standing::Raw);
+        Ok(())
+    }
+}
+
+/// What an error says about the connection on which it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The statement ended, and the connection is in step.
+    InStep,
+    /// The connection has to be proved before it is lent again.
+    Doubt,
+    /// The connection is of no use any more.
+    Broken,
+}

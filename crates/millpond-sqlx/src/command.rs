@@ -1,0 +1,48 @@
+//! One statement on its way to the driver, taken apart so that its text can be looked at first.
+
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Error, Execute, SqlStr};
+
+/// What sqlx's `Execute` holds. Its `sql` consumes it, so whoever wants to see the text has to take it apart.
+pub(crate) struct Command<DB: Database> {
+    sql: SqlStr,
+    statement: Option<DB::Statement>,
+    arguments: Option<DB::Arguments>,
+    persistent: bool,
+}
+
+impl<DB: Database> Command<DB> {
+    /// Takes a query apart.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Encode` if one of its arguments could not be encoded.
+    pub(crate) fn new<'q>(mut query: impl Execute<'q, DB>) -> Result<Self, Error> {
+        let arguments = query.take_arguments().map_err(Error::Encode)?;
+        let statement = query.statement().cloned();
+        let persistent = query.persistent();
+        Ok(Self { sql: query.sql(), statement, arguments, persistent })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.sql.as_str()
+    }
+}
+
+impl<DB: Database> Execute<'_, DB> for Command<DB> {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}

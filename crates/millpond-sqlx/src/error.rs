@@ -1,0 +1,152 @@
+//! What a pool has to say, told as `sqlx::Error` so that `?` works, and read back out of it.
+
+use millpond_core::{ConfigError, PoolError};
+use sqlx::Error;
+use sqlx::error::{DatabaseError, ErrorKind};
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// The pool's own error, if the error came from the pool: with its cause, the oldest holders and what the pool looked like.
+///
+/// | `sqlx::Error` | says |
+/// |---|---|
+/// | `Io` of kind `TimedOut` | the deadline passed |
+/// | `PoolClosed` | the pool is closed |
+/// | `Io` of kind `ResourceBusy` | too many wait already |
+/// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened, and this is the kind of its cause |
+///
+/// ```
+/// # use millpond_sqlx::{PoolError, pool_error};
+/// assert!(pool_error(&sqlx::Error::PoolClosed).is_some_and(PoolError::is_closed));
+/// assert!(pool_error(&sqlx::Error::RowNotFound).is_none());
+/// ```
+pub fn pool_error(error: &Error) -> Option<&PoolError> {
+    static CLOSED: PoolError = PoolError::Closed;
+    match error {
+        Error::PoolClosed => Some(&CLOSED),
+        Error::Io(error) => error.get_ref()?.downcast_ref(),
+        Error::Tls(error) | Error::Configuration(error) => error.downcast_ref(),
+        Error::Database(error) => error.try_downcast_ref::<ConnectError>().map(|error| &error.0),
+        _ => None,
+    }
+}
+
+/// Settings that a pool refused, as `sqlx::Error`.
+pub fn config_error(error: ConfigError) -> Error {
+    Error::Configuration(Box::new(error))
+}
+
+/// Why nothing was lent, as `sqlx::Error`.
+pub(crate) fn lending_error(error: PoolError) -> Error {
+    match &error {
+        PoolError::Closed => Error::PoolClosed,
+        PoolError::TimedOut(_) => io::Error::new(io::ErrorKind::TimedOut, error).into(),
+        PoolError::TooManyWaiters { .. } => io::Error::new(io::ErrorKind::ResourceBusy, error).into(),
+        _ => match driver_error(&error) {
+            Some(Error::Database(_)) => Error::Database(Box::new(ConnectError(error))),
+            Some(Error::Configuration(_)) => Error::Configuration(Box::new(error)),
+            Some(Error::Tls(_)) => Error::Tls(Box::new(error)),
+            Some(Error::Io(cause)) => io::Error::new(cause.kind(), error).into(),
+            _ => io::Error::other(error).into(),
+        },
+    }
+}
+
+/// The driver's error that is the cause of a pool's error.
+fn driver_error(error: &PoolError) -> Option<&Error> {
+    error.source()?.downcast_ref()
+}
+
+/// No connection could be opened because the database refused it: the pool's error, which can be asked for the database's
+/// code and message like any `DatabaseError`.
+#[derive(Debug)]
+pub struct ConnectError(PoolError);
+
+impl ConnectError {
+    /// The pool's error.
+    pub fn pool_error(&self) -> &PoolError {
+        &self.0
+    }
+
+    fn refusal(&self) -> Option<&dyn DatabaseError> {
+        driver_error(&self.0).and_then(Error::as_database_error)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl DatabaseError for ConnectError {
+    fn message(&self) -> &str {
+        self.refusal().map_or("no connection could be opened", |refusal| refusal.message())
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        self.refusal()?.code()
+    }
+
+    fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        self.refusal().map_or(ErrorKind::Other, |refusal| refusal.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn connect_error(cause: Error) -> Error {
+        lending_error(PoolError::Connect { attempts: 3, source: Arc::new(cause) })
+    }
+
+    #[test]
+    fn every_error_of_the_pool_can_be_read_back() {
+        for error in [PoolError::Closed, PoolError::NoRuntime, PoolError::TooManyWaiters { limit: 4 }] {
+            let text = error.to_string();
+            let error = lending_error(error);
+            assert_eq!(pool_error(&error).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_connect_failure_keeps_the_kind_and_the_text_of_its_cause() {
+        let error = connect_error(Error::Io(io::ErrorKind::ConnectionRefused.into()));
+        assert!(matches!(&error, Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused));
+        assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 3, .. })));
+
+        let error = connect_error(Error::Configuration("no such thing".into()));
+        assert!(matches!(&error, Error::Configuration(_)));
+        assert!(error.to_string().contains("no such thing"), "{error}");
+        assert!(pool_error(&error).is_some());
+    }
+
+    #[test]
+    fn an_error_that_is_not_the_pools_is_not_taken_for_one() {
+        assert!(pool_error(&Error::RowNotFound).is_none());
+        assert!(pool_error(&Error::Io(io::ErrorKind::TimedOut.into())).is_none());
+        assert!(pool_error(&Error::Configuration("x".into())).is_none());
+    }
+}

@@ -1,0 +1,82 @@
+//! sqlx's `Executor` for a pool: lends a connection for one statement and gives it back at its end.
+//!
+//! sqlx's `fetch_one(&pool)` and its sisters do not hand on who called them, so the holder that a timeout error or
+//! `holders()` names is the line in this file. Queries that should be found by their own line go through
+//! [`SqlPool::acquire`].
+
+use crate::command::Command;
+use crate::generate::generate;
+use crate::pool::SqlPool;
+use either::Either;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use millpond_core::Request;
+use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr};
+
+/// What "the executor" looks like among the holders of a pool.
+fn executor() -> Request {
+    Request::here()
+}
+
+impl<'p, DB: Database> Executor<'p> for &'_ SqlPool<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<DB::QueryResult, DB::Row>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match Command::new(query) {
+            Ok(command) => command,
+            Err(error) => return stream::once(future::err(error)).boxed(),
+        };
+        let lease = self.route(command.text()).lend(executor());
+        generate(move |out| async move {
+            let mut lease = lease.await?;
+            let mut steps = lease.fetch_many(command);
+            while let Some(step) = steps.try_next().await? {
+                out.put(step).await;
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match Command::new(query) {
+            Ok(command) => command,
+            Err(error) => return Box::pin(future::err(error)),
+        };
+        let lease = self.route(command.text()).lend(executor());
+        Box::pin(async move { lease.await?.fetch_optional(command).await })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
+    where
+        'p: 'e,
+    {
+        let lease = self.route(sql.as_str()).lend(executor());
+        Box::pin(async move { lease.await?.prepare_with(sql, parameters).await })
+    }
+
+    // Exists because the workspace turns on sqlx's feature `macros`.
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
+    where
+        'p: 'e,
+    {
+        let lease = self.route(sql.as_str()).lend(executor());
+        Box::pin(async move { lease.await?.describe(sql).await })
+    }
+}

@@ -1,0 +1,68 @@
+//! What the SQL backends of millpond share: a pool that is a drop-in for `sqlx::Pool`, connections that know whether they
+//! are in step with their server, and transactions that own their connection.
+//!
+//! You rarely name this crate: `millpond-sqlite`, `millpond-postgres` and `millpond-mysql` re-export what their users
+//! need. It is for code that is generic over the backend, and for authors of backends.
+//!
+//! # In step
+//!
+//! A connection between two borrowers is in one of the states of [`Standing`]. [`Tracked`] follows every operation and
+//! notes how it ended, from before its first poll, so that a dropped, forgotten or panicking future cannot hide. A
+//! connection goes straight back to the pool only if everything done with it was a single statement that begins with
+//! SELECT, INSERT, UPDATE, DELETE, VALUES or WITH and ran to its end. Everything else is proved by the pool's keeper before
+//! the connection can be lent again, or closed: see [`Backend`].
+//!
+//! # What differs from `sqlx::Pool`
+//!
+//! - `Acquire::begin(&pool)` cannot be had, since sqlx's `Transaction` holds only sqlx's own pooled connection. It returns
+//!   an error that says so; [`SqlPool::begin`] gives our own [`Transaction`].
+//! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] reads our [`PoolError`] back out of any error, with
+//!   its cause, the oldest holders and what the pool looked like.
+//! - Whoever takes a connection through a query on `&pool` is shown as a holder in `executor.rs` of this crate: sqlx's
+//!   `fetch_one` and its sisters do not hand on the line that called them. [`SqlPool::acquire`] and [`SqlPool::begin`] do.
+//!
+//! # Examples
+//!
+//! Code that is generic over the backend:
+//!
+//! ```
+//! use millpond_sqlx::SqlPool;
+//! use sqlx::Database;
+//!
+//! async fn ready<DB: Database>(pool: &SqlPool<DB>) -> Result<(), sqlx::Error> {
+//!     let lease = pool.acquire().await?;
+//!     drop(lease);
+//!     assert_eq!(pool.status().in_use, 0);
+//!     Ok(())
+//! }
+//! ```
+
+mod acquire;
+mod backend;
+mod command;
+mod error;
+mod executor;
+mod generate;
+mod hooks;
+mod lease;
+mod manage;
+mod pool;
+mod settings;
+mod source;
+mod standing;
+mod statement;
+mod tracked;
+mod transaction;
+mod watch;
+
+pub use backend::{Aftermath, Backend};
+pub use error::{ConnectError, config_error, pool_error};
+pub use hooks::DriverHooks;
+pub use lease::{RawLease, SqlLease};
+pub use millpond_core::PoolError;
+pub use pool::SqlPool;
+pub use settings::SqlPoolSettings;
+pub use standing::Standing;
+pub use statement::{Effect, effect_of, first_keyword, is_single};
+pub use tracked::Tracked;
+pub use transaction::Transaction;

@@ -1,0 +1,248 @@
+//! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
+
+use crate::lease::SqlLease;
+use crate::source::Source;
+use crate::tracked::Tracked;
+use crate::transaction::Transaction;
+use futures_util::future;
+use millpond_core::{CLOSE_LIMIT, CloseReport, Manager, NullPool, Pool, QueuePool, Request};
+use sqlx::{Database, Error, SqlSafeStr, SqlStr};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool of connections to one database: a drop-in for `sqlx::Pool`.
+///
+/// `&pool` is an `Executor` and an `Acquire`, so queries, streams and `migrate!().run(&pool)` work as with sqlx. Cloning
+/// is cheap, and all clones are the same pool. Errors are `sqlx::Error`; [`pool_error`](crate::pool_error) reads out what
+/// the pool has to say about one.
+///
+/// It lends from a [`QueuePool`], a [`NullPool`], a pool of your own, or from two: one writer and many readers.
+pub struct SqlPool<DB: Database> {
+    inner: Arc<Inner<DB>>,
+}
+
+struct Inner<DB: Database> {
+    kind: &'static str,
+    main: Source<DB>,
+    /// The statement that begins a transaction, if it is not the usual one.
+    begin: Option<&'static str>,
+    readers: Option<Readers<DB>>,
+}
+
+/// Who gets the statements that can only read, and which those are.
+struct Readers<DB: Database> {
+    pool: SqlPool<DB>,
+    only_reads: fn(&str) -> bool,
+}
+
+impl<DB: Database> SqlPool<DB> {
+    /// Lends from a pool that keeps connections.
+    pub fn queue<M: Manager<Connection = Tracked<DB>>>(pool: QueuePool<M>) -> Self {
+        Self::from_source("queue", Source::Ours(Arc::new(pool)))
+    }
+
+    /// Lends from a pool that opens a connection for every borrower and keeps none.
+    pub fn null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
+        Self::from_source("null", Source::Ours(Arc::new(QueuePool::clone(&pool))))
+    }
+
+    /// Lends from a pool of your own.
+    pub fn custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
+        Self::from_source("custom", Source::Custom(pool))
+    }
+
+    /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can only read: when in doubt,
+    /// `only_reads` says no. `begin` is the statement that begins a transaction on the writer.
+    pub fn split<M: Manager<Connection = Tracked<DB>>>(
+        writer: QueuePool<M>,
+        readers: QueuePool<M>,
+        only_reads: fn(&str) -> bool,
+        begin: &'static str,
+    ) -> Self {
+        let readers = Readers { pool: Self::queue(readers), only_reads };
+        let main = Source::Ours(Arc::new(writer));
+        let inner = Inner { kind: "one writer, many readers", main, begin: Some(begin), readers: Some(readers) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder.
+    ///
+    /// # Errors
+    ///
+    /// See [`pool_error`](crate::pool_error).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no place, no connection and no wake-up.
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        self.lend(Request::here())
+    }
+
+    /// Lends a connection within a limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// See [`pool_error`](crate::pool_error).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[track_caller]
+    pub fn acquire_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        self.lend(Request::here().within(limit))
+    }
+
+    /// Lends a connection if one is ready at this moment.
+    #[track_caller]
+    pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
+        self.inner.main.as_pool().try_acquire_with(Request::here()).map(SqlLease::new)
+    }
+
+    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire), and the driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing stays open: the connection is rolled back before it is lent again.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB> {
+        self.transaction(Request::here(), self.inner.begin.map(SqlSafeStr::into_sql_str))
+    }
+
+    /// Begins a transaction with a statement of your own, `BEGIN IMMEDIATE` for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin); `Error::BeginFailed` if the statement did not begin a transaction.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`begin`](Self::begin).
+    #[track_caller]
+    pub fn begin_with<S: SqlSafeStr>(
+        &self,
+        statement: S,
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB, S> {
+        self.transaction(Request::here(), Some(statement.into_sql_str()))
+    }
+
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
+    /// Waits for that, at most [`CLOSE_LIMIT`] (30 s).
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped after its first poll.
+    pub async fn close(&self) {
+        // Who still holds a connection is told by `close_within`; sqlx's own `close` returns nothing either.
+        let _report = self.close_within(CLOSE_LIMIT).await;
+    }
+
+    /// Closes the pool and waits until `limit`; the report says who still holds a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close`](Self::close).
+    pub async fn close_within(&self, limit: Duration) -> CloseReport {
+        match &self.inner.readers {
+            None => self.inner.main.as_pool().close_within(limit).await,
+            Some(readers) => {
+                let writer = self.inner.main.as_pool().close_within(limit);
+                merged(future::join(writer, readers.pool.inner.main.as_pool().close_within(limit)).await)
+            }
+        }
+    }
+
+    /// Whether the pool was closed.
+    pub fn is_closed(&self) -> bool {
+        self.status().closed
+    }
+
+    /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
+    pub fn reader(&self) -> Self {
+        self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone()
+    }
+
+    /// The pool beneath, for code that takes any pool; of a pool of one writer and many readers, the writer's.
+    pub fn pool(&self) -> Arc<dyn Pool<Connection = Tracked<DB>>> {
+        self.inner.main.to_pool()
+    }
+
+    pub(crate) fn lend(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        self.inner.main.lend(request)
+    }
+
+    /// Who executes a statement: a reader if there are any and it surely only reads.
+    pub(crate) fn route(&self, sql: &str) -> &Self {
+        match &self.inner.readers {
+            Some(readers) if (readers.only_reads)(sql) => &readers.pool,
+            _ => self,
+        }
+    }
+
+    pub(crate) fn main(&self) -> &Source<DB> {
+        &self.inner.main
+    }
+
+    pub(crate) fn readers(&self) -> Option<&Source<DB>> {
+        self.inner.readers.as_ref().map(|readers| &readers.pool.inner.main)
+    }
+
+    fn from_source(kind: &'static str, main: Source<DB>) -> Self {
+        Self { inner: Arc::new(Inner { kind, main, begin: None, readers: None }) }
+    }
+
+    fn transaction(
+        &self,
+        request: Request,
+        statement: Option<SqlStr>,
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB> {
+        let lease = self.lend(request);
+        async move { Transaction::on(lease.await?, statement).await }
+    }
+}
+
+/// One report of two.
+fn merged((mut first, second): (CloseReport, CloseReport)) -> CloseReport {
+    first.holders.extend(second.holders);
+    first.holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
+    first.pending = first.pending.saturating_add(second.pending);
+    first.took = first.took.max(second.took);
+    first
+}
+
+impl<DB: Database> Clone for SqlPool<DB> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<QueuePool<M>> for SqlPool<DB> {
+    fn from(pool: QueuePool<M>) -> Self {
+        Self::queue(pool)
+    }
+}
+
+impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<NullPool<M>> for SqlPool<DB> {
+    fn from(pool: NullPool<M>) -> Self {
+        Self::null(pool)
+    }
+}
+
+impl<DB: Database> fmt::Debug for SqlPool<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the connection string nor anything that might hold one.
+        f.debug_struct("SqlPool").field("backend", &DB::NAME).field("kind", &self.inner.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,394 @@
+//! What every backend's options have in common: the settings of a pool, its hooks and observers, and how they build it.
+
+use crate::error::config_error;
+use crate::hooks::{DriverHooks, OneMoment, Shared};
+use crate::tracked::Tracked;
+use millpond_core::{
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Manager, Moment, Observer, PoolConfig, ResetLevel,
+};
+use sqlx::{Database, Error};
+use std::fmt;
+use std::sync::Arc;
+
+/// The part of a backend's options that is the same for all: for authors of backends, who put it into a field named
+/// `settings` and let [`pool_settings!`](crate::pool_settings) write the methods that set it.
+pub struct SqlPoolSettings<DB: Database> {
+    /// The settings of the pool.
+    pub config: PoolConfig,
+    /// Its name in events, logs and metrics.
+    pub name: Arc<str>,
+    /// What is done to a connection between two borrowers.
+    pub reset: ResetLevel,
+    /// The runtime on which it lives.
+    pub runtime: Option<Handle>,
+    hooks: Vec<Arc<dyn Hooks<Tracked<DB>>>>,
+    observers: Vec<Arc<dyn Observer>>,
+}
+
+impl<DB: Database> SqlPoolSettings<DB> {
+    /// The defaults, and the name of the pool.
+    pub fn new(name: &str) -> Self {
+        Self {
+            config: PoolConfig::default(),
+            name: name.into(),
+            reset: ResetLevel::default(),
+            runtime: None,
+            hooks: Vec::new(),
+            observers: Vec::new(),
+        }
+    }
+
+    /// Adds an observer.
+    pub fn add_observer(&mut self, observer: impl Observer) {
+        self.observers.push(Arc::new(observer));
+    }
+
+    /// Adds an object that acts on the driver's connection.
+    pub fn add_hooks(&mut self, hooks: impl Hooks<DB::Connection>) {
+        self.hooks.push(Arc::new(DriverHooks::<DB, _>::new(hooks)));
+    }
+
+    /// Adds an object that acts on the tracked connection, and answers for it that nothing is open afterwards.
+    pub fn add_tracked_hooks(&mut self, hooks: impl Hooks<Tracked<DB>>) {
+        self.hooks.push(Arc::new(hooks));
+    }
+
+    /// Adds a closure that acts on the driver's connection at one moment.
+    pub fn add_hook<F>(&mut self, moment: Moment, hook: F)
+    where
+        F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.add_hooks(OneMoment { moment, hook });
+    }
+
+    /// Builds a pool with these hooks, observers and this runtime, under a name and with settings that may be derived ones.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` that names every setting out of its range.
+    pub fn build<P, M>(&self, manager: M, name: &str, config: PoolConfig) -> Result<P, Error>
+    where
+        P: Buildable<Manager = M>,
+        M: Manager<Connection = Tracked<DB>>,
+    {
+        let mut builder = Builder::<P>::new(manager).name(name).config(config);
+        if let Some(runtime) = &self.runtime {
+            builder = builder.runtime(runtime.clone());
+        }
+        for hooks in &self.hooks {
+            builder = builder.hooks(Shared::<DB>(Arc::clone(hooks)));
+        }
+        for observer in &self.observers {
+            builder = builder.observer(Arc::clone(observer));
+        }
+        builder.build().map_err(config_error)
+    }
+}
+
+impl<DB: Database> Clone for SqlPoolSettings<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            name: Arc::clone(&self.name),
+            reset: self.reset,
+            runtime: self.runtime.clone(),
+            hooks: self.hooks.clone(),
+            observers: self.observers.clone(),
+        }
+    }
+}
+
+impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlPoolSettings")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .field("reset", &self.reset)
+            .field("hooks", &self.hooks.len())
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes the methods of a backend's options that are the same for all backends. The options have a field
+/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of another crate, and thirty
+/// of them three times over would drift apart.
+#[macro_export]
+macro_rules! pool_settings {
+    ($Options:ty, $Connection:ty) => {
+        /// Name, runtime, hooks and observers.
+        impl $Options {
+            /// The name of the pool in events, logs and metrics.
+            #[must_use]
+            pub fn name(mut self, name: impl Into<::std::sync::Arc<str>>) -> Self {
+                self.settings.name = name.into();
+                self
+            }
+
+            /// All settings at once; those set before are replaced.
+            #[must_use]
+            pub fn config(mut self, config: ::millpond_core::PoolConfig) -> Self {
+                self.settings.config = config;
+                self
+            }
+
+            /// What is done to a connection between two borrowers. Default: no open transaction is lent on.
+            #[must_use]
+            pub fn reset(mut self, level: ::millpond_core::ResetLevel) -> Self {
+                self.settings.reset = level;
+                self
+            }
+
+            /// The runtime on which the pool connects and keeps house. Default: that of the first acquire.
+            #[must_use]
+            pub fn runtime(mut self, handle: ::millpond_core::Handle) -> Self {
+                self.settings.runtime = Some(handle);
+                self
+            }
+
+            /// Adds an observer. Several are told in the order in which they were added.
+            #[must_use]
+            pub fn observer(mut self, observer: impl ::millpond_core::Observer) -> Self {
+                self.settings.add_observer(observer);
+                self
+            }
+
+            /// Adds an object that acts on connections at the moments it asks for.
+            #[must_use]
+            pub fn hooks(mut self, hooks: impl ::millpond_core::Hooks<$Connection>) -> Self {
+                self.settings.add_hooks(hooks);
+                self
+            }
+
+            /// Adds a hook for the pool's very first connection. See [`Hooks::on_first_connect`](::millpond_core::Hooks::on_first_connect).
+            #[must_use]
+            pub fn on_first_connect<F>(mut self, hook: F) -> Self
+            where
+                F: for<'a> Fn(
+                        &'a mut $Connection,
+                        &'a ::millpond_core::ConnectionInfo,
+                    ) -> ::millpond_core::HookFuture<'a>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.settings.add_hook(::millpond_core::Moment::FirstConnect, hook);
+                self
+            }
+
+            /// Adds a hook for every new connection. See [`Hooks::on_connect`](::millpond_core::Hooks::on_connect).
+            #[must_use]
+            pub fn on_connect<F>(mut self, hook: F) -> Self
+            where
+                F: for<'a> Fn(
+                        &'a mut $Connection,
+                        &'a ::millpond_core::ConnectionInfo,
+                    ) -> ::millpond_core::HookFuture<'a>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.settings.add_hook(::millpond_core::Moment::Connect, hook);
+                self
+            }
+
+            /// Adds a hook for every loan: it is called before it. See [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout).
+            #[must_use]
+            pub fn on_checkout<F>(mut self, hook: F) -> Self
+            where
+                F: for<'a> Fn(
+                        &'a mut $Connection,
+                        &'a ::millpond_core::ConnectionInfo,
+                    ) -> ::millpond_core::HookFuture<'a>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.settings.add_hook(::millpond_core::Moment::Checkout, hook);
+                self
+            }
+
+            /// Adds a hook for every return: it is called after it. See [`Hooks::on_checkin`](::millpond_core::Hooks::on_checkin).
+            #[must_use]
+            pub fn on_checkin<F>(mut self, hook: F) -> Self
+            where
+                F: for<'a> Fn(
+                        &'a mut $Connection,
+                        &'a ::millpond_core::ConnectionInfo,
+                    ) -> ::millpond_core::HookFuture<'a>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.settings.add_hook(::millpond_core::Moment::Checkin, hook);
+                self
+            }
+
+            /// Adds a hook for every close: it is called before it. See [`Hooks::on_close`](::millpond_core::Hooks::on_close).
+            #[must_use]
+            pub fn on_close<F>(mut self, hook: F) -> Self
+            where
+                F: for<'a> Fn(
+                        &'a mut $Connection,
+                        &'a ::millpond_core::ConnectionInfo,
+                    ) -> ::millpond_core::HookFuture<'a>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.settings.add_hook(::millpond_core::Moment::Close, hook);
+                self
+            }
+        }
+
+        /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults and ranges.
+        impl $Options {
+            /// Sets [`PoolConfig::pool_size`](::millpond_core::PoolConfig::pool_size).
+            #[must_use]
+            pub fn pool_size(mut self, connections: u32) -> Self {
+                self.settings.config.pool_size = connections;
+                self
+            }
+
+            /// Sets [`PoolConfig::max_overflow`](::millpond_core::PoolConfig::max_overflow).
+            #[must_use]
+            pub fn max_overflow(mut self, connections: u32) -> Self {
+                self.settings.config.max_overflow = connections;
+                self
+            }
+
+            /// Sets [`PoolConfig::pool_timeout`](::millpond_core::PoolConfig::pool_timeout).
+            #[must_use]
+            pub fn pool_timeout(mut self, limit: ::std::time::Duration) -> Self {
+                self.settings.config.pool_timeout = limit;
+                self
+            }
+
+            /// Sets [`PoolConfig::pool_recycle`](::millpond_core::PoolConfig::pool_recycle).
+            #[must_use]
+            pub fn pool_recycle(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.pool_recycle = age.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::recycle_jitter`](::millpond_core::PoolConfig::recycle_jitter).
+            #[must_use]
+            pub fn recycle_jitter(mut self, percent: u32) -> Self {
+                self.settings.config.recycle_jitter = percent;
+                self
+            }
+
+            /// Sets [`PoolConfig::pool_pre_ping`](::millpond_core::PoolConfig::pool_pre_ping).
+            #[must_use]
+            pub fn pool_pre_ping(mut self, ping: bool) -> Self {
+                self.settings.config.pool_pre_ping = ping;
+                self
+            }
+
+            /// Sets [`PoolConfig::pre_ping_idle`](::millpond_core::PoolConfig::pre_ping_idle).
+            #[must_use]
+            pub fn pre_ping_idle(mut self, idle: ::std::time::Duration) -> Self {
+                self.settings.config.pre_ping_idle = idle;
+                self
+            }
+
+            /// Sets [`PoolConfig::ping_timeout`](::millpond_core::PoolConfig::ping_timeout).
+            #[must_use]
+            pub fn ping_timeout(mut self, limit: ::std::time::Duration) -> Self {
+                self.settings.config.ping_timeout = limit;
+                self
+            }
+
+            /// Sets [`PoolConfig::connect_timeout`](::millpond_core::PoolConfig::connect_timeout).
+            #[must_use]
+            pub fn connect_timeout(mut self, limit: ::std::time::Duration) -> Self {
+                self.settings.config.connect_timeout = limit;
+                self
+            }
+
+            /// Sets [`PoolConfig::hook_timeout`](::millpond_core::PoolConfig::hook_timeout).
+            #[must_use]
+            pub fn hook_timeout(mut self, limit: ::std::time::Duration) -> Self {
+                self.settings.config.hook_timeout = limit;
+                self
+            }
+
+            /// Sets [`PoolConfig::close_timeout`](::millpond_core::PoolConfig::close_timeout).
+            #[must_use]
+            pub fn close_timeout(mut self, limit: ::std::time::Duration) -> Self {
+                self.settings.config.close_timeout = limit;
+                self
+            }
+
+            /// Sets [`PoolConfig::idle_timeout`](::millpond_core::PoolConfig::idle_timeout).
+            #[must_use]
+            pub fn idle_timeout(mut self, idle: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.idle_timeout = idle.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::min_idle`](::millpond_core::PoolConfig::min_idle).
+            #[must_use]
+            pub fn min_idle(mut self, connections: impl Into<Option<u32>>) -> Self {
+                self.settings.config.min_idle = connections.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::max_waiters`](::millpond_core::PoolConfig::max_waiters).
+            #[must_use]
+            pub fn max_waiters(mut self, waiters: impl Into<Option<u32>>) -> Self {
+                self.settings.config.max_waiters = waiters.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::max_connecting`](::millpond_core::PoolConfig::max_connecting).
+            #[must_use]
+            pub fn max_connecting(mut self, connections: u32) -> Self {
+                self.settings.config.max_connecting = connections;
+                self
+            }
+
+            /// Sets [`PoolConfig::backoff_max`](::millpond_core::PoolConfig::backoff_max).
+            #[must_use]
+            pub fn backoff_max(mut self, pause: ::std::time::Duration) -> Self {
+                self.settings.config.backoff_max = pause;
+                self
+            }
+
+            /// Sets [`PoolConfig::fail_fast_after`](::millpond_core::PoolConfig::fail_fast_after).
+            #[must_use]
+            pub fn fail_fast_after(mut self, span: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.fail_fast_after = span.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::overflow_after`](::millpond_core::PoolConfig::overflow_after).
+            #[must_use]
+            pub fn overflow_after(mut self, wait: ::std::time::Duration) -> Self {
+                self.settings.config.overflow_after = wait;
+                self
+            }
+
+            /// Sets [`PoolConfig::overflow_linger`](::millpond_core::PoolConfig::overflow_linger).
+            #[must_use]
+            pub fn overflow_linger(mut self, idle: ::std::time::Duration) -> Self {
+                self.settings.config.overflow_linger = idle;
+                self
+            }
+
+            /// Sets [`PoolConfig::leak_after`](::millpond_core::PoolConfig::leak_after).
+            #[must_use]
+            pub fn leak_after(mut self, held: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.leak_after = held.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::limits`](::millpond_core::PoolConfig::limits).
+            #[must_use]
+            pub fn limits(mut self, limits: ::millpond_core::Limits) -> Self {
+                self.settings.config.limits = limits;
+                self
+            }
+        }
+    };
+}

@@ -1,0 +1,154 @@
+//! What a statement may leave behind, judged by its text alone: wrong only on the safe side.
+//!
+//! No SQL is parsed. What is skipped before the first keyword (blanks, `--` comments, plain `/* */` comments) means the
+//! same to every backend; where backends differ (nested comments, MySQL's `/*! .. */`) the answer is [`Effect::Doubt`].
+//! Likewise a `;` anywhere but at the end makes a statement several, even inside a string: a proof too many costs
+//! microseconds, one too few lends an open transaction.
+
+/// What a statement may leave behind on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing but its result.
+    None,
+    /// Possibly an open transaction or changed session state: to be proved when the connection comes back.
+    Doubt,
+    /// Possibly a setting because of which later statements leave something behind: every return is in doubt.
+    Lasting,
+}
+
+/// Judges a statement by the rule that holds for every backend: single, and its first keyword is one of SELECT, INSERT,
+/// UPDATE, DELETE, VALUES, WITH. SET and CALL leave every later return in doubt, and so do several statements at once, among
+/// which there may be one. A backend on which no setting turns autocommit off can take that back.
+///
+/// ```
+/// use millpond_sqlx::{Effect, effect_of};
+///
+/// assert_eq!(effect_of("SELECT 1"), Effect::None);
+/// assert_eq!(effect_of("-- who\n insert into t values (1);"), Effect::None);
+/// assert_eq!(effect_of("BEGIN"), Effect::Doubt);
+/// assert_eq!(effect_of("SET autocommit = 0"), Effect::Lasting);
+/// assert_eq!(effect_of("SELECT 1; BEGIN"), Effect::Lasting);
+/// ```
+pub fn effect_of(sql: &str) -> Effect {
+    const HARMLESS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "VALUES", "WITH"];
+    const LASTING: [&str; 2] = ["SET", "CALL"];
+    let Some(keyword) = first_keyword(sql) else { return Effect::Doubt };
+    if !is_single(sql) {
+        // Which statements hide behind the first one is not looked at, so the worst is assumed.
+        return Effect::Lasting;
+    }
+    if one_of(keyword, &HARMLESS) {
+        Effect::None
+    } else if one_of(keyword, &LASTING) {
+        Effect::Lasting
+    } else {
+        Effect::Doubt
+    }
+}
+
+/// The first keyword of a statement, or `None` if there is none that every backend would agree on.
+pub fn first_keyword(sql: &str) -> Option<&str> {
+    let mut rest = sql.trim_start();
+    loop {
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once('\n')?.1.trim_start();
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let (body, after) = comment.split_once("*/")?;
+            // `/*! */` and `/*M! */` are executed by MySQL and MariaDB; PostgreSQL nests comments.
+            if body.contains('!') || body.contains("/*") {
+                return None;
+            }
+            rest = after.trim_start();
+        } else {
+            break;
+        }
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (keyword, _) = rest.split_at(end);
+    (!keyword.is_empty()).then_some(keyword)
+}
+
+/// Whether a text is surely a single statement: no `;` but at its end.
+pub fn is_single(sql: &str) -> bool {
+    match sql.find(';') {
+        None => true,
+        Some(at) => sql.split_at(at).1.trim_matches(|c: char| c == ';' || c.is_ascii_whitespace()).is_empty(),
+    }
+}
+
+fn one_of(keyword: &str, list: &[&str]) -> bool {
+    list.iter().any(|word| keyword.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_statements_that_only_read_or_write_rows_leave_nothing_behind() {
+        for sql in [
+            "SELECT 1",
+            "select 1;",
+            "\n\tInsert into t values (1) ;\n",
+            "UPDATE t SET x = 1",
+            "DELETE FROM t",
+            "VALUES (1)",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "-- name: find\nSELECT 1",
+            "/* trace 17 */ SELECT 1",
+            "/* a */ -- b\n /* c */ SELECT 1",
+        ] {
+            assert_eq!(effect_of(sql), Effect::None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn whatever_begins_a_transaction_is_in_doubt_however_it_is_written() {
+        for sql in [
+            "BEGIN",
+            "begin",
+            "  Begin immediate",
+            "-- SELECT\nBEGIN",
+            "/* SELECT */ BEGIN",
+            "SAVEPOINT a",
+            "START TRANSACTION",
+            "PRAGMA foreign_keys = OFF",
+            "ATTACH 'x.db' AS x",
+            "CREATE TEMP TABLE t (i)",
+            "EXPLAIN SELECT 1",
+            "(SELECT 1)",
+            "",
+            "--",
+            "/* SELECT 1",
+        ] {
+            assert_ne!(effect_of(sql), Effect::None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_second_statement_is_never_overlooked() {
+        for sql in
+            ["SELECT 1; BEGIN", "SELECT 1;BEGIN;", "SELECT ';' ; BEGIN", "SELECT 1;\n;BEGIN", "BEGIN; SELECT 1/0"]
+        {
+            assert_eq!(effect_of(sql), Effect::Lasting, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_in_a_string_is_taken_for_a_second_statement_which_costs_a_proof_only() {
+        assert_ne!(effect_of("SELECT 'a;b'"), Effect::None);
+    }
+
+    #[test]
+    fn comments_on_which_backends_differ_are_not_looked_through() {
+        assert_ne!(effect_of("/*! SET autocommit = 0 */ SELECT 1"), Effect::None);
+        assert_ne!(effect_of("/*M! BEGIN */ SELECT 1"), Effect::None);
+        assert_ne!(effect_of("/* /* */ SELECT 1 */ BEGIN"), Effect::None);
+    }
+
+    #[test]
+    fn set_and_call_leave_every_later_return_in_doubt() {
+        assert_eq!(effect_of("SET autocommit = 0"), Effect::Lasting);
+        assert_eq!(effect_of("call p()"), Effect::Lasting);
+    }
+}

@@ -1,0 +1,280 @@
+//! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
+
+use crate::backend::Backend;
+use crate::command::Command;
+use crate::generate::generate;
+use crate::standing::Standing;
+use crate::statement::Effect;
+use crate::watch::{Watch, Watched};
+use either::Either;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use sqlx::{Connection, Database, Describe, Error, Execute, Executor, SqlStr};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The driver's connection, and what is known of it.
+///
+/// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's own connection, so a
+/// lease can be passed to a function that takes `&mut SqliteConnection`; what happens there is not seen, so the connection
+/// counts as [`Standing::Raw`] from then on.
+pub struct Tracked<DB: Database> {
+    /// `None` only while it is being taken out, which consumes `self`.
+    conn: Option<DB::Connection>,
+    backend: &'static dyn Backend<DB>,
+    standing: Standing,
+    /// Whether a statement was executed because of which every return is in doubt.
+    lasting: bool,
+    /// Set when an operation is dropped half-way, cleared before the next one.
+    brake: Arc<AtomicBool>,
+    keepsake: Option<Keepsake<DB::Connection>>,
+}
+
+/// Who gets the driver's connection when it would be dropped.
+type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
+
+impl<DB: Database> Tracked<DB> {
+    /// A connection that was just opened, or proved to be as good as new.
+    pub fn new(conn: DB::Connection, backend: &'static dyn Backend<DB>) -> Self {
+        Self::with_brake(conn, backend, Arc::default())
+    }
+
+    /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped half-way, and cleared
+    /// before the next one. Whoever works for the connection may look at it and stop: SQLite's progress handler does.
+    pub fn with_brake(conn: DB::Connection, backend: &'static dyn Backend<DB>, brake: Arc<AtomicBool>) -> Self {
+        Self { conn: Some(conn), backend, standing: Standing::Clean, lasting: false, brake, keepsake: None }
+    }
+
+    /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of the drop.
+    #[must_use]
+    pub fn kept_by(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
+        self.keepsake = Some(Box::new(keepsake));
+        self
+    }
+
+    /// What is known of the connection. A transaction that sqlx knows to be open makes it at least `Raw`.
+    pub fn standing(&self) -> Standing {
+        let doubt = self.lasting || self.driver().is_in_transaction();
+        if doubt { self.standing.max(Standing::Raw) } else { self.standing }
+    }
+
+    /// Declares the connection clean: for managers, after they have proved it.
+    pub fn trust(&mut self) {
+        self.standing = Standing::Clean;
+        self.brake.store(false, Ordering::Release);
+    }
+
+    /// Stops whatever still runs for the connection, if something may: for managers, when it comes back.
+    pub fn stop(&self) {
+        self.brake.store(true, Ordering::Release);
+    }
+
+    /// The driver's connection.
+    pub fn driver(&self) -> &DB::Connection {
+        match &self.conn {
+            Some(conn) => conn,
+            None => absent(),
+        }
+    }
+
+    /// The driver's connection without a change of standing: for managers and backends, who prove afterwards or know what
+    /// they do. Everybody else dereferences.
+    pub fn driver_mut(&mut self) -> &mut DB::Connection {
+        match &mut self.conn {
+            Some(conn) => conn,
+            None => absent(),
+        }
+    }
+
+    /// Takes the driver's connection out for good.
+    pub fn into_driver(mut self) -> DB::Connection {
+        self.keepsake = None;
+        match self.conn.take() {
+            Some(conn) => conn,
+            None => absent(),
+        }
+    }
+
+    /// Proves that nothing is open on the connection, or makes it so: see [`Backend::settle`].
+    ///
+    /// # Errors
+    ///
+    /// If that could not be proved; then the connection is to be closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection is to be closed.
+    pub async fn settle(&mut self) -> Result<(), Error> {
+        let backend = self.backend;
+        backend.settle(self).await
+    }
+
+    /// Makes the standing worse, never better.
+    pub(crate) fn worsen(&mut self, standing: Standing) {
+        self.standing = self.standing.max(standing);
+    }
+
+    /// The driver's connection and the watch over the operation that is about to begin.
+    pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+        match &mut self.conn {
+            Some(conn) => (conn, Watch::new(self.backend, &mut self.standing, &self.brake, effect)),
+            None => absent(),
+        }
+    }
+
+    fn is_braked(&self) -> bool {
+        self.brake.load(Ordering::Acquire)
+    }
+
+    /// Makes the connection usable for its borrower after one of his operations was cut off. The doubt remains.
+    pub(crate) async fn resume(&mut self) -> Result<(), Error> {
+        if self.is_braked() {
+            let backend = self.backend;
+            let (conn, watch) = self.watched(Standing::Cut);
+            watch.follow(backend.resume(conn)).await?;
+            self.brake.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// What a statement makes of the connection if it ends well.
+    fn note(&mut self, sql: &str) -> Standing {
+        match self.backend.effect(sql) {
+            Effect::None => Standing::Clean,
+            Effect::Doubt => Standing::Raw,
+            Effect::Lasting => {
+                self.lasting = true;
+                Standing::Raw
+            }
+        }
+    }
+}
+
+/// A tracked connection without its connection cannot be reached: whoever takes it out consumes the whole.
+#[expect(clippy::unreachable, reason = "Drop has to move the connection out, and safe code has only Option for that")]
+fn absent() -> ! {
+    unreachable!("a tracked connection holds its connection until it is consumed")
+}
+
+impl<DB: Database> Drop for Tracked<DB> {
+    fn drop(&mut self) {
+        if let (Some(conn), Some(keepsake)) = (self.conn.take(), self.keepsake.take()) {
+            keepsake(conn);
+        }
+    }
+}
+
+impl<DB: Database> Deref for Tracked<DB> {
+    type Target = DB::Connection;
+    fn deref(&self) -> &DB::Connection {
+        self.driver()
+    }
+}
+
+impl<DB: Database> DerefMut for Tracked<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.worsen(Standing::Raw);
+        // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
+        self.brake.store(false, Ordering::Release);
+        self.driver_mut()
+    }
+}
+
+impl<DB: Database> fmt::Debug for Tracked<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracked").field("backend", &DB::NAME).field("standing", &self.standing).finish_non_exhaustive()
+    }
+}
+
+/// The rows and results of a statement, in the order in which they come.
+type Steps<'e, DB> = BoxStream<'e, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, Error>>;
+
+impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e, DB>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match Command::new(query) {
+            Ok(command) => command,
+            Err(error) => return stream::once(future::err(error)).boxed(),
+        };
+        if self.is_braked() {
+            return generate(move |out| async move {
+                self.resume().await?;
+                let mut steps = self.fetch_many(command);
+                while let Some(step) = steps.try_next().await? {
+                    out.put(step).await;
+                }
+                Ok(())
+            })
+            .boxed();
+        }
+        let effect = self.note(command.text());
+        let (conn, watch) = self.watched(effect);
+        Watched::new(conn.fetch_many(command), watch).boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match Command::new(query) {
+            Ok(command) => command,
+            Err(error) => return Box::pin(future::err(error)),
+        };
+        if self.backend.stops_after_one_row() && !self.is_braked() {
+            let effect = self.note(command.text());
+            let (conn, watch) = self.watched(effect);
+            return Box::pin(watch.follow(conn.fetch_optional(command)));
+        }
+        Box::pin(first_row::<DB>(self.fetch_many(command)))
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.resume().await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.prepare_with(sql, parameters)).await
+        })
+    }
+
+    // Exists because the workspace turns on sqlx's feature `macros`.
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.resume().await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.describe(sql)).await
+        })
+    }
+}
+
+/// The first row of a statement; the others are read and thrown away, so that the connection ends in step.
+async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
+    let mut first = None;
+    while let Some(step) = steps.try_next().await? {
+        if let (Either::Right(row), None) = (step, &first) {
+            first = Some(row);
+        }
+    }
+    Ok(first)
+}

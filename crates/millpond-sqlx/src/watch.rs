@@ -1,0 +1,104 @@
+//! Follows one operation on a connection, and sees to it that the connection knows how it ended.
+//!
+//! # Invariants
+//!
+//! 1. From before the first poll until the operation has ended the connection stands as `Cut`, or as `Undrained` between
+//!    two rows. So a future that is dropped, forgotten or panics leaves the truth behind without any code being run.
+//! 2. An operation never improves a standing: it ends with the worse of what was there before and what it caused.
+
+use crate::backend::{Aftermath, Backend};
+use crate::standing::Standing;
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use sqlx::{Database, Error};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+/// The entry of one operation in the books of its connection.
+pub(crate) struct Watch<'e, DB: Database> {
+    backend: &'static dyn Backend<DB>,
+    standing: &'e mut Standing,
+    brake: &'e AtomicBool,
+    /// How the connection will stand if the operation ends well.
+    outcome: Standing,
+    /// Whether it was polled and has not ended.
+    under_way: bool,
+}
+
+impl<'e, DB: Database> Watch<'e, DB> {
+    /// An operation that causes at least `effect` if it ends well.
+    pub(crate) fn new(
+        backend: &'static dyn Backend<DB>,
+        standing: &'e mut Standing,
+        brake: &'e AtomicBool,
+        effect: Standing,
+    ) -> Self {
+        let outcome = effect.max(*standing);
+        Self { backend, standing, brake, outcome, under_way: false }
+    }
+
+    /// Follows a future to its end.
+    pub(crate) async fn follow<T>(mut self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.waits();
+        let result = operation.await;
+        self.ends(result.as_ref().err());
+        result
+    }
+
+    fn waits(&mut self) {
+        self.under_way = true;
+        *self.standing = self.outcome.max(Standing::Cut);
+    }
+
+    fn pauses(&mut self) {
+        *self.standing = self.outcome.max(Standing::Undrained);
+    }
+
+    fn ends(&mut self, error: Option<&Error>) {
+        let damage = match error.map(|error| self.backend.aftermath(error)) {
+            None | Some(Aftermath::InStep) => Standing::Clean,
+            Some(Aftermath::Doubt) => Standing::Raw,
+            Some(Aftermath::Broken) => Standing::Broken,
+        };
+        self.under_way = false;
+        *self.standing = self.outcome.max(damage);
+    }
+}
+
+impl<DB: Database> Drop for Watch<'_, DB> {
+    fn drop(&mut self) {
+        if self.under_way {
+            self.brake.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// A stream of rows under watch. Its first error ends the operation, as it does with every driver of sqlx.
+pub(crate) struct Watched<'e, DB: Database, T> {
+    /// Declared first, so that the driver's stream is gone before the brake is pulled.
+    rows: BoxStream<'e, Result<T, Error>>,
+    watch: Watch<'e, DB>,
+}
+
+impl<'e, DB: Database, T> Watched<'e, DB, T> {
+    pub(crate) fn new(rows: BoxStream<'e, Result<T, Error>>, watch: Watch<'e, DB>) -> Self {
+        Self { rows, watch }
+    }
+}
+
+impl<DB: Database, T> Stream for Watched<'_, DB, T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.watch.waits();
+        let item = ready!(self.rows.as_mut().poll_next(cx));
+        match &item {
+            Some(Ok(_)) => self.watch.pauses(),
+            Some(Err(error)) => self.watch.ends(Some(error)),
+            None => self.watch.ends(None),
+        }
+        Poll::Ready(item)
+    }
+}
