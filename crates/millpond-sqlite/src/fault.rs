@@ -1,0 +1,78 @@
+//! What SQLite's result codes mean for a connection and for the pool.
+
+use millpond_core::Fault;
+use millpond_sqlx::Aftermath;
+use sqlx::Error;
+
+/// Primary result codes; see <https://www.sqlite.org/rescode.html>.
+const PERM: i32 = 3;
+const READONLY: i32 = 8;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const CANTOPEN: i32 = 14;
+const AUTH: i32 = 23;
+const NOTADB: i32 = 26;
+
+/// What an error of `connect` or `ping` means for the pool.
+pub(crate) fn classify(error: &Error) -> Fault {
+    match error {
+        Error::Configuration(_) | Error::InvalidArgument(_) => Fault::Permanent,
+        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        _ => match primary_code(error) {
+            Some(CANTOPEN | NOTADB | PERM | AUTH | READONLY | CORRUPT) => Fault::Permanent,
+            // BUSY and LOCKED pass, and so may everything that is not known.
+            _ => Fault::Transient,
+        },
+    }
+}
+
+/// What an error says about the connection on which a statement ended with it.
+pub(crate) fn aftermath(error: &Error) -> Aftermath {
+    match error {
+        Error::Database(_) => match primary_code(error) {
+            Some(IOERR | CORRUPT | NOTADB) => Aftermath::Broken,
+            _ => Aftermath::InStep,
+        },
+        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
+        _ => Aftermath::Doubt,
+    }
+}
+
+/// The primary code within an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
+fn primary_code(error: &Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{Connection, SqliteConnection, raw_sql};
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_permanent() {
+        let error = SqliteConnection::connect("sqlite:///no/such/directory/x.db").await.unwrap_err();
+        assert_eq!(classify(&error), Fault::Permanent);
+    }
+
+    #[tokio::test]
+    async fn a_constraint_that_is_violated_says_nothing_about_the_connection() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
+        let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
+        assert_eq!(aftermath(&error), Aftermath::InStep);
+        assert_eq!(classify(&error), Fault::Transient);
+    }
+
+    #[test]
+    fn what_the_driver_says_about_itself_concerns_the_connection() {
+        assert_eq!(classify(&Error::WorkerCrashed), Fault::Connection);
+        assert_eq!(aftermath(&Error::WorkerCrashed), Aftermath::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_permanent() {
+        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+    }
+}

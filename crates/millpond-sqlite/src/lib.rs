@@ -1,0 +1,65 @@
+//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, nothing leaks to the next borrower.
+//!
+//! [`SqlitePool`] is a drop-in for `sqlx::SqlitePool` after a change of imports and construction.
+//!
+//! ```
+//! use millpond_sqlite::SqlitePoolOptions;
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let pool = SqlitePoolOptions::new().connect("sqlite::memory:").await?;
+//! sqlx::query("CREATE TABLE ponds (name TEXT)").execute(&pool).await?;
+//!
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("INSERT INTO ponds VALUES (?)").bind("mill").execute(&mut *tx).await?;
+//! tx.commit().await?;
+//!
+//! let name: String = sqlx::query_scalar("SELECT name FROM ponds").fetch_one(&pool).await?;
+//! assert_eq!(name, "mill");
+//! pool.close().await;
+//! # Ok::<(), sqlx::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Which pool
+//!
+//! | database | kind | what it does |
+//! |---|---|---|
+//! | file | [`PoolKind::Null`], the default | opens a connection for every borrower, keeps none; obeys the cap, the queue and the deadline |
+//! | file | [`PoolKind::Queue`] | keeps `pool_size` connections |
+//! | file | [`PoolKind::ReadWrite`] | one writer, `pool_size` readers: no `database is locked` among our own, and the fastest under mixed load |
+//! | `:memory:` | always one connection | kept until the pool is closed, whatever happens to a borrower: it *is* the database |
+//!
+//! # What SQLite does not do by itself
+//!
+//! - A query that is dropped half-way is interrupted. With bare sqlx it runs on, and the next query waits for it.
+//! - A connection comes back without I/O if all that was done with it were single statements that ran to their end.
+//!   Otherwise it is proved to be outside a transaction, or rolled back, before the next borrower gets it.
+//! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it does not know.
+//! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
+
+mod backend;
+mod fault;
+mod manager;
+mod memory;
+mod options;
+mod pragma;
+mod pragma_table;
+mod pragma_value;
+mod prepare;
+mod prove;
+mod reads;
+mod url;
+
+pub use backend::SqliteBackend;
+pub use manager::SqliteManager;
+pub use millpond_core::{
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+};
+pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
+pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};
+pub use pragma::{PragmaHook, TempStore};
+pub use pragma_value::{PragmaError, PragmaValue};
+pub use reads::only_reads;
+pub use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+pub use sqlx::{Sqlite, SqliteConnection};
+pub use url::UrlError;

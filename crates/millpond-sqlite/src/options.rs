@@ -1,0 +1,216 @@
+//! Building a SQLite pool: from a URL or sqlx's options to the kind of pool that suits the database.
+
+use crate::manager::SqliteManager;
+use crate::memory::Memory;
+use crate::pragma::PragmaHook;
+use crate::reads::only_reads;
+use crate::url::{Target, parse};
+use millpond_core::{Event, NullPool, Observer, QueuePool, ResetLevel, Stamp};
+use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Error, Sqlite, SqliteConnection};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool of SQLite connections: a drop-in for `sqlx::SqlitePool`.
+pub type SqlitePool = SqlPool<Sqlite>;
+
+/// How the connections to a file are pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// Opens a connection for every borrower and keeps none, as SQLAlchemy does for SQLite files.
+    #[default]
+    Null,
+    /// Keeps `pool_size` connections.
+    Queue,
+    /// One writer and `pool_size` readers.
+    ///
+    /// The writer is a queue of one, without overflow. [`SqlPool::acquire`], [`SqlPool::begin`] (with `BEGIN IMMEDIATE`) and
+    /// migrations have it. The readers are a queue of exactly `pool_size`, with `query_only` on;
+    /// [`SqlPool::reader`] is a handle on them, and a statement on `&pool` goes to them if by its text it can only read
+    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at most the one writer.
+    /// The database is brought into WAL mode, `synchronous` is `NORMAL`, and `busy_timeout` is that of the options (5 s),
+    /// against other processes: among our own connections nobody ever meets a lock.
+    ///
+    /// In events, logs and metrics the two are named `<name>-writer` and `<name>-reader`.
+    ReadWrite,
+}
+
+/// How a SQLite pool is to be: kind, settings, hooks, pragmas.
+///
+/// ```
+/// use millpond_sqlite::{PoolKind, PragmaHook, SqlitePoolOptions};
+/// use std::time::Duration;
+///
+/// let pool = SqlitePoolOptions::new()
+///     .name("ponds")
+///     .pool(PoolKind::ReadWrite)
+///     .pool_size(4)
+///     .pool_timeout(Duration::from_secs(10))
+///     .pragma(PragmaHook::new().foreign_keys(true))
+///     .connect_lazy("sqlite:///./ponds.db")?;
+/// # Ok::<(), sqlx::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "call connect or connect_lazy"]
+pub struct SqlitePoolOptions {
+    settings: SqlPoolSettings<Sqlite>,
+    kind: Option<PoolKind>,
+    pragmas: Vec<PragmaHook>,
+}
+
+impl SqlitePoolOptions {
+    /// The defaults: those of the guide, [`PoolKind::Null`] for a file, one kept connection for `:memory:`.
+    pub fn new() -> Self {
+        Self { settings: SqlPoolSettings::new("sqlite"), kind: None, pragmas: Vec::new() }
+    }
+
+    /// How the connections to a file are pooled. (A database in memory always has one connection.)
+    pub fn pool(mut self, kind: PoolKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Sets pragmas on every new connection, in the order of the hooks.
+    pub fn pragma(mut self, pragmas: PragmaHook) -> Self {
+        self.settings.add_tracked_hooks(pragmas.clone());
+        self.pragmas.push(pragmas);
+        self
+    }
+
+    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    ///
+    /// | URL | database |
+    /// |---|---|
+    /// | `sqlite:///ponds.db`, `sqlite:///./ponds.db`, `sqlite:ponds.db`, `sqlite://ponds.db` | a file, from the working directory |
+    /// | `sqlite:////var/lib/ponds.db` | a file, from the root |
+    /// | `sqlite://`, `sqlite:///:memory:`, `sqlite::memory:` | in memory, the pool's own |
+    /// | `sqlite+aiosqlite:///ponds.db` | the same as without the driver |
+    ///
+    /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx. A missing file is created unless
+    /// `mode` says otherwise. Parameters: `mode` (`ro`, `rw`, `rwc`, `memory`), `cache` (`private`, `shared`), `immutable`,
+    /// `vfs`, `timeout` (seconds to wait for a lock), and `uri=true` for paths written as `file:`. Everything else is an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the first connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect(self, url: &str) -> Result<SqlitePool, Error> {
+        first(self.connect_lazy(url)?).await
+    }
+
+    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL or the settings.
+    pub fn connect_lazy(self, url: &str) -> Result<SqlitePool, Error> {
+        match parse(url)? {
+            Target::Memory(options) | Target::File(options) => self.connect_lazy_with(options),
+        }
+    }
+
+    /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+        first(self.connect_lazy_with(options)?).await
+    }
+
+    /// Makes a pool from sqlx's options. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the settings.
+    pub fn connect_lazy_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+        self.settings.config.check().map_err(config_error)?;
+        let manager = SqliteManager::new(options.clone()).with_reset(self.settings.reset);
+        if let Some(memory) = manager.memory().cloned() {
+            return self.kept(manager, memory);
+        }
+        let Self { settings, kind, .. } = &self;
+        match kind.unwrap_or_default() {
+            PoolKind::Null => {
+                let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                Ok(SqlPool::null(pool))
+            }
+            PoolKind::Queue => {
+                let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                Ok(SqlPool::queue(pool))
+            }
+            PoolKind::ReadWrite => self.split(options),
+        }
+    }
+
+    /// The pool of a database in memory: one connection, which nothing reaps.
+    fn kept(mut self, manager: SqliteManager, memory: Arc<Memory>) -> Result<SqlitePool, Error> {
+        let asked = match (self.kind, self.settings.reset) {
+            (Some(PoolKind::Null | PoolKind::ReadWrite), _) => "pool kind other than queue",
+            (_, ResetLevel::Session | ResetLevel::Replace) => "reset level above transaction",
+            _ => {
+                self.settings.add_observer(EndOfPool(memory));
+                let mut config = self.settings.config.clone();
+                (config.pool_size, config.max_overflow, config.min_idle) = (1, 0, None);
+                (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) = (None, None, false);
+                (config.overflow_after, config.overflow_linger) = (Duration::ZERO, Duration::ZERO);
+                let pool: QueuePool<_> = self.settings.build(manager, &self.settings.name, config)?;
+                return Ok(SqlPool::queue(pool));
+            }
+        };
+        let message = format!("a {asked} cannot be had for a database in memory: its one connection is the database");
+        Err(Error::Configuration(message.into()))
+    }
+
+    /// The pool of one writer and many readers.
+    fn split(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+        let settings = self.settings;
+        if let Some(name) = self.pragmas.iter().find_map(PragmaHook::spoils_read_write) {
+            let message = format!("pragma {name} is the pool's own business with one writer and many readers");
+            return Err(Error::Configuration(message.into()));
+        }
+        let (writer, reader) = SqliteManager::pair(options, settings.reset);
+        let mut reading = settings.config.clone();
+        reading.max_overflow = 0;
+        let mut writing = reading.clone();
+        writing.pool_size = 1;
+        writing.min_idle = reading.min_idle.map(|idle| idle.min(1));
+        let writer: QueuePool<_> = settings.build(writer, &format!("{}-writer", settings.name), writing)?;
+        let readers: QueuePool<_> = settings.build(reader, &format!("{}-reader", settings.name), reading)?;
+        Ok(SqlPool::split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
+    }
+}
+
+pool_settings!(SqlitePoolOptions, SqliteConnection);
+
+impl Default for SqlitePoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
+    drop(pool.acquire().await?);
+    Ok(pool)
+}
+
+/// Lets the database in memory end with its pool.
+struct EndOfPool(Arc<Memory>);
+
+impl Observer for EndOfPool {
+    fn observe(&self, event: &Event, _stamp: &Stamp<'_>) {
+        if matches!(event, Event::Closing) {
+            self.0.close();
+        }
+    }
+}

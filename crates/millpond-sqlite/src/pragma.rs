@@ -1,0 +1,279 @@
+//! Sets pragmas on every new connection, and sees to it that they took.
+
+use crate::pragma_value::{PragmaError, PragmaValue, Setting};
+use futures_util::TryStreamExt;
+use futures_util::lock::Mutex;
+use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use millpond_sqlx::Tracked;
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sets pragmas on every new connection: the guide's `PRAGMA foreign_keys=ON`, and friends.
+///
+/// Names come from a table, values are checked by kind, nothing is pasted raw. A pragma that has the value already is left
+/// alone. After it was set it is read back: SQLite ignores silently what it does not know or cannot do at the moment, here
+/// that is an error, and the connection is not lent.
+///
+/// ```
+/// use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
+/// use std::time::Duration;
+///
+/// let pragmas = PragmaHook::new()
+///     .foreign_keys(true)
+///     .busy_timeout(Duration::from_secs(10))
+///     .set("recursive_triggers", true)?;
+/// let pool = SqlitePoolOptions::new().pragma(pragmas).connect_lazy("sqlite:///./ponds.db")?;
+///
+/// assert!(PragmaHook::new().set("journal_mode", "WAL; DROP TABLE ponds").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct PragmaHook {
+    settings: Vec<Setting>,
+    /// Held while a pragma is changed that concerns the file, so that hundreds of connections do not race for its lock.
+    file: Arc<Mutex<()>>,
+}
+
+/// Where SQLite keeps temporary tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TempStore {
+    /// As the library was built.
+    Default,
+    /// In a file.
+    File,
+    /// In memory.
+    Memory,
+}
+
+impl PragmaHook {
+    /// Sets nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a pragma by its name.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a setting of a connection that can be read back, or does not take the value. The error says what it
+    /// takes.
+    pub fn set(mut self, name: &str, value: impl Into<PragmaValue>) -> Result<Self, PragmaError> {
+        let setting = Setting::new(name, &value.into())?;
+        // The last word holds, as it would in SQLite.
+        self.settings.retain(|earlier| earlier.pragma != setting.pragma);
+        self.settings.push(setting);
+        Ok(self)
+    }
+
+    /// Whether foreign keys are enforced. (sqlx turns them on; SQLite by itself does not.)
+    #[must_use]
+    pub fn foreign_keys(self, on: bool) -> Self {
+        self.known("foreign_keys", on)
+    }
+
+    /// How long a statement waits for a lock that another connection holds; at most 24 days.
+    #[must_use]
+    pub fn busy_timeout(self, limit: Duration) -> Self {
+        self.known("busy_timeout", limit.min(Duration::from_millis(i32::MAX.unsigned_abs().into())))
+    }
+
+    /// How changes are journaled. `Wal` is a property of the file: it is set once and stays.
+    #[must_use]
+    pub fn journal_mode(self, mode: SqliteJournalMode) -> Self {
+        self.known(
+            "journal_mode",
+            match mode {
+                SqliteJournalMode::Delete => "delete",
+                SqliteJournalMode::Truncate => "truncate",
+                SqliteJournalMode::Persist => "persist",
+                SqliteJournalMode::Memory => "memory",
+                SqliteJournalMode::Wal => "wal",
+                SqliteJournalMode::Off => "off",
+            },
+        )
+    }
+
+    /// How often SQLite waits for the disk.
+    #[must_use]
+    pub fn synchronous(self, level: SqliteSynchronous) -> Self {
+        self.known(
+            "synchronous",
+            match level {
+                SqliteSynchronous::Off => "off",
+                SqliteSynchronous::Normal => "normal",
+                SqliteSynchronous::Full => "full",
+                SqliteSynchronous::Extra => "extra",
+            },
+        )
+    }
+
+    /// The page cache of a connection: pages if positive, KiB if negative.
+    #[must_use]
+    pub fn cache_size(self, pages_or_kib: i32) -> Self {
+        self.known("cache_size", pages_or_kib.max(-i32::MAX))
+    }
+
+    /// Where temporary tables are kept.
+    #[must_use]
+    pub fn temp_store(self, store: TempStore) -> Self {
+        self.known(
+            "temp_store",
+            match store {
+                TempStore::Default => "default",
+                TempStore::File => "file",
+                TempStore::Memory => "memory",
+            },
+        )
+    }
+
+    /// How many bytes of the file are mapped into memory. SQLite has a limit of its own (2 GiB as built by default);
+    /// above it this is an error when the connection is opened.
+    #[must_use]
+    pub fn mmap_size(self, bytes: u32) -> Self {
+        self.known("mmap_size", i64::from(bytes))
+    }
+
+    /// Whether it would take a connection out of its role in a pool of one writer and many readers.
+    pub(crate) fn spoils_read_write(&self) -> Option<&'static str> {
+        let spoils = |setting: &&Setting| match setting.pragma.name {
+            "journal_mode" => !setting.is("wal"),
+            "locking_mode" => !setting.is("normal"),
+            "query_only" => true,
+            _ => false,
+        };
+        self.settings.iter().find(spoils).map(|setting| setting.pragma.name)
+    }
+
+    /// A setting that surely passes its check: the test of every method of this type says so.
+    fn known(self, name: &'static str, value: impl Into<PragmaValue>) -> Self {
+        let unchanged = self.clone();
+        let set = self.set(name, value);
+        debug_assert!(set.is_ok(), "{set:?}");
+        set.unwrap_or(unchanged)
+    }
+
+    async fn apply(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        let found = change_and_read(conn, &[], &self.settings).await?;
+        let pairs = self.settings.iter().zip(&found);
+        let wrong: Vec<_> =
+            pairs.filter(|(setting, found)| !took(setting, found)).map(|(setting, _)| *setting).collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let changes_file = wrong.iter().any(|setting| setting.pragma.name == "journal_mode");
+        let _alone = if changes_file { Some(self.file.lock().await) } else { None };
+        let found = change_and_read(conn, &wrong, &wrong).await?;
+        match wrong.iter().zip(found).find(|(setting, found)| !took(setting, found)) {
+            None => Ok(()),
+            Some((setting, found)) => {
+                let (name, value) = (setting.pragma.name, setting.sql());
+                Err(Error::Configuration(Box::new(PragmaError::NotTaken { name, value, found })))
+            }
+        }
+    }
+}
+
+fn took(setting: &Setting, found: &Option<String>) -> bool {
+    found.as_deref().is_some_and(|found| setting.is(found))
+}
+
+/// Sets some pragmas and reads some, in one trip to the worker. What SQLite does not know it answers with nothing.
+async fn change_and_read(
+    conn: &mut SqliteConnection,
+    changed: &[Setting],
+    asked: &[Setting],
+) -> Result<Vec<Option<String>>, Error> {
+    let mut sql = String::new();
+    for setting in changed {
+        sql += &format!("PRAGMA {} = {};", setting.pragma.name, setting.sql());
+    }
+    for setting in asked {
+        sql += &format!("PRAGMA {};", setting.pragma.name);
+    }
+    let mut steps = conn.fetch_many(raw_sql(AssertSqlSafe(sql)));
+    let (mut answers, mut answer) = (Vec::new(), None);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            // Unchecked, since some answer with a number and some with a word.
+            Either::Right(row) => answer = Some(row.try_get_unchecked(0)?),
+            Either::Left(_) => answers.push(answer.take()),
+        }
+    }
+    Ok(answers.split_off(changed.len().min(answers.len())))
+}
+
+#[async_trait]
+impl Hooks<Tracked<Sqlite>> for PragmaHook {
+    fn moments(&self) -> Moments {
+        Moment::Connect.into()
+    }
+
+    async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
+        // It opens no transaction, so nothing has to be proved after it.
+        Ok(self.apply(conn.driver_mut()).await?)
+    }
+}
+
+#[async_trait]
+impl Hooks<SqliteConnection> for PragmaHook {
+    fn moments(&self) -> Moments {
+        Moment::Connect.into()
+    }
+
+    async fn on_connect(&self, conn: &mut SqliteConnection, _info: &ConnectionInfo) -> Result<(), BoxError> {
+        Ok(self.apply(conn).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Connection;
+
+    async fn open() -> SqliteConnection {
+        SqliteConnection::connect("sqlite::memory:").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_typed_setting_takes() {
+        let hook = PragmaHook::new()
+            .foreign_keys(false)
+            .busy_timeout(Duration::MAX)
+            .journal_mode(SqliteJournalMode::Memory)
+            .synchronous(SqliteSynchronous::Extra)
+            .cache_size(-4000)
+            .temp_store(TempStore::Memory);
+        assert_eq!(hook.settings.len(), 6);
+        let mut conn = open().await;
+        hook.apply(&mut conn).await.unwrap();
+        let kib: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(&mut conn).await.unwrap();
+        assert_eq!(kib, -4000);
+    }
+
+    #[tokio::test]
+    async fn a_pragma_that_does_not_take_is_an_error_that_says_so() {
+        // WAL cannot be had in memory, and SQLite says so only if one asks again.
+        let error = PragmaHook::new().journal_mode(SqliteJournalMode::Wal).apply(&mut open().await).await.unwrap_err();
+        assert!(error.to_string().contains("journal_mode was set to wal but is still memory"), "{error}");
+        // Inside a transaction foreign_keys is a no-op without a word.
+        let mut conn = open().await;
+        raw_sql("BEGIN").execute(&mut conn).await.unwrap();
+        let error = PragmaHook::new().foreign_keys(false).apply(&mut conn).await.unwrap_err();
+        assert!(error.to_string().contains("foreign_keys was set to 0 but is still 1"), "{error}");
+    }
+
+    #[test]
+    fn the_last_value_of_a_pragma_holds() {
+        let hook = PragmaHook::new().foreign_keys(true).foreign_keys(false);
+        assert_eq!(hook.settings.len(), 1);
+    }
+
+    #[test]
+    fn what_would_spoil_one_writer_and_many_readers_is_known() {
+        assert_eq!(PragmaHook::new().journal_mode(SqliteJournalMode::Wal).spoils_read_write(), None);
+        let hook = PragmaHook::new().journal_mode(SqliteJournalMode::Delete);
+        assert_eq!(hook.spoils_read_write(), Some("journal_mode"));
+    }
+}

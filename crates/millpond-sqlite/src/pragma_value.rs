@@ -1,0 +1,262 @@
+//! Checks a value for a pragma, and says what was wanted instead.
+
+use crate::pragma_table::{Kind, PRAGMAS, Pragma, find};
+use std::fmt;
+use std::time::Duration;
+
+/// A value for a pragma, as the caller wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PragmaValue {
+    /// On or off.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A word, or a number or flag as text.
+    Word(String),
+}
+
+impl From<bool> for PragmaValue {
+    fn from(on: bool) -> Self {
+        Self::Flag(on)
+    }
+}
+
+impl From<i64> for PragmaValue {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for PragmaValue {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<u32> for PragmaValue {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<Duration> for PragmaValue {
+    /// Whole milliseconds.
+    fn from(time: Duration) -> Self {
+        Self::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<&str> for PragmaValue {
+    fn from(word: &str) -> Self {
+        Self::Word(word.to_owned())
+    }
+}
+
+impl From<String> for PragmaValue {
+    fn from(word: String) -> Self {
+        Self::Word(word)
+    }
+}
+
+impl fmt::Display for PragmaValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(on) => on.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Word(word) => write!(f, "{word:?}"),
+        }
+    }
+}
+
+/// A pragma with a value that was checked: nothing in it is the caller's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) pragma: &'static Pragma,
+    /// A number, or the place of a word in the pragma's list, or 0 or 1.
+    number: i64,
+}
+
+impl Setting {
+    /// Checks a name and a value.
+    pub(crate) fn new(name: &str, value: &PragmaValue) -> Result<Self, PragmaError> {
+        let pragma = find(name).ok_or_else(|| PragmaError::Unknown { name: name.to_owned() })?;
+        let number = match &pragma.kind {
+            Kind::Flag => as_flag(value).map(i64::from),
+            Kind::Number(low, high) => as_number(value).filter(|number| (*low..=*high).contains(number)),
+            Kind::Word(words) => as_place(value, words),
+        };
+        let number = number.ok_or_else(|| PragmaError::Value {
+            name: pragma.name,
+            value: value.to_string(),
+            wanted: wanted(pragma),
+        })?;
+        Ok(Self { pragma, number })
+    }
+
+    /// The value in SQL.
+    pub(crate) fn sql(&self) -> String {
+        match &self.pragma.kind {
+            Kind::Word(words) => self.word(words).to_owned(),
+            Kind::Flag | Kind::Number(..) => self.number.to_string(),
+        }
+    }
+
+    /// Whether what SQLite read back is this value: it answers some words by their number.
+    pub(crate) fn is(&self, answer: &str) -> bool {
+        match &self.pragma.kind {
+            Kind::Word(words) => answer.eq_ignore_ascii_case(self.word(words)) || answer == self.number.to_string(),
+            Kind::Flag | Kind::Number(..) => answer == self.number.to_string(),
+        }
+    }
+
+    fn word(&self, words: &'static [&'static str]) -> &'static str {
+        usize::try_from(self.number).ok().and_then(|place| words.get(place)).copied().unwrap_or_default()
+    }
+}
+
+fn as_flag(value: &PragmaValue) -> Option<bool> {
+    match value {
+        PragmaValue::Flag(on) => Some(*on),
+        PragmaValue::Number(0) => Some(false),
+        PragmaValue::Number(1) => Some(true),
+        PragmaValue::Number(_) => None,
+        PragmaValue::Word(word) => match word.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" => Some(true),
+            "off" | "false" | "no" | "0" => Some(false),
+            _ => None,
+        },
+    }
+}
+
+fn as_number(value: &PragmaValue) -> Option<i64> {
+    match value {
+        PragmaValue::Flag(_) => None,
+        PragmaValue::Number(number) => Some(*number),
+        PragmaValue::Word(word) => word.parse().ok(),
+    }
+}
+
+fn as_place(value: &PragmaValue, words: &[&str]) -> Option<i64> {
+    let place = match value {
+        PragmaValue::Flag(on) => position(words, if *on { "on" } else { "off" }),
+        PragmaValue::Number(number) => usize::try_from(*number).ok().filter(|place| *place < words.len()),
+        PragmaValue::Word(word) => position(words, word),
+    };
+    place.and_then(|place| i64::try_from(place).ok())
+}
+
+fn position(words: &[&str], wanted: &str) -> Option<usize> {
+    words.iter().position(|word| word.eq_ignore_ascii_case(wanted))
+}
+
+fn wanted(pragma: &Pragma) -> String {
+    match &pragma.kind {
+        Kind::Flag => "on or off".to_owned(),
+        Kind::Number(low, high) => format!("a number from {low} to {high}"),
+        Kind::Word(words) => format!("one of {}", words.join(", ")),
+    }
+}
+
+/// Why a pragma was refused, or did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PragmaError {
+    /// It is not one that a hook may set.
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// It does not take this value.
+    Value {
+        /// The pragma.
+        name: &'static str,
+        /// What it was to be set to.
+        value: String,
+        /// What it takes.
+        wanted: String,
+    },
+    /// SQLite took it without a word and did not do it: this build, this file or this moment does not allow it.
+    NotTaken {
+        /// The pragma.
+        name: &'static str,
+        /// What it was to be set to.
+        value: String,
+        /// What SQLite reads back; nothing if this build does not have the pragma, or not for this database.
+        found: Option<String>,
+    },
+}
+
+impl fmt::Display for PragmaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name } => {
+                let known: Vec<_> = PRAGMAS.iter().map(|pragma| pragma.name).collect();
+                write!(f, "{name:?} is not a pragma that can be set here; these are: {}", known.join(", "))
+            }
+            Self::Value { name, value, wanted } => write!(f, "pragma {name} cannot be {value}: it has to be {wanted}"),
+            Self::NotTaken { name, value, found: Some(found) } => {
+                write!(f, "pragma {name} was set to {value} but is still {found}: SQLite does not allow it here")
+            }
+            Self::NotTaken { name, value, found: None } => {
+                write!(
+                    f,
+                    "pragma {name} was set to {value} but SQLite has no such setting in this build, or for this database"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PragmaError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(name: &str, value: impl Into<PragmaValue>) -> Result<String, String> {
+        Setting::new(name, &value.into()).map(|setting| setting.sql()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_taken_as_flags_numbers_and_words() {
+        assert_eq!(sql("foreign_keys", true).unwrap(), "1");
+        assert_eq!(sql("foreign_keys", "OFF").unwrap(), "0");
+        assert_eq!(sql("busy_timeout", Duration::from_secs(5)).unwrap(), "5000");
+        assert_eq!(sql("cache_size", -20_000).unwrap(), "-20000");
+        assert_eq!(sql("Journal_Mode", "WAL").unwrap(), "wal");
+        assert_eq!(sql("synchronous", 1).unwrap(), "normal");
+        assert_eq!(sql("secure_delete", true).unwrap(), "on");
+    }
+
+    #[test]
+    fn nothing_of_the_callers_text_gets_into_the_sql() {
+        for (name, value) in [
+            ("journal_mode", "WAL; DROP TABLE t"),
+            ("foreign_keys", "1; DROP TABLE t"),
+            ("cache_size", "1; DROP TABLE t"),
+            ("synchronous", "'normal'"),
+            ("busy_timeout", "-1"),
+        ] {
+            let error = sql(name, value).unwrap_err();
+            assert!(error.contains("it has to be"), "{error}");
+        }
+        assert!(sql("foreign_keys = 1; DROP TABLE t", 1).is_err());
+    }
+
+    #[test]
+    fn an_error_says_what_was_wanted() {
+        assert_eq!(sql("foreign_keys", 2).unwrap_err(), "pragma foreign_keys cannot be 2: it has to be on or off");
+        assert!(sql("synchronous", "fast").unwrap_err().contains("one of off, normal, full, extra"));
+        assert!(sql("busy_timeout", -1).unwrap_err().contains("a number from 0 to 2147483647"));
+        assert!(sql("foreing_keys", true).unwrap_err().contains("foreign_keys"));
+    }
+
+    #[test]
+    fn an_answer_is_recognised_by_word_and_by_number() {
+        let normal = Setting::new("synchronous", &"NORMAL".into()).unwrap();
+        assert!(normal.is("1") && normal.is("normal") && !normal.is("2"));
+        let on = Setting::new("foreign_keys", &true.into()).unwrap();
+        assert!(on.is("1") && !on.is("0"));
+    }
+}

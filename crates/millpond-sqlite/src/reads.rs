@@ -1,0 +1,104 @@
+//! Whether a statement can only read, judged by its text: in doubt it cannot.
+//!
+//! A reader refuses every write anyway (`query_only`), so a mistake on the one side is an error and not a wrong answer. A
+//! mistake on the other side costs a turn at the writer. What has to be kept from the readers although it only reads is
+//! what only the writer's connection knows: its last row id, its changes, its temporary tables.
+
+use millpond_sqlx::{first_keyword, is_single};
+
+/// Words with which a `SELECT` asks its own connection for something that only the writer knows.
+const WRITERS_OWN: [&str; 6] =
+    ["last_insert_rowid", "changes", "total_changes", "temp", "sqlite_temp_master", "sqlite_temp_schema"];
+/// Words that make a `WITH` write.
+const WRITES: [&str; 4] = ["insert", "update", "delete", "replace"];
+
+/// Whether a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that names nothing of the writer's own.
+///
+/// ```
+/// use millpond_sqlite::only_reads;
+///
+/// assert!(only_reads("SELECT name FROM ponds"));
+/// assert!(!only_reads("SELECT last_insert_rowid()"));
+/// assert!(!only_reads("INSERT INTO ponds VALUES ('mill') RETURNING name"));
+/// ```
+pub fn only_reads(sql: &str) -> bool {
+    let Some(keyword) = first_keyword(sql) else { return false };
+    let is = |word: &str| keyword.eq_ignore_ascii_case(word);
+    if !(is("SELECT") || is("VALUES") || is("WITH")) || !is_single(sql) {
+        return false;
+    }
+    let may_write = is("WITH");
+    !words(sql).any(|word| is_in(word, &WRITERS_OWN) || (may_write && is_in(word, &WRITES)))
+}
+
+/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words in strings and comments.
+/// Looking at too much errs on the safe side, and there is no string to lose one's way in.
+fn words(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+fn is_in(word: &str, list: &[&str]) -> bool {
+    list.iter().any(|entry| word.eq_ignore_ascii_case(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_reads_go_to_a_reader() {
+        for sql in [
+            "SELECT 1",
+            " \n select v from t where id = ?;",
+            "VALUES (1), (2)",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "-- name: find\nSELECT v FROM t",
+            "/* trace */ SELECT v FROM t",
+        ] {
+            assert!(only_reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn whatever_writes_goes_to_the_writer() {
+        for sql in [
+            "INSERT INTO t VALUES (1)",
+            "INSERT INTO t VALUES (1) RETURNING id",
+            "UPDATE t SET v = 1",
+            "WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a",
+            "with a as (select 1) Delete from t",
+            "WITH a AS (SELECT 1) REPLACE INTO t SELECT * FROM a",
+            "SELECT 1; DELETE FROM t",
+            "BEGIN",
+            "PRAGMA user_version",
+            "PRAGMA user_version = 3",
+            "CREATE TEMP TABLE a (i)",
+            "EXPLAIN DELETE FROM t",
+            "",
+        ] {
+            assert!(!only_reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_writer_knows_is_asked_of_the_writer() {
+        for sql in [
+            "SELECT last_insert_rowid()",
+            "SELECT LAST_INSERT_ROWID ()",
+            "SELECT \"changes\"()",
+            "SELECT [total_changes]()",
+            "SELECT * FROM temp.t",
+            "SELECT * FROM sqlite_temp_schema",
+        ] {
+            assert!(!only_reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_doubt_is_decided_for_the_writer() {
+        assert!(!only_reads("SELECT ';'"));
+        assert!(!only_reads("SELECT 'changes'"));
+        assert!(!only_reads("WITH a AS (SELECT 'insert') SELECT * FROM a"));
+        assert!(!only_reads("(SELECT 1)"));
+    }
+}

@@ -1,0 +1,288 @@
+//! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is ignored is missed later.
+
+use sqlx::Error;
+use sqlx::sqlite::SqliteConnectOptions;
+use std::fmt;
+use std::time::Duration;
+
+/// What a URL names.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A private database in memory.
+    Memory(SqliteConnectOptions),
+    /// A file.
+    File(SqliteConnectOptions),
+}
+
+/// Reads a URL.
+pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
+    let (scheme, rest) = url.split_once(':').ok_or(UrlError::Scheme)?;
+    check_scheme(scheme)?;
+    let (database, query) = match rest.split_once('?') {
+        Some((database, query)) => (database, Some(query)),
+        None => (rest, None),
+    };
+    let path = path_of(database)?;
+    let path = decode("the path", path)?;
+    let parameters = Parameters::parse(query.unwrap_or_default())?;
+    if path.is_empty() || path == ":memory:" || parameters.mode == Mode::Memory {
+        return parameters.memory().map(Target::Memory);
+    }
+    // A name that begins so would be read as a URI with parameters of its own.
+    let is_uri = path.strip_prefix("file:");
+    let file = match (is_uri, parameters.uri) {
+        (Some(file), true) => file.strip_prefix("//").unwrap_or(file).to_owned(),
+        (Some(_), false) => format!("./{path}"),
+        (None, _) => path,
+    };
+    Ok(Target::File(parameters.file(&file)))
+}
+
+fn check_scheme(scheme: &str) -> Result<(), UrlError> {
+    let (database, driver) = match scheme.split_once('+') {
+        Some((database, driver)) => (database, Some(driver)),
+        None => (scheme, None),
+    };
+    if !database.eq_ignore_ascii_case("sqlite") {
+        return Err(UrlError::Scheme);
+    }
+    match driver {
+        None | Some("aiosqlite" | "pysqlite") => Ok(()),
+        Some(driver) => Err(UrlError::Driver(driver.to_owned())),
+    }
+}
+
+/// The path of a file, or nothing for a database in memory. In SQLAlchemy's forms the third slash belongs to the URL.
+fn path_of(database: &str) -> Result<&str, UrlError> {
+    match database.strip_prefix("//") {
+        Some(after) => match after.strip_prefix('/') {
+            Some(path) => Ok(path),
+            // Two slashes and a name: sqlx's form of a relative path. With an `@` it is more likely a server's URL.
+            None if after.contains('@') => Err(UrlError::Host),
+            None => Ok(after),
+        },
+        None if database.is_empty() => Err(UrlError::NoPath),
+        None => Ok(database),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mode {
+    ReadOnly,
+    ReadWrite,
+    /// As with SQLAlchemy, a file that is missing is created.
+    #[default]
+    Create,
+    Memory,
+}
+
+#[derive(Debug, Default)]
+struct Parameters {
+    mode: Mode,
+    uri: bool,
+    shared: bool,
+    immutable: bool,
+    vfs: Option<String>,
+    busy: Option<Duration>,
+}
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, UrlError> {
+        let mut parameters = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            parameters.set(&decode("a parameter", name)?, &decode("a parameter", value)?)?;
+        }
+        Ok(parameters)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
+        let wrong = |wanted: &'static str| UrlError::Value { name: name.to_owned(), wanted };
+        match name {
+            "mode" => {
+                self.mode = match value {
+                    "ro" => Mode::ReadOnly,
+                    "rw" => Mode::ReadWrite,
+                    "rwc" => Mode::Create,
+                    "memory" => Mode::Memory,
+                    _ => return Err(wrong("ro, rw, rwc or memory")),
+                }
+            }
+            "cache" => {
+                self.shared = match value {
+                    "private" => false,
+                    "shared" => true,
+                    _ => return Err(wrong("private or shared")),
+                }
+            }
+            "immutable" => self.immutable = flag(value).ok_or_else(|| wrong("true or false"))?,
+            "uri" => self.uri = flag(value).ok_or_else(|| wrong("true or false"))?,
+            "vfs" => self.vfs = Some(value.to_owned()),
+            "timeout" => {
+                let seconds: f64 = value.parse().map_err(|_| wrong("a number of seconds"))?;
+                self.busy = Some(Duration::try_from_secs_f64(seconds).map_err(|_| wrong("a number of seconds"))?);
+            }
+            _ => return Err(UrlError::Parameter(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn memory(self) -> Result<SqliteConnectOptions, UrlError> {
+        let refused = |name: &str, wanted| Err(UrlError::Value { name: name.to_owned(), wanted });
+        match self {
+            Self { shared: true, .. } => {
+                refused("cache", "private for a database in memory: its pool has one connection")
+            }
+            Self { immutable: true, .. } => refused("immutable", "false for a database in memory"),
+            Self { mode: Mode::ReadOnly, .. } => {
+                refused("mode", "something else for a database in memory: it begins empty")
+            }
+            Self { vfs: Some(_), .. } => refused("vfs", "left out for a database in memory"),
+            Self { busy, .. } => Ok(with_busy(SqliteConnectOptions::new().filename(":memory:"), busy)),
+        }
+    }
+
+    fn file(self, path: &str) -> SqliteConnectOptions {
+        let mut options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(self.mode == Mode::ReadOnly)
+            .create_if_missing(self.mode == Mode::Create)
+            .shared_cache(self.shared)
+            .immutable(self.immutable);
+        if let Some(vfs) = self.vfs {
+            options = options.vfs(vfs);
+        }
+        with_busy(options, self.busy)
+    }
+}
+
+fn with_busy(options: SqliteConnectOptions, busy: Option<Duration>) -> SqliteConnectOptions {
+    match busy {
+        Some(busy) => options.busy_timeout(busy),
+        None => options,
+    }
+}
+
+fn flag(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
+fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let triple = match (first, after) {
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after)),
+            _ => None,
+        };
+        let (byte, after) = triple.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    let text = String::from_utf8(bytes).map_err(|_| UrlError::Encoding(what))?;
+    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text) }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Why a URL was refused. Names parameters, never their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It does not begin with `sqlite:`.
+    Scheme,
+    /// It asks for a driver that we do not know.
+    Driver(String),
+    /// It names no database.
+    NoPath,
+    /// It has a user or a host where a path should be.
+    Host,
+    /// It has a parameter that we do not know.
+    Parameter(String),
+    /// It has a parameter whose value means nothing here.
+    Value {
+        /// The parameter.
+        name: String,
+        /// What it could be.
+        wanted: &'static str,
+    },
+    /// A part of it is not UTF-8, or has a NUL in it.
+    Encoding(&'static str),
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FORMS: &str =
+            "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, sqlite::memory: or sqlite://";
+        match self {
+            Self::Scheme => write!(f, "a SQLite URL begins with sqlite: as in {FORMS}"),
+            Self::Driver(driver) => write!(
+                f,
+                "unknown driver {driver:?} in the scheme: write sqlite:// alone (aiosqlite and pysqlite are accepted too)"
+            ),
+            Self::NoPath => write!(f, "the URL names no database: write {FORMS}"),
+            Self::Host => write!(f, "a SQLite URL has no user and no host: write {FORMS}"),
+            Self::Parameter(name) => {
+                write!(f, "unknown URL parameter {name:?}: known are mode, cache, immutable, vfs, timeout and uri")?;
+                match name.as_str() {
+                    "check_same_thread" | "isolation_level" | "cached_statements" | "detect_types" | "factory" => {
+                        f.write_str("; this one is about Python and can be left out")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Value { name, wanted } => write!(f, "the URL parameter {name:?} has to be {wanted}"),
+            Self::Encoding(what) => write!(f, "{what} of the URL is not UTF-8 or has a NUL in it"),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+impl From<UrlError> for Error {
+    fn from(error: UrlError) -> Self {
+        Self::Configuration(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(url: &str) -> String {
+        match parse(url).unwrap() {
+            Target::File(options) => options.get_filename().display().to_string(),
+            Target::Memory(_) => panic!("{url} is in memory"),
+        }
+    }
+
+    #[test]
+    fn a_path_is_never_taken_for_a_uri_with_parameters_of_its_own() {
+        assert_eq!(file("sqlite:///file:x.db%3Fmode=memory"), "./file:x.db?mode=memory");
+        assert_eq!(file("sqlite:file:x.db"), "./file:x.db");
+        assert_eq!(file("sqlite:///file:x.db?uri=true"), "x.db");
+        assert_eq!(file("sqlite:///file:///x.db?uri=true"), "/x.db");
+    }
+
+    #[test]
+    fn three_slashes_are_relative_and_four_absolute() {
+        assert_eq!(file("sqlite:///x.db"), "x.db");
+        assert_eq!(file("sqlite:///./x.db"), "./x.db");
+        assert_eq!(file("sqlite:////x.db"), "/x.db");
+        assert_eq!(file("sqlite:///C:\\ponds\\x.db"), "C:\\ponds\\x.db");
+    }
+
+    #[test]
+    fn a_percent_sign_that_begins_no_triple_stands_for_itself() {
+        assert_eq!(decode("", "100%").unwrap(), "100%");
+        assert_eq!(decode("", "%zz%4").unwrap(), "%zz%4");
+        assert_eq!(decode("", "%41%c3%BC").unwrap(), "Aü");
+    }
+}

@@ -1,0 +1,106 @@
+//! Hooks on the driver's own connection.
+
+use crate::support::{Dir, one};
+use millpond_core::{BoxError, ConnectionInfo, HookFuture, Hooks, Moment, Moments, async_trait};
+use millpond_sqlite::{PoolKind, SqliteConnection, SqlitePoolOptions};
+use sqlx::{Connection, Executor};
+use std::sync::{Arc, Mutex};
+
+type Log = Arc<Mutex<Vec<&'static str>>>;
+
+/// A hook that writes down that it was called.
+macro_rules! note {
+    ($log:expr, $what:literal) => {{
+        let log = Arc::clone($log);
+        move |conn, _info| {
+            log.lock().unwrap().push($what);
+            Box::pin(async move { Ok(conn.ping().await?) })
+        }
+    }};
+}
+
+fn logging(options: SqlitePoolOptions, log: &Log) -> SqlitePoolOptions {
+    options
+        .on_first_connect(note!(log, "first"))
+        .on_connect(note!(log, "connect"))
+        .on_checkout(note!(log, "checkout"))
+        .on_checkin(note!(log, "checkin"))
+        .on_close(note!(log, "close"))
+}
+
+#[tokio::test]
+async fn all_five_are_called_in_order() {
+    let dir = Dir::new();
+    let log = Log::default();
+    let pool = logging(one(), &log).connect_lazy(&dir.url("x.db")).unwrap();
+    drop(pool.acquire().await.unwrap());
+    pool.close().await;
+    assert_eq!(*log.lock().unwrap(), ["first", "connect", "checkout", "checkin", "close"]);
+}
+
+#[tokio::test]
+async fn the_guides_hook_turns_foreign_keys_on() {
+    let dir = Dir::new();
+    let pool = one()
+        .on_connect(|conn, _info| {
+            Box::pin(async move {
+                conn.execute("PRAGMA foreign_keys = ON").await?;
+                Ok(())
+            })
+        })
+        .connect_with(dir.options("x.db").foreign_keys(false))
+        .await
+        .unwrap();
+    let on: bool = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&pool).await.unwrap();
+    assert!(on);
+}
+
+#[tokio::test]
+async fn a_hook_that_refuses_costs_the_connection_and_is_told() {
+    let dir = Dir::new();
+    let pool = one()
+        .on_connect(|_, _| Box::pin(async { Err(sqlx::Error::Configuration("not today".into()).into()) }))
+        .connect_lazy(&dir.url("x.db"))
+        .unwrap();
+    let error = pool.acquire().await.unwrap_err();
+    assert!(error.to_string().contains("not today"), "{error}");
+    assert!(matches!(error, sqlx::Error::Configuration(_)));
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_hook_leaves_open_is_not_lent() {
+    let dir = Dir::new();
+    fn begin<'a>(conn: &'a mut SqliteConnection, _: &'a ConnectionInfo) -> HookFuture<'a> {
+        Box::pin(async move { conn.execute("BEGIN").await.map(|_| ()).map_err(BoxError::from) })
+    }
+    let pool = one().on_connect(begin).on_checkin(begin).connect(&dir.url("x.db")).await.unwrap();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
+    }
+}
+
+struct Greeter(Log);
+
+#[async_trait]
+impl Hooks<SqliteConnection> for Greeter {
+    fn moments(&self) -> Moments {
+        Moment::Connect.into()
+    }
+
+    async fn on_connect(&self, conn: &mut SqliteConnection, info: &ConnectionInfo) -> Result<(), BoxError> {
+        conn.ping().await?;
+        self.0.lock().unwrap().push(if info.pool.ends_with("writer") { "writer" } else { "reader" });
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_object_acts_on_writers_and_readers_alike() {
+    let dir = Dir::new();
+    let log = Log::default();
+    let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).hooks(Greeter(Arc::clone(&log)));
+    let pool = options.connect(&dir.url("x.db")).await.unwrap();
+    sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+    assert_eq!(*log.lock().unwrap(), ["writer", "reader"]);
+}

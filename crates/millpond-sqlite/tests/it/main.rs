@@ -1,0 +1,17 @@
+//! What a user of millpond-sqlite sees, against real SQLite files. One module a behaviour.
+
+mod cancel;
+mod customs;
+mod errors;
+mod hooks;
+mod in_step;
+mod kinds;
+mod memory;
+mod migrations;
+mod pragmas;
+mod read_write;
+mod reset;
+mod service;
+mod support;
+mod transactions;
+mod urls;

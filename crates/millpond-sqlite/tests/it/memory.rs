@@ -1,0 +1,182 @@
+//! The database in memory survives whatever happens to those who use it, and ends with its pool.
+
+use crate::support::{Diary, abandon_endless, cut_after};
+use millpond_core::{Invalidate, ResetLevel};
+use millpond_sqlite::{PoolKind, SqlLease, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, raw_sql};
+use std::str::FromStr;
+use std::time::Duration;
+
+async fn pond(options: SqlitePoolOptions) -> SqlitePool {
+    let pool = options.connect("sqlite::memory:").await.unwrap();
+    raw_sql("CREATE TABLE ponds (name TEXT); CREATE TEMP TABLE notes (n INTEGER); INSERT INTO ponds VALUES ('mill')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool
+}
+
+/// Everything is there, even what belongs to the connection and not to the database.
+async fn is_whole(pool: &SqlitePool) {
+    let mut lease = pool.acquire().await.unwrap();
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&mut *lease).await.unwrap();
+    assert_eq!(names, ["mill"]);
+    sqlx::query("SELECT * FROM notes").execute(&mut *lease).await.unwrap();
+    drop(lease);
+    pool.begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_has_one_connection_whatever_the_settings_say() {
+    let pool = pond(SqlitePoolOptions::new().pool_size(20).max_overflow(40)).await;
+    assert_eq!(pool.status().cap(), 1);
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { sqlx::query("INSERT INTO ponds VALUES ('x')").execute(&pool).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await.unwrap();
+    assert_eq!(rows, 51);
+}
+
+#[tokio::test]
+async fn two_pools_are_two_databases() {
+    let (one, other) = (pond(SqlitePoolOptions::new()).await, pond(SqlitePoolOptions::new()).await);
+    one.execute("DELETE FROM ponds").await.unwrap();
+    is_whole(&other).await;
+}
+
+// B06
+#[tokio::test]
+async fn it_survives_cut_queries_open_transactions_and_dropped_streams() {
+    let diary = Diary::default();
+    let pool = pond(SqlitePoolOptions::new().observer(diary.clone())).await;
+    abandon_endless(&pool).await;
+    is_whole(&pool).await;
+    raw_sql("BEGIN; DELETE FROM ponds").execute(&pool).await.unwrap();
+    is_whole(&pool).await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM ponds").execute(&mut *tx).await.unwrap();
+    abandon_endless(&mut *tx).await;
+    drop(tx);
+    is_whole(&pool).await;
+    for polls in 0..12 {
+        let _ = cut_after(polls % 4, pool.begin()).await;
+    }
+    is_whole(&pool).await;
+    assert!(diary.closed().is_empty(), "{:?}", diary.closed());
+}
+
+// B06
+#[tokio::test]
+async fn it_survives_a_panicking_borrower() {
+    let pool = pond(SqlitePoolOptions::new()).await;
+    let theirs = pool.clone();
+    let task = tokio::spawn(async move {
+        let mut tx = theirs.begin().await.unwrap();
+        sqlx::query("DELETE FROM ponds").execute(&mut *tx).await.unwrap();
+        abandon_endless(&mut *tx).await;
+        panic!("in the middle of it");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    is_whole(&pool).await;
+}
+
+// B06
+#[tokio::test]
+async fn it_survives_an_hour_of_nobody_and_a_day_of_use() {
+    let pool = pond(SqlitePoolOptions::new().idle_timeout(Duration::from_secs(1))).await;
+    for hours in [1, 24] {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(hours * 3600)).await;
+        tokio::time::resume();
+        is_whole(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn it_survives_being_discarded_and_invalidated() {
+    let pool = pond(SqlitePoolOptions::new()).await;
+    SqlLease::discard(pool.acquire().await.unwrap());
+    is_whole(&pool).await;
+    for how in [Invalidate::Soft, Invalidate::Hard] {
+        pool.invalidate_all(how);
+        is_whole(&pool).await;
+        let lease = pool.acquire().await.unwrap();
+        pool.invalidate_all(how);
+        drop(lease);
+        is_whole(&pool).await;
+    }
+}
+
+#[test]
+fn it_survives_the_runtime_it_was_opened_on() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let pool = runtime().block_on(pond(SqlitePoolOptions::new()));
+    runtime().block_on(is_whole(&pool));
+    let lease = runtime().block_on(pool.acquire()).unwrap();
+    drop(lease);
+    runtime().block_on(is_whole(&pool));
+}
+
+#[tokio::test]
+async fn it_ends_with_its_pool() {
+    let pool = pond(SqlitePoolOptions::new()).await;
+    let lease = pool.acquire().await.unwrap();
+    let _ = pool.close_within(Duration::ZERO).await;
+    drop(lease);
+    assert!(pool.close_within(Duration::from_secs(5)).await.is_clean());
+    assert!(matches!(pool.acquire().await, Err(sqlx::Error::PoolClosed)));
+}
+
+#[tokio::test]
+async fn nothing_of_it_is_left_after_the_pool_was_closed() {
+    // sqlx's form of it has a name, under which an outsider can look at it for as long as it exists.
+    let options = SqliteConnectOptions::from_str("sqlite::memory:").unwrap();
+    let pool = SqlitePoolOptions::new().connect_with(options.clone()).await.unwrap();
+    pool.execute("CREATE TABLE ponds (name TEXT)").await.unwrap();
+    let mut outsider = options.connect().await.unwrap();
+    outsider.execute("SELECT * FROM ponds").await.unwrap();
+    outsider.close().await.unwrap();
+    pool.close().await;
+    let mut outsider = options.connect().await.unwrap();
+    let error = outsider.execute("SELECT * FROM ponds").await.unwrap_err();
+    assert!(error.to_string().contains("no such table"), "{error}");
+    assert!(pool.is_closed());
+}
+
+#[tokio::test]
+async fn whoever_detaches_the_connection_takes_the_database_and_the_pool_makes_no_second_one_up() {
+    let pool = pond(SqlitePoolOptions::new()).await;
+    let mut conn = SqlLease::detach(pool.acquire().await.unwrap());
+    conn.execute("SELECT * FROM ponds").await.unwrap();
+    let error = pool.acquire_within(Duration::from_millis(20)).await.unwrap_err();
+    assert!(error.to_string().contains("detached"), "{error}");
+}
+
+#[test]
+fn what_would_lose_the_database_is_refused() {
+    let build = |options: SqlitePoolOptions| options.connect_lazy("sqlite://").unwrap_err().to_string();
+    assert!(build(SqlitePoolOptions::new().pool(PoolKind::Null)).contains("pool kind"));
+    assert!(build(SqlitePoolOptions::new().pool(PoolKind::ReadWrite)).contains("pool kind"));
+    assert!(build(SqlitePoolOptions::new().reset(ResetLevel::Replace)).contains("reset level"));
+    assert!(build(SqlitePoolOptions::new().reset(ResetLevel::Session)).contains("reset level"));
+}
+
+#[tokio::test]
+async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused() {
+    let options = |url| SqliteConnectOptions::from_str(url).unwrap();
+    for url in ["sqlite::memory:", "sqlite://:memory:"] {
+        let pool = SqlitePoolOptions::new().connect_with(options(url)).await.unwrap();
+        assert_eq!(pool.status().cap(), 1, "{url}");
+    }
+    let pool = SqlitePoolOptions::new().connect_with(SqliteConnectOptions::new()).await.unwrap();
+    assert_eq!(pool.status().cap(), 1);
+    let hidden = options("sqlite://x?mode=memory");
+    let error = SqlitePoolOptions::new().connect_with(hidden).await.unwrap_err();
+    assert!(error.to_string().contains("in memory"), "{error}");
+}
