@@ -1,0 +1,66 @@
+//! SQLite's types in `Any`'s terms.
+//!
+//! A value crosses as what is stored, whatever the column was declared to hold: INTEGER as `BigInt`, REAL as `Double`,
+//! TEXT as `Text`, BLOB as `Blob`. There is one exception, since SQLite stores no booleans: 0 and 1 in a column that
+//! was declared BOOLEAN are `Bool`. Dates and times are the text, or the number, that was stored.
+
+use super::{Bridge, Values, write};
+use crate::backend::Backend;
+use crate::statement::{Effect, Outline};
+use sqlx::any::{AnyArguments, AnyQueryResult, AnyTypeInfoKind};
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Sqlite, TypeInfo, ValueRef};
+
+impl Bridge for Sqlite {
+    const BACKEND: Backend = Backend::Sqlite;
+
+    fn kind(declared: &SqliteTypeInfo) -> AnyTypeInfoKind {
+        match declared.name() {
+            "BOOLEAN" => AnyTypeInfoKind::Bool,
+            "INTEGER" => AnyTypeInfoKind::BigInt,
+            "REAL" => AnyTypeInfoKind::Double,
+            "TEXT" | "DATE" | "TIME" | "DATETIME" => AnyTypeInfoKind::Text,
+            "BLOB" => AnyTypeInfoKind::Blob,
+            // An expression, or a declaration such as DECIMAL that the driver does not know.
+            _ => AnyTypeInfoKind::Null,
+        }
+    }
+
+    fn value(value: SqliteValueRef<'_>, declared: AnyTypeInfoKind, out: &mut Values) -> Result<(), BoxDynError> {
+        // For a value that is not NULL this is what is stored.
+        let stored = value.type_info().into_owned();
+        match stored.name() {
+            "INTEGER" => match (decode::<i64>(value)?, declared) {
+                (number @ (0 | 1), AnyTypeInfoKind::Bool) => write(number == 1, out),
+                (number, _) => write(number, out),
+            },
+            "REAL" => write(decode::<f64>(value)?, out),
+            "TEXT" => write(decode::<String>(value)?, out),
+            "BLOB" => write(decode::<&[u8]>(value)?, out),
+            other => Err(format!("SQLite's {other} has no counterpart here").into()),
+        }
+    }
+
+    fn arguments(arguments: AnyArguments) -> Result<SqliteArguments, BoxDynError> {
+        // A NULL has no type in SQLite, so the exchange of two of them cannot be seen.
+        arguments.convert_into()
+    }
+
+    fn outcome(result: SqliteQueryResult, statement: Outline) -> AnyQueryResult {
+        let mut outcome = AnyQueryResult::default();
+        // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after one that changes
+        // no row; and the key of an earlier row after one that added none.
+        if statement.effect != Effect::Other {
+            outcome.rows_affected = result.rows_affected();
+        }
+        if statement.effect == Effect::Insert && outcome.rows_affected > 0 {
+            outcome.last_insert_id = Some(result.last_insert_rowid());
+        }
+        outcome
+    }
+}
+
+fn decode<'r, T: Decode<'r, Sqlite>>(value: SqliteValueRef<'r>) -> Result<T, BoxDynError> {
+    T::decode(value)
+}

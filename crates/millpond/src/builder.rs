@@ -1,0 +1,226 @@
+//! From settings, hooks and observers to a [`DatabaseConnection`].
+
+use crate::backend::Backend;
+use crate::connection::DatabaseConnection;
+use crate::error::ConnectError;
+use crate::typed::TypedPool;
+use millpond_config::{Loader, PoolKind, Settings, Value};
+use millpond_core::{Handle, Observer, ResetLevel};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "sqlite")]
+use millpond_core::{ConnectionInfo, HookFuture};
+#[cfg(feature = "sqlite")]
+use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
+
+/// Builds a [`DatabaseConnection`].
+///
+/// What is set here is the settings' layer "code": it overrides all others, is checked together with them, and shows in
+/// [`explain`](DatabaseConnection::explain).
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::{DatabaseConnection, PragmaHook};
+///
+/// let db = DatabaseConnection::builder("sqlite::memory:")
+///     .name("orders")
+///     .pool_size(5)
+///     .set("db.leak_after", "10s")
+///     .pragma(PragmaHook::new().foreign_keys(true))
+///     .on_sqlite_connect(|conn, _info| Box::pin(async move {
+///         sqlx::query("CREATE TEMP TABLE scratch (n INTEGER)").execute(conn).await?;
+///         Ok(())
+///     }))
+///     .connect()
+///     .await?;
+/// assert_eq!(db.explain().row("db.pool_size").unwrap().source, "code");
+/// # Ok::<(), millpond::ConnectError>(())
+/// # }).unwrap();
+/// ```
+#[must_use = "call connect() or connect_lazy()"]
+pub struct DatabaseBuilder {
+    loader: Loader,
+    name: Arc<str>,
+    runtime: Option<Handle>,
+    observers: Vec<Arc<dyn Observer>>,
+    #[cfg(feature = "sqlite")]
+    sqlite: Vec<SqliteStep>,
+}
+
+/// Something done to the typed options before they connect.
+#[cfg(feature = "sqlite")]
+type SqliteStep = Box<dyn FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send>;
+
+/// The guide's settings by name, and all others by [`set`](Self::set).
+impl DatabaseBuilder {
+    /// Connections to maintain.
+    pub fn pool_size(self, connections: u32) -> Self {
+        self.set("db.pool_size", connections)
+    }
+
+    /// Connections beyond `pool_size` that may be open at the same time.
+    pub fn max_overflow(self, connections: u32) -> Self {
+        self.set("db.max_overflow", connections)
+    }
+
+    /// How long `acquire` may take.
+    pub fn pool_timeout(self, limit: Duration) -> Self {
+        self.set("db.pool_timeout", limit)
+    }
+
+    /// The age at which a connection is replaced, `None` for never.
+    pub fn pool_recycle(self, age: impl Into<Option<Duration>>) -> Self {
+        self.set("db.pool_recycle", age.into())
+    }
+
+    /// Whether a connection that was idle for a while is pinged before it is lent.
+    pub fn pool_pre_ping(self, ping: bool) -> Self {
+        self.set("db.pool_pre_ping", ping)
+    }
+
+    /// Which pool lends the connections. Default: what suits the database.
+    pub fn pool(self, kind: PoolKind) -> Self {
+        self.set("db.pool", kind)
+    }
+
+    /// What is done to a connection between two borrowers.
+    pub fn reset(self, level: ResetLevel) -> Self {
+        self.set("db.reset", level)
+    }
+
+    /// Any setting, by its section and name such as `db.leak_after`.
+    pub fn set(mut self, setting: &str, value: impl Into<Value>) -> Self {
+        self.loader = self.loader.set(setting, value);
+        self
+    }
+}
+
+/// Name, runtime, observers and hooks.
+impl DatabaseBuilder {
+    /// The name of the pool in events, logs and metrics. Default `database`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The runtime on which the pool connects and keeps house. Default: that of the first acquire.
+    pub fn runtime(mut self, handle: Handle) -> Self {
+        self.runtime = Some(handle);
+        self
+    }
+
+    /// Adds an observer. Several are told in the order in which they were added.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Does something to the typed options if the database is SQLite: hooks for every moment, and whatever else they have.
+    /// Called when the pool is made, after the settings were applied.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(mut self, step: impl FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send + 'static) -> Self {
+        self.sqlite.push(Box::new(step));
+        self
+    }
+
+    /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite. It is called before
+    /// anybody gets the connection; an error means "not this connection".
+    #[cfg(feature = "sqlite")]
+    pub fn on_sqlite_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut sqlx::SqliteConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.sqlite(|options| options.on_connect(hook))
+    }
+
+    /// Sets pragmas on every new connection if the database is SQLite: the guide's `set_sqlite_pragma`.
+    #[cfg(feature = "sqlite")]
+    pub fn pragma(self, pragmas: PragmaHook) -> Self {
+        self.sqlite(|options| options.pragma(pragmas))
+    }
+}
+
+impl DatabaseBuilder {
+    pub(crate) fn new(loader: Loader) -> Self {
+        Self {
+            loader,
+            name: Arc::from("database"),
+            runtime: None,
+            observers: Vec::new(),
+            #[cfg(feature = "sqlite")]
+            sqlite: Vec::new(),
+        }
+    }
+
+    /// Makes the pool and opens its first connection, so that a wrong URL is found now.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConnectError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped nothing stays open.
+    pub async fn connect(self) -> Result<DatabaseConnection, ConnectError> {
+        let database = self.connect_lazy()?;
+        drop(database.acquire().await?);
+        Ok(database)
+    }
+
+    /// Makes the pool and opens nothing before the first acquire.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConnectError`] if the settings or the URL cannot be used.
+    pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
+        let settings = self.loader.clone().load()?;
+        let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
+        let pool = self.typed_pool(url.expose(), &settings)?;
+        Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
+    }
+
+    fn typed_pool(self, url: &str, settings: &Settings) -> Result<TypedPool, ConnectError> {
+        match Backend::of(url)? {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite => Ok(TypedPool::Sqlite(self.sqlite_options(settings)?.connect_lazy(url)?)),
+            other => Err(other.absent().into()),
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite_options(self, settings: &Settings) -> Result<SqlitePoolOptions, ConnectError> {
+        let mut options =
+            SqlitePoolOptions::new().name(self.name).config(settings.db.pool.clone()).reset(settings.db.reset);
+        if let Some(kind) = settings.db.kind {
+            options = options.pool(sqlite_kind(kind)?);
+        }
+        if let Some(runtime) = self.runtime {
+            options = options.runtime(runtime);
+        }
+        for observer in self.observers {
+            options = options.observer(observer);
+        }
+        Ok(self.sqlite.into_iter().fold(options, |options, step| step(options)))
+    }
+}
+
+/// The settings' word for a kind of pool, in SQLite's terms.
+#[cfg(feature = "sqlite")]
+fn sqlite_kind(kind: PoolKind) -> Result<millpond_sqlite::PoolKind, ConnectError> {
+    match kind {
+        PoolKind::Null => Ok(millpond_sqlite::PoolKind::Null),
+        PoolKind::Queue => Ok(millpond_sqlite::PoolKind::Queue),
+        PoolKind::ReadWrite => Ok(millpond_sqlite::PoolKind::ReadWrite),
+        // The settings may learn words that SQLite has no use for.
+        other => Err(sqlx::Error::Configuration(format!("SQLite has no pool of the kind {other:?}").into()).into()),
+    }
+}
+
+/// Without the settings, which may hold a password.
+impl fmt::Debug for DatabaseBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their way back.
+
+use crate::bridge::{self, Bridge, Rows};
+use crate::statement::Outline;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, stream};
+use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
+use sqlx::error::BoxDynError;
+use sqlx::{Any, Arguments, Database, Describe, Either, Error, Execute, Executor, SqlStr, Statement};
+use std::fmt;
+use std::future;
+use std::sync::Arc;
+
+/// What comes back from a statement: how it ended, or a row.
+pub type Answer = Result<Either<AnyQueryResult, AnyRow>, Error>;
+
+/// A statement with its arguments, before it is known which database it goes to.
+pub struct Call {
+    sql: SqlStr,
+    arguments: Option<AnyArguments>,
+    persistent: bool,
+    outline: Outline,
+}
+
+/// Without the statement and its arguments, which are nobody's business.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("outline", &self.outline).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// Takes a statement apart.
+    ///
+    /// # Errors
+    ///
+    /// If an argument could not be encoded, or if the arguments are not as many as the statement asks for.
+    pub(crate) fn new<'q, E: Execute<'q, Any>>(mut query: E) -> Result<Self, Error> {
+        let arguments = query.take_arguments().map_err(Error::Encode)?;
+        let persistent = query.persistent();
+        let sql = query.sql();
+        let outline = Outline::of(sql.as_str());
+        outline.check(arguments.as_ref().map_or(0, AnyArguments::len))?;
+        Ok(Self { sql, arguments, persistent, outline })
+    }
+
+    fn typed<DB: Bridge>(self) -> Result<(TypedCall<DB>, Outline), Error> {
+        let arguments = self.arguments.map(DB::arguments).transpose().map_err(Error::Encode)?;
+        Ok((TypedCall { sql: self.sql, arguments, persistent: self.persistent }, self.outline))
+    }
+}
+
+/// The same for one database.
+struct TypedCall<DB: Database> {
+    sql: SqlStr,
+    arguments: Option<DB::Arguments>,
+    persistent: bool,
+}
+
+impl<DB: Database> Execute<'_, DB> for TypedCall<DB> {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        None
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}
+
+/// Runs a statement and hands out rows as they come.
+pub(crate) fn fetch_many<'e, DB, X>(executor: X, call: Call) -> BoxStream<'e, Answer>
+where
+    DB: Bridge,
+    X: Executor<'e, Database = DB>,
+{
+    let (call, outline) = match call.typed::<DB>() {
+        Ok(typed) => typed,
+        Err(error) => return failed(error),
+    };
+    let mut rows = Rows::default();
+    let convert = move |answer: Result<Either<DB::QueryResult, DB::Row>, Error>| match answer? {
+        Either::Left(result) => {
+            rows.end();
+            Ok(Either::Left(DB::outcome(result, outline)))
+        }
+        Either::Right(row) => rows.convert::<DB>(&row).map(Either::Right),
+    };
+    executor.fetch_many(call).map(convert).boxed()
+}
+
+/// A stream that is nothing but an error.
+pub(crate) fn failed<'e>(error: Error) -> BoxStream<'e, Answer> {
+    stream::once(future::ready(Err(error))).boxed()
+}
+
+/// Runs a statement for its first row.
+pub(crate) fn fetch_optional<'e, DB, X>(executor: X, call: Call) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
+where
+    DB: Bridge,
+    X: Executor<'e, Database = DB>,
+{
+    let row = match call.typed::<DB>() {
+        Ok((call, _)) => executor.fetch_optional(call),
+        Err(error) => return future::ready(Err(error)).boxed(),
+    };
+    async move { row.await?.map(|row| Rows::default().convert::<DB>(&row)).transpose() }.boxed()
+}
+
+/// Prepares a statement. The types of its parameters are not passed on: they come from the statement's text.
+pub(crate) fn prepare<'e, DB, X>(executor: X, sql: SqlStr) -> BoxFuture<'e, Result<AnyStatement, Error>>
+where
+    DB: Bridge,
+    X: Executor<'e, Database = DB>,
+{
+    let prepared = executor.prepare(sql);
+    async move {
+        let statement = prepared.await?;
+        let columns = bridge::columns::<DB>(statement.columns());
+        let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
+        let parameters = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
+        Ok(AnyStatement { column_names: Arc::new(names), columns, parameters, sql: statement.into_sql() })
+    }
+    .boxed()
+}
+
+/// Describes a statement.
+pub(crate) fn describe<'e, DB, X>(executor: X, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
+where
+    DB: Bridge,
+    X: Executor<'e, Database = DB>,
+{
+    let described = executor.describe(sql);
+    async move {
+        let described = described.await?;
+        let columns = bridge::columns::<DB>(&described.columns);
+        let parameters = described.parameters.map(|parameters| parameters.map_left(|them| types::<DB>(&them)));
+        Ok(Describe { columns, parameters, nullable: described.nullable })
+    }
+    .boxed()
+}
+
+fn types<DB: Bridge>(types: &[DB::TypeInfo]) -> Vec<AnyTypeInfo> {
+    types.iter().map(|info| AnyTypeInfo { kind: DB::kind(info) }).collect()
+}

@@ -1,0 +1,292 @@
+//! `DatabaseConnection`: a pool whose database its URL chooses, at run time.
+
+use crate::backend::Backend;
+use crate::builder::DatabaseBuilder;
+use crate::error::ConnectError;
+use crate::lease::DatabaseLease;
+use crate::metrics::PerformanceMetrics;
+use crate::transaction::DatabaseTransaction;
+use crate::typed::{TypedPool, each};
+use futures_core::future::BoxFuture;
+use futures_util::FutureExt;
+use millpond_config::{Explanation, Loader, Settings};
+use millpond_core::{CLOSE_LIMIT, CloseReport, Holder, Invalidate, Status};
+use sqlx::Error;
+use sqlx::migrate::{MigrateError, Migrator};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool of connections to the database that its URL names: the guide's `DatabaseConnection`.
+///
+/// `&db` is an `Executor` in sqlx's `Any` types, so sqlx's queries, streams, `FromRow` and `QueryBuilder` work on it, and
+/// a program that uses nothing else runs on any backend. Cloning is cheap, and all clones are the same pool.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::DatabaseConnection;
+///
+/// let db = DatabaseConnection::connect("sqlite::memory:").await?;
+/// sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute(&db).await?;
+/// sqlx::query("INSERT INTO users (name) VALUES ($1)").bind("Ada").execute(&db).await?;
+/// let (name,): (String,) = sqlx::query_as("SELECT name FROM users").fetch_one(&db).await?;
+/// assert_eq!(name, "Ada");
+/// # Ok::<(), sqlx::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// # What crosses
+///
+/// `$1` is how a placeholder is written for every database. Values cross as sqlx's `Any` types: `bool`, `i16`, `i32`,
+/// `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. From SQLite a value arrives as it is stored, whatever its
+/// column was declared to hold, and 0 and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. What does
+/// not fit the type that is asked for is an error that names the column, never another value.
+///
+/// For what a database has of its own there is the typed pool: [`as_sqlite`](Self::as_sqlite).
+#[derive(Clone)]
+pub struct DatabaseConnection {
+    pub(crate) pool: TypedPool,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// Opening one.
+impl DatabaseConnection {
+    /// Connects to the database at `url` with the default settings, and opens the first connection.
+    ///
+    /// Neither a file nor the environment is read.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConnectError`]; for a database that this build cannot speak to it names the feature to enable.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped nothing stays open.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Starts with a URL and the default settings. Neither a file nor the environment is read.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use millpond::DatabaseConnection;
+    /// use std::time::Duration;
+    ///
+    /// let db = DatabaseConnection::builder("sqlite::memory:")
+    ///     .pool_size(20)
+    ///     .max_overflow(40)
+    ///     .pool_timeout(Duration::from_secs(60))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok::<(), millpond::ConnectError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn builder(url: &str) -> DatabaseBuilder {
+        Self::load(Loader::new().no_file().no_environment()).set("storage.connection_string", url)
+    }
+
+    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the loader says.
+    pub fn load(loader: Loader) -> DatabaseBuilder {
+        DatabaseBuilder::new(loader)
+    }
+
+    /// Connects to the database that the environment names (`PSN_STORAGE_CONNECTION_STRING`, `PSN_DB_POOL_SIZE`, ..). What
+    /// it does not name comes from `./millpond.toml`, if that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); all that is wrong with the settings at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped nothing stays open.
+    pub async fn from_env() -> Result<Self, ConnectError> {
+        Self::load(Loader::new()).connect().await
+    }
+
+    /// Connects to the database that this file names. The environment overrides what stands in the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env); the file must exist.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped nothing stays open.
+    pub async fn from_file(path: impl Into<PathBuf> + Send) -> Result<Self, ConnectError> {
+        Self::load(Loader::new().file(path)).connect().await
+    }
+}
+
+/// Borrowing from it.
+impl DatabaseConnection {
+    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and every timeout names the
+    /// oldest ones.
+    ///
+    /// On a pool of one writer and many readers this is the writer; for a reader ask [`reader`](Self::reader).
+    ///
+    /// # Errors
+    ///
+    /// [`pool_error`](crate::pool_error) reads the pool's own error out of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no place, no connection and no wake-up.
+    #[track_caller]
+    pub fn acquire(&self) -> BoxFuture<'static, Result<DatabaseLease, Error>> {
+        each!(TypedPool, &self.pool, pool => {
+            let lease = pool.acquire();
+            async move { Ok(DatabaseLease(lease.await?.into())) }.boxed()
+        })
+    }
+
+    /// Lends a connection within a limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[track_caller]
+    pub fn acquire_within(&self, limit: Duration) -> BoxFuture<'static, Result<DatabaseLease, Error>> {
+        each!(TypedPool, &self.pool, pool => {
+            let lease = pool.acquire_within(limit);
+            async move { Ok(DatabaseLease(lease.await?.into())) }.boxed()
+        })
+    }
+
+    /// Lends a connection if one is ready at this moment; never waits.
+    #[track_caller]
+    pub fn try_acquire(&self) -> Option<DatabaseLease> {
+        each!(TypedPool, &self.pool, pool => Some(DatabaseLease(pool.try_acquire()?.into())))
+    }
+
+    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire), and the driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing stays open: the connection is rolled back before it is lent again.
+    #[track_caller]
+    pub fn begin(&self) -> BoxFuture<'static, Result<DatabaseTransaction<'static>, Error>> {
+        each!(TypedPool, &self.pool, pool => {
+            let transaction = pool.begin();
+            async move { Ok(DatabaseTransaction(transaction.await?.into())) }.boxed()
+        })
+    }
+
+    /// Applies the migrations that are still missing, on the writer if there is one. SQL differs from database to database,
+    /// so a program for several of them needs a directory of migrations for each.
+    ///
+    /// # Errors
+    ///
+    /// The migrator's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the migrations that were complete stay applied.
+    pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
+        each!(TypedPool, &self.pool, pool => migrator.run(pool).await)
+    }
+}
+
+/// Looking at it and steering it.
+impl DatabaseConnection {
+    /// Which database it is.
+    pub fn backend(&self) -> Backend {
+        self.pool.backend()
+    }
+
+    /// The settings that it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Each setting's value and where it came from. It holds no secret.
+    pub fn explain(&self) -> &Explanation {
+        self.settings.explain()
+    }
+
+    /// How the pool is doing. Of one writer and many readers this is the writer; for the others ask
+    /// [`reader`](Self::reader).
+    pub fn status(&self) -> Status {
+        each!(TypedPool, &self.pool, pool => pool.status())
+    }
+
+    /// The guide's three numbers: `pool_size`, `pool_in_use`, `pool_available`. Of one writer and many readers they are
+    /// the readers', since `pool_size` is how many of those there are.
+    pub fn performance_metrics(&self) -> PerformanceMetrics {
+        PerformanceMetrics::of(&self.reader().status())
+    }
+
+    /// Who holds a connection, and for how long: the oldest first.
+    pub fn holders(&self) -> Vec<Holder> {
+        each!(TypedPool, &self.pool, pool => pool.holders())
+    }
+
+    /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
+    #[must_use]
+    pub fn reader(&self) -> Self {
+        let pool = each!(TypedPool, &self.pool, pool => pool.reader().into());
+        Self { pool, settings: Arc::clone(&self.settings) }
+    }
+
+    /// The typed pool, if the database is SQLite.
+    #[cfg(feature = "sqlite")]
+    pub fn as_sqlite(&self) -> Option<&millpond_sqlite::SqlitePool> {
+        match &self.pool {
+            TypedPool::Sqlite(pool) => Some(pool),
+        }
+    }
+
+    /// Changes the sizes of the pool; of one writer and many readers, those of the readers.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` if a size is out of its range.
+    pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
+        each!(TypedPool, &self.pool, pool => pool.resize(pool_size, max_overflow))
+    }
+
+    /// Makes everything opened so far out of date: nothing older is lent from now on.
+    pub fn invalidate_all(&self, how: Invalidate) {
+        each!(TypedPool, &self.pool, pool => pool.invalidate_all(how));
+    }
+
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
+    /// Waits for that, at most [`CLOSE_LIMIT`] (30 s); the report says who still holds one.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped after its first poll.
+    pub async fn close(&self) -> CloseReport {
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// The same with a limit of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close`](Self::close).
+    pub async fn close_within(&self, limit: Duration) -> CloseReport {
+        each!(TypedPool, &self.pool, pool => pool.close_within(limit).await)
+    }
+
+    /// Whether the pool was closed.
+    pub fn is_closed(&self) -> bool {
+        self.status().closed
+    }
+}
+
+impl fmt::Debug for DatabaseConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DatabaseConnection").field(&self.pool).finish()
+    }
+}

@@ -1,0 +1,41 @@
+//! The guard that [`DatabaseConnection::acquire`](crate::DatabaseConnection::acquire) gives.
+
+use crate::link::DatabaseLink;
+use crate::typed::{TypedLease, each};
+use millpond_core::ConnectionInfo;
+use std::ops::{Deref, DerefMut};
+
+/// A connection on loan.
+///
+/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it gives the connection back,
+/// anywhere and without waiting. It has no methods, so that none can hide one of the connection's:
+/// `DatabaseLease::discard(lease)`.
+#[derive(Debug)]
+#[must_use = "the connection goes back when the lease is dropped"]
+pub struct DatabaseLease(pub(crate) TypedLease);
+
+impl DatabaseLease {
+    /// Gives the connection back and says that it must not be lent again.
+    pub fn discard(lease: Self) {
+        each!(TypedLease, lease.0, lease => millpond_sqlx::SqlLease::discard(lease));
+    }
+
+    /// What is known of the connection: its number, its age, how often it was lent.
+    pub fn info(lease: &Self) -> ConnectionInfo {
+        each!(TypedLease, &lease.0, lease => millpond_sqlx::SqlLease::info(lease))
+    }
+}
+
+impl Deref for DatabaseLease {
+    type Target = dyn DatabaseLink;
+
+    fn deref(&self) -> &Self::Target {
+        each!(TypedLease, &self.0, lease => &**lease)
+    }
+}
+
+impl DerefMut for DatabaseLease {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        each!(TypedLease, &mut self.0, lease => &mut **lease)
+    }
+}

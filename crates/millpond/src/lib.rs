@@ -1,0 +1,79 @@
+//! Connection pools that never lend a connection that is out of step with its server, for a database that is chosen at
+//! run time.
+//!
+//! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it can do beyond the pools of
+//! a single backend is to choose; whoever knows the backend can take the typed pool, [`sqlite::SqlitePool`], and whoever
+//! pools something else a [`Manager`] of his own and a [`QueuePool`].
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use millpond::DatabaseConnection;
+//!
+//! let db = DatabaseConnection::connect("sqlite::memory:").await?;
+//! let mut tx = db.begin().await?;
+//! sqlx::query("CREATE TABLE ponds (name TEXT)").execute(&mut tx).await?;
+//! sqlx::query("INSERT INTO ponds VALUES ($1)").bind("mill").execute(&mut tx).await?;
+//! tx.commit().await?;
+//! let ponds: i64 = sqlx::query_scalar("SELECT count(*) FROM ponds").fetch_one(&db).await?;
+//! assert_eq!(ponds, 1);
+//! assert!(db.close().await.is_clean());
+//! # Ok::<(), sqlx::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `sqlite`, on by default | the backend for SQLite, and [`sqlite`](mod@sqlite) with its typed pool |
+//!
+//! There are no others yet. The URL of another database is an error that says so.
+
+mod backend;
+mod bridge;
+mod builder;
+mod call;
+mod connection;
+mod error;
+mod executor;
+mod lease;
+mod link;
+mod metrics;
+mod statement;
+mod transaction;
+mod typed;
+
+pub use backend::{Backend, NoBackend};
+pub use builder::DatabaseBuilder;
+#[doc(hidden)]
+pub use call::{Answer, Call};
+pub use connection::DatabaseConnection;
+pub use error::ConnectError;
+pub use lease::DatabaseLease;
+pub use link::DatabaseLink;
+pub use metrics::PerformanceMetrics;
+pub use transaction::DatabaseTransaction;
+
+pub use millpond_config::{
+    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, RedisSettings, Row, Secret, SettingProblem, Settings,
+    SettingsError, StorageSettings, Value,
+};
+pub use millpond_core::{
+    Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CLOSE_LIMIT, CloseReason, CloseReport,
+    ConfigError, ConnectInfo, ConnectionId, ConnectionInfo, Event, Fault, Handle, Held, Holder, Home, HookFuture,
+    Hooks, Invalidate, Lease, Limits, Manager, Moment, Moments, NullPool, Observer, PLACES_MAX, Phase, Pool,
+    PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, ResetLevel, SharedError, SharedPool, Stamp, Status,
+    Tag, TimedOut, Totals, Triage, async_trait,
+};
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use millpond_sqlite as sqlite;
+#[cfg(feature = "sqlite")]
+pub use millpond_sqlite::PragmaHook;
+pub use millpond_sqlx::pool_error;
+/// The sqlx that these pools are for, so that versions cannot differ.
+pub use sqlx;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,116 @@
+//! One connection whose database is not named: what a lease and a transaction have in common.
+
+use crate::bridge::Bridge;
+use crate::call::{self, Answer, Call};
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, future};
+use millpond_sqlx::Tracked;
+use sqlx::any::{AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
+use sqlx::{Any, Describe, Either, Error, Execute, Executor, SqlStr};
+use std::any;
+use std::fmt;
+
+/// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a transaction.
+///
+/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn DatabaseLink` where a function executes several
+/// statements and shall not care whether it is in a transaction:
+///
+/// ```
+/// use millpond::DatabaseLink;
+///
+/// async fn rename(link: &mut dyn DatabaseLink, from: &str, to: &str) -> sqlx::Result<u64> {
+///     sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from).execute(&mut *link).await?;
+///     let row: (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&mut *link).await?;
+///     Ok(row.0 as u64)
+/// }
+/// # let _ = rename;
+/// ```
+///
+/// Only our own connections are links: what the trait asks for is hidden, and not for others to implement.
+pub trait DatabaseLink: any::Any + fmt::Debug + Send {
+    #[doc(hidden)]
+    fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer>;
+
+    #[doc(hidden)]
+    fn run_optional(&mut self, call: Call) -> BoxFuture<'_, Result<Option<AnyRow>, Error>>;
+
+    #[doc(hidden)]
+    fn run_prepare(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<AnyStatement, Error>>;
+
+    #[doc(hidden)]
+    fn run_describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<Describe<Any>, Error>>;
+}
+
+impl<DB: Bridge> DatabaseLink for Tracked<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer> {
+        call::fetch_many(self, call)
+    }
+
+    fn run_optional(&mut self, call: Call) -> BoxFuture<'_, Result<Option<AnyRow>, Error>> {
+        call::fetch_optional(self, call)
+    }
+
+    fn run_prepare(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<AnyStatement, Error>> {
+        call::prepare(self, sql)
+    }
+
+    fn run_describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<Describe<Any>, Error>> {
+        call::describe(self, sql)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl dyn DatabaseLink {
+    /// The typed connection, if it is one to SQLite.
+    ///
+    /// It is followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own, which is not, and which
+    /// is proved before anybody else can get it.
+    pub fn as_sqlite(&mut self) -> Option<&mut Tracked<sqlx::Sqlite>> {
+        (self as &mut dyn any::Any).downcast_mut()
+    }
+}
+
+impl<'c> Executor<'c> for &'c mut dyn DatabaseLink {
+    type Database = Any;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Any>,
+    {
+        match Call::new(query) {
+            Ok(call) => self.run_many(call),
+            Err(error) => call::failed(error),
+        }
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Any>,
+    {
+        match Call::new(query) {
+            Ok(call) => self.run_optional(call),
+            Err(error) => future::err(error).boxed(),
+        }
+    }
+
+    fn prepare_with<'e>(self, sql: SqlStr, _: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, Error>>
+    where
+        'c: 'e,
+    {
+        self.run_prepare(sql)
+    }
+
+    // Exists because the workspace turns on sqlx's feature `macros`.
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
+    where
+        'c: 'e,
+    {
+        self.run_describe(sql)
+    }
+}

@@ -1,0 +1,48 @@
+//! The guide's three numbers, by the guide's names.
+
+use millpond_core::Status;
+
+/// How a pool is doing, in three numbers.
+///
+/// If `pool_in_use` is at `pool_size` all the time, raise `pool_size`; if it is rarely above half of it, lower it.
+/// [`status`](crate::DatabaseConnection::status) knows more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PerformanceMetrics {
+    /// Connections that the pool maintains.
+    pub pool_size: u32,
+    /// Connections that are lent at this moment; more than `pool_size` while it overflows.
+    pub pool_in_use: u32,
+    /// How many of `pool_size` are not lent: ready, or opened when somebody asks.
+    pub pool_available: u32,
+}
+
+impl PerformanceMetrics {
+    pub(crate) fn of(status: &Status) -> Self {
+        Self {
+            pool_size: status.pool_size,
+            pool_in_use: status.in_use,
+            pool_available: status.pool_size.saturating_sub(status.in_use),
+        }
+    }
+
+    /// The numbers with their names, for whatever collects them.
+    pub fn named(&self) -> [(&'static str, u32); 3] {
+        [("pool_size", self.pool_size), ("pool_in_use", self.pool_in_use), ("pool_available", self.pool_available)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflowing_pool_has_nothing_available() {
+        let mut status = Status::default();
+        (status.pool_size, status.in_use) = (10, 12);
+        let names_and_numbers = [("pool_size", 10), ("pool_in_use", 12), ("pool_available", 0)];
+        assert_eq!(PerformanceMetrics::of(&status).named(), names_and_numbers);
+        status.in_use = 3;
+        assert_eq!(PerformanceMetrics::of(&status).pool_available, 7);
+    }
+}

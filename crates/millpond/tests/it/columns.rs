@@ -1,0 +1,179 @@
+//! Every type that SQLite has, and every value where its column did not promise it: right, or an error that names the column.
+
+use crate::world::memory;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Column, Decode, Row, Type, TypeInfo};
+
+/// One row with every declaration that the driver knows and some that it does not.
+async fn table(values: &'static str) -> AnyRow {
+    let db = memory().await;
+    let create = "CREATE TABLE t (
+        flag BOOLEAN, flag2 BOOL, small SMALLINT, four INT4, whole INTEGER, eight BIGINT, big UNSIGNED BIG INT,
+        real REAL, double DOUBLE PRECISION, float FLOAT, words TEXT, short VARCHAR(10), clob CLOB, bytes BLOB,
+        day DATE, hour TIME, moment DATETIME, stamp TIMESTAMP, price DECIMAL(10, 2), amount NUMERIC, anything)";
+    sqlx::query(create).execute(&db).await.unwrap();
+    sqlx::query(values).execute(&db).await.unwrap();
+    sqlx::query("SELECT * FROM t").fetch_one(&db).await.unwrap()
+}
+
+#[track_caller]
+fn refused<'r, T: Decode<'r, Any> + Type<Any> + std::fmt::Debug>(row: &'r AnyRow, column: &str) {
+    let error = row.try_get::<T, _>(column).unwrap_err();
+    assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index.contains(column)), "{error}");
+}
+
+#[tokio::test]
+async fn every_column_type_arrives_as_what_it_is() {
+    let row = table(
+        "INSERT INTO t VALUES (1, 0, -5, 4, 9223372036854775807, -9223372036854775808, 7,
+            1.5, 2.5, 3.5, 'text', 'short', 'clob', x'00ff',
+            '2024-02-29', '12:34:56', '2024-02-29 12:34:56', '2024-02-29T12:34:56Z', 10.25, 1e300, 'any')",
+    )
+    .await;
+    assert_eq!((row.get::<bool, _>("flag"), row.get::<bool, _>("flag2")), (true, false));
+    assert_eq!((row.get::<i16, _>("small"), row.get::<i32, _>("four")), (-5, 4));
+    assert_eq!(
+        (row.get::<i64, _>("whole"), row.get::<i64, _>("eight"), row.get::<i32, _>("big")),
+        (i64::MAX, i64::MIN, 7)
+    );
+    assert_eq!((row.get::<f64, _>("real"), row.get::<f64, _>("double"), row.get::<f64, _>("float")), (1.5, 2.5, 3.5));
+    for (column, text) in [("words", "text"), ("short", "short"), ("clob", "clob"), ("anything", "any")] {
+        assert_eq!(row.get::<String, _>(column), text);
+        assert_eq!(row.get::<&str, _>(column), text);
+    }
+    assert_eq!(row.get::<Vec<u8>, _>("bytes"), [0, 255]);
+    for (column, text) in [
+        ("day", "2024-02-29"),
+        ("hour", "12:34:56"),
+        ("moment", "2024-02-29 12:34:56"),
+        ("stamp", "2024-02-29T12:34:56Z"),
+    ] {
+        assert_eq!(row.get::<String, _>(column), text);
+    }
+    assert_eq!((row.get::<f64, _>("price"), row.get::<f64, _>("amount")), (10.25, 1e300));
+}
+
+#[tokio::test]
+async fn null_is_none_in_every_column_and_never_a_value() {
+    let row = table("INSERT INTO t DEFAULT VALUES").await;
+    for column in row.columns() {
+        let at = column.ordinal();
+        assert_eq!(row.try_get::<Option<bool>, _>(at).unwrap(), None, "{}", column.name());
+        assert_eq!(row.try_get::<Option<i64>, _>(at).unwrap(), None, "{}", column.name());
+        assert_eq!(row.try_get::<Option<f64>, _>(at).unwrap(), None, "{}", column.name());
+        assert_eq!(row.try_get::<Option<String>, _>(at).unwrap(), None, "{}", column.name());
+        assert_eq!(row.try_get::<Option<Vec<u8>>, _>(at).unwrap(), None, "{}", column.name());
+    }
+    refused::<bool>(&row, "flag");
+    refused::<i64>(&row, "whole");
+    refused::<f64>(&row, "price");
+    refused::<String>(&row, "day");
+    refused::<Vec<u8>>(&row, "bytes");
+}
+
+#[tokio::test]
+async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
+    let row = table(
+        "INSERT INTO t VALUES ('yes', 2, 'text', x'01', 'many', 'none', 1.5,
+            'high', x'02', 'low', x'0102', 12, 34, 'bytes',
+            20240229, 0.5, 1709210096, 2460369.5, 10, 'ten', x'03')",
+    )
+    .await;
+    assert_eq!(row.get::<String, _>("flag"), "yes");
+    assert_eq!(row.get::<i64, _>("flag2"), 2);
+    assert_eq!(row.get::<String, _>("small"), "text");
+    assert_eq!(row.get::<Vec<u8>, _>("four"), [1]);
+    assert_eq!(row.get::<String, _>("real"), "high");
+    assert_eq!(row.get::<Vec<u8>, _>("words"), [1, 2]);
+    // TEXT affinity turns a number into text on its way in.
+    assert_eq!(row.get::<String, _>("short"), "12");
+    assert_eq!(row.get::<String, _>("bytes"), "bytes");
+    assert_eq!((row.get::<i64, _>("day"), row.get::<i64, _>("moment")), (20_240_229, 1_709_210_096));
+    assert_eq!((row.get::<f64, _>("hour"), row.get::<f64, _>("stamp")), (0.5, 2_460_369.5));
+    assert_eq!(row.get::<i64, _>("price"), 10);
+    assert_eq!(row.get::<String, _>("amount"), "ten");
+    assert_eq!(row.get::<Vec<u8>, _>("anything"), [3]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the_column() {
+    let row = table(
+        "INSERT INTO t (flag, flag2, whole, eight, real, words, day, bytes) VALUES ('yes', 2, 70000, 4294967296, 1.5, '1', 'x', x'01')",
+    )
+    .await;
+    refused::<bool>(&row, "flag");
+    refused::<bool>(&row, "flag2");
+    refused::<i16>(&row, "whole");
+    refused::<i32>(&row, "eight");
+    refused::<i64>(&row, "real");
+    refused::<i64>(&row, "words");
+    refused::<i64>(&row, "day");
+    refused::<String>(&row, "bytes");
+    refused::<bool>(&row, "whole");
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf_8_is_an_error_that_names_the_column() {
+    let db = memory().await;
+    let error = sqlx::query("SELECT 1 AS good, CAST(x'ff' AS TEXT) AS broken").fetch_one(&db).await.err().unwrap();
+    assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "broken"), "{error}");
+    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&db).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn one_column_may_hold_a_different_type_in_every_row() {
+    let db = memory().await;
+    let rows = sqlx::query("SELECT column1 AS v FROM (VALUES (1), (1.5), ('one'), (x'01'), (NULL))")
+        .fetch_all(&db)
+        .await
+        .unwrap();
+    assert_eq!(rows[0].get::<i64, _>("v"), 1);
+    assert_eq!(rows[1].get::<f64, _>("v"), 1.5);
+    assert_eq!(rows[2].get::<String, _>("v"), "one");
+    assert_eq!(rows[3].get::<Vec<u8>, _>("v"), [1]);
+    assert_eq!(rows[4].get::<Option<String>, _>("v"), None);
+}
+
+#[tokio::test]
+async fn every_argument_is_stored_as_what_it_is() {
+    let db = memory().await;
+    let types = async |query: sqlx::query::QueryScalar<'static, Any, String, sqlx::any::AnyArguments>| {
+        query.fetch_one(&db).await.unwrap()
+    };
+    let ask = || sqlx::query_scalar("SELECT typeof($1) || ' ' || coalesce(quote($1), '')");
+    assert_eq!(types(ask().bind(true)).await, "integer 1");
+    assert_eq!(types(ask().bind(-3_i16)).await, "integer -3");
+    assert_eq!(types(ask().bind(70_000_i32)).await, "integer 70000");
+    assert_eq!(types(ask().bind(i64::MIN)).await, "integer -9223372036854775808");
+    assert_eq!(types(ask().bind(0.5_f32)).await, "real 0.5");
+    assert_eq!(types(ask().bind(0.1_f64)).await, "real 0.1");
+    assert_eq!(types(ask().bind("it's")).await, "text 'it''s'");
+    assert_eq!(types(ask().bind(String::new())).await, "text ''");
+    assert_eq!(types(ask().bind(vec![0_u8, 255])).await, "blob X'00FF'");
+    assert_eq!(types(ask().bind(Vec::<u8>::new())).await, "blob X''");
+    assert_eq!(types(ask().bind(Some(5_i64))).await, "integer 5");
+}
+
+#[tokio::test]
+async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
+    let db = memory().await;
+    let ask = || sqlx::query_scalar::<_, String>("SELECT typeof($1)");
+    for _ in 0..2 {
+        assert_eq!(ask().bind(None::<f64>).fetch_one(&db).await.unwrap(), "null");
+        assert_eq!(ask().bind(Some(1.5_f64)).fetch_one(&db).await.unwrap(), "real");
+        assert_eq!(ask().bind(None::<f32>).fetch_one(&db).await.unwrap(), "null");
+        assert_eq!(ask().bind(Some(1.5_f32)).fetch_one(&db).await.unwrap(), "real");
+        assert_eq!(ask().bind(None::<bool>).fetch_one(&db).await.unwrap(), "null");
+        assert_eq!(ask().bind(None::<String>).fetch_one(&db).await.unwrap(), "null");
+        assert_eq!(ask().bind(None::<Vec<u8>>).fetch_one(&db).await.unwrap(), "null");
+    }
+}
+
+#[tokio::test]
+async fn a_column_knows_its_name_place_and_kind() {
+    let row = table("INSERT INTO t DEFAULT VALUES").await;
+    let kind = |name: &str| row.column(name).type_info().name().to_owned();
+    assert_eq!((kind("flag"), kind("whole"), kind("day")), ("BOOLEAN".into(), "BIGINT".into(), "TEXT".into()));
+    assert_eq!((kind("real"), kind("bytes"), kind("price")), ("DOUBLE".into(), "BLOB".into(), "NULL".into()));
+    assert_eq!(row.column(1).name(), "flag2");
+}

@@ -1,0 +1,75 @@
+//! Hooks with the driver's own connection, pragmas, observers.
+
+use crate::world::Directory;
+use millpond::{CloseReason, DatabaseConnection, Event, PoolKind, PragmaHook, Stamp, pool_error};
+use std::sync::{Arc, Mutex};
+
+#[tokio::test]
+async fn a_pragma_holds_on_every_connection() {
+    let files = Directory::new();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .pragma(PragmaHook::new().foreign_keys(true))
+        .pragma(PragmaHook::new().cache_size(-1234))
+        .connect()
+        .await
+        .unwrap();
+    let mut leases = vec![db.acquire().await.unwrap(), db.acquire().await.unwrap()];
+    for lease in &mut leases {
+        let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *lease).await.unwrap();
+        let size: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(lease).await.unwrap();
+        assert_eq!((keys, size), (1, -1234));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_gets_the_drivers_connection_before_anybody_else() {
+    let db = DatabaseConnection::builder("sqlite::memory:")
+        .on_sqlite_connect(|conn, info| {
+            Box::pin(async move {
+                assert_eq!(info.id.get(), 1);
+                sqlx::query("CREATE TABLE made_by_hook (n INTEGER)").execute(conn).await?;
+                Ok(())
+            })
+        })
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO made_by_hook VALUES (1)").execute(&db).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hook_that_refuses_is_the_reason_that_is_told() {
+    let error = DatabaseConnection::builder("sqlite::memory:")
+        .pool_timeout(std::time::Duration::from_secs(1))
+        .sqlite(|options| options.on_checkout(|_, _| Box::pin(async { Err("not today".into()) })))
+        .connect()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("not today"), "{error}");
+    let error = sqlx::Error::from(error);
+    assert!(pool_error(&error).is_some());
+}
+
+#[tokio::test]
+async fn observers_hear_of_both_pools_by_name() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&heard);
+    let files = Directory::new();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .name("orders")
+        .pool(PoolKind::ReadWrite)
+        .observer(move |event: &Event, stamp: &Stamp<'_>| {
+            if let Event::Closed { reason: CloseReason::PoolClosed, .. } = event {
+                note.lock().unwrap().push(stamp.pool.to_owned());
+            }
+        })
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("SELECT 1").execute(&db).await.unwrap();
+    assert!(db.close().await.is_clean());
+    let mut heard = heard.lock().unwrap().clone();
+    heard.sort();
+    assert_eq!(heard, ["orders-reader", "orders-writer"]);
+}

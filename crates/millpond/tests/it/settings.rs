@@ -1,0 +1,124 @@
+//! Where a connection's settings come from, and what is said when they cannot be used.
+
+use crate::world::Directory;
+use millpond::{ConnectError, DatabaseConnection, PoolKind, ResetLevel, Settings};
+use std::fs;
+use std::time::Duration;
+
+#[tokio::test]
+async fn the_builder_takes_the_guides_settings_and_explains_them() {
+    let db = DatabaseConnection::builder("sqlite::memory:")
+        .pool_size(20)
+        .max_overflow(40)
+        .pool_timeout(Duration::from_secs(60))
+        .pool_recycle(None)
+        .pool_pre_ping(false)
+        .set("db.leak_after", "10s")
+        .connect_lazy()
+        .unwrap();
+    let pool = &db.settings().db.pool;
+    assert_eq!((pool.pool_size, pool.max_overflow, pool.pool_timeout.as_secs()), (20, 40, 60));
+    assert_eq!((pool.pool_recycle, pool.pool_pre_ping, pool.leak_after), (None, false, Some(Duration::from_secs(10))));
+    let row = |setting| db.explain().row(setting).unwrap();
+    assert_eq!((row("db.pool_size").value.as_str(), row("db.pool_size").source.as_str()), ("20", "code"));
+    assert_eq!(row("db.ping_timeout").source, "default");
+}
+
+#[tokio::test]
+async fn a_file_of_the_guides_settings_opens_a_database() {
+    let files = Directory::new();
+    let path = files.path().join("millpond.toml");
+    let url = files.url("a.db");
+    fs::write(&path, format!("[storage]\nconnection_string = \"{url}\"\n[db]\npool_size = 3\npool = \"queue\"\n"))
+        .unwrap();
+    let db = DatabaseConnection::from_file(&path).await.unwrap();
+    sqlx::query("CREATE TABLE t (n INTEGER)").execute(&db).await.unwrap();
+    assert_eq!((db.status().pool_size, db.settings().db.kind), (3, Some(PoolKind::Queue)));
+    assert!(files.path().join("a.db").exists());
+}
+
+#[tokio::test]
+async fn the_environment_opens_a_database() {
+    let loader = Settings::loader()
+        .no_file()
+        .environment([("PSN_STORAGE_CONNECTION_STRING", "sqlite::memory:"), ("PSN_DB_POOL_SIZE", "7")]);
+    let db = DatabaseConnection::load(loader).connect().await.unwrap();
+    assert_eq!(db.settings().db.pool.pool_size, 7);
+    assert_eq!(db.explain().row("db.pool_size").unwrap().source, "environment variable `PSN_DB_POOL_SIZE`");
+}
+
+#[tokio::test]
+async fn every_problem_of_the_settings_is_told_at_once() {
+    let error =
+        DatabaseConnection::builder("sqlite::memory:").pool_size(0).max_overflow(101).connect().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("pool_size = 0") && text.contains("max_overflow = 101"), "{text}");
+    assert!(matches!(error, ConnectError::Settings(error) if error.problems.len() == 2));
+}
+
+#[tokio::test]
+async fn without_a_url_it_is_said_where_one_belongs() {
+    let error = DatabaseConnection::load(Settings::loader().no_file().no_environment()).connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::NoUrl));
+    assert!(error.to_string().contains("PSN_STORAGE_CONNECTION_STRING"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_built_is_named_with_its_feature_and_without_the_password() {
+    let error = DatabaseConnection::connect("postgresql://user:hunter2@localhost/dbname").await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("feature `postgres`") && text.contains("yet"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(matches!(sqlx::Error::from(error), sqlx::Error::Configuration(_)));
+}
+
+#[tokio::test]
+async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
+    let files = Directory::new();
+    let error =
+        DatabaseConnection::builder(&format!("{}?no_such_parameter=1", files.url("a.db"))).connect_lazy().unwrap_err();
+    assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+    assert!(!files.path().join("a.db").exists());
+}
+
+#[tokio::test]
+async fn debug_shows_neither_url_nor_password() {
+    let files = Directory::new();
+    let builder = DatabaseConnection::builder(&files.url("hunter2.db"));
+    assert!(!format!("{builder:?}").contains("hunter2"));
+    let db = builder.connect_lazy().unwrap();
+    assert!(!format!("{db:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_file_gets_the_guides_pool_that_keeps_nothing_unless_another_is_asked_for() {
+    let files = Directory::new();
+    let opened = async |db: DatabaseConnection| {
+        for _ in 0..3 {
+            sqlx::query("SELECT 1").execute(&db).await.unwrap();
+        }
+        db.status().totals.created
+    };
+    let builder = || DatabaseConnection::builder(&files.url("a.db"));
+    assert_eq!(opened(builder().connect_lazy().unwrap()).await, 3);
+    assert_eq!(opened(builder().pool(PoolKind::Null).connect_lazy().unwrap()).await, 3);
+    assert_eq!(opened(builder().pool(PoolKind::Queue).connect_lazy().unwrap()).await, 1);
+    assert_eq!(opened(builder().pool(PoolKind::Queue).reset(ResetLevel::Replace).connect_lazy().unwrap()).await, 3);
+}
+
+#[test]
+fn the_pool_lives_on_the_runtime_that_the_builder_was_given() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let files = Directory::new();
+    let home = runtime();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .runtime(home.handle().clone())
+        .connect_lazy()
+        .unwrap();
+    for _ in 0..2 {
+        // Each of these ends; a connection that lived on the first would end with it.
+        runtime().block_on(sqlx::query("SELECT 1").execute(&db)).unwrap();
+    }
+    assert_eq!(db.status().totals.created, 1);
+}

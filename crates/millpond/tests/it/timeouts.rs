@@ -1,0 +1,63 @@
+//! A deadline that passed reads back as the pool's own error, with what the pool looked like.
+
+use crate::world::{Directory, memory};
+use millpond::{DatabaseConnection, Phase, PoolError, PoolKind, pool_error};
+use std::time::Duration;
+
+fn told(error: &sqlx::Error) -> &PoolError {
+    pool_error(error).unwrap_or_else(|| panic!("not the pool's: {error}"))
+}
+
+#[tokio::test]
+async fn a_timeout_names_the_sizes_and_the_holder() {
+    let files = Directory::new();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .pool_size(1)
+        .max_overflow(1)
+        .connect()
+        .await
+        .unwrap();
+    let held = (db.acquire().await.unwrap(), db.acquire().await.unwrap());
+    let error = db.acquire_within(Duration::from_millis(20)).await.unwrap_err();
+    assert!(matches!(told(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait));
+    let text = error.to_string();
+    assert!(
+        text.contains("QueuePool limit of size 1 overflow 1 reached, connection timed out, timeout 0.02"),
+        "{text}"
+    );
+    assert!(text.contains("timeouts.rs"), "{text}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_query_ends_by_pool_timeout() {
+    let db =
+        DatabaseConnection::builder("sqlite::memory:").pool_timeout(Duration::from_secs(3)).connect().await.unwrap();
+    let held = db.acquire().await.unwrap();
+    // From here on nothing waits for SQLite's own thread, which no paused clock can wait for.
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+    let error = sqlx::query("SELECT 1").execute(&db).await.unwrap_err();
+    assert!(told(&error).is_timeout());
+    assert_eq!(started.elapsed().as_secs(), 3);
+    let error = db.begin().await.unwrap_err();
+    assert!(told(&error).is_timeout());
+    drop(held);
+}
+
+#[tokio::test]
+async fn an_error_of_the_database_is_not_the_pools() {
+    let db = memory().await;
+    let error = sqlx::query("SELECT nonsense").execute(&db).await.unwrap_err();
+    assert!(pool_error(&error).is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_gets_no_connection_says_why() {
+    use futures_util::TryStreamExt;
+    let db = memory().await;
+    assert!(db.close().await.is_clean());
+    let error = sqlx::query("SELECT 1").fetch(&db).try_next().await.err().unwrap();
+    assert!(told(&error).is_closed());
+}
