@@ -1,0 +1,142 @@
+//! `millpond demo`: a real workload on an embedded database, trouble made on purpose, and the books at the end.
+
+mod bank;
+mod incidents;
+mod report;
+mod workload;
+
+use crate::arguments::DemoArguments;
+use crate::books::Account;
+use crate::interrupt::Interrupt;
+use crate::scratch::Scratch;
+use crate::tally::{Counts, Tally};
+use crate::terminal::{Screen, Tone};
+use incidents::Incidents;
+use millpond::{DatabaseConnection, PoolKind, PragmaHook, Settings};
+use report::Report;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Readers that are kept; the writer is one more.
+const READERS: u32 = 4;
+/// Readers beyond those, in a burst.
+const OVERFLOW: u32 = 2;
+/// After how long a holder is reported.
+const LEAK_AFTER: Duration = Duration::from_millis(750);
+/// The name of the database, and those that its two pools have in their events.
+const NAME: &str = "demo";
+const WRITER_NAME: &str = "demo-writer";
+const READERS_NAME: &str = "demo-reader";
+/// How long the observer may lag behind the pool: events are told after the pool's lock is released.
+const LAG: Duration = Duration::from_secs(1);
+
+/// Whether the books balance.
+pub fn run(arguments: &DemoArguments) -> Result<bool, Box<dyn Error>> {
+    let screen = if arguments.json { Screen::for_machines() } else { Screen::for_people() };
+    let scratch = Arc::new(match &arguments.file {
+        Some(path) => Scratch::kept(path)?,
+        None => Scratch::temporary()?,
+    });
+    let runtime = tokio::runtime::Runtime::new()?;
+    let balanced = runtime.block_on(play(arguments, &scratch, screen));
+    // SQLite's threads have let go of the file by now or will within this; then it can be removed.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    balanced
+}
+
+async fn play(arguments: &DemoArguments, scratch: &Arc<Scratch>, mut screen: Screen) -> Result<bool, Box<dyn Error>> {
+    let removed_at_once = Arc::clone(scratch);
+    let interrupt = Interrupt::listen(move || removed_at_once.remove())?;
+    let tally = Arc::new(Tally::default());
+    let db = open(scratch.file(), &tally).await?;
+    introduce(&mut screen, arguments.seconds, scratch)?;
+    bank::found(&db).await?;
+
+    let started = Instant::now();
+    let work = workload::run(&db, Duration::from_secs(arguments.seconds), &interrupt, &mut screen).await?;
+    screen.line(Tone::Plain, &work.to_string())?;
+    let incidents = match interrupt.is_wanted() {
+        true => Incidents::default(),
+        false => incidents::provoke(&db, &tally, interrupt.clone(), &mut screen).await?,
+    };
+    let closing = db.close_within(Duration::from_secs(10)).await;
+
+    let report = Report {
+        work,
+        incidents,
+        closing,
+        accounts: settled(&db, &tally).await,
+        took: started.elapsed(),
+        interrupted: interrupt.is_wanted(),
+        kept: scratch.is_kept().then(|| scratch.file().to_owned()),
+        settings: db.explain().clone(),
+    };
+    if arguments.json {
+        report.print_json()?
+    } else {
+        report.print(&mut screen)?
+    }
+    Ok(report.is_balanced())
+}
+
+/// Opens the database as a service would: what the demo needs is set in code, the rest comes from the user's own file and
+/// environment.
+async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box<dyn Error>> {
+    let file = std::path::absolute(file)?;
+    let Some(path) = file.to_str() else { return Err("the path of the database is not UTF-8".into()) };
+    let loader = Settings::loader()
+        .set("storage.connection_string", format!("sqlite:///{}", escaped(path)))
+        .set("db.pool", PoolKind::ReadWrite)
+        .set("db.pool_size", READERS)
+        .set("db.leak_after", LEAK_AFTER);
+    let db = DatabaseConnection::load(loader)
+        .name(NAME)
+        .observer(Arc::clone(tally))
+        .pragma(PragmaHook::new().foreign_keys(true))
+        .connect()
+        .await?;
+    Ok(db)
+}
+
+/// A path as it stands in a URL.
+fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F")
+}
+
+fn introduce(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::Result<()> {
+    screen.line(Tone::Heading, "millpond demo: connection pools on an embedded SQLite database")?;
+    screen.line(
+        Tone::Plain,
+        &format!(
+            "  One connection writes and {READERS} read; each gets PRAGMA foreign_keys = ON from a hook. For {seconds} s some tasks\n  \
+             move money between accounts while others add up all of it; then trouble is made on purpose.\n  \
+             Ctrl-C ends it early."
+        ),
+    )?;
+    match scratch.is_kept() {
+        true => screen.line(Tone::Plain, &format!("  The database stays in {}.", scratch.file().display())),
+        false => Ok(()),
+    }
+}
+
+/// Both pools in both books, when the observer has heard everything.
+async fn settled(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
+    let deadline = Instant::now() + LAG;
+    loop {
+        let accounts = vec![
+            account("writer", db, tally.counts(WRITER_NAME)),
+            account("readers", &db.reader(), tally.counts(READERS_NAME)),
+        ];
+        let settled = accounts.iter().flat_map(Account::checks).all(|check| check.holds);
+        if settled || Instant::now() >= deadline {
+            return accounts;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn account(title: &'static str, pool: &DatabaseConnection, counts: Counts) -> Account {
+    Account { title, status: pool.status(), counts }
+}

@@ -1,0 +1,139 @@
+//! Trouble made on purpose, to show what the pool says: a burst, a caller in vain, a caller who gives up, a holder who forgets.
+
+use super::{LEAK_AFTER, OVERFLOW, READERS, READERS_NAME};
+use crate::interrupt::Interrupt;
+use crate::tally::Tally;
+use crate::terminal::{Screen, Tone, spell};
+use millpond::{ConnectionId, DatabaseConnection, DatabaseLease, pool_error};
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long the caller in vain waits.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// After how long the caller who gives up does so.
+const CHANGE_OF_MIND: Duration = Duration::from_millis(50);
+/// How long the report of a leak may take beyond `leak_after`.
+const LEAK_REPORT: Duration = Duration::from_secs(5);
+
+/// What came of it; nothing where the user wanted an end before.
+#[derive(Debug, Clone, Default)]
+pub struct Incidents {
+    /// Connections open beyond `pool_size` in the burst.
+    pub overflow: Option<u32>,
+    /// What the caller in vain was told.
+    pub timeout: Option<String>,
+    /// Who was reported to have kept a connection for too long.
+    pub leak: Option<String>,
+}
+
+/// Makes the trouble.
+pub async fn provoke(
+    db: &DatabaseConnection,
+    tally: &Tally,
+    mut interrupt: Interrupt,
+    screen: &mut Screen,
+) -> Result<Incidents, Box<dyn std::error::Error>> {
+    let mut incidents = Incidents::default();
+    let readers = db.reader();
+    // At run time, as one would do it before a busy hour: the settings give readers no overflow.
+    db.resize(READERS, OVERFLOW)?;
+    let mut held = burst(&readers).await?;
+    incidents.overflow = Some(readers.status().overflow());
+    tell_burst(screen, &readers, held.len())?;
+
+    if let Some(told) = until(&mut interrupt, in_vain(&readers)).await {
+        incidents.timeout = told?;
+        tell_timeout(screen, incidents.timeout.as_deref())?;
+    }
+    let forgotten = held.pop();
+    drop(held);
+    if let Some(forgotten) = forgotten {
+        let id = DatabaseLease::info(&forgotten).id;
+        if let Some(told) = until(&mut interrupt, leak(tally, id)).await {
+            incidents.leak = told;
+            tell_leak(screen, incidents.leak.as_deref())?;
+        }
+    }
+    Ok(incidents)
+}
+
+/// Borrows all that can be had. From tasks of their own, as in a server: the pool notices when a task waits for itself.
+async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>> {
+    let mut held = Vec::new();
+    for _ in 0..READERS + OVERFLOW {
+        let lease = tokio::spawn(readers.acquire());
+        held.push(lease.await.map_err(io::Error::other)??);
+    }
+    Ok(held)
+}
+
+/// One caller gives up early, another waits in vain and is told why.
+async fn in_vain(readers: &DatabaseConnection) -> sqlx::Result<Option<String>> {
+    if tokio::time::timeout(CHANGE_OF_MIND, readers.acquire()).await.is_ok() {
+        return Ok(None);
+    }
+    match readers.acquire_within(PATIENCE).await {
+        Ok(_) => Ok(None),
+        Err(error) if pool_error(&error).is_some_and(|error| error.is_timeout()) => {
+            Ok(pool_error(&error).map(ToString::to_string))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the pool reports whoever keeps this connection for too long.
+async fn leak(tally: &Tally, id: ConnectionId) -> Option<String> {
+    let deadline = Instant::now() + LEAK_AFTER + LEAK_REPORT;
+    while Instant::now() < deadline {
+        if let Some(leak) = tally.counts(READERS_NAME).leaks.iter().find(|leak| leak.id == id) {
+            return Some(format!("{} for {}", leak.holder, spell(leak.held)));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    None
+}
+
+/// Runs `work` unless the user wants an end first.
+async fn until<T>(interrupt: &mut Interrupt, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        outcome = work => Some(outcome),
+        () = interrupt.wanted() => None,
+    }
+}
+
+fn tell_burst(screen: &mut Screen, readers: &DatabaseConnection, held: usize) -> io::Result<()> {
+    let status = readers.status();
+    screen.line(
+        Tone::Plain,
+        &format!(
+            "\nburst: readers have no overflow in this mode, so {} were allowed at run time, and {held} borrowers came at once.\n  \
+             {} of their connections are beyond pool_size ({}); they are closed when they come back.",
+            status.max_overflow,
+            status.overflow(),
+            status.pool_size
+        ),
+    )
+}
+
+fn tell_timeout(screen: &mut Screen, told: Option<&str>) -> io::Result<()> {
+    let limit = spell(PATIENCE);
+    match told {
+        Some(told) => screen.line(
+            Tone::Plain,
+            &format!("\ntimeout: one caller more gave up by itself; the next waited for {limit}, in vain, and was told:\n  {told}"),
+        ),
+        None => screen.line(Tone::Bad, "\ntimeout: a connection was lent beyond the limit, which must not happen"),
+    }
+}
+
+fn tell_leak(screen: &mut Screen, leak: Option<&str>) -> io::Result<()> {
+    let after = spell(LEAK_AFTER);
+    match leak {
+        Some(leak) => screen.line(
+            Tone::Plain,
+            &format!("\nleak: all but one gave their connection back. After leak_after = {after} the pool reported who did not:\n  {leak}"),
+        ),
+        None => screen.line(Tone::Bad, "\nleak: a holder kept a connection, and the pool did not report it"),
+    }
+}

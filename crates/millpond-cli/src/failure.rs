@@ -1,0 +1,46 @@
+//! What is said when something fails: all problems of settings one by one, everything else in a line.
+
+use millpond::{ConnectError, SettingsError};
+use serde_json::json;
+use std::error::Error;
+use std::io::{self, Write};
+
+/// Says why the program failed: in JSON on standard output if that is for a machine, else on standard error.
+///
+/// # Errors
+///
+/// Those of the output.
+pub fn tell(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
+    let problems = settings_error(error);
+    if json {
+        let problems = problems.map(|error| &error.problems);
+        return writeln!(
+            io::stdout(),
+            "{}",
+            json!({ "good": false, "error": error.to_string(), "problems": problems })
+        );
+    }
+    let mut out = io::stderr().lock();
+    let Some(SettingsError { problems, .. }) = problems else { return writeln!(out, "millpond: {error}") };
+    writeln!(out, "millpond: {} with the settings:", count(problems.len()))?;
+    problems.iter().try_for_each(|problem| writeln!(out, "- {problem}"))
+}
+
+/// Whether it is only that nobody reads our output any more.
+pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn settings_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SettingsError> {
+    match error.downcast_ref() {
+        Some(ConnectError::Settings(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn count(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        more => format!("{more} problems"),
+    }
+}

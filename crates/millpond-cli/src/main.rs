@@ -1,0 +1,38 @@
+//! The `millpond` command: reads its arguments, does what they ask for, and says by its exit code how that went.
+//!
+//! 0: all is well. 1: the settings or the books are wrong, or something failed. 2: the arguments make no sense.
+
+mod arguments;
+mod books;
+mod check;
+mod demo;
+mod failure;
+mod histogram;
+mod interrupt;
+mod scratch;
+mod table;
+mod tally;
+mod terminal;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (outcome, json) = match &arguments.command {
+        Command::Demo(arguments) => (demo::run(arguments), arguments.json),
+        Command::Check(arguments) => (check::run(arguments), arguments.json),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever read our output has seen enough: `millpond check | head -1`.
+        Err(error) if failure::is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If this cannot be told, nobody is left to be told.
+            let _ = failure::tell(&*error, json);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Counts what the pools of a database tell: the second book, kept apart from the pools' own.
+
+use crate::histogram::Histogram;
+use millpond::{AcquireFailure, ConnectionId, Event, Observer, Stamp};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The counts of all pools, by their names.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Held for one event at a time; nothing in here waits or calls anybody.
+    pools: Mutex<BTreeMap<String, Counts>>,
+}
+
+/// A holder that the pool reported.
+#[derive(Debug, Clone)]
+pub struct Leak {
+    /// What he holds.
+    pub id: ConnectionId,
+    /// The line that acquired it.
+    pub holder: String,
+    /// For how long when the pool noticed.
+    pub held: Duration,
+}
+
+/// What one pool has told so far.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// How long the acquires took that lent a connection.
+    pub waits: Histogram,
+    /// Acquires whose deadline passed.
+    pub timed_out: u64,
+    /// Acquires that were dropped.
+    pub cancelled: u64,
+    /// Acquires that failed in another way.
+    pub failed: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections closed, by reason.
+    pub closed: BTreeMap<&'static str, u64>,
+    /// Connections taken out.
+    pub detached: u64,
+    /// The most callers that waited at once.
+    pub waiting_peak: usize,
+    /// Who has kept a connection for too long.
+    pub leaks: Vec<Leak>,
+}
+
+impl Counts {
+    /// Acquires that lent a connection.
+    pub fn ok(&self) -> u64 {
+        self.waits.count()
+    }
+
+    /// Connections closed for any reason.
+    pub fn closed_in_all(&self) -> u64 {
+        self.closed.values().sum()
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Waiting { waiting } => self.waiting_peak = self.waiting_peak.max(*waiting),
+            Event::Acquired { waited, .. } => self.waits.record(*waited),
+            Event::AcquireFailed { why: AcquireFailure::TimedOut, .. } => self.timed_out += 1,
+            Event::AcquireFailed { .. } => self.failed += 1,
+            Event::AcquireCancelled { .. } => self.cancelled += 1,
+            Event::Connected { .. } => self.opened += 1,
+            Event::Closed { reason, .. } => *self.closed.entry(reason.name()).or_default() += 1,
+            Event::Detached { .. } => self.detached += 1,
+            Event::Leaked { id, holder, held } => {
+                self.leaks.push(Leak { id: *id, holder: format!("{}:{}", holder.file(), holder.line()), held: *held });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Tally {
+    /// The counts so far.
+    pub fn counts(&self, pool: &str) -> Counts {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(pool).cloned().unwrap_or_default()
+    }
+}
+
+impl Observer for Tally {
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        match pools.get_mut(stamp.pool) {
+            Some(counts) => counts.note(event),
+            None => pools.entry(stamp.pool.to_owned()).or_default().note(event),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Arguments that make no sense end with 2 and a hint; help and version are there.
+
+use crate::run::Sandbox;
+
+#[test]
+fn arguments_that_make_no_sense_end_with_2() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["dmeo"][..],
+        &["demo", "--seconds", "0"],
+        &["demo", "--seconds", "many"],
+        &["demo", "--colour"],
+        &["check", "millpond.toml"],
+        &[],
+    ] {
+        let ended = sandbox.run(arguments);
+        ended.assert_code(2);
+        assert!(ended.stderr.contains("Usage") || ended.stderr.contains("error"), "{ended:?}");
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn help_names_the_commands() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run(&["--help"]);
+    help.assert_code(0);
+    assert!(help.stdout.contains("demo") && help.stdout.contains("check"), "{help:?}");
+    assert!(sandbox.run(&["--version"]).stdout.starts_with("millpond "));
+}

@@ -1,0 +1,151 @@
+//! `millpond check`: explains good settings, and tells all that is wrong with bad ones.
+
+use crate::run::{Ended, Sandbox};
+use std::io::Read;
+use std::process::Stdio;
+
+#[test]
+fn without_a_file_the_defaults_are_good() {
+    let ended = Sandbox::new().run(&["check"]);
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("db.pool_size") && ended.stdout.contains("default"), "{ended:?}");
+    assert!(ended.stdout.contains("The settings are good. Nothing was connected to."), "{ended:?}");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn every_value_is_told_with_its_source() {
+    let sandbox = Sandbox::new();
+    sandbox.write("here.toml", "preset = \"production\"\n[db]\npool_size = 20\n");
+    let ended = Ended::from(
+        sandbox.millpond(&["check", "--config", "here.toml"]).env("PSN_DB_MAX_OVERFLOW", "7").output().unwrap(),
+    );
+    ended.assert_code(0);
+    let line = |setting: &str| ended.stdout.lines().find(|line| line.starts_with(setting)).unwrap().to_owned();
+    assert!(line("db.pool_size").contains("20") && line("db.pool_size").contains("here.toml"), "{ended:?}");
+    assert!(line("db.max_overflow").contains("PSN_DB_MAX_OVERFLOW"), "{ended:?}");
+    assert!(line("db.pool_recycle").contains("1800s") && line("db.pool_recycle").contains("production"), "{ended:?}");
+}
+
+#[test]
+fn all_problems_are_told_at_once_a_misspelt_variable_among_them() {
+    let sandbox = Sandbox::new();
+    sandbox.write("millpond.toml", "[db]\npool_size = 500\npool_tiemout = 3\n");
+    let ended = Ended::from(
+        sandbox.millpond(&["check"]).env("PSN_DB_POOL_SZIE", "20").env("PSN_DB_LEAK_AFTER", "soon").output().unwrap(),
+    );
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("4 problems with the settings"), "{ended:?}");
+    for told in ["db.pool_size = 500", "1-50", "pool_tiemout", "PSN_DB_POOL_SZIE", "PSN_DB_POOL_SIZE", "soon"] {
+        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    }
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn problems_are_told_as_json_on_standard_output() {
+    let ended =
+        Ended::from(Sandbox::new().millpond(&["check", "--json"]).env("PSN_DB_POOL_SIZE", "0").output().unwrap());
+    ended.assert_code(1);
+    let json = ended.json();
+    assert_eq!(json["good"], false);
+    assert_eq!(json["problems"][0]["setting"], "db.pool_size");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn good_settings_are_told_as_json() {
+    let ended = Sandbox::new().run(&["check", "--json"]);
+    ended.assert_code(0);
+    let json = ended.json();
+    assert_eq!(json["good"], true);
+    let rows = json["settings"].as_array().unwrap();
+    assert!(
+        rows.iter().any(|row| row["setting"] == "db.pool_size" && row["value"] == "10" && row["source"] == "default")
+    );
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let ended = Sandbox::new().run(&["check", "--config", "nowhere.toml"]);
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("nowhere.toml"), "{ended:?}");
+}
+
+#[test]
+fn no_secret_is_printed_whatever_is_wrong() {
+    let sandbox = Sandbox::new();
+    sandbox.write("bad.toml", "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db\n");
+    sandbox.write(
+        "good.toml",
+        "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db?sslmode=require\"\n",
+    );
+    for arguments in
+        [&["check", "--config", "bad.toml"][..], &["check", "--config", "good.toml"], &["demo", "--seconds", "1"]]
+    {
+        for extra in [None, Some("--json")] {
+            let ended = Ended::from(
+                sandbox
+                    .millpond(arguments)
+                    .args(extra)
+                    .env("PSN_REDIS_URL", "redis://:hunter2@localhost/1")
+                    .env("PSN_DB_PING_TIMEOUT", "postgresql://user:hunter2@localhost/db")
+                    .output()
+                    .unwrap(),
+            );
+            ended.assert_code(1);
+            assert!(!ended.all().contains("hunter2"), "{arguments:?}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_url_for_a_backend_that_this_build_lacks_is_good_and_noted() {
+    let ended = Ended::from(
+        Sandbox::new()
+            .millpond(&["check"])
+            .env("PSN_STORAGE_CONNECTION_STRING", "postgresql://user:hunter2@localhost/dbname")
+            .output()
+            .unwrap(),
+    );
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("Note: ") && ended.stdout.contains("feature `postgres`"), "{ended:?}");
+    assert!(ended.stdout.contains("postgresql://user:***@localhost/dbname"), "{ended:?}");
+    assert!(!ended.all().contains("hunter2"), "{ended:?}");
+}
+
+#[test]
+fn a_url_that_nobody_can_use_is_an_error() {
+    for url in ["hunter2", "oracle://h/d", "sqlite:///x.db?no_such_parameter=1", "redis://localhost/1"] {
+        let sandbox = Sandbox::new();
+        let ended =
+            Ended::from(sandbox.millpond(&["check"]).env("PSN_STORAGE_CONNECTION_STRING", url).output().unwrap());
+        ended.assert_code(1);
+        assert!(!ended.stderr.contains("hunter2") && !ended.stderr.is_empty(), "{ended:?}");
+        assert!(!sandbox.path().join("x.db").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_environment_that_is_not_utf_8_is_a_problem_and_not_a_panic() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let broken = OsStr::from_bytes(b"hunter2\xff");
+    let sandbox = Sandbox::new();
+    let harmless = Ended::from(sandbox.millpond(&["check"]).env("OTHER", broken).env(broken, "x").output().unwrap());
+    harmless.assert_code(0);
+    let ended = Ended::from(sandbox.millpond(&["check"]).env("PSN_REDIS_URL", broken).output().unwrap());
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("PSN_REDIS_URL") && ended.stderr.contains("not UTF-8"), "{ended:?}");
+    assert!(!ended.all().contains("hunter2") && !ended.all().contains("panicked"), "{ended:?}");
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_error() {
+    let mut child = Sandbox::new().millpond(&["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
+}
