@@ -1,9 +1,11 @@
 //! What follows from a change of the ledger and is done when its lock is released: who is woken, what is dropped.
 
-use crate::event::CloseReason;
+use crate::error::PoolError;
+use crate::event::{CloseReason, SharedError};
 use crate::lease::Held;
 use crate::ledger::Ledger;
 use crate::time::Time;
+use std::mem;
 use std::task::Waker;
 
 /// What has to be done when the lock is released.
@@ -13,11 +15,22 @@ pub(crate) struct Aftermath<C> {
     pub(crate) wake: Option<Waker>,
     /// Connections that nobody is left to close properly, and why they go.
     pub(crate) dropped: Vec<(Held<C>, CloseReason)>,
+    /// Errors that nobody needs any more: their destructors are user code.
+    pub(crate) errors: Vec<SharedError>,
+    /// Refusals that were granted to waiters who have gone.
+    pub(crate) refusals: Vec<PoolError>,
 }
 
 impl<C> Default for Aftermath<C> {
     fn default() -> Self {
-        Self { wakes: Vec::new(), wake: None, dropped: Vec::new() }
+        Self { wakes: Vec::new(), wake: None, dropped: Vec::new(), errors: Vec::new(), refusals: Vec::new() }
+    }
+}
+
+impl<C> Aftermath<C> {
+    /// Whether there is anything to be done beyond one wake.
+    pub(crate) fn is_large(&self) -> bool {
+        !(self.wakes.is_empty() && self.dropped.is_empty() && self.errors.is_empty() && self.refusals.is_empty())
     }
 }
 
@@ -47,7 +60,31 @@ impl<C> Ledger<C> {
         }
     }
 
+    /// A number for one who is going to watch.
+    pub(crate) fn seat(&mut self) -> u64 {
+        self.seats = self.seats.saturating_add(1);
+        self.seats
+    }
+
+    /// Wakes this task at the next change. Returns the waker that it had before, to be dropped outside the lock.
+    pub(crate) fn watch(&mut self, seat: u64, waker: &Waker) -> Option<Waker> {
+        match self.watchers.iter_mut().find(|(number, _)| *number == seat) {
+            Some((_, old)) if old.will_wake(waker) => None,
+            Some((_, old)) => Some(mem::replace(old, waker.clone())),
+            None => {
+                self.watchers.push((seat, waker.clone()));
+                None
+            }
+        }
+    }
+
+    /// That task watches no longer.
+    pub(crate) fn unwatch(&mut self, seat: u64) -> Option<Waker> {
+        let at = self.watchers.iter().position(|(number, _)| *number == seat)?;
+        Some(self.watchers.swap_remove(at).1)
+    }
+
     pub(crate) fn notify_watchers(&mut self) {
-        self.aftermath.wakes.append(&mut self.watchers);
+        self.aftermath.wakes.extend(self.watchers.drain(..).map(|(_, waker)| waker));
     }
 }

@@ -85,6 +85,11 @@ pub(crate) fn calmly<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
 }
 
+/// Drops a value that is not ours, whatever its destructor does.
+pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
+    calmly(|| drop(value))
+}
+
 fn message(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&'static str>() {
         (*text).to_owned()

@@ -81,8 +81,7 @@ impl<M: Manager> Shared<M> {
 }
 
 /// Resets a connection if need be, calls the `on_checkin` hooks, and puts it back.
-pub(crate) async fn check_in<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>, reset: bool) {
-    let mut resting = Resting { shared, held: Some(held) };
+pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool) {
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let mut refused = None;

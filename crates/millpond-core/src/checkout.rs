@@ -71,7 +71,12 @@ enum Stand<C> {
     Claim(Trip),
     NeedsKeeper(Trip),
     /// Queued just now, with the present waker.
-    Join(Ticket, bool, Trip),
+    Join {
+        ticket: Ticket,
+        trip: Trip,
+        enlist: bool,
+        told: Option<(u64, usize)>,
+    },
     Wait(Ticket, Trip),
     Examine(Examination<C>, Trip),
     Lent(Held<C>, Told),
@@ -124,8 +129,10 @@ impl<M: Manager> Future for Acquire<M> {
                 Stand::Claim(trip) => claim(&shared, trip, cx),
                 Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
                 Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
-                Stand::Join(ticket, enlist, trip) => {
-                    tell_waiting(&shared);
+                Stand::Join { ticket, trip, enlist, told } => {
+                    if let Some((seq, waiting)) = told {
+                        shared.tell_at(seq, &Event::Waiting { waiting });
+                    }
                     if trip.asker.armed || (enlist && !shared.enlist()) {
                         Stand::Wait(ticket, trip)
                     } else {
@@ -199,11 +206,29 @@ fn answer<M: Manager>(
             if !shared.crowded.load(Ordering::Relaxed) {
                 shared.crowded.store(true, Ordering::Relaxed);
             }
-            Stand::Join(ticket, enlist, trip)
+            let waiting = ledger.waiters.len() as usize;
+            Stand::Join { ticket, trip, enlist, told: ledger.stamp_if(shared.observed()).map(|seq| (seq, waiting)) }
         }
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }
+}
+
+/// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be lent any more.
+fn receive<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    ledger: &mut Ledger<M::Connection>,
+    held: Held<M::Connection>,
+    mut trip: Trip,
+    now: Time,
+) -> Stand<M::Connection> {
+    match ledger.unfit(&held.inner.tag, now) {
+        None if !ledger.suspended => return inspect(shared, ledger, held, trip, now),
+        None => ledger.settle_checked(held, now),
+        Some(reason) => ledger.retire(held, reason, now),
+    }
+    trip.asker.again = true;
+    Stand::Claim(trip)
 }
 
 /// Lends a connection for which nothing is due, or has it examined.
@@ -275,7 +300,7 @@ fn look<M: Manager>(
     cx: &mut Context<'_>,
 ) -> Result<Stand<M::Connection>, (Ticket, Trip)> {
     let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(&ticket, cx.waker()) {
-        Look::Granted(Ok(held)) => Ok(inspect(shared, ledger, held, trip, now)),
+        Look::Granted(Ok(held)) => Ok(receive(shared, ledger, held, trip, now)),
         Look::Granted(Err(error)) => Ok(count_failure(shared, ledger, error, trip.asker.since, now)),
         Look::Waiting(replaced) => Err((trip, replaced, ledger.keeper.is_none())),
     });
@@ -293,21 +318,19 @@ fn look<M: Manager>(
         // If it has to come again it will not be without one.
         trip.asker.armed = true;
     }
-    let Some(timer) = &mut trip.timer else {
-        return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime));
-    };
-    if !timer.rings(cx) {
-        return Err((ticket, trip));
+    let mut rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
+    if rings.is_none() {
+        // It was set on a runtime that has ended, or there was none to set it on: now another one may be here.
+        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
+        rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
+    }
+    match rings {
+        Some(false) => return Err((ticket, trip)),
+        Some(true) => {}
+        None => return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime)),
     }
     let (caller, limit) = (trip.asker.caller, trip.limit);
     Ok(leave(shared, &ticket, trip, |ledger, now| timed_out(shared, ledger, caller, limit, None, now)))
-}
-
-fn tell_waiting<M: Manager>(shared: &Shared<M>) {
-    if shared.observed() {
-        let waiting = shared.ledger.lock().waiters.len() as usize;
-        shared.tell(|| Event::Waiting { waiting });
-    }
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
@@ -318,7 +341,7 @@ fn leave<M: Manager>(
     error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
 ) -> Stand<M::Connection> {
     let (stand, _wakers) = shared.change(|ledger, now| match ledger.look(ticket, Waker::noop()) {
-        Look::Granted(Ok(held)) => (inspect(shared, ledger, held, trip, now), (None, None)),
+        Look::Granted(Ok(held)) => (receive(shared, ledger, held, trip, now), (None, None)),
         Look::Granted(Err(error)) => (count_failure(shared, ledger, error, trip.asker.since, now), (None, None)),
         Look::Waiting(replaced) => {
             let error = error(ledger, now);
@@ -335,7 +358,7 @@ fn poll_at_home<M: Manager>(
     examination: &mut Examination<M::Connection>,
     cx: &mut Context<'_>,
 ) -> Poll<Examined<M::Connection>> {
-    let home = if rt::current().is_some() { None } else { shared.home() };
+    let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
     let _entered = home.as_ref().map(|home| home.enter());
     examination.as_mut().poll(cx)
 }
@@ -349,7 +372,7 @@ fn conclude<M: Manager>(
     match examined {
         Examined::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was examined.
-            match ledger.unfit(&held.inner.tag, now).filter(|_| !ledger.closed) {
+            match ledger.unfit(&held.inner.tag, now) {
                 None => count_loan(shared, ledger, held, trip.asker.since, now),
                 Some(reason) => {
                     ledger.retire(held, reason, now);

@@ -1,7 +1,7 @@
 //! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that becomes free after it.
 
-use crate::call::{CallError, call};
-use crate::connect::{drop_calmly, run_hooks};
+use crate::call::{CallError, call, drop_calmly};
+use crate::connect::run_hooks;
 use crate::event::{CloseReason, Event, SharedError, share};
 use crate::hooks::Moment;
 use crate::lease::Held;
@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Closes a connection within `close_timeout`, hooks included. Its place counts as taken until then.
-pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>, reason: CloseReason) {
-    let mut closing = Closing { shared, held: Some(held), reason };
+pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     let shared = Arc::clone(&closing.shared);
     let began = shared.now();
     let deadline = began.after(shared.config.close_timeout);
@@ -49,18 +48,17 @@ async fn bounded_close<M: Manager>(
 }
 
 /// A connection on its way out. If the job is dropped half way, the connection is dropped and the place becomes free.
-struct Closing<M: Manager> {
-    shared: Arc<Shared<M>>,
-    held: Option<Held<M::Connection>>,
-    reason: CloseReason,
+pub(crate) struct Closing<M: Manager> {
+    pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) held: Option<Held<M::Connection>>,
+    pub(crate) reason: CloseReason,
 }
 
 impl<M: Manager> Closing<M> {
     async fn finish(mut self, left: Duration) {
         let Some(held) = self.held.take() else { return };
         let (tag, conn) = (held.inner.tag, held.into_connection());
-        let gone = Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
-        let mut gone = gone;
+        let mut gone = Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
         gone.error = bounded_close(&self.shared, conn, left).await.err();
     }
 }

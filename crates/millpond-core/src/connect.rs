@@ -3,7 +3,7 @@
 //! Runs as a job of the keeper, so a caller that goes away cancels nothing: a connection that arrives late serves the
 //! next one.
 
-use crate::call::{CallError, call, calmly};
+use crate::call::{CallError, call};
 use crate::close::farewell;
 use crate::event::{Event, SharedError};
 use crate::hooks::Moment;
@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens one connection and hands it to the ledger, or reports the failure.
-pub(crate) async fn connect<M: Manager>(shared: Arc<Shared<M>>, attempt: Attempt) {
-    let place = Place { shared, slot: Some(attempt.slot) };
+pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
     let shared = &place.shared;
     shared.tell(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
@@ -77,6 +76,9 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
             let _ = farewell(shared, conn).await;
             return Err((error, fault));
         }
+        if moment == Moment::FirstConnect {
+            shared.ledger.lock().opening.first_pending = false;
+        }
     }
     Ok(conn)
 }
@@ -110,13 +112,12 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
     place.slot = None;
     let shared = &place.shared;
     let id = attempt.id;
-    let (recovered, seqs) = shared.change(|ledger, now| {
+    let (recovered, seq) = shared.change(|ledger, now| {
         let tag = ledger.new_tag(attempt, now);
-        // Told first: by the time the waiter runs, the connection must have been announced.
-        let seqs = (ledger.stamp_if(shared.observed()), ledger.opening.failures > 0);
-        (ledger.connected(Held::new(conn, tag), now), seqs)
+        let seq = ledger.stamp_if(shared.observed());
+        (ledger.connected(Held::new(conn, tag), now), seq)
     });
-    if let (Some(seq), _) = seqs {
+    if let Some(seq) = seq {
         shared.tell_at(seq, &Event::Connected { id, took });
     }
     if let Some(after) = recovered {
@@ -146,9 +147,15 @@ fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError
 }
 
 /// The place of a connection that is being opened. If the job is dropped half way, the place becomes free.
-struct Place<M: Manager> {
+pub(crate) struct Place<M: Manager> {
     shared: Arc<Shared<M>>,
     slot: Option<u32>,
+}
+
+impl<M: Manager> Place<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, attempt: &Attempt) -> Self {
+        Self { shared, slot: Some(attempt.slot) }
+    }
 }
 
 impl<M: Manager> Drop for Place<M> {
@@ -157,9 +164,4 @@ impl<M: Manager> Drop for Place<M> {
             self.shared.change(|ledger, now| ledger.free(slot, now));
         }
     }
-}
-
-/// Drops a value that is not ours, whatever its destructor does.
-pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
-    calmly(|| drop(value))
 }

@@ -39,8 +39,8 @@ pub(crate) struct Opening {
     pub(crate) first_pending: bool,
     /// Idle connections that had to go before their successors could be opened.
     pub(crate) owed: u32,
-    /// `prewarm` wants this many connections to exist.
-    pub(crate) warm: u32,
+    /// How many connections each `prewarm` under way wants to exist.
+    pub(crate) warm: Vec<u32>,
     /// How long of nothing but failure makes newcomers fail at once.
     fail_fast_after: Duration,
     /// Whether nothing has worked for that long, attempt after attempt.
@@ -68,7 +68,7 @@ impl Opening {
             not_before: Time::ZERO,
             first_pending,
             owed: 0,
-            warm: 0,
+            warm: Vec::new(),
             fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
             failing_fast: false,
             last_failure: Time::ZERO,
@@ -132,13 +132,18 @@ impl<C> Ledger<C> {
         // What is opened beyond the waiters' need becomes idle.
         let spare = coming.saturating_sub(self.waiters.len());
         let ready = self.slots.count(Stage::Idle).saturating_add(spare);
-        let floor = self.config.min_idle.unwrap_or(0).max(self.cold());
+        let floor = self.floor().unwrap_or(0).max(self.cold());
         if self.keeps && used < self.config.pool_size && ready < floor {
             return true;
         }
         let renewals = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Wanted).count();
         let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
         (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
+    }
+
+    /// `min_idle`, as far as `pool_size` allows it now.
+    pub(crate) fn floor(&self) -> Option<u32> {
+        self.config.min_idle.map(|idle| idle.min(self.config.pool_size))
     }
 
     /// Connections with the keeper that will be back in a moment.
@@ -163,19 +168,24 @@ impl<C> Ledger<C> {
     /// How many idle connections `prewarm` still wants.
     fn cold(&self) -> u32 {
         let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
-        let missing = self.opening.warm.saturating_sub(alive);
+        let wanted = self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
+        let missing = wanted.saturating_sub(alive);
         if missing == 0 { 0 } else { missing.saturating_add(self.slots.count(Stage::Idle)) }
     }
 
-    /// When the first waiter becomes entitled to an overflow connection.
+    /// When the next waiter becomes entitled to an overflow connection. Those behind the first few can wait for their
+    /// turn: no more than `max_connecting` are opened at once.
     pub(crate) fn overflow_due(&self, now: Time) -> Time {
-        match self.waiters.first() {
-            Some((_, since)) if !self.config.overflow_after.is_zero() => {
-                let due = since.after(self.config.overflow_after);
-                if due > now { due } else { Time::NEVER }
-            }
-            _ => Time::NEVER,
+        let wait = self.config.overflow_after;
+        if wait.is_zero() {
+            return Time::NEVER;
         }
+        let next = if now.elapsed() < wait {
+            self.waiters.first().map(|(_, since)| since)
+        } else {
+            self.waiters.first_after(now.before(wait), self.config.max_connecting.saturating_add(1))
+        };
+        next.map_or(Time::NEVER, |since| since.after(wait))
     }
 
     /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
@@ -223,9 +233,8 @@ impl<C> Ledger<C> {
         bump(&mut self.totals.created);
         let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
         self.opening.failures = 0;
-        self.opening.last_error = None;
+        self.aftermath.errors.extend(self.opening.last_error.take());
         self.opening.not_before = Time::ZERO;
-        self.opening.first_pending = false;
         self.opening.failing_fast = false;
         self.opening.owed = self.opening.owed.saturating_sub(1);
         self.opening.hopeless = false;
@@ -244,7 +253,8 @@ impl<C> Ledger<C> {
     pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: Fault, now: Time) -> Setback {
         bump(&mut self.totals.connect_failed);
         self.opening.failures = self.opening.failures.saturating_add(1);
-        self.opening.last_error = Some(error.clone());
+        let before = self.opening.last_error.replace(error.clone());
+        self.aftermath.errors.extend(before);
         self.opening.hopeless = fault == Fault::Permanent;
         let retry_in = self.opening.pause(self.config.backoff_max);
         self.opening.not_before = now.after(retry_in);
@@ -255,6 +265,7 @@ impl<C> Ledger<C> {
         {
             self.fail_waiters(&error);
         }
+        self.note_eventful();
         let failing_fast = self.note_streak(now);
         self.call_keeper(now);
         self.notify_watchers();

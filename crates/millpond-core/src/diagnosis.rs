@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::shared::Shared;
 use crate::slots::{Caller, Stage};
+use crate::status::Status;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -24,15 +25,7 @@ pub(crate) fn timed_out<M: Manager>(
     now: Time,
 ) -> PoolError {
     let status = ledger.status(now);
-    let phase = phase.unwrap_or_else(|| {
-        if ledger.suspended {
-            Phase::Suspended
-        } else if status.connecting > 0 || (ledger.opening.failing_since.is_some() && status.open < status.cap()) {
-            Phase::Connect
-        } else {
-            Phase::Wait
-        }
-    });
+    let phase = phase.unwrap_or_else(|| waiting_phase(ledger, &status));
     let mut holders = ledger.slots.holders(now);
     holders.truncate(HOLDERS_TOLD);
     let all_held = ledger.slots.count(Stage::Idle) == 0;
@@ -47,4 +40,20 @@ pub(crate) fn timed_out<M: Manager>(
         home_stalled: ledger.keeper.as_ref().and_then(|keeper| keeper.called).and_then(late),
         status,
     }))
+}
+
+/// What one who waits is waiting for: only what is true.
+fn waiting_phase<C>(ledger: &Ledger<C>, status: &Status) -> Phase {
+    let full = status.open >= status.cap();
+    if ledger.suspended {
+        Phase::Suspended
+    } else if full {
+        Phase::Wait
+    } else if status.connecting > 0 || ledger.opening.failing_since.is_some() {
+        Phase::Connect
+    } else if status.open >= status.pool_size {
+        Phase::Overflow
+    } else {
+        Phase::NotReady
+    }
 }

@@ -111,6 +111,10 @@ pub enum Phase {
     Ping,
     /// Waiting for an `on_checkout` hook.
     Hook,
+    /// Waiting for `overflow_after` to pass: `pool_size` connections are open, and no more were allowed yet.
+    Overflow,
+    /// Not waiting: nothing was ready at this moment, and the limit was zero.
+    NotReady,
     /// Waiting for `resume`.
     Suspended,
 }
@@ -179,6 +183,12 @@ impl TimedOut {
             },
             Phase::Ping => write!(f, "no connection passed its ping in time, timeout {limit:.2}"),
             Phase::Hook => write!(f, "an on_checkout hook has not come to an end, timeout {limit:.2}"),
+            Phase::Overflow => write!(
+                f,
+                "all {} connections of pool_size are open and overflow_after has not passed, connection timed out, timeout {limit:.2}",
+                self.status.pool_size
+            ),
+            Phase::NotReady => write!(f, "no connection was ready at this moment, timeout {limit:.2}"),
             Phase::Suspended => write!(f, "the pool is suspended and was not resumed in time, timeout {limit:.2}"),
         }
     }
@@ -189,6 +199,8 @@ impl TimedOut {
             Phase::Connect => "connect",
             Phase::Ping => "ping",
             Phase::Hook => "hook",
+            Phase::Overflow => "overflow",
+            Phase::NotReady => "not ready",
             Phase::Suspended => "suspended",
         }
     }

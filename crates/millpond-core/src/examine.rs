@@ -85,8 +85,7 @@ impl<M: Manager> Drop for Examinee<M> {
 }
 
 /// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
-pub(crate) async fn examine_idle<M: Manager>(shared: Arc<Shared<M>>, held: Held<M::Connection>) {
-    let mut resting = Resting { shared, held: Some(held) };
+pub(crate) async fn examine_idle<M: Manager>(mut resting: Resting<M>) {
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let limit = shared.config.ping_timeout;

@@ -3,9 +3,9 @@
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
 //! under its own limit: one that hangs delays no other.
 
-use crate::checkin::check_in;
-use crate::close::close;
-use crate::connect::connect;
+use crate::checkin::{Resting, check_in};
+use crate::close::{Closing, close};
+use crate::connect::{Place, connect};
 use crate::event::Event;
 use crate::examine::examine_idle;
 use crate::ledger::Job;
@@ -24,7 +24,11 @@ const STARTS: u32 = 2;
 impl<M: Manager> Shared<M> {
     /// Makes sure that there is a keeper. `false` if there is no runtime for one.
     pub(crate) fn ensure_keeper(self: &Arc<Self>) -> bool {
+        // A runtime that is shutting down drops the keeper at once, and the guard in it says so: then another one is tried.
         for _ in 0..STARTS {
+            if self.ledger.lock().keeper.is_some() {
+                return true;
+            }
             let fixed = self.home.clone().filter(|_| self.ledger.lock().homes_lost == 0);
             let Some(home) = fixed.or_else(rt::current).filter(rt::has_timer) else { return false };
             let starts = self.change(|ledger, now| {
@@ -38,12 +42,8 @@ impl<M: Manager> Shared<M> {
                 let presence = Presence(Arc::downgrade(self));
                 rt::spawn(&home, keep(presence));
             }
-            // A runtime that is shutting down drops the task at once, and the guard in it says so.
-            if self.ledger.lock().keeper.is_some() {
-                return true;
-            }
         }
-        false
+        self.ledger.lock().keeper.is_some()
     }
 
     /// The runtime on which the pool lives.
@@ -86,13 +86,14 @@ async fn keep<M: Manager>(presence: Presence<M>) {
     }
 }
 
+/// Starts a job. The guard of its place is made here and not in the future, which may be dropped before it is polled.
 fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Connection>) {
     let shared = Arc::clone(shared);
     match job {
-        Job::Connect(attempt) => jobs.start(connect(shared, attempt)),
-        Job::Checkin { held, reset } => jobs.start(check_in(shared, held, reset)),
-        Job::Examine(held) => jobs.start(examine_idle(shared, held)),
-        Job::Close(held, reason) => jobs.start(close(shared, held, reason)),
+        Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
+        Job::Checkin { held, reset } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset)),
+        Job::Examine(held) => jobs.start(examine_idle(Resting { shared, held: Some(held) })),
+        Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),
     }
 }
 
@@ -116,7 +117,7 @@ fn rest<M: Manager>(
     let dozing = shared.ledger.lock().doze(cx.waker());
     // The old waker is dropped here, outside the lock.
     let called = dozing.is_err();
-    let rings = timer.is_some_and(|(_, timer)| timer.rings(cx));
+    let rings = timer.is_some_and(|(_, timer)| timer.rings(cx) != Some(false));
     if called || rings { Poll::Ready(()) } else { Poll::Pending }
 }
 

@@ -34,6 +34,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+/// How long the keeper's examination of an idle connection counts for `try_acquire`.
+const EXAMINED_LASTS: Duration = Duration::from_millis(500);
+
 /// What a waiter is granted.
 pub(crate) type Grant<C> = Result<Held<C>, PoolError>;
 
@@ -126,8 +129,9 @@ pub(crate) struct Ledger<C> {
     pub(crate) keeper: Option<Keeper>,
     /// How often a home runtime has ended.
     pub(crate) homes_lost: u32,
-    /// Tasks that wait for any change: `prewarm` and `close`.
-    pub(crate) watchers: Vec<Waker>,
+    /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
+    pub(crate) watchers: Vec<(u64, Waker)>,
+    pub(crate) seats: u64,
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
     arrivals: u64,
@@ -164,6 +168,7 @@ impl<C> Ledger<C> {
             keeper: None,
             homes_lost: 0,
             watchers: Vec::new(),
+            seats: 0,
             totals: Totals::default(),
             aftermath: Aftermath::default(),
             arrivals: 0,
@@ -214,8 +219,8 @@ impl<C> Ledger<C> {
     }
 
     /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
-    pub(crate) fn arm(&mut self, latest: Time) -> bool {
-        self.waiters.arm(latest, &mut self.aftermath.wakes);
+    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> bool {
+        self.waiters.arm(latest, now, &mut self.aftermath.wakes);
         self.watched = self.waiters.unarmed_since().is_some();
         self.watched
     }
@@ -249,6 +254,13 @@ impl<C> Ledger<C> {
         !just_opened && self.ping_would_be_due(tag, now)
     }
 
+    /// Whether a connection has to be examined before `try_acquire` lends it. Where every checkout pings, the answer that
+    /// the keeper has just had for it counts as this checkout's.
+    fn try_has_to_ping(&self, tag: &Tag, now: Time) -> bool {
+        let examined = tag.proved_at > tag.idle_since && now.since(tag.proved_at) < EXAMINED_LASTS;
+        !examined && self.ping_would_be_due(tag, now)
+    }
+
     pub(crate) fn ping_would_be_due(&self, tag: &Tag, now: Time) -> bool {
         now.nanos_since(tag.proved_at) >= self.ping_after
     }
@@ -266,7 +278,7 @@ impl<C> Ledger<C> {
         if self.closed || !self.may_take(u64::MAX) {
             return None;
         }
-        if self.idle.back().is_some_and(|freshest| self.ping_would_be_due(&freshest.inner.tag, now)) {
+        if self.idle.back().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
             self.examine_idle(self.config.pre_ping_idle, now);
             return None;
         }
@@ -439,8 +451,10 @@ impl<C> Ledger<C> {
     /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
     pub(crate) fn leave(&mut self, ticket: &Ticket, now: Time) -> Option<Waker> {
         let (granted, waker) = self.waiters.leave(ticket);
-        if let Some(Ok(held)) = granted {
-            self.settle(held, now);
+        match granted {
+            Some(Ok(held)) => self.settle(held, now),
+            Some(Err(error)) => self.aftermath.refusals.push(error),
+            None => {}
         }
         self.check();
         waker

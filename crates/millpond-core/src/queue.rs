@@ -99,6 +99,19 @@ impl<G> Queue<G> {
         count
     }
 
+    /// Since when the first of the first `most` waiters has waited who came after `latest`.
+    pub(crate) fn first_after(&self, latest: Time, most: u32) -> Option<Time> {
+        let mut at = self.first;
+        for _ in 0..most {
+            let node = self.node(at)?;
+            if node.since > latest {
+                return Some(node.since);
+            }
+            at = node.after;
+        }
+        None
+    }
+
     /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
     /// `armed`: it watches its own deadline from the start.
     pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket {
@@ -117,7 +130,7 @@ impl<G> Queue<G> {
             }
         };
         self.link(index, arrival);
-        if !armed && self.unarmed == NIL {
+        if !armed && self.node(self.unarmed).is_none_or(|first| first.arrival > arrival) {
             self.unarmed = index;
         }
         Ticket { node: index }
@@ -128,10 +141,11 @@ impl<G> Queue<G> {
         self.node(self.unarmed).map(|node| node.since)
     }
 
-    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock.
-    pub(crate) fn arm(&mut self, latest: Time, wakers: &mut Vec<Waker>) {
+    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
+    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) {
         while let Some(node) = self.nodes.get_mut(self.unarmed as usize)
-            && (node.armed || node.since <= latest)
+            && (node.armed || node.since <= latest || node.since > now)
         {
             if let (false, State::Waiting(waker)) = (node.armed, &node.state) {
                 wakers.push(waker.clone());
@@ -350,12 +364,12 @@ mod tests {
             (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
         let _ = (queue.leave(&tickets[0]), queue.leave(&tickets[5]));
         let mut told = Vec::new();
-        queue.arm(at(6), &mut told);
+        queue.arm(at(6), at(50), &mut told);
         assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
         assert_eq!(queue.unarmed_since(), Some(at(7)));
-        queue.arm(at(6), &mut told);
+        queue.arm(at(6), at(50), &mut told);
         assert_eq!(told.len(), 4);
-        queue.arm(at(100), &mut told);
+        queue.arm(at(100), at(100), &mut told);
         assert_eq!((told.len(), queue.unarmed_since()), (7, None));
     }
 }

@@ -10,10 +10,12 @@ use crate::manager::Manager;
 use crate::pool::{CLOSE_LIMIT, Pool, Request};
 use crate::shared::Shared;
 use crate::shutdown;
+use crate::slots::Caller;
 use crate::status::{CloseReport, Holder, Status};
 use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,8 +173,8 @@ impl<M: Manager> QueuePool<M> {
     }
 
     /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once and the others when
-    /// they come back; until then nothing is opened. `min_idle` follows if it would be above `pool_size`. After a close
-    /// it does nothing.
+    /// they come back; until then nothing is opened. `min_idle` counts as at most `pool_size`. After a close it does
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -204,28 +206,41 @@ impl<M: Manager> QueuePool<M> {
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their deadlines. What is in
     /// use goes on and may come back.
     pub fn suspend(&self) {
-        self.shared().ledger.lock().suspend();
-        self.shared().tell(|| Event::Suspended);
+        let seq = self.shared().change(|ledger, now| {
+            ledger.suspend(now);
+            ledger.stamp_if(self.shared().observed())
+        });
+        if let Some(seq) = seq {
+            self.shared().tell_at(seq, &Event::Suspended);
+        }
     }
 
     /// Ends a suspension.
     pub fn resume(&self) {
-        self.shared().change(|ledger, now| ledger.resume(now));
-        self.shared().tell(|| Event::Resumed);
+        let seq = self.shared().change(|ledger, now| {
+            let seq = ledger.stamp_if(self.shared().observed());
+            ledger.resume(now);
+            seq
+        });
+        if let Some(seq) = seq {
+            self.shared().tell_at(seq, &Event::Resumed);
+        }
     }
 
-    /// Opens connections until this many exist, at most `pool_size`, and at most for `pool_timeout`.
+    /// Opens connections until this many exist, at most `pool_size`, and at most for `pool_timeout`. While the pool is
+    /// suspended nothing is opened; a `NullPool` keeps none, so there it is done at once.
     ///
     /// # Errors
     ///
     /// [`PoolError::Connect`] with the last failure if they could not be opened in time or the failure is permanent,
-    /// [`PoolError::Closed`], or [`PoolError::NoRuntime`].
+    /// [`PoolError::TimedOut`] if nothing failed and nothing came, [`PoolError::Closed`], or [`PoolError::NoRuntime`].
     ///
     /// # Cancel safety
     ///
     /// What was opened stays; nothing more is opened once the future is dropped.
     pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
-        shutdown::prewarm(Arc::clone(self.shared()), connections).await
+        let caller = Caller { location: Location::caller(), task: None };
+        shutdown::prewarm(Arc::clone(self.shared()), connections, caller).await
     }
 
     /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.

@@ -87,10 +87,16 @@ impl Clock {
     /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if neither has a timer.
     pub(crate) fn timer(&self, deadline: Time, home: impl FnOnce() -> Option<Handle>) -> Option<Timer> {
         let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
-        let home = if current().is_some() { None } else { Some(home()?) };
-        let _entered = home.as_ref().map(Handle::enter);
         // A runtime without a timer panics here; that must not reach the caller.
-        catch_unwind(AssertUnwindSafe(|| Timer(Box::pin(tokio::time::sleep_until(at))))).ok()
+        let make = || catch_unwind(|| Timer(Box::pin(tokio::time::sleep_until(at)))).ok();
+        if current().is_some()
+            && let Some(timer) = make()
+        {
+            return Some(timer);
+        }
+        let home = home()?;
+        let _entered = home.enter();
+        make()
     }
 }
 
@@ -105,9 +111,10 @@ pub(crate) fn has_timer(home: &Handle) -> bool {
 pub(crate) struct Timer(Pin<Box<tokio::time::Sleep>>);
 
 impl Timer {
-    /// Whether it has rung; if not, the task is woken when it does.
-    pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
-        self.0.as_mut().poll(cx).is_ready()
+    /// Whether it has rung; if not, the task is woken when it does. `None`: the runtime that it was set on has ended.
+    pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        // tokio says so by a panic.
+        catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx).is_ready())).ok()
     }
 }
 

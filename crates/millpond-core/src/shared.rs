@@ -1,7 +1,7 @@
 //! What the pool's handles, its leases and its keeper share, and the one way to change it.
 
 use crate::builder::Parts;
-use crate::call::calmly;
+use crate::call::{calmly, drop_calmly};
 use crate::config::PoolConfig;
 use crate::event::{CloseReason, Event, Observer, SharedError, Stamp, share};
 use crate::hooks::{HookLists, Moment};
@@ -91,14 +91,17 @@ impl<M: Manager> Shared<M> {
     #[inline]
     pub(crate) fn follow(&self, mut ledger: MutexGuard<'_, Ledger<M::Connection>>) {
         let wake = ledger.aftermath.wake.take();
-        let more = !ledger.aftermath.wakes.is_empty() || !ledger.aftermath.dropped.is_empty();
-        let aftermath = more.then(|| mem::take(&mut ledger.aftermath));
+        let aftermath = ledger.aftermath.is_large().then(|| mem::take(&mut ledger.aftermath));
         drop(ledger);
         if let Some(wake) = wake {
             wake.wake();
         }
         if let Some(aftermath) = aftermath {
-            aftermath.wakes.into_iter().for_each(std::task::Waker::wake);
+            for waker in aftermath.wakes {
+                if let Err(message) = calmly(|| waker.wake()) {
+                    self.tell_panic("waker", message);
+                }
+            }
             aftermath.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
         }
     }
@@ -111,7 +114,7 @@ impl<M: Manager> Shared<M> {
     /// Drops a connection that nobody is left to close properly; then its place is free.
     fn drop_now(&self, held: Held<M::Connection>, reason: CloseReason) {
         let Tag { id, slot, .. } = held.inner.tag;
-        let error = calmly(|| drop(held)).err().map(|message| share(message.into()));
+        let error = drop_calmly(held).err().map(|message| share(message.into()));
         let seq = self.change(|ledger, now| {
             ledger.gone(slot, now);
             ledger.stamp_if(self.observed())
@@ -184,7 +187,7 @@ impl<M: Manager> Shared<M> {
         let weak = Arc::downgrade(self);
         let round = move || {
             let Some(shared) = weak.upgrade() else { return false };
-            let goes_on = shared.change(|ledger, now| ledger.arm(now.before(ARM_AFTER)));
+            let goes_on = shared.change(|ledger, now| ledger.arm(now.before(ARM_AFTER), now));
             if let Some(shared) = Arc::into_inner(shared) {
                 // The pool has gone meanwhile. Its connections' destructors must not hold the watch up.
                 thread::spawn(move || drop(shared));
@@ -194,7 +197,7 @@ impl<M: Manager> Shared<M> {
         let watched = !self.clock.is_paused() && watch::enlist(Box::new(round));
         if !watched {
             // Others may count on the watch already: all look after themselves from now on.
-            self.change(|ledger, _| ledger.arm(Time::NEVER));
+            self.change(|ledger, now| ledger.arm(Time::NEVER, now));
         }
         watched
     }

@@ -1,10 +1,11 @@
 //! Waiting for something to become of the whole pool: everything closed, or enough of it warm.
 
+use crate::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::shared::Shared;
-use crate::slots::Stage;
+use crate::slots::{Caller, Stage};
 use crate::status::CloseReport;
 use crate::time::Time;
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -> CloseReport {
     let began = shared.now();
     shared.begin_close();
-    let empty = |ledger: &Ledger<M::Connection>, _: Time| (ledger.slots.used() == 0).then_some(());
+    let empty = |ledger: &Ledger<M::Connection>| (ledger.slots.used() == 0).then_some(());
     let _ = watch(&shared, began.after(limit), empty).await;
     let now = shared.now();
     let ledger = shared.ledger.lock();
@@ -26,18 +27,29 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
     CloseReport { holders, pending, took: now.since(began) }
 }
 
-/// Opens connections until `connections` exist.
-pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32) -> Result<(), PoolError> {
+/// Opens connections until `connections` exist. A pool that keeps none has nothing to warm.
+pub(crate) async fn prewarm<M: Manager>(
+    shared: Arc<Shared<M>>,
+    connections: u32,
+    caller: Caller,
+) -> Result<(), PoolError> {
     if !shared.ensure_keeper() {
         return Err(PoolError::NoRuntime);
     }
-    let began = shared.change(|ledger, now| {
-        ledger.opening.warm = ledger.opening.warm.max(connections.min(ledger.config.pool_size));
-        ledger.open_more(now);
-        now
+    let (began, keeps) = shared.change(|ledger, now| {
+        if ledger.keeps {
+            ledger.opening.warm.push(connections);
+            // What failed an hour ago says nothing of the attempt that begins now.
+            ledger.opening.hopeless = false;
+            ledger.open_more(now);
+        }
+        (now, ledger.keeps)
     });
-    let warming = Warming(Arc::clone(&shared));
-    let enough = |ledger: &Ledger<M::Connection>, _: Time| {
+    if !keeps {
+        return Ok(());
+    }
+    let warming = Warming(Arc::clone(&shared), connections);
+    let enough = |ledger: &Ledger<M::Connection>| {
         let alive = ledger.slots.open().saturating_sub(ledger.slots.count(Stage::Closing));
         if ledger.closed {
             Some(Err(PoolError::Closed))
@@ -49,20 +61,24 @@ pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32
             None
         }
     };
-    let outcome = watch(&shared, began.after(shared.config.pool_timeout), enough).await;
+    let limit = shared.config.pool_timeout;
+    let outcome = watch(&shared, began.after(limit), enough).await;
     drop(warming);
     outcome.unwrap_or_else(|| {
+        let now = shared.now();
         let ledger = shared.ledger.lock();
-        Err(ledger.connect_error().unwrap_or(PoolError::Closed))
+        Err(ledger.connect_error().unwrap_or_else(|| timed_out(&shared, &ledger, caller, limit, None, now)))
     })
 }
 
-/// That somebody is warming the pool up; without one, nothing is opened ahead of demand.
-struct Warming<M: Manager>(Arc<Shared<M>>);
+/// That somebody is warming the pool up to so many connections; without one, nothing is opened ahead of demand.
+struct Warming<M: Manager>(Arc<Shared<M>>, u32);
 
 impl<M: Manager> Drop for Warming<M> {
     fn drop(&mut self) {
-        self.0.ledger.lock().opening.warm = 0;
+        let mut ledger = self.0.ledger.lock();
+        let mine = ledger.opening.warm.iter().position(|wanted| *wanted == self.1);
+        mine.map(|at| ledger.opening.warm.swap_remove(at));
     }
 }
 
@@ -70,19 +86,33 @@ impl<M: Manager> Drop for Warming<M> {
 async fn watch<M: Manager, T>(
     shared: &Shared<M>,
     deadline: Time,
-    answer: impl Fn(&Ledger<M::Connection>, Time) -> Option<T>,
+    answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
 ) -> Option<T> {
     let mut timer = shared.clock.timer(deadline, || shared.home());
+    let seat = Seat { shared, number: shared.ledger.lock().seat() };
     poll_fn(|cx| {
-        let now = shared.now();
         let mut ledger = shared.ledger.lock();
-        if let Some(answer) = answer(&ledger, now) {
+        if let Some(answer) = answer(&ledger) {
             return Poll::Ready(Some(answer));
         }
-        ledger.watchers.push(cx.waker().clone());
+        let replaced = ledger.watch(seat.number, cx.waker());
         drop(ledger);
-        let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx));
+        drop(replaced);
+        let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
         if out_of_time { Poll::Ready(None) } else { Poll::Pending }
     })
     .await
+}
+
+/// The place of one who watches the pool; given up when it goes.
+struct Seat<'a, M: Manager> {
+    shared: &'a Shared<M>,
+    number: u64,
+}
+
+impl<M: Manager> Drop for Seat<'_, M> {
+    fn drop(&mut self) {
+        let waker = self.shared.ledger.lock().unwatch(self.number);
+        drop(waker);
+    }
 }

@@ -77,7 +77,7 @@ impl<C> Ledger<C> {
 
     /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too long.
     fn sweep_surplus(&mut self, now: Time) {
-        let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         while let Some(oldest) = self.idle.front() {
             let idle = now.since(oldest.inner.tag.idle_since);
@@ -98,7 +98,7 @@ impl<C> Ledger<C> {
     /// When the keeper has to look again.
     fn next_due(&self, now: Time) -> Time {
         let mut due = self.opening_due(now);
-        let floor = self.config.min_idle.unwrap_or(self.config.pool_size) as usize;
+        let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         for (n, held) in self.idle.iter().enumerate() {
             // A replacement that was asked for and has not come must not wake the keeper over and over.
@@ -149,19 +149,16 @@ impl<C> Ledger<C> {
 
     /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
-        self.config.pool_size = pool_size;
-        self.config.max_overflow = max_overflow;
-        self.note_eventful();
-        if let Some(floor) = &mut self.config.min_idle {
-            *floor = (*floor).min(pool_size);
-        }
+        let shrinks = pool_size < self.config.pool_size;
+        (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
         let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
-        while live(self) > self.config.cap() || self.idle.len() > pool_size as usize {
+        while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
             let Some(held) = self.idle.pop_front() else { break };
             self.retire(held, CloseReason::Shrunk, now);
         }
         self.note_eventful();
         self.open_more(now);
+        self.notify_watchers();
         self.check();
     }
 
@@ -179,10 +176,21 @@ impl<C> Ledger<C> {
         self.generation
     }
 
-    /// Nothing is lent from now on.
-    pub(crate) fn suspend(&mut self) {
+    /// Nothing is lent or opened from now on. What is being opened already may still come, and is not lent.
+    pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
         self.note_eventful();
+        self.forget_attempts(now);
+    }
+
+    /// Frees the places of connections whose opening has not begun.
+    fn forget_attempts(&mut self, now: Time) {
+        for job in mem::take(&mut self.inbox) {
+            match job {
+                Job::Connect(attempt) => self.free(attempt.slot, now),
+                job => self.inbox.push(job),
+            }
+        }
     }
 
     /// Lending goes on: idle connections go to those who have waited longest.
@@ -194,6 +202,8 @@ impl<C> Ledger<C> {
             self.settle(held, now);
         }
         self.open_more(now);
+        // Successors that were due meanwhile.
+        self.call_keeper(now);
         self.check();
     }
 
@@ -208,12 +218,7 @@ impl<C> Ledger<C> {
         while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::PoolClosed, now);
         }
-        for job in mem::take(&mut self.inbox) {
-            match job {
-                Job::Connect(attempt) => self.free(attempt.slot, now),
-                job => self.inbox.push(job),
-            }
-        }
+        self.forget_attempts(now);
         self.call_keeper(now);
         self.notify_watchers();
         self.check();

@@ -5,8 +5,10 @@
 //! not a task, since a task may be stuck behind one that blocks its worker, and deadlines must hold then too. It sleeps
 //! while nobody waits. Where no thread can be had, and where tokio's clock is paused, waiters set their timers at once.
 
-use std::sync::OnceLock;
+use crate::call::calmly;
+use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,15 +18,18 @@ pub(crate) const ARM_AFTER: Duration = Duration::from_millis(5);
 /// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
 pub(crate) type Round = Box<dyn Fn() -> bool + Send>;
 
+/// The watch of this process: a forked child has none of its threads.
+static WATCH: Mutex<Option<(u32, Sender<Round>)>> = Mutex::new(None);
+
 /// Has a pool looked after for as long as its rounds say so. `false` if there is no watch.
 pub(crate) fn enlist(round: Round) -> bool {
-    static WATCH: OnceLock<Option<Sender<Round>>> = OnceLock::new();
-    let watch = WATCH.get_or_init(|| {
+    let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    if watch.as_ref().is_none_or(|(process, _)| *process != process::id()) {
         let (sender, inbox) = channel();
         let thread = thread::Builder::new().name("millpond-watch".to_owned()).spawn(move || keep_watch(&inbox));
-        thread.is_ok().then_some(sender)
-    });
-    watch.as_ref().is_some_and(|watch| watch.send(round).is_ok())
+        *watch = thread.is_ok().then(|| (process::id(), sender));
+    }
+    watch.as_ref().is_some_and(|(_, sender)| sender.send(round).is_ok())
 }
 
 fn keep_watch(inbox: &Receiver<Round>) {
@@ -38,6 +43,7 @@ fn keep_watch(inbox: &Receiver<Round>) {
         }
         thread::sleep(ARM_AFTER);
         rounds.extend(inbox.try_iter());
-        rounds.retain(|round| round());
+        // Whatever one pool's wakers do, the others' deadlines hold.
+        rounds.retain(|round| calmly(round).unwrap_or(true));
     }
 }

@@ -15,6 +15,7 @@ mod operations;
 mod outage;
 mod overflow;
 mod queue;
+mod regressions;
 mod resize;
 mod runtimes;
 mod shared_pool;
