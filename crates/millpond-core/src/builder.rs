@@ -112,7 +112,8 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    /// Adds an observer. Several are told in the order in which they were added.
+    /// Adds an observer. Several are told in the order in which they were added. One that holds a handle of its own pool
+    /// keeps that pool open for ever.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.parts.observers.push(Box::new(observer));
         self

@@ -22,11 +22,11 @@ pub(crate) enum CallError<E> {
 }
 
 impl<E: Into<BoxError>> CallError<E> {
-    /// As one error to be told and kept.
-    pub(crate) fn shared(self) -> SharedError {
+    /// As one error to be told and kept; `setting` is where its limit comes from.
+    pub(crate) fn shared(self, setting: &'static str) -> SharedError {
         match self {
             Self::Failed(error) => share(error.into()),
-            Self::TimedOut(limit) => share(Box::new(Cut::TimedOut(limit))),
+            Self::TimedOut(limit) => share(Box::new(Cut::TimedOut(limit, setting))),
             Self::Panicked(message) => share(Box::new(Cut::Panicked(message))),
         }
     }
@@ -35,14 +35,14 @@ impl<E: Into<BoxError>> CallError<E> {
 /// What stands for an error where none came.
 #[derive(Debug)]
 enum Cut {
-    TimedOut(Duration),
+    TimedOut(Duration, &'static str),
     Panicked(String),
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(limit) => write!(f, "no answer within {:.2} s", limit.as_secs_f64()),
+            Self::TimedOut(limit, setting) => write!(f, "no answer within {:.2} s ({setting})", limit.as_secs_f64()),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
         }
     }

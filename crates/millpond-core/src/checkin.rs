@@ -100,7 +100,7 @@ fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Er
     if let CallError::Panicked(message) = &error {
         shared.tell_panic("reset", message.clone());
     }
-    let error = error.shared();
+    let error = error.shared("ping_timeout");
     shared.tell(|| Event::ResetFailed { id: tag.id, error });
     CloseReason::ResetFailed
 }

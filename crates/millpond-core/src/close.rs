@@ -42,7 +42,7 @@ async fn bounded_close<M: Manager>(
             if let CallError::Panicked(message) = &error {
                 shared.tell_panic("close", message.clone());
             }
-            Err(error.shared())
+            Err(error.shared("close_timeout"))
         }
     }
 }

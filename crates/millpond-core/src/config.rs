@@ -150,7 +150,7 @@ impl PoolConfig {
             problems.count("max_waiters", waiters, 1, 1_000_000);
         }
         if let Some(idle) = self.min_idle.filter(|idle| *idle > self.pool_size) {
-            let wanted = format!("at most pool_size, which is {}", self.pool_size);
+            let wanted = format!("0-{} (pool_size)", self.pool_size);
             problems.add("min_idle", idle.to_string(), wanted, "lower min_idle or raise pool_size");
         }
         if self.limits == Limits::Off {
@@ -205,7 +205,7 @@ struct Problems {
     limits: Limits,
 }
 
-const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
+const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\" (in code: Limits::Off)";
 
 impl Problems {
     fn add(&mut self, setting: &'static str, value: String, wanted: String, way_out: &'static str) {
@@ -258,7 +258,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Every problem found, in the order of the settings' table.
+    /// Every problem found: sizes first, then spans of time.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

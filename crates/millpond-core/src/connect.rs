@@ -5,7 +5,7 @@
 
 use crate::call::{CallError, call};
 use crate::close::farewell;
-use crate::event::{Event, SharedError};
+use crate::event::{Event, SharedError, share};
 use crate::hooks::Moment;
 use crate::info::{ConnectInfo, ConnectionInfo};
 use crate::lease::Held;
@@ -14,6 +14,7 @@ use crate::manager::{BoxError, Fault, Manager};
 use crate::rt;
 use crate::shared::Shared;
 use crate::time::Time;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
                     Fault::Transient
                 }
             };
-            return Err((error.shared(), fault));
+            return Err((error.shared("connect_timeout"), fault));
         }
     };
     let info = ConnectionInfo {
@@ -74,13 +75,32 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
             let fault = shared.classify_shared(&error);
             // Its failure is told by the refusal; the connection never was one of the pool's.
             let _ = farewell(shared, conn).await;
-            return Err((error, fault));
+            return Err((share(Box::new(Refusal { moment, source: error })), fault));
         }
         if moment == Moment::FirstConnect {
             shared.ledger.lock().opening.first_pending = false;
         }
     }
     Ok(conn)
+}
+
+/// Why a new connection was no good although it could be opened.
+#[derive(Debug)]
+struct Refusal {
+    moment: Moment,
+    source: SharedError,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} refused the connection: {}", self.moment, self.source)
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
 }
 
 /// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
@@ -99,7 +119,7 @@ pub(crate) async fn run_hooks<M: Manager>(
             if let CallError::Panicked(message) = &error {
                 shared.tell_panic(moment.name(), message.clone());
             }
-            let error = error.shared();
+            let error = error.shared("hook_timeout");
             let told = error.clone();
             shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
             return Err(error);
@@ -133,7 +153,10 @@ fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError
         let seq = ledger.stamp_if(shared.observed());
         (ledger.connect_failed(attempt.slot, &error, fault, now), seq)
     });
-    tracing::warn!(pool = &*shared.name, attempt = attempt.attempt, %error, ?fault, "could not connect");
+    // The first of a row, and then ever more rarely: an outage must not fill the disk.
+    if attempt.attempt.is_power_of_two() {
+        tracing::warn!(pool = &*shared.name, attempt = attempt.attempt, %error, ?fault, "could not connect");
+    }
     if let Some(seq) = seq {
         let (id, retry_in) = (attempt.id, setback.retry_in);
         shared.tell_at(seq, &Event::ConnectFailed { id, error: error.clone(), fault, retry_in });

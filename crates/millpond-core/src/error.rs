@@ -74,7 +74,7 @@ impl fmt::Display for PoolError {
             Self::TimedOut(timed_out) => timed_out.fmt(f),
             Self::Closed => f.write_str("the pool is closed"),
             Self::TooManyWaiters { limit } => {
-                write!(f, "{limit} callers are waiting already, which is the limit that max_waiters sets")
+                write!(f, "as many callers are waiting already as max_waiters = {limit} allows")
             }
             Self::Connect { attempts, source } => {
                 write!(f, "no connection could be opened: {source} ({attempts} failed in a row)")
@@ -135,7 +135,8 @@ pub struct TimedOut {
     pub holders: Vec<Holder>,
     /// Why the last attempt to connect failed, unless one has succeeded since.
     pub last_error: Option<SharedError>,
-    /// The caller's own task holds one of the connections that it is waiting for.
+    /// The caller's own task took one of the connections that it is waiting for, and it has not come back. Known for
+    /// spawned tasks only: what runs in the body of `block_on`, as `#[tokio::main]` does, has no task of its own.
     pub nested: bool,
     /// The runtime on which the pool connects has not run for this long.
     pub home_stalled: Option<Duration>,

@@ -105,7 +105,7 @@ pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallE
             Fault::Connection
         }
     };
-    let error = error.shared();
+    let error = error.shared("ping_timeout");
     shared.tell(|| Event::PingFailed { id: tag.id, error });
     if fault == Fault::Failover {
         shared.invalidate_all(false);

@@ -95,6 +95,8 @@ impl<R: Into<Moments>> BitOr<R> for Moment {
 /// `hook_timeout` and behind a panic guard; a call that is cut off or panics counts as a refusal. No hook runs while
 /// the pool holds its lock, and never two at once for the same connection.
 ///
+/// A hook that holds a handle of its own pool keeps that pool open for ever.
+///
 /// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move { .. }))`.
 ///
 /// ```
@@ -142,14 +144,15 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     }
 
     /// After a connection came back and was reset, before it can be lent again. A refusal closes it. Not called for a
-    /// connection that is discarded, detached, or too old to be kept.
+    /// connection that is discarded, detached, or too old to be kept, nor by a `NullPool`, which keeps none.
     async fn on_checkin(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
         let _ = (conn, info);
         Ok(())
     }
 
     /// Before the pool closes a connection, for whatever reason. A refusal is told as an event and changes nothing. Not
-    /// called for a connection that is detached, or dropped where no runtime is left.
+    /// called for a connection that is detached, dropped where no runtime is left or by a hard invalidation, or that a
+    /// hook refused before it became the pool's.
     async fn on_close(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
         let _ = (conn, info);
         Ok(())

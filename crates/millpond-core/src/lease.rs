@@ -89,7 +89,7 @@ impl<C> fmt::Debug for Held<C> {
 }
 
 /// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool that wraps another one
-/// needs only [`Lease::on_return`].
+/// needs only [`Lease::on_return`] or [`Lease::on_end`].
 ///
 /// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any runtime: they must
 /// not block and not panic.
@@ -181,6 +181,13 @@ impl<C: Send + 'static> Lease<C> {
         Self::lend(held, Arc::new(Then { home, then: Mutex::new(Some(Box::new(then))) }))
     }
 
+    /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For pools that count what
+    /// they have out. A panic in it is caught.
+    pub fn on_end(lease: Self, then: impl FnOnce() + Send + 'static) -> Self {
+        let (held, home) = lease.dissolve();
+        Self::lend(held, Arc::new(Finally { home, then: Mutex::new(Some(Box::new(then))) }))
+    }
+
     pub(crate) fn tag(&self) -> Tag {
         self.held().inner.tag
     }
@@ -259,6 +266,43 @@ impl<C: Send + 'static> Home<C> for Then<C> {
 
     fn detached(&self, tag: &Tag) {
         self.home.detached(tag);
+    }
+
+    fn info(&self, tag: &Tag) -> ConnectionInfo {
+        self.home.info(tag)
+    }
+}
+
+/// A home that calls a closure last, however the lease ends.
+struct Finally<C> {
+    home: Arc<dyn Home<C>>,
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl<C> Finally<C> {
+    fn end(&self) {
+        let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(then) = then {
+            // The lease has ended already: a panic in counting must not reach the borrower.
+            let _ = catch_unwind(AssertUnwindSafe(then));
+        }
+    }
+}
+
+impl<C: Send + 'static> Home<C> for Finally<C> {
+    fn returned(&self, held: Held<C>) {
+        self.home.returned(held);
+        self.end();
+    }
+
+    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+        self.home.discarded(held, reason);
+        self.end();
+    }
+
+    fn detached(&self, tag: &Tag) {
+        self.home.detached(tag);
+        self.end();
     }
 
     fn info(&self, tag: &Tag) -> ConnectionInfo {

@@ -136,7 +136,7 @@ pub enum Triage {
     Keep,
     /// To be reset by the keeper before it can be lent.
     Reset,
-    /// Not to be lent again.
+    /// Not to be lent again: closed with the reason `Unproven`.
     Discard,
 }
 

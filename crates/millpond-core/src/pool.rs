@@ -103,6 +103,10 @@ pub const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 pub trait PoolExt: Pool {
     /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder.
     ///
+    /// # Errors
+    ///
+    /// As [`Pool::acquire_with`].
+    ///
     /// # Cancel safety
     ///
     /// As [`Pool::acquire_with`].
@@ -112,6 +116,14 @@ pub trait PoolExt: Pool {
     }
 
     /// Lends a connection within a limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::acquire_with`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::acquire_with`].
     #[track_caller]
     fn acquire_within(&self, limit: Duration) -> AcquireFuture<'_, Self::Connection> {
         self.acquire_with(Request::here().within(limit))

@@ -6,7 +6,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// What a pool looks like at one moment. All numbers are taken together, so they add up:
-/// `open = idle + in_use + resting + closing`, and `open + connecting` never exceeds the cap.
+/// `open = idle + in_use + resting + closing`, and `open + connecting` never exceeds the cap, or after a shrink never grows
+/// until it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -78,8 +79,8 @@ impl fmt::Display for Status {
     }
 }
 
-/// What has happened since the pool was built. The books balance: `created = closed + detached + open`, and when nobody
-/// is waiting `acquires = ok + timed_out + cancelled + failed`.
+/// What has happened since the pool was built. The books balance: `created = closed + detached + open`, and when no
+/// acquire is under way `acquires = ok + timed_out + cancelled + failed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {

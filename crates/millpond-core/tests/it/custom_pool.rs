@@ -223,3 +223,24 @@ async fn pools_of_different_kinds_stand_side_by_side_behind_one_type() {
         assert!(pool.close().await.is_clean());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_counts_its_loans_is_told_of_every_end() {
+    let world = World::new(4, 0);
+    let out = Arc::new(AtomicUsize::new(0));
+    let mut loans = Vec::new();
+    for _ in 0..4 {
+        let counter = Arc::clone(&out);
+        out.fetch_add(1, Ordering::SeqCst);
+        loans.push(Lease::on_end(world.lease().await, move || drop(counter.fetch_sub(1, Ordering::SeqCst))));
+    }
+    drop(loans.pop());
+    drop(Lease::detach(loans.pop().unwrap()));
+    Lease::discard(loans.pop().unwrap(), CloseReason::Discarded);
+    assert_eq!(out.load(Ordering::SeqCst), 1);
+    let last = Lease::on_end(loans.pop().unwrap(), || panic!("a slip in counting"));
+    drop(last);
+    assert_eq!(out.load(Ordering::SeqCst), 0);
+    settle().await;
+    world.assert_sound().await;
+}

@@ -113,7 +113,7 @@ async fn one_caller_more_than_max_waiters_is_turned_away_at_once() {
     assert_took(took, Duration::ZERO);
     let error = refused(result);
     assert!(matches!(error, PoolError::TooManyWaiters { limit: 2 }), "{error:?}");
-    assert_eq!(error.to_string(), "2 callers are waiting already, which is the limit that max_waiters sets");
+    assert_eq!(error.to_string(), "as many callers are waiting already as max_waiters = 2 allows");
     assert_eq!(error.kind(), AcquireFailure::TooManyWaiters);
     assert_eq!(world.pool.status().totals.failed, 1);
 
