@@ -1,11 +1,11 @@
-//! What one checkout costs: alone, and with many tasks that want few connections.
+//! What one checkout costs: alone, with `try_acquire`, in pools of every size, and with as many tasks as connections.
 
-use benches::NoOp;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use benches::crew::{Hold, work};
+use benches::{NoOp, filled};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use millpond_core::QueuePool;
 use std::hint::black_box;
 use tokio::runtime::Runtime;
-use tokio::task::{JoinSet, yield_now};
 
 fn pool() -> QueuePool<NoOp> {
     QueuePool::builder(NoOp).max_overflow(0).build().expect("the defaults are in range")
@@ -23,36 +23,44 @@ fn uncontended(c: &mut Criterion) {
     });
 }
 
-/// Many tasks on ten connections, each holding its own over one yield.
-fn contended(c: &mut Criterion) {
-    const ROUNDS: u64 = 100;
+/// The same without a future.
+fn try_acquire(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let mut group = c.benchmark_group("hold over a yield");
-    for tasks in [10_u64, 64, 256] {
-        let pool = pool();
-        group.throughput(Throughput::Elements(tasks * ROUNDS));
-        group.bench_function(format!("{tasks} tasks"), |b| {
-            b.to_async(&runtime).iter(|| {
-                let pool = pool.clone();
-                async move {
-                    let mut all = JoinSet::new();
-                    for _ in 0..tasks {
-                        let pool = pool.clone();
-                        all.spawn(async move {
-                            for _ in 0..ROUNDS {
-                                let lease = pool.acquire().await.expect("served within the deadline");
-                                yield_now().await;
-                                drop(lease);
-                            }
-                        });
-                    }
-                    while all.join_next().await.is_some() {}
-                }
-            });
+    let pool = runtime.block_on(filled(10));
+    c.bench_function("try_acquire", |b| {
+        b.iter(|| pool.try_acquire().map(|lease| black_box(*lease)));
+    });
+    let _lent: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
+    c.bench_function("try_acquire in vain", |b| b.iter(|| pool.try_acquire().is_none()));
+}
+
+/// The size of the pool must not be felt.
+fn sizes(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = c.benchmark_group("pool size");
+    for places in [1, 10, 100, 1_000, 10_000] {
+        let pool = runtime.block_on(filled(places));
+        group.bench_with_input(BenchmarkId::from_parameter(places), &pool, |b, pool| {
+            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
         });
     }
     group.finish();
 }
 
-criterion_group!(checkout, uncontended, contended);
+/// Many tasks on ten connections, each holding its own over one yield: as many tasks as connections, and more.
+fn contended(c: &mut Criterion) {
+    const TURNS: u32 = 100;
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = c.benchmark_group("hold over a yield");
+    for tasks in [10, 64, 256] {
+        let pool = pool();
+        group.throughput(Throughput::Elements(u64::from(tasks * TURNS)));
+        group.bench_function(format!("{tasks} tasks"), |b| {
+            b.to_async(&runtime).iter(|| work(&pool, tasks, TURNS, Hold::Yield));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(checkout, uncontended, try_acquire, sizes, contended);
 criterion_main!(checkout);

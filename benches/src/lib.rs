@@ -1,6 +1,23 @@
-//! What the benchmarks share: a manager whose connections cost nothing, so that only the pool is measured.
+//! What the benchmarks share: connections that cost nothing, so that only the pool is measured, and the race of the pools.
+//!
+//! - [`NoOp`], [`filled`] and [`crew`] are for the benches of millpond alone, under `benches/`.
+//! - [`books`] has the connections of the race, [`rival`] says what a pool must do to take part, `pools` has the seven,
+//!   [`entrant`] lists them.
+//! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn, [`work`] has what is timed.
+//! - `src/bin/rivals.rs` and `src/bin/rivals_memory.rs` are what `cargo xtask rivals` runs.
 
-use millpond_core::{ConnectInfo, Manager};
+pub mod books;
+pub mod crew;
+pub mod entrant;
+pub mod gate;
+pub mod parking;
+pub mod race;
+pub mod rival;
+pub mod work;
+
+mod pools;
+
+use millpond_core::{ConnectInfo, Manager, QueuePool};
 use std::convert::Infallible;
 
 /// Opens connections that are numbers, at no cost.
@@ -18,4 +35,15 @@ impl Manager for NoOp {
     async fn ping(&self, _: &mut u64) -> Result<(), Infallible> {
         Ok(())
     }
+}
+
+/// A pool of so many connections at the default settings, without overflow, all of them open.
+pub async fn filled(places: u32) -> QueuePool<NoOp> {
+    let mut builder = QueuePool::builder(NoOp).pool_size(places).max_overflow(0);
+    if places > 50 {
+        builder = builder.limits(millpond_core::Limits::Off);
+    }
+    let pool = builder.build().expect("the settings are in range");
+    pool.prewarm(places).await.expect("opening costs nothing and cannot fail");
+    pool
 }

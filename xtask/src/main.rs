@@ -1,6 +1,8 @@
-//! The chores of this workspace: `cargo xtask test` and `cargo xtask tidy`.
+//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers` and `rivals`.
 
 mod cargo;
+mod rivals;
+mod servers;
 mod test;
 mod tidy;
 
@@ -10,9 +12,18 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--fast] [-- <filter>..]   tidy, fmt, clippy, every test and the docs; --fast runs the tests alone;
-                                  what follows -- goes to the test binaries, such as the name of a test
-  tidy                            the house rules a machine can check; CONTRIBUTING.md lists them
+  test [--fast] [--no-servers] [-- <filter>..]
+                  tidy, fmt, clippy, every test and the docs; --fast runs the tests alone, --no-servers without
+                  the database servers they need; what follows -- goes to the test binaries, such as a test's name
+  tidy            the house rules a machine can check; CONTRIBUTING.md lists them
+  servers [<kind>..] [--private] [-- <command> [<argument>..]]
+                  starts database servers to test against, prints what they are called by and runs until Ctrl-C, or
+                  until the command has ended that is run with it set; CONTRIBUTING.md lists kinds and variables
+  rivals [--quick] [--json] [--check] [--write]
+                  millpond and other pools against each other, 4 minutes, or half a one if quick; --json prints a
+                  line for each row and pool, --check fails if a goal is missed, --write renews docs/performance.md
+  rivals --compile [--json] [--write]
+                  the crates and the clean build time of millpond-core, deadpool and bb8
 ";
 
 fn main() -> ExitCode {
@@ -22,21 +33,31 @@ fn main() -> ExitCode {
             Ok(options) => test::run(&options),
             Err(why) => return refuse(&why),
         },
+        Some((command, rest)) if command == "rivals" => match rivals::Options::parse(rest) {
+            Ok(options) => rivals::run(&options),
+            Err(why) => return refuse(&why),
+        },
         Some((command, [])) if command == "tidy" => tidy::run(),
         Some((command, [extra, ..])) if command == "tidy" => {
             return refuse(&format!("`tidy` takes no arguments, but got `{extra}`"));
         }
+        Some((command, rest)) if command == "servers" => match servers::Options::parse(rest) {
+            Ok(options) => return servers::run(&options).unwrap_or_else(|why| fail(&why)),
+            Err(why) => return refuse(&why),
+        },
         Some((command, _)) => return refuse(&format!("there is no command `{command}`")),
         None => return refuse("which command?"),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("xtask: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => fail(&why),
     }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("xtask: {why}");
+    ExitCode::FAILURE
 }
 
 /// The caller asked for something there is not: says so, shows what there is, and ends with 2.

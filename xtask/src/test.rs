@@ -3,6 +3,9 @@
 //! A check that is not a test binary (tidy, fmt, clippy, doc) counts as one test. No check's failure stops the next one.
 //! The last line is always `N passed, N failed, N skipped`, where each test is counted once: one that printed `SKIP`
 //! is skipped, not passed. Nothing but failures and skips stands between the last check and that line.
+//!
+//! The database servers that the tests need run beside them. One that cannot be started is a skip, or, where `CI` is set,
+//! a failure: there, a test that silently has no server is a test that is never run.
 
 mod tally;
 mod transcript;
@@ -13,6 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::servers::{self, Fleet, Foreground};
 use crate::{cargo, tidy};
 use tally::Tally;
 use transcript::Transcript;
@@ -22,6 +26,8 @@ use transcript::Transcript;
 pub struct Options {
     /// Only the test binaries.
     fast: bool,
+    /// Starts the database servers that the tests need.
+    servers: bool,
     /// Handed to every test binary.
     filter: Vec<String>,
 }
@@ -33,11 +39,12 @@ impl Options {
     ///
     /// When an argument is not known.
     pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { fast: false, filter: Vec::new() };
+        let mut options = Self { fast: false, servers: true, filter: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--fast" => options.fast = true,
+                "--no-servers" => options.servers = false,
                 "--" => options.filter = args.by_ref().cloned().collect(),
                 _ => return Err(format!("`test` does not know `{arg}`; write `-- {arg}` to filter tests by name")),
             }
@@ -105,6 +112,10 @@ fn doc(root: &Path) -> Command {
 
 /// Runs every test binary and the doctests, showing what matters as it comes.
 fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    let fleet = if options.servers { start_servers(root, &mut tally)? } else { None };
+    let alone = Foreground::default();
+    let foreground = fleet.as_ref().map_or(&alone, Fleet::foreground);
     // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
     let args = ["test", "--workspace", "--all-features", "--no-fail-fast", "--", "--show-output"];
     let broken = |e: io::Error| format!("could not run `cargo test`: {e}");
@@ -112,7 +123,8 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let (reader, writer) = io::pipe().map_err(broken)?;
     let mut command = cargo::command(root, &args);
     command.args(&options.filter).stdout(writer.try_clone().map_err(broken)?).stderr(writer);
-    let mut child = command.spawn().map_err(broken)?;
+    command.envs(fleet.iter().flat_map(|fleet| fleet.variables.iter()));
+    foreground.start(&mut command).map_err(broken)?;
     // The command still holds our writers; with them open the pipe would never end.
     drop(command);
 
@@ -127,8 +139,36 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
         }
         bytes.clear();
     }
-    let status = child.wait().map_err(broken)?;
-    Ok(transcript.finish(status.success()))
+    let status = foreground.wait().map_err(broken)?;
+    tally.add(transcript.finish(status.success()));
+    Ok(tally)
+}
+
+/// Starts the servers that the crates of the workspace need, and tells of those that cannot be started.
+fn start_servers(root: &Path, tally: &mut Tally) -> Result<Option<Fleet>, String> {
+    let metadata = cargo::metadata(root)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let crates: Vec<String> = packages.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect();
+    let started = Instant::now();
+    let fleet = servers::for_tests_of(&crates)?;
+    if let Some(fleet) = &fleet {
+        say(&format!("==> servers ready in {:.1} s", started.elapsed().as_secs_f64()));
+        for (kind, why) in &fleet.failures {
+            say(&format!("servers: {kind}: {why}"));
+            tell_missing(tally, &kind.to_string(), why, env::var_os("CI").is_some());
+        }
+    }
+    Ok(fleet)
+}
+
+/// One server is not there.
+fn tell_missing(tally: &mut Tally, kind: &str, why: &str, is_ci: bool) {
+    let reason = why.lines().next().unwrap_or_default();
+    if is_ci {
+        tally.fail(format!("servers: {kind}: {reason}"));
+    } else {
+        tally.skips.push(format!("SKIP servers: {kind}: {reason}"));
+    }
 }
 
 /// Prints a line at once, so that it keeps its place among what the children print.
@@ -149,7 +189,20 @@ mod tests {
     #[test]
     fn what_follows_two_dashes_is_the_filter() {
         let options = parse(&["--fast", "--", "checkout", "--exact"]).unwrap();
-        assert_eq!(options, Options { fast: true, filter: vec!["checkout".to_owned(), "--exact".to_owned()] });
+        assert_eq!(
+            options,
+            Options { fast: true, servers: true, filter: vec!["checkout".to_owned(), "--exact".to_owned()] }
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_missing_is_a_skip_but_in_ci_a_failure() {
+        let mut tally = Tally::default();
+        tell_missing(&mut tally, "mariadb", "not installed: mariadb-server\n    a log", false);
+        assert!(tally.is_well());
+        assert_eq!(tally.skips, ["SKIP servers: mariadb: not installed: mariadb-server"]);
+        tell_missing(&mut tally, "mariadb", "not installed: mariadb-server", true);
+        assert_eq!((tally.failed, tally.skips.len()), (1, 1));
     }
 
     #[test]

@@ -26,7 +26,11 @@ enum External {
 
 const ROWS: [Row; 16] = [
     // Whoever uses any part of millpond builds the core, so each of its dependencies is a decision.
-    row("millpond-core", Ours::Only(&[]), External::Only(&["async-trait", "coarsetime", "fastrand", "tokio", "tracing"])),
+    row(
+        "millpond-core",
+        Ours::Only(&[]),
+        External::Only(&["async-trait", "coarsetime", "fastrand", "tokio", "tracing"]),
+    ),
     row("millpond-testkit", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-config", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-sqlx", Ours::Only(&["millpond-core"]), External::Any),

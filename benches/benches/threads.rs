@@ -1,0 +1,46 @@
+//! What other threads cost: one, two and four workers on one pool, with enough connections for all and with too few.
+
+use benches::crew::{Hold, work};
+use benches::filled;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tokio::runtime::{Builder, Runtime};
+
+const TURNS: u32 = 1_000;
+
+fn runtime(workers: usize) -> Runtime {
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime")
+}
+
+/// A task for each worker, and connections for all: only the pool's own lock is in the way.
+fn nobody_waits(c: &mut Criterion) {
+    let mut group = c.benchmark_group("no hold, nobody waits");
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        let pool = runtime.block_on(filled(10));
+        let tasks = workers as u32;
+        group.throughput(Throughput::Elements(u64::from(tasks * TURNS)));
+        group.bench_function(format!("{workers} threads"), |b| {
+            b.to_async(&runtime).iter(|| work(&pool, tasks, TURNS, Hold::Not));
+        });
+    }
+    group.finish();
+}
+
+/// Sixty-four tasks on ten connections.
+fn most_wait(c: &mut Criterion) {
+    const TASKS: u32 = 64;
+    const TURNS: u32 = 100;
+    let mut group = c.benchmark_group("64 tasks hold over a yield");
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        let pool = runtime.block_on(filled(10));
+        group.throughput(Throughput::Elements(u64::from(TASKS * TURNS)));
+        group.bench_function(format!("{workers} threads"), |b| {
+            b.to_async(&runtime).iter(|| work(&pool, TASKS, TURNS, Hold::Yield));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(threads, nobody_waits, most_wait);
+criterion_main!(threads);

@@ -1,0 +1,56 @@
+//! What hooks and observers cost: none, one and three hooks; the observer off and on.
+
+use benches::NoOp;
+use criterion::{Criterion, criterion_group, criterion_main};
+use millpond_core::{Event, QueuePool, Stamp};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Before every loan, so many hooks that do nothing.
+fn hooks(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("on_checkout hooks");
+    for count in [0, 1, 3] {
+        let mut builder = QueuePool::builder(NoOp).max_overflow(0);
+        for _ in 0..count {
+            builder = builder.on_checkout(|conn, _| {
+                black_box(conn);
+                Box::pin(async { Ok(()) })
+            });
+        }
+        let pool = builder.build().expect("the defaults are in range");
+        group.bench_function(count.to_string(), |b| {
+            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
+        });
+    }
+    group.finish();
+}
+
+/// An observer that counts, beside none.
+fn observer(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("observer");
+    for watched in [false, true] {
+        let mut builder = QueuePool::builder(NoOp).max_overflow(0);
+        if watched {
+            let seen = AtomicU64::new(0);
+            builder = builder.observer(move |event: &Event, _: &Stamp<'_>| {
+                black_box(event);
+                seen.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let pool = builder.build().expect("the defaults are in range");
+        group.bench_function(if watched { "on" } else { "off" }, |b| {
+            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(watching, hooks, observer);
+criterion_main!(watching);

@@ -1,0 +1,183 @@
+//! The pools against each other in memory: allocations an operation, bytes a place and a waiter, and what cancelled
+//! acquires leave. Prints a line of JSON for each row and pool: `rivals_memory [--quick] [--without NAME]..`.
+//!
+//! Only what the measuring thread allocates is counted, and the runtime has no other: so not what a driver does on
+//! threads of its own.
+
+use allocation_counter::measure;
+use benches::books::Books;
+use benches::entrant::Entrant;
+use benches::parking::poll_once;
+use benches::race::race;
+use benches::rival::{Effort, Figure, Rival, Spec, Work, fill, filled};
+use benches::work::runtime;
+use std::env;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use tokio::task::unconstrained;
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let effort = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
+    let left_out: Vec<&String> = args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
+    let entrants: Vec<Entrant> = Entrant::ALL
+        .into_iter()
+        .filter(|entrant| *entrant != Entrant::Observed && left_out.iter().all(|name| *name != entrant.name()))
+        .collect();
+    race(&Allocations, &entrants, &effort);
+    race(&Bytes, &entrants, &effort);
+    race(&Cancels, &entrants, &effort);
+}
+
+/// Allocations of an acquire and its return: of what is idle, and of what has to be waited for.
+struct Allocations;
+
+impl Work for Allocations {
+    fn name(&self) -> String {
+        "allocs".to_owned()
+    }
+
+    fn rounds(&self, effort: &Effort) -> u32 {
+        counted_rounds(effort)
+    }
+
+    fn run<P: Rival>(&self, _: &Effort) -> Vec<Figure> {
+        const LAPS: u32 = 10_000;
+        let runtime = runtime(1);
+        let pool = runtime.block_on(filled::<P>(10));
+        let idle = || runtime.block_on(unconstrained(take_and_return(&pool, LAPS)));
+        idle();
+        let allocs = measure(idle).count_total as f64 / f64::from(LAPS);
+        let mut figures = vec![Figure::new("allocs_uncontended", "allocations", allocs)];
+        // For a blocked thread there is no such number.
+        if P::WAITS_AS_FUTURE {
+            let pool = runtime.block_on(filled::<P>(1));
+            let wait = || runtime.block_on(unconstrained(wait_and_return(&pool, LAPS)));
+            wait();
+            let allocs = measure(wait).count_total as f64 / f64::from(LAPS);
+            figures.push(Figure::new("allocs_wait", "allocations", allocs));
+        }
+        figures
+    }
+}
+
+async fn take_and_return<P: Rival>(pool: &P, laps: u32) {
+    for _ in 0..laps {
+        drop(pool.acquire().await);
+    }
+}
+
+/// Each acquire but the first has to wait for the one before it.
+async fn wait_and_return<P: Rival>(pool: &P, laps: u32) {
+    let mut lease = pool.acquire().await;
+    for _ in 0..laps {
+        let mut next = pin!(pool.acquire());
+        assert!(poll_once(next.as_mut()).await.is_pending(), "the only connection is out");
+        drop(lease);
+        lease = next.await;
+    }
+}
+
+/// Bytes of an idle place, its connection included (a box of 16 bytes), and of a waiter, its boxed future included.
+struct Bytes;
+
+impl Work for Bytes {
+    fn name(&self) -> String {
+        "bytes".to_owned()
+    }
+
+    fn rounds(&self, effort: &Effort) -> u32 {
+        counted_rounds(effort)
+    }
+
+    fn run<P: Rival>(&self, _: &Effort) -> Vec<Figure> {
+        const FEW: u32 = 10;
+        const MANY: u32 = 1_010;
+        let mut figures = Vec::new();
+        // A blocking pool opens connections on threads of its own, where they are not counted.
+        if P::BOXED_WIRES && P::WAITS_AS_FUTURE {
+            let idle = (pool_bytes::<P>(MANY) - pool_bytes::<P>(FEW)) as f64 / f64::from(MANY - FEW);
+            figures.push(Figure::new("bytes_idle", "bytes", idle));
+        }
+        if P::WAITS_AS_FUTURE {
+            figures.push(Figure::new("bytes_waiter", "bytes", waiter_bytes::<P>()));
+        }
+        figures
+    }
+}
+
+fn pool_bytes<P: Rival>(places: u32) -> i64 {
+    let runtime = runtime(1);
+    let mut kept = None;
+    let counted = measure(|| {
+        kept = Some(runtime.block_on(async {
+            let pool = P::open(&Books::new(), Spec::of(places)).await;
+            fill(&pool, places).await;
+            pool
+        }));
+    });
+    drop(kept);
+    counted.bytes_current
+}
+
+fn waiter_bytes<P: Rival>() -> f64 {
+    const WAITERS: usize = 1_000;
+    runtime(1).block_on(unconstrained(async {
+        let pool = filled::<P>(1).await;
+        let lease = pool.acquire().await;
+        let mut parked = Vec::with_capacity(WAITERS);
+        let counted = poll_fn(|cx| {
+            Poll::Ready(measure(|| {
+                for _ in 0..WAITERS {
+                    let mut acquire = Box::pin(pool.acquire());
+                    assert!(acquire.as_mut().poll(cx).is_pending(), "the only connection is out");
+                    parked.push(acquire);
+                }
+            }))
+        })
+        .await;
+        drop(parked);
+        drop(lease);
+        counted.bytes_current as f64 / WAITERS as f64
+    }))
+}
+
+/// What many acquires that were given up leave in memory.
+struct Cancels;
+
+impl Work for Cancels {
+    fn name(&self) -> String {
+        "cancelled_left".to_owned()
+    }
+
+    fn rounds(&self, _: &Effort) -> u32 {
+        1
+    }
+
+    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+        if !P::WAITS_AS_FUTURE {
+            return Vec::new();
+        }
+        let runtime = runtime(1);
+        let pool = runtime.block_on(filled::<P>(1));
+        let give_up = |times: u32| {
+            runtime.block_on(unconstrained(async {
+                let lease = pool.acquire().await;
+                for _ in 0..times {
+                    let acquire = pin!(pool.acquire());
+                    assert!(poll_once(acquire).await.is_pending(), "the only connection is out");
+                }
+                drop(lease);
+            }));
+        };
+        give_up(1_000);
+        let left = measure(|| give_up(effort.cancels)).bytes_current;
+        vec![Figure::new("cancelled_left", "bytes", left as f64)]
+    }
+}
+
+/// Counts do not vary as times do; two more rounds show it.
+fn counted_rounds(effort: &Effort) -> u32 {
+    effort.rounds.min(3)
+}

@@ -1,0 +1,51 @@
+//! A crew: tasks that each take a connection of one pool many times.
+
+use crate::NoOp;
+use millpond_core::QueuePool;
+use std::time::{Duration, Instant};
+use tokio::task::{JoinSet, yield_now};
+
+/// How long each keeps its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Not at all.
+    Not,
+    /// Until the others have had a turn.
+    Yield,
+    /// For so long, as if waiting for a server: the worker is free for others meanwhile.
+    Span(Duration),
+}
+
+impl Hold {
+    async fn last(self) {
+        match self {
+            Self::Not => {}
+            Self::Yield => yield_now().await,
+            // A timer of the runtime counts whole milliseconds; this is exact.
+            Self::Span(span) => {
+                let began = Instant::now();
+                while began.elapsed() < span {
+                    yield_now().await;
+                }
+            }
+        }
+    }
+}
+
+/// Lets so many tasks each take a connection so many times, and waits until all have ended.
+pub async fn work(pool: &QueuePool<NoOp>, tasks: u32, turns: u32, hold: Hold) {
+    let mut all = JoinSet::new();
+    for _ in 0..tasks {
+        let pool = pool.clone();
+        all.spawn(async move {
+            for _ in 0..turns {
+                let lease = pool.acquire().await.expect("served within the deadline");
+                hold.last().await;
+                drop(lease);
+            }
+        });
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.expect("nobody panics");
+    }
+}

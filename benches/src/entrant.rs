@@ -1,0 +1,79 @@
+//! The pools of the race, by name.
+
+use crate::gate;
+use crate::pools::{Bb8, Deadpool, Floor, Millpond, Mobc, Observed, R2d2, Sqlx};
+use crate::rival::{Effort, Figure, Rival, Work};
+use std::sync::Arc;
+
+/// A pool in the race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrant {
+    /// Ours, at default settings.
+    Millpond,
+    /// Ours, with an observer that counts every event; its rows end in `_observed`.
+    Observed,
+    /// `sqlx::Pool`.
+    Sqlx,
+    /// deadpool.
+    Deadpool,
+    /// bb8.
+    Bb8,
+    /// mobc.
+    Mobc,
+    /// r2d2, which blocks.
+    R2d2,
+    /// No pool: a semaphore and a queue.
+    Floor,
+}
+
+impl Entrant {
+    /// All of them, in the order of the tables.
+    pub const ALL: [Self; 8] =
+        [Self::Millpond, Self::Observed, Self::Sqlx, Self::Deadpool, Self::Bb8, Self::Mobc, Self::R2d2, Self::Floor];
+
+    /// Its name in the results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Millpond => Millpond::NAME,
+            Self::Observed => Observed::NAME,
+            Self::Sqlx => Sqlx::NAME,
+            Self::Deadpool => Deadpool::NAME,
+            Self::Bb8 => Bb8::NAME,
+            Self::Mobc => Mobc::NAME,
+            Self::R2d2 => R2d2::NAME,
+            Self::Floor => <Arc<Floor>>::NAME,
+        }
+    }
+
+    /// Does a work once.
+    pub fn does<W: Work>(self, work: &W, effort: &Effort) -> Vec<Figure> {
+        match self {
+            Self::Millpond => work.run::<Millpond>(effort),
+            Self::Observed => work.run::<Observed>(effort),
+            Self::Sqlx => work.run::<Sqlx>(effort),
+            Self::Deadpool => work.run::<Deadpool>(effort),
+            Self::Bb8 => work.run::<Bb8>(effort),
+            Self::Mobc => work.run::<Mobc>(effort),
+            Self::R2d2 => work.run::<R2d2>(effort),
+            Self::Floor => work.run::<Arc<Floor>>(effort),
+        }
+    }
+
+    /// Whether it is a pool that may be timed.
+    ///
+    /// # Errors
+    ///
+    /// What it did wrong.
+    pub fn passes_the_gate(self) -> Result<(), String> {
+        match self {
+            Self::Millpond => gate::pass::<Millpond>(),
+            Self::Observed => gate::pass::<Observed>(),
+            Self::Sqlx => gate::pass::<Sqlx>(),
+            Self::Deadpool => gate::pass::<Deadpool>(),
+            Self::Bb8 => gate::pass::<Bb8>(),
+            Self::Mobc => gate::pass::<Mobc>(),
+            Self::R2d2 => gate::pass::<R2d2>(),
+            Self::Floor => gate::pass::<Arc<Floor>>(),
+        }
+    }
+}

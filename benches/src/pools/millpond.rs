@@ -1,0 +1,68 @@
+//! Ours: default settings, so with pre-ping, deadlines and the holder's line; only the overflow is off, as peers have none.
+
+use crate::books::{Books, Opener, Wire};
+use crate::rival::{Rival, Spec};
+use millpond_core::{Builder, ConnectInfo, Event, Lease, Limits, Manager, QueuePool, Stamp};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl Manager for Opener {
+    type Connection = Box<Wire>;
+    type Error = Infallible;
+
+    async fn connect(&self, _: &ConnectInfo) -> Result<Box<Wire>, Infallible> {
+        Ok(self.open().await)
+    }
+
+    async fn ping(&self, _: &mut Box<Wire>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+fn builder(books: &Arc<Books>, spec: Spec) -> Builder<QueuePool<Opener>> {
+    let builder = QueuePool::builder(Opener(Arc::clone(books))).pool_size(spec.cap).max_overflow(0);
+    let builder = if spec.cap > 50 { builder.limits(Limits::Off) } else { builder };
+    if spec.one_by_one { builder.max_connecting(1) } else { builder }
+}
+
+/// millpond.
+#[derive(Clone)]
+pub(crate) struct Millpond(QueuePool<Opener>);
+
+impl Rival for Millpond {
+    const NAME: &'static str = "millpond";
+    type Lease<'a> = Lease<Box<Wire>>;
+
+    async fn open(books: &Arc<Books>, spec: Spec) -> Self {
+        Self(builder(books, spec).build().expect("the settings are in range"))
+    }
+
+    async fn acquire(&self) -> Self::Lease<'_> {
+        self.0.acquire().await.expect("millpond lends")
+    }
+}
+
+/// millpond with somebody watching: an observer that counts every event.
+#[derive(Clone)]
+pub(crate) struct Observed(QueuePool<Opener>);
+
+impl Rival for Observed {
+    const NAME: &'static str = "millpond";
+    const VARIANT: &'static str = "_observed";
+    type Lease<'a> = Lease<Box<Wire>>;
+
+    async fn open(books: &Arc<Books>, spec: Spec) -> Self {
+        let (lent, returned) = (AtomicU64::new(0), AtomicU64::new(0));
+        let count = move |event: &Event, _: &Stamp<'_>| match event {
+            Event::Acquired { .. } => drop(lent.fetch_add(1, Ordering::Relaxed)),
+            Event::Returned { .. } => drop(returned.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
+        };
+        Self(builder(books, spec).observer(count).build().expect("the settings are in range"))
+    }
+
+    async fn acquire(&self) -> Self::Lease<'_> {
+        self.0.acquire().await.expect("millpond lends")
+    }
+}

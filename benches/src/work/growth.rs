@@ -1,0 +1,147 @@
+//! Whether an acquire costs more in a large pool, or behind a long queue, than in a small pool or behind a short one.
+
+use super::alone::cost;
+use super::runtime;
+use crate::books::Books;
+use crate::parking::{park, poll_once};
+use crate::rival::{Effort, Figure, Rival, Spec, Work, filled};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+use tokio::task::unconstrained;
+
+const FEW: u32 = 10;
+const MANY_PLACES: u32 = 10_000;
+const MANY_WAITERS: u32 = 100_000;
+
+/// An acquire and its return: 10,000 idle connections against 10.
+#[derive(Debug, Clone, Copy)]
+pub struct Places;
+
+impl Work for Places {
+    fn name(&self) -> String {
+        "growth_size".to_owned()
+    }
+
+    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+        if P::PLACES_MAX < MANY_PLACES {
+            return Vec::new();
+        }
+        let span = effort.span / 2;
+        let alone = async |places| {
+            let pool = filled::<P>(places).await;
+            cost::<P, false>(&pool, span).await
+        };
+        let runtime = runtime(1);
+        let few = runtime.block_on(alone(FEW));
+        let many = runtime.block_on(alone(MANY_PLACES));
+        vec![Figure::new("growth_size", "x", many / few), Figure::new("size10000", "ns", many)]
+    }
+}
+
+/// One more waiter, a waiter served, and a waiter who gives up: 100,000 in the queue against 10.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiters;
+
+/// What is found with one length of the queue, in nanoseconds.
+struct Costs {
+    join_and_leave: f64,
+    served: f64,
+    cancelled: f64,
+}
+
+impl Work for Waiters {
+    fn name(&self) -> String {
+        "growth_waiters".to_owned()
+    }
+
+    fn rounds(&self, effort: &Effort) -> u32 {
+        effort.rounds.min(5)
+    }
+
+    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+        if !P::WAITS_AS_FUTURE {
+            return Vec::new();
+        }
+        let span = effort.span / 4;
+        let runtime = runtime(1);
+        // Without a budget, which would make some pools turn a waiter away before it has joined.
+        let few = runtime.block_on(unconstrained(queue::<P>(FEW, span)));
+        let many = runtime.block_on(unconstrained(queue::<P>(MANY_WAITERS, span)));
+        vec![
+            Figure::new("growth_waiters", "x", many.join_and_leave / few.join_and_leave),
+            Figure::new("join_and_leave", "ns", many.join_and_leave),
+            Figure::new("growth_served", "x", many.served / few.served),
+            Figure::new("cancel_waiter", "ns", many.cancelled),
+            Figure::new("cancel_waiter_of_10", "ns", few.cancelled),
+        ]
+    }
+}
+
+async fn queue<P: Rival>(waiters: u32, span: Duration) -> Costs {
+    let pool = P::open(&Books::new(), Spec::of(1)).await;
+    let join_and_leave = join_and_leave(&pool, waiters, span).await;
+    let served = serve(&pool, waiters, span).await;
+    let cancelled = cancel(&pool, waiters).await;
+    Costs { join_and_leave, served, cancelled }
+}
+
+/// One more joins the end of the queue and leaves it again.
+async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
+    let lease = pool.acquire().await;
+    let parked = park(pool, waiters as usize).await;
+    let (began, mut laps) = (Instant::now(), 0_u32);
+    while began.elapsed() < span {
+        for _ in 0..100 {
+            let acquire = pin!(pool.acquire());
+            assert!(poll_once(acquire).await.is_pending(), "others wait already");
+        }
+        laps += 100;
+    }
+    let nanos = began.elapsed().as_secs_f64() * 1e9 / f64::from(laps);
+    drop(parked);
+    drop(lease);
+    nanos
+}
+
+/// The connection goes from the oldest waiter to the next, and each who was served joins the queue again.
+async fn serve<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
+    let mut lease = pool.acquire().await;
+    let mut parked = VecDeque::from(park(pool, waiters as usize).await);
+    let (began, mut laps) = (Instant::now(), 0_u32);
+    while began.elapsed() < span {
+        for _ in 0..100 {
+            drop(lease);
+            let Some(oldest) = parked.pop_front() else { return f64::NAN };
+            lease = oldest.await;
+            parked.extend(park(pool, 1).await);
+        }
+        laps += 100;
+    }
+    let nanos = began.elapsed().as_secs_f64() * 1e9 / f64::from(laps);
+    drop(parked);
+    drop(lease);
+    nanos
+}
+
+/// All waiters give up, in an order that has nothing to do with that of the queue.
+async fn cancel<P: Rival>(pool: &P, waiters: u32) -> f64 {
+    let lease = pool.acquire().await;
+    let mut spent = Duration::ZERO;
+    let mut cancelled = 0;
+    while cancelled < 10_000 {
+        let mut parked: Vec<_> = park(pool, waiters as usize).await.into_iter().map(Some).collect();
+        let began = Instant::now();
+        // A stride that shares no factor with the number of waiters comes by each of them once.
+        let stride = 7_919;
+        for step in 0..waiters as usize {
+            if let Some(place) = parked.get_mut(step * stride % waiters as usize) {
+                *place = None;
+            }
+        }
+        spent += began.elapsed();
+        cancelled += waiters;
+    }
+    drop(lease);
+    spent.as_secs_f64() * 1e9 / f64::from(cancelled)
+}

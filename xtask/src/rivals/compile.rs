@@ -1,0 +1,98 @@
+//! What a pool adds to a build: the crates in its tree, and the time of a clean build without optimisation.
+//!
+//! Each is the only dependency of an empty package, in the versions of our `Cargo.lock`: what a user gets, not what the
+//! features of this whole workspace come to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::results::{Line, Results};
+use crate::cargo;
+
+const ROUNDS: usize = 3;
+
+/// A package that depends on one pool.
+struct Scratch {
+    pool: &'static str,
+    directory: PathBuf,
+}
+
+/// Builds millpond-core, deadpool and bb8 in turn.
+///
+/// # Errors
+///
+/// When one of them does not build, or a file cannot be written.
+pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
+    let ours = format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
+    let deadpool =
+        "deadpool = { version = \"0.13\", default-features = false, features = [\"managed\", \"rt_tokio_1\"] }";
+    let mut pools = Vec::new();
+    for (pool, dependency) in [("millpond", ours.as_str()), ("deadpool", deadpool), ("bb8", "bb8 = \"0.9\"")] {
+        pools.push(Scratch::new(pool, dependency, root, target)?);
+    }
+    let mut seconds = vec![Vec::new(); pools.len()];
+    for round in 1..=ROUNDS {
+        for (scratch, spent) in pools.iter().zip(&mut seconds) {
+            spent.push(scratch.build()?);
+            eprintln!("rivals: clean build of {}, {round} of {ROUNDS}", scratch.pool);
+        }
+    }
+    let mut results = Results::default();
+    for (scratch, mut spent) in pools.iter().zip(seconds) {
+        spent.sort_by(f64::total_cmp);
+        let at = |index: usize| spent.get(index).copied().unwrap_or(f64::NAN);
+        let crates = scratch.crates()? as f64;
+        for (row, unit, [low, median, high]) in
+            [("crates", "crates", [crates; 3]), ("compile", "s", [at(0), at(ROUNDS / 2), at(ROUNDS - 1)])]
+        {
+            let line = Line { row: row.into(), pool: scratch.pool.into(), unit: unit.into(), median, low, high };
+            results.add(line);
+        }
+    }
+    Ok(results)
+}
+
+impl Scratch {
+    fn new(pool: &'static str, dependency: &str, root: &Path, target: &Path) -> Result<Self, String> {
+        let directory = target.join("rivals-compile").join(pool);
+        // The empty table keeps cargo from looking for a workspace further up.
+        let manifest = format!(
+            "[package]\nname = \"scratch\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{dependency}\n"
+        );
+        let broken = |e: std::io::Error| format!("could not write to {}: {e}", directory.display());
+        fs::create_dir_all(directory.join("src")).map_err(broken)?;
+        fs::write(directory.join("src/lib.rs"), "//! Empty.\n").map_err(broken)?;
+        fs::write(directory.join("Cargo.toml"), manifest).map_err(broken)?;
+        fs::copy(root.join("Cargo.lock"), directory.join("Cargo.lock")).map_err(broken)?;
+        Ok(Self { pool, directory })
+    }
+
+    /// Builds it from nothing; returns the seconds.
+    fn build(&self) -> Result<f64, String> {
+        let built = self.directory.join("target");
+        if built.exists() {
+            fs::remove_dir_all(&built).map_err(|e| format!("could not remove {}: {e}", built.display()))?;
+        }
+        let mut command = cargo::command(&self.directory, &["build", "--quiet", "--offline"]);
+        let began = Instant::now();
+        let status =
+            command.env("CARGO_TARGET_DIR", &built).status().map_err(|e| format!("could not run cargo: {e}"))?;
+        let seconds = began.elapsed().as_secs_f64();
+        if status.success() { Ok(seconds) } else { Err(format!("{} does not build alone", self.pool)) }
+    }
+
+    /// How many crates it takes, itself included.
+    fn crates(&self) -> Result<usize, String> {
+        let args = ["tree", "--offline", "--edges", "normal,build", "--prefix", "none"];
+        let output =
+            cargo::command(&self.directory, &args).output().map_err(|e| format!("could not run cargo: {e}"))?;
+        if !output.status.success() {
+            return Err(format!("`cargo tree` failed for {}", self.pool));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        Ok(names.iter().filter(|name| **name != "scratch").count())
+    }
+}

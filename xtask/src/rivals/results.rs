@@ -1,0 +1,148 @@
+//! The results: a line for each row and pool, as the programs print them.
+
+use serde_json::Value;
+
+/// What was found for one pool in one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// What was measured.
+    pub row: String,
+    /// Of which pool.
+    pub pool: String,
+    /// In which unit.
+    pub unit: String,
+    /// The middle of the rounds.
+    pub median: f64,
+    /// The least of the rounds.
+    pub low: f64,
+    /// The greatest of the rounds.
+    pub high: f64,
+}
+
+/// All lines, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Results {
+    lines: Vec<Line>,
+}
+
+impl Results {
+    /// Takes in a line of JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of ours.
+    pub fn read(&mut self, line: &str) -> Result<(), String> {
+        let parsed = serde_json::from_str(line).ok().and_then(|value| Line::read(&value));
+        self.lines.push(parsed.ok_or_else(|| format!("not a line of results: {line}"))?);
+        Ok(())
+    }
+
+    /// Takes in a line.
+    pub fn add(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+
+    /// All lines.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The lines of a row.
+    pub fn row(&self, row: &str) -> Vec<&Line> {
+        self.lines.iter().filter(|line| line.row == row).collect()
+    }
+
+    /// One pool's line of a row.
+    pub fn find(&self, row: &str, pool: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.row == row && line.pool == pool)
+    }
+
+    /// The pools that failed their gate.
+    pub fn failed(&self) -> Vec<String> {
+        self.row("gate").into_iter().filter(|line| line.median < 1.0).map(|line| line.pool.clone()).collect()
+    }
+}
+
+impl Line {
+    /// The line as the programs print it.
+    pub fn to_json(&self) -> String {
+        let Self { row, pool, unit, median, low, high } = self;
+        format!(r#"{{"row":"{row}","pool":"{pool}","median":{median},"unit":"{unit}","low":{low},"high":{high}}}"#)
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key)?.as_str().map(str::to_owned);
+        // A number that could not be found is `null`.
+        let number = |key: &str| Some(value.get(key)?.as_f64().unwrap_or(f64::NAN));
+        Some(Self {
+            row: text("row")?,
+            pool: text("pool")?,
+            unit: text("unit")?,
+            median: number("median")?,
+            low: number("low")?,
+            high: number("high")?,
+        })
+    }
+}
+
+/// A number with as many digits as mean something.
+pub fn short(value: f64) -> String {
+    if value.is_nan() {
+        return "-".to_owned();
+    }
+    let size = value.abs();
+    match size {
+        _ if size >= 1e6 => format!("{:.2} M", value / 1e6),
+        _ if size >= 1e4 => format!("{:.0} k", value / 1e3),
+        _ if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        _ if size >= 10.0 => format!("{value:.1}"),
+        _ if size >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        let line = Line {
+            row: "uncontended".to_owned(),
+            pool: "millpond".to_owned(),
+            unit: "ns".to_owned(),
+            median: 79.5,
+            low: 78.0,
+            high: 83.0,
+        };
+        let mut results = Results::default();
+        results.read(&line.to_json()).unwrap();
+        assert_eq!(results.find("uncontended", "millpond"), Some(&line));
+    }
+
+    #[test]
+    fn anything_else_is_an_error_that_shows_it() {
+        assert!(Results::default().read("warning: x").unwrap_err().contains("warning: x"));
+    }
+
+    #[test]
+    fn who_failed_the_gate_is_known() {
+        let mut results = Results::default();
+        let line = |pool: &str, passed: u8| {
+            format!(
+                r#"{{"row":"gate","pool":"{pool}","median":{passed},"unit":"passed","low":{passed},"high":{passed}}}"#
+            )
+        };
+        results.read(&line("a", 1)).unwrap();
+        results.read(&line("b", 0)).unwrap();
+        assert_eq!(results.failed(), ["b"]);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(
+            [1_430_000.0, 15_400.0, 243.4, 79.52, 1.04, 0.0243, 0.0].map(short),
+            ["1.43 M", "15 k", "243", "79.5", "1.04", "0.024", "0"]
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The rows of the race: what each says, and in which order they are shown.
+
+/// A row of the tables.
+pub struct Row {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// What was measured, with the unit and which way is better.
+    pub title: &'static str,
+}
+
+/// Rows that belong together.
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// The rows.
+    pub rows: &'static [Row],
+}
+
+/// Every pool of the tables, in their order.
+pub const POOLS: [&str; 7] = ["millpond", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "floor"];
+
+/// All rows but that of the gate.
+pub const GROUPS: [Group; 7] = [
+    Group {
+        title: "One task alone",
+        rows: &[
+            row("uncontended", "acquire and return, one core; ns, less is better"),
+            row("uncontended_coop", "the same with `consume_budget` in the loop; ns"),
+            row("uncontended_core2", "the same loop as the first, a runtime of two workers; ns"),
+            row("uncontended_observed", "as the first, with an observer that counts; ns"),
+            row("uncontended_core2_observed", "as the third, with an observer that counts; ns"),
+        ],
+    },
+    Group {
+        title: "Many tasks on ten connections",
+        rows: &[
+            row("threads2", "two tasks on two workers, no hold; ops/s, more is better"),
+            row("hold64", "64 tasks hold over a yield, two cores; ops/s"),
+            row("hold256", "256 tasks hold over a yield, two cores; ops/s"),
+            row("hold64_core1", "64 tasks, one core; ops/s"),
+            row("hold256_core1", "256 tasks, one core; ops/s"),
+        ],
+    },
+    Group {
+        title: "How long they wait",
+        rows: &[
+            row("hold64_p50", "64 tasks, half wait less; us, less is better"),
+            row("hold64_p99", "64 tasks, one in 100 waits longer; us"),
+            row("hold64_p999", "64 tasks, one in 1000 waits longer; us"),
+            row("hold64_longest", "64 tasks, the longest wait of a round; us"),
+            row("hold256_p50", "256 tasks, half wait less; us"),
+            row("hold256_p99", "256 tasks, one in 100 waits longer; us"),
+            row("hold256_p999", "256 tasks, one in 1000 waits longer; us"),
+            row("hold256_longest", "256 tasks, the longest wait of a round; us"),
+            row("hold64_core1_p999", "64 tasks, one core, one in 1000 waits longer; us"),
+            row("hold256_core1_p999", "256 tasks, one core, one in 1000 waits longer; us"),
+            row("fairness64", "64 tasks, most to least served; 1 is fair"),
+            row("fairness256", "256 tasks, most to least served; 1 is fair"),
+            row("fairness64_core1", "64 tasks, one core, most to least served"),
+            row("fairness256_core1", "256 tasks, one core, most to least served"),
+        ],
+    },
+    Group {
+        title: "Growth",
+        rows: &[
+            row("growth_size", "acquire and return with 10,000 idle, in times that with 10; 1 is none"),
+            row("size10000", "acquire and return with 10,000 idle; ns"),
+            row("growth_waiters", "joining and leaving behind 100,000 waiters, in times that behind 10"),
+            row("join_and_leave", "joining and leaving behind 100,000 waiters; ns"),
+            row("growth_served", "serving the oldest of 100,000 waiters, in times that of 10"),
+            row("cancel_waiter", "cancelling one of 100,000 waiters; ns, less is better"),
+            row("cancel_waiter_of_10", "cancelling one of 10 waiters; ns"),
+        ],
+    },
+    Group {
+        title: "Memory",
+        rows: &[
+            row("allocs_uncontended", "allocations of an acquire and its return"),
+            row("allocs_wait", "allocations of an acquire that waits, and its return"),
+            row("bytes_idle", "bytes of an idle place, its connection of 24 included"),
+            row("bytes_waiter", "bytes of a waiter, its future included"),
+            row("cancelled_left", "bytes left by a million cancelled acquires (100,000 if quick)"),
+        ],
+    },
+    Group {
+        title: "HikariCP's spike: 50 requests on 5 idle, connecting takes 150 ms, a query 2 ms",
+        rows: &[
+            row("spike", "connections open at the end; less is better"),
+            row("spike_time", "until all are served; ms"),
+            row("spike_one", "connections open at the end with `max_connecting = 1`"),
+            row("spike_one_time", "until all are served with `max_connecting = 1`; ms"),
+        ],
+    },
+    Group {
+        title: "Weight",
+        rows: &[row("crates", "crates in the tree, itself included"), row("compile", "clean build, unoptimised; s")],
+    },
+];
+
+const fn row(name: &'static str, title: &'static str) -> Row {
+    Row { name, title }
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask servers`: real database servers to test against, started in seconds and gone without a trace.
+//!
+//! They listen on free ports of the loopback interface and live in a temporary directory, whose owner is this process.
+//! What they are called by is printed as `NAME=value` lines, or handed to a command; CONTRIBUTING.md lists the names. A
+//! server that a variable names already is used as it is.
+//!
+//! # Invariants
+//!
+//! 1. Nothing is left behind: the servers end with us, however we end, and a directory that a killed process could not
+//!    remove is removed by the next start.
+//! 2. Nothing is fixed: no port, no path. Any number of starts run beside one another.
+
+mod account;
+mod certificates;
+mod children;
+mod cluster;
+mod directory;
+mod fleet;
+mod foreground;
+mod kind;
+mod launch;
+mod mariadb;
+mod packages;
+mod pgbouncer;
+mod ports;
+mod postgres;
+mod processes;
+mod redis;
+mod sentinel;
+mod shared_memory;
+mod signals;
+mod site;
+mod template;
+mod variables;
+
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Instant;
+use std::{env, thread};
+
+pub use fleet::Fleet;
+pub use foreground::Foreground;
+use kind::Kind;
+use variables::{PREFIX, Variables};
+
+/// What was asked for on the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    kinds: Vec<Kind>,
+    /// Started for one caller alone: whatever the variables say, and until the caller closes our standard input.
+    is_private: bool,
+    /// Run with the variables set; the servers end with it.
+    command: Vec<String>,
+}
+
+impl Options {
+    /// Reads what follows `cargo xtask servers`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such kind or option.
+    pub fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self { kinds: Vec::new(), is_private: false, command: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--private" => options.is_private = true,
+                "--" => {
+                    options.command = args.by_ref().cloned().collect();
+                    if options.command.is_empty() {
+                        return Err("which command? nothing follows `--`".to_owned());
+                    }
+                }
+                name => options.kinds.push(Kind::parse(name)?),
+            }
+        }
+        if options.kinds.is_empty() {
+            options.kinds = kind::DEFAULT.to_vec();
+        }
+        options.kinds.sort_unstable();
+        options.kinds.dedup();
+        Ok(options)
+    }
+}
+
+/// Starts the servers and runs the command, or waits to be told to end; the code is the command's.
+///
+/// # Errors
+///
+/// When a server cannot be started, or the command cannot.
+pub fn run(options: &Options) -> Result<ExitCode, String> {
+    let started = Instant::now();
+    let known = if options.is_private { Variables::default() } else { set_already() };
+    let fleet = start(&options.kinds, known)?;
+    if !fleet.failures.is_empty() {
+        let all = fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}"));
+        return Err(all.collect::<Vec<_>>().join("\nxtask: "));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    if let Some((program, args)) = options.command.split_first() {
+        let names: Vec<&str> = options.kinds.iter().map(|kind| kind.name()).collect();
+        eprintln!("xtask: {} ready in {seconds:.1} s", names.join(", "));
+        let mut command = Command::new("setpriv");
+        // The command must not go on without its servers when we are killed.
+        command.args(["--pdeathsig", "TERM", "--", program]).args(args).envs(fleet.variables.iter());
+        fleet.foreground().start(&mut command).map_err(|e| format!("could not run `{program}`: {e}"))?;
+        let status = fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
+        return Ok(code(status));
+    }
+    // Whoever reads this by a pipe learns from the empty line that all is told.
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", fleet.variables.lines())
+        .and_then(|()| out.flush())
+        .map_err(|e| format!("could not print: {e}"))?;
+    let way = if options.is_private { "close the standard input" } else { "Ctrl-C" };
+    eprintln!("xtask: ready in {seconds:.1} s; {way} to stop");
+    wait_for_end(options.is_private);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts those of the servers that the tests of these crates need and no variable names.
+///
+/// # Errors
+///
+/// When nothing at all can be started.
+pub fn for_tests_of(crates: &[String]) -> Result<Option<Fleet>, String> {
+    let kinds = Kind::needed_by(crates);
+    if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already()).map(Some) }
+}
+
+fn start(kinds: &[Kind], mut known: Variables) -> Result<Fleet, String> {
+    let missing: Vec<Kind> = kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
+    if let Ok(program) = env::current_exe() {
+        // A test that kills its server starts one of its own by this.
+        known.tell("XTASK", program.display().to_string());
+    }
+    Fleet::start(&missing, known)
+}
+
+/// The variables that are set to something, by the user or by a start around this one.
+fn set_already() -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in env::vars_os() {
+        if let (Some(name), Some(value)) = (name.to_str().and_then(|name| name.strip_prefix(PREFIX)), value.to_str())
+            && !value.is_empty()
+        {
+            variables.tell(name, value);
+        }
+    }
+    variables
+}
+
+/// Waits for the end: a signal's, which never returns here, or that of the standard input.
+fn wait_for_end(is_private: bool) {
+    if is_private {
+        // An error is an end, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        return;
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// As a shell tells it: the command's own code, or 128 and its signal.
+fn code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_a_name_the_usual_ones_are_started() {
+        let options = parse(&["--", "psql", "--version"]).unwrap();
+        assert_eq!(options.kinds, kind::DEFAULT);
+        assert_eq!(options.command, ["psql", "--version"]);
+    }
+
+    #[test]
+    fn a_kind_named_twice_is_started_once() {
+        let options = parse(&["redis", "--private", "postgres", "redis"]).unwrap();
+        assert_eq!(options.kinds, [Kind::Postgres, Kind::Redis]);
+        assert!(options.is_private && options.command.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_name_and_a_missing_command_are_refused() {
+        assert!(parse(&["oracle"]).is_err());
+        assert!(parse(&["redis", "--"]).is_err());
+    }
+
+    #[test]
+    fn the_code_is_the_commands() {
+        let status = |script: &str| Command::new("sh").args(["-c", script]).status().unwrap();
+        assert_eq!(code(status("exit 3")), ExitCode::from(3));
+        assert_eq!(code(status("kill -TERM $$")), ExitCode::from(143));
+    }
+}

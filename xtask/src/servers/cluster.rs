@@ -1,0 +1,62 @@
+//! Redis Cluster: three masters, each with a replica.
+
+use super::kind::Kind;
+use super::site::{START_MAX, Server, Site};
+use super::variables::Variables;
+use super::{ports, redis};
+
+const NODES: usize = 6;
+
+/// How the nodes are told to be a cluster; a node counts as failing after 1.5 s.
+const SETTINGS: [&str; 6] =
+    ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1500"];
+
+/// Starts all six.
+///
+/// # Errors
+///
+/// When they do not become a cluster.
+pub fn start(site: &Site) -> Result<Variables, String> {
+    let nodes: Vec<Server> = site.on_free_ports(NODES, ports::free_with_bus, |ports| {
+        let numbered = ports.iter().enumerate();
+        numbered.map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, &SETTINGS)).collect()
+    })?;
+    join(site, &nodes)?;
+    for node in &nodes {
+        site.children.await_ready(node.pid, &node.launch, START_MAX, || knows_all(site, node.port))?;
+    }
+    told(&nodes)
+}
+
+/// Makes them one cluster: the first half are the masters.
+fn join(site: &Site, nodes: &[Server]) -> Result<(), String> {
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    let mut words = vec!["--cluster", "create"];
+    words.extend(addresses.iter().map(String::as_str));
+    words.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    site.ask("redis-cli", &words).map(drop)
+}
+
+/// Whether a node sees the whole cluster and, as a replica, has its master's data.
+fn knows_all(site: &Site, port: u16) -> Result<(), String> {
+    let known = format!("cluster_known_nodes:{NODES}");
+    redis::says(site, port, &["CLUSTER", "INFO"], &["cluster_state:ok", "cluster_slots_ok:16384", &known])?;
+    let role = redis::ask(site, Kind::Redis, port, &["INFO", "replication"])?;
+    let is_linked = role.contains("role:master\r\nconnected_slaves:1") || role.contains("master_link_status:up");
+    if is_linked { Ok(()) } else { Err(format!("the node at port {port} has no partner: {}", role.trim())) }
+}
+
+fn told(nodes: &[Server]) -> Result<Variables, String> {
+    let mut variables = Variables::default();
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    let (first, others) = addresses.split_first().ok_or("no node was started")?;
+    let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
+    let first_node = nodes.first().ok_or("no node was started")?;
+    variables.tell(&Kind::Cluster.url_variable(), format!("redis-cluster://{first}?{}", others.join("&")));
+    variables.tell("CLUSTER_NODES", addresses.join(","));
+    for (number, node) in (1..).zip(nodes) {
+        node.tell(&mut variables, &format!("CLUSTER_{number}"));
+    }
+    redis::tell_programs(&mut variables, first_node)?;
+    Ok(variables)
+}

@@ -1,0 +1,273 @@
+//! The temporary directory that all servers of one start live in, and what becomes of those of dead owners.
+//!
+//! The owner keeps a lock on its directory. The system gives it back when the owner ends, however it ends, so a
+//! directory of ours that is not locked is nobody's and is removed by the next start.
+//!
+//! # Invariants
+//!
+//! 1. Who removes a directory holds its lock.
+//! 2. An owner that has the lock looks whether the path still leads to what it locked; if not, it was swept in between.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, io, thread};
+
+use super::account;
+use super::{processes, shared_memory};
+
+/// How the directories are called, before a number that tells them apart.
+const NAME: &str = "millpond-servers-";
+
+/// A file system in memory: MariaDB is there in 1 s instead of 5 while the disk is busy with a build.
+const MEMORY: &str = "/dev/shm";
+
+/// What must be free there, for the files of all servers and what the tests put into them. A container often has less.
+const MEMORY_MIN: u64 = 2 << 30;
+
+/// How often an owner tries again after it was swept.
+const TRIES_MAX: usize = 10;
+
+/// How long servers that are not our children may take to end before they are told to. Those of a dead owner have been
+/// told; one that a test has started again has not.
+const UNTOLD_MAX: Duration = Duration::from_secs(1);
+
+/// How long they may take then before they are killed.
+const TOLD_MAX: Duration = Duration::from_secs(4);
+
+/// How long the removal is tried. A process that ends may still write its last file.
+const REMOVAL_MAX: Duration = Duration::from_secs(5);
+
+/// Ours until dropped; then it is gone, with what is in it.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes one where `TMPDIR` says, else in memory or in `/tmp`, and removes those that nobody owns any more.
+    ///
+    /// # Errors
+    ///
+    /// When the directory for temporary files cannot be written.
+    pub fn create() -> Result<Self, String> {
+        let wished = env::var_os("TMPDIR").map(PathBuf::from);
+        let in_memory = PathBuf::from(MEMORY);
+        let has_room = free_bytes(&in_memory) >= Some(MEMORY_MIN);
+        let places = [wished, Some(in_memory).filter(|_| has_room), Some(PathBuf::from("/tmp"))];
+        let places: Vec<PathBuf> = places.into_iter().flatten().collect();
+        places.iter().for_each(|place| sweep(place));
+        // Root's own TMPDIR may be closed to the users that the servers run as.
+        let can_be_used = |place: &&PathBuf| account::own_uid() != Some(0) || is_open_to_all(place);
+        Self::create_in(places.iter().find(can_be_used).ok_or("no directory for temporary files is open to all users")?)
+    }
+
+    fn create_in(parent: &Path) -> Result<Self, String> {
+        for attempt in 0..TRIES_MAX {
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+            let path = parent.join(format!("{NAME}{}-{nanos}-{attempt}", process::id()));
+            let made = own(&path).map_err(|e| format!("could not make {}: {e}", path.display()))?;
+            if let Some(lock) = made {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        Err(format!("could not keep a directory in {}: another process removes it", parent.display()))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(e) = clear(&self.path) {
+            eprintln!("xtask: could not remove {}: {e}", self.path.display());
+        }
+    }
+}
+
+/// What may still be written below a path; nothing if nobody can tell.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let output = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(path).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (blocks, size) = said.trim().split_once(' ')?;
+    blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)
+}
+
+/// Whether every user may go through to this path.
+fn is_open_to_all(path: &Path) -> bool {
+    let is_open = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    fs::canonicalize(path).is_ok_and(|path| path.ancestors().all(is_open))
+}
+
+/// Makes and locks a directory; nothing if another process swept it before it was locked.
+fn own(path: &Path) -> io::Result<Option<File>> {
+    DirBuilder::new().mode(0o755).create(path)?;
+    let lock = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let is_ours = lock.try_lock().is_ok() && is_at(&lock, path)?;
+    if is_ours {
+        // Whatever the umask says, the servers' users must get through.
+        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    }
+    Ok(is_ours.then_some(lock))
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let here = file.metadata()?;
+    Ok(fs::symlink_metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino())))
+}
+
+/// Removes the directories of dead owners.
+fn sweep(parent: &Path) {
+    for path in ours(parent) {
+        if let Some(_lock) = lock_stale(&path) {
+            // One that cannot be removed is no reason not to start; the next start tries again.
+            let _ = clear(&path);
+        }
+    }
+}
+
+/// Directories with our name. Another user's are that user's affair, and a link may lead anywhere.
+fn ours(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)).map(|entry| entry.path());
+    let is_ours = |path: &PathBuf| {
+        let metadata = fs::symlink_metadata(path);
+        metadata.is_ok_and(|metadata| metadata.is_dir() && Some(metadata.uid()) == account::own_uid())
+    };
+    named.filter(is_ours).collect()
+}
+
+/// The lock of a directory that nobody owns.
+fn lock_stale(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
+}
+
+/// Ends the servers that still work in a directory and removes it.
+fn clear(path: &Path) -> io::Result<()> {
+    if !ends_within(path, UNTOLD_MAX) {
+        // PostgreSQL wants the one, MariaDB the other.
+        processes::signal("INT", &processes::servers_within(path));
+        processes::signal("TERM", &processes::servers_within(path));
+        if !ends_within(path, TOLD_MAX) {
+            processes::signal("KILL", &processes::servers_within(path));
+        }
+    }
+    shared_memory::remove_of_servers_within(path);
+
+    let limit = Instant::now() + REMOVAL_MAX;
+    loop {
+        match fs::remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound && Instant::now() < limit => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether no server works in a directory any more before the time is over.
+fn ends_within(path: &Path, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if processes::servers_within(path).is_empty() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A parent of its own, for the real one is swept by whoever starts servers.
+    fn parent(name: &str) -> PathBuf {
+        let parent = env::temp_dir().join(format!("xtask-directory-{name}-{}", process::id()));
+        fs::create_dir_all(&parent).unwrap();
+        parent
+    }
+
+    #[test]
+    fn a_directory_is_swept_once_its_owner_is_gone() {
+        let parent = parent("owner");
+        let path = parent.join(format!("{NAME}1"));
+        let lock = own(&path).unwrap().unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        sweep(&parent);
+        assert!(path.join("file").exists(), "its owner lives");
+        drop(lock);
+        sweep(&parent);
+        assert!(!path.exists());
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn other_names_files_and_links_are_let_alone() {
+        let parent = parent("others");
+        let (other, file) = (parent.join("other"), parent.join(format!("{NAME}file")));
+        fs::create_dir(&other).unwrap();
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&other, parent.join(format!("{NAME}link"))).unwrap();
+        sweep(&parent);
+        assert!(other.exists() && file.exists());
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn an_owner_that_was_swept_before_it_had_the_lock_notices() {
+        let parent = parent("swept");
+        let path = parent.join(format!("{NAME}1"));
+        fs::create_dir(&path).unwrap();
+        let lock = File::open(&path).unwrap();
+        sweep(&parent);
+        assert!(!is_at(&lock, &path).unwrap());
+        fs::create_dir(&path).unwrap();
+        assert!(!is_at(&lock, &path).unwrap(), "another of the same name");
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn dropping_it_removes_it() {
+        let parent = parent("drop");
+        let directory = Directory::create_in(&parent).unwrap();
+        let path = directory.path().to_owned();
+        fs::write(path.join("file"), "").unwrap();
+        drop(directory);
+        assert!(!path.exists());
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn below_a_closed_directory_nobody_gets_through() {
+        let parent = parent("closed");
+        let inner = parent.join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&parent, Permissions::from_mode(0o700)).unwrap();
+        assert!(!is_open_to_all(&inner));
+        assert!(is_open_to_all(Path::new("/")));
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn what_is_free_is_told_in_bytes() {
+        assert!(free_bytes(&env::temp_dir()).unwrap() > 4096);
+        assert_eq!(free_bytes(Path::new("/nowhere")), None);
+    }
+}

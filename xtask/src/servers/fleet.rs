@@ -1,0 +1,214 @@
+//! All servers of one start: they start beside one another and end together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::account::Account;
+use super::certificates::Certificates;
+use super::children::Children;
+use super::directory::Directory;
+use super::foreground::Foreground;
+use super::kind::Kind;
+use super::site::Site;
+use super::template::Template;
+use super::variables::Variables;
+use super::{cluster, mariadb, packages, pgbouncer, postgres, redis, sentinel, signals};
+
+/// How often we look whether a server has ended by itself.
+const WATCH_EVERY: Duration = Duration::from_millis(20);
+
+/// Servers that run until this is dropped.
+pub struct Fleet {
+    crew: Arc<Crew>,
+    /// What the servers that could be started are called by.
+    pub variables: Variables,
+    /// Why others could not.
+    pub failures: BTreeMap<Kind, String>,
+}
+
+/// What must be ended, shared with the thread that waits for signals.
+#[derive(Debug)]
+struct Crew {
+    children: Children,
+    foreground: Foreground,
+    is_interrupted: AtomicBool,
+    /// Emptied by whoever ends it; the other then waits at the lock until that is done.
+    directory: Mutex<Option<Directory>>,
+}
+
+impl Fleet {
+    /// Starts these kinds, after installing what they need. Those that cannot be started do not hinder the others.
+    /// What is known already is not told anew.
+    ///
+    /// # Errors
+    ///
+    /// When nothing at all can be started.
+    pub fn start(kinds: &[Kind], known: Variables) -> Result<Self, String> {
+        let (able, failures) = equip(kinds);
+        // First of all, so that from here on nothing can be left behind.
+        let crew = Arc::new(Crew {
+            children: Children::new()?,
+            foreground: Foreground::default(),
+            is_interrupted: AtomicBool::default(),
+            directory: Mutex::default(),
+        });
+        let mut fleet = Self { crew: Arc::clone(&crew), variables: known, failures };
+        signals::before_end(move || crew.interrupt())?;
+        if able.is_empty() {
+            return Ok(fleet);
+        }
+        let directory = Directory::create()?;
+        let home = directory.path().to_owned();
+        *fleet.crew.directory.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
+        fleet.start_in(&home, &able);
+        fleet.crew.watch()?;
+        fleet.crew.stay_if_interrupted();
+        Ok(fleet)
+    }
+
+    /// The command that uses the servers.
+    pub fn foreground(&self) -> &Foreground {
+        &self.crew.foreground
+    }
+
+    /// Starts what can be, in the directory.
+    fn start_in(&mut self, home: &Path, kinds: &[Kind]) {
+        let children = &self.crew.children;
+        let needs_certificates = kinds.iter().any(|kind| kind.is_tls());
+        let certificates = needs_certificates.then(|| Certificates::make(children, &home.join("tls"))).transpose();
+        let template = |name: &str| Template::within(home.join(format!("{name}-template")));
+        let (postgres_template, mariadb_template) = (template("postgres"), template("mariadb"));
+        let start = |kind: Kind, behind: &Variables| {
+            let certificates = certificates.as_ref().map_err(Clone::clone);
+            let certificates = if kind.is_tls() { certificates?.as_ref() } else { None };
+            let site = Site {
+                children,
+                home: home.join(kind.name()),
+                certificates,
+                postgres: &postgres_template,
+                mariadb: &mariadb_template,
+            };
+            let started = start_one(&site, kind, behind);
+            if started.is_err() {
+                children.end_within(&site.home);
+            }
+            started
+        };
+
+        let (second, mut first): (Vec<Kind>, Vec<Kind>) = kinds.iter().partition(|kind| **kind == Kind::Pgbouncer);
+        let has_postgres = first.contains(&Kind::Postgres);
+        if !second.is_empty() && !has_postgres {
+            // The user's own PostgreSQL may be anywhere and want any password; this one is not told.
+            first.push(Kind::Postgres);
+        }
+        let mut started = at_once(&first, |kind| start(kind, &Variables::default()));
+        let postgres = started.iter().find(|(kind, _)| *kind == Kind::Postgres);
+        let behind = postgres.map(|(_, outcome)| outcome.clone());
+        for kind in second {
+            let behind = behind.clone().unwrap_or_else(|| Err("there is no PostgreSQL".to_owned()));
+            started.push((kind, behind.and_then(|behind| start(kind, &behind))));
+        }
+
+        if let Ok(Some(certificates)) = &certificates {
+            certificates.tell(&mut self.variables);
+        }
+        for (kind, outcome) in started.into_iter().filter(|(kind, _)| *kind != Kind::Postgres || has_postgres) {
+            match outcome {
+                Ok(variables) => self.variables.join(variables),
+                Err(why) => drop(self.failures.insert(kind, why)),
+            }
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.crew.end();
+        self.crew.stay_if_interrupted();
+    }
+}
+
+impl Crew {
+    /// Says which server has ended by itself. It may have been a test's doing, so the others go on. Asking how it ended
+    /// is also what makes its id free: a PostgreSQL does not start while its predecessor's is taken.
+    fn watch(self: &Arc<Self>) -> Result<(), String> {
+        let crew = Arc::clone(self);
+        let look = move || {
+            while !crew.children.is_stopping() {
+                for how in crew.children.take_ended() {
+                    eprintln!("xtask: {how}");
+                }
+                thread::sleep(WATCH_EVERY);
+            }
+        };
+        let thread = thread::Builder::new().name("watches servers".to_owned()).spawn(look);
+        thread.map(drop).map_err(|e| format!("could not start a thread: {e}"))
+    }
+
+    /// Ends the command first, while its servers still answer, then the servers.
+    fn interrupt(&self) {
+        self.is_interrupted.store(true, Ordering::SeqCst);
+        self.foreground.interrupt();
+        self.end();
+    }
+
+    /// After a signal nothing new begins: the thread that heard it ends the process as soon as everything is gone.
+    fn stay_if_interrupted(&self) {
+        while self.is_interrupted.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+
+    fn end(&self) {
+        self.children.stop();
+        // Held while the directory is removed: our process must not end before.
+        let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(directory.take());
+    }
+}
+
+/// Installs what is missing; returns what can be started, and why the others cannot.
+fn equip(kinds: &[Kind]) -> (Vec<Kind>, BTreeMap<Kind, String>) {
+    let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
+    let installed = packages::install(&packages::missing(&programs));
+    let mut failures = BTreeMap::new();
+    for kind in kinds {
+        // Looked at again for each: those that have what they need can start whatever the others lack.
+        let lacking = packages::missing(kind.programs());
+        if !lacking.is_empty() {
+            let hidden = || format!("{} is installed, but its programs are not found", lacking.join(" "));
+            let why = installed.as_ref().err().cloned().unwrap_or_else(hidden);
+            failures.insert(*kind, why);
+        }
+    }
+    (kinds.iter().copied().filter(|kind| !failures.contains_key(kind)).collect(), failures)
+}
+
+/// Starts each kind on a thread of its own.
+fn at_once<T: Send>(
+    kinds: &[Kind],
+    start: impl Fn(Kind) -> Result<T, String> + Sync,
+) -> Vec<(Kind, Result<T, String>)> {
+    let start = &start;
+    thread::scope(|scope| {
+        let started: Vec<_> = kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind)))).collect();
+        let panicked = |_| Err("its start panicked".to_owned());
+        started.into_iter().map(|(kind, thread)| (kind, thread.join().unwrap_or_else(panicked))).collect()
+    })
+}
+
+fn start_one(site: &Site, kind: Kind, behind: &Variables) -> Result<Variables, String> {
+    Account::Current.make_directory(&site.home)?;
+    match kind {
+        Kind::Postgres | Kind::PostgresTls => postgres::start(site, kind),
+        Kind::Pgbouncer => pgbouncer::start(site, behind),
+        Kind::Mariadb | Kind::MariadbTls => mariadb::start(site, kind),
+        Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(site, kind),
+        Kind::Sentinel => sentinel::start(site),
+        Kind::Cluster => cluster::start(site),
+    }
+}

@@ -1,0 +1,159 @@
+//! The programs the servers consist of: where they are, and how they get there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use super::account;
+
+/// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel, too.
+const PACKAGES: [(&str, &str); 11] = [
+    ("initdb", "postgresql"),
+    ("postgres", "postgresql"),
+    ("psql", "postgresql"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb-admin", "mariadb-server"),
+    ("pgbouncer", "pgbouncer"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-server"),
+    ("openssl", "openssl"),
+    ("setpriv", "util-linux"),
+];
+
+/// Where Debian keeps each version of PostgreSQL.
+const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
+
+/// Where daemons are, though a user's `PATH` may not name it.
+const SYSTEM: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
+
+/// Installs what follows. The shell removes its ban on starting services however it ends, and also if we do not.
+const INSTALL: &str = "\
+set -e
+ban=/usr/sbin/policy-rc.d
+if [ ! -e $ban ]; then
+  trap 'rm -f $ban' EXIT
+  trap 'exit 130' HUP INT TERM
+  printf '#!/bin/sh\\nexit 101\\n' > $ban
+  chmod +x $ban
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -o DPkg::Lock::Timeout=300 update
+apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends \"$@\"
+";
+
+/// Where a program is.
+///
+/// # Errors
+///
+/// When it is not installed, with the way to install it.
+pub fn find(program: &str) -> Result<PathBuf, String> {
+    let found = directories().into_iter().map(|directory| directory.join(program)).find(|path| path.is_file());
+    found.ok_or_else(|| advice(&missing(&[program])))
+}
+
+/// The packages that are needed for these programs and not there, each once.
+pub fn missing(programs: &[&str]) -> Vec<&'static str> {
+    let directories = directories();
+    let is_there = |program: &str| directories.iter().any(|directory| directory.join(program).is_file());
+    packages_of(programs, is_there)
+}
+
+/// Installs packages, if we may and can.
+///
+/// # Errors
+///
+/// When we may not, with the way to do it by hand, or when it fails.
+pub fn install(packages: &[&str]) -> Result<(), String> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if account::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
+        return Err(advice(packages));
+    }
+    eprintln!("xtask: installing {} by apt-get", packages.join(" "));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", INSTALL, "install"]).args(packages).stdin(Stdio::null());
+    let output = shell.output().map_err(|e| format!("could not run `sh`: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<&str> = said.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n    ");
+    Err(format!("apt-get did not install {}, {}\n    {last}", packages.join(" "), output.status))
+}
+
+fn advice(packages: &[&str]) -> String {
+    let packages = packages.join(" ");
+    format!(
+        "not installed: {packages}; on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {packages}"
+    )
+}
+
+fn packages_of(programs: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = Vec::new();
+    for program in programs.iter().filter(|program| !is_there(program)) {
+        let package = PACKAGES.iter().find(|(name, _)| name == program).map(|(_, package)| *package);
+        packages.extend(package.filter(|package| !packages.contains(package)));
+    }
+    packages
+}
+
+/// Where programs are looked for. A version of PostgreSQL comes first, so that all its programs are of one version.
+fn directories() -> Vec<PathBuf> {
+    let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut directories: Vec<PathBuf> =
+        newest(versions.collect()).map(|version| version.join("bin")).into_iter().collect();
+    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    directories.extend(SYSTEM.map(PathBuf::from));
+    directories
+}
+
+/// The version with the highest number of those that have a server, not only a client.
+fn newest(versions: Vec<PathBuf>) -> Option<PathBuf> {
+    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    versions.into_iter().filter(|path| path.join("bin/postgres").is_file()).max_by_key(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::kind::{ALL, Kind};
+
+    #[test]
+    fn each_kind_needs_only_its_own_packages() {
+        let packages = |kind: Kind| packages_of(kind.programs(), |program| program == "setpriv");
+        assert_eq!(packages(Kind::Postgres), ["postgresql"]);
+        assert_eq!(packages(Kind::Pgbouncer), ["postgresql", "pgbouncer"]);
+        assert_eq!(packages(Kind::MariadbTls), ["mariadb-server", "openssl"]);
+        assert_eq!(packages(Kind::Cluster), ["redis-server"]);
+        assert_eq!(packages_of(Kind::Postgres.programs(), |_| true), [""; 0]);
+    }
+
+    #[test]
+    fn every_program_has_a_package() {
+        let programs = ALL.into_iter().flat_map(Kind::programs);
+        let alone = programs.filter(|program| packages_of(&[program], |_| false).is_empty());
+        assert_eq!(alone.collect::<Vec<_>>(), [&""; 0]);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_the_command_that_installs_it() {
+        let advice = advice(&["postgresql", "pgbouncer"]);
+        assert!(advice.ends_with("sudo apt-get install -y --no-install-recommends postgresql pgbouncer"), "{advice}");
+    }
+
+    #[test]
+    fn ten_is_newer_than_nine_and_a_client_alone_is_no_server() {
+        let root = env::temp_dir().join(format!("xtask-packages-{}", std::process::id()));
+        for (version, program) in [("9", "postgres"), ("10", "postgres"), ("11", "psql")] {
+            fs::create_dir_all(root.join(version).join("bin")).unwrap();
+            fs::write(root.join(version).join("bin").join(program), "").unwrap();
+        }
+        let versions = ["9", "10", "11"].map(|version| root.join(version)).to_vec();
+        assert_eq!(newest(versions), Some(root.join("10")));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,60 @@
+//! PgBouncer in transaction mode, in front of a PostgreSQL.
+
+use super::account::Account;
+use super::kind::Kind;
+use super::launch::Launch;
+use super::site::{Site, tell_program};
+use super::variables::Variables;
+use super::{packages, postgres};
+
+/// Starts it before the server with these variables.
+///
+/// # Errors
+///
+/// When it does not answer with that server's answers.
+pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
+    let address = behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
+    let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
+    let account = Account::of(postgres::USER)?;
+    let program = packages::find("pgbouncer")?;
+    let directory = |url: &str| postgres::query(site, Kind::Pgbouncer, url, "SHOW data_directory");
+    let server_url = format!("postgres://postgres@{address}/millpond");
+    let expected = directory(&server_url)?;
+
+    let server = site.on_a_free_port(|port| {
+        let settings = site.home.join("pgbouncer.ini");
+        account.write(&settings, configuration(server_port, port))?;
+        let launch = Launch::server("pgbouncer", &account, &program, &site.home).args([settings.display().to_string()]);
+        let url = format!("postgres://postgres@127.0.0.1:{port}/millpond");
+        site.serve(launch, port, |_| match directory(&url)? {
+            said if said == expected => Ok(()),
+            _ => Err(format!("another server answers at port {port}")),
+        })
+    })?;
+    let mut variables = Variables::default();
+    variables.tell(&Kind::Pgbouncer.url_variable(), format!("postgres://postgres@{}/millpond", server.address()));
+    // Not always the shared PostgreSQL: that may be the user's own.
+    variables.tell("PGBOUNCER_SERVER_URL", server_url);
+    server.tell(&mut variables, &Kind::Pgbouncer.stem());
+    tell_program(&mut variables, &account, &program);
+    Ok(variables)
+}
+
+/// Four server connections for each database, whoever asks. Without a socket directory it ends if it cannot have its
+/// port, instead of living on without it.
+fn configuration(server_port: &str, port: u16) -> String {
+    format!(
+        "[databases]\n\
+         * = host=127.0.0.1 port={server_port} user=postgres\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {port}\n\
+         unix_socket_dir =\n\
+         auth_type = any\n\
+         admin_users = postgres\n\
+         pool_mode = transaction\n\
+         default_pool_size = 4\n\
+         max_client_conn = 500\n\
+         ignore_startup_parameters = extra_float_digits\n"
+    )
+}

@@ -1,0 +1,96 @@
+//! Free ports of the loopback interface.
+//!
+//! A port is found by asking the system for one and giving it back, so another process may take it before our server
+//! does. Whoever starts a server tries again then ([`is_collision`]).
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+
+/// A cluster node's bus listens this far above its port.
+const BUS_OFFSET: u16 = 10_000;
+
+/// How many ports are looked at before giving up, for each one that is wanted.
+const LOOKS_MAX: usize = 200;
+
+/// As many different free ports as are wanted.
+///
+/// # Errors
+///
+/// When the system has none.
+pub fn free(count: usize) -> Result<Vec<u16>, String> {
+    choose(count, |_| Ok(None))
+}
+
+/// Free ports whose cluster bus has a free port, too.
+///
+/// # Errors
+///
+/// When the system has none.
+pub fn free_with_bus(count: usize) -> Result<Vec<u16>, String> {
+    choose(count, |port| match port.checked_add(BUS_OFFSET) {
+        Some(bus) => listen(bus).map(Some),
+        None => Err(io::ErrorKind::AddrNotAvailable.into()),
+    })
+}
+
+/// Whether a server's log says that its port was taken.
+pub fn is_collision(log: &str) -> bool {
+    log.contains("ddress already in use")
+}
+
+/// Keeps every listener until the end, so that no port is found twice, not even as another's bus.
+fn choose(count: usize, companion: impl Fn(u16) -> io::Result<Option<TcpListener>>) -> Result<Vec<u16>, String> {
+    let failed = |e: io::Error| format!("no free port on 127.0.0.1: {e}");
+    let (mut ports, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..count.saturating_mul(LOOKS_MAX) {
+        if ports.len() == count {
+            break;
+        }
+        let listener = listen(0).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        held.push(listener);
+        if let Ok(other) = companion(port) {
+            held.extend(other);
+            ports.push(port);
+        }
+    }
+    if ports.len() < count { Err(failed(io::ErrorKind::AddrNotAvailable.into())) } else { Ok(ports) }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_ports_differ_and_can_be_listened_on() {
+        let ports = free(20).unwrap();
+        assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 20);
+        let listeners = ports.iter().map(|port| listen(*port)).collect::<Result<Vec<_>, _>>();
+        assert_eq!(listeners.unwrap().len(), 20);
+    }
+
+    #[test]
+    fn the_bus_of_a_cluster_node_has_a_port_of_its_own() {
+        let ports = free_with_bus(12).unwrap();
+        assert!(ports.iter().all(|port| *port < 55_536));
+        let all: BTreeSet<u16> = ports.iter().flat_map(|port| [*port, port + BUS_OFFSET]).collect();
+        assert_eq!(all.len(), 24);
+    }
+
+    #[test]
+    fn every_server_says_that_its_port_was_taken_in_the_same_words() {
+        let logs = [
+            "LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use",
+            "[ERROR] Can't start server: Bind on TCP/IP port. Got error: 98: Address already in use",
+            "Could not create server TCP listening socket 127.0.0.1:6379: bind: Address already in use",
+        ];
+        assert!(logs.iter().all(|log| is_collision(log)));
+        assert!(!is_collision("FATAL:  data directory has wrong ownership"));
+    }
+}

@@ -1,0 +1,105 @@
+//! PostgreSQL, plain or with TLS alone.
+//!
+//! `postgres` needs no password; every other role that a test makes needs its own.
+
+use super::account::Account;
+use super::kind::Kind;
+use super::launch::Launch;
+use super::packages;
+use super::site::{Site, tell_program};
+use super::variables::Variables;
+
+/// The package's user, and Debian's for PgBouncer.
+pub const USER: &str = "postgres";
+
+/// A server for throwing away: nothing waits for the disk, and the memory it shares between its processes lies in its
+/// directory, so that it leaves nothing elsewhere even if it is killed.
+const SETTINGS: [&str; 13] = [
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "max_connections=300",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_wal_size=256MB",
+    "shared_buffers=64MB",
+    "dynamic_shared_memory_type=mmap",
+    "max_worker_processes=4",
+    "max_parallel_workers=2",
+    "timezone=UTC",
+    "log_line_prefix=%m [%p] %u@%d ",
+];
+
+/// Starts it.
+///
+/// # Errors
+///
+/// When it does not answer.
+pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
+    let account = Account::of(USER)?;
+    let initdb = packages::find("initdb")?;
+    let directory = site.home.join("data");
+    site.postgres.copy_to(&directory, site, &account, |home, data, _| {
+        // Asked to end, not killed with its children: the server inside has memory in /dev/shm to give back.
+        let launch = Launch::server("initdb", &account, &initdb, home);
+        let launch = launch.args(["-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"]);
+        Ok(launch.args(["--locale=C", "-E", "UTF8"]))
+    })?;
+    let data = directory.display().to_string();
+
+    let mut settings: Vec<String> = SETTINGS.map(str::to_owned).to_vec();
+    let rules = site.home.join("pg_hba.conf");
+    let transport = if kind.is_tls() { "hostssl" } else { "host" };
+    let addresses = "127.0.0.1/32";
+    account.write(
+        &rules,
+        format!("{transport} all postgres {addresses} trust\n{transport} all all {addresses} scram-sha-256\n"),
+    )?;
+    settings.push(format!("hba_file={}", rules.display()));
+    if kind.is_tls() {
+        let [certificate, key] = site.certificates()?.install(&account, &site.home)?;
+        settings.extend(["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")]);
+    }
+
+    let program = packages::find("postgres")?;
+    let server = site.on_a_free_port(|port| {
+        let port_text = port.to_string();
+        let mut launch =
+            Launch::server("postgres", &account, &program, &site.home).args(["-D", &data, "-p", &port_text]);
+        for setting in &settings {
+            launch = launch.args(["-c", setting]);
+        }
+        // It waits for its clients to leave on `TERM`, and does not let them on `INT`.
+        launch.stop = "INT";
+        site.serve(launch, port, |_| answers(site, kind, port, &data))
+    })?;
+    let url = format!("postgres://postgres@{}", server.address());
+    query(site, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
+    let mut variables = Variables::default();
+    variables.tell(&kind.url_variable(), format!("{url}/millpond"));
+    site.tell_authority(&mut variables, kind);
+    server.tell(&mut variables, &kind.stem());
+    tell_program(&mut variables, &account, &program);
+    tell_program(&mut variables, &account, &initdb);
+    Ok(variables)
+}
+
+/// Runs a statement by the server's own client.
+///
+/// # Errors
+///
+/// When the server does not answer, or with an error.
+pub fn query(site: &Site, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
+    let target = match kind.is_tls() {
+        true => format!("{url}?sslmode=verify-full&sslrootcert={}", site.certificates()?.authority()),
+        false => format!("{url}?sslmode=disable"),
+    };
+    site.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
+}
+
+/// Whether it is this server that answers at the port, and no other that took it.
+fn answers(site: &Site, kind: Kind, port: u16, data: &str) -> Result<(), String> {
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let said = query(site, kind, &url, "SHOW data_directory")?;
+    if said.trim() == data { Ok(()) } else { Err(format!("another server answers at port {port}")) }
+}

@@ -1,0 +1,99 @@
+//! Redis Sentinel: a master, a replica, and three sentinels that agree on both.
+
+use super::kind::Kind;
+use super::launch::Launch;
+use super::site::{START_MAX, Server, Site};
+use super::variables::Variables;
+use super::{packages, ports, redis};
+
+/// What the sentinels call the master.
+const SERVICE: &str = "millpond";
+
+/// Sentinels, and how many of them must agree that the master is down.
+const SENTINELS: usize = 3;
+const QUORUM: usize = 2;
+
+/// Starts all five.
+///
+/// # Errors
+///
+/// When they do not find one another.
+pub fn start(site: &Site) -> Result<Variables, String> {
+    let (master, replica, sentinels) = site.on_free_ports(2 + SENTINELS, ports::free, |ports| {
+        let [master_port, replica_port, sentinel_ports @ ..] = ports else { return Err("too few ports".to_owned()) };
+        let master = redis::member(site, "master", *master_port, &[])?;
+        let number = master_port.to_string();
+        let replica = redis::member(site, "replica", *replica_port, &["--replicaof", "127.0.0.1", &number])?;
+        let linked = || redis::says(site, *replica_port, &["INFO", "replication"], &["master_link_status:up"]);
+        site.children.await_ready(replica.pid, &replica.launch, START_MAX, linked)?;
+        let numbered = sentinel_ports.iter().enumerate();
+        let sentinels = numbered.map(|(at, port)| sentinel(site, at + 1, *port, *master_port));
+        Ok((master, replica, sentinels.collect::<Result<Vec<_>, _>>()?))
+    })?;
+    for sentinel in &sentinels {
+        let agrees = || agrees(site, sentinel.port);
+        site.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
+        // Back to the usual pace of asking.
+        redis::ask(site, Kind::Sentinel, sentinel.port, &["SENTINEL", "DEBUG", "publish-period", "2000"])?;
+    }
+    told(&master, &replica, &sentinels)
+}
+
+fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<Server, String> {
+    let account = redis::account()?;
+    let name = format!("sentinel-{number}");
+    let home = site.directory(&name, &account)?;
+    let settings = home.join("sentinel.conf");
+    // It writes what it learns into this file. Down after 1 s: a test of a failover must not wait for the usual 30 s.
+    account.write(
+        &settings,
+        format!(
+            "port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {master_port} {QUORUM}\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel failover-timeout {SERVICE} 5000\n",
+            home.display()
+        ),
+    )?;
+    let launch = Launch::server(&name, &account, &packages::find("redis-server")?, &home);
+    let launch = launch.args([settings.display().to_string(), "--sentinel".to_owned()]);
+    let server = site
+        .serve(launch, port, |pid| redis::says(site, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")]))?;
+    // They find one another by what they publish, usually every other second.
+    redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "DEBUG", "publish-period", "100"])?;
+    Ok(server)
+}
+
+/// Whether a sentinel knows the replica and the other sentinels.
+fn agrees(site: &Site, port: u16) -> Result<(), String> {
+    let known = format!("status=ok,address=127.0.0.1:{},slaves=1,sentinels={SENTINELS}", master_of(site, port)?);
+    redis::says(site, port, &["INFO", "sentinel"], &[&known])?;
+    redis::says(site, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&format!("OK {SENTINELS} usable")])
+}
+
+/// The port of the master that a sentinel names.
+fn master_of(site: &Site, port: u16) -> Result<u16, String> {
+    let said = redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
+    let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
+    number.ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
+}
+
+fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Variables, String> {
+    let mut variables = Variables::default();
+    let addresses: Vec<String> = sentinels.iter().map(Server::address).collect();
+    let (first, others) = addresses.split_first().ok_or("no sentinel was started")?;
+    let others: String = others.iter().map(|address| format!("&node={address}")).collect();
+    variables.tell(
+        &Kind::Sentinel.url_variable(),
+        format!("redis-sentinel://{first}/0?sentinelServiceName={SERVICE}{others}"),
+    );
+    variables.tell("SENTINEL_NODES", addresses.join(","));
+    variables.tell("SENTINEL_SERVICE", SERVICE);
+    master.tell(&mut variables, "SENTINEL_MASTER");
+    replica.tell(&mut variables, "SENTINEL_REPLICA");
+    for (number, sentinel) in (1..).zip(sentinels) {
+        sentinel.tell(&mut variables, &format!("SENTINEL_{number}"));
+    }
+    redis::tell_programs(&mut variables, master)?;
+    Ok(variables)
+}

@@ -1,0 +1,164 @@
+//! What a server is started with, and what is told of it once it runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::account::Account;
+use super::certificates::Certificates;
+use super::children::Children;
+use super::kind::Kind;
+use super::launch::Launch;
+use super::template::Template;
+use super::variables::Variables;
+use super::{packages, ports};
+
+/// How long one server may take to answer, and one helper to prepare it. A machine may be compiling beside us.
+pub const START_MAX: Duration = Duration::from_secs(60);
+
+/// How long one question of whether it answers may take.
+const PROBE_MAX: Duration = Duration::from_secs(10);
+
+/// How often a server is started again with another port because the first was taken meanwhile.
+const COLLISIONS_MAX: usize = 5;
+
+/// Where one kind of server starts.
+#[derive(Debug)]
+pub struct Site<'a> {
+    pub children: &'a Children,
+    /// The kind's own directory.
+    pub home: PathBuf,
+    /// Only for kinds with TLS.
+    pub certificates: Option<&'a Certificates>,
+    /// What every PostgreSQL begins with.
+    pub postgres: &'a Template,
+    /// What every MariaDB begins with.
+    pub mariadb: &'a Template,
+}
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Server {
+    pub launch: Launch,
+    pub port: u16,
+    pub pid: u32,
+}
+
+impl Site<'_> {
+    /// A directory in the kind's own, owned by the server's user.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn directory(&self, name: &str, account: &Account) -> Result<PathBuf, String> {
+        let path = self.home.join(name);
+        account.make_directory(&path).map(|()| path)
+    }
+
+    /// Runs a program of the package that prepares a server or speaks to it, with our own rights.
+    ///
+    /// # Errors
+    ///
+    /// When it is not installed, or fails.
+    pub fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
+        let program = packages::find(program)?;
+        let launch =
+            Launch::helper(&file_name(&program), &Account::Current, &program, &self.home).args(args.iter().copied());
+        self.children.run(&launch, PROBE_MAX)
+    }
+
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// With its log, when it does not.
+    pub fn serve(
+        &self,
+        launch: Launch,
+        port: u16,
+        probe: impl Fn(u32) -> Result<(), String>,
+    ) -> Result<Server, String> {
+        let pid = self.children.launch(&launch)?;
+        self.children.await_ready(pid, &launch, START_MAX, || probe(pid))?;
+        Ok(Server { launch, port, pid })
+    }
+
+    /// Starts something on free ports, and again on others if they were taken before it could listen there.
+    ///
+    /// # Errors
+    ///
+    /// When it fails for another reason, or again and again.
+    pub fn on_free_ports<T>(
+        &self,
+        count: usize,
+        find: impl Fn(usize) -> Result<Vec<u16>, String>,
+        start: impl Fn(&[u16]) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut attempt = 1;
+        loop {
+            match start(&find(count)?) {
+                Err(why) if ports::is_collision(&why) && attempt < COLLISIONS_MAX => {
+                    // Of several servers, some may run.
+                    self.children.end_within(&self.home);
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The same for one port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Site::on_free_ports`].
+    pub fn on_a_free_port<T>(&self, start: impl Fn(u16) -> Result<T, String>) -> Result<T, String> {
+        self.on_free_ports(1, ports::free, |ports| match ports {
+            [port] => start(*port),
+            _ => Err("not one port was found".to_owned()),
+        })
+    }
+
+    /// Tells who signed the server's certificate, if it has one.
+    pub fn tell_authority(&self, variables: &mut Variables, kind: Kind) {
+        if let Some(certificates) = self.certificates {
+            variables.tell(&format!("{}_CA", kind.stem()), certificates.authority());
+        }
+    }
+
+    /// The certificates, for a kind that was said to need them.
+    ///
+    /// # Errors
+    ///
+    /// When they were not made.
+    pub fn certificates(&self) -> Result<&Certificates, String> {
+        self.certificates.ok_or_else(|| "the certificates were not made".to_owned())
+    }
+}
+
+impl Server {
+    /// Tells what a test needs to reach, kill and start it again.
+    pub fn tell(&self, variables: &mut Variables, stem: &str) {
+        variables.tell(&format!("{stem}_ADDRESS"), self.address());
+        variables.tell(&format!("{stem}_PID"), self.pid.to_string());
+        variables.tell(&format!("{stem}_COMMAND"), self.launch.shell_line());
+        variables.tell(&format!("{stem}_LOG"), self.launch.log().display().to_string());
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+/// Tells where a program is and, for a server, as whom it must be run; so a test can start one of its own.
+pub fn tell_program(variables: &mut Variables, account: &Account, program: &Path) {
+    let name = file_name(program).to_uppercase().replace('-', "_");
+    variables.tell(&format!("{name}_BIN"), program.display().to_string());
+    if let Some(user) = account.name() {
+        variables.tell(&format!("{name}_RUN_AS"), user);
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

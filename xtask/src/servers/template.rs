@@ -1,0 +1,51 @@
+//! A fresh data directory, made once and copied for each server that begins with it: copying is ten times faster.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::account::Account;
+use super::launch::Launch;
+use super::packages;
+use super::site::{START_MAX, Site};
+
+/// The first who needs it makes it; those who come meanwhile wait.
+#[derive(Debug)]
+pub struct Template {
+    home: PathBuf,
+    made: OnceLock<Result<PathBuf, String>>,
+}
+
+impl Template {
+    /// One that will be made in this directory.
+    pub fn within(home: PathBuf) -> Self {
+        Self { home, made: OnceLock::new() }
+    }
+
+    /// Copies it to where there is nothing yet. `initialise` is what fills it the first time, run in its home with the
+    /// directory to fill and one for temporary files.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be made, for this server or for the first.
+    pub fn copy_to(
+        &self,
+        data: &Path,
+        site: &Site,
+        account: &Account,
+        initialise: impl FnOnce(&Path, &str, &str) -> Result<Launch, String>,
+    ) -> Result<(), String> {
+        let make = || {
+            let (original, temporary) = (self.home.join("data"), self.home.join("tmp"));
+            Account::Current.make_directory(&self.home)?;
+            account.make_directory(&original)?;
+            account.make_directory(&temporary)?;
+            let launch = initialise(&self.home, &original.display().to_string(), &temporary.display().to_string())?;
+            site.children.run(&launch, START_MAX).map(|_| original)
+        };
+        let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;
+        let copy = Launch::helper("cp", &Account::Current, &packages::find("cp")?, &site.home);
+        // `-a` keeps the owner and the rights, which the servers insist on.
+        let copy = copy.args(["-a".to_owned(), original.display().to_string(), data.display().to_string()]);
+        site.children.run(&copy, START_MAX).map(drop)
+    }
+}
