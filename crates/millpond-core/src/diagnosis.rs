@@ -7,6 +7,7 @@ use crate::shared::Shared;
 use crate::slots::{Caller, Stage};
 use crate::status::Status;
 use crate::time::Time;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many of the oldest holders a timeout names.
@@ -31,6 +32,7 @@ pub(crate) fn timed_out<M: Manager>(
     let all_held = ledger.slots.count(Stage::Idle) == 0;
     let late = |since: Time| Some(now.since(since)).filter(|late| *late >= STALLED);
     PoolError::TimedOut(Box::new(TimedOut {
+        pool: Arc::clone(&shared.name),
         kind: shared.kind,
         phase,
         limit,

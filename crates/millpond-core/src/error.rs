@@ -4,6 +4,7 @@ use crate::event::{AcquireFailure, SharedError};
 use crate::hooks::Moment;
 use crate::status::{Holder, Status};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why no connection was lent.
@@ -123,7 +124,9 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TimedOut {
-    /// What kind of pool it is: `QueuePool`, `NullPool`.
+    /// The name of the pool.
+    pub pool: Arc<str>,
+    /// What kind of pool it is: `QueuePool`, `NullPool`, `SharedPool`.
     pub kind: &'static str,
     /// What the caller was waiting for.
     pub phase: Phase,
@@ -145,7 +148,7 @@ pub struct TimedOut {
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason(f)?;
-        write!(f, "; phase {}: {}", self.phase_name(), self.status)?;
+        write!(f, "; pool `{}`, phase {}: {}", self.pool, self.phase_name(), self.status)?;
         if let (Some(error), true) = (&self.last_error, self.phase != Phase::Connect) {
             write!(f, "; last connect error: {error}")?;
         }

@@ -1,14 +1,25 @@
-//! The members of a `SharedPool`: which connections serve, whose turn it is, and who has a clone.
+//! The members of a `SharedPool`: which connections serve, whose turn it is, who has a clone, and who waits for one.
+//!
+//! How they come and go as well: one is opened at a time, behind the borrowers' backs; one that is unfit, fails its ping
+//! or cannot be cloned goes out of service.
 
+use crate::call::{call, calmly, drop_calmly};
 use crate::error::PoolError;
 use crate::event::CloseReason;
+use crate::examine::failed_ping;
 use crate::info::ConnectionId;
 use crate::lease::{Lease, Tag};
+use crate::manager::Manager;
+use crate::pool::Request;
+use crate::queue_pool::QueuePool;
+use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
 use crate::sync::Mutex;
 use crate::time::Time;
+use std::collections::BTreeMap;
+use std::mem;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// One connection that serves. When the last who needs it is gone it is closed, never lent on.
@@ -31,7 +42,7 @@ impl<C: Send + 'static> Member<C> {
     }
 
     /// Says why it goes; whoever is first is believed.
-    fn dismiss(&self, why: CloseReason) {
+    pub(crate) fn dismiss(&self, why: CloseReason) {
         let _ = self.why.set(why);
     }
 
@@ -72,6 +83,11 @@ pub(crate) struct Members<C: Send + 'static> {
     /// Why the last opening failed, unless one has succeeded since.
     pub(crate) failure: Option<PoolError>,
     loans: Vec<Option<Loan>>,
+    /// The places in `loans` that are empty.
+    free: Vec<u32>,
+    /// Since when whoever waits has waited, in the order of arrival.
+    waiters: BTreeMap<u64, Time>,
+    last_ticket: u64,
     pub(crate) closed: bool,
     pub(crate) totals: Totals,
 }
@@ -84,6 +100,9 @@ impl<C: Send + 'static> Members<C> {
             opening: false,
             failure: None,
             loans: Vec::new(),
+            free: Vec::new(),
+            waiters: BTreeMap::new(),
+            last_ticket: 0,
             closed: false,
             totals: Totals::default(),
         }
@@ -95,39 +114,63 @@ impl<C: Send + 'static> Members<C> {
         self.serving.get(self.turn).cloned()
     }
 
-    /// Takes the members out of service that are too old.
-    pub(crate) fn retire_old(&mut self, now: Time) -> Vec<Arc<Member<C>>> {
-        self.dismiss_if(CloseReason::Recycled, |member| now >= member.tag.expires)
+    /// Takes the members out of service that are unfit.
+    pub(crate) fn retire(&mut self, unfit: impl Fn(&Tag) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
+        let goes = |member: &mut Arc<Member<C>>| unfit(&member.tag).map(|why| member.dismiss(why)).is_some();
+        self.serving.extract_if(.., goes).collect()
     }
 
     /// Takes one member out of service.
     pub(crate) fn dismiss(&mut self, id: ConnectionId, why: CloseReason) -> Vec<Arc<Member<C>>> {
-        self.dismiss_if(why, |member| member.tag.id == id)
+        self.retire(|tag| (tag.id == id).then_some(why))
     }
 
     /// Takes all members out of service.
     pub(crate) fn dismiss_all(&mut self, why: CloseReason) -> Vec<Arc<Member<C>>> {
-        self.dismiss_if(why, |_| true)
-    }
-
-    fn dismiss_if(&mut self, why: CloseReason, goes: impl Fn(&Member<C>) -> bool) -> Vec<Arc<Member<C>>> {
-        let gone: Vec<_> = self.serving.extract_if(.., |member| goes(member)).collect();
-        gone.iter().for_each(|member| member.dismiss(why));
-        gone
+        self.retire(|_| Some(why))
     }
 
     /// Notes a loan, and where.
     pub(crate) fn lend(&mut self, loan: Loan) -> u32 {
-        let free = self.loans.iter().position(Option::is_none).unwrap_or(self.loans.len());
-        match self.loans.get_mut(free) {
-            Some(place) => *place = Some(loan),
-            None => self.loans.push(Some(loan)),
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.loans.push(None);
+            u32::try_from(self.loans.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        });
+        if let Some(empty) = self.loans.get_mut(place as usize) {
+            *empty = Some(loan);
         }
-        u32::try_from(free).unwrap_or(u32::MAX)
+        place
     }
 
-    pub(crate) fn give_back(&mut self, loan: u32) -> Option<Loan> {
-        self.loans.get_mut(loan as usize).and_then(Option::take)
+    pub(crate) fn give_back(&mut self, place: u32) -> Option<Loan> {
+        let loan = self.loans.get_mut(place as usize).and_then(Option::take)?;
+        self.free.push(place);
+        Some(loan)
+    }
+
+    /// One more waits, unless as many as `limit` allows do already.
+    pub(crate) fn join(&mut self, since: Time, limit: Option<u32>) -> Result<u64, PoolError> {
+        if let Some(limit) = limit.filter(|limit| self.waiting() >= *limit) {
+            return Err(PoolError::TooManyWaiters { limit });
+        }
+        self.last_ticket = self.last_ticket.saturating_add(1);
+        self.waiters.insert(self.last_ticket, since);
+        Ok(self.last_ticket)
+    }
+
+    /// Waits no more.
+    pub(crate) fn leave(&mut self, ticket: u64) {
+        self.waiters.remove(&ticket);
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> u32 {
+        u32::try_from(self.waiters.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Since when the first of those who wait has waited.
+    pub(crate) fn oldest_waiter(&self) -> Option<Time> {
+        self.waiters.first_key_value().map(|(_, since)| *since)
     }
 
     /// Who has a clone, the oldest first.
@@ -138,4 +181,172 @@ impl<C: Send + 'static> Members<C> {
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
+}
+
+/// What the handles, the leases and the acquires of a shared pool have in common.
+pub(crate) struct Core<M: Manager> {
+    /// Opens, counts and closes the members.
+    pub(crate) pool: QueuePool<M>,
+    /// No user code runs while it is locked.
+    pub(crate) members: Mutex<Members<M::Connection>>,
+    /// Rung whenever a member has come, could not be had, or was given up because the home runtime ended.
+    pub(crate) bell: Bell,
+}
+
+impl<M: Manager> Core<M> {
+    /// Takes the members out of service that are too old, or of a generation that a failover, an `invalidate_all` or the
+    /// end of their runtime outdated. They are to be dropped outside the lock.
+    pub(crate) fn retire_unfit(
+        &self,
+        members: &mut Members<M::Connection>,
+        now: Time,
+    ) -> Vec<Arc<Member<M::Connection>>> {
+        let ledger = self.pool.shared().ledger.lock();
+        members.retire(|tag| ledger.unfit(tag, now))
+    }
+
+    /// Whether one more member is to be opened, and where. The failure is the last one's, to be dropped outside the lock.
+    fn begin_opening(
+        self: &Arc<Self>,
+        members: &mut Members<M::Connection>,
+    ) -> Option<(Handle, Opening<M>, Option<PoolError>)> {
+        let shared = self.pool.shared();
+        if members.opening || members.serving.len() >= shared.config.pool_size.max(1) as usize {
+            return None;
+        }
+        let home = shared.home()?;
+        members.opening = true;
+        Some((home, Opening(Arc::downgrade(self)), members.failure.take()))
+    }
+
+    /// Puts a new member into service, or notes why there is none.
+    fn opened(&self, outcome: Result<Lease<M::Connection>, PoolError>) {
+        let now = self.pool.shared().now();
+        let mut members = self.members.lock();
+        let (member, failure) = match outcome {
+            Ok(lease) => (Some(Member::new(lease, now)), None),
+            Err(error) => (None, Some(error)),
+        };
+        let before = mem::replace(&mut members.failure, failure);
+        members.serving.extend(member);
+        // The pool may have been closed, or the new member outdated, since it was granted.
+        let late = if members.closed {
+            members.dismiss_all(CloseReason::PoolClosed)
+        } else {
+            self.retire_unfit(&mut members, now)
+        };
+        drop(members);
+        drop(late);
+        let _ = drop_calmly(before);
+    }
+
+    /// A member's connection panicked when it was cloned: it is no good to anybody.
+    pub(crate) fn broken(&self, id: ConnectionId, message: String) {
+        self.pool.shared().tell_panic("clone", message);
+        self.dismiss(id, CloseReason::Panicked);
+    }
+
+    /// Takes a member out of service.
+    pub(crate) fn dismiss(&self, id: ConnectionId, why: CloseReason) {
+        let dismissed = self.members.lock().dismiss(id, why);
+        drop(dismissed);
+    }
+
+    /// Asks the server in the background whether the member is alive, if its last answer is older than
+    /// `pre_ping_idle`.
+    pub(crate) fn check_if_due(core: &Arc<Self>, member: &Arc<Member<M::Connection>>, now: Time)
+    where
+        M::Connection: Clone + Sync,
+    {
+        let shared = core.pool.shared();
+        if !shared.config.pool_pre_ping || !member.check_due(shared.config.pre_ping_idle, now) {
+            return;
+        }
+        let Some(home) = shared.home() else { return };
+        let tag = member.tag;
+        let mut conn = match clone_of(member) {
+            Ok(conn) => conn,
+            Err(message) => return core.broken(tag.id, message),
+        };
+        // A ping that hangs must not keep a pool alive that nobody holds any more.
+        let (core, shared) = (Arc::downgrade(core), Arc::clone(shared));
+        rt::spawn(&home, async move {
+            if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut conn)).await {
+                let why = failed_ping(&shared, tag, error);
+                if let Some(core) = core.upgrade() {
+                    core.dismiss(tag.id, why);
+                }
+            }
+        });
+    }
+}
+
+/// What a look at the members came to.
+pub(crate) struct Pick<C: Send + 'static> {
+    /// The next member in turn, and the place of the loan.
+    pub(crate) member: Option<(Arc<Member<C>>, u32)>,
+    /// Whether one more is being opened.
+    pub(crate) opening: bool,
+}
+
+/// Lends the next member in turn. Retires those that are unfit, and has one more opened if there are too few.
+pub(crate) fn pick<M: Manager>(
+    core: &Arc<Core<M>>,
+    request: Request,
+    now: Time,
+) -> Result<Pick<M::Connection>, PoolError>
+where
+    M::Connection: Clone + Sync,
+{
+    let (pick, opening, old) = {
+        let mut members = core.members.lock();
+        if members.closed {
+            return Err(PoolError::Closed);
+        }
+        let old = core.retire_unfit(&mut members, now);
+        let opening = core.begin_opening(&mut members);
+        let member = members.pick().map(|member| {
+            let loan = members.lend(Loan { tag: member.tag, location: request.holder, since: now });
+            (member, loan)
+        });
+        (Pick { member, opening: members.opening }, opening, old)
+    };
+    // The old ones go once the lock is released, and so does the last failure: their destructors are not ours.
+    drop(old);
+    if let Some((home, guard, failure)) = opening {
+        let _ = drop_calmly(failure);
+        rt::spawn(&home, open(guard));
+    }
+    Ok(pick)
+}
+
+/// That one more member is being opened. Does not keep the pool alive: nothing is opened for nobody.
+struct Opening<M: Manager>(Weak<Core<M>>);
+
+impl<M: Manager> Drop for Opening<M> {
+    fn drop(&mut self) {
+        if let Some(core) = self.0.upgrade() {
+            core.members.lock().opening = false;
+            core.bell.ring();
+        }
+    }
+}
+
+/// Opens one more member.
+async fn open<M: Manager>(opening: Opening<M>)
+where
+    M::Connection: Clone + Sync,
+{
+    // The acquire outlives the pool only to be told that it is closed.
+    let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire()) else { return };
+    let outcome = acquire.await;
+    if let Some(core) = opening.0.upgrade() {
+        core.opened(outcome);
+    }
+}
+
+/// A clone of a member's connection, or what the panic said.
+pub(crate) fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Result<C, String> {
+    let conn = member.connection().ok_or_else(|| "the connection has gone".to_owned())?;
+    calmly(|| conn.clone())
 }

@@ -4,25 +4,34 @@
 //! the cap and closing are that pool's. A borrower gets a clone of a member's connection and keeps the member alive.
 
 use crate::builder::{Buildable, Builder, Parts};
-use crate::call::{call, calmly};
-use crate::error::{Phase, PoolError, TimedOut};
-use crate::event::{CloseReason, Event};
-use crate::examine::failed_ping;
-use crate::info::{ConnectionId, ConnectionInfo};
+use crate::diagnosis::timed_out;
+use crate::error::PoolError;
+use crate::event::{CloseReason, Event, share};
+use crate::info::ConnectionInfo;
 use crate::lease::{Held, Home, Lease, Tag};
 use crate::ledger::bump;
 use crate::manager::Manager;
-use crate::members::{Loan, Member, Members};
+use crate::members::{Core, Member, Members, Pick, clone_of, pick};
 use crate::pool::{CLOSE_LIMIT, Pool, Request};
 use crate::queue_pool::{Invalidate, QueuePool};
-use crate::rt::{self, Bell};
+use crate::rt::{self, Bell, Timer};
+use crate::slots::Caller;
 use crate::status::{CloseReport, Holder, Status, Totals};
 use crate::sync::Mutex;
 use crate::time::Time;
 use async_trait::async_trait;
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::Location;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
+
+/// How many connections may panic while they are cloned for one caller.
+const PANICS_MAX: u32 = 3;
+
+/// How many of the oldest holders a timeout names.
+const HOLDERS_TOLD: usize = 3;
 
 /// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out in turn.
 ///
@@ -30,7 +39,12 @@ use std::time::Duration;
 /// as old as `pool_recycle`, fails its ping (asked in the background when the last answer is older than
 /// `pre_ping_idle`) or is discarded by a borrower is replaced; the old one closes when its last borrower is gone.
 /// `max_overflow` is the room for that. The `on_checkout` and `on_checkin` hooks are called for a member when it begins
-/// to serve, not for every loan.
+/// to serve, not for every loan. [`Lease::detach`] takes only the borrower's clone; the member serves on.
+///
+/// It does not obey `leak_after` and `min_idle` today. Observers are told of every borrower's loan, and of each member's
+/// own too: one more `Acquired` (or `AcquireFailed`) when the pool itself takes the connection, with a line of this
+/// crate as the holder, and one more `Returned` when the member goes. `Waiting` is told for the members only. The totals
+/// count the borrowers alone.
 ///
 /// Cheap to clone: all clones are one pool.
 pub struct SharedPool<M: Manager>
@@ -38,15 +52,6 @@ where
     M::Connection: Clone + Sync,
 {
     core: Arc<Core<M>>,
-}
-
-struct Core<M: Manager> {
-    /// Opens, counts and closes the members.
-    pool: QueuePool<M>,
-    /// No user code runs while it is locked.
-    members: Mutex<Members<M::Connection>>,
-    /// Rung whenever a member has come, or could not be had.
-    bell: Bell,
 }
 
 impl<M: Manager> SharedPool<M>
@@ -62,7 +67,9 @@ where
     ///
     /// # Errors
     ///
-    /// A [`PoolError`]: no connection could be opened in time or at all, the pool is closed, or there is no runtime.
+    /// A [`PoolError`]: no connection could be opened in time or at all, `max_waiters` are waiting, the pool is closed,
+    /// or there is no runtime. If one connection after the other panics while it is cloned, [`PoolError::Connect`] says
+    /// so.
     ///
     /// # Cancel safety
     ///
@@ -90,9 +97,10 @@ where
 
     /// No connection opened so far is lent again; each closes when its last borrower is gone.
     pub fn invalidate_all(&self, how: Invalidate) {
-        let old = self.core.members.lock().dismiss_all(CloseReason::Invalidated);
-        drop(old);
+        // The new generation first: it also outdates the member that is just being opened, and a hard end needs it.
         self.core.pool.invalidate_all(how);
+        let old = self.core.retire_unfit(&mut self.core.members.lock(), self.core.pool.shared().now());
+        drop(old);
     }
 
     /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
@@ -110,50 +118,109 @@ async fn acquire<M: Manager>(core: Arc<Core<M>>, request: Request) -> Result<Lea
 where
     M::Connection: Clone + Sync,
 {
-    let shared = core.pool.shared();
-    let since = shared.now();
-    let limit = request.limit.unwrap_or(shared.config.pool_timeout);
-    let journey = Journey { core: &core, done: false };
-    bump(&mut core.members.lock().totals.acquires);
-    if !shared.ensure_keeper() {
-        return journey.end(Err(PoolError::NoRuntime));
-    }
-    let wait = async {
-        loop {
-            let mut listener = core.bell.listen();
-            if let Some(lease) = take(&core, request, since)? {
-                return Ok(lease);
-            }
-            let failed = !listener.hear().await;
-            let failure = core.members.lock().failure.clone();
-            match failure {
-                // Whoever was opening began before us; its deadline is not ours.
-                Some(error) if !error.is_timeout() => return Err(error),
-                None if failed => return Err(PoolError::Closed),
-                _ => {}
-            }
-        }
-    };
-    let outcome = rt::until(rt::sleep(limit), wait).await;
-    journey.end(outcome.unwrap_or_else(|| Err(core.timed_out(limit))))
+    let since = core.pool.shared().now();
+    let journey = Journey::begin(&core, request, since);
+    let outcome = serve(&core, request, since).await;
+    journey.end(outcome)
 }
 
-/// Counts how an acquire ends; one that is dropped half way was cancelled.
+/// The loop of an acquire: a clone if there is a member, else wait until something has become of an opening.
+async fn serve<M: Manager>(
+    core: &Arc<Core<M>>,
+    request: Request,
+    since: Time,
+) -> Result<Lease<M::Connection>, PoolError>
+where
+    M::Connection: Clone + Sync,
+{
+    let shared = core.pool.shared();
+    let limit = request.limit.unwrap_or(shared.config.pool_timeout);
+    let deadline = since.after(limit);
+    let (mut waiting, mut panics) = (None, 0);
+    loop {
+        // It listens before it looks, so that it misses nothing in between.
+        let mut listener = core.bell.listen();
+        match take(core, request, since, &mut panics)? {
+            Taken::Lent(lease) => return Ok(lease),
+            Taken::Homeless if shared.ensure_keeper() => continue,
+            Taken::Homeless => return Err(PoolError::NoRuntime),
+            Taken::Nothing => {}
+        }
+        if shared.now() >= deadline {
+            return Err(core.timed_out(request, limit));
+        }
+        if waiting.is_none() {
+            waiting = Some(Waiting::join(core, since)?);
+        }
+        // A new one each time: the runtime of the last one may have ended.
+        let Some(timer) = shared.clock.timer(deadline, || shared.home()) else { return Err(PoolError::NoRuntime) };
+        rt::until(rung(timer), listener.hear()).await;
+        let failure = core.members.lock().failure.clone();
+        // Whoever was opening began before us; its deadline is not ours.
+        if let Some(error) = failure.filter(|error| !error.is_timeout()) {
+            return Err(error);
+        }
+    }
+}
+
+/// Waits until the timer has rung, or its runtime has ended: then it is time to look again as well.
+async fn rung(mut timer: Timer) {
+    poll_fn(|cx| if timer.rings(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
+/// That somebody waits.
+struct Waiting<'a, M: Manager> {
+    core: &'a Core<M>,
+    ticket: u64,
+}
+
+impl<'a, M: Manager> Waiting<'a, M> {
+    fn join(core: &'a Core<M>, since: Time) -> Result<Self, PoolError> {
+        let ticket = core.members.lock().join(since, core.pool.shared().config.max_waiters)?;
+        Ok(Self { core, ticket })
+    }
+}
+
+impl<M: Manager> Drop for Waiting<'_, M> {
+    fn drop(&mut self) {
+        self.core.members.lock().leave(self.ticket);
+    }
+}
+
+/// Counts and tells how an acquire ends; one that is dropped half way was cancelled.
 struct Journey<'a, M: Manager> {
     core: &'a Core<M>,
+    holder: &'static Location<'static>,
+    since: Time,
     done: bool,
 }
 
-impl<M: Manager> Journey<'_, M> {
+impl<'a, M: Manager> Journey<'a, M> {
+    fn begin(core: &'a Core<M>, request: Request, since: Time) -> Self {
+        bump(&mut core.members.lock().totals.acquires);
+        Self { core, holder: request.holder, since, done: false }
+    }
+
+    /// That it lent something was told when the clone was made.
     fn end<T>(mut self, outcome: Result<T, PoolError>) -> Result<T, PoolError> {
         self.done = true;
-        let totals = &mut self.core.members.lock().totals;
-        bump(match &outcome {
-            Ok(_) => &mut totals.ok,
-            Err(error) if error.is_timeout() => &mut totals.timed_out,
-            Err(_) => &mut totals.failed,
-        });
+        {
+            let totals = &mut self.core.members.lock().totals;
+            bump(match &outcome {
+                Ok(_) => &mut totals.ok,
+                Err(error) if error.is_timeout() => &mut totals.timed_out,
+                Err(_) => &mut totals.failed,
+            });
+        }
+        if let Err(error) = &outcome {
+            let (why, waited, holder) = (error.kind(), self.waited(), self.holder);
+            self.core.pool.shared().tell(|| Event::AcquireFailed { why, waited, holder });
+        }
         outcome
+    }
+
+    fn waited(&self) -> Duration {
+        self.core.pool.shared().now().since(self.since)
     }
 }
 
@@ -161,8 +228,19 @@ impl<M: Manager> Drop for Journey<'_, M> {
     fn drop(&mut self) {
         if !self.done {
             bump(&mut self.core.members.lock().totals.cancelled);
+            let (waited, holder) = (self.waited(), self.holder);
+            self.core.pool.shared().tell(|| Event::AcquireCancelled { waited, holder });
         }
     }
+}
+
+/// What came of asking for a clone.
+enum Taken<C: Send + 'static> {
+    Lent(Lease<C>),
+    /// No member serves; one is being opened.
+    Nothing,
+    /// No member serves, and there is no runtime to open one on.
+    Homeless,
 }
 
 /// A clone of the next member's connection, if there is a member. Has more opened and old ones checked on the way.
@@ -170,50 +248,38 @@ fn take<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
     since: Time,
-) -> Result<Option<Lease<M::Connection>>, PoolError>
+    panics: &mut u32,
+) -> Result<Taken<M::Connection>, PoolError>
 where
     M::Connection: Clone + Sync,
 {
     let shared = core.pool.shared();
-    let now = shared.now();
-    let wanted = shared.config.pool_size as usize;
-    let (picked, opens, old) = {
-        let mut members = core.members.lock();
-        if members.closed {
-            return Err(PoolError::Closed);
+    loop {
+        let now = shared.now();
+        let Pick { member, opening } = pick(core, request, now)?;
+        let Some((member, loan)) = member else {
+            return Ok(if opening { Taken::Nothing } else { Taken::Homeless });
+        };
+        match clone_of(&member) {
+            Ok(conn) => {
+                Core::check_if_due(core, &member, now);
+                let (id, waited, holder) = (member.tag.id, now.since(since), request.holder);
+                shared.tell(|| Event::Acquired { id, waited, holder });
+                let tag = Tag { slot: loan, ..member.tag };
+                let home = Clones { core: Arc::clone(core), member };
+                return Ok(Taken::Lent(Lease::lend(Held::new(conn, tag), Arc::new(home))));
+            }
+            Err(message) => {
+                core.members.lock().give_back(loan);
+                core.broken(member.tag.id, message.clone());
+                *panics = panics.saturating_add(1);
+                if *panics >= PANICS_MAX {
+                    let source = share(format!("cloning a connection panicked: {message}").into());
+                    return Err(PoolError::Connect { attempts: *panics, source });
+                }
+            }
         }
-        let old = members.retire_old(now);
-        let opens = !members.opening && members.serving.len() < wanted && shared.home().is_some();
-        if opens {
-            members.opening = true;
-            members.failure = None;
-        }
-        let picked = members.pick().map(|member| {
-            let loan = members.lend(Loan { tag: member.tag, location: request.holder, since: now });
-            (member, loan)
-        });
-        (picked, opens, old)
-    };
-    // Those that are too old go once the lock is released.
-    drop(old);
-    if let (true, Some(home)) = (opens, shared.home()) {
-        rt::spawn(&home, open(Opening(Arc::clone(core))));
     }
-    let Some((member, loan)) = picked else { return Ok(None) };
-    Core::check_if_due(core, &member, now);
-    let Some(conn) = clone_of(&member) else {
-        core.members.lock().give_back(loan);
-        return Ok(None);
-    };
-    let waited = now.since(since);
-    shared.tell(|| Event::Acquired { id: member.tag.id, waited, holder: request.holder });
-    let tag = Tag { slot: loan, ..member.tag };
-    Ok(Some(Lease::lend(Held::new(conn, tag), Arc::new(Clones { core: Arc::clone(core), member }))))
-}
-
-/// A clone of a member's connection. `None` if cloning panics.
-fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Option<C> {
-    member.connection().and_then(|conn| calmly(|| conn.clone()).ok())
 }
 
 /// The same without waiting; counted only if it lends.
@@ -222,72 +288,14 @@ where
     M::Connection: Clone + Sync,
 {
     let now = core.pool.shared().now();
-    let lease = take(core, request, now).ok().flatten()?;
+    let Ok(Taken::Lent(lease)) = take(core, request, now, &mut 0) else { return None };
     let mut members = core.members.lock();
     bump(&mut members.totals.acquires);
     bump(&mut members.totals.ok);
     Some(lease)
 }
 
-/// That one more member is being opened.
-struct Opening<M: Manager>(Arc<Core<M>>);
-
-impl<M: Manager> Drop for Opening<M> {
-    fn drop(&mut self) {
-        self.0.members.lock().opening = false;
-        self.0.bell.ring();
-    }
-}
-
-/// Opens one more member.
-async fn open<M: Manager>(opening: Opening<M>) {
-    let core = &opening.0;
-    let outcome = core.pool.acquire().await;
-    let now = core.pool.shared().now();
-    let mut late = None;
-    {
-        let mut members = core.members.lock();
-        match outcome {
-            Ok(lease) => {
-                members.failure = None;
-                let member = Member::new(lease, now);
-                if members.closed { late = Some(member) } else { members.serving.push(member) }
-            }
-            Err(error) => members.failure = Some(error),
-        }
-    }
-    // A member that came after the close is dropped outside the lock.
-    drop(late);
-}
-
 impl<M: Manager> Core<M> {
-    /// Takes a member out of service.
-    fn dismiss(&self, id: ConnectionId, why: CloseReason) {
-        let dismissed = self.members.lock().dismiss(id, why);
-        drop(dismissed);
-    }
-
-    /// Asks the server in the background whether the member is alive, if its last answer is older than
-    /// `pre_ping_idle`.
-    fn check_if_due(core: &Arc<Self>, member: &Arc<Member<M::Connection>>, now: Time)
-    where
-        M::Connection: Clone + Sync,
-    {
-        let shared = core.pool.shared();
-        if !shared.config.pool_pre_ping || !member.check_due(shared.config.pre_ping_idle, now) {
-            return;
-        }
-        let (Some(home), Some(mut conn)) = (shared.home(), clone_of(member)) else { return };
-        let (core, tag) = (Arc::clone(core), member.tag);
-        rt::spawn(&home, async move {
-            let shared = core.pool.shared();
-            if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut conn)).await {
-                let why = failed_ping(shared, tag, error);
-                core.dismiss(tag.id, why);
-            }
-        });
-    }
-
     fn holders(&self) -> Vec<Holder> {
         let now = self.pool.shared().now();
         self.members.lock().holders(now)
@@ -295,23 +303,27 @@ impl<M: Manager> Core<M> {
 
     fn status(&self) -> Status {
         let mut status = self.pool.status();
-        let own = self.members.lock().totals;
+        let now = self.pool.shared().now();
+        let members = self.members.lock();
         let Totals { created, closed, detached, connect_failed, peak, .. } = status.totals;
-        status.totals = Totals { created, closed, detached, connect_failed, peak, ..own };
+        status.totals = Totals { created, closed, detached, connect_failed, peak, ..members.totals };
+        status.waiting = members.waiting();
+        status.oldest_waiter = members.oldest_waiter().map(|since| now.since(since));
         status
     }
 
-    fn timed_out(&self, limit: Duration) -> PoolError {
-        PoolError::TimedOut(Box::new(TimedOut {
-            kind: "SharedPool",
-            phase: Phase::Connect,
-            limit,
-            status: self.pool.status(),
-            holders: Vec::new(),
-            last_error: self.pool.shared().ledger.lock().last_error(),
-            nested: false,
-            home_stalled: None,
-        }))
+    /// The pool of the members knows what it is waiting for; who waits for it and who has a clone, we do.
+    fn timed_out(&self, request: Request, limit: Duration) -> PoolError {
+        let shared = self.pool.shared();
+        let caller = Caller { location: request.holder, task: None };
+        let mut error = timed_out(shared, &shared.ledger.lock(), caller, limit, None, shared.now());
+        if let PoolError::TimedOut(told) = &mut error {
+            told.kind = "SharedPool";
+            told.status = self.status();
+            told.holders = self.holders();
+            told.holders.truncate(HOLDERS_TOLD);
+        }
+        error
     }
 
     /// Ends the members, and waits for the borrowers and for the farewells.
@@ -377,7 +389,9 @@ where
     M::Connection: Clone + Sync,
 {
     type Manager = M;
-    fn assemble(parts: Parts<M>) -> Self {
+    fn assemble(mut parts: Parts<M>) -> Self {
+        // Members are held for as long as they serve, which is no leak; and idle ones would serve nobody.
+        (parts.config.leak_after, parts.config.min_idle) = (None, None);
         let pool = QueuePool::assemble(parts);
         Self { core: Arc::new(Core { pool, members: Mutex::new(Members::new()), bell: Bell::new() }) }
     }

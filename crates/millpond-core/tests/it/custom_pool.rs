@@ -232,7 +232,9 @@ async fn a_pool_that_counts_its_loans_is_told_of_every_end() {
     for _ in 0..4 {
         let counter = Arc::clone(&out);
         out.fetch_add(1, Ordering::SeqCst);
-        loans.push(Lease::on_end(world.lease().await, move || drop(counter.fetch_sub(1, Ordering::SeqCst))));
+        loans.push(Lease::on_end(world.lease().await, move || {
+            counter.fetch_sub(1, Ordering::SeqCst);
+        }));
     }
     drop(loans.pop());
     drop(Lease::detach(loans.pop().unwrap()));

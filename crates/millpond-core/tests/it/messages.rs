@@ -22,7 +22,7 @@ async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything(
     let error = tokio::spawn(async move { refused(pool.acquire().await) }).await.unwrap();
 
     let text = error.to_string();
-    let begin = "QueuePool limit of size 10 overflow 20 reached, connection timed out, timeout 30.00; phase wait: \
+    let begin = "QueuePool limit of size 10 overflow 20 reached, connection timed out, timeout 30.00; pool `pool`, phase wait: \
                  30 in use, 0 idle, 0 connecting, ";
     assert!(text.starts_with(begin), "{text}");
     let holders = format!("; held longest: {} for 35.0", here(line));
@@ -110,7 +110,8 @@ async fn the_limit_of_one_call_stands_in_its_error() {
     let world = World::new(1, 0);
     let _lease = world.lease().await;
     let text = refused(world.pool.acquire_within(ms(1500)).await).to_string();
-    let begin = "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; phase wait: ";
+    let begin =
+        "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; pool `pool`, phase wait: ";
     assert!(text.starts_with(begin), "{text}");
 }
 
@@ -120,7 +121,9 @@ async fn where_the_cap_is_not_the_reason_the_text_does_not_say_so() {
     world.manager.always(Call::Connect, Act::transient("connection refused"));
     let text = refused(world.pool.acquire_within(secs(2)).await).to_string();
     assert!(
-        text.starts_with("no connection could be opened: connection refused, timeout 2.00; phase connect: "),
+        text.starts_with(
+            "no connection could be opened: connection refused, timeout 2.00; pool `pool`, phase connect: "
+        ),
         "{text}"
     );
     assert!(!text.contains("limit of size"), "{text}");
