@@ -5,18 +5,23 @@ use std::ops::RangeInclusive;
 use millpond_core::{Limits, PLACES_MAX};
 
 use crate::Settings;
+use crate::environment::VARIABLE;
 use crate::explain::{Explanation, Row};
-use crate::layers::Layers;
+use crate::layers::{CODE, Layers};
 use crate::report::SettingProblem;
 use crate::suggest;
 use crate::table::{Form, SETTINGS, Setting};
 use crate::value::Raw;
 
-/// The guide's range of `max_connections`.
+/// The range of `max_connections`.
 const MAX_CONNECTIONS: RangeInclusive<u32> = 10..=200;
 
+/// A way out of the core's that holds this is to lift the ranges. What is to be written for that depends on where the value
+/// was written, which the core does not know.
+const LIFT: &str = "limits = \"off\"";
+
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to be used.
-pub(crate) fn settings(layers: &Layers, problems: &mut Vec<SettingProblem>) -> Settings {
+pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<SettingProblem>) -> Settings {
     let mut settings = Settings::defaults();
     let mut refused = Vec::new();
     for setting in &SETTINGS {
@@ -35,30 +40,46 @@ pub(crate) fn settings(layers: &Layers, problems: &mut Vec<SettingProblem>) -> S
         if !is_moot {
             let value = layers.value(&path).map_or_else(|| field.value.clone(), |raw| raw.shown());
             let message = format!("is out of range: wanted {}", field.wanted);
-            let problem = SettingProblem::new(&path, &layers.source(&path), message, field.way_out);
+            let source = layers.source(&path);
+            let way_out = match field.way_out.contains(LIFT) {
+                true => lift(&source, prefix),
+                false => field.way_out.to_owned(),
+            };
+            let problem = SettingProblem::new(&path, &source, message, way_out);
             problems.push(problem.of_value(Some(value)));
         }
     }
     for setting in &SETTINGS {
-        problems.extend(redis_problem(setting, &mut settings, layers));
+        problems.extend(redis_problem(setting, &mut settings, layers, prefix));
     }
     problems.extend(refused.iter().map(|(setting, raw)| refusal(setting, raw, &settings, layers)));
     settings.explanation = explanation(&settings, layers);
     settings
 }
 
-fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers) -> Option<SettingProblem> {
+/// The way out of a range, for somebody who has written a value there.
+fn lift(source: &str, prefix: &str) -> String {
+    let lift = match source {
+        CODE => ".set(\"db.limits\", \"off\")".to_owned(),
+        source if source.starts_with(VARIABLE) => format!("{prefix}DB_LIMITS=off"),
+        _ => format!("{LIFT} under [db]"),
+    };
+    format!("choose a value in the range, or lift the ranges with {lift}")
+}
+
+fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers, prefix: &str) -> Option<SettingProblem> {
     let Form::Redis(field) = setting.form else { return None };
     let count = *field(settings);
+    let source = layers.source(setting.path);
     let (range, way_out) = match settings.db.pool.limits {
-        Limits::On => (MAX_CONNECTIONS, "choose a value in the range, or lift the ranges with db.limits = \"off\""),
-        Limits::Off => (1..=PLACES_MAX, "choose a value in the range"),
+        Limits::On => (MAX_CONNECTIONS, lift(&source, prefix)),
+        Limits::Off => (1..=PLACES_MAX, "choose a value in the range".to_owned()),
     };
     if range.contains(&count) {
         return None;
     }
     let message = format!("is out of range: wanted {}", spell_range(&range));
-    let problem = SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out);
+    let problem = SettingProblem::new(setting.path, &source, message, way_out);
     Some(problem.of_value(Some(count.to_string())))
 }
 

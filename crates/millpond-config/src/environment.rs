@@ -10,12 +10,15 @@ use crate::layers::{Gathered, Leaf};
 use crate::report::SettingProblem;
 use crate::secret::{shown, shown_path};
 use crate::suggest;
-use crate::table::{self, SECTIONS, SETTINGS, Setting};
+use crate::table::{self, CONNECTION_STRING, SECTIONS, SETTINGS, Setting};
 use crate::text;
 use crate::value::Raw;
 
 /// What a variable's name ends with if its value stands in a file.
 const IN_FILE: &str = "_FILE";
+
+/// How the source of a variable's value begins.
+pub(crate) const VARIABLE: &str = "environment variable";
 
 /// Which variables are ours.
 #[derive(Debug, Clone)]
@@ -79,7 +82,7 @@ fn both_given(name: &str) -> SettingProblem {
 }
 
 fn variable(name: &str) -> String {
-    format!("environment variable `{}`", shown(name))
+    format!("{VARIABLE} `{}`", shown(name))
 }
 
 impl Names {
@@ -109,6 +112,11 @@ impl Names {
         }
         let (plain, suffix) = rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
         let offer = |variable: &str| format!("did you mean `{}{variable}{suffix}`?", self.prefix);
+        if let Some((section, name)) = plain.split_once('_')
+            && table::is_database_url(&section.to_ascii_lowercase(), name)
+        {
+            return table::find(CONNECTION_STRING).map(|setting| offer(&setting.variable()));
+        }
         let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
         let near = suggest::nearest(plain, known.iter().map(String::as_str));
         let is_slip = near.is_some_and(|near| suggest::distance(plain, near).is_some_and(|slips| slips <= 2));
@@ -151,6 +159,8 @@ mod tests {
             ("PSN_POOL_SIZE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
             ("psn_db_pool_size", Some("did you mean `PSN_DB_POOL_SIZE`?")),
             ("PSN_STORAGE_CONECTION_STRING_FILE", Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?")),
+            ("PSN_STORAGE_URL", Some("did you mean `PSN_STORAGE_CONNECTION_STRING`?")),
+            ("PSN_DB_URL_FILE", Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?")),
             ("PSN_PRESETT", Some("did you mean `PSN_PRESET`?")),
             (
                 "PSN_STORAGE_BACKEND",

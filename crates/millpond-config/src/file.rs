@@ -164,8 +164,11 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to write instead of the unknown `name`: a setting of the same section, a section, a setting of another section.
+/// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of the same section, a section, a setting of another section.
 fn way_out(section: &str, name: &str) -> String {
+    if table::is_database_url(section, name) {
+        return "did you mean `connection_string` under `[storage]`?".to_owned();
+    }
     let own: Vec<_> = SETTINGS.iter().filter(|it| it.section() == section).map(Setting::name).collect();
     if let Some(name) = suggest::nearest(name, own.iter().copied()) {
         return format!("did you mean `{name}`?");

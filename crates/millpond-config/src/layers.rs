@@ -57,6 +57,9 @@ impl Layers {
     }
 }
 
+/// The source of what [`Loader::set`](crate::Loader::set) has set.
+pub(crate) const CODE: &str = "code";
+
 /// The source of a value that nobody has set.
 pub(crate) const DEFAULT: &str = "default";
 

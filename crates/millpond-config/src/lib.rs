@@ -83,7 +83,8 @@ mod value;
 
 pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
-pub use report::{SettingProblem, SettingsError};
+pub use report::{Refusal, SettingProblem, SettingsError};
 pub use secret::Secret;
 pub use settings::{DbSettings, PoolKind, RedisSettings, Settings, StorageSettings};
+pub use suggest::nearest;
 pub use value::Value;

@@ -7,9 +7,9 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::environment::{self, Names};
-use crate::layers::{Gathered, Layers, Leaf};
-use crate::report::SettingProblem;
-use crate::table::{self, SETTINGS};
+use crate::layers::{CODE, Gathered, Layers, Leaf};
+use crate::report::{Refusal, SettingProblem};
+use crate::table::{self, CONNECTION_STRING, SETTINGS};
 use crate::value::{Raw, Value};
 use crate::{Settings, SettingsError, check, file, presets, suggest};
 
@@ -38,7 +38,11 @@ pub struct Loader {
     environment: Source<Vec<(OsString, OsString)>>,
     code: Vec<(String, Value)>,
     required: Vec<String>,
+    check: Option<Check>,
 }
+
+/// What somebody else has to say about the connection string.
+type Check = fn(&str) -> Result<(), Refusal>;
 
 /// Where a layer is read from.
 #[derive(Clone)]
@@ -57,6 +61,7 @@ impl Loader {
             environment: Source::Usual,
             code: Vec::new(),
             required: Vec::new(),
+            check: None,
         }
     }
 
@@ -135,6 +140,25 @@ impl Loader {
         self
     }
 
+    /// Asks `check` about `storage.connection_string` if that is set; its refusal is in the same report as all others, with
+    /// the source of the value. This crate takes any text, since it does not know which databases there are.
+    ///
+    /// ```
+    /// use millpond_config::{Loader, Refusal};
+    ///
+    /// let loader = Loader::new().no_file().no_environment().set("storage.connection_string", "sqllite:///./app.db");
+    /// let loader = loader.check_connection_string(|url| match url.starts_with("sqlite:") {
+    ///     true => Ok(()),
+    ///     false => Err(Refusal { message: "is no URL of SQLite".into(), way_out: "begin with `sqlite:`".into() }),
+    /// });
+    /// let error = loader.load().unwrap_err();
+    /// assert_eq!(error.to_string(), "storage.connection_string (code) is no URL of SQLite; begin with `sqlite:`");
+    /// ```
+    pub fn check_connection_string(mut self, check: fn(&str) -> Result<(), Refusal>) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// Reads all layers and checks the result.
     ///
     /// Blocks while it reads the file and the files named by variables, none longer than 64 KiB.
@@ -146,10 +170,12 @@ impl Loader {
     pub fn load(mut self) -> Result<Settings, SettingsError> {
         let required = mem::take(&mut self.required);
         let prefix = self.names.prefix.clone();
+        let check = self.check;
         let mut gathered = self.gather();
         let preset = preset_leaves(&gathered.leaves);
         let layers = Layers::new().merge(preset.iter().chain(&gathered.leaves));
-        let settings = check::settings(&layers, &mut gathered.problems);
+        let settings = check::settings(&layers, &prefix, &mut gathered.problems);
+        gathered.problems.extend(check.and_then(|check| refused(&settings, check, &layers)));
         for path in required {
             if !gathered.problems.iter().any(|problem| problem.setting == path) {
                 gathered.problems.extend(missing(&path, &prefix, &layers));
@@ -195,9 +221,6 @@ impl fmt::Debug for Loader {
     }
 }
 
-/// The source of what [`Loader::set`] has set.
-const CODE: &str = "code";
-
 fn from_code(values: Vec<(String, Value)>) -> Gathered {
     let mut gathered = Gathered::default();
     for (path, Value(raw)) in values {
@@ -211,11 +234,19 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
 
 /// The problem of a path in code that is no setting.
 fn unknown(path: &str) -> SettingProblem {
+    let (section, name) = path.split_once('.').unwrap_or(("", path));
     let way_out = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
+        _ if table::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
         Some(near) => format!("did you mean `{near}`?"),
         None => "write section and name, such as `db.pool_size`".to_owned(),
     };
     SettingProblem::new(path, CODE, "is not a setting", way_out)
+}
+
+/// The problem of a connection string that `check` refuses.
+fn refused(settings: &Settings, check: Check, layers: &Layers) -> Option<SettingProblem> {
+    let Refusal { message, way_out } = check(settings.storage.connection_string.as_ref()?.expose()).err()?;
+    Some(SettingProblem::new(CONNECTION_STRING, &layers.source(CONNECTION_STRING), message, way_out))
 }
 
 /// The problem of a required setting that no layer sets.

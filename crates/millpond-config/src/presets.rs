@@ -1,4 +1,4 @@
-//! The guide's presets: named sets of values that sit just above the defaults.
+//! The presets: named sets of values that sit just above the defaults.
 
 /// A preset: its name, and the values it gives to settings, as they would be written in a file.
 pub(crate) struct Preset {
@@ -6,7 +6,7 @@ pub(crate) struct Preset {
     pub(crate) values: &'static [(&'static str, &'static str)],
 }
 
-/// The names, in the guide's order.
+/// The names, in the order in which they are told.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|preset| preset.name)
 }
@@ -16,7 +16,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Preset> {
 }
 
 const PRESETS: [Preset; 6] = [
-    // "Best practices for different scenarios".
+    // By the kind of work.
     Preset {
         name: "production",
         values: &[
@@ -47,7 +47,7 @@ const PRESETS: [Preset; 6] = [
             ("db.pool_pre_ping", "true"),
         ],
     },
-    // "Recommended configurations by deployment size"; its `redis_max_connections` is the cache's pool.
+    // By the size of the deployment.
     Preset {
         name: "small",
         values: &[

@@ -8,11 +8,12 @@ use crate::secret::shown;
 
 /// Settings that cannot be used: all that is wrong with them, not the first thing found.
 ///
-/// `Display` is one problem a line. No problem holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// `Display` is one problem a line, and so is `Debug`, which is what `main` prints of an error that it returns. No problem
+/// holds a secret.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// The problems: those of the file, of the environment, of code, then values that are out of range. Never empty.
+    /// The problems: those of the file, of the environment, of code, then values that cannot be used. Never empty.
     pub problems: Vec<SettingProblem>,
 }
 
@@ -25,6 +26,12 @@ impl fmt::Display for SettingsError {
             write!(f, "{problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -42,6 +49,17 @@ pub struct SettingProblem {
     /// Where the value came from: which file and line, which variable, which preset, or `code`.
     pub source: String,
     /// What is wrong, and what was wanted instead.
+    pub message: String,
+    /// What the user can do.
+    pub way_out: String,
+}
+
+/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::check_connection_string`].
+///
+/// [`Loader::check_connection_string`]: crate::Loader::check_connection_string
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, as it follows on the setting's name and source. It must not repeat a password.
     pub message: String,
     /// What the user can do.
     pub way_out: String,

@@ -8,7 +8,11 @@ const PART_MIN: usize = 4;
 
 /// The candidate that is meant by `word`, if there is one: the nearest that is not further than a third of its letters
 /// (two at least), or else the first that `word` is a part of.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// ```
+/// assert_eq!(millpond_config::nearest("sqllite", ["postgresql", "sqlite"]), Some("sqlite"));
+/// ```
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let reach = (word.len() / 3).max(2);
     let candidates: Vec<_> = candidates.into_iter().collect();
     let near = candidates.iter().filter_map(|name| distance(word, name).map(|far| (far, *name)));

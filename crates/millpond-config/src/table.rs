@@ -44,7 +44,7 @@ pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 /// Every setting, in the order of the explanation.
 pub(crate) static SETTINGS: [Setting; 29] = [
     Setting { path: "preset", form: Form::Preset },
-    Setting { path: "storage.connection_string", form: Form::Secret(|s| &mut s.storage.connection_string) },
+    Setting { path: CONNECTION_STRING, form: Form::Secret(|s| &mut s.storage.connection_string) },
     Setting { path: "db.pool_size", form: Form::Count(|c| &mut c.pool_size) },
     Setting { path: "db.max_overflow", form: Form::Count(|c| &mut c.max_overflow) },
     Setting { path: "db.pool_timeout", form: Form::Time(|c| &mut c.pool_timeout) },
@@ -75,6 +75,19 @@ pub(crate) static SETTINGS: [Setting; 29] = [
     Setting { path: "cache.url", form: Form::Secret(|s| &mut s.cache.url) },
     Setting { path: "cache.max_connections", form: Form::Redis(|s| &mut s.cache.max_connections) },
 ];
+
+/// Where the database's URL belongs.
+pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
+
+/// What people call a database's URL elsewhere.
+const URL_NAMES: [&str; 8] =
+    ["url", "uri", "dsn", "database", "database_url", "db_url", "connection_url", "connection_uri"];
+
+/// Whether an unknown `name` in this section is the slip of somebody who looks for [`CONNECTION_STRING`]. The names of the
+/// settings are of no help there: the `url` that they hold is Redis's.
+pub(crate) fn is_database_url(section: &str, name: &str) -> bool {
+    ["storage", "db", ""].contains(&section) && URL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name))
+}
 
 /// The word that leaves `db.pool` to the backend.
 const AUTO: &str = "auto";

@@ -1,4 +1,4 @@
-//! Variables: the guide's names, every other setting, prefixes, files, and what is nobody's business.
+//! Variables: the usual names, every other setting, prefixes, files, and what is nobody's business.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use millpond_config::Secret;
 use crate::{bare, env, file, problem};
 
 #[test]
-fn the_variables_of_the_guide_work_as_written() {
+fn the_usual_variables_work_as_written() {
     let settings = env([
         ("PSN_STORAGE_CONNECTION_STRING", "postgresql://user:pass@localhost/dbname"),
         ("PSN_DB_POOL_SIZE", "20"),

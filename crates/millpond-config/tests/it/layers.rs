@@ -8,7 +8,7 @@ use millpond_core::{Limits, PoolConfig, ResetLevel};
 use crate::{bare, env, file, toml};
 
 #[test]
-fn without_any_layer_the_defaults_of_the_guide_hold() {
+fn without_any_layer_the_defaults_hold() {
     let settings = bare().load().unwrap();
     assert_eq!(settings.db.pool, PoolConfig::default());
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Transaction, None));

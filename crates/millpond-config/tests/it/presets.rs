@@ -1,12 +1,12 @@
-//! The guide's presets, value by value, and how one is chosen.
+//! The presets, value by value, and how one is chosen.
 
 use std::time::Duration;
 
 use crate::{bare, env, file, problem, toml};
 
 #[test]
-fn every_preset_holds_the_guides_values() {
-    // Size, overflow, timeout, recycling, cache: the last two are defaults where the guide's preset is silent.
+fn every_preset_holds_its_values() {
+    // Size, overflow, timeout, recycling, cache: the last two are defaults where the preset is silent.
     for (preset, size, overflow, timeout, recycle, cache) in [
         ("production", 25, 50, 30, 1800, 50),
         ("development", 5, 10, 10, 3600, 50),
