@@ -38,7 +38,7 @@ pub struct DemoArguments {
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// The settings file; without it ./millpond.toml is read if it is there
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "file", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON object and nothing else
     #[arg(long)]

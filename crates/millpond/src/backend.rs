@@ -1,5 +1,6 @@
-//! Which database a URL means, and the error when there is no backend for it.
+//! Which database a URL means, and the refusal of one that this build cannot use.
 
+use millpond_config::{Refusal, nearest};
 use std::fmt;
 
 /// A kind of SQL database.
@@ -13,6 +14,12 @@ pub enum Backend {
     /// `sqlite:`, with the feature `sqlite`.
     Sqlite,
 }
+
+/// What a URL may look like.
+const EXAMPLE: &str = "write a URL such as `sqlite:///./app.db`";
+
+/// What is to be said of a backend that is still to come.
+const UNBUILT: &str = "DatabaseConnection does not have yet in this version of millpond";
 
 impl Backend {
     /// The name as its makers write it.
@@ -30,27 +37,57 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// [`NoBackend`] for what is no URL of a SQL database.
-    pub(crate) fn of(url: &str) -> Result<Self, NoBackend> {
-        let Some((scheme, rest)) = url.split_once(':') else { return Err(NoBackend(Lack::NotAUrl)) };
-        match scheme.split('+').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+    /// A [`Refusal`] of what is no URL of a SQL database.
+    pub(crate) fn of(url: &str) -> Result<Self, Refusal> {
+        let Some((scheme, rest)) = url.split_once(':') else { return Err(not_a_url(EXAMPLE.to_owned())) };
+        let family = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
+        let near = || nearest(&family, ["sqlite"]).map(|near| (near, if rest.starts_with("//") { "//" } else { "" }));
+        match family.as_str() {
             "sqlite" => Ok(Self::Sqlite),
             "postgres" | "postgresql" => Ok(Self::Postgres),
             "mysql" | "mariadb" => Ok(Self::MySql),
-            "redis" | "rediss" | "valkey" | "redis-cluster" | "redis-sentinel" => Err(NoBackend(Lack::NotSql)),
+            "redis" | "rediss" | "valkey" | "redis-cluster" | "redis-sentinel" => Err(of_redis()),
             // Without the slashes it may be anything, a password too, and must not be repeated.
-            _ if rest.starts_with("//") => Err(NoBackend(Lack::Unknown { scheme: scheme.escape_debug().to_string() })),
-            _ => Err(NoBackend(Lack::NotAUrl)),
+            _ if !rest.starts_with("//") => Err(not_a_url(did_you_mean(near()))),
+            _ => {
+                let scheme: String = scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
+                let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
+                Err(Refusal { message, way_out: did_you_mean(near()) })
+            }
         }
     }
 
-    /// The error that this build does not have it.
-    pub(crate) fn absent(self) -> NoBackend {
-        NoBackend(match self {
-            Self::Sqlite => Lack::Off { backend: self, feature: "sqlite" },
-            Self::Postgres => Lack::Unbuilt { backend: self, feature: "postgres" },
-            Self::MySql => Lack::Unbuilt { backend: self, feature: "mysql" },
-        })
+    /// The refusal of a database that this build does not have.
+    pub(crate) fn absent(self) -> Refusal {
+        let (state, way_out) = match self {
+            Self::Sqlite => ("is not compiled in", "enable the feature `sqlite` of the crate `millpond`".to_owned()),
+            Self::Postgres => (UNBUILT, to_come("postgres")),
+            Self::MySql => (UNBUILT, to_come("mysql")),
+        };
+        Refusal { message: format!("needs the backend for {self}, which {state}"), way_out }
+    }
+}
+
+/// How much of a scheme is repeated.
+const SCHEME_MAX: usize = 32;
+
+fn to_come(feature: &str) -> String {
+    format!("it will come as the feature `{feature}`, and today the only one is `sqlite`")
+}
+
+fn not_a_url(way_out: String) -> Refusal {
+    Refusal { message: "is not a URL that begins with the database's name".to_owned(), way_out }
+}
+
+fn did_you_mean(near: Option<(&str, &str)>) -> String {
+    near.map_or_else(|| EXAMPLE.to_owned(), |(scheme, slashes)| format!("did you mean `{scheme}:{slashes}`?"))
+}
+
+fn of_redis() -> Refusal {
+    Refusal {
+        message: "is the URL of a Redis server, and DatabaseConnection speaks SQL".to_owned(),
+        way_out: "pools for Redis will come as the feature `redis`, which this version of millpond does not have yet"
+            .to_owned(),
     }
 }
 
@@ -60,74 +97,14 @@ impl fmt::Display for Backend {
     }
 }
 
-/// A URL for which this build has no backend. The message says which feature to enable, or that there is none yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoBackend(Lack);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Lack {
-    /// There is such a feature, and it is off.
-    Off {
-        backend: Backend,
-        feature: &'static str,
-    },
-    /// There will be such a feature.
-    Unbuilt {
-        backend: Backend,
-        feature: &'static str,
-    },
-    NotSql,
-    Unknown {
-        scheme: String,
-    },
-    NotAUrl,
-}
-
-impl NoBackend {
-    /// The database that another build, or a later version, can speak to; `None` if the URL is at fault.
-    pub fn backend(&self) -> Option<Backend> {
-        match self.0 {
-            Lack::Off { backend, .. } | Lack::Unbuilt { backend, .. } => Some(backend),
-            Lack::NotSql | Lack::Unknown { .. } | Lack::NotAUrl => None,
-        }
-    }
-}
-
-impl fmt::Display for NoBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Lack::Off { backend, feature } => {
-                write!(f, "the backend for {backend} is not compiled in: enable the feature `{feature}` of the crate `millpond`")
-            }
-            Lack::Unbuilt { backend, feature } => write!(
-                f,
-                "this version of millpond has no backend for {backend} yet: it will come as the feature `{feature}`, \
-                 and today the only one is `sqlite`"
-            ),
-            Lack::NotSql => f.write_str(
-                "this is the URL of a Redis server, and DatabaseConnection speaks SQL; pools for Redis will come as the \
-                 feature `redis`, which this version of millpond does not have yet",
-            ),
-            Lack::Unknown { scheme } => write!(f, "no backend knows URLs that begin with `{scheme}://`; try `sqlite:///./app.db`"),
-            Lack::NotAUrl => {
-                f.write_str("the connection string is not a URL that begins with the database's name, such as `sqlite:///./app.db`")
-            }
-        }
-    }
-}
-
-impl std::error::Error for NoBackend {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn refusal(url: &str) -> String {
-        match Backend::of(url) {
-            Ok(backend) => backend.absent().to_string(),
-            Err(error) => error.to_string(),
-        }
+        let refusal = Backend::of(url).map_or_else(|refusal| refusal, Backend::absent);
+        format!("{}; {}", refusal.message, refusal.way_out)
     }
 
     #[test]
@@ -161,6 +138,19 @@ mod tests {
             assert!(text.contains(&format!("feature `{feature}`")), "{text}");
             assert!(text.contains("yet"), "{text}");
             assert!(!text.contains("pass"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_scheme_gets_a_suggestion() {
+        for (url, way_out) in [
+            ("sqllite:///./x.db", "did you mean `sqlite://`?"),
+            ("sqlite3:///x.db", "did you mean `sqlite://`?"),
+            ("SQLTIE+aiosqlite:///x.db", "did you mean `sqlite://`?"),
+            ("sqllite::memory:", "did you mean `sqlite:`?"),
+            ("oracle://h/d", EXAMPLE),
+        ] {
+            assert!(refusal(url).ends_with(way_out), "{url}: {}", refusal(url));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
 use crate::typed::TypedPool;
-use millpond_config::{Loader, PoolKind, Settings, Value};
+use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
 use millpond_core::{Handle, Observer, ResetLevel};
 use std::fmt;
 use std::sync::Arc;
@@ -53,7 +53,10 @@ pub struct DatabaseBuilder {
 #[cfg(feature = "sqlite")]
 type SqliteStep = Box<dyn FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send>;
 
-/// The guide's settings by name, and all others by [`set`](Self::set).
+/// The settings that are set most, by name; all others by [`set`](Self::set).
+///
+/// A database in memory always has one connection, whatever the sizes say; they show in
+/// [`explain`](DatabaseConnection::explain) as they were set, and in [`status`](DatabaseConnection::status) as they are.
 impl DatabaseBuilder {
     /// Connections to maintain.
     pub fn pool_size(self, connections: u32) -> Self {
@@ -127,6 +130,28 @@ impl DatabaseBuilder {
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite. It is called before
     /// anybody gets the connection; an error means "not this connection".
+    ///
+    /// An error may pass, so another connection is opened, until `pool_timeout` is over. To refuse for good, return an error
+    /// of sqlx's own that the backend calls permanent, as `sqlx::Error::Configuration` is: as long as the pool has no other
+    /// connection, it ends the wait of everybody at once.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use millpond::DatabaseConnection;
+    ///
+    /// let db = DatabaseConnection::builder("sqlite::memory:").on_sqlite_connect(|conn, _info| Box::pin(async move {
+    ///     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(conn).await?;
+    ///     match version {
+    ///         7.. => Ok(()),
+    ///         _ => Err(sqlx::Error::Configuration("the database was not migrated".into()).into()),
+    ///     }
+    /// }));
+    /// let error = db.connect().await.unwrap_err();
+    /// assert!(error.to_string().contains("the database was not migrated"));
+    /// # });
+    /// ```
+    ///
+    /// A slip in a hook's own SQL is an error like any other, so it is tried again too.
     #[cfg(feature = "sqlite")]
     pub fn on_sqlite_connect<F>(self, hook: F) -> Self
     where
@@ -135,7 +160,7 @@ impl DatabaseBuilder {
         self.sqlite(|options| options.on_connect(hook))
     }
 
-    /// Sets pragmas on every new connection if the database is SQLite: the guide's `set_sqlite_pragma`.
+    /// Sets pragmas on every new connection if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn pragma(self, pragmas: PragmaHook) -> Self {
         self.sqlite(|options| options.pragma(pragmas))
@@ -173,19 +198,20 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`] if the settings or the URL cannot be used.
+    /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at once.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
-        let settings = self.loader.clone().load()?;
+        let settings = self.loader.clone().check_connection_string(usable).load()?;
         let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
         let pool = self.typed_pool(url.expose(), &settings)?;
         Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 
     fn typed_pool(self, url: &str, settings: &Settings) -> Result<TypedPool, ConnectError> {
-        match Backend::of(url)? {
+        match Backend::of(url) {
             #[cfg(feature = "sqlite")]
-            Backend::Sqlite => Ok(TypedPool::Sqlite(self.sqlite_options(settings)?.connect_lazy(url)?)),
-            other => Err(other.absent().into()),
+            Ok(Backend::Sqlite) => Ok(TypedPool::Sqlite(self.sqlite_options(settings)?.connect_lazy(url)?)),
+            // All others were refused by `usable`, with all that is wrong with the settings.
+            _ => Err(sqlx::Error::Configuration("there is no backend for the URL".into()).into()),
         }
     }
 
@@ -204,6 +230,27 @@ impl DatabaseBuilder {
         }
         Ok(self.sqlite.into_iter().fold(options, |options, step| step(options)))
     }
+}
+
+/// Whether this build has a backend for a URL, and that understands it. Opens nothing.
+fn usable(url: &str) -> Result<(), Refusal> {
+    match Backend::of(url)? {
+        #[cfg(feature = "sqlite")]
+        Backend::Sqlite => match SqlitePoolOptions::new().connect_lazy(url) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(misunderstood(error)),
+        },
+        other => Err(other.absent()),
+    }
+}
+
+/// The refusal of a URL that its backend does not understand; the backend's message tells no values.
+fn misunderstood(error: sqlx::Error) -> Refusal {
+    let why = match error {
+        sqlx::Error::Configuration(why) => why.to_string(),
+        other => other.to_string(),
+    };
+    Refusal { message: format!("is not understood: {why}"), way_out: "correct the URL".to_owned() }
 }
 
 /// The settings' word for a kind of pool, in SQLite's terms.

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A pool of connections to the database that its URL names: the guide's `DatabaseConnection`.
+/// A pool of connections to the database that its URL names.
 ///
 /// `&db` is an `Executor` in sqlx's `Any` types, so sqlx's queries, streams, `FromRow` and `QueryBuilder` work on it, and
 /// a program that uses nothing else runs on any backend. Cloning is cheap, and all clones are the same pool.
@@ -43,7 +43,15 @@ use std::time::Duration;
 /// column was declared to hold, and 0 and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. What does
 /// not fit the type that is asked for is an error that names the column, never another value.
 ///
+/// The key of a row that was added is [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
+///
 /// For what a database has of its own there is the typed pool: [`as_sqlite`](Self::as_sqlite).
+///
+/// # What it is not
+///
+/// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes several statements takes
+/// `&mut dyn` [`DatabaseLink`](crate::DatabaseLink), which a lease and a transaction both give. Nor is it what
+/// `Migrator::run` takes: call [`migrate`](Self::migrate).
 #[derive(Clone)]
 pub struct DatabaseConnection {
     pub(crate) pool: TypedPool,
@@ -58,7 +66,7 @@ impl DatabaseConnection {
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`]; for a database that this build cannot speak to it names the feature to enable.
+    /// A [`ConnectError`]; for a database that this build cannot speak to it says so.
     ///
     /// # Cancel safety
     ///
@@ -209,7 +217,8 @@ impl DatabaseConnection {
         &self.settings
     }
 
-    /// Each setting's value and where it came from. It holds no secret.
+    /// Each setting's value and where it came from, as they were asked for: a database in memory has one connection
+    /// whatever `db.pool_size` says here, and [`status`](Self::status) tells it. It holds no secret.
     pub fn explain(&self) -> &Explanation {
         self.settings.explain()
     }
@@ -220,7 +229,7 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.status())
     }
 
-    /// The guide's three numbers: `pool_size`, `pool_in_use`, `pool_available`. Of one writer and many readers they are
+    /// How it is doing in three numbers: `pool_size`, `pool_in_use`, `pool_available`. Of one writer and many readers they are
     /// the readers', since `pool_size` is how many of those there are.
     pub fn performance_metrics(&self) -> PerformanceMetrics {
         PerformanceMetrics::of(&self.reader().status())

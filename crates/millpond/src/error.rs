@@ -1,36 +1,39 @@
 //! Why there is no [`DatabaseConnection`](crate::DatabaseConnection).
 
-use crate::backend::NoBackend;
 use millpond_config::SettingsError;
 use std::fmt;
 
 /// Why a database could not be connected to.
 ///
-/// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password.
-#[derive(Debug)]
+/// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password. `Debug` is `Display`,
+/// since that is what `main` prints of an error that it returns: one problem a line.
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings cannot be used; all that is wrong with them.
+    /// The settings cannot be used: all that is wrong with them, a URL that no backend understands or can be had for among
+    /// it.
     Settings(SettingsError),
     /// No layer of the settings says where the database is.
     NoUrl,
-    /// There is no backend for the URL.
-    Backend(NoBackend),
-    /// The driver does not understand the URL, or no connection could be opened.
+    /// The settings do not suit the database, or no connection could be opened.
     Connect(sqlx::Error),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Settings(error) => error.fmt(f),
+            Self::Settings(error) => fmt::Display::fmt(error, f),
             Self::NoUrl => f.write_str(
                 "no connection string: set PSN_STORAGE_CONNECTION_STRING, or connection_string in the section [storage] \
                  of the settings file",
             ),
-            Self::Backend(error) => error.fmt(f),
-            Self::Connect(error) => error.fmt(f),
+            Self::Connect(error) => fmt::Display::fmt(error, f),
         }
+    }
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -40,7 +43,6 @@ impl std::error::Error for ConnectError {
         match self {
             Self::Settings(error) => error.source(),
             Self::NoUrl => None,
-            Self::Backend(error) => error.source(),
             Self::Connect(error) => error.source(),
         }
     }
@@ -49,12 +51,6 @@ impl std::error::Error for ConnectError {
 impl From<SettingsError> for ConnectError {
     fn from(error: SettingsError) -> Self {
         Self::Settings(error)
-    }
-}
-
-impl From<NoBackend> for ConnectError {
-    fn from(error: NoBackend) -> Self {
-        Self::Backend(error)
     }
 }
 

@@ -43,7 +43,7 @@ mod statement;
 mod transaction;
 mod typed;
 
-pub use backend::{Backend, NoBackend};
+pub use backend::Backend;
 pub use builder::DatabaseBuilder;
 #[doc(hidden)]
 pub use call::{Answer, Call};
@@ -55,8 +55,8 @@ pub use metrics::PerformanceMetrics;
 pub use transaction::DatabaseTransaction;
 
 pub use millpond_config::{
-    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, RedisSettings, Row, Secret, SettingProblem, Settings,
-    SettingsError, StorageSettings, Value,
+    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, RedisSettings, Refusal, Row, Secret, SettingProblem,
+    Settings, SettingsError, StorageSettings, Value,
 };
 pub use millpond_core::{
     Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CLOSE_LIMIT, CloseReason, CloseReport,

@@ -1,4 +1,4 @@
-//! The guide's three numbers, by the guide's names.
+//! How a pool is doing in three numbers, for whoever wants no more.
 
 use millpond_core::Status;
 

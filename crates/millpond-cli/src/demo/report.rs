@@ -109,12 +109,12 @@ impl Report {
         writeln!(io::stdout(), "{report}")
     }
 
-    /// The guide's settings, and whatever somebody has set.
+    /// The settings that are set most, and whatever somebody has set.
     fn settings_table(&self) -> Table {
-        const GUIDE: [&str; 5] =
+        const ALWAYS: [&str; 5] =
             ["db.pool_size", "db.max_overflow", "db.pool_timeout", "db.pool_recycle", "db.pool_pre_ping"];
         let mut table = Table::new(["setting", "value", "source"]);
-        let is_told = |row: &&Row| GUIDE.contains(&row.setting) || row.source != "default";
+        let is_told = |row: &&Row| ALWAYS.contains(&row.setting) || row.source != "default";
         for row in self.settings.rows.iter().filter(is_told) {
             table.row([row.setting.to_owned(), row.value.clone(), row.source.clone()]);
         }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_told_are_the_guides_and_what_somebody_has_set() {
+    fn the_settings_told_are_the_usual_ones_and_what_somebody_has_set() {
         let mut report = report();
         assert_eq!(report.settings_table().to_string().lines().count(), 1 + 5);
         report.settings =

@@ -100,7 +100,7 @@ fn no_secret_is_printed_whatever_is_wrong() {
 }
 
 #[test]
-fn a_url_for_a_backend_that_this_build_lacks_is_good_and_noted() {
+fn a_url_for_a_backend_that_there_is_not_yet_does_not_pass() {
     let ended = Ended::from(
         Sandbox::new()
             .millpond(&["check"])
@@ -108,10 +108,26 @@ fn a_url_for_a_backend_that_this_build_lacks_is_good_and_noted() {
             .output()
             .unwrap(),
     );
-    ended.assert_code(0);
-    assert!(ended.stdout.contains("Note: ") && ended.stdout.contains("feature `postgres`"), "{ended:?}");
-    assert!(ended.stdout.contains("postgresql://user:***@localhost/dbname"), "{ended:?}");
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("does not have yet") && ended.stderr.contains("feature `postgres`"), "{ended:?}");
+    assert!(ended.stderr.contains("environment variable `PSN_STORAGE_CONNECTION_STRING`"), "{ended:?}");
+    assert!(!ended.stdout.contains("good"), "{ended:?}");
     assert!(!ended.all().contains("hunter2"), "{ended:?}");
+}
+
+#[test]
+fn a_url_is_told_without_its_query_and_a_bad_one_with_all_other_problems() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.toml", "[storage]\nconnection_string = \"sqlite:///./a.db?timeout=77\"\n");
+    // `--file` is what people try first.
+    let ended = sandbox.run(&["check", "--file", "a.toml"]);
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("sqlite:///./a.db?***") && !ended.stdout.contains("77"), "{ended:?}");
+    sandbox.write("b.toml", "[storage]\nconnection_string = \"sqllite:///./a.db\"\n[db]\npool_size = 0\n");
+    let ended = sandbox.run(&["check", "--file", "b.toml"]);
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("2 problems with the settings"), "{ended:?}");
+    assert!(ended.stderr.contains("`b.toml`, line 2") && ended.stderr.contains("`sqlite://`"), "{ended:?}");
 }
 
 #[test]

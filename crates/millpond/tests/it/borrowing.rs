@@ -4,7 +4,7 @@ use crate::world::{Directory, memory, users};
 use millpond::{Backend, DatabaseConnection, DatabaseLease, Invalidate, PoolKind, pool_error};
 
 #[tokio::test]
-async fn the_guides_numbers_follow_what_is_lent() {
+async fn the_three_numbers_follow_what_is_lent() {
     let files = Directory::new();
     let db =
         DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(2).connect().await.unwrap();

@@ -52,6 +52,19 @@ async fn a_hook_that_refuses_is_the_reason_that_is_told() {
 }
 
 #[tokio::test]
+async fn a_hook_that_refuses_for_good_ends_it_at_once() {
+    // Without that it would be tried again for 30 s, the default `pool_timeout`.
+    let began = std::time::Instant::now();
+    let error = DatabaseConnection::builder("sqlite::memory:")
+        .on_sqlite_connect(|_, _| Box::pin(async { Err(sqlx::Error::Configuration("not migrated".into()).into()) }))
+        .connect()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("not migrated"), "{error}");
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn observers_hear_of_both_pools_by_name() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&heard);

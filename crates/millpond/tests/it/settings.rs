@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 #[tokio::test]
-async fn the_builder_takes_the_guides_settings_and_explains_them() {
+async fn the_builder_takes_settings_and_explains_them() {
     let db = DatabaseConnection::builder("sqlite::memory:")
         .pool_size(20)
         .max_overflow(40)
@@ -25,7 +25,7 @@ async fn the_builder_takes_the_guides_settings_and_explains_them() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_guides_settings_opens_a_database() {
+async fn a_file_of_settings_opens_a_database() {
     let files = Directory::new();
     let path = files.path().join("millpond.toml");
     let url = files.url("a.db");
@@ -57,6 +57,31 @@ async fn every_problem_of_the_settings_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_bad_url_is_told_with_all_else_that_is_wrong_and_with_its_source() {
+    for (url, told) in [
+        ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
+        ("hunter2", "is not a URL"),
+        ("oracle://u:hunter2@h/d", "`oracle://`"),
+        ("postgres://u:hunter2@h/d", "feature `postgres`"),
+        ("sqlite://u:hunter2@h/d", "no user and no host"),
+        ("redis://:hunter2@h/0", "Redis"),
+    ] {
+        let environment = [("PSN_STORAGE_CONNECTION_STRING", url), ("PSN_DB_POOL_SIZE", "0")];
+        let loader = Settings::loader().no_file().environment(environment);
+        let error = DatabaseConnection::load(loader).connect_lazy().unwrap_err();
+        let text = format!("{error}");
+        assert!(text.contains("pool_size = 0") && text.contains(told), "{text}");
+        assert!(
+            text.contains("storage.connection_string (environment variable `PSN_STORAGE_CONNECTION_STRING`)"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(text, format!("{error:?}"), "what `main` prints");
+        assert!(matches!(error, ConnectError::Settings(error) if error.problems.len() == 2), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_url_it_is_said_where_one_belongs() {
     let error = DatabaseConnection::load(Settings::loader().no_file().no_environment()).connect().await.unwrap_err();
     assert!(matches!(error, ConnectError::NoUrl));
@@ -77,7 +102,8 @@ async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
     let files = Directory::new();
     let error =
         DatabaseConnection::builder(&format!("{}?no_such_parameter=1", files.url("a.db"))).connect_lazy().unwrap_err();
-    assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+    assert!(matches!(&error, ConnectError::Settings(error) if error.problems.len() == 1), "{error}");
+    assert!(error.to_string().contains("no_such_parameter"), "{error}");
     assert!(!files.path().join("a.db").exists());
 }
 
@@ -91,7 +117,7 @@ async fn debug_shows_neither_url_nor_password() {
 }
 
 #[tokio::test]
-async fn a_file_gets_the_guides_pool_that_keeps_nothing_unless_another_is_asked_for() {
+async fn a_file_gets_the_pool_that_keeps_nothing_unless_another_is_asked_for() {
     let files = Directory::new();
     let opened = async |db: DatabaseConnection| {
         for _ in 0..3 {
