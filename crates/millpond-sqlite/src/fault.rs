@@ -5,21 +5,26 @@ use millpond_sqlx::Aftermath;
 use sqlx::Error;
 
 /// Primary result codes; see <https://www.sqlite.org/rescode.html>.
+const ERROR: i32 = 1;
 const PERM: i32 = 3;
 const READONLY: i32 = 8;
 const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const CANTOPEN: i32 = 14;
+const CONSTRAINT: i32 = 19;
+const MISUSE: i32 = 21;
 const AUTH: i32 = 23;
 const NOTADB: i32 = 26;
 
-/// What an error of `connect` or `ping` means for the pool.
+/// What an error of `connect`, of its hooks or of `ping` means for the pool.
 pub(crate) fn classify(error: &Error) -> Fault {
     match error {
         Error::Configuration(_) | Error::InvalidArgument(_) => Fault::Permanent,
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
         _ => match primary_code(error) {
             Some(CANTOPEN | NOTADB | PERM | AUTH | READONLY | CORRUPT) => Fault::Permanent,
+            // Wrong SQL in a hook stays wrong.
+            Some(ERROR | MISUSE | CONSTRAINT) => Fault::Permanent,
             // BUSY and LOCKED pass, and so may everything that is not known.
             _ => Fault::Transient,
         },
@@ -36,6 +41,16 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
         _ => Aftermath::Doubt,
     }
+}
+
+/// Whether the file could not be opened, for a reason that the file system may know.
+pub(crate) fn cannot_open(error: &Error) -> bool {
+    primary_code(error) == Some(CANTOPEN)
+}
+
+/// Whether what was opened is something else than a database.
+pub(crate) fn not_a_database(error: &Error) -> bool {
+    primary_code(error) == Some(NOTADB)
 }
 
 /// The primary code within an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
@@ -61,6 +76,23 @@ mod tests {
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
         assert_eq!(aftermath(&error), Aftermath::InStep);
+        assert_eq!(classify(&error), Fault::Permanent, "a hook that violates it will do so again");
+    }
+
+    #[tokio::test]
+    async fn wrong_sql_is_permanent_and_a_lock_is_not() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let error = raw_sql("PRAGM foreign_keys = ON").execute(&mut conn).await.unwrap_err();
+        assert_eq!(classify(&error), Fault::Permanent);
+
+        let path = std::env::temp_dir().join(format!("millpond-sqlite-lock-{}.db", std::process::id()));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let options = options.busy_timeout(std::time::Duration::ZERO);
+        let mut first = SqliteConnection::connect_with(&options).await.unwrap();
+        let mut second = SqliteConnection::connect_with(&options).await.unwrap();
+        raw_sql("BEGIN EXCLUSIVE").execute(&mut first).await.unwrap();
+        let error = raw_sql("BEGIN EXCLUSIVE").execute(&mut second).await.unwrap_err();
+        std::fs::remove_file(path).unwrap();
         assert_eq!(classify(&error), Fault::Transient);
     }
 

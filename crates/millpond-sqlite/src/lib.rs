@@ -39,8 +39,10 @@
 
 mod backend;
 mod fault;
+mod first_look;
 mod manager;
 mod memory;
+mod open_error;
 mod options;
 mod pragma;
 mod pragma_table;
@@ -53,7 +55,10 @@ mod url;
 pub use backend::SqliteBackend;
 pub use manager::SqliteManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+    AcquireFailure, BoxError, CLOSE_LIMIT, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
+    ConnectionInfo, Event, Fault, Handle, Holder, HookFuture, Hooks, Invalidate, Lease, Limits, Manager, Moment,
+    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, ResetLevel, SharedError, Stamp, Status,
+    TimedOut, Triage, async_trait,
 };
 pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};

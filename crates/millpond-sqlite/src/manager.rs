@@ -2,13 +2,15 @@
 
 use crate::backend::SQLITE;
 use crate::fault;
+use crate::first_look::first_look;
 use crate::memory::{Kept, Memory};
+use crate::open_error::open_error;
 use crate::prepare::Ground;
 use crate::prove::prove;
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
 use millpond_sqlx::{Backend, Standing, Tracked};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Error, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Error, Sqlite};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ pub struct SqliteManager {
 /// What its connections are for.
 enum Role {
     File {
-        /// Whether the first connection was seen to have a file behind it.
+        /// Whether the first connection was seen to have a database in a file behind it.
         seen: AtomicBool,
     },
     Memory(Arc<Memory>),
@@ -76,6 +78,21 @@ impl SqliteManager {
         }
     }
 
+    /// A new connection to the file.
+    async fn open_file(&self) -> Result<Tracked<Sqlite>, Error> {
+        if let Role::Writer(ground) | Role::Reader(ground) = &self.role {
+            ground.prepare().await?;
+        }
+        let Kept { mut conn, brake } = open(&self.options).await?;
+        if let Role::File { seen } = &self.role
+            && !seen.load(Ordering::Relaxed)
+        {
+            first_look(&mut conn, self.options.get_filename()).await?;
+            seen.store(true, Ordering::Relaxed);
+        }
+        Ok(Tracked::with_brake(conn, &SQLITE, brake))
+    }
+
     /// The connection to the in-memory database: as good as new, or new.
     async fn borrow(&self, memory: &Arc<Memory>) -> Result<Tracked<Sqlite>, Error> {
         let mut loan = memory.take()?;
@@ -104,18 +121,9 @@ impl Manager for SqliteManager {
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Sqlite>, Error> {
         match &self.role {
-            Role::Memory(memory) => return self.borrow(memory).await,
-            Role::Writer(ground) | Role::Reader(ground) => ground.prepare().await?,
-            Role::File { .. } => {}
+            Role::Memory(memory) => self.borrow(memory).await,
+            _ => self.open_file().await.map_err(|error| open_error(error, &self.options)),
         }
-        let Kept { mut conn, brake } = open(&self.options).await?;
-        if let Role::File { seen } = &self.role
-            && !seen.load(Ordering::Relaxed)
-        {
-            has_file(&mut conn).await?;
-            seen.store(true, Ordering::Relaxed);
-        }
-        Ok(Tracked::with_brake(conn, &SQLITE, brake))
     }
 
     async fn ping(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
@@ -183,18 +191,6 @@ async fn open(options: &SqliteConnectOptions) -> Result<Kept, Error> {
     let pulled = Arc::clone(&brake);
     conn.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, move || !pulled.load(Ordering::Acquire));
     Ok(Kept { conn, brake })
-}
-
-/// Refuses a database in memory that its options do not show to be one: every connection would have its own.
-async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
-    let file: Option<String> =
-        sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(conn).await?;
-    if file.is_none_or(|file| file.is_empty()) {
-        let message = "these options name a database in memory or a temporary one, of which every connection would have \
-                       its own: connect to \"sqlite::memory:\" for a pool that keeps it";
-        return Err(Error::Configuration(message.into()));
-    }
-    Ok(())
 }
 
 /// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what sqlx's parser makes of it.

@@ -88,7 +88,8 @@ impl SqlitePoolOptions {
     /// | `sqlite://`, `sqlite:///:memory:`, `sqlite::memory:` | in memory, the pool's own |
     /// | `sqlite+aiosqlite:///ponds.db` | the same as without the driver |
     ///
-    /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx. A missing file is created unless
+    /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx; with nothing behind them they are an
+    /// error, since a variable was probably not set. A missing file is created unless
     /// `mode` says otherwise. Parameters: `mode` (`ro`, `rw`, `rwc`, `memory`), `cache` (`private`, `shared`), `immutable`,
     /// `vfs`, `timeout` (seconds to wait for a lock), and `uri=true` for paths written as `file:`. Everything else is an
     /// error.

@@ -22,6 +22,32 @@ pub(crate) fn find(name: &str) -> Option<&'static Pragma> {
     PRAGMAS.iter().find(|pragma| pragma.name.eq_ignore_ascii_case(name))
 }
 
+/// The pragma that was probably meant: at most a quarter of what was written is wrong.
+pub(crate) fn nearest(written: &str) -> Option<&'static str> {
+    const LONGEST: usize = 40;
+    if written.len() > LONGEST {
+        return None;
+    }
+    let written = written.to_ascii_lowercase();
+    let near = PRAGMAS.iter().map(|pragma| (distance(&written, pragma.name), pragma.name));
+    near.filter(|(wrong, _)| wrong * 4 <= written.len()).min().map(|(_, name)| name)
+}
+
+/// How many letters have to be put in, taken out or changed to make one word of the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, letter) in from.chars().enumerate() {
+        let mut before = line + 1;
+        let mut next = vec![before];
+        for ((other, &diagonal), &above) in to.chars().zip(&row).zip(row.iter().skip(1)) {
+            before = (diagonal + usize::from(letter != other)).min(above + 1).min(before + 1);
+            next.push(before);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 const fn flag(name: &'static str) -> Pragma {
     Pragma { name, kind: Kind::Flag }
 }
@@ -77,6 +103,15 @@ mod tests {
         assert_eq!(find("Foreign_Keys").map(|pragma| pragma.name), Some("foreign_keys"));
         assert_eq!(find("foreign_keys; DROP TABLE t"), None);
         assert_eq!(find("foreign"), None);
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_understood_and_another_word_is_not() {
+        assert_eq!(nearest("foreing_keys"), Some("foreign_keys"));
+        assert_eq!(nearest("JournalMode"), Some("journal_mode"));
+        assert_eq!(nearest("cache_sizes"), Some("cache_size"));
+        assert_eq!(nearest("user_version"), None);
+        assert_eq!(nearest(""), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Checks a value for a pragma, and says what was wanted instead.
 
-use crate::pragma_table::{Kind, PRAGMAS, Pragma, find};
+use crate::pragma_table::{Kind, PRAGMAS, Pragma, find, nearest};
 use std::fmt;
 use std::time::Duration;
 
@@ -192,7 +192,11 @@ impl fmt::Display for PragmaError {
         match self {
             Self::Unknown { name } => {
                 let known: Vec<_> = PRAGMAS.iter().map(|pragma| pragma.name).collect();
-                write!(f, "{name:?} is not a pragma that can be set here; these are: {}", known.join(", "))
+                write!(f, "{name:?} is not a pragma that can be set here")?;
+                if let Some(meant) = nearest(name) {
+                    write!(f, ": did you mean `{meant}`?")?;
+                }
+                write!(f, " (these are: {})", known.join(", "))
             }
             Self::Value { name, value, wanted } => write!(f, "pragma {name} cannot be {value}: it has to be {wanted}"),
             Self::NotTaken { name, value, found: Some(found) } => {
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(sql("foreign_keys", 2).unwrap_err(), "pragma foreign_keys cannot be 2: it has to be on or off");
         assert!(sql("synchronous", "fast").unwrap_err().contains("one of off, normal, full, extra"));
         assert!(sql("busy_timeout", -1).unwrap_err().contains("a number from 0 to 2147483647"));
-        assert!(sql("foreing_keys", true).unwrap_err().contains("foreign_keys"));
+        assert!(sql("foreing_keys", true).unwrap_err().contains("did you mean `foreign_keys`?"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
     let path = path_of(database)?;
     let path = decode("the path", path)?;
     let parameters = Parameters::parse(query.unwrap_or_default())?;
+    if path.is_empty() && database == "///" && parameters.mode != Mode::Memory {
+        return Err(UrlError::EmptyPath);
+    }
     if path.is_empty() || path == ":memory:" || parameters.mode == Mode::Memory {
         return parameters.memory().map(Target::Memory);
     }
@@ -202,6 +205,8 @@ pub enum UrlError {
     Driver(String),
     /// It names no database.
     NoPath,
+    /// It has three slashes and nothing behind them.
+    EmptyPath,
     /// It has a user or a host where a path should be.
     Host,
     /// It has a parameter that we do not know.
@@ -228,6 +233,10 @@ impl fmt::Display for UrlError {
                 "unknown driver {driver:?} in the scheme: write sqlite:// alone (aiosqlite and pysqlite are accepted too)"
             ),
             Self::NoPath => write!(f, "the URL names no database: write {FORMS}"),
+            Self::EmptyPath => write!(
+                f,
+                "the URL names no file after sqlite:///, as when a variable in a template is not set: write {FORMS}"
+            ),
             Self::Host => write!(f, "a SQLite URL has no user and no host: write {FORMS}"),
             Self::Parameter(name) => {
                 write!(f, "unknown URL parameter {name:?}: known are mode, cache, immutable, vfs, timeout and uri")?;

@@ -2,6 +2,7 @@
 
 use crate::lease::{RawLease, SqlLease};
 use crate::pool::SqlPool;
+use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_core::future::BoxFuture;
 use futures_util::future;
@@ -22,10 +23,30 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
         // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing of ours could be
         // given back when it ends.
         Box::pin(future::err(Error::InvalidArgument(
-            "`Acquire::begin` cannot begin a transaction on a millpond pool: call `SqlPool::begin(&pool)`, or \
-             `pool.acquire()` and `begin` on the lease"
+            "`Acquire::begin` cannot begin a transaction on a millpond pool: call `SqlPool::begin(&pool)`; code that is \
+             generic over `Acquire` writes `let mut conn = acq.acquire().await?; let mut tx = \
+             sqlx::Connection::begin(&mut *conn).await?;`, which begins one on every pool"
                 .to_owned(),
         )))
+    }
+}
+
+impl<'c, DB: Database> Acquire<'c> for &'c mut Tracked<DB> {
+    type Database = DB;
+    type Connection = &'c mut DB::Connection;
+
+    fn acquire(self) -> BoxFuture<'c, Result<&'c mut DB::Connection, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            Ok(&mut **self)
+        })
+    }
+
+    fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
+        Box::pin(async move {
+            self.resume().await?;
+            sqlx::Transaction::begin(&mut **self, None).await
+        })
     }
 }
 
@@ -34,17 +55,11 @@ impl<'c, DB: Database> Acquire<'c> for &'c mut SqlLease<DB> {
     type Connection = &'c mut DB::Connection;
 
     fn acquire(self) -> BoxFuture<'c, Result<&'c mut DB::Connection, Error>> {
-        Box::pin(async move {
-            self.resume().await?;
-            Ok(&mut ***self)
-        })
+        Acquire::acquire(&mut **self)
     }
 
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
-        Box::pin(async move {
-            self.resume().await?;
-            sqlx::Transaction::begin(&mut ***self, None).await
-        })
+        Acquire::begin(&mut **self)
     }
 }
 
@@ -53,16 +68,10 @@ impl<'t, DB: Database> Acquire<'t> for &'t mut Transaction<'_, DB> {
     type Connection = &'t mut DB::Connection;
 
     fn acquire(self) -> BoxFuture<'t, Result<&'t mut DB::Connection, Error>> {
-        Box::pin(async move {
-            self.resume().await?;
-            Ok(&mut ***self)
-        })
+        Acquire::acquire(&mut **self)
     }
 
     fn begin(self) -> BoxFuture<'t, Result<sqlx::Transaction<'t, DB>, Error>> {
-        Box::pin(async move {
-            self.resume().await?;
-            sqlx::Transaction::begin(&mut ***self, None).await
-        })
+        Acquire::begin(&mut **self)
     }
 }

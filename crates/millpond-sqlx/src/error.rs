@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::iter;
 
 /// The pool's own error, if the error came from the pool: with its cause, the oldest holders and what the pool looked like.
 ///
@@ -54,9 +55,9 @@ pub(crate) fn lending_error(error: PoolError) -> Error {
     }
 }
 
-/// The driver's error that is the cause of a pool's error.
+/// The driver's error that is the cause of a pool's error, at once or behind the hook that refused.
 fn driver_error(error: &PoolError) -> Option<&Error> {
-    error.source()?.downcast_ref()
+    iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
 /// No connection could be opened because the database refused it: the pool's error, which can be asked for the database's
@@ -77,7 +78,14 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let text = self.0.to_string();
+        match driver_error(&self.0) {
+            // sqlx writes "error returned from database" before this text, and has written it before the cause already.
+            Some(cause @ Error::Database(refusal)) => {
+                f.write_str(&text.replacen(&cause.to_string(), &refusal.to_string(), 1))
+            }
+            _ => f.write_str(&text),
+        }
     }
 }
 

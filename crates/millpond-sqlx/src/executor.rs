@@ -1,9 +1,10 @@
 //! sqlx's `Executor` for a pool: lends a connection for one statement and gives it back at its end.
 //!
 //! sqlx's `fetch_one(&pool)` and its sisters do not hand on who called them, so the holder that a timeout error or
-//! `holders()` names is the line in this file. Queries that should be found by their own line go through
+//! `holders()` names is in the file `a_query_on_the_pool.rs`. Queries that should be found by their own line go through
 //! [`SqlPool::acquire`].
 
+use crate::a_query_on_the_pool;
 use crate::command::Command;
 use crate::generate::generate;
 use crate::pool::SqlPool;
@@ -11,13 +12,7 @@ use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use millpond_core::Request;
 use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr};
-
-/// What "the executor" looks like among the holders of a pool.
-fn executor() -> Request {
-    Request::here()
-}
 
 impl<'p, DB: Database> Executor<'p> for &'_ SqlPool<DB>
 where
@@ -34,7 +29,7 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        let lease = self.route(command.text()).lend(executor());
+        let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
         generate(move |out| async move {
             let mut lease = lease.await?;
             let mut steps = lease.fetch_many(command);
@@ -55,7 +50,7 @@ where
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
-        let lease = self.route(command.text()).lend(executor());
+        let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.fetch_optional(command).await })
     }
 
@@ -67,7 +62,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.route(sql.as_str()).lend(executor());
+        let lease = self.route(sql.as_str()).lend(a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.prepare_with(sql, parameters).await })
     }
 
@@ -76,7 +71,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.route(sql.as_str()).lend(executor());
+        let lease = self.route(sql.as_str()).lend(a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.describe(sql).await })
     }
 }

@@ -15,11 +15,11 @@
 //! # What differs from `sqlx::Pool`
 //!
 //! - `Acquire::begin(&pool)` cannot be had, since sqlx's `Transaction` holds only sqlx's own pooled connection. It returns
-//!   an error that says so; [`SqlPool::begin`] gives our own [`Transaction`].
+//!   an error that says so; [`SqlPool::begin`] gives our own [`Transaction`], and generic code begins on the connection.
 //! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] reads our [`PoolError`] back out of any error, with
 //!   its cause, the oldest holders and what the pool looked like.
-//! - Whoever takes a connection through a query on `&pool` is shown as a holder in `executor.rs` of this crate: sqlx's
-//!   `fetch_one` and its sisters do not hand on the line that called them. [`SqlPool::acquire`] and [`SqlPool::begin`] do.
+//! - Whoever takes a connection through a query on `&pool` is shown as a holder in `a_query_on_the_pool.rs` of this crate:
+//!   sqlx's `fetch_one` and its sisters do not hand on the line that called them. [`SqlPool::acquire`] and [`SqlPool::begin`] do.
 //!
 //! # Examples
 //!
@@ -37,6 +37,7 @@
 //! }
 //! ```
 
+mod a_query_on_the_pool;
 mod acquire;
 mod backend;
 mod command;

@@ -24,7 +24,8 @@ impl<DB: Database> SqlPool<DB> {
         self.pools().map(|pool| pool.status().idle).sum::<u32>().try_into().unwrap_or(usize::MAX)
     }
 
-    /// Who holds a connection, the oldest first; of a pool of your own, nobody.
+    /// Who holds a connection, the oldest first; of a pool of your own, nobody. The line is that of
+    /// [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` is in `a_query_on_the_pool.rs`.
     pub fn holders(&self) -> Vec<Holder> {
         let mut holders: Vec<_> = self.steered().flat_map(Steered::holders).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));

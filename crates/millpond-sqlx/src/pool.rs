@@ -19,6 +19,32 @@ use std::time::Duration;
 /// the pool has to say about one.
 ///
 /// It lends from a [`QueuePool`], a [`NullPool`], a pool of your own, or from two: one writer and many readers.
+///
+/// # `Acquire::begin` on a pool
+///
+/// It returns an error: sqlx's `Transaction` cannot hold a connection of ours. Where the pool is known,
+/// `SqlPool::begin(&pool)` or `pool.begin()` gives our own [`Transaction`]. Code that is generic over `Acquire` begins on the
+/// connection, which works with every pool, lease and transaction:
+///
+/// ```
+/// use sqlx::{Acquire, Connection, Database, Error};
+///
+/// async fn in_a_transaction<'a, A>(acq: A) -> Result<(), Error>
+/// where
+///     A: Acquire<'a>,
+///     <A::Database as Database>::Connection: Connection<Database = A::Database>,
+/// {
+///     let mut conn = acq.acquire().await?;
+///     let tx = sqlx::Connection::begin(&mut *conn).await?;
+///     tx.commit().await
+/// }
+/// ```
+///
+/// # Who is shown as the holder
+///
+/// The line that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's `fetch_one(&pool)` and its sisters do
+/// not hand on who called them: such a borrower is shown in a file named `a_query_on_the_pool.rs`. A query that should be
+/// found by its own line goes through [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
 }
@@ -67,7 +93,8 @@ impl<DB: Database> SqlPool<DB> {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder.
+    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder; that of a query
+    /// on `&pool` cannot be known, see [above](Self#who-is-shown-as-the-holder).
     ///
     /// # Errors
     ///
@@ -167,6 +194,9 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
+    ///
+    /// A reader cannot write: SQLite refuses with `(code: 8) attempt to write a readonly database`. What writes goes to the
+    /// pool itself, which finds the writer.
     pub fn reader(&self) -> Self {
         self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone()
     }

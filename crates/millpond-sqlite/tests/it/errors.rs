@@ -37,17 +37,86 @@ async fn a_file_that_cannot_be_opened_fails_at_once_with_sqlites_own_code() {
     assert!(cause.to_string().contains("unable to open database file"), "{cause}");
 }
 
+async fn connect_error(url: &str) -> sqlx::Error {
+    SqlitePoolOptions::new().connect(url).await.map(|_| ()).unwrap_err()
+}
+
+#[tokio::test]
+async fn an_error_names_the_file_and_what_is_wrong_with_it() {
+    let dir = Dir::new();
+    let at = dir.path().display();
+    std::fs::create_dir(dir.path().join("pond")).unwrap();
+    std::fs::write(dir.path().join("plain"), "").unwrap();
+    for (url, text) in [
+        (dir.url("no/x.db"), format!("{at}/no/x.db: the directory {at}/no does not exist")),
+        (dir.url("pond"), format!("{at}/pond: it is a directory")),
+        (dir.url("plain/x.db"), format!("{at}/plain/x.db: {at}/plain is not a directory")),
+        (dir.url("x.db?mode=rw"), format!("{at}/x.db: the file does not exist, and mode=rw does not create it")),
+        (dir.url("x.db?mode=ro"), format!("{at}/x.db: the file does not exist, and mode=ro does not create it")),
+    ] {
+        let error = connect_error(&url).await;
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "error returned from database: no connection could be opened: cannot open the SQLite file {text} \
+                 (code: 14, unable to open database file) (1 failed in a row)"
+            )
+        );
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("14"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_says_from_where_a_relative_path_was_meant() {
+    let here = std::env::current_dir().unwrap();
+    let here = here.display();
+    let text = connect_error("sqlite:///./no-such/x.db").await.to_string();
+    let wanted = format!(
+        "{here}/no-such/x.db (from ./no-such/x.db, relative to {here}): the directory {here}/no-such does not exist (code: 14"
+    );
+    assert!(text.contains(&wanted), "{text}");
+}
+
+#[tokio::test]
+async fn an_absolute_path_with_a_slash_too_few_is_recognised() {
+    let dir = Dir::new();
+    let path = dir.path().join("x.db").display().to_string();
+    for url in [format!("sqlite://{path}"), format!("sqlite:///.{path}")] {
+        let text = connect_error(&url).await.to_string();
+        assert!(text.contains(&format!("three slashes are relative here; write sqlite:///{path}")), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_may_not_be_read_is_told_as_such() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = Dir::new();
+    let path = dir.path().join("x.db");
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    if std::fs::File::open(&path).is_ok() {
+        println!("SKIP a_file_that_may_not_be_read_is_told_as_such: root may read everything");
+        return;
+    }
+    let text = connect_error(&dir.url("x.db")).await.to_string();
+    assert!(text.contains("x.db: this process has no permission to read it"), "{text}");
+}
+
 #[tokio::test]
 async fn what_is_not_a_database_fails_at_once() {
     let dir = Dir::new();
-    std::fs::write(dir.path().join("x.db"), "certainly no database, but long enough to be looked at".repeat(50))
-        .unwrap();
-    let options = SqlitePoolOptions::new().pragma(millpond_sqlite::PragmaHook::new().cache_size(10));
-    let error = match options.pool(PoolKind::ReadWrite).connect(&dir.url("x.db")).await {
-        Err(error) => error,
-        Ok(pool) => sqlx::query("SELECT * FROM t").execute(&pool).await.unwrap_err(),
-    };
-    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("26"));
+    let path = dir.path().join("x.db");
+    for text in ["certainly no database, but long enough to be looked at".repeat(50), "short".to_owned()] {
+        std::fs::write(&path, text).unwrap();
+        for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
+            let error = SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db")).await.unwrap_err();
+            assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("26"), "{kind:?}");
+            let wanted =
+                format!("cannot open the SQLite file {}: (code: 26) file is not a database (1", path.display());
+            assert!(error.to_string().contains(&wanted), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

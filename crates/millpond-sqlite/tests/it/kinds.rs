@@ -76,7 +76,7 @@ async fn holders_are_named_by_their_line_and_the_executor_by_its_own() {
     };
     assert_eq!(held_at("kinds.rs", Some(here)), 1, "{holders:?}");
     assert_eq!(held_at("kinds.rs", Some(here + 1)), 1, "{holders:?}");
-    assert_eq!(held_at("executor.rs", None), 1, "{holders:?}");
+    assert_eq!(held_at("a_query_on_the_pool.rs", None), 1, "{holders:?}");
     drop((lease, tx));
 }
 

@@ -82,6 +82,20 @@ async fn count_twice<'a>(source: impl Acquire<'a, Database = Sqlite>) -> sqlx::R
     Ok(count(&mut *conn).await? + count(&mut *conn).await?)
 }
 
+async fn deepen<'a>(source: impl Acquire<'a, Database = Sqlite>) -> sqlx::Result<()> {
+    let mut tx = source.begin().await?;
+    sqlx::query("UPDATE ponds SET depth = depth + 1").execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+/// What code that is generic over `Acquire` writes so that it begins on a pool too.
+async fn deepen_on_any<'a>(source: impl Acquire<'a, Database = Sqlite>) -> sqlx::Result<()> {
+    let mut conn = source.acquire().await?;
+    let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+    sqlx::query("UPDATE ponds SET depth = depth + 1").execute(&mut *tx).await?;
+    tx.commit().await
+}
+
 async fn with_the_drivers(conn: &mut SqliteConnection) -> sqlx::Result<i64> {
     count(conn).await
 }
@@ -103,14 +117,23 @@ async fn exercise(ponds: &Ponds) -> sqlx::Result<()> {
     assert_eq!(count(&ponds.pool).await?, 3);
     assert_eq!(depths(&ponds.pool).await?, [3, 0, 0]);
     assert_eq!(count_twice(&ponds.pool).await?, 6);
+    deepen_on_any(&ponds.pool).await?;
+    assert_eq!(depths(&ponds.pool).await?, [4, 1, 1]);
+    let refusal = deepen(&ponds.pool).await.unwrap_err().to_string();
+    assert!(refusal.contains("sqlx::Connection::begin(&mut *conn)"), "{refusal}");
     let mut conn = ponds.pool.acquire().await?;
     assert_eq!(count(&mut *conn).await?, 3);
     assert_eq!(with_the_drivers(&mut conn).await?, 3);
     assert_eq!(count_twice(&mut conn).await?, 6);
+    assert_eq!(count_twice(&mut *conn).await?, 6);
+    deepen(&mut *conn).await?;
+    assert_eq!(depths(&mut *conn).await?, [5, 2, 2]);
     drop(conn);
     let mut tx = ponds.pool.begin().await?;
     assert_eq!(count(&mut *tx).await?, 3);
     assert_eq!(count_twice(&mut tx).await?, 6);
+    assert_eq!(count_twice(&mut *tx).await?, 6);
+    deepen(&mut *tx).await?;
     let savepoint = tx.begin().await?;
     savepoint.rollback().await?;
     tx.rollback().await?;

@@ -47,7 +47,7 @@ async fn three_slashes_are_relative_and_four_absolute() {
 async fn every_form_of_memory_is_in_memory() {
     for url in [
         "sqlite://",
-        "sqlite:///",
+        "sqlite:///?mode=memory",
         "sqlite::memory:",
         "sqlite:///:memory:",
         "sqlite://:memory:",
@@ -74,6 +74,9 @@ fn what_is_not_known_is_refused_by_name() {
     assert!(refusal("sqlite://me:secret@host/x").contains("no user and no host"));
     assert!(!refusal("sqlite://me:secret@host/x").contains("secret"));
     assert!(refusal("sqlite:").contains("names no database"));
+    for url in ["sqlite:///", "sqlite:///?mode=rw", "sqlite+aiosqlite:///"] {
+        assert!(refusal(url).contains("names no file after sqlite:///"), "{url}");
+    }
     assert!(refusal("sqlite:///x%00.db").contains("NUL"));
     assert!(refusal("sqlite:///x%ff.db").contains("UTF-8"));
 }

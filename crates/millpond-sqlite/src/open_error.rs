@@ -1,0 +1,163 @@
+//! Why a file could not be opened, with the file in it: SQLite's own message names neither the file nor the reason.
+
+use crate::fault::cannot_open;
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Error};
+use std::borrow::Cow;
+use std::env;
+use std::error::Error as StdError;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{self, Component, Path, PathBuf};
+
+/// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay as they are.
+pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions) -> Error {
+    let looked_up = cannot_open(&error);
+    let Error::Database(refusal) = error else { return error };
+    let asked = options.get_filename();
+    let reason = if looked_up && !is_uri(asked) { reason(asked, mode(options)) } else { None };
+    let reason = match reason {
+        // SQLite's own words stay, for whoever looks them up.
+        Some(reason) => format!("{reason} (code: {}, {})", refusal.code().unwrap_or_default(), refusal.message()),
+        None => refusal.to_string(),
+    };
+    let text = format!("cannot open the SQLite file {}: {reason}", shown(asked));
+    Error::Database(Box::new(OpenError { text, refusal }))
+}
+
+/// SQLite's refusal of a file, with its code and message, and a text that names the file.
+#[derive(Debug)]
+struct OpenError {
+    text: String,
+    refusal: Box<dyn DatabaseError>,
+}
+
+/// The absolute path, and how it came about.
+fn shown(asked: &Path) -> String {
+    match (path::absolute(asked), env::current_dir()) {
+        (Ok(absolute), Ok(here)) if asked.is_relative() && !is_uri(asked) => {
+            format!("{} (from {}, relative to {})", absolute.display(), asked.display(), here.display())
+        }
+        _ => asked.display().to_string(),
+    }
+}
+
+/// What is wrong with the file, if the file system tells.
+fn reason(asked: &Path, mode: &str) -> Option<String> {
+    let file = path::absolute(asked).ok()?;
+    let directory = file.parent().unwrap_or(&file);
+    match fs::metadata(&file) {
+        Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
+        Ok(found) if found.is_file() => match File::open(&file) {
+            Err(error) if denied(&error) => Some("this process has no permission to read it".to_owned()),
+            _ => None,
+        },
+        Ok(_) => Some("it is not a regular file".to_owned()),
+        Err(error) if denied(&error) => {
+            Some(format!("this process has no permission to look into the directory {}", directory.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            let file = directory.ancestors().find(|place| place.is_file())?;
+            Some(format!("{} is not a directory", file.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let hint = rooted(asked).map(hint).unwrap_or_default();
+            Some(missing(directory, mode) + &hint)
+        }
+        Err(_) => None,
+    }
+}
+
+fn denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Why a file that does not exist was not created.
+fn missing(directory: &Path, mode: &str) -> String {
+    let shown = directory.display();
+    if !directory.exists() {
+        return format!("the directory {shown} does not exist");
+    }
+    match mode {
+        "rwc" => format!("it does not exist, and cannot be created: may this process write to the directory {shown}?"),
+        _ => format!("the file does not exist, and mode={mode} does not create it"),
+    }
+}
+
+/// The same path from the root, if that is likely to be what was meant: it exists, or its directory does.
+fn rooted(asked: &Path) -> Option<PathBuf> {
+    let root = Path::new("/");
+    let mut from_root = root.to_owned();
+    for part in asked.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => from_root.push(name),
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => return None,
+        }
+    }
+    // The root itself always exists, so its being there says nothing.
+    let likely = from_root.exists() || from_root.parent().is_some_and(|place| place != root && place.is_dir());
+    likely.then_some(from_root)
+}
+
+fn hint(from_root: PathBuf) -> String {
+    let path = from_root.display().to_string().replace('%', "%25").replace('?', "%3F");
+    format!("; three slashes are relative here; write sqlite:///{path}")
+}
+
+/// The `mode` of the options, which they tell only in a URL.
+fn mode(options: &SqliteConnectOptions) -> &'static str {
+    // Another file name, since not every one can be written into a URL by sqlx without a panic.
+    let url = options.clone().filename("/x").to_url_lossy();
+    let mode = url.query_pairs().find(|(name, _)| name == "mode");
+    match mode.as_ref().map(|(_, mode)| &**mode) {
+        Some("ro") => "ro",
+        Some("rw") => "rw",
+        _ => "rwc",
+    }
+}
+
+/// Whether SQLite reads the name as a URI, so that it is not the path.
+fn is_uri(name: &Path) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("file:"))
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for OpenError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.refusal.as_error())
+    }
+}
+
+impl DatabaseError for OpenError {
+    fn message(&self) -> &str {
+        self.refusal.message()
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        self.refusal.code()
+    }
+
+    fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        self.refusal.kind()
+    }
+}
