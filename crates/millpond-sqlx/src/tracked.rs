@@ -28,10 +28,16 @@ pub struct Tracked<DB: Database> {
     standing: Standing,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
+    /// Whether a savepoint was cut off while it began: what its transaction holds is unknown, so nothing more is done in it.
+    doomed: bool,
     /// Set when an operation is dropped half-way, cleared before the next one.
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
 }
+
+/// What is said to whoever goes on in a transaction that is lost.
+const DOOMED: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: roll it back \
+                      and begin anew";
 
 /// Who gets the driver's connection when it would be dropped.
 type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
@@ -45,7 +51,15 @@ impl<DB: Database> Tracked<DB> {
     /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped half-way, and cleared
     /// before the next one. Whoever works for the connection may look at it and stop: SQLite's progress handler does.
     pub fn with_brake(conn: DB::Connection, backend: &'static dyn Backend<DB>, brake: Arc<AtomicBool>) -> Self {
-        Self { conn: Some(conn), backend, standing: Standing::Clean, lasting: false, brake, keepsake: None }
+        Self {
+            conn: Some(conn),
+            backend,
+            standing: Standing::Clean,
+            lasting: false,
+            doomed: false,
+            brake,
+            keepsake: None,
+        }
     }
 
     /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of the drop.
@@ -64,6 +78,7 @@ impl<DB: Database> Tracked<DB> {
     /// Declares the connection clean: for managers, after they have proved it.
     pub fn trust(&mut self) {
         self.standing = Standing::Clean;
+        self.doomed = false;
         self.brake.store(false, Ordering::Release);
     }
 
@@ -131,6 +146,9 @@ impl<DB: Database> Tracked<DB> {
 
     /// Makes the connection usable for its borrower after one of his operations was cut off. The doubt remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
+        if self.doomed {
+            return Err(Error::Protocol(DOOMED.to_owned()));
+        }
         if self.is_braked() {
             let backend = self.backend;
             let (conn, watch) = self.watched(Standing::Cut);
@@ -138,6 +156,12 @@ impl<DB: Database> Tracked<DB> {
             self.brake.store(false, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
+    /// transaction: sqlx rolls it back behind its owner's back, and what follows would be committed one by one.
+    pub(crate) fn set_doomed(&mut self, doomed: bool) {
+        self.doomed = doomed;
     }
 
     /// What a statement makes of the connection if it ends well.
@@ -207,7 +231,7 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        if self.is_braked() {
+        if self.is_braked() || self.doomed {
             return generate(move |out| async move {
                 self.resume().await?;
                 let mut steps = self.fetch_many(command);
@@ -232,7 +256,7 @@ where
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
-        if self.backend.stops_after_one_row() && !self.is_braked() {
+        if self.backend.stops_after_one_row() && !self.is_braked() && !self.doomed {
             let effect = self.note(command.text());
             let (conn, watch) = self.watched(effect);
             return Box::pin(watch.follow(conn.fetch_optional(command)));

@@ -52,7 +52,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the savepoint is rolled back.
+    /// If the future is dropped while the savepoint begins, the whole transaction is lost: every later statement in it, and
+    /// its `commit`, is an error that says so.
     pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, Error> {
         Transaction::start(Ground::Outer(&mut **self), None).await
     }
@@ -84,6 +85,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// If the future is dropped, the keeper rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
+        self.set_doomed(false);
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
         watch.follow(DB::TransactionManager::rollback(conn)).await?;
@@ -95,15 +97,18 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         // It exists before it has begun: whether the server has begun it when we are dropped, nobody knows.
         let mut tx = Self { ground, open: false };
         tx.resume().await?;
-        tx.open = true;
+        let is_savepoint = matches!(tx.ground, Ground::Outer(_));
+        // Rolling back a savepoint that has not begun would hit the outer transaction.
+        tx.open = !is_savepoint;
+        tx.set_doomed(is_savepoint);
         let (conn, watch) = tx.watched(Standing::Clean);
-        if let Err(error) = watch.follow(DB::TransactionManager::begin(conn, statement)).await {
-            // Rolling back would hit the outer transaction if this was to be a savepoint.
-            tx.open = false;
+        let begun = watch.follow(DB::TransactionManager::begin(conn, statement)).await;
+        tx.set_doomed(false);
+        tx.open = begun.is_ok();
+        if begun.is_err() {
             tx.worsen(Standing::Raw);
-            return Err(error);
         }
-        Ok(tx)
+        begun.map(|()| tx)
     }
 }
 

@@ -94,3 +94,35 @@ async fn closing_does_not_wait_for_a_query_that_nobody_wants_any_more() {
         assert!(dirty.is_empty(), "{dirty:?}");
     }
 }
+
+#[tokio::test]
+async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_while_it_begins() {
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
+    let mut lost = 0;
+    for round in 0..100_u32 {
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+        let begun = cut_after(1 + round % 3, async { tx.begin().await?.rollback().await }).await.is_some();
+        let insert = sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await;
+        if begun {
+            insert.unwrap();
+            tx.rollback().await.unwrap();
+        } else if let Err(error) = insert {
+            assert!(error.to_string().contains("the transaction is lost"), "{error}");
+            if round % 2 == 0 {
+                tx.commit().await.unwrap_err();
+            } else {
+                tx.rollback().await.unwrap();
+            }
+            lost += 1;
+        } else {
+            // It was the rollback of the savepoint that was cut off: the transaction goes on.
+            tx.rollback().await.unwrap();
+        }
+        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
+        assert_eq!(rows, 0, "round {round}");
+    }
+    assert!(lost >= 10, "{lost}");
+}
