@@ -1,0 +1,101 @@
+//! What SQLSTATEs mean for a connection and for the pool.
+
+use millpond_core::Fault;
+use millpond_sqlx::Aftermath;
+use sqlx::Error;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use std::io::ErrorKind;
+
+/// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY` causes it as well.
+const READ_ONLY: &str = "25006";
+
+/// What an error of `connect` or `ping` means for the pool.
+pub(crate) fn classify(error: &Error) -> Fault {
+    match error {
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
+        // rustls tells so of a certificate that it does not accept.
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
+        Error::Io(_) => Fault::Transient,
+        Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        _ => match refusal(error) {
+            Some(refusal) if is_permanent(refusal.code()) => Fault::Permanent,
+            Some(refusal) if is_passing(refusal.code()) => Fault::Transient,
+            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => Fault::Connection,
+            _ => Fault::Transient,
+        },
+    }
+}
+
+/// What an error says about the connection on which a statement ended with it.
+pub(crate) fn aftermath(error: &Error) -> Aftermath {
+    match error {
+        Error::Database(_) => match refusal(error) {
+            Some(refusal) if !is_fatal(refusal) => Aftermath::InStep,
+            _ => Aftermath::Broken,
+        },
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
+        _ => Aftermath::Doubt,
+    }
+}
+
+/// The server's own words.
+pub(crate) fn refusal(error: &Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+/// Whether the server ends the session with such an error.
+pub(crate) fn is_fatal(refusal: &PgDatabaseError) -> bool {
+    matches!(refusal.severity(), PgSeverity::Fatal | PgSeverity::Panic) || ends_the_session(refusal.code())
+}
+
+/// Shutdown, crash, idle timeouts, a lost connection: see <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn ends_the_session(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P04" | "57P05" | "25P03")
+}
+
+/// Who may not come in will not be let in the next time either: wrong password or role, no such database, no right to
+/// connect, a start-up setting that does not exist or has no such value.
+fn is_permanent(code: &str) -> bool {
+    matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023")
+}
+
+/// The server is starting up, or full.
+fn is_passing(code: &str) -> bool {
+    code.starts_with("53") || code == "57P03"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
+        for code in ["28P01", "28000", "3D000"] {
+            assert!(is_permanent(code) && !is_passing(code), "{code}");
+        }
+        for code in ["57P03", "53300"] {
+            assert!(is_passing(code) && !is_permanent(code), "{code}");
+        }
+        // A timeout of a statement is neither, and leaves its connection alone.
+        assert!(!ends_the_session("57014") && !is_permanent("57014") && !is_passing("57014"));
+        for code in ["57P01", "57P05", "25P03", "08006"] {
+            assert!(ends_the_session(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
+        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), Fault::Transient);
+        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), Fault::Permanent);
+        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), Fault::Permanent);
+        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+    }
+
+    #[test]
+    fn an_error_of_the_transport_ends_the_connection() {
+        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), Aftermath::Broken);
+        assert_eq!(aftermath(&Error::Protocol("x".into())), Aftermath::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+    }
+}

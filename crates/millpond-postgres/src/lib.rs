@@ -1,0 +1,60 @@
+//! PostgreSQL connection pools over sqlx: no open transaction and no session state reaches the next borrower.
+//!
+//! [`PgPool`] is a drop-in for `sqlx::PgPool` after a change of imports and construction.
+//!
+//! ```no_run
+//! use millpond_postgres::PgPoolOptions;
+//!
+//! # async fn example() -> Result<(), sqlx::Error> {
+//! let pool = PgPoolOptions::new().pool_size(10).connect("postgres://miller@localhost/ponds").await?;
+//!
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("INSERT INTO ponds (name) VALUES ($1)").bind("mill").execute(&mut *tx).await?;
+//! tx.commit().await?;
+//!
+//! let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await?;
+//! pool.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # In step
+//!
+//! A connection comes back without I/O if all that was done with it were single statements that ran to their end.
+//! Otherwise the pool's keeper asks the server, in one round trip, for a nonce and whether a transaction is open, before
+//! the next borrower can get the connection: a raw `BEGIN`, a cancelled `begin()`, a script that failed half-way, a dropped
+//! stream, a panic leave nothing behind. What cannot be proved within `ping_timeout` is closed, so a query that was cut off
+//! and runs on at the server costs its connection at worst.
+//!
+//! # What is done between two borrowers
+//!
+//! | [`ResetLevel`] | the next borrower cannot see |
+//! |---|---|
+//! | `None` | nothing is done |
+//! | `Transaction`, the default | an open transaction, or answers to what somebody else asked |
+//! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] |
+//! | `Replace` | anything: every connection is closed on return |
+//!
+//! # TLS
+//!
+//! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says otherwise, and that goes on in
+//! the clear with a server that has no TLS: write `sslmode=verify-full` where it matters.
+
+mod backend;
+mod fault;
+mod manager;
+mod options;
+mod prove;
+mod url;
+mod url_error;
+
+pub use backend::PgBackend;
+pub use manager::PgManager;
+pub use millpond_core::{
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+};
+pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
+pub use options::{PgPool, PgPoolOptions, PoolKind};
+pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
+pub use sqlx::{PgConnection, Postgres};
+pub use url_error::UrlError;

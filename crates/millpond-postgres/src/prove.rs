@@ -1,0 +1,120 @@
+//! Proves that a connection is in step and that nothing is open on it, or makes it so.
+//!
+//! One simple query, one round trip: a nonce, which must come back, so that the answer is the one to this question; and
+//! whether `now()`, which stands still within a transaction, is the time at which this very statement came. If it is not, a
+//! transaction is open; the error 25P02 says that one is open and has failed. What the server still had to say about a
+//! statement that was cut off comes first, as an error, and is read over.
+
+use crate::fault::{is_fatal, refusal};
+use sqlx::postgres::PgTransactionManager;
+use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, raw_sql};
+use sqlx_core::transaction::TransactionManager;
+
+/// How many answers to earlier statements are read over, and transactions undone, before the connection is given up.
+const ROUNDS_MAX: usize = 64;
+
+/// Everything of a session but what was prepared: a session as it was after the connection was opened. DISCARD ALL would
+/// take the statements with it that sqlx has prepared and believes in.
+const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
+     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+     SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+
+/// Brings a connection out of every transaction; an error means that it could not be done.
+pub(crate) async fn prove(conn: &mut PgConnection) -> Result<(), Error> {
+    for _ in 0..ROUNDS_MAX {
+        match look(conn).await? {
+            Found::Nothing if !conn.is_in_transaction() => return Ok(()),
+            Found::Nothing => forget_transactions(conn),
+            Found::Transaction => roll_back(conn).await?,
+            Found::LateError => {}
+        }
+    }
+    Err(out_of_rounds())
+}
+
+/// Reads over what the server still has to say about statements that were cut off.
+pub(crate) async fn drain(conn: &mut PgConnection) -> Result<(), Error> {
+    for _ in 0..ROUNDS_MAX {
+        match conn.ping().await {
+            Err(error) if is_late(&error) => {}
+            result => return result,
+        }
+    }
+    Err(out_of_rounds())
+}
+
+/// Brings the session back to how it was when it was opened. The connection is outside a transaction.
+pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> {
+    let rows = raw_sql(CLEAN_SLATE).fetch_all(&mut *conn).await?;
+    let prepared: Vec<String> = rows.iter().filter_map(|row| row.try_get("prepared").ok()).collect();
+    if !prepared.is_empty() {
+        let sql: String = prepared.iter().map(|name| format!("DEALLOCATE {name};")).collect();
+        // The names are quoted by the server.
+        raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// What a look at a connection found.
+enum Found {
+    Nothing,
+    /// A transaction is open, or has failed and waits for its end.
+    Transaction,
+    /// The answer to something older, of which nobody waits for the answer.
+    LateError,
+}
+
+async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
+    let nonce = format!("{:016x}", fastrand::u64(..));
+    // Neither names nor the operator are looked up along a search path that a borrower may have set.
+    let sql = format!(
+        "SELECT '{nonce}'::pg_catalog.text, \
+         pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()"
+    );
+    let rows = match raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await {
+        Ok(rows) => rows,
+        Err(error) if has_failed(&error) => return Ok(Found::Transaction),
+        Err(error) if is_late(&error) => return Ok(Found::LateError),
+        Err(error) => return Err(error),
+    };
+    let [row] = rows.as_slice() else { return Err(out_of_step()) };
+    let echo: String = row.try_get(0)?;
+    let outside: bool = row.try_get(1)?;
+    if echo != nonce {
+        return Err(out_of_step());
+    }
+    Ok(if outside { Found::Nothing } else { Found::Transaction })
+}
+
+async fn roll_back(conn: &mut PgConnection) -> Result<(), Error> {
+    match raw_sql("ROLLBACK").execute(conn).await {
+        Err(error) if !is_late(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// sqlx believes in transactions that the server does not know: they were ended behind its back. Every rollback that it
+/// queues lowers its count by one; what the server answers is a late error.
+fn forget_transactions(conn: &mut PgConnection) {
+    while conn.is_in_transaction() {
+        PgTransactionManager::start_rollback(conn);
+    }
+}
+
+/// 25P02: the current transaction is aborted.
+fn has_failed(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| refusal.code() == "25P02")
+}
+
+/// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was not reached.
+fn is_late(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| !is_fatal(refusal))
+}
+
+fn out_of_step() -> Error {
+    Error::Protocol("the connection is out of step: the answer belongs to another question".to_owned())
+}
+
+fn out_of_rounds() -> Error {
+    Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts"))
+}

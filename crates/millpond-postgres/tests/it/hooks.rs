@@ -1,0 +1,43 @@
+//! Hooks get the driver's own connection, and leave nothing open on it.
+
+use crate::support::{one, server};
+use millpond_core::HookFuture;
+use millpond_postgres::{ConnectionInfo, PgConnection};
+use sqlx::{Executor, raw_sql};
+
+fn careless<'a>(conn: &'a mut PgConnection, _info: &'a ConnectionInfo) -> HookFuture<'a> {
+    Box::pin(async move {
+        conn.execute("SET application_name = 'hooked'; BEGIN").await?;
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn a_hook_for_new_connections_prepares_them_and_its_transaction_is_rolled_back() {
+    let Some(server) = server() else { return };
+    let pool = one().on_connect(careless).connect(&server.url).await.unwrap();
+    server.same_is_clean(&pool).await;
+    // What was set in the transaction went with it.
+    let sql = "SELECT current_setting('application_name') = 'hooked'";
+    let hooked: bool = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    assert!(!hooked);
+
+    let options = one().on_connect(|conn, _| {
+        Box::pin(async move {
+            raw_sql("SET application_name = 'hooked'").execute(conn).await?;
+            Ok(())
+        })
+    });
+    let pool = options.connect(&server.url).await.unwrap();
+    let hooked: bool = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    assert!(hooked);
+}
+
+#[tokio::test]
+async fn what_a_hook_leaves_open_at_a_return_does_not_reach_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
+    for _ in 0..3 {
+        server.same_is_clean(&pool).await;
+    }
+}

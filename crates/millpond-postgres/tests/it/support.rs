@@ -1,0 +1,144 @@
+//! The server that the environment names, futures that are cut after a number of polls, an observer that remembers.
+
+use millpond_core::{CloseReason, Event, Observer, Stamp};
+use millpond_postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, SqlLease};
+use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
+use std::env;
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+/// Runs for longer than any test.
+pub const LONG: &str = "SELECT pg_catalog.pg_sleep(20)";
+
+/// The value of a variable that `cargo xtask servers` sets, or a line that says why the test is skipped.
+pub fn variable(name: &str) -> Option<String> {
+    let value = env::var(name).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        println!("SKIP a test against a real server: no {name}");
+    }
+    value
+}
+
+/// A database to play with.
+pub struct Server {
+    pub url: String,
+}
+
+/// The server, or `None` where there is none to be had.
+pub fn server() -> Option<Server> {
+    Some(Server { url: variable("MILLPOND_TEST_POSTGRES_URL")? })
+}
+
+impl Server {
+    pub fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::from_str(&self.url).unwrap()
+    }
+
+    /// A connection past all pools.
+    pub async fn connection(&self) -> PgConnection {
+        PgConnection::connect_with(&self.options()).await.unwrap()
+    }
+
+    /// A pool of one connection.
+    pub async fn one(&self) -> PgPool {
+        one().connect(&self.url).await.unwrap()
+    }
+
+    /// The URL of an empty schema of that name.
+    pub async fn schema(&self, name: &str) -> String {
+        let sql = format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}");
+        raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await.unwrap();
+        format!("{}?options[search_path]={name}", self.url)
+    }
+
+    /// The next borrower gets a connection outside any transaction, and is answered with what it asked.
+    pub async fn next_is_clean(&self, pool: &PgPool) -> i32 {
+        let mut lease = pool.acquire().await.unwrap();
+        assert!(!lease.is_in_transaction());
+        let echo: i64 = sqlx::query_scalar("SELECT $1::int8").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(echo, 4711);
+        // By the simple protocol: a statement with arguments begins its own transaction a message earlier.
+        let sql = "SELECT now() = statement_timestamp(), pg_backend_pid()";
+        let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
+        assert!(row.get::<bool, _>(0), "a transaction is open");
+        let pid: i32 = row.get(1);
+        let sql = "SELECT state = 'idle' AND xact_start IS NULL FROM pg_stat_activity WHERE pid = $1";
+        let idle: bool = sqlx::query_scalar(sql).bind(pid).fetch_one(&mut self.connection().await).await.unwrap();
+        assert!(idle, "as another connection sees it");
+        pid
+    }
+
+    /// The same, on the connection that was there before.
+    pub async fn same_is_clean(&self, pool: &PgPool) {
+        self.next_is_clean(pool).await;
+        let lease = pool.acquire().await.unwrap();
+        assert_eq!(SqlLease::info(&lease).id.get(), 1, "the connection was not worth closing");
+    }
+}
+
+/// Options of a pool of one connection.
+pub fn one() -> PgPoolOptions {
+    PgPoolOptions::new().pool_size(1).max_overflow(0)
+}
+
+pub async fn pid(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
+    sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **lease).await.unwrap()
+}
+
+/// Polls a future at most so many times, whenever it is woken, and then drops it.
+pub struct Cut<F> {
+    future: Option<Pin<Box<F>>>,
+    polls: u32,
+}
+
+/// `None` if it was cut off.
+pub fn cut_after<F: Future>(polls: u32, future: F) -> Cut<F> {
+    Cut { future: Some(Box::pin(future)), polls }
+}
+
+impl<F: Future> Future for Cut<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls > 0 {
+            self.polls -= 1;
+            if let Some(future) = &mut self.future
+                && let Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                return Poll::Ready(Some(output));
+            }
+        }
+        if self.polls > 0 {
+            return Poll::Pending;
+        }
+        self.future = None;
+        Poll::Ready(None)
+    }
+}
+
+/// Remembers what happened.
+#[derive(Clone, Default)]
+pub struct Diary(Arc<Mutex<Vec<Event>>>);
+
+impl Diary {
+    pub fn closed(&self) -> Vec<CloseReason> {
+        self.pick(|event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None })
+    }
+
+    pub fn failed_connects(&self) -> usize {
+        self.pick(|event| matches!(event, Event::ConnectFailed { .. }).then_some(())).len()
+    }
+
+    pub fn pick<T>(&self, f: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
+        self.0.lock().unwrap().iter().filter_map(f).collect()
+    }
+}
+
+impl Observer for Diary {
+    fn observe(&self, event: &Event, _stamp: &Stamp<'_>) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}

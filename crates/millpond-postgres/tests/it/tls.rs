@@ -1,0 +1,63 @@
+//! Each `sslmode` does what its name says.
+
+use crate::support::{Diary, one, server, variable};
+use millpond_postgres::{PgPool, PoolError, pool_error};
+
+async fn is_encrypted(pool: &PgPool) -> bool {
+    sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetch_one(pool).await.unwrap()
+}
+
+async fn refusal(url: &str) -> String {
+    let diary = Diary::default();
+    let error = one().observer(diary.clone()).connect(url).await.unwrap_err();
+    assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
+    assert_eq!(diary.failed_connects(), 1);
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
+    let Some(url) = variable("MILLPOND_TEST_POSTGRES_TLS_URL") else { return };
+    let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
+    for query in [
+        "".to_owned(),
+        "?sslmode=prefer".to_owned(),
+        "?sslmode=require".to_owned(),
+        format!("?sslmode=require&ssl_ca={ca}"),
+        format!("?sslmode=verify-ca&sslrootcert={ca}"),
+        format!("?sslmode=verify-full&sslrootcert={ca}"),
+    ] {
+        let pool = one().connect(&format!("{url}{query}")).await.unwrap();
+        assert!(is_encrypted(&pool).await, "{query}");
+    }
+    for mode in ["disable", "allow"] {
+        let text = refusal(&format!("{url}?sslmode={mode}")).await;
+        assert!(text.contains("pg_hba") || text.contains("no encryption"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_refused_at_once() {
+    let Some(url) = variable("MILLPOND_TEST_POSTGRES_TLS_URL") else { return };
+    let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
+    for query in [
+        format!("?sslmode=require&ssl_ca={wrong}"),
+        format!("?sslmode=verify-ca&ssl_ca={wrong}"),
+        format!("?sslmode=verify-full&ssl_ca={wrong}"),
+        "?sslmode=verify-ca".to_owned(),
+    ] {
+        let text = refusal(&format!("{url}{query}")).await;
+        assert!(text.contains("certificate"), "{query}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
+    let Some(server) = server() else { return };
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let text = refusal(&format!("{}?sslmode={mode}", server.url)).await;
+        assert!(text.contains("TLS"), "{mode}: {text}");
+    }
+    let pool = one().connect(&format!("{}?sslmode=prefer", server.url)).await.unwrap();
+    assert!(!is_encrypted(&pool).await);
+}
