@@ -9,8 +9,11 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
-    let mut cut = 0;
-    for round in 0..200 {
+    let (mut cut, mut round) = (0, 0_u32);
+    // The worker may answer within the first poll: then nothing was cut off.
+    while cut < 40 || round < 200 {
+        round += 1;
+        assert!(round < 10_000, "no begin was cut off");
         let polls = 1 + round % 5;
         if cut_after(polls, pool.begin()).await.is_none() {
             cut += 1;
@@ -18,7 +21,6 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
         let mut lease = pool.acquire().await.unwrap();
         lease.begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
     }
-    assert!(cut >= 40, "{cut}");
 }
 
 #[tokio::test]
@@ -100,8 +102,11 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
-    let mut lost = 0;
-    for round in 0..100_u32 {
+    let (mut lost, mut round) = (0, 0_u32);
+    // The worker may answer within the first poll: then nothing was cut off.
+    while lost < 10 {
+        round += 1;
+        assert!(round < 10_000, "no begin was cut off");
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
         let begun = cut_after(1 + round % 3, async { tx.begin().await?.rollback().await }).await.is_some();
@@ -124,5 +129,4 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
         assert_eq!(rows, 0, "round {round}");
     }
-    assert!(lost >= 10, "{lost}");
 }
