@@ -5,6 +5,8 @@
 //!   held against it.
 //! - [`ScriptedHooks`] is a [`Hooks`](millpond_core::Hooks) object under the same script.
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
+//! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
+//!   itself.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls.
 //!
 //! ```
@@ -30,17 +32,23 @@
 mod act;
 mod books;
 mod connection;
+mod flow;
 mod gate;
 mod hooks;
+mod link;
 mod manager;
 mod poll;
+mod proxy;
 mod trace;
 
 pub use act::{Act, Call, ScriptedError};
 pub use books::Attempt;
 pub use connection::ScriptedConnection;
+pub use flow::{Direction, Flow, Trouble};
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;
+pub use link::Link;
 pub use manager::ScriptedManager;
 pub use poll::{ByHand, poll_n, poll_n_woken};
+pub use proxy::ChaosProxy;
 pub use trace::Trace;

@@ -1,0 +1,150 @@
+//! What a chaos proxy does with the bytes of one direction.
+
+use std::time::Duration;
+
+/// Which way bytes go through a [`ChaosProxy`](crate::ChaosProxy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the server: what is asked.
+    ToServer,
+    /// From the server to the client: what is answered.
+    ToClient,
+}
+
+impl Direction {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
+}
+
+/// What becomes of a connection, or of one of its directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// Both ends are closed, as a process closes them that ends: FIN, or RST where bytes had not been read.
+    Cut,
+    /// Both ends are reset: RST.
+    Reset,
+    /// What comes is thrown away, and nobody is told: in both directions, a half-open connection.
+    Swallow,
+    /// What comes is held back until another flow is set.
+    Stall,
+}
+
+/// How bytes go in one direction: in pieces, after a delay, and up to a trouble. Plain values:
+/// `Flow::free().in_pieces_of(3).then(100, Trouble::Reset)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    /// The most bytes that are passed on at once; 0 is any number.
+    piece: usize,
+    /// How long each piece waits.
+    delay: Duration,
+    /// What comes after so many bytes.
+    trouble: Option<(u64, Trouble)>,
+}
+
+impl Flow {
+    /// Everything passes at once.
+    pub fn free() -> Self {
+        Self::default()
+    }
+
+    /// Everything is held back.
+    pub fn stalled() -> Self {
+        Self::free().then(0, Trouble::Stall)
+    }
+
+    /// At most so many bytes are passed on at once, and whoever waits for them runs between two pieces. 0 is any number.
+    #[must_use]
+    pub fn in_pieces_of(self, bytes: usize) -> Self {
+        Self { piece: bytes, ..self }
+    }
+
+    /// Each piece waits so long before it is passed on. In real time.
+    #[must_use]
+    pub fn delayed(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// When so many bytes have passed since this flow was set, the trouble begins; with 0 at once.
+    #[must_use]
+    pub fn then(self, bytes: u64, trouble: Trouble) -> Self {
+        Self { trouble: Some((bytes, trouble)), ..self }
+    }
+
+    /// A flow that a seed draws: free or in pieces of up to 16 bytes, and one in four ends in a cut, a reset or silence
+    /// within 2,000 bytes. It neither delays nor stalls.
+    pub fn drawn(seed: u64) -> Self {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let flow = if dice.bool() { Self::free() } else { Self::free().in_pieces_of(dice.usize(1..=16)) };
+        if dice.u8(0..4) > 0 {
+            return flow;
+        }
+        let troubles = [Trouble::Cut, Trouble::Reset, Trouble::Swallow];
+        flow.then(dice.u64(0..2_000), troubles[dice.usize(0..troubles.len())])
+    }
+
+    pub(crate) fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// What is to be done next, when `passed` bytes have passed under this flow and `held` more have come.
+    pub(crate) fn step(&self, passed: u64, held: usize) -> Step {
+        let piece = if self.piece == 0 { held } else { held.min(self.piece) };
+        match self.trouble {
+            Some((after, trouble)) if passed >= after => match trouble {
+                Trouble::Cut | Trouble::Reset => Step::End(trouble),
+                Trouble::Swallow => Step::Swallow,
+                Trouble::Stall if held > 0 => Step::Wait,
+                Trouble::Stall => Step::Read,
+            },
+            _ if held == 0 => Step::Read,
+            Some((after, _)) => Step::Pass(piece.min(usize::try_from(after - passed).unwrap_or(usize::MAX))),
+            None => Step::Pass(piece),
+        }
+    }
+}
+
+/// The next thing to do in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Read, or take note of another flow.
+    Read,
+    /// Pass so many bytes on.
+    Pass(usize),
+    /// Throw away what has come and comes.
+    Swallow,
+    /// Wait for another flow.
+    Wait,
+    /// End the connection.
+    End(Trouble),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_where_the_trouble_begins() {
+        let flow = Flow::free().in_pieces_of(4).then(10, Trouble::Reset);
+        assert_eq!(flow.step(0, 0), Step::Read);
+        assert_eq!(flow.step(0, 100), Step::Pass(4));
+        assert_eq!(flow.step(8, 100), Step::Pass(2));
+        assert_eq!(flow.step(10, 90), Step::End(Trouble::Reset));
+        assert_eq!(Flow::free().step(7, 100), Step::Pass(100));
+    }
+
+    #[test]
+    fn a_stalled_flow_reads_once_and_then_waits() {
+        assert_eq!(Flow::stalled().step(0, 0), Step::Read);
+        assert_eq!(Flow::stalled().step(0, 1), Step::Wait);
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_flow_again_and_every_trouble_in_time() {
+        let drawn: Vec<Flow> = (0..200).map(Flow::drawn).collect();
+        assert_eq!(drawn, (0..200).map(Flow::drawn).collect::<Vec<_>>());
+        for trouble in [Trouble::Cut, Trouble::Reset, Trouble::Swallow] {
+            assert!(drawn.iter().any(|flow| flow.trouble.is_some_and(|(_, drawn)| drawn == trouble)), "{trouble:?}");
+        }
+        assert!(drawn.contains(&Flow::free()));
+    }
+}

@@ -1,0 +1,244 @@
+//! One connection through a chaos proxy.
+
+use crate::flow::{Direction, Flow, Step, Trouble};
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How many bytes a direction holds at most.
+const BUFFER: usize = 16 * 1024;
+
+/// A handle of one connection through a [`ChaosProxy`](crate::ChaosProxy). Clones are the same connection.
+#[derive(Clone)]
+pub struct Link {
+    state: Arc<State>,
+}
+
+struct State {
+    number: u64,
+    to_server: Way,
+    to_client: Way,
+    end: watch::Sender<Option<Trouble>>,
+    open: watch::Sender<bool>,
+}
+
+/// One direction: how its bytes go, and how many there were.
+struct Way {
+    flow: watch::Sender<Flow>,
+    arrived: watch::Sender<u64>,
+    passed: watch::Sender<u64>,
+}
+
+impl Way {
+    fn new(flow: Flow) -> Self {
+        Self { flow: watch::Sender::new(flow), arrived: watch::Sender::new(0), passed: watch::Sender::new(0) }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(number: u64, to_server: Flow, to_client: Flow) -> Self {
+        let state = State {
+            number,
+            to_server: Way::new(to_server),
+            to_client: Way::new(to_client),
+            end: watch::Sender::new(None),
+            open: watch::Sender::new(true),
+        };
+        Self { state: Arc::new(state) }
+    }
+
+    /// Its number: 1 for the proxy's first connection.
+    pub fn number(&self) -> u64 {
+        self.state.number
+    }
+
+    /// Whether the proxy still has it.
+    pub fn is_open(&self) -> bool {
+        *self.state.open.borrow()
+    }
+
+    /// From now on the bytes of that direction go so; the bytes until a trouble are counted from now.
+    pub fn set(&self, direction: Direction, flow: Flow) {
+        self.way(direction).flow.send_replace(flow);
+    }
+
+    /// Closes both ends.
+    pub fn cut(&self) {
+        self.state.end.send_replace(Some(Trouble::Cut));
+    }
+
+    /// Resets both ends.
+    pub fn reset(&self) {
+        self.state.end.send_replace(Some(Trouble::Reset));
+    }
+
+    /// From now on everything is swallowed in both directions, the end of either side included: the other side is not
+    /// told. Only when the client has given the connection up, the server is let go as well.
+    pub fn half_open(&self) {
+        for direction in Direction::BOTH {
+            self.set(direction, Flow::free().then(0, Trouble::Swallow));
+        }
+    }
+
+    /// How many bytes have come to the proxy in that direction.
+    pub fn arrived(&self, direction: Direction) -> u64 {
+        *self.way(direction).arrived.borrow()
+    }
+
+    /// How many bytes the proxy has passed on in that direction.
+    pub fn passed(&self, direction: Direction) -> u64 {
+        *self.way(direction).passed.borrow()
+    }
+
+    /// Comes back when that many bytes have come to the proxy, or the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn until_arrived(&self, direction: Direction, bytes: u64) {
+        let mut arrived = self.way(direction).arrived.subscribe();
+        tokio::select! {
+            _ = arrived.wait_for(|arrived| *arrived >= bytes) => {}
+            () = self.until_closed() => {}
+        }
+    }
+
+    /// Comes back when the proxy has ended the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn until_closed(&self) {
+        // The sender lives as long as this handle, so it cannot fail.
+        let _ = self.state.open.subscribe().wait_for(|open| !open).await;
+    }
+
+    fn way(&self, direction: Direction) -> &Way {
+        match direction {
+            Direction::ToServer => &self.state.to_server,
+            Direction::ToClient => &self.state.to_client,
+        }
+    }
+
+    /// Carries bytes both ways until the end.
+    pub(crate) async fn run(self, mut client: TcpStream, server: &str) {
+        let _closing = Closing(&self.state.open);
+        let end = match TcpStream::connect(server).await {
+            Ok(mut server) => {
+                let end = self.carry(&mut client, &mut server).await;
+                if end == Trouble::Reset {
+                    reset(&server);
+                }
+                end
+            }
+            // As a server answers that is not there, but for the connection that was made.
+            Err(_) => Trouble::Reset,
+        };
+        if end == Trouble::Reset {
+            reset(&client);
+        }
+    }
+
+    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> Trouble {
+        // What was sent in pieces is to arrive in pieces.
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        let mut end = self.state.end.subscribe();
+        let both = async {
+            let asked = carry(Direction::ToServer, &self.state.to_server, from_client, to_server);
+            let answered = carry(Direction::ToClient, &self.state.to_client, from_server, to_client);
+            tokio::try_join!(asked, answered).err().unwrap_or(Trouble::Cut)
+        };
+        tokio::select! {
+            biased;
+            end = end.wait_for(Option::is_some) => end.ok().and_then(|end| *end).unwrap_or(Trouble::Cut),
+            end = both => end,
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("number", &self.number()).field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+/// Tells that the link is no more, however its task ends.
+struct Closing<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+/// Has the system send RST when the socket is dropped.
+fn reset(socket: &TcpStream) {
+    // If it cannot be done the peer sees an ordinary end.
+    let _ = socket.set_zero_linger();
+}
+
+/// Carries the bytes of one direction; comes back when there will be no more, or with the end of the whole connection.
+async fn carry(direction: Direction, way: &Way, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Trouble> {
+    let mut flows = way.flow.subscribe();
+    let mut flow = *flows.borrow_and_update();
+    // Under this flow, and in the buffer.
+    let (mut passed, mut held): (u64, Range<usize>) = (0, 0..0);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let step = flow.step(passed, held.len());
+        let deed = async {
+            match step {
+                Step::End(trouble) => Err(trouble),
+                Step::Wait => std::future::pending().await,
+                Step::Read | Step::Swallow => from.read(&mut buffer).await.map_err(broken),
+                Step::Pass(bytes) => {
+                    sleep_if(flow.delay()).await;
+                    to.write(&buffer[held.start..held.start + bytes]).await.map_err(broken)
+                }
+            }
+        };
+        let bytes = tokio::select! {
+            biased;
+            // The sender outlives this, so it cannot fail.
+            _ = flows.changed() => {
+                (flow, passed) = (*flows.borrow_and_update(), 0);
+                continue;
+            }
+            bytes = deed => bytes?,
+        };
+        match step {
+            Step::Pass(_) => {
+                held.start += bytes;
+                passed += bytes as u64;
+                way.passed.send_modify(|passed| *passed += bytes as u64);
+                // The receiver runs before the next piece comes.
+                tokio::task::yield_now().await;
+            }
+            Step::Swallow if bytes == 0 && direction == Direction::ToServer => return Err(Trouble::Cut),
+            Step::Swallow if bytes == 0 => return Ok(()),
+            _ if bytes == 0 => return to.shutdown().await.map_err(broken),
+            _ => {
+                held = if step == Step::Swallow { 0..0 } else { 0..bytes };
+                way.arrived.send_modify(|arrived| *arrived += bytes as u64);
+            }
+        }
+    }
+}
+
+async fn sleep_if(delay: std::time::Duration) {
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+}
+
+/// One side has ended it; the other is told in the same way.
+fn broken(_: io::Error) -> Trouble {
+    Trouble::Reset
+}

@@ -1,0 +1,3 @@
+//! The testkit from outside, one module a tool.
+
+mod proxy;
