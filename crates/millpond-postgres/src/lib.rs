@@ -46,15 +46,15 @@ mod manager;
 mod options;
 mod prove;
 mod url;
-mod url_error;
 
 pub use backend::PgBackend;
 pub use manager::PgManager;
 pub use millpond_core::{
     CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
 };
-pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
+pub use millpond_sqlx::{
+    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+};
 pub use options::{PgPool, PgPoolOptions, PoolKind};
 pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use sqlx::{PgConnection, Postgres};
-pub use url_error::UrlError;

@@ -1,0 +1,220 @@
+//! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the backend's to say.
+
+use crate::url_error::{UrlError, UrlForm, UrlProblem};
+use std::fmt;
+use std::iter;
+
+/// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty counts as left out.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerUrl {
+    /// Who.
+    pub user: Option<String>,
+    /// The password; an empty one is one.
+    pub password: Option<String>,
+    /// Where; an IPv6 address without its brackets.
+    pub host: Option<String>,
+    /// At which port, never 0.
+    pub port: Option<u16>,
+    /// The database.
+    pub database: Option<String>,
+    /// What stands behind the `?`, in order.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl ServerUrl {
+    /// Takes a URL of this form apart.
+    ///
+    /// In user and password `/`, `?`, `#` and `%` have to be escaped, every other character may stand for itself. A URL
+    /// in which one of them seems to stand unescaped is refused: better no connection than one to a host whose name is
+    /// half a password.
+    ///
+    /// # Errors
+    ///
+    /// An error that shows no part of the URL but a driver or the name of a parameter.
+    pub fn read(url: &str, form: &'static UrlForm) -> Result<Self, UrlError> {
+        Self::take_apart(url, form).map_err(|problem| problem.of(form))
+    }
+
+    fn take_apart(url: &str, form: &UrlForm) -> Result<Self, UrlProblem> {
+        let (scheme, rest) = url.split_once("://").ok_or(UrlProblem::Scheme)?;
+        check_scheme(scheme, form)?;
+        if rest.contains('#') {
+            return Err(UrlProblem::Fragment);
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, after) = rest.split_at(end);
+        if after.contains('@') {
+            return Err(UrlProblem::Ambiguous);
+        }
+        let (path, query) = after.split_once('?').unwrap_or((after, ""));
+        let mut parts = Self::default();
+        parts.authority(authority)?;
+        let database = decode("the database", path.strip_prefix('/').unwrap_or(path))?;
+        parts.database = Some(database).filter(|database| !database.is_empty());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let [name, value] = [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
+            parts.parameters.push((name?, value?));
+        }
+        Ok(parts)
+    }
+
+    /// `user:password@host:port`.
+    fn authority(&mut self, authority: &str) -> Result<(), UrlProblem> {
+        let (user, server) = match authority.rsplit_once('@') {
+            Some((user, server)) => (Some(user), server),
+            None => (None, authority),
+        };
+        if let Some(user) = user {
+            let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
+            self.user = Some(decode("the user", user)?).filter(|user| !user.is_empty());
+            self.password = password.map(|password| decode("the password", password)).transpose()?;
+        }
+        let (host, port) = match server.strip_prefix('[').and_then(|server| server.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlProblem::Port)?)),
+            None => server.rsplit_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
+        };
+        let host = decode("the host", host)?;
+        if host.contains(',') {
+            return Err(UrlProblem::Hosts);
+        }
+        self.host = Some(host).filter(|host| !host.is_empty());
+        self.port = match port {
+            None | Some("") => None,
+            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or(UrlProblem::Port)?),
+        };
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the password nor the parameters, among which there may be one.
+        f.debug_struct("ServerUrl").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
+    let (database, driver) = match scheme.split_once('+') {
+        Some((database, driver)) => (database, Some(driver)),
+        None => (scheme, None),
+    };
+    if !form.schemes.iter().any(|name| database.eq_ignore_ascii_case(name)) {
+        return Err(UrlProblem::Scheme);
+    }
+    match driver {
+        Some(driver) if !form.drivers.contains(&driver) => Err(UrlProblem::Driver(driver.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Writes everything but letters and digits as `%41`.
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
+fn decode(what: &'static str, text: &str) -> Result<String, UrlProblem> {
+    let mut rest = text.as_bytes();
+    let bytes = iter::from_fn(|| {
+        let (&first, after) = rest.split_first()?;
+        let triple = match (first, after) {
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after)),
+            _ => None,
+        };
+        let (byte, after) = triple.unwrap_or((first, after));
+        rest = after;
+        Some(byte)
+    });
+    let text = String::from_utf8(bytes.collect()).map_err(|_| UrlProblem::Encoding(what))?;
+    if text.contains('\0') { Err(UrlProblem::Encoding(what)) } else { Ok(text) }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FORM: UrlForm = UrlForm {
+        database: "Pond",
+        schemes: &["pond", "lake"],
+        drivers: &["reed"],
+        parameters: "depth and width",
+        hints: &[("deep", "write depth")],
+    };
+
+    fn read(url: &str) -> Result<ServerUrl, UrlError> {
+        ServerUrl::read(url, &FORM)
+    }
+
+    #[test]
+    fn every_part_arrives_decoded() {
+        for scheme in ["pond", "lake", "POND", "pond+reed"] {
+            let url = read(&format!("{scheme}://mil%20ler:p:w@h.example:54/a%2fb?x=1+2&y")).unwrap();
+            assert_eq!(url.user.as_deref(), Some("mil ler"));
+            assert_eq!(url.password.as_deref(), Some("p:w"));
+            assert_eq!((url.host.as_deref(), url.port), (Some("h.example"), Some(54)));
+            assert_eq!(url.database.as_deref(), Some("a/b"));
+            assert_eq!(url.parameters, [("x".into(), "1 2".into()), ("y".into(), String::new())]);
+        }
+        assert_eq!(read("pond://").unwrap(), ServerUrl::default());
+        assert_eq!(read("pond://@:/").unwrap(), ServerUrl::default());
+        assert_eq!(read("pond://u:@[::1]:7").unwrap().host.as_deref(), Some("::1"));
+        assert_eq!(read("pond://u:@h").unwrap().password.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn every_printable_character_can_be_in_a_password() {
+        for byte in b' '..=b'~' {
+            let secret = format!("a{}b", char::from(byte));
+            let url = read(&format!("pond://u:{}@h/d", percent_encode(&secret))).unwrap();
+            assert_eq!(url.password, Some(secret.clone()));
+            let plain = read(&format!("pond://u:{secret}@h/d"));
+            if b"/?#".contains(&byte) {
+                assert!(plain.is_err());
+            } else {
+                assert_eq!(plain.unwrap().password, Some(secret));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_says_why_and_shows_no_secret() {
+        use UrlProblem::*;
+        for (url, problem) in [
+            ("pool://ret@h", Scheme),
+            ("pond:ret", Scheme),
+            ("pond+weed://h", Driver("weed".into())),
+            ("pond://u:sec/ret@h/d", Ambiguous),
+            ("pond://u:sec?ret@h/d", Ambiguous),
+            ("pond://u:sec#ret@h/d", Fragment),
+            ("pond://u:secret", Port),
+            ("pond://u@h:0", Port),
+            ("pond://u@h:65536", Port),
+            ("pond://[::1]x", Port),
+            ("pond://a,b/d", Hosts),
+            ("pond://%ff@h/d", Encoding("the user")),
+            ("pond://u:%00@h/d", Encoding("the password")),
+        ] {
+            let error = read(url).unwrap_err();
+            assert_eq!(*error.problem(), problem, "{url}");
+            assert!(!error.to_string().contains("ret"), "{error}");
+        }
+        let error = Parameter("deep".into()).of(&FORM).to_string();
+        assert!(error.contains("\"deep\"") && error.contains("depth and width") && error.ends_with("write depth"));
+        assert!(!format!("{:?}", read("pond://u:secret@h?a=secret").unwrap()).contains("secret"));
+    }
+}
