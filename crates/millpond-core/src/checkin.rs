@@ -9,11 +9,12 @@ use crate::event::{CloseReason, Event};
 use crate::hooks::Moment;
 use crate::info::ConnectionInfo;
 use crate::lease::{Held, Home, Tag};
-use crate::manager::{Manager, Triage};
+use crate::manager::{Fault, Manager, Triage};
 use crate::shared::Shared;
 use crate::time::Time;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 impl<M: Manager> Home<M::Connection> for Shared<M> {
     fn returned(&self, mut held: Held<M::Connection>) {
@@ -24,6 +25,7 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
                 Ok(Triage::Keep) => Ok(false),
                 Ok(Triage::Reset) => Ok(true),
                 Ok(Triage::Discard) => Err(CloseReason::Unproven),
+                Ok(Triage::Broken) => Err(CloseReason::Broken),
                 Err(message) => {
                     self.tell_panic("triage", message);
                     Err(CloseReason::Panicked)
@@ -71,7 +73,12 @@ impl<M: Manager> Shared<M> {
         match verdict {
             Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
             Ok(_) => ledger.put_back(held, now),
-            Err(reason) => ledger.retire(held, reason, now),
+            Err(reason) => {
+                ledger.retire(held, reason, now);
+                if reason == CloseReason::Broken {
+                    ledger.examine_idle(Duration::ZERO, now);
+                }
+            }
         }
         self.follow(ledger);
         if let Some((seq, held)) = told {
@@ -97,11 +104,19 @@ pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool) {
 }
 
 fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
-    if let CallError::Panicked(message) = &error {
-        shared.tell_panic("reset", message.clone());
-    }
+    let fault = match &error {
+        CallError::Failed(error) => shared.classify(error),
+        CallError::TimedOut(_) => Fault::Connection,
+        CallError::Panicked(message) => {
+            shared.tell_panic("reset", message.clone());
+            Fault::Connection
+        }
+    };
     let error = error.shared("ping_timeout");
     shared.tell(|| Event::ResetFailed { id: tag.id, error });
+    if fault == Fault::Failover {
+        shared.invalidate_all(false);
+    }
     CloseReason::ResetFailed
 }
 

@@ -190,6 +190,13 @@ pub enum Event {
         /// The generation that holds from now on.
         generation: u64,
     },
+    /// Something about the pool does not fit its server: see [`QueuePool::warn`](crate::QueuePool::warn).
+    Warned {
+        /// The setting that could be changed.
+        setting: &'static str,
+        /// What does not fit, and the way out.
+        message: String,
+    },
     /// Nothing is lent until `resume`.
     Suspended,
     /// Lending goes on.
@@ -232,6 +239,8 @@ pub enum CloseReason {
     RefusedByHook,
     /// An operation on it was cut off before it ended.
     Cut,
+    /// The driver reported that it is of no use any more.
+    Broken,
     /// It could not be proved to be in step, or the manager's `triage` discarded it.
     Unproven,
     /// A reset failed or took too long.
@@ -265,6 +274,7 @@ impl CloseReason {
             Self::PingFailed => "ping_failed",
             Self::RefusedByHook => "refused_by_hook",
             Self::Cut => "cut",
+            Self::Broken => "broken",
             Self::Unproven => "unproven",
             Self::ResetFailed => "reset_failed",
             Self::Escaped => "escaped",

@@ -411,6 +411,18 @@ impl<C> Ledger<C> {
         self.check();
     }
 
+    /// Takes a free place for a connection that is opened past the pool.
+    pub(crate) fn reserve(&mut self, now: Time) -> Option<u32> {
+        if self.closed || self.suspended || self.slots.used() >= self.config.cap() {
+            return None;
+        }
+        let (slot, _) = self.slots.take(now);
+        self.slots.shift(slot, Stage::Reserved, now);
+        self.totals.peak = self.totals.peak.max(self.slots.used());
+        self.check();
+        Some(slot)
+    }
+
     /// A connection that came back needs attention before it can be lent.
     pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
         let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
@@ -478,6 +490,7 @@ impl<C> Ledger<C> {
             in_use: self.slots.count(Stage::InUse),
             resting: self.slots.count(Stage::Resting),
             closing: self.slots.count(Stage::Closing),
+            reserved: self.slots.count(Stage::Reserved),
             waiting: self.waiters.len(),
             oldest_waiter: self.waiters.first().map(|(_, since)| now.since(since)),
             generation: self.generation,

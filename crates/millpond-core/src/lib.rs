@@ -64,6 +64,7 @@ mod manager;
 mod members;
 mod pool;
 mod queue_pool;
+mod reservation;
 mod shared_pool;
 mod status;
 
@@ -107,7 +108,8 @@ pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Held, Home, Lease, Tag};
 pub use manager::{BoxError, Fault, Manager, Triage};
 pub use pool::{AcquireFuture, CLOSE_LIMIT, Pool, PoolExt, Request};
-pub use queue_pool::{Invalidate, NullPool, QueuePool};
+pub use queue_pool::{Invalidate, NullPool, QueuePool, WeakPool};
+pub use reservation::Reservation;
 pub use rt::Handle;
 pub use shared_pool::SharedPool;
 pub use status::{CloseReport, Holder, Status, Totals};

@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
 /// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the keeper | `ping_timeout` | closed |
 /// | [`close`](Manager::close) | the pool is done with a connection | the keeper | `close_timeout` | dropped, and an event says why |
-/// | [`classify`](Manager::classify) | `connect` or `ping` failed | where it failed | must not block | a panic counts as [`Fault::Transient`] |
+/// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`Fault::Transient`] |
 ///
 /// Every future is polled behind a panic guard and may be dropped at any await point; a connection whose call was cut
 /// off is closed, never lent. The pool calls no method while it holds its lock, and no two methods at once for the same
@@ -94,7 +94,8 @@ pub trait Manager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error closes the connection.
+    /// An error closes the connection. If [`classify`](Manager::classify) calls it [`Fault::Failover`], everything opened so
+    /// far is invalidated.
     ///
     /// # Cancel safety
     ///
@@ -121,7 +122,7 @@ pub trait Manager: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Says what an error of `connect` or `ping` means for the pool. The default is [`Fault::Transient`].
+    /// Says what an error of `connect`, `ping` or `reset` means for the pool. The default is [`Fault::Transient`].
     fn classify(&self, error: &Self::Error) -> Fault {
         let _ = error;
         Fault::Transient
@@ -138,6 +139,8 @@ pub enum Triage {
     Reset,
     /// Not to be lent again: closed with the reason `Unproven`.
     Discard,
+    /// Broken: closed with the reason `Broken`, and since its server may be gone the keeper pings the idle ones.
+    Broken,
 }
 
 /// What an error means for the pool.

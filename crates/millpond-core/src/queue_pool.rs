@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::lease::Lease;
 use crate::manager::Manager;
 use crate::pool::{CLOSE_LIMIT, Pool, Request};
+use crate::reservation::Reservation;
 use crate::shared::Shared;
 use crate::shutdown;
 use crate::slots::Caller;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How thoroughly `invalidate_all` works. In both cases nothing opened before is lent again, and what is in use goes when
@@ -62,6 +63,11 @@ pub struct QueuePool<M: Manager> {
 /// queue and the deadline like any other. The guide's choice for SQLite files.
 pub struct NullPool<M: Manager> {
     pool: QueuePool<M>,
+}
+
+/// A handle that does not keep a pool alive: for managers, which the pool owns, and for whoever watches it.
+pub struct WeakPool<M: Manager> {
+    handle: Weak<Alive<M>>,
 }
 
 /// That somebody holds the pool. Dropped with the last handle.
@@ -155,6 +161,23 @@ impl<M: Manager> QueuePool<M> {
     pub fn holders(&self) -> Vec<Holder> {
         let now = self.shared().now();
         self.shared().ledger.lock().slots.holders(now)
+    }
+
+    /// Takes a free place under the cap for a connection that is opened past the pool, an errand to its server for one, so
+    /// that both together never exceed the cap. Nothing if none is free, or if the pool is suspended or closed; never waits.
+    pub fn try_reserve(&self) -> Option<Reservation> {
+        Reservation::try_new(self.shared())
+    }
+
+    /// A handle that does not keep the pool alive.
+    pub fn downgrade(&self) -> WeakPool<M> {
+        WeakPool { handle: Arc::downgrade(&self.handle) }
+    }
+
+    /// Tells the observers and the log that a setting does not fit the server: for managers, who find that out.
+    pub fn warn(&self, setting: &'static str, message: String) {
+        tracing::warn!(pool = self.name(), setting, message, "the pool does not fit its server");
+        self.shared().tell(|| Event::Warned { setting, message });
     }
 
     /// The manager that the pool was built over.
@@ -294,6 +317,25 @@ impl<M: Manager> Buildable for NullPool<M> {
     type Manager = M;
     fn assemble(parts: Parts<M>) -> Self {
         Self { pool: QueuePool::from_parts(parts, "NullPool", false) }
+    }
+}
+
+impl<M: Manager> WeakPool<M> {
+    /// The pool, if somebody holds it still.
+    pub fn upgrade(&self) -> Option<QueuePool<M>> {
+        self.handle.upgrade().map(|handle| QueuePool { handle })
+    }
+}
+
+impl<M: Manager> Clone for WeakPool<M> {
+    fn clone(&self) -> Self {
+        Self { handle: Weak::clone(&self.handle) }
+    }
+}
+
+impl<M: Manager> fmt::Debug for WeakPool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakPool").finish_non_exhaustive()
     }
 }
 

@@ -22,9 +22,11 @@ pub(crate) enum Stage {
     /// With the keeper: being reset or examined.
     Resting,
     Closing,
+    /// Held for a connection that is not one of the pool's.
+    Reserved,
 }
 
-const STAGES: usize = 6;
+const STAGES: usize = 7;
 
 /// Who asks for a connection: what a timeout error will say of the holder.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +72,8 @@ impl Slots {
 
     /// How many connections exist, those being closed included.
     pub(crate) fn open(&self) -> u32 {
-        self.used().saturating_sub(self.count(Stage::Connecting))
+        let not_ours = self.count(Stage::Connecting).saturating_add(self.count(Stage::Reserved));
+        self.used().saturating_sub(not_ours)
     }
 
     /// Takes a free place for a connection that is about to be opened.

@@ -6,8 +6,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// What a pool looks like at one moment. All numbers are taken together, so they add up:
-/// `open = idle + in_use + resting + closing`, and `open + connecting` never exceeds the cap, or after a shrink never grows
-/// until it does not.
+/// `open = idle + in_use + resting + closing`, and `open + connecting + reserved` never exceeds the cap, or after a shrink
+/// never grows until it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -27,6 +27,8 @@ pub struct Status {
     pub resting: u32,
     /// Connections being closed.
     pub closing: u32,
+    /// Places held for connections that are not the pool's: see [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
+    pub reserved: u32,
     /// Callers who wait.
     pub waiting: u32,
     /// For how long the first in the queue has waited.
@@ -66,6 +68,9 @@ impl fmt::Display for Status {
         if self.closing > 0 {
             write!(f, ", {} closing", self.closing)?;
         }
+        if self.reserved > 0 {
+            write!(f, ", {} reserved", self.reserved)?;
+        }
         if let Some(age) = self.oldest_waiter {
             write!(f, " (the oldest for {:.2} s)", age.as_secs_f64())?;
         }
@@ -102,7 +107,7 @@ pub struct Totals {
     pub cancelled: u64,
     /// Acquires that failed in another way.
     pub failed: u64,
-    /// The most connections that were open or being opened at once.
+    /// The most places that were taken at once.
     pub peak: u32,
 }
 

@@ -16,7 +16,7 @@ pub enum Call {
     /// [`Manager::ping`](millpond_core::Manager::ping). A dirty connection fails it, whatever the script says.
     Ping,
     /// [`Manager::triage`](millpond_core::Manager::triage). `Act::Ok` keeps a clean connection and has a dirty one reset,
-    /// an error discards it, a panic panics. It cannot wait: what comes after a wait is done at once.
+    /// `Act::broken` calls it broken, another error discards it, a panic panics. It cannot wait: what comes after a wait is done at once.
     Triage,
     /// [`Manager::reset`](millpond_core::Manager::reset). Success makes the connection clean.
     Reset,

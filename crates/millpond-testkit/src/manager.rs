@@ -135,6 +135,7 @@ impl Manager for ScriptedManager {
     fn triage(&self, conn: &mut ScriptedConnection) -> Triage {
         let (act, _running) = self.books.begin(Call::Triage, conn.id());
         match act.end(Call::Triage) {
+            Err(error) if error.fault() == Fault::Connection => Triage::Broken,
             Err(_) => Triage::Discard,
             Ok(()) if conn.is_dirty() => Triage::Reset,
             Ok(()) => Triage::Keep,

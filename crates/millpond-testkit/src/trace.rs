@@ -105,6 +105,7 @@ fn line(event: &Event) -> String {
         Event::Recovered { .. } => "recovered".to_owned(),
         Event::Resized { pool_size, max_overflow } => format!("resized {pool_size} {max_overflow}"),
         Event::Invalidated { generation } => format!("invalidated {generation}"),
+        Event::Warned { setting, .. } => format!("warned {setting}"),
         Event::Suspended => "suspended".to_owned(),
         Event::Resumed => "resumed".to_owned(),
         Event::HomeEnded => "home ended".to_owned(),

@@ -16,6 +16,7 @@ mod outage;
 mod overflow;
 mod queue;
 mod regressions;
+mod reservations;
 mod resize;
 mod runtimes;
 mod shared_pool;

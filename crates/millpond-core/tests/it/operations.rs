@@ -221,7 +221,7 @@ async fn triage_decides_on_return_what_becomes_of_a_connection() {
     drop(lease);
     settle().await;
     assert_eq!(world.manager.calls(Call::Reset), 1);
-    world.manager.next(Call::Triage, [Act::broken("discard it")]);
+    world.manager.next(Call::Triage, [Act::transient("discard it")]);
     drop(world.lease().await);
     settle().await;
     assert_eq!((world.trace.count("closed unproven #1"), world.manager.alive()), (1, 0));
@@ -230,6 +230,36 @@ async fn triage_decides_on_return_what_becomes_of_a_connection() {
     settle().await;
     assert_eq!((world.trace.count("closed panicked #2"), world.manager.alive()), (1, 0));
     assert_eq!(world.trace.count("panicked"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_connection_comes_back_broken_the_idle_ones_are_looked_at() {
+    let world = World::new(3, 0);
+    let mut loans = world.leases(3).await;
+    let broken = loans.pop().unwrap();
+    drop(loans);
+    world.manager.next(Call::Triage, [Act::broken("connection reset")]);
+    world.manager.next(Call::Ping, [Act::broken("connection reset"), Act::Ok]);
+    drop(broken);
+    settle().await;
+    assert_eq!(world.manager.calls(Call::Ping), 2);
+    assert_eq!((world.trace.count("closed broken #3"), world.trace.count("closed ping_failed")), (1, 1));
+    assert_eq!(world.pool.status().idle, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_finds_a_failover_makes_everything_out_of_date() {
+    let world = World::new(2, 0);
+    let mut loans = world.leases(2).await;
+    world.manager.next(Call::Reset, [Act::failover("the server takes no writes any more")]);
+    loans[0].set_dirty(true);
+    drop(loans.remove(0));
+    settle().await;
+    assert_eq!(world.trace.count("invalidated 1"), 1);
+    drop(loans);
+    settle().await;
+    assert_eq!(world.trace.count("closed invalidated #2"), 1, "the one in use goes when it comes back");
+    assert_eq!(world.lease().await.id(), 3);
 }
 
 #[tokio::test(start_paused = true)]

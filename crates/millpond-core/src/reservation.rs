@@ -1,0 +1,45 @@
+//! A place under the cap for a connection that is not one of the pool's: a short errand to the same server.
+
+use crate::manager::Manager;
+use crate::shared::Shared;
+use std::fmt;
+use std::sync::Arc;
+
+/// A place under the cap, held for a connection that is opened past the pool. It is free again when this is dropped: close
+/// that connection first. See [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
+#[must_use = "the place is free again when the reservation is dropped"]
+pub struct Reservation {
+    landlord: Arc<dyn Landlord>,
+    slot: u32,
+}
+
+/// Whose place it is.
+trait Landlord: Send + Sync {
+    fn vacate(&self, slot: u32);
+}
+
+impl Reservation {
+    /// Takes a place if one is free.
+    pub(crate) fn try_new<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Self> {
+        let slot = shared.change(|ledger, now| ledger.reserve(now))?;
+        Some(Self { landlord: Arc::<Shared<M>>::clone(shared), slot })
+    }
+}
+
+impl<M: Manager> Landlord for Shared<M> {
+    fn vacate(&self, slot: u32) {
+        self.change(|ledger, now| ledger.free(slot, now));
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.landlord.vacate(self.slot);
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").finish_non_exhaustive()
+    }
+}
