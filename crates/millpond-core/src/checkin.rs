@@ -6,6 +6,7 @@
 use crate::call::{CallError, call, calmly};
 use crate::connect::run_hooks;
 use crate::event::{CloseReason, Event};
+use crate::fresh::Homecoming;
 use crate::hooks::Moment;
 use crate::info::ConnectionInfo;
 use crate::lease::{Held, Home, Tag};
@@ -61,8 +62,12 @@ impl<M: Manager> Shared<M> {
         let mut ledger = self.ledger.lock();
         let mut held = if self.plain_checkin && verdict == Ok(false) {
             match ledger.put_back_fresh(held, now) {
-                None => return,
-                Some(held) => held,
+                Homecoming::Idle => return,
+                Homecoming::Granted(waker) => {
+                    drop(ledger);
+                    return waker.wake();
+                }
+                Homecoming::Considered(held) => held,
             }
         } else {
             held

@@ -13,7 +13,7 @@ use crate::ledger::{Asker, Claim, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::{Look, Ticket};
-use crate::rt::{self, Timer};
+use crate::rt::{self, COARSE_ERROR, Timer};
 use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
@@ -95,16 +95,62 @@ impl<M: Manager> Acquire<M> {
         Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
     }
 
-    /// The fast path of a first poll: an idle connection for which nothing at all is due.
+    /// The fast path of a poll, where nothing at all is due: a lease, or a place in the queue. `None`: something is.
     #[inline]
-    fn take_fresh(&self) -> Option<Held<M::Connection>> {
+    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
-        if !matches!(self.state, State::Still) || shared.crowded.load(Ordering::Relaxed) {
+        let held = match &self.state {
+            State::Still if !shared.crowded.load(Ordering::Relaxed) => {
+                let caller = Caller { location: self.request.holder, task: rt::task() };
+                let now = shared.clock.coarse();
+                shared.ledger.lock().take_fresh(caller, now)?
+            }
+            State::Still => match self.join_fresh(shared, cx)? {
+                Ok(held) => held,
+                Err(waiting) => {
+                    self.state = waiting;
+                    return Some(Poll::Pending);
+                }
+            },
+            State::Waiting(ticket, _) => {
+                let now = shared.clock.coarse();
+                let held = shared.ledger.lock().receive_fresh(ticket, now)?;
+                self.state = State::Still;
+                held
+            }
+            State::Examining(..) => return None,
+        };
+        self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
+    }
+
+    /// Where many wait: a connection if nobody does any more, else a place in the queue.
+    #[inline]
+    fn join_fresh(
+        &self,
+        shared: &Shared<M>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Held<M::Connection>, State<M::Connection>>> {
+        let limit = self.request.limit.unwrap_or(shared.config.pool_timeout);
+        if limit <= SHORT {
             return None;
         }
         let caller = Caller { location: self.request.holder, task: rt::task() };
+        // Cloned, and dropped if it is not needed, outside the lock.
+        let waker = cx.waker().clone();
         let now = shared.clock.coarse();
-        shared.ledger.lock().take_fresh(caller, now)
+        let mut ledger = shared.ledger.lock();
+        if let Some(held) = ledger.take_fresh(caller, now) {
+            drop(ledger);
+            shared.crowded.store(false, Ordering::Relaxed);
+            return Some(Ok(held));
+        }
+        let (joined, arrival) = (ledger.join_fresh(caller, waker, now), ledger.arrivals);
+        drop(ledger);
+        let ticket = joined.ok()?;
+        let asker = Asker { caller, arrival, since: now, again: false, armed: false };
+        // The coarse clock may be late: no deadline comes early.
+        let deadline = now.after(COARSE_ERROR).after(limit);
+        Some(Err(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, timer: None })))
     }
 }
 
@@ -113,10 +159,8 @@ impl<M: Manager> Future for Acquire<M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(held) = this.take_fresh()
-            && let Some(home) = this.shared.take()
-        {
-            return Poll::Ready(Ok(Lease::lend(held, home)));
+        if let Some(poll) = this.poll_fresh(cx) {
+            return poll.map(Ok);
         }
         let Some(shared) = this.shared.take() else { return Poll::Pending };
         let mut stand = match mem::replace(&mut this.state, State::Still) {
@@ -437,17 +481,19 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
 impl<M: Manager> Drop for Acquire<M> {
     fn drop(&mut self) {
         let Some(shared) = self.shared.take() else { return };
-        let (trip, _waker) = match mem::replace(&mut self.state, State::Still) {
+        let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
             State::Still => return,
-            State::Waiting(ticket, trip) => (trip, shared.change(|ledger, now| ledger.leave(&ticket, now))),
+            State::Waiting(ticket, trip) => (trip, Some(ticket)),
             State::Examining(examination, trip) => {
                 drop(examination);
                 (trip, None)
             }
         };
-        let (seq, waited) = shared.change(|ledger, now| {
+        // The waker that it had in the queue is dropped outside the lock.
+        let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
+            let waker = ticket.and_then(|ticket| ledger.leave(&ticket, now));
             bump(&mut ledger.totals.cancelled);
-            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since))
+            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
         });
         if let Some(seq) = seq {
             shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });

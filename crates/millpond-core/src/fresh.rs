@@ -1,12 +1,24 @@
-//! The fast paths of the ledger: a loan and a return for which nothing at all is due.
+//! The fast paths of the ledger: loans, waits and returns for which nothing at all is due.
 //!
-//! They do what `claim` and `put_back` would do, and stand aside whenever anything has to be considered: a state of the
-//! pool, a setting that looks at every loan, a waiter, a connection's age.
+//! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to be considered: a state
+//! of the pool, a setting that looks at every loan or wait, a connection's age.
 
 use crate::lease::Held;
 use crate::ledger::{Keeper, Ledger, bump};
+use crate::queue::Ticket;
 use crate::slots::{Caller, Stage};
 use crate::time::Time;
+use std::task::Waker;
+
+/// What the fast path of a return has done.
+pub(crate) enum Homecoming<C> {
+    /// The connection is idle.
+    Idle,
+    /// It was granted to the oldest waiter, who is to be woken outside the lock.
+    Granted(Waker),
+    /// Something has to be considered: here it is again.
+    Considered(Held<C>),
+}
 
 impl<C> Ledger<C> {
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
@@ -32,22 +44,58 @@ impl<C> Ledger<C> {
         Some(held)
     }
 
-    /// The fast path of a return: nobody waits, nothing is due, and there is room among the idle ones. Gives the
-    /// connection back if anything at all is to be considered.
+    /// The fast path of a claim that has to wait: others wait already, every place is taken, and nothing follows from one
+    /// waiter more. Gives the waker back otherwise.
     #[inline]
-    pub(crate) fn put_back_fresh(&mut self, mut held: Held<C>, now: Time) -> Option<Held<C>> {
+    pub(crate) fn join_fresh(&mut self, caller: Caller, waker: Waker, now: Time) -> Result<Ticket, Waker> {
+        let others_wait = self.watched && !self.waiters.is_empty();
+        let none_to_come = self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
+        if self.eventful || !self.waits_plainly || !others_wait || !none_to_come || self.opening.failures > 0 {
+            return Err(waker);
+        }
+        let arrival = self.arrive();
+        let ticket = self.waiters.join(arrival, now, false, caller, waker);
+        self.check();
+        Ok(ticket)
+    }
+
+    /// The fast path of a waiter who looks: it was granted a connection for which nothing is due.
+    #[inline]
+    pub(crate) fn receive_fresh(&mut self, ticket: &Ticket, now: Time) -> Option<Held<C>> {
+        let tag = &self.waiters.granted(ticket)?.as_ref().ok()?.inner.tag;
+        if self.eventful || self.unfit(tag, now).is_some() || self.ping_due(tag, now) {
+            return None;
+        }
+        let held = self.waiters.take(ticket)?.ok()?;
+        bump(&mut self.totals.ok);
+        Some(held)
+    }
+
+    /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle
+    /// ones.
+    #[inline]
+    pub(crate) fn put_back_fresh(&mut self, mut held: Held<C>, now: Time) -> Homecoming<C> {
         let tag = &mut held.inner.tag;
+        if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
+            return Homecoming::Considered(held);
+        }
+        if let Some((caller, _)) = self.waiters.first() {
+            (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
+            bump(&mut tag.uses);
+            self.slots.lend(tag.slot, caller, now);
+            let granted = self.waiters.grant(Ok(held));
+            self.check();
+            return granted.map_or(Homecoming::Idle, Homecoming::Granted);
+        }
         let wakes_in_time = |keeper: &Keeper| keeper.called.is_some() || keeper.wakes_at <= tag.renew_at;
-        let wakes_in_time = self.keeper.as_ref().is_some_and(wakes_in_time);
-        let plain = !self.eventful && self.waiters.is_empty() && tag.generation == self.generation;
-        if !plain || !wakes_in_time || now >= tag.renew_at || self.idle.len() >= self.config.pool_size as usize {
-            return Some(held);
+        if !self.keeper.as_ref().is_some_and(wakes_in_time) || self.idle.len() >= self.config.pool_size as usize {
+            return Homecoming::Considered(held);
         }
         (tag.idle_since, tag.proved_at) = (now, now);
         self.slots.shift(tag.slot, Stage::Idle, now);
         self.idle.push_back(held);
         self.check();
-        None
+        Homecoming::Idle
     }
 
     /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
@@ -61,5 +109,6 @@ impl<C> Ledger<C> {
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
             || self.slots.used() > config.cap();
+        self.waits_plainly = config.overflow_after.is_zero() && config.max_waiters.is_none();
     }
 }

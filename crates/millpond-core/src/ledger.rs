@@ -113,6 +113,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) suspended: bool,
     /// Whether the fast paths have to stand aside.
     pub(crate) eventful: bool,
+    /// Whether no setting looks at every wait.
+    pub(crate) waits_plainly: bool,
     /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
     ping_after: u64,
     pub(crate) generation: u64,
@@ -122,7 +124,7 @@ pub(crate) struct Ledger<C> {
     pub(crate) idle: VecDeque<Held<C>>,
     pub(crate) waiters: Queue<Grant<C>>,
     /// Whether the watch looks after the waiters.
-    watched: bool,
+    pub(crate) watched: bool,
     pub(crate) slots: Slots,
     pub(crate) opening: Opening,
     pub(crate) inbox: Vec<Job<C>>,
@@ -134,7 +136,7 @@ pub(crate) struct Ledger<C> {
     pub(crate) seats: u64,
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
-    arrivals: u64,
+    pub(crate) arrivals: u64,
     seq: u64,
 }
 
@@ -157,6 +159,7 @@ impl<C> Ledger<C> {
             closed: false,
             suspended: false,
             eventful: true,
+            waits_plainly: false,
             ping_after,
             generation: 0,
             hard_below: 0,

@@ -178,10 +178,24 @@ impl<G> Queue<G> {
         match &mut node.state {
             State::Waiting(old) if old.will_wake(waker) => Look::Waiting(None),
             State::Waiting(old) => Look::Waiting(Some(std::mem::replace(old, waker.clone()))),
-            State::Granted(_) | State::Free => match self.release(index) {
-                State::Granted(granted) => Look::Granted(granted),
-                State::Waiting(_) | State::Free => Look::Waiting(None),
-            },
+            State::Granted(_) | State::Free => self.take(ticket).map_or(Look::Waiting(None), Look::Granted),
+        }
+    }
+
+    /// What was granted, if anything was.
+    pub(crate) fn granted(&self, ticket: &Ticket) -> Option<&G> {
+        match &self.node(ticket.node)?.state {
+            State::Granted(granted) => Some(granted),
+            State::Waiting(_) | State::Free => None,
+        }
+    }
+
+    /// Takes what was granted; the ticket is spent then.
+    pub(crate) fn take(&mut self, ticket: &Ticket) -> Option<G> {
+        self.granted(ticket)?;
+        match self.release(ticket.node) {
+            State::Granted(granted) => Some(granted),
+            State::Waiting(_) | State::Free => None,
         }
     }
 

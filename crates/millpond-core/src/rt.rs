@@ -17,6 +17,9 @@ pub(crate) type TaskId = tokio::task::Id;
 /// Further away than any pool lives, and near enough for every clock: thirty years.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
+/// By how much the coarse clock may be wrong: a tick of the system, the longest of which is that of Windows.
+pub(crate) const COARSE_ERROR: Duration = Duration::from_millis(16);
+
 /// The runtime of the calling thread.
 pub(crate) fn current() -> Option<Handle> {
     Handle::try_current().ok()
@@ -56,7 +59,7 @@ impl Clock {
         Time::at(tokio::time::Instant::now().saturating_duration_since(self.origin))
     }
 
-    /// The time to within some milliseconds, early or late: good enough for ages, never for a deadline.
+    /// The time to within [`COARSE_ERROR`], early or late: good enough for ages, not for a deadline.
     pub(crate) fn coarse(&self) -> Time {
         if self.paused.load(Ordering::Relaxed) {
             return self.now();

@@ -29,7 +29,7 @@ const ROWS: [Row; 16] = [
     row(
         "millpond-core",
         Ours::Only(&[]),
-        External::Only(&["async-trait", "coarsetime", "fastrand", "tokio", "tracing"]),
+        External::Only(&["async-trait", "coarsetime", "fastrand", "parking_lot", "tokio", "tracing"]),
     ),
     row("millpond-testkit", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-config", Ours::Only(&["millpond-core"]), External::Any),
