@@ -23,8 +23,10 @@
 //! A connection comes back without I/O if all that was done with it were single statements that ran to their end.
 //! Otherwise the pool's keeper asks the server, in one round trip, for a nonce and whether a transaction is open, before
 //! the next borrower can get the connection: a raw `BEGIN`, a cancelled `begin()`, a script that failed half-way, a dropped
-//! stream, a panic leave nothing behind. What cannot be proved within `ping_timeout` is closed, so a query that was cut off
-//! and runs on at the server costs its connection at worst.
+//! stream, a panic leave nothing behind. What cannot be proved within `ping_timeout` is closed.
+//!
+//! A query that was cut off goes on at the server. What does not end by itself soon is cancelled there, so that it does not
+//! hold its place: see [`PgPoolOptions::cancel_abandoned`].
 //!
 //! # What is done between two borrowers
 //!

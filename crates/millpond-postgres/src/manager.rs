@@ -2,24 +2,27 @@
 
 use crate::backend::POSTGRES;
 use crate::fault;
-use crate::prove::clear_session;
-use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
-use millpond_sqlx::{Backend, Standing, Tracked};
+use crate::prove::{cancel, clear_session, session};
+use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
+use millpond_sqlx::{Backend, Canceller, Errand, PoolLink, Standing, Tracked};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, Postgres};
+use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
+use std::time::Duration;
 
 /// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for you; build a core pool over
 /// it if you want to wrap one in a pool of your own.
 pub struct PgManager {
     options: PgConnectOptions,
     reset: ResetLevel,
+    link: PoolLink<Postgres>,
+    canceller: Option<Canceller<Postgres>>,
 }
 
 impl PgManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
-        Self { options, reset: ResetLevel::default() }
+        Self { options, reset: ResetLevel::default(), link: PoolLink::new(), canceller: None }
     }
 
     /// What is done to a connection between two borrowers.
@@ -32,6 +35,22 @@ impl PgManager {
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
+
+    /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`. Needs a
+    /// [link](Self::link) to the pool. Costs a round trip for every new connection.
+    #[must_use]
+    pub fn with_cancel(self, limit: Duration) -> Self {
+        Self { canceller: Some(Canceller::new(self.link.clone(), limit)), ..self }
+    }
+
+    /// The manager's way to its pool, to be joined when the pool is built.
+    pub fn link(&self) -> PoolLink<Postgres> {
+        self.link.clone()
+    }
+
+    async fn open(&self) -> Result<PgConnection, Error> {
+        self.options.connect().await
+    }
 }
 
 impl Manager for PgManager {
@@ -39,7 +58,14 @@ impl Manager for PgManager {
     type Error = Error;
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
-        Ok(Tracked::new(self.options.connect().await?, &POSTGRES))
+        let mut conn = self.open().await?;
+        let session = match self.canceller {
+            Some(_) => Some(session(&mut conn).await?),
+            None => None,
+        };
+        let mut conn = Tracked::new(conn, &POSTGRES);
+        session.into_iter().for_each(|session| conn.set_session(session));
+        Ok(conn)
     }
 
     async fn ping(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
@@ -48,7 +74,8 @@ impl Manager for PgManager {
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
         match (self.reset, conn.standing()) {
-            (ResetLevel::Replace, _) | (_, Standing::Broken) => Triage::Discard,
+            (_, Standing::Broken) => Triage::Broken,
+            (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
             (ResetLevel::None, _) | (_, Standing::Clean) => Triage::Keep,
             _ => Triage::Reset,
@@ -56,24 +83,44 @@ impl Manager for PgManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        POSTGRES.settle(conn).await?;
+        match &self.canceller {
+            Some(canceller) => canceller.settle(conn, self).await?,
+            None => POSTGRES.settle(conn).await?,
+        }
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }
         Ok(())
     }
 
-    async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
-        if conn.standing() == Standing::Broken {
+    async fn close(&self, mut conn: Tracked<Postgres>) -> Result<(), Error> {
+        match conn.standing() {
             // Nobody is left to say goodbye to.
-            drop(conn);
-            return Ok(());
+            Standing::Broken => return Ok(()),
+            // The server would go on with it for nobody.
+            Standing::Cut | Standing::Undrained => {
+                if let Some(canceller) = &self.canceller {
+                    canceller.stop(&mut conn, self).await;
+                }
+            }
+            Standing::Clean | Standing::Raw => {}
         }
         conn.into_driver().close().await
     }
 
     fn classify(&self, error: &Error) -> Fault {
         fault::classify(error)
+    }
+}
+
+#[async_trait]
+impl Errand<Postgres> for PgManager {
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        self.open().await
+    }
+
+    async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
+        cancel(conn, session).await
     }
 }
 

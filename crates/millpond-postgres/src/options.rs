@@ -124,17 +124,34 @@ impl PgPoolOptions {
     pub fn connect_lazy_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
         let Self { settings, kind } = &self;
         settings.config.check().map_err(config_error)?;
-        let manager = PgManager::new(options).with_reset(settings.reset);
+        let mut manager = PgManager::new(options).with_reset(settings.reset);
+        if settings.cancel_abandoned {
+            manager = manager.with_cancel(settings.config.ping_timeout);
+        }
+        let link = manager.link();
         match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                link.join(&pool);
                 Ok(SqlPool::queue(pool))
             }
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                link.join(&pool);
                 Ok(SqlPool::null(pool))
             }
         }
+    }
+
+    /// Whether what was abandoned and goes on at the server is cancelled there. Default: yes.
+    ///
+    /// A query whose future was dropped runs on at the server. Its connection is waited for an eighth of `ping_timeout`; then
+    /// `pg_cancel_backend` stops it, over an idle connection of the pool or a new one in a place under the cap, one at a
+    /// time. Where no place is free the query runs on, and its connection is closed after `ping_timeout`. Costs a round trip
+    /// for every new connection, which asks for the number of its session.
+    pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
+        self.settings.cancel_abandoned = cancel;
+        self
     }
 }
 

@@ -40,12 +40,14 @@
 mod a_query_on_the_pool;
 mod acquire;
 mod backend;
+mod canceller;
 mod command;
 mod error;
 mod executor;
 mod generate;
 mod hooks;
 mod lease;
+mod link;
 mod manage;
 mod pool;
 mod server_url;
@@ -59,9 +61,11 @@ mod url_error;
 mod watch;
 
 pub use backend::{Aftermath, Backend};
+pub use canceller::{Canceller, Errand};
 pub use error::{ConnectError, config_error, pool_error};
 pub use hooks::DriverHooks;
 pub use lease::{RawLease, SqlLease};
+pub use link::PoolLink;
 pub use millpond_core::PoolError;
 pub use pool::SqlPool;
 pub use server_url::{ServerUrl, percent_encode};

@@ -19,6 +19,8 @@ pub struct SqlPoolSettings<DB: Database> {
     pub name: Arc<str>,
     /// What is done to a connection between two borrowers.
     pub reset: ResetLevel,
+    /// Whether what was abandoned is cancelled at the server.
+    pub cancel_abandoned: bool,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,
     hooks: Vec<Arc<dyn Hooks<Tracked<DB>>>>,
@@ -32,6 +34,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
             config: PoolConfig::default(),
             name: name.into(),
             reset: ResetLevel::default(),
+            cancel_abandoned: true,
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -91,6 +94,7 @@ impl<DB: Database> Clone for SqlPoolSettings<DB> {
             config: self.config.clone(),
             name: Arc::clone(&self.name),
             reset: self.reset,
+            cancel_abandoned: self.cancel_abandoned,
             runtime: self.runtime.clone(),
             hooks: self.hooks.clone(),
             observers: self.observers.clone(),
@@ -104,6 +108,7 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
             .field("name", &self.name)
             .field("config", &self.config)
             .field("reset", &self.reset)
+            .field("cancel_abandoned", &self.cancel_abandoned)
             .field("hooks", &self.hooks.len())
             .field("observers", &self.observers.len())
             .finish_non_exhaustive()

@@ -4,7 +4,7 @@ use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use futures_core::future::BoxFuture;
-use millpond_core::{Holder, Invalidate, Manager, Pool, QueuePool, Request};
+use millpond_core::{Holder, Invalidate, Manager, Pool, QueuePool, Request, Reservation};
 use sqlx::{Database, Error};
 use std::future::Future;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     fn suspend(&self);
     fn resume(&self);
     fn prewarm(&self, idle: u32) -> BoxFuture<'_, Result<(), Error>>;
+    fn try_reserve(&self) -> Option<Reservation>;
+    fn warn(&self, setting: &'static str, message: String);
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePool<M> {
@@ -80,5 +82,13 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePo
 
     fn prewarm(&self, idle: u32) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move { self.prewarm(idle).await.map_err(lending_error) })
+    }
+
+    fn try_reserve(&self) -> Option<Reservation> {
+        self.try_reserve()
+    }
+
+    fn warn(&self, setting: &'static str, message: String) {
+        self.warn(setting, message);
     }
 }

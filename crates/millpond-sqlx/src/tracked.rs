@@ -33,6 +33,7 @@ pub struct Tracked<DB: Database> {
     /// Set when an operation is dropped half-way, cleared before the next one.
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
+    session: Option<u64>,
 }
 
 /// What is said to whoever goes on in a transaction that is lost.
@@ -59,6 +60,7 @@ impl<DB: Database> Tracked<DB> {
             doomed: false,
             brake,
             keepsake: None,
+            session: None,
         }
     }
 
@@ -67,6 +69,21 @@ impl<DB: Database> Tracked<DB> {
     pub fn kept_by(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
         self.keepsake = Some(Box::new(keepsake));
         self
+    }
+
+    /// The number by which the server knows this session, if it is known and the session can be cancelled.
+    pub fn session(&self) -> Option<u64> {
+        self.session
+    }
+
+    /// Notes the number by which the server knows this session: for managers.
+    pub fn set_session(&mut self, session: u64) {
+        self.session = Some(session);
+    }
+
+    /// Forgets it: whoever cancels does so once.
+    pub(crate) fn take_session(&mut self) -> Option<u64> {
+        self.session.take()
     }
 
     /// What is known of the connection. A transaction that sqlx knows to be open makes it at least `Raw`.

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT pg_catalog.pg_sleep(20)";
@@ -86,6 +87,16 @@ pub fn one() -> PgPoolOptions {
 
 pub async fn pid(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
     sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **lease).await.unwrap()
+}
+
+/// Waits until something is so; a test that waits in vain is ended after ten seconds.
+pub async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
 }
 
 /// Polls a future at most so many times, whenever it is woken, and then drops it.

@@ -1,0 +1,141 @@
+//! What was abandoned is stopped at the server, and nobody else's statement is.
+
+use crate::support::{Diary, LONG, Server, cut_after, one, pid, server, until};
+use futures_util::TryStreamExt;
+use millpond_postgres::{Limits, PgPool, PgPoolOptions, PoolKind, ResetLevel};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A pool whose connections have that name at the server.
+fn named(server: &Server, name: &str) -> String {
+    format!("{}?application_name={name}", server.url)
+}
+
+/// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
+async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
+    let mut lease = pool.acquire().await.unwrap();
+    let pid = pid(&mut lease).await;
+    assert!(cut_after(1, raw_sql(sql).execute(&mut *lease)).await.is_none());
+    pid
+}
+
+/// Waits until the server executes nothing in that session.
+async fn stopped(server: &Server, pid: i32) {
+    let mut conn = server.connection().await;
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active')";
+    while sqlx::query_scalar(sql).bind(pid).fetch_one(&mut conn).await.unwrap() {}
+}
+
+#[tokio::test]
+async fn a_query_that_was_cut_off_holds_its_place_for_a_moment_only() {
+    let Some(server) = server() else { return };
+    let diary = Diary::default();
+    let options = one().max_overflow(1).observer(diary.clone());
+    let pool = options.connect(&server.url).await.unwrap();
+    let begun = Instant::now();
+    let before = abandon(&pool, LONG).await;
+    until(|| pool.num_idle() == 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(server.next_is_clean(&pool).await, before, "the connection was not worth closing");
+    assert_eq!(diary.closed(), []);
+    assert_eq!((pool.status().totals.peak, pool.status().reserved), (2, 0), "the errand had a place under the cap");
+}
+
+#[tokio::test]
+async fn a_full_pool_cancels_over_an_idle_connection() {
+    let Some(server) = server() else { return };
+    let pool = PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    drop(pool.acquire().await.unwrap());
+    let before = pid(&mut lease).await;
+    assert!(cut_after(1, raw_sql(LONG).execute(&mut *lease)).await.is_none());
+    drop(lease);
+    until(|| pool.num_idle() == 2).await;
+    let mut one = pool.acquire().await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    assert!([pid(&mut one).await, pid(&mut other).await].contains(&before));
+    assert_eq!(pool.status().totals.created, 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
+    let Some(server) = server() else { return };
+    let pool = one().max_overflow(1).connect(&server.url).await.unwrap();
+    let sql = "SELECT generate_series(1, 1000000000), repeat('x', 1000)";
+    let mut lease = pool.acquire().await.unwrap();
+    let before = pid(&mut lease).await;
+    let mut rows = sqlx::query(sql).fetch(&mut *lease);
+    rows.try_next().await.unwrap().unwrap();
+    drop(rows);
+    drop(lease);
+    until(|| pool.num_idle() == 1).await;
+    assert_eq!(server.next_is_clean(&pool).await, before);
+}
+
+#[tokio::test]
+async fn what_is_closed_is_stopped_first() {
+    let Some(server) = server() else { return };
+    for options in [one().reset(ResetLevel::Replace), one().pool(PoolKind::Null)] {
+        let pool = options.max_overflow(1).connect(&server.url).await.unwrap();
+        let before = abandon(&pool, LONG).await;
+        stopped(&server, before).await;
+    }
+}
+
+#[tokio::test]
+async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::from_millis(100));
+    let pool = options.cancel_abandoned(false).connect(&server.url).await.unwrap();
+    let before = abandon(&pool, LONG).await;
+    until(|| pool.size() == 0).await;
+    let mut conn = server.connection().await;
+    let sql = "SELECT state, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1";
+    let row = sqlx::query(sql).bind(before).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(row.get::<&str, _>(0), "active");
+}
+
+// The cancels come at about the time at which the queries end by themselves, some before and some after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_cancel_never_hits_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let options = PgPoolOptions::new().pool_size(3).max_overflow(1).limits(Limits::Off);
+    let options = options.ping_timeout(Duration::from_millis(80)).min_idle(0);
+    let pool = options.connect(&named(&server, "millpond_late")).await.unwrap();
+    let watching = AtomicBool::new(true);
+    let watch = async {
+        let mut conn = server.connection().await;
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'millpond_late'";
+        let mut most = 0_i64;
+        while watching.load(Ordering::Relaxed) {
+            most = most.max(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
+        }
+        most
+    };
+    let work = async {
+        let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        watching.store(false, Ordering::Relaxed);
+    };
+    let (most, ()) = futures_util::future::join(watch, work).await;
+    // The server sees a connection a little longer than it exists.
+    assert!(most <= 5, "{most} connections on a pool of four");
+    assert!(pool.status().totals.peak <= 4);
+}
+
+async fn borrow(pool: PgPool, task: u32) {
+    for round in 0..60_u32 {
+        let millis = 5 + (task * 7 + round) % 12;
+        let sql = AssertSqlSafe(format!("SELECT pg_sleep({millis} / 1000.0)"));
+        let mut lease = pool.acquire().await.unwrap();
+        let _ = cut_after(1, raw_sql(sql).execute(&mut *lease)).await;
+        drop(lease);
+        let nonce = i64::from(task * 1000 + round);
+        let sql = "SELECT $1::int8 FROM pg_sleep(0.002)";
+        let echo: i64 = sqlx::query_scalar(sql).bind(nonce).fetch_one(&pool).await.unwrap();
+        assert_eq!(echo, nonce);
+    }
+}

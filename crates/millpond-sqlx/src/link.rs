@@ -1,0 +1,66 @@
+//! What the manager of a SQL backend may ask of the pool that owns it.
+
+use crate::source::Steered;
+use crate::tracked::Tracked;
+use millpond_core::{Manager, QueuePool, WeakPool};
+use sqlx::Database;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with its manager and
+/// [joins](Self::join) it when the pool is built; until then, and in a pool of another kind, nobody answers: what would be
+/// asked of the pool is left undone.
+pub struct PoolLink<DB: Database>(Arc<OnceLock<Box<dyn Linked<DB>>>>);
+
+impl<DB: Database> PoolLink<DB> {
+    /// A link that leads nowhere yet.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Leads to this pool from now on; a link is joined once.
+    pub fn join<M: Manager<Connection = Tracked<DB>>>(&self, pool: &QueuePool<M>) {
+        let _joined_before = self.0.set(Box::new(pool.downgrade()));
+    }
+
+    /// Tells the pool's observers and the log that a setting does not fit the server.
+    pub fn warn(&self, setting: &'static str, message: String) {
+        match self.pool() {
+            Some(pool) => pool.warn(setting, message),
+            None => drop(message),
+        }
+    }
+
+    pub(crate) fn pool(&self) -> Option<Box<dyn Steered<DB>>> {
+        self.0.get()?.pool()
+    }
+}
+
+/// A pool that may be gone.
+trait Linked<DB: Database>: Send + Sync {
+    fn pool(&self) -> Option<Box<dyn Steered<DB>>>;
+}
+
+impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Linked<DB> for WeakPool<M> {
+    fn pool(&self) -> Option<Box<dyn Steered<DB>>> {
+        Some(Box::new(self.upgrade()?))
+    }
+}
+
+impl<DB: Database> Default for PoolLink<DB> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<DB: Database> Clone for PoolLink<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Database> fmt::Debug for PoolLink<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolLink").field("joined", &self.0.get().is_some()).finish()
+    }
+}
