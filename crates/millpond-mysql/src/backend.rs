@@ -1,0 +1,45 @@
+//! What MySQL brings along to be pooled, apart from opening connections.
+
+use crate::fault;
+use crate::prove::prove;
+use millpond_core::async_trait;
+use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of};
+use sqlx::{Error, MySql, MySqlConnection};
+
+/// What is said to whoever goes on with a connection on which an operation of his was cut off.
+const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
+                   connection after that: drop it and acquire another one; what was open on it is rolled back";
+
+/// MySQL's answers to what a tracked connection has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MySqlBackend;
+
+#[async_trait]
+impl Backend<MySql> for MySqlBackend {
+    fn effect(&self, sql: &str) -> Effect {
+        match effect_of(sql) {
+            Effect::None => Effect::None,
+            // The proof turns autocommit on again, so doubt ends with it.
+            _ => Effect::Doubt,
+        }
+    }
+
+    fn aftermath(&self, error: &Error) -> Aftermath {
+        fault::aftermath(error)
+    }
+
+    /// The driver may have read half a packet, or wait for an answer that it has read already: it would take one answer
+    /// for another, or panic.
+    async fn resume(&self, _conn: &mut MySqlConnection) -> Result<(), Error> {
+        Err(Error::Protocol(CUT.to_owned()))
+    }
+
+    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        prove(conn.driver_mut()).await?;
+        conn.trust();
+        Ok(())
+    }
+}
+
+/// The one that every connection refers to.
+pub(crate) static MYSQL: MySqlBackend = MySqlBackend;

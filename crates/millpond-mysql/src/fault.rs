@@ -1,0 +1,115 @@
+//! What MySQL's error numbers mean for a connection and for the pool.
+//!
+//! The numbers: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
+
+use millpond_core::Fault;
+use millpond_sqlx::Aftermath;
+use sqlx::Error;
+use sqlx::mysql::MySqlDatabaseError;
+use std::io::ErrorKind;
+
+/// What an error of `connect` or `ping` means for the pool.
+pub(crate) fn classify(error: &Error) -> Fault {
+    match error {
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
+        // rustls tells so of a certificate that it does not accept.
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
+        Error::Io(_) => Fault::Transient,
+        Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        _ => match refusal(error).map(MySqlDatabaseError::number) {
+            Some(number) if is_permanent(number) => Fault::Permanent,
+            Some(number) if is_fatal(number) && !is_passing(number) => Fault::Connection,
+            _ => Fault::Transient,
+        },
+    }
+}
+
+/// What an error says about the connection on which a statement ended with it.
+pub(crate) fn aftermath(error: &Error) -> Aftermath {
+    match error {
+        Error::Database(_) => match refusal(error) {
+            Some(refusal) if !is_fatal(refusal.number()) => Aftermath::InStep,
+            _ => Aftermath::Broken,
+        },
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
+        _ => Aftermath::Doubt,
+    }
+}
+
+/// The server's own words.
+pub(crate) fn refusal(error: &Error) -> Option<&MySqlDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+/// Whether the server ends the session with such an error.
+pub(crate) fn is_fatal(number: u16) -> bool {
+    matches!(
+        number,
+        // Shutting down; killed; connection aborted; idle for too long.
+        1053 | 1080 | 1152 | 1184 | 1927 | 4031
+        // A packet that is too large, cannot be read, or did not come in time.
+        | 1153 | 1154 | 1155 | 1156 | 1157 | 1158 | 1159 | 1160 | 1161 | 1835
+        // Gone away, lost: the numbers of the client library, which proxies send.
+        | 2006 | 2013
+    )
+}
+
+/// Who may not come in will not be let in the next time either.
+fn is_permanent(number: u16) -> bool {
+    matches!(
+        number,
+        // Wrong password, user or database, and no right to this one.
+        1044 | 1045 | 1049 | 1698
+        // A host that is blocked or may not connect; an account that is locked, or whose password has expired.
+        | 1129 | 1130 | 1820 | 1862 | 3118 | 4151
+        // A way of authentication that one side does not know, or no TLS where it is demanded.
+        | 1251 | 1524 | 3159
+        // A character set, collation, time zone or variable that sqlx sets and the server does not know.
+        | 1115 | 1193 | 1231 | 1253 | 1273 | 1298
+    )
+}
+
+/// The server is full, or going down and perhaps coming up again: at a connect it says no more than "not now".
+fn is_passing(number: u16) -> bool {
+    matches!(number, 1040 | 1053 | 1203 | 1226)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
+        for number in [1044, 1045, 1049, 1698, 1130, 3159] {
+            assert!(is_permanent(number) && !is_passing(number), "{number}");
+        }
+        for number in [1040, 1203, 1226, 1053] {
+            assert!(is_passing(number) && !is_permanent(number), "{number}");
+        }
+        for number in [1053, 1927, 4031, 2006, 2013, 1153] {
+            assert!(is_fatal(number), "{number}");
+        }
+        // A syntax error, a duplicate, a deadlock, a lock that was not had, an interrupted query, a limit of time: the
+        // statement is over and the session is not.
+        for number in [1064, 1062, 1213, 1205, 1317, 1969, 3024] {
+            assert!(!is_fatal(number) && !is_permanent(number) && !is_passing(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
+        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), Fault::Transient);
+        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), Fault::Permanent);
+        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), Fault::Permanent);
+        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+    }
+
+    #[test]
+    fn an_error_of_the_transport_ends_the_connection() {
+        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), Aftermath::Broken);
+        assert_eq!(aftermath(&Error::Protocol("x".into())), Aftermath::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+    }
+}

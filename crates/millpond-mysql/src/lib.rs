@@ -1,0 +1,68 @@
+//! MySQL and MariaDB connection pools over sqlx: no open transaction and no session state reaches the next borrower.
+//!
+//! [`MySqlPool`] is a drop-in for `sqlx::MySqlPool` after a change of imports and construction.
+//!
+//! ```no_run
+//! use millpond_mysql::MySqlPoolOptions;
+//!
+//! # async fn example() -> Result<(), sqlx::Error> {
+//! let pool = MySqlPoolOptions::new().pool_size(10).connect("mysql://miller@localhost/ponds").await?;
+//!
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("INSERT INTO ponds (name) VALUES (?)").bind("mill").execute(&mut *tx).await?;
+//! tx.commit().await?;
+//!
+//! let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await?;
+//! pool.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # In step
+//!
+//! A connection comes back without I/O if all that was done with it were single statements that ran to their end.
+//! Otherwise the pool's keeper rolls back and asks the server for a nonce, in one round trip, before the next borrower can
+//! get the connection: a raw `BEGIN`, `SET autocommit = 0` and then a SELECT, `LOCK TABLES`, a procedure or a script that
+//! left a transaction open, a dropped stream leave nothing behind.
+//!
+//! A connection on which an operation was dropped half-way is closed, and its borrower can do nothing more with it: the
+//! driver cannot find its place in what the server sends after that. It would give one query the answer to another, or
+//! panic. A panic in the borrower closes as well.
+//!
+//! Connections have autocommit on and `completion_type` NO_CHAIN, whatever the server's defaults are and hooks have set.
+//!
+//! # What is done between two borrowers
+//!
+//! | [`ResetLevel`] | the next borrower cannot see |
+//! |---|---|
+//! | `None` | nothing is done, except that what was cut off is closed |
+//! | `Transaction`, the default | an open transaction, table locks, another database, or answers to what somebody else asked |
+//! | `Session` | anything: every connection is closed on return; see [`MySqlManager::with_reset`] |
+//! | `Replace` | the same |
+//!
+//! # TLS
+//!
+//! rustls, with the system's certificates. `sslmode` is sqlx's `preferred` unless the URL says otherwise, and that goes on
+//! in the clear with a server that has no TLS: write `sslmode=verify-identity`, or `ssl_ca=..`, where it matters.
+//!
+//! Without TLS, MySQL's `caching_sha2_password` and `sha256_password` need sqlx's feature `mysql-rsa`, which you turn on in
+//! your own manifest; with TLS they need nothing.
+
+mod backend;
+mod fault;
+mod manager;
+mod options;
+mod prove;
+mod url;
+
+pub use backend::MySqlBackend;
+pub use manager::MySqlManager;
+pub use millpond_core::{
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+};
+pub use millpond_sqlx::{
+    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+};
+pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};
+pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+pub use sqlx::{MySql, MySqlConnection};

@@ -1,0 +1,156 @@
+//! Building a MySQL pool: from a URL or sqlx's options.
+
+use crate::manager::MySqlManager;
+use crate::url::parse;
+use millpond_core::{NullPool, QueuePool};
+use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Error, MySql, MySqlConnection};
+
+/// A pool of MySQL or MariaDB connections: a drop-in for `sqlx::MySqlPool`.
+pub type MySqlPool = SqlPool<MySql>;
+
+/// How connections are pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// Keeps `pool_size` connections.
+    #[default]
+    Queue,
+    /// Opens a connection for every borrower and keeps none.
+    Null,
+}
+
+/// How a MySQL pool is to be: kind, settings, hooks.
+///
+/// ```
+/// use millpond_mysql::MySqlPoolOptions;
+/// use std::time::Duration;
+///
+/// let pool = MySqlPoolOptions::new()
+///     .name("ponds")
+///     .pool_size(10)
+///     .pool_timeout(Duration::from_secs(5))
+///     .connect_lazy("mysql://miller:secret@db.example/ponds?sslmode=verify-full")?;
+/// # Ok::<(), sqlx::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "call connect or connect_lazy"]
+pub struct MySqlPoolOptions {
+    settings: SqlPoolSettings<MySql>,
+    kind: PoolKind,
+}
+
+impl MySqlPoolOptions {
+    /// The defaults: those of the guide, [`PoolKind::Queue`].
+    pub fn new() -> Self {
+        Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::default() }
+    }
+
+    /// How connections are pooled.
+    pub fn pool(mut self, kind: PoolKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    ///
+    /// `mysql://user:password@host:port/database?parameter=value`, also with `mariadb` and with the drivers of SQLAlchemy
+    /// (`mysql+pymysql`, `+aiomysql`, `+asyncmy`, `+mysqldb`, `+mysqlconnector`, `+mariadbconnector`). What is left out is
+    /// as with sqlx: `root`, no password, `localhost`, port 3306, no database. In user and password write `/`, `?`, `#`,
+    /// `:` and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every other character may stand for itself.
+    ///
+    /// | parameter | |
+    /// |---|---|
+    /// | `sslmode` | `disabled`, `preferred`, `required`, `verify-ca`, `verify-identity`, or as with PostgreSQL `disable`, `prefer`, `require`, `verify-full` |
+    /// | `ssl_ca`, `sslrootcert` | the authority, a file; without `sslmode` it means `verify-identity`, with `required` `verify-ca` |
+    /// | `ssl_check_hostname` | `true` or `false`, beside `ssl_ca` and without `sslmode`; `false` means `verify-ca` |
+    /// | `ssl_cert`, `ssl_key` | a certificate for the client, both or neither; without `sslmode` they mean `required` |
+    /// | `charset`, `collation` | `utf8mb4` (the default), `utf8mb3` or `utf8`, and a collation of it: the driver writes UTF-8 |
+    /// | `time_zone` | `+00:00` (the default) or another one; see `MySqlConnectOptions::timezone` |
+    /// | `unix_socket` | the path of a socket instead of host and port |
+    /// | `statement_cache_capacity` | how many prepared statements a connection keeps |
+    ///
+    /// Every name may be written with `-` or `_`, and `sslca` and the like without either. Everything else is an error, and
+    /// so is what contradicts itself. Without any of the TLS parameters sqlx's `preferred` holds, which goes on in the clear
+    /// with a server that has no TLS.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the first connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), sqlx::Error> {
+    /// use millpond_mysql::MySqlPoolOptions;
+    ///
+    /// let pool = MySqlPoolOptions::new().connect("mysql+pymysql://miller@localhost/ponds").await?;
+    /// let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(self, url: &str) -> Result<MySqlPool, Error> {
+        first(self.connect_lazy(url)?).await
+    }
+
+    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL or the settings.
+    pub fn connect_lazy(self, url: &str) -> Result<MySqlPool, Error> {
+        self.connect_lazy_with(parse(url)?)
+    }
+
+    /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
+        first(self.connect_lazy_with(options)?).await
+    }
+
+    /// Makes a pool from sqlx's options. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the settings.
+    pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
+        let Self { settings, kind } = &self;
+        settings.config.check().map_err(config_error)?;
+        let manager = MySqlManager::new(options).with_reset(settings.reset);
+        match kind {
+            PoolKind::Queue => {
+                let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                Ok(SqlPool::queue(pool))
+            }
+            PoolKind::Null => {
+                let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                Ok(SqlPool::null(pool))
+            }
+        }
+    }
+}
+
+pool_settings!(MySqlPoolOptions, MySqlConnection);
+
+impl Default for MySqlPoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn first(pool: MySqlPool) -> Result<MySqlPool, Error> {
+    drop(pool.acquire().await?);
+    Ok(pool)
+}

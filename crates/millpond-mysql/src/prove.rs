@@ -1,0 +1,76 @@
+//! Proves that a connection is in step and that nothing is open on it, or makes it so.
+//!
+//! One round trip: what is open is undone, and a nonce must come back, so that the answer is the one to this question.
+//! `AND NO CHAIN NO RELEASE` because a plain ROLLBACK begins a new transaction under `completion_type = CHAIN`. Nor does a
+//! rollback turn autocommit on again, without which the next SELECT would begin a transaction that nobody ends, nor give
+//! back the locks of LOCK TABLES.
+//!
+//! A ping is no proof: after one that was cut off, sqlx takes every answer for the one to the question before.
+
+use crate::fault::{is_fatal, refusal};
+use sqlx::mysql::MySqlTransactionManager;
+use sqlx::{AssertSqlSafe, Connection, Error, MySqlConnection, Row, raw_sql};
+use sqlx_core::transaction::TransactionManager;
+
+/// How many answers to earlier statements are read over before the connection is given up.
+const ROUNDS_MAX: usize = 64;
+
+/// Brings a connection out of every transaction, and tells in which database it is; an error means that it could not be
+/// done. A new connection is proved as well: a server can be told to open its sessions without autocommit.
+pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+    forget_transactions(conn);
+    for _ in 0..ROUNDS_MAX {
+        match ask(conn).await {
+            // The answer to something older, of which nobody waits for the answer. A proof that was refused itself is
+            // refused again.
+            Err(error) if is_late(&error) => {}
+            result => return result,
+        }
+    }
+    Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
+}
+
+/// Leads a connection back to the database of its pool. Statements that were prepared elsewhere mean the tables there, and
+/// sqlx would go on using them, so it has to forget them.
+pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, home: Option<&str>) -> Result<(), Error> {
+    if here == home {
+        return Ok(());
+    }
+    conn.clear_cached_statements().await?;
+    let Some(home) = home else { return Ok(()) };
+    let sql = format!("USE `{}`", home.replace('`', "``"));
+    raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
+}
+
+/// Rolls back, and asks for a nonce.
+async fn ask(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+    let nonce = format!("{:016x}", fastrand::u64(..));
+    let sql = format!(
+        "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
+         SELECT '{nonce}', DATABASE()"
+    );
+    let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
+    let [row] = rows.as_slice() else { return Err(out_of_step()) };
+    let echo: String = row.try_get(0)?;
+    if echo != nonce {
+        return Err(out_of_step());
+    }
+    row.try_get(1)
+}
+
+/// What sqlx believes to be open it queues a rollback for, which lowers its count. The server may know nothing of it, since
+/// it was ended behind sqlx's back; then its answer is a late error.
+fn forget_transactions(conn: &mut MySqlConnection) {
+    while conn.is_in_transaction() {
+        MySqlTransactionManager::start_rollback(conn);
+    }
+}
+
+/// Whether it ended a statement and nothing more.
+fn is_late(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| !is_fatal(refusal.number()))
+}
+
+fn out_of_step() -> Error {
+    Error::Protocol("the connection is out of step: the answer belongs to another question".to_owned())
+}

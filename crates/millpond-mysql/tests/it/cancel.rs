@@ -1,0 +1,88 @@
+//! Futures dropped at every poll: nothing is lost and nothing stays open.
+
+use crate::support::{cut_after, one, server};
+use millpond_mysql::Transaction;
+use sqlx::raw_sql;
+
+// B01
+#[tokio::test]
+async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    // The server often answers before the first poll is over; then nothing was cut off.
+    let (mut cut, mut rounds) = (0, 0);
+    while cut == 0 || (cut < 40 && rounds < 400) {
+        assert!(rounds < 5_000, "none of {rounds} was cut off");
+        let polls = 1 + rounds % 4;
+        let lease = pool.acquire().await.unwrap();
+        cut += u32::from(cut_after(polls, Transaction::on(lease, None)).await.is_none());
+        server.next_is_clean(&pool).await;
+        cut += u32::from(cut_after(polls, pool.begin()).await.is_none());
+        server.next_is_clean(&pool).await;
+        rounds += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
+    let Some(server) = server() else { return };
+    let pool = one().connect(&server.database("millpond_commit").await).await.unwrap();
+    raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+    let (mut cut, mut round) = (0, 0_u32);
+    while cut < 10 {
+        round += 1;
+        assert!(round < 5_000, "no more than {cut} were cut off");
+        let mut tx = pool.begin().await.unwrap();
+        for _ in 0..2 {
+            sqlx::query("INSERT INTO t VALUES (?)").bind(round).execute(&mut *tx).await.unwrap();
+        }
+        let committed = cut_after(1 + round % 2, tx.commit()).await.is_some();
+        cut += u32::from(!committed);
+        let sql = "SELECT COUNT(*) FROM t WHERE i = ?";
+        let rows: i64 = sqlx::query_scalar(sql).bind(round).fetch_one(&pool).await.unwrap();
+        assert!(rows == 2 || (rows == 0 && !committed), "{rows} {committed}");
+        server.next_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn every_question_gets_its_own_answer_however_many_were_cut_off() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    let mut cut = 0;
+    for round in 0..400_u32 {
+        // Each text is new to the connection half of the time, so that preparing is cut off as well.
+        let sql = || sqlx::AssertSqlSafe(format!("SELECT ? + 0 * {}", round / 2));
+        cut += u32::from(cut_after(1 + round % 6, sqlx::query(sql()).bind(-1_i64).fetch_all(&pool)).await.is_none());
+        let answer: i64 = sqlx::query_scalar(sql()).bind(i64::from(round)).fetch_one(&pool).await.unwrap();
+        assert_eq!(answer, i64::from(round));
+    }
+    assert!(cut > 0);
+    server.next_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_while_it_begins() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_lost").await;
+    let (mut lost, mut round) = (0, 0);
+    // A server on the same machine may answer within the first poll: then nothing was cut off.
+    while lost < 3 {
+        round += 1;
+        assert!(round < 5_000, "no begin was cut off");
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+        let begun = cut_after(1, async { tx.begin().await?.rollback().await }).await.is_some();
+        match sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await {
+            Err(error) => {
+                assert!(!begun, "{error}");
+                lost += 1;
+                tx.commit().await.unwrap_err();
+            }
+            Ok(_) => tx.rollback().await.unwrap(),
+        }
+        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
+        assert_eq!(rows, 0, "round {round}");
+    }
+    server.next_is_clean(&pool).await;
+}

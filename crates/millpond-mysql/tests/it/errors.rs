@@ -1,0 +1,81 @@
+//! What a failing acquire says, and how soon.
+
+use crate::support::{Diary, one, server};
+use millpond_mysql::{Limits, MySqlPoolOptions, PoolError, pool_error};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// The refusal of a first connection, which must come after a single attempt.
+async fn refused_at_once(url: &str) -> sqlx::Error {
+    let diary = Diary::default();
+    let error = one().observer(diary.clone()).connect(url).await.unwrap_err();
+    let Some(PoolError::Connect { attempts: 1, .. }) = pool_error(&error) else { panic!("{error}") };
+    assert_eq!(diary.failed_connects(), 1, "nothing was tried twice");
+    error
+}
+
+#[tokio::test]
+async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
+    let Some(server) = server() else { return };
+    let (head, _) = server.url.rsplit_once('/').unwrap();
+    let error = refused_at_once(&format!("{head}/no_such_pond")).await;
+    assert!(error.to_string().contains("1049") && error.to_string().contains("no_such_pond"), "{error}");
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42000"));
+}
+
+#[tokio::test]
+async fn a_wrong_setting_in_the_url_fails_at_once() {
+    let Some(server) = server() else { return };
+    for (query, number) in [("time_zone=Atlantis/Mu", "1298"), ("collation=utf8mb4_atlantis", "1273")] {
+        let error = refused_at_once(&format!("{}?{query}", server.url)).await;
+        assert!(error.to_string().contains(number), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_tried_until_there_is_room() {
+    let Some(server) = server() else { return };
+    server.execute("CREATE OR REPLACE USER millpond_few@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await;
+    let url = format!("mysql://millpond_few@{}", server.address());
+    let first = one().connect(&url).await.unwrap();
+    let diary = Diary::default();
+    let options = one().limits(Limits::Off).pool_timeout(Duration::from_millis(300)).fail_fast_after(None);
+    let second = options.observer(diary.clone()).connect_lazy(&url).unwrap();
+    let error = second.acquire().await.unwrap_err();
+    assert!(error.to_string().contains("1226") || error.to_string().contains("1203"), "{error}");
+    assert!(diary.failed_connects() >= 2, "{} attempts", diary.failed_connects());
+    first.close().await;
+    drop(second.acquire_within(Duration::from_secs(10)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_tried_until_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let diary = Diary::default();
+    let limit = Duration::from_millis(400);
+    let options = one().limits(Limits::Off).pool_timeout(limit).fail_fast_after(None).observer(diary.clone());
+    let pool = options.connect_lazy(&format!("mysql://u@127.0.0.1:{port}/d")).unwrap();
+    let begun = Instant::now();
+    let error = pool.acquire().await.unwrap_err();
+    assert!(begun.elapsed() >= limit, "{error}");
+    assert!(diary.failed_connects() >= 2, "{} attempts", diary.failed_connects());
+    assert!(pool_error(&error).is_some(), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn settings_out_of_range_die_when_the_pool_is_built() {
+    let error = MySqlPoolOptions::new().pool_size(0).max_overflow(1000).connect_lazy("mysql://h/d").unwrap_err();
+    assert!(matches!(error, sqlx::Error::Configuration(_)));
+    let text = error.to_string();
+    assert!(text.contains("pool_size = 0") && text.contains("max_overflow = 1000"), "{text}");
+}
+
+#[test]
+fn an_unknown_parameter_dies_when_the_pool_is_built() {
+    let error = MySqlPoolOptions::new().connect_lazy("mysql+pymysql://h/d?ssl=require").unwrap_err();
+    assert!(matches!(error, sqlx::Error::Configuration(_)));
+    assert!(error.to_string().contains("sslmode=required"), "{error}");
+}

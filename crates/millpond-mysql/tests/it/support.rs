@@ -1,0 +1,173 @@
+//! The server that the environment names, futures that are cut after a number of polls, an observer that remembers.
+
+use millpond_core::{CloseReason, Event, Observer, Stamp};
+use millpond_mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, SqlLease};
+use sqlx::{AssertSqlSafe, Connection, MySql, Row, raw_sql};
+use std::env;
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+/// Runs for longer than any test.
+pub const LONG: &str = "SELECT SLEEP(20)";
+
+/// The value of a variable that `cargo xtask servers` sets, or a line that says why the test is skipped.
+pub fn variable(name: &str) -> Option<String> {
+    let value = env::var(name).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        println!("SKIP a test against a real server: no {name}");
+    }
+    value
+}
+
+/// A database to play with.
+pub struct Server {
+    pub url: String,
+}
+
+/// The server, or `None` where there is none to be had.
+pub fn server() -> Option<Server> {
+    Some(Server { url: variable("MILLPOND_TEST_MARIADB_URL")? })
+}
+
+impl Server {
+    pub fn options(&self) -> MySqlConnectOptions {
+        MySqlConnectOptions::from_str(&self.url).unwrap()
+    }
+
+    /// A connection past all pools.
+    pub async fn connection(&self) -> MySqlConnection {
+        MySqlConnection::connect_with(&self.options()).await.unwrap()
+    }
+
+    /// Executes something past all pools.
+    pub async fn execute(&self, sql: impl Into<String>) {
+        raw_sql(AssertSqlSafe(sql.into())).execute(&mut self.connection().await).await.unwrap();
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        let (_, target) = self.url.rsplit_once('@').unwrap();
+        target.split_once('/').unwrap().0
+    }
+
+    /// A pool of one connection.
+    pub async fn one(&self) -> MySqlPool {
+        one().connect(&self.url).await.unwrap()
+    }
+
+    /// The URL of an empty database of that name.
+    pub async fn database(&self, name: &str) -> String {
+        self.execute(format!("DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}")).await;
+        let (head, _) = self.url.rsplit_once('/').unwrap();
+        format!("{head}/{name}")
+    }
+
+    /// A pool of one connection to an empty database of that name, with an empty table `t`.
+    pub async fn table(&self, name: &str) -> MySqlPool {
+        let pool = one().connect(&self.database(name).await).await.unwrap();
+        raw_sql("CREATE TABLE t (i INT UNIQUE)").execute(&pool).await.unwrap();
+        pool
+    }
+
+    /// The next borrower gets a connection outside any transaction, with autocommit and without locks, and is answered
+    /// with what it asked. Returns the server's number of the connection.
+    pub async fn next_is_clean(&self, pool: &MySqlPool) -> u64 {
+        let mut lease = pool.acquire().await.unwrap();
+        assert!(!lease.is_in_transaction());
+        let echo: i64 = sqlx::query_scalar("SELECT ?").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(echo, 4711);
+        let sql =
+            "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type, CONNECTION_ID()";
+        let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(row.get::<i64, _>(0), 0, "a transaction is open");
+        assert_eq!(row.get::<i64, _>(1), 1, "autocommit is off");
+        assert_eq!(row.get::<String, _>(2), "NO_CHAIN");
+        let id: u64 = row.get(3);
+        // Who has locked tables can read no other ones.
+        sqlx::query("SELECT COUNT(*) FROM mysql.user").fetch_one(&mut *lease).await.unwrap();
+        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ?";
+        let open: i64 = sqlx::query_scalar(sql).bind(id).fetch_one(&mut self.connection().await).await.unwrap();
+        assert_eq!(open, 0, "as another connection sees it");
+        id
+    }
+
+    /// The same, on the connection that was there before.
+    pub async fn same_is_clean(&self, pool: &MySqlPool) {
+        self.next_is_clean(pool).await;
+        let lease = pool.acquire().await.unwrap();
+        assert_eq!(SqlLease::info(&lease).id.get(), 1, "the connection was not worth closing");
+    }
+}
+
+/// Options of a pool of one connection.
+pub fn one() -> MySqlPoolOptions {
+    MySqlPoolOptions::new().pool_size(1).max_overflow(0)
+}
+
+/// The server's number of a connection.
+pub async fn id(lease: &mut SqlLease<MySql>) -> u64 {
+    sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&mut **lease).await.unwrap()
+}
+
+/// What is in the table `t`.
+pub async fn rows(pool: &MySqlPool) -> Vec<i32> {
+    sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(pool).await.unwrap()
+}
+
+/// Polls a future at most so many times, whenever it is woken, and then drops it.
+pub struct Cut<F> {
+    future: Option<Pin<Box<F>>>,
+    polls: u32,
+}
+
+/// `None` if it was cut off.
+pub fn cut_after<F: Future>(polls: u32, future: F) -> Cut<F> {
+    Cut { future: Some(Box::pin(future)), polls }
+}
+
+impl<F: Future> Future for Cut<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls > 0 {
+            self.polls -= 1;
+            if let Some(future) = &mut self.future
+                && let Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                return Poll::Ready(Some(output));
+            }
+        }
+        if self.polls > 0 {
+            return Poll::Pending;
+        }
+        self.future = None;
+        Poll::Ready(None)
+    }
+}
+
+/// Remembers what happened.
+#[derive(Clone, Default)]
+pub struct Diary(Arc<Mutex<Vec<Event>>>);
+
+impl Diary {
+    pub fn closed(&self) -> Vec<CloseReason> {
+        self.pick(|event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None })
+    }
+
+    pub fn failed_connects(&self) -> usize {
+        self.pick(|event| matches!(event, Event::ConnectFailed { .. }).then_some(())).len()
+    }
+
+    pub fn pick<T>(&self, f: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
+        self.0.lock().unwrap().iter().filter_map(f).collect()
+    }
+}
+
+impl Observer for Diary {
+    fn observe(&self, event: &Event, _stamp: &Stamp<'_>) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
