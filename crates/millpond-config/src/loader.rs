@@ -41,8 +41,8 @@ pub struct Loader {
     check: Option<Check>,
 }
 
-/// What somebody else has to say about the connection string.
-type Check = fn(&str) -> Result<(), Refusal>;
+/// What somebody else has to say about the settings.
+type Check = fn(&Settings) -> Vec<Refusal>;
 
 /// Where a layer is read from.
 #[derive(Clone)]
@@ -140,21 +140,25 @@ impl Loader {
         self
     }
 
-    /// Asks `check` about `storage.connection_string` if that is set; its refusal is in the same report as all others, with
-    /// the source of the value. This crate takes any text, since it does not know which databases there are.
+    /// Asks `check` about the settings as a whole; its refusals are in the same report as all others, each with the source
+    /// of its setting. This crate takes any text for a connection string, since it does not know which databases there are.
     ///
     /// ```
     /// use millpond_config::{Loader, Refusal};
     ///
     /// let loader = Loader::new().no_file().no_environment().set("storage.connection_string", "sqllite:///./app.db");
-    /// let loader = loader.check_connection_string(|url| match url.starts_with("sqlite:") {
-    ///     true => Ok(()),
-    ///     false => Err(Refusal { message: "is no URL of SQLite".into(), way_out: "begin with `sqlite:`".into() }),
+    /// let loader = loader.check(|settings| match &settings.storage.connection_string {
+    ///     Some(url) if !url.expose().starts_with("sqlite:") => vec![Refusal {
+    ///         setting: "storage.connection_string",
+    ///         message: "is no URL of SQLite".into(),
+    ///         way_out: "begin with `sqlite:`".into(),
+    ///     }],
+    ///     _ => Vec::new(),
     /// });
     /// let error = loader.load().unwrap_err();
     /// assert_eq!(error.to_string(), "storage.connection_string (code) is no URL of SQLite; begin with `sqlite:`");
     /// ```
-    pub fn check_connection_string(mut self, check: fn(&str) -> Result<(), Refusal>) -> Self {
+    pub fn check(mut self, check: fn(&Settings) -> Vec<Refusal>) -> Self {
         self.check = Some(check);
         self
     }
@@ -175,7 +179,10 @@ impl Loader {
         let preset = preset_leaves(&gathered.leaves);
         let layers = Layers::new().merge(preset.iter().chain(&gathered.leaves));
         let settings = check::settings(&layers, &prefix, &mut gathered.problems);
-        gathered.problems.extend(check.and_then(|check| refused(&settings, check, &layers)));
+        if let Some(check) = check {
+            let refusals = check(&settings).into_iter();
+            gathered.problems.extend(refusals.map(|refusal| refused(refusal, &settings, &layers)));
+        }
         for path in required {
             if !gathered.problems.iter().any(|problem| problem.setting == path) {
                 gathered.problems.extend(missing(&path, &prefix, &layers));
@@ -243,10 +250,12 @@ fn unknown(path: &str) -> SettingProblem {
     SettingProblem::new(path, CODE, "is not a setting", way_out)
 }
 
-/// The problem of a connection string that `check` refuses.
-fn refused(settings: &Settings, check: Check, layers: &Layers) -> Option<SettingProblem> {
-    let Refusal { message, way_out } = check(settings.storage.connection_string.as_ref()?.expose()).err()?;
-    Some(SettingProblem::new(CONNECTION_STRING, &layers.source(CONNECTION_STRING), message, way_out))
+/// The problem of a value that somebody else cannot use.
+fn refused(refusal: Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
+    let Refusal { setting: path, message, way_out } = refusal;
+    let shown = table::find(path).filter(|setting| !setting.is_secret());
+    let value = shown.map(|setting| setting.shown(&mut settings.clone()));
+    SettingProblem::new(path, &layers.source(path), message, way_out).of_value(value)
 }
 
 /// The problem of a required setting that no layer sets.

@@ -54,11 +54,13 @@ pub struct SettingProblem {
     pub way_out: String,
 }
 
-/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::check_connection_string`].
+/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::check`].
 ///
-/// [`Loader::check_connection_string`]: crate::Loader::check_connection_string
+/// [`Loader::check`]: crate::Loader::check
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// The setting, by its section and name such as `storage.connection_string`.
+    pub setting: &'static str,
     /// What is wrong, as it follows on the setting's name and source. It must not repeat a password.
     pub message: String,
     /// What the user can do.

@@ -1,6 +1,6 @@
 //! Where a value or a mistake came from.
 
-use millpond_config::Refusal;
+use millpond_config::{Refusal, Settings};
 
 use crate::{bare, env, file, problem, toml};
 
@@ -92,8 +92,12 @@ fn a_misspelt_setting_in_code_gets_a_suggestion() {
 #[test]
 fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_source() {
     let refuse = |loader: millpond_config::Loader| {
-        let refusal = |_: &str| Err(Refusal { message: "is refused".to_owned(), way_out: "change it".to_owned() });
-        loader.check_connection_string(refusal).load()
+        let refusal = |settings: &Settings| {
+            let setting = "storage.connection_string";
+            let refusal = || Refusal { setting, message: "is refused".to_owned(), way_out: "change it".to_owned() };
+            settings.storage.connection_string.iter().map(|_| refusal()).collect()
+        };
+        loader.check(refusal).load()
     };
     let error = refuse(toml("[storage]\nconnection_string = 'hunter2'\n[db]\npool_size = 0\n")).unwrap_err();
     let found = problem(&error, "storage.connection_string");
