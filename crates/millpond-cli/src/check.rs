@@ -13,9 +13,8 @@ pub fn run(arguments: &CheckArguments) -> Result<bool, Box<dyn Error>> {
     if let Some(file) = &arguments.config {
         loader = loader.file(file);
     }
-    // A URL for which there is no backend is an error, though its settings may be fine: this version has no build that a
-    // service could use it with, and what guards a deployment must not let it pass. When backends can be left out of a
-    // build, a service may have one that this command lacks; then this is to be thought about again.
+    // A URL for which there is no backend is an error, though its settings may be fine: this command has every backend that
+    // there is, so no service could use it, and what guards a deployment must not let it pass.
     let settings = match DatabaseConnection::load(loader.clone()).connect_lazy() {
         Ok(database) => database.settings().clone(),
         // No connection string is no mistake: the settings may be used for Redis alone.

@@ -151,6 +151,13 @@ macro_rules! pool_settings {
                 self
             }
 
+            /// What the options of all backends have in common, for code that fills it in whatever the backend is.
+            pub fn settings_mut(
+                &mut self,
+            ) -> &mut $crate::SqlPoolSettings<<$Connection as ::sqlx::Connection>::Database> {
+                &mut self.settings
+            }
+
             /// Adds an observer. Several are told in the order in which they were added.
             #[must_use]
             pub fn observer(mut self, observer: impl ::millpond_core::Observer) -> Self {

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// `postgres:`, `postgresql:`. Not built yet.
+    /// `postgres:`, `postgresql:`, with the feature `postgres`.
     Postgres,
     /// `mysql:`, `mariadb:`. Not built yet.
     MySql,
@@ -15,8 +15,14 @@ pub enum Backend {
     Sqlite,
 }
 
+/// The setting that holds the URL.
+pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
+
+/// The schemes that somebody may have meant who has written another.
+const SCHEMES: [&str; 3] = ["sqlite", "postgresql", "postgres"];
+
 /// What a URL may look like.
-const EXAMPLE: &str = "write a URL such as `sqlite:///./app.db`";
+const EXAMPLE: &str = "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
 
 /// What is to be said of a backend that is still to come.
 const UNBUILT: &str = "DatabaseConnection does not have yet in this version of millpond";
@@ -41,7 +47,7 @@ impl Backend {
     pub(crate) fn of(url: &str) -> Result<Self, Refusal> {
         let Some((scheme, rest)) = url.split_once(':') else { return Err(not_a_url(EXAMPLE.to_owned())) };
         let family = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let near = || nearest(&family, ["sqlite"]).map(|near| (near, if rest.starts_with("//") { "//" } else { "" }));
+        let near = || nearest(&family, SCHEMES).map(|near| (near, if rest.starts_with("//") { "//" } else { "" }));
         match family.as_str() {
             "sqlite" => Ok(Self::Sqlite),
             "postgres" | "postgresql" => Ok(Self::Postgres),
@@ -52,7 +58,7 @@ impl Backend {
             _ => {
                 let scheme: String = scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
                 let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
-                Err(Refusal { message, way_out: did_you_mean(near()) })
+                Err(refusal(message, did_you_mean(near())))
             }
         }
     }
@@ -60,23 +66,27 @@ impl Backend {
     /// The refusal of a database that this build does not have.
     pub(crate) fn absent(self) -> Refusal {
         let (state, way_out) = match self {
-            Self::Sqlite => ("is not compiled in", "enable the feature `sqlite` of the crate `millpond`".to_owned()),
-            Self::Postgres => (UNBUILT, to_come("postgres")),
-            Self::MySql => (UNBUILT, to_come("mysql")),
+            Self::Postgres => off("postgres"),
+            Self::Sqlite => off("sqlite"),
+            Self::MySql => (UNBUILT, "it will come as the feature `mysql`".to_owned()),
         };
-        Refusal { message: format!("needs the backend for {self}, which {state}"), way_out }
+        refusal(format!("needs the backend for {self}, which {state}"), way_out)
     }
 }
 
 /// How much of a scheme is repeated.
 const SCHEME_MAX: usize = 32;
 
-fn to_come(feature: &str) -> String {
-    format!("it will come as the feature `{feature}`, and today the only one is `sqlite`")
+fn off(feature: &str) -> (&'static str, String) {
+    ("is not compiled in", format!("enable the feature `{feature}` of the crate `millpond`"))
 }
 
 fn not_a_url(way_out: String) -> Refusal {
-    Refusal { message: "is not a URL that begins with the database's name".to_owned(), way_out }
+    refusal("is not a URL that begins with the database's name".to_owned(), way_out)
+}
+
+fn refusal(message: String, way_out: String) -> Refusal {
+    Refusal { setting: CONNECTION_STRING, message, way_out }
 }
 
 fn did_you_mean(near: Option<(&str, &str)>) -> String {
@@ -84,11 +94,10 @@ fn did_you_mean(near: Option<(&str, &str)>) -> String {
 }
 
 fn of_redis() -> Refusal {
-    Refusal {
-        message: "is the URL of a Redis server, and DatabaseConnection speaks SQL".to_owned(),
-        way_out: "pools for Redis will come as the feature `redis`, which this version of millpond does not have yet"
-            .to_owned(),
-    }
+    refusal(
+        "is the URL of a Redis server, and DatabaseConnection speaks SQL".to_owned(),
+        "pools for Redis will come as the feature `redis`, which this version of millpond does not have yet".to_owned(),
+    )
 }
 
 impl fmt::Display for Backend {
@@ -102,7 +111,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refusal(url: &str) -> String {
+    fn told(url: &str) -> String {
         let refusal = Backend::of(url).map_or_else(|refusal| refusal, Backend::absent);
         format!("{}; {}", refusal.message, refusal.way_out)
     }
@@ -124,17 +133,17 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_off_is_named_with_its_feature() {
-        assert!(refusal("sqlite:///./x.db").contains("enable the feature `sqlite`"));
+        assert!(told("sqlite:///./x.db").contains("enable the feature `sqlite`"));
+        let text = told("postgresql://user:pass@localhost/dbname");
+        assert!(text.contains("enable the feature `postgres`") && !text.contains("pass"), "{text}");
     }
 
     #[test]
     fn a_backend_that_is_not_built_yet_is_not_promised() {
-        for (url, feature) in [
-            ("postgresql://user:pass@localhost/dbname", "postgres"),
-            ("mariadb://user:pass@localhost/dbname", "mysql"),
-            ("rediss://:pass@localhost/0", "redis"),
-        ] {
-            let text = refusal(url);
+        for (url, feature) in
+            [("mariadb://user:pass@localhost/dbname", "mysql"), ("rediss://:pass@localhost/0", "redis")]
+        {
+            let text = told(url);
             assert!(text.contains(&format!("feature `{feature}`")), "{text}");
             assert!(text.contains("yet"), "{text}");
             assert!(!text.contains("pass"), "{text}");
@@ -148,18 +157,20 @@ mod tests {
             ("sqlite3:///x.db", "did you mean `sqlite://`?"),
             ("SQLTIE+aiosqlite:///x.db", "did you mean `sqlite://`?"),
             ("sqllite::memory:", "did you mean `sqlite:`?"),
+            ("postgersql://u:hunter2@h/d", "did you mean `postgresql://`?"),
+            ("postgress://h/d", "did you mean `postgres://`?"),
             ("oracle://h/d", EXAMPLE),
         ] {
-            assert!(refusal(url).ends_with(way_out), "{url}: {}", refusal(url));
+            assert!(told(url).ends_with(way_out), "{url}: {}", told(url));
         }
     }
 
     #[test]
     fn what_is_no_url_is_not_repeated() {
-        assert!(refusal("oracle://u:hunter2@h/d").contains("`oracle://`"));
+        assert!(told("oracle://u:hunter2@h/d").contains("`oracle://`"));
         for text in ["hunter2", "hunter2:x@host/db", "", ":", "host=h password=hunter2"] {
-            assert!(refusal(text).contains("is not a URL"), "{text}");
-            assert!(!refusal(text).contains("hunter2"), "{text}");
+            assert!(told(text).contains("is not a URL"), "{text}");
+            assert!(!told(text).contains("hunter2"), "{text}");
         }
     }
 }

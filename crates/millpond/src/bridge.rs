@@ -1,11 +1,11 @@
 //! From one database's own types to sqlx's `Any` types and back: one implementation, and one file, a backend.
 //!
-//! sqlx has such a conversion too. It fails the whole row for a BOOLEAN or a date on SQLite, and is silently wrong for
-//! unsigned integers on MySQL; so this one is our own. What it cannot convert is an error that names the column.
-//!
-//! The fields of [`AnyRow`] and its relatives are public in sqlx and hidden from its documentation. Struct literals
-//! reach them through the facade crate, without naming a type of `sqlx-core`.
+//! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL, is silently wrong for unsigned
+//! integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of type DOUBLE among the arguments; so this one is our
+//! own. What it cannot convert is an error that names the column.
 
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -13,14 +13,12 @@ use crate::backend::Backend;
 use crate::statement::Outline;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyTypeInfo, AnyTypeInfoKind, AnyValue};
 use sqlx::error::BoxDynError;
-use sqlx::{Any, Column, ColumnIndex, Database, Encode, Error, Row, ValueRef};
+use sqlx::{Any, Arguments, Column, ColumnIndex, Database, Encode, Error, Row, Type, ValueRef};
+use sqlx_core::any::AnyValueKind;
 use std::sync::Arc;
 
 /// What a column's name, number and kind are kept in.
 pub(crate) type AnyColumn = <Any as Database>::Column;
-
-/// Values on their way into a row, in the order of its columns. Written to with [`Encode`].
-pub(crate) type Values = <Any as Database>::ArgumentBuffer;
 
 /// A database whose rows can cross to [`Any`].
 pub(crate) trait Bridge: Database<Row: ReadByPosition> {
@@ -30,18 +28,15 @@ pub(crate) trait Bridge: Database<Row: ReadByPosition> {
     /// What a column of this type holds, as far as its declaration tells.
     fn kind(declared: &Self::TypeInfo) -> AnyTypeInfoKind;
 
-    /// Writes a value that is not NULL, exactly one.
+    /// A value that is not NULL, in a column of a kind that [`kind`](Self::kind) told.
     ///
     /// # Errors
     ///
     /// Whatever cannot cross unchanged.
-    fn value(value: Self::ValueRef<'_>, declared: AnyTypeInfoKind, out: &mut Values) -> Result<(), BoxDynError>;
+    fn value(value: Self::ValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError>;
 
-    /// The arguments in the database's own types.
-    ///
-    /// `AnyArguments::convert_into` exchanges `NULL` of type REAL and `NULL` of type DOUBLE; where a NULL has a type,
-    /// it must not be used as it is.
-    fn arguments(arguments: AnyArguments) -> Result<Self::Arguments, BoxDynError>;
+    /// Adds an argument in the database's own type.
+    fn argument(argument: AnyValueKind, to: &mut Self::Arguments) -> Result<(), BoxDynError>;
 
     /// How many rows were changed, and the key of the last one that was added.
     fn outcome(result: Self::QueryResult, statement: Outline) -> AnyQueryResult;
@@ -90,34 +85,73 @@ impl Rows {
             let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
             AnyRow { column_names: Arc::new(names), columns, values: Vec::new() }
         });
-        let mut values = Values::default();
+        let mut values = Vec::with_capacity(blank.columns.len());
         for (position, column) in blank.columns.iter().enumerate() {
             let value = row.raw(position)?;
             let declared = column.type_info.kind;
-            let written =
-                if value.is_null() { null(declared, &mut values) } else { DB::value(value, declared, &mut values) };
-            written.map_err(|source| Error::ColumnDecode { index: column.name.to_string(), source })?;
+            let kind = match value.is_null() {
+                true => AnyValueKind::Null(declared),
+                false => DB::value(value, declared)
+                    .map_err(|source| Error::ColumnDecode { index: column.name.to_string(), source })?,
+            };
+            values.push(AnyValue { kind });
         }
-        let values = values.0.into_iter().map(|kind| AnyValue { kind }).collect();
         Ok(AnyRow { column_names: Arc::clone(&blank.column_names), columns: blank.columns.clone(), values })
     }
 }
 
-/// Writes a NULL that remembers the column's type.
-fn null(declared: AnyTypeInfoKind, out: &mut Values) -> Result<(), BoxDynError> {
-    match declared {
-        AnyTypeInfoKind::Bool => write(None::<bool>, out),
-        AnyTypeInfoKind::SmallInt => write(None::<i16>, out),
-        AnyTypeInfoKind::Integer | AnyTypeInfoKind::Null => write(None::<i32>, out),
-        AnyTypeInfoKind::BigInt => write(None::<i64>, out),
-        AnyTypeInfoKind::Real => write(None::<f32>, out),
-        AnyTypeInfoKind::Double => write(None::<f64>, out),
-        AnyTypeInfoKind::Text => write(None::<String>, out),
-        AnyTypeInfoKind::Blob => write(None::<Vec<u8>>, out),
+/// The arguments in the database's own types.
+pub(crate) fn arguments<DB: Bridge>(arguments: AnyArguments) -> Result<DB::Arguments, BoxDynError> {
+    let mut typed = DB::Arguments::default();
+    for argument in arguments.values.0 {
+        DB::argument(argument, &mut typed)?;
+    }
+    Ok(typed)
+}
+
+/// Adds an argument to those of a database that has all of these types, each NULL with its own.
+fn add<'q, A: Arguments>(argument: AnyValueKind, to: &mut A) -> Result<(), BoxDynError>
+where
+    Option<bool>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<i16>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<i32>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<i64>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<f32>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<f64>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<String>: Type<A::Database> + Encode<'q, A::Database>,
+    Option<Vec<u8>>: Type<A::Database> + Encode<'q, A::Database>,
+    Arc<String>: Type<A::Database> + Encode<'q, A::Database>,
+    Arc<str>: Type<A::Database> + Encode<'q, A::Database>,
+    Arc<Vec<u8>>: Type<A::Database> + Encode<'q, A::Database>,
+{
+    match argument {
+        AnyValueKind::Null(AnyTypeInfoKind::Bool) => to.add(None::<bool>),
+        AnyValueKind::Null(AnyTypeInfoKind::SmallInt) => to.add(None::<i16>),
+        AnyValueKind::Null(AnyTypeInfoKind::Integer | AnyTypeInfoKind::Null) => to.add(None::<i32>),
+        AnyValueKind::Null(AnyTypeInfoKind::BigInt) => to.add(None::<i64>),
+        AnyValueKind::Null(AnyTypeInfoKind::Real) => to.add(None::<f32>),
+        AnyValueKind::Null(AnyTypeInfoKind::Double) => to.add(None::<f64>),
+        AnyValueKind::Null(AnyTypeInfoKind::Text) => to.add(None::<String>),
+        AnyValueKind::Null(AnyTypeInfoKind::Blob) => to.add(None::<Vec<u8>>),
+        AnyValueKind::Bool(value) => to.add(Some(value)),
+        AnyValueKind::SmallInt(value) => to.add(Some(value)),
+        AnyValueKind::Integer(value) => to.add(Some(value)),
+        AnyValueKind::BigInt(value) => to.add(Some(value)),
+        AnyValueKind::Real(value) => to.add(Some(value)),
+        AnyValueKind::Double(value) => to.add(Some(value)),
+        AnyValueKind::Text(value) => to.add(value),
+        AnyValueKind::TextSlice(value) => to.add(value),
+        AnyValueKind::Blob(value) => to.add(value),
+        other => Err(format!("an argument of the kind {:?} is not known here", std::mem::discriminant(&other)).into()),
     }
 }
 
-/// Writes one value of a Rust type.
-fn write<'q, T: Encode<'q, Any>>(value: T, out: &mut Values) -> Result<(), BoxDynError> {
-    value.encode(out).map(|_| ())
+/// A text.
+fn text(text: impl Into<String>) -> AnyValueKind {
+    AnyValueKind::Text(Arc::new(text.into()))
+}
+
+/// Bytes.
+fn blob(bytes: impl Into<Vec<u8>>) -> AnyValueKind {
+    AnyValueKind::Blob(Arc::new(bytes.into()))
 }

@@ -1,17 +1,20 @@
 //! From settings, hooks and observers to a [`DatabaseConnection`].
 
-use crate::backend::Backend;
+use crate::backend::{Backend, CONNECTION_STRING};
 use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
+use crate::kinds;
 use crate::typed::TypedPool;
 use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
-use millpond_core::{Handle, Observer, ResetLevel};
+use millpond_core::{ConnectionInfo, Handle, HookFuture, Observer, ResetLevel};
+use millpond_sqlx::SqlPoolSettings;
+use sqlx::Database;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "sqlite")]
-use millpond_core::{ConnectionInfo, HookFuture};
+#[cfg(feature = "postgres")]
+use millpond_postgres::PgPoolOptions;
 #[cfg(feature = "sqlite")]
 use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
 
@@ -42,16 +45,15 @@ use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
 #[must_use = "call connect() or connect_lazy()"]
 pub struct DatabaseBuilder {
     loader: Loader,
-    name: Arc<str>,
-    runtime: Option<Handle>,
-    observers: Vec<Arc<dyn Observer>>,
+    common: Common,
+    #[cfg(feature = "postgres")]
+    postgres: Vec<Step<PgPoolOptions>>,
     #[cfg(feature = "sqlite")]
-    sqlite: Vec<SqliteStep>,
+    sqlite: Vec<Step<SqlitePoolOptions>>,
 }
 
-/// Something done to the typed options before they connect.
-#[cfg(feature = "sqlite")]
-type SqliteStep = Box<dyn FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send>;
+/// Something done to typed options before they connect.
+type Step<Options> = Box<dyn FnOnce(Options) -> Options + Send>;
 
 /// The settings that are set most, by name; all others by [`set`](Self::set).
 ///
@@ -104,24 +106,42 @@ impl DatabaseBuilder {
 impl DatabaseBuilder {
     /// The name of the pool in events, logs and metrics. Default `database`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
+        self.common.name = name.into();
         self
     }
 
     /// The runtime on which the pool connects and keeps house. Default: that of the first acquire.
     pub fn runtime(mut self, handle: Handle) -> Self {
-        self.runtime = Some(handle);
+        self.common.runtime = Some(handle);
         self
     }
 
     /// Adds an observer. Several are told in the order in which they were added.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observers.push(Arc::new(observer));
+        self.common.observers.push(Arc::new(observer));
         self
     }
 
-    /// Does something to the typed options if the database is SQLite: hooks for every moment, and whatever else they have.
-    /// Called when the pool is made, after the settings were applied.
+    /// Does something to the typed options if the database is PostgreSQL: hooks for every moment, and whatever else they
+    /// have. Called when the pool is made, after the settings were applied.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(mut self, step: impl FnOnce(PgPoolOptions) -> PgPoolOptions + Send + 'static) -> Self {
+        self.postgres.push(Box::new(step));
+        self
+    }
+
+    /// Adds a hook for every new connection, with the driver's own type, if the database is PostgreSQL. It is called before
+    /// anybody gets the connection; an error means "not this connection", and one that the backend calls permanent, such as
+    /// `sqlx::Error::Configuration`, ends the wait of everybody at once.
+    #[cfg(feature = "postgres")]
+    pub fn on_postgres_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut sqlx::PgConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.postgres(|options| options.on_connect(hook))
+    }
+
+    /// The same if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(mut self, step: impl FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send + 'static) -> Self {
         self.sqlite.push(Box::new(step));
@@ -171,9 +191,9 @@ impl DatabaseBuilder {
     pub(crate) fn new(loader: Loader) -> Self {
         Self {
             loader,
-            name: Arc::from("database"),
-            runtime: None,
-            observers: Vec::new(),
+            common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new() },
+            #[cfg(feature = "postgres")]
+            postgres: Vec::new(),
             #[cfg(feature = "sqlite")]
             sqlite: Vec::new(),
         }
@@ -200,48 +220,79 @@ impl DatabaseBuilder {
     ///
     /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at once.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
-        let settings = self.loader.clone().check_connection_string(usable).load()?;
+        let settings = self.loader.clone().check(unusable).load()?;
         let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
         let pool = self.typed_pool(url.expose(), &settings)?;
         Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 
     fn typed_pool(self, url: &str, settings: &Settings) -> Result<TypedPool, ConnectError> {
+        let kind = settings.db.kind;
         match Backend::of(url) {
+            #[cfg(feature = "postgres")]
+            Ok(Backend::Postgres) => {
+                let mut options = PgPoolOptions::new();
+                if let Some(kind) = kind.and_then(kinds::postgres) {
+                    options = options.pool(kind);
+                }
+                self.common.fill(options.settings_mut(), settings);
+                Ok(with(self.postgres, options).connect_lazy(url)?.into())
+            }
             #[cfg(feature = "sqlite")]
-            Ok(Backend::Sqlite) => Ok(TypedPool::Sqlite(self.sqlite_options(settings)?.connect_lazy(url)?)),
+            Ok(Backend::Sqlite) => {
+                let mut options = SqlitePoolOptions::new();
+                if let Some(kind) = kind.and_then(kinds::sqlite) {
+                    options = options.pool(kind);
+                }
+                self.common.fill(options.settings_mut(), settings);
+                Ok(with(self.sqlite, options).connect_lazy(url)?.into())
+            }
             // All others were refused by `usable`, with all that is wrong with the settings.
             _ => Err(sqlx::Error::Configuration("there is no backend for the URL".into()).into()),
         }
     }
+}
 
-    #[cfg(feature = "sqlite")]
-    fn sqlite_options(self, settings: &Settings) -> Result<SqlitePoolOptions, ConnectError> {
-        let mut options =
-            SqlitePoolOptions::new().name(self.name).config(settings.db.pool.clone()).reset(settings.db.reset);
-        if let Some(kind) = settings.db.kind {
-            options = options.pool(sqlite_kind(kind)?);
-        }
-        if let Some(runtime) = self.runtime {
-            options = options.runtime(runtime);
-        }
+/// Options with all that is to be done to them.
+fn with<Options>(steps: Vec<Step<Options>>, options: Options) -> Options {
+    steps.into_iter().fold(options, |options, step| step(options))
+}
+
+/// What can be had of every backend.
+struct Common {
+    name: Arc<str>,
+    runtime: Option<Handle>,
+    observers: Vec<Arc<dyn Observer>>,
+}
+
+impl Common {
+    fn fill<DB: Database>(self, to: &mut SqlPoolSettings<DB>, settings: &Settings) {
+        to.name = self.name;
+        to.config = settings.db.pool.clone();
+        to.reset = settings.db.reset;
+        to.runtime = self.runtime;
         for observer in self.observers {
-            options = options.observer(observer);
+            to.add_observer(observer);
         }
-        Ok(self.sqlite.into_iter().fold(options, |options, step| step(options)))
     }
 }
 
-/// Whether this build has a backend for a URL, and that understands it. Opens nothing.
-fn usable(url: &str) -> Result<(), Refusal> {
-    match Backend::of(url)? {
+/// What is wrong with the settings in the eyes of the backend that the URL means. Opens nothing.
+fn unusable(settings: &Settings) -> Vec<Refusal> {
+    let Some(url) = &settings.storage.connection_string else { return Vec::new() };
+    let backend = match Backend::of(url.expose()) {
+        Ok(backend) => backend,
+        Err(refusal) => return vec![refusal],
+    };
+    let understood = match backend {
+        #[cfg(feature = "postgres")]
+        Backend::Postgres => PgPoolOptions::new().connect_lazy(url.expose()).map(drop),
         #[cfg(feature = "sqlite")]
-        Backend::Sqlite => match SqlitePoolOptions::new().connect_lazy(url) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(misunderstood(error)),
-        },
-        other => Err(other.absent()),
-    }
+        Backend::Sqlite => SqlitePoolOptions::new().connect_lazy(url.expose()).map(drop),
+        other => return vec![other.absent()],
+    };
+    let misunderstood = understood.err().map(misunderstood);
+    misunderstood.into_iter().chain(settings.db.kind.and_then(|kind| kinds::unknown(kind, backend))).collect()
 }
 
 /// The refusal of a URL that its backend does not understand; the backend's message tells no values.
@@ -250,24 +301,13 @@ fn misunderstood(error: sqlx::Error) -> Refusal {
         sqlx::Error::Configuration(why) => why.to_string(),
         other => other.to_string(),
     };
-    Refusal { message: format!("is not understood: {why}"), way_out: "correct the URL".to_owned() }
-}
-
-/// The settings' word for a kind of pool, in SQLite's terms.
-#[cfg(feature = "sqlite")]
-fn sqlite_kind(kind: PoolKind) -> Result<millpond_sqlite::PoolKind, ConnectError> {
-    match kind {
-        PoolKind::Null => Ok(millpond_sqlite::PoolKind::Null),
-        PoolKind::Queue => Ok(millpond_sqlite::PoolKind::Queue),
-        PoolKind::ReadWrite => Ok(millpond_sqlite::PoolKind::ReadWrite),
-        // The settings may learn words that SQLite has no use for.
-        other => Err(sqlx::Error::Configuration(format!("SQLite has no pool of the kind {other:?}").into()).into()),
-    }
+    let message = format!("is not understood: {why}");
+    Refusal { setting: CONNECTION_STRING, message, way_out: "correct the URL".to_owned() }
 }
 
 /// Without the settings, which may hold a password.
 impl fmt::Debug for DatabaseBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseBuilder").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("DatabaseBuilder").field("name", &self.common.name).finish_non_exhaustive()
     }
 }

@@ -1,13 +1,14 @@
 //! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their way back.
 
 use crate::bridge::{self, Bridge, Rows};
+use crate::placeholder;
 use crate::statement::Outline;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::error::BoxDynError;
-use sqlx::{Any, Arguments, Database, Describe, Either, Error, Execute, Executor, SqlStr, Statement};
+use sqlx::{Any, Database, Describe, Either, Error, Execute, Executor, SqlStr, Statement};
 use std::fmt;
 use std::future;
 use std::sync::Arc;
@@ -20,13 +21,12 @@ pub struct Call {
     sql: SqlStr,
     arguments: Option<AnyArguments>,
     persistent: bool,
-    outline: Outline,
 }
 
 /// Without the statement and its arguments, which are nobody's business.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("outline", &self.outline).finish_non_exhaustive()
+        f.debug_struct("Call").finish_non_exhaustive()
     }
 }
 
@@ -35,19 +35,18 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// If an argument could not be encoded, or if the arguments are not as many as the statement asks for.
+    /// If an argument could not be encoded.
     pub(crate) fn new<'q, E: Execute<'q, Any>>(mut query: E) -> Result<Self, Error> {
         let arguments = query.take_arguments().map_err(Error::Encode)?;
         let persistent = query.persistent();
-        let sql = query.sql();
-        let outline = Outline::of(sql.as_str());
-        outline.check(arguments.as_ref().map_or(0, AnyArguments::len))?;
-        Ok(Self { sql, arguments, persistent, outline })
+        Ok(Self { sql: query.sql(), arguments, persistent })
     }
 
     fn typed<DB: Bridge>(self) -> Result<(TypedCall<DB>, Outline), Error> {
-        let arguments = self.arguments.map(DB::arguments).transpose().map_err(Error::Encode)?;
-        Ok((TypedCall { sql: self.sql, arguments, persistent: self.persistent }, self.outline))
+        let outline = Outline::of(self.sql.as_str(), DB::BACKEND);
+        let (sql, arguments) = placeholder::fit(self.sql, self.arguments, outline, DB::BACKEND)?;
+        let arguments = arguments.map(bridge::arguments::<DB>).transpose().map_err(Error::Encode)?;
+        Ok((TypedCall { sql, arguments, persistent: self.persistent }, outline))
     }
 }
 

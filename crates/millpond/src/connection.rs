@@ -39,13 +39,21 @@ use std::time::Duration;
 /// # What crosses
 ///
 /// `$1` is how a placeholder is written for every database. Values cross as sqlx's `Any` types: `bool`, `i16`, `i32`,
-/// `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. From SQLite a value arrives as it is stored, whatever its
-/// column was declared to hold, and 0 and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. What does
-/// not fit the type that is asked for is an error that names the column, never another value.
+/// `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. What does not fit the type that is asked for is an error
+/// that names the column, never another value.
 ///
-/// The key of a row that was added is [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
+/// - **SQLite**: a value arrives as it is stored, whatever its column was declared to hold, and 0 and 1 from a BOOLEAN column
+///   as `bool`; dates are the text that was stored. The key of a row that was added is
+///   [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
+/// - **PostgreSQL**: numbers, booleans and `bytea` arrive as what they are. Text, `numeric`, `uuid`, `json`, `jsonb`, dates,
+///   times, `interval`, enums, bits and addresses arrive as the text that the server writes (`2024-02-29 12:34:56.5+00`,
+///   `10.250`). Arrays, ranges, composite and geometric types and `money` are an error that names the column and says to
+///   write `column::text`. An argument has the type it was bound with, so a text that shall become a date is written
+///   `$1::date`. The key of an added row is asked for with `RETURNING`, which SQLite understands as well.
 ///
-/// For what a database has of its own there is the typed pool: [`as_sqlite`](Self::as_sqlite).
+/// `rows_affected` counts rows changed, so it is 0 for a statement that only reads.
+///
+/// For what a database has of its own there are the typed pools: `as_postgres`, `as_sqlite`.
 ///
 /// # What it is not
 ///
@@ -247,12 +255,16 @@ impl DatabaseConnection {
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
+    /// The typed pool, if the database is PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub fn as_postgres(&self) -> Option<&millpond_postgres::PgPool> {
+        self.pool.as_pool_of()
+    }
+
     /// The typed pool, if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn as_sqlite(&self) -> Option<&millpond_sqlite::SqlitePool> {
-        match &self.pool {
-            TypedPool::Sqlite(pool) => Some(pool),
-        }
+        self.pool.as_pool_of()
     }
 
     /// Changes the sizes of the pool; of one writer and many readers, those of the readers.

@@ -2,8 +2,8 @@
 //! run time.
 //!
 //! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it can do beyond the pools of
-//! a single backend is to choose; whoever knows the backend can take the typed pool, [`sqlite::SqlitePool`], and whoever
-//! pools something else a [`Manager`] of his own and a [`QueuePool`].
+//! a single backend is to choose; whoever knows the backend can take the typed pool, `sqlite::SqlitePool` or
+//! `postgres::PgPool`, and whoever pools something else a [`Manager`] of his own and a [`QueuePool`].
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -25,9 +25,11 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `sqlite`, on by default | the backend for SQLite, and [`sqlite`](mod@sqlite) with its typed pool |
+//! | `sqlite`, on by default | the backend for SQLite, and the module `sqlite` with its typed pool; needs a C compiler |
+//! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
 //!
-//! There are no others yet. The URL of another database is an error that says so.
+//! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
+//! `default-features = false` and its feature, or depends on the backend's own crate.
 
 mod backend;
 mod bridge;
@@ -36,10 +38,13 @@ mod call;
 mod connection;
 mod error;
 mod executor;
+mod kinds;
 mod lease;
 mod link;
 mod metrics;
+mod placeholder;
 mod statement;
+mod tokens;
 mod transaction;
 mod typed;
 
@@ -65,6 +70,9 @@ pub use millpond_core::{
     PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, ResetLevel, SharedError, SharedPool, Stamp, Status,
     Tag, TimedOut, Totals, Triage, async_trait,
 };
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use millpond_postgres as postgres;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use millpond_sqlite as sqlite;

@@ -63,12 +63,17 @@ where
     }
 }
 
-#[cfg(feature = "sqlite")]
+/// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
+/// which is not, and which is proved before anybody else can get it.
 impl dyn DatabaseLink {
+    /// The typed connection, if it is one to PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub fn as_postgres(&mut self) -> Option<&mut Tracked<sqlx::Postgres>> {
+        (self as &mut dyn any::Any).downcast_mut()
+    }
+
     /// The typed connection, if it is one to SQLite.
-    ///
-    /// It is followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own, which is not, and which
-    /// is proved before anybody else can get it.
+    #[cfg(feature = "sqlite")]
     pub fn as_sqlite(&mut self) -> Option<&mut Tracked<sqlx::Sqlite>> {
         (self as &mut dyn any::Any).downcast_mut()
     }

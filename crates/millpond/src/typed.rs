@@ -2,18 +2,25 @@
 
 use crate::backend::Backend;
 use crate::bridge::Bridge;
+use millpond_sqlx::{SqlLease, SqlPool, Transaction};
+#[cfg(feature = "postgres")]
+use sqlx::Postgres;
 #[cfg(feature = "sqlite")]
 use sqlx::Sqlite;
+use std::any::Any;
 
-#[cfg(not(feature = "sqlite"))]
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!(
-    "millpond needs a backend: enable its feature `sqlite`, or depend on `millpond-core` for pools of something else"
+    "millpond needs a backend: enable its feature `postgres` or `sqlite`, or depend on `millpond-core` for pools of \
+     something else"
 );
 
 /// Does the same with whatever backend it is. A macro, since every variant holds another type.
 macro_rules! each {
     ($of:ident, $value:expr, $name:ident => $body:expr) => {
         match $value {
+            #[cfg(feature = "postgres")]
+            $of::Postgres($name) => $body,
             #[cfg(feature = "sqlite")]
             $of::Sqlite($name) => $body,
         }
@@ -24,51 +31,96 @@ pub(crate) use each;
 /// A pool.
 #[derive(Debug, Clone)]
 pub(crate) enum TypedPool {
+    #[cfg(feature = "postgres")]
+    Postgres(SqlPool<Postgres>),
     #[cfg(feature = "sqlite")]
-    Sqlite(millpond_sqlx::SqlPool<Sqlite>),
+    Sqlite(SqlPool<Sqlite>),
 }
 
 impl TypedPool {
     /// Which database it is.
     pub(crate) fn backend(&self) -> Backend {
-        fn of<DB: Bridge>(_: &millpond_sqlx::SqlPool<DB>) -> Backend {
+        fn of<DB: Bridge>(_: &SqlPool<DB>) -> Backend {
             DB::BACKEND
         }
         each!(Self, self, pool => of(pool))
+    }
+
+    /// The pool, if it is one to this database.
+    pub(crate) fn as_pool_of<DB: Bridge>(&self) -> Option<&SqlPool<DB>> {
+        each!(Self, self, pool => (pool as &dyn Any).downcast_ref())
     }
 }
 
 /// A connection on loan.
 #[derive(Debug)]
 pub(crate) enum TypedLease {
+    #[cfg(feature = "postgres")]
+    Postgres(SqlLease<Postgres>),
     #[cfg(feature = "sqlite")]
-    Sqlite(millpond_sqlx::SqlLease<Sqlite>),
+    Sqlite(SqlLease<Sqlite>),
 }
 
 /// A transaction, or a savepoint in one.
 #[derive(Debug)]
 pub(crate) enum TypedTransaction<'c> {
+    #[cfg(feature = "postgres")]
+    Postgres(Transaction<'c, Postgres>),
     #[cfg(feature = "sqlite")]
-    Sqlite(millpond_sqlx::Transaction<'c, Sqlite>),
+    Sqlite(Transaction<'c, Sqlite>),
 }
 
-#[cfg(feature = "sqlite")]
-impl From<millpond_sqlx::SqlPool<Sqlite>> for TypedPool {
-    fn from(pool: millpond_sqlx::SqlPool<Sqlite>) -> Self {
-        Self::Sqlite(pool)
+/// Puts whatever belongs to a backend where it belongs.
+pub(crate) trait Sorted: Bridge {
+    fn pool(pool: SqlPool<Self>) -> TypedPool;
+    fn lease(lease: SqlLease<Self>) -> TypedLease;
+    fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_>;
+}
+
+#[cfg(feature = "postgres")]
+impl Sorted for Postgres {
+    fn pool(pool: SqlPool<Self>) -> TypedPool {
+        TypedPool::Postgres(pool)
+    }
+
+    fn lease(lease: SqlLease<Self>) -> TypedLease {
+        TypedLease::Postgres(lease)
+    }
+
+    fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_> {
+        TypedTransaction::Postgres(transaction)
     }
 }
 
 #[cfg(feature = "sqlite")]
-impl From<millpond_sqlx::SqlLease<Sqlite>> for TypedLease {
-    fn from(lease: millpond_sqlx::SqlLease<Sqlite>) -> Self {
-        Self::Sqlite(lease)
+impl Sorted for Sqlite {
+    fn pool(pool: SqlPool<Self>) -> TypedPool {
+        TypedPool::Sqlite(pool)
+    }
+
+    fn lease(lease: SqlLease<Self>) -> TypedLease {
+        TypedLease::Sqlite(lease)
+    }
+
+    fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_> {
+        TypedTransaction::Sqlite(transaction)
     }
 }
 
-#[cfg(feature = "sqlite")]
-impl<'c> From<millpond_sqlx::Transaction<'c, Sqlite>> for TypedTransaction<'c> {
-    fn from(transaction: millpond_sqlx::Transaction<'c, Sqlite>) -> Self {
-        Self::Sqlite(transaction)
+impl<DB: Sorted> From<SqlPool<DB>> for TypedPool {
+    fn from(pool: SqlPool<DB>) -> Self {
+        DB::pool(pool)
+    }
+}
+
+impl<DB: Sorted> From<SqlLease<DB>> for TypedLease {
+    fn from(lease: SqlLease<DB>) -> Self {
+        DB::lease(lease)
+    }
+}
+
+impl<'c, DB: Sorted> From<Transaction<'c, DB>> for TypedTransaction<'c> {
+    fn from(transaction: Transaction<'c, DB>) -> Self {
+        DB::transaction(transaction)
     }
 }

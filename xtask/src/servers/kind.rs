@@ -39,7 +39,7 @@ pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, 
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
 const NEEDS: [(&str, &[Kind]); 3] = [
-    ("millpond", &[]),
+    ("millpond", &[Kind::Postgres]),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
 ];
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_crate_that_is_not_there_needs_nothing() {
         let crates = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        assert_eq!(Kind::needed_by(&crates(&["millpond", "millpond-sqlite"])), []);
+        assert_eq!(Kind::needed_by(&crates(&["millpond-core", "millpond-sqlite"])), []);
         let postgres = [Kind::Postgres, Kind::Pgbouncer, Kind::PostgresTls];
         assert_eq!(Kind::needed_by(&crates(&["millpond-postgres", "millpond"])), postgres);
         assert_eq!(Kind::needed_by(&crates(&["millpond-mysql", "millpond-postgres"])), DEFAULT);

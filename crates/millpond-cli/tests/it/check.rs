@@ -104,12 +104,12 @@ fn a_url_for_a_backend_that_there_is_not_yet_does_not_pass() {
     let ended = Ended::from(
         Sandbox::new()
             .millpond(&["check"])
-            .env("PSN_STORAGE_CONNECTION_STRING", "postgresql://user:hunter2@localhost/dbname")
+            .env("PSN_STORAGE_CONNECTION_STRING", "mysql://user:hunter2@localhost/dbname")
             .output()
             .unwrap(),
     );
     ended.assert_code(1);
-    assert!(ended.stderr.contains("does not have yet") && ended.stderr.contains("feature `postgres`"), "{ended:?}");
+    assert!(ended.stderr.contains("does not have yet") && ended.stderr.contains("feature `mysql`"), "{ended:?}");
     assert!(ended.stderr.contains("environment variable `PSN_STORAGE_CONNECTION_STRING`"), "{ended:?}");
     assert!(!ended.stdout.contains("good"), "{ended:?}");
     assert!(!ended.all().contains("hunter2"), "{ended:?}");

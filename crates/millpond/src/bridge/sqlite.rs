@@ -4,13 +4,14 @@
 //! TEXT as `Text`, BLOB as `Blob`. There is one exception, since SQLite stores no booleans: 0 and 1 in a column that
 //! was declared BOOLEAN are `Bool`. Dates and times are the text, or the number, that was stored.
 
-use super::{Bridge, Values, write};
+use super::{Bridge, add, blob, text};
 use crate::backend::Backend;
 use crate::statement::{Effect, Outline};
-use sqlx::any::{AnyArguments, AnyQueryResult, AnyTypeInfoKind};
+use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Sqlite, TypeInfo, ValueRef};
+use sqlx_core::any::AnyValueKind;
 
 impl Bridge for Sqlite {
     const BACKEND: Backend = Backend::Sqlite;
@@ -27,24 +28,23 @@ impl Bridge for Sqlite {
         }
     }
 
-    fn value(value: SqliteValueRef<'_>, declared: AnyTypeInfoKind, out: &mut Values) -> Result<(), BoxDynError> {
+    fn value(value: SqliteValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError> {
         // For a value that is not NULL this is what is stored.
         let stored = value.type_info().into_owned();
-        match stored.name() {
+        Ok(match stored.name() {
             "INTEGER" => match (decode::<i64>(value)?, declared) {
-                (number @ (0 | 1), AnyTypeInfoKind::Bool) => write(number == 1, out),
-                (number, _) => write(number, out),
+                (number @ (0 | 1), AnyTypeInfoKind::Bool) => AnyValueKind::Bool(number == 1),
+                (number, _) => AnyValueKind::BigInt(number),
             },
-            "REAL" => write(decode::<f64>(value)?, out),
-            "TEXT" => write(decode::<String>(value)?, out),
-            "BLOB" => write(decode::<&[u8]>(value)?, out),
-            other => Err(format!("SQLite's {other} has no counterpart here").into()),
-        }
+            "REAL" => AnyValueKind::Double(decode(value)?),
+            "TEXT" => text(decode::<String>(value)?),
+            "BLOB" => blob(decode::<&[u8]>(value)?),
+            other => return Err(format!("SQLite's {other} has no counterpart here").into()),
+        })
     }
 
-    fn arguments(arguments: AnyArguments) -> Result<SqliteArguments, BoxDynError> {
-        // A NULL has no type in SQLite, so the exchange of two of them cannot be seen.
-        arguments.convert_into()
+    fn argument(argument: AnyValueKind, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        add(argument, to)
     }
 
     fn outcome(result: SqliteQueryResult, statement: Outline) -> AnyQueryResult {

@@ -1,6 +1,6 @@
 //! Leases, numbers and the end of a pool.
 
-use crate::world::{Directory, memory, users};
+use crate::world::{Directory, memory, users_in_memory};
 use millpond::{Backend, DatabaseConnection, DatabaseLease, Invalidate, PoolKind, pool_error};
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn try_acquire_lends_what_is_ready_and_nothing_else() {
 
 #[tokio::test]
 async fn the_typed_pool_and_the_typed_connection_are_within_reach() {
-    let db = users(&["Ada"]).await;
+    let db = users_in_memory(&["Ada"]).await;
     assert_eq!(db.backend(), Backend::Sqlite);
     let typed = db.as_sqlite().unwrap();
     let name: String = sqlx::query_scalar("SELECT name FROM users").fetch_one(typed).await.unwrap();

@@ -38,6 +38,24 @@ async fn a_hook_gets_the_drivers_connection_before_anybody_else() {
     sqlx::query("INSERT INTO made_by_hook VALUES (1)").execute(&db).await.unwrap();
 }
 
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of_it() {
+    let hooked = |url: &str| {
+        DatabaseConnection::builder(url).on_postgres_connect(|conn, _| {
+            Box::pin(async move {
+                sqlx::query("SET application_name = 'hooked'").execute(conn).await?;
+                Ok(())
+            })
+        })
+    };
+    hooked("sqlite::memory:").connect().await.unwrap();
+    let Some(url) = crate::world::postgres_url() else { return };
+    let db = hooked(&url).connect().await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_setting('application_name')").fetch_one(&db).await.unwrap();
+    assert_eq!(name, "hooked");
+}
+
 #[tokio::test]
 async fn a_hook_that_refuses_is_the_reason_that_is_told() {
     let error = DatabaseConnection::builder("sqlite::memory:")

@@ -1,12 +1,14 @@
-//! `DatabaseConnection` as its users meet it, on SQLite. One module a behaviour.
+//! `DatabaseConnection` as its users meet it, on every database that is to be had. One module a behaviour.
 
 mod borrowing;
-mod columns;
 mod hooks;
 mod placeholders;
+#[cfg(feature = "postgres")]
+mod postgres_columns;
 mod queries;
 mod readme;
 mod settings;
+mod sqlite_columns;
 mod timeouts;
 mod transactions;
 mod world;

@@ -1,6 +1,6 @@
 //! What sqlx offers works on `&db` without a word about the database behind it.
 
-use crate::world::{names, users};
+use crate::world::{everywhere, names, users, users_in_memory};
 use futures_util::TryStreamExt;
 use millpond::DatabaseConnection;
 use sqlx::error::ErrorKind;
@@ -14,42 +14,46 @@ struct User {
 
 #[tokio::test]
 async fn rows_go_in_and_come_out() {
-    let db = users(&["Ada", "Grace"]).await;
-    let row = sqlx::query("SELECT id, name FROM users WHERE name = $1").bind("Grace").fetch_one(&db).await.unwrap();
-    assert_eq!((row.get::<i64, _>("id"), row.get::<String, _>(1)), (2, "Grace".to_owned()));
-    let nobody = sqlx::query("SELECT id FROM users WHERE name = $1").bind("Bob").fetch_optional(&db).await.unwrap();
-    assert!(nobody.is_none());
-    assert!(matches!(sqlx::query("SELECT 1 WHERE 0").fetch_one(&db).await, Err(sqlx::Error::RowNotFound)));
+    for db in users(&["Ada", "Grace"]).await {
+        let row = sqlx::query("SELECT id, name FROM users WHERE name = $1").bind("Grace").fetch_one(&db).await.unwrap();
+        assert_eq!((row.get::<i64, _>("id"), row.get::<String, _>(1)), (2, "Grace".to_owned()));
+        let nobody = sqlx::query("SELECT id FROM users WHERE name = $1").bind("Bob").fetch_optional(&db).await.unwrap();
+        assert!(nobody.is_none());
+        assert!(matches!(sqlx::query("SELECT 1 WHERE false").fetch_one(&db).await, Err(sqlx::Error::RowNotFound)));
+    }
 }
 
 #[tokio::test]
 async fn a_derived_from_row_works_and_finds_columns_by_name() {
-    let db = users(&["Ada"]).await;
-    let users: Vec<User> = sqlx::query_as("SELECT name, id FROM users").fetch_all(&db).await.unwrap();
-    assert_eq!(users, [User { id: 1, name: "Ada".to_owned() }]);
+    for db in users(&["Ada"]).await {
+        let users: Vec<User> = sqlx::query_as("SELECT name, id FROM users").fetch_all(&db).await.unwrap();
+        assert_eq!(users, [User { id: 1, name: "Ada".to_owned() }]);
+    }
 }
 
 #[tokio::test]
 async fn a_stream_dropped_half_way_gives_its_connection_back() {
-    let db = users(&["Ada", "Grace", "Edsger"]).await;
-    let mut stream = sqlx::query_as::<_, User>("SELECT id, name FROM users ORDER BY id").fetch(&db);
-    let first = stream.try_next().await.unwrap().unwrap().name;
-    assert_eq!(db.status().in_use, 1);
-    drop(stream);
-    assert_eq!(first, "Ada");
-    assert_eq!(names(&db).await.len(), 3);
-    assert_eq!(db.status().in_use, 0);
+    for db in users(&["Ada", "Grace", "Edsger"]).await {
+        let mut stream = sqlx::query_as::<_, User>("SELECT id, name FROM users ORDER BY id").fetch(&db);
+        let first = stream.try_next().await.unwrap().unwrap().name;
+        assert_eq!(db.status().in_use, 1);
+        drop(stream);
+        assert_eq!(first, "Ada");
+        assert_eq!(names(&db).await.len(), 3);
+        assert_eq!(db.status().in_use, 0);
+    }
 }
 
 #[tokio::test]
 async fn the_query_builder_of_any_builds_statements_that_run() {
-    let db = users(&[]).await;
-    let mut insert = QueryBuilder::<Any>::new("INSERT INTO users (name) ");
-    insert.push_values(["Ada", "what? $1"], |mut row, name| {
-        row.push_bind(name);
-    });
-    assert_eq!(insert.build().execute(&db).await.unwrap().rows_affected(), 2);
-    assert_eq!(names(&db).await, ["Ada", "what? $1"]);
+    for db in users(&[]).await {
+        let mut insert = QueryBuilder::<Any>::new("INSERT INTO users (name) ");
+        insert.push_values(["Ada", "what? $1"], |mut row, name| {
+            row.push_bind(name);
+        });
+        assert_eq!(insert.build().execute(&db).await.unwrap().rows_affected(), 2);
+        assert_eq!(names(&db).await, ["Ada", "what? $1"]);
+    }
 }
 
 async fn count<'c>(executor: impl Executor<'c, Database = Any>) -> i64 {
@@ -58,32 +62,34 @@ async fn count<'c>(executor: impl Executor<'c, Database = Any>) -> i64 {
 
 #[tokio::test]
 async fn a_function_over_executors_takes_the_pool_a_lease_and_a_transaction() {
-    let db = users(&["Ada"]).await;
-    assert_eq!(count(&db).await, 1);
-    let mut lease = db.acquire().await.unwrap();
-    assert_eq!(count(&mut lease).await, 1);
-    assert_eq!(count(&mut *lease).await, 1);
-    drop(lease);
-    let mut tx = db.begin().await.unwrap();
-    assert_eq!(count(&mut tx).await, 1);
-    assert_eq!(count(&mut *tx).await, 1);
+    for db in users(&["Ada"]).await {
+        assert_eq!(count(&db).await, 1);
+        let mut lease = db.acquire().await.unwrap();
+        assert_eq!(count(&mut lease).await, 1);
+        assert_eq!(count(&mut *lease).await, 1);
+        drop(lease);
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(count(&mut tx).await, 1);
+        assert_eq!(count(&mut *tx).await, 1);
+    }
 }
 
 #[tokio::test]
 async fn queries_can_be_spawned() {
-    let db = users(&["Ada"]).await;
-    let tasks: Vec<_> = (0..20)
-        .map(|n| {
-            let db = db.clone();
-            tokio::spawn(async move {
-                sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(format!("user {n}")).execute(&db).await
+    for db in users(&["Ada"]).await {
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let db = db.clone();
+                tokio::spawn(async move {
+                    sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(format!("user {n}")).execute(&db).await
+                })
             })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap().unwrap();
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(count(&db).await, 21);
     }
-    assert_eq!(count(&db).await, 21);
 }
 
 #[tokio::test]
@@ -91,15 +97,16 @@ async fn a_stream_can_be_spawned_and_kept() {
     fn numbers(db: &DatabaseConnection) -> futures_core::stream::BoxStream<'static, sqlx::Result<sqlx::any::AnyRow>> {
         sqlx::query("SELECT id FROM users ORDER BY id").fetch(db)
     }
-    let db = users(&["Ada", "Grace"]).await;
-    let stream = numbers(&db);
-    let rows = tokio::spawn(stream.try_collect::<Vec<_>>()).await.unwrap().unwrap();
-    assert_eq!(rows.len(), 2);
+    for db in users(&["Ada", "Grace"]).await {
+        let stream = numbers(&db);
+        let rows = tokio::spawn(stream.try_collect::<Vec<_>>()).await.unwrap().unwrap();
+        assert_eq!(rows.len(), 2);
+    }
 }
 
 #[tokio::test]
 async fn the_key_of_an_added_row_is_told_and_no_other() {
-    let db = users(&["Ada"]).await;
+    let db = users_in_memory(&["Ada"]).await;
     let told = async |sql: &'static str| {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
         (result.rows_affected(), result.last_insert_id())
@@ -119,7 +126,7 @@ async fn the_key_of_an_added_row_is_told_and_no_other() {
 
 #[tokio::test]
 async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_changed() {
-    let db = users(&["Ada", "Grace"]).await;
+    let db = users_in_memory(&["Ada", "Grace"]).await;
     assert_eq!(sqlx::query("UPDATE users SET id = id + 10").execute(&db).await.unwrap().rows_affected(), 2);
     for sql in ["SELECT 1", "CREATE TABLE empty (n INTEGER)", "PRAGMA user_version"] {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
@@ -129,45 +136,50 @@ async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_cha
 
 #[tokio::test]
 async fn a_violated_constraint_is_told_by_its_kind() {
-    let db = users(&["Ada"]).await;
-    let error = sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap_err();
-    assert_eq!(error.as_database_error().unwrap().kind(), ErrorKind::UniqueViolation);
+    for db in users(&["Ada"]).await {
+        let error = sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().kind(), ErrorKind::UniqueViolation);
+    }
 }
 
 #[tokio::test]
 async fn several_statements_may_have_columns_of_their_own() {
-    let db = users(&["Ada"]).await;
-    let rows = sqlx::raw_sql("SELECT 1 AS a; SELECT name AS b, 2 AS c FROM users;").fetch_all(&db).await.unwrap();
-    assert_eq!(rows[0].get::<i64, _>("a"), 1);
-    assert_eq!((rows[1].get::<&str, _>("b"), rows[1].get::<i64, _>("c")), ("Ada", 2));
+    for db in users(&["Ada"]).await {
+        let rows = sqlx::raw_sql("SELECT 1 AS a; SELECT name AS b, 2 AS c FROM users;").fetch_all(&db).await.unwrap();
+        assert_eq!(rows[0].get::<i64, _>("a"), 1);
+        assert_eq!((rows[1].get::<&str, _>("b"), rows[1].get::<i64, _>("c")), ("Ada", 2));
+    }
 }
 
 #[tokio::test]
 async fn a_statement_can_be_prepared_and_described() {
-    use sqlx::{Column, Either, Statement, TypeInfo};
-    let db = users(&["Ada"]).await;
-    let statement =
-        (&db).prepare(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users WHERE name = $1")).await.unwrap();
-    assert_eq!(statement.columns().iter().map(Column::name).collect::<Vec<_>>(), ["id", "name"]);
-    assert!(matches!(statement.parameters(), Some(Either::Right(1))));
-    let row = statement.query().bind("Ada").fetch_one(&db).await.unwrap();
-    assert_eq!(row.get::<i64, _>("id"), 1);
-    let described = (&db).describe(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users")).await.unwrap();
-    assert_eq!(described.columns()[1].type_info().name(), "TEXT");
+    use sqlx::{Column, Statement, TypeInfo};
+    for db in users(&["Ada"]).await {
+        let statement =
+            (&db).prepare(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users WHERE name = $1")).await.unwrap();
+        assert_eq!(statement.columns().iter().map(Column::name).collect::<Vec<_>>(), ["id", "name"]);
+        let parameters = statement.parameters().map(|parameters| parameters.either(<[_]>::len, |count| count));
+        assert_eq!(parameters, Some(1));
+        let row = statement.query().bind("Ada").fetch_one(&db).await.unwrap();
+        assert_eq!(row.get::<i64, _>("id"), 1);
+        let described = (&db).describe(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users")).await.unwrap();
+        assert_eq!(described.columns()[1].type_info().name(), "TEXT");
+    }
 }
 
 #[tokio::test]
 async fn migrations_run() {
     use sqlx::migrate::{Migration, MigrationType, Migrator};
-    let db = crate::world::memory().await;
-    let migration = |version, sql: &'static str| {
-        Migration::new(version, "test".into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
-    };
-    let migrator = Migrator::with_migrations(vec![
-        migration(1, "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"),
-        migration(2, "INSERT INTO users (name) VALUES ('Ada')"),
-    ]);
-    db.migrate(&migrator).await.unwrap();
-    db.migrate(&migrator).await.unwrap();
-    assert_eq!(names(&db).await, ["Ada"]);
+    for db in everywhere().await {
+        let migration = |version, sql: &'static str| {
+            Migration::new(version, "test".into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
+        };
+        let migrator = Migrator::with_migrations(vec![
+            migration(1, "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"),
+            migration(2, "INSERT INTO users VALUES (1, 'Ada')"),
+        ]);
+        db.migrate(&migrator).await.unwrap();
+        db.migrate(&migrator).await.unwrap();
+        assert_eq!(names(&db).await, ["Ada"]);
+    }
 }

@@ -62,7 +62,7 @@ async fn a_bad_url_is_told_with_all_else_that_is_wrong_and_with_its_source() {
         ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
         ("hunter2", "is not a URL"),
         ("oracle://u:hunter2@h/d", "`oracle://`"),
-        ("postgres://u:hunter2@h/d", "feature `postgres`"),
+        ("mysql://u:hunter2@h/d", "feature `mysql`"),
         ("sqlite://u:hunter2@h/d", "no user and no host"),
         ("redis://:hunter2@h/0", "Redis"),
     ] {
@@ -90,9 +90,9 @@ async fn without_a_url_it_is_said_where_one_belongs() {
 
 #[tokio::test]
 async fn a_backend_that_is_not_built_is_named_with_its_feature_and_without_the_password() {
-    let error = DatabaseConnection::connect("postgresql://user:hunter2@localhost/dbname").await.unwrap_err();
+    let error = DatabaseConnection::connect("mysql://user:hunter2@localhost/dbname").await.unwrap_err();
     let text = format!("{error} {error:?}");
-    assert!(text.contains("feature `postgres`") && text.contains("yet"), "{text}");
+    assert!(text.contains("feature `mysql`") && text.contains("yet"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     assert!(matches!(sqlx::Error::from(error), sqlx::Error::Configuration(_)));
 }
@@ -105,6 +105,22 @@ async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
     assert!(matches!(&error, ConnectError::Settings(error) if error.problems.len() == 1), "{error}");
     assert!(error.to_string().contains("no_such_parameter"), "{error}");
     assert!(!files.path().join("a.db").exists());
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_url_of_postgresql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_told_with_all_else() {
+    for url in ["postgresql+asyncpg://u:hunter2@localhost/d?sslmode=require", "postgres://u:hunter2@localhost"] {
+        let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
+        assert_eq!(db.backend(), millpond::Backend::Postgres);
+        assert!(!format!("{db:?} {}", db.explain()).contains("hunter2"));
+    }
+    let url = "postgresql://u:hunter2@localhost/d?ssl=require";
+    let error = DatabaseConnection::builder(url).pool(PoolKind::ReadWrite).pool_size(0).connect_lazy().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("sslmode=require") && text.contains("pool_size = 0"), "{text}");
+    assert!(text.contains("db.pool = read-write (code) is not to be had for PostgreSQL; write `queue`"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]

@@ -13,42 +13,45 @@ async fn add(link: &mut dyn DatabaseLink, name: &str) {
 
 #[tokio::test]
 async fn committed_changes_last_and_rolled_back_ones_do_not() {
-    let db = users(&[]).await;
-    let mut tx = db.begin().await.unwrap();
-    add(&mut *tx, "Ada").await;
-    tx.commit().await.unwrap();
-    let mut tx = db.begin().await.unwrap();
-    add(&mut *tx, "Grace").await;
-    tx.rollback().await.unwrap();
-    assert_eq!(names(&db).await, ["Ada"]);
+    for db in users(&[]).await {
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Ada").await;
+        tx.commit().await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Grace").await;
+        tx.rollback().await.unwrap();
+        assert_eq!(names(&db).await, ["Ada"]);
+    }
 }
 
 #[tokio::test]
 async fn a_dropped_transaction_is_rolled_back_before_anybody_else_gets_its_connection() {
-    let db = users(&[]).await;
-    let mut tx = db.begin().await.unwrap();
-    add(&mut *tx, "Ada").await;
-    drop(tx);
-    assert_eq!(names(&db).await, Vec::<String>::new());
+    for db in users(&[]).await {
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Ada").await;
+        drop(tx);
+        assert_eq!(names(&db).await, Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
 async fn a_savepoint_is_undone_without_its_transaction() {
-    let db = users(&[]).await;
-    let mut tx = db.begin().await.unwrap();
-    add(&mut *tx, "Ada").await;
-    let mut inner = tx.begin().await.unwrap();
-    add(&mut *inner, "Grace").await;
-    inner.rollback().await.unwrap();
-    let mut inner = tx.begin().await.unwrap();
-    add(&mut *inner, "Edsger").await;
-    inner.commit().await.unwrap();
-    let mut inner = tx.begin().await.unwrap();
-    add(&mut *inner, "Barbara").await;
-    drop(inner);
-    add(&mut *tx, "Niklaus").await;
-    tx.commit().await.unwrap();
-    assert_eq!(names(&db).await, ["Ada", "Edsger", "Niklaus"]);
+    for db in users(&[]).await {
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Ada").await;
+        let mut inner = tx.begin().await.unwrap();
+        add(&mut *inner, "Grace").await;
+        inner.rollback().await.unwrap();
+        let mut inner = tx.begin().await.unwrap();
+        add(&mut *inner, "Edsger").await;
+        inner.commit().await.unwrap();
+        let mut inner = tx.begin().await.unwrap();
+        add(&mut *inner, "Barbara").await;
+        drop(inner);
+        add(&mut *tx, "Niklaus").await;
+        tx.commit().await.unwrap();
+        assert_eq!(names(&db).await, ["Ada", "Edsger", "Niklaus"]);
+    }
 }
 
 #[tokio::test]
@@ -56,23 +59,25 @@ async fn a_transaction_can_be_sent_to_another_task() {
     async fn begun(db: DatabaseConnection) -> millpond::DatabaseTransaction<'static> {
         db.begin().await.unwrap()
     }
-    let db = users(&[]).await;
-    let mut tx = begun(db.clone()).await;
-    let task = tokio::spawn(async move {
-        add(&mut *tx, "Ada").await;
-        tx.commit().await
-    });
-    task.await.unwrap().unwrap();
-    assert_eq!(names(&db).await, ["Ada"]);
+    for db in users(&[]).await {
+        let mut tx = begun(db.clone()).await;
+        let task = tokio::spawn(async move {
+            add(&mut *tx, "Ada").await;
+            tx.commit().await
+        });
+        task.await.unwrap().unwrap();
+        assert_eq!(names(&db).await, ["Ada"]);
+    }
 }
 
 #[tokio::test]
 async fn a_raw_begin_is_not_lent_on() {
-    let db = users(&[]).await;
-    sqlx::query("BEGIN").execute(&db).await.unwrap();
-    sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap();
-    assert_eq!(names(&db).await, ["Ada"], "the insert was a statement of its own");
-    let mut tx = db.begin().await.unwrap();
-    add(&mut *tx, "Grace").await;
-    tx.commit().await.unwrap();
+    for db in users(&[]).await {
+        sqlx::query("BEGIN").execute(&db).await.unwrap();
+        sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap();
+        assert_eq!(names(&db).await, ["Ada"], "the insert was a statement of its own");
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Grace").await;
+        tx.commit().await.unwrap();
+    }
 }

@@ -1,0 +1,184 @@
+//! PostgreSQL's types in `Any`'s terms.
+//!
+//! `boolean`, `smallint`, `integer`, `bigint`, `real`, `double precision` and `bytea` cross as what they are, and `oid` as
+//! `BigInt`. Everything else that has one obvious text is `Text`: the text that the server itself writes, with dates in ISO
+//! style, times of day with a zone in UTC and intervals in the style `postgres`. Nothing is rounded.
+//! Of arrays, ranges, composite and geometric types and `money` the driver gives only a binary form: they are an error that
+//! names the column and says how to ask for the text. (`raw_sql` gets text from the server, and so all of them.)
+
+mod network;
+mod numbers;
+mod times;
+
+use super::{Bridge, add, blob, text};
+use crate::backend::Backend;
+use crate::statement::{Effect, Outline};
+use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArguments, PgQueryResult, PgTypeInfo, PgTypeKind, PgValueFormat, PgValueRef, Postgres};
+use sqlx::{Decode, TypeInfo, ValueRef};
+use sqlx_core::any::AnyValueKind;
+use std::str;
+
+/// The numbers of the types that are looked at, from PostgreSQL's catalogue `pg_type`; they never change. Names would not
+/// do: anybody can call a type of his own `uuid`.
+mod oid {
+    pub const BOOL: u32 = 16;
+    pub const BYTEA: u32 = 17;
+    pub const CHAR: u32 = 18;
+    pub const NAME: u32 = 19;
+    pub const INT8: u32 = 20;
+    pub const INT2: u32 = 21;
+    pub const INT4: u32 = 23;
+    pub const TEXT: u32 = 25;
+    pub const OID: u32 = 26;
+    pub const JSON: u32 = 114;
+    pub const XML: u32 = 142;
+    pub const CIDR: u32 = 650;
+    pub const FLOAT4: u32 = 700;
+    pub const FLOAT8: u32 = 701;
+    pub const UNKNOWN: u32 = 705;
+    pub const MACADDR8: u32 = 774;
+    pub const MACADDR: u32 = 829;
+    pub const INET: u32 = 869;
+    pub const BPCHAR: u32 = 1042;
+    pub const VARCHAR: u32 = 1043;
+    pub const DATE: u32 = 1082;
+    pub const TIME: u32 = 1083;
+    pub const TIMESTAMP: u32 = 1114;
+    pub const TIMESTAMPTZ: u32 = 1184;
+    pub const INTERVAL: u32 = 1186;
+    pub const TIMETZ: u32 = 1266;
+    pub const BIT: u32 = 1560;
+    pub const VARBIT: u32 = 1562;
+    pub const NUMERIC: u32 = 1700;
+    pub const REFCURSOR: u32 = 1790;
+    pub const VOID: u32 = 2278;
+    pub const UUID: u32 = 2950;
+    pub const JSONB: u32 = 3802;
+    pub const JSONPATH: u32 = 4072;
+}
+
+impl Bridge for Postgres {
+    const BACKEND: Backend = Backend::Postgres;
+
+    fn kind(declared: &PgTypeInfo) -> AnyTypeInfoKind {
+        match number(declared) {
+            oid::BOOL => AnyTypeInfoKind::Bool,
+            oid::INT2 => AnyTypeInfoKind::SmallInt,
+            oid::INT4 => AnyTypeInfoKind::Integer,
+            oid::INT8 | oid::OID => AnyTypeInfoKind::BigInt,
+            oid::FLOAT4 => AnyTypeInfoKind::Real,
+            oid::FLOAT8 => AnyTypeInfoKind::Double,
+            oid::BYTEA => AnyTypeInfoKind::Blob,
+            oid::VOID => AnyTypeInfoKind::Null,
+            _ => AnyTypeInfoKind::Text,
+        }
+    }
+
+    fn value(value: PgValueRef<'_>, _: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError> {
+        let declared = value.type_info().into_owned();
+        Ok(match number(&declared) {
+            oid::BOOL => AnyValueKind::Bool(decode(value)?),
+            oid::INT2 => AnyValueKind::SmallInt(decode(value)?),
+            oid::INT4 => AnyValueKind::Integer(decode(value)?),
+            oid::INT8 => AnyValueKind::BigInt(decode(value)?),
+            oid::OID => AnyValueKind::BigInt(decode::<Oid>(value)?.0.into()),
+            oid::FLOAT4 => AnyValueKind::Real(decode(value)?),
+            oid::FLOAT8 => AnyValueKind::Double(decode(value)?),
+            oid::BYTEA => blob(decode::<Vec<u8>>(value)?),
+            oid::VOID => AnyValueKind::Null(AnyTypeInfoKind::Null),
+            _ if value.format() == PgValueFormat::Text => text(value.as_str()?),
+            _ => text(written(&declared, value.as_bytes()?)?),
+        })
+    }
+
+    fn argument(argument: AnyValueKind, to: &mut PgArguments) -> Result<(), BoxDynError> {
+        add(argument, to)
+    }
+
+    fn outcome(result: PgQueryResult, statement: Outline) -> AnyQueryResult {
+        let mut outcome = AnyQueryResult::default();
+        // The server counts the rows that a SELECT returns too; here it is rows changed.
+        if statement.effect != Effect::Other {
+            outcome.rows_affected = result.rows_affected();
+        }
+        outcome
+    }
+}
+
+/// The type's number; 0 is none's.
+fn number(declared: &PgTypeInfo) -> u32 {
+    declared.oid().map_or(0, |oid| oid.0)
+}
+
+fn decode<'r, T: Decode<'r, Postgres>>(value: PgValueRef<'r>) -> Result<T, BoxDynError> {
+    T::decode(value)
+}
+
+/// A value in binary form as the server would write it.
+fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
+    match number(declared) {
+        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::JSON | oid::XML | oid::REFCURSOR => {
+            utf8(bytes)
+        }
+        oid::CHAR => utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)),
+        oid::JSONB | oid::JSONPATH => match bytes.split_first() {
+            Some((1, text)) => utf8(text),
+            _ => Err(malformed()),
+        },
+        oid::UUID => numbers::uuid(bytes),
+        oid::NUMERIC => numbers::numeric(bytes),
+        oid::BIT | oid::VARBIT => numbers::bits(bytes),
+        oid::DATE => times::date(bytes),
+        oid::TIME => times::time(bytes),
+        oid::TIMETZ => times::time_with_zone(bytes),
+        oid::TIMESTAMP => times::timestamp(bytes, ""),
+        oid::TIMESTAMPTZ => times::timestamp(bytes, "+00"),
+        oid::INTERVAL => times::interval(bytes),
+        oid::INET => network::address(bytes),
+        oid::CIDR => network::network(bytes),
+        oid::MACADDR | oid::MACADDR8 => Ok(network::hardware(bytes)),
+        _ if is_written_as_it_is(declared) => utf8(bytes),
+        _ => Err(untold(declared)),
+    }
+}
+
+/// An enum, or `citext` of the extension of this name.
+fn is_written_as_it_is(declared: &PgTypeInfo) -> bool {
+    // The driver calls a type `?` that it has not looked up, and panics if asked for its kind.
+    match declared.name() {
+        "?" => false,
+        name => match declared.kind() {
+            PgTypeKind::Enum(_) => true,
+            PgTypeKind::Simple => name.eq_ignore_ascii_case("citext"),
+            _ => false,
+        },
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, BoxDynError> {
+    Ok(str::from_utf8(bytes)?.to_owned())
+}
+
+fn untold(declared: &PgTypeInfo) -> BoxDynError {
+    let name = declared.name();
+    format!("PostgreSQL's {name} has no counterpart here: write `column::text` in the statement, or use the typed pool")
+        .into()
+}
+
+fn malformed() -> BoxDynError {
+    "the server sent a value of an unknown form: write `column::text` in the statement, or use the typed pool".into()
+}
+
+/// The first `N` bytes, and the others.
+fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), BoxDynError> {
+    let (first, rest) = bytes.split_first_chunk::<N>().ok_or_else(malformed)?;
+    Ok((*first, rest))
+}
+
+/// All bytes, if they are `N`.
+fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], BoxDynError> {
+    bytes.try_into().map_err(|_| malformed())
+}

@@ -1,0 +1,40 @@
+//! The settings' words for kinds of pools in each backend's terms.
+
+use crate::backend::Backend;
+use millpond_config::{PoolKind, Refusal};
+
+#[cfg(feature = "postgres")]
+pub(crate) fn postgres(kind: PoolKind) -> Option<millpond_postgres::PoolKind> {
+    match kind {
+        PoolKind::Null => Some(millpond_postgres::PoolKind::Null),
+        PoolKind::Queue => Some(millpond_postgres::PoolKind::Queue),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn sqlite(kind: PoolKind) -> Option<millpond_sqlite::PoolKind> {
+    match kind {
+        PoolKind::Null => Some(millpond_sqlite::PoolKind::Null),
+        PoolKind::Queue => Some(millpond_sqlite::PoolKind::Queue),
+        PoolKind::ReadWrite => Some(millpond_sqlite::PoolKind::ReadWrite),
+        _ => None,
+    }
+}
+
+/// The refusal of a kind that a backend does not have.
+pub(crate) fn unknown(kind: PoolKind, backend: Backend) -> Option<Refusal> {
+    let known = match backend {
+        #[cfg(feature = "postgres")]
+        Backend::Postgres => postgres(kind).is_some(),
+        #[cfg(feature = "sqlite")]
+        Backend::Sqlite => sqlite(kind).is_some(),
+        // Refused as a whole.
+        _ => true,
+    };
+    (!known).then(|| Refusal {
+        setting: "db.pool",
+        message: format!("is not to be had for {backend}"),
+        way_out: "write `queue` or `null`, or leave it out".to_owned(),
+    })
+}

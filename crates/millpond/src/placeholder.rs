@@ -1,0 +1,242 @@
+//! Placeholders as each database wants them, and as many arguments as there are placeholders.
+//!
+//! `$1` is the one spelling that every backend of [`DatabaseConnection`](crate::DatabaseConnection) understands; the `?` of
+//! [`QueryBuilder`](sqlx::QueryBuilder) is understood too. SQLite takes both as they are. PostgreSQL gets `$1` for `?`, where
+//! a `?` can only be a placeholder; MySQL gets `?` for `$1`, and its arguments in that order. SQLite takes a placeholder
+//! without an argument for NULL, where others refuse the statement, so the arguments are counted before anything is sent.
+//!
+//! For PostgreSQL the types of the arguments are written behind the statement, in a comment. sqlx keeps a prepared statement
+//! by its text alone, with the types of the arguments it was first seen with: a number bound as `f64` where an earlier one
+//! was an `i64` would be read as another number. With its types in it, the text is another one.
+
+use crate::backend::Backend;
+use crate::statement::{Outline, Placeholders};
+use crate::tokens::{Token, Tokens};
+use sqlx::any::{AnyArguments, AnyTypeInfoKind};
+use sqlx::{Arguments, AssertSqlSafe, Error, SqlSafeStr, SqlStr};
+use sqlx_core::any::AnyValueKind;
+
+/// The statement and its arguments as the database wants them.
+///
+/// # Errors
+///
+/// If the arguments are not as many as the statement asks for.
+pub(crate) fn fit(
+    sql: SqlStr,
+    arguments: Option<AnyArguments>,
+    outline: Outline,
+    backend: Backend,
+) -> Result<(SqlStr, Option<AnyArguments>), Error> {
+    let found = outline.placeholders;
+    let bound = arguments.as_ref().map_or(0, AnyArguments::len);
+    if found.zero {
+        return Err(refused("placeholders are counted from 1: there is no argument $0".to_owned()));
+    }
+    match backend {
+        Backend::Sqlite => check(found.highest.max(found.unnumbered), bound)?,
+        // What the statement defines has placeholders of its own; and without a number a `?` may be an operator.
+        Backend::Postgres if bound == 0 && (outline.defines || found.numbered == 0) => {}
+        Backend::Postgres => {
+            let sql = if found.numbered == 0 {
+                check(found.unnumbered, bound).map_err(|error| hint(error, found))?;
+                numbered(sql.as_str())
+            } else {
+                check(found.highest, bound)?;
+                sql
+            };
+            return Ok((annotated(sql.as_str(), arguments.as_ref()), arguments));
+        }
+        Backend::MySql if found.numbered == 0 => check(found.unnumbered, bound)?,
+        Backend::MySql if found.unnumbered > 0 => {
+            return Err(refused(
+                "the statement has placeholders of both kinds, `?` and `$1`: write one kind".to_owned(),
+            ));
+        }
+        Backend::MySql => {
+            check(found.highest, bound)?;
+            return Ok(unnumbered(sql.as_str(), arguments));
+        }
+    }
+    Ok((sql, arguments))
+}
+
+fn check(wanted: usize, bound: usize) -> Result<(), Error> {
+    if wanted == bound {
+        return Ok(());
+    }
+    Err(refused(if wanted > bound {
+        format!("the statement asks for argument ${wanted}, but {bound} are bound")
+    } else {
+        format!("{bound} arguments are bound, but the statement asks for {wanted}")
+    }))
+}
+
+/// For PostgreSQL a `?` may have been meant as an operator.
+fn hint(error: Error, found: Placeholders) -> Error {
+    match (error, found.unnumbered) {
+        (Error::InvalidArgument(wrong), 1..) => {
+            refused(format!("{wrong}; if a `?` is an operator of PostgreSQL, write the placeholders as $1, $2"))
+        }
+        (error, _) => error,
+    }
+}
+
+fn refused(wrong: String) -> Error {
+    Error::InvalidArgument(wrong)
+}
+
+/// `$1`, `$2` for one `?` after the other.
+fn numbered(sql: &str) -> SqlStr {
+    let mut number = 0_usize;
+    rewritten(sql, Backend::Postgres, |token| {
+        (token == Token::Unnumbered).then(|| {
+            number = number.saturating_add(1);
+            format!("${number}")
+        })
+    })
+}
+
+/// The statement with the types of its arguments behind it.
+fn annotated(sql: &str, arguments: Option<&AnyArguments>) -> SqlStr {
+    let values = arguments.map(|arguments| arguments.values.0.as_slice()).unwrap_or_default();
+    let types: Vec<_> = values.iter().map(postgres_type).collect();
+    // Behind a `;` it would look like a second statement.
+    let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    AssertSqlSafe(format!("{sql} /* {} */", types.join(", "))).into_sql_str()
+}
+
+/// The type that an argument has for PostgreSQL.
+fn postgres_type(value: &AnyValueKind) -> &'static str {
+    match value {
+        AnyValueKind::Null(AnyTypeInfoKind::Bool) | AnyValueKind::Bool(_) => "bool",
+        AnyValueKind::Null(AnyTypeInfoKind::SmallInt) | AnyValueKind::SmallInt(_) => "int2",
+        AnyValueKind::Null(AnyTypeInfoKind::Integer | AnyTypeInfoKind::Null) | AnyValueKind::Integer(_) => "int4",
+        AnyValueKind::Null(AnyTypeInfoKind::BigInt) | AnyValueKind::BigInt(_) => "int8",
+        AnyValueKind::Null(AnyTypeInfoKind::Real) | AnyValueKind::Real(_) => "float4",
+        AnyValueKind::Null(AnyTypeInfoKind::Double) | AnyValueKind::Double(_) => "float8",
+        AnyValueKind::Null(AnyTypeInfoKind::Blob) | AnyValueKind::Blob(_) => "bytea",
+        // What is none of these is refused when it is encoded.
+        _ => "text",
+    }
+}
+
+/// A `?` for every number, and for every `?` its argument.
+fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<AnyArguments>) {
+    let mut order = Vec::new();
+    let sql = rewritten(sql, Backend::MySql, |token| match token {
+        Token::Numbered(number) => {
+            order.push(number);
+            Some("?".to_owned())
+        }
+        _ => None,
+    });
+    let arguments = arguments.map(|mut arguments| {
+        let values = &arguments.values.0;
+        // Every number is one of an argument: that was checked.
+        arguments.values.0 = order.iter().filter_map(|number| values.get(number.checked_sub(1)?).cloned()).collect();
+        arguments
+    });
+    (sql, arguments)
+}
+
+/// The text with some of its parts replaced.
+fn rewritten(sql: &str, backend: Backend, mut replace: impl FnMut(Token<'_>) -> Option<String>) -> SqlStr {
+    let mut text = String::with_capacity(sql.len().saturating_add(16));
+    let mut copied = 0;
+    for (at, token) in Tokens::new(sql, backend) {
+        if let Some(replacement) = replace(token) {
+            text.push_str(sql.get(copied..at.start).unwrap_or_default());
+            text.push_str(&replacement);
+            copied = at.end;
+        }
+    }
+    text.push_str(sql.get(copied..).unwrap_or_default());
+    // Nothing of it is new but placeholders.
+    AssertSqlSafe(text).into_sql_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(sql: &'static str, backend: Backend, bound: &[i64]) -> Result<(String, Vec<String>), String> {
+        let mut arguments = AnyArguments::default();
+        for value in bound {
+            arguments.add(*value).unwrap();
+        }
+        let outline = Outline::of(sql, backend);
+        let (sql, arguments) =
+            fit(sql.into_sql_str(), Some(arguments), outline, backend).map_err(|error| error.to_string())?;
+        let values = arguments.unwrap().values.0.iter().map(|value| format!("{value:?}")).collect();
+        Ok((sql.as_str().to_owned(), values))
+    }
+
+    #[track_caller]
+    fn becomes(backend: Backend, sql: &'static str, bound: &[i64], text: &str, order: &[i64]) {
+        let values = order.iter().map(|value| format!("BigInt({value})")).collect();
+        assert_eq!(fitted(sql, backend, bound), Ok((text.to_owned(), values)), "{sql}");
+    }
+
+    #[test]
+    fn what_a_database_understands_is_left_as_it_is() {
+        let sql = "SELECT $2, $1, $2 -- $3";
+        becomes(Backend::Sqlite, sql, &[10, 20], sql, &[10, 20]);
+        becomes(Backend::Sqlite, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
+        becomes(Backend::MySql, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
+    }
+
+    #[test]
+    fn postgresql_gets_numbers_for_question_marks() {
+        let sql = "INSERT INTO t (a, \"b?\") VALUES (?, ?), ('?', ?)";
+        let text = "INSERT INTO t (a, \"b?\") VALUES ($1, $2), ('?', $3) /* int8, int8, int8 */";
+        becomes(Backend::Postgres, sql, &[1, 2, 3], text, &[1, 2, 3]);
+    }
+
+    #[test]
+    fn the_operators_of_postgresql_survive() {
+        for sql in [
+            "SELECT j ? 'a'",
+            "PREPARE p AS SELECT $1",
+            "CREATE FUNCTION f(int) RETURNS int BEGIN ATOMIC SELECT $1; END",
+        ] {
+            becomes(Backend::Postgres, sql, &[], sql, &[]);
+        }
+        let sql = "SELECT j ?| array['a'] AND j ? 'a' AND k = $1";
+        becomes(Backend::Postgres, sql, &[1], &format!("{sql} /* int8 */"), &[1]);
+        let error = fitted("SELECT j ? 'a' AND k = ?", Backend::Postgres, &[1]).unwrap_err();
+        assert!(error.contains("write the placeholders as $1"), "{error}");
+    }
+
+    #[test]
+    fn the_types_stand_behind_the_statement_and_not_behind_its_end() {
+        for sql in ["SELECT $1", "SELECT $1;", "SELECT $1 ;\n"] {
+            becomes(Backend::Postgres, sql, &[1], "SELECT $1 /* int8 */", &[1]);
+        }
+        let mut arguments = AnyArguments::default();
+        arguments.add(None::<f64>).unwrap();
+        arguments.add("x").unwrap();
+        arguments.add(None::<bool>).unwrap();
+        assert_eq!(annotated("SELECT $1, $2, $3", Some(&arguments)), "SELECT $1, $2, $3 /* float8, text, bool */");
+    }
+
+    #[test]
+    fn mysql_gets_question_marks_for_numbers_and_its_arguments_in_that_order() {
+        let sql = "SELECT $2, $1, '$1', $2";
+        becomes(Backend::MySql, sql, &[10, 20], "SELECT ?, ?, '$1', ?", &[20, 10, 20]);
+        assert!(fitted("SELECT $1, ?", Backend::MySql, &[1]).unwrap_err().contains("both kinds"));
+    }
+
+    #[test]
+    fn placeholders_and_arguments_must_match() {
+        for backend in [Backend::Sqlite, Backend::Postgres, Backend::MySql] {
+            let wrong = |sql, bound: &[i64]| fitted(sql, backend, bound).unwrap_err();
+            assert!(wrong("SELECT $1, $2", &[1]).contains("asks for argument $2, but 1 are bound"));
+            assert!(wrong("SELECT $1, $2", &[]).contains("asks for argument $2, but 0 are bound"));
+            assert!(wrong("SELECT $1, $2", &[1, 2, 3]).contains("3 arguments are bound, but the statement asks for 2"));
+            assert!(wrong("SELECT ?, ?", &[1]).contains("asks for argument $2"));
+            assert!(wrong("SELECT 1", &[1]).contains("asks for 0"));
+            assert!(wrong("SELECT $0", &[1]).contains("counted from 1"));
+            assert!(wrong("SELECT $99999999999999999999999", &[1]).contains("asks for argument"));
+        }
+    }
+}

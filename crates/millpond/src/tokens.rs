@@ -1,0 +1,241 @@
+//! The parts of a statement's text that tell what it does, read as its database reads them.
+
+use crate::backend::Backend;
+use std::ops::Range;
+
+/// One part. Strings, quoted names and comments are passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    Word(&'a str),
+    /// `$1`, and SQLite's `?1`.
+    Numbered(usize),
+    /// `?`
+    Unnumbered,
+    Open,
+    Close,
+    /// `;`
+    End,
+}
+
+/// The parts of a text in their order, each with where it stands.
+pub(crate) struct Tokens<'a> {
+    sql: &'a str,
+    at: usize,
+    backend: Backend,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = (Range<usize>, Token<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let start = self.at;
+            let byte = self.peek()?;
+            self.at = self.at.saturating_add(1);
+            if let Some(token) = self.token(start, byte) {
+                return Some((start..self.at, token));
+            }
+        }
+    }
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn new(sql: &'a str, backend: Backend) -> Self {
+        Self { sql, at: 0, backend }
+    }
+
+    /// What begins with this byte, which has been read; `None` for what is passed over.
+    fn token(&mut self, start: usize, byte: u8) -> Option<Token<'a>> {
+        match (byte, self.backend) {
+            (b'\'', Backend::MySql) | (b'"', Backend::MySql) => self.skip_quoted(byte, true),
+            (b'\'' | b'"', _) | (b'`', Backend::Sqlite | Backend::MySql) => self.skip_quoted(byte, false),
+            (b'[', Backend::Sqlite) => self.skip_past("]"),
+            (b'-', _) if self.begins_a_dash_comment() => self.skip_past("\n"),
+            (b'#', Backend::MySql) => self.skip_past("\n"),
+            (b'/', _) if self.peek() == Some(b'*') => self.skip_comment(),
+            (b'(', _) => return Some(Token::Open),
+            (b')', _) => return Some(Token::Close),
+            (b';', _) => return Some(Token::End),
+            (b'?', Backend::Sqlite) => return Some(self.number().map_or(Token::Unnumbered, Token::Numbered)),
+            (b'?', _) => return Some(Token::Unnumbered),
+            (b'$', _) => match self.number() {
+                Some(number) => return Some(Token::Numbered(number)),
+                // `$name` of SQLite: the driver refuses it.
+                None if self.backend == Backend::Postgres => self.skip_dollar_quoted(),
+                None => {}
+            },
+            (byte, _) if is_word(byte) => {
+                self.skip_while(is_word);
+                let word = self.sql.get(start..self.at)?;
+                if self.backend == Backend::Postgres && word.eq_ignore_ascii_case("e") && self.peek() == Some(b'\'') {
+                    // `E'..'`, the string in which a backslash escapes.
+                    self.at = self.at.saturating_add(1);
+                    self.skip_quoted(b'\'', true);
+                    return None;
+                }
+                return Some(Token::Word(word));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.ahead(0)
+    }
+
+    fn ahead(&self, by: usize) -> Option<u8> {
+        self.sql.as_bytes().get(self.at.saturating_add(by)).copied()
+    }
+
+    fn rest(&self) -> &'a str {
+        self.sql.get(self.at..).unwrap_or_default()
+    }
+
+    fn skip_while(&mut self, wanted: fn(u8) -> bool) {
+        while self.peek().is_some_and(wanted) {
+            self.at = self.at.saturating_add(1);
+        }
+    }
+
+    fn skip_past(&mut self, end: &str) {
+        let found = self.rest().find(end);
+        self.at = found.map_or(self.sql.len(), |found| self.at.saturating_add(found).saturating_add(end.len()));
+    }
+
+    /// To the closing quote; a doubled one stands for itself.
+    fn skip_quoted(&mut self, quote: u8, backslash_escapes: bool) {
+        while let Some(byte) = self.peek() {
+            self.at = self.at.saturating_add(1);
+            if byte == b'\\' && backslash_escapes {
+                self.at = self.at.saturating_add(1);
+            } else if byte == quote {
+                if self.peek() != Some(quote) {
+                    return;
+                }
+                self.at = self.at.saturating_add(1);
+            }
+        }
+    }
+
+    /// For MySQL two dashes are a comment only if a blank follows.
+    fn begins_a_dash_comment(&self) -> bool {
+        self.peek() == Some(b'-') && (self.backend != Backend::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
+    }
+
+    /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is read.
+    fn skip_comment(&mut self) {
+        self.at = self.at.saturating_add(1);
+        match self.backend {
+            Backend::MySql if self.rest().starts_with('!') || self.rest().starts_with("M!") => {}
+            Backend::Postgres => {
+                let mut depth = 1_usize;
+                while depth > 0 && self.at < self.sql.len() {
+                    match (self.ahead(0), self.ahead(1)) {
+                        (Some(b'/'), Some(b'*')) => depth = depth.saturating_add(1),
+                        (Some(b'*'), Some(b'/')) => depth = depth.saturating_sub(1),
+                        _ => {
+                            self.at = self.at.saturating_add(1);
+                            continue;
+                        }
+                    }
+                    self.at = self.at.saturating_add(2);
+                }
+            }
+            _ => self.skip_past("*/"),
+        }
+    }
+
+    /// `$$..$$` or `$tag$..$tag$`, whose first `$` has been read.
+    fn skip_dollar_quoted(&mut self) {
+        let rest = self.rest();
+        let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        if rest.as_bytes().get(name) == Some(&b'$') {
+            let tag = self.sql.get(self.at.saturating_sub(1)..=self.at.saturating_add(name)).unwrap_or_default();
+            self.at = self.at.saturating_add(name).saturating_add(1);
+            self.skip_past(tag);
+        }
+    }
+
+    /// The digits of a placeholder. A number that fits nothing asks for more arguments than anybody can bind.
+    fn number(&mut self) -> Option<usize> {
+        let start = self.at;
+        self.skip_while(|byte| byte.is_ascii_digit());
+        let digits = self.sql.get(start..self.at).filter(|digits| !digits.is_empty())?;
+        Some(digits.parse().unwrap_or(usize::MAX))
+    }
+}
+
+/// Letters, digits, `_`, `$` and whatever is not ASCII: what all three take for a part of a name.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placeholders(sql: &str, backend: Backend) -> Vec<Token<'_>> {
+        let wanted = |token: &Token<'_>| matches!(token, Token::Numbered(_) | Token::Unnumbered);
+        Tokens::new(sql, backend).map(|(_, token)| token).filter(wanted).collect()
+    }
+
+    const ALL: [Backend; 3] = [Backend::Sqlite, Backend::Postgres, Backend::MySql];
+
+    #[test]
+    fn what_only_looks_like_a_placeholder_is_none_anywhere() {
+        for backend in ALL {
+            for sql in [
+                "SELECT '$1 ? ''$2''' , \"$3?\"",
+                "SELECT 1 -- $1 ?\n, 2",
+                "SELECT /* $7 ? -- */ 1 /* ?",
+                "SELECT cost$1, a_$2, é$3 FROM t",
+                "SELECT j ->> '$.a'",
+                "SELECT :name, @name",
+                "SELECT 'never closed $1",
+            ] {
+                assert_eq!(placeholders(sql, backend), [], "{backend}: {sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_database_quotes_in_its_own_way() {
+        let one = [Token::Numbered(1)];
+        for (backend, sql) in [
+            (Backend::Sqlite, "SELECT `$2`, [$3 ?], '\\', $1"),
+            (Backend::Postgres, "SELECT a[$1], '\\', E'\\'$2', e'\\\\', `"),
+            (Backend::Postgres, "SELECT $$ $2 ? $$, $x$ $$ $2 $y$ $x$, $1"),
+            (Backend::Postgres, "SELECT /* /* $2 */ $3 */ $1"),
+            (Backend::Postgres, "SELECT $1 -- $2"),
+            (Backend::MySql, "SELECT `$2`, '\\'$3', \"\\\"$4\", $1"),
+            (Backend::MySql, "SELECT 1 # $2\n, $1"),
+            (Backend::MySql, "SELECT 1--$1 -- $2"),
+            (Backend::MySql, "SELECT /* $2 */ 1 /*! , $1 */"),
+            (Backend::MySql, "SELECT 1 /*M!100100 , $1 */"),
+        ] {
+            assert_eq!(placeholders(sql, backend), one, "{backend}: {sql}");
+        }
+        assert_eq!(placeholders("SELECT ?1, ?", Backend::Sqlite), [Token::Numbered(1), Token::Unnumbered]);
+        assert_eq!(placeholders("SELECT ?1", Backend::Postgres), [Token::Unnumbered]);
+    }
+
+    #[test]
+    fn no_text_confuses_the_reader() {
+        let parts = [
+            "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "$", "?", "1", "0", "é", "(", ")", ";", "with", " ",
+            "$$", "e", "\\", "#", "!",
+        ];
+        // Every row of four parts: it must end, and never stand in the middle of a character.
+        for (a, b) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
+            for (c, d) in parts.iter().flat_map(|c| parts.iter().map(move |d| (c, d))) {
+                let sql = format!("{a}{b}{c}{d}");
+                for backend in ALL {
+                    for (at, _) in Tokens::new(&sql, backend) {
+                        assert!(sql.get(at.clone()).is_some(), "{backend}: {sql:?} at {at:?}");
+                    }
+                }
+            }
+        }
+    }
+}
