@@ -2,13 +2,17 @@
 
 use crate::backend::MYSQL;
 use crate::fault;
+use crate::kill::kill;
 use crate::prove::{lead_home, prove};
-use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
-use millpond_sqlx::{Standing, Tracked};
+use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
+use millpond_sqlx::{Canceller, Errand, PoolLink, Standing, Tracked};
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, MySql};
+use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The manager over `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) makes one for you; build a core
 /// pool over it if you want to wrap one in a pool of your own.
@@ -17,12 +21,15 @@ pub struct MySqlManager {
     reset: ResetLevel,
     /// The database in which connections begin, as the server spells it. Known from the first one on.
     home: OnceLock<Option<String>>,
+    link: PoolLink<MySql>,
+    canceller: Option<Canceller<MySql>>,
 }
 
 impl MySqlManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
-        Self { options, reset: ResetLevel::default(), home: OnceLock::new() }
+        let (reset, home) = (ResetLevel::default(), OnceLock::new());
+        Self { options, reset, home, link: PoolLink::new(), canceller: None }
     }
 
     /// What is done to a connection between two borrowers.
@@ -35,6 +42,23 @@ impl MySqlManager {
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
+
+    /// Ends at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`.
+    #[must_use]
+    pub fn with_cancel(self, limit: Duration) -> Self {
+        Self { canceller: Some(Canceller::new(self.link.clone(), limit)), ..self }
+    }
+
+    /// The manager's way to its pool, to be joined when the pool is built.
+    pub fn link(&self) -> PoolLink<MySql> {
+        self.link.clone()
+    }
+
+    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        let here = prove(conn.driver_mut()).await?;
+        let home = self.home.get().and_then(Option::as_deref);
+        lead_home(conn.driver_mut(), here.database.as_deref(), home).await
+    }
 }
 
 impl Manager for MySqlManager {
@@ -45,8 +69,10 @@ impl Manager for MySqlManager {
         let mut conn = self.options.connect().await?;
         let here = prove(&mut conn).await?;
         // They all begin in the same one.
-        let _ = self.home.set(here);
-        Ok(Tracked::new(conn, &MYSQL))
+        let _ = self.home.set(here.database);
+        let mut conn = Tracked::new(conn, &MYSQL);
+        conn.set_session(here.session);
+        Ok(conn)
     }
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
@@ -65,25 +91,52 @@ impl Manager for MySqlManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        let here = prove(conn.driver_mut()).await?;
-        let home = self.home.get().and_then(Option::as_deref);
-        lead_home(conn.driver_mut(), here.as_deref(), home).await?;
+        // Until it has been proved: whatever happens here, nobody goes on with it then.
+        conn.worsen(Standing::Cut);
+        match &self.canceller {
+            // A stream without end would be read for as long as the core lets us.
+            Some(canceller) => {
+                timeout(canceller.patience(), self.settle(conn)).await.unwrap_or_else(|_| Err(restless()))
+            }
+            None => self.settle(conn).await,
+        }?;
         conn.trust();
         Ok(())
     }
 
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {
-        if conn.standing() >= Standing::Cut {
-            // Nobody is left to say goodbye to, or what is said would be taken for the rest of something else.
-            drop(conn);
-            return Ok(());
+        match (conn.standing(), &self.canceller) {
+            // Nobody is left to say goodbye to.
+            (Standing::Broken, _) => Ok(()),
+            // What is said would be taken for the rest of something else, or not be heard before the end of it.
+            (Standing::Cut | Standing::Undrained, Some(canceller)) => {
+                canceller.drop_and_stop(conn, self).await;
+                Ok(())
+            }
+            (Standing::Cut | Standing::Undrained, None) => Ok(()),
+            (Standing::Clean | Standing::Raw, _) => conn.into_driver().close().await,
         }
-        conn.into_driver().close().await
     }
 
     fn classify(&self, error: &Error) -> Fault {
         fault::classify(error)
     }
+}
+
+#[async_trait]
+impl Errand<MySql> for MySqlManager {
+    async fn connect(&self) -> Result<MySqlConnection, Error> {
+        self.options.connect().await
+    }
+
+    async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {
+        kill(conn, session).await
+    }
+}
+
+fn restless() -> Error {
+    let text = "the connection did not come to rest within an eighth of `ping_timeout`";
+    Error::Io(std::io::Error::new(ErrorKind::TimedOut, text))
 }
 
 impl fmt::Debug for MySqlManager {

@@ -53,6 +53,17 @@ impl MySqlPoolOptions {
         self
     }
 
+    /// Whether what was abandoned and goes on at the server is ended there. Default: yes.
+    ///
+    /// The server executes a query whose future was dropped to its end. So when its connection has been closed, KILL ends
+    /// its session, over a connection that is opened for it in the place of the closed one, one at a time. A stream that was
+    /// dropped half-way is read on for an eighth of `ping_timeout`; after that it is treated likewise. The server must let
+    /// the user connect once more, and MySQL and MariaDB let everybody end his own sessions.
+    pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
+        self.settings.cancel_abandoned = cancel;
+        self
+    }
+
     /// Makes a pool from a URL, and opens a first connection to see that it works.
     ///
     /// `mysql://user:password@host:port/database?parameter=value`, also with `mariadb` and with the drivers of SQLAlchemy
@@ -128,14 +139,20 @@ impl MySqlPoolOptions {
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         let Self { settings, kind } = &self;
         settings.config.check().map_err(config_error)?;
-        let manager = MySqlManager::new(options).with_reset(settings.reset);
+        let mut manager = MySqlManager::new(options).with_reset(settings.reset);
+        if settings.cancel_abandoned {
+            manager = manager.with_cancel(settings.config.ping_timeout);
+        }
+        let link = manager.link();
         match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                link.join(&pool);
                 Ok(SqlPool::queue(pool))
             }
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                link.join(&pool);
                 Ok(SqlPool::null(pool))
             }
         }

@@ -15,9 +15,19 @@ use sqlx_core::transaction::TransactionManager;
 /// How many answers to earlier statements are read over before the connection is given up.
 const ROUNDS_MAX: usize = 64;
 
-/// Brings a connection out of every transaction, and tells in which database it is; an error means that it could not be
-/// done. A new connection is proved as well: a server can be told to open its sessions without autocommit.
-pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+/// What a proof has found out beside.
+pub(crate) struct Whereabouts {
+    pub(crate) database: Option<String>,
+    /// See [`SESSION`].
+    pub(crate) session: u64,
+}
+
+/// The number of a session that no other one has, on whatever server: below, the number that KILL wants; above, which
+/// server gave it.
+pub(crate) const SESSION: &str = "CRC32(CONCAT(@@hostname, ':', @@port)) << 32 | CONNECTION_ID()";
+
+/// Brings a connection out of every transaction, and tells where it is; an error means that it could not be done. A new connection is proved as well: a server can be told to open its sessions without autocommit.
+pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
     forget_transactions(conn);
     for _ in 0..ROUNDS_MAX {
         match ask(conn).await {
@@ -43,11 +53,11 @@ pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, ho
 }
 
 /// Rolls back, and asks for a nonce.
-async fn ask(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+async fn ask(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
     let nonce = format!("{:016x}", fastrand::u64(..));
     let sql = format!(
         "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
-         SELECT '{nonce}', DATABASE()"
+         SELECT '{nonce}', DATABASE(), {SESSION}"
     );
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
     let [row] = rows.as_slice() else { return Err(out_of_step()) };
@@ -55,7 +65,7 @@ async fn ask(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
     if echo != nonce {
         return Err(out_of_step());
     }
-    row.try_get(1)
+    Ok(Whereabouts { database: row.try_get(1)?, session: row.try_get(2)? })
 }
 
 /// What sqlx believes to be open it queues a rollback for, which lowers its count. The server may know nothing of it, since

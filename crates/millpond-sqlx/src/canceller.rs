@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. One cancel of a pool at a time.
-//! 2. It goes over an idle connection of the pool, or over one of its own in a place under the cap, or not at all.
+//! 2. It goes over an idle connection of the pool, or over one of its own in a place under the cap, or not at all. That
+//!    place is the victim's where the victim is closed first.
 //! 3. The victim is with its caller, in no pool, until the cancel has returned: a late one cannot hit the next borrower. If
 //!    the call is dropped half-way, the victim is to be closed.
 
@@ -64,7 +65,7 @@ impl<DB: Database> Canceller<DB> {
     /// If the future is dropped the connection is to be closed.
     pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &impl Errand<DB>) -> Result<(), Error> {
         let Some(session) = conn.session() else { return conn.settle().await };
-        if let Ok(settled) = timeout(self.limit / PATIENCE, conn.settle()).await {
+        if let Ok(settled) = timeout(self.patience(), conn.settle()).await {
             return settled;
         }
         self.stop(conn, errand).await;
@@ -80,8 +81,37 @@ impl<DB: Database> Canceller<DB> {
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn stop(&self, conn: &mut Tracked<DB>, errand: &impl Errand<DB>) {
-        let Some(session) = conn.take_session() else { return };
-        let outcome = timeout(self.limit, self.cancel(session, errand)).await;
+        if let Some(session) = conn.take_session() {
+            self.within_limit(self.cancel(session, errand)).await;
+        }
+    }
+
+    /// Drops a connection and then cancels what the server still executes for it, over a connection in the place that the
+    /// dropped one had: for [`Manager::close`](millpond_core::Manager::close), during which a place is taken. A failure is
+    /// told as a warning of the pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the server may go on.
+    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &impl Errand<DB>) {
+        let session = conn.take_session();
+        drop(conn);
+        if let Some(session) = session {
+            let cancel = async {
+                let _turn = self.turn.lock().await;
+                over_its_own(session, errand).await
+            };
+            self.within_limit(cancel).await;
+        }
+    }
+
+    /// How long a connection may take to come to rest by itself.
+    pub fn patience(&self) -> Duration {
+        self.limit / PATIENCE
+    }
+
+    async fn within_limit(&self, cancel: impl Future<Output = Result<(), Error>>) {
+        let outcome = timeout(self.limit, cancel).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
         if let Err(error) = outcome {
             let message = format!("a query that was cut off could not be cancelled at the server: {error}");
@@ -98,14 +128,16 @@ impl<DB: Database> Canceller<DB> {
                 let (conn, watch) = lease.watched(Standing::Clean);
                 watch.follow(errand.cancel(conn, session)).await
             }
-            Some(Means::Place(_place)) => {
-                // Declared after the place, so dropped before it.
-                let mut conn = errand.connect().await?;
-                errand.cancel(&mut conn, session).await?;
-                conn.close().await
-            }
+            // The place is dropped after the connection.
+            Some(Means::Place(_place)) => over_its_own(session, errand).await,
         }
     }
+}
+
+async fn over_its_own<DB: Database>(session: u64, errand: &impl Errand<DB>) -> Result<(), Error> {
+    let mut conn = errand.connect().await?;
+    errand.cancel(&mut conn, session).await?;
+    conn.close().await
 }
 
 /// Over what a cancel goes.

@@ -144,8 +144,8 @@ impl<DB: Database> Tracked<DB> {
         backend.settle(self).await
     }
 
-    /// Makes the standing worse, never better.
-    pub(crate) fn worsen(&mut self, standing: Standing) {
+    /// Makes the standing worse, never better: for managers, who know of what was not seen here.
+    pub fn worsen(&mut self, standing: Standing) {
         self.standing = self.standing.max(standing);
     }
 

@@ -1,6 +1,7 @@
 //! What a user of millpond-mysql sees, against a real server. One module a behaviour.
 
 mod cancel;
+mod cancelling;
 mod errors;
 mod hooks;
 mod in_step;

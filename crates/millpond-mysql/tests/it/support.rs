@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT SLEEP(20)";
@@ -115,6 +116,16 @@ pub async fn id(lease: &mut SqlLease<MySql>) -> u64 {
 /// What is in the table `t`.
 pub async fn rows(pool: &MySqlPool) -> Vec<i32> {
     sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(pool).await.unwrap()
+}
+
+/// Waits until something is so; a test that waits in vain is ended after ten seconds.
+pub async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
 }
 
 /// Polls a future at most so many times, whenever it is woken, and then drops it.

@@ -1,0 +1,26 @@
+//! Ending at the server what was abandoned here.
+//!
+//! The whole session, not its query alone: its connection is closed already. KILL QUERY could come before the query has
+//! begun, and then nothing, or on MariaDB whatever comes next, would be hit.
+
+use crate::fault::refusal;
+use crate::prove::SESSION;
+use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
+
+/// There is no session of that number any more.
+const UNKNOWN_SESSION: u16 = 1094;
+
+/// Ends a session. Numbers are given out upwards by each server, so after a failover or a restart the same one is somebody
+/// else's: then nothing is done.
+pub(crate) async fn kill(conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {
+    let row = raw_sql(AssertSqlSafe(format!("SELECT {SESSION}"))).fetch_one(&mut *conn).await?;
+    let ours: u64 = row.try_get(0)?;
+    if ours >> 32 != session >> 32 || ours <= session {
+        return Ok(());
+    }
+    let sql = format!("KILL CONNECTION {}", session & u64::from(u32::MAX));
+    match raw_sql(AssertSqlSafe(sql)).execute(conn).await {
+        Err(error) if refusal(&error).is_some_and(|refusal| refusal.number() == UNKNOWN_SESSION) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}

@@ -1,0 +1,168 @@
+//! What was abandoned is ended at the server, and nobody else's session is.
+
+use crate::support::{Diary, LONG, Server, cut_after, id, one, server, until};
+use futures_util::TryStreamExt;
+use millpond_core::Event;
+use millpond_mysql::{Limits, MySqlPool, MySqlPoolOptions, PoolKind, ResetLevel};
+use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
+async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
+    let mut lease = pool.acquire().await.unwrap();
+    let id = id(&mut lease).await;
+    assert!(cut_after(1, raw_sql(sql).execute(&mut *lease)).await.is_none());
+    id
+}
+
+/// Whether the server still has that session.
+async fn lives(server: &Server, id: u64) -> bool {
+    let sql = "SELECT EXISTS (SELECT * FROM information_schema.processlist WHERE id = ?)";
+    sqlx::query_scalar(sql).bind(id).fetch_one(&mut server.connection().await).await.unwrap()
+}
+
+/// Waits until it has not.
+async fn ended(server: &Server, id: u64) {
+    let waiting = async { while lives(server, id).await {} };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn a_query_that_was_cut_off_burns_nothing_at_the_server_even_if_the_pool_is_full() {
+    let Some(server) = server() else { return };
+    for kind in [PoolKind::Queue, PoolKind::Null] {
+        let pool = one().pool(kind).connect(&server.url).await.unwrap();
+        let begun = Instant::now();
+        let before = abandon(&pool, LONG).await;
+        server.next_is_clean(&pool).await;
+        ended(&server, before).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(pool.status().totals.peak, 1, "the errand took the place of its victim");
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_locks").await;
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("UPDATE t SET i = 2").execute(&mut *tx).await.unwrap();
+    assert!(cut_after(1, raw_sql(LONG).execute(&mut *tx)).await.is_none());
+    drop(tx);
+    // Waits for the lock if it must, for innodb_lock_wait_timeout (50 s) at most.
+    let begun = Instant::now();
+    sqlx::query("UPDATE t SET i = 3").execute(&pool).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_stream_without_end_that_was_dropped_early_holds_its_place_for_a_moment_only() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    let sql = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+    let mut lease = pool.acquire().await.unwrap();
+    let before = id(&mut lease).await;
+    let mut rows = sqlx::query(sql).fetch(&mut *lease);
+    rows.try_next().await.unwrap().unwrap();
+    drop(rows);
+    drop(lease);
+    let begun = Instant::now();
+    server.next_is_clean(&pool).await;
+    ended(&server, before).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_is_closed_anyway_is_ended_as_well() {
+    let Some(server) = server() else { return };
+    let pool = one().reset(ResetLevel::Replace).connect(&server.url).await.unwrap();
+    let before = abandon(&pool, LONG).await;
+    ended(&server, before).await;
+}
+
+#[tokio::test]
+async fn where_it_is_switched_off_the_query_runs_on() {
+    let Some(server) = server() else { return };
+    let pool = one().cancel_abandoned(false).connect(&server.url).await.unwrap();
+    let before = abandon(&pool, LONG).await;
+    server.next_is_clean(&pool).await;
+    assert!(lives(&server, before).await);
+    server.execute(format!("KILL {before}")).await;
+}
+
+#[tokio::test]
+async fn an_errand_that_the_server_refuses_is_told_and_costs_nothing_more() {
+    let Some(server) = server() else { return };
+    server.execute("CREATE OR REPLACE USER millpond_errand@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await;
+    let diary = Diary::default();
+    let url = format!("mysql://millpond_errand@{}", server.address());
+    let pool = one().observer(diary.clone()).connect(&url).await.unwrap();
+    // The server counts the session that is to be ended.
+    let before = abandon(&pool, LONG).await;
+    let warned = |event: &Event| matches!(event, Event::Warned { setting: "cancel_abandoned", .. }).then_some(());
+    until(|| !diary.pick(warned).is_empty()).await;
+    server.execute(format!("KILL {before}")).await;
+    drop(pool.acquire().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
+    let Some(server) = server() else { return };
+    // As after a failover: it has the number that the victim had on the server that was there before.
+    let mut bystander = server.connection().await;
+    let sql = "SELECT CRC32(CONCAT(@@hostname, ':', @@port + 1)) << 32 | CONNECTION_ID()";
+    let row = raw_sql(sql).fetch_one(&mut bystander).await.unwrap();
+    let pool = server.one().await;
+    let mut lease = pool.acquire().await.unwrap();
+    lease.set_session(row.get(0));
+    assert!(cut_after(1, raw_sql("SELECT SLEEP(0.05)").execute(&mut *lease)).await.is_none());
+    drop(lease);
+    server.next_is_clean(&pool).await;
+    bystander.ping().await.unwrap();
+}
+
+// The ends come at about the time at which the queries end by themselves, some before and some after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_cancel_never_hits_the_next_borrower() {
+    let Some(server) = server() else { return };
+    server.execute("CREATE OR REPLACE USER millpond_late@'127.0.0.1'").await;
+    let options = MySqlPoolOptions::new().pool_size(3).max_overflow(1).limits(Limits::Off).min_idle(0);
+    let pool = options.connect(&format!("mysql://millpond_late@{}", server.address())).await.unwrap();
+    let watching = AtomicBool::new(true);
+    let watch = async {
+        let mut conn = server.connection().await;
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'millpond_late'";
+        let mut most = 0_i64;
+        while watching.load(Ordering::Relaxed) {
+            most = most.max(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
+        }
+        most
+    };
+    let work = async {
+        let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        watching.store(false, Ordering::Relaxed);
+    };
+    let (most, ()) = futures_util::future::join(watch, work).await;
+    // The server sees a session until it has noticed its end.
+    assert!(most <= 8, "{most} sessions of a pool of four");
+    assert!(pool.status().totals.peak <= 4);
+}
+
+async fn borrow(pool: MySqlPool, task: u32) {
+    for round in 0..60_u32 {
+        let millis = (task * 7 + round) % 5;
+        let sql = AssertSqlSafe(format!("SELECT SLEEP({millis} / 1000)"));
+        let mut lease = pool.acquire().await.unwrap();
+        let _ = cut_after(1, raw_sql(sql).execute(&mut *lease)).await;
+        drop(lease);
+        let nonce = i64::from(task * 1000 + round);
+        let sql = "SELECT ? FROM (SELECT SLEEP(0.002)) AS t";
+        let echo: i64 = sqlx::query_scalar(sql).bind(nonce).fetch_one(&pool).await.unwrap();
+        assert_eq!(echo, nonce);
+    }
+}
