@@ -1,7 +1,8 @@
 //! What one scripted call does.
 
 use crate::gate::Gate;
-use millpond_core::{Fault, Moment};
+use millpond_core::{Fault, Moment, SharedError};
+use std::error::Error;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
@@ -133,17 +134,24 @@ fn scripted_panic(call: Call) -> ! {
     std::panic::resume_unwind(Box::new(format!("scripted panic in {call}")))
 }
 
-/// The error of a scripted call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The error of a scripted call, or of the manager that a script was put over.
+#[derive(Debug, Clone)]
 pub struct ScriptedError {
     fault: Fault,
     text: Arc<str>,
+    /// The other manager's own error, if it is one.
+    real: Option<SharedError>,
 }
 
 impl ScriptedError {
     /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) takes for that fault.
     pub fn new(fault: Fault, text: &str) -> Self {
-        Self { fault, text: Arc::from(text) }
+        Self { fault, text: Arc::from(text), real: None }
+    }
+
+    /// The error of the other manager, which takes it for that fault.
+    pub(crate) fn real(fault: Fault, error: impl Error + Send + Sync + 'static) -> Self {
+        Self { fault, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
     }
 
     /// What it means for the pool.
@@ -158,4 +166,18 @@ impl fmt::Display for ScriptedError {
     }
 }
 
-impl std::error::Error for ScriptedError {}
+impl Error for ScriptedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // Its text is ours already.
+        self.real.as_ref().and_then(|error| error.source())
+    }
+}
+
+/// Two errors are equal if they mean and say the same.
+impl PartialEq for ScriptedError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.fault, &self.text) == (other.fault, &other.text)
+    }
+}
+
+impl Eq for ScriptedError {}

@@ -2,59 +2,80 @@
 
 use crate::books::Socket;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A connection to nowhere. Its drop is counted by the manager that opened it.
-pub struct ScriptedConnection {
+/// A connection to nowhere, or around the one that another manager has opened. Its drop is counted by the manager that
+/// opened it. A clone is the same connection, as that of a multiplexed one.
+#[derive(Clone)]
+pub struct ScriptedConnection<C = ()> {
+    real: C,
+    body: Arc<Body>,
+}
+
+/// What the clones of a connection share.
+struct Body {
     id: u64,
     generation: u64,
-    dirty: bool,
+    dirty: AtomicBool,
     /// Whether `close` came to its end on it.
-    said_goodbye: bool,
+    said_goodbye: AtomicBool,
     socket: Socket,
 }
 
-impl ScriptedConnection {
-    pub(crate) fn new(id: u64, generation: u64, socket: Socket) -> Self {
+impl<C> ScriptedConnection<C> {
+    pub(crate) fn new(real: C, id: u64, generation: u64, socket: Socket) -> Self {
         socket.books().open().alive += 1;
-        Self { id, generation, dirty: false, said_goodbye: false, socket }
+        let (dirty, said_goodbye) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { real, body: Arc::new(Body { id, generation, dirty, said_goodbye, socket }) }
     }
 
     /// The number that the pool gave it.
     pub fn id(&self) -> u64 {
-        self.id
+        self.body.id
     }
 
     /// The pool's generation when it was opened.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.body.generation
     }
 
     /// Whether it is dirty: a ping fails, `triage` asks for a reset, and a reset makes it clean.
     pub fn is_dirty(&self) -> bool {
-        self.dirty
+        self.body.dirty.load(Ordering::SeqCst)
     }
 
     /// Makes it dirty, or clean again.
     pub fn set_dirty(&mut self, dirty: bool) {
-        self.dirty = dirty;
+        self.body.dirty.store(dirty, Ordering::SeqCst);
     }
 
-    pub(crate) fn say_goodbye(&mut self) {
-        self.said_goodbye = true;
+    /// The connection that the other manager has opened.
+    pub fn real(&mut self) -> &mut C {
+        &mut self.real
+    }
+
+    /// The other manager's connection, to be closed, and what is called when that has come to its end.
+    pub(crate) fn into_real(self) -> (C, impl FnOnce()) {
+        let Self { real, body } = self;
+        (real, move || body.said_goodbye.store(true, Ordering::SeqCst))
     }
 }
 
-impl Drop for ScriptedConnection {
+impl Drop for Body {
     fn drop(&mut self) {
         let mut pages = self.socket.books().open();
         pages.alive -= 1;
-        let fate = if self.said_goodbye { &mut pages.closed } else { &mut pages.dropped };
+        let fate = if *self.said_goodbye.get_mut() { &mut pages.closed } else { &mut pages.dropped };
         fate.push(self.id);
     }
 }
 
-impl fmt::Debug for ScriptedConnection {
+impl<C> fmt::Debug for ScriptedConnection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedConnection").field("id", &self.id).field("dirty", &self.dirty).finish_non_exhaustive()
+        f.debug_struct("ScriptedConnection")
+            .field("id", &self.id())
+            .field("dirty", &self.is_dirty())
+            .finish_non_exhaustive()
     }
 }

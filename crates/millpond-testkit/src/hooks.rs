@@ -15,36 +15,36 @@ pub struct ScriptedHooks {
 }
 
 impl ScriptedHooks {
-    async fn act(&self, moment: Moment, conn: &ScriptedConnection) -> Result<(), BoxError> {
+    async fn act(&self, moment: Moment, id: u64) -> Result<(), BoxError> {
         let call = Call::Hook(moment);
-        let (act, _running) = self.books.begin(call, conn.id());
+        let (act, _running) = self.books.begin(call, id);
         act.perform(call).await.map_err(BoxError::from)
     }
 }
 
 #[async_trait]
-impl Hooks<ScriptedConnection> for ScriptedHooks {
+impl<C: Send + 'static> Hooks<ScriptedConnection<C>> for ScriptedHooks {
     fn moments(&self) -> Moments {
         self.moments
     }
 
-    async fn on_first_connect(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::FirstConnect, conn).await
+    async fn on_first_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::FirstConnect, conn.id()).await
     }
 
-    async fn on_connect(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Connect, conn).await
+    async fn on_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Connect, conn.id()).await
     }
 
-    async fn on_checkout(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Checkout, conn).await
+    async fn on_checkout(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Checkout, conn.id()).await
     }
 
-    async fn on_checkin(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Checkin, conn).await
+    async fn on_checkin(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Checkin, conn.id()).await
     }
 
-    async fn on_close(&self, conn: &mut ScriptedConnection, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Close, conn).await
+    async fn on_close(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+        self.act(Moment::Close, conn.id()).await
     }
 }

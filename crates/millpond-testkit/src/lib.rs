@@ -2,7 +2,7 @@
 //!
 //! - [`ScriptedManager`] opens [`ScriptedConnection`]s and does at each call what the test told it: succeed, fail, be
 //!   slow, hang, panic, or wait for a [`Gate`]. It counts what is alive by itself, so that a pool's own numbers can be
-//!   held against it.
+//!   held against it. Put over another manager it does the same to that one's calls.
 //! - [`ScriptedHooks`] is a [`Hooks`](millpond_core::Hooks) object under the same script.
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
 //! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
@@ -48,7 +48,7 @@ pub use flow::{Direction, Flow, Trouble};
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;
 pub use link::Link;
-pub use manager::ScriptedManager;
+pub use manager::{Nowhere, ScriptedManager};
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
 pub use trace::Trace;

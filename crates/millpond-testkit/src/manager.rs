@@ -5,23 +5,50 @@ use crate::books::{Attempt, Books, Socket};
 use crate::connection::ScriptedConnection;
 use crate::hooks::ScriptedHooks;
 use millpond_core::{ConnectInfo, Fault, Manager, Moments, Triage};
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A manager that does what the test tells it. Clones share one script and one set of counts: give one to the pool and
-/// keep one.
+/// A manager that does what the test tells it, and then what another manager does: by default [`Nowhere`], which opens
+/// nothing. Clones share one script and one set of counts: give one to the pool and keep one.
 ///
 /// Every call does the first of the acts queued for it with [`next`](Self::next), and else what
-/// [`always`](Self::always) says; a fresh manager succeeds at everything at once.
-#[derive(Debug, Clone, Default)]
-pub struct ScriptedManager {
+/// [`always`](Self::always) says; a fresh manager lets everything happen at once. An act that fails or hangs keeps the
+/// call from the other manager.
+pub struct ScriptedManager<M = Nowhere> {
     books: Arc<Books>,
+    real: Arc<M>,
+}
+
+/// A manager of connections to nowhere, which cannot fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Nowhere;
+
+impl Manager for Nowhere {
+    type Connection = ();
+    type Error = Infallible;
+
+    async fn connect(&self, _: &ConnectInfo) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn ping(&self, (): &mut ()) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 impl ScriptedManager {
     /// A manager that succeeds at everything at once.
     pub fn new() -> Self {
-        Self::default()
+        Self::over(Nowhere)
+    }
+}
+
+impl<M> ScriptedManager<M> {
+    /// A script over another manager: its calls are counted and, where the script says so, hindered.
+    pub fn over(real: M) -> Self {
+        Self { books: Arc::default(), real: Arc::new(real) }
     }
 
     /// From now on every such call does this, those with an act of their own in the queue excepted.
@@ -59,7 +86,7 @@ impl ScriptedManager {
 }
 
 /// What the manager has seen. None of it comes from the pool.
-impl ScriptedManager {
+impl<M> ScriptedManager<M> {
     /// How many such calls have begun.
     pub fn calls(&self, call: Call) -> usize {
         self.books.open().scripts.get(&call).map_or(0, |script| script.calls)
@@ -114,49 +141,81 @@ impl ScriptedManager {
     }
 }
 
-impl Manager for ScriptedManager {
-    type Connection = ScriptedConnection;
+impl<M: Manager> Manager for ScriptedManager<M> {
+    type Connection = ScriptedConnection<M::Connection>;
     type Error = ScriptedError;
 
-    async fn connect(&self, info: &ConnectInfo) -> Result<ScriptedConnection, ScriptedError> {
+    async fn connect(&self, info: &ConnectInfo) -> Result<Self::Connection, ScriptedError> {
         let socket = Socket::new(&self.books);
         self.books.open().attempts.push(Attempt { at: Instant::now(), info: info.clone() });
         let (act, _running) = self.books.begin(Call::Connect, info.id.get());
         act.perform(Call::Connect).await?;
-        Ok(ScriptedConnection::new(info.id.get(), info.generation, socket))
+        let real = self.real.connect(info).await.map_err(|error| self.error(error))?;
+        Ok(ScriptedConnection::new(real, info.id.get(), info.generation, socket))
     }
 
-    async fn ping(&self, conn: &mut ScriptedConnection) -> Result<(), ScriptedError> {
+    async fn ping(&self, conn: &mut Self::Connection) -> Result<(), ScriptedError> {
         let (act, _running) = self.books.begin(Call::Ping, conn.id());
         act.perform(Call::Ping).await?;
+        self.real.ping(conn.real()).await.map_err(|error| self.error(error))?;
         if conn.is_dirty() { Err(ScriptedError::new(Fault::Connection, "out of step")) } else { Ok(()) }
     }
 
-    fn triage(&self, conn: &mut ScriptedConnection) -> Triage {
+    fn triage(&self, conn: &mut Self::Connection) -> Triage {
         let (act, _running) = self.books.begin(Call::Triage, conn.id());
         match act.end(Call::Triage) {
             Err(error) if error.fault() == Fault::Connection => Triage::Broken,
             Err(_) => Triage::Discard,
-            Ok(()) if conn.is_dirty() => Triage::Reset,
-            Ok(()) => Triage::Keep,
+            Ok(()) => match self.real.triage(conn.real()) {
+                Triage::Keep if conn.is_dirty() => Triage::Reset,
+                triage => triage,
+            },
         }
     }
 
-    async fn reset(&self, conn: &mut ScriptedConnection) -> Result<(), ScriptedError> {
+    async fn reset(&self, conn: &mut Self::Connection) -> Result<(), ScriptedError> {
         let (act, _running) = self.books.begin(Call::Reset, conn.id());
         act.perform(Call::Reset).await?;
+        self.real.reset(conn.real()).await.map_err(|error| self.error(error))?;
         conn.set_dirty(false);
         Ok(())
     }
 
-    async fn close(&self, mut conn: ScriptedConnection) -> Result<(), ScriptedError> {
+    async fn close(&self, conn: Self::Connection) -> Result<(), ScriptedError> {
         let (act, _running) = self.books.begin(Call::Close, conn.id());
         act.perform(Call::Close).await?;
-        conn.say_goodbye();
+        let (real, say_goodbye) = conn.into_real();
+        self.real.close(real).await.map_err(|error| self.error(error))?;
+        say_goodbye();
         Ok(())
     }
 
     fn classify(&self, error: &ScriptedError) -> Fault {
         error.fault()
+    }
+}
+
+impl<M: Manager> ScriptedManager<M> {
+    fn error(&self, error: M::Error) -> ScriptedError {
+        ScriptedError::real(self.real.classify(&error), error)
+    }
+}
+
+impl<M> Clone for ScriptedManager<M> {
+    fn clone(&self) -> Self {
+        Self { books: Arc::clone(&self.books), real: Arc::clone(&self.real) }
+    }
+}
+
+impl Default for ScriptedManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> fmt::Debug for ScriptedManager<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the other manager: it may hold a password.
+        f.debug_struct("ScriptedManager").field("books", &self.books).finish_non_exhaustive()
     }
 }
