@@ -31,6 +31,8 @@
 
 mod act;
 mod books;
+#[doc(hidden)]
+pub mod conformance;
 mod connection;
 mod flow;
 mod gate;
@@ -43,12 +45,15 @@ mod trace;
 
 pub use act::{Act, Call, ScriptedError};
 pub use books::Attempt;
+pub use conformance::{Capability, Fixture, PoolUnderTest};
 pub use connection::ScriptedConnection;
 pub use flow::{Direction, Flow, Trouble};
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;
 pub use link::Link;
 pub use manager::{Nowhere, ScriptedManager};
+#[doc(hidden)]
+pub use millpond_core as core;
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
 pub use trace::Trace;

@@ -4,6 +4,7 @@ mod age;
 mod books;
 mod cancel;
 mod closing;
+mod conformance;
 mod connecting;
 mod custom_pool;
 mod deadlines;

@@ -1,0 +1,15 @@
+//! Our own pools keep what the suite asks of every pool.
+
+mod queue_pool {
+    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock] }
+}
+
+mod null_pool {
+    use millpond_core::NullPool;
+    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = NullPool }
+}
+
+mod shared_pool {
+    use millpond_core::SharedPool;
+    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = SharedPool }
+}

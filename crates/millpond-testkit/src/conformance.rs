@@ -1,0 +1,203 @@
+//! One suite for every manager and every pool: the cases, their names, and what each of them needs.
+//!
+//! A case is a function over a [`Trial`](stage::Trial), which is a fixture and a pool. The table in the macro names the
+//! cases once, with the capabilities that each needs; a test that lacks one prints `SKIP` and the reason. The cases are
+//! written against a [`ScriptedManager`](crate::ScriptedManager) over the fixture's manager: what the script lets
+//! happen, really happens.
+
+mod accounting;
+mod age;
+mod closing;
+mod deadlines;
+mod fixture;
+mod health;
+mod hooks;
+mod lending;
+mod limits;
+mod pools;
+mod stage;
+mod waiting;
+
+pub use accounting::*;
+pub use age::*;
+pub use closing::*;
+pub use deadlines::*;
+pub use fixture::{Capability, Connection, Fixture};
+pub use health::*;
+pub use hooks::*;
+pub use lending::*;
+pub use limits::*;
+pub use pools::PoolUnderTest;
+pub use stage::{Of, Stage, Trial};
+pub use waiting::*;
+
+use crate::manager::ScriptedManager;
+use std::future::Future;
+use tokio::runtime::Builder;
+
+/// Runs one case on a runtime of its own, or says why not. The macro calls it.
+pub fn run<F, P, Played>(
+    fixture: F,
+    claimed: &[Capability],
+    needed: &[Capability],
+    name: &str,
+    case: impl FnOnce(Stage<Of<F, P>>) -> Played,
+) where
+    F: Fixture,
+    P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>,
+    Played: Future<Output = ()>,
+{
+    let lacks = |needed: &&Capability| !claimed.contains(needed) && !P::CAN.contains(needed);
+    if let Some(missing) = needed.iter().find(lacks) {
+        println!("SKIP {name}: not claimed, {missing}");
+        return;
+    }
+    let paused = claimed.contains(&Capability::PausedClock);
+    let runtime = Builder::new_current_thread().enable_all().start_paused(paused).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
+    runtime.block_on(async {
+        match Stage::set(fixture, claimed).await {
+            Ok(stage) => case(stage).await,
+            Err(why) => println!("SKIP {name}: {why}"),
+        }
+    });
+}
+
+/// Tries a manager, and the pool over it, with one named test for each promise and case.
+///
+/// `fixture` is an expression that makes a [`Fixture`](crate::Fixture); a closure will do that gives a manager. `can` says
+/// what the manager can do beyond the two methods that it has to have, in the words of
+/// [`Capability`](crate::Capability). `pool` names the pool, [`QueuePool`](millpond_core::QueuePool) if left out. Call it
+/// in a module of its own, in the tests:
+///
+/// ```
+/// use millpond_core::{ConnectInfo, Manager};
+/// use std::convert::Infallible;
+///
+/// struct Sluice;
+/// impl Manager for Sluice {
+///     type Connection = u64;
+///     type Error = Infallible;
+///     async fn connect(&self, info: &ConnectInfo) -> Result<u64, Infallible> {
+///         Ok(info.id.get())
+///     }
+///     async fn ping(&self, _: &mut u64) -> Result<(), Infallible> {
+///         Ok(())
+///     }
+/// }
+///
+/// mod conformance {
+///     millpond_testkit::conformance! { fixture = || async { super::Sluice }, can = [PausedClock] }
+/// }
+/// mod conformance_of_null_pool {
+///     use millpond_core::NullPool;
+///     millpond_testkit::conformance! { fixture = || async { super::Sluice }, can = [PausedClock], pool = NullPool }
+/// }
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    (fixture = $fixture:expr, can = [$($can:ident),* $(,)?] $(,)?) => {
+        use $crate::core::QueuePool;
+        $crate::conformance! { fixture = $fixture, can = [$($can),*], pool = QueuePool }
+    };
+    (fixture = $fixture:expr, can = [$($can:ident),* $(,)?], pool = $pool:ident $(,)?) => {
+        $crate::conformance! { @cases ($fixture) [$($can),*] $pool
+            c01_nothing_is_opened_before_somebody_asks []
+            c02_what_comes_back_is_lent_again [Keeps]
+            c02_what_is_not_kept_is_closed [Exclusive]
+            c03_the_status_tells_every_step [Exclusive]
+            c04_a_crowd_is_served_by_few_connections []
+            c06_dropping_the_pool_closes_what_is_idle []
+            c07_a_lease_outlives_its_pool []
+            c08_a_lease_may_be_dropped_on_a_plain_thread []
+            c10_a_detached_connection_is_the_borrowers_and_its_place_is_free [Exclusive]
+            c11_a_discarded_connection_is_not_lent_again []
+            c12_a_borrower_who_panics_costs_one_connection_at_most []
+            c20_nothing_beyond_the_cap_is_open_at_any_instant []
+            c21_after_shrinking_nothing_beyond_the_new_cap_is_lent [Exclusive]
+            c22_shrinking_below_what_is_lent_waits_for_its_return [Exclusive]
+            c23_growing_serves_waiters_at_once [Exclusive]
+            c24_however_the_size_changes_under_load_the_cap_holds [Exclusive]
+            c25_a_burst_opens_no_more_than_callers_wait_for [Exclusive]
+            c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits [Exclusive, Keeps]
+            c27_one_caller_more_than_max_waiters_is_turned_away_at_once [Exclusive]
+            c30_waiters_are_served_in_order_of_arrival [Exclusive]
+            c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet [Exclusive]
+            c32_a_cancelled_waiter_is_passed_over [Exclusive]
+            c33_who_goes_away_after_the_hand_over_passes_it_on [Exclusive]
+            c34_two_thousand_waiters_are_all_served [Exclusive]
+            c35_nobody_waits_for_what_is_there []
+            c36_what_does_not_come_back_makes_room_for_a_waiter [Exclusive]
+            c37_a_failed_connect_does_not_strand_the_next_waiter []
+            c38_the_connect_of_a_cancelled_caller_lands_in_the_pool []
+            c40_a_wait_ends_at_its_deadline [Exclusive]
+            c41_a_connect_that_hangs_ends_the_wait_at_its_deadline []
+            c41_a_connect_that_hangs_is_tried_again []
+            c42_a_ping_that_hangs_costs_its_own_limit_and_no_more [Exclusive, Keeps]
+            c43_five_dead_connections_cost_the_caller_one_ping_timeout [Exclusive, Keeps]
+            c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time [Exclusive, Keeps]
+            c45_a_close_that_hangs_ends_at_close_timeout []
+            c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once []
+            c47_without_a_runtime_an_acquire_is_an_error []
+            c48_callers_whose_time_is_short_churn_no_connections [Exclusive, Keeps, PausedClock]
+            c50_a_ping_is_sent_only_when_it_is_due [Exclusive, Keeps]
+            c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent [Exclusive, Keeps]
+            c52_if_all_idle_connections_are_dead_a_new_one_is_lent [Exclusive, Keeps]
+            c53_what_triage_discards_is_not_lent_again [Exclusive, Keeps]
+            c53_what_could_not_be_reset_is_not_lent_again [Exclusive, Keeps]
+            c54_the_manager_is_never_called_under_the_lock []
+            c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most []
+            c56_after_an_invalidation_nothing_older_is_lent []
+            c57_an_answer_never_reaches_another_borrower [Exclusive, Answers]
+            c58_dead_connections_and_a_dead_server_make_nobody_spin [Exclusive, Keeps, PausedClock]
+            c59_a_connection_that_its_server_has_ended_is_not_lent_again [Exclusive, Dies]
+            c59_a_healthy_connection_passes_ping_and_reset [Exclusive, Keeps]
+            c60_idle_timeout_closes_down_to_min_idle [Exclusive, Keeps, PausedClock]
+            c61_under_light_load_only_the_connection_in_use_stays [Exclusive, Keeps, PausedClock]
+            c62_nothing_older_than_pool_recycle_is_lent [Exclusive, Keeps, PausedClock]
+            c63_connections_opened_together_do_not_close_together [Exclusive, Keeps, PausedClock]
+            c64_min_idle_connections_are_ready_and_filled_up_again [Exclusive, Keeps, PausedClock]
+            c65_replacing_the_old_makes_nobody_wait [Exclusive, Keeps, PausedClock]
+            c66_an_examination_does_not_make_a_connection_look_used [Exclusive, Keeps, PausedClock]
+            c67_spans_without_end_are_harmless []
+            c68_prewarm_with_a_server_that_comes_and_goes_ends [Exclusive]
+            c70_a_connection_meets_its_hooks_in_the_order_of_its_life [Exclusive]
+            c72_a_connection_refused_at_on_connect_is_not_lent []
+            c72_a_connection_refused_at_checkout_is_not_lent [Exclusive]
+            c72_a_connection_refused_at_checkin_is_not_lent_again [Exclusive, Keeps]
+            c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout []
+            c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row []
+            c75_a_hook_is_told_about_the_connection [Exclusive, Keeps]
+            c77_every_connection_is_opened_once_and_closed_once [Exclusive]
+            c80_after_close_every_acquire_is_refused []
+            c80_close_tells_all_waiters_at_once [Exclusive]
+            c81_a_connect_under_way_at_close_leaves_nothing_behind []
+            c82_close_waits_for_borrowers []
+            c83_close_ends_at_its_limit_and_names_the_holders []
+            c84_everything_that_was_opened_is_closed [Exclusive]
+            c85_a_closed_pool_cannot_be_resized_or_opened_again [Exclusive]
+            c86_several_may_close_at_once []
+            c87_close_ends_while_connects_fail []
+            c90_after_any_mix_of_deeds_and_disasters_the_books_balance []
+            c91_totals_only_ever_grow []
+            c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
+            c93_a_timeout_tells_the_last_failure_to_connect []
+            c94_a_permanent_failure_is_told_at_once_and_a_passing_one_is_overcome []
+        }
+    };
+    (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::run::<_, $pool<_>, _>(
+                    $fixture,
+                    $crate::conformance!(@capabilities $can),
+                    $crate::conformance!(@capabilities $needs),
+                    stringify!($case),
+                    |stage| $crate::conformance::$case(stage),
+                );
+            }
+        )*
+    };
+    (@capabilities [$($name:ident),*]) => { &[$($crate::Capability::$name),*] };
+}

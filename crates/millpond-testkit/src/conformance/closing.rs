@@ -1,0 +1,130 @@
+//! Close means closed: nothing is open and nothing is under way, or the report says what.
+
+use crate::act::{Act, Call};
+use crate::conformance::pools::PoolUnderTest;
+use crate::conformance::stage::{SOON, Stage, Trial, joined, ms, refused, secs, timed};
+use crate::gate::Gate;
+use millpond_core::{Pool, PoolExt};
+
+/// After close every acquire is refused.
+pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    drop(world.lease().await);
+    assert!(world.pool.close().await.is_clean());
+    assert!(refused(world.pool.acquire().await).is_closed());
+    assert!(world.pool.try_acquire().is_none());
+    assert!(world.pool.status().closed);
+    assert_eq!(world.manager.calls(Call::Connect), 1);
+}
+
+/// Close tells all who wait.
+pub async fn c80_close_tells_all_waiters_at_once<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let lease = world.lease().await;
+    let waiters = [world.waiter().await, world.waiter().await];
+    let pool = world.pool.clone();
+    let closing = tokio::spawn(async move { pool.close().await });
+    for waiter in waiters {
+        assert!(refused(joined(waiter).await).is_closed());
+    }
+    drop(lease);
+    assert!(joined(closing).await.is_clean());
+}
+
+/// A connect under way at close leaves nothing behind, and nobody gets it.
+pub async fn c81_a_connect_under_way_at_close_leaves_nothing_behind<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let gate = Gate::new();
+    world.manager.always(Call::Connect, Act::gated(&gate));
+    let caller = world.acquiring();
+    world.until("it is being opened", || gate.waiting() == 1).await;
+    let report = world.pool.close_within(secs(20)).await;
+    gate.open();
+    assert!(refused(joined(caller).await).is_closed());
+    assert!(report.is_clean(), "{report}");
+    world.until("nothing is open", || world.manager.sockets() == 0).await;
+}
+
+/// Close waits for borrowers.
+pub async fn c82_close_waits_for_borrowers<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    let lease = world.lease().await;
+    let pool = world.pool.clone();
+    let closing = tokio::spawn(async move { pool.close().await });
+    world.until_status("it is closing", |status| status.closed).await;
+    assert!(!closing.is_finished());
+    drop(lease);
+    assert!(joined(closing).await.is_clean());
+    assert_eq!(world.manager.sockets(), 0);
+}
+
+/// Close ends at its limit and says who still holds what.
+pub async fn c83_close_ends_at_its_limit_and_names_the_holders<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    let lease = world.pool.acquire().await;
+    let line = line!() - 1;
+    let (report, took) = timed(world.pool.close_within(SOON)).await;
+    world.assert_took(took, SOON);
+    assert!(!report.is_clean());
+    let holders: Vec<_> =
+        report.holders.iter().map(|holder| (holder.location.file(), holder.location.line())).collect();
+    assert_eq!(holders, [(file!(), line)]);
+    drop(lease);
+    world.until("nothing is open", || world.manager.sockets() == 0).await;
+}
+
+/// Everything that was opened is closed, with a farewell.
+pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(4, 2);
+    for _ in 0..3 {
+        drop(world.leases(6).await);
+    }
+    assert!(world.pool.close().await.is_clean());
+    assert_eq!(world.manager.sockets(), 0);
+    assert_eq!(world.manager.closed().len(), world.manager.calls(Call::Connect), "each with a farewell");
+    let totals = world.pool.status().totals;
+    assert_eq!(totals.created, totals.closed);
+}
+
+/// A closed pool stays as it is, whatever it is told.
+pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    drop(world.lease().await);
+    let _ = world.pool.close().await;
+    let _ = world.queue().resize(5, 5);
+    world.queue().resume();
+    world.pool.invalidate_all(millpond_core::Invalidate::Soft);
+    assert!(refused(world.pool.acquire().await).is_closed());
+    assert_eq!((world.manager.sockets(), world.pool.status().cap()), (0, 2));
+}
+
+/// Several may close at once, and all are told the same.
+pub async fn c86_several_may_close_at_once<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    let lease = world.lease().await;
+    let closings: Vec<_> = (0..3)
+        .map(|_| {
+            let pool = world.pool.clone();
+            tokio::spawn(async move { pool.close().await.is_clean() })
+        })
+        .collect();
+    world.until_status("it is closing", |status| status.closed).await;
+    drop(lease);
+    for closing in closings {
+        assert!(joined(closing).await);
+    }
+}
+
+/// Close ends although the server is away.
+pub async fn c87_close_ends_while_connects_fail<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    world.manager.always(Call::Connect, Act::transient("connection refused"));
+    let caller = world.acquiring();
+    world.until("it has been tried", || world.manager.calls(Call::Connect) >= 2).await;
+    let (report, took) = timed(world.pool.close_within(secs(20))).await;
+    assert!(report.is_clean() && took <= secs(5), "{report} {took:?}");
+    assert!(refused(joined(caller).await).is_closed());
+    let tried = world.manager.calls(Call::Connect);
+    tokio::time::sleep(ms(300)).await;
+    assert_eq!(world.manager.calls(Call::Connect), tried, "it goes on connecting");
+}

@@ -1,0 +1,180 @@
+//! What is dead, broken or out of step is not lent; what fails or panics costs one connection.
+
+use crate::act::{Act, Call};
+use crate::conformance::fixture::Fixture;
+use crate::conformance::pools::PoolUnderTest;
+use crate::conformance::stage::{Stage, Trial, secs, timed};
+use crate::poll::poll_n;
+use millpond_core::{Invalidate, Manager as _, Moment, Pool, PoolExt};
+use std::time::Duration;
+
+/// A ping is sent when the policy says so: always, or never.
+pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
+    for (always, pings) in [(true, 4), (false, 0)] {
+        let before = stage.manager().calls(Call::Ping);
+        let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).pool_pre_ping(always));
+        for _ in 0..5 {
+            world.idle(1).await;
+        }
+        assert_eq!(world.manager.calls(Call::Ping) - before, pings, "pool_pre_ping = {always}");
+    }
+}
+
+/// The next idle connection comes before a new one.
+pub async fn c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(3, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
+    world.idle(3).await;
+    world.manager.next(Call::Ping, [Act::broken("scripted")]);
+    let lease = world.lease().await;
+    assert!(lease.id() <= 3, "a new one was opened while two were idle");
+    assert_eq!(world.manager.calls(Call::Connect), 3);
+    assert_eq!(world.trace.count("closed ping_failed"), 1);
+}
+
+/// If all idle connections are dead, the caller gets a new one and none of them is lent.
+pub async fn c52_if_all_idle_connections_are_dead_a_new_one_is_lent<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(4, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
+    world.idle(4).await;
+    world.manager.always(Call::Ping, Act::broken("scripted"));
+    let lease = world.lease().await;
+    assert!(lease.id() > 4, "{} was dead", lease.id());
+    world.until("the dead ones are closed", || world.trace.count("closed ping_failed") == 4).await;
+    world.manager.heal();
+    drop(lease);
+    world.assert_sound().await;
+}
+
+/// What the manager discards on return is closed, and not lent again.
+pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    world.manager.next(Call::Triage, [Act::transient("scripted"), Act::broken("scripted")]);
+    for (id, reason) in [(1, "unproven"), (2, "broken")] {
+        assert_eq!(world.lease().await.id(), id);
+        world.until("it is closed", || world.trace.count(&format!("closed {reason} #{id}")) == 1).await;
+    }
+    assert_eq!(world.lease().await.id(), 3);
+}
+
+/// A connection that could not be reset is closed.
+pub async fn c53_what_could_not_be_reset_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for (act, id) in [(Act::broken("scripted"), 2), (Act::Panic, 3)] {
+        let mut lease = world.lease().await;
+        lease.set_dirty(true);
+        world.manager.next(Call::Reset, [act]);
+        drop(lease);
+        let lease = world.lease().await;
+        assert_eq!((lease.id(), lease.is_dirty()), (id, false));
+    }
+    world.assert_sound().await;
+}
+
+/// The pool may be looked at from every call of a manager and of a hook: no lock is held.
+pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 1, |builder, manager| builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO));
+    let pool = world.pool.clone();
+    world.manager.probe(move |_| assert!(pool.status().open <= 2));
+    for _ in 0..3 {
+        let mut lease = world.lease().await;
+        lease.set_dirty(true);
+        drop(lease);
+        world.until_calm().await;
+    }
+    let _ = world.pool.close().await;
+    assert_eq!(world.trace.count("panicked"), 0, "{:?}", world.trace.lines());
+}
+
+/// A panic anywhere in a manager or a hook leaves a sound pool.
+pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
+    let hooks = [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close];
+    let calls = [Call::Connect, Call::Ping, Call::Triage, Call::Reset, Call::Close];
+    for call in calls.into_iter().chain(hooks.map(Call::Hook)) {
+        let world = stage.tuned(2, 0, |builder, manager| builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO));
+        world.manager.next(call, [Act::Panic]);
+        for _ in 0..3 {
+            let mut lease = world.lease().await;
+            lease.set_dirty(true);
+            drop(lease);
+        }
+        world.assert_sound().await;
+        let report = world.pool.close_within(secs(20)).await;
+        assert!(report.is_clean(), "{call}: {report}");
+        world.until("nothing is open", || world.manager.sockets() == 0).await;
+        world.manager.heal();
+    }
+}
+
+/// After an invalidation nothing older is lent: neither what was idle, nor what was in use.
+pub async fn c56_after_an_invalidation_nothing_older_is_lent<T: Trial>(stage: Stage<T>) {
+    for how in [Invalidate::Soft, Invalidate::Hard] {
+        let world = stage.world(3, 0);
+        let busy = world.lease().await;
+        drop(world.leases(2).await);
+        world.pool.invalidate_all(how);
+        drop(busy);
+        for _ in 0..2 {
+            for lease in world.leases(3).await {
+                assert_eq!(lease.generation(), 1, "{how:?}: {} is older", lease.id());
+            }
+        }
+        let _ = world.pool.close_within(secs(20)).await;
+        world.until("nothing is open", || world.manager.sockets() == 0).await;
+    }
+}
+
+/// Whatever a borrower leaves half asked, the next one is answered with what it asks itself.
+pub async fn c57_an_answer_never_reaches_another_borrower<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for round in 0..60_i64 {
+        let mut lease = world.lease().await;
+        drop(poll_n(stage.fixture.ask(lease.real(), -1 - round), 1 + usize::try_from(round % 6).unwrap_or(0)).await);
+        drop(lease);
+        let mut lease = world.lease().await;
+        match stage.fixture.ask(lease.real(), round).await {
+            Ok(answer) => assert_eq!(answer, round, "the answer to another question"),
+            Err(error) => panic!("a connection in trouble was lent: {error}"),
+        }
+    }
+    world.assert_sound().await;
+}
+
+/// Dead connections and a server that does not answer make nobody spin.
+pub async fn c58_dead_connections_and_a_dead_server_make_nobody_spin<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(5, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
+    world.idle(5).await;
+    world.manager.always(Call::Ping, Act::broken("scripted"));
+    world.manager.always(Call::Connect, Act::Never);
+    let (result, took) = timed(world.pool.acquire_within(secs(30))).await;
+    assert!(result.is_err());
+    world.assert_took(took, secs(30));
+    assert!(world.manager.calls(Call::Ping) <= 5 && world.manager.calls(Call::Connect) <= 5 + 16);
+}
+
+/// A connection that its server has ended fails its ping and is not lent again.
+pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
+    let mut lease = world.lease().await;
+    if let Err(error) = stage.fixture.kill(lease.real()).await {
+        panic!("the server could not be asked to end the connection: {error}");
+    }
+    let ping = tokio::time::timeout(secs(10), stage.manager().ping(&mut lease)).await;
+    assert!(matches!(ping, Ok(Err(_))), "`ping` takes a dead connection for alive, or hangs: {ping:?}");
+    drop(lease);
+    let mut lease = world.lease().await;
+    assert_eq!(lease.id(), 2);
+    let ping = tokio::time::timeout(secs(10), stage.manager().ping(&mut lease)).await;
+    assert!(matches!(ping, Ok(Ok(()))), "`ping` takes a living connection for dead: {ping:?}");
+}
+
+/// A real ping of a real connection succeeds within a second, and its reset too.
+pub async fn c59_a_healthy_connection_passes_ping_and_reset<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(2)));
+    for _ in 0..5 {
+        let mut lease = world.lease().await;
+        assert_eq!(lease.id(), 1, "a healthy connection was given up: {:?}", world.trace.lines());
+        lease.set_dirty(true);
+        drop(lease);
+        world.until_calm().await;
+    }
+    assert!(world.manager.calls(Call::Reset) >= 5);
+}

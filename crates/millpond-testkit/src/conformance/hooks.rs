@@ -1,0 +1,131 @@
+//! Hooks: in their order, once, and what they refuse is not lent.
+
+use crate::act::{Act, Call};
+use crate::conformance::stage::{SOON, Stage, Trial, secs, timed};
+use millpond_core::{CloseReason, Lease, Moment, Pool, PoolExt};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A connection meets its hooks in the order of its life.
+pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
+    drop(world.lease().await);
+    world.until_calm().await;
+    if T::keeps() {
+        drop(world.lease().await);
+        world.until_calm().await;
+    }
+    let _ = world.pool.close().await;
+    let story = world.manager.story(1);
+    let story: Vec<&str> = story.split(' ').filter(|call| !["triage", "reset", "ping"].contains(call)).collect();
+    let opening = ["connect", "on_first_connect", "on_connect"];
+    let loan = ["on_checkout", "on_checkin"];
+    let end = ["on_close", "close"];
+    let expected: Vec<&str> = if T::keeps() {
+        [&opening[..], &loan, &loan, &end].concat()
+    } else {
+        // What is not kept does not come in again.
+        [&opening[..], &loan[..1], &end].concat()
+    };
+    assert_eq!(story, expected);
+}
+
+/// A connection refused at `on_connect` is closed, and another one is opened.
+pub async fn c72_a_connection_refused_at_on_connect_is_not_lent<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
+    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("not this one")]);
+    assert_eq!(world.lease().await.id(), 2);
+    assert_eq!(world.trace.count("hook failed on_connect #1"), 1);
+    world.until("it is closed", || world.manager.sockets() <= 1).await;
+}
+
+/// A connection refused at checkout is closed, and another one is lent.
+pub async fn c72_a_connection_refused_at_checkout_is_not_lent<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
+    world.manager.next(Call::Hook(Moment::Checkout), [Act::transient("not this one")]);
+    assert_eq!(world.lease().await.id(), 2);
+    world.until("it is closed", || world.trace.count("closed refused_by_hook #1") == 1).await;
+}
+
+/// A connection refused at checkin is closed.
+pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
+    world.manager.next(Call::Hook(Moment::Checkin), [Act::transient("not again")]);
+    drop(world.lease().await);
+    assert_eq!(world.lease().await.id(), 2);
+    assert_eq!(world.trace.count("closed refused_by_hook #1"), 1);
+}
+
+/// A hook that hangs is a refusal when `hook_timeout` has passed.
+pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage: Stage<T>) {
+    for moment in [Moment::FirstConnect, Moment::Connect, Moment::Checkout] {
+        let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()).hook_timeout(SOON));
+        world.manager.next(Call::Hook(moment), [Act::Never]);
+        let (lease, took) = timed(world.pool.acquire()).await;
+        drop(lease.unwrap_or_else(|error| panic!("{moment}: {error}")));
+        assert!(took >= SOON, "{moment}: it cannot have been waited for");
+        assert_eq!(world.trace.count(&format!("hook failed {moment} #1")), 1);
+        assert!(world.pool.close_within(secs(20)).await.is_clean());
+    }
+}
+
+/// Several hooks run in the order of registration, and the first refusal ends the row.
+pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T: Trial>(stage: Stage<T>) {
+    let words = Arc::new(Mutex::new(Vec::new()));
+    let (before, after) = (Arc::clone(&words), Arc::clone(&words));
+    let world = stage.tuned(1, 0, |builder, manager| {
+        let builder = builder.on_connect(move |conn, _| {
+            before.lock().unwrap_or_else(PoisonError::into_inner).push(("before", conn.id()));
+            Box::pin(async { Ok(()) })
+        });
+        builder.hooks(manager.hooks_at(Moment::Connect)).on_connect(move |conn, _| {
+            after.lock().unwrap_or_else(PoisonError::into_inner).push(("after", conn.id()));
+            Box::pin(async { Ok(()) })
+        })
+    });
+    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("not this one")]);
+    drop(world.lease().await);
+    let words = words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(words, [("before", 1), ("before", 2), ("after", 2)]);
+}
+
+/// A hook is told which connection it is, and for the how-manieth time it is lent.
+pub async fn c75_a_hook_is_told_about_the_connection<T: Trial>(stage: Stage<T>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let world = stage.tuned(1, 0, |builder, _| {
+        builder.name("ponds").on_checkout(move |_, info| {
+            let line = (info.pool.to_string(), info.id.get(), info.uses, info.generation);
+            notes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            Box::pin(async { Ok(()) })
+        })
+    });
+    for _ in 0..2 {
+        drop(world.lease().await);
+    }
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(told, [("ponds".to_owned(), 1, 1, 0), ("ponds".to_owned(), 1, 2, 0)]);
+}
+
+/// Every connection that became the pool's meets `on_connect` once, and `on_close` once before it is closed.
+pub async fn c77_every_connection_is_opened_once_and_closed_once<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(3, 2, |builder, manager| builder.hooks(manager.hooks()));
+    for round in 0..6 {
+        for (n, lease) in world.leases(5).await.into_iter().enumerate() {
+            if (n + round) % 3 == 0 {
+                Lease::discard(lease, CloseReason::Discarded);
+            } else {
+                drop(lease);
+            }
+        }
+    }
+    assert!(world.pool.close().await.is_clean());
+    world.until("nothing is open", || world.manager.sockets() == 0).await;
+    let opened = world.manager.calls(Call::Connect);
+    for id in 1..=opened as u64 {
+        let story = world.manager.story(id);
+        for call in ["connect", "on_connect", "on_close", "close"] {
+            assert_eq!(story.split(' ').filter(|told| *told == call).count(), 1, "{call} of #{id}: {story}");
+        }
+    }
+    assert_eq!(world.manager.closed().len() + world.manager.dropped().len(), opened);
+}

@@ -1,0 +1,147 @@
+//! Lending and getting back: what is opened, what is lent again, and where a lease may be dropped.
+
+use crate::act::Call;
+use crate::conformance::stage::{Stage, Trial, assert_books, joined};
+use millpond_core::{CloseReason, Lease, Pool, PoolExt};
+
+/// A pool opens nothing ahead of demand unless `min_idle` says so.
+pub async fn c01_nothing_is_opened_before_somebody_asks<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(5, 5);
+    assert!(world.pool.try_acquire().is_none());
+    tokio::task::yield_now().await;
+    assert_eq!((world.manager.sockets(), world.pool.status().open), (0, 0));
+    drop(world.lease().await);
+    assert_eq!(world.manager.calls(Call::Connect), 1);
+}
+
+/// One connection serves one user after the other.
+pub async fn c02_what_comes_back_is_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for _ in 0..20 {
+        assert_eq!(world.lease().await.id(), 1);
+    }
+    assert_eq!(world.manager.calls(Call::Connect), 1);
+}
+
+/// A pool that keeps nothing opens one for every loan, and one that keeps does not.
+pub async fn c02_what_is_not_kept_is_closed<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    drop(world.leases(2).await);
+    world.until_calm().await;
+    let kept = T::keeps();
+    world.until("kept or closed", || world.manager.sockets() == if kept { 2 } else { 0 }).await;
+    assert_eq!(world.trace.count("closed not_kept"), if kept { 0 } else { 2 });
+}
+
+/// The sums of a status hold at every step.
+pub async fn c03_the_status_tells_every_step<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 1);
+    let mut loans = Vec::new();
+    for lent in 1..=3_u32 {
+        loans.push(world.lease().await);
+        let status = world.pool.status();
+        assert_eq!((status.in_use, status.open, status.overflow()), (lent, lent, lent.saturating_sub(2)));
+        assert_books(&status);
+    }
+    for left in [2, 1, 0] {
+        drop(loans.pop());
+        assert_books(&world.pool.status());
+        world.until_calm().await;
+        let status = world.pool.status();
+        assert_eq!((status.in_use, status.idle + status.in_use), (left, status.open));
+        assert_books(&status);
+    }
+}
+
+/// Many users, few connections.
+pub async fn c04_a_crowd_is_served_by_few_connections<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(3, 0);
+    let users = (0..100).map(|_| {
+        let pool = world.pool.clone();
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                let lease = pool.acquire().await;
+                tokio::task::yield_now().await;
+                drop(lease.unwrap_or_else(|error| panic!("not served: {error}")));
+            }
+        })
+    });
+    for user in users.collect::<Vec<_>>() {
+        joined(user).await;
+    }
+    assert_eq!(world.pool.status().totals.ok, 300);
+    assert!(world.manager.peak() <= 3, "{} sockets", world.manager.peak());
+    world.assert_sound().await;
+}
+
+/// The last handle closes what is idle.
+pub async fn c06_dropping_the_pool_closes_what_is_idle<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(3, 0);
+    drop(world.leases(3).await);
+    let (manager, other) = (world.manager.clone(), stage.world(1, 0));
+    drop(world);
+    other.until("nothing is open", || manager.sockets() == 0).await;
+}
+
+/// A lease keeps its connection when the pool is gone.
+pub async fn c07_a_lease_outlives_its_pool<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    let lease = world.lease().await;
+    let (manager, other) = (world.manager.clone(), stage.world(1, 0));
+    drop(world);
+    tokio::task::yield_now().await;
+    assert!(manager.sockets() >= 1, "it was closed under its borrower");
+    drop(lease);
+    other.until("nothing is open", || manager.sockets() == 0).await;
+}
+
+/// Dropping a lease needs no runtime.
+pub async fn c08_a_lease_may_be_dropped_on_a_plain_thread<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let lease = world.lease().await;
+    let thread = std::thread::spawn(move || drop(lease));
+    world.until("the thread has ended", || thread.is_finished()).await;
+    assert!(thread.join().is_ok(), "dropping a lease outside a runtime panicked");
+    world.assert_sound().await;
+}
+
+/// A detached connection is the borrower's for good, and its place is free at once.
+pub async fn c10_a_detached_connection_is_the_borrowers_and_its_place_is_free<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let mine = Lease::detach(world.lease().await);
+    let lease = world.lease().await;
+    assert_ne!(lease.id(), mine.id());
+    drop(lease);
+    world.until_calm().await;
+    let status = world.pool.status();
+    assert_eq!(status.totals.detached, 1);
+    assert_books(&status);
+    let _ = world.pool.close().await;
+    assert_eq!(world.manager.alive(), 1, "not the pool's to close");
+    drop(mine);
+    assert_eq!(world.manager.alive(), 0);
+}
+
+/// A discarded connection is closed for the reason given, and not lent again.
+pub async fn c11_a_discarded_connection_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let lease = world.lease().await;
+    Lease::discard(lease, CloseReason::Discarded);
+    assert_ne!(world.lease().await.id(), 1);
+    world.until("it is closed", || world.trace.count("closed discarded #1") == 1).await;
+    world.assert_sound().await;
+}
+
+/// A borrower who panics costs one connection at most.
+pub async fn c12_a_borrower_who_panics_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(2, 0);
+    let pool = world.pool.clone();
+    let task = tokio::spawn(async move {
+        let _lease = pool.acquire().await;
+        // Without the panic hook's report, of which nobody wants to read.
+        std::panic::resume_unwind(Box::new("a borrower's panic"));
+    });
+    assert!(task.await.is_err_and(|error| error.is_panic()));
+    world.assert_sound().await;
+    assert!(world.manager.calls(Call::Connect) <= 3 || !T::keeps());
+}

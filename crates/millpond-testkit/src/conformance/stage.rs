@@ -1,0 +1,258 @@
+//! What every case plays on: a scripted manager over the fixture's, a pool over that, and a trace of what happens.
+
+use crate::conformance::fixture::{Capability, Fixture};
+use crate::conformance::pools::PoolUnderTest;
+use crate::connection::ScriptedConnection;
+use crate::manager::ScriptedManager;
+use crate::trace::Trace;
+use millpond_core::{Builder, Lease, Limits, Pool, PoolError, PoolExt, QueuePool, Status};
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// A fixture and a pool that are tried together.
+pub trait Trial: 'static {
+    /// Whose manager it is.
+    type Fixture: Fixture;
+    /// The pool over it.
+    type Pool: PoolUnderTest<Manager = Manager<Self>>;
+
+    /// Whether what comes back is lent again.
+    fn keeps() -> bool {
+        Self::Pool::CAN.contains(&Capability::Keeps)
+    }
+}
+
+/// This fixture with that pool.
+#[derive(Debug)]
+pub struct Of<F, P>(PhantomData<fn() -> (F, P)>);
+
+impl<F: Fixture, P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>> Trial for Of<F, P> {
+    type Fixture = F;
+    type Pool = P;
+}
+
+/// The manager of a trial.
+pub type Manager<T> = ScriptedManager<<<T as Trial>::Fixture as Fixture>::Manager>;
+/// What it opens.
+pub(crate) type Conn<T> = ScriptedConnection<crate::conformance::fixture::Connection<<T as Trial>::Fixture>>;
+/// What is lent.
+pub(crate) type Loan<T> = Lease<Conn<T>>;
+/// What builds the pool.
+pub(crate) type Tuning<T> = Builder<<<T as Trial>::Pool as PoolUnderTest>::Base>;
+
+/// Milliseconds.
+pub(crate) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Seconds.
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A limit that passes soon, in real time too, and yet is none that a healthy server could miss.
+pub(crate) const SOON: Duration = ms(80);
+
+/// What one case gets.
+pub struct Stage<T: Trial> {
+    /// The author's own.
+    pub(crate) fixture: Arc<T::Fixture>,
+    manager: Manager<T>,
+    paused: bool,
+}
+
+impl<T: Trial> Stage<T> {
+    pub(crate) async fn set(fixture: T::Fixture, claimed: &[Capability]) -> Result<Self, String> {
+        let manager = ScriptedManager::over(fixture.manager().await?);
+        Ok(Self { fixture: Arc::new(fixture), manager, paused: claimed.contains(&Capability::PausedClock) })
+    }
+
+    /// A pool of those sizes.
+    pub(crate) fn world(&self, pool_size: u32, max_overflow: u32) -> World<T> {
+        self.tuned(pool_size, max_overflow, |builder, _| builder)
+    }
+
+    /// A pool of those sizes with settings of its own. One manager serves all the pools of a case.
+    pub(crate) fn tuned(
+        &self,
+        pool_size: u32,
+        max_overflow: u32,
+        tune: impl FnOnce(Tuning<T>, &Manager<T>) -> Tuning<T>,
+    ) -> World<T> {
+        let trace = Trace::new();
+        let builder = Builder::new(self.manager.clone())
+            .limits(Limits::Off)
+            .pool_size(pool_size)
+            .max_overflow(max_overflow)
+            .observer(trace.clone());
+        let pool = match tune(builder, &self.manager).build() {
+            Ok(base) => T::Pool::over(base),
+            Err(error) => panic!("the suite's own settings are wrong: {error}"),
+        };
+        World { manager: self.manager.clone(), trace, pool, paused: self.paused }
+    }
+
+    /// The manager, for what is to be scripted before there is a pool.
+    pub(crate) fn manager(&self) -> &Manager<T> {
+        &self.manager
+    }
+}
+
+impl<T: Trial> fmt::Debug for Stage<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("manager", &self.manager).finish_non_exhaustive()
+    }
+}
+
+/// A pool and what is needed to look at it from outside.
+pub(crate) struct World<T: Trial> {
+    /// Remote control of its manager.
+    pub(crate) manager: Manager<T>,
+    /// What happened.
+    pub(crate) trace: Trace,
+    /// The pool.
+    pub(crate) pool: T::Pool,
+    paused: bool,
+}
+
+impl<T: Trial> World<T> {
+    /// A lease, which must be had.
+    pub(crate) async fn lease(&self) -> Loan<T> {
+        match self.pool.acquire().await {
+            Ok(lease) => lease,
+            Err(error) => panic!("nothing was lent: {error}"),
+        }
+    }
+
+    /// So many leases at the same time.
+    pub(crate) async fn leases(&self, count: usize) -> Vec<Loan<T>> {
+        let mut loans = Vec::new();
+        for _ in 0..count {
+            loans.push(self.lease().await);
+        }
+        loans
+    }
+
+    /// So many idle connections.
+    pub(crate) async fn idle(&self, count: usize) {
+        drop(self.leases(count).await);
+        self.until_status("what came back is idle", |status| status.idle as usize == count).await;
+    }
+
+    /// A task that acquires, and what it came to.
+    pub(crate) fn acquiring(&self) -> tokio::task::JoinHandle<Result<Loan<T>, PoolError>> {
+        let pool = self.pool.clone();
+        tokio::spawn(async move { pool.acquire().await })
+    }
+
+    /// A task that waits in the queue.
+    pub(crate) async fn waiter(&self) -> tokio::task::JoinHandle<Result<Loan<T>, PoolError>> {
+        let before = self.pool.status().waiting;
+        let task = self.acquiring();
+        self.until_status("a caller waits", |status| status.waiting == before + 1).await;
+        task
+    }
+
+    /// The pool of exclusive connections, where there is one.
+    pub(crate) fn queue(&self) -> &QueuePool<Manager<T>> {
+        match self.pool.queue() {
+            Some(queue) => queue,
+            None => panic!("a pool that claims Exclusive has a `queue`"),
+        }
+    }
+
+    /// Comes back when it is so; fails if it does not come to be so.
+    pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < secs(20), "not: {what}: {:?}, {:?}", self.pool.status(), self.trace.lines());
+            sleep(ms(1)).await;
+        }
+    }
+
+    /// The same, of the pool's status.
+    pub(crate) async fn until_status(&self, what: &str, mut is_so: impl FnMut(&Status) -> bool) {
+        self.until(what, || is_so(&self.pool.status())).await;
+    }
+
+    /// Comes back when nobody is in the middle of anything.
+    pub(crate) async fn until_calm(&self) {
+        let calm = |status: &Status| status.waiting + status.connecting + status.resting + status.closing == 0;
+        self.until_status("everything under way has ended", calm).await;
+    }
+
+    /// It took this long: never less, and little more.
+    #[track_caller]
+    pub(crate) fn assert_took(&self, took: Duration, limit: Duration) {
+        let slack = if self.paused { ms(2) } else { secs(2) };
+        assert!(took >= limit, "ended {:?} before its time of {limit:?}", limit.saturating_sub(took));
+        assert!(took <= limit + slack, "ended {:?} after its time of {limit:?}", took.saturating_sub(limit));
+    }
+
+    /// The pool serves, every place is to be had and none beyond, and its books balance.
+    pub(crate) async fn assert_sound(&self) {
+        let cap = self.pool.status().cap() as usize;
+        if T::Pool::CAN.contains(&Capability::Exclusive) {
+            let loans = self.leases(cap).await;
+            self.until("one socket a place", || self.manager.sockets() == cap).await;
+            assert!(self.pool.acquire_within(Duration::ZERO).await.is_err(), "beyond the cap");
+            drop(loans);
+        } else {
+            drop(self.leases(2 * cap).await);
+        }
+        self.until_calm().await;
+        assert_balance(&self.pool.status());
+        assert!(self.manager.peak() <= cap, "{} sockets, and a cap of {cap}", self.manager.peak());
+    }
+}
+
+/// What a future came to, and how much of tokio's time it took.
+pub(crate) async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let start = Instant::now();
+    let output = future.await;
+    (output, start.elapsed())
+}
+
+/// The error of an acquire that had to fail.
+#[track_caller]
+pub(crate) fn refused<C: Send + 'static>(result: Result<Lease<C>, PoolError>) -> PoolError {
+    match result {
+        Ok(lease) => panic!("{lease:?} was lent"),
+        Err(error) => error,
+    }
+}
+
+/// What a task came to that must not have panicked.
+pub(crate) async fn joined<O>(task: tokio::task::JoinHandle<O>) -> O {
+    match task.await {
+        Ok(output) => output,
+        Err(error) => panic!("a user failed: {error}"),
+    }
+}
+
+/// The sums that hold at every moment.
+#[track_caller]
+pub(crate) fn assert_books(status: &Status) {
+    let totals = &status.totals;
+    assert_eq!(status.open, status.idle + status.in_use + status.resting + status.closing, "{status:?}");
+    assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "{status:?}");
+}
+
+/// The sums that hold when nobody is in the middle of an acquire.
+#[track_caller]
+pub(crate) fn assert_balance(status: &Status) {
+    assert_books(status);
+    let totals = &status.totals;
+    assert_eq!(totals.acquires, totals.ok + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
+}
+
+/// Lets everything happen that needs no time to pass.
+pub(crate) async fn quiet() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
