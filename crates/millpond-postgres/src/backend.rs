@@ -24,6 +24,10 @@ impl Backend<Postgres> for PgBackend {
         fault::aftermath(error)
     }
 
+    fn is_suspicious(&self, error: &Error) -> bool {
+        fault::is_suspicious(error)
+    }
+
     async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
         drain(conn).await
     }

@@ -1,7 +1,7 @@
 //! What SQLSTATEs mean for a connection and for the pool.
 
 use millpond_core::Fault;
-use millpond_sqlx::Aftermath;
+use millpond_sqlx::{Aftermath, is_failover};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
@@ -9,9 +9,13 @@ use std::io::ErrorKind;
 /// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY` causes it as well.
 const READ_ONLY: &str = "25006";
 
+/// The server shuts down, or somebody has ended this one session.
+const ADMIN_SHUTDOWN: &str = "57P01";
+
 /// What an error of `connect` or `ping` means for the pool.
 pub(crate) fn classify(error: &Error) -> Fault {
     match error {
+        _ if is_failover(error) => Fault::Failover,
         Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
         // rustls tells so of a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
@@ -36,6 +40,11 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
         Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
         _ => Aftermath::Doubt,
     }
+}
+
+/// Whether an error may mean that the server has become a standby or is going to.
+pub(crate) fn is_suspicious(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| matches!(refusal.code(), READ_ONLY | ADMIN_SHUTDOWN))
 }
 
 /// The server's own words.

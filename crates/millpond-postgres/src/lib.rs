@@ -44,6 +44,7 @@
 
 mod backend;
 mod fault;
+mod first_look;
 mod manager;
 mod options;
 mod prove;
@@ -55,7 +56,7 @@ pub use millpond_core::{
     CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
 };
 pub use millpond_sqlx::{
-    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
 };
 pub use options::{PgPool, PgPoolOptions, PoolKind};
 pub use sqlx::postgres::{PgConnectOptions, PgSslMode};

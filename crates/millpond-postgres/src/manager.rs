@@ -2,12 +2,14 @@
 
 use crate::backend::POSTGRES;
 use crate::fault;
-use crate::prove::{cancel, clear_session, session};
+use crate::first_look::{greet, limits, takes_writes};
+use crate::prove::{cancel, clear_session};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Backend, Canceller, Errand, PoolLink, Standing, Tracked};
+use millpond_sqlx::{Backend, Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for you; build a core pool over
@@ -15,14 +17,26 @@ use std::time::Duration;
 pub struct PgManager {
     options: PgConnectOptions,
     reset: ResetLevel,
+    rotation: Option<Rotation>,
     link: PoolLink<Postgres>,
+    suspicion: Suspicion,
+    /// Whether the server was asked what it allows.
+    compared: AtomicBool,
     canceller: Option<Canceller<Postgres>>,
 }
 
 impl PgManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
-        Self { options, reset: ResetLevel::default(), link: PoolLink::new(), canceller: None }
+        Self {
+            options,
+            reset: ResetLevel::default(),
+            rotation: None,
+            link: PoolLink::new(),
+            suspicion: Suspicion::new(),
+            compared: AtomicBool::new(false),
+            canceller: None,
+        }
     }
 
     /// What is done to a connection between two borrowers.
@@ -36,8 +50,15 @@ impl PgManager {
         Self { reset: level, ..self }
     }
 
+    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
+    /// with older ones.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { rotation: Some(Rotation::new(credentials)), ..self }
+    }
+
     /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`. Needs a
-    /// [link](Self::link) to the pool. Costs a round trip for every new connection.
+    /// [link](Self::link) to the pool.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Canceller::new(self.link.clone(), limit)), ..self }
@@ -49,7 +70,35 @@ impl PgManager {
     }
 
     async fn open(&self) -> Result<PgConnection, Error> {
-        self.options.connect().await
+        let Some(rotation) = &self.rotation else { return self.options.connect().await };
+        let current = rotation.current().await?;
+        let mut options = self.options.clone().password(&current.login.password);
+        if let Some(user) = &current.login.user {
+            options = options.username(user);
+        }
+        let conn = options.connect().await?;
+        if rotation.opened(&current) {
+            self.link.retire_older();
+        }
+        Ok(conn)
+    }
+
+    /// Asks the first server of the pool what it allows.
+    async fn compare(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        if !self.compared.load(Ordering::Relaxed) {
+            self.link.compare(&limits(conn).await?);
+            self.compared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Asks the server whether it takes writes, if there is a suspicion that it does not.
+    async fn look_into_suspicion(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
+        let due = self.suspicion.is_due();
+        if due {
+            self.suspicion.check(takes_writes(conn.driver_mut())).await?;
+        }
+        Ok(due)
     }
 }
 
@@ -59,25 +108,32 @@ impl Manager for PgManager {
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
         let mut conn = self.open().await?;
-        let session = match self.canceller {
-            Some(_) => Some(session(&mut conn).await?),
-            None => None,
-        };
+        let greeting = greet(&mut conn).await?;
+        self.compare(&mut conn).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
-        session.into_iter().for_each(|session| conn.set_session(session));
+        if let Some(greeting) = greeting {
+            self.suspicion.connected(greeting.takes_writes);
+            if self.canceller.is_some() {
+                conn.set_session(greeting.session);
+            }
+        }
         Ok(conn)
     }
 
     async fn ping(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        conn.driver_mut().ping().await
+        if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
+        if conn.is_suspect() {
+            self.suspicion.raise();
+        }
         match (self.reset, conn.standing()) {
             (_, Standing::Broken) => Triage::Broken,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
-            (ResetLevel::None, _) | (_, Standing::Clean) => Triage::Keep,
+            (ResetLevel::None, _) => Triage::Keep,
+            (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
         }
     }
@@ -90,7 +146,7 @@ impl Manager for PgManager {
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }
-        Ok(())
+        self.look_into_suspicion(conn).await.map(drop)
     }
 
     async fn close(&self, mut conn: Tracked<Postgres>) -> Result<(), Error> {

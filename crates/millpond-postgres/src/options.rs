@@ -3,7 +3,7 @@
 use crate::manager::PgManager;
 use crate::url::parse;
 use millpond_core::{NullPool, QueuePool};
-use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
+use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, pool_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -39,12 +39,13 @@ pub enum PoolKind {
 pub struct PgPoolOptions {
     settings: SqlPoolSettings<Postgres>,
     kind: PoolKind,
+    credentials: Option<Credentials>,
 }
 
 impl PgPoolOptions {
     /// The defaults: those of the guide, [`PoolKind::Queue`].
     pub fn new() -> Self {
-        Self { settings: SqlPoolSettings::new("postgres"), kind: PoolKind::default() }
+        Self { settings: SqlPoolSettings::new("postgres"), kind: PoolKind::default(), credentials: None }
     }
 
     /// How connections are pooled.
@@ -122,11 +123,14 @@ impl PgPoolOptions {
     ///
     /// `Error::Configuration` for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
-        let Self { settings, kind } = &self;
+        let Self { settings, kind, credentials } = self;
         settings.config.check().map_err(config_error)?;
         let mut manager = PgManager::new(options).with_reset(settings.reset);
         if settings.cancel_abandoned {
             manager = manager.with_cancel(settings.config.ping_timeout);
+        }
+        if let Some(credentials) = credentials {
+            manager = manager.with_credentials(credentials);
         }
         let link = manager.link();
         match kind {
@@ -143,12 +147,27 @@ impl PgPoolOptions {
         }
     }
 
+    /// Where the password comes from, and the user if it changes too: a file, a variable, a callback. It is asked at every
+    /// connect, so a rotation needs no restart; see [`Credentials`]. Default: the URL or the options.
+    ///
+    /// ```
+    /// use millpond_postgres::{Credentials, PgPoolOptions};
+    ///
+    /// let pool = PgPoolOptions::new()
+    ///     .credentials(Credentials::file("/run/secrets/ponds"))
+    ///     .connect_lazy("postgresql://miller@db.example/ponds?sslmode=verify-full")?;
+    /// # Ok::<(), sqlx::Error>(())
+    /// ```
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
     /// Whether what was abandoned and goes on at the server is cancelled there. Default: yes.
     ///
     /// A query whose future was dropped runs on at the server. Its connection is waited for an eighth of `ping_timeout`; then
     /// `pg_cancel_backend` stops it, over an idle connection of the pool or a new one in a place under the cap, one at a
-    /// time. Where no place is free the query runs on, and its connection is closed after `ping_timeout`. Costs a round trip
-    /// for every new connection, which asks for the number of its session.
+    /// time. Where no place is free the query runs on, and its connection is closed after `ping_timeout`.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self

@@ -55,12 +55,6 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
     Ok(())
 }
 
-/// The number of the server's process, by which [`cancel`] finds it.
-pub(crate) async fn session(conn: &mut PgConnection) -> Result<u64, Error> {
-    let row = raw_sql("SELECT pg_catalog.pg_backend_pid()::pg_catalog.int8").fetch_one(conn).await?;
-    row.try_get::<i64, _>(0).map(i64::unsigned_abs)
-}
-
 /// Stops what the process with this number executes. The signal is on its way when the server answers.
 pub(crate) async fn cancel(conn: &mut PgConnection, session: u64) -> Result<(), Error> {
     // A number needs no quotes, and a statement of arguments would be one more to prepare.

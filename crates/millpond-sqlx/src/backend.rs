@@ -34,6 +34,13 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         }
     }
 
+    /// Whether an error may mean that the server is no longer the one to talk to: see [`Suspicion`](crate::Suspicion). By
+    /// default none does.
+    fn is_suspicious(&self, error: &Error) -> bool {
+        let _ = error;
+        false
+    }
+
     /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off. The
     /// default pings, which waits until the server is through with what was cut. An error is the operation's error.
     ///

@@ -1,8 +1,9 @@
 //! What the manager of a SQL backend may ask of the pool that owns it.
 
+use crate::limits::ServerLimits;
 use crate::source::Steered;
 use crate::tracked::Tracked;
-use millpond_core::{Manager, QueuePool, WeakPool};
+use millpond_core::{Invalidate, Manager, QueuePool, WeakPool};
 use sqlx::Database;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -25,9 +26,22 @@ impl<DB: Database> PoolLink<DB> {
 
     /// Tells the pool's observers and the log that a setting does not fit the server.
     pub fn warn(&self, setting: &'static str, message: String) {
-        match self.pool() {
-            Some(pool) => pool.warn(setting, message),
-            None => drop(message),
+        if let Some(pool) = self.pool() {
+            pool.warn(setting, message);
+        }
+    }
+
+    /// Warns of everything in the pool's settings that does not fit what its server allows.
+    pub fn compare(&self, limits: &ServerLimits) {
+        if let Some(pool) = self.pool() {
+            limits.misfits(&pool.config()).into_iter().for_each(|(setting, message)| pool.warn(setting, message));
+        }
+    }
+
+    /// Retires what was opened before the attempt to connect that is under way, and that attempt as well.
+    pub fn retire_older(&self) {
+        if let Some(pool) = self.pool() {
+            pool.invalidate_all(Invalidate::Soft);
         }
     }
 

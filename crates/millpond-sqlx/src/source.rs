@@ -4,7 +4,7 @@ use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use futures_core::future::BoxFuture;
-use millpond_core::{Holder, Invalidate, Manager, Pool, QueuePool, Request, Reservation};
+use millpond_core::{Holder, Invalidate, Manager, Pool, PoolConfig, QueuePool, Request, Reservation};
 use sqlx::{Database, Error};
 use std::future::Future;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     fn resume(&self);
     fn prewarm(&self, idle: u32) -> BoxFuture<'_, Result<(), Error>>;
     fn try_reserve(&self) -> Option<Reservation>;
+    fn config(&self) -> PoolConfig;
     fn warn(&self, setting: &'static str, message: String);
 }
 
@@ -86,6 +87,10 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePo
 
     fn try_reserve(&self) -> Option<Reservation> {
         self.try_reserve()
+    }
+
+    fn config(&self) -> PoolConfig {
+        self.config()
     }
 
     fn warn(&self, setting: &'static str, message: String) {

@@ -30,6 +30,8 @@ pub struct Tracked<DB: Database> {
     lasting: bool,
     /// Whether a savepoint was cut off while it began: what its transaction holds is unknown, so nothing more is done in it.
     doomed: bool,
+    /// Whether an error may have meant that the server is no longer the one to talk to.
+    suspect: bool,
     /// Set when an operation is dropped half-way, cleared before the next one.
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
@@ -58,6 +60,7 @@ impl<DB: Database> Tracked<DB> {
             standing: Standing::Clean,
             lasting: false,
             doomed: false,
+            suspect: false,
             brake,
             keepsake: None,
             session: None,
@@ -92,10 +95,16 @@ impl<DB: Database> Tracked<DB> {
         if doubt { self.standing.max(Standing::Raw) } else { self.standing }
     }
 
+    /// Whether an error on it may have meant that the server is no longer the one to talk to.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
     /// Declares the connection clean: for managers, after they have proved it.
     pub fn trust(&mut self) {
         self.standing = Standing::Clean;
         self.doomed = false;
+        self.suspect = false;
         self.brake.store(false, Ordering::Release);
     }
 
@@ -152,7 +161,7 @@ impl<DB: Database> Tracked<DB> {
     /// The driver's connection and the watch over the operation that is about to begin.
     pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
         match &mut self.conn {
-            Some(conn) => (conn, Watch::new(self.backend, &mut self.standing, &self.brake, effect)),
+            Some(conn) => (conn, Watch::new(self.backend, &mut self.standing, &mut self.suspect, &self.brake, effect)),
             None => absent(),
         }
     }

@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct Watch<'e, DB: Database> {
     backend: &'static dyn Backend<DB>,
     standing: &'e mut Standing,
+    suspect: &'e mut bool,
     brake: &'e AtomicBool,
     /// How the connection will stand if the operation ends well.
     outcome: Standing,
@@ -32,11 +33,12 @@ impl<'e, DB: Database> Watch<'e, DB> {
     pub(crate) fn new(
         backend: &'static dyn Backend<DB>,
         standing: &'e mut Standing,
+        suspect: &'e mut bool,
         brake: &'e AtomicBool,
         effect: Standing,
     ) -> Self {
         let outcome = effect.max(*standing);
-        Self { backend, standing, brake, outcome, under_way: false }
+        Self { backend, standing, suspect, brake, outcome, under_way: false }
     }
 
     /// Follows a future to its end.
@@ -57,6 +59,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
     }
 
     fn ends(&mut self, error: Option<&Error>) {
+        *self.suspect |= error.is_some_and(|error| self.backend.is_suspicious(error));
         let damage = match error.map(|error| self.backend.aftermath(error)) {
             None | Some(Aftermath::InStep) => Standing::Clean,
             Some(Aftermath::Doubt) => Standing::Raw,

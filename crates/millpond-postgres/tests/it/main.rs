@@ -3,9 +3,13 @@
 mod cancel;
 mod cancelling;
 mod errors;
+mod failover;
 mod hooks;
 mod in_step;
+mod limits;
+mod private;
 mod reset;
+mod rotation;
 mod secrets;
 mod service;
 mod support;

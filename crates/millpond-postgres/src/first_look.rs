@@ -1,0 +1,59 @@
+//! What is asked of a server about itself: who serves a new connection, whether it takes writes, and what it allows.
+
+use crate::fault::{is_fatal, refusal};
+use millpond_sqlx::ServerLimits;
+use sqlx::postgres::PgRow;
+use sqlx::{Error, PgConnection, Row, raw_sql};
+use std::time::Duration;
+
+/// What a new connection is told about its server, in one round trip.
+pub(crate) struct Greeting {
+    /// The number of the server's process.
+    pub(crate) session: u64,
+    pub(crate) takes_writes: bool,
+}
+
+/// `None` if what answers does not know these functions: something that only speaks PostgreSQL's protocol.
+pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, Error> {
+    const SQL: &str = "SELECT pg_catalog.pg_backend_pid()::pg_catalog.int8, NOT pg_catalog.pg_is_in_recovery()";
+    let Some(row) = ask(conn, SQL).await? else { return Ok(None) };
+    Ok(Some(Greeting { session: row.try_get::<i64, _>(0)?.unsigned_abs(), takes_writes: row.try_get(1)? }))
+}
+
+/// Whether the server takes writes now.
+pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error> {
+    raw_sql("SELECT NOT pg_catalog.pg_is_in_recovery()").fetch_one(conn).await?.try_get(0)
+}
+
+/// What the server allows this role in this database. Some of the settings came with later versions than others.
+pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Error> {
+    const SQL: &str = "WITH s AS (SELECT name, setting::pg_catalog.int8 AS n FROM pg_catalog.pg_settings WHERE name IN \
+         ('max_connections', 'superuser_reserved_connections', 'reserved_connections', 'idle_session_timeout')) \
+         SELECT (SELECT n FROM s WHERE name = 'max_connections') - coalesce((SELECT sum(n) FROM s WHERE name LIKE \
+         '%reserved_connections'), 0)::pg_catalog.int8 AS server, \
+         (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = session_user)::pg_catalog.int8 AS role, \
+         (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database())::pg_catalog.int8 AS base, \
+         (SELECT n FROM s WHERE name = 'idle_session_timeout') AS idle";
+    let Some(row) = ask(conn, SQL).await? else { return Ok(ServerLimits::default()) };
+    // A limit of -1 is none, and so is an idle time of 0.
+    let number = |column| row.try_get::<Option<i64>, _>(column).ok().flatten().and_then(|n| u64::try_from(n).ok());
+    let connections = [
+        ("max_connections less what is reserved", number("server")),
+        ("the role's CONNECTION LIMIT", number("role")),
+        ("the database's CONNECTION LIMIT", number("base")),
+    ];
+    let idle = number("idle").filter(|millis| *millis > 0).map(Duration::from_millis);
+    Ok(ServerLimits {
+        connections: connections.into_iter().filter_map(|(what, limit)| Some((what, limit?))).collect(),
+        idle: idle.map(|limit| ("idle_session_timeout", limit)),
+    })
+}
+
+/// By the simple protocol: nothing is prepared, so a pooler in between and sqlx's cache have nothing to remember.
+async fn ask(conn: &mut PgConnection, sql: &'static str) -> Result<Option<PgRow>, Error> {
+    match raw_sql(sql).fetch_one(conn).await {
+        Ok(row) => Ok(Some(row)),
+        Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,59 @@
+//! A pool that asks for more than its server allows is told so at the first connection.
+
+use crate::support::{Diary, Server, one, server};
+use millpond_core::Event;
+use millpond_postgres::PgPoolOptions;
+use sqlx::raw_sql;
+
+fn warnings(diary: &Diary) -> Vec<String> {
+    diary.pick(|event| {
+        if let Event::Warned { setting, message } = event { Some(format!("{setting}: {message}")) } else { None }
+    })
+}
+
+async fn warned(server: &Server, options: PgPoolOptions, query: &str) -> Vec<String> {
+    let diary = Diary::default();
+    let pool = options.observer(diary.clone()).connect(&format!("{}{query}", server.url)).await.unwrap();
+    let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    warnings(&diary)
+}
+
+#[tokio::test]
+async fn a_pool_that_fits_is_not_warned_of_anything() {
+    let Some(server) = server() else { return };
+    assert_eq!(warned(&server, PgPoolOptions::new(), "").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_ceiling_above_that_of_server_role_or_database_is_told_once() {
+    let Some(server) = server() else { return };
+    let sql = "DROP ROLE IF EXISTS millpond_few; CREATE ROLE millpond_few LOGIN PASSWORD 'x' CONNECTION LIMIT 7";
+    raw_sql(sql).execute(&mut server.connection().await).await.unwrap();
+    let told = warned(&server, PgPoolOptions::new(), "?options[role]=millpond_few").await;
+    assert_eq!(told, Vec::<String>::new(), "the limit is that of who has logged in");
+    let (_, target) = server.url.rsplit_once('@').unwrap();
+    let few = Server { url: format!("postgres://millpond_few:x@{target}") };
+    let told = warned(&few, PgPoolOptions::new(), "").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("pool_size: ") && told[0].contains("the role's CONNECTION LIMIT = 7"), "{told:?}");
+
+    let allowed: i64 = sqlx::query_scalar(
+        "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8",
+    )
+    .fetch_one(&mut server.connection().await)
+    .await
+    .unwrap();
+    let options = one().limits(millpond_postgres::Limits::Off);
+    let at_most = u32::try_from(allowed).unwrap() - 1;
+    assert_eq!(warned(&server, options.clone().max_overflow(at_most), "").await, Vec::<String>::new());
+    let told = warned(&server, options.max_overflow(at_most + 1), "").await;
+    assert!(told.len() == 1 && told[0].contains("max_connections"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_told() {
+    let Some(server) = server() else { return };
+    let told = warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("pool_recycle: ") && told[0].contains("600s (idle_session_timeout)"), "{told:?}");
+}

@@ -1,0 +1,320 @@
+//! Who the pool is, asked anew for every connection: a password that is changed while the pool runs.
+
+use futures_core::future::BoxFuture;
+use millpond_core::BoxError;
+use sqlx::Error;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::spawn_blocking;
+
+/// The largest file that is read as a password.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// Where the password comes from, and the user if it changes too. Asked for every connection that is opened.
+///
+/// ```
+/// use millpond_sqlx::Credentials;
+///
+/// let fixed = Credentials::password("secret");
+/// let variable = Credentials::env("PONDS_PASSWORD");
+/// let file = Credentials::file("/run/secrets/ponds");
+/// let token = Credentials::with(|| async { Ok::<_, std::io::Error>("a token of the cloud".to_owned()) });
+/// ```
+///
+/// # Rotation
+///
+/// When a connection could be opened with a new password out of a file or a variable, or with another user, those opened
+/// before retire: idle ones are closed, those in use when they come back. Nobody gets an error of it. A callback's
+/// passwords may differ every time, as tokens do; they retire nothing, and a call of `invalidate_all` does.
+#[derive(Clone)]
+pub struct Credentials(Source);
+
+#[derive(Clone)]
+enum Source {
+    Fixed(Login),
+    Variable(Arc<str>),
+    File(Arc<Path>),
+    Callback(Arc<Callback>),
+}
+
+type Callback = dyn Fn() -> BoxFuture<'static, Result<Login, BoxError>> + Send + Sync;
+
+/// A password, and a user if it is not the one of the URL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// `None` for the user of the URL or the options.
+    pub user: Option<String>,
+    /// The password.
+    pub password: String,
+}
+
+impl Credentials {
+    /// Always this password.
+    pub fn password(password: impl Into<String>) -> Self {
+        Self(Source::Fixed(password.into().into()))
+    }
+
+    /// The value of an environment variable.
+    pub fn env(variable: impl Into<Arc<str>>) -> Self {
+        Self(Source::Variable(variable.into()))
+    }
+
+    /// The content of a file of at most 64 KiB, without the end of its last line.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into().into()))
+    }
+
+    /// What a callback says: a password, user and password, or a [`Login`]. It is called within `connect_timeout`. An
+    /// error passes: the pool goes on trying until the caller's deadline.
+    pub fn with<F, W, L, E>(callback: F) -> Self
+    where
+        F: Fn() -> W + Send + Sync + 'static,
+        W: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Login>,
+        E: Into<BoxError>,
+    {
+        let boxed = move || -> BoxFuture<'static, Result<Login, BoxError>> {
+            let login = callback();
+            Box::pin(async move { login.await.map(Into::into).map_err(Into::into) })
+        };
+        Self(Source::Callback(Arc::new(boxed)))
+    }
+
+    /// What is to be used now.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for a variable or a file that cannot be used, `Error::Io` for what a callback returned.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, so is that of the callback.
+    pub async fn current(&self) -> Result<Login, Error> {
+        match &self.0 {
+            Source::Fixed(login) => Ok(login.clone()),
+            Source::Variable(name) => from_variable(name),
+            Source::File(path) => {
+                let file = Arc::clone(path);
+                // A slow file system must not hold the pool's keeper up.
+                let read = spawn_blocking(move || read(&file)).await.map_err(io::Error::other);
+                read.and_then(|read| read)
+                    .map(Login::from)
+                    .map_err(|error| unusable(format!("the password file {} cannot be used: {error}", path.display())))
+            }
+            Source::Callback(callback) => callback().await.map_err(|error| {
+                Error::Io(io::Error::other(format!("the callback for the credentials failed: {error}")))
+            }),
+        }
+    }
+}
+
+fn from_variable(name: &str) -> Result<Login, Error> {
+    // The error of `var` would show a value that is not UTF-8.
+    match env::var(name) {
+        Ok(password) => Ok(password.into()),
+        Err(env::VarError::NotPresent) => Err(unusable(format!("the variable {name} for the password is not set"))),
+        Err(_) => Err(unusable(format!("the variable {name} for the password is not UTF-8"))),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file of at most 64 KiB"));
+    }
+    let mut text = String::from_utf8(fs::read(path)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+fn unusable(text: String) -> Error {
+    Error::Configuration(text.into())
+}
+
+impl From<String> for Login {
+    fn from(password: String) -> Self {
+        Self { user: None, password }
+    }
+}
+
+impl From<(String, String)> for Login {
+    fn from((user, password): (String, String)) -> Self {
+        Self { user: Some(user), password }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::Fixed(_) => "Credentials::password(..)",
+            Source::Variable(_) => "Credentials::env(..)",
+            Source::File(_) => "Credentials::file(..)",
+            Source::Callback(_) => "Credentials::with(..)",
+        })
+    }
+}
+
+/// Credentials in use: knows when they have changed. One for each pool, kept by its manager.
+pub struct Rotation {
+    credentials: Credentials,
+    state: Mutex<Versions>,
+}
+
+/// Guarded against connects that end in another order than they began.
+#[derive(Default)]
+struct Versions {
+    last: Option<Login>,
+    /// How often what was read differed from what was read before.
+    read: u64,
+    /// With which of them a connection was opened, at most.
+    opened: Option<u64>,
+}
+
+/// What one connection is opened with, and how new that is.
+#[derive(Debug, Clone)]
+pub struct Versioned {
+    /// What to use.
+    pub login: Login,
+    version: u64,
+}
+
+impl Rotation {
+    /// Nothing was opened with these yet.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials, state: Mutex::default() }
+    }
+
+    /// What is to be used for a connection that is about to be opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::current`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Credentials::current`].
+    pub async fn current(&self) -> Result<Versioned, Error> {
+        let login = self.credentials.current().await?;
+        let tokens = matches!(self.credentials.0, Source::Callback(_));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |last: &Login| last.user == login.user && (tokens || last.password == login.password);
+        if !state.last.as_ref().is_some_and(same) {
+            state.read = state.read.saturating_add(1);
+            state.last = Some(login.clone());
+        }
+        Ok(Versioned { login, version: state.read })
+    }
+
+    /// A connection was opened with this. `true` if those opened before have to retire.
+    #[must_use]
+    pub fn opened(&self, with: &Versioned) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = state.opened.is_none_or(|opened| opened < with.version);
+        if newer { state.opened.replace(with.version).is_some() } else { false }
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rotation").field(&self.credentials).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        env::temp_dir().join(format!("millpond-credentials-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn a_file_is_read_anew_every_time_without_the_end_of_its_last_line() {
+        let path = scratch("file");
+        let credentials = Credentials::file(&path);
+        for (content, password) in [("a", "a"), ("b\n", "b"), ("c\r\n", "c"), (" d \n\n", " d \n"), ("", "")] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(now(credentials.current()).unwrap().password, password);
+        }
+        fs::write(&path, b"Tr0ub4dor\xff").unwrap();
+        let error = now(credentials.current()).unwrap_err().to_string();
+        assert!(error.contains("not UTF-8") && !error.contains("Tr0ub4dor"), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = now(credentials.current()).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        let error = now(Credentials::file(env::temp_dir()).current()).unwrap_err().to_string();
+        assert!(error.contains("no file"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_is_named() {
+        assert!(!now(Credentials::env("PATH").current()).unwrap().password.is_empty());
+        let error = now(Credentials::env("MILLPOND_NO_SUCH").current()).unwrap_err();
+        assert!(matches!(error, Error::Configuration(_)) && error.to_string().contains("MILLPOND_NO_SUCH"), "{error}");
+    }
+
+    #[test]
+    fn nothing_shows_a_password() {
+        let login = Login::from(("miller".to_owned(), "Tr0ub4dor".to_owned()));
+        let shown = format!("{login:?} {:?}", Rotation::new(Credentials::password("Tr0ub4dor")));
+        assert!(shown.contains("miller") && !shown.contains("Tr0ub4dor"), "{shown}");
+    }
+
+    #[test]
+    fn those_opened_before_retire_once_when_the_password_in_a_file_has_changed() {
+        let path = scratch("rotation");
+        fs::write(&path, "first").unwrap();
+        let rotation = Rotation::new(Credentials::file(&path));
+        let first = now(rotation.current()).unwrap();
+        assert!(!rotation.opened(&first) && !rotation.opened(&first));
+        fs::write(&path, "second").unwrap();
+        let second = now(rotation.current()).unwrap();
+        assert!(rotation.opened(&second));
+        assert!(!rotation.opened(&first), "a late one of the first must not retire those of the second");
+        assert!(!rotation.opened(&now(rotation.current()).unwrap()));
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn tokens_that_differ_every_time_retire_nothing_and_another_user_does() {
+        let calls = AtomicU32::new(0);
+        let callback = move || {
+            let n = calls.fetch_add(1, Ordering::Relaxed);
+            let user = if n < 2 { "first" } else { "second" };
+            async move { Ok::<_, io::Error>((user.to_owned(), format!("token {n}"))) }
+        };
+        let rotation = Rotation::new(Credentials::with(callback));
+        let opened: Vec<_> = (0..4).map(|_| rotation.opened(&now(rotation.current()).unwrap())).collect();
+        assert_eq!(opened, [false, false, true, false]);
+    }
+
+    #[test]
+    fn what_a_callback_says_stands_in_the_error_and_passes() {
+        let credentials = Credentials::with(|| async { Err::<String, _>("the cloud is away") });
+        let error = now(credentials.current()).unwrap_err();
+        assert!(matches!(error, Error::Io(_)) && error.to_string().contains("the cloud is away"), "{error}");
+    }
+}

@@ -1,0 +1,137 @@
+//! A failover is suspected, then checked: an error that may mean one costs a look at the server, not the pool.
+//!
+//! A server that refuses a write may have become a standby, or the transaction was read-only by wish. So such an error
+//! only raises a suspicion. The next connection that the keeper looks after asks the server itself; if that takes no writes
+//! although the pool's servers did before, everything opened so far is out of date.
+
+use sqlx::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a check is good for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether the pool's server may no longer be the one to talk to: one for each pool, kept by its manager.
+#[derive(Debug, Default)]
+pub struct Suspicion(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    raised: bool,
+    /// Whether a server of this pool has ever taken writes: one of standbys has nothing to lose.
+    wrote: bool,
+    checked: Option<Instant>,
+}
+
+impl Suspicion {
+    /// Nothing is suspected.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new connection leads to a server that takes writes, or does not.
+    pub fn connected(&self, takes_writes: bool) {
+        self.state().wrote |= takes_writes;
+    }
+
+    /// Something happened that may mean a failover.
+    pub fn raise(&self) {
+        self.state().raised = true;
+    }
+
+    /// Whether a check is due. Whoever is told so makes it: nobody else is for a second.
+    pub fn is_due(&self) -> bool {
+        self.is_due_at(Instant::now())
+    }
+
+    /// Makes a check that is due: asks the server, by `takes_writes`, whether it takes writes.
+    ///
+    /// # Errors
+    ///
+    /// An error of which [`is_failover`] is true if it does not; those of `takes_writes`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the suspicion remains, and the check is made again a second later.
+    pub async fn check(&self, takes_writes: impl Future<Output = Result<bool, Error>>) -> Result<(), Error> {
+        let takes_writes = takes_writes.await?;
+        self.state().raised = false;
+        if takes_writes { Ok(()) } else { Err(Error::Io(io::Error::other(FailedOver))) }
+    }
+
+    fn is_due_at(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let rests = state.checked.is_some_and(|checked| now.saturating_duration_since(checked) < PAUSE);
+        let due = state.raised && state.wrote && !rests;
+        if due {
+            state.checked = Some(now);
+        }
+        due
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an error is a confirmed failover: for `Manager::classify`.
+pub fn is_failover(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<FailedOver>()))
+}
+
+/// The server takes no writes any more.
+#[derive(Debug)]
+struct FailedOver;
+
+impl fmt::Display for FailedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server takes no writes any more: a failover")
+    }
+}
+
+impl std::error::Error for FailedOver {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::future::{pending, ready};
+
+    #[test]
+    fn only_a_server_that_has_taken_writes_is_suspected() {
+        let suspicion = Suspicion::new();
+        suspicion.connected(false);
+        suspicion.raise();
+        assert!(!suspicion.is_due());
+        suspicion.connected(true);
+        assert!(suspicion.is_due());
+    }
+
+    #[test]
+    fn there_is_one_check_a_second() {
+        let (suspicion, now) = (Suspicion::new(), Instant::now());
+        suspicion.connected(true);
+        assert!(!suspicion.is_due_at(now), "nothing is suspected");
+        suspicion.raise();
+        assert!(suspicion.is_due_at(now));
+        suspicion.raise();
+        assert!(!suspicion.is_due_at(now + Duration::from_millis(999)));
+        assert!(suspicion.is_due_at(now + PAUSE), "a check that was cut off is made again");
+    }
+
+    #[test]
+    fn a_check_confirms_the_suspicion_or_drops_it() {
+        let (suspicion, now) = (Suspicion::new(), Instant::now());
+        suspicion.connected(true);
+        suspicion.raise();
+        assert!(suspicion.check(pending()).now_or_never().is_none());
+        assert!(suspicion.is_due_at(now), "it was not made");
+        suspicion.check(ready(Ok(true))).now_or_never().unwrap().unwrap();
+        assert!(!suspicion.is_due_at(now + PAUSE));
+        let error = suspicion.check(ready(Ok(false))).now_or_never().unwrap().unwrap_err();
+        assert!(is_failover(&error) && !is_failover(&Error::Io(io::ErrorKind::BrokenPipe.into())));
+    }
+}
