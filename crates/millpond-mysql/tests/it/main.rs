@@ -3,9 +3,13 @@
 mod cancel;
 mod cancelling;
 mod errors;
+mod fed_by_sqlx;
 mod hooks;
 mod in_step;
+mod network;
+mod private;
 mod reset;
+mod restart;
 mod secrets;
 mod service;
 mod support;

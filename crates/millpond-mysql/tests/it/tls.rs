@@ -1,8 +1,9 @@
 //! Each `sslmode` does what its name says.
 
+use crate::private::Private;
 use crate::support::{Diary, one, server, variable};
 use millpond_mysql::{MySqlPool, PoolError, pool_error};
-use sqlx::Row;
+use sqlx::{Connection, Row};
 
 async fn is_encrypted(pool: &MySqlPool) -> bool {
     let row = sqlx::query("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(pool).await.unwrap();
@@ -64,4 +65,33 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
     }
     let pool = one().connect(&format!("{}?sslmode=preferred", server.url)).await.unwrap();
     assert!(!is_encrypted(&pool).await);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
+    let Some(mut server) = Private::start(true) else { return };
+    let ca = server.told("MARIADB_TLS_CA").to_owned();
+    let verify = |mode: &str| format!("{}?sslmode={mode}&ssl_ca={ca}", server.url());
+    let [required, verify_ca, identity] =
+        [format!("{}?sslmode=required", server.url()), verify("verify-ca"), verify("verify-identity")];
+
+    server.kill().await;
+    server.replace_certificate("TLS_WRONG_HOST");
+    server.start_again("");
+    server.accepts().await.close().await.unwrap();
+    for url in [&required, &verify_ca] {
+        assert!(is_encrypted(&one().connect(url).await.unwrap()).await, "{url}");
+    }
+    let text = refusal(&identity).await;
+    assert!(text.contains("certificate not valid for name \"127.0.0.1\""), "{text}");
+
+    server.kill().await;
+    server.replace_certificate("TLS_EXPIRED");
+    server.start_again("");
+    server.accepts().await.close().await.unwrap();
+    assert!(is_encrypted(&one().connect(&required).await.unwrap()).await);
+    for url in [&verify_ca, &identity] {
+        let text = refusal(url).await;
+        assert!(text.contains("certificate expired"), "{url}: {text}");
+    }
 }
