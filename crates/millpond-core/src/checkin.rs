@@ -57,9 +57,13 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
 
 impl<M: Manager> Shared<M> {
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
-    fn come_back(&self, held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
+    fn come_back(&self, mut held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
         let now = self.glance();
+        let seat = held.inner.seat.take();
         let mut ledger = self.ledger.lock();
+        if let Some(seat) = seat {
+            ledger.waiters.keep_seat(seat);
+        }
         let mut held = if self.plain_checkin && verdict == Ok(false) {
             match ledger.put_back_fresh(held, now) {
                 Homecoming::Idle => return,

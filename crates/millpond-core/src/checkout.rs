@@ -1,4 +1,4 @@
-//! The way out: from `acquire` to a lease. Holds the only loop of a checkout.
+//! The way out: the steps of a checkout, from `acquire` to a lease.
 //!
 //! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
 //! same place in the order of arrival and the same deadline.
@@ -7,20 +7,19 @@ use crate::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::examine::{Examined, Examinee, examine};
+use crate::grant::Grant;
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
 use crate::ledger::{Asker, Claim, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::{Look, Ticket};
-use crate::rt::{self, COARSE_ERROR, Timer};
+use crate::rt::{self, Timer};
 use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
 use crate::watch::ARM_AFTER;
-use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,53 +30,36 @@ use std::time::Duration;
 const REFUSALS_MAX: u32 = 3;
 
 /// A limit that is too short to go without a timer at first.
-const SHORT: Duration = ARM_AFTER.saturating_mul(4);
+pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(4);
 
-/// The future of an acquire. It borrows nothing, and it begins when it is first polled.
-///
-/// # Cancel safety
-///
-/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
-/// connection being opened for it goes to the pool, and one that was being examined is closed.
-#[must_use = "futures do nothing unless polled"]
-pub struct Acquire<M: Manager> {
-    /// `None` once the future has ended.
-    shared: Option<Arc<Shared<M>>>,
-    request: Request,
-    state: State<M::Connection>,
-}
+/// A ticket of a waiter for connections of this manager.
+type Ticketed<M> = (Ticket<Grant<<M as Manager>::Connection>>, Trip);
 
-enum State<C> {
-    /// Not polled yet, or ended.
-    Still,
-    Waiting(Ticket, Trip),
-    Examining(Examination<C>, Trip),
-}
-
-type Examination<C> = Pin<Box<dyn Future<Output = Examined<C>> + Send>>;
+/// The examination of a connection before it is lent.
+pub(crate) type Examination<C> = Pin<Box<dyn Future<Output = Examined<C>> + Send>>;
 
 /// What an acquire carries along that is not served at once.
 #[derive(Debug)]
-struct Trip {
-    asker: Asker,
-    limit: Duration,
-    deadline: Time,
-    refusals: u32,
-    timer: Option<Timer>,
+pub(crate) struct Trip {
+    pub(crate) asker: Asker,
+    pub(crate) limit: Duration,
+    pub(crate) deadline: Time,
+    pub(crate) refusals: u32,
+    pub(crate) timer: Option<Timer>,
 }
 
 /// Where a checkout stands.
-enum Stand<C> {
+pub(crate) enum Stand<C> {
     Claim(Trip),
     NeedsKeeper(Trip),
     /// Queued just now, with the present waker.
     Join {
-        ticket: Ticket,
+        ticket: Ticket<Grant<C>>,
         trip: Trip,
         enlist: bool,
         told: Option<(u64, usize)>,
     },
-    Wait(Ticket, Trip),
+    Wait(Ticket<Grant<C>>, Trip),
     Examine(Examination<C>, Trip),
     Lent(Held<C>, Told),
     Failed(PoolError, Told),
@@ -85,132 +67,17 @@ enum Stand<C> {
 
 /// What the observers will be told of an end: its place in the order of events, and how long it took.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+pub(crate) struct Told {
     seq: Option<u64>,
     waited: Duration,
 }
 
-impl<M: Manager> Acquire<M> {
-    pub(crate) fn new(shared: &Arc<Shared<M>>, request: Request) -> Self {
-        Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
-    }
-
-    /// The fast path of a poll, where nothing at all is due: a lease, or a place in the queue. `None`: something is.
-    #[inline]
-    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
-        let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
-        let held = match &self.state {
-            State::Still if !shared.crowded.load(Ordering::Relaxed) => {
-                let caller = Caller { location: self.request.holder, task: rt::task() };
-                let now = shared.clock.coarse();
-                shared.ledger.lock().take_fresh(caller, now)?
-            }
-            State::Still => match self.join_fresh(shared, cx)? {
-                Ok(held) => held,
-                Err(waiting) => {
-                    self.state = waiting;
-                    return Some(Poll::Pending);
-                }
-            },
-            State::Waiting(ticket, _) => {
-                let now = shared.clock.coarse();
-                let held = shared.ledger.lock().receive_fresh(ticket, now)?;
-                self.state = State::Still;
-                held
-            }
-            State::Examining(..) => return None,
-        };
-        self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
-    }
-
-    /// Where many wait: a connection if nobody does any more, else a place in the queue.
-    #[inline]
-    fn join_fresh(
-        &self,
-        shared: &Shared<M>,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<Held<M::Connection>, State<M::Connection>>> {
-        let limit = self.request.limit.unwrap_or(shared.config.pool_timeout);
-        if limit <= SHORT {
-            return None;
-        }
-        let caller = Caller { location: self.request.holder, task: rt::task() };
-        // Cloned, and dropped if it is not needed, outside the lock.
-        let waker = cx.waker().clone();
-        let now = shared.clock.coarse();
-        let mut ledger = shared.ledger.lock();
-        if let Some(held) = ledger.take_fresh(caller, now) {
-            drop(ledger);
-            shared.crowded.store(false, Ordering::Relaxed);
-            return Some(Ok(held));
-        }
-        let (joined, arrival) = (ledger.join_fresh(caller, waker, now), ledger.arrivals);
-        drop(ledger);
-        let ticket = joined.ok()?;
-        let asker = Asker { caller, arrival, since: now, again: false, armed: false };
-        // The coarse clock may be late: no deadline comes early.
-        let deadline = now.after(COARSE_ERROR).after(limit);
-        Some(Err(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, timer: None })))
-    }
-}
-
-impl<M: Manager> Future for Acquire<M> {
-    type Output = Result<Lease<M::Connection>, PoolError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        if let Some(poll) = this.poll_fresh(cx) {
-            return poll.map(Ok);
-        }
-        let Some(shared) = this.shared.take() else { return Poll::Pending };
-        let mut stand = match mem::replace(&mut this.state, State::Still) {
-            State::Still => begin(&shared, this.request, cx),
-            State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
-            State::Examining(examination, trip) => Stand::Examine(examination, trip),
-        };
-        loop {
-            stand = match stand {
-                Stand::Claim(trip) => claim(&shared, trip, cx),
-                Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
-                Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
-                Stand::Join { ticket, trip, enlist, told } => {
-                    if let Some((seq, waiting)) = told {
-                        shared.tell_at(seq, &Event::Waiting { waiting });
-                    }
-                    if trip.asker.armed || (enlist && !shared.enlist()) {
-                        Stand::Wait(ticket, trip)
-                    } else {
-                        // The watch will say when it is time for a timer.
-                        this.state = State::Waiting(ticket, trip);
-                        this.shared = Some(shared);
-                        return Poll::Pending;
-                    }
-                }
-                Stand::Wait(ticket, trip) => match look(&shared, ticket, trip, cx) {
-                    Ok(stand) => stand,
-                    Err((ticket, trip)) => {
-                        this.state = State::Waiting(ticket, trip);
-                        this.shared = Some(shared);
-                        return Poll::Pending;
-                    }
-                },
-                Stand::Examine(mut examination, trip) => match poll_at_home(&shared, &mut examination, cx) {
-                    Poll::Ready(examined) => conclude(&shared, examined, trip),
-                    Poll::Pending => {
-                        this.state = State::Examining(examination, trip);
-                        this.shared = Some(shared);
-                        return Poll::Pending;
-                    }
-                },
-                Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
-                Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
-            };
-        }
-    }
-}
-
 /// The first poll of one who cannot be served at once.
-fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context<'_>) -> Stand<M::Connection> {
+pub(crate) fn begin<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    request: Request,
+    cx: &mut Context<'_>,
+) -> Stand<M::Connection> {
     let caller = Caller { location: request.holder, task: rt::task() };
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     if limit.is_zero() {
@@ -226,7 +93,7 @@ fn begin<M: Manager>(shared: &Arc<Shared<M>>, request: Request, cx: &mut Context
 }
 
 /// Asks again, with the same place in the order of arrival.
-fn claim<M: Manager>(shared: &Arc<Shared<M>>, trip: Trip, cx: &mut Context<'_>) -> Stand<M::Connection> {
+pub(crate) fn claim<M: Manager>(shared: &Arc<Shared<M>>, trip: Trip, cx: &mut Context<'_>) -> Stand<M::Connection> {
     shared.change(|ledger, now| {
         let claim = ledger.claim(trip.asker, cx.waker(), now);
         answer(shared, ledger, claim, trip, now)
@@ -262,10 +129,14 @@ fn answer<M: Manager>(
 fn receive<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
-    held: Held<M::Connection>,
+    granted: Grant<M::Connection>,
     mut trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
+    let held = match granted {
+        Grant::Fresh(held) | Grant::Due(held) => held,
+        Grant::Refusal(error) => return count_failure(shared, ledger, error, trip.asker.since, now),
+    };
     match ledger.unfit(&held.inner.tag, now) {
         None if !ledger.suspended => return inspect(shared, ledger, held, trip, now),
         None => ledger.settle_checked(held, now),
@@ -313,7 +184,7 @@ fn count_failure<M: Manager>(
     Stand::Failed(error, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
 }
 
-fn fail<M: Manager>(shared: &Shared<M>, trip: &Trip, error: PoolError) -> Stand<M::Connection> {
+pub(crate) fn fail<M: Manager>(shared: &Shared<M>, trip: &Trip, error: PoolError) -> Stand<M::Connection> {
     shared.change(|ledger, now| count_failure(shared, ledger, error, trip.asker.since, now))
 }
 
@@ -337,25 +208,23 @@ fn take_or_fail<M: Manager>(shared: &Shared<M>, caller: Caller) -> Stand<M::Conn
 }
 
 /// A waiter looks whether its turn has come, and whether its time is up; else it goes on waiting.
-fn look<M: Manager>(
+pub(crate) fn look<M: Manager>(
     shared: &Arc<Shared<M>>,
-    ticket: Ticket,
-    mut trip: Trip,
+    ticket: Ticket<Grant<M::Connection>>,
+    trip: Trip,
     cx: &mut Context<'_>,
-) -> Result<Stand<M::Connection>, (Ticket, Trip)> {
-    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(&ticket, cx.waker()) {
-        Look::Granted(Ok(held)) => Ok(receive(shared, ledger, held, trip, now)),
-        Look::Granted(Err(error)) => Ok(count_failure(shared, ledger, error, trip.asker.since, now)),
-        Look::Waiting(replaced) => Err((trip, replaced, ledger.keeper.is_none())),
+) -> Result<Stand<M::Connection>, Ticketed<M>> {
+    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, cx.waker()) {
+        Look::Granted(granted) => Ok(receive(shared, ledger, granted, trip, now)),
+        Look::Waiting(ticket, replaced) => Err((ticket, trip, replaced, ledger.keeper.is_none())),
     });
-    let homeless;
     // A replaced waker is dropped here, outside the lock.
-    (trip, _, homeless) = match looked {
+    let (ticket, mut trip, _, homeless) = match looked {
         Ok(stand) => return Ok(stand),
         Err(waiting) => waiting,
     };
     if homeless && !shared.ensure_keeper() {
-        return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime));
+        return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
     }
     if trip.timer.is_none() {
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
@@ -371,23 +240,22 @@ fn look<M: Manager>(
     match rings {
         Some(false) => return Err((ticket, trip)),
         Some(true) => {}
-        None => return Ok(leave(shared, &ticket, trip, |_, _| PoolError::NoRuntime)),
+        None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
     }
     let (caller, limit) = (trip.asker.caller, trip.limit);
-    Ok(leave(shared, &ticket, trip, |ledger, now| timed_out(shared, ledger, caller, limit, None, now)))
+    Ok(leave(shared, ticket, trip, |ledger, now| timed_out(shared, ledger, caller, limit, None, now)))
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
 fn leave<M: Manager>(
     shared: &Arc<Shared<M>>,
-    ticket: &Ticket,
+    ticket: Ticket<Grant<M::Connection>>,
     trip: Trip,
     error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
 ) -> Stand<M::Connection> {
     let (stand, _wakers) = shared.change(|ledger, now| match ledger.look(ticket, Waker::noop()) {
-        Look::Granted(Ok(held)) => (receive(shared, ledger, held, trip, now), (None, None)),
-        Look::Granted(Err(error)) => (count_failure(shared, ledger, error, trip.asker.since, now), (None, None)),
-        Look::Waiting(replaced) => {
+        Look::Granted(granted) => (receive(shared, ledger, granted, trip, now), (None, None)),
+        Look::Waiting(ticket, replaced) => {
             let error = error(ledger, now);
             let left = ledger.leave(ticket, now);
             (count_failure(shared, ledger, error, trip.asker.since, now), (replaced, left))
@@ -397,7 +265,7 @@ fn leave<M: Manager>(
 }
 
 /// Polls an examination on the pool's runtime if the caller has none.
-fn poll_at_home<M: Manager>(
+pub(crate) fn poll_at_home<M: Manager>(
     shared: &Shared<M>,
     examination: &mut Examination<M::Connection>,
     cx: &mut Context<'_>,
@@ -408,7 +276,7 @@ fn poll_at_home<M: Manager>(
 }
 
 /// What follows from an examination.
-fn conclude<M: Manager>(
+pub(crate) fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
     examined: Examined<M::Connection>,
     mut trip: Trip,
@@ -443,7 +311,7 @@ fn conclude<M: Manager>(
     }
 }
 
-fn lent<M: Manager>(
+pub(crate) fn lent<M: Manager>(
     shared: Arc<Shared<M>>,
     held: Held<M::Connection>,
     told: Told,
@@ -457,7 +325,7 @@ fn lent<M: Manager>(
     Lease::lend(held, home)
 }
 
-fn failed<M: Manager>(shared: &Shared<M>, error: PoolError, told: Told, request: Request) -> PoolError {
+pub(crate) fn failed<M: Manager>(shared: &Shared<M>, error: PoolError, told: Told, request: Request) -> PoolError {
     if let Some(seq) = told.seq {
         let event = Event::AcquireFailed { why: error.kind(), waited: told.waited, holder: request.holder };
         shared.tell_at(seq, &event);
@@ -476,33 +344,4 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
         Some((held, ledger.stamp_if(shared.observed())))
     })?;
     Some(lent(Arc::clone(shared), held, Told { seq, waited: Duration::ZERO }, request))
-}
-
-impl<M: Manager> Drop for Acquire<M> {
-    fn drop(&mut self) {
-        let Some(shared) = self.shared.take() else { return };
-        let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
-            State::Still => return,
-            State::Waiting(ticket, trip) => (trip, Some(ticket)),
-            State::Examining(examination, trip) => {
-                drop(examination);
-                (trip, None)
-            }
-        };
-        // The waker that it had in the queue is dropped outside the lock.
-        let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
-            let waker = ticket.and_then(|ticket| ledger.leave(&ticket, now));
-            bump(&mut ledger.totals.cancelled);
-            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
-        });
-        if let Some(seq) = seq {
-            shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });
-        }
-    }
-}
-
-impl<M: Manager> fmt::Debug for Acquire<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("request", &self.request).finish_non_exhaustive()
-    }
 }

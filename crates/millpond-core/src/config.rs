@@ -129,6 +129,12 @@ impl PoolConfig {
         self.pool_size.saturating_add(self.max_overflow)
     }
 
+    /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
+    pub(crate) fn ping_after(&self) -> u64 {
+        let idle = u64::try_from(self.pre_ping_idle.as_nanos()).unwrap_or(u64::MAX);
+        if self.pool_pre_ping { idle } else { u64::MAX }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

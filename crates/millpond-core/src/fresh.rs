@@ -3,6 +3,7 @@
 //! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to be considered: a state
 //! of the pool, a setting that looks at every loan or wait, a connection's age.
 
+use crate::grant::Grant;
 use crate::lease::Held;
 use crate::ledger::{Keeper, Ledger, bump};
 use crate::queue::Ticket;
@@ -47,7 +48,7 @@ impl<C> Ledger<C> {
     /// The fast path of a claim that has to wait: others wait already, every place is taken, and nothing follows from one
     /// waiter more. Gives the waker back otherwise.
     #[inline]
-    pub(crate) fn join_fresh(&mut self, caller: Caller, waker: Waker, now: Time) -> Result<Ticket, Waker> {
+    pub(crate) fn join_fresh(&mut self, caller: Caller, waker: Waker, now: Time) -> Result<Ticket<Grant<C>>, Waker> {
         let others_wait = self.watched && !self.waiters.is_empty();
         let none_to_come = self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
         if self.eventful || !self.waits_plainly || !others_wait || !none_to_come || self.opening.failures > 0 {
@@ -57,18 +58,6 @@ impl<C> Ledger<C> {
         let ticket = self.waiters.join(arrival, now, false, caller, waker);
         self.check();
         Ok(ticket)
-    }
-
-    /// The fast path of a waiter who looks: it was granted a connection for which nothing is due.
-    #[inline]
-    pub(crate) fn receive_fresh(&mut self, ticket: &Ticket, now: Time) -> Option<Held<C>> {
-        let tag = &self.waiters.granted(ticket)?.as_ref().ok()?.inner.tag;
-        if self.eventful || self.unfit(tag, now).is_some() || self.ping_due(tag, now) {
-            return None;
-        }
-        let held = self.waiters.take(ticket)?.ok()?;
-        bump(&mut self.totals.ok);
-        Some(held)
     }
 
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle
@@ -82,8 +71,9 @@ impl<C> Ledger<C> {
         if let Some((caller, _)) = self.waiters.first() {
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
             bump(&mut tag.uses);
-            self.slots.lend(tag.slot, caller, now);
-            let granted = self.waiters.grant(Ok(held));
+            self.slots.hand_over(tag.slot, caller, now);
+            bump(&mut self.totals.ok);
+            let granted = self.waiters.grant(Grant::Fresh(held));
             self.check();
             return granted.map_or(Homecoming::Idle, Homecoming::Granted);
         }

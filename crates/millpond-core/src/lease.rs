@@ -1,7 +1,9 @@
 //! The guard that a borrower holds, and the way back that every pool gives it.
 
 use crate::event::CloseReason;
+use crate::grant::Grant;
 use crate::info::{ConnectionId, ConnectionInfo};
+use crate::queue::Seat;
 use crate::time::Time;
 use std::fmt;
 use std::mem;
@@ -59,11 +61,13 @@ pub struct Held<C> {
 pub(crate) struct Content<C> {
     pub(crate) conn: C,
     pub(crate) tag: Tag,
+    /// Where its borrower found it, if he had to wait: for the next waiter when it comes back.
+    pub(crate) seat: Option<Arc<Seat<Grant<C>>>>,
 }
 
 impl<C> Held<C> {
     pub(crate) fn new(conn: C, tag: Tag) -> Self {
-        Self { inner: Box::new(Content { conn, tag }) }
+        Self { inner: Box::new(Content { conn, tag, seat: None }) }
     }
 
     /// The connection.

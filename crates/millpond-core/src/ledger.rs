@@ -20,9 +20,10 @@ use crate::config::PoolConfig;
 use crate::demand::Opening;
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
+use crate::grant::Grant;
 use crate::info::ConnectionId;
 use crate::lease::{Held, Renewal, Tag};
-use crate::queue::{Look, Queue, Ticket};
+use crate::queue::{Queue, Ticket};
 use crate::rt::Handle;
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
@@ -36,9 +37,6 @@ use std::time::Duration;
 
 /// How long the keeper's examination of an idle connection counts for `try_acquire`.
 const EXAMINED_LASTS: Duration = Duration::from_millis(500);
-
-/// What a waiter is granted.
-pub(crate) type Grant<C> = Result<Held<C>, PoolError>;
 
 /// Something that must be awaited and is nobody's acquire.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub(crate) enum Claim<C> {
     /// An idle connection, to be examined if something is due.
     Idle(Held<C>),
     /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
-    Wait { ticket: Ticket, enlist: bool },
+    Wait { ticket: Ticket<Grant<C>>, enlist: bool },
     /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
     NeedsKeeper,
     /// No.
@@ -136,12 +134,7 @@ pub(crate) struct Ledger<C> {
     pub(crate) seats: u64,
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
-    pub(crate) arrivals: u64,
     seq: u64,
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts one more.
@@ -151,8 +144,8 @@ pub(crate) fn bump(count: &mut u64) {
 
 impl<C> Ledger<C> {
     pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
-        let ping_after = if config.pool_pre_ping { nanos(config.pre_ping_idle) } else { u64::MAX };
         Self {
+            ping_after: config.ping_after(),
             opening: Opening::new(&config, first_connect_hooks, seed),
             config,
             keeps,
@@ -160,7 +153,6 @@ impl<C> Ledger<C> {
             suspended: false,
             eventful: true,
             waits_plainly: false,
-            ping_after,
             generation: 0,
             hard_below: 0,
             idle: VecDeque::new(),
@@ -174,7 +166,6 @@ impl<C> Ledger<C> {
             seats: 0,
             totals: Totals::default(),
             aftermath: Aftermath::default(),
-            arrivals: 0,
             seq: 0,
         }
     }
@@ -193,8 +184,7 @@ impl<C> Ledger<C> {
     /// One more caller has begun to ask.
     pub(crate) fn arrive(&mut self) -> u64 {
         bump(&mut self.totals.acquires);
-        bump(&mut self.arrivals);
-        self.arrivals
+        self.totals.acquires
     }
 
     /// Asks for a connection. `waker` is told when a waiter has been granted something.
@@ -219,13 +209,6 @@ impl<C> Ledger<C> {
         self.check();
         let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
         Claim::Wait { ticket, enlist }
-    }
-
-    /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
-    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> bool {
-        self.waiters.arm(latest, now, &mut self.aftermath.wakes);
-        self.watched = self.waiters.unarmed_since().is_some();
-        self.watched
     }
 
     /// Whether one who arrived then may take an idle connection without passing anybody.
@@ -336,7 +319,7 @@ impl<C> Ledger<C> {
         {
             held.inner.tag.idled = 0;
             self.lend(&mut held, caller, now);
-            match self.waiters.grant(Ok(held)) {
+            match self.waiters.grant(Grant::Due(held)) {
                 Ok(waker) => self.wake(waker),
                 Err(_) => debug_assert!(false, "the first waiter has gone under the lock"),
             }
@@ -456,30 +439,6 @@ impl<C> Ledger<C> {
             }
         }
         self.call_keeper(now);
-    }
-
-    /// A waiter looks whether it was granted something.
-    pub(crate) fn look(&mut self, ticket: &Ticket, waker: &Waker) -> Look<Grant<C>> {
-        self.waiters.look(ticket, waker)
-    }
-
-    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
-    pub(crate) fn leave(&mut self, ticket: &Ticket, now: Time) -> Option<Waker> {
-        let (granted, waker) = self.waiters.leave(ticket);
-        match granted {
-            Some(Ok(held)) => self.settle(held, now),
-            Some(Err(error)) => self.aftermath.refusals.push(error),
-            None => {}
-        }
-        self.check();
-        waker
-    }
-
-    /// Fails everybody who waits.
-    pub(crate) fn fail_waiters(&mut self, error: &PoolError) {
-        while let Ok(waker) = self.waiters.grant(Err(error.clone())) {
-            self.wake(waker);
-        }
     }
 
     /// How the pool is doing.

@@ -81,9 +81,11 @@ mod close;
 mod keeper;
 mod shutdown;
 
+mod acquire;
 mod aftermath;
 mod demand;
 mod fresh;
+mod grant;
 mod ledger;
 mod queue;
 mod shared;
@@ -95,11 +97,11 @@ mod sync;
 mod time;
 mod watch;
 
+pub use acquire::Acquire;
 pub use async_trait::async_trait;
 #[doc(hidden)]
 pub use builder::Parts;
 pub use builder::{Buildable, Builder};
-pub use checkout::Acquire;
 pub use config::{ConfigError, Limits, PLACES_MAX, PoolConfig, Problem, ResetLevel};
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{AcquireFailure, CloseReason, Event, Observer, SharedError, Stamp};

@@ -1,298 +1,234 @@
 //! The queue of waiters: first come, first served, and leaving costs the same wherever one stands.
 //!
-//! A list through a slab of nodes that are used again, so that waiting allocates nothing once the slab has grown and a
-//! cancelled waiter is unlinked without a search.
+//! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from between is marked, and
+//! swept out when the marks are many: no single leaver pays for the length of the queue. What a waiter is granted lies in
+//! a [`Seat`] of its own, so that taking it needs no other lock; seats are used again, so that waiting allocates nothing
+//! once there are enough.
 //!
 //! # Invariants
 //!
-//! 1. The list holds the nodes that wait, in order of arrival; `len` is its length.
-//! 2. A granted node is not in the list; it keeps what was granted until its owner comes or goes.
+//! 1. The ring is in order of arrival, and neither end of it is somebody who has left; `gone` counts those between.
+//! 2. A waiter is in the ring, or something lies in its seat: what it was granted, until it comes or goes.
+//! 3. Something is put into a seat under the pool's lock only.
 
 use crate::slots::Caller;
+use crate::sync::Mutex;
 use crate::time::Time;
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
-const NIL: u32 = u32::MAX;
+/// How many places and seats an empty queue keeps for the next waiters.
+const KEPT: usize = 256;
 
-/// How many nodes an empty queue keeps for the next waiters.
-const KEPT_NODES: usize = 256;
+/// Where a waiter finds what it was granted.
+pub(crate) struct Seat<G>(Mutex<Option<G>>);
 
-/// A place in the queue. Its owner must [`Queue::leave`] with it.
+impl<G> Seat<G> {
+    /// Takes what lies there if it is as wanted.
+    #[inline]
+    pub(crate) fn take_if(&self, wanted: impl FnOnce(&G) -> bool) -> Option<G> {
+        self.0.lock().take_if(|granted| wanted(granted))
+    }
+
+    fn take(&self) -> Option<G> {
+        self.0.lock().take()
+    }
+
+    fn put(&self, granted: G) {
+        let before = self.0.lock().replace(granted);
+        debug_assert!(before.is_none(), "a waiter was granted two things");
+    }
+}
+
+impl<G> fmt::Debug for Seat<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").finish_non_exhaustive()
+    }
+}
+
+/// A place in the queue. Its owner must [`Queue::leave`] with it, or take what lies in its seat.
 #[derive(Debug)]
-pub(crate) struct Ticket {
-    node: u32,
+pub(crate) struct Ticket<G> {
+    arrival: u64,
+    pub(crate) seat: Arc<Seat<G>>,
 }
 
 #[derive(Debug)]
-enum State<G> {
-    Free,
-    Waiting(Waker),
-    Granted(G),
-}
-
-#[derive(Debug)]
-struct Node<G> {
-    state: State<G>,
-    /// Whether it watches its own deadline.
-    armed: bool,
+struct Waiter<G> {
     arrival: u64,
     since: Time,
     caller: Caller,
-    before: u32,
-    after: u32,
+    /// Whom to wake, and where to put what it is granted; `None`: it has left.
+    claim: Option<(Waker, Arc<Seat<G>>)>,
+    /// Whether it watches its own deadline.
+    armed: bool,
 }
 
 /// What a waiter finds when it looks.
 #[derive(Debug)]
 pub(crate) enum Look<G> {
-    /// Something was granted; the ticket is spent.
+    /// Something was granted.
     Granted(G),
-    /// Not yet. The waker it had before, to be dropped outside the lock.
-    Waiting(Option<Waker>),
+    /// Not yet: its ticket, and the waker it had before, to be dropped outside the lock.
+    Waiting(Ticket<G>, Option<Waker>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Queue<G> {
-    nodes: Vec<Node<G>>,
-    free: Vec<u32>,
-    first: u32,
-    last: u32,
-    /// The first that does not watch its own deadline yet.
-    unarmed: u32,
-    len: u32,
+    ring: VecDeque<Waiter<G>>,
+    /// Those in the ring who have left.
+    gone: usize,
+    /// Everybody who arrived up to here watches its own deadline.
+    armed_through: u64,
+    seats: Vec<Arc<Seat<G>>>,
 }
 
 impl<G> Queue<G> {
     pub(crate) fn new() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), first: NIL, last: NIL, unarmed: NIL, len: 0 }
+        Self { ring: VecDeque::new(), gone: 0, armed_through: 0, seats: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> u32 {
-        self.len
+        u32::try_from(self.ring.len().saturating_sub(self.gone)).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.ring.is_empty()
     }
 
     /// The arrival number of the first waiter.
     pub(crate) fn first_arrival(&self) -> Option<u64> {
-        self.node(self.first).map(|node| node.arrival)
+        self.ring.front().map(|first| first.arrival)
     }
 
     /// Who is first, and since when.
     pub(crate) fn first(&self) -> Option<(Caller, Time)> {
-        self.node(self.first).map(|node| (node.caller, node.since))
+        self.ring.front().map(|first| (first.caller, first.since))
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Waiter<G>> {
+        self.ring.iter().filter(|waiter| waiter.claim.is_some())
     }
 
     /// How many of the first `most` waiters came at `latest` or before.
     pub(crate) fn count_since(&self, latest: Time, most: u32) -> u32 {
-        let mut count: u32 = 0;
-        let mut at = self.first;
-        while let Some(node) = self.node(at)
-            && count < most
-            && node.since <= latest
-        {
-            count = count.saturating_add(1);
-            at = node.after;
-        }
-        count
+        let early = self.waiting().take(most as usize).take_while(|waiter| waiter.since <= latest);
+        u32::try_from(early.count()).unwrap_or(u32::MAX)
     }
 
     /// Since when the first of the first `most` waiters has waited who came after `latest`.
     pub(crate) fn first_after(&self, latest: Time, most: u32) -> Option<Time> {
-        let mut at = self.first;
-        for _ in 0..most {
-            let node = self.node(at)?;
-            if node.since > latest {
-                return Some(node.since);
-            }
-            at = node.after;
-        }
-        None
+        self.waiting().take(most as usize).map(|waiter| waiter.since).find(|since| *since > latest)
     }
 
     /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
     /// `armed`: it watches its own deadline from the start.
-    pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket {
-        let node = Node { state: State::Waiting(waker), armed, arrival, since, caller, before: NIL, after: NIL };
-        let index = match self.free.pop() {
-            Some(index) => {
-                if let Some(place) = self.nodes.get_mut(index as usize) {
-                    *place = node;
-                }
-                index
-            }
-            None => {
-                let index = u32::try_from(self.nodes.len()).unwrap_or(NIL);
-                self.nodes.push(node);
-                index
-            }
-        };
-        self.link(index, arrival);
-        if !armed && self.node(self.unarmed).is_none_or(|first| first.arrival > arrival) {
-            self.unarmed = index;
+    pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket<G> {
+        let seat = self.seats.pop().unwrap_or_else(|| Arc::new(Seat(Mutex::new(None))));
+        let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&seat))), armed };
+        if self.ring.back().is_none_or(|last| last.arrival < arrival) {
+            self.ring.push_back(waiter);
+        } else {
+            let at = self.ring.partition_point(|other| other.arrival < arrival);
+            self.ring.insert(at, waiter);
+            self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
         }
-        Ticket { node: index }
+        Ticket { arrival, seat }
     }
 
-    /// Since when the first has waited who does not watch its own deadline.
-    pub(crate) fn unarmed_since(&self) -> Option<Time> {
-        self.node(self.unarmed).map(|node| node.since)
+    /// A seat that nobody needs any more, for the next waiter.
+    pub(crate) fn keep_seat(&mut self, seat: Arc<Seat<G>>) {
+        if self.seats.len() < KEPT {
+            self.seats.push(seat);
+        }
     }
 
     /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
-    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him.
-    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) {
-        while let Some(node) = self.nodes.get_mut(self.unarmed as usize)
-            && (node.armed || node.since <= latest || node.since > now)
-        {
-            if let (false, State::Waiting(waker)) = (node.armed, &node.state) {
-                wakers.push(waker.clone());
+    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him. Since when
+    /// the first has waited who does not watch its own deadline yet.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Option<Time> {
+        let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
+        for waiter in self.ring.range_mut(from..) {
+            let due = waiter.since <= latest || waiter.since > now;
+            match &waiter.claim {
+                Some(_) if !waiter.armed && !due => return Some(waiter.since),
+                Some((waker, _)) if !waiter.armed => wakers.push(waker.clone()),
+                _ => {}
             }
-            node.armed = true;
-            self.unarmed = node.after;
+            waiter.armed = true;
+            self.armed_through = waiter.arrival;
         }
+        None
     }
 
     /// Grants something to the first waiter. `Err` gives it back when nobody waits.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Waker, G> {
-        let index = self.first;
-        if self.node(index).is_none() {
-            return Err(granted);
-        }
-        self.unlink(index);
-        match self.node_mut(index).map(|node| std::mem::replace(&mut node.state, State::Granted(granted))) {
-            Some(State::Waiting(waker)) => Ok(waker),
-            _ => {
-                debug_assert!(false, "a node in the list does not wait");
-                Ok(Waker::noop().clone())
-            }
-        }
+        let Some((waker, seat)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
+        seat.put(granted);
+        self.tidy();
+        Ok(waker)
     }
 
     /// Looks whether something was granted; if not, `waker` will be told.
-    pub(crate) fn look(&mut self, ticket: &Ticket, waker: &Waker) -> Look<G> {
-        let index = ticket.node;
-        let Some(node) = self.node_mut(index) else { return Look::Waiting(None) };
-        match &mut node.state {
-            State::Waiting(old) if old.will_wake(waker) => Look::Waiting(None),
-            State::Waiting(old) => Look::Waiting(Some(std::mem::replace(old, waker.clone()))),
-            State::Granted(_) | State::Free => self.take(ticket).map_or(Look::Waiting(None), Look::Granted),
+    pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &Waker) -> Look<G> {
+        if let Some(granted) = ticket.seat.take() {
+            self.keep_seat(ticket.seat);
+            return Look::Granted(granted);
         }
-    }
-
-    /// What was granted, if anything was.
-    pub(crate) fn granted(&self, ticket: &Ticket) -> Option<&G> {
-        match &self.node(ticket.node)?.state {
-            State::Granted(granted) => Some(granted),
-            State::Waiting(_) | State::Free => None,
-        }
-    }
-
-    /// Takes what was granted; the ticket is spent then.
-    pub(crate) fn take(&mut self, ticket: &Ticket) -> Option<G> {
-        self.granted(ticket)?;
-        match self.release(ticket.node) {
-            State::Granted(granted) => Some(granted),
-            State::Waiting(_) | State::Free => None,
-        }
+        let claim = self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut());
+        let replaced = claim.filter(|(old, _)| !old.will_wake(waker)).map(|(old, _)| mem::replace(old, waker.clone()));
+        Look::Waiting(ticket, replaced)
     }
 
     /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.
-    pub(crate) fn leave(&mut self, ticket: &Ticket) -> (Option<G>, Option<Waker>) {
-        let index = ticket.node;
-        if matches!(self.node(index).map(|node| &node.state), Some(State::Waiting(_))) {
-            self.unlink(index);
+    pub(crate) fn leave(&mut self, ticket: Ticket<G>) -> (Option<G>, Option<Waker>) {
+        let granted = ticket.seat.take();
+        let mut waker = None;
+        if granted.is_none()
+            && let Some((left, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
+        {
+            waker = Some(left);
+            self.gone = self.gone.saturating_add(1);
+            self.tidy();
         }
-        match self.release(index) {
-            State::Granted(granted) => (Some(granted), None),
-            State::Waiting(waker) => (None, Some(waker)),
-            State::Free => (None, None),
-        }
+        self.keep_seat(ticket.seat);
+        (granted, waker)
     }
 
     /// The wakers of all who wait; they keep their places.
     pub(crate) fn wakers(&self) -> Vec<Waker> {
-        let waiting = self.nodes.iter().filter_map(|node| match &node.state {
-            State::Waiting(waker) => Some(waker.clone()),
-            State::Granted(_) | State::Free => None,
-        });
-        waiting.collect()
+        self.ring.iter().filter_map(|waiter| waiter.claim.as_ref()).map(|(waker, _)| waker.clone()).collect()
     }
 
-    fn release(&mut self, index: u32) -> State<G> {
-        let state = self.node_mut(index).map(|node| std::mem::replace(&mut node.state, State::Free));
-        debug_assert!(!matches!(state, None | Some(State::Free)), "a spent ticket came back");
-        self.free.push(index);
-        if self.free.len() == self.nodes.len() && self.nodes.len() > KEPT_NODES {
-            // Nobody waits or holds a ticket: a crowd that has gone leaves no memory behind.
-            (self.nodes, self.free) = (Vec::new(), Vec::new());
-        }
-        state.unwrap_or(State::Free)
+    /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or somewhat before.
+    fn find(&mut self, arrival: u64) -> Option<&mut Waiter<G>> {
+        let guess = usize::try_from(arrival.checked_sub(self.first_arrival()?)?).unwrap_or(usize::MAX);
+        let is_there = self.ring.get(guess).is_some_and(|waiter| waiter.arrival == arrival);
+        let at = if is_there { guess } else { self.ring.partition_point(|waiter| waiter.arrival < arrival) };
+        self.ring.get_mut(at).filter(|waiter| waiter.arrival == arrival)
     }
 
-    fn link(&mut self, index: u32, arrival: u64) {
-        let mut before = self.last;
-        let mut after = NIL;
-        if self.first_arrival().is_some_and(|first| first > arrival) {
-            // One who has to come again: older than everybody, or nearly so.
-            (before, after) = (NIL, self.first);
-        } else if self.node(self.last).is_some_and(|last| last.arrival > arrival) {
-            (before, after) = self.place_of(arrival);
+    /// Sweeps out those who have left: at the ends at once, elsewhere when they are as many as those who wait.
+    fn tidy(&mut self) {
+        while self.gone > 0 && self.ring.front().is_some_and(|first| first.claim.is_none()) {
+            self.ring.pop_front();
+            self.gone = self.gone.saturating_sub(1);
         }
-        if let Some(node) = self.node_mut(index) {
-            (node.before, node.after) = (before, after);
+        while self.gone > 0 && self.ring.back().is_some_and(|last| last.claim.is_none()) {
+            self.ring.pop_back();
+            self.gone = self.gone.saturating_sub(1);
         }
-        self.join_up(before, index);
-        self.join_up(index, after);
-        self.len = self.len.saturating_add(1);
-    }
-
-    /// The neighbours of one that arrived between the first and the last.
-    fn place_of(&self, arrival: u64) -> (u32, u32) {
-        let mut before = self.first;
-        while let Some(node) = self.node(before)
-            && let Some(next) = self.node(node.after)
-            && next.arrival < arrival
-        {
-            before = node.after;
+        if self.gone > KEPT && self.gone > self.ring.len() / 2 {
+            self.ring.retain(|waiter| waiter.claim.is_some());
+            self.gone = 0;
         }
-        (before, self.node(before).map_or(NIL, |node| node.after))
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Some((before, after)) = self.node(index).map(|node| (node.before, node.after)) else { return };
-        self.join_up(before, after);
-        if self.unarmed == index {
-            self.unarmed = after;
+        if self.ring.is_empty() && self.ring.capacity() > KEPT {
+            // A crowd that has gone leaves no memory behind.
+            self.ring = VecDeque::new();
         }
-        if before == NIL && after == NIL {
-            (self.first, self.last) = (NIL, NIL);
-        }
-        self.len = self.len.saturating_sub(1);
-    }
-
-    /// Makes two nodes neighbours; `NIL` stands for the end.
-    fn join_up(&mut self, before: u32, after: u32) {
-        match self.node_mut(before) {
-            Some(node) => node.after = after,
-            None if after != NIL => self.first = after,
-            None => {}
-        }
-        match self.node_mut(after) {
-            Some(node) => node.before = before,
-            None if before != NIL => self.last = before,
-            None => {}
-        }
-    }
-
-    fn node(&self, index: u32) -> Option<&Node<G>> {
-        self.nodes.get(index as usize)
-    }
-
-    fn node_mut(&mut self, index: u32) -> Option<&mut Node<G>> {
-        self.nodes.get_mut(index as usize)
     }
 }
 
@@ -301,7 +237,7 @@ mod tests {
     use super::*;
     use std::panic::Location;
 
-    fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket>) {
+    fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket<u64>>) {
         let mut queue = Queue::new();
         let caller = Caller { location: Location::caller(), task: None };
         let tickets =
@@ -329,8 +265,8 @@ mod tests {
     #[test]
     fn a_waiter_may_leave_from_anywhere_and_the_others_keep_their_order() {
         for gone in 0..4 {
-            let (mut queue, tickets) = queue_of(&[1, 2, 3, 4]);
-            assert_eq!(queue.leave(&tickets[gone]).0, None);
+            let (mut queue, mut tickets) = queue_of(&[1, 2, 3, 4]);
+            assert_eq!(queue.leave(tickets.remove(gone)).0, None);
             let rest: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|a| *a != gone as u64 + 1).collect();
             assert_eq!(served(&mut queue), rest);
         }
@@ -338,9 +274,9 @@ mod tests {
 
     #[test]
     fn what_was_granted_to_one_who_leaves_comes_back() {
-        let (mut queue, tickets) = queue_of(&[1, 2]);
+        let (mut queue, mut tickets) = queue_of(&[1, 2]);
         assert!(queue.grant(77).is_ok());
-        assert_eq!(queue.leave(&tickets[0]).0, Some(77));
+        assert_eq!(queue.leave(tickets.remove(0)).0, Some(77));
         assert_eq!(queue.len(), 1);
     }
 
@@ -351,20 +287,21 @@ mod tests {
         for arrival in 0..10_000 {
             tickets.push(queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone()));
             if tickets.len() > 3 {
-                let _ = queue.leave(&tickets.remove(0));
+                let _ = queue.leave(tickets.remove(0));
             }
         }
-        assert!(queue.nodes.len() <= 4, "{} nodes for at most 4 waiters", queue.nodes.len());
+        assert!(queue.ring.capacity() <= 8, "{} places for at most 4 waiters", queue.ring.capacity());
     }
 
     #[test]
     fn a_crowd_that_has_gone_leaves_no_memory_behind() {
         let crowd: Vec<u64> = (0..100_000).collect();
         let (mut queue, tickets) = queue_of(&crowd);
-        for ticket in &tickets {
+        for ticket in tickets {
             let _ = queue.leave(ticket);
         }
-        assert_eq!((queue.len(), queue.nodes.capacity(), queue.free.capacity()), (0, 0, 0));
+        assert_eq!((queue.len(), queue.ring.capacity()), (0, 0));
+        assert!(queue.seats.len() <= KEPT);
         queue.join(1, Time::ZERO, false, Caller { location: Location::caller(), task: None }, Waker::noop().clone());
         assert_eq!(served(&mut queue), [1]);
     }
@@ -374,16 +311,29 @@ mod tests {
         let mut queue: Queue<u64> = Queue::new();
         let caller = Caller { location: Location::caller(), task: None };
         let at = |n: u64| Time::at_nanos(n);
-        let tickets: Vec<Ticket> =
+        let mut tickets: Vec<Ticket<u64>> =
             (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
-        let _ = (queue.leave(&tickets[0]), queue.leave(&tickets[5]));
+        let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
         let mut told = Vec::new();
-        queue.arm(at(6), at(50), &mut told);
+        assert_eq!(queue.arm(at(6), at(50), &mut told), Some(at(7)));
         assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
-        assert_eq!(queue.unarmed_since(), Some(at(7)));
-        queue.arm(at(6), at(50), &mut told);
+        assert_eq!(queue.arm(at(6), at(50), &mut told), Some(at(7)));
         assert_eq!(told.len(), 4);
-        queue.arm(at(100), at(100), &mut told);
-        assert_eq!((told.len(), queue.unarmed_since()), (7, None));
+        assert_eq!(queue.arm(at(100), at(100), &mut told), None);
+        assert_eq!(told.len(), 7);
+    }
+
+    #[test]
+    fn those_who_left_from_between_are_swept_out_while_the_first_still_waits() {
+        let (mut queue, _first) = queue_of(&[0]);
+        let caller = Caller { location: Location::caller(), task: None };
+        let mut last = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
+        for arrival in 2..100_000 {
+            let next = queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone());
+            let _ = queue.leave(mem::replace(&mut last, next));
+        }
+        assert_eq!(queue.len(), 2);
+        assert!(queue.ring.len() <= 2 * KEPT, "{} places for 2 waiters", queue.ring.len());
+        assert_eq!(served(&mut queue), [0, 99_999]);
     }
 }

@@ -1,7 +1,8 @@
 //! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
 
+use crate::acquire::Acquire;
 use crate::builder::{Buildable, Builder, Parts};
-use crate::checkout::{Acquire, try_acquire};
+use crate::checkout::try_acquire;
 use crate::config::{ConfigError, PoolConfig};
 use crate::error::PoolError;
 use crate::event::Event;

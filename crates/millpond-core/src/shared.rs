@@ -16,7 +16,7 @@ use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) plain_checkout: bool,
     /// The same of a return.
     pub(crate) plain_checkin: bool,
+    /// After how many nanoseconds without a sign of life a ping is due.
+    pub(crate) ping_after: u64,
+    /// The generation that may be lent now, for those who look without the lock.
+    lendable: AtomicU64,
     /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
     pub(crate) crowded: AtomicBool,
     observers: Vec<Box<dyn Observer>>,
@@ -57,6 +61,8 @@ impl<M: Manager> Shared<M> {
             checkin_hooks: hooks.has(Moment::Checkin),
             plain_checkout: observers.is_empty() && !hooks.has(Moment::Checkout),
             plain_checkin: observers.is_empty() && !hooks.has(Moment::Checkin),
+            ping_after: config.ping_after(),
+            lendable: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
             hooks,
             name,
@@ -83,8 +89,21 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
+        let lendable = ledger.lendable();
+        if self.lendable.load(Ordering::Relaxed) != lendable {
+            self.lendable.store(lendable, Ordering::Release);
+        }
         self.follow(ledger);
         result
+    }
+
+    /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock: what may not be lent any
+    /// more was made so before.
+    #[inline]
+    pub(crate) fn is_fresh(&self, tag: &Tag, now: Time) -> bool {
+        tag.generation == self.lendable.load(Ordering::Acquire)
+            && now < tag.expires
+            && now.nanos_since(tag.proved_at) < self.ping_after
     }
 
     /// Releases the lock and does what has to be done after it.

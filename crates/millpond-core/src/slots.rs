@@ -130,6 +130,14 @@ impl Slots {
         }
     }
 
+    /// A lent connection goes from one borrower to the next.
+    pub(crate) fn hand_over(&mut self, slot: u32, caller: Caller, now: Time) {
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            debug_assert_eq!(place.stage, Stage::InUse, "only what is lent is handed over");
+            (place.since, place.caller, place.leak_told) = (now, Some(caller), false);
+        }
+    }
+
     /// Since when the place has been in its stage.
     pub(crate) fn since(&self, slot: u32) -> Time {
         self.slots.get(slot as usize).map_or(Time::ZERO, |place| place.since)

@@ -1,0 +1,184 @@
+//! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
+
+use crate::checkout::{
+    Examination, SHORT, Stand, Trip, begin, claim, conclude, fail, failed, lent, look, poll_at_home,
+};
+use crate::error::PoolError;
+use crate::event::Event;
+use crate::grant::Grant;
+use crate::lease::Lease;
+use crate::ledger::{Asker, bump};
+use crate::manager::Manager;
+use crate::pool::Request;
+use crate::queue::Ticket;
+use crate::rt::{self, COARSE_ERROR};
+use crate::shared::Shared;
+use crate::slots::Caller;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+/// The future of an acquire. It borrows nothing, and it begins when it is first polled.
+///
+/// # Cancel safety
+///
+/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
+/// connection being opened for it goes to the pool, and one that was being examined is closed.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<M: Manager> {
+    /// `None` once the future has ended.
+    shared: Option<Arc<Shared<M>>>,
+    request: Request,
+    state: State<M::Connection>,
+}
+
+enum State<C> {
+    /// Not polled yet, or ended.
+    Still,
+    Waiting(Ticket<Grant<C>>, Trip),
+    Examining(Examination<C>, Trip),
+}
+
+impl<M: Manager> Acquire<M> {
+    pub(crate) fn new(shared: &Arc<Shared<M>>, request: Request) -> Self {
+        Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
+    }
+
+    /// The fast paths of a poll, where nothing at all is due: a lease, or a place in the queue. `None`: something is.
+    #[inline]
+    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
+        let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
+        let held = match &self.state {
+            State::Still if !shared.crowded.load(Ordering::Relaxed) => {
+                let caller = Caller { location: self.request.holder, task: rt::task() };
+                let now = shared.clock.coarse();
+                shared.ledger.lock().take_fresh(caller, now)?
+            }
+            State::Still => {
+                self.state = self.join_fresh(shared, cx)?;
+                return Some(Poll::Pending);
+            }
+            State::Waiting(ticket, _) => {
+                let now = shared.clock.coarse();
+                let fresh =
+                    |granted: &Grant<_>| matches!(granted, Grant::Fresh(held) if shared.is_fresh(&held.inner.tag, now));
+                let Some(Grant::Fresh(mut held)) = ticket.seat.take_if(fresh) else { return None };
+                if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
+                    held.inner.seat = Some(ticket.seat);
+                }
+                held
+            }
+            State::Examining(..) => return None,
+        };
+        self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
+    }
+
+    /// Where many wait: a place in the queue.
+    #[inline]
+    fn join_fresh(&self, shared: &Shared<M>, cx: &mut Context<'_>) -> Option<State<M::Connection>> {
+        let limit = self.request.limit.unwrap_or(shared.config.pool_timeout);
+        if limit <= SHORT {
+            return None;
+        }
+        let caller = Caller { location: self.request.holder, task: rt::task() };
+        // Cloned, and dropped if it is not needed, outside the lock.
+        let waker = cx.waker().clone();
+        let now = shared.clock.coarse();
+        let mut ledger = shared.ledger.lock();
+        let (joined, arrival) = (ledger.join_fresh(caller, waker, now), ledger.totals.acquires);
+        drop(ledger);
+        let ticket = joined.ok()?;
+        let asker = Asker { caller, arrival, since: now, again: false, armed: false };
+        // The coarse clock may be late: no deadline comes early.
+        let deadline = now.after(COARSE_ERROR).after(limit);
+        Some(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, timer: None }))
+    }
+}
+
+impl<M: Manager> Future for Acquire<M> {
+    type Output = Result<Lease<M::Connection>, PoolError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(poll) = this.poll_fresh(cx) {
+            return poll.map(Ok);
+        }
+        let Some(shared) = this.shared.take() else { return Poll::Pending };
+        let mut stand = match mem::replace(&mut this.state, State::Still) {
+            State::Still => begin(&shared, this.request, cx),
+            State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
+            State::Examining(examination, trip) => Stand::Examine(examination, trip),
+        };
+        loop {
+            stand = match stand {
+                Stand::Claim(trip) => claim(&shared, trip, cx),
+                Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
+                Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
+                Stand::Join { ticket, trip, enlist, told } => {
+                    if let Some((seq, waiting)) = told {
+                        shared.tell_at(seq, &Event::Waiting { waiting });
+                    }
+                    if trip.asker.armed || (enlist && !shared.enlist()) {
+                        Stand::Wait(ticket, trip)
+                    } else {
+                        // The watch will say when it is time for a timer.
+                        this.state = State::Waiting(ticket, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
+                }
+                Stand::Wait(ticket, trip) => match look(&shared, ticket, trip, cx) {
+                    Ok(stand) => stand,
+                    Err((ticket, trip)) => {
+                        this.state = State::Waiting(ticket, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
+                },
+                Stand::Examine(mut examination, trip) => match poll_at_home(&shared, &mut examination, cx) {
+                    Poll::Ready(examined) => conclude(&shared, examined, trip),
+                    Poll::Pending => {
+                        this.state = State::Examining(examination, trip);
+                        this.shared = Some(shared);
+                        return Poll::Pending;
+                    }
+                },
+                Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
+                Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
+            };
+        }
+    }
+}
+
+impl<M: Manager> Drop for Acquire<M> {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.take() else { return };
+        let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
+            State::Still => return,
+            State::Waiting(ticket, trip) => (trip, Some(ticket)),
+            State::Examining(examination, trip) => {
+                drop(examination);
+                (trip, None)
+            }
+        };
+        // The waker that it had in the queue is dropped outside the lock.
+        let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
+            let waker = ticket.and_then(|ticket| ledger.leave(ticket, now));
+            bump(&mut ledger.totals.cancelled);
+            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
+        });
+        if let Some(seq) = seq {
+            shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });
+        }
+    }
+}
+
+impl<M: Manager> fmt::Debug for Acquire<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! What waiters are granted, and how they come by it: the ledger's side of a wait.
+
+use crate::error::PoolError;
+use crate::lease::Held;
+use crate::ledger::Ledger;
+use crate::queue::{Look, Ticket};
+use crate::time::Time;
+use std::task::Waker;
+
+/// The generation of which nothing is: while the pool is suspended.
+pub(crate) const NOTHING: u64 = u64::MAX;
+
+/// What a waiter is granted.
+#[derive(Debug)]
+pub(crate) enum Grant<C> {
+    /// A connection for which nothing is due. The loan is counted already.
+    Fresh(Held<C>),
+    /// A connection to be looked at.
+    Due(Held<C>),
+    /// No.
+    Refusal(PoolError),
+}
+
+impl<C> Ledger<C> {
+    /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> bool {
+        self.watched = self.waiters.arm(latest, now, &mut self.aftermath.wakes).is_some();
+        self.watched
+    }
+
+    /// A waiter looks whether it was granted something. A connection that it gets is to be looked at, and to be counted.
+    pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &Waker) -> Look<Grant<C>> {
+        match self.waiters.look(ticket, waker) {
+            Look::Granted(granted) => Look::Granted(self.uncount(granted)),
+            waiting @ Look::Waiting(..) => waiting,
+        }
+    }
+
+    fn uncount(&mut self, granted: Grant<C>) -> Grant<C> {
+        match granted {
+            Grant::Fresh(held) => {
+                self.totals.ok = self.totals.ok.saturating_sub(1);
+                Grant::Due(held)
+            }
+            granted => granted,
+        }
+    }
+
+    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
+    pub(crate) fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
+        let (granted, waker) = self.waiters.leave(ticket);
+        match granted.map(|granted| self.uncount(granted)) {
+            Some(Grant::Fresh(held) | Grant::Due(held)) => self.settle(held, now),
+            Some(Grant::Refusal(error)) => self.aftermath.refusals.push(error),
+            None => {}
+        }
+        self.check();
+        waker
+    }
+
+    /// Fails everybody who waits.
+    pub(crate) fn fail_waiters(&mut self, error: &PoolError) {
+        while let Ok(waker) = self.waiters.grant(Grant::Refusal(error.clone())) {
+            self.wake(waker);
+        }
+    }
+
+    /// The generation that may be lent now.
+    pub(crate) fn lendable(&self) -> u64 {
+        if self.suspended { NOTHING } else { self.generation }
+    }
+}
