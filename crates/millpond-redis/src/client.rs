@@ -1,0 +1,90 @@
+//! A connection that many borrowers use at once.
+
+use crate::command::Command;
+use crate::epoch::Epoch;
+use crate::error::RedisError;
+use crate::link::{Link, Manner};
+use crate::session::{Effect, effect};
+use crate::value::{FromValue, Value};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A multiplexed connection: commands of many borrowers travel on it together.
+///
+/// It runs whatever leaves the session as it was; WATCH, transactions, SELECT, blocking commands and subscriptions need a
+/// connection of one's own, from a [`RedisPool`](crate::RedisPool).
+pub struct RedisClient {
+    link: Link,
+    epoch: Epoch,
+    /// How many answers have come. If none comes while a command waits for its whole limit, nobody is there.
+    answers: AtomicU64,
+}
+
+impl RedisClient {
+    pub(crate) fn new(link: Link, epoch: Epoch) -> Self {
+        Self { link, epoch, answers: AtomicU64::new(0) }
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been executed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A command that was sent is executed; its answer reaches nobody.
+    pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
+        T::from_value(self.call(command).await?)
+    }
+
+    async fn call(&self, command: Command) -> Result<Value, RedisError> {
+        let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
+        match effect(&command) {
+            Effect::None => {}
+            Effect::Refused(reason) => return refused(reason),
+            Effect::Blocks(_) => return refused("it would hold up all others: use a connection of a RedisPool"),
+            _ => return refused("it changes the session of all others: use a connection of a RedisPool"),
+        }
+        let before = self.answers.load(Ordering::Relaxed);
+        let outcome = self.link.call(command, Manner::Plain).await;
+        match &outcome {
+            Err(RedisError::TimedOut { .. }) => {
+                if self.answers.load(Ordering::Relaxed) == before {
+                    self.link.abort();
+                }
+            }
+            Err(error) if error.tells_of_a_failover() => self.epoch.end(),
+            Err(RedisError::Lost { .. }) => {}
+            _ => {
+                self.answers.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        outcome
+    }
+
+    /// How many sockets it has open: 1, in a cluster one for each master.
+    pub fn sockets(&self) -> usize {
+        self.link.sockets()
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), RedisError> {
+        self.run(Command::new("PING")).await
+    }
+
+    /// Whether it may be lent as far as this side knows.
+    pub(crate) fn is_fit(&self) -> bool {
+        !self.link.is_dead() && !self.epoch.is_over()
+    }
+
+    /// Gives it up: its sockets close.
+    pub(crate) fn abort(&self) {
+        self.link.abort();
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClient").field("is_fit", &self.is_fit()).finish_non_exhaustive()
+    }
+}

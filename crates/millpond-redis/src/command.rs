@@ -1,0 +1,134 @@
+//! A command: its name, its arguments, which of them are keys, and what is known about repeating it.
+
+use crate::argument::Argument;
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// One command to Redis.
+///
+/// Keys are told from other arguments, since in a cluster they say which node is asked:
+///
+/// ```
+/// use millpond_redis::Command;
+///
+/// let set = Command::new("SET").key("pond:1").arg("mill").arg("EX").arg(60);
+/// let get = Command::new("GET").key("pond:1").idempotent();
+/// ```
+#[derive(Clone)]
+#[must_use = "a command does nothing until it is run"]
+pub struct Command {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) args: Vec<Bytes>,
+    pub(crate) slot: Slot,
+    pub(crate) idempotent: bool,
+    pub(crate) limit: Option<Duration>,
+}
+
+/// Where the keys of a command live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// It has no key: any node will do.
+    Any,
+    /// All of its keys live here.
+    One(u16),
+    /// Its keys live in different slots, which a cluster refuses.
+    Several,
+}
+
+impl Command {
+    /// A command of this name. Names of two words are one name and an argument: `CLIENT` with the argument `ID`.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        let mut name = name.into();
+        if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            name.to_mut().make_ascii_uppercase();
+        }
+        Self { name, args: Vec::new(), slot: Slot::Any, idempotent: false, limit: None }
+    }
+
+    /// Adds a key.
+    pub fn key(mut self, key: impl Argument) -> Self {
+        let key = key.into_bytes();
+        let slot = slot_of(&key);
+        self.slot = match self.slot {
+            Slot::Any => Slot::One(slot),
+            Slot::One(other) if other == slot => Slot::One(slot),
+            _ => Slot::Several,
+        };
+        self.args.push(key);
+        self
+    }
+
+    /// Adds several keys.
+    pub fn keys<K: Argument>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        keys.into_iter().fold(self, Self::key)
+    }
+
+    /// Adds an argument that is no key.
+    pub fn arg(mut self, arg: impl Argument) -> Self {
+        self.args.push(arg.into_bytes());
+        self
+    }
+
+    /// Adds several arguments that are no keys.
+    pub fn args<A: Argument>(self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
+    /// A limit of its own instead of the pool's `command_timeout`. For a command that blocks, the time after what it
+    /// asks the server to wait.
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// Says that the command may be executed twice without harm, as `GET` and `SET` may and `INCR` may not. Only such
+    /// commands are ever sent again after their connection was lost.
+    pub fn idempotent(self) -> Self {
+        Self { idempotent: true, ..self }
+    }
+
+    /// The name, in upper case.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An argument, or nothing.
+    pub(crate) fn argument(&self, at: usize) -> &[u8] {
+        self.args.get(at).map_or(&[], |arg| arg)
+    }
+}
+
+/// Which of the 16,384 slots of a cluster a key lives in. What stands between the first `{` and the next `}` decides, if
+/// it is not empty: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+pub fn slot_of(key: &[u8]) -> u16 {
+    fred::util::redis_keyslot(key)
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the arguments: they may hold whatever is worth hiding.
+        f.debug_struct("Command").field("name", &self.name).field("arguments", &self.args.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_share_a_hash_tag_live_together() {
+        assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
+        assert_eq!(slot_of(b"foo{}{bar}"), slot_of(b"foo{}{bar}"));
+        assert_ne!(slot_of(b"foo"), slot_of(b"bar"));
+        assert_eq!(Command::new("MGET").keys(["{a}1", "{a}2"]).slot, Slot::One(slot_of(b"a")));
+        assert_eq!(Command::new("MGET").keys(["foo", "bar"]).slot, Slot::Several);
+        assert_eq!(Command::new("PING").slot, Slot::Any);
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_argument() {
+        let text = format!("{:?}", Command::new("auth").arg("hunter2"));
+        assert!(text.contains("AUTH") && !text.contains("hunter2"), "{text}");
+    }
+}

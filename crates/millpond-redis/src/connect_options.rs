@@ -1,0 +1,158 @@
+//! Where Redis is and how it is talked to.
+
+use crate::url::parse;
+use crate::url_error::UrlError;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The default of [`RedisConnectOptions::command_timeout`].
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where Redis is and how it is talked to: what a URL says, and what it cannot say.
+///
+/// ```
+/// use millpond_redis::RedisConnectOptions;
+///
+/// let one: RedisConnectOptions = "rediss://user:secret@cache.example/1".parse()?;
+/// let cluster = RedisConnectOptions::cluster([("node1", 7000), ("node2", 7001)]);
+/// assert!(!format!("{one:?}").contains("secret"));
+/// # Ok::<(), millpond_redis::UrlError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisConnectOptions {
+    pub(crate) deployment: Deployment,
+    pub(crate) login: Login,
+    pub(crate) database: u8,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) command_timeout: Duration,
+}
+
+/// How Redis is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Deployment {
+    Single(Node),
+    Unix(PathBuf),
+    Sentinel { nodes: Vec<Node>, service: String, login: Login },
+    Cluster(Vec<Node>),
+}
+
+/// A host and its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// A user and a password, each of which may be missing.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+/// That the connection is encrypted, and who vouches for the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// A file of certificates; else the system's.
+    pub(crate) authority: Option<PathBuf>,
+}
+
+impl RedisConnectOptions {
+    fn new(deployment: Deployment) -> Self {
+        Self { deployment, login: Login::default(), database: 0, tls: None, command_timeout: COMMAND_TIMEOUT }
+    }
+
+    /// One server.
+    pub fn single(host: impl Into<String>, port: u16) -> Self {
+        Self::new(Deployment::Single(Node { host: host.into(), port }))
+    }
+
+    /// One server behind a socket of this machine.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::new(Deployment::Unix(path.into()))
+    }
+
+    /// A cluster: some of its nodes, from which the others are learnt. The guide's `startup_nodes`.
+    pub fn cluster<H: Into<String>>(startup_nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        Self::new(Deployment::Cluster(nodes(startup_nodes)))
+    }
+
+    /// The master that the sentinels name.
+    pub fn sentinel<H: Into<String>>(
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+        service: impl Into<String>,
+    ) -> Self {
+        Self::new(Deployment::Sentinel { nodes: nodes(sentinels), service: service.into(), login: Login::default() })
+    }
+
+    pub(crate) fn of(deployment: Deployment) -> Self {
+        Self::new(deployment)
+    }
+
+    /// Logs in with a password, as a user if there is one.
+    #[must_use]
+    pub fn login(mut self, user: Option<&str>, password: &str) -> Self {
+        self.login = Login { user: user.map(str::to_owned), password: Some(password.to_owned()) };
+        self
+    }
+
+    /// The number of the database. Default 0; a cluster has no other.
+    #[must_use]
+    pub fn database(mut self, number: u8) -> Self {
+        self.database = number;
+        self
+    }
+
+    /// Encrypts with the system's certificates, or those of a file.
+    #[must_use]
+    pub fn tls(mut self, authority: Option<PathBuf>) -> Self {
+        self.tls = Some(Tls { authority });
+        self
+    }
+
+    /// How long a command may go without its answer. Default 2 s, range 1 ms-300 s. A command that blocks at the server
+    /// has the time it asked for in addition.
+    #[must_use]
+    pub fn command_timeout(mut self, limit: Duration) -> Self {
+        self.command_timeout = limit;
+        self
+    }
+
+    /// Whether it is a cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.deployment, Deployment::Cluster(_))
+    }
+}
+
+fn nodes<H: Into<String>>(nodes: impl IntoIterator<Item = (H, u16)>) -> Vec<Node> {
+    nodes.into_iter().map(|(host, port)| Node { host: host.into(), port }).collect()
+}
+
+impl FromStr for RedisConnectOptions {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        parse(url)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "***");
+        f.debug_struct("Login").field("user", &self.user).field("password", &password).finish()
+    }
+}
+
+impl fmt::Debug for RedisConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConnectOptions")
+            .field("deployment", &self.deployment)
+            .field("login", &self.login)
+            .field("database", &self.database)
+            .field("tls", &self.tls)
+            .field("command_timeout", &self.command_timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,316 @@
+//! A connection for one borrower: it may watch, block and subscribe, and knows what it has to undo.
+
+use crate::command::{Command, Slot};
+use crate::epoch::Epoch;
+use crate::error::RedisError;
+use crate::link::{Link, Manner};
+use crate::session::{Effect, Wait, effect};
+use crate::subscription::{Message, Subscription};
+use crate::value::{FromValue, Value};
+use fred::clients::Client;
+use fred::interfaces::PubsubInterface;
+use std::fmt;
+use std::time::Duration;
+
+/// A connection that one borrower has for itself.
+///
+/// It runs every command but those that would break the protocol; [`transaction`](Self::transaction) and
+/// [`subscribe`](Self::subscribe) stand for MULTI and SUBSCRIBE. What a command leaves behind is undone before the next
+/// borrower gets the connection, or the connection is closed:
+///
+/// | left behind | what happens on return |
+/// |---|---|
+/// | nothing | it goes back at once |
+/// | WATCH, SELECT, a command cut off before its answer | undone, and a nonce echoed, before it is lent again |
+/// | a blocking command cut off, a subscription, AUTH, CLIENT settings, use of the driver's own client | closed |
+/// | a timeout, a lost connection | closed |
+pub struct RedisConnection {
+    link: Link,
+    epoch: Epoch,
+    database: u8,
+    session: Session,
+    subscription: Option<Subscription>,
+}
+
+/// What a borrower has done to the session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Session {
+    /// Keys are watched, and in a cluster there.
+    watched: Option<Slot>,
+    /// Where the last command was sent.
+    last: Option<Slot>,
+    /// Another database is talked to.
+    selected: bool,
+    /// The connection cannot be lent again.
+    spoilt: bool,
+    /// Somebody had the driver's own client.
+    shown: bool,
+    flight: Flight,
+}
+
+/// What is under way. It stays so if the future is dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Flight {
+    #[default]
+    None,
+    Plain,
+    Blocking,
+}
+
+/// What has to be done with a connection that comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Clean,
+    /// [`RedisConnection::restore`] makes it clean.
+    Dirty,
+    /// To be closed.
+    Spoilt,
+    /// To be closed: somebody else has a handle to it.
+    Escaped,
+}
+
+impl RedisConnection {
+    pub(crate) fn new(link: Link, epoch: Epoch, database: u8) -> Self {
+        Self { link, epoch, database, session: Session::default(), subscription: None }
+    }
+
+    /// Runs a command.
+    ///
+    /// A command that blocks at the server has its own wait in addition to the limit; it must name one, since 0 would wait
+    /// for ever on a server that is gone.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been executed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A command that was sent is executed; its answer reaches nobody. If it blocks at the server the connection is closed
+    /// on return, since an element that it takes would be lost.
+    pub async fn run<T: FromValue>(&mut self, command: Command) -> Result<T, RedisError> {
+        T::from_value(self.call(command).await?)
+    }
+
+    async fn call(&mut self, mut command: Command) -> Result<Value, RedisError> {
+        let effect = effect(&command);
+        let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
+        let manner = match effect {
+            Effect::Refused(reason) => return refused(reason),
+            Effect::Blocks(Wait::Forever) => return refused("0 would wait for ever: say how long, and ask again"),
+            Effect::Blocks(Wait::For(wait)) => Manner::Blocking(wait),
+            // The server refuses it at once.
+            Effect::Blocks(Wait::Unclear) => Manner::Plain,
+            Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => Manner::Plain,
+        };
+        // Before it is sent: it may take effect without our hearing of it.
+        match effect {
+            Effect::Watch => self.watch(command.slot),
+            Effect::Unwatch => command.slot = self.session.watched.unwrap_or(Slot::Any),
+            Effect::Select => self.session.selected = true,
+            Effect::Lasting => self.session.spoilt = true,
+            _ => {}
+        }
+        self.session.last = Some(command.slot);
+        self.session.flight = if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
+        let outcome = self.link.call(command, manner).await;
+        self.session.flight = Flight::None;
+        if effect == Effect::Unwatch && outcome.is_ok() {
+            self.session.watched = None;
+        }
+        self.judge(outcome)
+    }
+
+    /// Runs commands as one transaction (MULTI, EXEC), sent as a whole: all of them or none. `None` if a key that was
+    /// WATCHed has changed since.
+    ///
+    /// # Errors
+    ///
+    /// The first command's that failed. If the server refused it when it was queued (`EXECABORT`) nothing was executed;
+    /// else the others were.
+    ///
+    /// # Cancel safety
+    ///
+    /// A transaction that was sent is executed; its answers reach nobody.
+    pub async fn transaction<T: FromValue>(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<Option<T>, RedisError> {
+        let commands: Vec<Command> = commands.into_iter().collect();
+        for command in &commands {
+            if effect(command) != Effect::None {
+                let reason = "it changes or blocks the session, which a transaction cannot undo";
+                return Err(RedisError::Refused { command: command.name().to_owned(), reason });
+            }
+        }
+        if commands.is_empty() {
+            let reason = "a transaction needs a command";
+            return Err(RedisError::Refused { command: "EXEC".to_owned(), reason });
+        }
+        self.session.last = commands.first().map(|command| command.slot);
+        self.session.flight = Flight::Plain;
+        let outcome = self.link.transaction(commands).await;
+        self.session.flight = Flight::None;
+        let value = self.judge(outcome)?;
+        // EXEC forgets what was watched, whatever comes of it.
+        self.session.watched = None;
+        if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
+    }
+
+    /// Subscribes to channels. From now on the connection serves [`message`](Self::message); it is closed on return.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection may be subscribed or not; it is closed on return.
+    pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Into<String>>) -> Result<(), RedisError> {
+        self.listen();
+        let channels: Vec<String> = channels.into_iter().map(Into::into).collect();
+        let outcome = self.link.client().subscribe(channels).await;
+        self.subscribed(outcome, "SUBSCRIBE")
+    }
+
+    /// Subscribes to the channels that fit a pattern, as [`subscribe`](Self::subscribe) does.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn psubscribe(
+        &mut self,
+        patterns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<(), RedisError> {
+        self.listen();
+        let patterns: Vec<String> = patterns.into_iter().map(Into::into).collect();
+        let outcome = self.link.client().psubscribe(patterns).await;
+        self.subscribed(outcome, "PSUBSCRIBE")
+    }
+
+    /// The next message, or `None` if none came within the limit. A server that is gone without a word is silent too:
+    /// subscribe anew now and then, on another connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Lost`] when the connection is gone, [`RedisError::Lagged`] when messages were dropped because more
+    /// than 1,024 waited, [`RedisError::Refused`] without a subscription.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost.
+    pub async fn message(&mut self, limit: Duration) -> Result<Option<Message>, RedisError> {
+        let Some(subscription) = &mut self.subscription else {
+            let reason = "nothing is subscribed to";
+            return Err(RedisError::Refused { command: "message".to_owned(), reason });
+        };
+        subscription.next(&mut self.link, limit).await
+    }
+
+    /// The driver's own client, for what is not offered here. What is done with it is not seen, so the connection is
+    /// closed on return; a clone that outlives the lease is told as the reason [`Escaped`](millpond_core::CloseReason::Escaped).
+    pub fn driver(&mut self) -> &Client {
+        self.session.shown = true;
+        self.link.client()
+    }
+
+    /// How many sockets it has open: 1, in a cluster one for each master.
+    pub fn sockets(&self) -> usize {
+        self.link.sockets()
+    }
+
+    pub(crate) async fn ping(&mut self) -> Result<(), RedisError> {
+        if self.epoch.is_over() {
+            return Err(RedisError::Lost { reason: "it was opened before a failover".to_owned() });
+        }
+        self.run(Command::new("PING")).await
+    }
+
+    /// Whether it may be lent as far as this side knows.
+    pub(crate) fn is_fit(&self) -> bool {
+        !self.link.is_dead() && !self.epoch.is_over() && !self.session.spoilt
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let Session { watched, selected, spoilt, shown, flight, .. } = self.session;
+        if shown && self.link.has_escaped() {
+            Standing::Escaped
+        } else if shown || spoilt || flight == Flight::Blocking || !self.is_fit() || self.subscription.is_some() {
+            Standing::Spoilt
+        } else if watched.is_some() || selected || flight == Flight::Plain {
+            Standing::Dirty
+        } else {
+            Standing::Clean
+        }
+    }
+
+    /// Undoes what a borrower has left, and proves that the connection is in step.
+    ///
+    /// # Errors
+    ///
+    /// Then it must be closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection must be closed.
+    pub(crate) async fn restore(&mut self) -> Result<(), RedisError> {
+        self.session.spoilt = true;
+        if let Some(slot) = self.session.watched {
+            self.link.call(Command { slot, ..Command::new("UNWATCH") }, Manner::Plain).await?;
+        }
+        if self.session.selected {
+            self.link.call(Command::new("SELECT").arg(u32::from(self.database)), Manner::Plain).await?;
+        }
+        let nonce = fastrand::u64(..).to_string();
+        // Of the node that may still owe an answer.
+        let slot = self.session.last.unwrap_or(Slot::Any);
+        let echo = self.link.call(Command { slot, ..Command::new("ECHO").arg(&nonce) }, Manner::Plain).await?;
+        if String::from_value(echo)? != nonce {
+            return Err(RedisError::Lost { reason: "it is out of step with the server".to_owned() });
+        }
+        self.session = Session::default();
+        Ok(())
+    }
+
+    /// Gives it up. Its sockets are closed when the future has ended.
+    pub(crate) async fn close(mut self) {
+        self.link.abort();
+        self.link.lost().await;
+    }
+
+    /// Notes where keys are watched. At two places in a cluster it is too much to undo.
+    fn watch(&mut self, slot: Slot) {
+        self.session.spoilt |= self.session.watched.is_some_and(|other| other != slot) && self.link.is_cluster();
+        self.session.watched = Some(slot);
+    }
+
+    fn listen(&mut self) {
+        let link = &self.link;
+        self.subscription.get_or_insert_with(|| Subscription::new(link));
+        self.session.spoilt = true;
+    }
+
+    fn subscribed(&self, outcome: Result<(), fred::error::Error>, command: &str) -> Result<(), RedisError> {
+        outcome.map_err(|error| RedisError::of_driver(&error, command, self.link.limit()))
+    }
+
+    /// Notes what an answer says about the connection.
+    fn judge(&mut self, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
+        if let Err(error) = &outcome {
+            self.session.spoilt |= error.ends_the_connection();
+            if error.tells_of_a_failover() {
+                self.epoch.end();
+            }
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for RedisConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConnection").field("session", &self.session).finish_non_exhaustive()
+    }
+}

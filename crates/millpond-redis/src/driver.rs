@@ -1,0 +1,120 @@
+//! fred's settings for one connection: its own defaults wait for ever, repeat what is not known to be repeatable, and
+//! reconnect behind the pool's back.
+
+use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions, Tls};
+use crate::error::RedisError;
+use fred::clients::Client;
+use fred::rustls::crypto::ring;
+use fred::rustls::pki_types::CertificateDer;
+use fred::rustls::pki_types::pem::PemObject;
+use fred::rustls::{ClientConfig, RootCertStore};
+use fred::rustls_native_certs::load_native_certs;
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
+    TlsConfig, TlsConnector, UnresponsiveConfig,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many redirections of a cluster one command follows.
+pub(crate) const REDIRECTIONS_MAX: u32 = 5;
+
+/// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
+const MESSAGES_MAX: usize = 1024;
+
+/// The pauses between two attempts of a shared client to find the nodes of its cluster again.
+const RECONNECT_MIN_MS: u32 = 20;
+const RECONNECT_MAX_MS: u32 = 250;
+
+/// Whom a connection serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// One borrower at a time. It never reconnects: a WATCH that is lost with its connection must not pass for one.
+    Exclusive,
+    /// Many at once. In a cluster it finds its nodes again by itself; else the pool opens another one.
+    Shared,
+}
+
+/// A client that is not connected yet.
+///
+/// # Errors
+///
+/// [`RedisError::Setup`] if there are no certificates.
+pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duration) -> Result<Client, RedisError> {
+    let Login { user, password } = options.login.clone();
+    let config = Config {
+        // A first attempt that fails is the pool's to repeat.
+        fail_fast: true,
+        server: server(&options.deployment),
+        username: user,
+        password,
+        database: (options.database > 0).then_some(options.database),
+        tls: options.tls.as_ref().map(tls).transpose()?,
+        ..Config::default()
+    };
+    let performance = PerformanceConfig {
+        default_command_timeout: options.command_timeout,
+        broadcast_channel_capacity: MESSAGES_MAX,
+        ..PerformanceConfig::default()
+    };
+    let heals = purpose == Use::Shared && options.is_cluster();
+    let limit = limit.min(options.command_timeout);
+    let connection = ConnectionConfig {
+        connection_timeout: limit,
+        internal_command_timeout: limit,
+        // fred counts a redirection as an attempt. What was in flight when a connection is lost is not sent again all the
+        // same: there is no reconnect policy, or the command says `fail_fast`.
+        max_command_attempts: REDIRECTIONS_MAX + 1,
+        max_redirections: REDIRECTIONS_MAX,
+        unresponsive: UnresponsiveConfig {
+            max_timeout: heals.then_some(limit),
+            interval: (limit / 8).max(Duration::from_millis(1)),
+        },
+        ..ConnectionConfig::default()
+    };
+    // Zero attempts: no end of them.
+    let policy = heals.then(|| ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
+    Ok(Client::new(config, Some(performance), Some(connection), policy))
+}
+
+fn server(deployment: &Deployment) -> ServerConfig {
+    let servers = |nodes: &[Node]| nodes.iter().map(|node| Server::new(node.host.as_str(), node.port)).collect();
+    match deployment {
+        Deployment::Single(node) => ServerConfig::new_centralized(node.host.as_str(), node.port),
+        Deployment::Unix(path) => ServerConfig::new_unix_socket(path),
+        // Whatever the start-up nodes have become, those that were learnt from them are asked as well.
+        Deployment::Cluster(nodes) => {
+            ServerConfig::Clustered { hosts: servers(nodes), policy: ClusterDiscoveryPolicy::UseCache }
+        }
+        Deployment::Sentinel { nodes, service, login } => ServerConfig::Sentinel {
+            hosts: servers(nodes),
+            service_name: service.clone(),
+            username: login.user.clone(),
+            password: login.password.clone(),
+        },
+    }
+}
+
+fn tls(tls: &Tls) -> Result<TlsConfig, RedisError> {
+    let setup = |reason: String| RedisError::Setup { reason };
+    let mut roots = RootCertStore::empty();
+    match &tls.authority {
+        Some(file) => {
+            let name = file.display();
+            let certificates = CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| setup(format!("the certificates in tls_ca = {name} cannot be read: {error}")))?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(setup(format!("there is no certificate in tls_ca = {name}")));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(load_native_certs().certs);
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| setup(error.to_string()))?;
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(config).into())
+}

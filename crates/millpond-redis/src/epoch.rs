@@ -1,0 +1,52 @@
+//! Which connections were opened before the last failover was noticed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts the failovers that connections of one manager have noticed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Epochs(Arc<AtomicU64>);
+
+/// When a connection was opened.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    of: Epochs,
+    born: u64,
+}
+
+impl Epochs {
+    /// The present one.
+    pub(crate) fn now(&self) -> Epoch {
+        Epoch { of: self.clone(), born: self.0.load(Ordering::Acquire) }
+    }
+}
+
+impl Epoch {
+    /// A failover was noticed here: everything opened no later is out of date. Told once for each failover.
+    pub(crate) fn end(&self) {
+        let _ = self.of.0.compare_exchange(self.born, self.born.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether a failover was noticed since.
+    pub(crate) fn is_over(&self) -> bool {
+        self.of.0.load(Ordering::Acquire) != self.born
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_who_notice_the_same_failover_end_one_epoch() {
+        let epochs = Epochs::default();
+        let (one, other) = (epochs.now(), epochs.now());
+        one.end();
+        other.end();
+        assert!(one.is_over() && other.is_over());
+        let new = epochs.now();
+        assert!(!new.is_over());
+        one.end();
+        assert!(!new.is_over(), "a late complaint is about the old ones");
+    }
+}

@@ -1,0 +1,213 @@
+//! A connected client of the driver, and the end of its task and sockets.
+//!
+//! # Invariants
+//!
+//! 1. Whoever drops a link ends its task, and its sockets with it: the driver's client alone would keep both for ever.
+//! 2. Nothing is sent on a link whose task has ended: the driver would queue it for nobody.
+
+use crate::command::{Command, Slot};
+use crate::connect_options::RedisConnectOptions;
+use crate::driver::{self, REDIRECTIONS_MAX, Use};
+use crate::error::RedisError;
+use crate::value::Value;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, TransactionInterface};
+use fred::types::config::Options;
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as DriverValue};
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A connected client.
+pub(crate) struct Link {
+    client: Client,
+    task: ConnectHandle,
+    /// How many handles to the client there are while nobody outside holds one.
+    handles: usize,
+    is_cluster: bool,
+    /// Whether the driver finds lost nodes again by itself.
+    heals: bool,
+    limit: Duration,
+}
+
+/// How a command is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It is answered at once.
+    Plain,
+    /// It blocks at the server for so long.
+    Blocking(Duration),
+}
+
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection; nothing is left of the attempt then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub(crate) async fn open(options: &RedisConnectOptions, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
+        let client = driver::client(options, purpose, limit)?;
+        let waiting = client.clone();
+        let mut ready = pin!(waiting.wait_for_connect());
+        // The first poll subscribes; only then may the task begin.
+        let told = futures_util::poll!(ready.as_mut());
+        let task = client.connect();
+        let mut link = Self {
+            client,
+            task,
+            handles: usize::MAX,
+            is_cluster: options.is_cluster(),
+            heals: purpose == Use::Shared && options.is_cluster(),
+            limit: options.command_timeout,
+        };
+        let outcome = match told {
+            std::task::Poll::Ready(outcome) => outcome,
+            std::task::Poll::Pending => ready.await,
+        };
+        outcome.map_err(|error| RedisError::of_driver(&error, "the handshake", limit))?;
+        // Less the one that waited.
+        link.handles = Arc::strong_count(link.client.inner()).saturating_sub(1);
+        Ok(link)
+    }
+
+    /// The driver's client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether somebody outside holds a handle.
+    pub(crate) fn has_escaped(&self) -> bool {
+        Arc::strong_count(self.client.inner()) > self.handles
+    }
+
+    /// Whether the connection is lost, as far as this side knows.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Ends when the connection is lost.
+    pub(crate) async fn lost(&mut self) {
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
+    }
+
+    /// Gives the connection up: its sockets close.
+    pub(crate) fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// The limit of a command that has none of its own.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether it leads to a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.is_cluster
+    }
+
+    /// How many sockets it has open.
+    pub(crate) fn sockets(&self) -> usize {
+        self.client.active_connections().len()
+    }
+
+    /// Sends a command and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// An error of the server's is one here.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was sent is executed; its answer is read and thrown away.
+    pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
+        if self.is_dead() {
+            return Err(RedisError::Lost { reason: "the server has closed it".to_owned() });
+        }
+        let limit = command.limit.unwrap_or(self.limit);
+        let (limit, blocks) = match manner {
+            Manner::Plain => (limit, false),
+            Manner::Blocking(wait) => (limit.saturating_add(wait), true),
+        };
+        let hash = self.hash(&command)?;
+        let Command { name, args, idempotent, .. } = command;
+        let args: Vec<DriverValue> = args.into_iter().map(DriverValue::Bytes).collect();
+        let custom = custom(name.clone(), hash, blocks);
+        let answer = if limit == self.limit && !self.heals {
+            self.client.custom_raw(custom, args).await
+        } else {
+            // A driver that reconnects by itself sends again what had no answer: for some commands only.
+            let options = Options {
+                timeout: Some(limit),
+                fail_fast: self.heals && !idempotent,
+                max_attempts: Some(REDIRECTIONS_MAX + 1),
+                ..Options::default()
+            };
+            self.client.with_options(&options).custom_raw(custom, args).await
+        };
+        match answer.map(Value::of) {
+            Ok(Value::Error(text)) => Err(RedisError::of_server(&text)),
+            Ok(value) => Ok(value),
+            Err(error) => Err(RedisError::of_driver(&error, &name, limit)),
+        }
+    }
+
+    /// Sends commands as one transaction. The answer is nil if a watched key has changed.
+    ///
+    /// # Errors
+    ///
+    /// The first error of the server's.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call): all of it is executed, or nothing.
+    pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
+        if self.is_dead() {
+            return Err(RedisError::Lost { reason: "the server has closed it".to_owned() });
+        }
+        let transaction = self.client.multi();
+        let told = |error| RedisError::of_driver(&error, "EXEC", self.limit);
+        for command in commands {
+            let hash = self.hash(&command)?;
+            let args: Vec<DriverValue> = command.args.into_iter().map(DriverValue::Bytes).collect();
+            transaction.custom_raw(custom(command.name, hash, false), args).await.map_err(told)?;
+        }
+        match within(self.limit, transaction.exec::<DriverValue>(false)).await {
+            Some(outcome) => outcome.map(Value::of_driver).map_err(told),
+            None => Err(RedisError::TimedOut { command: "EXEC".to_owned(), limit: self.limit }),
+        }
+    }
+
+    fn hash(&self, command: &Command) -> Result<ClusterHash, RedisError> {
+        match command.slot {
+            Slot::One(slot) => Ok(ClusterHash::Custom(slot)),
+            Slot::Several if self.is_cluster => Err(RedisError::CrossSlot { command: command.name.to_string() }),
+            _ => Ok(ClusterHash::Random),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// `None` if it took longer.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+fn custom(name: Cow<'static, str>, hash: ClusterHash, blocks: bool) -> CustomCommand {
+    match name {
+        Cow::Borrowed(name) => CustomCommand::new_static(name, hash, blocks),
+        Cow::Owned(name) => CustomCommand::new(name, hash, blocks),
+    }
+}

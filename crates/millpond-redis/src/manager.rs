@@ -1,0 +1,102 @@
+//! Opens, proves, resets and closes Redis connections.
+
+use crate::client::RedisClient;
+use crate::connect_options::RedisConnectOptions;
+use crate::connection::{RedisConnection, Standing};
+use crate::driver::Use;
+use crate::epoch::Epochs;
+use crate::error::RedisError;
+use crate::fault;
+use crate::link::Link;
+use millpond_core::{ConnectInfo, Fault, Manager, Triage};
+use std::sync::Arc;
+
+/// The manager of connections for one borrower each. [`RedisPoolOptions`](crate::RedisPoolOptions) makes one for you; build
+/// a core pool over it if you want to wrap one in a pool of your own.
+#[derive(Debug)]
+pub struct RedisManager {
+    options: RedisConnectOptions,
+    epochs: Epochs,
+}
+
+impl RedisManager {
+    /// A manager of connections that are opened with these options.
+    pub fn new(options: RedisConnectOptions) -> Self {
+        Self { options, epochs: Epochs::default() }
+    }
+}
+
+impl Manager for RedisManager {
+    type Connection = RedisConnection;
+    type Error = RedisError;
+
+    async fn connect(&self, info: &ConnectInfo) -> Result<RedisConnection, RedisError> {
+        // What a failover outdates while it is being opened is out of date.
+        let epoch = self.epochs.now();
+        let link = Link::open(&self.options, Use::Exclusive, info.limit).await?;
+        Ok(RedisConnection::new(link, epoch, self.options.database))
+    }
+
+    async fn ping(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {
+        conn.ping().await
+    }
+
+    fn triage(&self, conn: &mut RedisConnection) -> Triage {
+        match conn.standing() {
+            Standing::Clean => Triage::Keep,
+            Standing::Dirty => Triage::Reset,
+            Standing::Spoilt | Standing::Escaped => Triage::Discard,
+        }
+    }
+
+    async fn reset(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {
+        conn.restore().await
+    }
+
+    async fn close(&self, conn: RedisConnection) -> Result<(), RedisError> {
+        conn.close().await;
+        Ok(())
+    }
+
+    fn classify(&self, error: &RedisError) -> Fault {
+        fault::classify(error)
+    }
+}
+
+/// The manager of connections that many borrowers use at once.
+#[derive(Debug)]
+pub struct SharedRedisManager {
+    options: RedisConnectOptions,
+    epochs: Epochs,
+}
+
+impl SharedRedisManager {
+    /// A manager of connections that are opened with these options.
+    pub fn new(options: RedisConnectOptions) -> Self {
+        Self { options, epochs: Epochs::default() }
+    }
+}
+
+impl Manager for SharedRedisManager {
+    type Connection = Arc<RedisClient>;
+    type Error = RedisError;
+
+    async fn connect(&self, info: &ConnectInfo) -> Result<Arc<RedisClient>, RedisError> {
+        let epoch = self.epochs.now();
+        let link = Link::open(&self.options, Use::Shared, info.limit).await?;
+        Ok(Arc::new(RedisClient::new(link, epoch)))
+    }
+
+    async fn ping(&self, conn: &mut Arc<RedisClient>) -> Result<(), RedisError> {
+        conn.ping().await
+    }
+
+    async fn close(&self, conn: Arc<RedisClient>) -> Result<(), RedisError> {
+        conn.abort();
+        Ok(())
+    }
+
+    fn classify(&self, error: &RedisError) -> Fault {
+        fault::classify(error)
+    }
+}

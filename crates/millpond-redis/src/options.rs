@@ -1,0 +1,400 @@
+//! Building the pools: from a URL, or from what a URL says.
+
+use crate::connect_options::RedisConnectOptions;
+use crate::error::RedisError;
+use crate::exhaustion::{OnExhausted, Permits};
+use crate::manager::{RedisManager, SharedRedisManager};
+use crate::pool::{RedisPool, SharedRedisPool};
+use millpond_core::{
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer, PoolConfig, QueuePool,
+    SharedPool,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The default of `max_connections`, and its range.
+const MAX_CONNECTIONS: u32 = 50;
+const MAX_CONNECTIONS_LOW: u32 = 10;
+const MAX_CONNECTIONS_HIGH: u32 = 200;
+
+/// How many multiplexed connections a shared pool opens unless it is told otherwise.
+const SHARED: u32 = 4;
+
+/// The range of `command_timeout`.
+const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
+const COMMAND_TIMEOUT_HIGH: Duration = Duration::from_secs(300);
+
+/// How a [`RedisPool`] is to be.
+pub type RedisPoolOptions = PoolOptions<QueuePool<RedisManager>>;
+
+/// How a [`SharedRedisPool`] is to be.
+pub type SharedRedisPoolOptions = PoolOptions<SharedPool<SharedRedisManager>>;
+
+/// What `max_connections` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Count {
+    /// Connections as they are lent. In a cluster each of them has a socket to every master, and one more while it looks
+    /// for them.
+    #[default]
+    Leases,
+    /// Sockets: in a cluster of three masters 50 of them are 12 connections. How many masters there are is seen by
+    /// `connect`, once; `connect_lazy` cannot know it.
+    Sockets,
+}
+
+/// How a pool is to be: sizes, limits, hooks.
+///
+/// ```
+/// use millpond_redis::{OnExhausted, RedisPoolOptions};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let pool = RedisPoolOptions::new()
+///     .name("sessions")
+///     .max_connections(100)
+///     .on_exhausted(OnExhausted::Fail)
+///     .pool_timeout(Duration::from_secs(5))
+///     .connect_lazy("redis://localhost:6379/0")?;
+/// # Ok::<(), millpond_redis::RedisError>(())
+/// # }).unwrap();
+/// ```
+#[must_use = "call connect or connect_lazy"]
+pub struct PoolOptions<P: Buildable> {
+    config: PoolConfig,
+    name: Arc<str>,
+    max_connections: u32,
+    count: Count,
+    on_exhausted: OnExhausted,
+    command_timeout: Option<Duration>,
+    steps: Vec<Step<P>>,
+}
+
+type Step<P> = Box<dyn FnOnce(Builder<P>) -> Builder<P> + Send>;
+type Connection<P> = <<P as Buildable>::Manager as Manager>::Connection;
+
+/// Sizes and limits.
+impl<P: Buildable> PoolOptions<P> {
+    fn with(max_connections: u32) -> Self {
+        Self {
+            config: PoolConfig::default(),
+            name: "redis".into(),
+            max_connections,
+            count: Count::default(),
+            on_exhausted: OnExhausted::default(),
+            command_timeout: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The name of the pool in events, logs and metrics. Default `redis`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The settings of the core; the sizes among them are overruled by `max_connections`.
+    pub fn config(mut self, config: PoolConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets [`PoolConfig::pool_timeout`].
+    pub fn pool_timeout(mut self, limit: Duration) -> Self {
+        self.config.pool_timeout = limit;
+        self
+    }
+
+    /// How long a command may go without its answer, instead of what the connect options say. Default 2 s, range 1 ms-300 s.
+    pub fn command_timeout(mut self, limit: Duration) -> Self {
+        self.command_timeout = Some(limit);
+        self
+    }
+
+    /// Whether the ranges hold. Default [`Limits::On`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// The runtime on which the pool connects and keeps house.
+    pub fn runtime(self, handle: Handle) -> Self {
+        self.step(|builder| builder.runtime(handle))
+    }
+
+    /// Adds an observer.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        self.step(|builder| builder.observer(observer))
+    }
+
+    /// Adds an object that acts at the moments it asks for.
+    pub fn hooks(self, hooks: impl Hooks<Connection<P>>) -> Self {
+        self.step(|builder| builder.hooks(hooks))
+    }
+
+    /// Adds a hook for every new connection: see [`Hooks::on_connect`].
+    pub fn on_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.step(|builder| builder.on_connect(hook))
+    }
+
+    /// Adds a hook before every loan: see [`Hooks::on_checkout`].
+    pub fn on_checkout<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.step(|builder| builder.on_checkout(hook))
+    }
+
+    /// Adds a hook after every return: see [`Hooks::on_checkin`].
+    pub fn on_checkin<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.step(|builder| builder.on_checkin(hook))
+    }
+
+    fn step(mut self, step: impl FnOnce(Builder<P>) -> Builder<P> + Send + 'static) -> Self {
+        self.steps.push(Box::new(step));
+        self
+    }
+
+    /// Checks everything, and builds a pool of these sizes.
+    fn build(
+        self,
+        range: (u32, u32),
+        sizes: (u32, u32),
+        options: RedisConnectOptions,
+        manager: impl FnOnce(RedisConnectOptions) -> P::Manager,
+    ) -> Result<P, RedisError> {
+        let timeout = self.command_timeout.unwrap_or(options.command_timeout);
+        self.check(range, timeout)?;
+        let manager = manager(options.command_timeout(timeout));
+        let mut config = self.config;
+        // Checked above, by the ranges of this crate: those of the core are a database's.
+        (config.pool_size, config.max_overflow) = sizes;
+        config.limits = Limits::Off;
+        let builder = Builder::<P>::new(manager).name(self.name).config(config);
+        let builder = self.steps.into_iter().fold(builder, |builder, step| step(builder));
+        builder.build().map_err(|error| RedisError::Setup { reason: error.to_string() })
+    }
+
+    /// All problems at once.
+    fn check(&self, (low, high): (u32, u32), timeout: Duration) -> Result<(), RedisError> {
+        const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
+        let mut problems = Vec::new();
+        let on = self.config.limits == Limits::On;
+        let count = self.max_connections;
+        if (on && !(low..=high).contains(&count)) || count == 0 {
+            problems.push(format!("max_connections = {count} is out of range {low}-{high}; {LIFT}"));
+        }
+        if (on && !(COMMAND_TIMEOUT_LOW..=COMMAND_TIMEOUT_HIGH).contains(&timeout)) || timeout.is_zero() {
+            problems.push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
+        }
+        let defaults = PoolConfig::default();
+        let mut rest = self.config.clone();
+        (rest.pool_size, rest.max_overflow) = (defaults.pool_size, defaults.max_overflow);
+        rest.min_idle = rest.min_idle.map(|idle| idle.min(rest.pool_size));
+        if let Err(error) = rest.check() {
+            problems.extend(error.problems().iter().map(ToString::to_string));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(RedisError::Setup { reason: problems.join("\n") }) }
+    }
+}
+
+/// A pool of connections for one borrower each.
+impl PoolOptions<QueuePool<RedisManager>> {
+    /// The defaults: `max_connections` 50, `on_exhausted` wait.
+    pub fn new() -> Self {
+        Self::with(MAX_CONNECTIONS)
+    }
+
+    /// The most connections that are lent at once; as many are kept. Default 50, range 10-200. See [`Count`] for what it
+    /// means in a cluster.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// What `max_connections` counts. Default [`Count::Leases`].
+    pub fn count(mut self, count: Count) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// What happens to whoever asks when all are lent. Default [`OnExhausted::Wait`].
+    pub fn on_exhausted(mut self, what: OnExhausted) -> Self {
+        self.on_exhausted = what;
+        self
+    }
+
+    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    ///
+    /// | URL | |
+    /// |---|---|
+    /// | `redis://user:password@host:6379/0` | one server; `valkey` means the same everywhere |
+    /// | `rediss://host` | with TLS; `?tls_ca=/path/ca.pem` for an authority of one's own |
+    /// | `redis-cluster://node1:7000,node2:7001` | a cluster; also `?node=node2:7001`; with TLS `rediss-cluster` |
+    /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel` |
+    /// | `unix:///run/redis.sock?db=0` | a socket of this machine |
+    ///
+    /// Every other scheme and parameter is an error. `%2F` and its like stand for themselves in names and passwords.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Setup`] for what is wrong with the URL or the settings; otherwise that of the first connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect(self, url: &str) -> Result<RedisPool, RedisError> {
+        self.connect_with(read(url)?).await
+    }
+
+    /// Makes a pool from options, and opens a first connection to see that it works.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
+        let (max, by_sockets) = (self.max_connections, self.count == Count::Sockets && options.is_cluster());
+        let fail = self.on_exhausted == OnExhausted::Fail;
+        let range = (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH);
+        // One for a look at the cluster, if sockets are counted.
+        let first_size = if by_sockets { 1 } else { max };
+        let pool = self.build(range, (first_size, 0), options, RedisManager::new)?;
+        let lease = pool.acquire().await?;
+        let mut size = max;
+        if by_sockets {
+            let each = u32::try_from(lease.sockets()).unwrap_or(u32::MAX).saturating_add(1);
+            size = (max / each).max(1);
+            pool.resize(size, 0).map_err(|error| RedisError::Setup { reason: error.to_string() })?;
+        }
+        drop(lease);
+        Ok(RedisPool::new(pool, fail.then(|| Permits::new(size))))
+    }
+
+    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Setup`] for what is wrong with the URL or the settings.
+    pub fn connect_lazy(self, url: &str) -> Result<RedisPool, RedisError> {
+        self.connect_lazy_with(read(url)?)
+    }
+
+    /// Makes a pool from options. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Setup`] for what is wrong with the settings.
+    pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
+        if self.count == Count::Sockets && options.is_cluster() {
+            let reason = "sockets can be counted only after a look at the cluster: use connect, or Count::Leases";
+            return Err(RedisError::Setup { reason: reason.to_owned() });
+        }
+        let (max, fail) = (self.max_connections, self.on_exhausted == OnExhausted::Fail);
+        let range = (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH);
+        let pool = self.build(range, (max, 0), options, RedisManager::new)?;
+        Ok(RedisPool::new(pool, fail.then(|| Permits::new(max))))
+    }
+}
+
+/// A pool of multiplexed connections.
+impl PoolOptions<SharedPool<SharedRedisManager>> {
+    /// The defaults: 4 connections.
+    pub fn new() -> Self {
+        Self::with(SHARED)
+    }
+
+    /// How many connections serve, each of them many borrowers at once. Default 4, range 1-200; more of them do not make
+    /// it faster. While one is replaced there may be one more.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Makes a pool from a URL, and opens a first connection to see that it works. The URLs are those of
+    /// [`RedisPoolOptions::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect(self, url: &str) -> Result<SharedRedisPool, RedisError> {
+        self.connect_with(read(url)?).await
+    }
+
+    /// Makes a pool from options, and opens a first connection to see that it works.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the pool.
+    pub async fn connect_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
+        let pool = self.connect_lazy_with(options)?;
+        drop(pool.acquire().await?);
+        Ok(pool)
+    }
+
+    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Setup`] for what is wrong with the URL or the settings.
+    pub fn connect_lazy(self, url: &str) -> Result<SharedRedisPool, RedisError> {
+        self.connect_lazy_with(read(url)?)
+    }
+
+    /// Makes a pool from options. Nothing is opened until somebody asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Setup`] for what is wrong with the settings.
+    pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
+        let sizes = (self.max_connections, 1);
+        let pool = self.build((1, MAX_CONNECTIONS_HIGH), sizes, options, SharedRedisManager::new)?;
+        Ok(SharedRedisPool::new(pool))
+    }
+}
+
+fn read(url: &str) -> Result<RedisConnectOptions, RedisError> {
+    url.parse().map_err(|error: crate::UrlError| RedisError::Setup { reason: error.to_string() })
+}
+
+impl Default for RedisPoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Default for SharedRedisPoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Buildable> fmt::Debug for PoolOptions<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolOptions")
+            .field("name", &self.name)
+            .field("max_connections", &self.max_connections)
+            .field("count", &self.count)
+            .field("on_exhausted", &self.on_exhausted)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! The pools: connections for one borrower each, and connections for many.
+
+use crate::command::Command;
+use crate::connection::RedisConnection;
+use crate::error::RedisError;
+use crate::exhaustion::Permits;
+use crate::lease::{RedisLease, SharedRedisLease};
+use crate::manager::{RedisManager, SharedRedisManager};
+use crate::value::FromValue;
+use millpond_core::{
+    CLOSE_LIMIT, CloseReason, CloseReport, Invalidate, Lease, Pool, PoolConfig, PoolError, QueuePool, Request,
+    SharedPool, Status,
+};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often an idempotent command is sent when its connection is lost.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// A pool of connections that one borrower has at a time: for WATCH and transactions, blocking commands, SELECT, pub/sub,
+/// and for everything else where one slow answer must not hold up the others.
+///
+/// Cheap to clone: all clones are one pool.
+///
+/// ```no_run
+/// use millpond_redis::{Command, RedisPoolOptions};
+///
+/// # async fn example() -> Result<(), millpond_redis::RedisError> {
+/// let pool = RedisPoolOptions::new().connect("redis://localhost:6379/0").await?;
+/// let mut lease = pool.acquire().await?;
+/// let _: () = lease.run(Command::new("WATCH").key("pond")).await?;
+/// let depth: Option<i64> = lease.run(Command::new("GET").key("pond")).await?;
+/// let set = Command::new("SET").key("pond").arg(depth.unwrap_or(0) + 1);
+/// let done: Option<Vec<String>> = lease.transaction([set]).await?;
+/// assert!(done.is_some(), "somebody else has changed the pond");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisPool {
+    pool: QueuePool<RedisManager>,
+    /// Where nobody may wait.
+    permits: Option<Arc<Permits>>,
+}
+
+impl RedisPool {
+    pub(crate) fn new(pool: QueuePool<RedisManager>, permits: Option<Arc<Permits>>) -> Self {
+        Self { pool, permits }
+    }
+
+    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder. A connection that is known
+    /// to be lost is not lent.
+    ///
+    /// # Errors
+    ///
+    /// A [`PoolError`]; with [`OnExhausted::Fail`](crate::OnExhausted::Fail) its phase is `NotReady` when all connections
+    /// are lent.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<RedisLease, PoolError>> + Send + 'static + use<> {
+        self.acquire_with(Request::here())
+    }
+
+    /// Lends a connection to whoever the request names, within its limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub fn acquire_with(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<RedisLease, PoolError>> + Send + 'static + use<> {
+        let Self { pool, permits } = self.clone();
+        async move {
+            let (first, permit) = match &permits {
+                None => (pool.acquire_with(request).await?, None),
+                Some(permits) => match permits.take() {
+                    Some(permit) => (pool.acquire_with(request).await?, Some(permit)),
+                    // The core's error says who holds them. If one has just come back, so will its permit.
+                    None => (pool.acquire_with(request.within(Duration::ZERO)).await?, Some(permits.owe())),
+                },
+            };
+            let lease = if first.is_fit() { first } else { another(&pool, request, first).await? };
+            Ok(RedisLease::new(lease, permit))
+        }
+    }
+
+    /// Acquires a connection and runs one command. An idempotent one is sent again, up to three times in all, when the
+    /// connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A command that was sent is executed; its answer reaches nobody.
+    #[track_caller]
+    pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
+        let request = Request::here();
+        let pool = self.clone();
+        async move {
+            if !command.idempotent {
+                return pool.acquire_with(request).await?.run(command).await;
+            }
+            let mut attempt = 1;
+            loop {
+                let mut lease = pool.acquire_with(request).await?;
+                match lease.run(command.clone()).await {
+                    Err(error) if error.is_ambiguous() && attempt < ATTEMPTS_MAX => attempt += 1,
+                    outcome => return outcome,
+                }
+            }
+        }
+    }
+
+    /// How the pool is doing.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// The settings that the pool was built with.
+    pub fn config(&self) -> PoolConfig {
+        self.pool.config()
+    }
+
+    /// Makes everything opened so far out of date.
+    pub fn invalidate_all(&self, how: Invalidate) {
+        self.pool.invalidate_all(how);
+    }
+
+    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped; only the report is lost.
+    pub async fn close(&self) -> CloseReport {
+        self.pool.close_within(CLOSE_LIMIT).await
+    }
+
+    /// The pool of the core, whose leases know nothing of [`OnExhausted`](crate::OnExhausted).
+    pub fn core(&self) -> &QueuePool<RedisManager> {
+        &self.pool
+    }
+}
+
+/// Replaces a connection that is not fit, within what is left of the limit.
+async fn another(
+    pool: &QueuePool<RedisManager>,
+    request: Request,
+    mut unfit: Lease<RedisConnection>,
+) -> Result<Lease<RedisConnection>, PoolError> {
+    let limit = request.limit.unwrap_or_else(|| pool.config().pool_timeout);
+    let since = Instant::now();
+    loop {
+        Lease::discard(unfit, CloseReason::Unproven);
+        let left = limit.saturating_sub(since.elapsed());
+        let lease = pool.acquire_with(request.within(left)).await?;
+        if lease.is_fit() {
+            return Ok(lease);
+        }
+        unfit = lease;
+    }
+}
+
+/// A pool of a few multiplexed connections, each used by many borrowers at once: for everything that leaves the session as
+/// it was. Nobody waits while one is open.
+///
+/// Cheap to clone: all clones are one pool.
+#[derive(Clone)]
+pub struct SharedRedisPool {
+    pool: SharedPool<SharedRedisManager>,
+}
+
+impl SharedRedisPool {
+    pub(crate) fn new(pool: SharedPool<SharedRedisManager>) -> Self {
+        Self { pool }
+    }
+
+    /// Lends a share of a connection. Waits only while none is open.
+    ///
+    /// # Errors
+    ///
+    /// A [`PoolError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
+        self.acquire_with(Request::here())
+    }
+
+    /// Lends a share to whoever the request names, within its limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub fn acquire_with(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
+        let pool = self.pool.clone();
+        async move {
+            // The first member in turn is there without waiting, as a rule.
+            let mut request = request;
+            let mut since = None;
+            loop {
+                let lease = match pool.try_acquire_with(request) {
+                    Some(lease) => lease,
+                    None => Pool::acquire_with(&pool, request).await?,
+                };
+                if lease.is_fit() {
+                    return Ok(SharedRedisLease::new(lease));
+                }
+                Lease::discard(lease, CloseReason::Unproven);
+                let since = *since.get_or_insert_with(Instant::now);
+                if let Some(limit) = request.limit {
+                    request = request.within(limit.saturating_sub(since.elapsed()));
+                }
+            }
+        }
+    }
+
+    /// Runs one command. An idempotent one is sent again, up to three times in all, when the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A command that was sent is executed; its answer reaches nobody.
+    #[track_caller]
+    pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
+        let request = Request::here();
+        let pool = self.clone();
+        async move {
+            if !command.idempotent {
+                return pool.acquire_with(request).await?.run(command).await;
+            }
+            let mut attempt = 1;
+            loop {
+                let lease = pool.acquire_with(request).await?;
+                match lease.run(command.clone()).await {
+                    Err(error) if error.is_ambiguous() && attempt < ATTEMPTS_MAX => attempt += 1,
+                    outcome => return outcome,
+                }
+            }
+        }
+    }
+
+    /// How the pool is doing.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// No connection opened so far is lent again.
+    pub fn invalidate_all(&self, how: Invalidate) {
+        self.pool.invalidate_all(how);
+    }
+
+    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped; only the report is lost.
+    pub async fn close(&self) -> CloseReport {
+        self.pool.close().await
+    }
+
+    /// The pool of the core.
+    pub fn core(&self) -> &SharedPool<SharedRedisManager> {
+        &self.pool
+    }
+}
+
+impl fmt::Debug for RedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisPool").field(&self.pool).finish()
+    }
+}
+
+impl fmt::Debug for SharedRedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedRedisPool").field(&self.pool).finish()
+    }
+}

@@ -1,0 +1,95 @@
+//! Lua scripts, sent once by their text and then by their name.
+
+use crate::argument::Argument;
+use crate::command::Command;
+use crate::error::RedisError;
+use crate::pool::SharedRedisPool;
+use crate::value::{FromValue, Value};
+use bytes::Bytes;
+
+/// A Lua script. It is called by the hash of its text; a server that does not know it (after a restart, a failover, on
+/// another node of a cluster) is sent the text.
+///
+/// ```no_run
+/// use millpond_redis::{Script, SharedRedisPool};
+///
+/// # async fn example(pool: SharedRedisPool) -> Result<(), millpond_redis::RedisError> {
+/// let script = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
+/// let count: i64 = script.call(["visits"], [1]).run(&pool).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Script {
+    text: Bytes,
+    name: Bytes,
+}
+
+impl Script {
+    /// A script of this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let name = sha1_smol::Sha1::from(&text).digest().to_string();
+        Self { text: text.into(), name: name.into() }
+    }
+
+    /// A call of it. All keys that it touches must be given; in a cluster they must live in one slot.
+    pub fn call<K: Argument, A: Argument>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        args: impl IntoIterator<Item = A>,
+    ) -> ScriptCall {
+        let keys: Vec<Bytes> = keys.into_iter().map(Argument::into_bytes).collect();
+        let args: Vec<Bytes> = args.into_iter().map(Argument::into_bytes).collect();
+        let command =
+            |name: &'static str, script: &Bytes| Command::new(name).arg(script).arg(keys.len()).keys(&keys).args(&args);
+        ScriptCall { by_name: command("EVALSHA", &self.name), by_text: command("EVAL", &self.text) }
+    }
+}
+
+/// A script with its keys and arguments.
+#[derive(Debug, Clone)]
+#[must_use = "a script does nothing until it is run"]
+pub struct ScriptCall {
+    by_name: Command,
+    by_text: Command,
+}
+
+impl ScriptCall {
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A script that was sent is executed; its answer reaches nobody.
+    #[track_caller]
+    pub fn run<T: FromValue>(
+        self,
+        pool: &SharedRedisPool,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
+        let lease = pool.acquire();
+        async move {
+            let lease = lease.await?;
+            let answer = match lease.run::<Value>(self.by_name).await {
+                // It was not executed, so this is no second time.
+                Err(error) if error.code() == Some("NOSCRIPT") => lease.run(self.by_text).await,
+                outcome => outcome,
+            };
+            T::from_value(answer?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_named_as_redis_names_it() {
+        // `redis-cli SCRIPT LOAD 'return 1'`
+        assert_eq!(Script::new("return 1").name, "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
+}

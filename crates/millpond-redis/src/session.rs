@@ -1,0 +1,150 @@
+//! What a command does to the session of its connection, told by its name.
+//!
+//! The commands that change a session are a closed list: <https://redis.io/docs/latest/commands/?group=connection>, pub/sub
+//! and transactions. Whatever is not on it leaves no trace for the next borrower.
+
+use crate::command::Command;
+use std::time::Duration;
+
+/// What a command does to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing that outlives it.
+    None,
+    /// Watches keys until the next transaction.
+    Watch,
+    /// Forgets what is watched.
+    Unwatch,
+    /// Talks to another database from now on.
+    Select,
+    /// Changes something that only a new connection has not.
+    Lasting,
+    /// Waits at the server.
+    Blocks(Wait),
+    /// Not to be sent at all; the text is the way out.
+    Refused(&'static str),
+}
+
+/// How long a command may wait at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    For(Duration),
+    Forever,
+    /// Its arguments do not say; the server will complain about them.
+    Unclear,
+}
+
+const SUBSCRIBE: &str = "messages arrive outside of answers: use `subscribe` of an exclusive connection";
+const TRANSACTION: &str = "a transaction is sent as a whole: use `transaction` of an exclusive connection";
+const PROTOCOL: &str = "it changes what the server sends, which the driver would not understand";
+const GOODBYE: &str = "the pool closes its connections: discard the lease";
+
+/// What this command does.
+pub(crate) fn effect(command: &Command) -> Effect {
+    match command.name() {
+        "WATCH" => Effect::Watch,
+        "UNWATCH" => Effect::Unwatch,
+        "SELECT" => Effect::Select,
+        "AUTH" | "READONLY" | "READWRITE" | "ASKING" => Effect::Lasting,
+        "CLIENT" => client(command.argument(0)),
+        "MULTI" | "EXEC" | "DISCARD" => Effect::Refused(TRANSACTION),
+        "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {
+            Effect::Refused(SUBSCRIBE)
+        }
+        "HELLO" | "RESET" | "MONITOR" | "SYNC" | "PSYNC" | "REPLCONF" => Effect::Refused(PROTOCOL),
+        "QUIT" => Effect::Refused(GOODBYE),
+        "SCRIPT" if command.argument(0).eq_ignore_ascii_case(b"DEBUG") => Effect::Refused(PROTOCOL),
+        "BLPOP" | "BRPOP" | "BRPOPLPUSH" | "BLMOVE" | "BZPOPMIN" | "BZPOPMAX" => {
+            Effect::Blocks(seconds(command.args.last().map_or(&[][..], |last| last)))
+        }
+        "BLMPOP" | "BZMPOP" => Effect::Blocks(seconds(command.argument(0))),
+        "WAIT" => Effect::Blocks(milliseconds(command.argument(1))),
+        "WAITAOF" => Effect::Blocks(milliseconds(command.argument(2))),
+        "XREAD" | "XREADGROUP" => stream(command),
+        _ => Effect::None,
+    }
+}
+
+fn client(what: &[u8]) -> Effect {
+    let is = |name: &str| what.eq_ignore_ascii_case(name.as_bytes());
+    let harmless = ["ID", "INFO", "LIST", "GETNAME", "GETREDIR", "TRACKINGINFO", "HELP", "KILL", "UNBLOCK", "UNPAUSE"];
+    if is("REPLY") {
+        Effect::Refused(PROTOCOL)
+    } else if is("PAUSE") || harmless.iter().any(|name| is(name)) {
+        Effect::None
+    } else {
+        Effect::Lasting
+    }
+}
+
+/// `BLOCK` stands somewhere in front of `STREAMS`, behind which names follow.
+fn stream(command: &Command) -> Effect {
+    let options = command.args.iter().take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
+    let mut options = options.skip_while(|arg| !arg.eq_ignore_ascii_case(b"BLOCK"));
+    match (options.next(), options.next()) {
+        (None, _) => Effect::None,
+        (Some(_), limit) => Effect::Blocks(milliseconds(limit.map_or(&[][..], |limit| limit))),
+    }
+}
+
+fn seconds(text: &[u8]) -> Wait {
+    let seconds = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(Duration::ZERO)) => Wait::Forever,
+        Some(Ok(limit)) => Wait::For(limit),
+        _ => Wait::Unclear,
+    }
+}
+
+fn milliseconds(text: &[u8]) -> Wait {
+    match std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+        Some(0) => Wait::Forever,
+        Some(limit) => Wait::For(Duration::from_millis(limit)),
+        None => Wait::Unclear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Effect {
+        let mut words = line.split(' ');
+        let command = Command::new(words.next().unwrap_or_default().to_owned());
+        effect(&command.args(words))
+    }
+
+    #[test]
+    fn what_outlives_its_command_is_known() {
+        assert_eq!(of("watch k"), Effect::Watch);
+        assert_eq!(of("SELECT 3"), Effect::Select);
+        for line in ["CLIENT SETNAME x", "client no-evict on", "CLIENT TRACKING ON", "AUTH x", "READONLY"] {
+            assert_eq!(of(line), Effect::Lasting, "{line}");
+        }
+        for line in ["GET k", "CLIENT ID", "CLIENT KILL ID 3", "EVALSHA x 0", "SCRIPT LOAD x", "FLUSHALL", "JSON.GET k"]
+        {
+            assert_eq!(of(line), Effect::None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_refused() {
+        for line in
+            ["CLIENT REPLY OFF", "MONITOR", "subscribe c", "MULTI", "EXEC", "RESET", "HELLO 3", "SCRIPT DEBUG YES"]
+        {
+            assert!(matches!(of(line), Effect::Refused(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn how_long_a_command_waits_is_read_off_its_arguments() {
+        let secs = |n| Effect::Blocks(Wait::For(Duration::from_secs(n)));
+        assert_eq!(of("BLPOP a b 2"), secs(2));
+        assert_eq!(of("BLMPOP 3 1 k LEFT"), secs(3));
+        assert_eq!(of("BRPOP a 0"), Effect::Blocks(Wait::Forever));
+        assert_eq!(of("BLPOP a x"), Effect::Blocks(Wait::Unclear));
+        assert_eq!(of("WAIT 1 5000"), secs(5));
+        assert_eq!(of("XREAD COUNT 2 BLOCK 1000 STREAMS s $"), secs(1));
+        assert_eq!(of("XREAD COUNT 2 STREAMS block $"), Effect::None);
+    }
+}

@@ -1,0 +1,345 @@
+//! Connection URLs, strictly: nothing is ignored, since what is ignored is missed later.
+
+use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
+use crate::url_error::UrlError;
+use std::path::PathBuf;
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// What a scheme says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Single,
+    Sentinel,
+    Cluster,
+}
+
+/// Reads a URL.
+pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| UrlError::Scheme(String::new()))?;
+    if rest.contains('#') {
+        return Err(UrlError::Fragment);
+    }
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // A `?` in a password ends the place too early: better no connection than one to half a password.
+    if query.contains('@') {
+        return Err(UrlError::Ambiguous);
+    }
+    let mut parts = match scheme.to_ascii_lowercase().as_str() {
+        "redis" | "valkey" => Parts::network(Kind::Single, false, place)?,
+        "rediss" | "valkeys" => Parts::network(Kind::Single, true, place)?,
+        "redis-sentinel" | "valkey-sentinel" => Parts::network(Kind::Sentinel, false, place)?,
+        "rediss-sentinel" | "valkeys-sentinel" => Parts::network(Kind::Sentinel, true, place)?,
+        "redis-cluster" | "valkey-cluster" => Parts::network(Kind::Cluster, false, place)?,
+        "rediss-cluster" | "valkeys-cluster" => Parts::network(Kind::Cluster, true, place)?,
+        "unix" | "redis+unix" => Parts::socket(place)?,
+        _ => return Err(UrlError::Scheme(suggestion(scheme).to_owned())),
+    };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parts.set(&decode("a parameter", name)?, decode("a parameter", value)?)?;
+    }
+    parts.finish()
+}
+
+/// What was probably meant.
+fn suggestion(scheme: &str) -> &'static str {
+    let scheme = scheme.to_ascii_lowercase();
+    match (scheme.contains("cluster"), scheme.contains("sentinel"), scheme.contains("rediss")) {
+        (true, _, false) => "redis-cluster",
+        (true, _, true) => "rediss-cluster",
+        (_, true, false) => "redis-sentinel",
+        (_, true, true) => "rediss-sentinel",
+        (_, _, true) => "rediss",
+        _ => "redis",
+    }
+}
+
+/// What a URL says, each thing once.
+struct Parts {
+    kind: Kind,
+    nodes: Vec<Node>,
+    socket: Option<PathBuf>,
+    login: Login,
+    sentinel: Login,
+    service: Option<String>,
+    database: Option<u8>,
+    encrypted: bool,
+    authority: Option<PathBuf>,
+}
+
+impl Parts {
+    fn empty(kind: Kind, encrypted: bool) -> Self {
+        Self {
+            kind,
+            nodes: Vec::new(),
+            socket: None,
+            login: Login::default(),
+            sentinel: Login::default(),
+            service: None,
+            database: None,
+            encrypted,
+            authority: None,
+        }
+    }
+
+    /// `user:password@host:port,host:port/database`.
+    fn network(kind: Kind, encrypted: bool, place: &str) -> Result<Self, UrlError> {
+        let mut parts = Self::empty(kind, encrypted);
+        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        // An unescaped `/` in a password.
+        if path.contains('@') {
+            return Err(UrlError::Ambiguous);
+        }
+        let servers = parts.credentials(authority)?;
+        if servers.is_empty() {
+            return Err(UrlError::NoHost);
+        }
+        for server in servers.split(',') {
+            parts.nodes.push(node(server, parts.default_port())?);
+        }
+        if parts.nodes.len() > 1 && kind == Kind::Single {
+            return Err(UrlError::Hosts);
+        }
+        if !path.is_empty() {
+            parts.put_database(path)?;
+        }
+        Ok(parts)
+    }
+
+    /// `user:password@/path/to/socket`.
+    fn socket(place: &str) -> Result<Self, UrlError> {
+        let mut parts = Self::empty(Kind::Single, false);
+        let start = place.find('/').ok_or(UrlError::NoHost)?;
+        let (authority, path) = place.split_at(start);
+        if path.contains('@') {
+            return Err(UrlError::Ambiguous);
+        }
+        if !parts.credentials(authority)?.is_empty() {
+            return Err(UrlError::NoHost);
+        }
+        parts.socket = Some(decode("the path", path)?.into());
+        Ok(parts)
+    }
+
+    /// Takes the login off, and returns what is left.
+    fn credentials<'a>(&mut self, authority: &'a str) -> Result<&'a str, UrlError> {
+        let Some((login, servers)) = authority.rsplit_once('@') else { return Ok(authority) };
+        let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+        if !user.is_empty() {
+            self.login.user = Some(decode("the user", user)?);
+        }
+        if let Some(password) = password {
+            self.login.password = Some(decode("the password", password)?);
+        }
+        Ok(servers)
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.kind == Kind::Sentinel { SENTINEL_PORT } else { PORT }
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), UrlError> {
+        let unknown = || UrlError::Parameter(name.to_owned());
+        match name {
+            "db" | "database" => self.put_database(&value),
+            "user" | "username" => put(&mut self.login.user, value, name),
+            "password" => put(&mut self.login.password, value, name),
+            "tls_ca" | "ssl_ca_certs" if self.encrypted => put(&mut self.authority, value.into(), name),
+            "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
+                name: name.to_owned(),
+                wanted: "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or `rediss-sentinel`",
+            }),
+            "node" if self.kind != Kind::Single => {
+                self.nodes.push(node(&value, self.default_port())?);
+                Ok(())
+            }
+            "service" | "sentinelServiceName" if self.kind == Kind::Sentinel => put(&mut self.service, value, name),
+            "sentinel_user" | "sentinelUsername" if self.kind == Kind::Sentinel => {
+                put(&mut self.sentinel.user, value, name)
+            }
+            "sentinel_password" | "sentinelPassword" if self.kind == Kind::Sentinel => {
+                put(&mut self.sentinel.password, value, name)
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    fn put_database(&mut self, text: &str) -> Result<(), UrlError> {
+        let wrong = || UrlError::Value { name: "db".to_owned(), wanted: "a number from 0 to 255" };
+        put(&mut self.database, text.parse().map_err(|_| wrong())?, "db")
+    }
+
+    fn finish(self) -> Result<RedisConnectOptions, UrlError> {
+        let wrong = |name: &str, wanted| Err(UrlError::Value { name: name.to_owned(), wanted });
+        if self.kind == Kind::Cluster && self.database.is_some_and(|number| number > 0) {
+            return wrong("db", "0: a cluster has no other database");
+        }
+        if self.login.user.is_some() && self.login.password.is_none() {
+            return wrong("user", "together with a password");
+        }
+        let deployment = match (self.kind, self.socket, self.service) {
+            (Kind::Single, Some(path), _) => Deployment::Unix(path),
+            (Kind::Single, None, _) => Deployment::Single(self.nodes.into_iter().next().ok_or(UrlError::NoHost)?),
+            (Kind::Cluster, ..) => Deployment::Cluster(self.nodes),
+            (Kind::Sentinel, _, Some(service)) => {
+                Deployment::Sentinel { nodes: self.nodes, service, login: self.sentinel }
+            }
+            (Kind::Sentinel, _, None) => return wrong("service", "the name of the master that the sentinels watch"),
+        };
+        let mut options = RedisConnectOptions::of(deployment).database(self.database.unwrap_or(0));
+        options.login = self.login;
+        Ok(if self.encrypted { options.tls(self.authority) } else { options })
+    }
+}
+
+fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), UrlError> {
+    match place {
+        Some(earlier) if *earlier != value => Err(UrlError::Twice(name.to_owned())),
+        _ => {
+            *place = Some(value);
+            Ok(())
+        }
+    }
+}
+
+/// `host`, `host:port`, `[::1]:port`.
+fn node(text: &str, default: u16) -> Result<Node, UrlError> {
+    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlError::Port)?)),
+        None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        None => default,
+        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(UrlError::Port)?,
+    };
+    let host = decode("the host", host)?;
+    if host.is_empty() { Err(UrlError::NoHost) } else { Ok(Node { host, port }) }
+}
+
+/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
+fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let triple = match (first, after) {
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after)),
+            _ => None,
+        };
+        let (byte, after) = triple.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    let text = String::from_utf8(bytes).map_err(|_| UrlError::Encoding(what))?;
+    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text) }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(url: &str) -> Vec<(String, u16)> {
+        let list = match parse(url).unwrap().deployment {
+            Deployment::Single(node) => vec![node],
+            Deployment::Cluster(nodes) | Deployment::Sentinel { nodes, .. } => nodes,
+            Deployment::Unix(_) => vec![],
+        };
+        list.into_iter().map(|node| (node.host, node.port)).collect()
+    }
+
+    fn node_of(host: &str, port: u16) -> (String, u16) {
+        (host.to_owned(), port)
+    }
+
+    #[test]
+    fn every_part_of_a_url_arrives() {
+        let options = parse("redis://miller:p%40ss@db.example:6380/3").unwrap();
+        assert_eq!(nodes("redis://miller:p%40ss@db.example:6380/3"), [node_of("db.example", 6380)]);
+        assert_eq!((options.login.user.as_deref(), options.login.password.as_deref()), (Some("miller"), Some("p@ss")));
+        assert_eq!((options.database, options.tls), (3, None));
+        assert_eq!(nodes("redis://localhost"), [node_of("localhost", 6379)]);
+        assert_eq!(nodes("VALKEY://[::1]:7000"), [node_of("::1", 7000)]);
+        let options = parse("rediss://:secret@h?tls_ca=/ca.pem&db=1").unwrap();
+        assert_eq!(options.tls.unwrap().authority, Some("/ca.pem".into()));
+        assert_eq!((options.database, options.login.password.as_deref()), (1, Some("secret")));
+    }
+
+    #[test]
+    fn a_cluster_has_several_nodes_in_two_spellings() {
+        let two = [node_of("a", 7000), node_of("b", 6379)];
+        assert_eq!(nodes("redis-cluster://a:7000,b"), two);
+        assert_eq!(nodes("redis-cluster://a:7000?node=b:6379"), two);
+        assert!(parse("rediss-cluster://a").unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn sentinels_name_a_service_and_may_want_a_login_of_their_own() {
+        let url = "redis-sentinel://u:p@a,b:26380/2?sentinelServiceName=mymaster&sentinel_password=s";
+        let options = parse(url).unwrap();
+        let Deployment::Sentinel { nodes: list, service, login } = options.deployment else { panic!() };
+        assert_eq!((list.len(), service.as_str(), login.password.as_deref()), (2, "mymaster", Some("s")));
+        assert_eq!(nodes(url), [node_of("a", 26379), node_of("b", 26380)]);
+        assert_eq!(options.database, 2);
+    }
+
+    #[test]
+    fn a_socket_has_a_path() {
+        let options = parse("unix://u:p@/run/redis.sock?db=2").unwrap();
+        assert_eq!(options.deployment, Deployment::Unix("/run/redis.sock".into()));
+        assert_eq!((options.database, options.login.password.as_deref()), (2, Some("p")));
+        assert_eq!(parse("unix:///run/redis.sock").unwrap().deployment, Deployment::Unix("/run/redis.sock".into()));
+    }
+
+    #[test]
+    fn a_misspelt_scheme_is_an_error_that_names_the_right_one() {
+        for (url, wanted) in [
+            ("redis+cluster://h", "redis-cluster"),
+            ("rediss+sentinel://h", "rediss-sentinel"),
+            ("redsi://h", "redis"),
+            ("http://h", "redis"),
+            ("localhost:6379", ""),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(error, UrlError::Scheme(wanted.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_or_contradicts_itself_is_an_error() {
+        assert_eq!(parse("redis://h?ssl=true").unwrap_err(), UrlError::Parameter("ssl".into()));
+        for url in [
+            "redis://h/1?db=2",
+            "redis://h/x",
+            "redis://h/256",
+            "redis-cluster://h/1",
+            "redis-sentinel://h",
+            "redis://h?tls_ca=/ca.pem",
+            "redis://h?node=a",
+            "redis://a,b",
+            "redis://u@h",
+            "redis://",
+            "redis://h:0",
+            "redis://h:x",
+            "redis://h#x",
+            "unix://host/run/x",
+            "redis-cluster://a,,b",
+        ] {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_would_be_taken_for_something_else_is_refused_and_not_shown() {
+        for url in ["redis://:sec/ret@h", "redis://:sec?ret@h", "redis://:sec#ret@h", "redis://:ret@h:ret"] {
+            let error = parse(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("ret@"), "{url}: {error}");
+            assert!(!format!("{error} {error:?}").contains("\"ret"), "{url}: {error}");
+        }
+    }
+}

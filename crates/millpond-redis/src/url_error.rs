@@ -1,0 +1,66 @@
+//! Why a URL was refused. Names parameters, never their values.
+
+use std::fmt;
+
+/// Why a URL was refused. Names parameters, never their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// Its scheme is none of Redis'. What was probably meant, or nothing.
+    Scheme(String),
+    /// It names no host, or in a socket's place a host.
+    NoHost,
+    /// There is an `@` where none should be: an unescaped password, perhaps.
+    Ambiguous,
+    /// There is a `#` in it.
+    Fragment,
+    /// It names several hosts for one server.
+    Hosts,
+    /// A port is no port.
+    Port,
+    /// It has a parameter that we do not know here.
+    Parameter(String),
+    /// It says one thing in two ways.
+    Twice(String),
+    /// It has a parameter whose value means nothing, or contradicts another one.
+    Value {
+        /// The parameter.
+        name: String,
+        /// What it could be.
+        wanted: &'static str,
+    },
+    /// A part of it is not UTF-8.
+    Encoding(&'static str),
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in the Redis URL ")?;
+        match self {
+            Self::Scheme(meant) => {
+                f.write_str(
+                    "the scheme is not one of redis, rediss, redis-sentinel, redis-cluster (both with rediss as well), unix",
+                )?;
+                if meant.is_empty() { Ok(()) } else { write!(f, "; write {meant}://") }
+            }
+            Self::NoHost => f.write_str("the host is missing (or stands before the path of a socket)"),
+            Self::Ambiguous => f.write_str(
+                "there is an @ behind the host; write / ? # @ and : in a user or password as %2F %3F %23 %40 and %3A",
+            ),
+            Self::Fragment => f.write_str("there is a #; in a password write it as %23"),
+            Self::Hosts => f.write_str(
+                "there are several hosts; for a cluster write redis-cluster://, for sentinels redis-sentinel://",
+            ),
+            Self::Port => f.write_str("a port is not a number from 1 to 65535"),
+            Self::Parameter(name) => write!(
+                f,
+                "the parameter {name:?} is not known here; there are db, user, password, with TLS tls_ca, with a cluster or sentinels node, and with sentinels service, sentinel_user, sentinel_password (TLS is the scheme rediss)"
+            ),
+            Self::Twice(name) => write!(f, "{name:?} is given twice, and not as the same"),
+            Self::Value { name, wanted } => write!(f, "the value of {name:?} should be {wanted}"),
+            Self::Encoding(what) => write!(f, "{what} is not UTF-8, or has a zero byte in it"),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}

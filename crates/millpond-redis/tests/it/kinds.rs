@@ -1,0 +1,110 @@
+//! One server, a password, TLS, a socket, sentinels, a cluster: the same pool.
+
+use crate::private::Private;
+use crate::support::{any, few, get, key, set, single, variable};
+use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
+
+async fn works(pool: &RedisPool) {
+    let key = key("works");
+    let mut lease = pool.acquire().await.unwrap();
+    assert!(lease.run::<bool>(set(&key, "mill")).await.unwrap());
+    assert_eq!(lease.run::<Option<String>>(get(&key)).await.unwrap().as_deref(), Some("mill"));
+    drop(lease);
+    assert_eq!(pool.run::<Option<String>>(get(&key)).await.unwrap().as_deref(), Some("mill"));
+    assert!(pool.close().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_pool_works_on_every_kind_of_server() {
+    for name in ["REDIS", "REDIS_PASSWORD", "SENTINEL", "CLUSTER"] {
+        let Some(url) = variable(&format!("MILLPOND_TEST_{name}_URL")) else { continue };
+        works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
+        let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+        let key = key("shared");
+        assert!(pool.run::<bool>(set(&key, 7)).await.unwrap(), "{name}");
+        assert_eq!(pool.run::<i64>(get(&key)).await.unwrap(), 7, "{name}");
+        assert!(pool.close().await.is_clean(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_right_authority_is_accepted_and_no_other() {
+    let Some(url) = variable("MILLPOND_TEST_REDIS_TLS_URL") else { return };
+    let Some(ca) = variable("MILLPOND_TEST_REDIS_TLS_CA") else { return };
+    let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
+    works(&RedisPoolOptions::new().connect(&format!("{url}?tls_ca={ca}")).await.unwrap()).await;
+    for query in [format!("?tls_ca={wrong}"), String::new()] {
+        let error = RedisPoolOptions::new().connect(&format!("{url}{query}")).await.unwrap_err().to_string();
+        assert!(error.contains("certificate") && error.contains("1 failed"), "{error}");
+    }
+    let error = RedisPoolOptions::new().connect(&format!("{url}?tls_ca=/nowhere.pem")).await.unwrap_err().to_string();
+    assert!(error.contains("/nowhere.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_of_this_machine_will_do() {
+    let Some(program) = variable("MILLPOND_TEST_REDIS_SERVER_BIN") else { return };
+    let directory = std::env::temp_dir().join(key("socket").replace(':', "-"));
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("redis.sock");
+    let mut server = std::process::Command::new(program)
+        .args(["--port", "0", "--save", "", "--unixsocket"])
+        .arg(&path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pool = RedisPoolOptions::new().connect(&format!("unix://{}?db=1", path.display())).await;
+    let outcome = match pool {
+        Ok(pool) => {
+            works(&pool).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    server.kill().unwrap();
+    server.wait().unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn startup_nodes_will_do_instead_of_a_url() {
+    let Some(nodes) = variable("MILLPOND_TEST_CLUSTER_NODES") else { return };
+    let nodes = nodes.split(',').map(|node| node.rsplit_once(':').unwrap());
+    let nodes: Vec<(&str, u16)> = nodes.map(|(host, port)| (host, port.parse().unwrap())).collect();
+    works(&RedisPoolOptions::new().connect_with(RedisConnectOptions::cluster(nodes)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_connections_or_sockets_are_counted() {
+    let Some(url) = variable("MILLPOND_TEST_CLUSTER_URL") else { return };
+    let pool = RedisPoolOptions::new().max_connections(50).connect(&url).await.unwrap();
+    assert_eq!(pool.status().pool_size, 50);
+    let pool = RedisPoolOptions::new().max_connections(50).count(Count::Sockets).connect(&url).await.unwrap();
+    assert_eq!(pool.status().pool_size, 12, "three masters and one more");
+    let error = RedisPoolOptions::new().count(Count::Sockets).connect_lazy(&url).unwrap_err().to_string();
+    assert!(error.contains("use connect"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_of_two_slots_in_one_command_are_refused_in_a_cluster_with_the_way_out() {
+    let Some(url) = variable("MILLPOND_TEST_CLUSTER_URL") else { return };
+    let pool = few(1).connect(&url).await.unwrap();
+    let two = millpond_redis::Command::new("MGET").keys(["foo", "bar"]);
+    let error = pool.run::<Value>(two.clone()).await.unwrap_err().to_string();
+    assert!(error.contains("{user:1}"), "{error}");
+    let Some(url) = single() else { return };
+    let pool = few(1).connect(&url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    assert_eq!(any(&mut lease, two).await, Value::List(vec![Value::Nil, Value::Nil]));
+}
+
+#[tokio::test]
+async fn a_database_is_that_of_the_url() {
+    let Some(server) = Private::start("redis") else { return };
+    let url = server.variable("REDIS_URL").trim_end_matches("/0");
+    let (two, zero) = (few(1).connect(&format!("{url}/2")).await.unwrap(), few(1).connect(url).await.unwrap());
+    two.run::<()>(set("k", "v")).await.unwrap();
+    assert_eq!(zero.run::<Option<String>>(get("k")).await.unwrap(), None);
+    assert_eq!(two.run::<Option<String>>(get("k")).await.unwrap().as_deref(), Some("v"));
+}
