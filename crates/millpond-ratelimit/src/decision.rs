@@ -1,0 +1,145 @@
+//! What became of a request, and how it is told to an HTTP client.
+
+use crate::gcra::Verdict;
+use crate::limit::Limit;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decision {
+    /// Whether it is admitted: every limit has room for it. If not, none was charged.
+    pub allowed: bool,
+    /// Who decided.
+    pub source: Source,
+    /// Each limit's own answer, in the order in which they were given.
+    pub answers: Vec<Answer>,
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// Redis, for all processes together.
+    Redis,
+    /// This process alone, because Redis is down.
+    Local,
+    /// Nobody: Redis is down, and everything is admitted.
+    Open,
+    /// Nobody: Redis is down, and nothing is admitted.
+    Closed,
+}
+
+/// What one limit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Its name.
+    pub name: String,
+    /// The limit.
+    pub limit: Limit,
+    /// Whether the request fits.
+    pub allowed: bool,
+    /// How many requests of cost 1 would be admitted at this moment, after this one if it was.
+    pub remaining: u32,
+    /// How long to wait until this request would fit, if it does not.
+    pub retry_after: Option<Duration>,
+    /// How long it takes until the full burst is there again.
+    pub reset_after: Duration,
+}
+
+impl Answer {
+    pub(crate) fn of(name: &str, limit: Limit, verdict: Verdict, cost: u32) -> Self {
+        let Verdict { fits, ahead } = verdict;
+        let (interval, tolerance) = (limit.interval(), limit.tolerance());
+        let wait = ahead.plus(interval.times(cost)).less(tolerance);
+        Self {
+            name: name.to_owned(),
+            limit,
+            allowed: fits,
+            remaining: tolerance.less(ahead).over(interval),
+            retry_after: (!fits).then(|| wait.duration()),
+            reset_after: ahead.duration(),
+        }
+    }
+}
+
+impl Decision {
+    pub(crate) fn of(source: Source, answers: Vec<Answer>) -> Self {
+        Self { allowed: answers.iter().all(|answer| answer.allowed), source, answers }
+    }
+
+    /// How long to wait until the request would fit, if it does not: the longest that a limit says.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.answers.iter().filter_map(|answer| answer.retry_after).max()
+    }
+
+    /// How many requests of cost 1 would be admitted at this moment: the least that a limit says.
+    pub fn remaining(&self) -> u32 {
+        self.answers.iter().map(|answer| answer.remaining).min().unwrap_or(0)
+    }
+
+    /// The value of the `RateLimit` header: for each limit what is left and after how many seconds the full burst is there
+    /// again, as in `"second";r=4;t=1, "day";r=900;t=8640`.
+    ///
+    /// Both headers are those of
+    /// [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10),
+    /// sections 3 and 4. A client that is refused is told by `Retry-After` as well: see [`retry_after_seconds`](Self::retry_after_seconds).
+    pub fn header(&self) -> String {
+        list(&self.answers, |text, answer| {
+            let _ = write!(text, ";r={};t={}", answer.remaining, seconds(answer.reset_after));
+        })
+    }
+
+    /// The value of the `RateLimit-Policy` header: for each limit its burst and in how many seconds a full burst comes
+    /// back, as in `"second";q=10;w=1`.
+    pub fn policy_header(&self) -> String {
+        list(&self.answers, |text, answer| {
+            let _ = write!(text, ";q={};w={}", answer.limit.burst_size(), seconds(answer.limit.refill()));
+        })
+    }
+
+    /// The value of the `Retry-After` header, in whole seconds, if the request is refused.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        (!self.allowed).then(|| self.retry_after().map_or(1, |wait| seconds(wait).max(1)))
+    }
+}
+
+/// Items of a structured field list (RFC 9651); names have only characters that need no escape.
+fn list(answers: &[Answer], mut rest: impl FnMut(&mut String, &Answer)) -> String {
+    let mut text = String::new();
+    for (n, answer) in answers.iter().enumerate() {
+        let _ = write!(text, "{}\"{}\"", if n > 0 { ", " } else { "" }, answer.name);
+        rest(&mut text, answer);
+    }
+    text
+}
+
+/// Rounded up: whoever comes back then is not too early.
+fn seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+
+    #[test]
+    fn headers_are_lists_of_a_name_and_its_numbers() {
+        let second = Limit::per_second(10).unwrap();
+        let day = Limit::new(1000, Duration::from_secs(86_400)).unwrap();
+        let verdict = |fits, ahead| Verdict { fits, ahead: Span::micros(ahead) };
+        let answers = vec![
+            Answer::of("second", second, verdict(false, 1_000_000), 1),
+            Answer::of("day", day, verdict(true, 8_640_000_000), 1),
+        ];
+        let decision = Decision::of(Source::Redis, answers);
+        assert!(!decision.allowed);
+        assert_eq!(decision.header(), "\"second\";r=0;t=1, \"day\";r=900;t=8640");
+        assert_eq!(decision.policy_header(), "\"second\";q=10;w=1, \"day\";q=1000;w=86400");
+        assert_eq!(decision.retry_after(), Some(Duration::from_millis(100)));
+        assert_eq!((decision.retry_after_seconds(), decision.remaining()), (Some(1), 0));
+    }
+}

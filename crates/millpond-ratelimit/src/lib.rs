@@ -1,0 +1,50 @@
+//! Rate limits kept in Redis: GCRA in one script, several limits in one decision, and a way on when Redis is down.
+//!
+//! [`CentralizedStateStorage`] is where the limits of all processes are kept; [`RateLimiter`] and [`ConcurrencyLimiter`]
+//! stand over it.
+//!
+//! ```no_run
+//! use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
+//!
+//! # async fn example() -> Result<(), millpond_ratelimit::RateLimitError> {
+//! let storage = CentralizedStateStorage::from_env()?;
+//! let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?.and("day", Limit::per_hour(500)?)?;
+//! let decision = limiter.check("user:17").await?;
+//! if let Some(seconds) = decision.retry_after_seconds() {
+//!     println!("429, Retry-After: {seconds}, RateLimit: {}", decision.header());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds
+//!
+//! - No window of length `t` admits more than `burst + count * t / period` of a subject, whatever the clients do: one script
+//!   decides, by the server's clock, in whole numbers. Where several limits are asked, all are charged or none.
+//! - A server's clock that goes back locks nobody out for longer than a full burst takes to come back; one that jumps ahead
+//!   gives at most a full burst. Limits may change at any time; what was used up stays used up.
+//! - A key lives as long as it matters. Looking (cost 0) leaves none behind.
+//! - Redis 5 or later. After a failover, or on another node of a cluster, the script is sent again. The limits of one
+//!   subject live in one slot.
+//! - While Redis is down [`OnOutage`] decides; one caller each 200 ms finds out whether it is back, so nobody else waits.
+
+mod concurrency;
+mod decision;
+mod error;
+mod gcra;
+mod limit;
+mod limiter;
+mod local;
+mod outage;
+mod script;
+mod span;
+mod storage;
+
+pub use concurrency::{ConcurrencyLease, ConcurrencyLimiter, Entry};
+pub use decision::{Answer, Decision, Source};
+pub use error::RateLimitError;
+pub use limit::Limit;
+pub use limiter::RateLimiter;
+pub use millpond_redis::RedisConnectOptions;
+pub use outage::OnOutage;
+pub use storage::{CentralizedStateStorage, StorageOptions};

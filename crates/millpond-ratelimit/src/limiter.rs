@@ -1,0 +1,156 @@
+//! A rate limiter: named limits that are asked together.
+
+use crate::decision::{Answer, Decision, Source};
+use crate::error::RateLimitError;
+use crate::gcra::Verdict;
+use crate::limit::Limit;
+use crate::outage::{Breaker, OnOutage};
+use crate::script::{arguments, script, verdicts};
+use crate::span::Span;
+use crate::storage::{CentralizedStateStorage, WORD, is_word};
+use millpond_redis::Script;
+use std::sync::Arc;
+
+/// A rate limiter: one limit, or several that are asked in one decision. Cheap to clone.
+///
+/// ```no_run
+/// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
+///
+/// # async fn example(storage: CentralizedStateStorage) -> Result<(), millpond_ratelimit::RateLimitError> {
+/// let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?.and("hour", Limit::per_hour(1_000)?)?;
+/// let decision = limiter.check_n("user:17", 5).await?;
+/// println!("RateLimit: {}", decision.header());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RateLimiter {
+    storage: CentralizedStateStorage,
+    names: Vec<String>,
+    limits: Vec<Limit>,
+    script: Arc<Script>,
+}
+
+impl RateLimiter {
+    /// A limiter of one limit. Its name is part of the keys and of the headers; limiters with the same name and storage
+    /// share their state.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::Setting`] for a name that cannot be part of a key.
+    pub fn new(storage: &CentralizedStateStorage, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
+        let script = Arc::new(script());
+        Self { storage: storage.clone(), names: Vec::new(), limits: Vec::new(), script }.and(name, limit)
+    }
+
+    /// One more limit: a request is admitted only if all of them have room, and then it is charged to all.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::Setting`] for a name that cannot be part of a key, or is there already.
+    pub fn and(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
+        if !is_word(name) {
+            return Err(RateLimitError::Setting { reason: format!("a limit cannot be called {name:?}; {WORD}") });
+        }
+        if self.names.iter().any(|known| known == name) {
+            return Err(RateLimitError::Setting { reason: format!("two limits are called {name:?}; rename one") });
+        }
+        self.names.push(name.to_owned());
+        self.limits.push(limit);
+        Ok(self)
+    }
+
+    /// The same limiter with other numbers for one of its limits. What was used up stays used up.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::Setting`] if there is no limit of this name.
+    pub fn with(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
+        match self.names.iter().position(|known| known == name).and_then(|at| self.limits.get_mut(at)) {
+            Some(place) => *place = limit,
+            None => return Err(RateLimitError::Setting { reason: format!("there is no limit called {name:?}") }),
+        }
+        Ok(self)
+    }
+
+    /// Asks for one request of this subject: a user, an address, a key of an API.
+    ///
+    /// # Errors
+    ///
+    /// A [`RateLimitError`]. That Redis is down is none: see [`OnOutage`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the request may have been charged.
+    pub async fn check(&self, subject: &str) -> Result<Decision, RateLimitError> {
+        self.check_n(subject, 1).await
+    }
+
+    /// Asks for a request that costs more than one. A cost of 0 looks, charges nothing and leaves no key behind.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::CostAboveBurst`] if it could never be admitted; else as [`check`](Self::check).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the request may have been charged.
+    pub async fn check_n(&self, subject: &str, cost: u32) -> Result<Decision, RateLimitError> {
+        for (name, limit) in self.names.iter().zip(&self.limits) {
+            if cost > limit.burst_size() {
+                let (name, burst) = (name.clone(), limit.burst_size());
+                return Err(RateLimitError::CostAboveBurst { name, cost, burst });
+            }
+        }
+        let keys = self.keys(subject);
+        let question = self.script.call(&keys, arguments(&self.limits, cost)).run::<Vec<u64>>(self.storage.pool());
+        Ok(match self.storage.ask(question).await?.and_then(|answer| verdicts(&answer, self.limits.len())) {
+            Some(verdicts) => self.decision(Source::Redis, &verdicts, cost),
+            None => self.without_redis(&keys, cost),
+        })
+    }
+
+    /// Looks without asking for anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn peek(&self, subject: &str) -> Result<Decision, RateLimitError> {
+        self.check_n(subject, 0).await
+    }
+
+    /// The keys of a subject live in one slot of a cluster, since one script reads them all.
+    fn keys(&self, subject: &str) -> Vec<String> {
+        let prefix = self.storage.prefix();
+        self.names.iter().map(|name| format!("{{{prefix}:{subject}}}:{name}")).collect()
+    }
+
+    fn decision(&self, source: Source, verdicts: &[Verdict], cost: u32) -> Decision {
+        let limits = self.names.iter().zip(&self.limits).zip(verdicts);
+        Decision::of(source, limits.map(|((name, limit), verdict)| Answer::of(name, *limit, *verdict, cost)).collect())
+    }
+
+    fn without_redis(&self, keys: &[String], cost: u32) -> Decision {
+        let same = |verdict: Verdict| vec![verdict; self.limits.len()];
+        match self.storage.on_outage() {
+            OnOutage::Local { .. } => {
+                self.decision(Source::Local, &self.storage.local().decide(keys, &self.limits, cost), cost)
+            }
+            OnOutage::Open => self.decision(Source::Open, &same(Verdict { fits: true, ahead: Span::default() }), cost),
+            OnOutage::Closed => {
+                let mut decision = self.decision(Source::Closed, &[], cost);
+                decision.allowed = false;
+                for (name, limit) in self.names.iter().zip(&self.limits) {
+                    let mut answer = Answer::of(name, *limit, Verdict { fits: false, ahead: limit.tolerance() }, cost);
+                    answer.retry_after = Some(Breaker::pause());
+                    decision.answers.push(answer);
+                }
+                decision
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Where the limits of all processes are kept: Redis, over a pool of its own.
+
+use crate::error::RateLimitError;
+use crate::local::Local;
+use crate::outage::{Breaker, OnOutage, is_outage};
+use millpond_redis::{RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions};
+use std::env;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The default of `max_connections`, and its range.
+const MAX_CONNECTIONS: u32 = 20;
+const MAX_CONNECTIONS_LOW: u32 = 10;
+const MAX_CONNECTIONS_HIGH: u32 = 200;
+
+/// One multiplexed connection carries what ten of one borrower each would.
+const SHARE: u32 = 10;
+
+/// The default of `timeout`, and its range.
+const TIMEOUT: Duration = Duration::from_millis(250);
+const TIMEOUT_LOW: Duration = Duration::from_millis(1);
+const TIMEOUT_HIGH: Duration = Duration::from_secs(60);
+
+/// Where the limits of all processes are kept. Cheap to clone.
+///
+/// ```no_run
+/// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
+///
+/// # async fn example() -> Result<(), millpond_ratelimit::RateLimitError> {
+/// // PSN_REDIS_URL and PSN_REDIS_MAX_CONNECTIONS
+/// let storage = CentralizedStateStorage::from_env()?;
+/// let limiter = RateLimiter::new(&storage, "requests", Limit::per_second(10)?)?;
+/// let decision = limiter.check("user:17").await?;
+/// if !decision.allowed {
+///     println!("come back in {:?}", decision.retry_after());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CentralizedStateStorage {
+    inside: Arc<Inside>,
+}
+
+/// What the clones share.
+struct Inside {
+    pool: SharedRedisPool,
+    prefix: String,
+    timeout: Duration,
+    on_outage: OnOutage,
+    breaker: Breaker,
+    local: Local,
+}
+
+/// How a [`CentralizedStateStorage`] is to be.
+#[derive(Debug, Clone)]
+#[must_use = "call connect_lazy"]
+pub struct StorageOptions {
+    max_connections: u32,
+    prefix: String,
+    timeout: Duration,
+    on_outage: OnOutage,
+}
+
+impl StorageOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            max_connections: MAX_CONNECTIONS,
+            prefix: "ratelimit".to_owned(),
+            timeout: TIMEOUT,
+            on_outage: OnOutage::default(),
+        }
+    }
+
+    /// The most connections to Redis. Default 20, range 10-200. They are multiplexed, so a tenth of them is opened.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How the keys in Redis begin. Default `ratelimit`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a decision may take before Redis counts as down. Default 250 ms, range 1 ms-60 s.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// What is decided while Redis is down. Default: each process keeps the limits by itself, for up to 10,000 keys.
+    pub fn on_outage(mut self, what: OnOutage) -> Self {
+        self.on_outage = what;
+        self
+    }
+
+    /// Makes a storage. Nothing is opened until the first decision, and what is wrong with Redis is an outage.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::Setting`] with everything that is wrong with the URL and the settings.
+    pub fn connect_lazy(self, url: &str) -> Result<CentralizedStateStorage, RateLimitError> {
+        let options = url.parse().map_err(|error: millpond_redis::UrlError| setting(&error))?;
+        self.connect_lazy_with(options)
+    }
+
+    /// Makes a storage over the Redis that these options lead to.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_lazy`](Self::connect_lazy).
+    pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<CentralizedStateStorage, RateLimitError> {
+        self.check()?;
+        let connections = self.max_connections.div_ceil(SHARE);
+        let pool = SharedRedisPoolOptions::new()
+            .name("ratelimit")
+            .max_connections(connections)
+            .command_timeout(self.timeout)
+            .connect_lazy_with(options)
+            .map_err(|error| setting(&error))?;
+        let Self { prefix, timeout, on_outage, .. } = self;
+        let keys_max = if let OnOutage::Local { keys } = on_outage { keys } else { 0 };
+        let (breaker, local) = (Breaker::default(), Local::new(keys_max));
+        let inside = Inside { pool, prefix, timeout, on_outage, breaker, local };
+        Ok(CentralizedStateStorage { inside: Arc::new(inside) })
+    }
+
+    fn check(&self) -> Result<(), RateLimitError> {
+        let mut problems = Vec::new();
+        let count = self.max_connections;
+        if !(MAX_CONNECTIONS_LOW..=MAX_CONNECTIONS_HIGH).contains(&count) {
+            problems.push(format!("max_connections = {count} is out of range 10-200; choose a value in the range"));
+        }
+        if !(TIMEOUT_LOW..=TIMEOUT_HIGH).contains(&self.timeout) {
+            let timeout = self.timeout;
+            problems.push(format!("timeout = {timeout:?} is out of range 1ms to 60s; choose a value in the range"));
+        }
+        if !is_word(&self.prefix) {
+            problems.push(format!("prefix = {:?} cannot be part of a key; {WORD}", self.prefix));
+        }
+        if self.on_outage == (OnOutage::Local { keys: 0 }) {
+            problems.push("on_outage = local with keys = 0 keeps nothing; say open or closed".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(RateLimitError::Setting { reason: problems.join("\n") }) }
+    }
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The way out for a name that is refused.
+pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
+
+/// Whether it can stand in a key and in a header without an escape, and cannot be taken for a hash tag.
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
+}
+
+fn setting(error: &dyn std::error::Error) -> RateLimitError {
+    RateLimitError::Setting { reason: error.to_string() }
+}
+
+impl CentralizedStateStorage {
+    /// A storage over the Redis of `PSN_REDIS_URL`, with `PSN_REDIS_MAX_CONNECTIONS` or 20 connections.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::Setting`] that names the variable, and the way out.
+    pub fn from_env() -> Result<Self, RateLimitError> {
+        Self::from_variables(|name| env::var(name).ok())
+    }
+
+    /// As [`from_env`](Self::from_env), with the variables from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateLimitError> {
+        let wrong = |reason: String| RateLimitError::Setting { reason };
+        let (url, count) = (variable("PSN_REDIS_URL"), variable("PSN_REDIS_MAX_CONNECTIONS"));
+        let mut options = StorageOptions::new();
+        let mut problems = Vec::new();
+        if let Some(text) = count {
+            match text.trim().parse() {
+                Ok(count) => options = options.max_connections(count),
+                Err(_) => problems.push(format!(
+                    "PSN_REDIS_MAX_CONNECTIONS = {text:?} is no number; write one from 10 to 200, or unset it"
+                )),
+            }
+        }
+        let Some(url) = url else {
+            problems.insert(0, "PSN_REDIS_URL is not set; write for example redis://localhost:6379/1".to_owned());
+            return Err(wrong(problems.join("\n")));
+        };
+        if let Err(RateLimitError::Setting { reason }) = options.check() {
+            problems.push(format!("in PSN_REDIS_MAX_CONNECTIONS: {reason}"));
+        }
+        match url.parse::<RedisConnectOptions>() {
+            Ok(place) if problems.is_empty() => options.connect_lazy_with(place),
+            Ok(_) => Err(wrong(problems.join("\n"))),
+            Err(error) => {
+                problems.insert(0, format!("PSN_REDIS_URL: {error}"));
+                Err(wrong(problems.join("\n")))
+            }
+        }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &SharedRedisPool {
+        &self.inside.pool
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.inside.prefix
+    }
+
+    pub(crate) fn on_outage(&self) -> OnOutage {
+        self.inside.on_outage
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        &self.inside.local
+    }
+
+    /// Asks Redis, unless it is known to be down. `None` if it is.
+    ///
+    /// # Errors
+    ///
+    /// What Redis refuses.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<Option<T>, RateLimitError> {
+        let Inside { breaker, timeout, .. } = &*self.inside;
+        if !breaker.may_ask() {
+            return Ok(None);
+        }
+        let outcome = tokio::time::timeout(*timeout, question).await;
+        match outcome {
+            Ok(Ok(answer)) => {
+                breaker.note(true);
+                Ok(Some(answer))
+            }
+            Ok(Err(error)) if !is_outage(&error) => {
+                breaker.note(true);
+                Err(RateLimitError::Redis(error))
+            }
+            Ok(Err(_)) | Err(_) => {
+                breaker.note(false);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for CentralizedStateStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inside { pool, prefix, timeout, on_outage, .. } = &*self.inside;
+        f.debug_struct("CentralizedStateStorage")
+            .field("pool", pool)
+            .field("prefix", prefix)
+            .field("timeout", timeout)
+            .field("on_outage", on_outage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! What runs at the same time.
+
+use crate::support::{storages, subject};
+use millpond_ratelimit::{ConcurrencyLease, ConcurrencyLimiter, Entry};
+use std::time::{Duration, Instant};
+
+fn granted(entry: Entry) -> ConcurrencyLease {
+    match entry {
+        Entry::Granted(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
+    for storage in storages() {
+        let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, Duration::from_secs(60)).unwrap();
+        let who = subject("jobs");
+        let one = granted(limiter.enter(&who).await.unwrap());
+        let _two = granted(limiter.enter(&who).await.unwrap());
+        let Entry::Full { used, retry_after } = limiter.enter(&who).await.unwrap() else { panic!("a third one runs") };
+        assert_eq!(used, 2);
+        assert!(retry_after > Duration::from_secs(59) && retry_after <= Duration::from_secs(60), "{retry_after:?}");
+        one.release().await.unwrap();
+        granted(limiter.enter(&who).await.unwrap()).release().await.unwrap();
+        granted(limiter.enter(&subject("others")).await.unwrap()).release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not() {
+    for storage in storages() {
+        let expiry = Duration::from_millis(300);
+        let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, expiry).unwrap();
+        let who = subject("expiry");
+        let began = Instant::now();
+        let (kept, lost) = (granted(limiter.enter(&who).await.unwrap()), granted(limiter.enter(&who).await.unwrap()));
+        while !matches!(limiter.enter(&who).await.unwrap(), Entry::Granted(_)) {
+            assert!(kept.renew().await.unwrap());
+            assert!(began.elapsed() < Duration::from_secs(5));
+        }
+        assert!(began.elapsed() >= expiry - Duration::from_millis(5), "{:?}", began.elapsed());
+        assert!(!lost.renew().await.unwrap(), "somebody else has its place");
+        assert!(kept.renew().await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_ask_no_more_run_than_may() {
+    for storage in storages() {
+        let limiter = ConcurrencyLimiter::new(&storage, "jobs", 3, Duration::from_secs(60)).unwrap();
+        let who = subject("crowd");
+        let running = std::sync::Arc::new(std::sync::atomic::AtomicI32::new(0));
+        let tasks = (0..16).map(|_| {
+            let (limiter, who, running) = (limiter.clone(), who.clone(), running.clone());
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    if let Entry::Granted(lease) = limiter.enter(&who).await.unwrap() {
+                        assert!(running.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 3);
+                        tokio::task::yield_now().await;
+                        running.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        lease.release().await.unwrap();
+                    }
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a limiter admits: the cases of Redis' own `gcra.tcl`, in our words, and more.
+
+use crate::support::{storages, subject};
+use millpond_ratelimit::{Limit, RateLimitError, RateLimiter, Source};
+use millpond_redis::{Command, SharedRedisPool};
+use std::time::{Duration, Instant};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "minute", Limit::new(5, MINUTE).unwrap()).unwrap();
+        let who = subject("burst");
+        for left in (0..5).rev() {
+            let decision = limiter.check(&who).await.unwrap();
+            assert!(decision.allowed && decision.source == Source::Redis);
+            assert_eq!((decision.remaining(), decision.retry_after()), (left, None));
+        }
+        let decision = limiter.check(&who).await.unwrap();
+        assert!(!decision.allowed);
+        assert_eq!(decision.remaining(), 0);
+        let wait = decision.retry_after().unwrap();
+        assert!(wait > Duration::from_secs(11) && wait <= Duration::from_secs(12), "{wait:?}");
+        let reset = decision.answers[0].reset_after;
+        assert!(reset > Duration::from_secs(59) && reset <= MINUTE, "{reset:?}");
+        assert!(limiter.check(&subject("other")).await.unwrap().allowed, "others are not concerned");
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "minute", Limit::new(10, MINUTE).unwrap()).unwrap();
+        let who = subject("cost");
+        assert_eq!(limiter.check_n(&who, 7).await.unwrap().remaining(), 3);
+        let refused = limiter.check_n(&who, 4).await.unwrap();
+        assert!(!refused.allowed);
+        assert_eq!(refused.remaining(), 3, "nothing was charged");
+        assert_eq!(limiter.check_n(&who, 3).await.unwrap().remaining(), 0);
+        assert!(!limiter.check(&who).await.unwrap().allowed);
+        assert_eq!(limiter.peek(&who).await.unwrap().remaining(), 0);
+        let error = limiter.check_n(&who, 11).await.unwrap_err();
+        assert!(matches!(error, RateLimitError::CostAboveBurst { cost: 11, burst: 10, .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_used_up_comes_back_with_time() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "fast", Limit::per_second(20).unwrap().burst(1).unwrap()).unwrap();
+        let who = subject("back");
+        assert!(limiter.check(&who).await.unwrap().allowed);
+        let wait = limiter.check(&who).await.unwrap().retry_after().unwrap();
+        let until = Instant::now() + wait;
+        let mut early = 0;
+        while !limiter.check(&who).await.unwrap().allowed {
+            early += 1;
+            assert!(Instant::now() < until + Duration::from_secs(5));
+        }
+        assert!(Instant::now() >= until - Duration::from_millis(5), "admitted before its time, after {early} tries");
+    }
+}
+
+#[tokio::test]
+async fn several_limits_are_asked_in_one_decision_and_charged_together() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "minute", Limit::new(3, MINUTE).unwrap()).unwrap();
+        let limiter = limiter.and("hour", Limit::per_hour(100).unwrap()).unwrap();
+        let who = subject("several");
+        for _ in 0..3 {
+            assert!(limiter.check(&who).await.unwrap().allowed);
+        }
+        for _ in 0..20 {
+            let decision = limiter.check(&who).await.unwrap();
+            assert!(!decision.allowed);
+            assert!(!decision.answers[0].allowed && decision.answers[1].allowed);
+            assert_eq!(decision.answers[1].remaining, 97, "the wider limit was charged for what was refused");
+        }
+        let header = limiter.peek(&who).await.unwrap().header();
+        assert!(header.starts_with("\"minute\";r=0;t=") && header.contains("\"hour\";r=97;t="), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn limits_may_change_on_the_fly() {
+    for storage in storages() {
+        let wide = RateLimiter::new(&storage, "limit", Limit::new(100, MINUTE).unwrap()).unwrap();
+        let who = subject("change");
+        assert_eq!(wide.check_n(&who, 100).await.unwrap().remaining(), 0);
+        // Narrower: what was used up counts as a full burst at most.
+        let narrow = wide.clone().with("limit", Limit::per_second(10).unwrap()).unwrap();
+        let wait = narrow.check(&who).await.unwrap().retry_after().unwrap();
+        assert!(wait <= Duration::from_millis(100), "{wait:?}");
+        // Wider: the room is there at once.
+        let wider = wide.with("limit", Limit::new(1000, MINUTE).unwrap()).unwrap();
+        assert!(wider.check_n(&who, 900).await.unwrap().allowed);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_kind_is_an_error_that_says_so() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "limit", Limit::per_second(1).unwrap()).unwrap();
+        let pool: &SharedRedisPool = storage.pool();
+        for (who, command) in [(subject("list"), "RPUSH"), (subject("text"), "SET")] {
+            let key = format!("{{ratelimit:{who}}}:limit");
+            pool.run::<()>(Command::new(command).key(key).arg("x")).await.unwrap();
+            let error = limiter.check(&who).await.unwrap_err();
+            assert!(matches!(&error, RateLimitError::Redis(error) if error.code() == Some("WRONGTYPE")), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_the_scripts_are_gone_they_are_sent_again() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "limit", Limit::new(10, MINUTE).unwrap()).unwrap();
+        let who = subject("noscript");
+        limiter.check(&who).await.unwrap();
+        for _ in 0..4 {
+            storage.pool().run::<()>(Command::new("SCRIPT").arg("FLUSH")).await.unwrap();
+        }
+        let decision = limiter.check(&who).await.unwrap();
+        assert_eq!((decision.source, decision.remaining()), (Source::Redis, 8));
+    }
+}
+
+#[tokio::test]
+async fn subjects_with_braces_are_like_any_other() {
+    for storage in storages() {
+        let limiter = RateLimiter::new(&storage, "minute", Limit::new(3, MINUTE).unwrap()).unwrap();
+        let limiter = limiter.and("hour", Limit::per_hour(100).unwrap()).unwrap();
+        for odd in ["", "{", "}", "{}", "a}b{c", "}:hour", "ü"] {
+            let who = format!("{odd}{}", subject("odd"));
+            assert!(limiter.check(&who).await.unwrap().allowed, "{who}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_clients_that_ask_at_once_get_no_more_than_the_limit() {
+    for storage in storages() {
+        let limit = Limit::per_second(2_000).unwrap().burst(50).unwrap();
+        let limiter = RateLimiter::new(&storage, "limit", limit).unwrap();
+        let who = subject("eight");
+        let began = Instant::now();
+        let clients = (0..8).map(|_| {
+            let (limiter, who) = (limiter.clone(), who.clone());
+            tokio::spawn(async move {
+                let mut admitted = 0_u32;
+                while began.elapsed() < Duration::from_millis(500) {
+                    admitted += u32::from(limiter.check(&who).await.unwrap().allowed);
+                }
+                admitted
+            })
+        });
+        let mut admitted = 0;
+        for client in clients.collect::<Vec<_>>() {
+            admitted += client.await.unwrap();
+        }
+        let most = 50.0 + 2_000.0 * began.elapsed().as_secs_f64();
+        assert!(f64::from(admitted) <= most, "{admitted} of {most}");
+        assert!(admitted >= 50);
+    }
+}

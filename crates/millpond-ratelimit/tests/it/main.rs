@@ -1,0 +1,8 @@
+//! Rate limits over real Redis servers. One module a behaviour.
+
+mod concurrency;
+mod limits;
+mod outage;
+mod private;
+mod settings;
+mod support;

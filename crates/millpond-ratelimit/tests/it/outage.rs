@@ -1,0 +1,63 @@
+//! While Redis is down.
+
+use crate::private::Private;
+use crate::support::subject;
+use millpond_ratelimit::{CentralizedStateStorage, Limit, OnOutage, RateLimiter, Source, StorageOptions};
+use std::time::{Duration, Instant};
+
+fn limiter(url: &str, what: OnOutage) -> RateLimiter {
+    let storage: CentralizedStateStorage = StorageOptions::new().on_outage(what).connect_lazy(url).unwrap();
+    RateLimiter::new(&storage, "limit", Limit::per_minute(3).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
+    let Some(server) = Private::start("redis") else { return };
+    let url = server.variable("REDIS_URL");
+    let who = subject("outage");
+    let [open, closed, local] =
+        [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }].map(|what| limiter(url, what));
+    for limiter in [&open, &closed, &local] {
+        assert_eq!(limiter.check(&who).await.unwrap().source, Source::Redis);
+    }
+    server.signal("REDIS", "-STOP");
+    let began = Instant::now();
+    for _ in 0..1000 {
+        let decision = open.check(&who).await.unwrap();
+        assert!(decision.allowed && decision.source == Source::Open);
+    }
+    for _ in 0..1000 {
+        let decision = closed.check(&who).await.unwrap();
+        assert!(!decision.allowed && decision.source == Source::Closed);
+        assert!(decision.retry_after().is_some());
+    }
+    for n in 0..1000 {
+        let decision = local.check(&who).await.unwrap();
+        assert_eq!(
+            (decision.allowed, decision.source),
+            (n < 3, Source::Local),
+            "the process keeps the limit by itself"
+        );
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    server.signal("REDIS", "-CONT");
+    let began = Instant::now();
+    for limiter in [&open, &closed, &local] {
+        while limiter.peek(&who).await.unwrap().source != Source::Redis {
+            tokio::task::yield_now().await;
+            assert!(began.elapsed() < Duration::from_secs(3));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_was_never_there_is_an_outage_too() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let limiter = limiter(&format!("redis://{nowhere}"), OnOutage::default());
+    let who = subject("nowhere");
+    let began = Instant::now();
+    for n in 0..10 {
+        assert_eq!(limiter.check(&who).await.unwrap().allowed, n < 3);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -1,0 +1,48 @@
+//! What is wrong with the settings is told at once, with the variable and the way out.
+
+use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions};
+use std::time::Duration;
+
+fn from(pairs: &[(&str, &str)]) -> Result<CentralizedStateStorage, String> {
+    let variable = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    CentralizedStateStorage::from_variables(variable).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_variables_of_the_guide_are_read() {
+    let text = format!("{:?}", from(&[("PSN_REDIS_URL", "redis://localhost:6379/1")]).unwrap());
+    assert!(text.contains("ratelimit"), "{text}");
+    from(&[("PSN_REDIS_URL", "redis://:hunter2@localhost"), ("PSN_REDIS_MAX_CONNECTIONS", "200")]).unwrap();
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_variable_and_without_a_secret() {
+    let text = from(&[]).unwrap_err();
+    assert!(text.contains("PSN_REDIS_URL is not set") && text.contains("redis://localhost:6379/1"), "{text}");
+    let text = from(&[("PSN_REDIS_URL", "redsi://:hunter2@h"), ("PSN_REDIS_MAX_CONNECTIONS", "many")]).unwrap_err();
+    assert!(text.contains("PSN_REDIS_URL") && text.contains("PSN_REDIS_MAX_CONNECTIONS = \"many\""), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    let text = from(&[("PSN_REDIS_URL", "redis://h"), ("PSN_REDIS_MAX_CONNECTIONS", "5")]).unwrap_err();
+    assert!(text.contains("PSN_REDIS_MAX_CONNECTIONS") && text.contains("10-200"), "{text}");
+    let options = StorageOptions::new()
+        .max_connections(9)
+        .timeout(Duration::ZERO)
+        .prefix("a{b")
+        .on_outage(OnOutage::Local { keys: 0 });
+    let text = options.connect_lazy("redis://h").unwrap_err().to_string();
+    for wanted in ["max_connections = 9", "timeout = 0ns", "prefix = \"a{b\"", "keys = 0"] {
+        assert!(text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_part_of_a_key_is_refused() {
+    let storage = StorageOptions::new().connect_lazy("redis://h").unwrap();
+    let limit = Limit::per_second(1).unwrap();
+    assert!(RateLimiter::new(&storage, "a b", limit).is_err());
+    assert!(RateLimiter::new(&storage, "", limit).is_err());
+    let limiter = RateLimiter::new(&storage, "a", limit).unwrap();
+    assert!(limiter.clone().and("a", limit).is_err());
+    assert!(limiter.with("b", limit).is_err());
+    assert!(ConcurrencyLimiter::new(&storage, "a", 0, Duration::from_secs(1)).is_err());
+}
