@@ -1,7 +1,7 @@
 //! The pools of the race, by name.
 
 use crate::gate;
-use crate::pools::{Bb8, Deadpool, Floor, Millpond, Mobc, Observed, R2d2, Sqlx};
+use crate::pools::{Bb8, Deadpool, Floor, Metered, Millpond, Mobc, Observed, R2d2, Sqlx};
 use crate::rival::{Effort, Figure, Rival, Work};
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ pub enum Entrant {
     Millpond,
     /// Ours, with an observer that counts every event; its rows end in `_observed`.
     Observed,
+    /// Ours, with metrics on; its rows end in `_metrics`.
+    Metered,
     /// `sqlx::Pool`.
     Sqlx,
     /// deadpool.
@@ -28,14 +30,24 @@ pub enum Entrant {
 
 impl Entrant {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 8] =
-        [Self::Millpond, Self::Observed, Self::Sqlx, Self::Deadpool, Self::Bb8, Self::Mobc, Self::R2d2, Self::Floor];
+    pub const ALL: [Self; 9] = [
+        Self::Millpond,
+        Self::Observed,
+        Self::Metered,
+        Self::Sqlx,
+        Self::Deadpool,
+        Self::Bb8,
+        Self::Mobc,
+        Self::R2d2,
+        Self::Floor,
+    ];
 
     /// Its name in the results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Millpond => Millpond::NAME,
             Self::Observed => Observed::NAME,
+            Self::Metered => Metered::NAME,
             Self::Sqlx => Sqlx::NAME,
             Self::Deadpool => Deadpool::NAME,
             Self::Bb8 => Bb8::NAME,
@@ -45,11 +57,17 @@ impl Entrant {
         }
     }
 
+    /// Whether it has the settings that its name stands for.
+    pub fn is_default(self) -> bool {
+        !matches!(self, Self::Observed | Self::Metered)
+    }
+
     /// Does a work once.
     pub fn does<W: Work>(self, work: &W, effort: &Effort) -> Vec<Figure> {
         match self {
             Self::Millpond => work.run::<Millpond>(effort),
             Self::Observed => work.run::<Observed>(effort),
+            Self::Metered => work.run::<Metered>(effort),
             Self::Sqlx => work.run::<Sqlx>(effort),
             Self::Deadpool => work.run::<Deadpool>(effort),
             Self::Bb8 => work.run::<Bb8>(effort),
@@ -68,6 +86,7 @@ impl Entrant {
         match self {
             Self::Millpond => gate::pass::<Millpond>(),
             Self::Observed => gate::pass::<Observed>(),
+            Self::Metered => gate::pass::<Metered>(),
             Self::Sqlx => gate::pass::<Sqlx>(),
             Self::Deadpool => gate::pass::<Deadpool>(),
             Self::Bb8 => gate::pass::<Bb8>(),

@@ -11,7 +11,7 @@ mod sqlx;
 pub(crate) use self::bb8::Bb8;
 pub(crate) use self::deadpool::Deadpool;
 pub(crate) use self::floor::Floor;
-pub(crate) use self::millpond::{Millpond, Observed};
+pub(crate) use self::millpond::{Metered, Millpond, Observed};
 pub(crate) use self::mobc::Mobc;
 pub(crate) use self::r2d2::R2d2;
 pub(crate) use self::sqlx::Sqlx;

@@ -63,7 +63,7 @@ fn on_two_cores(entrants: &[Entrant], effort: &Effort) {
     race(&Spike { row: "spike_one", time: "spike_one_time", one_by_one: true }, &ours, effort);
 }
 
-/// Without the one that is watched.
+/// Without those that are watched.
 fn only_default(entrants: &[Entrant]) -> Vec<Entrant> {
-    entrants.iter().copied().filter(|entrant| *entrant != Entrant::Observed).collect()
+    entrants.iter().copied().filter(|entrant| entrant.is_default()).collect()
 }

@@ -21,13 +21,12 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let effort = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
     let left_out: Vec<&String> = args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
-    let entrants: Vec<Entrant> = Entrant::ALL
-        .into_iter()
-        .filter(|entrant| *entrant != Entrant::Observed && left_out.iter().all(|name| *name != entrant.name()))
-        .collect();
+    let entrants: Vec<Entrant> =
+        Entrant::ALL.into_iter().filter(|entrant| left_out.iter().all(|name| *name != entrant.name())).collect();
+    let defaults: Vec<Entrant> = entrants.iter().copied().filter(|entrant| entrant.is_default()).collect();
     race(&Allocations, &entrants, &effort);
-    race(&Bytes, &entrants, &effort);
-    race(&Cancels, &entrants, &effort);
+    race(&Bytes, &defaults, &effort);
+    race(&Cancels, &defaults, &effort);
 }
 
 /// Allocations of an acquire and its return: of what is idle, and of what has to be waited for.
@@ -49,14 +48,14 @@ impl Work for Allocations {
         let idle = || runtime.block_on(unconstrained(take_and_return(&pool, LAPS)));
         idle();
         let allocs = measure(idle).count_total as f64 / f64::from(LAPS);
-        let mut figures = vec![Figure::new("allocs_uncontended", "allocations", allocs)];
+        let mut figures = vec![Figure::new(format!("allocs_uncontended{}", P::VARIANT), "allocations", allocs)];
         // For a blocked thread there is no such number.
         if P::WAITS_AS_FUTURE {
             let pool = runtime.block_on(filled::<P>(1));
             let wait = || runtime.block_on(unconstrained(wait_and_return(&pool, LAPS)));
             wait();
             let allocs = measure(wait).count_total as f64 / f64::from(LAPS);
-            figures.push(Figure::new("allocs_wait", "allocations", allocs));
+            figures.push(Figure::new(format!("allocs_wait{}", P::VARIANT), "allocations", allocs));
         }
         figures
     }

@@ -2,10 +2,12 @@
 
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use millpond_core::{Builder, ConnectInfo, Event, Lease, Limits, Manager, QueuePool, Stamp};
+use millpond_metrics::PoolMetrics;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 impl Manager for Opener {
     type Connection = Box<Wire>;
@@ -60,6 +62,32 @@ impl Rival for Observed {
             _ => {}
         };
         Self(builder(books, spec).observer(count).build().expect("the settings are in range"))
+    }
+
+    async fn acquire(&self) -> Self::Lease<'_> {
+        self.0.acquire().await.expect("millpond lends")
+    }
+}
+
+/// millpond with metrics on: told to a Prometheus recorder once a second.
+#[derive(Clone)]
+pub(crate) struct Metered(QueuePool<Opener>);
+
+impl Rival for Metered {
+    const NAME: &'static str = "millpond";
+    const VARIANT: &'static str = "_metrics";
+    type Lease<'a> = Lease<Box<Wire>>;
+
+    async fn open(books: &Arc<Books>, spec: Spec) -> Self {
+        static RECORDER: Once = Once::new();
+        RECORDER.call_once(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            metrics::set_global_recorder(recorder).expect("there is no other recorder");
+        });
+        let metrics = PoolMetrics::new();
+        let pool = builder(books, spec).observer(metrics.clone()).build().expect("the settings are in range");
+        metrics.follow_pool(&pool);
+        Self(pool)
     }
 
     async fn acquire(&self) -> Self::Lease<'_> {

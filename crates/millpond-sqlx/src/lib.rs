@@ -72,7 +72,7 @@ pub use lease::{RawLease, SqlLease};
 pub use limits::ServerLimits;
 pub use link::PoolLink;
 pub use millpond_core::PoolError;
-pub use pool::SqlPool;
+pub use pool::{SqlPool, WeakSqlPool};
 pub use server_url::{ServerUrl, percent_encode};
 pub use settings::SqlPoolSettings;
 pub use standing::Standing;

@@ -9,7 +9,7 @@ use millpond_core::{CLOSE_LIMIT, CloseReport, Manager, NullPool, Pool, QueuePool
 use sqlx::{Database, Error, SqlSafeStr, SqlStr};
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A pool of connections to one database: a drop-in for `sqlx::Pool`.
@@ -47,6 +47,24 @@ use std::time::Duration;
 /// found by its own line goes through [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
+}
+
+/// A handle that does not keep a [`SqlPool`] alive.
+pub struct WeakSqlPool<DB: Database> {
+    inner: Weak<Inner<DB>>,
+}
+
+impl<DB: Database> WeakSqlPool<DB> {
+    /// The pool, if anybody else still holds it.
+    pub fn upgrade(&self) -> Option<SqlPool<DB>> {
+        Some(SqlPool { inner: self.inner.upgrade()? })
+    }
+}
+
+impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakSqlPool").field("backend", &DB::NAME).finish_non_exhaustive()
+    }
 }
 
 struct Inner<DB: Database> {
@@ -199,6 +217,16 @@ impl<DB: Database> SqlPool<DB> {
     /// pool itself, which finds the writer.
     pub fn reader(&self) -> Self {
         self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone()
+    }
+
+    /// Whether it is a pool of one writer and many readers.
+    pub fn is_split(&self) -> bool {
+        self.inner.readers.is_some()
+    }
+
+    /// A handle that does not keep the pool alive: for whoever watches it.
+    pub fn downgrade(&self) -> WeakSqlPool<DB> {
+        WeakSqlPool { inner: Arc::downgrade(&self.inner) }
     }
 
     /// The pool beneath, for code that takes any pool; of a pool of one writer and many readers, the writer's.

@@ -13,6 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
+use millpond_metrics::PoolMetrics;
 #[cfg(feature = "postgres")]
 use millpond_postgres::PgPoolOptions;
 #[cfg(feature = "sqlite")]
@@ -46,6 +48,8 @@ use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
 pub struct DatabaseBuilder {
     loader: Loader,
     common: Common,
+    #[cfg(feature = "metrics")]
+    metrics: Vec<PoolMetrics>,
     #[cfg(feature = "postgres")]
     postgres: Vec<Step<PgPoolOptions>>,
     #[cfg(feature = "sqlite")]
@@ -122,6 +126,23 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Has the recorder of the `metrics` facade told how the pool is doing; one [`PoolMetrics`] serves any number of pools.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use millpond::{DatabaseConnection, PoolMetrics};
+    ///
+    /// let metrics = PoolMetrics::new();
+    /// let db = DatabaseConnection::builder("sqlite::memory:").name("orders").metrics(&metrics).connect().await?;
+    /// # Ok::<(), millpond::ConnectError>(())
+    /// # }).unwrap();
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn metrics(mut self, metrics: &PoolMetrics) -> Self {
+        self.metrics.push(metrics.clone());
+        self.observer(metrics.clone())
+    }
+
     /// Does something to the typed options if the database is PostgreSQL: hooks for every moment, and whatever else they
     /// have. Called when the pool is made, after the settings were applied.
     #[cfg(feature = "postgres")]
@@ -192,6 +213,8 @@ impl DatabaseBuilder {
         Self {
             loader,
             common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new() },
+            #[cfg(feature = "metrics")]
+            metrics: Vec::new(),
             #[cfg(feature = "postgres")]
             postgres: Vec::new(),
             #[cfg(feature = "sqlite")]
@@ -222,7 +245,11 @@ impl DatabaseBuilder {
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
         let settings = self.loader.clone().check(unusable).load()?;
         let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
+        #[cfg(feature = "metrics")]
+        let (metrics, name) = (self.metrics.clone(), Arc::clone(&self.common.name));
         let pool = self.typed_pool(url.expose(), &settings)?;
+        #[cfg(feature = "metrics")]
+        metrics.iter().for_each(|metrics| pool.followed_by(metrics, &name));
         Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 

@@ -26,6 +26,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `sqlite`, on by default | the backend for SQLite, and the module `sqlite` with its typed pool; needs a C compiler |
+//! | `metrics` | `PoolMetrics`, which tells the recorder of the `metrics` facade how pools are doing |
 //! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
 //!
 //! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
@@ -70,6 +71,8 @@ pub use millpond_core::{
     PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, ResetLevel, SharedError, SharedPool, Stamp, Status,
     Tag, TimedOut, Totals, Triage, async_trait,
 };
+#[cfg(feature = "metrics")]
+pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, PoolMetrics};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use millpond_postgres as postgres;
@@ -82,6 +85,6 @@ pub use millpond_sqlx::pool_error;
 /// The sqlx that these pools are for, so that versions cannot differ.
 pub use sqlx;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "metrics", feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -46,6 +46,21 @@ impl TypedPool {
         each!(Self, self, pool => of(pool))
     }
 
+    /// Has the gauges told of this pool, or of the two that it is made of.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn followed_by(&self, metrics: &millpond_metrics::PoolMetrics, name: &str) {
+        each!(Self, self, pool => {
+            let weak = pool.downgrade();
+            if pool.is_split() {
+                metrics.follow(format!("{name}-writer"), move || Some(weak.upgrade()?.status()));
+                let weak = pool.downgrade();
+                metrics.follow(format!("{name}-reader"), move || Some(weak.upgrade()?.reader().status()));
+            } else {
+                metrics.follow(name, move || Some(weak.upgrade()?.status()));
+            }
+        });
+    }
+
     /// The pool, if it is one to this database.
     pub(crate) fn as_pool_of<DB: Bridge>(&self) -> Option<&SqlPool<DB>> {
         each!(Self, self, pool => (pool as &dyn Any).downcast_ref())

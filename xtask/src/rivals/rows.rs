@@ -29,6 +29,8 @@ pub const GROUPS: [Group; 7] = [
             row("uncontended_core2", "the same loop as the first, a runtime of two workers; ns"),
             row("uncontended_observed", "as the first, with an observer that counts; ns"),
             row("uncontended_core2_observed", "as the third, with an observer that counts; ns"),
+            row("uncontended_metrics", "as the first, with metrics told to a Prometheus recorder in batches; ns"),
+            row("uncontended_core2_metrics", "as the third, with metrics; ns"),
         ],
     },
     Group {
@@ -77,6 +79,10 @@ pub const GROUPS: [Group; 7] = [
         rows: &[
             row("allocs_uncontended", "allocations of an acquire and its return"),
             row("allocs_wait", "allocations of an acquire that waits, and its return"),
+            row("allocs_uncontended_observed", "as the first, with an observer that counts"),
+            row("allocs_wait_observed", "as the second, with an observer that counts"),
+            row("allocs_uncontended_metrics", "as the first, with metrics"),
+            row("allocs_wait_metrics", "as the second, with metrics"),
             row("bytes_idle", "bytes of an idle place, its connection of 24 included"),
             row("bytes_waiter", "bytes of a waiter, its future included"),
             row("cancelled_left", "bytes left by a million cancelled acquires (100,000 if quick)"),

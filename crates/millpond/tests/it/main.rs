@@ -2,6 +2,8 @@
 
 mod borrowing;
 mod hooks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod placeholders;
 #[cfg(feature = "postgres")]
 mod postgres_columns;

@@ -1,0 +1,99 @@
+//! The books balance in the metrics as they do in the pool.
+
+use crate::world::{Ear, ms, pool};
+use millpond_core::{CloseReason, Lease};
+use millpond_testkit::{Act, ByHand, Call, ScriptedManager};
+use std::task::Poll;
+use tokio::time::sleep;
+
+#[tokio::test(start_paused = true)]
+async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_too() {
+    let mut lent = 0;
+    for seed in 0..20 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let manager = ScriptedManager::new();
+        let hooks = manager.hooks();
+        let (pool, metrics) = pool(&manager, |builder| {
+            let builder = builder.pool_size(3).max_overflow(2).hooks(hooks).max_waiters(4).pre_ping_idle(ms(5));
+            builder.ping_timeout(ms(50)).connect_timeout(ms(80)).pool_timeout(ms(1000)).close_timeout(ms(100))
+        });
+        let mut ear = Ear::new();
+        let (mut callers, mut loans) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            match dice.u32(0..20) {
+                0..8 => callers.push(ByHand::new(Box::pin(pool.acquire_within(ms(dice.u64(0..200)))))),
+                8..10 if !callers.is_empty() => drop(callers.swap_remove(dice.usize(..callers.len()))),
+                10..14 if !loans.is_empty() => drop(loans.swap_remove(dice.usize(..loans.len()))),
+                14 if !loans.is_empty() => drop(Lease::detach(loans.swap_remove(0))),
+                15 if !loans.is_empty() => Lease::discard(loans.swap_remove(0), CloseReason::Cut),
+                16 => manager
+                    .next(Call::Connect, [[Act::transient("no"), Act::Never, Act::Panic][dice.usize(..3)].clone()]),
+                17 => manager.next(Call::Ping, [Act::broken("gone")]),
+                18 => ear.listen(&metrics),
+                _ => sleep(ms(dice.u64(0..60))).await,
+            }
+            tokio::task::yield_now().await;
+            let mut waiting = Vec::new();
+            for mut caller in std::mem::take(&mut callers) {
+                match caller.poll() {
+                    Poll::Pending => waiting.push(caller),
+                    Poll::Ready(lease) => loans.extend(lease),
+                }
+            }
+            callers = waiting;
+        }
+        drop((callers, loans));
+        manager.heal();
+        let report = pool.close_within(ms(5000)).await;
+        assert!(report.is_clean(), "seed {seed}: {report}");
+        ear.listen(&metrics);
+
+        let totals = pool.status().totals;
+        for (outcome, count) in [
+            ("ok", totals.ok),
+            ("timed_out", totals.timed_out),
+            ("cancelled", totals.cancelled),
+            ("failed", totals.failed),
+        ] {
+            assert_eq!(ear.count("millpond.acquires", &format!("outcome={outcome}")), count, "seed {seed}: {outcome}");
+        }
+        assert_eq!(ear.count_of_all("millpond.acquires"), totals.acquires, "seed {seed}");
+        assert_eq!(ear.count("db.client.connection.timeouts", ""), totals.timed_out, "seed {seed}");
+        assert_eq!(ear.count("millpond.connections.created", ""), totals.created, "seed {seed}");
+        assert_eq!(ear.count_of_all("millpond.connections.closed"), totals.closed, "seed {seed}");
+        assert_eq!(ear.count("millpond.connections.detached", ""), totals.detached, "seed {seed}");
+        assert_eq!(ear.count("millpond.connections.failed", ""), totals.connect_failed, "seed {seed}");
+        assert_eq!(totals.created, totals.closed + totals.detached, "seed {seed}");
+        lent += totals.ok;
+    }
+    assert!(lent > 500, "little was done: {lent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_the_documentation_lists_is_told() {
+    let manager = ScriptedManager::new();
+    let (pool, metrics) = pool(&manager, |builder| {
+        builder.pool_size(1).max_overflow(0).leak_after(ms(10)).pre_ping_idle(ms(0)).hooks(manager.hooks())
+    });
+    let lease = pool.acquire().await.unwrap();
+    sleep(ms(1500)).await;
+    drop(pool.acquire_within(ms(5)).await.unwrap_err());
+    drop(lease);
+    manager.next(Call::Ping, [Act::Panic]);
+    manager.next(Call::Connect, [Act::transient("no")]);
+    drop(Lease::detach(pool.acquire().await.unwrap()));
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    let told = include_str!("../../src/lib.rs").lines().filter(|line| line.starts_with("//! | `"));
+    let mut listed = Vec::new();
+    for names in told.filter_map(|line| line.split('|').nth(1)) {
+        let mut stem = "";
+        for name in names.split('`').skip(1).step_by(2) {
+            let whole = if name.starts_with('.') { format!("{stem}{name}") } else { name.to_owned() };
+            stem = if stem.is_empty() { name.rsplit_once('.').map_or("", |(stem, _)| stem) } else { stem };
+            listed.push(whole);
+        }
+    }
+    listed.sort_unstable();
+    assert_eq!(ear.names(), listed);
+}

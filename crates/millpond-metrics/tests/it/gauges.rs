@@ -1,0 +1,63 @@
+//! Gauges: how the pools are.
+
+use crate::world::{Ear, Pool, ms, pool};
+use millpond_core::QueuePool;
+use millpond_metrics::PoolMetrics;
+use millpond_testkit::{ByHand, ScriptedManager};
+
+#[tokio::test(start_paused = true)]
+async fn the_gauges_are_opentelemetrys_and_the_guides() {
+    let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder.pool_size(2).max_overflow(1));
+    let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let mut waiter = ByHand::new(Box::pin(pool.acquire()));
+    assert!(waiter.poll().is_pending());
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=used"), 3.0);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=idle"), 0.0);
+    assert_eq!(ear.level("db.client.connection.idle.max", ""), 2.0);
+    assert_eq!(ear.level("db.client.connection.max", ""), 3.0);
+    assert_eq!(ear.level("db.client.connection.pending_requests", ""), 1.0);
+    assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (2.0, 3.0));
+    assert_eq!(ear.level("pool_available", ""), 0.0);
+    drop((waiter, leases));
+    pool.resize(5, 0).unwrap();
+    ear.listen(&metrics);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=used"), 0.0);
+    assert_eq!((ear.level("pool_size", ""), ear.level("pool_available", "")), (5.0, 5.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_has_gone_leaves_no_ghost() {
+    let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder);
+    drop(pool.acquire().await.unwrap());
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=idle"), 1.0);
+    drop(pool);
+    tokio::time::sleep(ms(10)).await;
+    ear.listen(&metrics);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=idle"), 0.0);
+    assert_eq!((ear.level("pool_size", ""), ear.level("db.client.connection.max", "")), (0.0, 0.0));
+    assert_eq!(ear.count("millpond.connections.closed", "reason=pool_closed"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_are_told_apart_by_name_and_those_of_one_name_are_added_up() {
+    let metrics = PoolMetrics::by_hand();
+    let named = |name: &str, size: u32| -> Pool {
+        let builder = QueuePool::builder(ScriptedManager::new()).name(name).pool_size(size);
+        let pool = builder.observer(metrics.clone()).build().unwrap();
+        metrics.follow_pool(&pool);
+        pool
+    };
+    let pools = [named("p", 2), named("p", 3), named("q", 4)];
+    for pool in &pools {
+        drop(pool.acquire().await.unwrap());
+    }
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    assert_eq!((ear.level("pool_size", ""), ear.level_of("pool_size", "q", "")), (5.0, Some(4.0)));
+    assert_eq!(ear.count("millpond.acquires", "outcome=ok"), 2);
+    assert_eq!(ear.count_of_all("millpond.acquires"), 3);
+}

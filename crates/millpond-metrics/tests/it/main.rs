@@ -1,0 +1,7 @@
+//! What a recorder hears of pools. One module a behaviour.
+
+mod balance;
+mod gauges;
+mod spans;
+mod thread;
+mod world;

@@ -1,0 +1,42 @@
+//! Histograms: how long connecting, waiting and using took.
+
+use crate::world::{Ear, ms, pool};
+use millpond_testkit::{Act, Call, ScriptedManager};
+use tokio::time::advance;
+
+#[track_caller]
+fn about(spans: &[f64], wanted: &[f64]) {
+    let close = |(span, wanted): (&f64, &f64)| (span - wanted).abs() <= wanted * 0.032 + 2.0;
+    assert!(spans.len() == wanted.len() && spans.iter().zip(wanted).all(close), "{spans:?} ms instead of {wanted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn creating_waiting_and_using_are_told_in_seconds() {
+    let manager = ScriptedManager::new();
+    manager.always(Call::Connect, Act::slow(ms(150)).then(Act::Ok));
+    let (pool, metrics) = pool(&manager, |builder| builder.pool_size(1).max_overflow(0));
+    let lease = pool.acquire().await.unwrap();
+    advance(ms(1000)).await;
+    drop(lease);
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    about(&ear.millis("db.client.connection.create_time"), &[150.0]);
+    about(&ear.millis("db.client.connection.wait_time"), &[150.0]);
+    about(&ear.millis("db.client.connection.use_time"), &[1000.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_twice_and_nothing_is_forgotten_between_two_times() {
+    let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder);
+    let mut ear = Ear::new();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            drop(pool.acquire().await.unwrap());
+        }
+        ear.listen(&metrics);
+        ear.listen(&metrics);
+    }
+    assert_eq!(ear.count("millpond.acquires", "outcome=ok"), 12);
+    assert_eq!(ear.millis("db.client.connection.wait_time").len(), 12);
+    assert_eq!(ear.millis("db.client.connection.use_time").len(), 12);
+}

@@ -1,0 +1,96 @@
+//! A pool that is observed, and a recorder that shows what it was told.
+
+use metrics::with_local_recorder;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use millpond_core::{Builder, QueuePool};
+use millpond_metrics::PoolMetrics;
+use millpond_testkit::ScriptedManager;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub type Pool = QueuePool<ScriptedManager>;
+
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A recorder that is not the process's, and everything that it was told.
+pub struct Ear {
+    recorder: DebuggingRecorder,
+    snapshotter: Snapshotter,
+    counters: BTreeMap<String, u64>,
+    gauges: BTreeMap<String, f64>,
+    spans: BTreeMap<String, Vec<f64>>,
+}
+
+impl Ear {
+    pub fn new() -> Self {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        Self { recorder, snapshotter, counters: BTreeMap::new(), gauges: BTreeMap::new(), spans: BTreeMap::new() }
+    }
+
+    /// Has everything told that came together.
+    pub fn listen(&mut self, metrics: &PoolMetrics) {
+        with_local_recorder(&self.recorder, || metrics.tell());
+        // A snapshot takes out what it shows.
+        for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
+            let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let name = format!("{} {}", key.key().name(), labels.join(" "));
+            match value {
+                DebugValue::Counter(count) => *self.counters.entry(name).or_default() += count,
+                DebugValue::Gauge(level) => drop(self.gauges.insert(name, level.into_inner())),
+                DebugValue::Histogram(spans) => {
+                    self.spans.entry(name).or_default().extend(spans.iter().map(|span| span.into_inner()));
+                }
+            }
+        }
+    }
+
+    /// A counter of the pool `p`, perhaps with another label.
+    pub fn count(&self, name: &str, label: &str) -> u64 {
+        self.counters.get(&named(name, "p", label)).copied().unwrap_or(0)
+    }
+
+    /// The sum of a counter over all its labels.
+    pub fn count_of_all(&self, name: &str) -> u64 {
+        self.counters.iter().filter(|(key, _)| key.starts_with(&format!("{name} "))).map(|(_, count)| count).sum()
+    }
+
+    pub fn level_of(&self, name: &str, pool: &str, label: &str) -> Option<f64> {
+        self.gauges.get(&named(name, pool, label)).copied()
+    }
+
+    /// A gauge of the pool `p`, perhaps with another label.
+    #[track_caller]
+    pub fn level(&self, name: &str, label: &str) -> f64 {
+        self.level_of(name, "p", label).unwrap_or_else(|| panic!("no {name} {label} among {:?}", self.gauges.keys()))
+    }
+
+    /// A histogram of the pool `p`, in milliseconds.
+    pub fn millis(&self, name: &str) -> Vec<f64> {
+        let spans = self.spans.get(&named(name, "p", ""));
+        spans.map(|spans| spans.iter().map(|span| span * 1e3).collect()).unwrap_or_default()
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        let keys = self.counters.keys().chain(self.gauges.keys()).chain(self.spans.keys());
+        let mut names: Vec<_> = keys.filter_map(|key| key.split(' ').next()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+fn named(name: &str, pool: &str, label: &str) -> String {
+    format!("{name} db.client.connection.pool.name={pool} {label}").trim_end().to_owned()
+}
+
+/// A pool `p` that is observed and followed.
+pub fn pool(manager: &ScriptedManager, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> (Pool, PoolMetrics) {
+    let metrics = PoolMetrics::by_hand();
+    let builder = QueuePool::builder(manager.clone()).name("p").observer(metrics.clone());
+    let pool = tune(builder).build().unwrap();
+    metrics.follow_pool(&pool);
+    (pool, metrics)
+}

@@ -1,0 +1,61 @@
+//! What a recorder hears of a `DatabaseConnection`.
+
+use crate::world::{Directory, memory};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use millpond::{DatabaseConnection, PoolKind, PoolMetrics};
+use std::collections::BTreeMap;
+
+/// The gauges and counters, by name, pool and other label.
+fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || metrics.tell());
+    let numbers = recorder.snapshotter().snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+        let name = format!("{} {}", key.key().name(), labels.join(" "));
+        match value {
+            DebugValue::Counter(count) => Some((name, count as f64)),
+            DebugValue::Gauge(level) => Some((name, level.into_inner())),
+            DebugValue::Histogram(_) => None,
+        }
+    });
+    numbers.collect()
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_connection_are_told_under_its_name() {
+    let metrics = PoolMetrics::by_hand();
+    let files = Directory::new();
+    let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
+    let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
+    let lease = db.acquire().await.unwrap();
+    let numbers = told(&metrics);
+    assert_eq!((numbers["pool_size orders"], numbers["pool_in_use orders"]), (4.0, 1.0));
+    assert_eq!(numbers["pool_available orders"], 3.0);
+    assert_eq!(numbers["db.client.connection.count orders used"], 1.0);
+    assert_eq!(numbers["millpond.acquires orders ok"], 2.0, "the first was the connect");
+    for (name, number) in db.performance_metrics().named() {
+        assert_eq!(numbers[&format!("{name} orders")], f64::from(number));
+    }
+    drop(lease);
+    drop(db);
+    assert_eq!(told(&metrics)["pool_size orders"], 0.0, "the metrics do not keep the pool alive");
+}
+
+#[tokio::test]
+async fn of_one_writer_and_many_readers_both_are_told() {
+    let metrics = PoolMetrics::by_hand();
+    let files = Directory::new();
+    let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
+    let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
+    sqlx::query("SELECT 1").execute(&db).await.unwrap();
+    let numbers = told(&metrics);
+    assert_eq!((numbers["pool_size orders-writer"], numbers["pool_size orders-reader"]), (1.0, 3.0));
+    assert_eq!(numbers["millpond.acquires orders-reader ok"], 1.0);
+}
+
+#[tokio::test]
+async fn without_metrics_nothing_is_told() {
+    let metrics = PoolMetrics::by_hand();
+    drop(memory().await);
+    assert!(told(&metrics).is_empty());
+}
