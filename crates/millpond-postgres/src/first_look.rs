@@ -1,23 +1,28 @@
 //! What is asked of a server about itself: who serves a new connection, whether it takes writes, and what it allows.
 
 use crate::fault::{is_fatal, refusal};
+use crate::session::NUMBER;
 use millpond_sqlx::ServerLimits;
 use sqlx::postgres::PgRow;
-use sqlx::{Error, PgConnection, Row, raw_sql};
+use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;
 
 /// What a new connection is told about its server, in one round trip.
 pub(crate) struct Greeting {
-    /// The number of the server's process.
-    pub(crate) session: u64,
+    /// The number by which [`session`](crate::session) finds it; none if the role that is set may not see it.
+    pub(crate) session: Option<u64>,
     pub(crate) takes_writes: bool,
 }
 
 /// `None` if what answers does not know these functions: something that only speaks PostgreSQL's protocol.
 pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, Error> {
-    const SQL: &str = "SELECT pg_catalog.pg_backend_pid()::pg_catalog.int8, NOT pg_catalog.pg_is_in_recovery()";
-    let Some(row) = ask(conn, SQL).await? else { return Ok(None) };
-    Ok(Some(Greeting { session: row.try_get::<i64, _>(0)?.unsigned_abs(), takes_writes: row.try_get(1)? }))
+    let sql = format!(
+        "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery() \
+         FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"
+    );
+    let Some(row) = ask(conn, AssertSqlSafe(sql)).await? else { return Ok(None) };
+    let session = row.try_get::<Option<i64>, _>(0)?.map(i64::unsigned_abs);
+    Ok(Some(Greeting { session, takes_writes: row.try_get(1)? }))
 }
 
 /// Whether the server takes writes now.
@@ -50,9 +55,9 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
 }
 
 /// By the simple protocol: nothing is prepared, so a pooler in between and sqlx's cache have nothing to remember.
-async fn ask(conn: &mut PgConnection, sql: &'static str) -> Result<Option<PgRow>, Error> {
-    match raw_sql(sql).fetch_one(conn).await {
-        Ok(row) => Ok(Some(row)),
+async fn ask(conn: &mut PgConnection, sql: impl SqlSafeStr + Send) -> Result<Option<PgRow>, Error> {
+    match raw_sql(sql).fetch_optional(conn).await {
+        Ok(row) => Ok(row),
         Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal)) => Ok(None),
         Err(error) => Err(error),
     }

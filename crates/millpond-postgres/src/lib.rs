@@ -48,6 +48,7 @@ mod first_look;
 mod manager;
 mod options;
 mod prove;
+mod session;
 mod url;
 
 pub use backend::PgBackend;

@@ -3,7 +3,8 @@
 use crate::backend::POSTGRES;
 use crate::fault;
 use crate::first_look::{greet, limits, takes_writes};
-use crate::prove::{cancel, clear_session};
+use crate::prove::clear_session;
+use crate::session::{cancel, end};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
 use millpond_sqlx::{Backend, Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::postgres::PgConnectOptions;
@@ -113,8 +114,8 @@ impl Manager for PgManager {
         let mut conn = Tracked::new(conn, &POSTGRES);
         if let Some(greeting) = greeting {
             self.suspicion.connected(greeting.takes_writes);
-            if self.canceller.is_some() {
-                conn.set_session(greeting.session);
+            if let (Some(session), Some(_)) = (greeting.session, &self.canceller) {
+                conn.set_session(session);
             }
         }
         Ok(conn)
@@ -149,19 +150,17 @@ impl Manager for PgManager {
         self.look_into_suspicion(conn).await.map(drop)
     }
 
-    async fn close(&self, mut conn: Tracked<Postgres>) -> Result<(), Error> {
-        match conn.standing() {
+    async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
+        match (conn.standing(), &self.canceller) {
             // Nobody is left to say goodbye to.
-            Standing::Broken => return Ok(()),
+            (Standing::Broken, _) => Ok(()),
             // The server would go on with it for nobody.
-            Standing::Cut | Standing::Undrained => {
-                if let Some(canceller) = &self.canceller {
-                    canceller.stop(&mut conn, self).await;
-                }
+            (Standing::Cut | Standing::Undrained, Some(canceller)) => {
+                canceller.drop_and_stop(conn, self).await;
+                Ok(())
             }
-            Standing::Clean | Standing::Raw => {}
+            _ => conn.into_driver().close().await,
         }
-        conn.into_driver().close().await
     }
 
     fn classify(&self, error: &Error) -> Fault {
@@ -177,6 +176,10 @@ impl Errand<Postgres> for PgManager {
 
     async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
         cancel(conn, session).await
+    }
+
+    async fn end(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
+        end(conn, session).await
     }
 }
 

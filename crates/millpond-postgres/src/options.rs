@@ -167,7 +167,7 @@ impl PgPoolOptions {
     ///
     /// A query whose future was dropped runs on at the server. Its connection is waited for an eighth of `ping_timeout`; then
     /// `pg_cancel_backend` stops it, over an idle connection of the pool or a new one in a place under the cap, one at a
-    /// time. Where no place is free the query runs on, and its connection is closed after `ping_timeout`.
+    /// time. Where none is free the connection is closed, and its own place serves.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self

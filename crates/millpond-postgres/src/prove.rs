@@ -55,13 +55,6 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
     Ok(())
 }
 
-/// Stops what the process with this number executes. The signal is on its way when the server answers.
-pub(crate) async fn cancel(conn: &mut PgConnection, session: u64) -> Result<(), Error> {
-    // A number needs no quotes, and a statement of arguments would be one more to prepare.
-    let sql = format!("SELECT pg_catalog.pg_cancel_backend({session}::pg_catalog.int4)");
-    raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
-}
-
 /// What a look at a connection found.
 enum Found {
     Nothing,

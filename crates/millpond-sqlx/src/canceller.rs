@@ -22,6 +22,8 @@ use tokio::time::timeout;
 /// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon needs no cancel.
 const PATIENCE: u32 = 8;
 
+const FULL: &str = "what was cut off goes on at the server, and the pool has no place for the errand to cancel it";
+
 /// How a backend stops what another session of the same user executes: implemented by its manager.
 #[async_trait]
 pub trait Errand<DB: Database>: Sync {
@@ -38,6 +40,15 @@ pub trait Errand<DB: Database>: Sync {
     ///
     /// If the future is dropped, the victim is closed.
     async fn cancel(&self, conn: &mut DB::Connection, session: u64) -> Result<(), Error>;
+
+    /// Ends the session with this number, of which this side has been closed. By default what it executes is stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the session may go on.
+    async fn end(&self, conn: &mut DB::Connection, session: u64) -> Result<(), Error> {
+        self.cancel(conn, session).await
+    }
 }
 
 /// Stops at the server what was abandoned: one for each pool.
@@ -58,36 +69,37 @@ impl<DB: Database> Canceller<DB> {
     ///
     /// # Errors
     ///
-    /// Those of [`Tracked::settle`].
+    /// Those of [`Tracked::settle`]; one that says so if no place was free for the errand: then
+    /// [`drop_and_stop`](Self::drop_and_stop) will do.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &impl Errand<DB>) -> Result<(), Error> {
-        let Some(session) = conn.session() else { return conn.settle().await };
-        if let Ok(settled) = timeout(self.patience(), conn.settle()).await {
-            return settled;
+        let mut patience = self.patience();
+        while conn.session().is_some() {
+            if let Ok(settled) = timeout(patience, conn.settle()).await {
+                return settled;
+            }
+            // Not known while the errand is under way: if it hangs, nobody is to try it again.
+            let session = conn.take_session();
+            let cancelled = match session {
+                Some(session) => self.within_limit(self.cancel(session, errand)).await,
+                None => None,
+            };
+            if let (Some(session), Some(made)) = (session, cancelled) {
+                conn.set_session(session);
+                if !made {
+                    return Err(Error::Protocol(FULL.to_owned()));
+                }
+            }
+            // A cancel that came before the statement had begun has hit nothing; where the network is slow, nothing is amiss.
+            patience = patience.saturating_mul(2);
         }
-        self.stop(conn, errand).await;
-        conn.settle().await?;
-        conn.set_session(session);
-        Ok(())
+        conn.settle().await
     }
 
-    /// Cancels what a connection executes, for what is going to be closed. It is tried once: the connection's
-    /// [session](Tracked::session) is forgotten. A failure is told as a warning of the pool.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped the connection is to be closed.
-    pub async fn stop(&self, conn: &mut Tracked<DB>, errand: &impl Errand<DB>) {
-        if let Some(session) = conn.take_session() {
-            self.within_limit(self.cancel(session, errand)).await;
-        }
-    }
-
-    /// Drops a connection and then cancels what the server still executes for it, over a connection in the place that the
-    /// dropped one had: for [`Manager::close`](millpond_core::Manager::close), during which a place is taken. A failure is
+    /// Drops a connection and then ends its session at the server, over a connection in the place that the dropped one had: for [`Manager::close`](millpond_core::Manager::close), during which a place is taken. A failure is
     /// told as a warning of the pool.
     ///
     /// # Cancel safety
@@ -99,7 +111,9 @@ impl<DB: Database> Canceller<DB> {
         if let Some(session) = session {
             let cancel = async {
                 let _turn = self.turn.lock().await;
-                over_its_own(session, errand).await
+                let mut conn = errand.connect().await?;
+                errand.end(&mut conn, session).await?;
+                conn.close().await
             };
             self.within_limit(cancel).await;
         }
@@ -110,34 +124,35 @@ impl<DB: Database> Canceller<DB> {
         self.limit / PATIENCE
     }
 
-    async fn within_limit(&self, cancel: impl Future<Output = Result<(), Error>>) {
+    async fn within_limit<T>(&self, cancel: impl Future<Output = Result<T, Error>>) -> Option<T> {
         let outcome = timeout(self.limit, cancel).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
-        if let Err(error) = outcome {
-            let message = format!("a query that was cut off could not be cancelled at the server: {error}");
-            self.link.warn("cancel_abandoned", message);
-        }
+        outcome
+            .map_err(|error| {
+                let message = format!("a query that was cut off could not be cancelled at the server: {error}");
+                self.link.warn("cancel_abandoned", message);
+            })
+            .ok()
     }
 
-    async fn cancel(&self, session: u64, errand: &impl Errand<DB>) -> Result<(), Error> {
+    /// `false` if nothing was free for it.
+    async fn cancel(&self, session: u64, errand: &impl Errand<DB>) -> Result<bool, Error> {
         let _turn = self.turn.lock().await;
-        let Some(pool) = self.link.pool() else { return Ok(()) };
-        match Means::of(pool) {
-            None => Ok(()),
+        match self.link.pool().and_then(Means::of) {
+            None => return Ok(false),
             Some(Means::Idle(mut lease)) => {
                 let (conn, watch) = lease.watched(Standing::Clean);
-                watch.follow(errand.cancel(conn, session)).await
+                watch.follow(errand.cancel(conn, session)).await?;
             }
             // The place is dropped after the connection.
-            Some(Means::Place(_place)) => over_its_own(session, errand).await,
+            Some(Means::Place(_place)) => {
+                let mut conn = errand.connect().await?;
+                errand.cancel(&mut conn, session).await?;
+                conn.close().await?;
+            }
         }
+        Ok(true)
     }
-}
-
-async fn over_its_own<DB: Database>(session: u64, errand: &impl Errand<DB>) -> Result<(), Error> {
-    let mut conn = errand.connect().await?;
-    errand.cancel(&mut conn, session).await?;
-    conn.close().await
 }
 
 /// Over what a cancel goes.

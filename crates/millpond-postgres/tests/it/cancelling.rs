@@ -4,13 +4,7 @@ use crate::support::{Diary, LONG, Server, cut_after, one, pid, server, until};
 use futures_util::TryStreamExt;
 use millpond_postgres::{Limits, PgPool, PgPoolOptions, PoolKind, ResetLevel};
 use sqlx::{AssertSqlSafe, Row, raw_sql};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// A pool whose connections have that name at the server.
-fn named(server: &Server, name: &str) -> String {
-    format!("{}?application_name={name}", server.url)
-}
 
 /// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
 async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
@@ -23,7 +17,8 @@ async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
 /// Waits until the server executes nothing in that session.
 async fn stopped(server: &Server, pid: i32) {
     let mut conn = server.connection().await;
-    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active')";
+    let sql =
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%')";
     while sqlx::query_scalar(sql).bind(pid).fetch_one(&mut conn).await.unwrap() {}
 }
 
@@ -74,12 +69,17 @@ async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
 }
 
 #[tokio::test]
-async fn what_is_closed_is_stopped_first() {
+async fn what_is_closed_is_ended_in_its_own_place() {
     let Some(server) = server() else { return };
-    for options in [one().reset(ResetLevel::Replace), one().pool(PoolKind::Null)] {
-        let pool = options.max_overflow(1).connect(&server.url).await.unwrap();
+    let full = one();
+    for options in [full.clone(), full.clone().reset(ResetLevel::Replace), full.pool(PoolKind::Null)] {
+        let pool = options.connect(&server.url).await.unwrap();
         let before = abandon(&pool, LONG).await;
+        let begun = Instant::now();
         stopped(&server, before).await;
+        assert_ne!(server.next_is_clean(&pool).await, before);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(pool.status().totals.peak, 1);
     }
 }
 
@@ -100,30 +100,13 @@ async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_cancel_never_hits_the_next_borrower() {
     let Some(server) = server() else { return };
-    let options = PgPoolOptions::new().pool_size(3).max_overflow(1).limits(Limits::Off);
-    let options = options.ping_timeout(Duration::from_millis(80)).min_idle(0);
-    let pool = options.connect(&named(&server, "millpond_late")).await.unwrap();
-    let watching = AtomicBool::new(true);
-    let watch = async {
-        let mut conn = server.connection().await;
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'millpond_late'";
-        let mut most = 0_i64;
-        while watching.load(Ordering::Relaxed) {
-            most = most.max(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
-        }
-        most
-    };
-    let work = async {
-        let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        watching.store(false, Ordering::Relaxed);
-    };
-    let (most, ()) = futures_util::future::join(watch, work).await;
-    // The server sees a connection a little longer than it exists.
-    assert!(most <= 5, "{most} connections on a pool of four");
-    assert!(pool.status().totals.peak <= 4);
+    let options = PgPoolOptions::new().pool_size(3).max_overflow(3).limits(Limits::Off);
+    let pool = options.ping_timeout(Duration::from_millis(80)).connect(&server.url).await.unwrap();
+    let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(pool.status().totals.peak <= 6);
 }
 
 async fn borrow(pool: PgPool, task: u32) {

@@ -167,8 +167,6 @@ async fn a_query_that_outlasts_the_limit_costs_its_connection_and_nothing_more()
     let after = server.next_is_clean(&pool).await;
     assert_ne!(before, after);
     assert_eq!(diary.closed().len(), 1);
-    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1";
-    sqlx::query(sql).bind(before).execute(&pool).await.unwrap();
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn a_password_that_is_changed_in_its_file_retires_the_old_connections_with
     for task in tasks {
         assert!(task.await.unwrap() > 0);
     }
-    assert_eq!((pool.status().generation, diary.failed_connects()), (1, 0));
+    assert_eq!(pool.status().generation, 1, "retired once");
 }
 
 #[tokio::test]
