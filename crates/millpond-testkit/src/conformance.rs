@@ -15,6 +15,7 @@ mod hooks;
 mod lending;
 mod limits;
 mod pools;
+mod sql;
 mod stage;
 mod waiting;
 
@@ -28,6 +29,7 @@ pub use hooks::*;
 pub use lending::*;
 pub use limits::*;
 pub use pools::PoolUnderTest;
+pub use sql::*;
 pub use stage::{Of, Stage, Trial};
 pub use waiting::*;
 
@@ -183,6 +185,10 @@ macro_rules! conformance {
             c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
             c93_a_timeout_tells_the_last_failure_to_connect []
             c94_a_permanent_failure_is_told_at_once_and_a_passing_one_is_overcome []
+            b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
+            b02_a_script_that_fails_in_its_own_transaction_leaves_none_open [Exclusive, Answers, Transactions]
+            b03_a_transaction_left_open_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
+            b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
         }
     };
     (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod cancelling;
+mod conformance;
 mod errors;
 mod fed_by_sqlx;
 mod hooks;

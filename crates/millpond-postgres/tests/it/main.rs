@@ -2,6 +2,7 @@
 
 mod cancel;
 mod cancelling;
+mod conformance;
 mod errors;
 mod failover;
 mod hooks;

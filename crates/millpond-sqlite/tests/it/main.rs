@@ -1,6 +1,7 @@
 //! What a user of millpond-sqlite sees, against real SQLite files. One module a behaviour.
 
 mod cancel;
+mod conformance;
 mod customs;
 mod errors;
 mod hooks;

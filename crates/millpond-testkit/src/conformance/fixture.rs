@@ -52,6 +52,66 @@ pub trait Fixture: Send + Sync + 'static {
         let _ = conn;
         async { Err(unclaimed("Dies", "kill")) }
     }
+
+    /// Stands for [`Capability::Transactions`]: executes a script, `BEGIN` included, past everything that would notice it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn execute(
+        &self,
+        conn: &mut Connection<Self>,
+        sql: &'static str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (conn, sql);
+        async { Err(unclaimed("Transactions", "execute")) }
+    }
+
+    /// Stands for [`Capability::Transactions`]: begins a transaction as the driver does it, and leaves it open.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped at every poll: the pool must cope with what is left of it.
+    fn begin(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = conn;
+        async { Err(unclaimed("Transactions", "begin")) }
+    }
+
+    /// Stands for [`Capability::Transactions`]: whether a transaction is open, as the server says it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn is_in_transaction(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = conn;
+        async { Err(unclaimed("Transactions", "is_in_transaction")) }
+    }
+
+    /// Stands for [`Capability::Streams`]: asks for 5,000 rows, reads so many of them, and drops what would give the rest.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn fetch(&self, conn: &mut Connection<Self>, rows: usize) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (conn, rows);
+        async { Err(unclaimed("Streams", "fetch")) }
+    }
 }
 
 /// What a fixture's manager opens.
@@ -84,6 +144,11 @@ pub enum Capability {
     Answers,
     /// Of managers: the server can end a connection. See [`Fixture::kill`].
     Dies,
+    /// Of managers: SQL with transactions. See [`Fixture::execute`], [`Fixture::begin`] and
+    /// [`Fixture::is_in_transaction`].
+    Transactions,
+    /// Of managers: answers come row by row. See [`Fixture::fetch`].
+    Streams,
     /// Of pools: a connection has one borrower at a time.
     Exclusive,
     /// Of pools: what comes back is lent again.
@@ -96,6 +161,8 @@ impl fmt::Display for Capability {
             Self::PausedClock => "PausedClock: real I/O needs real time",
             Self::Answers => "Answers: a connection cannot be asked for anything",
             Self::Dies => "Dies: the server ends no connection by itself",
+            Self::Transactions => "Transactions: there are none",
+            Self::Streams => "Streams: an answer comes whole",
             Self::Exclusive => "Exclusive: connections are shared",
             Self::Keeps => "Keeps: nothing is lent twice",
         };
