@@ -116,6 +116,8 @@ impl<C> Ledger<C> {
             }));
             self.call_keeper(now);
         }
+        // Those who stood further behind before may be the next to become entitled to an overflow connection.
+        self.expect_sweep(self.overflow_due(now), now);
     }
 
     /// Whether one more connection is wanted and there is room for it.

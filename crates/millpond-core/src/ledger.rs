@@ -36,7 +36,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// How long the keeper's examination of an idle connection counts for `try_acquire`.
-const EXAMINED_LASTS: Duration = Duration::from_millis(500);
+pub(crate) const EXAMINED_LASTS: Duration = Duration::from_millis(500);
 
 /// Something that must be awaited and is nobody's acquire.
 #[derive(Debug)]
@@ -197,11 +197,12 @@ impl<C> Ledger<C> {
         {
             return Claim::Idle(held);
         }
-        if let Some(error) = self.refusal().filter(|_| !asker.again) {
-            return Claim::Failed(error);
-        }
+        // Before any refusal: without a keeper nobody would look for the server's return.
         if self.keeper.is_none() {
             return Claim::NeedsKeeper;
+        }
+        if let Some(error) = self.refusal().filter(|_| !asker.again) {
+            return Claim::Failed(error);
         }
         let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
         self.open_more(now);
@@ -218,19 +219,23 @@ impl<C> Ledger<C> {
 
     /// The freshest idle connection that is young enough, lent to the caller.
     fn take_idle(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
-        while let Some(mut held) = self.idle.pop_back() {
-            if let Some(reason) = self.unfit(&held.inner.tag, now) {
-                self.retire(held, reason, now);
-                continue;
-            }
-            held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
-            self.lend(&mut held, caller, now);
-            if self.config.min_idle.is_some() {
-                self.open_more(now);
-            }
-            return Some(held);
+        self.retire_unfit(now);
+        let mut held = self.idle.pop_back()?;
+        held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
+        self.lend(&mut held, caller, now);
+        if self.config.min_idle.is_some() {
+            self.open_more(now);
         }
-        None
+        Some(held)
+    }
+
+    /// Ends what may not be lent any more, until the freshest idle connection may.
+    fn retire_unfit(&mut self, now: Time) {
+        while let Some(reason) = self.idle.back().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
+            && let Some(held) = self.idle.pop_back()
+        {
+            self.retire(held, reason, now);
+        }
     }
 
     /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
@@ -264,6 +269,7 @@ impl<C> Ledger<C> {
         if self.closed || !self.may_take(u64::MAX) {
             return None;
         }
+        self.retire_unfit(now);
         if self.idle.back().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
             self.examine_idle(self.config.pre_ping_idle, now);
             return None;
@@ -317,7 +323,7 @@ impl<C> Ledger<C> {
         if !self.suspended
             && let Some((caller, _)) = self.waiters.first()
         {
-            held.inner.tag.idled = 0;
+            held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
             self.lend(&mut held, caller, now);
             match self.waiters.grant(Grant::Due(held)) {
                 Ok(waker) => self.wake(waker),

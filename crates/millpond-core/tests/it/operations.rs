@@ -327,3 +327,17 @@ async fn try_acquire_counts_only_if_it_lends() {
     assert_eq!(world.pool.status().totals.acquires, before + 1);
     crate::support::assert_books_closed(&world.pool.status());
 }
+
+/// Once went wrong: a connection that had never been lent passed for one opened just now.
+#[tokio::test(start_paused = true)]
+async fn a_warm_connection_that_was_idle_for_long_is_pinged_after_a_suspension_too() {
+    let world = World::new(1, 0);
+    world.pool.prewarm(1).await.unwrap();
+    sleep(secs(600)).await;
+    world.pool.suspend();
+    let mut acquire = ByHand::new(world.pool.acquire());
+    assert!(acquire.poll().is_pending());
+    world.pool.resume();
+    drop(ready(acquire.poll()).unwrap());
+    assert_eq!(world.manager.calls(Call::Ping), 1);
+}

@@ -252,3 +252,17 @@ fn a_place_is_free_only_when_its_connection_is_gone() {
     }
     assert!(early.is_empty(), "the place was given away before its connection was gone: {early:?}");
 }
+
+/// Once went wrong: when both who stood first were entitled already, nobody looked when the third one would be.
+#[tokio::test(start_paused = true)]
+async fn one_who_moves_up_in_the_queue_gets_an_overflow_connection_in_its_time_too() {
+    let world = World::with(1, 5, |builder| builder.overflow_after(ms(50)).max_connecting(1));
+    let _held = world.lease().await;
+    world.manager.always(Call::Connect, Act::slow(ms(10)));
+    let first = tokio::spawn(world.pool.acquire_within(secs(9)));
+    let impatient = tokio::spawn(world.pool.acquire_within(ms(55)));
+    sleep(ms(30)).await;
+    let (third, took) = timed(world.pool.acquire_within(secs(9))).await;
+    assert_took(took, ms(60));
+    assert!(third.is_ok() && first.await.unwrap().is_ok() && impatient.await.unwrap().is_err());
+}

@@ -409,3 +409,24 @@ fn prewarm_where_only_the_home_is_a_runtime() {
     let mut prewarm = ByHand::new(pool.prewarm(1));
     assert!(ready(prewarm.poll()).is_ok());
 }
+
+#[test]
+fn a_pool_that_fails_fast_finds_its_server_again_although_its_runtime_has_ended() {
+    let manager = ScriptedManager::new();
+    manager.always(Call::Connect, Act::transient("down"));
+    let builder = Pool::builder(manager.clone()).pool_size(1).max_overflow(0);
+    let pool = builder.fail_fast_after(ms(1)).backoff_max(ms(1)).build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        while !matches!(pool.acquire_within(secs(5)).await, Err(PoolError::Connect { .. })) {
+            tokio::task::yield_now().await;
+        }
+    });
+    drop(first);
+    manager.heal();
+    runtime().block_on(async {
+        while pool.acquire_within(secs(5)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
