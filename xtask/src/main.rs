@@ -1,8 +1,9 @@
-//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers` and `rivals`.
+//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim` and `rivals`.
 
 mod cargo;
 mod rivals;
 mod servers;
+mod sim;
 mod test;
 mod tidy;
 
@@ -19,6 +20,9 @@ usage: cargo xtask <command>
   servers [<kind>..] [--private] [-- <command> [<argument>..]]
                   starts database servers to test against, prints what they are called by and runs until Ctrl-C, or
                   until the command has ended that is run with it set; CONTRIBUTING.md lists kinds and variables
+  sim [--steps <n>] [--seed <n>]
+                  the pool's ledger in worlds made of chance, every invariant checked after every step; 10^7 steps from
+                  a fresh seed, if not told otherwise
   rivals [--quick] [--json] [--check] [--write]
                   millpond and other pools against each other, 4 minutes, or half a one if quick; --json prints a
                   line for each row and pool, --check fails if a goal is missed, --write renews docs/performance.md
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
         },
         Some((command, rest)) if command == "rivals" => match rivals::Options::parse(rest) {
             Ok(options) => rivals::run(&options),
+            Err(why) => return refuse(&why),
+        },
+        Some((command, rest)) if command == "sim" => match sim::Options::parse(rest) {
+            Ok(options) => sim::run(&options),
             Err(why) => return refuse(&why),
         },
         Some((command, [])) if command == "tidy" => tidy::run(),

@@ -97,6 +97,9 @@ mod sync;
 mod time;
 mod watch;
 
+#[cfg(test)]
+mod proof;
+
 pub use acquire::Acquire;
 pub use async_trait::async_trait;
 #[doc(hidden)]

@@ -203,3 +203,13 @@ impl Listener {
         self.0.changed().await.is_ok()
     }
 }
+
+/// A runtime on which nothing ever runs and whose clock stands still: a home for what tests drive by hand.
+#[cfg(test)]
+pub(crate) fn still() -> &'static tokio::runtime::Runtime {
+    static STILL: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    STILL.get_or_init(|| {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().expect("a runtime without I/O asks for nothing")
+    })
+}

@@ -1,0 +1,342 @@
+//! What callers do: ask, wait, look, get, give up. It does with the ledger what `checkout.rs` does with it.
+
+use super::desk::{self, Phase, Wire};
+use super::plan::Fate;
+use super::users::{Examination, Kind, State, Trip};
+use super::world::World;
+use crate::event::CloseReason;
+use crate::lease::Held;
+use crate::ledger::{Asker, Claim, EXAMINED_LASTS, Grant, bump};
+use crate::queue::{Look, Ticket};
+use crate::slots::Caller;
+use crate::time::Time;
+use crate::watch::ARM_AFTER;
+use std::cmp::Reverse;
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+impl World {
+    pub(super) fn somebody_asks(&mut self) {
+        let Some(who) = self.users.draw(Kind::Away, &mut self.dice) else { return self.somebody_goes_on() };
+        let caller = Caller { location: Location::caller(), task: None };
+        if !self.plan.checkout_hooks && self.asks_plainly(who, caller) {
+            return;
+        }
+        let armed = self.plan.armed;
+        let asker =
+            self.change(|ledger, now| Asker { caller, arrival: ledger.arrive(), since: now, again: false, armed });
+        self.known.begun += 1;
+        let trip = self.trip(who, asker);
+        self.claim(who, trip);
+    }
+
+    /// The ways to ask that need nothing to be considered. `false`: something is.
+    fn asks_plainly(&mut self, who: u32, caller: Caller) -> bool {
+        let tries = self.dice.u32(0..20) == 0;
+        let held = if tries {
+            self.change(|ledger, now| ledger.try_claim(caller, now))
+        } else if !self.crowded || !self.plan.armed {
+            self.change(|ledger, now| ledger.take_fresh(caller, now))
+        } else {
+            None
+        };
+        if let Some(held) = held {
+            self.crowded = false;
+            self.known.assert_nobody_passed(u64::MAX);
+            self.known.begun += 1;
+            // To who tries, the keeper's last examination counts for a while as this checkout's.
+            let examined = tries && self.now.since(held.inner.conn.heard) < EXAMINED_LASTS;
+            self.lend(who, held, examined);
+            return true;
+        }
+        if tries || !self.crowded || self.plan.armed {
+            return tries;
+        }
+        let waker = self.users.get(who).bell.waker();
+        let Ok(ticket) = self.change(|ledger, now| ledger.join_fresh(caller, waker, now)) else { return false };
+        let asker = Asker { caller, arrival: self.ledger.arrivals, since: self.now, again: false, armed: false };
+        self.known.begun += 1;
+        let trip = self.trip(who, asker);
+        self.wait(who, ticket, trip, false);
+        true
+    }
+
+    /// A trip with a deadline of its own.
+    fn trip(&mut self, who: u32, asker: Asker) -> Trip {
+        let limit = self.plan.config.pool_timeout.mul_f64(self.dice.f64());
+        let trip = Trip { asker, deadline: self.now.after(limit) };
+        self.deadlines.iter_mut().for_each(|deadlines| deadlines.push(Reverse((trip.deadline, who))));
+        trip
+    }
+
+    /// Asks the ledger, with whatever place in the order of arrival the trip has.
+    fn claim(&mut self, who: u32, trip: Trip) {
+        // Now and then another task polls than before.
+        if self.dice.u32(0..8) == 0 {
+            self.users.get(who).bell = desk::Bell::of(who);
+        }
+        let waker = self.users.get(who).bell.waker();
+        let answer = self.change(|ledger, now| ledger.claim(trip.asker, &waker, now));
+        drop(waker);
+        match answer {
+            Claim::Idle(held) => {
+                self.crowded = false;
+                self.known.assert_nobody_passed(trip.asker.arrival);
+                self.inspect(who, held, trip, None);
+            }
+            Claim::Wait { ticket, enlist } => self.wait(who, ticket, trip, enlist),
+            Claim::NeedsKeeper => {
+                self.keeper_comes();
+                self.claim(who, trip);
+            }
+            Claim::Failed(error) => {
+                self.known.assert_refused_rightly(&error, &trip, self.now);
+                self.known.ended += 1;
+            }
+        }
+    }
+
+    fn wait(&mut self, who: u32, ticket: Ticket, trip: Trip, enlist: bool) {
+        self.crowded = true;
+        self.known.note_wait(who, trip.asker.arrival);
+        if enlist {
+            self.watch = Some(self.now.after(ARM_AFTER));
+        }
+        let user = self.users.get(who);
+        (user.granted, user.armed) = (None, trip.asker.armed);
+        self.users.put(who, State::Waiting(ticket, trip));
+    }
+
+    /// What comes with a grant is taken, unless it has gone out of date since.
+    fn receive(&mut self, who: u32, mut held: Held<Wire>, mut trip: Trip, granted: Option<Time>) {
+        match self.ledger.unfit(&held.inner.tag, self.now) {
+            None if !self.ledger.suspended => return self.inspect(who, held, trip, granted),
+            None => self.change(|ledger, now| ledger.settle_checked(held, now)),
+            Some(reason) => {
+                held.inner.conn.phase = Phase::Doomed;
+                self.change(|ledger, now| ledger.retire(held, reason, now));
+            }
+        }
+        trip.asker.again = true;
+        self.claim(who, trip);
+    }
+
+    /// Lends a connection for which nothing is due, or has it examined.
+    fn inspect(&mut self, who: u32, mut held: Held<Wire>, trip: Trip, granted: Option<Time>) {
+        let opened_for_this = opened_for(&held, granted);
+        let ping = self.ledger.ping_due(&held.inner.tag, self.now);
+        self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
+        if !ping && !self.plan.checkout_hooks {
+            return self.lend(who, held, opened_for_this);
+        }
+        self.known.assert_ready(&held, self.now);
+        held.inner.conn.phase = Phase::Out;
+        let (left, limit) = (trip.left(self.now), self.plan.config.ping_timeout);
+        let fate = self.plan.fate(&mut self.dice, self.now);
+        let examination =
+            Examination { held, trip, fate, ping, ends: self.now.after(limit.min(left)), ends_trip: left <= limit };
+        self.users.put(who, State::Examining(Box::new(examination)));
+    }
+
+    fn lend(&mut self, who: u32, mut held: Held<Wire>, known_to_live: bool) {
+        self.known.assert_ready(&held, self.now);
+        self.known.assert_pinged_if_due(&held.inner.conn, known_to_live, self.now);
+        self.hand_over(who, &mut held);
+        self.users.put(who, State::Holding(held));
+    }
+
+    fn hand_over(&mut self, who: u32, held: &mut Held<Wire>) {
+        held.inner.conn.phase = Phase::Out;
+        held.inner.conn.loans += 1;
+        self.known.assert_lent_once(held);
+        self.known.ended += 1;
+        self.known.served += 1;
+        self.forget_waker(who);
+    }
+
+    /// One who does not wait has no waker with the ledger (I13).
+    pub(super) fn forget_waker(&mut self, who: u32) {
+        let bell = &self.users.get(who).bell;
+        assert_eq!(Arc::strong_count(bell), 1, "I13: the waker of one who does not wait is kept");
+    }
+
+    /// Somebody who was woken comes, or a borrower or an examination goes on.
+    pub(super) fn somebody_goes_on(&mut self) {
+        match self.dice.u32(0..10) {
+            0..5 if !self.woken.is_empty() => self.the_woken_come(),
+            5..9 => match self.users.draw(Kind::Holding, &mut self.dice) {
+                Some(who) => self.give_back(who),
+                None => self.the_woken_come(),
+            },
+            9 => match self.users.draw(Kind::Waiting, &mut self.dice) {
+                Some(who) => self.look(who),
+                None => self.the_woken_come(),
+            },
+            _ => match self.users.draw(Kind::Examining, &mut self.dice) {
+                Some(who) => self.conclude(who),
+                None => self.the_woken_come(),
+            },
+        }
+    }
+
+    fn the_woken_come(&mut self) {
+        if self.woken.is_empty() {
+            if let Some(who) = self.users.draw(Kind::Examining, &mut self.dice) {
+                self.conclude(who);
+            }
+            return;
+        }
+        let at = self.dice.usize(0..self.woken.len());
+        let who = self.woken.swap_remove(at);
+        self.users.get(who).woken = false;
+        self.look(who);
+    }
+
+    /// A waiter looks whether its turn has come.
+    pub(super) fn look(&mut self, who: u32) {
+        if !matches!(self.users.get(who).state, State::Waiting(..)) {
+            return;
+        }
+        let State::Waiting(ticket, trip) = self.users.take(who) else { return };
+        if !self.plan.checkout_hooks
+            && let Some(held) = self.change(|ledger, now| ledger.receive_fresh(&ticket, now))
+        {
+            let granted = self.users.get(who).granted.take();
+            assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
+            let opened_for_this = opened_for(&held, granted);
+            return self.lend(who, held, opened_for_this);
+        }
+        if self.dice.u32(0..8) == 0 {
+            self.users.get(who).bell = desk::Bell::of(who);
+        }
+        let waker = self.users.get(who).bell.waker();
+        let look = self.change(|ledger, _| ledger.look(&ticket, &waker));
+        drop(waker);
+        match look {
+            Look::Granted(grant) => self.take_grant(who, grant, trip),
+            Look::Waiting(_) => {
+                self.known.assert_still_waits(who, trip.asker.arrival);
+                self.users.put(who, State::Waiting(ticket, trip));
+            }
+        }
+    }
+
+    fn take_grant(&mut self, who: u32, grant: Grant<Wire>, trip: Trip) {
+        let granted = self.users.get(who).granted.take();
+        assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
+        match grant {
+            Ok(held) => self.receive(who, held, trip, granted),
+            Err(error) => {
+                self.known.assert_failed_rightly(&error);
+                self.known.ended += 1;
+                self.forget_waker(who);
+            }
+        }
+    }
+
+    /// An examination ends.
+    pub(super) fn conclude(&mut self, who: u32) {
+        let State::Examining(examination) = self.users.take(who) else { return };
+        if examination.fate == Fate::Hangs && self.now < examination.ends {
+            self.users.put(who, State::Examining(examination));
+            return;
+        }
+        let late = examination.fate == Fate::Hangs && examination.ends_trip;
+        let Examination { mut held, mut trip, fate, ping, .. } = *examination;
+        if fate == Fate::Well {
+            if ping {
+                (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
+            }
+            if let Some(reason) = self.ledger.unfit(&held.inner.tag, self.now) {
+                held.inner.conn.phase = Phase::Doomed;
+                self.change(|ledger, now| ledger.retire(held, reason, now));
+                trip.asker.again = true;
+                return self.claim(who, trip);
+            }
+            self.change(|ledger, _| bump(&mut ledger.totals.ok));
+            self.hand_over(who, &mut held);
+            self.users.put(who, State::Holding(held));
+            return;
+        }
+        self.faults += 1;
+        if fate == Fate::Cut {
+            return self.abandon(who, held);
+        }
+        held.inner.conn.phase = Phase::Doomed;
+        if fate == Fate::Failover {
+            self.invalidate(false);
+        }
+        self.change(|ledger, now| {
+            ledger.retire(held, CloseReason::PingFailed, now);
+            if ping {
+                ledger.examine_idle(Duration::ZERO, now);
+            }
+        });
+        if late {
+            self.known.ended += 1;
+        } else {
+            trip.asker.again = true;
+            self.claim(who, trip);
+        }
+    }
+
+    /// The caller goes away while its connection is examined.
+    fn abandon(&mut self, who: u32, mut held: Held<Wire>) {
+        held.inner.conn.phase = Phase::Doomed;
+        self.change(|ledger, now| ledger.retire(held, CloseReason::Cut, now));
+        self.known.ended += 1;
+        self.forget_waker(who);
+    }
+
+    /// The caller goes away, wherever it is.
+    pub(super) fn somebody_loses_patience(&mut self) {
+        if self.dice.u32(0..100) >= self.plan.impatience {
+            return self.the_woken_come();
+        }
+        let kind = if self.dice.u32(0..4) == 0 { Kind::Examining } else { Kind::Waiting };
+        let Some(who) = self.users.draw(kind, &mut self.dice) else { return };
+        self.faults += 1;
+        match self.users.take(who) {
+            State::Waiting(ticket, trip) => self.leave(who, &ticket, &trip),
+            State::Examining(examination) => self.abandon(who, examination.held),
+            State::Away | State::Holding(_) => {}
+        }
+    }
+
+    fn leave(&mut self, who: u32, ticket: &Ticket, trip: &Trip) {
+        self.known.note_leave(trip.asker.arrival);
+        self.users.get(who).granted = None;
+        let waker = self.change(|ledger, now| ledger.leave(ticket, now));
+        drop(waker);
+        self.known.ended += 1;
+        self.forget_waker(who);
+    }
+
+    /// The deadline of an acquire: if it is still under way, it ends now.
+    pub(super) fn deadline_of(&mut self, who: u32, deadline: Time) {
+        let trip = match &self.users.get(who).state {
+            State::Waiting(_, trip) => *trip,
+            State::Examining(examination) if examination.ends <= self.now => return self.conclude(who),
+            _ => return,
+        };
+        if trip.deadline != deadline {
+            return;
+        }
+        let State::Waiting(ticket, _) = self.users.take(who) else { return };
+        match self.change(|ledger, _| ledger.look(&ticket, Waker::noop())) {
+            Look::Granted(grant) => self.take_grant(who, grant, trip),
+            Look::Waiting(replaced) => {
+                drop(replaced);
+                self.leave(who, &ticket, &trip);
+            }
+        }
+    }
+}
+
+/// Whether a connection was opened for the one to whom it was granted at that moment.
+fn opened_for(held: &Held<Wire>, granted: Option<Time>) -> bool {
+    let wire = &held.inner.conn;
+    wire.loans == 0 && granted == Some(wire.opened)
+}

@@ -1,0 +1,112 @@
+//! What the world sees of the ledger from outside: connections and wakers that notice what is done to them, and when.
+//!
+//! A world lives on one thread, so its notes are the thread's own.
+
+use crate::time::Time;
+use std::cell::{Cell, RefCell};
+use std::mem;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread;
+
+/// The waker of the keeper's task.
+pub(super) const KEEPER: u32 = u32::MAX;
+
+thread_local! {
+    /// Whether the ledger's lock would be held at this moment.
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
+    /// Who was woken, in that order.
+    static TOLD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static ALIVE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A new world begins on this thread.
+pub(super) fn clear() {
+    LOCKED.set(false);
+    TOLD.take();
+    ALIVE.set(0);
+}
+
+/// Whether the ledger is at work: nothing foreign may be touched meanwhile.
+pub(super) fn set_locked(locked: bool) {
+    LOCKED.set(locked);
+}
+
+/// Who was woken since this was last asked.
+pub(super) fn told() -> Vec<u32> {
+    TOLD.with_borrow_mut(mem::take)
+}
+
+/// How many connections exist.
+pub(super) fn alive() -> u32 {
+    ALIVE.get()
+}
+
+fn assert_unlocked(what: &str) {
+    assert!(!LOCKED.get() || thread::panicking(), "I14: {what} under the lock");
+}
+
+/// What a connection has been through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Opened, or given back and found well.
+    Ready,
+    /// Being examined or held.
+    Out,
+    /// Given back, and in need of a reset.
+    Soiled,
+    /// Refused, cut off or given up: it may only be closed.
+    Doomed,
+}
+
+/// A connection of the simulated server.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) phase: Phase,
+    pub(super) generation: u64,
+    pub(super) opened: Time,
+    /// When the server was last heard of through it.
+    pub(super) heard: Time,
+    pub(super) loans: u64,
+}
+
+impl Wire {
+    pub(super) fn open(generation: u64, now: Time) -> Self {
+        ALIVE.set(ALIVE.get() + 1);
+        Self { phase: Phase::Ready, generation, opened: now, heard: now, loans: 0 }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        assert_unlocked("a connection was dropped");
+        ALIVE.set(ALIVE.get().saturating_sub(1));
+    }
+}
+
+/// Notes who is woken.
+#[derive(Debug)]
+pub(super) struct Bell(u32);
+
+impl Bell {
+    pub(super) fn of(who: u32) -> Arc<Self> {
+        Arc::new(Self(who))
+    }
+
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        assert_unlocked("somebody was woken");
+        TOLD.with_borrow_mut(|told| told.push(self.0));
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        assert_unlocked("a waker was dropped");
+    }
+}

@@ -1,0 +1,290 @@
+//! The invariants, each with its number, and what the world knows without asking the ledger.
+//!
+//! - I1 the cap, I2 the sums, I3 one borrower at a time, I4 nobody sleeps needlessly, I5 first come first served.
+//! - I6 closed means closed, I7 one beginning and one end for each connection, I8 the stages of a connection's life.
+//! - I9 deadlines are looked after, I10 cancelling (a step like any other), I11 nothing unfit is lent.
+//! - I12 a call that panics (a fate like any other: its guard is dropped), I13 nothing is kept of who has gone.
+//! - I14 nothing foreign under the lock (`desk.rs`), I15 any span of time (`plan.rs` and `time_passes`).
+//! - I17 the totals, I18 the end of a runtime, I19 freshness, I20 connects follow demand, I21 all is well in the end.
+//!
+//! I16, that no secret is shown, has nothing to look at here: the ledger holds none. `storm.rs` of the tests checks it.
+
+use super::desk::{self, Phase, Wire};
+use super::plan::Plan;
+use super::users::{Kind, Trip};
+use super::world::World;
+use crate::config::PoolConfig;
+use crate::error::PoolError;
+use crate::info::ConnectionId;
+use crate::lease::Held;
+use crate::ledger::Job;
+use crate::manager::Fault;
+use crate::status::Status;
+use crate::time::Time;
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::Duration;
+
+/// What has happened, by the world's own books.
+#[derive(Debug)]
+pub(super) struct Known {
+    config: PoolConfig,
+    pub(super) now: Time,
+    pub(super) closed: bool,
+    pub(super) suspended: bool,
+    /// Those who are woken now are not granted anything: the watch or the end of the keeper wakes them.
+    pub(super) alarm: bool,
+    pub(super) generation: u64,
+    /// Those who wait and were granted nothing, by arrival.
+    waiting: BTreeMap<u64, u32>,
+    arrival_of: BTreeMap<u32, u64>,
+    pub(super) begun: u64,
+    pub(super) ended: u64,
+    pub(super) served: u64,
+    created: u64,
+    connect_failed: u64,
+    pub(super) detached: u64,
+    last_id: Option<ConnectionId>,
+    out: BTreeMap<ConnectionId, u64>,
+    /// Since when nothing but failure came of connecting, and how often.
+    failing_since: Option<Time>,
+    failures: u32,
+    hopeless: bool,
+    not_before: Time,
+    pub(super) warm: Vec<u32>,
+    connecting: u32,
+    before: Status,
+}
+
+impl Known {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            config: plan.config.clone(),
+            now: Time::ZERO,
+            closed: false,
+            suspended: false,
+            alarm: false,
+            generation: 0,
+            waiting: BTreeMap::new(),
+            arrival_of: BTreeMap::new(),
+            begun: 0,
+            ended: 0,
+            served: 0,
+            created: 0,
+            connect_failed: 0,
+            detached: 0,
+            last_id: None,
+            out: BTreeMap::new(),
+            failing_since: None,
+            failures: 0,
+            hopeless: false,
+            not_before: Time::ZERO,
+            warm: Vec::new(),
+            connecting: 0,
+            before: Status::default(),
+        }
+    }
+
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    pub(super) fn note_wait(&mut self, who: u32, arrival: u64) {
+        self.waiting.insert(arrival, who);
+        self.arrival_of.insert(who, arrival);
+    }
+
+    pub(super) fn note_leave(&mut self, arrival: u64) {
+        if let Some(who) = self.waiting.remove(&arrival) {
+            self.arrival_of.remove(&who);
+        }
+    }
+
+    /// Somebody was woken. Whether that is a grant; then it must be the first of those who wait.
+    pub(super) fn note_grant(&mut self, who: u32) -> bool {
+        let Some(arrival) = self.arrival_of.remove(&who) else { return false };
+        let first = self.waiting.pop_first();
+        assert_eq!(first, Some((arrival, who)), "I5: somebody was served before one who came earlier");
+        true
+    }
+
+    /// One who arrived then was lent something at once.
+    pub(super) fn assert_nobody_passed(&self, arrival: u64) {
+        assert!(!self.suspended, "I19: a suspended pool lends");
+        assert!(!self.closed, "I6: a closed pool lends");
+        let passed = self.waiting.first_key_value().filter(|(first, _)| **first < arrival);
+        assert_eq!(passed, None, "I5: a newcomer has passed one who waits");
+    }
+
+    pub(super) fn assert_still_waits(&self, who: u32, arrival: u64) {
+        assert_eq!(self.waiting.get(&arrival), Some(&who), "I4: one who was granted something finds nothing");
+    }
+
+    /// Every connection is lent to one at a time, and counted up each time.
+    pub(super) fn assert_lent_once(&mut self, held: &Held<Wire>) {
+        let uses = held.inner.tag.uses;
+        let twice = self.out.insert(held.inner.tag.id, uses);
+        assert_eq!(twice, None, "I3: a connection is lent to two");
+    }
+
+    pub(super) fn note_return(&mut self, held: &Held<Wire>) {
+        let uses = self.out.remove(&held.inner.tag.id);
+        assert_eq!(uses, Some(held.inner.tag.uses), "I3: a connection changed while it was lent");
+    }
+
+    pub(super) fn assert_ready(&self, held: &Held<Wire>, now: Time) {
+        let (wire, tag) = (&held.inner.conn, &held.inner.tag);
+        assert_eq!(wire.phase, Phase::Ready, "I11, I8: what is lent is not ready: {held:?}");
+        assert_eq!(wire.generation, self.generation, "I19: what is lent is older than the last invalidation");
+        if let Some(age) = self.config.pool_recycle {
+            assert!(now.since(wire.opened) < age, "I11: what is lent is too old");
+        }
+        assert!(now < tag.expires, "I11: what is lent is past its time");
+        assert_eq!(tag.uses, tag.uses.max(wire.loans), "I3: fewer uses than loans");
+    }
+
+    /// What nothing was heard of for long enough is pinged first.
+    pub(super) fn assert_pinged_if_due(&self, wire: &Wire, pinged_or_new: bool, now: Time) {
+        let due = self.config.pool_pre_ping && now.since(wire.heard) >= self.config.pre_ping_idle;
+        // A return and an opening are a sign of life too, at that very moment.
+        let fresh = now == wire.heard && wire.loans == 0;
+        let idle = self.config.pre_ping_idle;
+        assert!(!due || pinged_or_new || fresh, "I11: no ping is due after {idle:?} at {now:?}: {wire:?}");
+    }
+
+    pub(super) fn assert_refused_rightly(&self, error: &PoolError, trip: &Trip, now: Time) {
+        match error {
+            PoolError::Closed => assert!(self.closed, "I6: refused as closed"),
+            PoolError::TooManyWaiters { limit } => {
+                assert!(!trip.asker.again, "I9: one who asks again is refused");
+                assert!(self.waiting() >= *limit, "I20: refused although fewer wait than may");
+            }
+            PoolError::Connect { attempts, .. } => {
+                let limit = self.config.fail_fast_after.unwrap_or(self.config.pool_timeout);
+                let failing = self.failing_since.is_some_and(|since| now.since(since) >= limit);
+                assert!(
+                    failing && *attempts == self.failures,
+                    "I20: refused although connecting does not fail for long"
+                );
+            }
+            other => panic!("I9: refused for no reason of the ledger's: {other}"),
+        }
+    }
+
+    pub(super) fn assert_failed_rightly(&self, error: &PoolError) {
+        match error {
+            PoolError::Closed => assert!(self.closed, "I6: failed as closed"),
+            PoolError::Connect { .. } => {}
+            other => panic!("I9: a waiter failed for no reason of the ledger's: {other}"),
+        }
+    }
+
+    pub(super) fn note_connected(&mut self, id: ConnectionId) {
+        self.created += 1;
+        (self.failing_since, self.failures, self.hopeless, self.not_before) = (None, 0, false, Time::ZERO);
+        self.last_id = self.last_id.max(Some(id));
+    }
+
+    pub(super) fn note_connect_failed(&mut self, now: Time, fault: Fault) {
+        self.connect_failed += 1;
+        self.failures += 1;
+        self.failing_since.get_or_insert(now);
+        self.hopeless = fault == Fault::Permanent;
+    }
+
+    pub(super) fn note_setback(&mut self, now: Time, retry_in: Duration) {
+        let longest = self.config.backoff_max.max(Duration::from_millis(1));
+        assert!(retry_in <= longest, "I20: the pause is longer than backoff_max");
+        self.not_before = now.after(retry_in);
+    }
+
+    pub(super) fn note_resize(&mut self, size: u32, overflow: u32) {
+        (self.config.pool_size, self.config.max_overflow) = (size, overflow);
+    }
+
+    /// How many connections may be in the opening, seen from those who wait and the settings.
+    fn demand(&self, status: &Status) -> u32 {
+        let floor = self.config.min_idle.unwrap_or(0);
+        let warm = self.warm.iter().max().copied().unwrap_or(0);
+        let renewed = if self.config.pool_recycle.is_some() { self.config.pool_size } else { 0 };
+        let probe = u32::from(self.failures > 0);
+        status.waiting.saturating_add(floor).saturating_add(warm).saturating_add(renewed).saturating_add(probe)
+    }
+}
+
+impl World {
+    /// Every invariant that can be seen at this moment.
+    pub(super) fn check(&mut self) {
+        let status = self.ledger.status(self.now);
+        self.check_sums(&status);
+        self.check_waiting(&status);
+        self.known.before = status;
+    }
+
+    fn check_sums(&self, status: &Status) {
+        let (known, totals) = (&self.known, &status.totals);
+        let places = |status: &Status| status.open + status.connecting + status.reserved;
+        let (used, before) = (places(status), places(&known.before));
+        assert!(used <= known.config.cap().max(before), "I1: {used} places, cap {}: {status:?}", known.config.cap());
+        assert_eq!(desk::alive(), status.open, "I1, I2: connections that exist, and those counted: {status:?}");
+        let parts = status.idle + status.in_use + status.resting + status.closing;
+        assert_eq!(status.open, parts, "I2: {status:?}");
+        let out = self.users.count(Kind::Holding) + self.users.count(Kind::Examining);
+        assert!(status.in_use >= out, "I2: {out} are out: {status:?}");
+        let granted = status.in_use - out;
+        let told = self.users.count(Kind::Waiting) - known.waiting();
+        assert!(granted <= told, "I4: {granted} are granted, {told} were told: {status:?}");
+        assert_eq!(status.reserved as usize, self.reserved.len(), "I2: reserved: {status:?}");
+        assert_eq!(status.waiting, known.waiting(), "I2: waiters: {status:?}");
+        assert_eq!(totals.created, known.created, "I7: created: {status:?}");
+        assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "I7: {status:?}");
+        assert_eq!(totals.detached, known.detached, "I7: detached: {status:?}");
+        assert_eq!(totals.connect_failed, known.connect_failed, "I17: {status:?}");
+        assert_eq!(totals.acquires, known.begun, "I17: {status:?}");
+        let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Examining));
+        assert_eq!(known.begun, known.ended + under_way, "I17, I10: an acquire was lost: {status:?}");
+        assert_eq!(status.generation, known.generation, "I19: {status:?}");
+        let gone = status.closed && (status.idle > 0 || status.waiting > 0);
+        assert!(!gone, "I6: something is idle or waits in a closed pool: {status:?}");
+    }
+
+    fn check_waiting(&self, status: &Status) {
+        if status.waiting == 0 || status.suspended {
+            return;
+        }
+        assert_eq!(status.idle, 0, "I4: somebody waits while a connection is idle: {status:?}");
+        // A quiet moment: nobody has been woken, nothing is under way, the keeper sleeps.
+        let quiet = !self.keeper_awake && self.jobs.is_empty() && self.woken.is_empty();
+        let room = status.open + status.connecting + status.reserved < status.cap();
+        let helpless = self.keeper_sleeps_until == Time::NEVER && self.ledger.keeper.is_some();
+        assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
+    }
+
+    /// After every single change: what is opened is wanted by somebody at that moment.
+    pub(super) fn check_opening(&mut self) {
+        let status = &self.ledger.status(self.now);
+        let before = mem::replace(&mut self.known.connecting, status.connecting);
+        if status.connecting <= before {
+            return;
+        }
+        let known = &self.known;
+        let (connecting, config) = (status.connecting, &known.config);
+        assert!(!status.closed, "I6: opening after the close: {status:?}");
+        assert!(!status.suspended, "I20: opening while suspended: {status:?}");
+        assert!(connecting <= config.max_connecting, "I20: more than max_connecting at once: {status:?}");
+        assert!(known.failures == 0 || connecting <= 1, "I20: more than one at once while connects fail: {status:?}");
+        assert!(self.now >= known.not_before, "I20: opening within the pause after a failure: {status:?}");
+        let demand = known.demand(status);
+        assert!(connecting <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
+    }
+
+    /// After a turn of the keeper its jobs are all there is of them.
+    pub(super) fn check_places(&self) {
+        let status = self.ledger.status(self.now);
+        let count = |which: fn(&Job<Wire>) -> bool| self.jobs.iter().filter(|job| which(&job.job)).count() as u32;
+        assert_eq!(status.connecting, count(|job| matches!(job, Job::Connect(_))), "I2: connecting: {status:?}");
+        let resting = count(|job| matches!(job, Job::Checkin { .. } | Job::Examine(_)));
+        assert_eq!(status.resting, resting, "I2: resting: {status:?}");
+        assert_eq!(status.closing, count(|job| matches!(job, Job::Close(..))), "I2: closing: {status:?}");
+    }
+}

@@ -1,0 +1,285 @@
+//! The keeper and its jobs against a server that fails in every way, and whoever changes the pool as a whole.
+
+use super::desk::{Bell, KEEPER, Phase, Wire};
+use super::plan::Fate;
+use super::users::{Kind, State};
+use super::world::World;
+use crate::event::{CloseReason, SharedError};
+use crate::lease::Held;
+use crate::ledger::{Attempt, Job};
+use crate::manager::Fault;
+use crate::rt;
+use crate::time::Time;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+/// A job of the keeper that has begun.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) job: Job<Wire>,
+    pub(super) fate: Fate,
+    /// When it is cut off if it hangs.
+    pub(super) limit: Time,
+}
+
+/// The error of the simulated server.
+#[derive(Debug)]
+struct Down;
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the simulated server does not answer")
+    }
+}
+
+impl std::error::Error for Down {}
+
+impl World {
+    /// The keeper comes round, takes its jobs, and goes to sleep if nothing has happened meanwhile.
+    pub(super) fn keeper_turn(&mut self) {
+        self.keeper_awake = false;
+        let turn = self.change(|ledger, now| ledger.turn(now));
+        self.keeper_sleeps_until = turn.wakes_at;
+        for leak in &turn.leaks {
+            let limit = self.plan.config.leak_after;
+            assert!(limit.is_some_and(|limit| leak.held >= limit), "I9: {leak} is no leak yet");
+        }
+        let idle_turn = turn.jobs.is_empty() && !turn.done;
+        assert!(!idle_turn || turn.wakes_at > self.now, "I20: the keeper would come again and again for nothing");
+        for job in turn.jobs {
+            self.start(job);
+        }
+        self.check_places();
+        if turn.done {
+            self.keeper_goes();
+            return;
+        }
+        let waker = Bell::of(KEEPER).waker();
+        match self.change(|ledger, _| ledger.doze(&waker)) {
+            Ok(before) => drop(before),
+            Err(()) => self.keeper_awake = true,
+        }
+    }
+
+    fn start(&mut self, job: Job<Wire>) {
+        let (fate, config) = (self.plan.fate(&mut self.dice, self.now), &self.plan.config);
+        let limit = match &job {
+            Job::Connect(_) => {
+                assert!(!self.known.closed, "I6: a connection is opened after the close");
+                config.connect_timeout
+            }
+            Job::Checkin { .. } | Job::Examine(_) => config.ping_timeout,
+            Job::Close(..) => config.close_timeout,
+        };
+        self.jobs.push(Running { job, fate, limit: self.now.after(limit) });
+    }
+
+    /// One of the keeper's jobs comes to its end, if it does not hang.
+    pub(super) fn a_job_ends(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let at = self.dice.usize(0..self.jobs.len());
+        let Some(running) = self.jobs.get(at) else { return };
+        if running.fate == Fate::Hangs && self.now < running.limit {
+            return;
+        }
+        let Running { job, fate, .. } = self.jobs.swap_remove(at);
+        self.faults += u64::from(fate != Fate::Well);
+        match job {
+            Job::Connect(attempt) => self.connect_ends(&attempt, fate),
+            Job::Checkin { held, .. } => self.rest_ends(held, fate, CloseReason::ResetFailed),
+            Job::Examine(held) => {
+                self.rest_ends(held, fate, CloseReason::PingFailed);
+                if fate == Fate::Failover {
+                    self.invalidate(false);
+                }
+            }
+            Job::Close(held, _) => self.close_ends(held),
+        }
+    }
+
+    fn connect_ends(&mut self, attempt: &Attempt, fate: Fate) {
+        let fault = match fate {
+            Fate::Well => {
+                if attempt.first {
+                    self.change(|ledger, _| ledger.opening.first_pending = false);
+                }
+                let wire = Wire::open(attempt.generation, self.now);
+                self.known.note_connected(attempt.id);
+                self.change(|ledger, now| {
+                    let tag = ledger.new_tag(attempt, now);
+                    ledger.connected(Held::new(wire, tag), now)
+                });
+                return;
+            }
+            Fate::Cut => return self.change(|ledger, now| ledger.free(attempt.slot, now)),
+            Fate::Permanent => Fault::Permanent,
+            Fate::Failover => Fault::Failover,
+            Fate::Transient | Fate::Hangs => Fault::Transient,
+        };
+        let error: SharedError = Arc::new(Down);
+        let now = self.now;
+        self.known.note_connect_failed(now, fault);
+        let setback = self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
+        self.known.note_setback(now, setback.retry_in);
+        if fault == Fault::Failover {
+            self.invalidate(false);
+        }
+    }
+
+    fn rest_ends(&mut self, mut held: Held<Wire>, fate: Fate, reason: CloseReason) {
+        if fate == Fate::Well {
+            // A ping refreshes what was idle; a reset comes right after a return.
+            if reason == CloseReason::PingFailed {
+                (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
+            }
+            held.inner.conn.phase = Phase::Ready;
+            self.change(|ledger, now| ledger.settle_checked(held, now));
+        } else {
+            held.inner.conn.phase = Phase::Doomed;
+            let reason = if fate == Fate::Cut { CloseReason::Cut } else { reason };
+            self.change(|ledger, now| ledger.retire(held, reason, now));
+        }
+    }
+
+    fn close_ends(&mut self, held: Held<Wire>) {
+        let slot = held.inner.tag.slot;
+        drop(held);
+        self.change(|ledger, now| ledger.gone(slot, now));
+    }
+
+    /// Somebody changes the pool as a whole.
+    pub(super) fn meddle(&mut self) {
+        match self.dice.u32(0..21) {
+            0..4 => self.resize(),
+            4..6 => self.invalidate(false),
+            6..8 => self.invalidate(true),
+            8..10 => self.suspend(),
+            10..15 => self.resume(),
+            15..17 => self.prewarm(),
+            17 => self.home_ends(),
+            18 => self.everybody_comes(),
+            19 => self.reserve_or_vacate(),
+            _ => self.change(|ledger, now| ledger.examine_idle(ledger.config.pre_ping_idle, now)),
+        }
+    }
+
+    fn resize(&mut self) {
+        let most = if self.dice.u32(0..6) == 0 { 30 } else { 6 };
+        let (size, overflow) = (self.dice.u32(1..=most), self.dice.u32(0..=most));
+        self.change(|ledger, now| ledger.resize(size, overflow, now));
+        self.known.note_resize(size, overflow);
+    }
+
+    pub(super) fn invalidate(&mut self, hard: bool) {
+        self.known.generation += 1;
+        let generation = self.change(|ledger, now| ledger.invalidate_all(hard, now));
+        assert_eq!(generation, self.known.generation, "I19: the generation is not counted on");
+    }
+
+    fn suspend(&mut self) {
+        self.known.suspended = true;
+        self.change(|ledger, now| ledger.suspend(now));
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.known.suspended = false;
+        self.change(|ledger, now| ledger.resume(now));
+    }
+
+    fn prewarm(&mut self) {
+        let wanted = self.dice.u32(0..=self.plan.config.pool_size);
+        let warms = self.plan.keeps && self.known.warm.len() < 2;
+        if warms {
+            self.known.warm.push(wanted);
+            self.change(|ledger, now| {
+                ledger.opening.warm.push(wanted);
+                ledger.open_more(now);
+            });
+        } else {
+            self.known.warm.clear();
+            self.change(|ledger, _| ledger.opening.warm.clear());
+        }
+    }
+
+    /// A place is taken for an errand past the pool, or one is given back.
+    fn reserve_or_vacate(&mut self) {
+        match self.reserved.pop() {
+            Some(slot) => self.change(|ledger, now| ledger.free(slot, now)),
+            None => {
+                let slot = self.change(|ledger, now| ledger.reserve(now));
+                assert!(slot.is_none() || !self.known.suspended, "I20: a place is reserved while suspended");
+                self.reserved.extend(slot);
+            }
+        }
+    }
+
+    pub(super) fn vacate_all(&mut self) {
+        while let Some(slot) = self.reserved.pop() {
+            self.change(|ledger, now| ledger.free(slot, now));
+        }
+    }
+
+    /// A whole crowd asks at once.
+    fn everybody_comes(&mut self) {
+        for _ in 0..self.users.count(Kind::Away).min(200) {
+            self.somebody_asks();
+        }
+    }
+
+    /// The runtime of the pool ends: its jobs are dropped wherever they are, and its keeper too.
+    fn home_ends(&mut self) {
+        if self.ledger.keeper.is_none() {
+            return;
+        }
+        self.faults += 1;
+        let keeper_first = self.dice.bool();
+        if keeper_first {
+            self.keeper_goes();
+        }
+        mem::take(&mut self.jobs).into_iter().for_each(|running| self.give_up(running));
+        if !keeper_first {
+            self.keeper_goes();
+        }
+    }
+
+    /// A job is dropped half way.
+    pub(super) fn give_up(&mut self, running: Running) {
+        match running.job {
+            Job::Connect(attempt) => self.change(|ledger, now| ledger.free(attempt.slot, now)),
+            Job::Checkin { held, .. } | Job::Examine(held) => self.rest_ends(held, Fate::Cut, CloseReason::Cut),
+            Job::Close(held, _) => self.close_ends(held),
+        }
+    }
+
+    pub(super) fn keeper_goes(&mut self) {
+        self.known.alarm = true;
+        self.known.generation += 1;
+        let keeper = self.change(|ledger, now| ledger.keeper_ended(now));
+        drop(keeper);
+        self.known.alarm = false;
+        (self.keeper_awake, self.keeper_sleeps_until) = (false, Time::NEVER);
+        // Whoever looks next brings a new home, as `checkout.rs` has it.
+        if self.users.count(Kind::Waiting) > 0 && !self.known.closed {
+            self.keeper_comes();
+        }
+    }
+
+    pub(super) fn keeper_comes(&mut self) {
+        let home = rt::still().handle().clone();
+        self.change(|ledger, now| ledger.keeper_starts(home, now));
+        self.keeper_awake = true;
+    }
+
+    /// All that are out.
+    pub(super) fn holders(&self) -> Vec<u32> {
+        self.users.list(Kind::Holding).to_vec()
+    }
+
+    /// Whether somebody is in the middle of an acquire.
+    pub(super) fn somebody_is_under_way(&self) -> bool {
+        self.users.all.iter().any(|user| matches!(user.state, State::Waiting(..) | State::Examining(_)))
+    }
+}

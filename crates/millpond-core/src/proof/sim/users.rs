@@ -1,0 +1,140 @@
+//! The users of a world: what each of them is doing, and a fair draw among those who do the same.
+
+use super::desk::{Bell, Wire};
+use super::plan::Fate;
+use crate::lease::Held;
+use crate::ledger::Asker;
+use crate::queue::Ticket;
+use crate::time::Time;
+use fastrand::Rng;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a user is doing.
+#[derive(Debug)]
+pub(super) enum State {
+    Away,
+    Waiting(Ticket, Trip),
+    Examining(Box<Examination>),
+    Holding(Held<Wire>),
+}
+
+/// What an acquire carries along.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trip {
+    pub(super) asker: Asker,
+    pub(super) deadline: Time,
+}
+
+/// A connection being looked at for the one who is about to get it.
+#[derive(Debug)]
+pub(super) struct Examination {
+    pub(super) held: Held<Wire>,
+    pub(super) trip: Trip,
+    pub(super) fate: Fate,
+    pub(super) ping: bool,
+    /// When its limit is reached, and whether that is the caller's deadline.
+    pub(super) ends: Time,
+    pub(super) ends_trip: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Away,
+    Waiting,
+    Examining,
+    Holding,
+}
+
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) state: State,
+    pub(super) bell: Arc<Bell>,
+    /// When the ledger granted it something, until it looks.
+    pub(super) granted: Option<Time>,
+    /// Whether the watch has told it to look after its own deadline.
+    pub(super) armed: bool,
+    /// Whether it has been woken and has not come yet.
+    pub(super) woken: bool,
+    /// Its place in the list of its kind.
+    seat: usize,
+}
+
+/// All users, by what they do.
+#[derive(Debug)]
+pub(super) struct Users {
+    pub(super) all: Vec<User>,
+    lists: [Vec<u32>; 4],
+}
+
+impl Users {
+    pub(super) fn new(count: u32) -> Self {
+        let user = |who| User {
+            state: State::Away,
+            bell: Bell::of(who),
+            granted: None,
+            armed: false,
+            woken: false,
+            seat: who as usize,
+        };
+        Self { all: (0..count).map(user).collect(), lists: [(0..count).collect(), vec![], vec![], vec![]] }
+    }
+
+    pub(super) fn get(&mut self, who: u32) -> &mut User {
+        &mut self.all[who as usize]
+    }
+
+    pub(super) fn count(&self, kind: Kind) -> u32 {
+        self.lists[kind as usize].len() as u32
+    }
+
+    pub(super) fn list(&self, kind: Kind) -> &[u32] {
+        &self.lists[kind as usize]
+    }
+
+    /// One of those who do this.
+    pub(super) fn draw(&self, kind: Kind, dice: &mut Rng) -> Option<u32> {
+        let list = &self.lists[kind as usize];
+        (!list.is_empty()).then(|| list[dice.usize(0..list.len())])
+    }
+
+    /// Takes the state out of a user, who is away from then on.
+    pub(super) fn take(&mut self, who: u32) -> State {
+        self.put(who, State::Away)
+    }
+
+    /// Gives a user another state; returns the one before.
+    pub(super) fn put(&mut self, who: u32, state: State) -> State {
+        let (to, user) = (state.kind(), &mut self.all[who as usize]);
+        let before = mem::replace(&mut user.state, state);
+        let (from, seat) = (before.kind(), user.seat);
+        if from != to {
+            user.seat = self.lists[to as usize].len();
+            self.lists[to as usize].push(who);
+            self.lists[from as usize].swap_remove(seat);
+            if let Some(&moved) = self.lists[from as usize].get(seat) {
+                self.all[moved as usize].seat = seat;
+            }
+        }
+        before
+    }
+}
+
+impl State {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Away => Kind::Away,
+            Self::Waiting(..) => Kind::Waiting,
+            Self::Examining(_) => Kind::Examining,
+            Self::Holding(_) => Kind::Holding,
+        }
+    }
+}
+
+impl Trip {
+    /// What is left until the deadline.
+    pub(super) fn left(&self, now: Time) -> Duration {
+        self.deadline.since(now)
+    }
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask sim`: the simulator of the core, built optimised and with every assertion, for as long as one likes.
+//!
+//! It is a test of `millpond-core`, which any `cargo test` runs for a short while with the same seeds each time. Here it
+//! runs from a fresh seed, or from the one that a violation has named.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cargo;
+
+/// The ledger's steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two cores.
+const STEPS: u64 = 10_000_000;
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    steps: u64,
+    /// The first seed; a fresh one if there is none.
+    seed: Option<u64>,
+}
+
+impl Options {
+    /// Reads the arguments after `sim`.
+    ///
+    /// # Errors
+    ///
+    /// When there is one that it does not know, or a number that is none.
+    pub fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self { steps: STEPS, seed: None };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut number = || {
+                let value = args.next().ok_or_else(|| format!("`{arg}` wants a number"))?;
+                value.replace('_', "").parse().map_err(|_| format!("`{arg} {value}` is no number"))
+            };
+            match arg.as_str() {
+                "--steps" => options.steps = number()?,
+                "--seed" => options.seed = Some(number()?),
+                other => return Err(format!("`sim` has no option `{other}`")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
+///
+/// # Errors
+///
+/// When it cannot be built or run.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let root = cargo::workspace_root()?;
+    let seed = options.seed.unwrap_or_else(fresh_seed);
+    simulate(&root, options.steps, seed)
+}
+
+/// What `cargo xtask test` runs: a fresh seed.
+///
+/// # Errors
+///
+/// When it cannot be built or run.
+pub fn check(root: &Path) -> Result<bool, String> {
+    let seed = fresh_seed();
+    simulate(root, STEPS, seed)
+}
+
+fn fresh_seed() -> u64 {
+    // Short enough to be typed.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
+}
+
+fn simulate(root: &Path, steps: u64, seed: u64) -> Result<bool, String> {
+    let mut command = cargo::command(root, &["test", "--quiet", "--profile", "sim", "--package", "millpond-core"]);
+    command.args(["--lib", "--", "--nocapture", "proof::sim::whatever_happens"]);
+    command.env("MILLPOND_SIM_STEPS", steps.to_string()).env("MILLPOND_SIM_SEED", seed.to_string());
+    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
+    println!("the worlds from seed {seed} on");
+    let mut child = command.spawn().map_err(|e| format!("could not run `cargo test`: {e}"))?;
+    let lines = child.stdout.take().map(|out| BufReader::new(out).lines().map_while(Result::ok));
+    let sum = lines.into_iter().flatten().filter(|line| line.ends_with(" violations")).last();
+    let status = child.wait().map_err(|e| format!("could not wait for `cargo test`: {e}"))?;
+    let sum = sum.ok_or("the simulator came to no end; what it said stands above")?;
+    println!("{sum}");
+    Ok(status.success() && sum.ends_with(" 0 violations"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn steps_and_seed_are_numbers() {
+        let options = parse(&["--steps", "10_000", "--seed", "7"]).unwrap();
+        assert_eq!(options, Options { steps: 10_000, seed: Some(7) });
+        assert!(parse(&["--steps"]).unwrap_err().contains("wants a number"));
+        assert!(parse(&["--seed", "x"]).unwrap_err().contains("is no number"));
+        assert!(parse(&["--fast"]).unwrap_err().contains("no option"));
+    }
+}
