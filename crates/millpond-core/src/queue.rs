@@ -134,8 +134,9 @@ impl<G> Queue<G> {
         } else {
             let at = self.ring.partition_point(|other| other.arrival < arrival);
             self.ring.insert(at, waiter);
-            self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
         }
+        // One who comes again may have arrived before somebody who watches already.
+        self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
         Ticket { arrival, seat }
     }
 
@@ -321,6 +322,20 @@ mod tests {
         assert_eq!(told.len(), 4);
         assert_eq!(queue.arm(at(100), at(100), &mut told), None);
         assert_eq!(told.len(), 7);
+    }
+
+    #[test]
+    fn one_who_comes_again_when_nobody_else_waits_is_told_too() {
+        let (mut queue, mut tickets) = queue_of(&[1, 2]);
+        let mut told = Vec::new();
+        queue.arm(Time::ZERO, Time::ZERO, &mut told);
+        while let Some(ticket) = tickets.pop() {
+            let _ = queue.leave(ticket);
+        }
+        let caller = Caller { location: Location::caller(), task: None };
+        let _again = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
+        queue.arm(Time::ZERO, Time::ZERO, &mut told);
+        assert_eq!(told.len(), 3);
     }
 
     #[test]
