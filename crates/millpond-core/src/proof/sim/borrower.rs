@@ -17,6 +17,9 @@ impl World {
         let plain = !self.plan.checkin_hooks;
         held.inner.conn.phase = if soiled { Phase::Soiled } else { Phase::Ready };
         held.inner.conn.heard = self.now;
+        if let Some(seat) = held.inner.seat.take() {
+            self.change(|ledger, _| ledger.waiters.keep_seat(seat));
+        }
         if fate == Fate::Well && plain && !soiled {
             match self.change(|ledger, now| ledger.put_back_fresh(held, now)) {
                 Homecoming::Idle => return,

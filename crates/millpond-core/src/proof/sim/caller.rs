@@ -5,8 +5,9 @@ use super::plan::Fate;
 use super::users::{Examination, Kind, State, Trip};
 use super::world::World;
 use crate::event::CloseReason;
-use crate::lease::Held;
-use crate::ledger::{Asker, Claim, EXAMINED_LASTS, Grant, bump};
+use crate::grant::Grant;
+use crate::lease::{Held, Tag};
+use crate::ledger::{Asker, Claim, EXAMINED_LASTS, bump};
 use crate::queue::{Look, Ticket};
 use crate::slots::Caller;
 use crate::time::Time;
@@ -56,7 +57,7 @@ impl World {
         }
         let waker = self.users.get(who).bell.waker();
         let Ok(ticket) = self.change(|ledger, now| ledger.join_fresh(caller, waker, now)) else { return false };
-        let asker = Asker { caller, arrival: self.ledger.arrivals, since: self.now, again: false, armed: false };
+        let asker = Asker { caller, arrival: self.ledger.totals.acquires, since: self.now, again: false, armed: false };
         self.known.begun += 1;
         let trip = self.trip(who, asker);
         self.wait(who, ticket, trip, false);
@@ -98,7 +99,7 @@ impl World {
         }
     }
 
-    fn wait(&mut self, who: u32, ticket: Ticket, trip: Trip, enlist: bool) {
+    fn wait(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip, enlist: bool) {
         self.crowded = true;
         self.known.note_wait(who, trip.asker.arrival);
         if enlist {
@@ -200,26 +201,40 @@ impl World {
             return;
         }
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
-        if !self.plan.checkout_hooks
-            && let Some(held) = self.change(|ledger, now| ledger.receive_fresh(&ticket, now))
-        {
+        if let Some(mut held) = self.take_from_seat(&ticket) {
+            held.inner.seat = Some(ticket.seat);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
-            let opened_for_this = opened_for(&held, granted);
-            return self.lend(who, held, opened_for_this);
+            return self.lend(who, held, false);
         }
         if self.dice.u32(0..8) == 0 {
             self.users.get(who).bell = desk::Bell::of(who);
         }
         let waker = self.users.get(who).bell.waker();
-        let look = self.change(|ledger, _| ledger.look(&ticket, &waker));
+        let look = self.change(|ledger, _| ledger.look(ticket, &waker));
         drop(waker);
         match look {
             Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(_) => {
+            Look::Waiting(ticket, replaced) => {
+                drop(replaced);
                 self.known.assert_still_waits(who, trip.asker.arrival);
                 self.users.put(who, State::Waiting(ticket, trip));
             }
+        }
+    }
+
+    /// What may be lent as it is, without the ledger's lock: as `Shared::is_fresh` has it.
+    fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<Held<Wire>> {
+        let (ledger, now) = (&self.ledger, self.now);
+        let fresh = |tag: &Tag| {
+            tag.generation == ledger.lendable()
+                && now < tag.expires
+                && now.nanos_since(tag.proved_at) < ledger.config.ping_after()
+        };
+        let fresh = |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
+        match ticket.seat.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
+            Grant::Fresh(held) => Some(held),
+            Grant::Due(_) | Grant::Refusal(_) => None,
         }
     }
 
@@ -227,8 +242,8 @@ impl World {
         let granted = self.users.get(who).granted.take();
         assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
         match grant {
-            Ok(held) => self.receive(who, held, trip, granted),
-            Err(error) => {
+            Grant::Fresh(held) | Grant::Due(held) => self.receive(who, held, trip, granted),
+            Grant::Refusal(error) => {
                 self.known.assert_failed_rightly(&error);
                 self.known.ended += 1;
                 self.forget_waker(who);
@@ -299,13 +314,13 @@ impl World {
         let Some(who) = self.users.draw(kind, &mut self.dice) else { return };
         self.faults += 1;
         match self.users.take(who) {
-            State::Waiting(ticket, trip) => self.leave(who, &ticket, &trip),
+            State::Waiting(ticket, trip) => self.leave(who, ticket, trip),
             State::Examining(examination) => self.abandon(who, examination.held),
             State::Away | State::Holding(_) => {}
         }
     }
 
-    fn leave(&mut self, who: u32, ticket: &Ticket, trip: &Trip) {
+    fn leave(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip) {
         self.known.note_leave(trip.asker.arrival);
         self.users.get(who).granted = None;
         let waker = self.change(|ledger, now| ledger.leave(ticket, now));
@@ -325,11 +340,11 @@ impl World {
             return;
         }
         let State::Waiting(ticket, _) = self.users.take(who) else { return };
-        match self.change(|ledger, _| ledger.look(&ticket, Waker::noop())) {
+        match self.change(|ledger, _| ledger.look(ticket, Waker::noop())) {
             Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(replaced) => {
+            Look::Waiting(ticket, replaced) => {
                 drop(replaced);
-                self.leave(who, &ticket, &trip);
+                self.leave(who, ticket, trip);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::desk::{Bell, Wire};
 use super::plan::Fate;
+use crate::grant::Grant;
 use crate::lease::Held;
 use crate::ledger::Asker;
 use crate::queue::Ticket;
@@ -15,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) enum State {
     Away,
-    Waiting(Ticket, Trip),
+    Waiting(Ticket<Grant<Wire>>, Trip),
     Examining(Box<Examination>),
     Holding(Held<Wire>),
 }
