@@ -28,6 +28,10 @@ impl Backend<MySql> for MySqlBackend {
         fault::aftermath(error)
     }
 
+    fn is_suspicious(&self, error: &Error) -> bool {
+        fault::is_suspicious(error)
+    }
+
     /// The driver may have read half a packet, or wait for an answer that it has read already: it would take one answer
     /// for another, or panic.
     async fn resume(&self, _conn: &mut MySqlConnection) -> Result<(), Error> {

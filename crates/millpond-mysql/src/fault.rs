@@ -4,7 +4,7 @@
 //! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
 
 use millpond_core::Fault;
-use millpond_sqlx::Aftermath;
+use millpond_sqlx::{Aftermath, is_failover};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 /// What an error of `connect` or `ping` means for the pool.
 pub(crate) fn classify(error: &Error) -> Fault {
     match error {
+        _ if is_failover(error) => Fault::Failover,
         Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
         // rustls tells so of a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
@@ -35,6 +36,12 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
         Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
         _ => Aftermath::Doubt,
     }
+}
+
+/// Whether an error may mean that the server has been demoted or is going to be: it refuses writes (1290, but
+/// `--secure-file-priv` and others cause that as well; 1836), or shuts down.
+pub(crate) fn is_suspicious(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| matches!(refusal.number(), 1290 | 1836 | 1053))
 }
 
 /// The server's own words.

@@ -51,6 +51,7 @@
 
 mod backend;
 mod fault;
+mod first_look;
 mod kill;
 mod manager;
 mod options;
@@ -63,7 +64,7 @@ pub use millpond_core::{
     CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
 };
 pub use millpond_sqlx::{
-    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
 };
 pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};
 pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};

@@ -2,15 +2,18 @@
 
 use crate::backend::MYSQL;
 use crate::fault;
+use crate::first_look::{limits, takes_writes};
 use crate::kill::kill;
 use crate::prove::{lead_home, prove};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Canceller, Errand, PoolLink, Standing, Tracked};
+use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
 use std::fmt;
+use std::future::ready;
 use std::io::ErrorKind;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -21,15 +24,27 @@ pub struct MySqlManager {
     reset: ResetLevel,
     /// The database in which connections begin, as the server spells it. Known from the first one on.
     home: OnceLock<Option<String>>,
+    rotation: Option<Rotation>,
     link: PoolLink<MySql>,
+    suspicion: Suspicion,
+    /// Whether the server was asked what it allows.
+    compared: AtomicBool,
     canceller: Option<Canceller<MySql>>,
 }
 
 impl MySqlManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
-        let (reset, home) = (ResetLevel::default(), OnceLock::new());
-        Self { options, reset, home, link: PoolLink::new(), canceller: None }
+        Self {
+            options,
+            reset: ResetLevel::default(),
+            home: OnceLock::new(),
+            rotation: None,
+            link: PoolLink::new(),
+            suspicion: Suspicion::new(),
+            compared: AtomicBool::new(false),
+            canceller: None,
+        }
     }
 
     /// What is done to a connection between two borrowers.
@@ -43,6 +58,13 @@ impl MySqlManager {
         Self { reset: level, ..self }
     }
 
+    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
+    /// with older ones.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { rotation: Some(Rotation::new(credentials)), ..self }
+    }
+
     /// Ends at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
@@ -54,10 +76,35 @@ impl MySqlManager {
         self.link.clone()
     }
 
-    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+    async fn open(&self) -> Result<MySqlConnection, Error> {
+        let Some(rotation) = &self.rotation else { return self.options.connect().await };
+        let current = rotation.current().await?;
+        let mut options = self.options.clone().password(&current.login.password);
+        if let Some(user) = &current.login.user {
+            options = options.username(user);
+        }
+        let conn = options.connect().await?;
+        if rotation.opened(&current) {
+            self.link.retire_older();
+        }
+        Ok(conn)
+    }
+
+    /// Asks the first server of the pool what it allows.
+    async fn compare(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
+        if !self.compared.load(Ordering::Relaxed) {
+            self.link.compare(&limits(conn).await?);
+            self.compared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Proves a connection and leads it home. Whether its server takes writes.
+    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
         let here = prove(conn.driver_mut()).await?;
         let home = self.home.get().and_then(Option::as_deref);
-        lead_home(conn.driver_mut(), here.database.as_deref(), home).await
+        lead_home(conn.driver_mut(), here.database.as_deref(), home).await?;
+        Ok(here.takes_writes)
     }
 }
 
@@ -66,8 +113,10 @@ impl Manager for MySqlManager {
     type Error = Error;
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
-        let mut conn = self.options.connect().await?;
+        let mut conn = self.open().await?;
         let here = prove(&mut conn).await?;
+        self.compare(&mut conn).await?;
+        self.suspicion.connected(here.takes_writes);
         // They all begin in the same one.
         let _ = self.home.set(here.database);
         let mut conn = Tracked::new(conn, &MYSQL);
@@ -76,16 +125,23 @@ impl Manager for MySqlManager {
     }
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        if self.suspicion.is_due() {
+            return self.suspicion.check(takes_writes(conn.driver_mut())).await;
+        }
         conn.driver_mut().ping().await
     }
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
+        if conn.is_suspect() {
+            self.suspicion.raise();
+        }
         match (self.reset, conn.standing()) {
             (_, Standing::Broken) => Triage::Broken,
             // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
             (_, Standing::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
-            (ResetLevel::None, _) | (_, Standing::Clean) => Triage::Keep,
+            (ResetLevel::None, _) => Triage::Keep,
+            (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
         }
     }
@@ -93,7 +149,7 @@ impl Manager for MySqlManager {
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         // Until it has been proved: whatever happens here, nobody goes on with it then.
         conn.worsen(Standing::Cut);
-        match &self.canceller {
+        let takes_writes = match &self.canceller {
             // A stream without end would be read for as long as the core lets us.
             Some(canceller) => {
                 timeout(canceller.patience(), self.settle(conn)).await.unwrap_or_else(|_| Err(restless()))
@@ -101,6 +157,9 @@ impl Manager for MySqlManager {
             None => self.settle(conn).await,
         }?;
         conn.trust();
+        if self.suspicion.is_due() {
+            self.suspicion.check(ready(Ok(takes_writes))).await?;
+        }
         Ok(())
     }
 
@@ -126,7 +185,7 @@ impl Manager for MySqlManager {
 #[async_trait]
 impl Errand<MySql> for MySqlManager {
     async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.options.connect().await
+        self.open().await
     }
 
     async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {

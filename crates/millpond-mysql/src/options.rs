@@ -3,7 +3,7 @@
 use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::{NullPool, QueuePool};
-use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
+use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, pool_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
 
@@ -39,17 +39,34 @@ pub enum PoolKind {
 pub struct MySqlPoolOptions {
     settings: SqlPoolSettings<MySql>,
     kind: PoolKind,
+    credentials: Option<Credentials>,
 }
 
 impl MySqlPoolOptions {
     /// The defaults: those of the guide, [`PoolKind::Queue`].
     pub fn new() -> Self {
-        Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::default() }
+        Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::default(), credentials: None }
     }
 
     /// How connections are pooled.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// Where the password comes from, and the user if it changes too: a file, a variable, a callback. It is asked at every
+    /// connect, so a rotation needs no restart; see [`Credentials`]. Default: the URL or the options.
+    ///
+    /// ```
+    /// use millpond_mysql::{Credentials, MySqlPoolOptions};
+    ///
+    /// let pool = MySqlPoolOptions::new()
+    ///     .credentials(Credentials::file("/run/secrets/ponds"))
+    ///     .connect_lazy("mysql://miller@db.example/ponds?sslmode=verify-identity")?;
+    /// # Ok::<(), sqlx::Error>(())
+    /// ```
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 
@@ -137,11 +154,14 @@ impl MySqlPoolOptions {
     ///
     /// `Error::Configuration` for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
-        let Self { settings, kind } = &self;
+        let Self { settings, kind, credentials } = self;
         settings.config.check().map_err(config_error)?;
         let mut manager = MySqlManager::new(options).with_reset(settings.reset);
         if settings.cancel_abandoned {
             manager = manager.with_cancel(settings.config.ping_timeout);
+        }
+        if let Some(credentials) = credentials {
+            manager = manager.with_credentials(credentials);
         }
         let link = manager.link();
         match kind {

@@ -8,6 +8,7 @@
 //! A ping is no proof: after one that was cut off, sqlx takes every answer for the one to the question before.
 
 use crate::fault::{is_fatal, refusal};
+use crate::first_look::TAKES_WRITES;
 use sqlx::mysql::MySqlTransactionManager;
 use sqlx::{AssertSqlSafe, Connection, Error, MySqlConnection, Row, raw_sql};
 use sqlx_core::transaction::TransactionManager;
@@ -20,6 +21,7 @@ pub(crate) struct Whereabouts {
     pub(crate) database: Option<String>,
     /// See [`SESSION`].
     pub(crate) session: u64,
+    pub(crate) takes_writes: bool,
 }
 
 /// The number of a session that no other one has, on whatever server: below, the number that KILL wants; above, which
@@ -57,7 +59,7 @@ async fn ask(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
     let nonce = format!("{:016x}", fastrand::u64(..));
     let sql = format!(
         "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
-         SELECT '{nonce}', DATABASE(), {SESSION}"
+         SELECT '{nonce}', DATABASE(), {SESSION}, {TAKES_WRITES}"
     );
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
     let [row] = rows.as_slice() else { return Err(out_of_step()) };
@@ -65,7 +67,7 @@ async fn ask(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
     if echo != nonce {
         return Err(out_of_step());
     }
-    Ok(Whereabouts { database: row.try_get(1)?, session: row.try_get(2)? })
+    Ok(Whereabouts { database: row.try_get(1)?, session: row.try_get(2)?, takes_writes: row.try_get(3)? })
 }
 
 /// What sqlx believes to be open it queues a rollback for, which lowers its count. The server may know nothing of it, since

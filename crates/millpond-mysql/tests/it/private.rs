@@ -6,6 +6,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take to start again.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// Ends with the value, and with the thread that made it.
 pub struct Private {
@@ -82,9 +86,13 @@ impl Private {
 
     /// Waits until it accepts connections.
     pub async fn accepts(&self) -> MySqlConnection {
+        let begun = Instant::now();
         loop {
-            if let Ok(conn) = MySqlConnection::connect(self.url()).await {
-                return conn;
+            match MySqlConnection::connect(self.url()).await {
+                Ok(conn) => return conn,
+                Err(error) => {
+                    assert!(begun.elapsed() < START_MAX, "it does not start: {error}; see {}", self.own("LOG"))
+                }
             }
         }
     }
