@@ -4,11 +4,11 @@ use crate::decision::{Answer, Decision, Source};
 use crate::error::RateLimitError;
 use crate::gcra::Verdict;
 use crate::limit::Limit;
-use crate::outage::{Breaker, OnOutage};
+use crate::outage::OnOutage;
 use crate::script::{arguments, script, verdicts};
 use crate::span::Span;
 use crate::storage::{CentralizedStateStorage, WORD, is_word};
-use millpond_redis::Script;
+use millpond_redis::{Breaker, Script};
 use std::sync::Arc;
 
 /// A rate limiter: one limit, or several that are asked in one decision. Cheap to clone.
@@ -146,7 +146,7 @@ impl RateLimiter {
                 decision.allowed = false;
                 for (name, limit) in self.names.iter().zip(&self.limits) {
                     let mut answer = Answer::of(name, *limit, Verdict { fits: false, ahead: limit.tolerance() }, cost);
-                    answer.retry_after = Some(Breaker::pause());
+                    answer.retry_after = Some(Breaker::PAUSE);
                     decision.answers.push(answer);
                 }
                 decision

@@ -2,8 +2,8 @@
 
 use crate::error::RateLimitError;
 use crate::local::Local;
-use crate::outage::{Breaker, OnOutage, is_outage};
-use millpond_redis::{RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions};
+use crate::outage::OnOutage;
+use millpond_redis::{Breaker, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions};
 use std::env;
 use std::fmt;
 use std::future::Future;
@@ -249,7 +249,7 @@ impl CentralizedStateStorage {
                 breaker.note(true);
                 Ok(Some(answer))
             }
-            Ok(Err(error)) if !is_outage(&error) => {
+            Ok(Err(error)) if !error.is_outage() => {
                 breaker.note(true);
                 Err(RateLimitError::Redis(error))
             }

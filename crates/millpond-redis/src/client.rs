@@ -1,6 +1,6 @@
 //! A connection that many borrowers use at once.
 
-use crate::command::Command;
+use crate::command::{ClusterNode, Command};
 use crate::epoch::Epoch;
 use crate::error::RedisError;
 use crate::link::{Link, Manner};
@@ -61,6 +61,29 @@ impl RedisClient {
             }
         }
         outcome
+    }
+
+    /// The masters that it is connected to, one of a single server: for [`run_on`](Self::run_on).
+    pub fn nodes(&self) -> Vec<ClusterNode> {
+        self.link.nodes()
+    }
+
+    /// Runs a command without a key on one node, as `SCAN` and `DBSIZE` have to be in a cluster.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_on<T: FromValue>(&self, node: &ClusterNode, command: Command) -> Result<T, RedisError> {
+        T::from_value(self.call(Command { node: Some(node.clone()), ..command }).await?)
+    }
+
+    /// Whether it leads to a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.link.is_cluster()
     }
 
     /// How many sockets it has open: 1, in a cluster one for each master.

@@ -24,7 +24,13 @@ pub struct Command {
     pub(crate) slot: Slot,
     pub(crate) idempotent: bool,
     pub(crate) limit: Option<Duration>,
+    /// Where it is sent whatever its keys are.
+    pub(crate) node: Option<ClusterNode>,
 }
+
+/// A node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterNode(pub(crate) fred::types::config::Server);
 
 /// Where the keys of a command live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +50,7 @@ impl Command {
         if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
             name.to_mut().make_ascii_uppercase();
         }
-        Self { name, args: Vec::new(), slot: Slot::Any, idempotent: false, limit: None }
+        Self { name, args: Vec::new(), slot: Slot::Any, idempotent: false, limit: None, node: None }
     }
 
     /// Adds a key.

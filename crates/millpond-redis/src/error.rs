@@ -62,6 +62,20 @@ pub enum RedisError {
     },
 }
 
+/// What a server says that is starting, full, cut off from its master or its cluster, or no master any more.
+const OUTAGES: [&str; 10] = [
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "READONLY",
+    "TRYAGAIN",
+    "BUSY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "UNBLOCKED",
+];
+
 impl RedisError {
     /// The first word of Redis' own error.
     pub fn code(&self) -> Option<&str> {
@@ -74,6 +88,15 @@ impl RedisError {
     /// Whether the command may have been executed although there is no answer.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Lost { .. })
+    }
+
+    /// Whether it means that Redis is down or not itself, rather than that it refuses.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } => true,
+            Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
+            _ => false,
+        }
     }
 
     /// Whether the connection is of no use any more.

@@ -41,6 +41,7 @@
 //! of date: that server is a replica now.
 
 mod argument;
+mod breaker;
 mod client;
 mod command;
 mod connect_options;
@@ -63,9 +64,10 @@ mod url_error;
 mod value;
 
 pub use argument::Argument;
+pub use breaker::Breaker;
 pub use bytes::Bytes;
 pub use client::RedisClient;
-pub use command::{Command, slot_of};
+pub use command::{ClusterNode, Command, slot_of};
 pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions};
 pub use connection::RedisConnection;
 pub use error::RedisError;

@@ -5,7 +5,7 @@
 //! 1. Whoever drops a link ends its task, and its sockets with it: the driver's client alone would keep both for ever.
 //! 2. Nothing is sent on a link whose task has ended: the driver would queue it for nobody.
 
-use crate::command::{Command, Slot};
+use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
 use crate::driver::{self, REDIRECTIONS_MAX, Use};
 use crate::error::RedisError;
@@ -113,6 +113,11 @@ impl Link {
         self.is_cluster
     }
 
+    /// The masters that it is connected to.
+    pub(crate) fn nodes(&self) -> Vec<ClusterNode> {
+        self.client.active_connections().into_iter().map(ClusterNode).collect()
+    }
+
     /// How many sockets it has open.
     pub(crate) fn sockets(&self) -> usize {
         self.client.active_connections().len()
@@ -137,15 +142,17 @@ impl Link {
             Manner::Blocking(wait) => (limit.saturating_add(wait), true),
         };
         let hash = self.hash(&command)?;
-        let Command { name, args, idempotent, .. } = command;
+        let Command { name, args, idempotent, node, .. } = command;
         let args: Vec<DriverValue> = args.into_iter().map(DriverValue::Bytes).collect();
         let custom = custom(name.clone(), hash, blocks);
-        let answer = if limit == self.limit && !self.heals {
+        let node = node.filter(|_| self.is_cluster).map(|node| node.0);
+        let answer = if limit == self.limit && !self.heals && node.is_none() {
             self.client.custom_raw(custom, args).await
         } else {
             // A driver that reconnects by itself sends again what had no answer: for some commands only.
             let options = Options {
                 timeout: Some(limit),
+                cluster_node: node,
                 fail_fast: self.heals && !idempotent,
                 max_attempts: Some(REDIRECTIONS_MAX + 1),
                 ..Options::default()
