@@ -1,0 +1,253 @@
+//! Building a cache.
+
+use crate::cache::{RedisCache, Settings};
+use crate::codec::{Codec, Json};
+use crate::error::CacheError;
+use crate::event::{CacheObserver, News};
+use millpond_redis::{RedisConnectOptions, SharedRedisPoolOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One multiplexed connection carries what ten of one borrower each would.
+const SHARE: u32 = 10;
+
+/// How long a connection is waited for at least; a single question ends sooner.
+const ACQUIRE_MIN: Duration = Duration::from_secs(1);
+
+/// What happens to whoever asks while Redis is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Fail {
+    /// Reads find nothing and writes are skipped: the service answers from its loaders. What would leave something wrong
+    /// behind (a delete, a counter, a clear) is an error all the same.
+    #[default]
+    Open,
+    /// Everything is an error.
+    Closed,
+}
+
+/// How a cache is to be.
+///
+/// ```
+/// use millpond_cache::{Fail, RedisCache};
+/// use std::time::Duration;
+///
+/// let cache = RedisCache::builder()
+///     .url("redis://localhost:6379/0")
+///     .max_connections(100)
+///     .namespace("ponds")
+///     .ttl(Duration::from_secs(600))
+///     .fail(Fail::Closed)
+///     .connect_lazy()?;
+/// # Ok::<(), millpond_cache::CacheError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "call connect or connect_lazy"]
+pub struct CacheBuilder<C = Json> {
+    place: Vec<Result<RedisConnectOptions, String>>,
+    max_connections: u32,
+    codec: C,
+    namespace: String,
+    settings: Settings,
+    news: News,
+}
+
+impl CacheBuilder<Json> {
+    pub(crate) fn new() -> Self {
+        Self {
+            place: Vec::new(),
+            max_connections: 50,
+            codec: Json,
+            namespace: "default".to_owned(),
+            settings: Settings::default(),
+            news: News::default(),
+        }
+    }
+}
+
+impl<C: Codec> CacheBuilder<C> {
+    /// The URL of Redis, in the forms of [`RedisPoolOptions::connect`](millpond_redis::RedisPoolOptions::connect).
+    pub fn url(mut self, url: &str) -> Self {
+        self.place.push(url.parse().map_err(|error: millpond_redis::UrlError| error.to_string()));
+        self
+    }
+
+    /// Some nodes of a cluster, instead of a URL.
+    pub fn startup_nodes<H: Into<String>>(self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        self.options(RedisConnectOptions::cluster(nodes))
+    }
+
+    /// Where Redis is and how it is talked to, instead of a URL.
+    pub fn options(mut self, options: RedisConnectOptions) -> Self {
+        self.place.push(Ok(options));
+        self
+    }
+
+    /// The most connections to Redis. Default 50, range 10-200. They are multiplexed, so a tenth of them is opened.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How values become bytes. Default [`Json`].
+    pub fn codec<D: Codec>(self, codec: D) -> CacheBuilder<D> {
+        let Self { place, max_connections, namespace, settings, news, .. } = self;
+        CacheBuilder { place, max_connections, codec, namespace, settings, news }
+    }
+
+    /// What keys begin with in Redis, in all namespaces. Default `cache`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.prefix = prefix.into();
+        self
+    }
+
+    /// The namespace. Default `default`. Others are had by [`RedisCache::namespace`].
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The version of what is stored: entries of another one are not seen. Default 1.
+    pub fn version(mut self, version: u32) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// How long a value lives. Default 5 min, range 1 ms-1 year.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// By how many percent a value may live shorter, drawn at random, so that what was stored together does not go
+    /// together. Default 10, range 0-50.
+    pub fn ttl_jitter(mut self, percent: u32) -> Self {
+        self.settings.ttl_jitter = percent;
+        self
+    }
+
+    /// How long it is remembered that a loader found nothing. Default `None`: it is asked every time. Range 1 ms-1 year.
+    pub fn negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.settings.negative_ttl = ttl.into();
+        self
+    }
+
+    /// How long after its time a value may still be answered by `get_or_load`, while one caller loads it anew. Default
+    /// `None`. Range 1 ms-1 year.
+    pub fn stale_while_revalidate(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.stale = span.into();
+        self
+    }
+
+    /// Whether only one process at a time loads a key, and for how long at most the others wait for it. Default `None`:
+    /// each process loads by itself. Range 1 ms-5 min.
+    pub fn lock_across_processes(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.lock = limit.into();
+        self
+    }
+
+    /// The largest value that is stored, in bytes. Default 1 MiB, range 1 B-512 MiB.
+    pub fn max_value_size(mut self, bytes: usize) -> Self {
+        self.settings.max_value_size = bytes;
+        self
+    }
+
+    /// How many loaders may be at work at once in this process, for all keys together. Default 32, range 1-10,000. It is
+    /// what the source of the values has to bear while Redis is down.
+    pub fn loads_max(mut self, loaders: usize) -> Self {
+        self.settings.loads_max = loaders;
+        self
+    }
+
+    /// How long a load may take, and a caller may wait for his turn to load. Default 30 s, range 1 ms-5 min.
+    pub fn load_timeout(mut self, limit: Duration) -> Self {
+        self.settings.load_timeout = limit;
+        self
+    }
+
+    /// How long Redis may take before it counts as down. Default 250 ms, range 1 ms-60 s.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.settings.timeout = limit;
+        self
+    }
+
+    /// What happens while Redis is down. Default [`Fail::Open`].
+    pub fn fail(mut self, fail: Fail) -> Self {
+        self.settings.fail = fail;
+        self
+    }
+
+    /// Adds an observer.
+    pub fn observer(mut self, observer: impl CacheObserver) -> Self {
+        self.news.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Makes a cache. Nothing is opened until it is used.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Setting`] with everything that is wrong.
+    pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
+        let Self { place, max_connections, codec, namespace, settings, news } = self;
+        let mut problems = settings.problems();
+        if !(10..=200).contains(&max_connections) {
+            problems.push(format!("max_connections = {max_connections} is out of range 10-200; {CHOOSE}"));
+        }
+        if !is_word(&namespace) {
+            problems.push(format!("namespace = {namespace:?} cannot be part of a key; {WORD}"));
+        }
+        let options = match <[_; 1]>::try_from(place) {
+            Ok([Ok(options)]) => Some(options),
+            Ok([Err(error)]) => {
+                problems.insert(0, error);
+                None
+            }
+            Err(others) if others.is_empty() => {
+                problems.insert(0, "there is no url; write for example redis://localhost:6379/0".to_owned());
+                None
+            }
+            Err(_) => {
+                problems.insert(0, "url, startup_nodes and options say the same; leave one of them".to_owned());
+                None
+            }
+        };
+        let (Some(options), true) = (options, problems.is_empty()) else {
+            return Err(CacheError::Setting { reason: problems.join("\n") });
+        };
+        let pool = SharedRedisPoolOptions::new()
+            .name("cache")
+            .max_connections(max_connections.div_ceil(SHARE))
+            .command_timeout(settings.timeout)
+            .pool_timeout(settings.timeout.max(ACQUIRE_MIN))
+            .connect_lazy_with(options)
+            .map_err(|error| CacheError::Setting { reason: error.to_string() })?;
+        Ok(RedisCache::assemble(pool, codec, namespace, settings, news))
+    }
+
+    /// Makes a cache, and opens a first connection to see that Redis is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_lazy`](Self::connect_lazy), and [`CacheError::Redis`] if it is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the cache.
+    pub async fn connect(self) -> Result<RedisCache<C>, CacheError> {
+        let cache = self.connect_lazy()?;
+        drop(cache.pool().acquire().await.map_err(|error| CacheError::Redis(error.into()))?);
+        Ok(cache)
+    }
+}
+
+/// The way out for a value out of its range.
+pub(crate) const CHOOSE: &str = "choose a value in the range";
+
+/// The way out for a name that is refused.
+pub(crate) const WORD: &str = "use letters, digits, and any of _ - .";
+
+/// Whether it can stand in a key without being taken for something else.
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}

@@ -1,0 +1,342 @@
+//! The cache: typed values under names.
+
+use crate::builder::{CacheBuilder, Fail, WORD, is_word};
+use crate::codec::{Codec, Json};
+use crate::entry::Entry;
+use crate::error::CacheError;
+use crate::event::{CacheEvent, CacheTotals, News};
+use crate::flight::Flights;
+pub(crate) use crate::settings::Settings;
+use millpond_core::SharedError;
+use millpond_redis::{Breaker, Bytes, Command, RedisError, Script, SharedRedisPool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Adds to a counter, and gives it a lifetime when it is made. ARGV: how much, the lifetime in milliseconds.
+const INCR: &str = "
+local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return sum
+";
+
+/// A cache of typed values in Redis. Cheap to clone; clones and namespaces share connections and loads.
+///
+/// ```no_run
+/// use millpond_cache::RedisCache;
+///
+/// # async fn example() -> Result<(), millpond_cache::CacheError> {
+/// let cache = RedisCache::builder().url("redis://localhost:6379/0").connect().await?;
+/// let ponds = cache.namespace("ponds")?;
+/// ponds.set("mill", &(2, "deep")).await?;
+/// let mill: Option<(u32, String)> = ponds.get("mill").await?;
+/// let duck: Option<String> = ponds.get_or_load("duck", || async { Ok::<_, std::io::Error>(Some("pond".to_owned())) }).await?;
+/// ponds.clear().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisCache<C = Json> {
+    pub(crate) inside: Arc<Inside<C>>,
+    pub(crate) namespace: Arc<str>,
+}
+
+/// What clones and namespaces share.
+pub(crate) struct Inside<C> {
+    pub(crate) pool: SharedRedisPool,
+    pub(crate) codec: C,
+    pub(crate) settings: Settings,
+    pub(crate) news: News,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) loads: Semaphore,
+    breaker: Breaker,
+    incr: Script,
+}
+
+impl RedisCache {
+    /// Starts to build a cache.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::new()
+    }
+}
+
+impl<C: Codec> RedisCache<C> {
+    pub(crate) fn assemble(pool: SharedRedisPool, codec: C, namespace: String, settings: Settings, news: News) -> Self {
+        let inside = Inside {
+            pool,
+            codec,
+            news,
+            flights: Arc::default(),
+            loads: Semaphore::new(settings.loads_max),
+            breaker: Breaker::default(),
+            incr: Script::new(INCR),
+            settings,
+        };
+        Self { inside: Arc::new(inside), namespace: namespace.into() }
+    }
+
+    /// Another namespace of the same cache.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Setting`] for a name that cannot be part of a key.
+    pub fn namespace(&self, name: &str) -> Result<Self, CacheError> {
+        if !is_word(name) {
+            let reason = format!("namespace = {name:?} cannot be part of a key; {WORD}");
+            return Err(CacheError::Setting { reason });
+        }
+        Ok(Self { inside: Arc::clone(&self.inside), namespace: name.into() })
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Redis`], with [`Fail::Open`] only for what is no outage.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
+        let get = Command::new("GET").key(self.key(key)).idempotent();
+        let found = self.ask(self.pool().run::<Option<Bytes>>(get)).await?;
+        Ok(self.found(found.flatten()))
+    }
+
+    /// The values of several keys, in their order. In a cluster they may live anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn mget<T: DeserializeOwned>(&self, keys: &[&str]) -> Result<Vec<Option<T>>, CacheError> {
+        let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
+        let found = self.ask(crate::many::get(self.pool(), &keys)).await?;
+        let found = found.unwrap_or_else(|| vec![None; keys.len()]);
+        Ok(found.into_iter().map(|bytes| self.found(bytes)).collect())
+    }
+
+    /// Stores a value for the time of [`ttl`](CacheBuilder::ttl).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::TooLarge`], [`CacheError::Codec`]; else as [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the value may have been stored.
+    pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), CacheError> {
+        self.set_for(key, value, self.inside.settings.ttl).await
+    }
+
+    /// Stores a value for a time of its own, from which the jitter is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the value may have been stored.
+    pub async fn set_for<T: Serialize + ?Sized>(&self, key: &str, value: &T, ttl: Duration) -> Result<(), CacheError> {
+        let entry = Entry::Value(self.encode(value)?);
+        self.store(&self.key(key), &entry, ttl).await
+    }
+
+    /// Removes keys. Returns how many were there. An outage is an error whatever [`Fail`] says: what was to be removed is
+    /// still there.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Redis`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped some may have been removed.
+    pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
+        let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
+        self.insist(crate::many::unlink(self.pool(), &keys)).await
+    }
+
+    /// Whether there is a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn exists(&self, key: &str) -> Result<bool, CacheError> {
+        let exists = Command::new("EXISTS").key(self.key(key)).idempotent();
+        Ok(self.ask(self.pool().run(exists)).await?.unwrap_or(false))
+    }
+
+    /// How long a value still lives. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
+        let ttl = Command::new("PTTL").key(self.key(key)).idempotent();
+        let millis: i64 = self.ask(self.pool().run(ttl)).await?.unwrap_or(-2);
+        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
+    }
+
+    /// Adds to a counter, which begins at 0 and lives for the time of [`ttl`](CacheBuilder::ttl). Returns the sum. An outage
+    /// is an error whatever [`Fail`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Redis`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped it may have been added.
+    pub async fn incr(&self, key: &str, by: i64) -> Result<i64, CacheError> {
+        let life = self.inside.settings.lifetime(self.inside.settings.ttl).to_string();
+        let call = self.inside.incr.call([self.key(key)], [by.to_string(), life]);
+        self.insist(call.run(self.pool())).await
+    }
+
+    /// Removes everything of this namespace and version, by a SCAN of every node. Returns how many keys were removed. What
+    /// is stored meanwhile may stay.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Redis`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped some keys have been removed.
+    pub async fn clear(&self) -> Result<u64, CacheError> {
+        Ok(crate::many::clear(self.pool(), &self.key("")).await?)
+    }
+
+    /// What has happened since the cache was built, in all namespaces.
+    pub fn totals(&self) -> CacheTotals {
+        self.inside.news.totals()
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &SharedRedisPool {
+        &self.inside.pool
+    }
+
+    /// Closes the connections.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed if the future is dropped.
+    pub async fn close(&self) -> millpond_core::CloseReport {
+        self.pool().close().await
+    }
+
+    /// A key as it stands in Redis.
+    pub(crate) fn key(&self, key: &str) -> String {
+        let Settings { prefix, version, .. } = &self.inside.settings;
+        format!("{prefix}:{}:v{version}:{key}", self.namespace)
+    }
+
+    pub(crate) fn tell(&self, event: &CacheEvent) {
+        self.inside.news.tell(event, &self.namespace);
+    }
+
+    /// Reads what was found, and tells.
+    fn found<T: DeserializeOwned>(&self, bytes: Option<Bytes>) -> Option<T> {
+        let value = match bytes.map(Entry::read) {
+            None => {
+                self.tell(&CacheEvent::Miss);
+                return None;
+            }
+            Some(Entry::Nothing) => {
+                self.tell(&CacheEvent::NegativeHit);
+                return None;
+            }
+            Some(Entry::Value(value)) => value,
+        };
+        let value = self.inside.codec.decode(&value).ok();
+        self.tell(if value.is_some() { &CacheEvent::Hit } else { &CacheEvent::Unreadable });
+        value
+    }
+
+    pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CacheError> {
+        let bytes = self.inside.codec.encode(value).map_err(|error| CacheError::Codec(SharedError::from(error)))?;
+        Ok(bytes.into())
+    }
+
+    /// Stores an entry.
+    pub(crate) async fn store(&self, key: &str, entry: &Entry, ttl: Duration) -> Result<(), CacheError> {
+        let (size, limit) = (entry.value().map_or(0, Bytes::len), self.inside.settings.max_value_size);
+        if size > limit {
+            self.tell(&CacheEvent::TooLarge { size });
+            return Err(CacheError::TooLarge { size, limit });
+        }
+        let life = self.inside.settings.lifetime(ttl);
+        let set = Command::new("SET").key(key).arg(entry.write()).arg("PX").arg(life).idempotent();
+        self.ask(self.pool().run::<()>(set)).await.map(drop)
+    }
+
+    /// Asks Redis, whatever is known of it and whatever `fail` says.
+    async fn insist<T>(&self, question: impl Future<Output = Result<T, RedisError>>) -> Result<T, CacheError> {
+        let limit = self.inside.settings.timeout;
+        let timed_out = || RedisError::TimedOut { command: "the cache".to_owned(), limit };
+        let outcome = tokio::time::timeout(limit, question).await;
+        outcome.unwrap_or_else(|_| Err(timed_out())).map_err(CacheError::Redis)
+    }
+
+    /// Asks Redis, unless it is known to be down. `None` if it is and `fail = open`.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<Option<T>, CacheError> {
+        let Inside { breaker, settings, .. } = &*self.inside;
+        if settings.fail == Fail::Open && !breaker.may_ask() {
+            self.tell(&CacheEvent::Bypassed { error: None });
+            return Ok(None);
+        }
+        let limit = settings.timeout;
+        let error = match tokio::time::timeout(limit, question).await {
+            Ok(Ok(answer)) => {
+                breaker.note(true);
+                return Ok(Some(answer));
+            }
+            Ok(Err(error)) => error,
+            Err(_) => RedisError::TimedOut { command: "the cache".to_owned(), limit },
+        };
+        breaker.note(!error.is_outage());
+        if settings.fail == Fail::Closed || !error.is_outage() {
+            return Err(CacheError::Redis(error));
+        }
+        self.tell(&CacheEvent::Bypassed { error: Some(error) });
+        Ok(None)
+    }
+}
+
+impl<C> Clone for RedisCache<C> {
+    fn clone(&self) -> Self {
+        Self { inside: Arc::clone(&self.inside), namespace: Arc::clone(&self.namespace) }
+    }
+}
+
+impl<C> fmt::Debug for RedisCache<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inside { pool, settings, news, .. } = &*self.inside;
+        f.debug_struct("RedisCache")
+            .field("namespace", &self.namespace)
+            .field("pool", pool)
+            .field("settings", settings)
+            .field("news", news)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! A typed cache over Redis: one load for a thousand who ask, namespaces, and a way on when Redis is down.
+//!
+//! ```no_run
+//! use millpond_cache::RedisCache;
+//! use std::time::Duration;
+//!
+//! # async fn load_user(_: u64) -> Result<Option<String>, std::io::Error> { Ok(None) }
+//! # async fn example() -> Result<(), millpond_cache::CacheError> {
+//! let cache = RedisCache::builder()
+//!     .startup_nodes([("node1", 7000), ("node2", 7001), ("node3", 7002)])
+//!     .max_connections(150)
+//!     .ttl(Duration::from_secs(600))
+//!     .stale_while_revalidate(Duration::from_secs(60))
+//!     .connect()
+//!     .await?;
+//! let users = cache.namespace("users")?;
+//! let user: Option<String> = users.get_or_load("17", || load_user(17)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Keys are `prefix:namespace:vN:key`. Raise the [`version`](CacheBuilder::version) when what is stored changes its shape:
+//! what an older program stored is not seen any more, and goes with its time. An entry that cannot be read counts as missing.
+
+mod builder;
+mod cache;
+mod codec;
+mod entry;
+mod error;
+mod event;
+mod flight;
+mod load;
+mod lock;
+mod many;
+mod settings;
+
+pub use builder::{CacheBuilder, Fail};
+pub use cache::RedisCache;
+pub use codec::{Codec, Json};
+pub use error::CacheError;
+pub use event::{CacheEvent, CacheObserver, CacheTotals};
+pub use millpond_redis::RedisConnectOptions;

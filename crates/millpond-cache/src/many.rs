@@ -1,0 +1,84 @@
+//! Several keys at once: in a cluster they live on several nodes.
+
+use futures_util::future::{join_all, try_join_all};
+use millpond_redis::{Bytes, ClusterNode, Command, RedisError, SharedRedisPool, slot_of};
+use std::collections::BTreeMap;
+
+/// How many keys one step of a SCAN looks at.
+const SCAN_COUNT: u32 = 1_000;
+
+/// The values of keys, in their order: one MGET for each slot.
+///
+/// # Errors
+///
+/// The first [`RedisError`].
+pub(crate) async fn get(pool: &SharedRedisPool, keys: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
+    let lease = pool.acquire().await?;
+    let mut slots: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (at, key) in keys.iter().enumerate() {
+        let slot = if lease.is_cluster() { slot_of(key.as_bytes()) } else { 0 };
+        slots.entry(slot).or_default().push(at);
+    }
+    let asked = slots.into_values().map(async |places| {
+        let wanted = places.iter().filter_map(|at| keys.get(*at));
+        let values: Vec<Option<Bytes>> = lease.run(Command::new("MGET").keys(wanted).idempotent()).await?;
+        Ok::<_, RedisError>(places.into_iter().zip(values))
+    });
+    let mut found = vec![None; keys.len()];
+    for (at, value) in try_join_all(asked).await?.into_iter().flatten() {
+        if let Some(place) = found.get_mut(at) {
+            *place = value;
+        }
+    }
+    Ok(found)
+}
+
+/// Removes keys, wherever they live. Returns how many were there.
+///
+/// # Errors
+///
+/// The first [`RedisError`]; the other keys are removed all the same.
+pub(crate) async fn unlink(pool: &SharedRedisPool, keys: &[String]) -> Result<u64, RedisError> {
+    let lease = pool.acquire().await?;
+    let gone = join_all(keys.iter().map(|key| lease.run::<u64>(Command::new("UNLINK").key(key).idempotent()))).await;
+    gone.into_iter().sum()
+}
+
+/// Removes everything that begins so, on every node.
+///
+/// # Errors
+///
+/// The first [`RedisError`].
+pub(crate) async fn clear(pool: &SharedRedisPool, prefix: &str) -> Result<u64, RedisError> {
+    let nodes = pool.acquire().await?.nodes();
+    let pattern = pattern(prefix);
+    let gone = try_join_all(nodes.iter().map(|node| clear_on(pool, node, &pattern))).await?;
+    Ok(gone.into_iter().sum())
+}
+
+async fn clear_on(pool: &SharedRedisPool, node: &ClusterNode, pattern: &str) -> Result<u64, RedisError> {
+    let lease = pool.acquire().await?;
+    let (mut cursor, mut gone) = ("0".to_owned(), 0);
+    loop {
+        let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
+        let (next, keys): (String, Vec<String>) = lease.run_on(node, scan).await?;
+        gone += unlink(pool, &keys).await?;
+        if next == "0" {
+            return Ok(gone);
+        }
+        cursor = next;
+    }
+}
+
+/// A pattern for what begins so. A prefix has no character that means something in it, but this need not be known here.
+fn pattern(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for character in prefix.chars() {
+        if "*?[]\\^".contains(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('*');
+    pattern
+}

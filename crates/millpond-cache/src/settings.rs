@@ -1,0 +1,106 @@
+//! The settings of a cache and the one check that refuses the impossible.
+
+use crate::builder::{CHOOSE, Fail, WORD, is_word};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const MINUTES: Duration = Duration::from_secs(300);
+
+/// How a cache behaves: see [`CacheBuilder`](crate::CacheBuilder).
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) prefix: String,
+    pub(crate) version: u32,
+    pub(crate) ttl: Duration,
+    pub(crate) ttl_jitter: u32,
+    pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) stale: Option<Duration>,
+    pub(crate) lock: Option<Duration>,
+    pub(crate) max_value_size: usize,
+    pub(crate) loads_max: usize,
+    pub(crate) load_timeout: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) fail: Fail,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prefix: "cache".to_owned(),
+            version: 1,
+            ttl: MINUTES,
+            ttl_jitter: 10,
+            negative_ttl: None,
+            stale: None,
+            lock: None,
+            max_value_size: 1 << 20,
+            loads_max: 32,
+            load_timeout: Duration::from_secs(30),
+            timeout: Duration::from_millis(250),
+            fail: Fail::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Everything that is wrong.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let times = [
+            ("ttl", Some(self.ttl), YEAR),
+            ("negative_ttl", self.negative_ttl, YEAR),
+            ("stale_while_revalidate", self.stale, YEAR),
+            ("lock_across_processes", self.lock, MINUTES),
+            ("load_timeout", Some(self.load_timeout), MINUTES),
+            ("timeout", Some(self.timeout), Duration::from_secs(60)),
+        ];
+        for (name, value, high) in times {
+            if let Some(value) = value.filter(|value| !(MS..=high).contains(value)) {
+                problems.push(format!("{name} = {value:?} is out of range 1ms to {high:?}; {CHOOSE}"));
+            }
+        }
+        let counts = [
+            ("ttl_jitter", u64::from(self.ttl_jitter), 0, 50),
+            ("max_value_size", self.max_value_size as u64, 1, 512 << 20),
+            ("loads_max", self.loads_max as u64, 1, 10_000),
+        ];
+        for (name, value, low, high) in counts {
+            if !(low..=high).contains(&value) {
+                problems.push(format!("{name} = {value} is out of range {low}-{high}; {CHOOSE}"));
+            }
+        }
+        if !is_word(&self.prefix) {
+            problems.push(format!("prefix = {:?} cannot be part of a key; {WORD}", self.prefix));
+        }
+        problems
+    }
+
+    /// How long a value lives in Redis, jitter and the time when it is stale included, in milliseconds.
+    pub(crate) fn lifetime(&self, ttl: Duration) -> u64 {
+        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
+        let most = millis / 100 * u64::from(self.ttl_jitter) + millis % 100 * u64::from(self.ttl_jitter) / 100;
+        let shorter = if most == 0 { 0 } else { fastrand::u64(0..=most) };
+        (millis - shorter).saturating_add(self.stale_millis())
+    }
+
+    /// How much of its life a value is stale.
+    pub(crate) fn stale_millis(&self) -> u64 {
+        self.stale.map_or(0, |stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_shorter_by_the_jitter_at_most() {
+        let settings = Settings::default();
+        let lives: Vec<u64> = (0..1000).map(|_| settings.lifetime(Duration::from_secs(100))).collect();
+        assert!(lives.iter().all(|life| (90_000..=100_000).contains(life)));
+        assert!(lives.iter().max().unwrap() - lives.iter().min().unwrap() > 5_000, "they go together");
+        let settings = Settings { ttl_jitter: 0, stale: Some(MINUTES), ..settings };
+        assert_eq!(settings.lifetime(Duration::from_secs(1)), 301_000);
+    }
+}

@@ -1,0 +1,34 @@
+//! Namespaces and versions are apart, and a namespace is cleared on every node.
+
+use crate::support::builders;
+
+#[tokio::test]
+async fn clearing_a_namespace_removes_all_of_it_and_nothing_else() {
+    for builder in builders() {
+        let cache = builder.connect_lazy().unwrap();
+        let other = cache.namespace(&format!("other-{:x}", fastrand::u64(..))).unwrap();
+        for n in 0..2500 {
+            cache.set(&format!("k{n}"), &n).await.unwrap();
+        }
+        other.set("k1", &1).await.unwrap();
+        assert_eq!(cache.clear().await.unwrap(), 2500);
+        assert_eq!(cache.clear().await.unwrap(), 0);
+        assert_eq!(cache.get::<i32>("k1").await.unwrap(), None);
+        assert_eq!(other.get::<i32>("k1").await.unwrap(), Some(1));
+        assert_eq!(other.clear().await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn another_version_does_not_see_what_is_there() {
+    let namespace = format!("test-{:x}", fastrand::u64(..));
+    let of = |version| builders().into_iter().map(move |builder| builder.version(version));
+    for (one, two) in of(1).zip(of(2)) {
+        let one = one.namespace(namespace.clone()).connect_lazy().unwrap();
+        let two = two.namespace(namespace.clone()).connect_lazy().unwrap();
+        one.set("k", &1).await.unwrap();
+        assert_eq!(two.get::<i32>("k").await.unwrap(), None);
+        assert_eq!(two.clear().await.unwrap(), 0);
+        assert_eq!(one.clear().await.unwrap(), 1);
+    }
+}

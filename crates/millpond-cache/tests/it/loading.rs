@@ -1,0 +1,196 @@
+//! One load for all who ask.
+
+use crate::support::{builders, caches, variable};
+use millpond_cache::{CacheError, CacheEvent, RedisCache};
+use std::io::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// A source of values that counts how often it is asked.
+#[derive(Clone, Default)]
+struct Source {
+    loads: Arc<AtomicU32>,
+    at_once: Arc<AtomicU32>,
+    most: Arc<AtomicU32>,
+}
+
+impl Source {
+    async fn load(&self) -> Result<Option<u32>, Error> {
+        self.most.fetch_max(self.at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        Ok(Some(self.loads.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+
+    fn loads(&self) -> u32 {
+        self.loads.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_tasks_that_ask_for_one_missing_key_cause_one_load() {
+    for cache in caches() {
+        let source = Source::default();
+        let tasks = (0..1000).map(|_| {
+            let (cache, source) = (cache.clone(), source.clone());
+            tokio::spawn(async move { cache.get_or_load("key", || source.load()).await.unwrap() })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), Some(1));
+        }
+        assert_eq!(source.loads(), 1);
+        let totals = cache.totals();
+        assert_eq!((totals.loads, totals.misses), (1, 1));
+        assert_eq!(totals.hits + totals.shared, 999);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_lock_several_processes_cause_one_load() {
+    for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
+        let Some(url) = variable(name) else { continue };
+        let (source, namespace) = (Source::default(), format!("test-{:x}", fastrand::u64(..)));
+        let tasks = (0..4).flat_map(|_| {
+            // A cache of its own stands for a process of its own.
+            let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
+            let cache = builder.lock_across_processes(Duration::from_secs(5)).connect_lazy().unwrap();
+            let source = source.clone();
+            (0..25).map(move |_| {
+                let (cache, source) = (cache.clone(), source.clone());
+                tokio::spawn(async move { cache.get_or_load("key", || source.load()).await.unwrap() })
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), Some(1));
+        }
+        assert_eq!(source.loads(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_who_goes_away_leaves_the_load_to_one_who_waits() {
+    for cache in caches() {
+        let began = Arc::new(Notify::new());
+        let leader = {
+            let (cache, began) = (cache.clone(), began.clone());
+            tokio::spawn(async move {
+                let never = || async {
+                    began.notify_one();
+                    std::future::pending::<Result<Option<u32>, Error>>().await
+                };
+                cache.get_or_load("key", never).await
+            })
+        };
+        began.notified().await;
+        let source = Source::default();
+        let followers = (0..5).map(|_| {
+            let (cache, source) = (cache.clone(), source.clone());
+            tokio::spawn(async move { cache.get_or_load("key", || source.load()).await.unwrap() })
+        });
+        let followers: Vec<_> = followers.collect();
+        tokio::task::yield_now().await;
+        leader.abort();
+        for follower in followers {
+            assert_eq!(follower.await.unwrap(), Some(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_load_that_fails_shares_its_error_and_the_next_one_loads_again() {
+    for cache in caches() {
+        let loads = AtomicU32::new(0);
+        let fails = || async {
+            loads.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            Err::<Option<u32>, _>(Error::other("the source is dry"))
+        };
+        let asked = (0..10).map(|_| cache.get_or_load("key", fails));
+        for answer in futures_util::future::join_all(asked).await {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, CacheError::Load(_)) && error.to_string().contains("dry"), "{error}");
+        }
+        assert!(loads.load(Ordering::SeqCst) <= 2, "{loads:?}");
+        let source = Source::default();
+        assert_eq!(cache.get_or_load("key", || source.load()).await.unwrap(), Some(1));
+    }
+}
+
+#[tokio::test]
+async fn that_there_is_nothing_is_remembered_if_it_is_wished() {
+    for builder in builders() {
+        let cache = builder.negative_ttl(Duration::from_secs(60)).connect_lazy().unwrap();
+        let loads = AtomicU32::new(0);
+        let nothing = || async {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Ok::<Option<u32>, Error>(None)
+        };
+        for _ in 0..5 {
+            assert_eq!(cache.get_or_load("key", nothing).await.unwrap(), None);
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), None);
+    }
+    for cache in caches() {
+        let loads = AtomicU32::new(0);
+        for _ in 0..5 {
+            let nothing = || async {
+                loads.fetch_add(1, Ordering::SeqCst);
+                Ok::<Option<u32>, Error>(None)
+            };
+            assert_eq!(cache.get_or_load("key", nothing).await.unwrap(), None);
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 5);
+    }
+}
+
+#[tokio::test]
+async fn a_value_past_its_time_is_answered_while_one_loads_it_anew() {
+    for builder in builders() {
+        let events = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let cache = builder
+            .ttl(Duration::from_millis(50))
+            .ttl_jitter(0)
+            .stale_while_revalidate(Duration::from_secs(60))
+            .observer(move |event: &CacheEvent, _: &str| seen.lock().unwrap().push(format!("{event:?}")))
+            .connect_lazy()
+            .unwrap();
+        let source = Source::default();
+        assert_eq!(cache.get_or_load("key", || source.load()).await.unwrap(), Some(1));
+        // Until it is past its time.
+        let past = Instant::now() + Duration::from_secs(5);
+        while !events.lock().unwrap().iter().any(|event| event == "StaleHit") {
+            assert!(Instant::now() < past, "it never was");
+            let fails = || async { Err::<Option<u32>, _>(Error::other("dry")) };
+            assert_eq!(
+                cache.get_or_load("key", fails).await.unwrap(),
+                Some(1),
+                "a failing loader leaves the old value"
+            );
+        }
+        let both = tokio::join!(
+            cache.get_or_load("key", || source.load()),
+            cache.get_or_load("key", || async { Ok::<_, Error>(Some(99)) })
+        );
+        let both = (both.0.unwrap(), both.1.unwrap());
+        let one_loads = matches!(both, (Some(2), Some(1)) | (Some(1), Some(99)));
+        assert!(one_loads, "one loads, the other has the old value: {both:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_loader_that_takes_too_long_is_given_up() {
+    for builder in builders() {
+        let cache = builder.load_timeout(Duration::from_millis(50)).connect_lazy().unwrap();
+        let never = || std::future::pending::<Result<Option<u32>, Error>>();
+        let error = cache.get_or_load("key", never).await.unwrap_err();
+        assert!(matches!(error, CacheError::LoadTimedOut { .. }), "{error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! A cache over real Redis servers. One module a behaviour.
+
+mod clearing;
+mod loading;
+mod outage;
+mod private;
+mod settings;
+mod support;
+mod values;

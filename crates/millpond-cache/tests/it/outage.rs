@@ -1,0 +1,69 @@
+//! While Redis is down.
+
+use crate::private::Private;
+use millpond_cache::{CacheError, Fail, RedisCache};
+use std::io::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+fn cache(url: &str, fail: Fail) -> RedisCache {
+    RedisCache::builder().url(url).fail(fail).loads_max(5).connect_lazy().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_are_at_work_than_may() {
+    let Some(server) = Private::start("redis") else { return };
+    let cache = cache(server.variable("REDIS_URL"), Fail::Open);
+    cache.set("k", &1).await.unwrap();
+    server.signal("REDIS", "-STOP");
+    let began = Instant::now();
+    let (at_once, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let tasks = (0..200).map(|n| {
+        let (cache, at_once, most) = (cache.clone(), at_once.clone(), most.clone());
+        tokio::spawn(async move {
+            let load = || async move {
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, Error>(Some(n))
+            };
+            assert_eq!(cache.get_or_load(&format!("k{n}"), load).await.unwrap(), Some(n));
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert!(most.load(Ordering::SeqCst) <= 5, "{most:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    cache.set("k", &2).await.unwrap();
+    // What would leave something wrong behind is an error all the same.
+    assert!(matches!(cache.delete(&["k"]).await, Err(CacheError::Redis(_))));
+    assert!(matches!(cache.incr("n", 1).await, Err(CacheError::Redis(_))));
+    assert!(matches!(cache.clear().await, Err(CacheError::Redis(_))));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    server.signal("REDIS", "-CONT");
+    let back = Instant::now();
+    while cache.get::<i32>("k").await.unwrap() != Some(1) {
+        assert!(back.elapsed() < Duration::from_secs(3));
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.totals().bypassed > 0);
+}
+
+#[tokio::test]
+async fn with_fail_closed_everything_is_an_error_in_time() {
+    let Some(server) = Private::start("redis") else { return };
+    let cache = cache(server.variable("REDIS_URL"), Fail::Closed);
+    cache.set("k", &1).await.unwrap();
+    server.signal("REDIS", "-STOP");
+    let began = Instant::now();
+    assert!(matches!(cache.get::<i32>("k").await, Err(CacheError::Redis(_))));
+    assert!(matches!(cache.set("k", &1).await, Err(CacheError::Redis(_))));
+    let load = || async { Ok::<_, Error>(Some(1)) };
+    assert!(matches!(cache.get_or_load("k", load).await, Err(CacheError::Redis(_))));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -1,0 +1,124 @@
+//! Values go in and come out as they were.
+
+use crate::support::{builders, caches, variable};
+use millpond_cache::{CacheError, Codec, RedisCache};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Pond {
+    name: String,
+    depth: f64,
+    fish: Vec<String>,
+    owner: Option<u64>,
+}
+
+fn pond(n: u64) -> Pond {
+    Pond { name: format!("pond {n} ü\0"), depth: 1.5, fish: vec!["carp".into(), String::new()], owner: Some(n) }
+}
+
+#[tokio::test]
+async fn values_of_every_shape_come_out_as_they_went_in() {
+    for cache in caches() {
+        assert_eq!(cache.get::<Pond>("none").await.unwrap(), None);
+        cache.set("pond", &pond(1)).await.unwrap();
+        assert_eq!(cache.get::<Pond>("pond").await.unwrap(), Some(pond(1)));
+        assert!(cache.exists("pond").await.unwrap() && !cache.exists("none").await.unwrap());
+        cache.set("unit", &()).await.unwrap();
+        assert_eq!(cache.get::<()>("unit").await.unwrap(), Some(()));
+        cache.set("none?", &None::<u64>).await.unwrap();
+        assert_eq!(cache.get::<Option<u64>>("none?").await.unwrap(), Some(None));
+        cache.set("text", "n").await.unwrap();
+        assert_eq!(cache.get::<String>("text").await.unwrap().as_deref(), Some("n"));
+        assert_eq!(cache.delete(&["pond", "unit", "never"]).await.unwrap(), 2);
+        assert_eq!(cache.get::<Pond>("pond").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_keys_are_had_at_once_wherever_they_live() {
+    for cache in caches() {
+        let names: Vec<String> = (0..100).map(|n| format!("pond {n} {{{}}}", n % 7)).collect();
+        for (n, name) in names.iter().enumerate().filter(|(n, _)| n % 3 > 0) {
+            cache.set(name, &pond(n as u64)).await.unwrap();
+        }
+        let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = cache.mget::<Pond>(&keys).await.unwrap();
+        for (n, found) in found.into_iter().enumerate() {
+            assert_eq!(found, (n % 3 > 0).then(|| pond(n as u64)), "{n}");
+        }
+        assert_eq!(cache.delete(&keys).await.unwrap(), 66);
+        assert!(cache.mget::<Pond>(&[]).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_value_lives_for_its_time_less_the_jitter() {
+    for cache in builders().into_iter().map(|builder| builder.ttl(Duration::from_secs(100)).connect_lazy().unwrap()) {
+        for n in 0..20 {
+            let key = format!("k{n}");
+            cache.set(&key, &n).await.unwrap();
+            let left = cache.ttl(&key).await.unwrap().unwrap();
+            assert!(left > Duration::from_secs(89) && left <= Duration::from_secs(100), "{left:?}");
+        }
+        cache.set_for("short", &1, Duration::from_millis(1)).await.unwrap();
+        while cache.exists("short").await.unwrap() {}
+        assert_eq!(cache.ttl("short").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_counter_counts_lives_for_its_time_and_reads_as_a_number() {
+    for cache in caches() {
+        assert_eq!(cache.incr("n", 5).await.unwrap(), 5);
+        assert_eq!(cache.incr("n", -2).await.unwrap(), 3);
+        assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(3));
+        assert!(cache.ttl("n").await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_counts_as_missing_and_is_loaded_anew() {
+    for cache in caches() {
+        cache.set("k", "text").await.unwrap();
+        assert_eq!(cache.get::<Pond>("k").await.unwrap(), None);
+        let loaded = cache.get_or_load("k", || async { Ok::<_, std::io::Error>(Some(pond(1))) }).await.unwrap();
+        assert_eq!(loaded, Some(pond(1)));
+        assert_eq!(cache.get::<Pond>("k").await.unwrap(), Some(pond(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_large_is_not_stored_and_still_returned_by_its_loader() {
+    for cache in builders().into_iter().map(|builder| builder.max_value_size(10).connect_lazy().unwrap()) {
+        let error = cache.set("k", "a long text").await.unwrap_err();
+        assert!(matches!(error, CacheError::TooLarge { size: 13, limit: 10 }), "{error}");
+        let long = || async { Ok::<_, std::io::Error>(Some("a long text".to_owned())) };
+        assert_eq!(cache.get_or_load("k", long).await.unwrap().as_deref(), Some("a long text"));
+        assert!(!cache.exists("k").await.unwrap());
+    }
+}
+
+/// Not JSON.
+struct Backwards;
+
+impl Codec for Backwards {
+    fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, millpond_core::BoxError> {
+        Ok(serde_json::to_vec(value)?.into_iter().rev().collect())
+    }
+    fn decode<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, millpond_core::BoxError> {
+        let forwards: Vec<u8> = bytes.iter().rev().copied().collect();
+        Ok(serde_json::from_slice(&forwards)?)
+    }
+}
+
+#[tokio::test]
+async fn another_codec_will_do() {
+    let Some(url) = variable("MILLPOND_TEST_REDIS_URL") else { return };
+    let namespace = format!("test-{:x}", fastrand::u64(..));
+    let cache = RedisCache::builder().url(&url).namespace(namespace).codec(Backwards).connect().await.unwrap();
+    let map: BTreeMap<String, u32> = [("a".to_owned(), 1)].into();
+    cache.set("map", &map).await.unwrap();
+    assert_eq!(cache.get::<BTreeMap<String, u32>>("map").await.unwrap(), Some(map));
+}
