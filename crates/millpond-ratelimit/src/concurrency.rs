@@ -85,7 +85,6 @@ struct Inside {
 
 /// What became of a wish to run.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Entry {
     /// It may run.
     Granted(ConcurrencyLease),
