@@ -154,9 +154,10 @@ impl<M: Manager> Future for Acquire<M> {
     }
 }
 
-impl<M: Manager> Drop for Acquire<M> {
-    fn drop(&mut self) {
-        let Some(shared) = self.shared.take() else { return };
+impl<M: Manager> Acquire<M> {
+    /// Dropped before it has ended.
+    #[cold]
+    fn cancel(&mut self, shared: &Shared<M>) {
         let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
             State::Still => return,
             State::Waiting(ticket, trip) => (trip, Some(ticket)),
@@ -173,6 +174,15 @@ impl<M: Manager> Drop for Acquire<M> {
         });
         if let Some(seq) = seq {
             shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });
+        }
+    }
+}
+
+impl<M: Manager> Drop for Acquire<M> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            self.cancel(&shared);
         }
     }
 }

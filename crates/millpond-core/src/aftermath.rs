@@ -34,7 +34,7 @@ impl<C> Aftermath<C> {
     }
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn wake(&mut self, waker: Waker) {
         match self.aftermath.wake {
             None => self.aftermath.wake = Some(waker),

@@ -59,11 +59,10 @@ impl<M: Manager> Shared<M> {
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
     fn come_back(&self, mut held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
         let now = self.glance();
-        let seat = held.inner.seat.take();
-        let mut ledger = self.ledger.lock();
-        if let Some(seat) = seat {
-            ledger.waiters.keep_seat(seat);
+        if let Some(seat) = held.inner.seat.take() {
+            seat.leave_over();
         }
+        let mut ledger = self.ledger.lock();
         let mut held = if self.plain_checkin && verdict == Ok(false) {
             match ledger.put_back_fresh(held, now) {
                 Homecoming::Idle => return,

@@ -93,7 +93,7 @@ impl Opening {
     }
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     /// Has connections opened while there is demand, room, and no reason to hold back.
     pub(crate) fn open_more(&mut self, now: Time) {
         if self.closed || self.suspended || self.keeper.is_none() || now < self.opening.not_before {

@@ -21,13 +21,11 @@ pub(crate) enum Homecoming<C> {
     Considered(Held<C>),
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
-        let eventful =
-            self.closed || self.suspended || self.config.min_idle.is_some() || self.config.leak_after.is_some();
-        if eventful || !self.waiters.is_empty() {
+        if !self.lends_plainly || !self.waiters.is_empty() {
             return None;
         }
         let tag = &self.idle.back()?.inner.tag;
@@ -38,7 +36,7 @@ impl<C> Ledger<C> {
         let mut held = self.idle.pop_back()?;
         held.inner.tag.idled = idled;
         bump(&mut held.inner.tag.uses);
-        self.slots.lend(held.inner.tag.slot, caller, now);
+        self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
         bump(&mut self.totals.ok);
         self.check();
@@ -82,7 +80,7 @@ impl<C> Ledger<C> {
             return Homecoming::Considered(held);
         }
         (tag.idle_since, tag.proved_at) = (now, now);
-        self.slots.shift(tag.slot, Stage::Idle, now);
+        self.slots.return_idle(tag.slot, now);
         self.idle.push_back(held);
         self.check();
         Homecoming::Idle
@@ -91,11 +89,10 @@ impl<C> Ledger<C> {
     /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
     pub(crate) fn note_eventful(&mut self) {
         let config = &self.config;
-        self.eventful = self.closed
-            || self.suspended
+        self.lends_plainly =
+            !self.closed && !self.suspended && config.min_idle.is_none() && config.leak_after.is_none();
+        self.eventful = !self.lends_plainly
             || !self.keeps
-            || config.min_idle.is_some()
-            || config.leak_after.is_some()
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
             || self.slots.used() > config.cap();

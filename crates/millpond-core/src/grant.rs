@@ -21,7 +21,7 @@ pub(crate) enum Grant<C> {
     Refusal(PoolError),
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
     pub(crate) fn arm(&mut self, latest: Time, now: Time) -> bool {
         self.watched = self.waiters.arm(latest, now, &mut self.aftermath.wakes).is_some();

@@ -111,6 +111,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) suspended: bool,
     /// Whether the fast paths have to stand aside.
     pub(crate) eventful: bool,
+    /// Whether no state and no setting looks at every loan.
+    pub(crate) lends_plainly: bool,
     /// Whether no setting looks at every wait.
     pub(crate) waits_plainly: bool,
     /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
@@ -142,7 +144,7 @@ pub(crate) fn bump(count: &mut u64) {
     *count = count.saturating_add(1);
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
         Self {
             ping_after: config.ping_after(),
@@ -152,6 +154,7 @@ impl<C> Ledger<C> {
             closed: false,
             suspended: false,
             eventful: true,
+            lends_plainly: false,
             waits_plainly: false,
             generation: 0,
             hard_below: 0,

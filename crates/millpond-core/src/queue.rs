@@ -14,6 +14,8 @@
 use crate::slots::Caller;
 use crate::sync::Mutex;
 use crate::time::Time;
+use std::any::Any;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -23,10 +25,27 @@ use std::task::Waker;
 /// How many places and seats an empty queue keeps for the next waiters.
 const KEPT: usize = 256;
 
+thread_local! {
+    /// A seat that nobody needs any more, of whatever pool.
+    static SPARE: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
+}
+
 /// Where a waiter finds what it was granted.
 pub(crate) struct Seat<G>(Mutex<Option<G>>);
 
-impl<G> Seat<G> {
+impl<G: Send + 'static> Seat<G> {
+    /// The one that this thread has left over, or a new one.
+    fn vacant() -> Arc<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.downcast().ok());
+        spare.unwrap_or_else(|| Arc::new(Self(Mutex::new(None))))
+    }
+
+    /// Keeps an empty one for the next who waits on this thread: mostly the one who has just given a connection back.
+    pub(crate) fn leave_over(self: Arc<Self>) {
+        // A thread that ends keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(Some(self)));
+    }
+
     /// Takes what lies there if it is as wanted.
     #[inline]
     pub(crate) fn take_if(&self, wanted: impl FnOnce(&G) -> bool) -> Option<G> {
@@ -83,12 +102,11 @@ pub(crate) struct Queue<G> {
     gone: usize,
     /// Everybody who arrived up to here watches its own deadline.
     armed_through: u64,
-    seats: Vec<Arc<Seat<G>>>,
 }
 
-impl<G> Queue<G> {
+impl<G: Send + 'static> Queue<G> {
     pub(crate) fn new() -> Self {
-        Self { ring: VecDeque::new(), gone: 0, armed_through: 0, seats: Vec::new() }
+        Self { ring: VecDeque::new(), gone: 0, armed_through: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -127,7 +145,7 @@ impl<G> Queue<G> {
     /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
     /// `armed`: it watches its own deadline from the start.
     pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket<G> {
-        let seat = self.seats.pop().unwrap_or_else(|| Arc::new(Seat(Mutex::new(None))));
+        let seat = Seat::vacant();
         let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&seat))), armed };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
             self.ring.push_back(waiter);
@@ -138,13 +156,6 @@ impl<G> Queue<G> {
         // One who comes again may have arrived before somebody who watches already.
         self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
         Ticket { arrival, seat }
-    }
-
-    /// A seat that nobody needs any more, for the next waiter.
-    pub(crate) fn keep_seat(&mut self, seat: Arc<Seat<G>>) {
-        if self.seats.len() < KEPT {
-            self.seats.push(seat);
-        }
     }
 
     /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
@@ -176,7 +187,7 @@ impl<G> Queue<G> {
     /// Looks whether something was granted; if not, `waker` will be told.
     pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &Waker) -> Look<G> {
         if let Some(granted) = ticket.seat.take() {
-            self.keep_seat(ticket.seat);
+            ticket.seat.leave_over();
             return Look::Granted(granted);
         }
         let claim = self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut());
@@ -195,7 +206,7 @@ impl<G> Queue<G> {
             self.gone = self.gone.saturating_add(1);
             self.tidy();
         }
-        self.keep_seat(ticket.seat);
+        ticket.seat.leave_over();
         (granted, waker)
     }
 
@@ -302,7 +313,6 @@ mod tests {
             let _ = queue.leave(ticket);
         }
         assert_eq!((queue.len(), queue.ring.capacity()), (0, 0));
-        assert!(queue.seats.len() <= KEPT);
         queue.join(1, Time::ZERO, false, Caller { location: Location::caller(), task: None }, Waker::noop().clone());
         assert_eq!(served(&mut queue), [1]);
     }

@@ -130,6 +130,26 @@ impl Slots {
         }
     }
 
+    /// Lends an idle connection: what `lend` does, knowing the stage.
+    #[inline]
+    pub(crate) fn lend_idle(&mut self, slot: u32, caller: Caller, now: Time) {
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        debug_assert_eq!(place.stage, Stage::Idle, "only what is idle is lent so");
+        (place.stage, place.since, place.caller) = (Stage::InUse, now, Some(caller));
+        let [_, _, idle, in_use, ..] = &mut self.counts;
+        (*idle, *in_use) = (idle.saturating_sub(1), in_use.saturating_add(1));
+    }
+
+    /// A lent connection is idle again: what `shift` does, knowing the stage.
+    #[inline]
+    pub(crate) fn return_idle(&mut self, slot: u32, now: Time) {
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        debug_assert_eq!(place.stage, Stage::InUse, "only what is lent comes back");
+        (place.stage, place.since, place.caller, place.leak_told) = (Stage::Idle, now, None, false);
+        let [_, _, idle, in_use, ..] = &mut self.counts;
+        (*idle, *in_use) = (idle.saturating_add(1), in_use.saturating_sub(1));
+    }
+
     /// A lent connection goes from one borrower to the next.
     pub(crate) fn hand_over(&mut self, slot: u32, caller: Caller, now: Time) {
         if let Some(place) = self.slots.get_mut(slot as usize) {

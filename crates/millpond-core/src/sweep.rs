@@ -22,7 +22,7 @@ pub(crate) struct Turn<C> {
     pub(crate) done: bool,
 }
 
-impl<C> Ledger<C> {
+impl<C: Send + 'static> Ledger<C> {
     /// One turn of the keeper: everything that is due, and everything in the inbox.
     pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
         if let Some(keeper) = &mut self.keeper {

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a waiter goes without a timer of its own.
-pub(crate) const ARM_AFTER: Duration = Duration::from_millis(5);
+pub(crate) const ARM_AFTER: Duration = Duration::from_millis(100);
 
 /// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
 pub(crate) type Round = Box<dyn Fn() -> bool + Send>;
