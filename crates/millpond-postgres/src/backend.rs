@@ -20,6 +20,11 @@ impl Backend<Postgres> for PgBackend {
         }
     }
 
+    fn stops_after_one_row(&self) -> bool {
+        // The driver reads on to the end, for errors that come after the rows.
+        true
+    }
+
     fn aftermath(&self, error: &Error) -> Aftermath {
         fault::aftermath(error)
     }
