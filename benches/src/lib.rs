@@ -4,7 +4,8 @@
 //! - [`books`] has the connections of the race, [`rival`] says what a pool must do to take part, `pools` has the seven,
 //!   [`entrant`] lists them.
 //! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn, [`work`] has what is timed.
-//! - `src/bin/rivals.rs` and `src/bin/rivals_memory.rs` are what `cargo xtask rivals` runs.
+//! - [`service`] has the race over real databases, [`services`] who takes part in it.
+//! - `src/bin/rivals.rs`, `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs` are what `cargo xtask rivals` runs.
 
 pub mod books;
 pub mod crew;
@@ -13,6 +14,8 @@ pub mod gate;
 pub mod parking;
 pub mod race;
 pub mod rival;
+pub mod service;
+pub mod services;
 pub mod work;
 
 mod pools;

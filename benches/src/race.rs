@@ -49,6 +49,11 @@ impl Outcome {
         Self { row: "gate".to_owned(), pool, unit: "passed", values: vec![f64::from(u8::from(passed))] }
     }
 
+    /// What the rounds of one pool found, of a race that is not run by [`race`].
+    pub fn of_rounds(row: &str, pool: &'static str, unit: &'static str, values: Vec<f64>) -> Self {
+        Self { row: row.to_owned(), pool, unit, values }
+    }
+
     /// Prints it as a line of JSON.
     pub fn print(&self) {
         let (low, median, high) = spread(&self.values);

@@ -12,11 +12,13 @@ mod rows;
 mod table;
 
 use std::env::consts::EXE_SUFFIX;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::cargo;
+use crate::{cargo, servers};
 use machine::Machine;
 use results::Results;
 
@@ -115,6 +117,7 @@ fn race(options: &Options, target: &Path) -> Result<Results, String> {
     race.run("rivals", Some("one"), machine.pinned_to(1))?;
     race.run("rivals", Some("two"), machine.pinned_to(2))?;
     race.run("rivals_memory", None, machine.pinned_to(2))?;
+    race.end_to_end()?;
     Ok(race.results)
 }
 
@@ -127,8 +130,29 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
+    /// Runs the rows over real databases. The servers share the machine, so nothing is pinned; what cannot be started is left
+    /// out, and told.
+    fn end_to_end(&mut self) -> Result<(), String> {
+        let fleet = servers::for_rivals()?;
+        for (kind, why) in &fleet.failures {
+            eprintln!("rivals: no rows over {kind}: {why}");
+        }
+        self.run_with("rivals_servers", None, None, fleet.variables.iter())
+    }
+
     /// Runs one program and reads its lines.
     fn run(&mut self, program: &str, part: Option<&str>, pinned: Option<Command>) -> Result<(), String> {
+        self.run_with(program, part, pinned, iter::empty::<(&str, &str)>())
+    }
+
+    /// The same with these variables.
+    fn run_with<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &mut self,
+        program: &str,
+        part: Option<&str>,
+        pinned: Option<Command>,
+        variables: impl Iterator<Item = (K, V)>,
+    ) -> Result<(), String> {
         let path = self.target.join("release").join(format!("{program}{EXE_SUFFIX}"));
         let mut command = match pinned {
             Some(mut taskset) => {
@@ -137,6 +161,7 @@ impl Race<'_> {
             }
             None => Command::new(&path),
         };
+        command.envs(variables);
         command.args(part).args(self.options.quick.then_some("--quick")).stdin(Stdio::null()).stdout(Stdio::piped());
         for name in &self.left_out {
             command.args(["--without", name]);

@@ -129,6 +129,15 @@ pub fn for_tests_of(crates: &[String]) -> Result<Option<Fleet>, String> {
     if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already()).map(Some) }
 }
 
+/// Starts those that pools are raced over, unless a variable names them.
+///
+/// # Errors
+///
+/// When nothing at all can be started.
+pub fn for_rivals() -> Result<Fleet, String> {
+    start(&[Kind::Postgres], set_already())
+}
+
 fn start(kinds: &[Kind], mut known: Variables) -> Result<Fleet, String> {
     let missing: Vec<Kind> = kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
     if let Ok(program) = env::current_exe() {

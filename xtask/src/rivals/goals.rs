@@ -61,7 +61,12 @@ const GOALS: &[Goal] = &[
     // Five idle and `max_connecting`, which is 4 by default.
     itself("spike", AtMost(9.0)),
     itself("spike_one", AtMost(6.0)),
+    beside("pg_select64", AtLeast(2.2), "sqlx"),
+    beside("pg_select64", AtLeast(1.0), "deadpool"),
+    beside("pg_select10", AtLeast(0.95), "floor"),
     // That they are in the table is all that is asked.
+    itself("pg_raw64", AtLeast(1.0)),
+    itself("sqlite_read64", AtLeast(1.0)),
     itself("bytes_idle", AtLeast(1.0)),
     itself("bytes_waiter", AtLeast(1.0)),
 ];

@@ -20,7 +20,7 @@ pub struct Group {
 pub const POOLS: [&str; 7] = ["millpond", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "floor"];
 
 /// All rows but that of the gate.
-pub const GROUPS: [Group; 7] = [
+pub const GROUPS: [Group; 8] = [
     Group {
         title: "One task alone",
         rows: &[
@@ -95,6 +95,15 @@ pub const GROUPS: [Group; 7] = [
             row("spike_time", "until all are served; ms"),
             row("spike_one", "connections open at the end with `max_connecting = 1`"),
             row("spike_one_time", "until all are served with `max_connecting = 1`; ms"),
+        ],
+    },
+    Group {
+        title: "End to end: small questions to a real database, ten connections, two cores that the server shares",
+        rows: &[
+            row("pg_select64", "PostgreSQL, `SELECT 1`, 64 tasks on the pool; ops/s, more is better"),
+            row("pg_select10", "the same with 10 tasks; the floor is ten tasks that each own a connection; ops/s"),
+            row("pg_raw64", "64 tasks whose helper takes `&mut PgConnection`; ops/s"),
+            row("sqlite_read64", "SQLite in a file, one row by its key, 64 tasks; ops/s"),
         ],
     },
     Group {

@@ -1,0 +1,41 @@
+//! The pools against each other, end to end: prints a line of JSON for each row and pool. Started by `cargo xtask rivals`,
+//! which starts the servers too: `rivals_servers [--quick]`, with the variables of `cargo xtask servers` set.
+
+use benches::rival::Effort;
+use benches::service::{Contender, Crowd, Turn};
+use benches::services::{postgres, sqlite};
+use benches::work::runtime;
+use std::env;
+use std::fs;
+use std::io;
+
+fn main() -> io::Result<()> {
+    let effort = if env::args().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
+    on_sqlite(&effort)?;
+    if let Ok(url) = env::var("MILLPOND_TEST_POSTGRES_URL") {
+        on_postgres(&url, &effort);
+    }
+    // The rows of Redis, `redis_get10` and `redis_get64`, come here, by services over `MILLPOND_TEST_REDIS_URL`.
+    Ok(())
+}
+
+fn on_postgres(url: &str, effort: &Effort) {
+    use postgres::{Bare, Deadpool, Millpond, Sqlx};
+    let pools = [Contender::of::<Millpond>(), Contender::of::<Sqlx>(), Contender::of::<Deadpool>()];
+    let crowd = Crowd { row: "pg_select64", url, tasks: 64, turn: Turn::Query };
+    crowd.race(&pools, effort);
+    let [millpond, sqlx, deadpool] = pools;
+    Crowd { row: "pg_select10", tasks: 10, ..crowd }.race(&[millpond, sqlx, deadpool, Contender::of::<Bare>()], effort);
+    Crowd { row: "pg_raw64", turn: Turn::Raw, ..crowd }.race(&pools, effort);
+}
+
+fn on_sqlite(effort: &Effort) -> io::Result<()> {
+    use sqlite::{Millpond, Sqlx};
+    let directory = env::temp_dir().join(format!("millpond-rivals-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let path = directory.join("ponds.db");
+    runtime(1).block_on(sqlite::fill(&path));
+    let crowd = Crowd { row: "sqlite_read64", url: path.to_str().unwrap_or_default(), tasks: 64, turn: Turn::Query };
+    crowd.race(&[Contender::of::<Millpond>(), Contender::of::<Sqlx>()], effort);
+    fs::remove_dir_all(&directory)
+}

@@ -1,0 +1,123 @@
+//! End to end: tasks that ask a real database one small question after the other, through a pool or without one.
+
+use crate::race::Outcome;
+use crate::rival::Effort;
+use crate::work::runtime;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How the question is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// On the pool itself, as most code does.
+    Query,
+    /// By a helper that takes the driver's own connection, of which a pool that watches over it loses sight meanwhile.
+    Raw,
+}
+
+/// A way to a database. A value is a handle: clones are the same pool.
+pub trait Service: Clone + Send + Sync + 'static {
+    /// Its name in the results.
+    const NAME: &'static str;
+
+    /// Makes the pool at its default settings, of so many connections.
+    fn open(url: &str, connections: u32) -> impl Future<Output = Self> + Send;
+
+    /// Asks and gets the answer. `task` says which of the tasks it is. An error is a panic: in the race there is none.
+    fn ask(&self, task: usize, turn: Turn) -> impl Future<Output = ()> + Send;
+
+    /// Closes all connections.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// So many tasks on ten connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowd<'a> {
+    /// The row.
+    pub row: &'static str,
+    /// Where the database is.
+    pub url: &'a str,
+    /// How many tasks.
+    pub tasks: usize,
+    /// How they ask.
+    pub turn: Turn,
+}
+
+/// A service that takes part, without its type.
+#[derive(Debug, Clone, Copy)]
+pub struct Contender {
+    name: &'static str,
+    run: fn(Crowd<'_>, Duration) -> f64,
+}
+
+impl Contender {
+    /// This service.
+    pub fn of<S: Service>() -> Self {
+        Self { name: S::NAME, run: throughput::<S> }
+    }
+}
+
+const CONNECTIONS: u32 = 10;
+
+/// A round takes so many times the span of the effort: a server on the same machine needs longer to get into its stride.
+const SPANS: u32 = 4;
+
+impl Crowd<'_> {
+    /// Has all of them do it in turn, round by round, and prints what was found.
+    pub fn race(self, contenders: &[Contender], effort: &Effort) {
+        let began = Instant::now();
+        let mut found: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+        for round in 0..effort.rounds as usize {
+            // Nobody always comes after the same neighbour.
+            for turn in 0..contenders.len() {
+                let at = (round + turn) % contenders.len();
+                found[at].push((contenders[at].run)(self, effort.span * SPANS));
+            }
+        }
+        for (contender, values) in contenders.iter().zip(found) {
+            Outcome::of_rounds(self.row, contender.name, "ops/s", values).print();
+        }
+        eprintln!("rivals: {} ({} rounds, {:.1} s)", self.row, effort.rounds, began.elapsed().as_secs_f64());
+    }
+}
+
+/// Questions answered in a second.
+fn throughput<S: Service>(crowd: Crowd<'_>, span: Duration) -> f64 {
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let service = S::open(crowd.url, CONNECTIONS).await;
+        // All connections are open and have prepared the statement before anything is counted.
+        work(&service, crowd, span / 8).await;
+        let began = Instant::now();
+        let answers = work(&service, crowd, span).await;
+        let throughput = answers as f64 / began.elapsed().as_secs_f64();
+        service.close().await;
+        throughput
+    })
+}
+
+/// How many answers all tasks together get within the span.
+async fn work<S: Service>(service: &S, crowd: Crowd<'_>, span: Duration) -> u64 {
+    let over = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for task in 0..crowd.tasks {
+        let (service, over, turn) = (service.clone(), Arc::clone(&over), crowd.turn);
+        tasks.push(tokio::spawn(async move {
+            let mut answers = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                service.ask(task, turn).await;
+                answers += 1;
+            }
+            answers
+        }));
+    }
+    tokio::time::sleep(span).await;
+    over.store(true, Ordering::Relaxed);
+    let mut answers = 0;
+    for task in tasks {
+        answers += task.await.expect("a pool does not panic");
+    }
+    answers
+}
