@@ -4,6 +4,7 @@ use super::alone::cost;
 use super::runtime;
 use crate::books::Books;
 use crate::parking::{park, poll_once};
+use crate::race::spread;
 use crate::rival::{Effort, Figure, Rival, Spec, Work, filled};
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,6 +14,9 @@ use tokio::task::unconstrained;
 const FEW: u32 = 10;
 const MANY_PLACES: u32 = 10_000;
 const MANY_WAITERS: u32 = 100_000;
+
+/// Laps of a chunk, between two looks at the clock.
+const LAPS: u32 = 100;
 
 /// An acquire and its return: 10,000 idle connections against 10.
 #[derive(Debug, Clone, Copy)]
@@ -90,15 +94,16 @@ async fn queue<P: Rival>(waiters: u32, span: Duration) -> Costs {
 async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let lease = pool.acquire().await;
     let parked = park(pool, waiters as usize).await;
-    let (began, mut laps) = (Instant::now(), 0_u32);
+    let (began, mut chunks) = (Instant::now(), Vec::new());
     while began.elapsed() < span {
-        for _ in 0..100 {
+        let chunk = Instant::now();
+        for _ in 0..LAPS {
             let acquire = pin!(pool.acquire());
             assert!(poll_once(acquire).await.is_pending(), "others wait already");
         }
-        laps += 100;
+        chunks.push(chunk.elapsed().as_secs_f64() * 1e9 / f64::from(LAPS));
     }
-    let nanos = began.elapsed().as_secs_f64() * 1e9 / f64::from(laps);
+    let nanos = spread(&chunks).1;
     drop(parked);
     drop(lease);
     nanos
@@ -108,17 +113,18 @@ async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64
 async fn serve<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let mut lease = pool.acquire().await;
     let mut parked = VecDeque::from(park(pool, waiters as usize).await);
-    let (began, mut laps) = (Instant::now(), 0_u32);
+    let (began, mut chunks) = (Instant::now(), Vec::new());
     while began.elapsed() < span {
-        for _ in 0..100 {
+        let chunk = Instant::now();
+        for _ in 0..LAPS {
             drop(lease);
             let Some(oldest) = parked.pop_front() else { return f64::NAN };
             lease = oldest.await;
             parked.extend(park(pool, 1).await);
         }
-        laps += 100;
+        chunks.push(chunk.elapsed().as_secs_f64() * 1e9 / f64::from(LAPS));
     }
-    let nanos = began.elapsed().as_secs_f64() * 1e9 / f64::from(laps);
+    let nanos = spread(&chunks).1;
     drop(parked);
     drop(lease);
     nanos

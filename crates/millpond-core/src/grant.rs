@@ -3,7 +3,7 @@
 use crate::error::PoolError;
 use crate::lease::Held;
 use crate::ledger::Ledger;
-use crate::queue::{Look, Ticket};
+use crate::queue::{Armed, Look, Ticket};
 use crate::time::Time;
 use std::task::Waker;
 
@@ -22,10 +22,11 @@ pub(crate) enum Grant<C> {
 }
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Wakes those who have waited since `latest` without a timer. `false` if the watch need not come again.
-    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> bool {
-        self.watched = self.waiters.arm(latest, now, &mut self.aftermath.wakes).is_some();
-        self.watched
+    /// Wakes those who have waited since `latest` without a timer. Once all have one, the watch need not come again.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> Armed {
+        let armed = self.waiters.arm(latest, now, &mut self.aftermath.wakes);
+        self.watched = armed != Armed::All;
+        armed
     }
 
     /// A waiter looks whether it was granted something. A connection that it gets is to be looked at, and to be counted.

@@ -22,7 +22,10 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// How many places and seats an empty queue keeps for the next waiters.
+/// How many waiters are told at once to watch their own deadlines: the lock is held meanwhile.
+const ARMED_AT_ONCE: usize = 256;
+
+/// How many places an empty queue keeps for the next waiters.
 const KEPT: usize = 256;
 
 thread_local! {
@@ -84,6 +87,17 @@ struct Waiter<G> {
     claim: Option<(Waker, Arc<Seat<G>>)>,
     /// Whether it watches its own deadline.
     armed: bool,
+}
+
+/// Who watches its own deadline after [`Queue::arm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// Everybody.
+    All,
+    /// Whoever has waited long enough; the others will have to be told later.
+    Due,
+    /// As many as are told at once: there are more.
+    Enough,
 }
 
 /// What a waiter finds when it looks.
@@ -159,21 +173,21 @@ impl<G: Send + 'static> Queue<G> {
     }
 
     /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
-    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him. Since when
-    /// the first has waited who does not watch its own deadline yet.
-    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Option<Time> {
+    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Armed {
         let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
         for waiter in self.ring.range_mut(from..) {
             let due = waiter.since <= latest || waiter.since > now;
             match &waiter.claim {
-                Some(_) if !waiter.armed && !due => return Some(waiter.since),
+                Some(_) if !waiter.armed && !due => return Armed::Due,
+                Some(_) if wakers.len() >= ARMED_AT_ONCE => return Armed::Enough,
                 Some((waker, _)) if !waiter.armed => wakers.push(waker.clone()),
                 _ => {}
             }
             waiter.armed = true;
             self.armed_through = waiter.arrival;
         }
-        None
+        Armed::All
     }
 
     /// Grants something to the first waiter. `Err` gives it back when nobody waits.
@@ -326,11 +340,11 @@ mod tests {
             (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
         let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
         let mut told = Vec::new();
-        assert_eq!(queue.arm(at(6), at(50), &mut told), Some(at(7)));
+        assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
         assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
-        assert_eq!(queue.arm(at(6), at(50), &mut told), Some(at(7)));
+        assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
         assert_eq!(told.len(), 4);
-        assert_eq!(queue.arm(at(100), at(100), &mut told), None);
+        assert_eq!(queue.arm(at(100), at(100), &mut told), Armed::All);
         assert_eq!(told.len(), 7);
     }
 

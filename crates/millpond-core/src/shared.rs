@@ -9,6 +9,7 @@ use crate::info::ConnectionInfo;
 use crate::lease::{Held, Tag};
 use crate::ledger::Ledger;
 use crate::manager::{Fault, Manager};
+use crate::queue::Armed;
 use crate::rt::{Clock, Handle, Signal};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Time;
@@ -206,7 +207,7 @@ impl<M: Manager> Shared<M> {
         let weak = Arc::downgrade(self);
         let round = move || {
             let Some(shared) = weak.upgrade() else { return false };
-            let goes_on = shared.change(|ledger, now| ledger.arm(now.before(ARM_AFTER), now));
+            let goes_on = shared.arm(ARM_AFTER);
             if let Some(shared) = Arc::into_inner(shared) {
                 // The pool has gone meanwhile. Its connections' destructors must not hold the watch up.
                 thread::spawn(move || drop(shared));
@@ -216,9 +217,20 @@ impl<M: Manager> Shared<M> {
         let watched = !self.clock.is_paused() && watch::enlist(Box::new(round));
         if !watched {
             // Others may count on the watch already: all look after themselves from now on.
-            self.change(|ledger, now| ledger.arm(Time::NEVER, now));
+            self.arm(Duration::ZERO);
         }
         watched
+    }
+
+    /// Has those who have waited for so long watch their own deadlines. Whether there are others, who have not.
+    fn arm(&self, waited: Duration) -> bool {
+        loop {
+            match self.change(|ledger, now| ledger.arm(now.before(waited), now)) {
+                Armed::All => return false,
+                Armed::Due => return true,
+                Armed::Enough => {}
+            }
+        }
     }
 
     /// Ends a connection through the ledger.

@@ -18,7 +18,7 @@ impl World {
         held.inner.conn.phase = if soiled { Phase::Soiled } else { Phase::Ready };
         held.inner.conn.heard = self.now;
         if let Some(seat) = held.inner.seat.take() {
-            self.change(|ledger, _| ledger.waiters.keep_seat(seat));
+            seat.leave_over();
         }
         if fate == Fate::Well && plain && !soiled {
             match self.change(|ledger, now| ledger.put_back_fresh(held, now)) {

@@ -6,6 +6,7 @@ use super::plan::{Fate, Plan};
 use super::server::Running;
 use super::users::{Kind, State, Users};
 use crate::ledger::Ledger;
+use crate::queue::Armed;
 use crate::time::Time;
 use crate::watch::ARM_AFTER;
 use fastrand::Rng;
@@ -198,7 +199,13 @@ impl World {
     fn watch_round(&mut self) {
         self.known.alarm = true;
         let latest = self.now.before(ARM_AFTER);
-        let goes_on = self.change(|ledger, now| ledger.arm(latest, now));
+        let goes_on = loop {
+            match self.change(|ledger, now| ledger.arm(latest, now)) {
+                Armed::All => break false,
+                Armed::Due => break true,
+                Armed::Enough => {}
+            }
+        };
         self.known.alarm = false;
         self.watch = goes_on.then(|| self.now.after(ARM_AFTER));
         for index in 0..self.users.list(Kind::Waiting).len() {
