@@ -47,6 +47,7 @@ mod fault;
 mod first_look;
 mod manager;
 mod options;
+mod pooler;
 mod prove;
 mod session;
 mod url;
@@ -60,5 +61,6 @@ pub use millpond_sqlx::{
     Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
 };
 pub use options::{PgPool, PgPoolOptions, PoolKind};
+pub use pooler::Pooler;
 pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use sqlx::{PgConnection, Postgres};

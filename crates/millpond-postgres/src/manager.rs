@@ -3,10 +3,11 @@
 use crate::backend::POSTGRES;
 use crate::fault;
 use crate::first_look::{greet, limits, takes_writes};
+use crate::pooler::{POOLED, Pooler};
 use crate::prove::clear_session;
 use crate::session::{cancel, end};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Backend, Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
+use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub struct PgManager {
     options: PgConnectOptions,
     reset: ResetLevel,
+    pooler: Pooler,
     rotation: Option<Rotation>,
     link: PoolLink<Postgres>,
     suspicion: Suspicion,
@@ -32,6 +34,7 @@ impl PgManager {
         Self {
             options,
             reset: ResetLevel::default(),
+            pooler: Pooler::default(),
             rotation: None,
             link: PoolLink::new(),
             suspicion: Suspicion::new(),
@@ -49,6 +52,18 @@ impl PgManager {
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
+    }
+
+    /// Opens connections for what stands between the pool and its server. Wrap the pool in
+    /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only) as well.
+    #[must_use]
+    pub fn behind(self, pooler: Pooler) -> Self {
+        let options = match pooler {
+            Pooler::None => self.options,
+            // What is remembered as prepared would be looked for on another server.
+            Pooler::PgBouncer => self.options.statement_cache_capacity(0),
+        };
+        Self { options, pooler, ..self }
     }
 
     /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
@@ -109,6 +124,10 @@ impl Manager for PgManager {
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
         let mut conn = self.open().await?;
+        if self.pooler == Pooler::PgBouncer {
+            // What its servers say of themselves does not hold for the connection.
+            return Ok(Tracked::new(conn, &POOLED));
+        }
         let greeting = greet(&mut conn).await?;
         self.compare(&mut conn).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
@@ -142,7 +161,7 @@ impl Manager for PgManager {
     async fn reset(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         match &self.canceller {
             Some(canceller) => canceller.settle(conn, self).await?,
-            None => POSTGRES.settle(conn).await?,
+            None => conn.settle().await?,
         }
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;

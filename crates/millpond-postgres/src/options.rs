@@ -1,9 +1,10 @@
 //! Building a PostgreSQL pool: from a URL or sqlx's options.
 
 use crate::manager::PgManager;
+use crate::pooler::{BEGIN, Pooler};
 use crate::url::parse;
-use millpond_core::{NullPool, QueuePool};
-use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, pool_settings};
+use millpond_core::{NullPool, PoolExt, QueuePool, ResetLevel};
+use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, lending_error, pool_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -40,12 +41,18 @@ pub struct PgPoolOptions {
     settings: SqlPoolSettings<Postgres>,
     kind: PoolKind,
     credentials: Option<Credentials>,
+    pooler: Pooler,
 }
 
 impl PgPoolOptions {
     /// The defaults: those of the guide, [`PoolKind::Queue`].
     pub fn new() -> Self {
-        Self { settings: SqlPoolSettings::new("postgres"), kind: PoolKind::default(), credentials: None }
+        Self {
+            settings: SqlPoolSettings::new("postgres"),
+            kind: PoolKind::default(),
+            credentials: None,
+            pooler: Pooler::default(),
+        }
     }
 
     /// How connections are pooled.
@@ -123,28 +130,51 @@ impl PgPoolOptions {
     ///
     /// `Error::Configuration` for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
-        let Self { settings, kind, credentials } = self;
+        let Self { settings, kind, credentials, pooler } = self;
         settings.config.check().map_err(config_error)?;
-        let mut manager = PgManager::new(options).with_reset(settings.reset);
-        if settings.cancel_abandoned {
+        check(&settings, pooler)?;
+        let mut manager = PgManager::new(options).with_reset(settings.reset).behind(pooler);
+        if settings.cancel_abandoned && pooler == Pooler::None {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
         if let Some(credentials) = credentials {
             manager = manager.with_credentials(credentials);
         }
         let link = manager.link();
-        match kind {
+        let pool = match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                Ok(SqlPool::queue(pool))
+                SqlPool::queue(pool)
             }
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                Ok(SqlPool::null(pool))
+                SqlPool::null(pool)
             }
-        }
+        };
+        Ok(if pooler == Pooler::None { pool } else { pool.transactions_only(BEGIN) })
+    }
+
+    /// What stands between the pool and its server. Default: nothing.
+    ///
+    /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two servers, and so may the
+    /// two halves of a statement with arguments, if that is not in a transaction. So every such statement is put into one,
+    /// four round trips instead of one, and prepared anew each time. `&pool` and `pool.begin()` work as ever;
+    /// `acquire()`, hooks, `reset = session`, migrations and statements that need a session (SET, LISTEN, PREPARE) are
+    /// refused; nothing is cancelled at the server. A stream that is dropped early rolls its statement back. What cannot run
+    /// in a transaction (VACUUM) goes through `raw_sql`. What a SELECT leaves behind in a session (an advisory lock,
+    /// `set_config`) is not seen and stays with the server.
+    ///
+    /// ```
+    /// use millpond_postgres::{PgPoolOptions, Pooler};
+    ///
+    /// let pool = PgPoolOptions::new().behind(Pooler::PgBouncer).connect_lazy("postgresql://miller@bouncer:6432/ponds")?;
+    /// # Ok::<(), sqlx::Error>(())
+    /// ```
+    pub fn behind(mut self, pooler: Pooler) -> Self {
+        self.pooler = pooler;
+        self
     }
 
     /// Where the password comes from, and the user if it changes too: a file, a variable, a callback. It is asked at every
@@ -182,7 +212,22 @@ impl Default for PgPoolOptions {
     }
 }
 
+/// Refuses what would need a session where there is none.
+fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Error> {
+    let mut problems = Vec::new();
+    if settings.reset == ResetLevel::Session {
+        problems.push("reset = session: there is no session to be reset; leave it at transaction");
+    }
+    if settings.has_hooks() {
+        problems.push("hooks: what they do to a session would stay with a server that others use; remove them");
+    }
+    if pooler == Pooler::None || problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Configuration(format!("behind a transaction pooler: {}", problems.join("; ")).into()))
+}
+
 async fn first(pool: PgPool) -> Result<PgPool, Error> {
-    drop(pool.acquire().await?);
+    drop(pool.pool().acquire().await.map_err(lending_error)?);
     Ok(pool)
 }

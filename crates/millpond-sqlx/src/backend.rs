@@ -18,6 +18,18 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         effect_of(sql)
     }
 
+    /// What is put around every statement with arguments, where a connection is lent another server for each transaction.
+    /// By default a connection is a session, and nothing is put around anything.
+    fn enclosure(&self) -> Option<Enclosure> {
+        None
+    }
+
+    /// Refuses a statement that cannot work on such a connection. By default all are admitted.
+    fn admit(&self, sql: &str) -> Result<(), Error> {
+        let _ = sql;
+        Ok(())
+    }
+
     /// Whether the driver's `fetch_optional` leaves nothing of the statement behind. By default it does not: the rows
     /// after the first one are read and thrown away, so that `fetch_one` is not a reason for doubt.
     fn stops_after_one_row(&self) -> bool {
@@ -62,6 +74,15 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         conn.worsen(Standing::Raw);
         Ok(())
     }
+}
+
+/// How a connection uses a server that it is lent for one transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Enclosure {
+    /// Begins a transaction, and forgets what others have prepared on that server under names that the driver would give.
+    pub begin: &'static str,
+    /// Forgets what was prepared so far: from time to time in a long transaction.
+    pub forget: &'static str,
 }
 
 /// What an error says about the connection on which it happened.

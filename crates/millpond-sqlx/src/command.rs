@@ -24,6 +24,11 @@ impl<DB: Database> Command<DB> {
         Ok(Self { sql: query.sql(), statement, arguments, persistent })
     }
 
+    /// Whether it is prepared and then executed, instead of being sent as it is.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.arguments.is_some()
+    }
+
     pub(crate) fn text(&self) -> &str {
         self.sql.as_str()
     }

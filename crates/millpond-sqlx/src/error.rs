@@ -39,8 +39,8 @@ pub fn config_error(error: ConfigError) -> Error {
     Error::Configuration(Box::new(error))
 }
 
-/// Why nothing was lent, as `sqlx::Error`.
-pub(crate) fn lending_error(error: PoolError) -> Error {
+/// Why nothing was lent, as `sqlx::Error`; [`pool_error`] reads it back.
+pub fn lending_error(error: PoolError) -> Error {
     match &error {
         PoolError::Closed => Error::PoolClosed,
         PoolError::TimedOut(_) => io::Error::new(io::ErrorKind::TimedOut, error).into(),

@@ -6,7 +6,7 @@ use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_util::future;
 use millpond_core::{CLOSE_LIMIT, CloseReport, Manager, NullPool, Pool, QueuePool, Request};
-use sqlx::{Database, Error, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, Database, Error, SqlSafeStr, SqlStr};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -67,11 +67,18 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
     }
 }
 
+/// What is said to whoever wants a connection where there are only transactions.
+const ALONE: &str = "behind a transaction pooler a connection leads to one server only within a transaction: begin one with \
+                     `pool.begin()`, or execute single queries on `&pool`; for migrations and everything else that needs a \
+                     session connect to the server itself";
+
 struct Inner<DB: Database> {
     kind: &'static str,
     main: Source<DB>,
     /// The statement that begins a transaction, if it is not the usual one.
     begin: Option<&'static str>,
+    /// Whether a connection is a session only within a transaction.
+    transactions_only: bool,
     readers: Option<Readers<DB>>,
 }
 
@@ -107,8 +114,22 @@ impl<DB: Database> SqlPool<DB> {
     ) -> Self {
         let readers = Readers { pool: Self::queue(readers), only_reads };
         let main = Source::Ours(Arc::new(writer));
-        let inner = Inner { kind: "one writer, many readers", main, begin: Some(begin), readers: Some(readers) };
+        let inner = Inner {
+            kind: "one writer, many readers",
+            main,
+            begin: Some(begin),
+            transactions_only: false,
+            readers: Some(readers),
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same pool, for connections that are lent another server for each transaction: queries on `&pool` and
+    /// transactions work, and nobody gets a connection by itself. `begin` begins a transaction.
+    #[must_use]
+    pub fn transactions_only(self, begin: &'static str) -> Self {
+        let (kind, main) = (self.inner.kind, self.inner.main.clone());
+        Self { inner: Arc::new(Inner { kind, main, begin: Some(begin), transactions_only: true, readers: None }) }
     }
 
     /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder; that of a query
@@ -123,7 +144,7 @@ impl<DB: Database> SqlPool<DB> {
     /// Dropping the future loses no place, no connection and no wake-up.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        self.lend(Request::here())
+        self.lend_alone(Request::here())
     }
 
     /// Lends a connection within a limit of its own.
@@ -140,13 +161,14 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        self.lend(Request::here().within(limit))
+        self.lend_alone(Request::here().within(limit))
     }
 
     /// Lends a connection if one is ready at this moment.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
-        self.inner.main.as_pool().try_acquire_with(Request::here()).map(SqlLease::new)
+        let pool = (!self.inner.transactions_only).then(|| self.inner.main.as_pool())?;
+        pool.try_acquire_with(Request::here()).map(SqlLease::new)
     }
 
     /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.
@@ -177,7 +199,7 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         statement: S,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB, S> {
-        self.transaction(Request::here(), Some(statement.into_sql_str()))
+        self.transaction(Request::here(), Some(self.completed(statement.into_sql_str())))
     }
 
     /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
@@ -234,6 +256,21 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.main.to_pool()
     }
 
+    /// A connection for whatever the borrower likes.
+    pub(crate) fn lend_alone(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        let refused = self.inner.transactions_only;
+        let lease = (!refused).then(|| self.lend(request));
+        async move {
+            match lease {
+                Some(lease) => lease.await,
+                None => Err(Error::InvalidArgument(ALONE.to_owned())),
+            }
+        }
+    }
+
     pub(crate) fn lend(
         &self,
         request: Request,
@@ -257,8 +294,16 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.readers.as_ref().map(|readers| &readers.pool.inner.main)
     }
 
+    /// A statement that begins a transaction, with what has to be done first in every one.
+    fn completed(&self, statement: SqlStr) -> SqlStr {
+        match self.inner.begin.and_then(|begin| begin.split_once(';')).filter(|_| self.inner.transactions_only) {
+            Some((_, first)) => AssertSqlSafe(format!("{};{first}", statement.as_str())).into_sql_str(),
+            None => statement,
+        }
+    }
+
     fn from_source(kind: &'static str, main: Source<DB>) -> Self {
-        Self { inner: Arc::new(Inner { kind, main, begin: None, readers: None }) }
+        Self { inner: Arc::new(Inner { kind, main, begin: None, transactions_only: false, readers: None }) }
     }
 
     fn transaction(

@@ -41,6 +41,11 @@ impl<DB: Database> SqlPoolSettings<DB> {
         }
     }
 
+    /// Whether anything acts on connections.
+    pub fn has_hooks(&self) -> bool {
+        !self.hooks.is_empty()
+    }
+
     /// Adds an observer.
     pub fn add_observer(&mut self, observer: impl Observer) {
         self.observers.push(Arc::new(observer));

@@ -15,6 +15,15 @@ pub(crate) enum Source<DB: Database> {
     Custom(Arc<dyn Pool<Connection = Tracked<DB>>>),
 }
 
+impl<DB: Database> Clone for Source<DB> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Ours(pool) => Self::Ours(Arc::clone(pool)),
+            Self::Custom(pool) => Self::Custom(Arc::clone(pool)),
+        }
+    }
+}
+
 impl<DB: Database> Source<DB> {
     pub(crate) fn lend(
         &self,

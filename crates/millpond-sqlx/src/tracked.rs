@@ -36,6 +36,8 @@ pub struct Tracked<DB: Database> {
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
     session: Option<u64>,
+    /// How much was prepared under names since they were forgotten, where they are.
+    names: u32,
 }
 
 /// What is said to whoever goes on in a transaction that is lost.
@@ -64,6 +66,7 @@ impl<DB: Database> Tracked<DB> {
             brake,
             keepsake: None,
             session: None,
+            names: 0,
         }
     }
 
@@ -166,6 +169,14 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
+    pub(crate) fn backend(&self) -> &'static dyn Backend<DB> {
+        self.backend
+    }
+
+    pub(crate) fn names_mut(&mut self) -> &mut u32 {
+        &mut self.names
+    }
+
     fn is_braked(&self) -> bool {
         self.brake.load(Ordering::Acquire)
     }
@@ -242,6 +253,25 @@ impl<DB: Database> fmt::Debug for Tracked<DB> {
 /// The rows and results of a statement, in the order in which they come.
 type Steps<'e, DB> = BoxStream<'e, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, Error>>;
 
+impl<DB: Database> Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    /// A query taken apart, if it can be executed here.
+    fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
+        let command = Command::new(query)?;
+        self.backend.admit(command.text())?;
+        Ok(command)
+    }
+
+    /// The rows of a statement under watch. Nothing is in the way of it.
+    pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
+        let effect = self.note(command.text());
+        let (conn, watch) = self.watched(effect);
+        Watched::new(conn.fetch_many(command), watch).boxed()
+    }
+}
+
 impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
 where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
@@ -253,10 +283,18 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let command = match Command::new(query) {
+        let command = match self.command(query) {
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
+        if command.is_prepared() {
+            if let Some(begin) = self.enclosure() {
+                return generate(move |out| self.enclose(begin, command, out)).boxed();
+            }
+            if let Some(forget) = self.forgetting() {
+                return generate(move |out| self.forget_first(forget, command, out)).boxed();
+            }
+        }
         if self.is_braked() || self.doomed {
             return generate(move |out| async move {
                 self.resume().await?;
@@ -268,9 +306,7 @@ where
             })
             .boxed();
         }
-        let effect = self.note(command.text());
-        let (conn, watch) = self.watched(effect);
-        Watched::new(conn.fetch_many(command), watch).boxed()
+        self.follow_many(command)
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
@@ -278,7 +314,7 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let command = match Command::new(query) {
+        let command = match self.command(query) {
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
@@ -299,6 +335,9 @@ where
         'c: 'e,
     {
         Box::pin(async move {
+            if let Some(begin) = self.enclosure() {
+                return self.prepare_enclosed(begin, sql, parameters).await;
+            }
             self.resume().await?;
             let (conn, watch) = self.watched(Standing::Clean);
             watch.follow(conn.prepare_with(sql, parameters)).await
@@ -311,6 +350,9 @@ where
         'c: 'e,
     {
         Box::pin(async move {
+            if let Some(begin) = self.enclosure() {
+                return self.describe_enclosed(begin, sql).await;
+            }
             self.resume().await?;
             let (conn, watch) = self.watched(Standing::Clean);
             watch.follow(conn.describe(sql)).await

@@ -8,6 +8,7 @@ mod failover;
 mod hooks;
 mod in_step;
 mod limits;
+mod pgbouncer;
 mod private;
 mod reset;
 mod rotation;

@@ -1,0 +1,111 @@
+//! One statement in a transaction of its own: for connections behind a pooler that lends a server for each transaction.
+//!
+//! A driver sends a statement with arguments in two turns, and outside a transaction such a pooler may give them to two
+//! servers, of which the second executes what somebody else has prepared there.
+
+use crate::command::Command;
+use crate::generate::Outlet;
+use crate::standing::Standing;
+use crate::tracked::Tracked;
+use either::Either;
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Database, Describe, Error, Executor, SqlSafeStr, SqlStr, raw_sql};
+use sqlx_core::transaction::TransactionManager;
+
+/// How many statements are prepared in a transaction before they are forgotten.
+const NAMES_MAX: u32 = 100;
+
+/// What comes of a statement, one by one.
+type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+impl<DB: Database> Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    /// The statement that has to begin a transaction around what is done now, if one has to.
+    pub(crate) fn enclosure(&self) -> Option<&'static str> {
+        let outside = !self.driver().is_in_transaction();
+        self.backend().enclosure().filter(|_| outside).map(|enclosure| enclosure.begin)
+    }
+
+    /// The statement that has to be executed first in a transaction in which much was prepared. Nothing is kept for a next
+    /// time, since the next time is on another server; so all of it would pile up on this one.
+    pub(crate) fn forgetting(&mut self) -> Option<&'static str> {
+        let enclosure = self.backend().enclosure()?;
+        let names = self.names_mut();
+        *names = (*names + 1) % NAMES_MAX;
+        (*names == 0).then_some(enclosure.forget)
+    }
+
+    /// Executes a statement after everything that was prepared before is forgotten.
+    pub(crate) async fn forget_first(
+        &mut self,
+        forget: &'static str,
+        command: Command<DB>,
+        out: Outlet<Step<DB>>,
+    ) -> Result<(), Error> {
+        self.resume().await?;
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(conn.execute(raw_sql(forget))).await?;
+        self.pass_on(command, &out).await
+    }
+
+    /// Executes a statement in a transaction of its own, which is committed after its last row.
+    pub(crate) async fn enclose(
+        &mut self,
+        begin: &'static str,
+        command: Command<DB>,
+        out: Outlet<Step<DB>>,
+    ) -> Result<(), Error> {
+        self.open_enclosure(begin).await?;
+        let done = self.pass_on(command, &out).await;
+        self.close_enclosure(done).await
+    }
+
+    /// Prepares a statement in a transaction of its own: its types may have to be asked for.
+    pub(crate) async fn prepare_enclosed(
+        &mut self,
+        begin: &'static str,
+        sql: SqlStr,
+        parameters: &[DB::TypeInfo],
+    ) -> Result<DB::Statement, Error> {
+        self.open_enclosure(begin).await?;
+        let (conn, watch) = self.watched(Standing::Clean);
+        let prepared = watch.follow(conn.prepare_with(sql, parameters)).await;
+        self.close_enclosure(prepared).await
+    }
+
+    /// Describes a statement in a transaction of its own.
+    pub(crate) async fn describe_enclosed(&mut self, begin: &'static str, sql: SqlStr) -> Result<Describe<DB>, Error> {
+        self.open_enclosure(begin).await?;
+        let (conn, watch) = self.watched(Standing::Clean);
+        let described = watch.follow(conn.describe(sql)).await;
+        self.close_enclosure(described).await
+    }
+
+    async fn pass_on(&mut self, command: Command<DB>, out: &Outlet<Step<DB>>) -> Result<(), Error> {
+        let mut steps = self.follow_many(command);
+        while let Some(step) = steps.try_next().await? {
+            out.put(step).await;
+        }
+        Ok(())
+    }
+
+    async fn open_enclosure(&mut self, begin: &'static str) -> Result<(), Error> {
+        self.resume().await?;
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(DB::TransactionManager::begin(conn, Some(begin.into_sql_str()))).await
+    }
+
+    async fn close_enclosure<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        let (conn, watch) = self.watched(Standing::Clean);
+        match done {
+            Ok(value) => watch.follow(DB::TransactionManager::commit(conn)).await.map(|()| value),
+            Err(error) => {
+                // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
+                let _ = watch.follow(DB::TransactionManager::rollback(conn)).await;
+                Err(error)
+            }
+        }
+    }
+}
