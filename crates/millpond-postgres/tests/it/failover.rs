@@ -52,7 +52,7 @@ async fn a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones()
 
 #[tokio::test]
 async fn a_server_that_has_become_a_standby_makes_everything_out_of_date() {
-    let Some(mut private) = Private::start() else { return };
+    let Some(mut private) = Private::start(false) else { return };
     let diary = Diary::default();
     let options = PgPoolOptions::new().pool_size(2).max_overflow(0).observer(diary.clone());
     let pool = options.pre_ping_idle(Duration::ZERO).connect(&private.server().url).await.unwrap();

@@ -3,47 +3,65 @@
 use crate::support::{Server, variable};
 use sqlx::{Connection, PgConnection};
 use std::collections::HashMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// Ends with the value, and with the thread that made it.
 pub struct Private {
     xtask: Child,
+    stem: &'static str,
     variables: HashMap<String, String>,
     /// The server, once it was started again.
     again: Option<Child>,
 }
 
 impl Private {
-    /// Starts one, or `None` where there is none to be had.
-    pub fn start() -> Option<Self> {
-        variable("MILLPOND_TEST_POSTGRES_URL")?;
+    /// Starts one with or without TLS, or `None` where there is none to be had.
+    pub fn start(tls: bool) -> Option<Self> {
+        let (kind, stem) = if tls { ("postgres-tls", "POSTGRES_TLS") } else { ("postgres", "POSTGRES") };
+        variable(&format!("MILLPOND_TEST_{stem}_URL"))?;
         let mut command = Command::new(variable("MILLPOND_TEST_XTASK")?);
-        command.args(["servers", "--private", "postgres"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["servers", "--private", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut xtask = command.spawn().unwrap();
         let lines = BufReader::new(xtask.stdout.take().unwrap()).lines().map(Result::unwrap);
         let lines = lines.take_while(|line| !line.is_empty());
         let variables =
             lines.filter_map(|line| line.split_once('=').map(|(name, value)| (name.into(), unquote(value))));
-        Some(Self { variables: variables.collect(), xtask, again: None })
+        Some(Self { variables: variables.collect(), stem, xtask, again: None })
     }
 
     pub fn server(&self) -> Server {
-        Server { url: self.variable("URL").to_owned() }
+        Server { url: self.own("URL").to_owned() }
     }
 
-    pub fn variable(&self, name: &str) -> &str {
-        &self.variables[&format!("MILLPOND_TEST_POSTGRES_{name}")]
+    /// What xtask has told, without the prefix.
+    pub fn told(&self, name: &str) -> &str {
+        &self.variables[&format!("MILLPOND_TEST_{name}")]
+    }
+
+    fn own(&self, name: &str) -> &str {
+        self.told(&format!("{}_{name}", self.stem))
+    }
+
+    /// Puts another certificate in the place of the server's own, by the name that xtask gives it.
+    pub fn replace_certificate(&self, name: &str) {
+        for (option, file) in [("ssl_cert_file=", "CERT"), ("ssl_key_file=", "KEY")] {
+            let (_, place) = self.own("COMMAND").split_once(option).unwrap();
+            let content = fs::read(self.told(&format!("{name}_{file}"))).unwrap();
+            // Written, not copied: the file remains the server's.
+            fs::write(place.split(' ').next().unwrap(), content).unwrap();
+        }
     }
 
     /// Its data directory.
     pub fn data(&self) -> &str {
-        self.variable("COMMAND").split_once(" -D ").unwrap().1.split(' ').next().unwrap()
+        self.own("COMMAND").split_once(" -D ").unwrap().1.split(' ').next().unwrap()
     }
 
     /// Sends it a signal: `KILL`, or `INT` for a fast shutdown.
     pub fn signal(&mut self, signal: &str) {
-        let pid = self.again.as_ref().map_or_else(|| self.variable("PID").to_owned(), |child| child.id().to_string());
+        let pid = self.again.as_ref().map_or_else(|| self.own("PID").to_owned(), |child| child.id().to_string());
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
@@ -52,23 +70,22 @@ impl Private {
         match self.again.take() {
             Some(mut child) => drop(child.wait().unwrap()),
             None => {
-                let process = format!("/proc/{}", self.variable("PID"));
+                let process = format!("/proc/{}", self.own("PID"));
                 // Until its parent has collected it, it is there as a zombie, which holds nothing.
-                let gone =
-                    || std::fs::read_to_string(format!("{process}/stat")).map_or(true, |stat| stat.contains(") Z "));
+                let gone = || fs::read_to_string(format!("{process}/stat")).map_or(true, |stat| stat.contains(") Z "));
                 while !gone() {
                     tokio::task::yield_now().await;
                 }
             }
         }
-        let command = format!("exec {} {settings} 2>>{}", self.variable("COMMAND"), self.variable("LOG"));
+        let command = format!("exec {} {settings} 2>>{}", self.own("COMMAND"), self.own("LOG"));
         self.again = Some(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn().unwrap());
     }
 
     /// Waits until it accepts connections.
     pub async fn accepts(&self) -> PgConnection {
         loop {
-            if let Ok(conn) = PgConnection::connect(self.variable("URL")).await {
+            if let Ok(conn) = PgConnection::connect(self.own("URL")).await {
                 return conn;
             }
         }

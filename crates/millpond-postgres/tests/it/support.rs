@@ -43,6 +43,12 @@ impl Server {
         PgConnection::connect_with(&self.options()).await.unwrap()
     }
 
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        let (_, target) = self.url.rsplit_once('@').unwrap();
+        target.split_once('/').unwrap().0
+    }
+
     /// A pool of one connection.
     pub async fn one(&self) -> PgPool {
         one().connect(&self.url).await.unwrap()

@@ -1,5 +1,6 @@
 //! Each `sslmode` does what its name says.
 
+use crate::private::Private;
 use crate::support::{Diary, one, server, variable};
 use millpond_postgres::{PgPool, PoolError, pool_error};
 
@@ -60,4 +61,34 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
     }
     let pool = one().connect(&format!("{}?sslmode=prefer", server.url)).await.unwrap();
     assert!(!is_encrypted(&pool).await);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
+    let Some(mut server) = Private::start(true) else { return };
+    let (url, ca) = (server.server().url, server.told("POSTGRES_TLS_CA").to_owned());
+    let require = format!("{url}?sslmode=require");
+    let verify_ca = format!("{url}?sslmode=verify-ca&sslrootcert={ca}");
+    let verify_full = format!("{url}?sslmode=verify-full&sslrootcert={ca}");
+    assert!(is_encrypted(&one().connect(&verify_full).await.unwrap()).await);
+
+    server.signal("INT");
+    server.replace_certificate("TLS_WRONG_HOST");
+    server.start_again("").await;
+    drop(server.accepts().await);
+    for url in [&require, &verify_ca] {
+        assert!(is_encrypted(&one().connect(url).await.unwrap()).await, "{url}");
+    }
+    let text = refusal(&verify_full).await;
+    assert!(text.contains("certificate not valid for name \"127.0.0.1\""), "{text}");
+
+    server.signal("INT");
+    server.replace_certificate("TLS_EXPIRED");
+    server.start_again("").await;
+    drop(server.accepts().await);
+    assert!(is_encrypted(&one().connect(&require).await.unwrap()).await);
+    for url in [&verify_ca, &verify_full] {
+        let text = refusal(url).await;
+        assert!(text.contains("certificate expired"), "{url}: {text}");
+    }
 }
