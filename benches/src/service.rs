@@ -3,6 +3,7 @@
 use crate::race::Outcome;
 use crate::rival::Effort;
 use crate::work::runtime;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ pub trait Service: Clone + Send + Sync + 'static {
 }
 
 /// So many tasks on ten connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Crowd<'a> {
     /// The row.
     pub row: &'static str,
@@ -43,6 +44,14 @@ pub struct Crowd<'a> {
     pub tasks: usize,
     /// How they ask.
     pub turn: Turn,
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for Crowd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { row, tasks, turn, .. } = self;
+        f.debug_struct("Crowd").field("row", row).field("tasks", tasks).field("turn", turn).finish_non_exhaustive()
+    }
 }
 
 /// A service that takes part, without its type.

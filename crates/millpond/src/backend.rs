@@ -9,7 +9,7 @@ use std::fmt;
 pub enum Backend {
     /// `postgres:`, `postgresql:`, with the feature `postgres`.
     Postgres,
-    /// `mysql:`, `mariadb:`. Not built yet.
+    /// `mysql:`, `mariadb:`, with the feature `mysql`.
     MySql,
     /// `sqlite:`, with the feature `sqlite`.
     Sqlite,
@@ -19,13 +19,10 @@ pub enum Backend {
 pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 
 /// The schemes that somebody may have meant who has written another.
-const SCHEMES: [&str; 3] = ["sqlite", "postgresql", "postgres"];
+const SCHEMES: [&str; 5] = ["sqlite", "postgresql", "postgres", "mysql", "mariadb"];
 
 /// What a URL may look like.
 const EXAMPLE: &str = "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
-
-/// What is to be said of a backend that is still to come.
-const UNBUILT: &str = "DatabaseConnection does not have yet in this version of millpond";
 
 impl Backend {
     /// The name as its makers write it.
@@ -64,22 +61,20 @@ impl Backend {
     }
 
     /// The refusal of a database that this build does not have.
+    #[cfg(any(test, not(all(feature = "mysql", feature = "postgres", feature = "sqlite"))))]
     pub(crate) fn absent(self) -> Refusal {
-        let (state, way_out) = match self {
-            Self::Postgres => off("postgres"),
-            Self::Sqlite => off("sqlite"),
-            Self::MySql => (UNBUILT, "it will come as the feature `mysql`".to_owned()),
+        let feature = match self {
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+            Self::Sqlite => "sqlite",
         };
-        refusal(format!("needs the backend for {self}, which {state}"), way_out)
+        let message = format!("needs the backend for {self}, which is not compiled in");
+        refusal(message, format!("enable the feature `{feature}` of the crate `millpond`"))
     }
 }
 
 /// How much of a scheme is repeated.
 const SCHEME_MAX: usize = 32;
-
-fn off(feature: &str) -> (&'static str, String) {
-    ("is not compiled in", format!("enable the feature `{feature}` of the crate `millpond`"))
-}
 
 fn not_a_url(way_out: String) -> Refusal {
     refusal("is not a URL that begins with the database's name".to_owned(), way_out)
@@ -96,7 +91,7 @@ fn did_you_mean(near: Option<(&str, &str)>) -> String {
 fn of_redis() -> Refusal {
     refusal(
         "is the URL of a Redis server, and DatabaseConnection speaks SQL".to_owned(),
-        "pools for Redis will come as the feature `redis`, which this version of millpond does not have yet".to_owned(),
+        "pools for Redis are in the crate `millpond-redis`".to_owned(),
     )
 }
 
@@ -134,20 +129,16 @@ mod tests {
     #[test]
     fn a_backend_that_is_off_is_named_with_its_feature() {
         assert!(told("sqlite:///./x.db").contains("enable the feature `sqlite`"));
-        let text = told("postgresql://user:pass@localhost/dbname");
-        assert!(text.contains("enable the feature `postgres`") && !text.contains("pass"), "{text}");
+        for (url, feature) in [("postgresql://u:hunter2@h/d", "postgres"), ("mariadb://u:hunter2@h/d", "mysql")] {
+            let text = told(url);
+            assert!(text.contains(&format!("enable the feature `{feature}`")) && !text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]
-    fn a_backend_that_is_not_built_yet_is_not_promised() {
-        for (url, feature) in
-            [("mariadb://user:pass@localhost/dbname", "mysql"), ("rediss://:pass@localhost/0", "redis")]
-        {
-            let text = told(url);
-            assert!(text.contains(&format!("feature `{feature}`")), "{text}");
-            assert!(text.contains("yet"), "{text}");
-            assert!(!text.contains("pass"), "{text}");
-        }
+    fn whoever_wants_redis_is_shown_the_way() {
+        let text = told("rediss://:hunter2@localhost/0");
+        assert!(text.contains("`millpond-redis`") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]
@@ -159,6 +150,7 @@ mod tests {
             ("sqllite::memory:", "did you mean `sqlite:`?"),
             ("postgersql://u:hunter2@h/d", "did you mean `postgresql://`?"),
             ("postgress://h/d", "did you mean `postgres://`?"),
+            ("mysql2://u:hunter2@h/d", "did you mean `mysql://`?"),
             ("oracle://h/d", EXAMPLE),
         ] {
             assert!(told(url).ends_with(way_out), "{url}: {}", told(url));

@@ -4,6 +4,8 @@
 //! integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of type DOUBLE among the arguments; so this one is our
 //! own. What it cannot convert is an error that names the column.
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -34,6 +36,11 @@ pub(crate) trait Bridge: Database<Row: ReadByPosition> {
     ///
     /// Whatever cannot cross unchanged.
     fn value(value: Self::ValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError>;
+
+    /// The value that the driver takes for NULL, if it is none.
+    fn not_null(_: Self::ValueRef<'_>) -> Option<AnyValueKind> {
+        None
+    }
 
     /// Adds an argument in the database's own type.
     fn argument(argument: AnyValueKind, to: &mut Self::Arguments) -> Result<(), BoxDynError>;
@@ -90,7 +97,7 @@ impl Rows {
             let value = row.raw(position)?;
             let declared = column.type_info.kind;
             let kind = match value.is_null() {
-                true => AnyValueKind::Null(declared),
+                true => DB::not_null(value).unwrap_or(AnyValueKind::Null(declared)),
                 false => DB::value(value, declared)
                     .map_err(|source| Error::ColumnDecode { index: column.name.to_string(), source })?,
             };

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use millpond_metrics::PoolMetrics;
+#[cfg(feature = "mysql")]
+use millpond_mysql::MySqlPoolOptions;
 #[cfg(feature = "postgres")]
 use millpond_postgres::PgPoolOptions;
 #[cfg(feature = "sqlite")]
@@ -50,6 +52,8 @@ pub struct DatabaseBuilder {
     common: Common,
     #[cfg(feature = "metrics")]
     metrics: Vec<PoolMetrics>,
+    #[cfg(feature = "mysql")]
+    mysql: Vec<Step<MySqlPoolOptions>>,
     #[cfg(feature = "postgres")]
     postgres: Vec<Step<PgPoolOptions>>,
     #[cfg(feature = "sqlite")]
@@ -143,6 +147,25 @@ impl DatabaseBuilder {
         self.observer(metrics.clone())
     }
 
+    /// Does something to the typed options if the database is MySQL or MariaDB: hooks for every moment, and whatever
+    /// else they have. Called when the pool is made, after the settings were applied.
+    #[cfg(feature = "mysql")]
+    pub fn mysql(mut self, step: impl FnOnce(MySqlPoolOptions) -> MySqlPoolOptions + Send + 'static) -> Self {
+        self.mysql.push(Box::new(step));
+        self
+    }
+
+    /// Adds a hook for every new connection, with the driver's own type, if the database is MySQL or MariaDB. It is called
+    /// before anybody gets the connection; an error means "not this connection", and one that the backend calls permanent,
+    /// such as `sqlx::Error::Configuration`, ends the wait of everybody at once.
+    #[cfg(feature = "mysql")]
+    pub fn on_mysql_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut sqlx::MySqlConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+    {
+        self.mysql(|options| options.on_connect(hook))
+    }
+
     /// Does something to the typed options if the database is PostgreSQL: hooks for every moment, and whatever else they
     /// have. Called when the pool is made, after the settings were applied.
     #[cfg(feature = "postgres")]
@@ -215,6 +238,8 @@ impl DatabaseBuilder {
             common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new() },
             #[cfg(feature = "metrics")]
             metrics: Vec::new(),
+            #[cfg(feature = "mysql")]
+            mysql: Vec::new(),
             #[cfg(feature = "postgres")]
             postgres: Vec::new(),
             #[cfg(feature = "sqlite")]
@@ -256,6 +281,15 @@ impl DatabaseBuilder {
     fn typed_pool(self, url: &str, settings: &Settings) -> Result<TypedPool, ConnectError> {
         let kind = settings.db.kind;
         match Backend::of(url) {
+            #[cfg(feature = "mysql")]
+            Ok(Backend::MySql) => {
+                let mut options = MySqlPoolOptions::new();
+                if let Some(kind) = kind.and_then(kinds::mysql) {
+                    options = options.pool(kind);
+                }
+                self.common.fill(options.settings_mut(), settings);
+                Ok(with(self.mysql, options).connect_lazy(url)?.into())
+            }
             #[cfg(feature = "postgres")]
             Ok(Backend::Postgres) => {
                 let mut options = PgPoolOptions::new();
@@ -312,10 +346,13 @@ fn unusable(settings: &Settings) -> Vec<Refusal> {
         Err(refusal) => return vec![refusal],
     };
     let understood = match backend {
+        #[cfg(feature = "mysql")]
+        Backend::MySql => MySqlPoolOptions::new().connect_lazy(url.expose()).map(drop),
         #[cfg(feature = "postgres")]
         Backend::Postgres => PgPoolOptions::new().connect_lazy(url.expose()).map(drop),
         #[cfg(feature = "sqlite")]
         Backend::Sqlite => SqlitePoolOptions::new().connect_lazy(url.expose()).map(drop),
+        #[cfg(not(all(feature = "mysql", feature = "postgres", feature = "sqlite")))]
         other => return vec![other.absent()],
     };
     let misunderstood = understood.err().map(misunderstood);

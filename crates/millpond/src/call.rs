@@ -120,13 +120,15 @@ where
     DB: Bridge,
     X: Executor<'e, Database = DB>,
 {
-    let prepared = executor.prepare(sql);
+    let (text, asked) = placeholder::unbound(&sql, DB::BACKEND);
+    let prepared = executor.prepare(text);
     async move {
         let statement = prepared.await?;
         let columns = bridge::columns::<DB>(statement.columns());
         let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
-        let parameters = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
-        Ok(AnyStatement { column_names: Arc::new(names), columns, parameters, sql: statement.into_sql() })
+        let told = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
+        let parameters = asked.map(Either::Right).or(told);
+        Ok(AnyStatement { column_names: Arc::new(names), columns, parameters, sql })
     }
     .boxed()
 }
@@ -137,7 +139,7 @@ where
     DB: Bridge,
     X: Executor<'e, Database = DB>,
 {
-    let described = executor.describe(sql);
+    let described = executor.describe(placeholder::unbound(&sql, DB::BACKEND).0);
     async move {
         let described = described.await?;
         let columns = bridge::columns::<DB>(&described.columns);

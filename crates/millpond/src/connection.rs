@@ -50,10 +50,14 @@ use std::time::Duration;
 ///   `10.250`). Arrays, ranges, composite and geometric types and `money` are an error that names the column and says to
 ///   write `column::text`. An argument has the type it was bound with, so a text that shall become a date is written
 ///   `$1::date`. The key of an added row is asked for with `RETURNING`, which SQLite understands as well.
+/// - **MySQL, MariaDB**: numbers arrive as what they are, unsigned ones in a type that holds them; a `BIGINT UNSIGNED` that
+///   does not fit into `i64` is an error that names the column. 0 and 1 from a BOOLEAN column arrive as `bool`; `DECIMAL`, `JSON`,
+///   `ENUM`, `SET`, dates and times as text, the latter without decimals that are zero. The key of the first row that was added
+///   is `last_insert_id`.
 ///
 /// `rows_affected` counts rows changed, so it is 0 for a statement that only reads.
 ///
-/// For what a database has of its own there are the typed pools: `as_postgres`, `as_sqlite`.
+/// For what a database has of its own there are the typed pools: `as_mysql`, `as_postgres`, `as_sqlite`.
 ///
 /// # What it is not
 ///
@@ -253,6 +257,12 @@ impl DatabaseConnection {
     pub fn reader(&self) -> Self {
         let pool = each!(TypedPool, &self.pool, pool => pool.reader().into());
         Self { pool, settings: Arc::clone(&self.settings) }
+    }
+
+    /// The typed pool, if the database is MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    pub fn as_mysql(&self) -> Option<&millpond_mysql::MySqlPool> {
+        self.pool.as_pool_of()
     }
 
     /// The typed pool, if the database is PostgreSQL.

@@ -3,6 +3,15 @@
 use crate::backend::Backend;
 use millpond_config::{PoolKind, Refusal};
 
+#[cfg(feature = "mysql")]
+pub(crate) fn mysql(kind: PoolKind) -> Option<millpond_mysql::PoolKind> {
+    match kind {
+        PoolKind::Null => Some(millpond_mysql::PoolKind::Null),
+        PoolKind::Queue => Some(millpond_mysql::PoolKind::Queue),
+        _ => None,
+    }
+}
+
 #[cfg(feature = "postgres")]
 pub(crate) fn postgres(kind: PoolKind) -> Option<millpond_postgres::PoolKind> {
     match kind {
@@ -25,11 +34,14 @@ pub(crate) fn sqlite(kind: PoolKind) -> Option<millpond_sqlite::PoolKind> {
 /// The refusal of a kind that a backend does not have.
 pub(crate) fn unknown(kind: PoolKind, backend: Backend) -> Option<Refusal> {
     let known = match backend {
+        #[cfg(feature = "mysql")]
+        Backend::MySql => mysql(kind).is_some(),
         #[cfg(feature = "postgres")]
         Backend::Postgres => postgres(kind).is_some(),
         #[cfg(feature = "sqlite")]
         Backend::Sqlite => sqlite(kind).is_some(),
         // Refused as a whole.
+        #[cfg(not(all(feature = "mysql", feature = "postgres", feature = "sqlite")))]
         _ => true,
     };
     (!known).then(|| Refusal {

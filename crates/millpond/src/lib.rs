@@ -2,8 +2,8 @@
 //! run time.
 //!
 //! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it can do beyond the pools of
-//! a single backend is to choose; whoever knows the backend can take the typed pool, `sqlite::SqlitePool` or
-//! `postgres::PgPool`, and whoever pools something else a [`Manager`] of his own and a [`QueuePool`].
+//! a single backend is to choose; whoever knows the backend can take the typed pool, `sqlite::SqlitePool`,
+//! `postgres::PgPool` or `mysql::MySqlPool`, and whoever pools something else a [`Manager`] of his own and a [`QueuePool`].
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -27,6 +27,7 @@
 //! |---|---|
 //! | `sqlite`, on by default | the backend for SQLite, and the module `sqlite` with its typed pool; needs a C compiler |
 //! | `metrics` | `PoolMetrics`, which tells the recorder of the `metrics` facade how pools are doing |
+//! | `mysql` | the backend for MySQL and MariaDB, and the module `mysql` with its typed pool |
 //! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
 //!
 //! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
@@ -73,6 +74,9 @@ pub use millpond_core::{
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, PoolMetrics};
+#[cfg(feature = "mysql")]
+#[doc(inline)]
+pub use millpond_mysql as mysql;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use millpond_postgres as postgres;

@@ -66,6 +66,12 @@ where
 /// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
 /// which is not, and which is proved before anybody else can get it.
 impl dyn DatabaseLink {
+    /// The typed connection, if it is one to MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    pub fn as_mysql(&mut self) -> Option<&mut Tracked<sqlx::MySql>> {
+        (self as &mut dyn any::Any).downcast_mut()
+    }
+
     /// The typed connection, if it is one to PostgreSQL.
     #[cfg(feature = "postgres")]
     pub fn as_postgres(&mut self) -> Option<&mut Tracked<sqlx::Postgres>> {

@@ -60,6 +60,16 @@ pub(crate) fn fit(
     Ok((sql, arguments))
 }
 
+/// The statement as the database wants it, if it is to be prepared before its arguments are known, and how many arguments it
+/// asks for, if the database cannot tell any more.
+pub(crate) fn unbound(sql: &SqlStr, backend: Backend) -> (SqlStr, Option<usize>) {
+    let found = Outline::of(sql.as_str(), backend).placeholders;
+    match backend {
+        Backend::MySql if found.numbered > 0 => (unnumbered(sql.as_str(), None).0, Some(found.highest)),
+        _ => (sql.clone(), None),
+    }
+}
+
 fn check(wanted: usize, bound: usize) -> Result<(), Error> {
     if wanted == bound {
         return Ok(());

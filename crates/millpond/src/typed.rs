@@ -3,22 +3,26 @@
 use crate::backend::Backend;
 use crate::bridge::Bridge;
 use millpond_sqlx::{SqlLease, SqlPool, Transaction};
+#[cfg(feature = "mysql")]
+use sqlx::MySql;
 #[cfg(feature = "postgres")]
 use sqlx::Postgres;
 #[cfg(feature = "sqlite")]
 use sqlx::Sqlite;
 use std::any::Any;
 
-#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+#[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
 compile_error!(
-    "millpond needs a backend: enable its feature `postgres` or `sqlite`, or depend on `millpond-core` for pools of \
-     something else"
+    "millpond needs a backend: enable its feature `mysql`, `postgres` or `sqlite`, or depend on `millpond-core` \
+     for pools of something else"
 );
 
 /// Does the same with whatever backend it is. A macro, since every variant holds another type.
 macro_rules! each {
     ($of:ident, $value:expr, $name:ident => $body:expr) => {
         match $value {
+            #[cfg(feature = "mysql")]
+            $of::MySql($name) => $body,
             #[cfg(feature = "postgres")]
             $of::Postgres($name) => $body,
             #[cfg(feature = "sqlite")]
@@ -31,6 +35,8 @@ pub(crate) use each;
 /// A pool.
 #[derive(Debug, Clone)]
 pub(crate) enum TypedPool {
+    #[cfg(feature = "mysql")]
+    MySql(SqlPool<MySql>),
     #[cfg(feature = "postgres")]
     Postgres(SqlPool<Postgres>),
     #[cfg(feature = "sqlite")]
@@ -70,6 +76,8 @@ impl TypedPool {
 /// A connection on loan.
 #[derive(Debug)]
 pub(crate) enum TypedLease {
+    #[cfg(feature = "mysql")]
+    MySql(SqlLease<MySql>),
     #[cfg(feature = "postgres")]
     Postgres(SqlLease<Postgres>),
     #[cfg(feature = "sqlite")]
@@ -79,6 +87,8 @@ pub(crate) enum TypedLease {
 /// A transaction, or a savepoint in one.
 #[derive(Debug)]
 pub(crate) enum TypedTransaction<'c> {
+    #[cfg(feature = "mysql")]
+    MySql(Transaction<'c, MySql>),
     #[cfg(feature = "postgres")]
     Postgres(Transaction<'c, Postgres>),
     #[cfg(feature = "sqlite")]
@@ -90,6 +100,21 @@ pub(crate) trait Sorted: Bridge {
     fn pool(pool: SqlPool<Self>) -> TypedPool;
     fn lease(lease: SqlLease<Self>) -> TypedLease;
     fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_>;
+}
+
+#[cfg(feature = "mysql")]
+impl Sorted for MySql {
+    fn pool(pool: SqlPool<Self>) -> TypedPool {
+        TypedPool::MySql(pool)
+    }
+
+    fn lease(lease: SqlLease<Self>) -> TypedLease {
+        TypedLease::MySql(lease)
+    }
+
+    fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_> {
+        TypedTransaction::MySql(transaction)
+    }
 }
 
 #[cfg(feature = "postgres")]

@@ -39,7 +39,7 @@ pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, 
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
 const NEEDS: [(&str, &[Kind]); 6] = [
-    ("millpond", &[Kind::Postgres]),
+    ("millpond", &[Kind::Postgres, Kind::Mariadb]),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
     ("millpond-cache", &[Kind::Redis, Kind::Cluster]),
@@ -141,7 +141,7 @@ mod tests {
         let crates = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         assert_eq!(Kind::needed_by(&crates(&["millpond-core", "millpond-sqlite"])), []);
         let postgres = [Kind::Postgres, Kind::Pgbouncer, Kind::PostgresTls];
-        assert_eq!(Kind::needed_by(&crates(&["millpond-postgres", "millpond"])), postgres);
+        assert_eq!(Kind::needed_by(&crates(&["millpond-postgres", "millpond-sqlite"])), postgres);
         assert_eq!(Kind::needed_by(&crates(&["millpond-mysql", "millpond-postgres"])), DEFAULT);
     }
 }

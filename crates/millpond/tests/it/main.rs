@@ -4,6 +4,8 @@ mod borrowing;
 mod hooks;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "mysql")]
+mod mysql_columns;
 mod placeholders;
 #[cfg(feature = "postgres")]
 mod postgres_columns;

@@ -62,7 +62,7 @@ async fn a_bad_url_is_told_with_all_else_that_is_wrong_and_with_its_source() {
         ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
         ("hunter2", "is not a URL"),
         ("oracle://u:hunter2@h/d", "`oracle://`"),
-        ("mysql://u:hunter2@h/d", "feature `mysql`"),
+        ("oracle+cx://u:hunter2@h/d", "no backend knows such URLs"),
         ("sqlite://u:hunter2@h/d", "no user and no host"),
         ("redis://:hunter2@h/0", "Redis"),
     ] {
@@ -88,13 +88,30 @@ async fn without_a_url_it_is_said_where_one_belongs() {
     assert!(error.to_string().contains("PSN_STORAGE_CONNECTION_STRING"), "{error}");
 }
 
+#[cfg(not(feature = "mysql"))]
 #[tokio::test]
-async fn a_backend_that_is_not_built_is_named_with_its_feature_and_without_the_password() {
+async fn a_backend_that_is_off_is_named_with_its_feature_and_without_the_password() {
     let error = DatabaseConnection::connect("mysql://user:hunter2@localhost/dbname").await.unwrap_err();
     let text = format!("{error} {error:?}");
-    assert!(text.contains("feature `mysql`") && text.contains("yet"), "{text}");
+    assert!(text.contains("enable the feature `mysql`"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     assert!(matches!(sqlx::Error::from(error), sqlx::Error::Configuration(_)));
+}
+
+#[cfg(feature = "mysql")]
+#[tokio::test]
+async fn a_url_of_mysql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_told_with_all_else() {
+    for url in ["mysql+pymysql://u:hunter2@localhost/d?ssl_ca=/ca.pem", "mariadb+aiomysql://u:hunter2@localhost/d"] {
+        let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
+        assert_eq!(db.backend(), millpond::Backend::MySql);
+        assert!(!format!("{db:?} {}", db.explain()).contains("hunter2"));
+    }
+    let url = "mysql://u:hunter2@localhost/d?ssl=require";
+    let error = DatabaseConnection::builder(url).pool(PoolKind::ReadWrite).pool_size(0).connect_lazy().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("\"ssl\"") && text.contains("pool_size = 0"), "{text}");
+    assert!(text.contains("db.pool = read-write (code) is not to be had for MySQL; write `queue`"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]
