@@ -4,13 +4,12 @@ use crate::backend::MYSQL;
 use crate::fault;
 use crate::first_look::{limits, takes_writes};
 use crate::kill::kill;
-use crate::prove::{lead_home, prove};
+use crate::prove::{greet, lead_home, prove};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
 use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
 use std::fmt;
-use std::future::ready;
 use std::io::ErrorKind;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,12 +98,20 @@ impl MySqlManager {
         Ok(())
     }
 
-    /// Proves a connection and leads it home. Whether its server takes writes.
-    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
+    /// Asks the server whether it takes writes, if there is a suspicion that it does not.
+    async fn look_into_suspicion(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
+        let due = self.suspicion.is_due();
+        if due {
+            self.suspicion.check(takes_writes(conn.driver_mut())).await?;
+        }
+        Ok(due)
+    }
+
+    /// Proves a connection and leads it home.
+    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         let here = prove(conn.driver_mut()).await?;
         let home = self.home.get().and_then(Option::as_deref);
-        lead_home(conn.driver_mut(), here.database.as_deref(), home).await?;
-        Ok(here.takes_writes)
+        lead_home(conn.driver_mut(), here.as_deref(), home).await
     }
 }
 
@@ -114,7 +121,7 @@ impl Manager for MySqlManager {
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
         let mut conn = self.open().await?;
-        let here = prove(&mut conn).await?;
+        let here = greet(&mut conn).await?;
         self.compare(&mut conn).await?;
         self.suspicion.connected(here.takes_writes);
         // They all begin in the same one.
@@ -125,10 +132,7 @@ impl Manager for MySqlManager {
     }
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        if self.suspicion.is_due() {
-            return self.suspicion.check(takes_writes(conn.driver_mut())).await;
-        }
-        conn.driver_mut().ping().await
+        if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
@@ -147,20 +151,17 @@ impl Manager for MySqlManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        // A stream without end would be read for as long as the core lets us.
+        let patience =
+            self.canceller.as_ref().filter(|_| conn.standing() == Standing::Undrained).map(Canceller::patience);
         // Until it has been proved: whatever happens here, nobody goes on with it then.
         conn.worsen(Standing::Cut);
-        let takes_writes = match &self.canceller {
-            // A stream without end would be read for as long as the core lets us.
-            Some(canceller) => {
-                timeout(canceller.patience(), self.settle(conn)).await.unwrap_or_else(|_| Err(restless()))
-            }
+        match patience {
+            Some(limit) => timeout(limit, self.settle(conn)).await.unwrap_or_else(|_| Err(restless())),
             None => self.settle(conn).await,
         }?;
         conn.trust();
-        if self.suspicion.is_due() {
-            self.suspicion.check(ready(Ok(takes_writes))).await?;
-        }
-        Ok(())
+        self.look_into_suspicion(conn).await.map(drop)
     }
 
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {

@@ -9,15 +9,16 @@
 
 use crate::fault::{is_fatal, refusal};
 use crate::first_look::TAKES_WRITES;
-use sqlx::mysql::MySqlTransactionManager;
+use sqlx::mysql::{MySqlRow, MySqlTransactionManager};
 use sqlx::{AssertSqlSafe, Connection, Error, MySqlConnection, Row, raw_sql};
 use sqlx_core::transaction::TransactionManager;
 
 /// How many answers to earlier statements are read over before the connection is given up.
 const ROUNDS_MAX: usize = 64;
 
-/// What a proof has found out beside.
-pub(crate) struct Whereabouts {
+/// What a new connection is told.
+pub(crate) struct Greeting {
+    /// The database in which it begins, as the server spells it.
     pub(crate) database: Option<String>,
     /// See [`SESSION`].
     pub(crate) session: u64,
@@ -28,15 +29,22 @@ pub(crate) struct Whereabouts {
 /// server gave it.
 pub(crate) const SESSION: &str = "CRC32(CONCAT(@@hostname, ':', @@port)) << 32 | CONNECTION_ID()";
 
-/// Brings a connection out of every transaction, and tells where it is; an error means that it could not be done. A new connection is proved as well: a server can be told to open its sessions without autocommit.
-pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
+/// Proves a new connection, since a server can be told to open its sessions without autocommit, and asks where it leads.
+pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error> {
+    let row = ask(conn, &format!(", {SESSION}, {TAKES_WRITES}")).await?;
+    Ok(Greeting { database: row.try_get(1)?, session: row.try_get(2)?, takes_writes: row.try_get(3)? })
+}
+
+/// Brings a connection out of every transaction, and tells in which database it is; an error means that it could not be
+/// done.
+pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
     forget_transactions(conn);
     for _ in 0..ROUNDS_MAX {
-        match ask(conn).await {
+        match ask(conn, "").await {
             // The answer to something older, of which nobody waits for the answer. A proof that was refused itself is
             // refused again.
             Err(error) if is_late(&error) => {}
-            result => return result,
+            result => return result?.try_get(1),
         }
     }
     Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
@@ -54,20 +62,17 @@ pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, ho
     raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
 }
 
-/// Rolls back, and asks for a nonce.
-async fn ask(conn: &mut MySqlConnection) -> Result<Whereabouts, Error> {
+/// Rolls back, and asks for a nonce, the database and more.
+async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> {
     let nonce = format!("{:016x}", fastrand::u64(..));
     let sql = format!(
         "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
-         SELECT '{nonce}', DATABASE(), {SESSION}, {TAKES_WRITES}"
+         SELECT '{nonce}', DATABASE(){more}"
     );
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
-    let [row] = rows.as_slice() else { return Err(out_of_step()) };
+    let [row] = <[MySqlRow; 1]>::try_from(rows).map_err(|_| out_of_step())?;
     let echo: String = row.try_get(0)?;
-    if echo != nonce {
-        return Err(out_of_step());
-    }
-    Ok(Whereabouts { database: row.try_get(1)?, session: row.try_get(2)?, takes_writes: row.try_get(3)? })
+    if echo == nonce { Ok(row) } else { Err(out_of_step()) }
 }
 
 /// What sqlx believes to be open it queues a rollback for, which lowers its count. The server may know nothing of it, since

@@ -152,6 +152,34 @@ async fn statements_of_another_database_are_not_executed_for_the_next_borrower()
 }
 
 #[tokio::test]
+async fn a_pool_without_a_database_forgets_the_statements_of_the_one_that_was_used() {
+    let Some(server) = server() else { return };
+    for (name, i) in [("millpond_tenant_a", 1), ("millpond_tenant_b", 2)] {
+        let pool = server.table(name).await;
+        sqlx::query("INSERT INTO t VALUES (?)").bind(i).execute(&pool).await.unwrap();
+    }
+    let pool = one().connect(&format!("mysql://root@{}", server.address())).await.unwrap();
+    for (tenant, i) in [("USE millpond_tenant_a", 1), ("USE millpond_tenant_b", 2), ("USE millpond_tenant_a", 1)] {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.execute(tenant).await.unwrap();
+        let sql = "SELECT i FROM t WHERE i > ?";
+        let found: i32 = sqlx::query_scalar(sql).bind(0).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(found, i, "{tenant}");
+    }
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn strings_in_another_character_set_do_not_confuse_the_proof() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    for sql in ["SET NAMES latin1", "SET NAMES utf8mb3", "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"] {
+        raw_sql(sql).execute(&pool).await.unwrap();
+        server.next_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
 async fn a_begin_behind_the_back_of_the_pool_is_rolled_back() {
     async fn helper(conn: &mut MySqlConnection) {
         conn.execute("BEGIN").await.unwrap();

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT SLEEP(20)";
@@ -89,9 +90,12 @@ impl Server {
         let id: u64 = row.get(3);
         // Who has locked tables can read no other ones.
         sqlx::query("SELECT COUNT(*) FROM mysql.user").fetch_one(&mut *lease).await.unwrap();
-        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ?";
-        let open: i64 = sqlx::query_scalar(sql).bind(id).fetch_one(&mut self.connection().await).await.unwrap();
-        assert_eq!(open, 0, "as another connection sees it");
+        // What information_schema tells of transactions may be old, this is not.
+        let row = sqlx::query("SHOW ENGINE INNODB STATUS").fetch_one(&mut self.connection().await).await.unwrap();
+        let status: String = row.get(2);
+        let this = format!(" thread id {id},");
+        let open = |transaction: &str| transaction.contains(&this) && transaction.contains(", ACTIVE");
+        assert!(!status.split("---TRANSACTION").any(open), "as another connection sees it: {status}");
         id
     }
 
@@ -125,7 +129,7 @@ pub async fn until(so: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
+    timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
 }
 
 /// Polls a future at most so many times, whenever it is woken, and then drops it.
