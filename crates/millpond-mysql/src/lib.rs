@@ -27,7 +27,8 @@
 //!
 //! A connection on which an operation was dropped half-way is closed, and its borrower can do nothing more with it: the
 //! driver cannot find its place in what the server sends after that. It would give one query the answer to another, or
-//! panic. A panic in the borrower closes as well. What the server still executes for it is ended there, so that it burns
+//! panic. (What a `fn(&mut MySqlConnection)` does with it then is not seen and cannot be stopped.) A panic in the borrower
+//! closes as well. What the server still executes for it is ended there, so that it burns
 //! nothing for nobody: see [`MySqlPoolOptions::cancel_abandoned`].
 //!
 //! Connections have autocommit on and `completion_type` NO_CHAIN, whatever the server's defaults are and hooks have set.
