@@ -37,6 +37,27 @@
 //! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] |
 //! | `Replace` | anything: every connection is closed on return |
 //!
+//! # What differs from `sqlx::PgPool`
+//!
+//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
+//! `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that take `PgConnectOptions` stay as they are. These change:
+//!
+//! | with sqlx | here |
+//! |---|---|
+//! | `PgPool::connect(url)`, `connect_with(options)` | `PgPoolOptions::new().connect(url)`, `connect_with(options)` |
+//! | `max_connections` | `pool_size` to be kept, and `max_overflow` more |
+//! | `min_connections`, `acquire_timeout`, `max_lifetime`, `test_before_acquire` | `min_idle`, `pool_timeout`, `pool_recycle`, `pool_pre_ping` |
+//! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection |
+//! | `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` | [`Transaction`], [`SqlLease`]; methods of the latter are functions: `SqlLease::detach(lease)` |
+//! | `acquirer.begin()` in code generic over `Acquire` | begins on a connection: see [`SqlPool`] |
+//! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
+//! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
+//! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
+//! | `pool.set_connect_options(..)` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
+//! | `pool.try_begin()`, `options()`, `connect_options()`, `close_event()` | not offered |
+//! | a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
+//! | an unknown parameter of a URL is ignored | it is an error |
+//!
 //! # TLS
 //!
 //! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says otherwise, and that goes on in
@@ -45,6 +66,7 @@
 mod backend;
 mod fault;
 mod first_look;
+mod listen;
 mod manager;
 mod options;
 mod pooler;
@@ -62,5 +84,5 @@ pub use millpond_sqlx::{
 };
 pub use options::{PgPool, PgPoolOptions, PoolKind};
 pub use pooler::Pooler;
-pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
+pub use sqlx::postgres::{PgConnectOptions, PgListener, PgSslMode};
 pub use sqlx::{PgConnection, Postgres};

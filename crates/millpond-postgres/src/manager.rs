@@ -7,7 +7,7 @@ use crate::pooler::{POOLED, Pooler};
 use crate::prove::clear_session;
 use crate::session::{cancel, end};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
+use millpond_sqlx::{Canceller, Credentials, Errand, Login, PoolLink, Rotation, Standing, Suspicion, Tracked};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
@@ -88,11 +88,7 @@ impl PgManager {
     async fn open(&self) -> Result<PgConnection, Error> {
         let Some(rotation) = &self.rotation else { return self.options.connect().await };
         let current = rotation.current().await?;
-        let mut options = self.options.clone().password(&current.login.password);
-        if let Some(user) = &current.login.user {
-            options = options.username(user);
-        }
-        let conn = options.connect().await?;
+        let conn = with_login(self.options.clone(), &current.login).connect().await?;
         if rotation.opened(&current) {
             self.link.retire_older();
         }
@@ -184,6 +180,15 @@ impl Manager for PgManager {
 
     fn classify(&self, error: &Error) -> Fault {
         fault::classify(error)
+    }
+}
+
+/// The same options for whoever a provider says we are.
+pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
+    let options = options.password(&login.password);
+    match &login.user {
+        Some(user) => options.username(user),
+        None => options,
     }
 }
 

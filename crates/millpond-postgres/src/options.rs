@@ -38,10 +38,10 @@ pub enum PoolKind {
 #[derive(Debug, Clone)]
 #[must_use = "call connect or connect_lazy"]
 pub struct PgPoolOptions {
-    settings: SqlPoolSettings<Postgres>,
+    pub(crate) settings: SqlPoolSettings<Postgres>,
     kind: PoolKind,
-    credentials: Option<Credentials>,
-    pooler: Pooler,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) pooler: Pooler,
 }
 
 impl PgPoolOptions {

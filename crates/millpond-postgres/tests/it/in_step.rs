@@ -51,6 +51,8 @@ async fn a_written_begin_never_reaches_the_next_borrower() {
         "START TRANSACTION",
         "BEGIN; SAVEPOINT a",
         "SET search_path = pg_catalog, millpond_begin; BEGIN",
+        "BEGIN; COMMIT AND CHAIN",
+        "begin; SAVEPOINT a; ROLLBACK TO a; ROLLBACK AND CHAIN",
     ] {
         let mut lease = pool.acquire().await.unwrap();
         raw_sql(sql).execute(&mut *lease).await.unwrap();
@@ -71,6 +73,41 @@ async fn a_script_that_fails_inside_its_own_transaction_leaves_none_open() {
     for sql in ["BEGIN; SELECT 1/0", "BEGIN; SELECT * FROM nowhere; COMMIT", "SELECT 1; BEGIN; SELECT nonsense"] {
         raw_sql(sql).execute(&pool).await.unwrap_err();
         server.same_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() {
+    let Some(server) = server() else { return };
+    let pool = one().connect(&server.schema("millpond_procedure").await).await.unwrap();
+    let sql = "CREATE TABLE t (i INT); CREATE PROCEDURE p() LANGUAGE plpgsql AS \
+               'BEGIN INSERT INTO t VALUES (1); COMMIT AND CHAIN; INSERT INTO t VALUES (2); PERFORM pg_sleep(0.02); END'";
+    raw_sql(sql).execute(&pool).await.unwrap();
+    let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t").fetch_one(&pool);
+    sqlx::query("CALL p()").execute(&pool).await.unwrap();
+    server.same_is_clean(&pool).await;
+    assert_eq!(count().await.unwrap(), 2);
+    let mut lease = pool.acquire().await.unwrap();
+    raw_sql("BEGIN").execute(&mut *lease).await.unwrap();
+    sqlx::query("CALL p()").execute(&mut *lease).await.unwrap_err();
+    drop(lease);
+    server.same_is_clean(&pool).await;
+    let _ = cut_after(1, raw_sql("CALL p()").execute(&pool)).await;
+    server.same_is_clean(&pool).await;
+    assert!([2, 3, 4].contains(&count().await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_copy_out_that_was_dropped_half_way_leaves_nothing_for_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        let mut copy = lease.copy_out_raw("COPY (SELECT generate_series(1, 20000)) TO STDOUT").await.unwrap();
+        copy.try_next().await.unwrap().unwrap();
+        drop(copy);
+        drop(lease);
+        server.next_is_clean(&pool).await;
     }
 }
 

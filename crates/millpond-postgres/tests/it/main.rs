@@ -9,6 +9,7 @@ mod fed_by_sqlx;
 mod hooks;
 mod in_step;
 mod limits;
+mod listen;
 mod macros;
 mod network;
 mod pgbouncer;

@@ -1,0 +1,34 @@
+//! Notifications, over a connection of the listener's own.
+
+use crate::support::{one, server};
+use millpond_postgres::{PgPoolOptions, Pooler};
+use sqlx::Row;
+
+#[tokio::test]
+async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_anew() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    let options = PgPoolOptions::new();
+    let mut listener = options.listener(&format!("{}?application_name=millpond_listens", server.url)).await.unwrap();
+    listener.listen("millpond_floods").await.unwrap();
+    for payload in ["first", "second"] {
+        sqlx::query("SELECT pg_notify('millpond_floods', $1)").bind(payload).execute(&pool).await.unwrap();
+        assert_eq!(listener.recv().await.unwrap().payload(), payload);
+    }
+    let sql =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'millpond_listens'";
+    let ended = sqlx::query(sql).fetch_one(&pool).await.unwrap();
+    assert_eq!(ended.get::<i64, _>(0), 1);
+    assert!(listener.try_recv().await.unwrap().is_none(), "the loss is told");
+    sqlx::query("SELECT pg_notify('millpond_floods', 'third')").execute(&pool).await.unwrap();
+    assert_eq!(listener.recv().await.unwrap().payload(), "third");
+    assert_eq!(pool.size(), 1, "it is none of the pool's");
+}
+
+#[tokio::test]
+async fn a_listener_needs_a_session_and_a_url_that_is_understood() {
+    let error = one().behind(Pooler::PgBouncer).listener("postgres://u@h/d").await.unwrap_err();
+    assert!(error.to_string().contains("the server itself"), "{error}");
+    let error = one().listener("postgres://u@h/d?ssl=require").await.unwrap_err();
+    assert!(error.to_string().contains("sslmode=require"), "{error}");
+}
