@@ -1,6 +1,6 @@
 //! A connection that many borrowers use at once.
 
-use crate::command::{ClusterNode, Command};
+use crate::command::{ClusterNode, Command, Slot};
 use crate::epoch::Epoch;
 use crate::error::RedisError;
 use crate::link::{Link, Manner};
@@ -16,13 +16,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct RedisClient {
     link: Link,
     epoch: Epoch,
-    /// How many answers have come. If none comes while a command waits for its whole limit, nobody is there.
-    answers: AtomicU64,
+    /// How many answers have come, by the part of the cluster that the keys live in. If none comes from there while a
+    /// command waits for its whole limit, nobody is there.
+    answers: [AtomicU64; PARTS],
 }
+
+/// Into how many parts the 16,384 slots of a cluster are divided, of 256 neighbours each.
+const PARTS: usize = 64;
+
+/// Where nothing is counted.
+static NEVER: AtomicU64 = AtomicU64::new(0);
 
 impl RedisClient {
     pub(crate) fn new(link: Link, epoch: Epoch) -> Self {
-        Self { link, epoch, answers: AtomicU64::new(0) }
+        Self { link, epoch, answers: [const { AtomicU64::new(0) }; PARTS] }
     }
 
     /// Runs a command.
@@ -46,18 +53,19 @@ impl RedisClient {
             Effect::Blocks(_) => return refused("it would hold up all others: use a connection of a RedisPool"),
             _ => return refused("it changes the session of all others: use a connection of a RedisPool"),
         }
-        let before = self.answers.load(Ordering::Relaxed);
+        let part = match command.slot {
+            Slot::One(slot) if self.link.is_cluster() => usize::from(slot >> 8),
+            _ => 0,
+        };
+        let answers = self.answers.get(part).unwrap_or(&NEVER);
+        let before = answers.load(Ordering::Relaxed);
         let outcome = self.link.call(command, Manner::Plain).await;
         match &outcome {
-            Err(RedisError::TimedOut { .. }) => {
-                if self.answers.load(Ordering::Relaxed) == before {
-                    self.link.abort();
-                }
-            }
+            Err(RedisError::TimedOut { .. }) if answers.load(Ordering::Relaxed) == before => self.link.give_up(),
             Err(error) if error.tells_of_a_failover() => self.epoch.end(),
-            Err(RedisError::Lost { .. }) => {}
+            Err(RedisError::Lost { .. } | RedisError::TimedOut { .. }) => {}
             _ => {
-                self.answers.fetch_add(1, Ordering::Relaxed);
+                answers.fetch_add(1, Ordering::Relaxed);
             }
         }
         outcome

@@ -16,9 +16,6 @@ use fred::types::config::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many redirections of a cluster one command follows.
-pub(crate) const REDIRECTIONS_MAX: u32 = 5;
-
 /// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
 const MESSAGES_MAX: usize = 1024;
 
@@ -62,10 +59,10 @@ pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duratio
     let connection = ConnectionConfig {
         connection_timeout: limit,
         internal_command_timeout: limit,
-        // fred counts a redirection as an attempt. What was in flight when a connection is lost is not sent again all the
-        // same: there is no reconnect policy, or the command says `fail_fast`.
-        max_command_attempts: REDIRECTIONS_MAX + 1,
-        max_redirections: REDIRECTIONS_MAX,
+        // At most once.
+        max_command_attempts: 1,
+        // Redirections are ours: fred takes the next answer of a connection for that to its ASKING, whoever it is meant for.
+        max_redirections: 0,
         unresponsive: UnresponsiveConfig {
             max_timeout: heals.then_some(limit),
             interval: (limit / 8).max(Duration::from_millis(1)),

@@ -113,6 +113,16 @@ impl RedisError {
         self.code().is_some_and(|code| code == "READONLY" || code == "UNBLOCKED")
     }
 
+    /// The slot of a command's keys is not where it was looked for. The command was not executed.
+    pub(crate) fn moving() -> Self {
+        Self::Server { code: "MOVED".to_owned(), message: "the slot of its keys is moving to another node".to_owned() }
+    }
+
+    /// Whether it is [`moving`](Self::moving).
+    pub(crate) fn is_moving(&self) -> bool {
+        matches!(self.code(), Some("MOVED" | "ASK" | "TRYAGAIN"))
+    }
+
     /// Redis' own words.
     pub(crate) fn of_server(text: &str) -> Self {
         let (code, message) = match text.split_once(' ') {
@@ -131,6 +141,8 @@ impl RedisError {
             ErrorKind::Config | ErrorKind::Url | ErrorKind::Tls => Self::Setup { reason: details.to_owned() },
             // rustls' verdict on a certificate arrives as an error of the socket.
             ErrorKind::IO if is_about_a_certificate(details) => Self::Setup { reason: certificate(details) },
+            // Redirected, and not followed: it was not executed.
+            _ if ["Too many redirections.", "Max redirections exceeded"].contains(&details) => Self::moving(),
             _ if details.split(' ').next().is_some_and(is_code) => Self::of_server(details),
             _ => Self::Lost { reason: details.to_owned() },
         }

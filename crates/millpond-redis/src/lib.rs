@@ -36,6 +36,7 @@
 //! | what had no answer is sent again, three times in all | only what says [`Command::idempotent`] |
 //! | a dropped client keeps its socket and its task | both end |
 //! | an unknown scheme means one server, an unknown parameter nothing | both are errors |
+//! | while a slot moves, `ASK` goes wrong, and somebody gets another's answer | the redirection is ours |
 //!
 //! A connection that is known to be lost is never lent. After the first `READONLY` every connection opened before it is out
 //! of date: that server is a replica now.
@@ -56,6 +57,7 @@ mod link;
 mod manager;
 mod options;
 mod pool;
+mod redirect;
 mod script;
 mod session;
 mod subscription;

@@ -7,18 +7,24 @@
 
 use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
-use crate::driver::{self, REDIRECTIONS_MAX, Use};
+use crate::driver::{self, Use};
 use crate::error::RedisError;
 use crate::value::Value;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, TransactionInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as DriverValue};
+use futures_util::FutureExt;
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often an idempotent command is sent by a driver that finds lost nodes again.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// A connected client.
 pub(crate) struct Link {
@@ -30,6 +36,9 @@ pub(crate) struct Link {
     /// Whether the driver finds lost nodes again by itself.
     heals: bool,
     limit: Duration,
+    since: Instant,
+    /// When it was last made anew, in milliseconds since then.
+    renewed: AtomicU64,
 }
 
 /// How a command is sent.
@@ -65,6 +74,8 @@ impl Link {
             is_cluster: options.is_cluster(),
             heals: purpose == Use::Shared && options.is_cluster(),
             limit: options.command_timeout,
+            since: Instant::now(),
+            renewed: AtomicU64::new(0),
         };
         let outcome = match told {
             std::task::Poll::Ready(outcome) => outcome,
@@ -103,6 +114,23 @@ impl Link {
         self.task.abort();
     }
 
+    /// Nobody is there: the connection is given up, or where it heals by itself, made anew. At most once within a limit,
+    /// since many hear of it together.
+    pub(crate) fn give_up(&self) {
+        if !self.heals {
+            return self.abort();
+        }
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let wait = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
+        let last = self.renewed.load(Ordering::Acquire);
+        let is_first = now.saturating_sub(last) >= wait
+            && self.renewed.compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if is_first {
+            // The first poll gives the order; nobody has to wait until it is done.
+            let _ = pin!(self.client.force_reconnection()).now_or_never();
+        }
+    }
+
     /// The limit of a command that has none of its own.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
@@ -133,6 +161,20 @@ impl Link {
     ///
     /// What was sent is executed; its answer is read and thrown away.
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
+        match command.slot {
+            // Only in a cluster can its slot move.
+            Slot::One(slot) if self.is_cluster && command.node.is_none() => {
+                match self.send(command.clone(), manner).await {
+                    Err(error) if error.is_moving() => self.redirect(slot, command, manner).await,
+                    outcome => outcome,
+                }
+            }
+            _ => self.send(command, manner).await,
+        }
+    }
+
+    /// Sends a command to where its keys were last seen.
+    pub(crate) async fn send(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
         if self.is_dead() {
             return Err(RedisError::Lost { reason: "the server has closed it".to_owned() });
         }
@@ -154,7 +196,7 @@ impl Link {
                 timeout: Some(limit),
                 cluster_node: node,
                 fail_fast: self.heals && !idempotent,
-                max_attempts: Some(REDIRECTIONS_MAX + 1),
+                max_attempts: Some(if idempotent { ATTEMPTS_MAX } else { 1 }),
                 ..Options::default()
             };
             self.client.with_options(&options).custom_raw(custom, args).await
@@ -208,11 +250,11 @@ impl Drop for Link {
 }
 
 /// `None` if it took longer.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(limit, future).await.ok()
 }
 
-fn custom(name: Cow<'static, str>, hash: ClusterHash, blocks: bool) -> CustomCommand {
+pub(crate) fn custom(name: Cow<'static, str>, hash: ClusterHash, blocks: bool) -> CustomCommand {
     match name {
         Cow::Borrowed(name) => CustomCommand::new_static(name, hash, blocks),
         Cow::Owned(name) => CustomCommand::new(name, hash, blocks),

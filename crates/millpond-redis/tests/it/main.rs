@@ -1,6 +1,8 @@
 //! Pools over real Redis servers. One module a behaviour.
 
 mod cancel;
+mod chaos;
+mod conformance;
 mod errors;
 mod exhaustion;
 mod kinds;
@@ -8,6 +10,7 @@ mod lifetime;
 mod messages;
 mod outage;
 mod private;
+mod resharding;
 mod session;
 mod shared;
 mod support;
