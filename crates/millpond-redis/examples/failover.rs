@@ -94,9 +94,9 @@ async fn work(client: Client, task: usize, until: Instant, moving: bool) -> Repo
     let mut n = 0_u64;
     while Instant::now() < until {
         n += 1;
-        let tag = if moving && n % 2 == 0 { MOVED_KEY.to_owned() } else { format!("{{{}}}", n % 97) };
+        let tag = if moving && n.is_multiple_of(2) { MOVED_KEY.to_owned() } else { format!("{{{}}}", n % 97) };
         let key = format!("{tag}:{task}");
-        let outcome = if n % 3 == 0 {
+        let outcome = if n.is_multiple_of(3) {
             let answer = tokio::time::timeout(OUTER, client.get(&key)).await.unwrap_or_else(|_| Err("outer".into()));
             if let Ok(Some(value)) = &answer {
                 report.strangers += u32::from(!value.starts_with(&format!("{key}=")));
