@@ -2,5 +2,7 @@
 //!
 //! They stand in the crate, for tests alone, so that the ledger needs no door to the outside. docs/design.md says why.
 
+#[cfg(millpond_models)]
+mod models;
 #[cfg(not(millpond_models))]
 mod sim;

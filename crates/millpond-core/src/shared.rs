@@ -11,13 +11,13 @@ use crate::ledger::Ledger;
 use crate::manager::{Fault, Manager};
 use crate::queue::Armed;
 use crate::rt::{Clock, Handle, Signal};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::time::Time;
 use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 

@@ -1,0 +1,61 @@
+//! `cargo xtask models`: every order in which a few threads can meet in the core's hand-off, tried and counted.
+//!
+//! The models are tests of `millpond-core` that exist only under `--cfg millpond_models`, where its locks and atomics are
+//! loom's. They have a target directory of their own, since that flag builds everything anew.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::cargo;
+
+/// Runs them; `Ok(false)` if one found a violation. The last line is the sum.
+///
+/// # Errors
+///
+/// When they cannot be built or run.
+pub fn run() -> Result<bool, String> {
+    check(&cargo::workspace_root()?)
+}
+
+/// The same for `cargo xtask test`.
+///
+/// # Errors
+///
+/// When they cannot be built or run.
+pub fn check(root: &Path) -> Result<bool, String> {
+    let target = cargo::target_directory(root)?.join("models");
+    let args = ["test", "--quiet", "--profile", "sim", "--package", "millpond-core", "--lib"];
+    let mut command = cargo::command(root, &args);
+    command.args(["--", "--nocapture", "proof::models"]).env("CARGO_TARGET_DIR", target);
+    command.env("RUSTFLAGS", "--cfg millpond_models").env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("could not run `cargo test`: {e}"))?;
+    let lines = child.stdout.take().map(|out| BufReader::new(out).lines().map_while(Result::ok));
+    let (mut models, mut sum) = (0, 0);
+    for line in lines.into_iter().flatten() {
+        if let Some(count) = interleavings(&line) {
+            (models, sum) = (models + 1, sum + count);
+            println!("{line}");
+        }
+    }
+    let well = child.wait().map_err(|e| format!("could not wait for `cargo test`: {e}"))?.success();
+    let violations = if well { "0 violations" } else { "a violation: it stands above" };
+    println!("{sum} interleavings in {models} models, {violations}");
+    Ok(well && models > 0)
+}
+
+/// How many orders a model has tried, if the line says so.
+fn interleavings(line: &str) -> Option<u64> {
+    line.split_once(" interleavings: ")?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_the_models_are_counted_and_no_others() {
+        assert_eq!(interleavings("3159 interleavings: close against acquire and return"), Some(3159));
+        assert_eq!(interleavings("test proof::models::a_close ... ok"), None);
+    }
+}
