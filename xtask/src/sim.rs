@@ -1,7 +1,7 @@
-//! `cargo xtask sim`: the simulator of the core, built optimised and with every assertion, for as long as one likes.
+//! `cargo xtask sim`: the simulators of the core, built optimised and with every assertion, for as long as one likes.
 //!
-//! It is a test of `millpond-core`, which any `cargo test` runs for a short while with the same seeds each time. Here it
-//! runs from a fresh seed, or from the one that a violation has named.
+//! They are tests of `millpond-core`, which any `cargo test` runs for a short while with the same seeds each time. Here
+//! they run from a fresh seed, or from the one that a violation has named.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,15 +10,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cargo;
 
-/// The ledger's steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two cores.
-const STEPS: u64 = 10_000_000;
-
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    steps: u64,
+    steps: Option<u64>,
     /// The first seed; a fresh one if there is none.
     seed: Option<u64>,
+    world: World,
+}
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// The ledger alone.
+    Ledger,
+    /// The whole pool under a paused clock.
+    Pool,
+}
+
+impl World {
+    /// The steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two cores.
+    fn steps(self) -> u64 {
+        match self {
+            Self::Ledger => 10_000_000,
+            Self::Pool => 100_000,
+        }
+    }
 }
 
 impl Options {
@@ -28,7 +45,7 @@ impl Options {
     ///
     /// When there is one that it does not know, or a number that is none.
     pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { steps: STEPS, seed: None };
+        let mut options = Self { steps: None, seed: None, world: World::Ledger };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut number = || {
@@ -36,8 +53,9 @@ impl Options {
                 value.replace('_', "").parse().map_err(|_| format!("`{arg} {value}` is no number"))
             };
             match arg.as_str() {
-                "--steps" => options.steps = number()?,
+                "--steps" => options.steps = Some(number()?),
                 "--seed" => options.seed = Some(number()?),
+                "--pool" => options.world = World::Pool,
                 other => return Err(format!("`sim` has no option `{other}`")),
             }
         }
@@ -53,17 +71,19 @@ impl Options {
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
-    simulate(&root, options.steps, seed)
+    simulate(&root, options.world, options.steps.unwrap_or(options.world.steps()), seed)
 }
 
-/// What `cargo xtask test` runs: a fresh seed.
+/// What `cargo xtask test` runs: both, from fresh seeds.
 ///
 /// # Errors
 ///
-/// When it cannot be built or run.
+/// When they cannot be built or run.
 pub fn check(root: &Path) -> Result<bool, String> {
     let seed = fresh_seed();
-    simulate(root, STEPS, seed)
+    let ledger = simulate(root, World::Ledger, World::Ledger.steps(), seed)?;
+    let pool = simulate(root, World::Pool, World::Pool.steps(), seed)?;
+    Ok(ledger && pool)
 }
 
 fn fresh_seed() -> u64 {
@@ -71,9 +91,13 @@ fn fresh_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
 }
 
-fn simulate(root: &Path, steps: u64, seed: u64) -> Result<bool, String> {
+fn simulate(root: &Path, world: World, steps: u64, seed: u64) -> Result<bool, String> {
+    let (target, test): (&[&str], _) = match world {
+        World::Ledger => (&["--lib"], "proof::sim::whatever_happens"),
+        World::Pool => (&["--test", "it"], "storm::whatever_happens"),
+    };
     let mut command = cargo::command(root, &["test", "--quiet", "--profile", "sim", "--package", "millpond-core"]);
-    command.args(["--lib", "--", "--nocapture", "proof::sim::whatever_happens"]);
+    command.args(target).args(["--", "--nocapture", test]);
     command.env("MILLPOND_SIM_STEPS", steps.to_string()).env("MILLPOND_SIM_SEED", seed.to_string());
     command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
     println!("the worlds from seed {seed} on");
@@ -96,8 +120,8 @@ mod tests {
 
     #[test]
     fn steps_and_seed_are_numbers() {
-        let options = parse(&["--steps", "10_000", "--seed", "7"]).unwrap();
-        assert_eq!(options, Options { steps: 10_000, seed: Some(7) });
+        let options = parse(&["--steps", "10_000", "--seed", "7", "--pool"]).unwrap();
+        assert_eq!(options, Options { steps: Some(10_000), seed: Some(7), world: World::Pool });
         assert!(parse(&["--steps"]).unwrap_err().contains("wants a number"));
         assert!(parse(&["--seed", "x"]).unwrap_err().contains("is no number"));
         assert!(parse(&["--fast"]).unwrap_err().contains("no option"));

@@ -19,18 +19,20 @@ struct Caller {
     limit: Duration,
 }
 
-struct Walk {
-    world: World,
-    dice: fastrand::Rng,
-    loans: Vec<Loan>,
+pub struct Walk {
+    pub world: World,
+    pub dice: fastrand::Rng,
+    pub loans: Vec<Loan>,
     callers: Vec<Caller>,
     /// The largest cap that still has connections under it.
     cap: usize,
     answered: u64,
+    /// What was planned to go wrong, and who went away.
+    pub faults: u64,
 }
 
 impl Walk {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let world = World::hooked(4, 3, |builder| {
             let builder =
@@ -40,7 +42,7 @@ impl Walk {
             let builder = if dice.bool() { builder.overflow_after(ms(30)).overflow_linger(ms(300)) } else { builder };
             builder.ping_timeout(ms(200)).hook_timeout(ms(300)).connect_timeout(secs(1)).close_timeout(ms(500))
         });
-        Self { world, dice, loans: Vec::new(), callers: Vec::new(), cap: 7, answered: 0 }
+        Self { world, dice, loans: Vec::new(), callers: Vec::new(), cap: 7, answered: 0, faults: 0 }
     }
 
     fn pool(&self) -> &Pool {
@@ -48,7 +50,7 @@ impl Walk {
     }
 
     /// One deed, chosen by the dice.
-    fn step(&mut self) {
+    pub fn step(&mut self) {
         match self.dice.u32(0..100) {
             0..30 => self.ask(),
             30..55 => self.give_back(),
@@ -67,7 +69,7 @@ impl Walk {
         }
     }
 
-    fn ask(&mut self) {
+    pub fn ask(&mut self) {
         let limit = ms(self.dice.u64(0..2_000));
         let acquire: Acquire = Box::pin(self.pool().acquire_within(limit));
         let caller = Caller { acquire: ByHand::new(acquire), wakes_seen: usize::MAX, since: Instant::now(), limit };
@@ -89,6 +91,7 @@ impl Walk {
         if !self.callers.is_empty() {
             let chosen = self.dice.usize(..self.callers.len());
             drop(self.callers.swap_remove(chosen));
+            self.faults += 1;
         }
     }
 
@@ -114,6 +117,7 @@ impl Walk {
         };
         let act = if self.dice.bool() { Act::slow(ms(self.dice.u64(0..600))).then(end) } else { end };
         self.world.manager.next(call, [act]);
+        self.faults += 1;
     }
 
     fn resize(&mut self) {
@@ -125,7 +129,7 @@ impl Walk {
     }
 
     /// Polls the callers who were woken, as a runtime would.
-    fn poll_callers(&mut self) {
+    pub fn poll_callers(&mut self) {
         for mut caller in std::mem::take(&mut self.callers) {
             let wakes = caller.acquire.wakes();
             let answer = if wakes == caller.wakes_seen { Poll::Pending } else { caller.acquire.poll() };
@@ -149,7 +153,7 @@ impl Walk {
         }
     }
 
-    fn check(&mut self, seed: u64) {
+    pub fn check(&mut self, seed: u64) {
         let status = self.pool().status();
         assert_books(&status);
         let places = (status.open + status.connecting) as usize;
@@ -171,7 +175,7 @@ impl Walk {
         assert!(!(status.waiting > 0 && free && !status.suspended), "{status:?}");
     }
 
-    async fn finish(mut self, seed: u64) {
+    pub async fn finish(mut self, seed: u64) {
         self.world.manager.heal();
         self.pool().resume();
         self.callers.clear();
@@ -212,7 +216,8 @@ async fn nobody_ever_waits_for_what_is_there() {
     for seed in 0..8 {
         let mut dice = fastrand::Rng::with_seed(seed);
         let world = World::with(3, 2, |builder| builder.pool_pre_ping(false));
-        let mut walk = Walk { world, dice: dice.fork(), loans: Vec::new(), callers: Vec::new(), cap: 5, answered: 0 };
+        let mut walk =
+            Walk { world, dice: dice.fork(), loans: Vec::new(), callers: Vec::new(), cap: 5, answered: 0, faults: 0 };
         for _ in 0..2_000 {
             match dice.u32(0..100) {
                 0..40 => walk.ask(),

@@ -21,5 +21,6 @@ mod reservations;
 mod resize;
 mod runtimes;
 mod shared_pool;
+mod storm;
 mod support;
 mod threads;
