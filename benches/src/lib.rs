@@ -5,6 +5,7 @@
 //!   [`entrant`] lists them.
 //! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn, [`work`] has what is timed.
 //! - [`service`] has the race over real databases, [`services`] who takes part in it.
+//! - [`promises`] has the scenarios in which things go wrong.
 //! - `src/bin/rivals.rs`, `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs` are what `cargo xtask rivals` runs.
 
 pub mod books;
@@ -12,6 +13,7 @@ pub mod crew;
 pub mod entrant;
 pub mod gate;
 pub mod parking;
+pub mod promises;
 pub mod race;
 pub mod rival;
 pub mod service;

@@ -39,3 +39,14 @@ pub fn metadata(root: &Path) -> Result<Value, String> {
     }
     serde_json::from_slice(&output.stdout).map_err(|e| format!("`cargo metadata` printed no JSON: {e}"))
 }
+
+/// Where cargo puts what it builds.
+///
+/// # Errors
+///
+/// When cargo does not say.
+pub fn target_directory(root: &Path) -> Result<PathBuf, String> {
+    let metadata = metadata(root)?;
+    let target = metadata.get("target_directory").and_then(Value::as_str);
+    target.map(PathBuf::from).ok_or_else(|| "`cargo metadata` names no target directory".to_owned())
+}

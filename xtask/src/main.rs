@@ -1,6 +1,8 @@
-//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim` and `rivals`.
+//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants` and `rivals`.
 
 mod cargo;
+mod models;
+mod mutants;
 mod rivals;
 mod servers;
 mod sim;
@@ -20,14 +22,21 @@ usage: cargo xtask <command>
   servers [<kind>..] [--private] [-- <command> [<argument>..]]
                   starts database servers to test against, prints what they are called by and runs until Ctrl-C, or
                   until the command has ended that is run with it set; CONTRIBUTING.md lists kinds and variables
-  sim [--steps <n>] [--seed <n>]
-                  the pool's ledger in worlds made of chance, every invariant checked after every step; 10^7 steps from
-                  a fresh seed, if not told otherwise
+  sim [--steps <n>] [--seed <n>] [--pool]
+                  the pool's ledger, or with --pool the whole pool, in worlds made of chance, every invariant checked
+                  after every step; 10^7 steps of the ledger, 10^5 of the pool from a fresh seed, if not told otherwise
+  models          every order in which a few threads can meet in the pool's hand-off, tried and counted
+  mutants [<file>..] [--anew]
+                  breaks the core in every small way there is and says which no test has noticed: hours; a file is done
+                  as a whole and kept, so it may be ended and taken up again
   rivals [--quick] [--json] [--check] [--write]
                   millpond and other pools against each other, 4 minutes, or half a one if quick; --json prints a
                   line for each row and pool, --check fails if a goal is missed, --write renews docs/performance.md
   rivals --compile [--json] [--write]
                   the crates and the clean build time of millpond-core, deadpool and bb8
+  rivals --promises [--write]
+                  what becomes of promises when servers hang, callers go away and pools are resized: millpond and
+                  four others in one set of scenarios; --write renews docs/comparison.md
 ";
 
 fn main() -> ExitCode {
@@ -45,9 +54,14 @@ fn main() -> ExitCode {
             Ok(options) => sim::run(&options),
             Err(why) => return refuse(&why),
         },
+        Some((command, rest)) if command == "mutants" => match mutants::Options::parse(rest) {
+            Ok(options) => mutants::run(&options),
+            Err(why) => return refuse(&why),
+        },
+        Some((command, [])) if command == "models" => models::run(),
         Some((command, [])) if command == "tidy" => tidy::run(),
-        Some((command, [extra, ..])) if command == "tidy" => {
-            return refuse(&format!("`tidy` takes no arguments, but got `{extra}`"));
+        Some((command, [extra, ..])) if command == "tidy" || command == "models" => {
+            return refuse(&format!("`{command}` takes no arguments, but got `{extra}`"));
         }
         Some((command, rest)) if command == "servers" => match servers::Options::parse(rest) {
             Ok(options) => return servers::run(&options).unwrap_or_else(|why| fail(&why)),

@@ -7,6 +7,7 @@ mod goals;
 mod machine;
 mod page;
 mod picture;
+mod promises;
 mod results;
 mod rows;
 mod table;
@@ -15,7 +16,7 @@ use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::{cargo, servers};
@@ -35,6 +36,8 @@ pub struct Options {
     check: bool,
     /// Counts crates and times clean builds instead of anything else.
     compile: bool,
+    /// Shows what becomes of promises instead of anything else.
+    promises: bool,
 }
 
 impl Options {
@@ -52,12 +55,16 @@ impl Options {
                 "--write" => &mut options.write,
                 "--check" => &mut options.check,
                 "--compile" => &mut options.compile,
+                "--promises" => &mut options.promises,
                 other => return Err(format!("`rivals` has no option `{other}`")),
             };
             *option = true;
         }
         if options.compile && (options.check || options.quick) {
             return Err("`rivals --compile` builds and times nothing else: no `--check`, no `--quick`".to_owned());
+        }
+        if options.promises && (options.check || options.quick || options.compile || options.json) {
+            return Err("`rivals --promises` takes `--write` and nothing else".to_owned());
         }
         Ok(options)
     }
@@ -70,7 +77,10 @@ impl Options {
 /// When something cannot be built, run, read or written.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
-    let target = target_directory(&root)?;
+    if options.promises {
+        return promises::run(&root, options.write).map(|()| true);
+    }
+    let target = cargo::target_directory(&root)?;
     let results = if options.compile {
         let results = compile::measure(&root, &target)?;
         results.lines().iter().filter(|_| options.json).for_each(|line| println!("{}", line.to_json()));
@@ -93,12 +103,6 @@ pub fn run(options: &Options) -> Result<bool, String> {
         if options.json { eprintln!("{report}") } else { println!("{report}") }
     }
     Ok(judged.is_none_or(|(_, reached)| reached))
-}
-
-fn target_directory(root: &Path) -> Result<PathBuf, String> {
-    let metadata = cargo::metadata(root)?;
-    let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    target.map(PathBuf::from).ok_or_else(|| "`cargo metadata` names no target directory".to_owned())
 }
 
 fn build(root: &Path) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check of the workspace one after the other, and a closing line that counts them.
 //!
-//! A check that is not a test binary (tidy, fmt, clippy, sim, doc) counts as one test. No check's failure stops the next one.
+//! A check that is not a test binary (tidy, fmt, clippy, sim, models, doc) counts as one test. No check's failure stops the next one.
 //! The last line is always `N passed, N failed, N skipped`, where each test is counted once: one that printed `SKIP`
 //! is skipped, not passed. Nothing but failures and skips stands between the last check and that line.
 //!
@@ -60,7 +60,7 @@ struct Step {
 }
 
 const TESTS: Step = Step { name: "tests", run: run_tests };
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "tidy", run: |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names")) },
     Step {
         name: "fmt",
@@ -71,6 +71,10 @@ const STEPS: [Step; 6] = [
     Step {
         name: "sim",
         run: |root, _| Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above")),
+    },
+    Step {
+        name: "models",
+        run: |root, _| Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`")),
     },
     Step { name: "doc", run: |root, _| check("doc", doc(root), "repair what it names") },
 ];

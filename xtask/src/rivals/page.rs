@@ -107,7 +107,7 @@ fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bo
 }
 
 /// Name and version of each package of the race.
-fn versions(lock: &str) -> Vec<String> {
+pub fn versions(lock: &str) -> Vec<String> {
     let value = |line: &str, key: &str| {
         let rest = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
         Some(rest.trim().trim_matches('"').to_owned())

@@ -1,0 +1,139 @@
+//! `cargo xtask rivals --promises`: runs the scenarios of `benches/src/promises.rs` and writes `docs/comparison.md`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::machine::{Machine, today};
+use super::page::versions;
+use crate::{cargo, servers};
+
+const PAGE: &str = "docs/comparison.md";
+
+/// In the order of the columns.
+const POOLS: [&str; 5] = ["millpond", "deadpool", "bb8", "mobc", "sqlx::Pool"];
+
+/// What was done, and what became of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Scenario {
+    name: String,
+    deed: String,
+    best: String,
+    /// For each pool what it came to.
+    results: Vec<(String, String)>,
+}
+
+/// Runs the scenarios; prints the page, and writes it if wanted.
+///
+/// # Errors
+///
+/// When the program does not build or run, or the page cannot be written.
+pub fn run(root: &Path, write: bool) -> Result<(), String> {
+    let args = ["build", "--package", "benches", "--bin", "promises"];
+    let status = cargo::command(root, &args).status().map_err(|e| format!("could not run `cargo build`: {e}"))?;
+    if !status.success() {
+        return Err("`promises` of `benches` does not build".to_owned());
+    }
+    let fleet = servers::for_tests_of(&["millpond-postgres".to_owned()])?;
+    let program = cargo::target_directory(root)?.join("debug/promises");
+    let mut command = Command::new(&program);
+    command.envs(fleet.iter().flat_map(|fleet| fleet.variables.iter())).stdin(Stdio::null()).stdout(Stdio::piped());
+    let broken = |e: std::io::Error| format!("could not run {}: {e}", program.display());
+    let mut child = command.spawn().map_err(broken)?;
+    let mut scenarios = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let line = line.map_err(broken)?;
+        eprintln!("{line}");
+        read(&mut scenarios, &line);
+    }
+    let status = child.wait().map_err(broken)?;
+    if !status.success() {
+        return Err(format!("`promises` ended with {status}"));
+    }
+    let lock = fs::read_to_string(root.join("Cargo.lock")).map_err(|e| format!("could not read Cargo.lock: {e}"))?;
+    let page = render(&scenarios, &Machine::here(), &versions(&lock));
+    println!("{page}");
+    if write {
+        fs::write(root.join(PAGE), page).map_err(|e| format!("could not write {PAGE}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Reads one line of the program.
+fn read(scenarios: &mut Vec<Scenario>, line: &str) {
+    let fields: Vec<&str> = line.split('\t').collect();
+    match fields.as_slice() {
+        ["scenario", name, deed, best] => scenarios.push(Scenario {
+            name: (*name).to_owned(),
+            deed: (*deed).to_owned(),
+            best: (*best).to_owned(),
+            results: Vec::new(),
+        }),
+        ["result", pool, result] => {
+            if let Some(scenario) = scenarios.last_mut() {
+                scenario.results.push(((*pool).to_owned(), (*result).to_owned()));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn render(scenarios: &[Scenario], machine: &Machine, versions: &[String]) -> String {
+    let mut out = String::from(INTRODUCTION);
+    let Machine { processor, cores, .. } = machine;
+    let versions = versions.join(", ");
+    // Writing to a string cannot fail.
+    let _ =
+        write!(out, "Taken on {} on {processor} ({cores} cores), a debug build. Versions: {versions}.\n\n", today());
+    let _ = writeln!(out, "| | best possible | {} |\n|---|---|---|---|---|---|---|", POOLS.join(" | "));
+    for scenario in scenarios {
+        let of = |pool: &&str| {
+            let found = scenario.results.iter().find(|(name, _)| name == pool);
+            found.map_or("-", |(_, result)| result.as_str())
+        };
+        let cells: Vec<&str> = POOLS.iter().map(of).collect();
+        let _ = writeln!(out, "| {} | {} | {} |", scenario.name, scenario.best, cells.join(" | "));
+    }
+    out += "\n## What was done\n\n";
+    for scenario in scenarios {
+        let _ = writeln!(out, "- **{}.** {}", scenario.name, scenario.deed);
+    }
+    out + CONCLUSION
+}
+
+const INTRODUCTION: &str = "\
+# What becomes of promises
+
+<!-- Written by `cargo xtask rivals --promises --write`; edit nothing here, but the program. -->
+
+One set of scenarios for millpond and four other pools, each with the settings that suit it best there: all timeouts are set
+where a pool has them, connections are checked where it checks them by default. Every row is shown by one command:
+
+```sh
+cargo xtask rivals --promises
+```
+
+";
+
+const CONCLUSION: &str = "
+The scripted connections, the five adapters and the scenarios are in `benches/src/promises`; if one of them is unfair to a
+pool, that is a bug of ours. Speed is another matter: see [performance.md](performance.md).
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_the_program_become_rows() {
+        let mut scenarios = Vec::new();
+        for line in ["noise", "scenario\tCap\tA deed.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"] {
+            read(&mut scenarios, line);
+        }
+        let page = render(&scenarios, &Machine::here(), &["bb8 0.9.1".to_owned()]);
+        assert!(page.contains("| Cap | 10 | 10 | - | cannot | - | - |"), "{page}");
+        assert!(page.contains("- **Cap.** A deed."), "{page}");
+    }
+}
