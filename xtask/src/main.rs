@@ -1,4 +1,4 @@
-//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants` and `rivals`.
+//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`, `soak` and `rivals`.
 
 mod cargo;
 mod models;
@@ -6,6 +6,7 @@ mod mutants;
 mod rivals;
 mod servers;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 
@@ -29,6 +30,9 @@ usage: cargo xtask <command>
   mutants [<file>..] [--anew]
                   breaks the core in every small way there is and says which no test has noticed: hours; a file is done
                   as a whole and kept, so it may be ended and taken up again
+  soak [--postgres CUTS] [--mariadb CUTS] [--seed SEED] [--without-sqlx]
+                  random cuts against real servers, 100,000 on PostgreSQL and 10,000 on MariaDB: no wrong answer, no
+                  stale transaction, no lost place, or it ends with 1; sqlx's own pool beside ours
   rivals [--quick] [--json] [--check] [--write]
                   millpond and other pools against each other, 4 minutes, or half a one if quick; --json prints a
                   line for each row and pool, --check fails if a goal is missed, --write renews docs/performance.md
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Some((command, [extra, ..])) if command == "tidy" || command == "models" => {
             return refuse(&format!("`{command}` takes no arguments, but got `{extra}`"));
         }
+        Some((command, rest)) if command == "soak" => return soak::run(rest).unwrap_or_else(|why| fail(&why)),
         Some((command, rest)) if command == "servers" => match servers::Options::parse(rest) {
             Ok(options) => return servers::run(&options).unwrap_or_else(|why| fail(&why)),
             Err(why) => return refuse(&why),

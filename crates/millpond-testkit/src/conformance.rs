@@ -7,6 +7,7 @@
 
 mod accounting;
 mod age;
+mod cancelling;
 mod closing;
 mod deadlines;
 mod fixture;
@@ -21,6 +22,7 @@ mod waiting;
 
 pub use accounting::*;
 pub use age::*;
+pub use cancelling::*;
 pub use closing::*;
 pub use deadlines::*;
 pub use fixture::{Capability, Connection, Fixture};
@@ -123,6 +125,11 @@ macro_rules! conformance {
             c25_a_burst_opens_no_more_than_callers_wait_for [Exclusive]
             c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits [Exclusive, Keeps]
             c27_one_caller_more_than_max_waiters_is_turned_away_at_once [Exclusive]
+            c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere [PausedClock]
+            c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere [Keeps, PausedClock]
+            c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere [Exclusive, PausedClock]
+            c28_a_close_can_be_dropped_anywhere [PausedClock]
+            c28_a_prewarm_can_be_dropped_anywhere [Exclusive, PausedClock]
             c30_waiters_are_served_in_order_of_arrival [Exclusive]
             c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet [Exclusive]
             c32_a_cancelled_waiter_is_passed_over [Exclusive]

@@ -7,7 +7,9 @@
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
 //! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
 //!   itself.
-//! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls.
+//! - [`FakeServer`] says what a real server will not say on demand: half a packet, "starting up", nothing.
+//! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
+//!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end.
 //!
 //! ```
 //! use millpond_core::{PoolExt, QueuePool};
@@ -31,9 +33,11 @@
 
 mod act;
 mod books;
+mod cancel_sweep;
 #[doc(hidden)]
 pub mod conformance;
 mod connection;
+mod fake;
 mod flow;
 mod gate;
 mod hooks;
@@ -45,8 +49,10 @@ mod trace;
 
 pub use act::{Act, Call, ScriptedError};
 pub use books::Attempt;
+pub use cancel_sweep::{Cut, CutCase, cancel_sweep};
 pub use conformance::{Capability, Fixture, PoolUnderTest};
 pub use connection::ScriptedConnection;
+pub use fake::{FakeServer, Line, mysql_error, mysql_greeting, postgres_error};
 pub use flow::{Direction, Flow, Trouble};
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;

@@ -38,9 +38,10 @@ pub const ALL: [Kind; 10] = [
 pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::MariadbTls];
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
-const NEEDS: [(&str, &[Kind]); 6] = [
+const NEEDS: [(&str, &[Kind]); 7] = [
     ("millpond", &[Kind::Postgres, Kind::Mariadb]),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
+    ("soak", &[Kind::Postgres, Kind::Mariadb]),
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
     ("millpond-cache", &[Kind::Redis, Kind::Cluster]),
     ("millpond-ratelimit", &[Kind::Redis, Kind::Cluster]),

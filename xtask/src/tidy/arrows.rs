@@ -24,7 +24,7 @@ enum External {
     Only(&'static [&'static str]),
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     // Whoever uses any part of millpond builds the core, so each of its dependencies is a decision.
     row(
         "millpond-core",
@@ -45,6 +45,7 @@ const ROWS: [Row; 16] = [
     row("millpond", Ours::AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches"]), External::Any),
     row("millpond-cli", Ours::Only(&["millpond"]), External::Any),
     row("benches", Ours::AllBut(&["millpond-cli", "xtask"]), External::Any),
+    row("soak", Ours::AllBut(&["millpond-cli", "xtask", "benches"]), External::Any),
     // The chores build nothing of ours: they must run when the rest does not compile.
     row("xtask", Ours::Only(&[]), External::Any),
 ];

@@ -14,7 +14,7 @@ use super::tokens::{self, Kind, Token};
 use crate::cargo;
 
 /// Where our Rust code lies; the packages of the workspace, in other words.
-const CODE: [&str; 3] = ["crates/", "xtask/", "benches/"];
+const CODE: [&str; 4] = ["crates/", "xtask/", "benches/", "soak/"];
 
 /// The repository as the rules see it. All paths start at its root and use `/`.
 #[derive(Default)]

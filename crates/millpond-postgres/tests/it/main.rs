@@ -5,6 +5,7 @@ mod cancelling;
 mod conformance;
 mod errors;
 mod failover;
+mod fake;
 mod fed_by_sqlx;
 mod hooks;
 mod in_step;

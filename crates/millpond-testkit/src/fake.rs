@@ -1,0 +1,171 @@
+//! A server that says what a real one will not say on demand: half a message, a refusal, nothing.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// One thing that a [`FakeServer`] does with a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Line {
+    /// Waits until the client has said something.
+    Hear,
+    /// Says this. [`postgres_error`] and [`mysql_error`] make refusals; half of one is a partial packet.
+    Say(Vec<u8>),
+    /// Says nothing any more, and does not hang up either.
+    FallSilent,
+    /// Resets the connection.
+    Reset,
+}
+
+/// A server on a free loopback port that plays a script to each connection, one after the other, and hangs up at its
+/// end; who comes when the scripts have run out is passed on to a real server, or hung up on.
+///
+/// ```
+/// use millpond_testkit::{FakeServer, Line, postgres_error};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// // The first two who come are told to come again; the third gets through.
+/// let busy = vec![Line::Hear, Line::Say(postgres_error("57P03", "the database system is starting up"))];
+/// let server = FakeServer::start([busy.clone(), busy], Some("127.0.0.1:5432")).await?;
+/// let url = format!("postgres://miller@{}/ponds?sslmode=disable", server.address());
+/// # drop(url);
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct FakeServer {
+    address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+}
+
+impl FakeServer {
+    /// Starts one; `then` is the `host:port` of a real server.
+    ///
+    /// # Errors
+    ///
+    /// If there is no free port.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left if the future is dropped.
+    pub async fn start(scripts: impl IntoIterator<Item = Vec<Line>>, then: Option<&str>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (scripts, then) = (scripts.into_iter().collect::<VecDeque<_>>(), then.map(str::to_owned));
+        let accepting = tokio::spawn(accept(listener, scripts, then, Arc::clone(&accepted)));
+        Ok(Self { address, accepted, accepting })
+    }
+
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections have come.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// An ErrorResponse of PostgreSQL, severity FATAL: what a server says before it hangs up.
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+pub fn postgres_error(code: &str, message: &str) -> Vec<u8> {
+    let mut fields = Vec::new();
+    for (kind, text) in [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', code), (b'M', message)] {
+        fields.push(kind);
+        fields.extend_from_slice(text.as_bytes());
+        fields.push(0);
+    }
+    fields.push(0);
+    let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);
+    [&b"E"[..], &length.to_be_bytes(), &fields].concat()
+}
+
+/// An ERR packet of MySQL as the first word of a server, which it may say in the place of its greeting.
+/// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html>
+pub fn mysql_error(number: u16, message: &str) -> Vec<u8> {
+    let body = [&[0xff][..], &number.to_le_bytes(), message.as_bytes()].concat();
+    mysql_packet(&body)
+}
+
+/// The greeting of a MySQL server, protocol 10, which offers `mysql_native_password`.
+/// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_v10.html>
+pub fn mysql_greeting() -> Vec<u8> {
+    // CLIENT_PROTOCOL_41, CLIENT_CONNECT_WITH_DB, CLIENT_SECURE_CONNECTION and CLIENT_PLUGIN_AUTH, among others.
+    let (low, high) = (0xa20a_u16.to_le_bytes(), 0x0008_u16.to_le_bytes());
+    let mut body = vec![10];
+    body.extend_from_slice(b"10.11.0-fake\0");
+    body.extend_from_slice(&1_u32.to_le_bytes());
+    body.extend_from_slice(b"12345678\0");
+    body.extend_from_slice(&low);
+    body.extend_from_slice(&[45, 2, 0]);
+    body.extend_from_slice(&high);
+    body.push(21);
+    body.extend_from_slice(&[0; 10]);
+    body.extend_from_slice(b"123456789012\0mysql_native_password\0");
+    mysql_packet(&body)
+}
+
+/// Three bytes of length and a number, then the body.
+fn mysql_packet(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    [&length[..3], &[0], body].concat()
+}
+
+/// Takes connections until it is aborted, which ends them all.
+async fn accept(
+    listener: TcpListener,
+    mut scripts: VecDeque<Vec<Line>>,
+    then: Option<String>,
+    accepted: Arc<AtomicUsize>,
+) {
+    let mut tasks = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        accepted.fetch_add(1, Ordering::SeqCst);
+        let (script, then) = (scripts.pop_front(), then.clone());
+        // What becomes of a connection is the client's to see.
+        tasks.spawn(async move {
+            let _ = match (script, then) {
+                (Some(script), _) => play(script, client).await,
+                (None, Some(server)) => pass_on(client, &server).await,
+                (None, None) => Ok(()),
+            };
+        });
+    }
+}
+
+async fn play(script: Vec<Line>, mut client: TcpStream) -> io::Result<()> {
+    for line in script {
+        match line {
+            Line::Hear => _ = client.read(&mut [0; 4096]).await?,
+            Line::Say(bytes) => client.write_all(&bytes).await?,
+            // Until the client hangs up.
+            Line::FallSilent => while client.read(&mut [0; 4096]).await? > 0 {},
+            Line::Reset => return client.set_zero_linger(),
+        }
+    }
+    client.shutdown().await
+}
+
+async fn pass_on(mut client: TcpStream, server: &str) -> io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    copy_bidirectional(&mut client, &mut server).await.map(|_| ())
+}

@@ -1,0 +1,208 @@
+//! The users: each borrows, looks whether it was lent something clean, does something and drops it half way.
+
+use crate::plan::{Turn, flow};
+use crate::subject::{PLACES, Subject};
+use crate::tally::{Report, Tally};
+use fastrand::Rng;
+use futures_util::FutureExt;
+use millpond_testkit::{ChaosProxy, poll_n};
+use sqlx::Error;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Twice as many as there are places, so that there is always somebody who waits.
+const USERS: u64 = 2 * PLACES as u64;
+
+/// So many acquires in a row that end with an error, and the soak is over: there is nothing left to soak.
+const UNSERVED_MAX: u64 = 3 * USERS;
+
+/// How long a user waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a pool has to have every place again when all is well.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Soak {
+    /// How many operations are to be dropped half way.
+    pub cuts: u64,
+    /// What draws everything.
+    pub seed: u64,
+    /// When to stop whatever is reached.
+    pub limit: Duration,
+}
+
+/// Soaks the pool that `connect` makes of the URL of a proxy before the server at `address`.
+///
+/// # Errors
+///
+/// If there is no proxy or no pool to be had.
+///
+/// # Cancel safety
+///
+/// Nothing is left if the future is dropped.
+pub async fn soak<S: Subject>(
+    soak: Soak,
+    url: &str,
+    address: &str,
+    connect: impl FnOnce(&str) -> Result<S, Error>,
+) -> Result<Report, String> {
+    let proxy = ChaosProxy::start(address).await.map_err(|error| format!("no proxy: {error}"))?;
+    proxy.plan(move |number, direction| flow(soak.seed, number, direction));
+    let pool = connect(&proxy.reroute(url)).map_err(|error| error.to_string())?;
+    let (tally, end) = (Arc::new(Tally::default()), Instant::now() + soak.limit);
+    let mut users = JoinSet::new();
+    for user in 0..USERS {
+        let (pool, tally) = (pool.clone(), Arc::clone(&tally));
+        users.spawn(async move {
+            let mut dice = Rng::with_seed(soak.seed.wrapping_mul(USERS).wrapping_add(user));
+            while tally.cuts.get() < soak.cuts && tally.unserved.get() < UNSERVED_MAX && Instant::now() < end {
+                let turn = Turn::draw(&mut dice);
+                // A panic of the driver drops the lease, as a borrower's panic does.
+                if AssertUnwindSafe(play(&pool, &tally, turn, &mut dice)).catch_unwind().await.is_err() {
+                    tally.panics.add();
+                }
+            }
+        });
+    }
+    while users.join_next().await.is_some() {}
+    proxy.heal();
+    let had = places(&pool).await;
+    let mut problems = books(&pool).await;
+    if tally.cuts.get() < soak.cuts {
+        problems.push(format!("ended before {} cuts", soak.cuts));
+    }
+    Ok(Report {
+        name: S::NAME.to_owned(),
+        cuts: tally.cuts.get(),
+        queries: tally.queries.get(),
+        wrong: tally.wrong.get(),
+        stale: tally.stale.get(),
+        lost: u64::from(PLACES).saturating_sub(had),
+        panics: tally.panics.get(),
+        problems,
+    })
+}
+
+/// One turn of one user.
+async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
+    if dice.u8(0..10) == 0 {
+        // On the pool itself, where no lease guards it.
+        let begun = patiently(poll_n(pool.begin(), turn.polls.unwrap_or(3))).await;
+        if matches!(begun, None | Some(None)) {
+            tally.cuts.add();
+        }
+        return;
+    }
+    let Ok(mut lease) = pool.lease().await else {
+        tally.unserved.add();
+        return;
+    };
+    tally.unserved.reset();
+    if !look::<S>(&mut lease, tally, dice.i64(1..i64::MAX)).await {
+        return;
+    }
+    let nonce = dice.i64(1..i64::MAX);
+    let deed = S::act(&mut lease, turn.deed, nonce);
+    let answer = match turn.polls {
+        None => patiently(deed).await,
+        Some(polls) => patiently(poll_n(deed, polls)).await.flatten(),
+    };
+    match answer {
+        None => _ = tally.cuts.add(),
+        Some(answer) => judge(tally, nonce, answer),
+    }
+}
+
+/// As long as a user waits on a connection, which may have fallen silent; then he drops what he has begun.
+async fn patiently<F: Future>(future: F) -> Option<F::Output> {
+    timeout(PATIENCE, future).await.ok()
+}
+
+/// Whether what was lent is clean and alive; notes what is not clean.
+async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bool {
+    // A connection that has fallen silent answers nobody; that is no fault of the pool's.
+    let Some(answer) = patiently(S::look(lease, nonce)).await else { return false };
+    let is_alive = answer.is_ok();
+    if let Ok((_, true)) = answer {
+        tally.stale.add();
+    }
+    judge(tally, nonce, answer.map(|(answer, _)| answer));
+    is_alive
+}
+
+/// Counts an answer, and whether it was the one to this question. A connection may fail; it may not answer wrongly.
+fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Error>) {
+    match answer {
+        Ok(answer) => {
+            tally.queries.add();
+            if answer != nonce {
+                tally.wrong.add();
+            }
+        }
+        Err(
+            Error::RowNotFound | Error::Decode(_) | Error::ColumnDecode { .. } | Error::ColumnIndexOutOfBounds { .. },
+        ) => {
+            tally.wrong.add();
+        }
+        Err(_) => {}
+    }
+}
+
+/// How many places are to be had at once, each with a connection that answers.
+async fn places<S: Subject>(pool: &S) -> u64 {
+    let had = Arc::new(Tally::default());
+    let mut takers = JoinSet::new();
+    for taker in 0..PLACES {
+        let (pool, had) = (pool.clone(), Arc::clone(&had));
+        takers.spawn(async move {
+            let taking = async {
+                loop {
+                    let Ok(mut lease) = pool.lease().await else { continue };
+                    if matches!(timeout(Duration::from_secs(2), S::look(&mut lease, i64::from(taker))).await, Ok(Ok(_)))
+                    {
+                        return lease;
+                    }
+                }
+            };
+            let lease = timeout(RECOVERY_MAX, taking).await;
+            if lease.is_ok() {
+                had.queries.add();
+            }
+            // Held until everybody has one.
+            let all = async {
+                while had.queries.get() < u64::from(PLACES) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let _ = timeout(RECOVERY_MAX, all).await;
+            drop(lease);
+        });
+    }
+    while takers.join_next().await.is_some() {}
+    had.queries.get()
+}
+
+/// What the pool's books say when nobody is left who could be in the middle of anything.
+async fn books<S: Subject>(pool: &S) -> Vec<String> {
+    let end = Instant::now() + RECOVERY_MAX;
+    loop {
+        let Some(status) = pool.status() else { return Vec::new() };
+        let totals = &status.totals;
+        let balance = totals.created == totals.closed + totals.detached + u64::from(status.open)
+            && totals.acquires == totals.ok + totals.timed_out + totals.cancelled + totals.failed
+            && status.in_use == 0;
+        if balance && totals.peak <= PLACES {
+            return Vec::new();
+        }
+        if Instant::now() > end {
+            return vec![format!("the books do not balance: {status:?}")];
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}

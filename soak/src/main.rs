@@ -1,0 +1,110 @@
+//! `cargo xtask soak` runs this: the soak of each backend whose server the environment names, one line each.
+
+use soak::{Report, Soak, soak};
+use std::env;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--seed SEED] [--without-sqlx]";
+
+/// More than any of ours needs: who is not through by then hangs.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// sqlx's pool waits for what never comes, so it is given a minute, and tells how far it came.
+const LIMIT_OF_SQLX: Duration = Duration::from_secs(60);
+
+/// What was asked for on the command line.
+struct Options {
+    postgres: u64,
+    mariadb: u64,
+    seed: u64,
+    /// Whether sqlx's own pool is soaked too, with a tenth of the cuts.
+    sqlx: bool,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self { postgres: 100_000, mariadb: 10_000, seed: fastrand::u64(..), sqlx: true };
+        while let Some(arg) = args.next() {
+            let mut number = || {
+                let value = args.next().ok_or_else(|| format!("`{arg}` wants a number; {USAGE}"))?;
+                value.parse::<u64>().map_err(|_| format!("`{arg} {value}`: that is no number; {USAGE}"))
+            };
+            match arg.as_str() {
+                "--postgres" => options.postgres = number()?,
+                "--mariadb" => options.mariadb = number()?,
+                "--seed" => options.seed = number()?,
+                "--without-sqlx" => options.sqlx = false,
+                _ => return Err(format!("there is no option `{arg}`; {USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("soak: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("soak: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Drivers panic in the hands of sqlx's pool; they are counted, not read.
+    std::panic::set_hook(Box::new(|_| {}));
+    match runtime.block_on(run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("soak: violated; again with `cargo xtask soak --seed {}`", options.seed);
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("soak: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Soaks everything; whether our pools kept what they promise.
+async fn run(options: &Options) -> Result<bool, String> {
+    println!("seed {}", options.seed);
+    let ours = |cuts| Soak { cuts, seed: options.seed, limit: LIMIT };
+    let theirs = |cuts| Soak { cuts: cuts / 10, seed: options.seed, limit: LIMIT_OF_SQLX };
+    let mut is_clean = true;
+    if options.postgres > 0 {
+        let (url, address) = server("POSTGRES")?;
+        is_clean &= tell(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
+        if options.sqlx {
+            tell(&soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
+        }
+    }
+    if options.mariadb > 0 {
+        let (url, address) = server("MARIADB")?;
+        is_clean &= tell(&soak(ours(options.mariadb), &url, &address, soak::mariadb).await?);
+        if options.sqlx {
+            tell(&soak(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
+        }
+    }
+    Ok(is_clean)
+}
+
+fn tell(report: &Report) -> bool {
+    println!("{report}");
+    report.is_clean()
+}
+
+/// The URL and the address of a server that `cargo xtask servers` has started.
+fn server(stem: &str) -> Result<(String, String), String> {
+    let variable = |name: &str| {
+        let name = format!("MILLPOND_TEST_{stem}_{name}");
+        env::var(&name).map_err(|_| format!("no {name}; run it as `cargo xtask soak`"))
+    };
+    Ok((variable("URL")?, variable("ADDRESS")?))
+}

@@ -1,0 +1,69 @@
+//! What a seed draws: what a user does, after how many polls it is dropped, and what becomes of a connection.
+
+use fastrand::Rng;
+use millpond_testkit::{Direction, Flow, Trouble};
+
+/// What a user does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Asks with an argument; each variant is a text of its own, which the connection may have to prepare.
+    Ask(u8),
+    /// Asks for many rows.
+    Rows,
+    /// Begins a transaction, and leaves it.
+    Begin,
+    /// A script that begins a transaction behind the driver's back, and leaves it.
+    Script,
+}
+
+/// One turn of a user.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    pub deed: Deed,
+    /// After how many polls the deed is dropped; `None` lets it run to its end.
+    pub polls: Option<usize>,
+}
+
+impl Turn {
+    pub fn draw(dice: &mut Rng) -> Self {
+        let deed = match dice.u8(0..8) {
+            0..=3 => Deed::Ask(dice.u8(0..40)),
+            4 | 5 => Deed::Rows,
+            6 => Deed::Begin,
+            _ => Deed::Script,
+        };
+        let polls = (dice.u8(0..8) > 0).then(|| dice.usize(1..=6));
+        Self { deed, polls }
+    }
+}
+
+/// How the bytes of one direction of the `number`th connection go. Most connections work, or there would be little to see:
+/// one in eight is cut or reset after some thousand bytes, and one in a hundred falls silent.
+pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
+    let mut dice = Rng::with_seed(seed ^ (number << 1) ^ direction as u64);
+    let flow = if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };
+    let bytes = dice.u64(300..20_000);
+    match dice.u8(0..200) {
+        0..=12 => flow.then(bytes, Trouble::Cut),
+        13..=24 => flow.then(bytes, Trouble::Reset),
+        25 => flow.then(bytes, Trouble::Swallow),
+        _ => flow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_again() {
+        let draw = |seed| {
+            let mut dice = Rng::with_seed(seed);
+            let turns: Vec<_> = (0..50).map(|_| Turn::draw(&mut dice)).map(|turn| (turn.deed, turn.polls)).collect();
+            let flows: Vec<_> = (0..50).map(|number| flow(seed, number, Direction::ToClient)).collect();
+            (turns, flows)
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+}
