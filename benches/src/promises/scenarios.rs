@@ -24,7 +24,7 @@ macro_rules! all {
         tell(Deadpool::NAME, &$scenario::<Deadpool>().await);
         tell(Bb8::NAME, &$scenario::<Bb8>().await);
         tell(Mobc::NAME, &$scenario::<Mobc>().await);
-        tell(Sqlx::NAME, &$sqlx);
+        tell(Sqlx::NAME, $sqlx.as_ref());
     };
 }
 
@@ -34,31 +34,31 @@ pub(crate) async fn run() {
         "A pool of 10, resized to 1 and back to 10 five times, then held as often as it lends.",
         "10",
     );
-    all!(cap_after_resizing, "cannot be resized".to_owned());
+    all!(cap_after_resizing, "cannot be resized");
     begin(
         "Cap while shrinking",
         "A pool of 10 that has opened 2 connections, both idle, is resized to 1, then held as often as it lends.",
         "1",
     );
-    all!(cap_while_shrinking, "cannot be resized".to_owned());
+    all!(cap_while_shrinking, "cannot be resized");
     begin(
         "Places left after connects that hang",
         "A pool of 3. Three connects never end; from then on the server is well. After 5 s, how many can be held?",
         "3 of 3",
     );
-    all!(places_after_hanging_connects, NO_SCRIPT.to_owned());
+    all!(places_after_hanging_connects, NO_SCRIPT);
     begin(
         "Served after a connect that panics",
         "A pool of 1, whose first connect panics. How many of five who come one after the other are served?",
         "4 or 5 of 5",
     );
-    all!(served_after_a_panic, NO_SCRIPT.to_owned());
+    all!(served_after_a_panic, NO_SCRIPT);
     begin(
         "Deadline with four idle connections whose check hangs",
         "A limit of 500 ms, a check may take 250 ms. How long does an acquire take?",
         "500 ms at most",
     );
-    all!(deadline_with_hanging_checks, NO_SCRIPT.to_owned());
+    all!(deadline_with_hanging_checks, NO_SCRIPT);
     begin(
         "Fairness",
         "64 tasks on 2 connections for 3 s, each held for 2 ms. How often was the luckiest and the unluckiest served, and what was the longest wait?",
@@ -70,7 +70,7 @@ pub(crate) async fn run() {
         "10,000 callers on a pool of 10, who ask again 100 ms after an error, while the server is down for 1 s. How often is it asked to connect, until all are served or 10 s are over?",
         "few",
     );
-    all!(herd, NO_SCRIPT.to_owned());
+    all!(herd, NO_SCRIPT);
 }
 
 /// How many can be held at the same time.

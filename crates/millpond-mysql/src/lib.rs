@@ -42,7 +42,7 @@
 //! | `Session` | anything: every connection is closed on return; see [`MySqlManager::with_reset`] | 0.2 to 0.5 ms |
 //! | `Replace` | the same | the same |
 //!
-//! The times are those of `examples/reset_cost.rs` with a server on the same machine, which did other things as well. With a
+//! The times are those of `examples/mysql_reset_cost.rs` with a server on the same machine, which did other things as well. With a
 //! server elsewhere a proof is one round trip more, and a new connection at least four, or five with TLS.
 //!
 //! # What differs from `sqlx::MySqlPool`

@@ -37,7 +37,7 @@
 //! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] | two round trips, under 1 ms |
 //! | `Replace` | anything: every connection is closed on return | a new connection, some 7 ms |
 //!
-//! The times are those of `examples/reset_cost.rs` in a debug build, with a server on the same machine, which did other
+//! The times are those of `examples/postgres_reset_cost.rs` in a debug build, with a server on the same machine, which did other
 //! things as well: take the order of magnitude.
 //!
 //! # What differs from `sqlx::PgPool`
