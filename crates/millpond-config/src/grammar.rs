@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millpond_core::{Limits, ResetLevel};
 
-use crate::PoolKind;
 use crate::value::Raw;
+use crate::{PoolKind, Pooler};
 
 /// The words of `db.reset`.
 pub(crate) const RESETS: [(&str, ResetLevel); 4] = [
@@ -21,6 +21,9 @@ pub(crate) const RESETS: [(&str, ResetLevel); 4] = [
 /// The words of `db.pool`.
 pub(crate) const KINDS: [(&str, PoolKind); 3] =
     [("null", PoolKind::Null), ("queue", PoolKind::Queue), ("read-write", PoolKind::ReadWrite)];
+
+/// The words of `db.behind`.
+pub(crate) const POOLERS: [(&str, Pooler); 2] = [("server", Pooler::None), ("pgbouncer", Pooler::PgBouncer)];
 
 /// A whole number from 0, in digits.
 pub(crate) fn read_count(raw: &Raw) -> Option<u32> {
@@ -88,6 +91,10 @@ pub(crate) fn spell_reset(reset: ResetLevel) -> &'static str {
 
 pub(crate) fn spell_kind(kind: PoolKind) -> &'static str {
     word_of(&KINDS, kind)
+}
+
+pub(crate) fn spell_pooler(pooler: Pooler) -> &'static str {
+    word_of(&POOLERS, pooler)
 }
 
 fn word_of<T: PartialEq + Copy>(words: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -228,6 +235,10 @@ mod tests {
         for (word, kind) in KINDS {
             assert_eq!(read_word(&text(&word.to_uppercase()), &KINDS), Some(kind));
             assert_eq!(spell_kind(kind), word);
+        }
+        for (word, pooler) in POOLERS {
+            assert_eq!(read_word(&text(&word.to_uppercase()), &POOLERS), Some(pooler));
+            assert_eq!(spell_pooler(pooler), word);
         }
     }
 }

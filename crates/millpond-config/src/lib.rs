@@ -43,6 +43,8 @@
 //! limits = "off"             # lifts the ranges
 //! reset = "transaction"      # or none, session, replace
 //! pool = "queue"             # or null, read-write; left out: what suits the database
+//! behind = "server"          # or pgbouncer, in transaction mode
+//! cancel_abandoned = true    # at the server; PostgreSQL and MySQL
 //! [redis]                    # the rate limiter's pool
 //! url = "redis://localhost:6379/1"
 //! max_connections = 20
@@ -85,6 +87,6 @@ pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
 pub use report::{Refusal, SettingProblem, SettingsError};
 pub use secret::Secret;
-pub use settings::{DbSettings, PoolKind, RedisSettings, Settings, StorageSettings};
+pub use settings::{DbSettings, PoolKind, Pooler, RedisSettings, Settings, StorageSettings};
 pub use suggest::nearest;
 pub use value::Value;

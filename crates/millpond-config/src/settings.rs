@@ -34,7 +34,7 @@ pub struct StorageSettings {
 }
 
 /// `[db]`: how the database's pool behaves.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DbSettings {
     /// Sizes and times. Every field is a setting of the same name, such as `db.pool_size` or `PSN_DB_POOL_SIZE`; units,
@@ -44,6 +44,23 @@ pub struct DbSettings {
     pub reset: ResetLevel,
     /// `pool`: which pool lends the connections. Default `None` ("auto"): what suits the database.
     pub kind: Option<PoolKind>,
+    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default [`Pooler::None`] ("server").
+    pub behind: Pooler,
+    /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there. Default `true`; PostgreSQL
+    /// and MySQL, and not behind a pooler.
+    pub cancel_abandoned: bool,
+}
+
+impl Default for DbSettings {
+    fn default() -> Self {
+        Self {
+            pool: PoolConfig::default(),
+            reset: ResetLevel::default(),
+            kind: None,
+            behind: Pooler::default(),
+            cancel_abandoned: true,
+        }
+    }
 }
 
 /// `[redis]` or `[cache]`: a pool of Redis connections.
@@ -66,6 +83,17 @@ pub enum PoolKind {
     Queue,
     /// `read-write`: SQLite's one writer and many readers, each in a pool of its own.
     ReadWrite,
+}
+
+/// What stands between the pool and its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Pooler {
+    /// `server`: nothing, or a pooler that lends a server for a whole session.
+    #[default]
+    None,
+    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
+    PgBouncer,
 }
 
 impl Settings {

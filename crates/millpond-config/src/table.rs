@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use millpond_core::{Limits, PoolConfig};
 
-use crate::grammar::{self, KINDS, RESETS};
+use crate::grammar::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::secret::shown_secret;
+use crate::settings::DbSettings;
 use crate::value::Raw;
 use crate::{Secret, Settings};
 
@@ -30,10 +31,11 @@ pub(crate) enum Form {
     Time(fn(&mut PoolConfig) -> &mut Duration),
     /// Or a word that stands for `None`.
     TimeOr(&'static str, fn(&mut PoolConfig) -> &mut Option<Duration>),
-    Flag(fn(&mut PoolConfig) -> &mut bool),
+    Flag(fn(&mut DbSettings) -> &mut bool),
     Limits,
     Reset,
     Kind,
+    Pooler,
     /// The size of a Redis pool.
     Redis(fn(&mut Settings) -> &mut u32),
 }
@@ -42,7 +44,7 @@ pub(crate) enum Form {
 pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 
 /// Every setting, in the order of the explanation.
-pub(crate) static SETTINGS: [Setting; 29] = [
+pub(crate) static SETTINGS: [Setting; 31] = [
     Setting { path: "preset", form: Form::Preset },
     Setting { path: CONNECTION_STRING, form: Form::Secret(|s| &mut s.storage.connection_string) },
     Setting { path: "db.pool_size", form: Form::Count(|c| &mut c.pool_size) },
@@ -50,7 +52,7 @@ pub(crate) static SETTINGS: [Setting; 29] = [
     Setting { path: "db.pool_timeout", form: Form::Time(|c| &mut c.pool_timeout) },
     Setting { path: "db.pool_recycle", form: Form::TimeOr("off", |c| &mut c.pool_recycle) },
     Setting { path: "db.recycle_jitter", form: Form::Count(|c| &mut c.recycle_jitter) },
-    Setting { path: "db.pool_pre_ping", form: Form::Flag(|c| &mut c.pool_pre_ping) },
+    Setting { path: "db.pool_pre_ping", form: Form::Flag(|db| &mut db.pool.pool_pre_ping) },
     Setting { path: "db.pre_ping_idle", form: Form::Time(|c| &mut c.pre_ping_idle) },
     Setting { path: "db.ping_timeout", form: Form::Time(|c| &mut c.ping_timeout) },
     Setting { path: "db.connect_timeout", form: Form::Time(|c| &mut c.connect_timeout) },
@@ -70,6 +72,8 @@ pub(crate) static SETTINGS: [Setting; 29] = [
     Setting { path: "db.limits", form: Form::Limits },
     Setting { path: "db.reset", form: Form::Reset },
     Setting { path: "db.pool", form: Form::Kind },
+    Setting { path: "db.behind", form: Form::Pooler },
+    Setting { path: "db.cancel_abandoned", form: Form::Flag(|db| &mut db.cancel_abandoned) },
     Setting { path: "redis.url", form: Form::Secret(|s| &mut s.redis.url) },
     Setting { path: "redis.max_connections", form: Form::Redis(|s| &mut s.redis.max_connections) },
     Setting { path: "cache.url", form: Form::Secret(|s| &mut s.cache.url) },
@@ -127,10 +131,11 @@ impl Setting {
             Form::CountOr(word, field) => *field(config) = or_word(raw, word, grammar::read_count)?,
             Form::Time(field) => *field(config) = grammar::read_time(raw)?,
             Form::TimeOr(word, field) => *field(config) = or_word(raw, word, grammar::read_time)?,
-            Form::Flag(field) => *field(config) = grammar::read_flag(raw)?,
+            Form::Flag(field) => *field(&mut settings.db) = grammar::read_flag(raw)?,
             Form::Limits => config.limits = if grammar::read_flag(raw)? { Limits::On } else { Limits::Off },
             Form::Reset => settings.db.reset = grammar::read_word(raw, &RESETS)?,
             Form::Kind => settings.db.kind = or_word(raw, AUTO, |raw| grammar::read_word(raw, &KINDS))?,
+            Form::Pooler => settings.db.behind = grammar::read_word(raw, &POOLERS)?,
             Form::Redis(field) => *field(settings) = grammar::read_count(raw)?,
         }
         Some(())
@@ -148,10 +153,11 @@ impl Setting {
             Form::CountOr(word, field) => field(config).map_or_else(|| word.to_owned(), |count| count.to_string()),
             Form::Time(field) => grammar::spell_time(*field(config)),
             Form::TimeOr(word, field) => field(config).map_or_else(|| word.to_owned(), grammar::spell_time),
-            Form::Flag(field) => field(config).to_string(),
+            Form::Flag(field) => field(&mut settings.db).to_string(),
             Form::Limits => grammar::spell_limits(config.limits).to_owned(),
             Form::Reset => grammar::spell_reset(settings.db.reset).to_owned(),
             Form::Kind => settings.db.kind.map_or(AUTO, grammar::spell_kind).to_owned(),
+            Form::Pooler => grammar::spell_pooler(settings.db.behind).to_owned(),
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -168,8 +174,7 @@ impl Setting {
             Form::TimeOr(word, _) => format!("{TIME}, or \"{word}\""),
             Form::Flag(_) => "true or false".to_owned(),
             Form::Limits => "\"on\" or \"off\"".to_owned(),
-            Form::Reset => format!("one of {}", list(self.words())),
-            Form::Kind => format!("one of {}", list(self.words())),
+            Form::Reset | Form::Kind | Form::Pooler => format!("one of {}", list(self.words())),
         }
     }
 
@@ -179,6 +184,7 @@ impl Setting {
             Form::Preset => presets::names().collect(),
             Form::Reset => RESETS.iter().map(|(word, _)| *word).collect(),
             Form::Kind => KINDS.iter().map(|(word, _)| *word).chain([AUTO]).collect(),
+            Form::Pooler => POOLERS.iter().map(|(word, _)| *word).collect(),
             Form::CountOr(word, _) | Form::TimeOr(word, _) => vec![word],
             Form::Flag(_) => vec!["true", "false", "yes", "no", "off", "on"],
             Form::Limits => vec!["off", "on"],
@@ -194,7 +200,7 @@ impl Setting {
             Form::Time(field) => *field(config) = Duration::MAX,
             Form::TimeOr(_, field) => *field(config) = Some(Duration::MAX),
             Form::Preset | Form::Secret(_) | Form::Flag(_) | Form::Limits => {}
-            Form::Reset | Form::Kind | Form::Redis(_) => {}
+            Form::Reset | Form::Kind | Form::Pooler | Form::Redis(_) => {}
         }
     }
 }
@@ -264,6 +270,7 @@ mod tests {
                 Form::Flag(_) | Form::Limits => Raw::Flag(false),
                 Form::Reset => Raw::Text("session".to_owned()),
                 Form::Kind => Raw::Text("queue".to_owned()),
+                Form::Pooler => Raw::Text("pgbouncer".to_owned()),
                 _ => Raw::Whole(77),
             };
             let mut settings = defaults.clone();

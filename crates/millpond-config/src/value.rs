@@ -7,7 +7,7 @@ use millpond_core::{Limits, ResetLevel};
 
 use crate::grammar;
 use crate::secret::{STARS, shown};
-use crate::{PoolKind, Secret};
+use crate::{PoolKind, Pooler, Secret};
 
 /// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s, [`Secret`]s, the enums of the
 /// settings, and `Option`s of these (`None` is "off", "auto" or unset, whichever the setting has).
@@ -135,6 +135,12 @@ impl From<ResetLevel> for Value {
 impl From<PoolKind> for Value {
     fn from(kind: PoolKind) -> Self {
         grammar::spell_kind(kind).into()
+    }
+}
+
+impl From<Pooler> for Value {
+    fn from(pooler: Pooler) -> Self {
+        grammar::spell_pooler(pooler).into()
     }
 }
 

@@ -61,6 +61,10 @@
 //! | a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
 //! | an unknown parameter of a URL is ignored | it is an error |
 //!
+//! One thing stays that may surprise: a connection knows a prepared statement by its text alone, with the types of its first
+//! arguments. An `f64` given to a text that an `i64` was given before is read as another number, as with sqlx's pool: give a
+//! text the same types always. (The facade's `DatabaseConnection` sees to it.)
+//!
 //! # TLS
 //!
 //! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says otherwise, and that goes on in

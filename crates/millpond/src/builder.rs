@@ -5,6 +5,7 @@ use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
 use crate::kinds;
 use crate::typed::TypedPool;
+use crate::unsuited::unsuited;
 use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
 use millpond_core::{ConnectionInfo, Handle, HookFuture, Observer, ResetLevel};
 use millpond_sqlx::SqlPoolSettings;
@@ -258,7 +259,7 @@ impl DatabaseBuilder {
     /// If the future is dropped nothing stays open.
     pub async fn connect(self) -> Result<DatabaseConnection, ConnectError> {
         let database = self.connect_lazy()?;
-        drop(database.acquire().await?);
+        database.pool.open_first().await?;
         Ok(database)
     }
 
@@ -296,6 +297,7 @@ impl DatabaseBuilder {
                 if let Some(kind) = kind.and_then(kinds::postgres) {
                     options = options.pool(kind);
                 }
+                options = options.behind(kinds::pooler(settings.db.behind));
                 self.common.fill(options.settings_mut(), settings);
                 Ok(with(self.postgres, options).connect_lazy(url)?.into())
             }
@@ -331,6 +333,7 @@ impl Common {
         to.name = self.name;
         to.config = settings.db.pool.clone();
         to.reset = settings.db.reset;
+        to.cancel_abandoned = settings.db.cancel_abandoned;
         to.runtime = self.runtime;
         for observer in self.observers {
             to.add_observer(observer);
@@ -356,7 +359,7 @@ fn unusable(settings: &Settings) -> Vec<Refusal> {
         other => return vec![other.absent()],
     };
     let misunderstood = understood.err().map(misunderstood);
-    misunderstood.into_iter().chain(settings.db.kind.and_then(|kind| kinds::unknown(kind, backend))).collect()
+    misunderstood.into_iter().chain(unsuited(&settings.db, backend)).collect()
 }
 
 /// The refusal of a URL that its backend does not understand; the backend's message tells no values.

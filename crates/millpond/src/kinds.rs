@@ -1,6 +1,8 @@
-//! The settings' words for kinds of pools in each backend's terms.
+//! The settings' words for kinds of pools, and for poolers, in each backend's terms.
 
 use crate::backend::Backend;
+#[cfg(feature = "postgres")]
+use millpond_config::Pooler;
 use millpond_config::{PoolKind, Refusal};
 
 #[cfg(feature = "mysql")]
@@ -28,6 +30,14 @@ pub(crate) fn sqlite(kind: PoolKind) -> Option<millpond_sqlite::PoolKind> {
         PoolKind::Queue => Some(millpond_sqlite::PoolKind::Queue),
         PoolKind::ReadWrite => Some(millpond_sqlite::PoolKind::ReadWrite),
         _ => None,
+    }
+}
+
+#[cfg(feature = "postgres")]
+pub(crate) fn pooler(pooler: Pooler) -> millpond_postgres::Pooler {
+    match pooler {
+        Pooler::PgBouncer => millpond_postgres::Pooler::PgBouncer,
+        _ => millpond_postgres::Pooler::None,
     }
 }
 

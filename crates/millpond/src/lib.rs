@@ -49,6 +49,7 @@ mod statement;
 mod tokens;
 mod transaction;
 mod typed;
+mod unsuited;
 
 pub use backend::Backend;
 pub use builder::DatabaseBuilder;
@@ -62,8 +63,8 @@ pub use metrics::PerformanceMetrics;
 pub use transaction::DatabaseTransaction;
 
 pub use millpond_config::{
-    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, RedisSettings, Refusal, Row, Secret, SettingProblem,
-    Settings, SettingsError, StorageSettings, Value,
+    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, Pooler, RedisSettings, Refusal, Row, Secret,
+    SettingProblem, Settings, SettingsError, StorageSettings, Value,
 };
 pub use millpond_core::{
     Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CLOSE_LIMIT, CloseReason, CloseReport,

@@ -2,7 +2,9 @@
 
 use crate::backend::Backend;
 use crate::bridge::Bridge;
-use millpond_sqlx::{SqlLease, SqlPool, Transaction};
+use millpond_core::PoolExt;
+use millpond_sqlx::{SqlLease, SqlPool, Transaction, lending_error};
+use sqlx::Error;
 #[cfg(feature = "mysql")]
 use sqlx::MySql;
 #[cfg(feature = "postgres")]
@@ -50,6 +52,12 @@ impl TypedPool {
             DB::BACKEND
         }
         each!(Self, self, pool => of(pool))
+    }
+
+    /// Opens a first connection, to see that it works. It is not used, so a pool that lends nobody a connection to be used
+    /// alone does this too.
+    pub(crate) async fn open_first(&self) -> Result<(), Error> {
+        each!(Self, self, pool => pool.pool().acquire().await.map(drop).map_err(lending_error))
     }
 
     /// Has the gauges told of this pool, or of the two that it is made of.

@@ -16,13 +16,16 @@ fn without_a_file_the_defaults_are_good() {
 #[test]
 fn every_value_is_told_with_its_source() {
     let sandbox = Sandbox::new();
-    sandbox.write("here.toml", "preset = \"production\"\n[db]\npool_size = 20\n");
+    let url = "[storage]\nconnection_string = \"postgresql://h/d\"\n";
+    let db = "[db]\npool_size = 20\nbehind = \"pgbouncer\"\n";
+    sandbox.write("here.toml", &format!("preset = \"production\"\n{url}{db}"));
     let ended = Ended::from(
         sandbox.millpond(&["check", "--config", "here.toml"]).env("PSN_DB_MAX_OVERFLOW", "7").output().unwrap(),
     );
     ended.assert_code(0);
     let line = |setting: &str| ended.stdout.lines().find(|line| line.starts_with(setting)).unwrap().to_owned();
     assert!(line("db.pool_size").contains("20") && line("db.pool_size").contains("here.toml"), "{ended:?}");
+    assert!(line("db.behind").contains("pgbouncer") && line("db.behind").contains("here.toml"), "{ended:?}");
     assert!(line("db.max_overflow").contains("PSN_DB_MAX_OVERFLOW"), "{ended:?}");
     assert!(line("db.pool_recycle").contains("1800s") && line("db.pool_recycle").contains("production"), "{ended:?}");
 }

@@ -10,6 +10,7 @@ fn every_setting_has_a_row_with_its_value_and_source() {
         .file(&path)
         .environment([
             ("PSN_DB_POOL_RECYCLE", "off"),
+            ("PSN_DB_CANCEL_ABANDONED", "no"),
             ("PSN_REDIS_URL_FILE", secret.to_str().unwrap()),
             ("PSN_STORAGE_CONNECTION_STRING", "postgresql://user:hunter2@localhost/dbname"),
         ])
@@ -17,7 +18,7 @@ fn every_setting_has_a_row_with_its_value_and_source() {
         .load()
         .unwrap();
     let explanation = settings.explain();
-    assert_eq!(explanation.rows.len(), 29);
+    assert_eq!(explanation.rows.len(), 31);
     for (setting, value, source) in [
         ("preset", "production", format!("`{}`, line 1", path.display())),
         (
@@ -31,6 +32,8 @@ fn every_setting_has_a_row_with_its_value_and_source() {
         ("db.pool_timeout", "1500ms", format!("`{}`, line 3", path.display())),
         ("db.pool_recycle", "off", "environment variable `PSN_DB_POOL_RECYCLE`".into()),
         ("db.reset", "session", "code".into()),
+        ("db.behind", "server", "default".into()),
+        ("db.cancel_abandoned", "false", "environment variable `PSN_DB_CANCEL_ABANDONED`".into()),
         (
             "redis.url",
             "redis://:***@h/1",

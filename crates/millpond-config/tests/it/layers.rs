@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond_config::{PoolKind, Secret, Settings};
+use millpond_config::{PoolKind, Pooler, Secret, Settings};
 use millpond_core::{Limits, PoolConfig, ResetLevel};
 
 use crate::{bare, env, file, toml};
@@ -38,7 +38,7 @@ fn a_file_may_hold_every_setting() {
         pool_pre_ping = false\npre_ping_idle = 0.5\nping_timeout = '700ms'\nconnect_timeout = '8s'\nhook_timeout = '2m'
         close_timeout = 10.0\nidle_timeout = '1h'\nmin_idle = 1\nmax_waiters = 13\nmax_connecting = 14
         backoff_max = '15s'\nfail_fast_after = 16\noverflow_after = '17ms'\noverflow_linger = 18\nleak_after = 19
-        limits = 'off'\nreset = 'session'\npool = 'read-write'
+        limits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false
         [redis]\nurl = 'redis://r/1'\nmax_connections = 7
         [cache]\nurl = 'redis://c/0'\nmax_connections = 300\n";
     let settings = toml(text).load().unwrap();
@@ -53,6 +53,7 @@ fn a_file_may_hold_every_setting() {
     (pool.leak_after, pool.limits) = (Some(s(19)), Limits::Off);
     assert_eq!(settings.db.pool, pool);
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Session, Some(PoolKind::ReadWrite)));
+    assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, false));
     assert_eq!(settings.storage.connection_string, Some(Secret::new("sqlite:///./x.db")));
     assert_eq!((settings.redis.url, settings.redis.max_connections), (Some(Secret::new("redis://r/1")), 7));
     assert_eq!((settings.cache.url, settings.cache.max_connections), (Some(Secret::new("redis://c/0")), 300));
@@ -70,6 +71,7 @@ fn code_may_set_with_the_types_of_the_settings() {
         .set("db.pool_pre_ping", false)
         .set("db.reset", ResetLevel::Replace)
         .set("db.pool", PoolKind::Null)
+        .set("db.behind", Pooler::PgBouncer)
         .set("redis.url", Secret::new("redis://h"))
         .load()
         .unwrap();
@@ -78,6 +80,7 @@ fn code_may_set_with_the_types_of_the_settings() {
     assert_eq!((pool.pool_timeout, pool.ping_timeout), (Duration::from_millis(1500), Duration::from_millis(250)));
     assert_eq!((pool.pool_recycle, pool.pool_pre_ping), (None, false));
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Replace, Some(PoolKind::Null)));
+    assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, true));
     assert_eq!(settings.redis.url, Some(Secret::new("redis://h")));
 }
 

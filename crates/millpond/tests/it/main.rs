@@ -1,5 +1,7 @@
 //! `DatabaseConnection` as its users meet it, on every database that is to be had. One module a behaviour.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod abandoned;
 mod borrowing;
 mod hooks;
 #[cfg(feature = "metrics")]
@@ -7,6 +9,8 @@ mod metrics;
 #[cfg(feature = "mysql")]
 mod mysql_columns;
 mod placeholders;
+#[cfg(feature = "postgres")]
+mod pooler;
 #[cfg(feature = "postgres")]
 mod postgres_columns;
 mod queries;

@@ -1,0 +1,58 @@
+//! The setting `db.cancel_abandoned`: whether a query whose future was dropped goes on at the server.
+
+use crate::world;
+use millpond::{Backend, DatabaseConnection};
+use std::time::{Duration, Instant};
+
+/// How long a query takes that nobody stops.
+const LONG: u64 = 20;
+
+/// How many queries with this mark the server executes.
+async fn running(db: &DatabaseConnection, mark: &str) -> i64 {
+    let sql = match db.backend() {
+        Backend::MySql => {
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE $1 AND id <> CONNECTION_ID()"
+        }
+        _ => {
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()"
+        }
+    };
+    sqlx::query_scalar(sql).bind(format!("%{mark}%")).fetch_one(db).await.unwrap()
+}
+
+/// Drops a long query as soon as the server executes it.
+async fn abandon(db: &DatabaseConnection, mark: &str, onlooker: &DatabaseConnection) {
+    let sleep = if db.backend() == Backend::MySql { "SLEEP" } else { "pg_sleep" };
+    let sql = sqlx::AssertSqlSafe(format!("SELECT {sleep}({LONG}) /* {mark} */"));
+    tokio::select! {
+        done = sqlx::raw_sql(sql).execute(db) => panic!("it was to be long: {done:?}"),
+        () = async { while running(onlooker, mark).await == 0 {} } => {}
+    }
+}
+
+#[tokio::test]
+async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off() {
+    for onlooker in [world::schema().await, world::database().await].into_iter().flatten() {
+        let url = onlooker.settings().storage.connection_string.clone().unwrap();
+        for cancel in [true, false] {
+            let mark = format!("abandoned {} {cancel}", std::process::id());
+            let builder = DatabaseConnection::builder(url.expose()).set("db.ping_timeout", "200ms");
+            let db = builder.set("db.cancel_abandoned", cancel).connect().await.unwrap();
+            let begun = Instant::now();
+            abandon(&db, &mark, &onlooker).await;
+            let in_time = || assert!(begun.elapsed() < Duration::from_secs(LONG / 2), "{} {cancel}", db.backend());
+            if cancel {
+                while running(&onlooker, &mark).await > 0 {
+                    in_time();
+                }
+            } else {
+                // Whatever there was to be done about it has been done then.
+                while db.status().open > 0 {
+                    running(&onlooker, &mark).await;
+                    in_time();
+                }
+                assert_eq!(running(&onlooker, &mark).await, 1, "{}", db.backend());
+            }
+        }
+    }
+}
