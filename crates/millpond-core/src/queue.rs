@@ -12,7 +12,7 @@
 //! 3. Something is put into a seat under the pool's lock only.
 
 use crate::slots::Caller;
-use crate::sync::Mutex;
+use crate::sync::{KEPT_FOR_LATER, Mutex};
 use crate::time::Time;
 use std::any::Any;
 use std::cell::Cell;
@@ -45,8 +45,10 @@ impl<G: Send + 'static> Seat<G> {
 
     /// Keeps an empty one for the next who waits on this thread: mostly the one who has just given a connection back.
     pub(crate) fn leave_over(self: Arc<Self>) {
-        // A thread that ends keeps nothing.
-        let _ = SPARE.try_with(|spare| spare.set(Some(self)));
+        if KEPT_FOR_LATER {
+            // A thread that ends keeps nothing.
+            let _ = SPARE.try_with(|spare| spare.set(Some(self)));
+        }
     }
 
     /// Takes what lies there if it is as wanted.

@@ -2,12 +2,15 @@
 //!
 //! In the exhaustive models (`proof/models.rs`) they are loom's, which tries every order in which threads can meet.
 
-pub(crate) use kind::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+pub(crate) use kind::{AtomicBool, AtomicU64, KEPT_FOR_LATER, Mutex, MutexGuard};
 
 #[cfg(not(all(test, millpond_models)))]
 mod kind {
     pub(crate) use parking_lot::MutexGuard;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    /// Whether a thread may keep what has a lock in it for another time.
+    pub(crate) const KEPT_FOR_LATER: bool = true;
 
     /// A mutex without poison: no user code runs under it, and the ledger is never left half changed.
     pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
@@ -27,6 +30,9 @@ mod kind {
 mod kind {
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
+
+    /// A thread goes on when a run of the model is over, and its locks are gone.
+    pub(crate) const KEPT_FOR_LATER: bool = false;
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
