@@ -61,26 +61,26 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A number for one who is going to watch.
-    pub(crate) fn seat(&mut self) -> u64 {
-        self.seats = self.seats.saturating_add(1);
-        self.seats
+    pub(crate) fn number_watcher(&mut self) -> u64 {
+        self.last_watcher = self.last_watcher.saturating_add(1);
+        self.last_watcher
     }
 
     /// Wakes this task at the next change. Returns the waker that it had before, to be dropped outside the lock.
-    pub(crate) fn watch(&mut self, seat: u64, waker: &Waker) -> Option<Waker> {
-        match self.watchers.iter_mut().find(|(number, _)| *number == seat) {
+    pub(crate) fn watch(&mut self, number: u64, waker: &Waker) -> Option<Waker> {
+        match self.watchers.iter_mut().find(|(other, _)| *other == number) {
             Some((_, old)) if old.will_wake(waker) => None,
             Some((_, old)) => Some(mem::replace(old, waker.clone())),
             None => {
-                self.watchers.push((seat, waker.clone()));
+                self.watchers.push((number, waker.clone()));
                 None
             }
         }
     }
 
     /// That task watches no longer.
-    pub(crate) fn unwatch(&mut self, seat: u64) -> Option<Waker> {
-        let at = self.watchers.iter().position(|(number, _)| *number == seat)?;
+    pub(crate) fn unwatch(&mut self, number: u64) -> Option<Waker> {
+        let at = self.watchers.iter().position(|(other, _)| *other == number)?;
         Some(self.watchers.swap_remove(at).1)
     }
 

@@ -133,7 +133,7 @@ pub(crate) struct Ledger<C> {
     pub(crate) homes_lost: u32,
     /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
     pub(crate) watchers: Vec<(u64, Waker)>,
-    pub(crate) seats: u64,
+    pub(crate) last_watcher: u64,
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
     seq: u64,
@@ -166,7 +166,7 @@ impl<C: Send + 'static> Ledger<C> {
             keeper: None,
             homes_lost: 0,
             watchers: Vec::new(),
-            seats: 0,
+            last_watcher: 0,
             totals: Totals::default(),
             aftermath: Aftermath::default(),
             seq: 0,

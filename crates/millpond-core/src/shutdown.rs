@@ -89,13 +89,13 @@ async fn watch<M: Manager, T>(
     answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
 ) -> Option<T> {
     let mut timer = shared.clock.timer(deadline, || shared.home());
-    let seat = Seat { shared, number: shared.ledger.lock().seat() };
+    let watcher = Watcher { shared, number: shared.ledger.lock().number_watcher() };
     poll_fn(|cx| {
         let mut ledger = shared.ledger.lock();
         if let Some(answer) = answer(&ledger) {
             return Poll::Ready(Some(answer));
         }
-        let replaced = ledger.watch(seat.number, cx.waker());
+        let replaced = ledger.watch(watcher.number, cx.waker());
         drop(ledger);
         drop(replaced);
         let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
@@ -104,13 +104,13 @@ async fn watch<M: Manager, T>(
     .await
 }
 
-/// The place of one who watches the pool; given up when it goes.
-struct Seat<'a, M: Manager> {
+/// One who watches the pool, until it goes.
+struct Watcher<'a, M: Manager> {
     shared: &'a Shared<M>,
     number: u64,
 }
 
-impl<M: Manager> Drop for Seat<'_, M> {
+impl<M: Manager> Drop for Watcher<'_, M> {
     fn drop(&mut self) {
         let waker = self.shared.ledger.lock().unwatch(self.number);
         drop(waker);
