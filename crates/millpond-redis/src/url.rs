@@ -2,6 +2,7 @@
 
 use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
 use crate::url_error::UrlError;
+use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 
 const PORT: u16 = 6379;
@@ -221,23 +222,8 @@ fn node(text: &str, default: u16) -> Result<Node, UrlError> {
 
 /// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let triple = match (first, after) {
-            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after)),
-            _ => None,
-        };
-        let (byte, after) = triple.unwrap_or((first, after));
-        bytes.push(byte);
-        rest = after;
-    }
-    let text = String::from_utf8(bytes).map_err(|_| UrlError::Encoding(what))?;
-    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text) }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::Encoding(what))?;
+    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text.into_owned()) }
 }
 
 #[cfg(test)]

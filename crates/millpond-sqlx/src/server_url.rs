@@ -1,8 +1,8 @@
 //! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the backend's to say.
 
 use crate::url_error::{UrlError, UrlForm, UrlProblem};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt;
-use std::iter;
 
 /// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty counts as left out.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -112,36 +112,13 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
 
 /// Writes everything but letters and digits as `%41`.
 pub fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlProblem> {
-    let mut rest = text.as_bytes();
-    let bytes = iter::from_fn(|| {
-        let (&first, after) = rest.split_first()?;
-        let triple = match (first, after) {
-            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after)),
-            _ => None,
-        };
-        let (byte, after) = triple.unwrap_or((first, after));
-        rest = after;
-        Some(byte)
-    });
-    let text = String::from_utf8(bytes.collect()).map_err(|_| UrlProblem::Encoding(what))?;
-    if text.contains('\0') { Err(UrlProblem::Encoding(what)) } else { Ok(text) }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlProblem::Encoding(what))?;
+    if text.contains('\0') { Err(UrlProblem::Encoding(what)) } else { Ok(text.into_owned()) }
 }
 
 #[cfg(test)]
