@@ -38,6 +38,8 @@ pub trait Service: Clone + Send + Sync + 'static {
 pub struct Crowd<'a> {
     /// The row.
     pub row: &'static str,
+    /// The row of how long one question in a thousand takes at least; with it, all are timed.
+    pub tail: Option<&'static str>,
     /// Where the database is.
     pub url: &'a str,
     /// How many tasks.
@@ -58,13 +60,21 @@ impl fmt::Debug for Crowd<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Contender {
     name: &'static str,
-    run: fn(Crowd<'_>, Duration) -> f64,
+    run: fn(Crowd<'_>, Duration) -> Found,
+}
+
+/// What one round has found.
+struct Found {
+    /// Questions answered in a second.
+    throughput: f64,
+    /// How long one in a thousand takes at least, in microseconds.
+    tail: f64,
 }
 
 impl Contender {
     /// This service.
     pub fn of<S: Service>() -> Self {
-        Self { name: S::NAME, run: throughput::<S> }
+        Self { name: S::NAME, run: round::<S> }
     }
 }
 
@@ -77,7 +87,7 @@ impl Crowd<'_> {
     /// Has all of them do it in turn, round by round, and prints what was found.
     pub fn race(self, contenders: &[Contender], effort: &Effort) {
         let began = Instant::now();
-        let mut found: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+        let mut found: Vec<Vec<Found>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..effort.rounds as usize {
             // Nobody always comes after the same neighbour.
             for turn in 0..contenders.len() {
@@ -85,48 +95,68 @@ impl Crowd<'_> {
                 found[at].push((contenders[at].run)(self, effort.span * SPANS));
             }
         }
-        for (contender, values) in contenders.iter().zip(found) {
-            Outcome::of_rounds(self.row, contender.name, "ops/s", values).print();
+        for (contender, rounds) in contenders.iter().zip(&found) {
+            let throughputs = rounds.iter().map(|found| found.throughput).collect();
+            Outcome::of_rounds(self.row, contender.name, "ops/s", throughputs).print();
+            if let Some(row) = self.tail {
+                let tails = rounds.iter().map(|found| found.tail).collect();
+                Outcome::of_rounds(row, contender.name, "us", tails).print();
+            }
         }
         eprintln!("rivals: {} ({} rounds, {:.1} s)", self.row, effort.rounds, began.elapsed().as_secs_f64());
     }
 }
 
-/// Questions answered in a second.
-fn throughput<S: Service>(crowd: Crowd<'_>, span: Duration) -> f64 {
+fn round<S: Service>(crowd: Crowd<'_>, span: Duration) -> Found {
     let runtime = runtime(2);
     runtime.block_on(async {
         let service = S::open(crowd.url, CONNECTIONS).await;
         // All connections are open and have prepared the statement before anything is counted.
         work(&service, crowd, span / 8).await;
         let began = Instant::now();
-        let answers = work(&service, crowd, span).await;
+        let Done { answers, mut times } = work(&service, crowd, span).await;
         let throughput = answers as f64 / began.elapsed().as_secs_f64();
         service.close().await;
-        throughput
+        times.sort_unstable();
+        let last = times.len().saturating_sub(1);
+        let tail = times.get(last - last / 1000).copied().map_or(f64::NAN, f64::from);
+        Found { throughput, tail: tail / 1e3 }
     })
 }
 
-/// How many answers all tasks together get within the span.
-async fn work<S: Service>(service: &S, crowd: Crowd<'_>, span: Duration) -> u64 {
+/// What tasks have done.
+#[derive(Default)]
+struct Done {
+    answers: u64,
+    /// How long each answer took, in nanoseconds; empty if nobody looked.
+    times: Vec<u32>,
+}
+
+/// What all tasks together get done within the span.
+async fn work<S: Service>(service: &S, crowd: Crowd<'_>, span: Duration) -> Done {
     let over = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for task in 0..crowd.tasks {
-        let (service, over, turn) = (service.clone(), Arc::clone(&over), crowd.turn);
+        let (service, over, turn, is_timed) = (service.clone(), Arc::clone(&over), crowd.turn, crowd.tail.is_some());
         tasks.push(tokio::spawn(async move {
-            let mut answers = 0_u64;
+            let mut done = Done::default();
             while !over.load(Ordering::Relaxed) {
+                let asked = is_timed.then(Instant::now);
                 service.ask(task, turn).await;
-                answers += 1;
+                let took = asked.map(|asked| asked.elapsed().as_nanos());
+                done.times.extend(took.map(|took| u32::try_from(took).unwrap_or(u32::MAX)));
+                done.answers += 1;
             }
-            answers
+            done
         }));
     }
     tokio::time::sleep(span).await;
     over.store(true, Ordering::Relaxed);
-    let mut answers = 0;
+    let mut all = Done::default();
     for task in tasks {
-        answers += task.await.expect("a pool does not panic");
+        let done = task.await.expect("a pool does not panic");
+        all.answers += done.answers;
+        all.times.extend(done.times);
     }
-    answers
+    all
 }

@@ -135,7 +135,7 @@ pub fn for_tests_of(crates: &[String]) -> Result<Option<Fleet>, String> {
 ///
 /// When nothing at all can be started.
 pub fn for_rivals() -> Result<Fleet, String> {
-    start(&[Kind::Postgres], set_already())
+    start(&[Kind::Postgres, Kind::Redis], set_already())
 }
 
 fn start(kinds: &[Kind], mut known: Variables) -> Result<Fleet, String> {

@@ -3,7 +3,7 @@
 
 use benches::rival::Effort;
 use benches::service::{Contender, Crowd, Turn};
-use benches::services::{postgres, sqlite};
+use benches::services::{postgres, redis, sqlite};
 use benches::work::runtime;
 use std::env;
 use std::fs;
@@ -15,18 +15,31 @@ fn main() -> io::Result<()> {
     if let Ok(url) = env::var("MILLPOND_TEST_POSTGRES_URL") {
         on_postgres(&url, &effort);
     }
-    // The rows of Redis, `redis_get10` and `redis_get64`, come here, by services over `MILLPOND_TEST_REDIS_URL`.
+    if let Ok(url) = env::var("MILLPOND_TEST_REDIS_URL") {
+        on_redis(&url, &effort);
+    }
     Ok(())
 }
 
 fn on_postgres(url: &str, effort: &Effort) {
     use postgres::{Bare, Deadpool, Millpond, Sqlx};
     let pools = [Contender::of::<Millpond>(), Contender::of::<Sqlx>(), Contender::of::<Deadpool>()];
-    let crowd = Crowd { row: "pg_select64", url, tasks: 64, turn: Turn::Query };
+    let crowd = Crowd { row: "pg_select64", tail: None, url, tasks: 64, turn: Turn::Query };
     crowd.race(&pools, effort);
     let [millpond, sqlx, deadpool] = pools;
     Crowd { row: "pg_select10", tasks: 10, ..crowd }.race(&[millpond, sqlx, deadpool, Contender::of::<Bare>()], effort);
     Crowd { row: "pg_raw64", turn: Turn::Raw, ..crowd }.race(&pools, effort);
+}
+
+fn on_redis(url: &str, effort: &Effort) {
+    use redis::{Deadpool, Fred, FredExclusive, Millpond, Shared};
+    runtime(1).block_on(redis::fill(url));
+    let pools = [Contender::of::<Millpond>(), Contender::of::<Deadpool>(), Contender::of::<FredExclusive>()];
+    let crowd = Crowd { row: "redis_get64", tail: Some("redis_get64_p999"), url, tasks: 64, turn: Turn::Query };
+    crowd.race(&pools, effort);
+    Crowd { row: "redis_get10", tail: Some("redis_get10_p999"), tasks: 10, ..crowd }.race(&pools, effort);
+    let pools = [Contender::of::<Shared>(), Contender::of::<Fred>()];
+    Crowd { row: "redis_shared64", tail: Some("redis_shared64_p999"), ..crowd }.race(&pools, effort);
 }
 
 fn on_sqlite(effort: &Effort) -> io::Result<()> {
@@ -35,7 +48,8 @@ fn on_sqlite(effort: &Effort) -> io::Result<()> {
     fs::create_dir_all(&directory)?;
     let path = directory.join("ponds.db");
     runtime(1).block_on(sqlite::fill(&path));
-    let crowd = Crowd { row: "sqlite_read64", url: path.to_str().unwrap_or_default(), tasks: 64, turn: Turn::Query };
+    let url = path.to_str().unwrap_or_default();
+    let crowd = Crowd { row: "sqlite_read64", tail: None, url, tasks: 64, turn: Turn::Query };
     crowd.race(&[Contender::of::<Millpond>(), Contender::of::<Sqlx>()], effort);
     fs::remove_dir_all(&directory)
 }

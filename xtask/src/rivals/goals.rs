@@ -64,6 +64,10 @@ const GOALS: &[Goal] = &[
     beside("pg_select64", AtLeast(2.2), "sqlx"),
     beside("pg_select64", AtLeast(1.0), "deadpool"),
     beside("pg_select10", AtLeast(0.95), "floor"),
+    beside("redis_get64", AtLeast(1.5), "deadpool"),
+    beside("redis_get64_p999", AtMost(1.0), "deadpool"),
+    beside("redis_get10", AtLeast(0.95), "fred"),
+    beside("redis_shared64", AtLeast(0.95), "fred"),
     // That they are in the table is all that is asked.
     itself("pg_raw64", AtLeast(1.0)),
     itself("sqlite_read64", AtLeast(1.0)),

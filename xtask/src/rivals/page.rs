@@ -27,8 +27,19 @@ const WEIGHT: Part = Part {
 };
 
 /// The pools of the race, and what they run on, as `Cargo.lock` names them.
-const PACKAGES: [&str; 9] =
-    ["millpond-core", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "tokio", "crossbeam-queue", "async-trait"];
+const PACKAGES: [&str; 11] = [
+    "millpond-core",
+    "sqlx",
+    "deadpool",
+    "deadpool-redis",
+    "bb8",
+    "mobc",
+    "r2d2",
+    "fred",
+    "tokio",
+    "crossbeam-queue",
+    "async-trait",
+];
 
 /// Writes the results to the page and draws the pictures.
 ///

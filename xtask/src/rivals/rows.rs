@@ -17,10 +17,10 @@ pub struct Group {
 }
 
 /// Every pool of the tables, in their order.
-pub const POOLS: [&str; 7] = ["millpond", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "floor"];
+pub const POOLS: [&str; 8] = ["millpond", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "fred", "floor"];
 
 /// All rows but that of the gate.
-pub const GROUPS: [Group; 8] = [
+pub const GROUPS: [Group; 9] = [
     Group {
         title: "One task alone",
         rows: &[
@@ -104,6 +104,20 @@ pub const GROUPS: [Group; 8] = [
             row("pg_select10", "the same with 10 tasks; the floor is ten tasks that each own a connection; ops/s"),
             row("pg_raw64", "64 tasks whose helper takes `&mut PgConnection`; ops/s"),
             row("sqlite_read64", "SQLite in a file, one row by its key, 64 tasks; ops/s"),
+        ],
+    },
+    Group {
+        title: "Redis: `GET` of a small value, ten connections, two cores that the server shares",
+        rows: &[
+            row(
+                "redis_get64",
+                "64 tasks, each with a connection for itself meanwhile; fred's `ExclusivePool`; ops/s, more is better",
+            ),
+            row("redis_get64_p999", "one in 1000 takes longer, the wait for a connection included; us, less is better"),
+            row("redis_get10", "the same with 10 tasks; ops/s"),
+            row("redis_get10_p999", "one in 1000 takes longer; us"),
+            row("redis_shared64", "64 tasks that share the connections; fred's `Pool`; ops/s"),
+            row("redis_shared64_p999", "one in 1000 takes longer; us"),
         ],
     },
     Group {
