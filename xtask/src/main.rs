@@ -27,9 +27,10 @@ usage: cargo xtask <command>
                   the pool's ledger, or with --pool the whole pool, in worlds made of chance, every invariant checked
                   after every step; 10^7 steps of the ledger, 10^5 of the pool from a fresh seed, if not told otherwise
   models          every order in which a few threads can meet in the pool's hand-off, tried and counted
-  mutants [<file>..] [--anew]
-                  breaks the core in every small way there is and says which no test has noticed: hours; a file is done
-                  as a whole and kept, so it may be ended and taken up again
+  mutants [<file>..] [--part <n>/<of>] [--again] [--anew]
+                  breaks the core in every small way there is and says which no test has noticed: hours. What was found
+                  is kept, so it may be ended and taken up again; --part does a part of it, --again judges those alive
+                  once more, --anew everything
   soak [--postgres CUTS] [--mariadb CUTS] [--seed SEED] [--without-sqlx]
                   random cuts against real servers, 100,000 on PostgreSQL and 10,000 on MariaDB: no wrong answer, no
                   stale transaction, no lost place, or it ends with 1; sqlx's own pool beside ours

@@ -1,9 +1,12 @@
 //! `cargo xtask mutants`: the core is broken in every small way there is, and some test has to notice each.
 //!
-//! [cargo-mutants](https://mutants.rs) makes the mutants, in a copy of the workspace; it is installed into the target
-//! directory if it is not there. Each is judged by the unit tests and the simulator first, which takes seconds, and what they
-//! let live by the tests of `tests/it`. A file is done as a whole and then kept, so a run may be ended and taken up again;
-//! `--anew` forgets what was found.
+//! [cargo-mutants](https://mutants.rs) makes the mutants; it is installed into the target directory if it is not there. They
+//! are made in a copy of the workspace that stays, with what was built there: a mutant costs a small build. Each is judged
+//! by the unit tests and a short simulation, where they know its file, and if they let it live by the tests of `tests/it`:
+//! some seconds each.
+//! What was found is kept, a dozen mutants at a time, until their file is changed: so a run may be ended and taken up again,
+//! and `--part 2/5` does a fifth of it, on another machine for example. `--again` judges those that are alive once more, when
+//! there are new tests; `--anew` forgets everything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,42 +15,73 @@ use std::process::{Command, Stdio};
 use crate::cargo;
 
 /// The files that decide who gets what.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "ledger",
-    "grant",
-    "queue",
-    "fresh",
     "aftermath",
-    "demand",
-    "sweep",
-    "slots",
-    "acquire",
     "checkout",
     "checkin",
     "close",
+    "shutdown",
     "keeper",
+    "acquire",
+    "fresh",
+    "grant",
+    "queue",
+    "slots",
+    "demand",
+    "sweep",
 ];
+
+/// Those of which the unit tests and the simulator see nothing.
+const OUTSIDE: [&str; 6] = ["checkout", "checkin", "close", "shutdown", "keeper", "acquire"];
 
 /// How many of a hundred mutants have to be killed.
 const GOAL: usize = 90;
 
-/// After how many seconds a judge who has come to no verdict is ended; the mutant counts as killed then.
-const PATIENCE: &str = "60";
+/// How many mutants are judged before their verdicts are kept.
+const PORTION: usize = 12;
+
+/// After how many seconds a judge who has come to no verdict is ended; the mutant hangs then, which counts as noticed.
+const PATIENCE: &str = "40";
+
+/// What became of a mutant, and the file of cargo-mutants that says so.
+const VERDICTS: [(Verdict, &str); 4] = [
+    (Verdict::Killed, "caught.txt"),
+    (Verdict::Hangs, "timeout.txt"),
+    (Verdict::Alive, "missed.txt"),
+    (Verdict::Unviable, "unviable.txt"),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// A test failed.
+    Killed,
+    /// The tests came to no end.
+    Hangs,
+    /// No test has noticed.
+    Alive,
+    /// It cannot be compiled.
+    Unviable,
+}
 
 /// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Forgets what earlier runs have found.
-    anew: bool,
+    effort: Effort,
+    /// Which part of how many, from 1 on.
+    part: (usize, usize),
     /// Only these files.
     files: Vec<&'static str>,
 }
 
-/// What became of the mutants of a file.
-#[derive(Debug, Default)]
-struct Verdicts {
-    killed: usize,
-    survivors: Vec<String>,
+/// What is done of what was done before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// Nothing.
+    Rest,
+    /// Those that were alive.
+    Survivors,
+    Everything,
 }
 
 impl Options {
@@ -57,12 +91,18 @@ impl Options {
     ///
     /// When there is one that is neither an option nor a file.
     pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self::default();
-        for arg in args {
-            match FILES.iter().find(|file| *file == arg) {
-                Some(file) => options.files.push(file),
-                None if arg == "--anew" => options.anew = true,
-                None => return Err(format!("`mutants` knows no `{arg}`; the files are {}", FILES.join(", "))),
+        let mut options = Self { effort: Effort::Rest, part: (1, 1), files: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match (FILES.iter().find(|file| *file == arg), arg.as_str()) {
+                (Some(file), _) => options.files.push(file),
+                (None, "--anew") => options.effort = Effort::Everything,
+                (None, "--again") => options.effort = Effort::Survivors,
+                (None, "--part") => {
+                    let part = args.next().and_then(|part| read_part(part));
+                    options.part = part.ok_or("`--part` wants something like 2/5")?;
+                }
+                _ => return Err(format!("`mutants` knows no `{arg}`; the files are {}", FILES.join(", "))),
             }
         }
         if options.files.is_empty() {
@@ -72,7 +112,13 @@ impl Options {
     }
 }
 
-/// Judges the mutants; `Ok(false)` if fewer than [`GOAL`] percent are killed. The last line is the sum.
+fn read_part(text: &str) -> Option<(usize, usize)> {
+    let (part, of) = text.split_once('/')?;
+    let (part, of) = (part.parse().ok()?, of.parse().ok()?);
+    (1..=of).contains(&part).then_some((part, of))
+}
+
+/// Judges the mutants; `Ok(false)` if fewer than [`GOAL`] percent are noticed. The last line is the sum.
 ///
 /// # Errors
 ///
@@ -80,17 +126,204 @@ impl Options {
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let target = cargo::target_directory(&root)?;
-    let tool = tool(&root, &target)?;
-    let (mut killed, mut all) = (0, 0);
+    let bench = Bench { tool: tool(&root, &target)?, place: target.join("mutants") };
+    copy(&root, &bench.copy())?;
+    let (mut all, mut portions, mut passed) = (Vec::new(), 0, false);
     for file in &options.files {
-        let verdicts = judge(&root, &target.join("mutants"), &tool, file, options.anew)?;
-        let of_file = verdicts.killed + verdicts.survivors.len();
-        println!("{file}.rs: {} of {of_file} killed", verdicts.killed);
-        verdicts.survivors.iter().for_each(|mutant| println!("    alive: {mutant}"));
-        (killed, all) = (killed + verdicts.killed, all + of_file);
+        let count = bench.count(file)?.div_ceil(PORTION);
+        if bench.is_outdated(file) || options.effort == Effort::Everything && options.part.0 == 1 {
+            let _ = fs::remove_dir_all(bench.results(file));
+        }
+        let mut verdicts = Vec::new();
+        for portion in 0..count {
+            let results = bench.results(file).join(format!("{portion}-of-{count}"));
+            let mine = portions % options.part.1 == options.part.0 - 1;
+            portions += 1;
+            if mine && bench.is_wanted(&results, options.effort) {
+                if !passed {
+                    bench.pass()?;
+                    passed = true;
+                }
+                bench.judge(file, (portion, count), &results, options.effort)?;
+            }
+            verdicts.extend(read(&results));
+        }
+        println!("{file}.rs: {}", sum(&verdicts));
+        verdicts.iter().filter(|(verdict, _)| *verdict == Verdict::Alive).for_each(|(_, name)| println!("    {name}"));
+        all.extend(verdicts);
     }
-    println!("{killed} of {all} mutants killed, {} %", (killed * 100).checked_div(all).unwrap_or(0));
-    Ok(killed * 100 >= all * GOAL)
+    println!("{}", sum(&all));
+    Ok(share(&all) >= GOAL)
+}
+
+fn count(verdicts: &[(Verdict, String)], wanted: Verdict) -> usize {
+    verdicts.iter().filter(|(verdict, _)| *verdict == wanted).count()
+}
+
+/// How many of a hundred were noticed.
+fn share(verdicts: &[(Verdict, String)]) -> usize {
+    let viable = verdicts.len() - count(verdicts, Verdict::Unviable);
+    ((viable - count(verdicts, Verdict::Alive)) * 100).checked_div(viable).unwrap_or(100)
+}
+
+fn sum(verdicts: &[(Verdict, String)]) -> String {
+    let of = |wanted| count(verdicts, wanted);
+    let (killed, hang, alive) = (of(Verdict::Killed), of(Verdict::Hangs), of(Verdict::Alive));
+    let share = share(verdicts);
+    let (all, unviable) = (verdicts.len(), of(Verdict::Unviable));
+    format!("{all} mutants, {unviable} unviable, {killed} killed, {hang} hang, {alive} alive: {share} % noticed")
+}
+
+/// The verdicts that were kept.
+fn read(results: &Path) -> Vec<(Verdict, String)> {
+    let of = |(verdict, name): (Verdict, &str)| lines(&results.join(name)).into_iter().map(move |line| (verdict, line));
+    VERDICTS.into_iter().flat_map(of).collect()
+}
+
+/// Where mutants are made and judged.
+struct Bench {
+    tool: PathBuf,
+    place: PathBuf,
+}
+
+impl Bench {
+    /// The workspace that is mutated.
+    fn copy(&self) -> PathBuf {
+        self.place.join("workspace")
+    }
+
+    fn results(&self, file: &str) -> PathBuf {
+        self.place.join("results").join(file)
+    }
+
+    fn source(&self, file: &str) -> PathBuf {
+        self.copy().join(path(file))
+    }
+
+    /// Whether the file was changed since its mutants were judged.
+    fn is_outdated(&self, file: &str) -> bool {
+        fs::read(self.results(file).join("source.rs")).ok() != fs::read(self.source(file)).ok()
+    }
+
+    /// How many mutants a file has.
+    fn count(&self, file: &str) -> Result<usize, String> {
+        let output =
+            self.command(file).arg("--list").output().map_err(|e| format!("could not run cargo-mutants: {e}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().count())
+    }
+
+    /// Whether a portion has to be judged, or judged again.
+    fn is_wanted(&self, results: &Path, effort: Effort) -> bool {
+        match effort {
+            Effort::Rest => !is_done(results),
+            Effort::Survivors => !is_done(results) || !lines(&results.join("missed.txt")).is_empty(),
+            Effort::Everything => true,
+        }
+    }
+
+    /// The judges themselves: they must have nothing against what was not mutated.
+    fn pass(&self) -> Result<(), String> {
+        let mut command = cargo::command(&self.copy(), &["test", "--quiet", "--package", "millpond-core"]);
+        self.prepare(&mut command);
+        let status = command.args(["--lib", "--test", "it"]).stdout(Stdio::null()).status();
+        let status = status.map_err(|e| format!("could not run `cargo test`: {e}"))?;
+        if status.success() { Ok(()) } else { Err("the tests fail without any mutant".to_owned()) }
+    }
+
+    /// Judges a portion of a file's mutants, those apart that were caught before.
+    fn judge(&self, file: &str, portion: (usize, usize), results: &Path, effort: Effort) -> Result<(), String> {
+        if effort == Effort::Everything || !is_done(results) {
+            let _ = fs::remove_dir_all(results);
+        }
+        fs::create_dir_all(results).map_err(|e| format!("could not make {}: {e}", results.display()))?;
+        let before = read(results);
+        let mut first = Vec::new();
+        if !OUTSIDE.contains(&file) {
+            self.mutate(file, portion, results, &["--lib"])?;
+            first = read(&results.join("mutants.out"));
+            // Whoever hangs here would hang again.
+            let noticed = |verdict: &Verdict| [Verdict::Killed, Verdict::Hangs].contains(verdict);
+            let noticed = first.iter().filter(|(verdict, _)| noticed(verdict));
+            keep(&results.join("mutants.out/caught.txt"), noticed)?;
+        }
+        self.mutate(file, portion, results, &["--test", "it"])?;
+        let second = read(&results.join("mutants.out"));
+        for (verdict, name) in VERDICTS {
+            // The last word counts for those alive; of the others each was said once.
+            let said = if verdict == Verdict::Alive { vec![] } else { [before.clone(), first.clone()].concat() };
+            let mut said: Vec<(Verdict, String)> = [said, second.clone()].concat();
+            said.retain(|(other, _)| *other == verdict);
+            said.sort_by(|one, other| one.1.cmp(&other.1));
+            said.dedup();
+            keep(&results.join(name), said.iter())?;
+        }
+        fs::copy(self.source(file), self.results(file).join("source.rs")).map(drop).map_err(|e| format!("{file}: {e}"))
+    }
+
+    /// Has a portion judged by these tests, those apart that were caught before.
+    fn mutate(&self, file: &str, portion: (usize, usize), results: &Path, tests: &[&str]) -> Result<(), String> {
+        let mut command = self.command(file);
+        command.args(["--in-place", "--baseline", "skip", "--timeout", PATIENCE, "--no-shuffle", "--colors", "never"]);
+        command.arg("--shard").arg(format!("{}/{}", portion.0, portion.1)).arg("--output").arg(results);
+        command.args(["--iterate", "--"]).args(tests);
+        let status = command.status().map_err(|e| format!("could not run cargo-mutants: {e}"))?;
+        // 2: some were missed; 3: some came to no verdict in time.
+        match status.code() {
+            Some(0 | 2 | 3) => Ok(()),
+            _ => Err(format!("cargo-mutants ended with {status}")),
+        }
+    }
+
+    fn command(&self, file: &str) -> Command {
+        let mut command = Command::new(&self.tool);
+        command.arg("mutants").current_dir(self.copy()).stdin(Stdio::null());
+        command.args(["--package", "millpond-core", "--file"]).arg(path(file));
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Has it build in one directory, or each portion would build everything, and without debug information, which takes
+    /// half as long.
+    fn prepare(&self, command: &mut Command) {
+        command.env("CARGO_TARGET_DIR", self.place.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command.env("RUST_BACKTRACE", "0");
+    }
+}
+
+/// Whether the verdicts of a portion were kept.
+fn is_done(results: &Path) -> bool {
+    results.join("unviable.txt").exists()
+}
+
+fn path(file: &str) -> String {
+    format!("crates/millpond-core/src/{file}.rs")
+}
+
+/// Brings the copy of the workspace up to date. What has not changed is not touched, so that it need not be built again.
+fn copy(root: &Path, copy: &Path) -> Result<(), String> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    let listed = git.output().map_err(|e| format!("could not run git: {e}"))?;
+    for name in String::from_utf8_lossy(&listed.stdout).lines() {
+        let (from, to) = (root.join(name), copy.join(name));
+        let Ok(content) = fs::read(&from) else { continue };
+        if fs::read(&to).is_ok_and(|there| there == content) {
+            continue;
+        }
+        let made = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&to, content));
+        made.map_err(|e| format!("could not write {}: {e}", to.display()))?;
+    }
+    Ok(())
+}
+
+fn keep<'a>(file: &Path, verdicts: impl Iterator<Item = &'a (Verdict, String)>) -> Result<(), String> {
+    let names: String = verdicts.map(|(_, name)| format!("{name}\n")).collect();
+    fs::write(file, names).map_err(|e| format!("could not write {}: {e}", file.display()))
+}
+
+fn lines(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// Where the tool is; installs it if it is nowhere.
@@ -111,62 +344,34 @@ fn tool(root: &Path, target: &Path) -> Result<PathBuf, String> {
     if status.success() { Ok(ours) } else { Err("cargo-mutants cannot be installed".to_owned()) }
 }
 
-/// Judges the mutants of one file, unless that was done before.
-fn judge(root: &Path, results: &Path, tool: &Path, file: &str, anew: bool) -> Result<Verdicts, String> {
-    let output = results.join(file);
-    let kept = |name: &str| output.join(name);
-    if anew || !kept("survivors.txt").exists() {
-        fs::create_dir_all(&output).map_err(|e| format!("could not make {}: {e}", output.display()))?;
-        mutate(root, tool, &output, file, &["--lib"], false)?;
-        let quick = lines(&output, "mutants.out/caught.txt");
-        if lines(&output, "mutants.out/missed.txt").len() + lines(&output, "mutants.out/timeout.txt").len() > 0 {
-            mutate(root, tool, &output, file, &["--test", "it"], true)?;
-        }
-        let found = |name| lines(&output, name);
-        let mut killed = [quick, found("mutants.out/caught.txt"), found("mutants.out/timeout.txt")].concat();
-        killed.sort();
-        killed.dedup();
-        let write = |name: &str, lines: &[String]| {
-            fs::write(kept(name), lines.join("\n"))
-                .map_err(|e| format!("could not write {}: {e}", kept(name).display()))
-        };
-        write("killed.txt", &killed)?;
-        write("survivors.txt", &found("mutants.out/missed.txt"))?;
-    }
-    Ok(Verdicts { killed: lines(&output, "killed.txt").len(), survivors: lines(&output, "survivors.txt") })
-}
-
-/// Has the mutants judged by these tests: all, or those that were not caught before.
-fn mutate(root: &Path, tool: &Path, output: &Path, file: &str, tests: &[&str], rest: bool) -> Result<(), String> {
-    let mut command = Command::new(tool);
-    command.arg("mutants").current_dir(root).stdin(Stdio::null());
-    command.args(["--package", "millpond-core", "--timeout", PATIENCE, "--no-shuffle", "--colors", "never"]);
-    command.arg("--file").arg(format!("crates/millpond-core/src/{file}.rs")).arg("--output").arg(output);
-    command.args(rest.then_some("--iterate")).arg("--").args(tests);
-    // The copy has a target directory of its own, or the mutants would be mixed up with us.
-    let status = command.env_remove("CARGO_TARGET_DIR").status();
-    let status = status.map_err(|e| format!("could not run cargo-mutants: {e}"))?;
-    // 2: some were missed; 3: some came to no verdict in time.
-    match status.code() {
-        Some(0 | 2 | 3) => Ok(()),
-        _ => Err(format!("cargo-mutants ended with {status}; do the tests pass?")),
-    }
-}
-
-fn lines(output: &Path, name: &str) -> Vec<String> {
-    let text = fs::read_to_string(output.join(name)).unwrap_or_default();
-    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
     #[test]
     fn files_are_named_without_their_directory() {
-        let parse = |args: &[&str]| Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>());
-        assert_eq!(parse(&["close", "--anew"]), Ok(Options { anew: true, files: vec!["close"] }));
+        let all = parse(&["close", "--anew"]).unwrap();
+        assert_eq!(all, Options { effort: Effort::Everything, part: (1, 1), files: vec!["close"] });
         assert_eq!(parse(&[]).unwrap().files.len(), FILES.len());
-        assert!(parse(&["ledger.rs"]).unwrap_err().contains("ledger, grant"));
+        assert!(parse(&["ledger.rs"]).unwrap_err().contains("ledger, aftermath"));
+    }
+
+    #[test]
+    fn a_part_is_one_of_so_many() {
+        assert_eq!(parse(&["--part", "2/5"]).unwrap().part, (2, 5));
+        for wrong in ["0/5", "6/5", "5", "x/5"] {
+            assert!(parse(&["--part", wrong]).unwrap_err().contains("2/5"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_counts_for_neither_side() {
+        let verdicts = [Verdict::Killed, Verdict::Hangs, Verdict::Alive, Verdict::Killed, Verdict::Unviable];
+        let verdicts: Vec<_> = verdicts.into_iter().map(|verdict| (verdict, String::new())).collect();
+        assert_eq!(sum(&verdicts), "5 mutants, 1 unviable, 2 killed, 1 hang, 1 alive: 75 % noticed");
     }
 }

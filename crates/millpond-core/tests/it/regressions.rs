@@ -418,7 +418,7 @@ fn a_pool_that_fails_fast_finds_its_server_again_although_its_runtime_has_ended(
     let pool = builder.fail_fast_after(ms(1)).backoff_max(ms(1)).build().unwrap();
     let first = runtime();
     first.block_on(async {
-        while !matches!(pool.acquire_within(secs(5)).await, Err(PoolError::Connect { .. })) {
+        while !matches!(pool.acquire_within(ms(5)).await, Err(PoolError::Connect { .. })) {
             tokio::task::yield_now().await;
         }
     });
