@@ -25,7 +25,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
-        if !self.lends_plainly || !self.waiters.is_empty() {
+        if !self.lends_plainly {
             return None;
         }
         let tag = &self.idle.back()?.inner.tag;

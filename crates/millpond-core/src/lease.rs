@@ -49,6 +49,13 @@ impl Tag {
     pub fn id(&self) -> ConnectionId {
         self.id
     }
+
+    /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is due after so many
+    /// nanoseconds without a sign of life.
+    #[inline]
+    pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
+        self.generation == lendable && now < self.expires && now.nanos_since(self.proved_at) < ping_after
+    }
 }
 
 /// A connection together with what is known of it: what a lease holds, and what comes back to a [`Home`].

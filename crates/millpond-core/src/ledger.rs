@@ -11,7 +11,7 @@
 //!
 //! 1. Places taken never grow beyond the cap; those being opened and closed count.
 //! 2. While lending goes on, nobody waits while a connection is idle.
-//! 3. Nobody is passed in the queue: a newcomer takes an idle connection only if nobody waits.
+//! 3. Nobody is passed in the queue: a newcomer finds something idle only if nobody waits (2).
 //! 4. Every connection is in exactly one place: idle, in use, with the keeper or in its inbox, or granted to a waiter.
 //! 5. What is older than the last `invalidate_all` is never lent.
 
@@ -195,7 +195,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.closed {
             return Claim::Failed(PoolError::Closed);
         }
-        if self.may_take(asker.arrival)
+        if !self.suspended
             && let Some(held) = self.take_idle(asker.caller, now)
         {
             return Claim::Idle(held);
@@ -213,11 +213,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
         let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
         Claim::Wait { ticket, enlist }
-    }
-
-    /// Whether one who arrived then may take an idle connection without passing anybody.
-    fn may_take(&self, arrival: u64) -> bool {
-        !self.suspended && self.waiters.first_arrival().is_none_or(|first| arrival < first)
     }
 
     /// The freshest idle connection that is young enough, lent to the caller.
@@ -269,7 +264,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Lends an idle connection for which nothing is due, and has the others examined.
     pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
-        if self.closed || !self.may_take(u64::MAX) {
+        if self.closed || self.suspended {
             return None;
         }
         self.retire_unfit(now);

@@ -102,9 +102,7 @@ impl<M: Manager> Shared<M> {
     /// more was made so before.
     #[inline]
     pub(crate) fn is_fresh(&self, tag: &Tag, now: Time) -> bool {
-        tag.generation == self.lendable.load(Ordering::Acquire)
-            && now < tag.expires
-            && now.nanos_since(tag.proved_at) < self.ping_after
+        tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
     /// Releases the lock and does what has to be done after it.

@@ -223,14 +223,10 @@ impl World {
         }
     }
 
-    /// What may be lent as it is, without the ledger's lock: as `Shared::is_fresh` has it.
+    /// What may be lent as it is, without the ledger's lock.
     fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<Held<Wire>> {
-        let (ledger, now) = (&self.ledger, self.now);
-        let fresh = |tag: &Tag| {
-            tag.generation == ledger.lendable()
-                && now < tag.expires
-                && now.nanos_since(tag.proved_at) < ledger.config.ping_after()
-        };
+        let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config.ping_after());
+        let fresh = |tag: &Tag| tag.is_fresh(lendable, ping_after, self.now);
         let fresh = |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
         match ticket.seat.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
             Grant::Fresh(held) => Some(held),
