@@ -1,35 +1,9 @@
 //! An acquire is dropped after every number of polls, while everything else goes right or wrong.
 
 use crate::support::{World, assert_books_closed, ms, quiet, secs};
-use millpond_core::Moment;
-use millpond_testkit::{Act, Call, poll_n, poll_n_woken};
+use millpond_testkit::{Act, Call, CutCase, cancel_sweep, poll_n};
 use std::time::Duration;
 use tokio::time::sleep;
-
-const CALLS: [Call; 10] = [
-    Call::Connect,
-    Call::Ping,
-    Call::Triage,
-    Call::Reset,
-    Call::Close,
-    Call::Hook(Moment::FirstConnect),
-    Call::Hook(Moment::Connect),
-    Call::Hook(Moment::Checkout),
-    Call::Hook(Moment::Checkin),
-    Call::Hook(Moment::Close),
-];
-
-/// How each call may end, always after a wait, so that there is a place to cancel at.
-fn outcomes() -> [(&'static str, Act); 5] {
-    let slow = || Act::slow(ms(3));
-    [
-        ("is slow", slow()),
-        ("fails", slow().then(Act::transient("scripted"))),
-        ("fails for good", slow().then(Act::permanent("scripted"))),
-        ("hangs", Act::Never),
-        ("panics", slow().then(Act::Panic)),
-    ]
-}
 
 /// What the pool is like when the acquire comes.
 #[derive(Debug, Clone, Copy)]
@@ -39,16 +13,8 @@ enum Start {
     AllLent,
 }
 
-/// When the acquire is dropped: right after its last poll, or when it was woken once more.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    AtOnce,
-    Woken,
-}
-
-/// One acquire that is dropped after `polls` polls. Says whether it came to its end before that.
-async fn one_case(start: Start, call: Call, act: &Act, cut: Cut, polls: usize) -> bool {
-    let case = format!("{start:?}, {call} {act:?}, cut {cut:?} after {polls} polls");
+/// One acquire that is dropped somewhere. Says whether it came to its end before that.
+async fn one_case(start: Start, case: &CutCase) -> bool {
     let world = World::hooked(1, 1, |builder| builder.pre_ping_idle(Duration::ZERO));
     match start {
         Start::Empty => {}
@@ -62,12 +28,8 @@ async fn one_case(start: Start, call: Call, act: &Act, cut: Cut, polls: usize) -
             });
         }
     }
-    world.manager.always(call, act.clone());
-    let acquire = world.pool.acquire();
-    let ended = match cut {
-        Cut::AtOnce => poll_n(acquire, polls).await,
-        Cut::Woken => poll_n_woken(acquire, polls).await,
-    };
+    world.manager.always(case.call, case.act.clone());
+    let ended = case.cut.of(world.pool.acquire()).await;
     let came_to_its_end = ended.is_some();
     drop(ended);
     quiet().await;
@@ -77,25 +39,16 @@ async fn one_case(start: Start, call: Call, act: &Act, cut: Cut, polls: usize) -
 
     let status = world.pool.status();
     assert_books_closed(&status);
-    assert_eq!((status.in_use, status.resting, status.closing, status.connecting), (0, 0, 0, 0), "{case}: {status:?}");
-    assert_eq!(world.manager.sockets(), status.open as usize, "{case}");
+    let under_way = (status.in_use, status.resting, status.closing, status.connecting);
+    assert_eq!(under_way, (0, 0, 0, 0), "{start:?}, {case:?}: {status:?}");
+    assert_eq!(world.manager.sockets(), status.open as usize, "{start:?}, {case:?}");
     world.assert_sound().await;
-    assert!(world.manager.peak() <= 2, "{case}: {} sockets", world.manager.peak());
+    assert!(world.manager.peak() <= 2, "{start:?}, {case:?}: {} sockets", world.manager.peak());
     came_to_its_end
 }
 
 async fn sweep(start: Start) {
-    for call in CALLS {
-        for (name, act) in outcomes() {
-            for cut in [Cut::AtOnce, Cut::Woken] {
-                let mut polls = 0;
-                while !one_case(start, call, &act, cut, polls).await {
-                    polls += 1;
-                    assert!(polls < 1_000, "{start:?}, {call} {name}: the acquire is polled without end");
-                }
-            }
-        }
-    }
+    cancel_sweep(async |case| one_case(start, &case).await).await;
 }
 
 #[tokio::test(start_paused = true)]
