@@ -1,8 +1,8 @@
 //! `acquire` ends by its deadline and not before, whatever a server, a manager or a hook does.
 
-use crate::support::{World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
-use millpond_testkit::{Act, ByHand, Call, Gate};
+use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -317,4 +317,30 @@ async fn a_waiter_gets_the_connection_when_its_reset_is_done_and_not_before() {
     let lease = lease.unwrap();
     assert_took(took, ms(800));
     assert!(lease.id() == 1 && !lease.is_dirty());
+}
+
+/// Where many wait, the deadline is read off a coarse clock. In real time: a paused clock is never coarse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_crowd_that_waits_in_real_time_nobody_is_told_before_its_limit() {
+    let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).build().unwrap();
+    let _held = pool.acquire().await.unwrap();
+    let limit = ms(401);
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        // They come at every moment of the coarse clock's tick.
+        let before = std::time::Instant::now();
+        while before.elapsed() < Duration::from_micros(100) {
+            tokio::task::yield_now().await;
+        }
+        let pool = pool.clone();
+        crowd.push(tokio::spawn(async move {
+            let since = std::time::Instant::now();
+            (refused(pool.acquire_within(limit).await), since.elapsed())
+        }));
+    }
+    for waiter in crowd {
+        let (error, waited) = waiter.await.unwrap();
+        assert!(error.is_timeout(), "{error}");
+        assert!(waited >= limit, "told {:?} before its limit", limit - waited);
+    }
 }

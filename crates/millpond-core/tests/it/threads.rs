@@ -3,9 +3,10 @@
 use crate::support::{Pool, World, assert_books, assert_books_closed, ms, refused, secs};
 use millpond_core::{CloseReason, Lease};
 use millpond_testkit::{poll_n, poll_n_woken};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// One who takes turns, gives up at random, and leaves connections in every state.
@@ -110,4 +111,35 @@ async fn every_look_at_the_status_is_consistent() {
     }
     done.store(true, Ordering::SeqCst);
     assert!(looker.join().unwrap() > 0);
+}
+
+/// A manager and hooks that ask their own pool how it is, in every call.
+#[test]
+fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
+    let (done, ended) = mpsc::channel();
+    // In a thread of its own: one who waits for a lock that he holds himself never comes back.
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::hooked(1, 1, |builder| builder.pre_ping_idle(ms(0)));
+            let (pool, asked) = (world.pool.clone(), Arc::new(Mutex::new(HashSet::new())));
+            let calls = Arc::clone(&asked);
+            world.manager.probe(move |call| {
+                assert!(pool.status().open <= 2);
+                calls.lock().unwrap().insert(call);
+            });
+            for _ in 0..3 {
+                let mut lease = world.lease().await;
+                lease.set_dirty(true);
+                drop(lease);
+                while world.pool.status().resting > 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(world.pool.close().await.is_clean());
+            let calls = asked.lock().unwrap().len();
+            done.send(calls).unwrap();
+        });
+    });
+    assert_eq!(ended.recv_timeout(secs(10)), Ok(10), "every call was made, and every question was answered");
 }
