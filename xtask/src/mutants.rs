@@ -225,9 +225,10 @@ impl Bench {
     fn pass(&self) -> Result<(), String> {
         let mut command = cargo::command(&self.copy(), &["test", "--quiet", "--package", "millpond-core"]);
         self.prepare(&mut command);
-        let status = command.args(["--lib", "--test", "it"]).stdout(Stdio::null()).status();
-        let status = status.map_err(|e| format!("could not run `cargo test`: {e}"))?;
-        if status.success() { Ok(()) } else { Err("the tests fail without any mutant".to_owned()) }
+        let output = command.args(["--lib", "--test", "it"]).output();
+        let output = output.map_err(|e| format!("could not run `cargo test`: {e}"))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if output.status.success() { Ok(()) } else { Err(format!("without any mutant the tests fail:\n{said}")) }
     }
 
     /// Judges a portion of a file's mutants, those apart that were caught before.
