@@ -6,22 +6,84 @@ pub(crate) use kind::{AtomicBool, AtomicU64, KEPT_FOR_LATER, Mutex, MutexGuard};
 
 #[cfg(not(all(test, millpond_models)))]
 mod kind {
-    pub(crate) use parking_lot::MutexGuard;
+    use std::hint;
+    use std::marker::PhantomData;
+    use std::ops::{Deref, DerefMut};
+    use std::thread;
+    use std::time::Duration;
+
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
 
     /// Whether a thread may keep what has a lock in it for another time.
     pub(crate) const KEPT_FOR_LATER: bool = true;
 
+    /// How often the one at the door looks again with its core kept busy, for twice as long each time.
+    const SPINS: u32 = 3;
+
+    /// How often it gives its core away for a turn before it sleeps: whoever has the lock has lost its own core.
+    const TURNS: u32 = 100;
+
+    /// How long it sleeps.
+    const NAP: Duration = Duration::from_micros(50);
+
     /// A mutex without poison: no user code runs under it, and the ledger is never left half changed.
-    pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+    ///
+    /// It is given back by a plain store, which spares the atomic operation that finds out whether somebody sleeps on it. So
+    /// whoever waits has to look by itself: one stands at the door, and the others sleep on a lock of the usual kind.
+    pub(crate) struct Mutex<T> {
+        door: spin::mutex::SpinMutex<T>,
+        queue: parking_lot::Mutex<()>,
+    }
+
+    pub(crate) struct MutexGuard<'a, T> {
+        inside: spin::mutex::SpinMutexGuard<'a, T>,
+        /// It stays on its thread, so that nothing can be awaited under the lock.
+        stays: PhantomData<*const ()>,
+    }
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(parking_lot::Mutex::new(value))
+            Self { door: spin::mutex::SpinMutex::new(value), queue: parking_lot::Mutex::new(()) }
         }
 
+        #[inline]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock()
+            let inside = self.door.try_lock().unwrap_or_else(|| self.wait());
+            MutexGuard { inside, stays: PhantomData }
+        }
+
+        #[cold]
+        fn wait(&self) -> spin::mutex::SpinMutexGuard<'_, T> {
+            let _first = self.queue.lock();
+            let mut looks = 0_u32;
+            loop {
+                if !self.door.is_locked()
+                    && let Some(inside) = self.door.try_lock()
+                {
+                    return inside;
+                }
+                match looks {
+                    0..SPINS => (0..2 << looks).for_each(|_| hint::spin_loop()),
+                    SPINS..TURNS => thread::yield_now(),
+                    _ => thread::sleep(NAP),
+                }
+                looks = looks.saturating_add(1);
+            }
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        #[inline]
+        fn deref(&self) -> &T {
+            &self.inside
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        #[inline]
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.inside
         }
     }
 }
@@ -59,5 +121,32 @@ pub(crate) mod model {
         builder.preemption_bound = Some(preemptions);
         builder.max_branches = 10_000;
         builder.check(body);
+    }
+}
+
+#[cfg(all(test, not(millpond_models)))]
+mod tests {
+    use super::Mutex;
+    use std::thread;
+
+    #[test]
+    fn whoever_waits_gets_in_and_nobody_gets_in_together() {
+        const THREADS: u32 = 8;
+        const ROUNDS: u32 = 2_000;
+        let mutex = Mutex::new(0);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for round in 0..ROUNDS {
+                        let mut count = mutex.lock();
+                        let before = *count;
+                        // Now and then its core is lost under the lock, for one turn of the others or for several.
+                        (0..round % 7).for_each(|_| thread::yield_now());
+                        *count = before + 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*mutex.lock(), THREADS * ROUNDS);
     }
 }

@@ -29,7 +29,7 @@ const ROWS: [Row; 17] = [
     row(
         "millpond-core",
         Ours::Only(&[]),
-        External::Only(&["async-trait", "coarsetime", "fastrand", "parking_lot", "tokio", "tracing"]),
+        External::Only(&["async-trait", "coarsetime", "fastrand", "parking_lot", "spin", "tokio", "tracing"]),
     ),
     row("millpond-testkit", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-config", Ours::Only(&["millpond-core"]), External::Any),
