@@ -55,7 +55,7 @@ impl<M: Manager> Acquire<M> {
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
                 let caller = Caller { location: self.request.holder, task: rt::task() };
-                let now = shared.clock.coarse();
+                let now = shared.glance();
                 shared.ledger.lock().take_fresh(caller, now)?
             }
             State::Still => {

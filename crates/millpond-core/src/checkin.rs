@@ -77,7 +77,9 @@ impl<M: Manager> Shared<M> {
         };
         let Tag { id, slot, .. } = held.inner.tag;
         (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
-        let told = ledger.stamp_if(self.observed()).map(|seq| (seq, now.since(ledger.slots.since(slot))));
+        let lent = ledger.slots.since(slot);
+        ledger.measure_use(lent, now);
+        let told = ledger.stamp_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
         match verdict {
             Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
             Ok(_) => ledger.put_back(held, now),

@@ -118,7 +118,12 @@ fn answer<M: Manager>(
                 shared.crowded.store(true, Ordering::Relaxed);
             }
             let waiting = ledger.waiters.len() as usize;
-            Stand::Join { ticket, trip, enlist, told: ledger.stamp_if(shared.observed()).map(|seq| (seq, waiting)) }
+            Stand::Join {
+                ticket,
+                trip,
+                enlist,
+                told: ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting)),
+            }
         }
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
@@ -170,7 +175,8 @@ fn count_loan<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     bump(&mut ledger.totals.ok);
-    Stand::Lent(held, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
+    ledger.measure_wait(since, now);
+    Stand::Lent(held, Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) })
 }
 
 fn count_failure<M: Manager>(
@@ -194,7 +200,7 @@ fn take_or_fail<M: Manager>(shared: &Shared<M>, caller: Caller) -> Stand<M::Conn
         if !shared.checkout_hooks
             && let Some(held) = ledger.try_claim(caller, now)
         {
-            let told = Told { seq: ledger.stamp_if(shared.observed()), waited: Duration::ZERO };
+            let told = Told { seq: ledger.stamp_if(shared.routine_observed()), waited: Duration::ZERO };
             return Stand::Lent(held, told);
         }
         ledger.arrive();
@@ -341,7 +347,7 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
     let caller = Caller { location: request.holder, task: rt::task() };
     let (held, seq) = shared.change(|ledger, now| {
         let held = ledger.try_claim(caller, now)?;
-        Some((held, ledger.stamp_if(shared.observed())))
+        Some((held, ledger.stamp_if(shared.routine_observed())))
     })?;
     Some(lent(Arc::clone(shared), held, Told { seq, waited: Duration::ZERO }, request))
 }

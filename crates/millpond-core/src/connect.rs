@@ -134,6 +134,7 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
     let id = attempt.id;
     let (recovered, seq) = shared.change(|ledger, now| {
         let tag = ledger.new_tag(attempt, now);
+        ledger.measure_creation(took);
         let seq = ledger.stamp_if(shared.observed());
         (ledger.connected(Held::new(conn, tag), now), seq)
     });

@@ -3,6 +3,7 @@
 use crate::hooks::Moment;
 use crate::info::ConnectionId;
 use crate::manager::{BoxError, Fault};
+use crate::times::Times;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -17,6 +18,33 @@ use std::time::Duration;
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of one event.
     fn observe(&self, event: &Event, stamp: &Stamp<'_>);
+
+    /// Which events this observer is told of: all of them, unless it says otherwise. Asked once, when the pool is built.
+    ///
+    /// A pool that does not have to tell of every loan lends at half the price.
+    fn interest(&self) -> Interest {
+        Interest::Everything
+    }
+
+    /// Takes the pool's own measurements. Called once, when the pool is built, for one whose interest is
+    /// [`Interest::Measurements`].
+    fn measured(&self, pool: &str, times: Arc<Times>) {
+        let _ = (pool, times);
+    }
+}
+
+/// What an [`Observer`] wants to be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Interest {
+    /// Every event.
+    Everything,
+    /// Every event but those of a loan that goes well: [`Waiting`](Event::Waiting), [`Acquired`](Event::Acquired) and
+    /// [`Returned`](Event::Returned).
+    Incidents,
+    /// The same, and how long loans and the waits for them took, which the pool counts itself: see
+    /// [`Observer::measured`].
+    Measurements,
 }
 
 impl<F: Fn(&Event, &Stamp<'_>) + Send + Sync + 'static> Observer for F {
@@ -28,6 +56,14 @@ impl<F: Fn(&Event, &Stamp<'_>) + Send + Sync + 'static> Observer for F {
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
         (**self).observe(event, stamp);
+    }
+
+    fn interest(&self) -> Interest {
+        (**self).interest()
+    }
+
+    fn measured(&self, pool: &str, times: Arc<Times>) {
+        (**self).measured(pool, times);
     }
 }
 
@@ -205,6 +241,13 @@ pub enum Event {
     HomeEnded,
     /// `close` was called, or the last handle was dropped.
     Closing,
+}
+
+impl Event {
+    /// Whether it belongs to a loan that goes well.
+    pub(crate) fn is_routine(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Acquired { .. } | Self::Returned { .. })
+    }
 }
 
 /// Why an acquire failed.

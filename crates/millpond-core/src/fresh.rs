@@ -39,6 +39,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
         bump(&mut self.totals.ok);
+        self.measure_wait(now, now);
         self.check();
         Some(held)
     }
@@ -67,6 +68,9 @@ impl<C: Send + 'static> Ledger<C> {
             return Homecoming::Considered(held);
         }
         if let Some((caller, _)) = self.waiters.first() {
+            if self.times.is_some() {
+                return Homecoming::Considered(held);
+            }
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
             bump(&mut tag.uses);
             self.slots.hand_over(tag.slot, caller, now);
@@ -80,6 +84,7 @@ impl<C: Send + 'static> Ledger<C> {
             return Homecoming::Considered(held);
         }
         (tag.idle_since, tag.proved_at) = (now, now);
+        self.measure_use(self.slots.since(tag.slot), now);
         self.slots.return_idle(tag.slot, now);
         self.idle.push_back(held);
         self.check();
@@ -96,6 +101,6 @@ impl<C: Send + 'static> Ledger<C> {
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
             || self.slots.used() > config.cap();
-        self.waits_plainly = config.overflow_after.is_zero() && config.max_waiters.is_none();
+        self.waits_plainly = self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
     }
 }

@@ -28,6 +28,7 @@ use crate::rt::Handle;
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
 use crate::time::Time;
+use crate::times::Times;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
@@ -136,6 +137,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) last_watcher: u64,
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
+    /// How long waits and loans took, if somebody wants to know.
+    pub(crate) times: Option<Arc<Times>>,
     seq: u64,
 }
 
@@ -169,6 +172,7 @@ impl<C: Send + 'static> Ledger<C> {
             last_watcher: 0,
             totals: Totals::default(),
             aftermath: Aftermath::default(),
+            times: None,
             seq: 0,
         }
     }
@@ -182,6 +186,29 @@ impl<C: Send + 'static> Ledger<C> {
     /// The same if there is anybody to tell.
     pub(crate) fn stamp_if(&mut self, observed: bool) -> Option<u64> {
         observed.then(|| self.stamp())
+    }
+
+    /// A connection was lent to one who had asked for it then.
+    #[inline]
+    pub(crate) fn measure_wait(&self, since: Time, now: Time) {
+        if let Some(times) = &self.times {
+            times.waits.add(now.nanos_since(since));
+        }
+    }
+
+    /// A connection came back that had been lent then.
+    #[inline]
+    pub(crate) fn measure_use(&self, since: Time, now: Time) {
+        if let Some(times) = &self.times {
+            times.uses.add(now.nanos_since(since));
+        }
+    }
+
+    /// A connection was opened in this time.
+    pub(crate) fn measure_creation(&self, took: Duration) {
+        if let Some(times) = &self.times {
+            times.creations.add(Time::at(took).nanos_since(Time::ZERO));
+        }
     }
 
     /// One more caller has begun to ask.
@@ -276,6 +303,7 @@ impl<C: Send + 'static> Ledger<C> {
         if held.is_some() {
             self.arrive();
             bump(&mut self.totals.ok);
+            self.measure_wait(now, now);
         }
         self.check();
         held

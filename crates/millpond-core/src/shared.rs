@@ -3,7 +3,7 @@
 use crate::builder::Parts;
 use crate::call::{calmly, drop_calmly};
 use crate::config::PoolConfig;
-use crate::event::{CloseReason, Event, Observer, SharedError, Stamp, share};
+use crate::event::{CloseReason, Event, Interest, Observer, SharedError, Stamp, share};
 use crate::hooks::{HookLists, Moment};
 use crate::info::ConnectionInfo;
 use crate::lease::{Held, Tag};
@@ -48,20 +48,34 @@ pub(crate) struct Shared<M: Manager> {
     lendable: AtomicU64,
     /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
     pub(crate) crowded: AtomicBool,
-    observers: Vec<Box<dyn Observer>>,
+    observers: Vec<Watching>,
+    /// Whether an observer is told of every loan.
+    routine_observed: bool,
+    /// Whether loans are measured, or told with their times: then the clock has to be exact.
+    exact: bool,
+}
+
+/// An observer, and whether it is told of every loan.
+struct Watching {
+    observer: Box<dyn Observer>,
+    routine: bool,
 }
 
 impl<M: Manager> Shared<M> {
     pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
         let Parts { manager, config, name, hooks, observers, runtime } = parts;
         let first_connect_hooks = hooks.has(Moment::FirstConnect);
+        let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
+        let observers: Vec<_> = observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
+        let routine_observed = observers.iter().any(|watching| watching.routine);
         Self {
-            ledger: Mutex::new(Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..))),
+            exact: routine_observed || ledger.times.is_some(),
+            ledger: Mutex::new(ledger),
             manager,
             checkout_hooks: hooks.has(Moment::Checkout),
             checkin_hooks: hooks.has(Moment::Checkin),
-            plain_checkout: observers.is_empty() && !hooks.has(Moment::Checkout),
-            plain_checkin: observers.is_empty() && !hooks.has(Moment::Checkin),
+            plain_checkout: !routine_observed && !hooks.has(Moment::Checkout),
+            plain_checkin: !routine_observed && !hooks.has(Moment::Checkin),
             ping_after: config.ping_after(),
             lendable: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
@@ -73,6 +87,7 @@ impl<M: Manager> Shared<M> {
             closing: Signal::new(),
             home: runtime,
             observers,
+            routine_observed,
         }
     }
 
@@ -124,9 +139,10 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// The time for one who waits: exact if observers are told of it.
+    /// The time of a loan, a wait or a return: exact if it is measured or told.
+    #[inline]
     pub(crate) fn glance(&self) -> Time {
-        if self.observed() { self.now() } else { self.clock.coarse() }
+        if self.exact { self.now() } else { self.clock.coarse() }
     }
 
     /// Drops a connection that nobody is left to close properly; then its place is free.
@@ -155,10 +171,17 @@ impl<M: Manager> Shared<M> {
         !self.observers.is_empty()
     }
 
+    /// Whether anybody is told of a loan that goes well.
+    pub(crate) fn routine_observed(&self) -> bool {
+        self.routine_observed
+    }
+
     /// Tells the observers of an event whose place was given under the lock.
     pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
         let stamp = Stamp { pool: &self.name, seq };
-        for observer in &self.observers {
+        for Watching { observer, .. } in
+            self.observers.iter().filter(|watching| watching.routine || !event.is_routine())
+        {
             if let Err(message) = calmly(|| observer.observe(event, &stamp)) {
                 tracing::warn!(pool = &*self.name, message, "an observer panicked");
             }
@@ -250,6 +273,22 @@ impl<M: Manager> Shared<M> {
         let (generation, seq) = self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
         self.tell_at(seq, &Event::Invalidated { generation });
     }
+}
+
+/// Asks an observer what it wants to be told, and has loans measured if it wants that.
+fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: &mut Ledger<C>) -> Watching {
+    let asked = calmly(|| {
+        let interest = observer.interest();
+        if interest == Interest::Measurements {
+            observer.measured(pool, Arc::clone(ledger.times.get_or_insert_default()));
+        }
+        interest == Interest::Everything
+    });
+    let routine = asked.unwrap_or_else(|message| {
+        tracing::warn!(pool, message, "an observer panicked");
+        true
+    });
+    Watching { observer, routine }
 }
 
 impl<M: Manager> Drop for Shared<M> {

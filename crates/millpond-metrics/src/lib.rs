@@ -49,7 +49,8 @@
 //!
 //! # When it is told
 //!
-//! A pool's events are only counted, in atomics: a few nanoseconds each, no lock, no allocation. Once in [`TELL_EVERY`] one
+//! How long loans, waits and connecting took is counted by the pool itself, under the lock that it takes anyway; everything
+//! else is rarer, and comes as an event. Nothing is allocated. Once in [`TELL_EVERY`] one
 //! thread for the whole process tells the recorder what has come together, and [`PoolMetrics::tell`] does so at once. Spans
 //! of time are counted in classes whose width is a sixteenth of their value, and each is told as the middle of its class: at
 //! most 3.2 % off. So a recorder may be slow, and may be installed later than the pool is made; what was told before that is
@@ -60,7 +61,6 @@
 //!
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
 
-mod distribution;
 mod names;
 mod observer;
 mod tally;

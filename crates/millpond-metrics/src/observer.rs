@@ -4,7 +4,7 @@ use crate::names::*;
 use crate::tally::Tally;
 use crate::teller;
 use metrics::gauge;
-use millpond_core::{Event, Manager, Observer, QueuePool, Stamp, Status};
+use millpond_core::{Event, Interest, Manager, Observer, QueuePool, Stamp, Status, Times};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -70,6 +70,14 @@ impl Default for PoolMetrics {
 impl Observer for PoolMetrics {
     fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
         self.0.tally(stamp.pool).count(event);
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Measurements
+    }
+
+    fn measured(&self, pool: &str, times: Arc<Times>) {
+        self.0.tally(pool).measure(times);
     }
 }
 

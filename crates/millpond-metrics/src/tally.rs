@@ -1,20 +1,21 @@
 //! What one pool did since it was last told: counted here event by event, told in batches.
 
-use crate::distribution::Distribution;
 use crate::names::*;
 use metrics::{Label, counter, histogram};
-use millpond_core::{AcquireFailure, Event};
+use millpond_core::{AcquireFailure, Event, Histogram, Times};
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A nanosecond in seconds.
+const NANO: f64 = 1e-9;
 
 /// The counts of the pools of one name.
 pub(crate) struct Tally {
     pool: String,
-    waits: Distribution,
-    uses: Distribution,
-    creations: Distribution,
+    /// What the pools of this name measure themselves.
+    measured: Mutex<Vec<Measured>>,
     timed_out: AtomicU64,
     cancelled: AtomicU64,
     failed: AtomicU64,
@@ -31,9 +32,7 @@ impl Tally {
     pub(crate) fn new(pool: &str) -> Self {
         Self {
             pool: pool.to_owned(),
-            waits: Distribution::new(),
-            uses: Distribution::new(),
-            creations: Distribution::new(),
+            measured: Mutex::default(),
             timed_out: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -49,12 +48,9 @@ impl Tally {
     /// Counts an event.
     pub(crate) fn count(&self, event: &Event) {
         match event {
-            Event::Acquired { waited, .. } => self.waits.add(*waited),
-            Event::Returned { held, .. } => self.uses.add(*held),
             Event::AcquireFailed { why: AcquireFailure::TimedOut, .. } => one_more(&self.timed_out),
             Event::AcquireFailed { .. } => one_more(&self.failed),
             Event::AcquireCancelled { .. } => one_more(&self.cancelled),
-            Event::Connected { took, .. } => self.creations.add(*took),
             Event::ConnectFailed { .. } => self.one_more_rare(CONNECT_FAILED, None),
             Event::Closed { reason, .. } => self.one_more_rare(CLOSED, Some(("reason", reason.name()))),
             Event::Detached { .. } => self.one_more_rare(DETACHED, None),
@@ -67,13 +63,14 @@ impl Tally {
         }
     }
 
+    /// Tells from now on what a pool measures.
+    pub(crate) fn measure(&self, times: Arc<Times>) {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(Measured::new(times));
+    }
+
     /// Tells the recorder what was counted since the last time.
     pub(crate) fn tell(&self) {
-        let ok = self.tell_spans(WAIT_TIME, &self.waits);
-        self.tell_count(ACQUIRES, Some(("outcome", "ok")), ok);
-        self.tell_spans(USE_TIME, &self.uses);
-        let created = self.tell_spans(CREATE_TIME, &self.creations);
-        self.tell_count(CREATED, None, created);
+        self.tell_times();
         let timed_out = self.timed_out.swap(0, Ordering::Relaxed);
         self.tell_count(TIMEOUTS, None, timed_out);
         self.tell_count(ACQUIRES, Some(("outcome", "timed_out")), timed_out);
@@ -85,13 +82,36 @@ impl Tally {
         }
     }
 
-    /// Tells the spans of a histogram, and says how many there were.
-    fn tell_spans(&self, name: &'static str, spans: &Distribution) -> u64 {
-        let mut handle = None;
-        spans.take(|seconds, count| {
-            let handle = handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
-            handle.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
-        })
+    /// Tells how long everything took, and how often it was done.
+    fn tell_times(&self) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut ok, mut created) = (0_u64, 0_u64);
+        measured.retain_mut(|pool| {
+            // Asked first: what is counted before a pool has gone is told.
+            let lives = Arc::strong_count(&pool.times) > 1;
+            ok = ok.saturating_add(self.tell_spans(WAIT_TIME, pool.times.waits(), &mut pool.waits));
+            self.tell_spans(USE_TIME, pool.times.uses(), &mut pool.uses);
+            created = created.saturating_add(self.tell_spans(CREATE_TIME, pool.times.creations(), &mut pool.creations));
+            lives
+        });
+        drop(measured);
+        self.tell_count(ACQUIRES, Some(("outcome", "ok")), ok);
+        self.tell_count(CREATED, None, created);
+    }
+
+    /// Tells what a histogram counted beyond what was told of it, and says how often that was.
+    fn tell_spans(&self, name: &'static str, spans: &Histogram, told: &mut Told) -> u64 {
+        let (mut handle, mut all) = (None, 0_u64);
+        for ((nanos, count), told) in spans.classes().zip(told) {
+            let more = count.saturating_sub(*told);
+            if more > 0 {
+                *told = count;
+                all = all.saturating_add(more);
+                let handle = handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
+                handle.record_many(nanos * NANO, usize::try_from(more).unwrap_or(usize::MAX));
+            }
+        }
+        all
     }
 
     /// Tells a count, of nothing too: a counter that is there from the beginning can be watched.
@@ -105,6 +125,23 @@ impl Tally {
         let mut rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
         let count = rare.entry((name, label)).or_default();
         *count = count.saturating_add(1);
+    }
+}
+
+/// What a pool measures, and how much of it was told.
+struct Measured {
+    times: Arc<Times>,
+    waits: Box<Told>,
+    uses: Box<Told>,
+    creations: Box<Told>,
+}
+
+type Told = [u64; Histogram::CLASSES];
+
+impl Measured {
+    fn new(times: Arc<Times>) -> Self {
+        let nothing = || Box::new([0; Histogram::CLASSES]);
+        Self { times, waits: nothing(), uses: nothing(), creations: nothing() }
     }
 }
 

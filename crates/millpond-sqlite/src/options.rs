@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::pragma::PragmaHook;
 use crate::reads::only_reads;
 use crate::url::{Target, parse};
-use millpond_core::{Event, NullPool, Observer, QueuePool, ResetLevel, Stamp};
+use millpond_core::{Event, Interest, NullPool, Observer, QueuePool, ResetLevel, Stamp};
 use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite, SqliteConnection};
@@ -213,5 +213,9 @@ impl Observer for EndOfPool {
         if matches!(event, Event::Closing) {
             self.0.close();
         }
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Incidents
     }
 }

@@ -1,11 +1,12 @@
 //! The stream of events: complete, in order, and harmless whatever the observer does.
 
 use crate::support::{Pool, World, ms, quiet, secs, settle};
-use millpond_core::{CloseReason, Event, Invalidate, Lease, Stamp};
+use millpond_core::{CloseReason, Event, Histogram, Interest, Invalidate, Lease, Observer, QueuePool, Stamp, Times};
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Poll;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
@@ -69,6 +70,92 @@ async fn events_tell_how_long_things_took_and_who_asked() {
         seen += 1;
     }
     assert_eq!(seen, 3);
+}
+
+/// Wants no event of a loan that goes well; keeps what it is told, and the pool's measurements if it asked for them.
+struct Reserved {
+    interest: Interest,
+    told: Trace,
+    times: Mutex<Option<Arc<Times>>>,
+}
+
+impl Reserved {
+    fn new(interest: Interest) -> Arc<Self> {
+        Arc::new(Self { interest, told: Trace::new(), times: Mutex::default() })
+    }
+}
+
+impl Observer for Reserved {
+    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+        self.told.observe(event, stamp);
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+
+    fn measured(&self, _pool: &str, times: Arc<Times>) {
+        *self.times.lock().unwrap() = Some(times);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_incidents_is_told_everything_but_the_loans_that_go_well() {
+    let (reserved, curious) = (Reserved::new(Interest::Incidents), Trace::new());
+    let builder = QueuePool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0);
+    let pool = builder.observer(Arc::clone(&reserved)).observer(curious.clone()).build().unwrap();
+    let lease = pool.acquire().await.unwrap();
+    assert!(pool.acquire_within(ms(5)).await.is_err());
+    let mut waiter = ByHand::new(pool.acquire());
+    assert!(waiter.poll().is_pending());
+    drop((waiter, lease));
+    drop(pool.try_acquire().unwrap());
+    let _ = pool.close().await;
+    let routine = |line: &&String| ["waiting", "acquired", "returned"].iter().any(|word| line.starts_with(word));
+    let lines = curious.lines();
+    assert_eq!(lines.iter().filter(routine).count(), 7);
+    let incidents: Vec<_> = lines.iter().filter(|line| !line.starts_with("acquired #") && !routine(line)).collect();
+    assert_eq!(reserved.told.lines().iter().collect::<Vec<_>>(), incidents);
+    assert!(incidents.len() >= 5, "{incidents:?}");
+    assert!(reserved.times.lock().unwrap().is_none());
+}
+
+/// What a histogram has counted, in milliseconds.
+fn millis(spans: &Histogram) -> Vec<(u64, u64)> {
+    let counted = spans.classes().filter(|(_, count)| *count > 0);
+    counted.map(|(nanos, count)| ((nanos / 1e6).round() as u64, count)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_measures_every_wait_and_every_loan_once_for_who_wants_to_know() {
+    let observer = Reserved::new(Interest::Measurements);
+    let manager = ScriptedManager::new();
+    manager.always(Call::Connect, Act::slow(ms(3)));
+    let builder = QueuePool::builder(manager).pool_size(1).max_overflow(0);
+    let pool = builder.observer(Arc::clone(&observer)).build().unwrap();
+    let times = observer.times.lock().unwrap().clone().unwrap();
+    // It is opened, and held for 5 ms while two wait; one of them gives up, the other one holds it for 8 ms.
+    let lease = pool.acquire().await.unwrap();
+    let (mut first, mut second) = (ByHand::new(pool.acquire()), ByHand::new(pool.acquire()));
+    assert!(first.poll().is_pending() && second.poll().is_pending());
+    sleep(ms(5)).await;
+    drop(lease);
+    drop(first);
+    let Poll::Ready(Ok(lease)) = second.poll() else { panic!("it was its turn") };
+    sleep(ms(8)).await;
+    drop(lease);
+    // At once, and held for 1 ms; then without waiting, and discarded after 2 ms.
+    let lease = pool.acquire().await.unwrap();
+    sleep(ms(1)).await;
+    drop(lease);
+    let lease = pool.try_acquire().unwrap();
+    sleep(ms(2)).await;
+    Lease::discard(lease, CloseReason::Discarded);
+    settle().await;
+    assert_eq!(millis(times.creations()), [(3, 1)]);
+    assert_eq!(millis(times.waits()), [(0, 2), (3, 1), (5, 1)]);
+    assert_eq!(millis(times.uses()), [(1, 1), (2, 1), (5, 1), (8, 1)]);
+    assert_eq!(pool.status().totals.ok, 4);
 }
 
 /// Some of everything: overflow, errors, cancels, discards, detaches, invalidation, resize, close.
