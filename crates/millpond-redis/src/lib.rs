@@ -52,6 +52,7 @@ mod epoch;
 mod error;
 mod exhaustion;
 mod fault;
+mod known;
 mod lease;
 mod link;
 mod manager;

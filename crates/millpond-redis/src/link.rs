@@ -9,7 +9,9 @@ use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
 use crate::driver::{self, Use};
 use crate::error::RedisError;
+use crate::known::Known;
 use crate::value::Value;
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, TransactionInterface};
 use fred::types::config::Options;
@@ -185,11 +187,15 @@ impl Link {
         };
         let hash = self.hash(&command)?;
         let Command { name, args, idempotent, node, .. } = command;
-        let args: Vec<DriverValue> = args.into_iter().map(DriverValue::Bytes).collect();
-        let custom = custom(name.clone(), hash, blocks);
+        let known = Known::of(&name, args);
         let node = node.filter(|_| self.is_cluster).map(|node| node.0);
         let answer = if limit == self.limit && !self.heals && node.is_none() {
-            self.client.custom_raw(custom, args).await
+            match known {
+                Ok(known) => known.send(&self.client).await.map(Value::of_driver),
+                Err(args) => {
+                    self.client.custom_raw(custom(name.clone(), hash, blocks), values(args)).await.map(Value::of)
+                }
+            }
         } else {
             // A driver that reconnects by itself sends again what had no answer: for some commands only.
             let options = Options {
@@ -199,9 +205,13 @@ impl Link {
                 max_attempts: Some(if idempotent { ATTEMPTS_MAX } else { 1 }),
                 ..Options::default()
             };
-            self.client.with_options(&options).custom_raw(custom, args).await
+            let client = self.client.with_options(&options);
+            match known {
+                Ok(known) => known.send(&client).await.map(Value::of_driver),
+                Err(args) => client.custom_raw(custom(name.clone(), hash, blocks), values(args)).await.map(Value::of),
+            }
         };
-        match answer.map(Value::of) {
+        match answer {
             Ok(Value::Error(text)) => Err(RedisError::of_server(&text)),
             Ok(value) => Ok(value),
             Err(error) => Err(RedisError::of_driver(&error, &name, limit)),
@@ -225,8 +235,7 @@ impl Link {
         let told = |error| RedisError::of_driver(&error, "EXEC", self.limit);
         for command in commands {
             let hash = self.hash(&command)?;
-            let args: Vec<DriverValue> = command.args.into_iter().map(DriverValue::Bytes).collect();
-            transaction.custom_raw(custom(command.name, hash, false), args).await.map_err(told)?;
+            transaction.custom_raw(custom(command.name, hash, false), values(command.args)).await.map_err(told)?;
         }
         match within(self.limit, transaction.exec::<DriverValue>(false)).await {
             Some(outcome) => outcome.map(Value::of_driver).map_err(told),
@@ -252,6 +261,10 @@ impl Drop for Link {
 /// `None` if it took longer.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(limit, future).await.ok()
+}
+
+fn values(args: Vec<Bytes>) -> Vec<DriverValue> {
+    args.into_iter().map(DriverValue::Bytes).collect()
 }
 
 pub(crate) fn custom(name: Cow<'static, str>, hash: ClusterHash, blocks: bool) -> CustomCommand {
