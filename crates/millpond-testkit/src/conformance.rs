@@ -16,6 +16,7 @@ mod hooks;
 mod lending;
 mod limits;
 mod pools;
+mod redis;
 mod sql;
 mod stage;
 mod waiting;
@@ -31,6 +32,7 @@ pub use hooks::*;
 pub use lending::*;
 pub use limits::*;
 pub use pools::PoolUnderTest;
+pub use redis::*;
 pub use sql::*;
 pub use stage::{Of, Stage, Trial};
 pub use waiting::*;
@@ -196,6 +198,14 @@ macro_rules! conformance {
             b02_a_script_that_fails_in_its_own_transaction_leaves_none_open [Exclusive, Answers, Transactions]
             b03_a_transaction_left_open_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
             b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
+            b13_a_watch_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
+            b13_another_database_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
+            b13_a_transaction_left_open_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
+            b13_a_subscription_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
+            b13_client_settings_never_reach_the_next_borrower [Exclusive, Answers, Redis]
+            b13_an_abandoned_blpop_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
+            b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all [Exclusive, Answers, Redis]
+            b14_a_lost_connection_does_not_come_back_without_its_session [Exclusive, Answers, Dies, Redis]
         }
     };
     (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {

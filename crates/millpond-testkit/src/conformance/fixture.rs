@@ -112,6 +112,62 @@ pub trait Fixture: Send + Sync + 'static {
         let _ = (conn, rows);
         async { Err(unclaimed("Streams", "fetch")) }
     }
+
+    /// Stands for [`Capability::Redis`]: sends a command as it is written, and comes back with its answer as text: nothing
+    /// for nil. Words that begin with `key` are keys. What the driver refuses to send is an error.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, and the server's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped at every poll: the pool must cope with what is left of it.
+    fn command(
+        &self,
+        conn: &mut Connection<Self>,
+        words: &[&str],
+    ) -> impl Future<Output = Result<String, BoxError>> + Send {
+        let _ = (conn, words);
+        async { Err(unclaimed("Redis", "command")) }
+    }
+
+    /// Stands for [`Capability::Redis`]: executes commands in one transaction; whether they were: not if a watched key has
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, and the server's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped at every poll: the pool must cope with what is left of it.
+    fn transact(
+        &self,
+        conn: &mut Connection<Self>,
+        commands: &[&[&str]],
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = (conn, commands);
+        async { Err(unclaimed("Redis", "transact")) }
+    }
+
+    /// Stands for [`Capability::Redis`]: subscribes to a channel as the driver does it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, if it cannot.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn subscribe(
+        &self,
+        conn: &mut Connection<Self>,
+        channel: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (conn, channel);
+        async { Err(unclaimed("Redis", "subscribe")) }
+    }
 }
 
 /// What a fixture's manager opens.
@@ -149,6 +205,9 @@ pub enum Capability {
     Transactions,
     /// Of managers: answers come row by row. See [`Fixture::fetch`].
     Streams,
+    /// Of managers: Redis' commands, transactions and subscriptions. See [`Fixture::command`], [`Fixture::transact`] and
+    /// [`Fixture::subscribe`].
+    Redis,
     /// Of pools: a connection has one borrower at a time.
     Exclusive,
     /// Of pools: what comes back is lent again.
@@ -163,6 +222,7 @@ impl fmt::Display for Capability {
             Self::Dies => "Dies: the server ends no connection by itself",
             Self::Transactions => "Transactions: there are none",
             Self::Streams => "Streams: an answer comes whole",
+            Self::Redis => "Redis: it is no Redis",
             Self::Exclusive => "Exclusive: connections are shared",
             Self::Keeps => "Keeps: nothing is lent twice",
         };
