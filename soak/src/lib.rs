@@ -6,10 +6,12 @@
 
 mod load;
 mod plan;
+mod redis;
 mod subject;
 mod tally;
 
 pub use load::{Soak, soak};
 pub use plan::Deed;
-pub use subject::{Subject, mariadb, mariadb_by_sqlx, postgres, postgres_by_sqlx};
+pub use redis::{Redis, redis, redis_by_redis_rs};
+pub use subject::{Failure, Subject, mariadb, mariadb_by_sqlx, postgres, postgres_by_sqlx};
 pub use tally::Report;

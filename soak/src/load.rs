@@ -1,12 +1,12 @@
 //! The users: each borrows, looks whether it was lent something clean, does something and drops it half way.
 
 use crate::plan::{Turn, flow};
-use crate::subject::{PLACES, Subject};
+use crate::subject::{Failure, PLACES, Subject};
 use crate::tally::{Report, Tally};
 use fastrand::Rng;
 use futures_util::FutureExt;
 use millpond_testkit::{ChaosProxy, poll_n};
-use sqlx::Error;
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -46,11 +46,11 @@ pub struct Soak {
 /// # Cancel safety
 ///
 /// Nothing is left if the future is dropped.
-pub async fn soak<S: Subject>(
+pub async fn soak<S: Subject, E: Display>(
     soak: Soak,
     url: &str,
     address: &str,
-    connect: impl FnOnce(&str) -> Result<S, Error>,
+    connect: impl FnOnce(&str) -> Result<S, E>,
 ) -> Result<Report, String> {
     let proxy = ChaosProxy::start(address).await.map_err(|error| format!("no proxy: {error}"))?;
     proxy.plan(move |number, direction| flow(soak.seed, number, direction));
@@ -78,7 +78,8 @@ pub async fn soak<S: Subject>(
         problems.push(format!("ended before {} cuts", soak.cuts));
     }
     Ok(Report {
-        name: S::NAME.to_owned(),
+        name: S::NAME,
+        left: S::LEFT,
         cuts: tally.cuts.get(),
         queries: tally.queries.get(),
         wrong: tally.wrong.get(),
@@ -137,7 +138,7 @@ async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bo
 }
 
 /// Counts an answer, and whether it was the one to this question. A connection may fail; it may not answer wrongly.
-fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Error>) {
+fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Failure>) {
     match answer {
         Ok(answer) => {
             tally.queries.add();
@@ -145,12 +146,8 @@ fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Error>) {
                 tally.wrong.add();
             }
         }
-        Err(
-            Error::RowNotFound | Error::Decode(_) | Error::ColumnDecode { .. } | Error::ColumnIndexOutOfBounds { .. },
-        ) => {
-            tally.wrong.add();
-        }
-        Err(_) => {}
+        Err(Failure::Wrong) => _ = tally.wrong.add(),
+        Err(Failure::Connection) => {}
     }
 }
 

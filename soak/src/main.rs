@@ -5,7 +5,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--seed SEED] [--without-sqlx]";
+const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--redis CUTS] [--seed SEED] [--without-sqlx]";
 
 /// More than any of ours needs: who is not through by then hangs.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -17,6 +17,7 @@ const LIMIT_OF_SQLX: Duration = Duration::from_secs(60);
 struct Options {
     postgres: u64,
     mariadb: u64,
+    redis: u64,
     seed: u64,
     /// Whether sqlx's own pool is soaked too, with a tenth of the cuts.
     sqlx: bool,
@@ -24,7 +25,8 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { postgres: 100_000, mariadb: 10_000, seed: fastrand::u64(..), sqlx: true };
+        let mut options =
+            Self { postgres: 100_000, mariadb: 10_000, redis: 100_000, seed: fastrand::u64(..), sqlx: true };
         while let Some(arg) = args.next() {
             let mut number = || {
                 let value = args.next().ok_or_else(|| format!("`{arg}` wants a number; {USAGE}"))?;
@@ -33,6 +35,7 @@ impl Options {
             match arg.as_str() {
                 "--postgres" => options.postgres = number()?,
                 "--mariadb" => options.mariadb = number()?,
+                "--redis" => options.redis = number()?,
                 "--seed" => options.seed = number()?,
                 "--without-sqlx" => options.sqlx = false,
                 _ => return Err(format!("there is no option `{arg}`; {USAGE}")),
@@ -91,6 +94,11 @@ async fn run(options: &Options) -> Result<bool, String> {
         if options.sqlx {
             tell(&soak(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
         }
+    }
+    if options.redis > 0 {
+        let (url, address) = server("REDIS")?;
+        is_clean &= tell(&soak(ours(options.redis), &url, &address, soak::redis).await?);
+        is_clean &= tell(&soak(ours(options.redis), &url, &address, soak::redis_by_redis_rs).await?);
     }
     Ok(is_clean)
 }

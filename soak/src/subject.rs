@@ -1,4 +1,4 @@
-//! Who is soaked: our pools, and sqlx's over the same servers.
+//! Who is soaked: our pools of SQL connections, and sqlx's over the same servers.
 
 use crate::plan::Deed;
 use futures_util::TryStreamExt;
@@ -23,20 +23,44 @@ pub trait Subject: Clone + Send + Sync + 'static {
     /// As it stands in the report.
     const NAME: &'static str;
 
-    /// Borrows a connection.
-    fn lease(&self) -> impl Future<Output = Result<Self::Lease, Error>> + Send;
+    /// What a borrower may leave behind that the next one must not find.
+    const LEFT: &'static str;
 
-    /// Asks in one round trip for the nonce, and whether a transaction is open.
-    fn look(lease: &mut Self::Lease, nonce: i64) -> impl Future<Output = Result<(i64, bool), Error>> + Send;
+    /// Borrows a connection.
+    fn lease(&self) -> impl Future<Output = Result<Self::Lease, Failure>> + Send;
+
+    /// Asks for the nonce, and whether the last borrower has left something.
+    fn look(lease: &mut Self::Lease, nonce: i64) -> impl Future<Output = Result<(i64, bool), Failure>> + Send;
 
     /// Does something; what it was answered must be the nonce.
-    fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> impl Future<Output = Result<i64, Error>> + Send;
+    fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> impl Future<Output = Result<i64, Failure>> + Send;
 
-    /// Begins a transaction on the pool, and leaves it.
-    fn begin(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Does something on the pool itself: begins a transaction, and leaves it.
+    fn begin(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// What the pool says of itself, if it is ours.
     fn status(&self) -> Option<Status>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection has failed, as it may.
+    Connection,
+    /// An answer came, and not to this question.
+    Wrong,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::RowNotFound
+            | Error::Decode(_)
+            | Error::ColumnDecode { .. }
+            | Error::ColumnIndexOutOfBounds { .. } => Self::Wrong,
+            _ => Self::Connection,
+        }
+    }
 }
 
 macro_rules! subject {
@@ -48,22 +72,23 @@ macro_rules! subject {
             type Lease = $lease;
 
             const NAME: &'static str = $name;
+            const LEFT: &'static str = "transactions";
 
-            async fn lease(&self) -> Result<Self::Lease, Error> {
-                self.acquire().await
+            async fn lease(&self) -> Result<Self::Lease, Failure> {
+                Ok(self.acquire().await?)
             }
 
-            async fn look(lease: &mut Self::Lease, nonce: i64) -> Result<(i64, bool), Error> {
+            async fn look(lease: &mut Self::Lease, nonce: i64) -> Result<(i64, bool), Failure> {
                 let sql = AssertSqlSafe($look.replace("NONCE", &nonce.to_string()));
                 let row = raw_sql(sql).fetch_one(&mut **lease).await?;
                 Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? != 0))
             }
 
-            async fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> Result<i64, Error> {
+            async fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> Result<i64, Failure> {
                 match deed {
                     Deed::Ask(variant) => {
                         let sql = AssertSqlSafe(format!("{} /* {variant} */", $ask));
-                        sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut **lease).await
+                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut **lease).await?)
                     }
                     Deed::Rows => {
                         let sql = AssertSqlSafe(
@@ -77,21 +102,22 @@ macro_rules! subject {
                                 return Ok(answer);
                             }
                         }
-                        if seen == ROWS { Ok(nonce) } else { Err(Error::RowNotFound) }
+                        if seen == ROWS { Ok(nonce) } else { Err(Failure::Wrong) }
                     }
                     Deed::Begin => {
                         let mut tx = Acquire::begin(lease).await?;
                         let sql = AssertSqlSafe($ask);
-                        sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut *tx).await
+                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut *tx).await?)
                     }
                     Deed::Script => {
                         raw_sql("BEGIN").execute(&mut **lease).await?;
-                        sqlx::query_scalar::<$db, i64>(AssertSqlSafe($ask)).bind(nonce).fetch_one(&mut **lease).await
+                        let sql = AssertSqlSafe($ask);
+                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut **lease).await?)
                     }
                 }
             }
 
-            async fn begin(&self) -> Result<(), Error> {
+            async fn begin(&self) -> Result<(), Failure> {
                 drop(<$pool>::begin(self).await?);
                 Ok(())
             }
@@ -126,9 +152,9 @@ subject! {
 }
 
 /// Limits that a half-open connection runs into soon.
-const SHORT: Duration = Duration::from_millis(500);
+pub(crate) const SHORT: Duration = Duration::from_millis(500);
 /// Long enough for whatever goes well.
-const LONG: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// Our pool over the PostgreSQL at that URL.
 ///

@@ -37,14 +37,16 @@ impl Count {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Who was soaked: `postgres`, `postgres by sqlx::Pool`.
-    pub name: String,
+    pub name: &'static str,
+    /// What a borrower may leave behind: `transactions`.
+    pub left: &'static str,
     /// Operations that were dropped before their end.
     pub cuts: u64,
     /// Questions that were answered.
     pub queries: u64,
     /// Questions that got the answer to another one, or none, on a connection that had not failed.
     pub wrong: u64,
-    /// Borrowers who found a transaction open.
+    /// Borrowers who found what the last one had left.
     pub stale: u64,
     /// Places that were not to be had when all was well again.
     pub lost: u64,
@@ -63,10 +65,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, cuts, queries, wrong, stale, lost, panics, problems } = self;
+        let Self { name, left, cuts, queries, wrong, stale, lost, panics, problems } = self;
         write!(
             f,
-            "{name}: {cuts} cuts, {queries} queries, {wrong} wrong answers, {stale} stale transactions, {lost} lost places"
+            "{name}: {cuts} cuts, {queries} queries, {wrong} wrong answers, {stale} stale {left}, {lost} lost places"
         )?;
         if *panics > 0 {
             write!(f, ", {panics} panics of the driver")?;
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn one_line_tells_it_and_anything_wrong_is_a_violation() {
         let report = Report {
-            name: "postgres".to_owned(),
+            name: "postgres",
+            left: "transactions",
             cuts: 3,
             queries: 9,
             wrong: 0,

@@ -41,6 +41,14 @@ async fn a_thousand_cuts_on_mariadb_leave_no_wrong_answer_no_open_transaction_an
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_cuts_on_redis_leave_no_wrong_answer_no_session_and_every_place() {
+    let Some((url, address)) = server("REDIS") else { return };
+    let wanted = cuts(10_000);
+    assert_clean(&soak(wanted, &url, &address, soak::redis).await.unwrap(), wanted);
+    assert_clean(&soak(wanted, &url, &address, soak::redis_by_redis_rs).await.unwrap(), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_resets_nothing_is_caught() {
     let Some((url, address)) = server("POSTGRES") else { return };
     let careless = |url: &str| {
