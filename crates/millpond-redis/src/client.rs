@@ -1,9 +1,9 @@
 //! A connection that many borrowers use at once.
 
 use crate::command::{ClusterNode, Command, Slot};
+use crate::drivers::{Link, Manner};
 use crate::epoch::Epoch;
 use crate::error::RedisError;
-use crate::link::{Link, Manner};
 use crate::session::{Effect, effect};
 use crate::value::{FromValue, Value};
 use std::fmt;
@@ -94,7 +94,7 @@ impl RedisClient {
         self.link.is_cluster()
     }
 
-    /// How many sockets it has open: 1, in a cluster one for each master.
+    /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
     pub fn sockets(&self) -> usize {
         self.link.sockets()
     }

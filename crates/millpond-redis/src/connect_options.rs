@@ -1,5 +1,6 @@
 //! Where Redis is and how it is talked to.
 
+use crate::drivers::Driver;
 use crate::url::parse;
 use crate::url_error::UrlError;
 use std::fmt;
@@ -27,6 +28,7 @@ pub struct RedisConnectOptions {
     pub(crate) database: u8,
     pub(crate) tls: Option<Tls>,
     pub(crate) command_timeout: Duration,
+    pub(crate) driver: Driver,
 }
 
 /// How Redis is set up.
@@ -39,7 +41,7 @@ pub(crate) enum Deployment {
 }
 
 /// A host and its port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Node {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -61,7 +63,14 @@ pub(crate) struct Tls {
 
 impl RedisConnectOptions {
     fn new(deployment: Deployment) -> Self {
-        Self { deployment, login: Login::default(), database: 0, tls: None, command_timeout: COMMAND_TIMEOUT }
+        Self {
+            deployment,
+            login: Login::default(),
+            database: 0,
+            tls: None,
+            command_timeout: COMMAND_TIMEOUT,
+            driver: Driver::default(),
+        }
     }
 
     /// One server.
@@ -120,6 +129,13 @@ impl RedisConnectOptions {
         self
     }
 
+    /// Who speaks to the server. Default [`Driver::Fred`].
+    #[must_use]
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
     /// Whether it is a cluster.
     pub fn is_cluster(&self) -> bool {
         matches!(self.deployment, Deployment::Cluster(_))
@@ -153,6 +169,7 @@ impl fmt::Debug for RedisConnectOptions {
             .field("database", &self.database)
             .field("tls", &self.tls)
             .field("command_timeout", &self.command_timeout)
+            .field("driver", &self.driver)
             .finish()
     }
 }

@@ -1,9 +1,10 @@
 //! A connection for one borrower: it may watch, block and subscribe, and knows what it has to undo.
 
 use crate::command::{Command, Slot};
+use crate::drivers::{Link, Manner};
 use crate::epoch::Epoch;
 use crate::error::RedisError;
-use crate::link::{Link, Manner};
+use crate::fred_link::FredLink;
 use crate::session::{Effect, Wait, effect};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
@@ -166,9 +167,8 @@ impl RedisConnection {
     ///
     /// The connection may be subscribed or not; it is closed on return.
     pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Into<String>>) -> Result<(), RedisError> {
-        self.listen();
         let channels: Vec<String> = channels.into_iter().map(Into::into).collect();
-        let outcome = self.link.client().subscribe(channels).await;
+        let outcome = self.listen("SUBSCRIBE")?.subscribe(channels).await;
         self.subscribed(outcome, "SUBSCRIBE")
     }
 
@@ -185,9 +185,8 @@ impl RedisConnection {
         &mut self,
         patterns: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<(), RedisError> {
-        self.listen();
         let patterns: Vec<String> = patterns.into_iter().map(Into::into).collect();
-        let outcome = self.link.client().psubscribe(patterns).await;
+        let outcome = self.listen("PSUBSCRIBE")?.psubscribe(patterns).await;
         self.subscribed(outcome, "PSUBSCRIBE")
     }
 
@@ -210,14 +209,15 @@ impl RedisConnection {
         subscription.next(&mut self.link, limit).await
     }
 
-    /// The driver's own client, for what is not offered here. What is done with it is not seen, so the connection is
-    /// closed on return; a clone that outlives the lease is told as the reason [`Escaped`](millpond_core::CloseReason::Escaped).
-    pub fn driver(&mut self) -> &Client {
+    /// fred's own client, for what is not offered here; `None` over another [`Driver`](crate::Driver). What is done with it
+    /// is not seen, so the connection is closed on return; a clone that outlives the lease is told as the reason
+    /// [`Escaped`](millpond_core::CloseReason::Escaped).
+    pub fn driver(&mut self) -> Option<&Client> {
         self.session.shown = true;
-        self.link.client()
+        self.link.fred().map(FredLink::client)
     }
 
-    /// How many sockets it has open: 1, in a cluster one for each master.
+    /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
     pub fn sockets(&self) -> usize {
         self.link.sockets()
     }
@@ -287,10 +287,15 @@ impl RedisConnection {
         self.session.watched = Some(slot);
     }
 
-    fn listen(&mut self) {
-        let link = &self.link;
-        self.subscription.get_or_insert_with(|| Subscription::new(link));
+    /// The client that is to subscribe.
+    fn listen(&mut self, command: &str) -> Result<&Client, RedisError> {
+        let Some(fred) = self.link.fred() else {
+            let reason = "only over the driver fred can a connection be subscribed";
+            return Err(RedisError::Refused { command: command.to_owned(), reason });
+        };
+        self.subscription.get_or_insert_with(|| Subscription::new(fred));
         self.session.spoilt = true;
+        Ok(fred.client())
     }
 
     fn subscribed(&self, outcome: Result<(), fred::error::Error>, command: &str) -> Result<(), RedisError> {

@@ -40,6 +40,12 @@
 //!
 //! A connection that is known to be lost is never lent. After the first `READONLY` every connection opened before it is out
 //! of date: that server is a replica now.
+//!
+//! # Two drivers
+//!
+//! fred serves unless a URL says `driver=redis-rs`, or [`RedisConnectOptions::driver`] does. With redis-rs (the feature
+//! `redis-rs`) only the sockets are the driver's, and the way through a cluster is ours: a master that is lost stops nobody
+//! but those who ask for its keys, who are told at once; fred stops everybody. Over fred a connection can subscribe.
 
 mod argument;
 mod breaker;
@@ -47,18 +53,21 @@ mod client;
 mod command;
 mod connect_options;
 mod connection;
-mod driver;
+mod drivers;
 mod epoch;
 mod error;
 mod exhaustion;
 mod fault;
+mod fred_link;
+mod fred_settings;
 mod known;
 mod lease;
-mod link;
 mod manager;
 mod options;
 mod pool;
 mod redirect;
+#[cfg(feature = "redis-rs")]
+mod redis_rs;
 mod script;
 mod session;
 mod subscription;
@@ -73,6 +82,7 @@ pub use client::RedisClient;
 pub use command::{ClusterNode, Command, slot_of};
 pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions};
 pub use connection::RedisConnection;
+pub use drivers::Driver;
 pub use error::RedisError;
 pub use exhaustion::OnExhausted;
 pub use lease::{RedisLease, SharedRedisLease};

@@ -3,11 +3,10 @@
 use crate::client::RedisClient;
 use crate::connect_options::RedisConnectOptions;
 use crate::connection::{RedisConnection, Standing};
-use crate::driver::Use;
+use crate::drivers::{Opener, Use};
 use crate::epoch::Epochs;
 use crate::error::RedisError;
 use crate::fault;
-use crate::link::Link;
 use millpond_core::{ConnectInfo, Fault, Manager, Triage};
 use std::sync::Arc;
 
@@ -15,14 +14,14 @@ use std::sync::Arc;
 /// a core pool over it if you want to wrap one in a pool of your own.
 #[derive(Debug)]
 pub struct RedisManager {
-    options: RedisConnectOptions,
+    opener: Opener,
     epochs: Epochs,
 }
 
 impl RedisManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
-        Self { options, epochs: Epochs::default() }
+        Self { opener: Opener::new(options), epochs: Epochs::default() }
     }
 }
 
@@ -33,8 +32,8 @@ impl Manager for RedisManager {
     async fn connect(&self, info: &ConnectInfo) -> Result<RedisConnection, RedisError> {
         // What a failover outdates while it is being opened is out of date.
         let epoch = self.epochs.now();
-        let link = Link::open(&self.options, Use::Exclusive, info.limit).await?;
-        Ok(RedisConnection::new(link, epoch, self.options.database))
+        let link = self.opener.open(Use::Exclusive, info.limit).await?;
+        Ok(RedisConnection::new(link, epoch, self.opener.options.database))
     }
 
     async fn ping(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {
@@ -66,14 +65,14 @@ impl Manager for RedisManager {
 /// The manager of connections that many borrowers use at once.
 #[derive(Debug)]
 pub struct SharedRedisManager {
-    options: RedisConnectOptions,
+    opener: Opener,
     epochs: Epochs,
 }
 
 impl SharedRedisManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
-        Self { options, epochs: Epochs::default() }
+        Self { opener: Opener::new(options), epochs: Epochs::default() }
     }
 }
 
@@ -83,7 +82,7 @@ impl Manager for SharedRedisManager {
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Arc<RedisClient>, RedisError> {
         let epoch = self.epochs.now();
-        let link = Link::open(&self.options, Use::Shared, info.limit).await?;
+        let link = self.opener.open(Use::Shared, info.limit).await?;
         Ok(Arc::new(RedisClient::new(link, epoch)))
     }
 

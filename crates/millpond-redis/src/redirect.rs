@@ -7,8 +7,9 @@
 //! then travel as one pipeline, between which nothing else is written.
 
 use crate::command::{ClusterNode, Command};
+use crate::drivers::{Manner, within};
 use crate::error::RedisError;
-use crate::link::{Link, Manner, custom, within};
+use crate::fred_link::{FredLink, custom};
 use crate::value::{FromValue, Value};
 use fred::interfaces::{ClientLike, ClusterInterface};
 use fred::types::config::{Options, Server};
@@ -21,7 +22,7 @@ const REDIRECTIONS_MAX: u32 = 16;
 /// The pause before a second and further redirection: a slot changes hands, or some of the keys have moved and others not.
 const PAUSE: Duration = Duration::from_millis(20);
 
-impl Link {
+impl FredLink {
     /// Follows a command whose keys are not where they were looked for, at most for the command's limit.
     ///
     /// # Errors

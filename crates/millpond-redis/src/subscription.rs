@@ -1,7 +1,8 @@
 //! The messages that arrive on a subscribed connection.
 
+use crate::drivers::Link;
 use crate::error::RedisError;
-use crate::link::Link;
+use crate::fred_link::FredLink;
 use bytes::Bytes;
 use fred::interfaces::EventInterface;
 use fred::types::Message as DriverMessage;
@@ -24,7 +25,7 @@ pub(crate) struct Subscription(Receiver<DriverMessage>);
 
 impl Subscription {
     /// To be made before the first SUBSCRIBE, so that nothing is missed.
-    pub(crate) fn new(link: &Link) -> Self {
+    pub(crate) fn new(link: &FredLink) -> Self {
         Self(link.client().message_rx())
     }
 

@@ -1,6 +1,7 @@
 //! Connection URLs, strictly: nothing is ignored, since what is ignored is missed later.
 
 use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
+use crate::drivers::Driver;
 use crate::url_error::UrlError;
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ struct Parts {
     database: Option<u8>,
     encrypted: bool,
     authority: Option<PathBuf>,
+    driver: Option<Driver>,
 }
 
 impl Parts {
@@ -82,6 +84,7 @@ impl Parts {
             database: None,
             encrypted,
             authority: None,
+            driver: None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Parts {
             "db" | "database" => self.put_database(&value),
             "user" | "username" => put(&mut self.login.user, value, name),
             "password" => put(&mut self.login.password, value, name),
+            "driver" => put(&mut self.driver, driver(&value)?, name),
             "tls_ca" | "ssl_ca_certs" if self.encrypted => put(&mut self.authority, value.into(), name),
             "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
                 name: name.to_owned(),
@@ -191,6 +195,7 @@ impl Parts {
         };
         let mut options = RedisConnectOptions::of(deployment).database(self.database.unwrap_or(0));
         options.login = self.login;
+        options.driver = self.driver.unwrap_or_default();
         Ok(if self.encrypted { options.tls(self.authority) } else { options })
     }
 }
@@ -202,6 +207,19 @@ fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), 
             *place = Some(value);
             Ok(())
         }
+    }
+}
+
+/// `fred`, or where it is built in, `redis-rs`.
+fn driver(name: &str) -> Result<Driver, UrlError> {
+    let wrong = |wanted| Err(UrlError::Value { name: "driver".to_owned(), wanted });
+    match name {
+        "fred" => Ok(Driver::Fred),
+        #[cfg(feature = "redis-rs")]
+        "redis-rs" => Ok(Driver::RedisRs),
+        #[cfg(not(feature = "redis-rs"))]
+        "redis-rs" => wrong("`fred`: `redis-rs` needs the feature of that name of millpond-redis"),
+        _ => wrong("`fred` or `redis-rs`"),
     }
 }
 
@@ -241,6 +259,15 @@ mod tests {
 
     fn node_of(host: &str, port: u16) -> (String, u16) {
         (host.to_owned(), port)
+    }
+
+    #[test]
+    fn a_url_names_the_driver_and_one_that_is_not_built_in_is_an_error() {
+        assert_eq!(parse("redis://h").unwrap().driver, Driver::Fred);
+        assert_eq!(parse("redis://h?driver=fred").unwrap().driver, Driver::Fred);
+        assert_eq!(parse("redis-cluster://h?driver=redis-rs").is_ok(), cfg!(feature = "redis-rs"));
+        let error = parse("redis://h?driver=jedis").unwrap_err().to_string();
+        assert!(error.contains("driver") && error.contains("fred"), "{error}");
     }
 
     #[test]

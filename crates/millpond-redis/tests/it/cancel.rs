@@ -1,6 +1,6 @@
 //! Commands that are cut off anywhere: nobody gets another's answer, and no place is lost.
 
-use crate::support::{cluster, cut_after, echo, few, get, key, set, single};
+use crate::support::{by_each_driver, cluster, cut_after, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisPool, SharedRedisPoolOptions, Value};
 
 /// Cuts commands of every sort off after a few polls, and asks for a nonce in between.
@@ -55,18 +55,22 @@ async fn every_nonce_comes_back(url: &str, rounds: u32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_question_gets_its_own_answer_however_many_were_cut_off() {
     let Some(url) = single() else { return };
-    every_nonce_comes_back(&url, 500).await;
+    for url in by_each_driver(&url) {
+        every_nonce_comes_back(&url, 500).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_cluster_every_question_gets_its_own_answer_as_well() {
     let Some(url) = cluster() else { return };
-    every_nonce_comes_back(&url, 100).await;
+    for url in by_each_driver(&url) {
+        every_nonce_comes_back(&url, 100).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_shared_connection_the_cut_commands_of_some_disturb_nobody_else() {
-    for url in [single(), cluster()].into_iter().flatten() {
+    for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
         let pool = SharedRedisPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
         let tasks = (0..6).map(|seed| {
             let pool = pool.clone();

@@ -1,7 +1,7 @@
 //! Through a proxy that chops up, swallows, cuts and resets, while commands are cut off: nobody gets another's answer, and no
 //! place is lost.
 
-use crate::support::{cut_after, echo, few, get, key, set, single};
+use crate::support::{by_each_driver, cut_after, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisPool, Value};
 use millpond_testkit::{ChaosProxy, Flow};
 use std::time::Duration;
@@ -41,11 +41,17 @@ fn cuts() -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn through_a_bad_network_every_answer_is_to_its_own_question_and_no_place_is_lost() {
     let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        soak(&url).await;
+    }
+}
+
+async fn soak(url: &str) {
     let place = url.split_once("://").unwrap().1.split('/').next().unwrap().to_owned();
     let proxy = ChaosProxy::start(&place).await.unwrap();
     proxy.plan(|number, direction| Flow::drawn(number * 2 + direction as u64));
     let options = few(4).command_timeout(TIMEOUT).pool_timeout(Duration::from_secs(5));
-    let pool = options.connect_lazy(&proxy.reroute(&url)).unwrap();
+    let pool = options.connect_lazy(&proxy.reroute(url)).unwrap();
     let (mut made, mut seed) = (0, 0);
     while made < cuts() {
         let tasks = (0..8).map(|_| {

@@ -1,17 +1,50 @@
-//! The managers keep what the conformance suite asks of every manager.
+//! The managers keep what the conformance suite asks of every manager, over either driver.
 
 use crate::support::variable;
 use millpond_core::BoxError;
-use millpond_redis::{Command, RedisClient, RedisConnection, RedisManager, SharedRedisManager};
+use millpond_redis::{
+    Command, Driver, RedisClient, RedisConnectOptions, RedisConnection, RedisManager, SharedRedisManager, Value,
+};
 use millpond_testkit::Fixture;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// The server that a variable names.
-struct Server(&'static str);
+/// The servers that a variable names, all of them with commas between, over a driver.
+struct Servers {
+    variable: &'static str,
+    driver: Driver,
+    /// Whom the manager logs in as: on a cluster one by one's own, by whom its connections can be told from others.
+    user: OnceLock<String>,
+}
 
-impl Server {
-    fn url(&self) -> Result<String, String> {
-        variable(self.0).ok_or_else(|| format!("no {}", self.0))
+impl Servers {
+    const fn of(variable: &'static str, driver: Driver) -> Self {
+        Self { variable, driver, user: OnceLock::new() }
+    }
+
+    fn nodes(&self) -> Result<Vec<(String, u16)>, String> {
+        let nodes = variable(self.variable).ok_or_else(|| format!("no {}", self.variable))?;
+        let nodes = nodes.split(',').filter_map(|node| node.rsplit_once(':'));
+        Ok(nodes.map(|(host, port)| (host.to_owned(), port.parse().unwrap())).collect())
+    }
+
+    /// Has every server execute it.
+    async fn everywhere(&self, command: Command) {
+        for (host, port) in self.nodes().unwrap() {
+            let pool = crate::support::few(1).connect_with(RedisConnectOptions::single(host, port)).await.unwrap();
+            pool.run::<()>(command.clone()).await.unwrap();
+        }
+    }
+
+    async fn options(&self) -> Result<RedisConnectOptions, String> {
+        let nodes = self.nodes()?;
+        let user = self.user.get_or_init(|| format!("conformance-{:x}", fastrand::u64(..)));
+        let rights = ["on", ">secret", "~*", "&*", "+@all"];
+        self.everywhere(Command::new("ACL").arg("SETUSER").arg(user).args(rights)).await;
+        let options = match &nodes[..] {
+            [(host, port)] => RedisConnectOptions::single(host, *port),
+            _ => RedisConnectOptions::cluster(nodes),
+        };
+        Ok(options.login(Some(user), "secret").driver(self.driver))
     }
 }
 
@@ -19,11 +52,29 @@ fn echo(number: i64) -> Command {
     Command::new("ECHO").arg(number)
 }
 
-impl Fixture for Server {
+/// A command as it is written.
+fn written(words: &[&str]) -> Command {
+    let (name, args) = words.split_first().unwrap();
+    args.iter().fold(Command::new((*name).to_owned()), |command, word| {
+        if word.starts_with("key") { command.key(*word) } else { command.arg(*word) }
+    })
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Bytes(text) => String::from_utf8_lossy(&text).into_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Nil => String::new(),
+        Value::List(values) => values.into_iter().map(text).collect::<Vec<_>>().join(" "),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Fixture for Servers {
     type Manager = RedisManager;
 
     async fn manager(&self) -> Result<RedisManager, String> {
-        Ok(RedisManager::new(self.url()?.parse().map_err(|error: millpond_redis::UrlError| error.to_string())?))
+        self.options().await.map(RedisManager::new)
     }
 
     async fn ask(&self, conn: &mut RedisConnection, number: i64) -> Result<i64, BoxError> {
@@ -31,22 +82,34 @@ impl Fixture for Server {
     }
 
     async fn kill(&self, conn: &mut RedisConnection) -> Result<(), BoxError> {
-        let id: i64 = conn.run(Command::new("CLIENT").arg("ID")).await?;
-        let kill = Command::new("CLIENT").args(["KILL", "ID"]).arg(id).args(["SKIPME", "no"]);
-        let _ = conn.run::<()>(kill).await;
+        let user = self.user.get().ok_or("nobody has logged in")?;
+        self.everywhere(Command::new("CLIENT").args(["KILL", "USER"]).arg(user)).await;
         while conn.run::<()>(Command::new("PING")).await.is_ok() {}
         Ok(())
+    }
+
+    async fn command(&self, conn: &mut RedisConnection, words: &[&str]) -> Result<String, BoxError> {
+        Ok(text(conn.run(written(words)).await?))
+    }
+
+    async fn transact(&self, conn: &mut RedisConnection, commands: &[&[&str]]) -> Result<bool, BoxError> {
+        let commands: Vec<Command> = commands.iter().map(|words| written(words)).collect();
+        Ok(conn.transaction::<Value>(commands).await?.is_some())
+    }
+
+    async fn subscribe(&self, conn: &mut RedisConnection, channel: &str) -> Result<(), BoxError> {
+        Ok(conn.subscribe([channel]).await?)
     }
 }
 
 /// The same, shared.
-struct Shared(Server);
+struct Shared(Servers);
 
 impl Fixture for Shared {
     type Manager = SharedRedisManager;
 
     async fn manager(&self) -> Result<SharedRedisManager, String> {
-        Ok(SharedRedisManager::new(self.0.url()?.parse().map_err(|error: millpond_redis::UrlError| error.to_string())?))
+        self.0.options().await.map(SharedRedisManager::new)
     }
 
     async fn ask(&self, conn: &mut Arc<RedisClient>, number: i64) -> Result<i64, BoxError> {
@@ -54,24 +117,59 @@ impl Fixture for Shared {
     }
 }
 
-mod single {
-    millpond_testkit::conformance! { fixture = super::Server("MILLPOND_TEST_REDIS_URL"), can = [Answers, Dies] }
+const SINGLE: &str = "MILLPOND_TEST_REDIS_ADDRESS";
+const CLUSTER: &str = "MILLPOND_TEST_CLUSTER_NODES";
+
+/// The suite over one driver: exclusive connections to a server and to a cluster, kept by nobody, and shared ones.
+macro_rules! suite_over {
+    ($driver:ident) => {
+        use super::{CLUSTER, Driver, SINGLE, Servers, Shared};
+
+        mod single {
+            use super::*;
+            millpond_testkit::conformance! {
+                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Redis]
+            }
+        }
+
+        mod cluster {
+            use super::*;
+            millpond_testkit::conformance! {
+                fixture = Servers::of(CLUSTER, Driver::$driver), can = [Answers, Dies, Redis]
+            }
+        }
+
+        mod single_null_pool {
+            use super::*;
+            use millpond_core::NullPool;
+            millpond_testkit::conformance! {
+                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Redis], pool = NullPool
+            }
+        }
+
+        mod single_shared_pool {
+            use super::*;
+            use millpond_core::SharedPool;
+            millpond_testkit::conformance! {
+                fixture = Shared(Servers::of(SINGLE, Driver::$driver)), can = [Answers], pool = SharedPool
+            }
+        }
+
+        mod cluster_shared_pool {
+            use super::*;
+            use millpond_core::SharedPool;
+            millpond_testkit::conformance! {
+                fixture = Shared(Servers::of(CLUSTER, Driver::$driver)), can = [Answers], pool = SharedPool
+            }
+        }
+    };
 }
 
-mod cluster {
-    millpond_testkit::conformance! { fixture = super::Server("MILLPOND_TEST_CLUSTER_URL"), can = [Answers] }
+mod fred {
+    suite_over!(Fred);
 }
 
-mod single_null_pool {
-    use millpond_core::NullPool;
-    millpond_testkit::conformance! {
-        fixture = super::Server("MILLPOND_TEST_REDIS_URL"), can = [Answers], pool = NullPool
-    }
-}
-
-mod single_shared_pool {
-    use millpond_core::SharedPool;
-    millpond_testkit::conformance! {
-        fixture = super::Shared(super::Server("MILLPOND_TEST_REDIS_URL")), can = [Answers], pool = SharedPool
-    }
+#[cfg(feature = "redis-rs")]
+mod redis_rs {
+    suite_over!(RedisRs);
 }

@@ -1,7 +1,7 @@
 //! One server, a password, TLS, a socket, sentinels, a cluster: the same pool.
 
 use crate::private::Private;
-use crate::support::{any, few, get, key, set, single, variable};
+use crate::support::{any, by_each_driver, few, get, key, set, single, variable};
 use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
 
 async fn works(pool: &RedisPool) {
@@ -18,12 +18,14 @@ async fn works(pool: &RedisPool) {
 async fn a_pool_works_on_every_kind_of_server() {
     for name in ["REDIS", "REDIS_PASSWORD", "SENTINEL", "CLUSTER"] {
         let Some(url) = variable(&format!("MILLPOND_TEST_{name}_URL")) else { continue };
-        works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
-        let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
-        let key = key("shared");
-        assert!(pool.run::<bool>(set(&key, 7)).await.unwrap(), "{name}");
-        assert_eq!(pool.run::<i64>(get(&key)).await.unwrap(), 7, "{name}");
-        assert!(pool.close().await.is_clean(), "{name}");
+        for url in by_each_driver(&url) {
+            works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
+            let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+            let key = key("shared");
+            assert!(pool.run::<bool>(set(&key, 7)).await.unwrap(), "{name}");
+            assert_eq!(pool.run::<i64>(get(&key)).await.unwrap(), 7, "{name}");
+            assert!(pool.close().await.is_clean(), "{name}");
+        }
     }
 }
 
@@ -32,10 +34,12 @@ async fn a_certificate_of_the_right_authority_is_accepted_and_no_other() {
     let Some(url) = variable("MILLPOND_TEST_REDIS_TLS_URL") else { return };
     let Some(ca) = variable("MILLPOND_TEST_REDIS_TLS_CA") else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
-    works(&RedisPoolOptions::new().connect(&format!("{url}?tls_ca={ca}")).await.unwrap()).await;
-    for query in [format!("?tls_ca={wrong}"), String::new()] {
-        let error = RedisPoolOptions::new().connect(&format!("{url}{query}")).await.unwrap_err().to_string();
-        assert!(error.contains("certificate") && error.contains("1 failed"), "{error}");
+    for url in by_each_driver(&format!("{url}?tls_ca={ca}")) {
+        works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
+    }
+    for url in [format!("{url}?tls_ca={wrong}"), url.clone()].into_iter().flat_map(|url| by_each_driver(&url)) {
+        let error = RedisPoolOptions::new().connect(&url).await.unwrap_err().to_string();
+        assert!(error.contains("certificate") && error.contains("1 failed"), "{url}: {error}");
     }
     let error = RedisPoolOptions::new().connect(&format!("{url}?tls_ca=/nowhere.pem")).await.unwrap_err().to_string();
     assert!(error.contains("/nowhere.pem"), "{error}");
@@ -53,14 +57,13 @@ async fn a_socket_of_this_machine_will_do() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let pool = RedisPoolOptions::new().connect(&format!("unix://{}?db=1", path.display())).await;
-    let outcome = match pool {
-        Ok(pool) => {
-            works(&pool).await;
-            Ok(())
+    let mut outcome = Ok(());
+    for url in by_each_driver(&format!("unix://{}?db=1", path.display())) {
+        match RedisPoolOptions::new().connect(&url).await {
+            Ok(pool) => works(&pool).await,
+            Err(error) => outcome = Err(error),
         }
-        Err(error) => Err(error),
-    };
+    }
     server.kill().unwrap();
     server.wait().unwrap();
     std::fs::remove_dir_all(directory).unwrap();

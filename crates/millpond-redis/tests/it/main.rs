@@ -5,12 +5,15 @@ mod chaos;
 mod conformance;
 mod errors;
 mod exhaustion;
+#[cfg(feature = "redis-rs")]
+mod failover;
 mod kinds;
 mod lifetime;
 mod messages;
 mod outage;
 mod private;
 mod resharding;
+mod sentinel;
 mod session;
 mod shared;
 mod support;

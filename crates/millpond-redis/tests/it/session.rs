@@ -1,6 +1,6 @@
 //! What a borrower does to the session never reaches the next one.
 
-use crate::support::{Diary, any, cluster, few, id, key, next_is_clean, set, single, until};
+use crate::support::{Diary, any, by_each_driver, cluster, few, id, key, next_is_clean, set, single, until};
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError, RedisPool, Value};
 use std::time::Duration;
@@ -16,18 +16,20 @@ async fn one(url: &str) -> (RedisPool, Diary, i64) {
 #[tokio::test]
 async fn a_watch_and_another_database_are_undone_on_the_same_connection() {
     let Some(url) = single() else { return };
-    let (pool, _, before) = one(&url).await;
-    let key = key("watched");
-    let mut lease = pool.acquire().await.unwrap();
-    any(&mut lease, Command::new("WATCH").key(&key)).await;
-    any(&mut lease, Command::new("SELECT").arg(5)).await;
-    drop(lease);
-    assert_eq!(next_is_clean(&pool).await, before, "it was not worth closing");
-    // The watch is gone: a change of the key does not disturb the next borrower's transaction.
-    let mut lease = pool.acquire().await.unwrap();
-    few(1).connect(&url).await.unwrap().run::<()>(set(&key, 1)).await.unwrap();
-    let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
-    assert!(done.is_some());
+    for url in by_each_driver(&url) {
+        let (pool, _, before) = one(&url).await;
+        let key = key("watched");
+        let mut lease = pool.acquire().await.unwrap();
+        any(&mut lease, Command::new("WATCH").key(&key)).await;
+        any(&mut lease, Command::new("SELECT").arg(5)).await;
+        drop(lease);
+        assert_eq!(next_is_clean(&pool).await, before, "it was not worth closing");
+        // The watch is gone: a change of the key does not disturb the next borrower's transaction.
+        let mut lease = pool.acquire().await.unwrap();
+        few(1).connect(&url).await.unwrap().run::<()>(set(&key, 1)).await.unwrap();
+        let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
+        assert!(done.is_some());
+    }
 }
 
 #[tokio::test]
@@ -59,18 +61,20 @@ async fn what_breaks_the_protocol_is_not_sent() {
 #[tokio::test]
 async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
     let Some(url) = single() else { return };
-    let (pool, diary, before) = one(&url).await;
-    let other = few(1).connect(&url).await.unwrap();
-    let key = key("list");
-    let mut lease = pool.acquire().await.unwrap();
-    let waiting = lease.run::<Value>(Command::new("BLPOP").key(&key).arg(60));
-    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
-    drop(lease);
-    assert_ne!(next_is_clean(&pool).await, before);
-    assert_eq!(diary.closed(), [CloseReason::Unproven]);
-    // The server knows that nobody waits any more: what is pushed stays.
-    other.run::<()>(Command::new("RPUSH").key(&key).arg("x")).await.unwrap();
-    assert_eq!(other.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 1);
+    for url in by_each_driver(&url) {
+        let (pool, diary, before) = one(&url).await;
+        let other = few(1).connect(&url).await.unwrap();
+        let key = key("list");
+        let mut lease = pool.acquire().await.unwrap();
+        let waiting = lease.run::<Value>(Command::new("BLPOP").key(&key).arg(60));
+        assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
+        drop(lease);
+        assert_ne!(next_is_clean(&pool).await, before);
+        assert_eq!(diary.closed(), [CloseReason::Unproven]);
+        // The server knows that nobody waits any more: what is pushed stays.
+        other.run::<()>(Command::new("RPUSH").key(&key).arg("x")).await.unwrap();
+        assert_eq!(other.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 1);
+    }
 }
 
 #[tokio::test]
@@ -99,12 +103,14 @@ async fn a_command_without_an_answer_in_time_costs_its_connection() {
 #[tokio::test]
 async fn in_a_cluster_a_watch_is_undone_as_well() {
     let Some(url) = cluster() else { return };
-    let (pool, diary, _) = one(&url).await;
-    let key = key("watched");
-    any(&mut pool.acquire().await.unwrap(), Command::new("WATCH").key(&key)).await;
-    let mut lease = pool.acquire().await.unwrap();
-    few(1).connect(&url).await.unwrap().run::<()>(set(&key, 1)).await.unwrap();
-    let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
-    assert!(done.is_some(), "the watch of the last borrower still held");
-    assert!(diary.closed().is_empty());
+    for url in by_each_driver(&url) {
+        let (pool, diary, _) = one(&url).await;
+        let key = key("watched");
+        any(&mut pool.acquire().await.unwrap(), Command::new("WATCH").key(&key)).await;
+        let mut lease = pool.acquire().await.unwrap();
+        few(1).connect(&url).await.unwrap().run::<()>(set(&key, 1)).await.unwrap();
+        let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
+        assert!(done.is_some(), "the watch of the last borrower still held");
+        assert!(diary.closed().is_empty());
+    }
 }

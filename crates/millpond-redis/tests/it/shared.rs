@@ -1,6 +1,6 @@
 //! Connections that many use at once.
 
-use crate::support::{Diary, get, key, set, single};
+use crate::support::{Diary, by_each_driver, get, key, set, single};
 use millpond_redis::{Command, RedisError, SharedRedisLease, SharedRedisPoolOptions, Value};
 
 #[tokio::test]
@@ -35,30 +35,35 @@ async fn what_would_disturb_the_others_is_not_sent() {
 #[tokio::test]
 async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
     let Some(url) = single() else { return };
-    let diary = Diary::default();
-    let pool = SharedRedisPoolOptions::new().max_connections(1).observer(diary.clone()).connect(&url).await.unwrap();
-    let lease: SharedRedisLease = pool.acquire().await.unwrap();
-    let id: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.unwrap();
-    let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(id);
-    crate::support::few(1).connect(&url).await.unwrap().run::<i64>(kill).await.unwrap();
-    assert!(lease.run::<Value>(Command::new("PING")).await.unwrap_err().is_ambiguous());
-    drop(lease);
-    for _ in 0..3 {
-        assert_ne!(pool.run::<i64>(Command::new("CLIENT").arg("ID")).await.unwrap(), id);
+    for url in by_each_driver(&url) {
+        let diary = Diary::default();
+        let pool =
+            SharedRedisPoolOptions::new().max_connections(1).observer(diary.clone()).connect(&url).await.unwrap();
+        let lease: SharedRedisLease = pool.acquire().await.unwrap();
+        let id: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.unwrap();
+        let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(id);
+        crate::support::few(1).connect(&url).await.unwrap().run::<i64>(kill).await.unwrap();
+        assert!(lease.run::<Value>(Command::new("PING")).await.unwrap_err().is_ambiguous());
+        drop(lease);
+        for _ in 0..3 {
+            assert_ne!(pool.run::<i64>(Command::new("CLIENT").arg("ID")).await.unwrap(), id);
+        }
+        assert_eq!(diary.closed().len(), 1);
     }
-    assert_eq!(diary.closed().len(), 1);
 }
 
 #[tokio::test]
 async fn an_idempotent_command_survives_the_loss_of_its_connection() {
     let Some(url) = single() else { return };
-    let pool = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
-    let other = crate::support::few(1).connect(&url).await.unwrap();
-    for _ in 0..20 {
-        let id: i64 = pool.run(Command::new("CLIENT").arg("ID").idempotent()).await.unwrap();
-        let kill = other.run::<i64>(Command::new("CLIENT").arg("KILL").arg("ID").arg(id));
-        let ping = pool.run::<String>(Command::new("PING").idempotent());
-        let (kill, ping) = tokio::join!(kill, ping);
-        assert_eq!((kill.unwrap(), ping.unwrap().as_str()), (1, "PONG"));
+    for url in by_each_driver(&url) {
+        let pool = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let other = crate::support::few(1).connect(&url).await.unwrap();
+        for _ in 0..20 {
+            let id: i64 = pool.run(Command::new("CLIENT").arg("ID").idempotent()).await.unwrap();
+            let kill = other.run::<i64>(Command::new("CLIENT").arg("KILL").arg("ID").arg(id));
+            let ping = pool.run::<String>(Command::new("PING").idempotent());
+            let (kill, ping) = tokio::join!(kill, ping);
+            assert_eq!((kill.unwrap(), ping.unwrap().as_str()), (1, "PONG"));
+        }
     }
 }

@@ -145,3 +145,12 @@ impl Observer for Diary {
 pub async fn any(lease: &mut RedisLease, command: Command) -> Value {
     lease.run(command).await.unwrap()
 }
+
+/// The URL for each driver that is built in.
+pub fn by_each_driver(url: &str) -> Vec<String> {
+    let mut urls = vec![url.to_owned()];
+    if cfg!(feature = "redis-rs") {
+        urls.push(format!("{url}{}driver=redis-rs", if url.contains('?') { '&' } else { '?' }));
+    }
+    urls
+}

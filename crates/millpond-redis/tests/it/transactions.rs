@@ -1,11 +1,11 @@
 //! WATCH, MULTI and EXEC.
 
-use crate::support::{any, cluster, few, get, key, set, single};
+use crate::support::{any, by_each_driver, cluster, few, get, key, set, single};
 use millpond_redis::{Command, RedisError, Value};
 
 #[tokio::test]
 async fn a_transaction_is_executed_as_a_whole_or_not_at_all() {
-    for url in [single(), cluster()].into_iter().flatten() {
+    for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
         let pool = few(2).connect(&url).await.unwrap();
         let key = key("counter");
         let mut lease = pool.acquire().await.unwrap();
@@ -24,32 +24,36 @@ async fn a_transaction_is_executed_as_a_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_transaction_with_an_error_says_so_and_leaves_its_connection_fit() {
     let Some(url) = single() else { return };
-    let pool = few(1).connect(&url).await.unwrap();
-    let key = key("text");
-    let mut lease = pool.acquire().await.unwrap();
-    let error = lease.transaction::<Value>([set(&key, "x"), Command::new("INCR").key(&key)]).await.unwrap_err();
-    assert_eq!(error.code(), Some("ERR"), "{error}");
-    assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "the others were executed");
-    let error = lease.transaction::<Value>([set(&key, "y"), Command::new("NOSUCH")]).await.unwrap_err();
-    assert!(error.to_string().contains("NOSUCH") || error.code() == Some("EXECABORT"), "{error}");
-    assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "nothing was executed");
+    for url in by_each_driver(&url) {
+        let pool = few(1).connect(&url).await.unwrap();
+        let key = key("text");
+        let mut lease = pool.acquire().await.unwrap();
+        let error = lease.transaction::<Value>([set(&key, "x"), Command::new("INCR").key(&key)]).await.unwrap_err();
+        assert_eq!(error.code(), Some("ERR"), "{error}");
+        assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "the others were executed");
+        let error = lease.transaction::<Value>([set(&key, "y"), Command::new("NOSUCH")]).await.unwrap_err();
+        assert!(error.to_string().contains("NOSUCH") || error.code() == Some("EXECABORT"), "{error}");
+        assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "nothing was executed");
+    }
 }
 
 #[tokio::test]
 async fn a_transaction_takes_no_command_that_changes_the_session() {
     let Some(url) = single() else { return };
-    let pool = few(1).connect(&url).await.unwrap();
-    let mut lease = pool.acquire().await.unwrap();
-    for command in [Command::new("SELECT").arg(1), Command::new("BLPOP").key("k").arg(1), Command::new("EXEC")] {
-        let error = lease.transaction::<Value>([command]).await.unwrap_err();
-        assert!(matches!(error, RedisError::Refused { .. }), "{error}");
+    for url in by_each_driver(&url) {
+        let pool = few(1).connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        for command in [Command::new("SELECT").arg(1), Command::new("BLPOP").key("k").arg(1), Command::new("EXEC")] {
+            let error = lease.transaction::<Value>([command]).await.unwrap_err();
+            assert!(matches!(error, RedisError::Refused { .. }), "{error}");
+        }
+        assert!(lease.transaction::<Value>([]).await.is_err());
     }
-    assert!(lease.transaction::<Value>([]).await.is_err());
 }
 
 #[tokio::test]
 async fn counting_by_watch_loses_no_count() {
-    for url in [single(), cluster()].into_iter().flatten() {
+    for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
         let pool = few(4).connect(&url).await.unwrap();
         let key = key("watched-counter");
         let count = async |pool: millpond_redis::RedisPool, key: String| {

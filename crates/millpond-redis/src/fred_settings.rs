@@ -2,6 +2,7 @@
 //! reconnect behind the pool's back.
 
 use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions, Tls};
+use crate::drivers::Use;
 use crate::error::RedisError;
 use fred::clients::Client;
 use fred::rustls::crypto::ring;
@@ -11,7 +12,7 @@ use fred::rustls::{ClientConfig, RootCertStore};
 use fred::rustls_native_certs::load_native_certs;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
-    TlsConfig, TlsConnector, UnresponsiveConfig,
+    TlsConnector, UnresponsiveConfig,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,6 @@ const MESSAGES_MAX: usize = 1024;
 /// The pauses between two attempts of a shared client to find the nodes of its cluster again.
 const RECONNECT_MIN_MS: u32 = 20;
 const RECONNECT_MAX_MS: u32 = 250;
-
-/// Whom a connection serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// One borrower at a time. It never reconnects: a WATCH that is lost with its connection must not pass for one.
-    Exclusive,
-    /// Many at once. In a cluster it finds its nodes again by itself; else the pool opens another one.
-    Shared,
-}
 
 /// A client that is not connected yet.
 ///
@@ -46,7 +38,11 @@ pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duratio
         username: user,
         password,
         database: (options.database > 0).then_some(options.database),
-        tls: options.tls.as_ref().map(tls).transpose()?,
+        tls: options
+            .tls
+            .as_ref()
+            .map(|tls| rustls_config(tls).map(|config| TlsConnector::from(config).into()))
+            .transpose()?,
         ..Config::default()
     };
     let performance = PerformanceConfig {
@@ -92,7 +88,12 @@ fn server(deployment: &Deployment) -> ServerConfig {
     }
 }
 
-fn tls(tls: &Tls) -> Result<TlsConfig, RedisError> {
+/// Which certificates are accepted.
+///
+/// # Errors
+///
+/// [`RedisError::Setup`] if there are none.
+pub(crate) fn rustls_config(tls: &Tls) -> Result<ClientConfig, RedisError> {
     let setup = |reason: String| RedisError::Setup { reason };
     let mut roots = RootCertStore::empty();
     match &tls.authority {
@@ -112,6 +113,5 @@ fn tls(tls: &Tls) -> Result<TlsConfig, RedisError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| setup(error.to_string()))?;
-    let config = builder.with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(config).into())
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -1,4 +1,4 @@
-//! A connected client of the driver, and the end of its task and sockets.
+//! A connected client of fred, and the end of its task and sockets.
 //!
 //! # Invariants
 //!
@@ -7,8 +7,9 @@
 
 use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
-use crate::driver::{self, Use};
+use crate::drivers::{Manner, Use, within};
 use crate::error::RedisError;
+use crate::fred_settings;
 use crate::known::Known;
 use crate::value::Value;
 use bytes::Bytes;
@@ -18,7 +19,6 @@ use fred::types::config::Options;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as DriverValue};
 use futures_util::FutureExt;
 use std::borrow::Cow;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ use tokio::time::Instant;
 const ATTEMPTS_MAX: u32 = 3;
 
 /// A connected client.
-pub(crate) struct Link {
+pub(crate) struct FredLink {
     client: Client,
     task: ConnectHandle,
     /// How many handles to the client there are while nobody outside holds one.
@@ -43,16 +43,7 @@ pub(crate) struct Link {
     renewed: AtomicU64,
 }
 
-/// How a command is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// It is answered at once.
-    Plain,
-    /// It blocks at the server for so long.
-    Blocking(Duration),
-}
-
-impl Link {
+impl FredLink {
     /// Connects.
     ///
     /// # Errors
@@ -63,7 +54,7 @@ impl Link {
     ///
     /// Dropping the future ends the attempt.
     pub(crate) async fn open(options: &RedisConnectOptions, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
-        let client = driver::client(options, purpose, limit)?;
+        let client = fred_settings::client(options, purpose, limit)?;
         let waiting = client.clone();
         let mut ready = pin!(waiting.wait_for_connect());
         // The first poll subscribes; only then may the task begin.
@@ -252,15 +243,10 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for FredLink {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// `None` if it took longer.
-pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    tokio::time::timeout(limit, future).await.ok()
 }
 
 fn values(args: Vec<Bytes>) -> Vec<DriverValue> {

@@ -1,0 +1,181 @@
+//! What all connections of one manager know together of a cluster: who owns which slot, and who does not answer.
+//!
+//! A node that does not answer is *down*: nothing is sent to it any more, and whoever asks for its keys is told at once, so
+//! that nobody's lease or patience is spent on it. One task for each node that is down asks the others who owns its slots now,
+//! and the node itself whether it is back.
+//!
+//! # Invariants
+//!
+//! 1. A node is down only while a task looks after it; the task ends when the node answers, owns nothing any more, or the hub
+//!    is dropped or has ended.
+//! 2. No lock is held over anything awaited.
+
+use crate::command::Command;
+use crate::connect_options::{Deployment, Node, RedisConnectOptions};
+use crate::error::RedisError;
+use crate::redis_rs::slots::{Slots, read};
+use crate::redis_rs::socket::{Place, Socket};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+/// The pause between two looks at a cluster in which something is wrong.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many nodes are asked at once who owns what; the first answer counts.
+const ASKED: usize = 3;
+
+/// What all connections of one manager know together.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    options: RedisConnectOptions,
+    slots: RwLock<Slots>,
+    down: Mutex<HashMap<Arc<Node>, AbortHandle>>,
+    /// Somebody is asking who owns what, because of a MOVED.
+    asking: AtomicBool,
+}
+
+impl Hub {
+    pub(crate) fn new(options: RedisConnectOptions) -> Arc<Self> {
+        let (slots, down) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { options, slots, down, asking: AtomicBool::new(false) })
+    }
+
+    /// No connection will be opened any more.
+    pub(crate) fn end(&self) {
+        for (_, task) in self.down.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            task.abort();
+        }
+    }
+
+    pub(super) fn options(&self) -> &RedisConnectOptions {
+        &self.options
+    }
+
+    /// The owner of a slot, as far as is known.
+    pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).owner(slot)
+    }
+
+    /// All owners, in a certain order.
+    pub(super) fn owners(&self) -> Vec<Arc<Node>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).owners()
+    }
+
+    /// Whether a node is known not to answer.
+    pub(super) fn is_down(&self, node: &Node) -> bool {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+    }
+
+    /// Connects to a node.
+    pub(super) async fn dial(&self, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
+        Socket::dial(Place::Network(node), &self.options.login, &self.options, limit).await
+    }
+
+    /// A node does not answer.
+    pub(super) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        if !down.contains_key(node) {
+            let task = tokio::spawn(look_after(Arc::downgrade(self), Arc::clone(node)));
+            down.insert(Arc::clone(node), task.abort_handle());
+        }
+    }
+
+    /// A slot has moved. Where one has, others may have: once for all of them somebody is asked.
+    pub(super) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
+        if !self.asking.swap(true, Ordering::AcqRel) {
+            let hub = Arc::downgrade(self);
+            drop(tokio::spawn(async move {
+                if let Some(hub) = hub.upgrade() {
+                    let _ = hub.learn().await;
+                }
+                sleep(PAUSE).await;
+                if let Some(hub) = hub.upgrade() {
+                    hub.asking.store(false, Ordering::Release);
+                }
+            }));
+        }
+    }
+
+    /// Asks a few nodes who owns what; the first answer counts.
+    ///
+    /// # Errors
+    ///
+    /// That of the last one if none answers.
+    pub(super) async fn learn(&self) -> Result<(), RedisError> {
+        let mut last = RedisError::Lost { reason: "no node of the cluster answers".to_owned() };
+        let mut asking: FuturesUnordered<_> = self.informants().into_iter().map(|node| self.ask(node)).collect();
+        while let Some(answer) = asking.next().await {
+            match answer {
+                Ok(slots) => {
+                    *self.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
+                    return Ok(());
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, node: Arc<Node>) -> Result<Slots, RedisError> {
+        let limit = self.options.command_timeout;
+        let socket = self.dial(&node, limit).await?;
+        let slots = Command::new("CLUSTER").arg("SLOTS");
+        let answer = crate::drivers::within(limit, socket.send(&slots)).await;
+        read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
+    }
+
+    /// Some of the nodes that are not down, drawn by lot; at first the start-up nodes.
+    fn informants(&self) -> Vec<Arc<Node>> {
+        let mut nodes = self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes();
+        nodes.retain(|node| !self.is_down(node));
+        fastrand::shuffle(&mut nodes);
+        nodes.truncate(ASKED);
+        if nodes.is_empty()
+            && let Deployment::Cluster(startup) = &self.options.deployment
+        {
+            nodes = startup.iter().cloned().map(Arc::new).collect();
+        }
+        nodes
+    }
+
+    /// It answers, or is of no interest any more.
+    fn forget(&self, node: &Node) {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+}
+
+/// Looks after a node that is down.
+async fn look_after(hub: Weak<Hub>, node: Arc<Node>) {
+    let knocking = async {
+        while let Some(hub) = hub.upgrade() {
+            if hub.dial(&node, hub.options.command_timeout).await.is_ok() {
+                return;
+            }
+            drop(hub);
+            sleep(PAUSE).await;
+        }
+    };
+    let learning = async {
+        while let Some(hub) = hub.upgrade() {
+            if hub.learn().await.is_ok() && !hub.owners().contains(&node) {
+                return;
+            }
+            drop(hub);
+            sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = knocking => {}
+        () = learning => {}
+    }
+    if let Some(hub) = hub.upgrade() {
+        hub.forget(&node);
+    }
+}

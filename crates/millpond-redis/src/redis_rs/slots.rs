@@ -1,0 +1,131 @@
+//! Who owns which slot of a cluster, as `CLUSTER SLOTS` tells it.
+
+use crate::connect_options::Node;
+use crate::error::RedisError;
+use crate::value::{FromValue, Value};
+use std::sync::Arc;
+
+const SLOTS: usize = 16_384;
+
+/// Who owns which slot.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    /// All nodes, replicas too.
+    nodes: Vec<Arc<Node>>,
+    /// For each slot the place of its owner among the nodes.
+    owners: Vec<Option<usize>>,
+}
+
+impl Slots {
+    pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        let at = *self.owners.get(usize::from(slot))?;
+        self.nodes.get(at?).cloned()
+    }
+
+    /// All owners, in a certain order.
+    pub(super) fn owners(&self) -> Vec<Arc<Node>> {
+        let mut places: Vec<usize> = self.owners.iter().flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut nodes: Vec<Arc<Node>> = places.into_iter().filter_map(|at| self.nodes.get(at).cloned()).collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// All nodes, replicas too.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.clone()
+    }
+
+    /// Notes the owner of one slot.
+    pub(super) fn put(&mut self, slot: u16, owner: Arc<Node>) {
+        let at = self.place_of(owner);
+        self.own(usize::from(slot), usize::from(slot), at);
+    }
+
+    fn place_of(&mut self, node: Arc<Node>) -> usize {
+        self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        })
+    }
+
+    fn own(&mut self, first: usize, last: usize, at: usize) {
+        self.owners.resize(SLOTS, None);
+        for owner in self.owners.iter_mut().take(last + 1).skip(first) {
+            *owner = Some(at);
+        }
+    }
+}
+
+/// Reads the answer of a node to `CLUSTER SLOTS`.
+///
+/// # Errors
+///
+/// [`RedisError::Lost`] if it owns up to none: it is not in the cluster, or not yet.
+pub(super) fn read(answer: Value, teller: &Node) -> Result<Slots, RedisError> {
+    let mut slots = Slots::default();
+    for range in Vec::<Value>::from_value(answer)? {
+        let Value::List(parts) = range else { continue };
+        let mut parts = parts.into_iter();
+        let (Some(first), Some(last)) = (parts.next(), parts.next()) else { continue };
+        let (first, last) = (usize::from_value(first)?, usize::from_value(last)?);
+        // The owner, and then its replicas.
+        for (nth, node) in parts.enumerate() {
+            let Some(node) = node_in(node, teller) else { continue };
+            let at = slots.place_of(Arc::new(node));
+            if nth == 0 {
+                slots.own(first, last, at);
+            }
+        }
+    }
+    let reason = || format!("{} knows of no slots", teller.host);
+    if slots.nodes.is_empty() { Err(RedisError::Lost { reason: reason() }) } else { Ok(slots) }
+}
+
+/// `[host, port, id, ..]`. No host means that of the node that tells it.
+fn node_in(value: Value, teller: &Node) -> Option<Node> {
+    let Value::List(parts) = value else { return None };
+    let mut parts = parts.into_iter();
+    let host = Option::<String>::from_value(parts.next()?).ok()?;
+    let port = u16::from_value(parts.next()?).ok()?;
+    let host = host.filter(|host| !host.is_empty() && host != "?").unwrap_or_else(|| teller.host.clone());
+    Some(Node { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn node(port: u16) -> Node {
+        Node { host: "here".to_owned(), port }
+    }
+
+    fn told(host: &'static str, port: i64) -> Value {
+        Value::List(vec![Value::Bytes(Bytes::from_static(host.as_bytes())), Value::Int(port), Value::Nil])
+    }
+
+    #[test]
+    fn an_owner_is_read_off_the_range_of_its_slots_and_replicas_own_nothing() {
+        let range =
+            |first, last, nodes: Vec<Value>| Value::List([vec![Value::Int(first), Value::Int(last)], nodes].concat());
+        let answer = Value::List(vec![
+            range(0, 100, vec![told("here", 1), told("here", 2)]),
+            range(101, 16_383, vec![told("", 3)]),
+        ]);
+        let mut slots = read(answer, &node(9)).unwrap();
+        assert_eq!(slots.owner(100).as_deref(), Some(&node(1)));
+        assert_eq!(slots.owner(101).as_deref(), Some(&node(3)), "no host is that of who told it");
+        assert_eq!((slots.nodes().len(), slots.owners().len()), (3, 2));
+        slots.put(100, Arc::new(node(7)));
+        assert_eq!(slots.owner(100).as_deref(), Some(&node(7)));
+        assert_eq!(slots.owner(99).as_deref(), Some(&node(1)));
+    }
+
+    #[test]
+    fn a_node_that_knows_of_no_slots_is_no_informant() {
+        assert!(read(Value::List(vec![]), &node(9)).is_err());
+        assert_eq!(Slots::default().owner(5), None);
+    }
+}
