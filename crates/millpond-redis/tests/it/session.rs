@@ -80,9 +80,9 @@ async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
 #[tokio::test]
 async fn a_blpop_waits_longer_than_other_commands_may() {
     let Some(url) = single() else { return };
-    let pool = few(1).command_timeout(Duration::from_millis(100)).connect(&url).await.unwrap();
+    let pool = few(1).command_timeout(Duration::from_millis(500)).connect(&url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
-    let nothing: Option<Vec<String>> = lease.run(Command::new("BLPOP").key(key("none")).arg("0.3")).await.unwrap();
+    let nothing: Option<Vec<String>> = lease.run(Command::new("BLPOP").key(key("none")).arg(1)).await.unwrap();
     assert_eq!(nothing, None);
     drop(lease);
     next_is_clean(&pool).await;
