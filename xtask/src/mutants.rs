@@ -35,6 +35,20 @@ const FILES: [&str; 14] = [
 /// Those of which the unit tests and the simulator see nothing.
 const OUTSIDE: [&str; 6] = ["checkout", "checkin", "close", "shutdown", "keeper", "acquire"];
 
+/// The tests of `tests/it` that take longer than most: they judge last, and only what is alive by then.
+const SLOW: [&str; 10] = [
+    "books::",
+    "cancel::an_acquire",
+    "conformance::null_pool::c28",
+    "conformance::shared_pool::c28",
+    "null_pool::thousands",
+    "outage::ten_thousand",
+    "queue::a_burst",
+    "queue::twenty_five",
+    "resize::however",
+    "threads::sixty_four",
+];
+
 /// How many of a hundred mutants have to be killed.
 const GOAL: usize = 90;
 
@@ -42,7 +56,7 @@ const GOAL: usize = 90;
 const PORTION: usize = 12;
 
 /// After how many seconds a judge who has come to no verdict is ended; the mutant hangs then, which counts as noticed.
-const PATIENCE: &str = "40";
+const PATIENCE: &str = "30";
 
 /// What became of a mutant, and the file of cargo-mutants that says so.
 const VERDICTS: [(Verdict, &str); 4] = [
@@ -237,26 +251,25 @@ impl Bench {
             let _ = fs::remove_dir_all(results);
         }
         fs::create_dir_all(results).map_err(|e| format!("could not make {}: {e}", results.display()))?;
-        let before = read(results);
-        let mut first = Vec::new();
-        if !OUTSIDE.contains(&file) {
-            self.mutate(file, portion, results, &["--lib"])?;
-            first = read(&results.join("mutants.out"));
-            // Whoever hangs here would hang again.
-            let noticed = |verdict: &Verdict| [Verdict::Killed, Verdict::Hangs].contains(verdict);
-            let noticed = first.iter().filter(|(verdict, _)| noticed(verdict));
-            keep(&results.join("mutants.out/caught.txt"), noticed)?;
+        let mut said = read(results);
+        let units = if OUTSIDE.contains(&file) { None } else { Some(vec!["--lib"]) };
+        let skips = SLOW.iter().flat_map(|test| ["--skip", test]);
+        let quick = ["--test", "it", "--"].into_iter().chain(skips).collect();
+        let slow = ["--test", "it", "--"].into_iter().chain(SLOW).collect();
+        for tests in units.into_iter().chain([quick, slow]) {
+            self.mutate(file, portion, results, &tests)?;
+            said.retain(|(verdict, _)| *verdict != Verdict::Alive);
+            said.extend(read(&results.join("mutants.out")));
+            // Whoever hangs would hang again.
+            keep(&results.join("mutants.out/caught.txt"), &said, |verdict| verdict != Verdict::Alive)?;
+            if count(&said, Verdict::Alive) == 0 {
+                break;
+            }
         }
-        self.mutate(file, portion, results, &["--test", "it"])?;
-        let second = read(&results.join("mutants.out"));
+        said.sort_by(|one, other| one.1.cmp(&other.1));
+        said.dedup();
         for (verdict, name) in VERDICTS {
-            // The last word counts for those alive; of the others each was said once.
-            let said = if verdict == Verdict::Alive { vec![] } else { [before.clone(), first.clone()].concat() };
-            let mut said: Vec<(Verdict, String)> = [said, second.clone()].concat();
-            said.retain(|(other, _)| *other == verdict);
-            said.sort_by(|one, other| one.1.cmp(&other.1));
-            said.dedup();
-            keep(&results.join(name), said.iter())?;
+            keep(&results.join(name), &said, |other| other == verdict)?;
         }
         fs::copy(self.source(file), self.results(file).join("source.rs")).map(drop).map_err(|e| format!("{file}: {e}"))
     }
@@ -317,8 +330,9 @@ fn copy(root: &Path, copy: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn keep<'a>(file: &Path, verdicts: impl Iterator<Item = &'a (Verdict, String)>) -> Result<(), String> {
-    let names: String = verdicts.map(|(_, name)| format!("{name}\n")).collect();
+fn keep(file: &Path, verdicts: &[(Verdict, String)], wanted: impl Fn(Verdict) -> bool) -> Result<(), String> {
+    let names = verdicts.iter().filter(|(verdict, _)| wanted(*verdict));
+    let names: String = names.map(|(_, name)| format!("{name}\n")).collect();
     fs::write(file, names).map_err(|e| format!("could not write {}: {e}", file.display()))
 }
 
