@@ -2,7 +2,7 @@
 
 use crate::support::{Loan, Pool, World, assert_books, assert_books_closed, ms, secs, settle};
 use millpond_core::{CloseReason, Invalidate, Lease, Moment, PoolError, Status};
-use millpond_testkit::{Act, ByHand, Call};
+use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
@@ -13,6 +13,8 @@ type Acquire = Pin<Box<dyn Future<Output = Result<Loan, PoolError>> + Send>>;
 
 /// A caller who has not got an answer yet.
 struct Caller {
+    /// Its place in the order of arrival.
+    number: u64,
     acquire: ByHand<Acquire>,
     wakes_seen: usize,
     since: Instant,
@@ -24,6 +26,11 @@ pub struct Walk {
     pub dice: fastrand::Rng,
     pub loans: Vec<Loan>,
     callers: Vec<Caller>,
+    asked: u64,
+    /// Whether nothing is examined before it is lent, so that callers are answered strictly in turn.
+    plain: bool,
+    /// The generation at the last look: with each new one, what was granted may be taken back.
+    generation: u64,
     /// The largest cap that still has connections under it.
     cap: usize,
     answered: u64,
@@ -42,7 +49,22 @@ impl Walk {
             let builder = if dice.bool() { builder.overflow_after(ms(30)).overflow_linger(ms(300)) } else { builder };
             builder.ping_timeout(ms(200)).hook_timeout(ms(300)).connect_timeout(secs(1)).close_timeout(ms(500))
         });
-        Self { world, dice, loans: Vec::new(), callers: Vec::new(), cap: 7, answered: 0, faults: 0 }
+        Self::over(world, dice)
+    }
+
+    /// A walk over a pool of four and three that has neither pings, nor hooks, nor an observer: what can be lent, waited for
+    /// and given back in the shortest way is.
+    pub fn plain(seed: u64) -> Self {
+        let (manager, trace) = (ScriptedManager::new(), Trace::new());
+        let builder = Pool::builder(manager.clone()).pool_size(4).max_overflow(3).pool_pre_ping(false);
+        let builder = builder.fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
+        let pool = builder.ping_timeout(ms(200)).connect_timeout(secs(1)).close_timeout(ms(500)).build().unwrap();
+        Self { plain: true, ..Self::over(World { manager, trace, pool }, fastrand::Rng::with_seed(seed)) }
+    }
+
+    fn over(world: World, dice: fastrand::Rng) -> Self {
+        let (loans, callers, cap) = (Vec::new(), Vec::new(), world.pool.status().cap() as usize);
+        Self { world, dice, loans, callers, asked: 0, plain: false, generation: 0, cap, answered: 0, faults: 0 }
     }
 
     fn pool(&self) -> &Pool {
@@ -58,7 +80,7 @@ impl Walk {
             60..63 => self.end_a_loan(|lease| drop(Lease::detach(lease))),
             63..68 => self.end_a_loan(|mut lease| lease.set_dirty(true)),
             68..75 => self.cancel(),
-            75..80 => self.loans.extend(self.world.pool.try_acquire()),
+            75..80 => self.try_to_take(),
             80..90 => self.plan(),
             90..93 => self.world.manager.heal(),
             93..95 => self.resize(),
@@ -72,8 +94,24 @@ impl Walk {
     pub fn ask(&mut self) {
         let limit = ms(self.dice.u64(0..2_000));
         let acquire: Acquire = Box::pin(self.pool().acquire_within(limit));
-        let caller = Caller { acquire: ByHand::new(acquire), wakes_seen: usize::MAX, since: Instant::now(), limit };
+        self.asked += 1;
+        let number = self.asked;
+        let caller =
+            Caller { number, acquire: ByHand::new(acquire), wakes_seen: usize::MAX, since: Instant::now(), limit };
         self.callers.push(caller);
+    }
+
+    fn try_to_take(&mut self) {
+        if let Some(lease) = self.world.pool.try_acquire() {
+            self.take(lease);
+        }
+    }
+
+    fn take(&mut self, lease: Loan) {
+        assert!(!lease.is_dirty(), "I11: nobody gets what another one left dirty");
+        let lendable = self.pool().status().generation;
+        assert_eq!(lease.generation(), lendable, "I19: what is lent is older than the last invalidation");
+        self.loans.push(lease);
     }
 
     fn give_back(&mut self) {
@@ -130,24 +168,34 @@ impl Walk {
 
     /// Polls the callers who were woken, as a runtime would.
     pub fn poll_callers(&mut self) {
+        let mut served = None;
         for mut caller in std::mem::take(&mut self.callers) {
             let wakes = caller.acquire.wakes();
             let answer = if wakes == caller.wakes_seen { Poll::Pending } else { caller.acquire.poll() };
             caller.wakes_seen = wakes;
             match answer {
                 Poll::Pending => self.callers.push(caller),
-                Poll::Ready(answer) => self.take_answer(answer, &caller),
+                Poll::Ready(answer) => {
+                    served = served.max(answer.is_ok().then_some(caller.number));
+                    self.take_answer(answer, &caller);
+                }
             }
+        }
+        let generation = self.pool().status().generation;
+        if self.plain && std::mem::replace(&mut self.generation, generation) == generation {
+            let passed = self.callers.iter().find(|caller| Some(caller.number) < served);
+            assert!(
+                passed.is_none(),
+                "I5: caller {served:?} was served before caller {:?}",
+                passed.map(|one| one.number)
+            );
         }
     }
 
     fn take_answer(&mut self, answer: Result<Loan, PoolError>, caller: &Caller) {
         self.answered += 1;
         match answer {
-            Ok(lease) => {
-                assert!(!lease.is_dirty(), "nobody gets what another one left dirty");
-                self.loans.push(lease);
-            }
+            Ok(lease) => self.take(lease),
             Err(error) if error.is_timeout() => assert!(caller.since.elapsed() >= caller.limit, "too early: {error}"),
             Err(_) => {}
         }
@@ -157,6 +205,7 @@ impl Walk {
         let status = self.pool().status();
         assert_books(&status);
         let places = (status.open + status.connecting) as usize;
+        assert!(status.connecting <= 2, "I20: seed {seed}: more than max_connecting at once: {status:?}");
         assert!(places <= self.cap, "seed {seed}: {places} places, the cap is {}: {status:?}", self.cap);
         self.cap = (status.cap() as usize).max(places);
         let (alive, sockets) = (self.world.manager.alive(), self.world.manager.sockets());
@@ -184,6 +233,9 @@ impl Walk {
         let status = self.pool().status();
         assert_books_closed(&status);
         assert_eq!((status.in_use, status.resting, status.closing, status.connecting), (0, 0, 0, 0), "seed {seed}");
+        let connects = self.world.manager.calls(Call::Connect);
+        sleep(secs(300)).await;
+        assert_eq!(self.world.manager.calls(Call::Connect), connects, "I20: seed {seed}: opened although nobody asks");
         self.world.assert_sound().await;
         assert!(self.world.pool.close().await.is_clean());
         settle().await;
@@ -216,8 +268,7 @@ async fn nobody_ever_waits_for_what_is_there() {
     for seed in 0..8 {
         let mut dice = fastrand::Rng::with_seed(seed);
         let world = World::with(3, 2, |builder| builder.pool_pre_ping(false));
-        let mut walk =
-            Walk { world, dice: dice.fork(), loans: Vec::new(), callers: Vec::new(), cap: 5, answered: 0, faults: 0 };
+        let mut walk = Walk::over(world, dice.fork());
         for _ in 0..2_000 {
             match dice.u32(0..100) {
                 0..40 => walk.ask(),
