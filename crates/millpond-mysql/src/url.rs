@@ -197,6 +197,8 @@ fn is_zone(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_sqlx::percent_encode;
+    use millpond_testkit::Garbler;
 
     fn mode_of(query: &str) -> String {
         format!("{:?}", parse(&format!("mysql://u@h/d?{query}")).unwrap().get_ssl_mode())
@@ -293,6 +295,50 @@ mod tests {
             ("sslrootcert=/ca.pem&sslmode=require", "VerifyCa"),
         ] {
             assert_eq!(mode_of(query), mode, "{query}");
+        }
+    }
+
+    const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
+
+    fn gather(url: &str) -> Option<Parts> {
+        Parts::gather(ServerUrl::read(url, &FORM).ok()?).ok()
+    }
+
+    /// The URL of these parts.
+    fn write(parts: &Parts) -> String {
+        let ServerUrl { user, password, host, port, database, .. } = &parts.server;
+        let encoded = |part: &Option<String>| percent_encode(part.as_deref().unwrap_or_default());
+        let password = password.as_ref().map_or(String::new(), |password| format!(":{}", percent_encode(password)));
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let pairs: Vec<String> =
+            parts.parameters.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        let (user, host, database) = (encoded(user), encoded(host), encoded(database));
+        format!("mysql://{user}{password}@{host}{port}/{database}?{}", pairs.join("&"))
+    }
+
+    #[test]
+    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+        for seed in 0..20_000 {
+            let url = Garbler::new(seed).line(CORPUS);
+            let _ = parse(&url);
+            if let Some(parts) = gather(&url) {
+                let again = gather(&write(&parts)).unwrap_or_else(|| panic!("{url:?}, {}", write(&parts)));
+                assert!(again.server == parts.server && again.parameters == parts.parameters, "{url:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_however_badly_it_is_escaped() {
+        for seed in 0..20_000 {
+            let mut garbler = Garbler::new(seed);
+            let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
+            let rest =
+                garbler.pick(&["h/d", "[::1", "h:x/d", "a,b", "", "h/d?socket=x", "h?sslmode=no", "h?pass=word"]);
+            let scheme = garbler.pick(&["mysql", "mariadb+aiomysql", "mysql+x", "oracle"]);
+            if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
+                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+            }
         }
     }
 }

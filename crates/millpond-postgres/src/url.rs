@@ -125,7 +125,10 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_testkit::Garbler;
     use sqlx::postgres::PgSslMode;
+
+    const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
 
     fn value(url: &str, name: &str) -> Option<String> {
         Parameters::read(url).unwrap().0.get(name).cloned()
@@ -199,5 +202,30 @@ mod tests {
         assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyCa));
         let options = parse("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem").unwrap();
         assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+        for seed in 0..20_000 {
+            let url = Garbler::new(seed).line(CORPUS);
+            let _ = parse(&url);
+            if let Ok(parameters) = Parameters::read(&url) {
+                let again = parameters.canonical().replacen("postgres:?", "postgres://?", 1);
+                assert_eq!(Parameters::read(&again).unwrap().0, parameters.0, "{url:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_however_badly_it_is_escaped() {
+        for seed in 0..20_000 {
+            let mut garbler = Garbler::new(seed);
+            let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
+            let rest = garbler.pick(&["h/d", "[::1", "h:x/d", "a,b", "", "h/d?host=x", "h?sslmode=no", "h?pass=word"]);
+            let scheme = garbler.pick(&["postgres", "postgresql+asyncpg", "postgres+x", "oracle"]);
+            if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
+                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+            }
+        }
     }
 }

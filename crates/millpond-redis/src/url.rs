@@ -247,6 +247,10 @@ fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_testkit::Garbler;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+    const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
 
     fn nodes(url: &str) -> Vec<(String, u16)> {
         let list = match parse(url).unwrap().deployment {
@@ -353,6 +357,60 @@ mod tests {
             let error = parse(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("ret@"), "{url}: {error}");
             assert!(!format!("{error} {error:?}").contains("\"ret"), "{url}: {error}");
+        }
+    }
+
+    /// The URL of these options.
+    fn write(options: &RedisConnectOptions) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let listed = |nodes: &[Node]| {
+            let nodes = nodes.iter().map(|node| format!("{}:{}", encoded(&node.host), node.port));
+            nodes.collect::<Vec<_>>().join(",")
+        };
+        let s = if options.tls.is_some() { "s" } else { "" };
+        let (url, sentinel) = match &options.deployment {
+            Deployment::Single(node) => (format!("redis{s}://{}", listed(std::slice::from_ref(node))), None),
+            Deployment::Cluster(nodes) => (format!("redis{s}-cluster://{}", listed(nodes)), None),
+            Deployment::Unix(path) => (format!("unix:///{}", encoded(&path.to_str().unwrap()[1..])), None),
+            Deployment::Sentinel { nodes, service, login } => {
+                (format!("redis{s}-sentinel://{}", listed(nodes)), Some((service.clone(), login)))
+            }
+        };
+        let mut pairs = vec![("db", Some(options.database.to_string()))];
+        pairs.extend([("user", options.login.user.clone()), ("password", options.login.password.clone())]);
+        if let Some((service, login)) = sentinel {
+            pairs.extend([("service", Some(service)), ("sentinel_user", login.user.clone())]);
+            pairs.push(("sentinel_password", login.password.clone()));
+        }
+        let authority = options.tls.as_ref().and_then(|tls| tls.authority.as_ref());
+        pairs.push(("tls_ca", authority.map(|path| path.to_str().unwrap().to_owned())));
+        let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+        format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"))
+    }
+
+    #[test]
+    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+        for seed in 0..20_000 {
+            let url = Garbler::new(seed).line(CORPUS);
+            if let Ok(options) = parse(&url) {
+                let again = parse(&write(&options)).unwrap_or_else(|e| panic!("{url:?}, {}: {e}", write(&options)));
+                assert_eq!(again.deployment, options.deployment, "{url:?}");
+                assert!(again.login == options.login, "{url:?}");
+                assert_eq!((again.database, again.tls), (options.database, options.tls), "{url:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_however_badly_it_is_escaped() {
+        for seed in 0..20_000 {
+            let mut garbler = Garbler::new(seed);
+            let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
+            let rest = garbler.pick(&["h/1", "[::1", "h:x/0", "a,b", "", "h/d", "h?db=x", "h?pass=word"]);
+            let scheme = garbler.pick(&["redis", "rediss-cluster", "redis-sentinel", "unix", "redis+x", "oracle"]);
+            if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
+                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+            }
         }
     }
 }

@@ -217,6 +217,7 @@ impl std::error::Error for PragmaError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_testkit::Garbler;
 
     fn sql(name: &str, value: impl Into<PragmaValue>) -> Result<String, String> {
         Setting::new(name, &value.into()).map(|setting| setting.sql()).map_err(|error| error.to_string())
@@ -262,5 +263,23 @@ mod tests {
         assert!(normal.is("1") && normal.is("normal") && !normal.is("2"));
         let on = Setting::new("foreign_keys", &true.into()).unwrap();
         assert!(on.is("1") && !on.is("0"));
+    }
+
+    #[test]
+    fn whatever_is_asked_for_only_words_and_numbers_of_the_table_get_into_the_sql() {
+        let mut taken = 0;
+        for seed in 0..20_000 {
+            let line = Garbler::new(seed).line(include_str!("../tests/corpus/pragmas.txt"));
+            let (name, value) = line.split_once('=').unwrap_or((&line, ""));
+            let Ok(setting) = Setting::new(name.trim(), &value.trim().into()) else { continue };
+            let sql = setting.sql();
+            assert!(
+                sql.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)),
+                "{line:?}: {sql}"
+            );
+            assert_eq!(Setting::new(setting.pragma.name, &sql.as_str().into()), Ok(setting), "{line:?}");
+            taken += 1;
+        }
+        assert!(taken > 1_000, "only {taken} were taken");
     }
 }

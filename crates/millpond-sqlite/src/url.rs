@@ -32,14 +32,17 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
     if path.is_empty() || path == ":memory:" || parameters.mode == Mode::Memory {
         return parameters.memory().map(Target::Memory);
     }
-    // A name that begins so would be read as a URI with parameters of its own.
-    let is_uri = path.strip_prefix("file:");
-    let file = match (is_uri, parameters.uri) {
-        (Some(file), true) => file.strip_prefix("//").unwrap_or(file).to_owned(),
-        (Some(_), false) => format!("./{path}"),
-        (None, _) => path,
+    let name = match path.strip_prefix("file:") {
+        Some(name) if parameters.uri => name.strip_prefix("//").unwrap_or(name),
+        _ => &path,
     };
-    Ok(Target::File(parameters.file(&file)))
+    match name {
+        // SQLite would open a file of its own for each connection, and delete it afterwards.
+        "" => Err(UrlError::EmptyPath),
+        // A name that begins so would be read as a URI with parameters of its own.
+        name if name.starts_with("file:") => Ok(Target::File(parameters.file(&format!("./{name}")))),
+        name => Ok(Target::File(parameters.file(name))),
+    }
 }
 
 fn check_scheme(scheme: &str) -> Result<(), UrlError> {
@@ -250,6 +253,10 @@ impl From<UrlError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_sqlx::percent_encode;
+    use millpond_testkit::Garbler;
+
+    const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
 
     fn file(url: &str) -> String {
         match parse(url).unwrap() {
@@ -264,6 +271,8 @@ mod tests {
         assert_eq!(file("sqlite:file:x.db"), "./file:x.db");
         assert_eq!(file("sqlite:///file:x.db?uri=true"), "x.db");
         assert_eq!(file("sqlite:///file:///x.db?uri=true"), "/x.db");
+        assert_eq!(file("sqlite:///file:file:x.db%3Fmode=memory?uri=true"), "./file:x.db?mode=memory");
+        assert_eq!(parse("sqlite:///file:?uri=true").unwrap_err(), UrlError::EmptyPath);
     }
 
     #[test]
@@ -279,5 +288,35 @@ mod tests {
         assert_eq!(decode("", "100%").unwrap(), "100%");
         assert_eq!(decode("", "%zz%4").unwrap(), "%zz%4");
         assert_eq!(decode("", "%41%c3%BC").unwrap(), "Aü");
+    }
+
+    #[test]
+    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+        for seed in 0..20_000 {
+            let url = Garbler::new(seed).line(CORPUS);
+            if let Ok(Target::File(options)) = parse(&url) {
+                let name = options.get_filename().to_str().unwrap().to_owned();
+                assert!(!name.is_empty(), "{url:?}");
+                assert_eq!(file(&format!("sqlite:///{}", percent_encode(&name))), name, "{url:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_password_is_not_shown() {
+        for seed in 0..20_000 {
+            let mut garbler = Garbler::new(seed);
+            let word = format!("{}hunter2{}", garbler.word(3), garbler.word(3)).replace(['?', '&'], "");
+            let front = garbler.pick(&[
+                "sqlite://user:",
+                "sqlite:",
+                "sqlite:///x.db?pass=",
+                "sqlite:///x?mode=",
+                "postgres://u:",
+            ]);
+            if let Err(error) = parse(&format!("{front}{word}@host")) {
+                assert!(!format!("{error} {error:?}").contains("hunter2"), "{front}{word:?}: {error}");
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! - [`FakeServer`] says what a real server will not say on demand: half a packet, "starting up", nothing.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
 //!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end.
+//! - [`Garbler`] makes text for parsers out of text that was well-formed once.
 //!
 //! ```
 //! use millpond_core::{PoolExt, QueuePool};
@@ -39,6 +40,7 @@ pub mod conformance;
 mod connection;
 mod fake;
 mod flow;
+mod garble;
 mod gate;
 mod hooks;
 mod link;
@@ -54,6 +56,7 @@ pub use conformance::{Capability, Fixture, PoolUnderTest};
 pub use connection::ScriptedConnection;
 pub use fake::{FakeServer, Line, mysql_error, mysql_greeting, postgres_error};
 pub use flow::{Direction, Flow, Trouble};
+pub use garble::Garbler;
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;
 pub use link::Link;

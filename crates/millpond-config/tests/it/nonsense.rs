@@ -1,6 +1,7 @@
 //! Nonsense in every layer is an error with a name and a source: no panic, no guess, no silence.
 
 use crate::{bare, env, file, problem, toml};
+use millpond_testkit::Garbler;
 
 #[test]
 fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
@@ -209,6 +210,50 @@ fn random_bytes_never_panic() {
             }
         }
     }
+}
+
+#[test]
+fn a_broken_file_is_refused_without_its_secrets() {
+    let path = file("");
+    let (mut refused, mut loaded) = (0, 0);
+    for seed in 0..1_000 {
+        let text = Garbler::new(seed).line(include_str!("../corpus/files.txt")).replace("\\n", "\n");
+        std::fs::write(&path, &text).unwrap();
+        let shown = match bare().file(&path).load() {
+            Ok(settings) => {
+                loaded += 1;
+                format!("{settings:?} {}", settings.explain())
+            }
+            Err(error) if error.to_string().contains("is not TOML") => {
+                refused += 1;
+                format!("{error} {error:?}")
+            }
+            // A secret may have become the name of a setting, and an unknown setting is named.
+            Err(_) => continue,
+        };
+        assert!(!shown.contains("hunter2"), "{text}\n{shown}");
+    }
+    assert!(refused > 100 && loaded > 100, "{refused} refused, {loaded} loaded");
+}
+
+#[test]
+fn what_a_variable_says_is_what_code_can_say() {
+    let mut taken = 0;
+    for seed in 0..1_000 {
+        let value = Garbler::new(seed).line(include_str!("../corpus/values.txt"));
+        if let Ok(read) = env([("PSN_DB_POOL_TIMEOUT", &value)]).load() {
+            let written = bare().set("db.pool_timeout", read.db.pool.pool_timeout).load().unwrap();
+            assert_eq!(format!("{:?}", written.db), format!("{:?}", read.db), "{value:?}");
+            taken += 1;
+        }
+        if let Ok(read) = env([("PSN_DB_POOL_SIZE", &value), ("PSN_DB_IDLE_TIMEOUT", &value)]).load() {
+            let code =
+                bare().set("db.pool_size", read.db.pool.pool_size).set("db.idle_timeout", read.db.pool.idle_timeout);
+            assert_eq!(format!("{:?}", code.load().unwrap().db), format!("{:?}", read.db), "{value:?}");
+            taken += 1;
+        }
+    }
+    assert!(taken > 100, "only {taken} were taken");
 }
 
 /// The multiplier of Knuth's MMIX: enough to be different each time and the same each run.
