@@ -2,7 +2,7 @@
 
 use crate::support::{Loan, Pool, World, assert_books, assert_books_closed, ms, secs, settle};
 use millpond_core::{CloseReason, Invalidate, Lease, Moment, PoolError, Status};
-use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
+use millpond_testkit::{Act, ByHand, Call};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
@@ -55,11 +55,11 @@ impl Walk {
     /// A walk over a pool of four and three that has neither pings, nor hooks, nor an observer: what can be lent, waited for
     /// and given back in the shortest way is.
     pub fn plain(seed: u64) -> Self {
-        let (manager, trace) = (ScriptedManager::new(), Trace::new());
-        let builder = Pool::builder(manager.clone()).pool_size(4).max_overflow(3).pool_pre_ping(false);
-        let builder = builder.fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
-        let pool = builder.ping_timeout(ms(200)).connect_timeout(secs(1)).close_timeout(ms(500)).build().unwrap();
-        Self { plain: true, ..Self::over(World { manager, trace, pool }, fastrand::Rng::with_seed(seed)) }
+        let world = World::unwatched(4, 3, |builder| {
+            let builder = builder.fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
+            builder.ping_timeout(ms(200)).connect_timeout(secs(1)).close_timeout(ms(500))
+        });
+        Self { plain: true, ..Self::over(world, fastrand::Rng::with_seed(seed)) }
     }
 
     fn over(world: World, dice: fastrand::Rng) -> Self {

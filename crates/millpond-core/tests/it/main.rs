@@ -21,6 +21,7 @@ mod reservations;
 mod resize;
 mod runtimes;
 mod shared_pool;
+mod shortcuts;
 mod storm;
 mod support;
 mod threads;

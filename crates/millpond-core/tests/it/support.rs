@@ -51,6 +51,14 @@ impl World {
         Self { manager, trace, pool }
     }
 
+    /// Without pings, hooks and observer: whatever can go the shortest way does. The trace stays empty.
+    pub fn unwatched(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> Self {
+        let (manager, trace) = (ScriptedManager::new(), Trace::new());
+        let builder = QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
+        let pool = tune(builder.pool_pre_ping(false)).build().unwrap();
+        Self { manager, trace, pool }
+    }
+
     pub async fn lease(&self) -> Loan {
         self.pool.acquire().await.unwrap()
     }

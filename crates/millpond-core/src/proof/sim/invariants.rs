@@ -244,6 +244,8 @@ impl World {
         let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Examining));
         assert_eq!(known.begun, known.ended + under_way, "I17, I10: an acquire was lost: {status:?}");
         assert_eq!(status.generation, known.generation, "I19: {status:?}");
+        let old = self.ledger.idle.iter().find(|held| held.inner.tag.generation < known.generation);
+        assert!(old.is_none(), "I19: what is idle is older than the last invalidation: {old:?}");
         let gone = status.closed && (status.idle > 0 || status.waiting > 0);
         assert!(!gone, "I6: something is idle or waits in a closed pool: {status:?}");
     }
