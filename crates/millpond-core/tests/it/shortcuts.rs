@@ -10,8 +10,10 @@ use tokio::time::sleep;
 #[tokio::test(start_paused = true)]
 async fn what_was_out_when_all_was_invalidated_is_closed_when_it_comes_back() {
     let world = World::unwatched(2, 0, |builder| builder);
+    world.idle(1).await;
     let lease = world.lease().await;
     world.pool.invalidate_all(Invalidate::Soft);
+    settle().await;
     drop(lease);
     settle().await;
     assert_eq!((world.manager.alive(), world.pool.status().idle), (0, 0));
