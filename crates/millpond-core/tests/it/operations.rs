@@ -341,3 +341,16 @@ async fn a_warm_connection_that_was_idle_for_long_is_pinged_after_a_suspension_t
     drop(ready(acquire.poll()).unwrap());
     assert_eq!(world.manager.calls(Call::Ping), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_one_connection_broke_in_use_the_idle_ones_are_examined_and_not_where_one_was_cut_off() {
+    for (act, pings) in [(Act::broken("reset by peer"), 2), (Act::transient("scripted"), 0)] {
+        let world = World::new(3, 0);
+        world.idle(3).await;
+        let lease = world.lease().await;
+        world.manager.next(Call::Triage, [act]);
+        drop(lease);
+        settle().await;
+        assert_eq!((world.manager.calls(Call::Ping), world.manager.alive()), (pings, 2));
+    }
+}

@@ -90,3 +90,14 @@ async fn who_goes_away_after_the_grant_was_cancelled_and_not_served() {
     assert_books_closed(&status);
     assert_eq!((status.totals.ok, status.totals.cancelled, status.idle), (1, 1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_dirty_is_reset_before_it_is_lent() {
+    let world = World::unwatched(1, 0, |builder| builder);
+    world.idle(1).await;
+    let mut lease = world.lease().await;
+    lease.set_dirty(true);
+    drop(lease);
+    assert!(!world.lease().await.is_dirty());
+    assert_eq!(world.manager.calls(Call::Reset), 1);
+}
