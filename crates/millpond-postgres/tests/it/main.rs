@@ -3,6 +3,7 @@
 mod cancel;
 mod cancelling;
 mod conformance;
+mod cut_anywhere;
 mod errors;
 mod failover;
 mod fake;
