@@ -10,6 +10,7 @@ mod deadpool;
 mod millpond;
 mod mobc;
 mod postgres;
+mod restart;
 mod scenarios;
 mod server;
 mod sqlx;
@@ -34,7 +35,10 @@ fn tell(pool: &str, result: &str) {
 pub async fn run() {
     scenarios::run().await;
     match env::var("MILLPOND_TEST_POSTGRES_URL") {
-        Ok(url) => postgres::run(&url).await,
+        Ok(url) => {
+            postgres::run(&url).await;
+            restart::run().await;
+        }
         Err(_) => eprintln!("SKIP the scenarios of PostgreSQL: no MILLPOND_TEST_POSTGRES_URL"),
     }
 }

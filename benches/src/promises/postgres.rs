@@ -3,6 +3,7 @@
 use super::{begin, tell};
 use bb8::ManageConnection;
 use millpond_postgres::{PgPoolOptions, ResetLevel};
+use millpond_testkit::{ChaosProxy, Direction, Flow};
 use sqlx::postgres::PgPoolOptions as SqlxPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 use std::future::{Future, poll_fn};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// After how many polls `begin` is dropped, at most.
-const POLLS: u32 = 12;
+const POLLS: u32 = 40;
 
 /// How many operations are cut off.
 const CUTS: u32 = 500;
@@ -32,10 +33,10 @@ const TRACES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// A pool of one connection to PostgreSQL.
-trait Contender: Sized {
+/// A pool of connections to PostgreSQL.
+pub(crate) trait Contender: Sized {
     const NAME: &'static str;
-    async fn open(url: &str) -> Self;
+    async fn open(url: &str, connections: u32) -> Self;
     /// Begins a transaction and goes away after so many polls. Whether it had not begun by then.
     async fn cut_begin(&self, polls: u32) -> bool;
     /// One value, for a borrower of its own.
@@ -45,10 +46,12 @@ trait Contender: Sized {
 pub(crate) async fn run(url: &str) {
     begin(
         "Transactions left open by a cancelled begin",
-        "One connection; `begin` is dropped after 1, 2, 3 .. polls until it ends. How many of the next borrowers stand in a transaction?",
+        "One connection, whose bytes come four at a time; `begin` is dropped after 1, 2, 3 .. polls until it ends. How many of the next borrowers stand in a transaction?",
         "0",
     );
-    all(url, Scenario::Begin).await;
+    let proxy = ChaosProxy::start(address(url)).await.expect("there is a free port");
+    Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+    all(&proxy.reroute(url), Scenario::Begin).await;
     begin(
         "Wrong answers after operations that were cut off",
         "500 queries are dropped while they run; the next borrower asks for a number of its own each time. How often does it get another one, or none within 2 s?",
@@ -61,6 +64,12 @@ pub(crate) async fn run(url: &str) {
         "0 of 6",
     );
     all(url, Scenario::Session).await;
+}
+
+/// Host and port.
+fn address(url: &str) -> &str {
+    let target = url.rsplit_once('@').map_or(url, |(_, target)| target);
+    target.split_once('/').map_or(target, |(address, _)| address)
 }
 
 #[derive(Clone, Copy)]
@@ -79,7 +88,7 @@ async fn all(url: &str, scenario: Scenario) {
 }
 
 async fn one<C: Contender>(url: &str, scenario: Scenario) {
-    let pool = C::open(url).await;
+    let pool = C::open(url, 1).await;
     let result = match scenario {
         Scenario::Begin => stale_transactions(&pool).await,
         Scenario::Cut => wrong_answers(&pool).await,
@@ -150,8 +159,8 @@ async fn text(conn: &mut PgConnection, sql: &str) -> Option<String> {
 impl Contender for millpond_postgres::PgPool {
     const NAME: &'static str = "millpond";
 
-    async fn open(url: &str) -> Self {
-        let options = PgPoolOptions::new().pool_size(1).max_overflow(0).reset(ResetLevel::Session);
+    async fn open(url: &str, connections: u32) -> Self {
+        let options = PgPoolOptions::new().pool_size(connections).max_overflow(0).reset(ResetLevel::Session);
         options.connect(url).await.expect("the server is there")
     }
 
@@ -167,8 +176,8 @@ impl Contender for millpond_postgres::PgPool {
 impl Contender for sqlx::PgPool {
     const NAME: &'static str = "sqlx::Pool";
 
-    async fn open(url: &str) -> Self {
-        SqlxPoolOptions::new().max_connections(1).connect(url).await.expect("the server is there")
+    async fn open(url: &str, connections: u32) -> Self {
+        SqlxPoolOptions::new().max_connections(connections).connect(url).await.expect("the server is there")
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {
@@ -184,7 +193,7 @@ impl Contender for sqlx::PgPool {
 
 /// sqlx's connections for the pools that know no database.
 #[derive(Debug, Clone)]
-struct Server(sqlx::postgres::PgConnectOptions);
+pub(crate) struct Server(sqlx::postgres::PgConnectOptions);
 
 impl Server {
     fn at(url: &str) -> Self {
@@ -209,13 +218,13 @@ impl deadpool::managed::Manager for Server {
     }
 }
 
-struct Deadpool(deadpool::managed::Pool<Server>);
+pub(crate) struct Deadpool(deadpool::managed::Pool<Server>);
 
 impl Contender for Deadpool {
     const NAME: &'static str = "deadpool";
 
-    async fn open(url: &str) -> Self {
-        let builder = deadpool::managed::Pool::builder(Server::at(url)).max_size(1);
+    async fn open(url: &str, connections: u32) -> Self {
+        let builder = deadpool::managed::Pool::builder(Server::at(url)).max_size(connections as usize);
         Self(builder.build().expect("no timeouts, so no runtime is asked for"))
     }
 
@@ -246,13 +255,13 @@ impl ManageConnection for Server {
     }
 }
 
-struct Bb8(bb8::Pool<Server>);
+pub(crate) struct Bb8(bb8::Pool<Server>);
 
 impl Contender for Bb8 {
     const NAME: &'static str = "bb8";
 
-    async fn open(url: &str) -> Self {
-        Self(bb8::Pool::builder().max_size(1).build_unchecked(Server::at(url)))
+    async fn open(url: &str, connections: u32) -> Self {
+        Self(bb8::Pool::builder().max_size(connections).build_unchecked(Server::at(url)))
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {
@@ -279,13 +288,13 @@ impl mobc::Manager for Server {
     }
 }
 
-struct Mobc(mobc::Pool<Server>);
+pub(crate) struct Mobc(mobc::Pool<Server>);
 
 impl Contender for Mobc {
     const NAME: &'static str = "mobc";
 
-    async fn open(url: &str) -> Self {
-        Self(mobc::Pool::builder().max_open(1).max_idle(1).build(Server::at(url)))
+    async fn open(url: &str, connections: u32) -> Self {
+        Self(mobc::Pool::builder().max_open(connections.into()).max_idle(connections.into()).build(Server::at(url)))
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {
