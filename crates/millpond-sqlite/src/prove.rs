@@ -4,7 +4,7 @@
 //! SQLite's own autocommit flag after it: `BeginFailed` says that no transaction is open. (Asking the flag through
 //! `lock_handle` jumps that queue: wrong 127 times of 137.)
 
-use sqlx::{Connection, Error, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
 /// How many transactions and savepoints left open one inside the other are undone before the connection is given up.
 const LEVELS_MAX: usize = 64;
@@ -39,12 +39,17 @@ async fn look(conn: &mut SqliteConnection) -> Result<Found, Error> {
     }
 }
 
-/// If the transaction that sqlx knows of was ended behind its back, its rollback fails for ever. So it gets a new one.
+/// If the transaction that sqlx knows of was ended behind its back, its rollback fails for ever, and so does the one to a
+/// savepoint in it, by the name that sqlx gives it. So it gets new ones.
 async fn give_it_something_to_roll_back(conn: &mut SqliteConnection) -> Result<(), Error> {
     // Behind the queued rollback.
     conn.ping().await?;
     if conn.is_in_transaction() {
-        match sqlx::raw_sql("BEGIN").execute(conn).await {
+        let mut sql = "BEGIN".to_owned();
+        for level in 1..LEVELS_MAX {
+            sql += &format!("; SAVEPOINT _sqlx_savepoint_{level}");
+        }
+        match sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await {
             // It fails if there still is a transaction, which is as good.
             Ok(_) | Err(Error::Database(_)) => {}
             Err(error) => return Err(error),
@@ -97,11 +102,15 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_ended_behind_the_drivers_back_is_repaired() {
         let mut conn = open().await;
-        std::mem::forget(conn.begin().await.unwrap());
-        raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
-        assert!(conn.is_in_transaction(), "sqlx still believes in it");
-        prove(&mut conn).await.unwrap();
-        begins_and_commits(&mut conn).await;
+        for savepoints in 0..4 {
+            for _ in 0..=savepoints {
+                std::mem::forget(conn.begin().await.unwrap());
+            }
+            raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
+            assert!(conn.is_in_transaction(), "sqlx still believes in it");
+            prove(&mut conn).await.unwrap();
+            begins_and_commits(&mut conn).await;
+        }
     }
 
     #[tokio::test]
