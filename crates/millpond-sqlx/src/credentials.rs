@@ -183,8 +183,8 @@ struct Versions {
     last: Option<Login>,
     /// How often what was read differed from what was read before.
     read: u64,
-    /// With which of them a connection was opened, at most.
-    opened: Option<u64>,
+    /// The newest with which a connection was opened.
+    opened: Option<Versioned>,
 }
 
 /// What one connection is opened with, and how new that is.
@@ -212,10 +212,8 @@ impl Rotation {
     /// As [`Credentials::current`].
     pub async fn current(&self) -> Result<Versioned, Error> {
         let login = self.credentials.current().await?;
-        let tokens = matches!(self.credentials.0, Source::Callback(_));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |last: &Login| last.user == login.user && (tokens || last.password == login.password);
-        if !state.last.as_ref().is_some_and(same) {
+        if !state.last.as_ref().is_some_and(|last| self.are_same(last, &login)) {
             state.read = state.read.saturating_add(1);
             state.last = Some(login.clone());
         }
@@ -226,8 +224,20 @@ impl Rotation {
     #[must_use]
     pub fn opened(&self, with: &Versioned) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let newer = state.opened.is_none_or(|opened| opened < with.version);
-        if newer { state.opened.replace(with.version).is_some() } else { false }
+        match &mut state.opened {
+            // Read again after an older one had been read in between, by whoever began before: not new for that.
+            Some(opened) if self.are_same(&opened.login, &with.login) => {
+                opened.version = opened.version.max(with.version);
+                false
+            }
+            Some(opened) if opened.version > with.version => false,
+            opened => opened.replace(with.clone()).is_some(),
+        }
+    }
+
+    fn are_same(&self, one: &Login, other: &Login) -> bool {
+        let tokens = matches!(self.credentials.0, Source::Callback(_));
+        one.user == other.user && (tokens || one.password == other.password)
     }
 }
 
@@ -295,6 +305,11 @@ mod tests {
         assert!(rotation.opened(&second));
         assert!(!rotation.opened(&first), "a late one of the first must not retire those of the second");
         assert!(!rotation.opened(&now(rotation.current()).unwrap()));
+        for content in ["first", "second"] {
+            fs::write(&path, content).unwrap();
+            let read = now(rotation.current()).unwrap();
+            assert!(content == "first" || !rotation.opened(&read), "what was read late and did not work");
+        }
         fs::remove_file(&path).unwrap();
     }
 
