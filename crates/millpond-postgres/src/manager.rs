@@ -124,7 +124,9 @@ impl Manager for PgManager {
             // What its servers say of themselves does not hold for the connection.
             return Ok(Tracked::new(conn, &POOLED));
         }
-        let greeting = greet(&mut conn).await?;
+        // A round trip, so only for who has a use for the answer: a canceller, or who does not know what to suspect.
+        let asked = self.canceller.is_some() || !self.suspicion.has_written();
+        let greeting = if asked { greet(&mut conn).await? } else { None };
         self.compare(&mut conn).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
         if let Some(greeting) = greeting {

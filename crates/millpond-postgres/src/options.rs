@@ -198,6 +198,9 @@ impl PgPoolOptions {
     /// A query whose future was dropped runs on at the server. Its connection is waited for an eighth of `ping_timeout`; then
     /// `pg_cancel_backend` stops it, over an idle connection of the pool or a new one in a place under the cap, one at a
     /// time. Where none is free the connection is closed, and its own place serves.
+    ///
+    /// It costs every connect a round trip: a session can be found again by its process id and the moment at which it began,
+    /// which has to be asked for. Without it the first connection alone asks, whether its server takes writes.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self

@@ -37,6 +37,11 @@ impl Suspicion {
         self.state().wrote |= takes_writes;
     }
 
+    /// Whether a server of this pool has ever taken writes, as far as is known.
+    pub fn has_written(&self) -> bool {
+        self.state().wrote
+    }
+
     /// Something happened that may mean a failover.
     pub fn raise(&self) {
         self.state().raised = true;
@@ -105,9 +110,10 @@ mod tests {
         let suspicion = Suspicion::new();
         suspicion.connected(false);
         suspicion.raise();
-        assert!(!suspicion.is_due());
+        assert!(!suspicion.has_written() && !suspicion.is_due());
         suspicion.connected(true);
-        assert!(suspicion.is_due());
+        suspicion.connected(false);
+        assert!(suspicion.has_written() && suspicion.is_due());
     }
 
     #[test]
