@@ -1,7 +1,7 @@
 //! The certificates of the TLS servers, and those that a client must refuse.
 //!
-//! Two authorities, of which one signs everything; three server certificates: a right one for `localhost` and
-//! `127.0.0.1`, one for another host, and one that has expired.
+//! Two authorities, of which one signs everything; three certificates for servers: a right one for `localhost` and
+//! `127.0.0.1`, one for another host, and one that has expired; and one for a client.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,17 +33,19 @@ policy = any
 commonName = supplied
 ";
 
-/// A server certificate: its file's name, the host it is for, and when it holds.
-struct Server {
+/// A certificate: its file's name, the host it is of, what it is for, and when it holds.
+struct Issued {
     name: &'static str,
     hosts: &'static str,
+    usage: &'static str,
     days: [&'static str; 4],
 }
 
-const SERVERS: [Server; 3] = [
-    Server { name: "server", hosts: RIGHT_HOSTS, days: VALID },
-    Server { name: "wrong-host", hosts: "DNS:elsewhere.example.test", days: VALID },
-    Server { name: "expired", hosts: RIGHT_HOSTS, days: PAST },
+const ISSUED: [Issued; 4] = [
+    Issued { name: "server", hosts: RIGHT_HOSTS, usage: "serverAuth", days: VALID },
+    Issued { name: "wrong-host", hosts: "DNS:elsewhere.example.test", usage: "serverAuth", days: VALID },
+    Issued { name: "expired", hosts: RIGHT_HOSTS, usage: "serverAuth", days: PAST },
+    Issued { name: "client", hosts: RIGHT_HOSTS, usage: "clientAuth", days: VALID },
 ];
 const RIGHT_HOSTS: &str = "DNS:localhost,IP:127.0.0.1";
 const VALID: [&str; 4] = ["-startdate", "20200101000000Z", "-enddate", "20491231235959Z"];
@@ -80,13 +82,14 @@ impl Certificates {
             let bare = ["-config", "/dev/null"];
             openssl(name, &[&new[..], &files, &usage, &bare].concat())?;
         }
-        for Server { name, hosts, days } in SERVERS {
+        for Issued { name, hosts, usage, days } in ISSUED {
             let (key, request, file) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
             let names = format!("subjectAltName={hosts}");
+            let purpose = format!("extendedKeyUsage={usage}");
             let subject = format!("/CN=millpond {name}");
             let new = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
             let files = ["-keyout", &key, "-out", &request, "-subj", &subject, "-config", "/dev/null"];
-            let usage = ["-addext", &names, "-addext", "extendedKeyUsage=serverAuth"];
+            let usage = ["-addext", &names, "-addext", &purpose];
             openssl(&format!("{name}-request"), &[&new[..], &files, &usage].concat())?;
             let sign = ["ca", "-batch", "-notext", "-config", "ca.conf", "-in", &request, "-out", &file];
             openssl(name, &[&sign[..], &days].concat())?;
@@ -117,7 +120,8 @@ impl Certificates {
     pub fn tell(&self, variables: &mut Variables) {
         variables.tell("TLS_CA", self.authority());
         variables.tell("TLS_WRONG_CA", self.file("wrong-ca.pem"));
-        for Server { name, .. } in SERVERS {
+        variables.tell("TLS_WRONG_CA_KEY", self.file("wrong-ca.key"));
+        for Issued { name, .. } in ISSUED {
             let stem = format!("TLS_{}", name.to_uppercase().replace('-', "_"));
             variables.tell(&format!("{stem}_CERT"), self.file(&format!("{name}.pem")));
             variables.tell(&format!("{stem}_KEY"), self.file(&format!("{name}.key")));
