@@ -7,6 +7,7 @@
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
 //! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
 //!   itself.
+//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again.
 //! - [`FakeServer`] says what a real server will not say on demand: half a packet, "starting up", nothing.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
 //!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end.
@@ -45,6 +46,7 @@ mod gate;
 mod hooks;
 mod link;
 mod manager;
+mod own_server;
 mod poll;
 mod proxy;
 mod trace;
@@ -52,7 +54,7 @@ mod trace;
 pub use act::{Act, Call, ScriptedError};
 pub use books::Attempt;
 pub use cancel_sweep::{Cut, CutCase, cancel_sweep};
-pub use conformance::{Capability, Fixture, PoolUnderTest};
+pub use conformance::{Capability, Fixture, Mark, Plan, PoolUnderTest, Refusals, Served};
 pub use connection::ScriptedConnection;
 pub use fake::{FakeServer, Line, mysql_error, mysql_greeting, postgres_error};
 pub use flow::{Direction, Flow, Trouble};
@@ -63,6 +65,7 @@ pub use link::Link;
 pub use manager::{Nowhere, ScriptedManager};
 #[doc(hidden)]
 pub use millpond_core as core;
+pub use own_server::OwnServer;
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
 pub use trace::Trace;

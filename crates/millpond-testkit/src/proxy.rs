@@ -2,6 +2,7 @@
 
 use crate::flow::{Direction, Flow};
 use crate::link::Link;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -157,6 +158,26 @@ impl ChaosProxy {
     /// How many connections there were in all, those refused excepted.
     pub fn accepted(&self) -> u64 {
         self.open().accepted
+    }
+
+    /// The sockets by which clients hold on to the proxy or are about to, as the kernel tells them (`/proc/net/tcp`), by
+    /// their ports: one that its client has closed is not among them, one that only the proxy has closed is. The kernel
+    /// does not tell all of them at the same instant; those that are told twice in a row were there together. Linux only.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell.
+    pub fn client_sockets(&self) -> io::Result<HashSet<String>> {
+        // Columns: number, this address, the other one, state: established, being opened, or closed by the other side.
+        const HELD: [&str; 3] = ["01", "02", "08"];
+        let proxy = format!("0100007F:{:04X}", self.address.port());
+        let table = std::fs::read_to_string("/proc/net/tcp")?;
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let socket = |row: Vec<&str>| match row.as_slice() {
+            [_, this, other, state, ..] if *other == proxy && HELD.contains(state) => Some((*this).to_owned()),
+            _ => None,
+        };
+        Ok(rows.filter_map(socket).collect())
     }
 
     fn open(&self) -> MutexGuard<'_, Book> {

@@ -1,6 +1,6 @@
 //! The events of a pool as lines of text.
 
-use millpond_core::{AcquireFailure, Event, Observer, Stamp};
+use millpond_core::{AcquireFailure, CloseReason, Event, Observer, Stamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,6 +39,16 @@ impl Trace {
     /// How many lines begin with these words: `closed` counts every close, `closed overflow` those for that reason.
     pub fn count(&self, words: &str) -> usize {
         self.lines().iter().filter(|line| begins_with(line, words)).count()
+    }
+
+    /// Why connections were closed, in that order.
+    pub fn closed(&self) -> Vec<CloseReason> {
+        self.pick(|event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None })
+    }
+
+    /// What can be made of the events so far.
+    pub fn pick<P>(&self, mut pick: impl FnMut(&Event) -> Option<P>) -> Vec<P> {
+        self.in_order().iter().filter_map(|kept| pick(&kept.event)).collect()
     }
 
     /// When the lines that begin with these words were written: by tokio's clock, since this trace was made.

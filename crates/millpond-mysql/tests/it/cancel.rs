@@ -1,7 +1,8 @@
 //! Futures dropped at every poll: nothing is lost and nothing stays open.
 
-use crate::support::{cut_after, one, server};
+use crate::support::{one, server};
 use millpond_mysql::Transaction;
+use millpond_testkit::poll_n;
 use sqlx::raw_sql;
 
 // B01
@@ -15,9 +16,9 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
         assert!(rounds < 5_000, "none of {rounds} was cut off");
         let polls = 1 + rounds % 4;
         let lease = pool.acquire().await.unwrap();
-        cut += u32::from(cut_after(polls, Transaction::on(lease, None)).await.is_none());
+        cut += u32::from(poll_n(Transaction::on(lease, None), polls).await.is_none());
         server.next_is_clean(&pool).await;
-        cut += u32::from(cut_after(polls, pool.begin()).await.is_none());
+        cut += u32::from(poll_n(pool.begin(), polls).await.is_none());
         server.next_is_clean(&pool).await;
         rounds += 1;
     }
@@ -36,29 +37,13 @@ async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
         for _ in 0..2 {
             sqlx::query("INSERT INTO t VALUES (?)").bind(round).execute(&mut *tx).await.unwrap();
         }
-        let committed = cut_after(1 + round % 2, tx.commit()).await.is_some();
+        let committed = poll_n(tx.commit(), 1 + round as usize % 2).await.is_some();
         cut += u32::from(!committed);
         let sql = "SELECT COUNT(*) FROM t WHERE i = ?";
         let rows: i64 = sqlx::query_scalar(sql).bind(round).fetch_one(&pool).await.unwrap();
         assert!(rows == 2 || (rows == 0 && !committed), "{rows} {committed}");
         server.next_is_clean(&pool).await;
     }
-}
-
-#[tokio::test]
-async fn every_question_gets_its_own_answer_however_many_were_cut_off() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut cut = 0;
-    for round in 0..400_u32 {
-        // Each text is new to the connection half of the time, so that preparing is cut off as well.
-        let sql = || sqlx::AssertSqlSafe(format!("SELECT ? + 0 * {}", round / 2));
-        cut += u32::from(cut_after(1 + round % 6, sqlx::query(sql()).bind(-1_i64).fetch_all(&pool)).await.is_none());
-        let answer: i64 = sqlx::query_scalar(sql()).bind(i64::from(round)).fetch_one(&pool).await.unwrap();
-        assert_eq!(answer, i64::from(round));
-    }
-    assert!(cut > 0);
-    server.next_is_clean(&pool).await;
 }
 
 #[tokio::test]
@@ -72,7 +57,7 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         assert!(round < 5_000, "no begin was cut off");
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
-        let begun = cut_after(1, async { tx.begin().await?.rollback().await }).await.is_some();
+        let begun = poll_n(async { tx.begin().await?.rollback().await }, 1).await.is_some();
         match sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await {
             Err(error) => {
                 assert!(!begun, "{error}");

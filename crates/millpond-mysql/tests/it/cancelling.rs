@@ -1,10 +1,11 @@
 //! What was abandoned is ended at the server, and nobody else's session is.
 
-use crate::support::{Diary, LONG, Server, cut_after, id, one, server, until};
+use crate::support::{LONG, Server, id, one, server, until};
 use futures_util::TryStreamExt;
 use millpond_core::Event;
-use millpond_mysql::{Limits, MySqlPool, MySqlPoolOptions, PoolKind, ResetLevel};
-use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
+use millpond_mysql::{MySqlPool, PoolKind, ResetLevel};
+use millpond_testkit::{Trace, poll_n};
+use sqlx::{Connection, Row, raw_sql};
 use std::time::{Duration, Instant};
 
 /// Far less than what is abandoned here takes, and enough for a machine that does much else.
@@ -14,7 +15,7 @@ const SOON: Duration = Duration::from_secs(8);
 async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
     let mut lease = pool.acquire().await.unwrap();
     let id = id(&mut lease).await;
-    assert!(cut_after(1, raw_sql(sql).execute(&mut *lease)).await.is_none());
+    assert!(poll_n(raw_sql(sql).execute(&mut *lease), 1).await.is_none());
     id
 }
 
@@ -51,7 +52,7 @@ async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once
     sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("UPDATE t SET i = 2").execute(&mut *tx).await.unwrap();
-    assert!(cut_after(1, raw_sql(LONG).execute(&mut *tx)).await.is_none());
+    assert!(poll_n(raw_sql(LONG).execute(&mut *tx), 1).await.is_none());
     drop(tx);
     // Waits for the lock if it must, for innodb_lock_wait_timeout (50 s) at most.
     let begun = Instant::now();
@@ -98,13 +99,13 @@ async fn where_it_is_switched_off_the_query_runs_on() {
 async fn an_errand_that_the_server_refuses_is_told_and_costs_nothing_more() {
     let Some(server) = server() else { return };
     server.execute("CREATE OR REPLACE USER millpond_errand@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await;
-    let diary = Diary::default();
+    let trace = Trace::new();
     let url = format!("mysql://millpond_errand@{}", server.address());
-    let pool = one().observer(diary.clone()).connect(&url).await.unwrap();
+    let pool = one().observer(trace.clone()).connect(&url).await.unwrap();
     // The server counts the session that is to be ended.
     let before = abandon(&pool, LONG).await;
     let warned = |event: &Event| matches!(event, Event::Warned { setting: "cancel_abandoned", .. }).then_some(());
-    until(|| !diary.pick(warned).is_empty()).await;
+    until(|| !trace.pick(warned).is_empty()).await;
     server.execute(format!("KILL {before}")).await;
     drop(pool.acquire().await.unwrap());
 }
@@ -119,35 +120,8 @@ async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();
     lease.set_session(row.get(0));
-    assert!(cut_after(1, raw_sql("SELECT SLEEP(0.05)").execute(&mut *lease)).await.is_none());
+    assert!(poll_n(raw_sql("SELECT SLEEP(0.05)").execute(&mut *lease), 1).await.is_none());
     drop(lease);
     server.next_is_clean(&pool).await;
     bystander.ping().await.unwrap();
-}
-
-// The ends come at about the time at which the queries end by themselves, some before and some after.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_cancel_never_hits_the_next_borrower() {
-    let Some(server) = server() else { return };
-    let options = MySqlPoolOptions::new().pool_size(3).max_overflow(1).limits(Limits::Off).min_idle(0);
-    let pool = options.connect(&server.url).await.unwrap();
-    let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert!(pool.status().totals.peak <= 4);
-}
-
-async fn borrow(pool: MySqlPool, task: u32) {
-    for round in 0..60_u32 {
-        let millis = (task * 7 + round) % 5;
-        let sql = AssertSqlSafe(format!("SELECT SLEEP({millis} / 1000)"));
-        let mut lease = pool.acquire().await.unwrap();
-        let _ = cut_after(1, raw_sql(sql).execute(&mut *lease)).await;
-        drop(lease);
-        let nonce = i64::from(task * 1000 + round);
-        let sql = "SELECT ? FROM (SELECT SLEEP(0.002)) AS t";
-        let echo: i64 = sqlx::query_scalar(sql).bind(nonce).fetch_one(&pool).await.unwrap();
-        assert_eq!(echo, nonce);
-    }
 }

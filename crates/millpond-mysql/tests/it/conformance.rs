@@ -1,11 +1,13 @@
-//! The manager keeps what the conformance suite asks of every manager, and of every SQL manager.
+//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of every server.
 
 use crate::support::Server;
 use futures_util::TryStreamExt;
 use millpond_core::BoxError;
-use millpond_mysql::{MySql, MySqlManager, Tracked};
-use millpond_testkit::Fixture;
-use sqlx::{Connection, Row, raw_sql};
+use millpond_mysql::{Credentials, MySql, MySqlConnectOptions, MySqlManager, MySqlPoolOptions, Tracked};
+use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, mysql_error};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row, raw_sql};
+use std::str::FromStr;
+use std::time::Duration;
 
 struct Maria;
 
@@ -13,16 +15,22 @@ impl Fixture for Maria {
     type Manager = MySqlManager;
 
     async fn manager(&self) -> Result<MySqlManager, String> {
-        Ok(MySqlManager::new(this()?.options()))
+        let url = std::env::var("MILLPOND_TEST_MARIADB_URL").map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
+        Ok(MySqlManager::new(MySqlConnectOptions::from_str(&url).map_err(|error| error.to_string())?))
     }
 
     async fn ask(&self, conn: &mut Tracked<MySql>, number: i64) -> Result<i64, BoxError> {
         Ok(sqlx::query_scalar("SELECT ?").bind(number).fetch_one(conn).await?)
     }
 
+    async fn ask_worded(&self, conn: &mut Tracked<MySql>, wording: u64, number: i64) -> Result<i64, BoxError> {
+        let sql = AssertSqlSafe(format!("SELECT ?, REPEAT('x', 100), {wording}"));
+        Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
+    }
+
     async fn kill(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
         let id: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(conn).await?;
-        this()?.execute(format!("KILL {id}")).await;
+        this().execute(format!("KILL {id}")).await;
         Ok(())
     }
 
@@ -31,28 +39,181 @@ impl Fixture for Maria {
         Ok(())
     }
 
+    async fn execute_unseen(&self, conn: &mut Tracked<MySql>, sql: &'static str) -> Result<(), BoxError> {
+        raw_sql(sql).execute(&mut **conn).await?;
+        Ok(())
+    }
+
+    async fn finds(&self, conn: &mut Tracked<MySql>, sql: &'static str) -> Result<bool, BoxError> {
+        Ok(raw_sql(sql).fetch_optional(conn).await?.is_some())
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        &[
+            "BEGIN",
+            "begin work",
+            "/* read */ BEGIN",
+            "/*!50000 BEGIN */",
+            "/*M! BEGIN */",
+            "-- read\nBegin",
+            "# read\nBEGIN",
+            "SELECT 1; BEGIN",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+            "BEGIN; SAVEPOINT a",
+            "SET @a = 1; BEGIN",
+            "SET autocommit = 0",
+            "SELECT 1; SET autocommit = 0",
+            "EXECUTE IMMEDIATE 'SET autocommit = 0'",
+            "SET completion_type = CHAIN; BEGIN; COMMIT",
+        ]
+    }
+
     async fn begin(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
         std::mem::forget(Connection::begin(&mut **conn).await?);
         Ok(())
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
-        let row = raw_sql("SELECT CAST(@@in_transaction AS SIGNED)").fetch_one(conn).await?;
+        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type";
+        let row = raw_sql(sql).fetch_one(conn).await?;
+        assert_eq!((row.try_get::<i64, _>(1)?, row.try_get::<&str, _>(2)?), (1, "NO_CHAIN"));
         Ok(row.try_get::<i64, _>(0)? != 0)
     }
 
     async fn fetch(&self, conn: &mut Tracked<MySql>, rows: usize) -> Result<(), BoxError> {
         let mut stream = sqlx::query("SELECT seq FROM seq_1_to_5000").fetch(conn);
-        for _ in 0..rows {
-            stream.try_next().await?;
+        for expected in (1..).take(rows) {
+            let row = stream.try_next().await?.ok_or("there are fewer rows")?;
+            assert_eq!(row.try_get::<u64, _>(0)?, expected);
         }
+        Ok(())
+    }
+
+    fn url(&self) -> String {
+        this().url
+    }
+
+    fn pool(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
+        let mut options = MySqlPoolOptions::new().config(plan.config.clone()).reset(plan.reset);
+        if let Some(file) = &plan.password_file {
+            options = options.credentials(Credentials::file(file));
+        }
+        let mut url = plan.url.clone();
+        if let Some(statements) = plan.statements {
+            url += &format!("?statement_cache_capacity={statements}");
+        }
+        Ok(options.observer(plan.trace.clone()).connect_lazy(&url)?.pool())
+    }
+
+    fn marks(&self) -> &'static [Mark] {
+        &MARKS
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals {
+            not_yet: vec![Line::Say(mysql_error(1040, "#08004Too many connections"))],
+            never: vec![Line::Say(mysql_error(1045, "#28000Access denied"))],
+        }
+    }
+
+    async fn pause(&self, conn: &mut Tracked<MySql>, time: Duration) -> Result<(), BoxError> {
+        let sql = format!("SELECT SLEEP({})", time.as_secs_f64());
+        raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+        Ok(())
+    }
+
+    /// It refuses files of which it knows nothing, with the error of a server that is read-only.
+    async fn own_server(&self) -> Result<(OwnServer, String), String> {
+        let told = |error: BoxError| error.to_string();
+        let mut server = OwnServer::start("mariadb")?;
+        let url = server.url().to_owned();
+        server.stop("KILL").await.map_err(|error| told(error.into()))?;
+        server.start_again("--secure-file-priv=/var/lib").map_err(|error| told(error.into()))?;
+        while self.dial(&url).await.is_err() {}
+        // Whoever may do everything may also write to a server that is read-only.
+        let sql = "CREATE USER miller@'127.0.0.1'; GRANT ALL ON millpond.* TO miller@'127.0.0.1'; \
+                   GRANT FILE ON *.* TO miller@'127.0.0.1'";
+        at(&url, sql).await.map_err(told)?;
+        Ok((server, url.replace("root@", "miller@")))
+    }
+
+    async fn dial(&self, url: &str) -> Result<(), BoxError> {
+        Ok(MySqlConnection::connect(url).await?.close().await?)
+    }
+
+    async fn demote(&self, server: &mut OwnServer) -> Result<(), BoxError> {
+        at(server.url(), "SET GLOBAL read_only = 1").await
+    }
+
+    fn harmless(&self) -> &'static [&'static str] {
+        &[
+            "SELECT 1 INTO OUTFILE '/tmp/millpond_never'",
+            "START TRANSACTION READ ONLY; INSERT INTO ponds VALUES (1); COMMIT",
+        ]
+    }
+
+    async fn statements(&self, conn: &mut Tracked<MySql>) -> Result<u64, BoxError> {
+        let sql = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_stmt_prepare', 'Com_stmt_close')";
+        let mut kept = 0;
+        for row in raw_sql(sql).fetch_all(conn).await? {
+            let count: i64 = row.try_get::<&str, _>(1)?.parse()?;
+            kept += if row.try_get::<&str, _>(0)? == "Com_stmt_close" { -count } else { count };
+        }
+        Ok(u64::try_from(kept)?)
+    }
+
+    async fn set_password(&self, user: &str, password: &str) -> Result<(), BoxError> {
+        let password = password.replace('\\', "\\\\").replace('\'', "''");
+        let sql = format!(
+            "CREATE USER IF NOT EXISTS {user}@'127.0.0.1'; ALTER USER {user}@'127.0.0.1' IDENTIFIED BY '{password}'; \
+             GRANT ALL ON millpond.* TO {user}@'127.0.0.1'"
+        );
+        this().execute(sql).await;
         Ok(())
     }
 }
 
-fn this() -> Result<Server, String> {
-    let url = std::env::var("MILLPOND_TEST_MARIADB_URL").map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
-    Ok(Server { url })
+/// Eleven kinds of session state; the last one is left by a plain SELECT.
+const MARKS: [Mark; 11] = [
+    Mark { leave: "SET @mine = 'secret'", look: "SELECT 1 FROM DUAL WHERE @mine = 'secret'" },
+    Mark { leave: "SET NAMES latin1", look: "SELECT 1 FROM DUAL WHERE @@character_set_client = 'latin1'" },
+    Mark { leave: "SET SESSION sql_mode = ''", look: "SELECT 1 FROM DUAL WHERE @@sql_mode = ''" },
+    Mark {
+        leave: "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        look: "SELECT 1 FROM DUAL WHERE @@tx_isolation = 'SERIALIZABLE'",
+    },
+    Mark { leave: "SET time_zone = '+05:00'", look: "SELECT 1 FROM DUAL WHERE @@time_zone = '+05:00'" },
+    Mark {
+        leave: "CREATE OR REPLACE TEMPORARY TABLE millpond_secret SELECT 1 AS i",
+        look: "SELECT i FROM millpond.millpond_secret",
+    },
+    Mark { leave: "DO GET_LOCK('millpond_lock', 0)", look: LOCKED },
+    Mark { leave: "PREPARE mine FROM 'SELECT 1'", look: "EXECUTE mine" },
+    Mark {
+        leave: "CREATE ROLE IF NOT EXISTS millpond_role; SET ROLE millpond_role",
+        look: "SELECT 1 FROM DUAL WHERE CURRENT_ROLE() IS NOT NULL",
+    },
+    Mark { leave: "USE information_schema", look: "SELECT 1 FROM DUAL WHERE DATABASE() = 'information_schema'" },
+    Mark { leave: "SELECT @selected := 1", look: "SELECT 1 FROM DUAL WHERE @selected = 1" },
+];
+
+const LOCKED: &str = "SELECT 1 FROM DUAL WHERE IS_USED_LOCK('millpond_lock') = CONNECTION_ID()";
+
+/// The server that the environment names: a manager was made for it.
+fn this() -> Server {
+    crate::support::server().unwrap()
 }
 
-millpond_testkit::conformance! { fixture = Maria, can = [Answers, Dies, Transactions, Streams] }
+/// Executes something on another server.
+async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
+    let mut conn = MySqlConnection::connect(url).await?;
+    raw_sql(sql).execute(&mut conn).await?;
+    Ok(conn.close().await?)
+}
+
+millpond_testkit::conformance! {
+    fixture = Maria,
+    can = [
+        Answers, Dies, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
+    ]
+}

@@ -1,66 +1,32 @@
 //! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's question.
 
-use crate::support::{Diary, LONG, cut_after, id, one, rows, server};
+use crate::support::{LONG, id, one, rows, server};
 use futures_util::TryStreamExt;
 use millpond_core::CloseReason;
 use millpond_mysql::Standing;
-use sqlx::{Acquire, AssertSqlSafe, Connection, Executor, MySqlConnection, Row, raw_sql};
+use millpond_testkit::{Trace, poll_n};
+use sqlx::{Acquire, AssertSqlSafe, Executor, raw_sql};
 
 const MANY: &str = "SELECT seq FROM seq_1_to_5000";
 
 #[tokio::test]
-async fn single_statements_that_ran_to_their_end_are_clean_and_come_back_without_io() {
+async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
     let Some(server) = server() else { return };
-    let pool = server.table("millpond_clean").await;
+    let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();
-    for sql in
-        ["INSERT INTO t VALUES (1)", "UPDATE t SET i = 2", "DELETE FROM t", "VALUES (1)", "select 1;", "-- x\nSELECT 1"]
-    {
-        sqlx::query(sql).execute(&mut *lease).await.unwrap();
-        assert_eq!(lease.standing(), Standing::Clean, "{sql}");
-    }
     sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
     sqlx::query(MANY).fetch_one(&mut *lease).await.unwrap();
-    sqlx::query("INSERT INTO t VALUES (1) RETURNING i").fetch_one(&mut *lease).await.unwrap();
-    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *lease).await.unwrap_err();
-    sqlx::query("SELECT nonsense").execute(&mut *lease).await.unwrap_err();
-    sqlx::query("SELECT ?").bind(1).fetch_one(&mut *lease).await.unwrap();
+    drop(sqlx::query(MANY).fetch(&mut *lease));
     assert_eq!(lease.standing(), Standing::Clean);
+    let mut stream = sqlx::query(MANY).fetch(&mut *lease);
+    stream.try_next().await.unwrap();
+    drop(stream);
+    assert_eq!(lease.standing(), Standing::Undrained);
     drop(lease);
-    // No keeper has run between: the connection is there at once.
-    assert!(pool.try_acquire().is_some());
-}
-
-// B03
-#[tokio::test]
-async fn a_written_begin_never_reaches_the_next_borrower() {
-    let Some(server) = server() else { return };
-    let pool = server.table("millpond_begin").await;
-    for sql in [
-        "BEGIN",
-        "begin work",
-        "/* read */ BEGIN",
-        "/*!50000 BEGIN */",
-        "/*M! BEGIN */",
-        "-- read\nBegin",
-        "# read\nBEGIN",
-        "SELECT 1; BEGIN",
-        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
-        "BEGIN; SAVEPOINT a",
-        "SET @a = 1; BEGIN",
-        "SET autocommit = 0",
-        "SELECT 1; SET autocommit = 0",
-        "EXECUTE IMMEDIATE 'SET autocommit = 0'",
-        "SET completion_type = CHAIN; BEGIN; COMMIT",
-    ] {
-        let mut lease = pool.acquire().await.unwrap();
-        raw_sql(sql).execute(&mut *lease).await.unwrap();
-        assert_eq!(lease.standing(), Standing::Raw, "{sql}");
-        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *lease).await.unwrap();
-        drop(lease);
-        server.same_is_clean(&pool).await;
-        assert_eq!(rows(&pool).await, [0; 0], "{sql}");
-    }
+    let mut stream = sqlx::query(MANY).fetch(&pool);
+    stream.try_next().await.unwrap();
+    drop(stream);
+    server.same_is_clean(&pool).await;
 }
 
 #[tokio::test]
@@ -74,22 +40,6 @@ async fn a_select_after_autocommit_was_turned_off_leaves_no_snapshot_to_the_next
     server.execute("INSERT INTO millpond_snapshot.t VALUES (7)").await;
     assert_eq!(rows(&pool).await, [7]);
     server.same_is_clean(&pool).await;
-}
-
-// B02
-#[tokio::test]
-async fn a_script_that_fails_inside_its_own_transaction_leaves_none_open() {
-    let Some(server) = server() else { return };
-    let pool = server.table("millpond_script").await;
-    for sql in [
-        "BEGIN; INSERT INTO t VALUES (1); SELECT nonsense",
-        "BEGIN; INSERT INTO t VALUES (1); SELECT * FROM nowhere; COMMIT",
-        "SELECT 1; BEGIN; INSERT INTO t VALUES (1); nonsense",
-    ] {
-        raw_sql(sql).execute(&pool).await.unwrap_err();
-        server.same_is_clean(&pool).await;
-        assert_eq!(rows(&pool).await, [0; 0], "{sql}");
-    }
 }
 
 #[tokio::test]
@@ -180,38 +130,6 @@ async fn strings_in_another_character_set_do_not_confuse_the_proof() {
 }
 
 #[tokio::test]
-async fn a_begin_behind_the_back_of_the_pool_is_rolled_back() {
-    async fn helper(conn: &mut MySqlConnection) {
-        conn.execute("BEGIN").await.unwrap();
-    }
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut lease = pool.acquire().await.unwrap();
-    helper(&mut lease).await;
-    assert_eq!(lease.standing(), Standing::Raw);
-    drop(lease);
-    server.same_is_clean(&pool).await;
-}
-
-#[tokio::test]
-async fn transactions_that_were_forgotten_are_rolled_back() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    for ended_by_hand in [false, true] {
-        let mut lease = pool.acquire().await.unwrap();
-        for _ in 0..3 {
-            std::mem::forget(Connection::begin(&mut **lease).await.unwrap());
-        }
-        if ended_by_hand {
-            // Of which sqlx does not know.
-            raw_sql("ROLLBACK").execute(&mut *lease).await.unwrap();
-        }
-        drop(lease);
-        server.same_is_clean(&pool).await;
-    }
-}
-
-#[tokio::test]
 async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
@@ -223,42 +141,19 @@ async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
     server.same_is_clean(&pool).await;
 }
 
-// B04
-#[tokio::test]
-async fn a_stream_dropped_between_two_rows_leaves_nothing_for_the_next_borrower() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    for rows in [0, 1, 2, 60, 4999] {
-        let mut lease = pool.acquire().await.unwrap();
-        let mut stream = sqlx::query(MANY).fetch(&mut *lease);
-        for expected in 1..=rows {
-            let row = stream.try_next().await.unwrap().unwrap();
-            assert_eq!(row.get::<u64, _>(0), expected);
-        }
-        drop(stream);
-        assert_eq!(lease.standing(), if rows == 0 { Standing::Clean } else { Standing::Undrained });
-        drop(lease);
-        server.same_is_clean(&pool).await;
-    }
-    let mut stream = sqlx::query(MANY).fetch(&pool);
-    stream.try_next().await.unwrap();
-    drop(stream);
-    server.same_is_clean(&pool).await;
-}
-
 #[tokio::test]
 async fn a_connection_on_which_something_was_cut_off_is_closed() {
     let Some(server) = server() else { return };
     for sql in [LONG, "SELECT SLEEP(0.05)", "SELECT SLEEP(0.05); BEGIN; SELECT nonsense"] {
-        let diary = Diary::default();
-        let pool = one().observer(diary.clone()).connect(&server.url).await.unwrap();
+        let trace = Trace::new();
+        let pool = one().observer(trace.clone()).connect(&server.url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
         let before = id(&mut lease).await;
-        assert!(cut_after(1, raw_sql(sql).fetch_all(&mut *lease)).await.is_none());
+        assert!(poll_n(raw_sql(sql).fetch_all(&mut *lease), 1).await.is_none());
         assert_eq!(lease.standing(), Standing::Cut);
         drop(lease);
         assert_ne!(server.next_is_clean(&pool).await, before);
-        assert_eq!(diary.closed(), [CloseReason::Unproven]);
+        assert_eq!(trace.closed(), [CloseReason::Unproven]);
     }
 }
 
@@ -268,42 +163,12 @@ async fn the_same_borrower_is_told_that_a_connection_is_of_no_use_after_a_query_
     let pool = server.table("millpond_told").await;
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
-    assert!(cut_after(1, sqlx::query("SELECT SLEEP(0.05)").fetch_one(&mut *tx)).await.is_none());
+    assert!(poll_n(sqlx::query("SELECT SLEEP(0.05)").fetch_one(&mut *tx), 1).await.is_none());
     let error = sqlx::query("SELECT 1").fetch_one(&mut *tx).await.unwrap_err();
     assert!(error.to_string().contains("acquire another one"), "{error}");
     tx.commit().await.unwrap_err();
     server.next_is_clean(&pool).await;
     assert_eq!(rows(&pool).await, [0; 0]);
-}
-
-#[tokio::test]
-async fn a_panic_in_the_borrower_leaves_nothing_behind() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let theirs = pool.clone();
-    let task = tokio::spawn(async move {
-        let mut lease = theirs.acquire().await.unwrap();
-        lease.execute("BEGIN").await.unwrap();
-        panic!("in the middle of it");
-    });
-    assert!(task.await.unwrap_err().is_panic());
-    server.next_is_clean(&pool).await;
-}
-
-#[tokio::test]
-async fn a_connection_that_the_server_has_ended_is_not_lent_again() {
-    let Some(server) = server() else { return };
-    let diary = Diary::default();
-    let pool = one().observer(diary.clone()).connect(&server.url).await.unwrap();
-    let before = server.next_is_clean(&pool).await;
-    let mut lease = pool.acquire().await.unwrap();
-    server.execute(format!("KILL {before}")).await;
-    // Told by the server, or by the transport: whichever comes first.
-    sqlx::query("SELECT 1").execute(&mut *lease).await.unwrap_err();
-    assert_eq!(lease.standing(), Standing::Broken);
-    drop(lease);
-    assert_ne!(server.next_is_clean(&pool).await, before);
-    assert_eq!(diary.closed(), [CloseReason::Broken]);
 }
 
 #[tokio::test]

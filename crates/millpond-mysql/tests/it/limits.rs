@@ -1,15 +1,16 @@
 //! A pool that asks for more than its server allows is told so at the first connection.
 
-use crate::support::{Diary, one, server};
+use crate::support::{one, server};
 use millpond_core::Event;
 use millpond_mysql::MySqlPoolOptions;
+use millpond_testkit::Trace;
 use std::time::Duration;
 
 async fn warned(url: &str, options: MySqlPoolOptions) -> Vec<String> {
-    let diary = Diary::default();
-    let pool = options.observer(diary.clone()).connect(url).await.unwrap();
+    let trace = Trace::new();
+    let pool = options.observer(trace.clone()).connect(url).await.unwrap();
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
-    diary.pick(|event| {
+    trace.pick(|event| {
         if let Event::Warned { setting, message } = event { Some(format!("{setting}: {message}")) } else { None }
     })
 }

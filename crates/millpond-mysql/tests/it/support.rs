@@ -1,14 +1,10 @@
-//! The server that the environment names, futures that are cut after a number of polls, an observer that remembers.
+//! The server that the environment names, and what is often needed of it.
 
-use millpond_core::{CloseReason, Event, Observer, Stamp};
 use millpond_mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, SqlLease};
+use millpond_testkit::OwnServer;
 use sqlx::{AssertSqlSafe, Connection, MySql, Row, raw_sql};
 use std::env;
-use std::future::Future;
-use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -22,6 +18,11 @@ pub fn variable(name: &str) -> Option<String> {
         println!("SKIP a test against a real server: no {name}");
     }
     value
+}
+
+/// A server of the test's own, or a line that says why the test is skipped.
+pub fn own(kind: &str) -> Option<OwnServer> {
+    OwnServer::start(kind).map_err(|why| println!("SKIP a test with a server of its own: {why}")).ok()
 }
 
 /// A database to play with.
@@ -130,59 +131,4 @@ pub async fn until(so: impl Fn() -> bool) {
         }
     };
     timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
-}
-
-/// Polls a future at most so many times, whenever it is woken, and then drops it.
-pub struct Cut<F> {
-    future: Option<Pin<Box<F>>>,
-    polls: u32,
-}
-
-/// `None` if it was cut off.
-pub fn cut_after<F: Future>(polls: u32, future: F) -> Cut<F> {
-    Cut { future: Some(Box::pin(future)), polls }
-}
-
-impl<F: Future> Future for Cut<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.polls > 0 {
-            self.polls -= 1;
-            if let Some(future) = &mut self.future
-                && let Poll::Ready(output) = future.as_mut().poll(cx)
-            {
-                return Poll::Ready(Some(output));
-            }
-        }
-        if self.polls > 0 {
-            return Poll::Pending;
-        }
-        self.future = None;
-        Poll::Ready(None)
-    }
-}
-
-/// Remembers what happened.
-#[derive(Clone, Default)]
-pub struct Diary(Arc<Mutex<Vec<Event>>>);
-
-impl Diary {
-    pub fn closed(&self) -> Vec<CloseReason> {
-        self.pick(|event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None })
-    }
-
-    pub fn failed_connects(&self) -> usize {
-        self.pick(|event| matches!(event, Event::ConnectFailed { .. }).then_some(())).len()
-    }
-
-    pub fn pick<T>(&self, f: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
-        self.0.lock().unwrap().iter().filter_map(f).collect()
-    }
-}
-
-impl Observer for Diary {
-    fn observe(&self, event: &Event, _stamp: &Stamp<'_>) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }

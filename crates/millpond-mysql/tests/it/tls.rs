@@ -1,20 +1,29 @@
 //! Each `sslmode` does what its name says.
 
-use crate::private::Private;
-use crate::support::{Diary, one, server, variable};
+use crate::support::{one, own, server, variable};
 use millpond_mysql::{MySqlPool, PoolError, pool_error};
-use sqlx::{Connection, Row};
+use millpond_testkit::{OwnServer, Trace};
+use sqlx::{Row, raw_sql};
 
 async fn is_encrypted(pool: &MySqlPool) -> bool {
     let row = sqlx::query("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(pool).await.unwrap();
     !row.get::<String, _>(1).is_empty()
 }
 
+/// The server comes back with another certificate, by the name that it was told under.
+async fn replace_certificate(server: &mut OwnServer, name: &str) {
+    server.stop("KILL").await.unwrap();
+    server.replace_file("--ssl-cert=", &format!("{name}_CERT")).unwrap();
+    server.replace_file("--ssl-key=", &format!("{name}_KEY")).unwrap();
+    server.start_again("").unwrap();
+    one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();
+}
+
 async fn refusal(url: &str) -> String {
-    let diary = Diary::default();
-    let error = one().observer(diary.clone()).connect(url).await.unwrap_err();
+    let trace = Trace::new();
+    let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
     assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
-    assert_eq!(diary.failed_connects(), 1);
+    assert_eq!(trace.count("connect failed"), 1);
     error.to_string()
 }
 
@@ -69,29 +78,46 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = Private::start(true) else { return };
+    let Some(mut server) = own("mariadb-tls") else { return };
     let ca = server.told("MARIADB_TLS_CA").to_owned();
-    let verify = |mode: &str| format!("{}?sslmode={mode}&ssl_ca={ca}", server.url());
+    let url = server.url().to_owned();
+    let verify = |mode: &str| format!("{url}?sslmode={mode}&ssl_ca={ca}");
     let [required, verify_ca, identity] =
-        [format!("{}?sslmode=required", server.url()), verify("verify-ca"), verify("verify-identity")];
+        [format!("{url}?sslmode=required"), verify("verify-ca"), verify("verify-identity")];
 
-    server.kill().await;
-    server.replace_certificate("TLS_WRONG_HOST");
-    server.start_again("");
-    server.accepts().await.close().await.unwrap();
+    replace_certificate(&mut server, "TLS_WRONG_HOST").await;
     for url in [&required, &verify_ca] {
         assert!(is_encrypted(&one().connect(url).await.unwrap()).await, "{url}");
     }
     let text = refusal(&identity).await;
     assert!(text.contains("certificate not valid for name \"127.0.0.1\""), "{text}");
 
-    server.kill().await;
-    server.replace_certificate("TLS_EXPIRED");
-    server.start_again("");
-    server.accepts().await.close().await.unwrap();
+    replace_certificate(&mut server, "TLS_EXPIRED").await;
     assert!(is_encrypted(&one().connect(&required).await.unwrap()).await);
     for url in [&verify_ca, &identity] {
         let text = refusal(url).await;
         assert!(text.contains("certificate expired"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
+    let Some(mut server) = own("mariadb-tls") else { return };
+    server.stop("KILL").await.unwrap();
+    server.start_again(&format!("--ssl-ca={}", server.told("TLS_CA"))).unwrap();
+    let root = one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();
+    raw_sql("CREATE USER miller@'127.0.0.1' REQUIRE X509").execute(&root).await.unwrap();
+    let url = format!("mysql://miller@{}?sslmode=required", server.own("ADDRESS"));
+    let with = |cert: &str, key: &str| {
+        let (cert, key) = (server.told(cert), server.told(key));
+        format!("{url}&ssl_cert={cert}&ssl_key={key}")
+    };
+    let pool = one().connect(&with("TLS_CLIENT_CERT", "TLS_CLIENT_KEY")).await.unwrap();
+    assert!(is_encrypted(&pool).await);
+    let text = refusal(&url).await;
+    assert!(text.contains("Access denied"), "{text}");
+    for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
+        let text = refusal(&with(cert, key)).await;
+        assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
     }
 }

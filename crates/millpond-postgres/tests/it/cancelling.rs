@@ -1,16 +1,38 @@
 //! What was abandoned is stopped at the server, and nobody else's statement is.
 
-use crate::support::{Diary, LONG, Server, cut_after, one, pid, server, until};
+use crate::support::{LONG, Server, one, pid, server, until};
 use futures_util::TryStreamExt;
 use millpond_postgres::{Limits, PgPool, PgPoolOptions, PoolKind, ResetLevel};
-use sqlx::{AssertSqlSafe, Row, raw_sql};
+use millpond_testkit::{ChaosProxy, Direction, Trace, poll_n};
+use sqlx::{Connection, PgConnection, Row, raw_sql};
 use std::time::{Duration, Instant};
+
+/// How many bytes the server is sent until the second connection is open.
+async fn said_to_open_a_second_one(server: &Server, cancel: bool) -> u64 {
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let options = PgPoolOptions::new().pool_size(2).cancel_abandoned(cancel);
+    let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
+    let _two = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    proxy.links()[1].arrived(Direction::ToServer)
+}
+
+#[tokio::test]
+async fn where_nothing_is_cancelled_a_connect_costs_no_more_than_the_drivers_own() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let _bare = PgConnection::connect(&proxy.reroute(&server.url)).await.unwrap();
+    let bare = proxy.links()[0].arrived(Direction::ToServer);
+    let (without, with) =
+        (said_to_open_a_second_one(&server, false).await, said_to_open_a_second_one(&server, true).await);
+    assert_eq!(without, bare);
+    println!("{bare} bytes to the server, {} more where it is cancelled", with - bare);
+}
 
 /// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
 async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
     let mut lease = pool.acquire().await.unwrap();
     let pid = pid(&mut lease).await;
-    assert!(cut_after(1, raw_sql(sql).execute(&mut *lease)).await.is_none());
+    assert!(poll_n(raw_sql(sql).execute(&mut *lease), 1).await.is_none());
     pid
 }
 
@@ -25,15 +47,15 @@ async fn stopped(server: &Server, pid: i32) {
 #[tokio::test]
 async fn a_query_that_was_cut_off_holds_its_place_for_a_moment_only() {
     let Some(server) = server() else { return };
-    let diary = Diary::default();
-    let options = one().max_overflow(1).observer(diary.clone());
+    let trace = Trace::new();
+    let options = one().max_overflow(1).observer(trace.clone());
     let pool = options.connect(&server.url).await.unwrap();
     let begun = Instant::now();
     let before = abandon(&pool, LONG).await;
     until(|| pool.num_idle() == 1).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(server.next_is_clean(&pool).await, before, "the connection was not worth closing");
-    assert_eq!(diary.closed(), []);
+    assert_eq!(trace.closed(), []);
     assert_eq!((pool.status().totals.peak, pool.status().reserved), (2, 0), "the errand had a place under the cap");
 }
 
@@ -44,7 +66,7 @@ async fn a_full_pool_cancels_over_an_idle_connection() {
     let mut lease = pool.acquire().await.unwrap();
     drop(pool.acquire().await.unwrap());
     let before = pid(&mut lease).await;
-    assert!(cut_after(1, raw_sql(LONG).execute(&mut *lease)).await.is_none());
+    assert!(poll_n(raw_sql(LONG).execute(&mut *lease), 1).await.is_none());
     drop(lease);
     until(|| pool.num_idle() == 2).await;
     let mut one = pool.acquire().await.unwrap();
@@ -94,31 +116,4 @@ async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed
     let sql = "SELECT state, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1";
     let row = sqlx::query(sql).bind(before).fetch_one(&mut conn).await.unwrap();
     assert_eq!(row.get::<&str, _>(0), "active");
-}
-
-// The cancels come at about the time at which the queries end by themselves, some before and some after.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_cancel_never_hits_the_next_borrower() {
-    let Some(server) = server() else { return };
-    let options = PgPoolOptions::new().pool_size(3).max_overflow(3).limits(Limits::Off);
-    let pool = options.ping_timeout(Duration::from_millis(80)).connect(&server.url).await.unwrap();
-    let tasks: Vec<_> = (0..4).map(|n| tokio::spawn(borrow(pool.clone(), n))).collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert!(pool.status().totals.peak <= 6);
-}
-
-async fn borrow(pool: PgPool, task: u32) {
-    for round in 0..60_u32 {
-        let millis = 5 + (task * 7 + round) % 12;
-        let sql = AssertSqlSafe(format!("SELECT pg_sleep({millis} / 1000.0)"));
-        let mut lease = pool.acquire().await.unwrap();
-        let _ = cut_after(1, raw_sql(sql).execute(&mut *lease)).await;
-        drop(lease);
-        let nonce = i64::from(task * 1000 + round);
-        let sql = "SELECT $1::int8 FROM pg_sleep(0.002)";
-        let echo: i64 = sqlx::query_scalar(sql).bind(nonce).fetch_one(&pool).await.unwrap();
-        assert_eq!(echo, nonce);
-    }
 }

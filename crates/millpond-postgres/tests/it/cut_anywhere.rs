@@ -1,13 +1,13 @@
 //! Every future that a pool and its transactions give out, dropped after every number of polls, over a network on which
 //! messages come in pieces.
 
-use crate::support::{Server, cut_after, one, server, until};
+use crate::support::{Server, one, server, until};
 use millpond_postgres::{Invalidate, PgPool};
-use millpond_testkit::{ChaosProxy, Direction, Flow};
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n};
 use sqlx::Executor;
 
 /// More polls than any of them needs.
-const POLLS_MAX: u32 = 2_000;
+const POLLS_MAX: usize = 2_000;
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
@@ -35,28 +35,28 @@ const DEEDS: [Deed; 9] = [
 ];
 
 /// Does it, at most for so many polls. Whether it came to its end.
-async fn done_within(polls: u32, deed: Deed, pool: &PgPool) -> bool {
+async fn done_within(polls: usize, deed: Deed, pool: &PgPool) -> bool {
     match deed {
-        Deed::Acquire => cut_after(polls, pool.acquire()).await.is_some(),
+        Deed::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
         Deed::AcquireAnew => {
             pool.invalidate_all(Invalidate::Soft);
-            cut_after(polls, pool.acquire()).await.is_some()
+            poll_n(pool.acquire(), polls).await.is_some()
         }
-        Deed::Execute => cut_after(polls, pool.execute("SELECT 1; SELECT 2")).await.is_some(),
+        Deed::Execute => poll_n(pool.execute("SELECT 1; SELECT 2"), polls).await.is_some(),
         Deed::FetchPrepared => {
             // A text of its own each time: it has to be prepared.
             let sql = sqlx::AssertSqlSafe(format!("SELECT $1::int8 + {polls}"));
-            let sum = cut_after(polls, sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool)).await;
-            sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::from(polls) + 1)).is_some()
+            let sum = poll_n(sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool), polls).await;
+            sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::try_from(polls).unwrap() + 1)).is_some()
         }
-        Deed::Describe => cut_after(polls, pool.prepare(sqlx::SqlStr::from_static("SELECT 1"))).await.is_some(),
-        Deed::Begin => cut_after(polls, pool.begin()).await.is_some(),
+        Deed::Describe => poll_n(pool.prepare(sqlx::SqlStr::from_static("SELECT 1")), polls).await.is_some(),
+        Deed::Begin => poll_n(pool.begin(), polls).await.is_some(),
         Deed::Savepoint => {
             let mut outer = pool.begin().await.unwrap();
-            cut_after(polls, outer.begin()).await.is_some()
+            poll_n(outer.begin(), polls).await.is_some()
         }
-        Deed::Commit => cut_after(polls, pool.begin().await.unwrap().commit()).await.is_some(),
-        Deed::Rollback => cut_after(polls, pool.begin().await.unwrap().rollback()).await.is_some(),
+        Deed::Commit => poll_n(pool.begin().await.unwrap().commit(), polls).await.is_some(),
+        Deed::Rollback => poll_n(pool.begin().await.unwrap().rollback(), polls).await.is_some(),
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
     for polls in 0..POLLS_MAX {
         let pool = one().connect(&proxy.reroute(&server.url)).await.unwrap();
         drop(pool.acquire().await.unwrap());
-        let ended = cut_after(polls, pool.close()).await.is_some();
+        let ended = poll_n(pool.close(), polls).await.is_some();
         if polls > 0 {
             assert!(pool.is_closed());
             until(|| pool.status().open == 0).await;

@@ -1,16 +1,17 @@
 //! What a failing acquire says, and how soon.
 
-use crate::support::{Diary, one, server};
+use crate::support::{one, server};
 use millpond_postgres::{Limits, PgPoolOptions, PoolError, pool_error};
+use millpond_testkit::Trace;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// The refusal of a first connection, which must come after a single attempt.
 async fn refused_at_once(url: &str) -> sqlx::Error {
-    let diary = Diary::default();
-    let error = one().observer(diary.clone()).connect(url).await.unwrap_err();
+    let trace = Trace::new();
+    let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
     let Some(PoolError::Connect { attempts: 1, .. }) = pool_error(&error) else { panic!("{error}") };
-    assert_eq!(diary.failed_connects(), 1, "nothing was tried twice");
+    assert_eq!(trace.count("connect failed"), 1, "nothing was tried twice");
     error
 }
 
@@ -35,14 +36,14 @@ async fn a_server_that_cannot_be_reached_is_tried_until_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let diary = Diary::default();
+    let trace = Trace::new();
     let limit = Duration::from_millis(400);
-    let options = one().limits(Limits::Off).pool_timeout(limit).fail_fast_after(None).observer(diary.clone());
+    let options = one().limits(Limits::Off).pool_timeout(limit).fail_fast_after(None).observer(trace.clone());
     let pool = options.connect_lazy(&format!("postgres://u@127.0.0.1:{port}/d")).unwrap();
     let begun = Instant::now();
     let error = pool.acquire().await.unwrap_err();
     assert!(begun.elapsed() >= limit, "{error}");
-    assert!(diary.failed_connects() >= 2, "{} attempts", diary.failed_connects());
+    assert!(trace.count("connect failed") >= 2, "{} attempts", trace.count("connect failed"));
     assert!(pool_error(&error).is_some(), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
 }

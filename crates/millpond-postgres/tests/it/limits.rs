@@ -1,21 +1,22 @@
 //! A pool that asks for more than its server allows is told so at the first connection.
 
-use crate::support::{Diary, Server, one, server};
+use crate::support::{Server, one, server};
 use millpond_core::Event;
 use millpond_postgres::PgPoolOptions;
+use millpond_testkit::Trace;
 use sqlx::raw_sql;
 
-fn warnings(diary: &Diary) -> Vec<String> {
-    diary.pick(|event| {
+fn warnings(trace: &Trace) -> Vec<String> {
+    trace.pick(|event| {
         if let Event::Warned { setting, message } = event { Some(format!("{setting}: {message}")) } else { None }
     })
 }
 
 async fn warned(server: &Server, options: PgPoolOptions, query: &str) -> Vec<String> {
-    let diary = Diary::default();
-    let pool = options.observer(diary.clone()).connect(&format!("{}{query}", server.url)).await.unwrap();
+    let trace = Trace::new();
+    let pool = options.observer(trace.clone()).connect(&format!("{}{query}", server.url)).await.unwrap();
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
-    warnings(&diary)
+    warnings(&trace)
 }
 
 #[tokio::test]

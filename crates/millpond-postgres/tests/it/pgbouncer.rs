@@ -1,8 +1,9 @@
 //! Behind the real PgBouncer in transaction mode: more clients than servers, and every question gets its own answer.
 
-use crate::support::{cut_after, one, variable};
+use crate::support::{one, variable};
 use futures_util::TryStreamExt;
 use millpond_postgres::{PgPool, PgPoolOptions, Pooler, ResetLevel};
+use millpond_testkit::poll_n;
 use sqlx::{Executor, Postgres, raw_sql};
 use std::env;
 use std::sync::Arc;
@@ -121,9 +122,9 @@ async fn what_was_cut_off_or_left_open_does_not_reach_the_next_borrower() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     for round in 0..60_u32 {
-        let _ = cut_after(1 + round % 9, ask(&pool, round)).await;
+        let _ = poll_n(ask(&pool, round), (1 + round % 9) as usize).await;
         assert!(ask(&pool, round).await.unwrap(), "round {round}");
-        let _ = cut_after(1 + round % 9, pool.begin()).await;
+        let _ = poll_n(pool.begin(), (1 + round % 9) as usize).await;
         assert!(ask(&pool, round).await.unwrap(), "round {round}");
         raw_sql("SELECT 1; BEGIN; SELECT 1/0").execute(&pool).await.unwrap_err();
     }

@@ -1,14 +1,11 @@
-//! Credentials that change while the pool runs: asked at every connect, and nobody gets an error of it.
+//! Credentials that are asked for at every connect.
 
-use crate::support::{Diary, Server, server, until};
-use millpond_core::CloseReason;
-use millpond_postgres::{Credentials, PgPool, PgPoolOptions, PoolError, pool_error};
+use crate::support::{Server, server};
+use millpond_postgres::{Credentials, PgPoolOptions, PoolError, pool_error};
 use sqlx::{AssertSqlSafe, raw_sql};
 use std::env;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A URL without a password, and the role that it names.
 async fn role(server: &Server, name: &str, password: &str) -> String {
@@ -21,62 +18,6 @@ async fn role(server: &Server, name: &str, password: &str) -> String {
 async fn change(server: &Server, name: &str, password: &str) {
     let sql = format!("ALTER ROLE {name} PASSWORD '{password}'");
     raw_sql(AssertSqlSafe(sql)).execute(&mut server.connection().await).await.unwrap();
-}
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, content: &str) -> Self {
-        let path = env::temp_dir().join(format!("millpond-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-async fn ask_until(done: Arc<AtomicBool>, pool: PgPool) -> u32 {
-    let mut answers = 0;
-    while !done.load(Ordering::Relaxed) {
-        let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
-        assert_eq!(one, 1);
-        answers += 1;
-    }
-    answers
-}
-
-#[tokio::test]
-async fn a_password_that_is_changed_in_its_file_retires_the_old_connections_without_an_error_to_anyone() {
-    let Some(server) = server() else { return };
-    let url = role(&server, "millpond_file", "first").await;
-    let file = Scratch::new("password", "first\n");
-    let diary = Diary::default();
-    let options = PgPoolOptions::new().pool_size(3).max_overflow(3).observer(diary.clone());
-    let pool = options.credentials(Credentials::file(&file.0)).connect(&url).await.unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(ask_until(Arc::clone(&done), pool.clone()))).collect();
-    until(|| pool.size() >= 3).await;
-    let held = pool.acquire().await.unwrap();
-
-    change(&server, "millpond_file", "second").await;
-    fs::write(&file.0, "second\n").unwrap();
-    // The next connection that is opened, for whatever reason, brings the new password in.
-    let mut leases = Vec::new();
-    while pool.status().generation == 0 {
-        leases.push(pool.acquire().await.unwrap());
-    }
-    drop(leases);
-    drop(held);
-    until(|| diary.closed().iter().filter(|reason| **reason == CloseReason::Invalidated).count() >= 4).await;
-    done.store(true, Ordering::Relaxed);
-    for task in tasks {
-        assert!(task.await.unwrap() > 0);
-    }
-    assert_eq!(pool.status().generation, 1, "retired once");
 }
 
 #[tokio::test]

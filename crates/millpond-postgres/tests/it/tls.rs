@@ -1,18 +1,28 @@
 //! Each `sslmode` does what its name says.
 
-use crate::private::Private;
-use crate::support::{Diary, one, server, variable};
+use crate::support::{one, own, server, variable};
 use millpond_postgres::{PgPool, PoolError, pool_error};
+use millpond_testkit::{OwnServer, Trace};
+use std::fs;
 
 async fn is_encrypted(pool: &PgPool) -> bool {
     sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetch_one(pool).await.unwrap()
 }
 
+/// The server comes back with another certificate, by the name that it was told under.
+async fn replace_certificate(server: &mut OwnServer, name: &str) {
+    server.stop("INT").await.unwrap();
+    server.replace_file("ssl_cert_file=", &format!("{name}_CERT")).unwrap();
+    server.replace_file("ssl_key_file=", &format!("{name}_KEY")).unwrap();
+    server.start_again("").unwrap();
+    one().connect(&format!("{}?sslmode=require", server.url())).await.unwrap();
+}
+
 async fn refusal(url: &str) -> String {
-    let diary = Diary::default();
-    let error = one().observer(diary.clone()).connect(url).await.unwrap_err();
+    let trace = Trace::new();
+    let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
     assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
-    assert_eq!(diary.failed_connects(), 1);
+    assert_eq!(trace.count("connect failed"), 1);
     error.to_string()
 }
 
@@ -65,30 +75,44 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = Private::start(true) else { return };
-    let (url, ca) = (server.server().url, server.told("POSTGRES_TLS_CA").to_owned());
+    let Some(mut server) = own("postgres-tls") else { return };
+    let (url, ca) = (server.url().to_owned(), server.told("POSTGRES_TLS_CA").to_owned());
     let require = format!("{url}?sslmode=require");
     let verify_ca = format!("{url}?sslmode=verify-ca&sslrootcert={ca}");
     let verify_full = format!("{url}?sslmode=verify-full&sslrootcert={ca}");
     assert!(is_encrypted(&one().connect(&verify_full).await.unwrap()).await);
 
-    server.signal("INT");
-    server.replace_certificate("TLS_WRONG_HOST");
-    server.start_again("").await;
-    drop(server.accepts().await);
+    replace_certificate(&mut server, "TLS_WRONG_HOST").await;
     for url in [&require, &verify_ca] {
         assert!(is_encrypted(&one().connect(url).await.unwrap()).await, "{url}");
     }
     let text = refusal(&verify_full).await;
     assert!(text.contains("certificate not valid for name \"127.0.0.1\""), "{text}");
 
-    server.signal("INT");
-    server.replace_certificate("TLS_EXPIRED");
-    server.start_again("").await;
-    drop(server.accepts().await);
+    replace_certificate(&mut server, "TLS_EXPIRED").await;
     assert!(is_encrypted(&one().connect(&require).await.unwrap()).await);
     for url in [&verify_ca, &verify_full] {
         let text = refusal(url).await;
         assert!(text.contains("certificate expired"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
+    let Some(mut server) = own("postgres-tls") else { return };
+    server.stop("INT").await.unwrap();
+    fs::write(server.option("hba_file="), "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n").unwrap();
+    server.start_again(&format!("-c ssl_ca_file={}", server.told("TLS_CA"))).unwrap();
+    let with = |cert: &str, key: &str| {
+        let (cert, key) = (server.told(cert), server.told(key));
+        format!("{}?sslmode=require&sslcert={cert}&sslkey={key}", server.url())
+    };
+    let pool = one().connect(&with("TLS_CLIENT_CERT", "TLS_CLIENT_KEY")).await.unwrap();
+    assert!(is_encrypted(&pool).await);
+    let text = refusal(&format!("{}?sslmode=require", server.url())).await;
+    assert!(text.contains("valid client certificate"), "{text}");
+    for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
+        let text = refusal(&with(cert, key)).await;
+        assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
     }
 }

@@ -1,6 +1,7 @@
 //! Futures dropped at every poll: nothing is lost and nothing stays open.
 
-use crate::support::{Diary, Dir, ENDLESS, abandon_endless, cut_after, one};
+use crate::support::{Dir, ENDLESS, abandon_endless, one};
+use millpond_testkit::{Trace, poll_n};
 use sqlx::Connection;
 
 // B01
@@ -9,13 +10,13 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
-    let (mut cut, mut round) = (0, 0_u32);
+    let (mut cut, mut round) = (0, 0);
     // The worker may answer within the first poll: then nothing was cut off.
     while cut < 40 || round < 200 {
         round += 1;
         assert!(round < 10_000, "no begin was cut off");
         let polls = 1 + round % 5;
-        if cut_after(polls, pool.begin()).await.is_none() {
+        if poll_n(pool.begin(), polls).await.is_none() {
             cut += 1;
         }
         let mut lease = pool.acquire().await.unwrap();
@@ -33,7 +34,7 @@ async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
         for _ in 0..2 {
             sqlx::query("INSERT INTO t VALUES (?)").bind(round).execute(&mut *tx).await.unwrap();
         }
-        let committed = cut_after(1 + u32::try_from(round).unwrap() % 3, tx.commit()).await.is_some();
+        let committed = poll_n(tx.commit(), 1 + usize::try_from(round).unwrap() % 3).await.is_some();
         let sql = "SELECT COUNT(*) FROM t WHERE i = ?";
         let rows: i64 = sqlx::query_scalar(sql).bind(round).fetch_one(&pool).await.unwrap();
         assert!(rows == 2 || (rows == 0 && !committed), "{rows} {committed}");
@@ -45,17 +46,17 @@ async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_query_through_the_pool_cancelled_at_any_poll_loses_no_connection() {
     let dir = Dir::new();
-    let diary = Diary::default();
-    let pool = one().observer(diary.clone()).connect(&dir.url("one.db")).await.unwrap();
+    let trace = Trace::new();
+    let pool = one().observer(trace.clone()).connect(&dir.url("one.db")).await.unwrap();
     for polls in 0..60 {
-        let _ = cut_after(polls % 6, sqlx::query("SELECT 1").fetch_one(&pool)).await;
-        let _ = cut_after(polls % 6, sqlx::query("VALUES (1), (2)").fetch_all(&pool)).await;
+        let _ = poll_n(sqlx::query("SELECT 1").fetch_one(&pool), polls % 6).await;
+        let _ = poll_n(sqlx::query("VALUES (1), (2)").fetch_all(&pool), polls % 6).await;
         abandon_endless(&pool).await;
     }
     let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
     assert_eq!(one, 1);
-    assert!(diary.closed().is_empty(), "{:?}", diary.closed());
-    assert_eq!(diary.opened(), 1);
+    assert!(trace.closed().is_empty(), "{:?}", trace.closed());
+    assert_eq!(trace.count("connected"), 1);
 }
 
 #[tokio::test]
@@ -65,16 +66,16 @@ async fn a_transaction_goes_on_or_rolls_back_after_a_query_in_it_was_cut_off() {
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
-    assert!(cut_after(1, sqlx::query(ENDLESS).fetch_one(&mut *tx)).await.is_none());
+    assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *tx), 1).await.is_none());
     // A commit that had to wait for the endless query would never come.
     tx.commit().await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await.unwrap();
-    assert!(cut_after(1, sqlx::query(ENDLESS).fetch_one(&mut *tx)).await.is_none());
+    assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *tx), 1).await.is_none());
     tx.rollback().await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (3)").execute(&mut *tx).await.unwrap();
-    assert!(cut_after(1, sqlx::query(ENDLESS).fetch_one(&mut *tx)).await.is_none());
+    assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *tx), 1).await.is_none());
     drop(tx);
     let rows: Vec<i64> = sqlx::query_scalar("SELECT i FROM t").fetch_all(&pool).await.unwrap();
     assert_eq!(rows, [1]);
@@ -85,11 +86,11 @@ async fn closing_does_not_wait_for_a_query_that_nobody_wants_any_more() {
     let dir = Dir::new();
     for kind in [millpond_sqlite::PoolKind::Null, millpond_sqlite::PoolKind::Queue] {
         let options = millpond_sqlite::SqlitePoolOptions::new().pool(kind);
-        let diary = Diary::default();
-        let pool = options.observer(diary.clone()).connect(&dir.url("x.db")).await.unwrap();
+        let trace = Trace::new();
+        let pool = options.observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();
         abandon_endless(&pool).await;
         pool.close().await;
-        let dirty = diary.pick(|event| match event {
+        let dirty = trace.pick(|event| match event {
             millpond_core::Event::Closed { error: Some(error), .. } => Some(error.to_string()),
             _ => None,
         });
@@ -109,7 +110,7 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         assert!(round < 10_000, "no begin was cut off");
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
-        let begun = cut_after(1 + round % 3, async { tx.begin().await?.rollback().await }).await.is_some();
+        let begun = poll_n(async { tx.begin().await?.rollback().await }, 1 + round as usize % 3).await.is_some();
         let insert = sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await;
         if begun {
             insert.unwrap();

@@ -1,10 +1,10 @@
-//! The manager keeps what the conformance suite asks of every manager, and of every SQL manager.
+//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of files.
 
 use crate::support::Dir;
 use futures_util::TryStreamExt;
-use millpond_sqlite::{BoxError, Sqlite, SqliteManager, Tracked};
-use millpond_testkit::Fixture;
-use sqlx::{Connection, raw_sql};
+use millpond_sqlite::{BoxError, PoolKind, Sqlite, SqliteManager, SqlitePoolOptions, Tracked};
+use millpond_testkit::{Fixture, Mark, Plan, Served};
+use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 /// A database in a file.
 struct File(Dir);
@@ -20,9 +20,35 @@ impl Fixture for File {
         Ok(sqlx::query_scalar("SELECT $1").bind(number).fetch_one(conn).await?)
     }
 
+    async fn ask_worded(&self, conn: &mut Tracked<Sqlite>, wording: u64, number: i64) -> Result<i64, BoxError> {
+        let sql = AssertSqlSafe(format!("SELECT $1, {wording}"));
+        Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
+    }
+
     async fn execute(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<(), BoxError> {
         raw_sql(sql).execute(conn).await?;
         Ok(())
+    }
+
+    async fn execute_unseen(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<(), BoxError> {
+        raw_sql(sql).execute(&mut **conn).await?;
+        Ok(())
+    }
+
+    async fn finds(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<bool, BoxError> {
+        Ok(raw_sql(sql).fetch_optional(conn).await?.is_some())
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        &[
+            "BEGIN",
+            "begin immediate",
+            "/* read */ BEGIN",
+            "-- read\nBegin",
+            "SELECT 1; BEGIN",
+            "SAVEPOINT a",
+            "BEGIN; SAVEPOINT a",
+        ]
     }
 
     async fn begin(&self, conn: &mut Tracked<Sqlite>) -> Result<(), BoxError> {
@@ -42,16 +68,66 @@ impl Fixture for File {
     async fn fetch(&self, conn: &mut Tracked<Sqlite>, rows: usize) -> Result<(), BoxError> {
         const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
         let mut stream = sqlx::query(MANY).fetch(conn);
-        for _ in 0..rows {
-            stream.try_next().await?;
+        for expected in (1..).take(rows) {
+            let row = stream.try_next().await?.ok_or("there are fewer rows")?;
+            assert_eq!(row.try_get::<i64, _>(0)?, expected);
         }
         Ok(())
     }
+
+    fn url(&self) -> String {
+        self.0.url("conformance.db")
+    }
+
+    fn pool(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
+        let options = options(plan).pool(PoolKind::Queue);
+        let pool = match plan.statements {
+            Some(kept) => options.connect_lazy_with(self.0.options("conformance.db").statement_cache_capacity(kept)),
+            None => options.connect_lazy(&plan.url),
+        };
+        Ok(pool?.pool())
+    }
+
+    fn marks(&self) -> &'static [Mark] {
+        &[
+            Mark {
+                leave: "CREATE TEMP TABLE notes (i)",
+                look: "SELECT 1 FROM sqlite_temp_schema WHERE name = 'notes'",
+            },
+            Mark { leave: "PRAGMA query_only = ON", look: "SELECT 1 FROM pragma_query_only WHERE query_only" },
+            Mark {
+                leave: "PRAGMA foreign_keys = OFF",
+                look: "SELECT 1 FROM pragma_foreign_keys WHERE NOT foreign_keys",
+            },
+            Mark {
+                leave: "ATTACH ':memory:' AS other",
+                look: "SELECT 1 FROM pragma_database_list WHERE name = 'other'",
+            },
+        ]
+    }
+
+    async fn statements(&self, conn: &mut Tracked<Sqlite>) -> Result<u64, BoxError> {
+        Ok(conn.driver().cached_statements_size().try_into()?)
+    }
+
+    fn in_memory(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
+        Ok(options(plan).connect_lazy("sqlite::memory:")?.pool())
+    }
+
+    fn split(&self, plan: &Plan) -> Result<(Served<Self>, Served<Self>), BoxError> {
+        let pool = options(plan).pool(PoolKind::ReadWrite).connect_lazy(&plan.url)?;
+        Ok((pool.pool(), pool.reader().pool()))
+    }
+}
+
+fn options(plan: &Plan) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().config(plan.config.clone()).reset(plan.reset).observer(plan.trace.clone())
 }
 
 mod queue_pool {
     millpond_testkit::conformance! {
-        fixture = super::File(super::Dir::new()), can = [Answers, Transactions, Streams]
+        fixture = super::File(super::Dir::new()),
+        can = [Answers, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a failing acquire says, as `sqlx::Error`.
 
-use crate::support::{Diary, Dir, one};
+use crate::support::{Dir, one};
 use millpond_sqlite::{PoolError, PoolKind, SqlitePoolOptions, pool_error};
+use millpond_testkit::Trace;
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
@@ -22,14 +23,14 @@ async fn a_timeout_is_an_io_error_that_names_the_holder() {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_opened_fails_at_once_with_sqlites_own_code() {
-    let diary = Diary::default();
-    let pool = one().observer(diary.clone()).connect_lazy("sqlite:////no/such/directory/x.db").unwrap();
+    let trace = Trace::new();
+    let pool = one().observer(trace.clone()).connect_lazy("sqlite:////no/such/directory/x.db").unwrap();
     let error = pool.acquire().await.unwrap_err();
     let refusal = error.as_database_error().expect("the cause is the database's");
     assert_eq!(refusal.code().as_deref(), Some("14"));
     assert_eq!(refusal.message(), "unable to open database file");
     let Some(PoolError::Connect { attempts: 1, .. }) = pool_error(&error) else { panic!("{error}") };
-    assert_eq!(diary.failed_connects(), 1, "nothing was tried twice");
+    assert_eq!(trace.count("connect failed"), 1, "nothing was tried twice");
     let mut cause: &dyn StdError = &error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

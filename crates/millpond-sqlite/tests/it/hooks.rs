@@ -1,10 +1,11 @@
 //! Hooks on the driver's own connection.
 
-use crate::support::{Diary, Dir, one};
+use crate::support::{Dir, one};
 use millpond_sqlite::{
     BoxError, ConnectionInfo, HookFuture, Hooks, Moment, Moments, PoolError, PoolKind, SqliteConnection,
     SqlitePoolOptions, async_trait, pool_error,
 };
+use millpond_testkit::Trace;
 use sqlx::{Connection, Executor};
 use std::sync::{Arc, Mutex};
 
@@ -72,9 +73,9 @@ async fn a_hook_that_refuses_costs_the_connection_and_is_told() {
 #[tokio::test]
 async fn wrong_sql_in_a_hook_fails_at_once() {
     let dir = Dir::new();
-    let diary = Diary::default();
+    let trace = Trace::new();
     let pool = one()
-        .observer(diary.clone())
+        .observer(trace.clone())
         .on_connect(|conn, _info| {
             Box::pin(async move {
                 conn.execute("PRAGM foreign_keys = ON").await?;
@@ -85,7 +86,7 @@ async fn wrong_sql_in_a_hook_fails_at_once() {
         .unwrap();
     let error = pool.acquire().await.unwrap_err();
     assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
-    assert_eq!(diary.failed_connects(), 1, "nothing was tried twice");
+    assert_eq!(trace.count("connect failed"), 1, "nothing was tried twice");
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("1"));
     assert!(error.to_string().contains("(code: 1) near \"PRAGM\": syntax error"), "{error}");
     assert_eq!(error.to_string().matches("error returned from database").count(), 1, "{error}");

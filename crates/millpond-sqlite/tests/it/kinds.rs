@@ -1,8 +1,9 @@
 //! What each kind of pool keeps, and how a pool is steered.
 
-use crate::support::{Diary, Dir, one};
+use crate::support::{Dir, one};
 use millpond_core::{CloseReason, Invalidate};
 use millpond_sqlite::{PoolKind, SqlLease, SqlitePool, SqlitePoolOptions, pool_error};
+use millpond_testkit::Trace;
 use std::time::Duration;
 
 fn options(kind: PoolKind) -> SqlitePoolOptions {
@@ -16,13 +17,13 @@ async fn id(pool: &SqlitePool) -> u64 {
 #[tokio::test]
 async fn a_file_is_not_pooled_unless_asked_for() {
     let dir = Dir::new();
-    let diary = Diary::default();
-    let pool = SqlitePoolOptions::new().observer(diary.clone()).connect(&dir.url("x.db")).await.unwrap();
+    let trace = Trace::new();
+    let pool = SqlitePoolOptions::new().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();
     let first = id(&pool).await;
     assert!(id(&pool).await > first, "a new connection each time");
     assert_eq!(pool.status().idle, 0);
     pool.close().await;
-    assert!(diary.closed().iter().all(|reason| *reason == CloseReason::NotKept), "{:?}", diary.closed());
+    assert!(trace.closed().iter().all(|reason| *reason == CloseReason::NotKept), "{:?}", trace.closed());
 }
 
 #[tokio::test]
@@ -37,11 +38,11 @@ async fn a_queue_keeps_its_connection() {
 async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
     let dir = Dir::new();
     let pragmas = millpond_sqlite::PragmaHook::new().journal_mode(millpond_sqlite::SqliteJournalMode::Wal);
-    let diary = Diary::default();
+    let trace = Trace::new();
     let pool = SqlitePoolOptions::new()
         .pragma(pragmas)
         .max_connecting(30)
-        .observer(diary.clone())
+        .observer(trace.clone())
         .connect_lazy(&dir.url("new.db"))
         .unwrap();
     let tasks: Vec<_> = (0..300)
@@ -53,7 +54,7 @@ async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
     for (n, task) in (0..).zip(tasks) {
         assert_eq!(task.await.unwrap().unwrap(), n);
     }
-    assert_eq!(diary.failed_connects(), 0);
+    assert_eq!(trace.count("connect failed"), 0);
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.unwrap();
     assert_eq!(mode, "wal");
 }
@@ -124,14 +125,14 @@ async fn close_within_says_who_still_holds_a_connection() {
 #[tokio::test]
 async fn a_connection_can_be_taken_out_for_good_or_given_up() {
     let dir = Dir::new();
-    let diary = Diary::default();
-    let pool = one().observer(diary.clone()).connect(&dir.url("x.db")).await.unwrap();
+    let trace = Trace::new();
+    let pool = one().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();
     let mut conn = SqlLease::detach(pool.acquire().await.unwrap());
     sqlx::query("SELECT 1").execute(&mut conn).await.unwrap();
     SqlLease::discard(pool.acquire().await.unwrap());
     sqlx::query("SELECT 1").execute(&pool).await.unwrap();
-    assert_eq!(diary.opened(), 3);
-    assert_eq!(diary.closed(), [CloseReason::Discarded]);
+    assert_eq!(trace.count("connected"), 3);
+    assert_eq!(trace.closed(), [CloseReason::Discarded]);
 }
 
 #[test]

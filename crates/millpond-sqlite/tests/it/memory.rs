@@ -1,8 +1,9 @@
 //! The database in memory survives whatever happens to those who use it, and ends with its pool.
 
-use crate::support::{Diary, abandon_endless, cut_after};
+use crate::support::abandon_endless;
 use millpond_core::{Invalidate, ResetLevel};
 use millpond_sqlite::{PoolKind, SqlLease, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use millpond_testkit::{Trace, poll_n};
 use sqlx::{ConnectOptions, Connection, Executor, raw_sql};
 use std::str::FromStr;
 use std::time::Duration;
@@ -53,8 +54,8 @@ async fn two_pools_are_two_databases() {
 // B06
 #[tokio::test]
 async fn it_survives_cut_queries_open_transactions_and_dropped_streams() {
-    let diary = Diary::default();
-    let pool = pond(SqlitePoolOptions::new().observer(diary.clone())).await;
+    let trace = Trace::new();
+    let pool = pond(SqlitePoolOptions::new().observer(trace.clone())).await;
     abandon_endless(&pool).await;
     is_whole(&pool).await;
     raw_sql("BEGIN; DELETE FROM ponds").execute(&pool).await.unwrap();
@@ -65,10 +66,10 @@ async fn it_survives_cut_queries_open_transactions_and_dropped_streams() {
     drop(tx);
     is_whole(&pool).await;
     for polls in 0..12 {
-        let _ = cut_after(polls % 4, pool.begin()).await;
+        let _ = poll_n(pool.begin(), polls % 4).await;
     }
     is_whole(&pool).await;
-    assert!(diary.closed().is_empty(), "{:?}", diary.closed());
+    assert!(trace.closed().is_empty(), "{:?}", trace.closed());
 }
 
 // B06

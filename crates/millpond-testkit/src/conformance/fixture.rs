@@ -1,15 +1,18 @@
 //! What an author brings along to have a manager tried, and what is claimed for it.
 
+use crate::conformance::plan::{Mark, Plan, Refusals, Served};
+use crate::own_server::OwnServer;
 use millpond_core::{BoxError, Manager};
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 /// Makes the manager that is to be tried. Where a manager is all there is, a closure will do:
 /// `|| async { Tcp(address) }`.
 ///
 /// A test calls [`manager`](Self::manager) once, on a runtime of its own. The other methods are called only if what they
 /// stand for is claimed; a claim without its method fails.
-pub trait Fixture: Send + Sync + 'static {
+pub trait Fixture: Sized + Send + Sync + 'static {
     /// What is tried.
     type Manager: Manager;
 
@@ -39,6 +42,26 @@ pub trait Fixture: Send + Sync + 'static {
         async { Err(unclaimed("Answers", "ask")) }
     }
 
+    /// Stands for [`Capability::Answers`]: the same in a wording of its own for each `wording`, so that every one is a statement
+    /// to be prepared. By default there is one wording.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ask`](Self::ask).
+    fn ask_worded(
+        &self,
+        conn: &mut Connection<Self>,
+        wording: u64,
+        number: i64,
+    ) -> impl Future<Output = Result<i64, BoxError>> + Send {
+        let _ = wording;
+        self.ask(conn, number)
+    }
+
     /// Stands for [`Capability::Dies`]: has the server end this connection, and comes back when it has.
     ///
     /// # Errors
@@ -53,7 +76,7 @@ pub trait Fixture: Send + Sync + 'static {
         async { Err(unclaimed("Dies", "kill")) }
     }
 
-    /// Stands for [`Capability::Transactions`]: executes a script, `BEGIN` included, past everything that would notice it.
+    /// Stands for [`Capability::Transactions`]: executes a script, as text.
     ///
     /// # Errors
     ///
@@ -69,6 +92,47 @@ pub trait Fixture: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (conn, sql);
         async { Err(unclaimed("Transactions", "execute")) }
+    }
+
+    /// Stands for [`Capability::Transactions`]: the same past everything that would notice it, as a function does that is
+    /// passed the driver's own connection. By default it is noticed.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn execute_unseen(
+        &self,
+        conn: &mut Connection<Self>,
+        sql: &'static str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.execute(conn, sql)
+    }
+
+    /// Stands for [`Capability::Transactions`]: whether a query gives a row.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn finds(
+        &self,
+        conn: &mut Connection<Self>,
+        sql: &'static str,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = (conn, sql);
+        async { Err(unclaimed("Transactions", "finds")) }
+    }
+
+    /// Scripts that leave a transaction open, in every disguise that the server knows.
+    fn beginnings(&self) -> &'static [&'static str] {
+        &["BEGIN", "/* read */ begin", "-- read\nBegin", "SELECT 1; BEGIN", "BEGIN; SAVEPOINT a"]
     }
 
     /// Stands for [`Capability::Transactions`]: begins a transaction as the driver does it, and leaves it open.
@@ -168,6 +232,141 @@ pub trait Fixture: Send + Sync + 'static {
         let _ = (conn, channel);
         async { Err(unclaimed("Redis", "subscribe")) }
     }
+
+    /// Stands for [`Capability::Pools`]: where the server is, without parameters.
+    fn url(&self) -> String {
+        String::new()
+    }
+
+    /// Stands for [`Capability::Pools`]: the pool that the backend's own options build.
+    ///
+    /// # Errors
+    ///
+    /// If the options refuse the plan.
+    fn pool(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
+        let _ = plan;
+        Err(unclaimed("Pools", "pool"))
+    }
+
+    /// Stands for [`Capability::Session`]: every kind of trace that can be left on a session.
+    fn marks(&self) -> &'static [Mark] {
+        &[]
+    }
+
+    /// Stands for [`Capability::Network`]: how the server turns a new client away.
+    fn refusals(&self) -> Refusals {
+        Refusals { not_yet: Vec::new(), never: Vec::new() }
+    }
+
+    /// Stands for [`Capability::Cancels`]: has the server be busy for so long, and answer then.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, also if the server was told to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped at every poll: the backend is to see to it that the server stops.
+    fn pause(&self, conn: &mut Connection<Self>, time: Duration) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (conn, time);
+        async { Err(unclaimed("Cancels", "pause")) }
+    }
+
+    /// Stands for [`Capability::Restarts`]: a server of the test's own, which is at the URL that comes with it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none here; the test is skipped then, and says so.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn own_server(&self) -> impl Future<Output = Result<(OwnServer, String), String>> + Send {
+        async { Err(unclaimed("Restarts", "own_server").to_string()) }
+    }
+
+    /// Stands for [`Capability::Restarts`]: opens a connection past all pools, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn dial(&self, url: &str) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = url;
+        async { Err(unclaimed("Restarts", "dial")) }
+    }
+
+    /// Stands for [`Capability::Demotes`]: has a server take no writes any more.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be done.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn demote(&self, server: &mut OwnServer) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = server;
+        async { Err(unclaimed("Demotes", "demote")) }
+    }
+
+    /// Stands for [`Capability::Demotes`]: scripts that are refused much as a write to a demoted server is, for harmless
+    /// causes. There is a table `ponds`.
+    fn harmless(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Stands for [`Capability::Statements`]: how many statements the session keeps prepared, if possible as the server
+    /// says it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn statements(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<u64, BoxError>> + Send {
+        let _ = conn;
+        async { Err(unclaimed("Statements", "statements")) }
+    }
+
+    /// Stands for [`Capability::Credentials`]: sets the password of a user, who may have to be created.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn set_password(&self, user: &str, password: &str) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (user, password);
+        async { Err(unclaimed("Credentials", "set_password")) }
+    }
+
+    /// Stands for [`Capability::Memory`]: a pool over a database that is in memory alone.
+    ///
+    /// # Errors
+    ///
+    /// If the options refuse the plan, whose URL is left aside.
+    fn in_memory(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
+        let _ = plan;
+        Err(unclaimed("Memory", "in_memory"))
+    }
+
+    /// Stands for [`Capability::Readers`]: a pool of one writer, and one of `pool_size` readers, over one database.
+    ///
+    /// # Errors
+    ///
+    /// If the options refuse the plan.
+    fn split(&self, plan: &Plan) -> Result<(Served<Self>, Served<Self>), BoxError> {
+        let _ = plan;
+        Err(unclaimed("Readers", "split"))
+    }
 }
 
 /// What a fixture's manager opens.
@@ -208,6 +407,26 @@ pub enum Capability {
     /// Of managers: Redis' commands, transactions and subscriptions. See [`Fixture::command`], [`Fixture::transact`] and
     /// [`Fixture::subscribe`].
     Redis,
+    /// Of backends: they build a pool of their own. See [`Fixture::url`] and [`Fixture::pool`]; what follows needs it too.
+    Pools,
+    /// Of backends: a session has state beyond its transaction. See [`Fixture::marks`].
+    Session,
+    /// Of backends: the server is at a host and port. See [`Fixture::refusals`] and [`Fixture::ask_worded`].
+    Network,
+    /// Of backends: what was abandoned is stopped at the server, over a connection more. See [`Fixture::pause`].
+    Cancels,
+    /// Of backends: a test can have a server of its own. See [`Fixture::own_server`] and [`Fixture::dial`].
+    Restarts,
+    /// Of backends: a server can become one that takes no writes. See [`Fixture::demote`] and [`Fixture::harmless`].
+    Demotes,
+    /// Of backends: statements are prepared and kept. See [`Fixture::statements`].
+    Statements,
+    /// Of backends: a password can come from a file. See [`Fixture::set_password`].
+    Credentials,
+    /// Of backends: a database can be in memory alone. See [`Fixture::in_memory`].
+    Memory,
+    /// Of backends: one connection writes and others read. See [`Fixture::split`].
+    Readers,
     /// Of pools: a connection has one borrower at a time.
     Exclusive,
     /// Of pools: what comes back is lent again.
@@ -223,6 +442,16 @@ impl fmt::Display for Capability {
             Self::Transactions => "Transactions: there are none",
             Self::Streams => "Streams: an answer comes whole",
             Self::Redis => "Redis: it is no Redis",
+            Self::Pools => "Pools: there is a manager and nothing more",
+            Self::Session => "Session: a session has no state",
+            Self::Network => "Network: there is none in between",
+            Self::Cancels => "Cancels: what was abandoned is not stopped over another connection",
+            Self::Restarts => "Restarts: there is no server to be killed",
+            Self::Demotes => "Demotes: every server takes writes",
+            Self::Statements => "Statements: nothing is kept prepared",
+            Self::Credentials => "Credentials: there are no passwords",
+            Self::Memory => "Memory: no database is in memory alone",
+            Self::Readers => "Readers: every connection may write",
             Self::Exclusive => "Exclusive: connections are shared",
             Self::Keeps => "Keeps: nothing is lent twice",
         };

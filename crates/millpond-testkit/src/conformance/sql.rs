@@ -3,6 +3,7 @@
 use crate::conformance::fixture::Fixture;
 use crate::conformance::stage::{Loan, Stage, Trial, World};
 use crate::poll::poll_n;
+use millpond_core::PoolExt;
 
 /// sqlx's own `begin` loses sight of what the server has begun, when it is dropped half way.
 pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
@@ -20,29 +21,101 @@ pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T
 /// A script is cut short by its own error, and its COMMIT is never reached.
 pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
-    for sql in ["BEGIN; SELECT * FROM nowhere; COMMIT", "SELECT 1; BEGIN; SELECT nonsense"] {
+    prepare(&stage, &world, "DROP TABLE IF EXISTS b02; CREATE TABLE b02 (i INT)").await;
+    for sql in [
+        "BEGIN; INSERT INTO b02 VALUES (1); SELECT * FROM nowhere; COMMIT",
+        "SELECT 1; BEGIN; INSERT INTO b02 VALUES (1); SELECT nonsense",
+    ] {
         let mut lease = world.lease().await;
         assert!(stage.fixture.execute(lease.real(), sql).await.is_err(), "{sql}");
         drop(lease);
-        drop(clean(&stage, &world, 2).await);
+        let mut lease = clean(&stage, &world, 2).await;
+        assert!(!finds(&stage, &mut lease, "SELECT i FROM b02").await, "committed: {sql}");
     }
+    assert_worth_keeping::<T>(&world);
 }
 
 /// Nobody ends what was begun.
 pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
-    let mut lease = world.lease().await;
-    assert!(matches!(stage.fixture.begin(lease.real()).await, Ok(())));
-    assert!(matches!(stage.fixture.is_in_transaction(lease.real()).await, Ok(true)), "the fixture sees none");
-    drop(lease);
-    drop(clean(&stage, &world, 3).await);
-    for sql in ["BEGIN", "/* read */ begin", "BEGIN; SAVEPOINT a"] {
+    prepare(&stage, &world, "DROP TABLE IF EXISTS b03; CREATE TABLE b03 (i INT)").await;
+    for sql in stage.fixture.beginnings() {
         let mut lease = world.lease().await;
-        if let Err(error) = stage.fixture.execute(lease.real(), sql).await {
-            panic!("{sql}: {error}");
+        for sql in [sql, "INSERT INTO b03 VALUES (1)"] {
+            if let Err(error) = stage.fixture.execute(lease.real(), sql).await {
+                panic!("{sql}: {error}");
+            }
+        }
+        drop(lease);
+        let mut lease = clean(&stage, &world, 3).await;
+        assert!(!finds(&stage, &mut lease, "SELECT i FROM b03").await, "committed: {sql}");
+    }
+    assert_worth_keeping::<T>(&world);
+}
+
+/// What a function does that is passed the driver's own connection is not seen.
+pub async fn b03_a_transaction_begun_unseen_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for begun in 1..=3 {
+        let mut lease = world.lease().await;
+        if let Err(error) = stage.fixture.execute_unseen(lease.real(), "BEGIN").await {
+            panic!("{error}");
+        }
+        drop(lease);
+        drop(clean(&stage, &world, begun).await);
+    }
+    assert_worth_keeping::<T>(&world);
+}
+
+/// The driver believes in transactions that nobody will end, or that were ended behind its back.
+pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for ended_by_hand in [false, true] {
+        let mut lease = world.lease().await;
+        for _ in 0..3 {
+            assert!(matches!(stage.fixture.begin(lease.real()).await, Ok(())));
+        }
+        assert!(matches!(stage.fixture.is_in_transaction(lease.real()).await, Ok(true)), "the fixture sees none");
+        if ended_by_hand && let Err(error) = stage.fixture.execute(lease.real(), "ROLLBACK").await {
+            panic!("{error}");
         }
         drop(lease);
         drop(clean(&stage, &world, 3).await);
+    }
+    assert_worth_keeping::<T>(&world);
+}
+
+/// He is in the middle of it.
+pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let (mut lease, fixture) = (world.lease().await, std::sync::Arc::clone(&stage.fixture));
+    let user = tokio::spawn(async move {
+        let begun = fixture.execute(lease.real(), "BEGIN").await;
+        panic!("in the middle of it: {begun:?}");
+    });
+    assert!(user.await.is_err_and(|error| error.is_panic()));
+    drop(clean(&stage, &world, 3).await);
+}
+
+/// Such a connection is there again at once: no keeper has run in between.
+pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    prepare(&stage, &world, "DROP TABLE IF EXISTS b03_clean; CREATE TABLE b03_clean (i INT UNIQUE)").await;
+    for (sql, works) in [
+        ("INSERT INTO b03_clean VALUES (1)", true),
+        ("INSERT INTO b03_clean VALUES (1)", false),
+        ("UPDATE b03_clean SET i = 2", true),
+        ("DELETE FROM b03_clean", true),
+        ("VALUES (1)", true),
+        ("select 1;", true),
+        ("-- x\nSELECT 1", true),
+        ("SELECT nonsense", false),
+    ] {
+        let mut lease = world.lease().await;
+        assert_eq!(stage.fixture.execute(lease.real(), sql).await.is_ok(), works, "{sql}");
+        answers(&stage, &mut lease, 3).await;
+        drop(lease);
+        assert!(world.pool.try_acquire().is_some(), "{sql} has left doubt");
     }
 }
 
@@ -58,6 +131,20 @@ pub async fn b04_rows_that_nobody_read_never_reach_the_next_borrower<T: Trial>(s
         let mut lease = world.lease().await;
         answers(&stage, &mut lease, 40_000).await;
     }
+}
+
+/// Every wording is new to the connection half of the time, so that preparing is cut off as well.
+pub async fn b04_every_question_gets_its_own_answer_however_many_were_cut_off<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    for number in 0..200_u32 {
+        let wording = u64::from(number / 2);
+        let mut lease = world.lease().await;
+        let _ = poll_n(stage.fixture.ask_worded(lease.real(), wording, -1), 1 + number as usize % 6).await;
+        drop(lease);
+        let answer = stage.fixture.ask_worded(world.lease().await.real(), wording, number.into()).await;
+        assert_eq!(answer.ok(), Some(number.into()));
+    }
+    world.assert_sound().await;
 }
 
 /// The next borrower's connection: outside a transaction, and in step.
@@ -76,4 +163,23 @@ async fn answers<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, number: i64) {
         Ok(answer) => assert_eq!(answer, number, "the answer to another question"),
         Err(error) => panic!("a connection in trouble was lent: {error}"),
     }
+}
+
+/// A script that must succeed.
+async fn prepare<T: Trial>(stage: &Stage<T>, world: &World<T>, sql: &'static str) {
+    if let Err(error) = stage.fixture.execute(world.lease().await.real(), sql).await {
+        panic!("{sql}: {error}");
+    }
+}
+
+async fn finds<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, sql: &'static str) -> bool {
+    match stage.fixture.finds(lease.real(), sql).await {
+        Ok(found) => found,
+        Err(error) => panic!("{sql}: {error}"),
+    }
+}
+
+/// Nothing was cut off, so no connection had to be closed.
+fn assert_worth_keeping<T: Trial>(world: &World<T>) {
+    assert!(!T::keeps() || world.trace.count("closed") == 0, "{:?}", world.trace.lines());
 }

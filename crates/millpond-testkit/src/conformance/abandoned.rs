@@ -1,0 +1,64 @@
+//! What was abandoned is stopped at the server: in time, under the cap, and without a word to anybody else.
+
+use crate::conformance::fixture::Fixture;
+use crate::conformance::network::through;
+use crate::conformance::service::Service;
+use crate::conformance::stage::{Stage, Trial, joined, ms};
+use crate::proxy::ChaosProxy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use tokio::runtime::Builder;
+
+/// The cancels come at about the time at which the questions end by themselves, some before and some after. The sockets
+/// are the kernel's to count, all the while.
+pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(stage: Stage<T>) {
+    let (service, proxy) = through(&stage, 2, ms(80)).await;
+    let (proxy, done) = (Arc::new(proxy), Arc::new(AtomicBool::new(false)));
+    let (theirs, until) = (Arc::clone(&proxy), Arc::clone(&done));
+    let counter = thread::spawn(move || most_sockets(&theirs, &until));
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
+    let users: Vec<_> = (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
+    let mut cut = 0;
+    for user in users {
+        cut += joined(user).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    let (together, told) = counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
+    runtime.shutdown_background();
+    assert!(cut > 100, "{cut} were cut off");
+    assert!(together <= 2, "{together} sockets at once, and a cap of 2");
+    assert!(told >= 2, "whoever counts is blind: {told}");
+    assert!(service.pool.status().totals.peak <= 2);
+}
+
+/// Begins what takes a moment, drops it, and then is somebody else. How often there was something to be dropped.
+async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
+    let mut cut = 0;
+    for round in 0..60 {
+        let mut lease = service.lease().await;
+        let pause = service.fixture.pause(&mut lease, ms(u64::from(5 + (user * 7 + round) % 12)));
+        cut += u32::from(crate::poll::poll_n(pause, 1).await.is_none());
+        drop(lease);
+        let mut lease = service.lease().await;
+        if let Err(error) = service.fixture.pause(&mut lease, ms(12)).await {
+            panic!("a cancel has hit somebody else: {error}");
+        }
+        service.assert_answers(&mut lease, i64::from(user * 1_000 + round)).await;
+    }
+    cut
+}
+
+/// How many there were together, at the least, and how many the kernel told of in one breath, at the most.
+fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
+    let told = || proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"));
+    let (mut together, mut most, mut before) = (0, 0, told());
+    while !done.load(Ordering::Relaxed) {
+        let now = told();
+        together = together.max(now.intersection(&before).count());
+        most = most.max(now.len());
+        before = now;
+    }
+    (together, most)
+}

@@ -1,0 +1,170 @@
+//! A server of a test's own, which it may kill, change and start again.
+
+use std::collections::HashMap;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// What the names of all variables begin with.
+const PREFIX: &str = "MILLPOND_TEST_";
+
+/// A server that belongs to one test: `$MILLPOND_TEST_XTASK servers --private KIND` starts it, says in variables where it
+/// is and how to start it again, and ends it when this value is dropped, or with the thread that made it.
+///
+/// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and ends the server when its
+/// standard input is closed.
+pub struct OwnServer {
+    keeper: Child,
+    stem: String,
+    variables: HashMap<String, String>,
+    /// The server, once it was started again.
+    again: Option<Child>,
+}
+
+impl OwnServer {
+    /// Starts one of that kind: `postgres`, `mariadb-tls`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none to be had; the test is to be skipped then.
+    pub fn start(kind: &str) -> Result<Self, String> {
+        let stem = kind.to_uppercase().replace('-', "_");
+        let xtask = variable(&format!("{stem}_URL")).and_then(|_| variable("XTASK"))?;
+        let mut command = Command::new(xtask);
+        command.args(["servers", "--private", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
+        let mut variables = HashMap::new();
+        for line in keeper.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines()) {
+            let line = line.map_err(|error| format!("{kind} does not tell where it is: {error}"))?;
+            match line.split_once('=') {
+                Some((name, value)) => variables.insert(name.to_owned(), unquoted(value)),
+                None => break,
+            };
+        }
+        Ok(Self { keeper, stem, variables, again: None })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        self.own("URL")
+    }
+
+    /// A variable that was told, without what all begin with.
+    ///
+    /// # Panics
+    ///
+    /// If it was not.
+    #[track_caller]
+    pub fn told(&self, name: &str) -> &str {
+        match self.variables.get(&format!("{PREFIX}{name}")) {
+            Some(value) => value,
+            None => panic!("no {PREFIX}{name} among {:?}", self.variables.keys()),
+        }
+    }
+
+    /// A variable of the server itself, without its kind: `PID`, `COMMAND`.
+    ///
+    /// # Panics
+    ///
+    /// As [`told`](Self::told).
+    #[track_caller]
+    pub fn own(&self, name: &str) -> &str {
+        self.told(&format!("{}_{name}", self.stem))
+    }
+
+    /// What stands behind an option of its command up to the next blank: `" -D "`, `"--ssl-cert="`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such option.
+    #[track_caller]
+    pub fn option(&self, option: &str) -> &str {
+        let rest = self.own("COMMAND").split_once(option).map(|(_, rest)| rest);
+        match rest.and_then(|rest| rest.split(' ').next()) {
+            Some(value) => value,
+            None => panic!("no `{option}` in {}", self.own("COMMAND")),
+        }
+    }
+
+    /// Overwrites the file that an option names with another one, whose name was told.
+    ///
+    /// # Errors
+    ///
+    /// If one of the two cannot be read or written.
+    pub fn replace_file(&self, option: &str, told: &str) -> io::Result<()> {
+        // Written, not copied: the file remains the server's.
+        fs::write(self.option(option), fs::read(self.told(told))?)
+    }
+
+    /// Sends it a signal that ends it, `KILL` or `INT`, and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// The signal stays sent.
+    pub async fn stop(&mut self, signal: &str) -> io::Result<()> {
+        let pid = self.again.as_ref().map_or_else(|| self.own("PID").to_owned(), |child| child.id().to_string());
+        if !Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success() {
+            return Err(io::Error::other(format!("the server {pid} cannot be sent {signal}")));
+        }
+        match self.again.take() {
+            Some(mut child) => drop(child.wait()?),
+            // Until its parent has collected it, its number is taken, and PostgreSQL takes it for alive.
+            None => {
+                let process = format!("/proc/{pid}");
+                while fs::exists(&process)? {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts it again, on its port and data, with more settings for this time. It takes a moment to accept connections.
+    ///
+    /// # Errors
+    ///
+    /// If there is no shell.
+    pub fn start_again(&mut self, settings: &str) -> io::Result<()> {
+        let command = format!("exec {} {settings} 2>>{}", self.own("COMMAND"), self.own("LOG"));
+        self.again = Some(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn()?);
+        Ok(())
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        // One that has ended already is no failure.
+        if let Some(child) = &mut self.again {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+impl fmt::Debug for OwnServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the variables: a URL may hold a password.
+        f.debug_struct("OwnServer").field("stem", &self.stem).finish_non_exhaustive()
+    }
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    let value = env::var(format!("{PREFIX}{name}")).ok().filter(|value| !value.is_empty());
+    value.ok_or_else(|| format!("no {PREFIX}{name}"))
+}
+
+/// A value as a shell would read it.
+fn unquoted(value: &str) -> String {
+    match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
+        Some(quoted) => quoted.replace(r"'\''", "'"),
+        None => value.to_owned(),
+    }
+}
