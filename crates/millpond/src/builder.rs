@@ -57,6 +57,8 @@ pub struct DatabaseBuilder {
     mysql: Vec<Step<MySqlPoolOptions>>,
     #[cfg(feature = "postgres")]
     postgres: Vec<Step<PgPoolOptions>>,
+    /// Whether a hook was added that acts on PostgreSQL's connections. What a step adds is not known before it is done.
+    postgres_hook: bool,
     #[cfg(feature = "sqlite")]
     sqlite: Vec<Step<SqlitePoolOptions>>,
 }
@@ -179,10 +181,11 @@ impl DatabaseBuilder {
     /// anybody gets the connection; an error means "not this connection", and one that the backend calls permanent, such as
     /// `sqlx::Error::Configuration`, ends the wait of everybody at once.
     #[cfg(feature = "postgres")]
-    pub fn on_postgres_connect<F>(self, hook: F) -> Self
+    pub fn on_postgres_connect<F>(mut self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut sqlx::PgConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
+        self.postgres_hook = true;
         self.postgres(|options| options.on_connect(hook))
     }
 
@@ -243,6 +246,7 @@ impl DatabaseBuilder {
             mysql: Vec::new(),
             #[cfg(feature = "postgres")]
             postgres: Vec::new(),
+            postgres_hook: false,
             #[cfg(feature = "sqlite")]
             sqlite: Vec::new(),
         }
@@ -269,7 +273,9 @@ impl DatabaseBuilder {
     ///
     /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at once.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
-        let settings = self.loader.clone().check(unusable).load()?;
+        let check: fn(&Settings) -> Vec<Refusal> =
+            if self.postgres_hook { |settings| unusable(settings, true) } else { |settings| unusable(settings, false) };
+        let settings = self.loader.clone().check(check).load()?;
         let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
         #[cfg(feature = "metrics")]
         let (metrics, name) = (self.metrics.clone(), Arc::clone(&self.common.name));
@@ -342,7 +348,7 @@ impl Common {
 }
 
 /// What is wrong with the settings in the eyes of the backend that the URL means. Opens nothing.
-fn unusable(settings: &Settings) -> Vec<Refusal> {
+fn unusable(settings: &Settings, postgres_hook: bool) -> Vec<Refusal> {
     let Some(url) = &settings.storage.connection_string else { return Vec::new() };
     let backend = match Backend::of(url.expose()) {
         Ok(backend) => backend,
@@ -359,7 +365,7 @@ fn unusable(settings: &Settings) -> Vec<Refusal> {
         other => return vec![other.absent()],
     };
     let misunderstood = understood.err().map(misunderstood);
-    misunderstood.into_iter().chain(unsuited(&settings.db, backend)).collect()
+    misunderstood.into_iter().chain(unsuited(&settings.db, backend, postgres_hook)).collect()
 }
 
 /// The refusal of a URL that its backend does not understand; the backend's message tells no values.

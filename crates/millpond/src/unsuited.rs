@@ -6,9 +6,14 @@ use millpond_config::{DbSettings, Pooler, Refusal};
 use millpond_core::ResetLevel;
 
 /// All of them. A setting that would have no effect is refused as well, since whoever wrote it counts on it.
-pub(crate) fn unsuited(db: &DbSettings, backend: Backend) -> Vec<Refusal> {
+pub(crate) fn unsuited(db: &DbSettings, backend: Backend, postgres_hook: bool) -> Vec<Refusal> {
     let kind = db.kind.and_then(|kind| kinds::unknown(kind, backend));
-    kind.into_iter().chain(pooler(db, backend)).chain(cancelling(db, backend)).collect()
+    let hooked = (postgres_hook && backend == Backend::Postgres && db.behind != Pooler::None).then(|| {
+        let message = "does not go together with on_postgres_connect: what a hook does to a session would stay with a server \
+                       that others use";
+        refusal("db.behind", message.to_owned(), "remove the hook, or connect to the server itself with db.behind = server")
+    });
+    kind.into_iter().chain(pooler(db, backend)).chain(hooked).chain(cancelling(db, backend)).collect()
 }
 
 fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
@@ -19,7 +24,6 @@ fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
         let message = format!("is not to be had for {backend}");
         return Some(refusal("db.behind", message, "write `server`, or leave it out"));
     }
-    // Hooks do not go together with it either, but they are no setting: the backend refuses them when the pool is made.
     (db.reset == ResetLevel::Session).then(|| {
         let message = "needs a session, and behind PgBouncer in transaction mode there is none".to_owned();
         refusal("db.reset", message, "write `transaction`, or connect to the server itself with db.behind = server")
