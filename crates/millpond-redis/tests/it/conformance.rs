@@ -84,8 +84,8 @@ impl Fixture for Servers {
     async fn kill(&self, conn: &mut RedisConnection) -> Result<(), BoxError> {
         let user = self.user.get().ok_or("nobody has logged in")?;
         self.everywhere(Command::new("CLIENT").args(["KILL", "USER"]).arg(user)).await;
-        while conn.run::<()>(Command::new("PING")).await.is_ok() {}
-        Ok(())
+        let closing = async { while conn.run::<()>(Command::new("PING")).await.is_ok() {} };
+        Ok(tokio::time::timeout(std::time::Duration::from_secs(10), closing).await?)
     }
 
     async fn command(&self, conn: &mut RedisConnection, words: &[&str]) -> Result<String, BoxError> {
