@@ -3,6 +3,8 @@
 use crate::support::{Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -322,21 +324,22 @@ async fn a_waiter_gets_the_connection_when_its_reset_is_done_and_not_before() {
 /// Where many wait, the deadline is read off a coarse clock. In real time: a paused clock is never coarse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_crowd_that_waits_in_real_time_nobody_is_told_before_its_limit() {
-    let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).build().unwrap();
-    let _held = pool.acquire().await.unwrap();
     let limit = ms(401);
-    let mut crowd = Vec::new();
-    for _ in 0..300 {
-        // They come at every moment of the coarse clock's tick.
+    let (mut crowd, mut held) = (Vec::new(), Vec::new());
+    for round in 0..200 {
+        let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).build().unwrap();
+        held.push((pool.clone(), pool.acquire().await.unwrap()));
+        // Pools are built, and waiters come, at every moment of the coarse clock's tick.
         let before = std::time::Instant::now();
-        while before.elapsed() < Duration::from_micros(100) {
+        while before.elapsed() < Duration::from_micros(round % 8 * 500) {
             tokio::task::yield_now().await;
         }
-        let pool = pool.clone();
-        crowd.push(tokio::spawn(async move {
+        for _ in 0..2 {
             let since = std::time::Instant::now();
-            (refused(pool.acquire_within(limit).await), since.elapsed())
-        }));
+            let mut acquire = Box::pin(pool.acquire_within(limit));
+            assert!(poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx).is_pending())).await);
+            crowd.push(tokio::spawn(async move { (refused(acquire.await), since.elapsed()) }));
+        }
     }
     for waiter in crowd {
         let (error, waited) = waiter.await.unwrap();
