@@ -43,6 +43,15 @@
 //! | `millpond.failures` | counter | pings, resets and hooks that failed, with `what` |
 //! | `millpond.leaks`, `millpond.panics` | counter | leases kept for too long, and panics in user code |
 //!
+//! Of caches, each with the label `millpond.cache.namespace`, told at once by [`CacheMetrics`]:
+//!
+//! | metric | kind | what |
+//! |---|---|---|
+//! | `millpond.cache.requests` | counter | with `outcome` = `hit`, `stale`, `negative` (known to be nothing), `miss` or `shared` (another's load) |
+//! | `millpond.cache.loads` | counter | loads that ended, with `outcome` = `found`, `nothing` or `failed` |
+//! | `millpond.cache.load_time` | histogram, s | how long a load took that did not fail |
+//! | `millpond.cache.errors` | counter | with `what` = `bypassed` (Redis is down), `unreadable` or `too_large` |
+//!
 //! The names beginning with `db.client` are those of OpenTelemetry's [semantic conventions], status Development; spans of
 //! time are in seconds. The books balance here as in the pool: `created = closed + detached + open`, and when no acquire is
 //! under way, the acquires of all outcomes are those that were begun.
@@ -61,11 +70,13 @@
 //!
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
 
+mod cache;
 mod names;
 mod observer;
 mod tally;
 mod teller;
 
+pub use cache::{CacheMetrics, CacheOutcome};
 pub use names::BUCKETS;
 pub use observer::PoolMetrics;
 pub use teller::TELL_EVERY;

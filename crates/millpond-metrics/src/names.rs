@@ -2,7 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Bounds of buckets in seconds that suit all three histograms, from 10 us to 60 s: for the exporter's settings, such as
+/// Bounds of buckets in seconds that suit all histograms, from 10 us to 60 s: for the exporter's settings, such as
 /// `PrometheusBuilder::set_buckets(&BUCKETS)`.
 pub const BUCKETS: [f64; 21] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -34,7 +34,21 @@ pub(crate) const FAILURES: &str = "millpond.failures";
 pub(crate) const LEAKS: &str = "millpond.leaks";
 pub(crate) const PANICS: &str = "millpond.panics";
 
-/// Tells the recorder what each metric is. It forgets nothing and takes it as often as it is told.
+pub(crate) const CACHE_NAMESPACE: &str = "millpond.cache.namespace";
+pub(crate) const CACHE_REQUESTS: &str = "millpond.cache.requests";
+pub(crate) const CACHE_LOADS: &str = "millpond.cache.loads";
+pub(crate) const CACHE_LOAD_TIME: &str = "millpond.cache.load_time";
+pub(crate) const CACHE_ERRORS: &str = "millpond.cache.errors";
+
+/// Tells the recorder what the metrics of caches are.
+pub(crate) fn describe_cache() {
+    describe_counter!(CACHE_REQUESTS, Unit::Count, "Requests to the cache, by outcome.");
+    describe_counter!(CACHE_LOADS, Unit::Count, "Loads that have ended, by outcome.");
+    describe_histogram!(CACHE_LOAD_TIME, Unit::Seconds, "The time a load took.");
+    describe_counter!(CACHE_ERRORS, Unit::Count, "What went wrong with the cache and was got over.");
+}
+
+/// Tells the recorder what each metric of a pool is. It forgets nothing and takes it as often as it is told.
 pub(crate) fn describe() {
     describe_gauge!(COUNT, Unit::Count, "Connections that are in the state that the attribute tells.");
     describe_gauge!(IDLE_MAX, Unit::Count, "The maximum number of idle connections allowed.");
