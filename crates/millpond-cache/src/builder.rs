@@ -4,7 +4,8 @@ use crate::cache::{RedisCache, Settings};
 use crate::codec::{Codec, Json};
 use crate::error::CacheError;
 use crate::event::{CacheObserver, News};
-use millpond_redis::{RedisConnectOptions, SharedRedisPoolOptions};
+use millpond_core::PLACES_MAX;
+use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub enum Fail {
 pub struct CacheBuilder<C = Json> {
     place: Vec<Result<RedisConnectOptions, String>>,
     max_connections: u32,
+    limits: Limits,
+    pool: SharedRedisPoolOptions,
     codec: C,
     namespace: String,
     settings: Settings,
@@ -57,6 +60,8 @@ impl CacheBuilder<Json> {
         Self {
             place: Vec::new(),
             max_connections: 50,
+            limits: Limits::On,
+            pool: SharedRedisPoolOptions::new().name("cache"),
             codec: Json,
             namespace: "default".to_owned(),
             settings: Settings::default(),
@@ -89,10 +94,22 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
+    /// Whether the range of `max_connections` holds. Default on; without it any number from 1 will do.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds an observer of the cache's pool, whose name is `cache`.
+    pub fn pool_observer(mut self, observer: impl Observer) -> Self {
+        self.pool = self.pool.observer(observer);
+        self
+    }
+
     /// How values become bytes. Default [`Json`].
     pub fn codec<D: Codec>(self, codec: D) -> CacheBuilder<D> {
-        let Self { place, max_connections, namespace, settings, news, .. } = self;
-        CacheBuilder { place, max_connections, codec, namespace, settings, news }
+        let Self { place, max_connections, limits, pool, namespace, settings, news, .. } = self;
+        CacheBuilder { place, max_connections, limits, pool, codec, namespace, settings, news }
     }
 
     /// What keys begin with in Redis, in all namespaces. Default `cache`.
@@ -177,7 +194,7 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// Adds an observer.
+    /// Adds an observer of the cache.
     pub fn observer(mut self, observer: impl CacheObserver) -> Self {
         self.news.observers.push(Arc::new(observer));
         self
@@ -189,10 +206,12 @@ impl<C: Codec> CacheBuilder<C> {
     ///
     /// [`CacheError::Setting`] with everything that is wrong.
     pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
-        let Self { place, max_connections, codec, namespace, settings, news } = self;
+        let Self { place, max_connections, limits, pool, codec, namespace, settings, news } = self;
         let mut problems = settings.problems();
-        if !(10..=200).contains(&max_connections) {
-            problems.push(format!("max_connections = {max_connections} is out of range 10-200; {CHOOSE}"));
+        let range = if limits == Limits::On { 10..=200 } else { 1..=PLACES_MAX };
+        if !range.contains(&max_connections) {
+            let (low, high) = range.into_inner();
+            problems.push(format!("max_connections = {max_connections} is out of range {low}-{high}; {CHOOSE}"));
         }
         if !is_word(&namespace) {
             problems.push(format!("namespace = {namespace:?} cannot be part of a key; {WORD}"));
@@ -215,8 +234,8 @@ impl<C: Codec> CacheBuilder<C> {
         let (Some(options), true) = (options, problems.is_empty()) else {
             return Err(CacheError::Setting { reason: problems.join("\n") });
         };
-        let pool = SharedRedisPoolOptions::new()
-            .name("cache")
+        let pool = pool
+            .limits(limits)
             .max_connections(max_connections.div_ceil(SHARE))
             .command_timeout(settings.timeout)
             .pool_timeout(settings.timeout.max(ACQUIRE_MIN))

@@ -3,7 +3,10 @@
 use crate::error::RateLimitError;
 use crate::local::Local;
 use crate::outage::OnOutage;
-use millpond_redis::{Breaker, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions};
+use millpond_core::PLACES_MAX;
+use millpond_redis::{
+    Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions,
+};
 use std::env;
 use std::fmt;
 use std::future::Future;
@@ -55,10 +58,12 @@ struct Inside {
 }
 
 /// How a [`CentralizedStateStorage`] is to be.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "call connect_lazy"]
 pub struct StorageOptions {
     max_connections: u32,
+    limits: Limits,
+    observers: Vec<Arc<dyn Observer>>,
     prefix: String,
     timeout: Duration,
     on_outage: OnOutage,
@@ -69,6 +74,8 @@ impl StorageOptions {
     pub fn new() -> Self {
         Self {
             max_connections: MAX_CONNECTIONS,
+            limits: Limits::On,
+            observers: Vec::new(),
             prefix: "ratelimit".to_owned(),
             timeout: TIMEOUT,
             on_outage: OnOutage::default(),
@@ -78,6 +85,18 @@ impl StorageOptions {
     /// The most connections to Redis. Default 20, range 10-200. They are multiplexed, so a tenth of them is opened.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// Whether the range of `max_connections` holds. Default on; without it any number from 1 will do.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds an observer of the storage's pool, whose name is `ratelimit`.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
         self
     }
 
@@ -119,11 +138,12 @@ impl StorageOptions {
         let connections = self.max_connections.div_ceil(SHARE);
         let pool = SharedRedisPoolOptions::new()
             .name("ratelimit")
+            .limits(self.limits)
             .max_connections(connections)
-            .command_timeout(self.timeout)
-            .connect_lazy_with(options)
-            .map_err(|error| setting(&error))?;
-        let Self { prefix, timeout, on_outage, .. } = self;
+            .command_timeout(self.timeout);
+        let pool = self.observers.into_iter().fold(pool, |pool, observer| pool.observer(observer));
+        let pool = pool.connect_lazy_with(options).map_err(|error| setting(&error))?;
+        let (prefix, timeout, on_outage) = (self.prefix, self.timeout, self.on_outage);
         let keys_max = if let OnOutage::Local { keys } = on_outage { keys } else { 0 };
         let (breaker, local) = (Breaker::default(), Local::new(keys_max));
         let inside = Inside { pool, prefix, timeout, on_outage, breaker, local };
@@ -133,8 +153,13 @@ impl StorageOptions {
     fn check(&self) -> Result<(), RateLimitError> {
         let mut problems = Vec::new();
         let count = self.max_connections;
-        if !(MAX_CONNECTIONS_LOW..=MAX_CONNECTIONS_HIGH).contains(&count) {
-            problems.push(format!("max_connections = {count} is out of range 10-200; choose a value in the range"));
+        let (low, high) = match self.limits {
+            Limits::On => (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH),
+            Limits::Off => (1, PLACES_MAX),
+        };
+        if !(low..=high).contains(&count) {
+            problems
+                .push(format!("max_connections = {count} is out of range {low}-{high}; choose a value in the range"));
         }
         if !(TIMEOUT_LOW..=TIMEOUT_HIGH).contains(&self.timeout) {
             let timeout = self.timeout;
@@ -147,6 +172,18 @@ impl StorageOptions {
             problems.push("on_outage = local with keys = 0 keeps nothing; say open or closed".to_owned());
         }
         if problems.is_empty() { Ok(()) } else { Err(RateLimitError::Setting { reason: problems.join("\n") }) }
+    }
+}
+
+impl fmt::Debug for StorageOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageOptions")
+            .field("max_connections", &self.max_connections)
+            .field("limits", &self.limits)
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .field("on_outage", &self.on_outage)
+            .finish_non_exhaustive()
     }
 }
 
