@@ -347,8 +347,16 @@ impl Common {
     }
 }
 
-/// What is wrong with the settings in the eyes of the backend that the URL means. Opens nothing.
+/// What is wrong with the settings in the eyes of the backend that the URL means, and with those of Redis. Opens nothing.
 fn unusable(settings: &Settings, postgres_hook: bool) -> Vec<Refusal> {
+    #[cfg(feature = "redis")]
+    let of_redis = crate::redis_settings::unusable(settings);
+    #[cfg(not(feature = "redis"))]
+    let of_redis = [];
+    unusable_database(settings, postgres_hook).into_iter().chain(of_redis).collect()
+}
+
+fn unusable_database(settings: &Settings, postgres_hook: bool) -> Vec<Refusal> {
     let Some(url) = &settings.storage.connection_string else { return Vec::new() };
     let backend = match Backend::of(url.expose()) {
         Ok(backend) => backend,

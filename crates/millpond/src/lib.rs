@@ -26,9 +26,12 @@
 //! | feature | adds |
 //! |---|---|
 //! | `sqlite`, on by default | the backend for SQLite, and the module `sqlite` with its typed pool; needs a C compiler |
+//! | `cache` | the module `cache`, with `RedisCache` |
 //! | `metrics` | `PoolMetrics`, which tells the recorder of the `metrics` facade how pools are doing |
 //! | `mysql` | the backend for MySQL and MariaDB, and the module `mysql` with its typed pool |
 //! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
+//! | `ratelimit` | the module `ratelimit`, with `CentralizedStateStorage` and its limiters |
+//! | `redis` | the module `redis`, with pools of Redis connections; `cache` and `ratelimit` bring it along |
 //!
 //! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
 //! `default-features = false` and its feature, or depends on the backend's own crate.
@@ -36,6 +39,8 @@
 mod backend;
 mod bridge;
 mod builder;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod call;
 mod connection;
 mod error;
@@ -45,6 +50,10 @@ mod lease;
 mod link;
 mod metrics;
 mod placeholder;
+#[cfg(feature = "ratelimit")]
+pub mod ratelimit;
+#[cfg(feature = "redis")]
+mod redis_settings;
 mod statement;
 mod tokens;
 mod transaction;
@@ -74,13 +83,16 @@ pub use millpond_core::{
     Tag, TimedOut, Totals, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
-pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, PoolMetrics};
+pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};
 #[cfg(feature = "mysql")]
 #[doc(inline)]
 pub use millpond_mysql as mysql;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use millpond_postgres as postgres;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use millpond_redis as redis;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use millpond_sqlite as sqlite;
@@ -90,6 +102,6 @@ pub use millpond_sqlx::pool_error;
 /// The sqlx that these pools are for, so that versions cannot differ.
 pub use sqlx;
 
-#[cfg(all(doctest, feature = "metrics", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "cache", feature = "metrics", feature = "ratelimit", feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

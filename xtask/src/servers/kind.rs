@@ -39,7 +39,7 @@ pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, 
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
 const NEEDS: [(&str, &[Kind]); 7] = [
-    ("millpond", &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer]),
+    ("millpond", &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::Redis, Kind::Cluster]),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
     ("soak", &[Kind::Postgres, Kind::Mariadb]),
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),

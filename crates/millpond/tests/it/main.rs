@@ -3,6 +3,8 @@
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod abandoned;
 mod borrowing;
+#[cfg(feature = "cache")]
+mod cache;
 mod hooks;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -14,6 +16,8 @@ mod pooler;
 #[cfg(feature = "postgres")]
 mod postgres_columns;
 mod queries;
+#[cfg(feature = "ratelimit")]
+mod ratelimit;
 mod readme;
 mod settings;
 mod sqlite_columns;

@@ -10,6 +10,16 @@ pub async fn memory() -> DatabaseConnection {
     DatabaseConnection::connect("sqlite::memory:").await.unwrap()
 }
 
+/// The value of a variable that `cargo xtask servers` sets, or a line that says why a test is skipped.
+#[cfg(feature = "redis")]
+pub fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        println!("SKIP what Redis does: no {name}");
+    }
+    value
+}
+
 /// The feature is off: there is nothing to test.
 #[cfg(not(feature = "postgres"))]
 pub async fn schema() -> Option<DatabaseConnection> {

@@ -1,0 +1,99 @@
+//! A typed cache over Redis: what `millpond-cache` has, and a cache from the settings.
+//!
+//! ```no_run
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), millpond::cache::CacheError> {
+//! use millpond::cache::RedisCache;
+//!
+//! // Standard Redis.
+//! let cache = RedisCache::builder()
+//!     .url("redis://localhost:6379/0")
+//!     .max_connections(100) // For high traffic.
+//!     .connect()
+//!     .await?;
+//! // Redis Cluster.
+//! let cache = RedisCache::builder()
+//!     .startup_nodes([("node1", 7000), ("node2", 7001), ("node3", 7002)])
+//!     .max_connections(150)
+//!     .connect()
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::redis_settings::place;
+use millpond_config::Settings;
+
+pub use millpond_cache::*;
+
+/// Starts a cache with what the section `[cache]` says: `url` (`PSN_CACHE_URL`) and `max_connections`
+/// (`PSN_CACHE_MAX_CONNECTIONS`, default 50, range 10-200 unless `limits = "off"`).
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::{Settings, cache};
+/// use std::time::Duration;
+///
+/// let settings = Settings::loader().no_file().environment([
+///     ("PSN_PRESET", "medium"),
+///     ("PSN_CACHE_URL", "redis://localhost:6379/0"),
+/// ]).load()?;
+/// assert_eq!(settings.cache.max_connections, 100);
+/// let cache = cache::from_settings(&settings)?.ttl(Duration::from_secs(600)).connect_lazy()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// [`CacheError::Setting`] if there is no URL, or none that is understood: with the setting, its source and the way out.
+pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
+    let section = &settings.cache;
+    let place = place(settings, "cache", section).map_err(|reason| CacheError::Setting { reason })?;
+    let builder = RedisCache::builder().options(place);
+    Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
+}
+
+/// An observer that tells the recorder of the `metrics` facade what the cache does; the table is in
+/// [`millpond_metrics`](https://docs.rs/millpond-metrics).
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::cache::{self, RedisCache};
+/// use millpond::PoolMetrics;
+///
+/// let metrics = PoolMetrics::new();
+/// let cache = RedisCache::builder()
+///     .url("redis://localhost:6379/0")
+///     .observer(cache::metrics())
+///     .pool_observer(metrics.clone())
+///     .connect_lazy()?;
+/// # Ok::<(), cache::CacheError>(())
+/// # }).unwrap();
+/// ```
+#[cfg(feature = "metrics")]
+pub fn metrics() -> impl CacheObserver {
+    |event: &CacheEvent, namespace: &str| {
+        if let Some(outcome) = outcome(event) {
+            millpond_metrics::CacheMetrics::tell(namespace, outcome);
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn outcome(event: &CacheEvent) -> Option<millpond_metrics::CacheOutcome> {
+    use millpond_metrics::CacheOutcome;
+    Some(match event {
+        CacheEvent::Hit => CacheOutcome::Hit,
+        CacheEvent::NegativeHit => CacheOutcome::NegativeHit,
+        CacheEvent::StaleHit => CacheOutcome::StaleHit,
+        CacheEvent::Miss => CacheOutcome::Miss,
+        CacheEvent::Shared => CacheOutcome::Shared,
+        CacheEvent::Loaded { took, found } => CacheOutcome::Loaded { took: *took, found: *found },
+        CacheEvent::LoadFailed { .. } => CacheOutcome::LoadFailed,
+        CacheEvent::Bypassed { .. } => CacheOutcome::Bypassed,
+        CacheEvent::Unreadable => CacheOutcome::Unreadable,
+        CacheEvent::TooLarge { .. } => CacheOutcome::TooLarge,
+        _ => return None,
+    })
+}

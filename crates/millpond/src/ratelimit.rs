@@ -1,0 +1,39 @@
+//! Rate limits kept in Redis: what `millpond-ratelimit` has, and a storage from the settings.
+//!
+//! ```sh
+//! export PSN_REDIS_URL="redis://localhost:6379/1"
+//! export PSN_REDIS_MAX_CONNECTIONS=20
+//! ```
+
+use crate::redis_settings::place;
+use millpond_config::Settings;
+
+pub use millpond_ratelimit::*;
+
+/// Makes a storage with what the section `[redis]` says: `url` (`PSN_REDIS_URL`) and `max_connections`
+/// (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits = "off"`); all else is as in the options. Nothing is
+/// opened until the first decision.
+///
+/// [`CentralizedStateStorage::from_env`] reads the same two variables without the other layers of the settings.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::ratelimit::{self, Limit, OnOutage, RateLimiter, StorageOptions};
+/// use millpond::Settings;
+///
+/// let settings = Settings::loader().no_file().environment([("PSN_REDIS_URL", "redis://localhost:6379/1")]).load()?;
+/// let options = StorageOptions::new().on_outage(OnOutage::Closed);
+/// let storage = ratelimit::from_settings(&settings, options)?;
+/// let limiter = RateLimiter::new(&storage, "requests", Limit::per_second(10)?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting, its source and the way out.
+pub fn from_settings(settings: &Settings, options: StorageOptions) -> Result<CentralizedStateStorage, RateLimitError> {
+    let section = &settings.redis;
+    let place = place(settings, "redis", section).map_err(|reason| RateLimitError::Setting { reason })?;
+    options.max_connections(section.max_connections).limits(settings.db.pool.limits).connect_lazy_with(place)
+}

@@ -1,0 +1,35 @@
+//! What the sections `[redis]` and `[cache]` of the settings lead to, and what is wrong with them.
+
+use millpond_config::{RedisSettings, Refusal, Settings};
+use millpond_redis::RedisConnectOptions;
+
+/// What is wrong with the URLs of Redis. Opens nothing.
+pub(crate) fn unusable(settings: &Settings) -> Vec<Refusal> {
+    let sections = [("redis.url", &settings.redis), ("cache.url", &settings.cache)];
+    sections.into_iter().filter_map(|(setting, section)| misunderstood(setting, section)).collect()
+}
+
+fn misunderstood(setting: &'static str, section: &RedisSettings) -> Option<Refusal> {
+    let error = section.url.as_ref()?.expose().parse::<RedisConnectOptions>().err()?;
+    let message = format!("is not understood: {error}");
+    Some(Refusal { setting, message, way_out: "correct the URL".to_owned() })
+}
+
+/// Where the Redis of a section is.
+///
+/// # Errors
+///
+/// Which setting and which variable, where its value came from, and what is wrong; no secret.
+#[cfg(any(feature = "cache", feature = "ratelimit"))]
+pub(crate) fn place(settings: &Settings, name: &str, section: &RedisSettings) -> Result<RedisConnectOptions, String> {
+    let setting = format!("{name}.url");
+    let Some(url) = &section.url else {
+        let variable = format!("PSN_{}_URL", name.to_ascii_uppercase());
+        return Err(format!(
+            "{setting} is not set: set {variable}, or url in the section [{name}] of the settings file"
+        ));
+    };
+    let source = settings.explain().row(&setting).map_or("code", |row| row.source.as_str());
+    let place = url.expose().parse::<RedisConnectOptions>();
+    place.map_err(|error| format!("{setting} ({source}) is not understood: {error}; correct the URL"))
+}
