@@ -3,6 +3,7 @@
 use crate::private::Private;
 use crate::support::subject;
 use millpond_ratelimit::{CentralizedStateStorage, Limit, OnOutage, RateLimiter, Source, StorageOptions};
+use millpond_redis::{Command, RedisPoolOptions, Value};
 use std::time::{Duration, Instant};
 
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
@@ -60,4 +61,43 @@ async fn a_redis_that_was_never_there_is_an_outage_too() {
         assert_eq!(limiter.check(&who).await.unwrap().allowed, n < 3);
     }
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// Has the three replicas take their masters' places.
+async fn fail_over(servers: &Private) {
+    let mut changed = 0;
+    for n in 1..=6 {
+        let url = format!("redis://{}", servers.variable(&format!("CLUSTER_{n}_ADDRESS")));
+        let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
+        // A master refuses.
+        if node.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await.is_ok() {
+            let role = || async { format!("{:?}", node.run::<Value>(Command::new("ROLE")).await) };
+            while !role().await.contains("master\"") {
+                tokio::task::yield_now().await;
+            }
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 3);
+}
+
+#[tokio::test]
+async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_used_up() {
+    let Some(servers) = Private::start("cluster") else { return };
+    let limiter = limiter(servers.variable("CLUSTER_URL"), OnOutage::Closed);
+    let subjects: Vec<String> = (0..20).map(|_| subject("failover")).collect();
+    for who in &subjects {
+        assert_eq!(limiter.check(who).await.unwrap().remaining(), 2);
+    }
+    fail_over(&servers).await;
+    let began = Instant::now();
+    for who in &subjects {
+        let mut decision = limiter.check(who).await.unwrap();
+        while decision.source != Source::Redis {
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody decides");
+            tokio::task::yield_now().await;
+            decision = limiter.check(who).await.unwrap();
+        }
+        assert!(decision.remaining() <= 1, "it has forgotten {who}: {decision:?}");
+    }
 }
