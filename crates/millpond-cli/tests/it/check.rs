@@ -173,3 +173,19 @@ fn a_reader_who_leaves_early_is_no_error() {
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn the_urls_of_redis_are_checked_and_no_password_is_shown() {
+    let sandbox = Sandbox::new();
+    let urls = |redis: &str, cache: &str| {
+        let mut check = sandbox.millpond(&["check"]);
+        Ended::from(check.env("PSN_REDIS_URL", redis).env("PSN_CACHE_URL", cache).output().unwrap())
+    };
+    let ended = urls("redis://:hunter2@h/1", "redsi://:hunter2@h");
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("cache.url") && ended.stderr.contains("PSN_CACHE_URL"), "{ended:?}");
+    assert!(!ended.stderr.contains("redis.url") && !ended.stderr.contains("hunter2"), "{ended:?}");
+    let ended = urls("redis://:hunter2@h/1", "redis-cluster://node1:7000,node2:7001");
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("redis://:***@h/1") && !ended.stdout.contains("hunter2"), "{ended:?}");
+}

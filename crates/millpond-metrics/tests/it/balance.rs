@@ -1,7 +1,9 @@
 //! The books balance in the metrics as they do in the pool.
 
+use crate::cache;
 use crate::world::{Ear, ms, pool};
 use millpond_core::{CloseReason, Lease};
+use millpond_metrics::CacheMetrics;
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager};
 use std::task::Poll;
 use tokio::time::sleep;
@@ -84,6 +86,11 @@ async fn everything_that_the_documentation_lists_is_told() {
     drop(Lease::detach(pool.acquire().await.unwrap()));
     let mut ear = Ear::new();
     ear.listen(&metrics);
+    ear.hear(|| {
+        for outcome in cache::OUTCOMES {
+            CacheMetrics::tell("ponds", outcome);
+        }
+    });
     let told = include_str!("../../src/lib.rs").lines().filter(|line| line.starts_with("//! | `"));
     let mut listed = Vec::new();
     for names in told.filter_map(|line| line.split('|').nth(1)) {

@@ -1,6 +1,7 @@
 //! What a recorder hears of pools. One module a behaviour.
 
 mod balance;
+mod cache;
 mod gauges;
 mod spans;
 mod thread;

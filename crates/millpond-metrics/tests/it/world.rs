@@ -32,7 +32,12 @@ impl Ear {
 
     /// Has everything told that came together.
     pub fn listen(&mut self, metrics: &PoolMetrics) {
-        with_local_recorder(&self.recorder, || metrics.tell());
+        self.hear(|| metrics.tell());
+    }
+
+    /// Hears what is told meanwhile.
+    pub fn hear(&mut self, tell: impl FnOnce()) {
+        with_local_recorder(&self.recorder, tell);
         // A snapshot takes out what it shows.
         for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
             let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();

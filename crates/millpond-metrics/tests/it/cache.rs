@@ -1,0 +1,29 @@
+//! What caches do.
+
+use crate::world::Ear;
+use millpond_metrics::{CacheMetrics, CacheOutcome};
+use std::time::Duration;
+
+/// One of each.
+pub const OUTCOMES: [CacheOutcome; 11] = [
+    CacheOutcome::Hit,
+    CacheOutcome::StaleHit,
+    CacheOutcome::NegativeHit,
+    CacheOutcome::Miss,
+    CacheOutcome::Shared,
+    CacheOutcome::Loaded { took: Duration::from_millis(3), found: true },
+    CacheOutcome::Loaded { took: Duration::from_millis(5), found: false },
+    CacheOutcome::LoadFailed,
+    CacheOutcome::Bypassed,
+    CacheOutcome::Unreadable,
+    CacheOutcome::TooLarge,
+];
+
+#[test]
+fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
+    let mut ear = Ear::new();
+    ear.hear(|| OUTCOMES.into_iter().for_each(|outcome| CacheMetrics::tell("ponds", outcome)));
+    let sums = ["requests", "loads", "errors"].map(|name| ear.count_of_all(&format!("millpond.cache.{name}")));
+    assert_eq!(sums, [5, 3, 3]);
+    assert!(ear.names().contains(&"millpond.cache.load_time"));
+}
