@@ -32,13 +32,14 @@ fn on_postgres(url: &str, effort: &Effort) {
 }
 
 fn on_redis(url: &str, effort: &Effort) {
-    use redis::{Deadpool, Fred, FredExclusive, Millpond, Shared};
+    use redis::{Deadpool, Fred, FredExclusive, Millpond, MillpondRs, Shared, SharedRs};
     runtime(1).block_on(redis::fill(url));
-    let pools = [Contender::of::<Millpond>(), Contender::of::<Deadpool>(), Contender::of::<FredExclusive>()];
+    let ours = [Contender::of::<Millpond>(), Contender::of::<MillpondRs>()];
+    let pools = [ours[0], ours[1], Contender::of::<Deadpool>(), Contender::of::<FredExclusive>()];
     let crowd = Crowd { row: "redis_get64", tail: Some("redis_get64_p999"), url, tasks: 64, turn: Turn::Query };
     crowd.race(&pools, effort);
     Crowd { row: "redis_get10", tail: Some("redis_get10_p999"), tasks: 10, ..crowd }.race(&pools, effort);
-    let pools = [Contender::of::<Shared>(), Contender::of::<Fred>()];
+    let pools = [Contender::of::<Shared>(), Contender::of::<SharedRs>(), Contender::of::<Fred>()];
     Crowd { row: "redis_shared64", tail: Some("redis_shared64_p999"), ..crowd }.race(&pools, effort);
 }
 

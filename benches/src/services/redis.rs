@@ -71,6 +71,50 @@ impl Service for Shared {
     }
 }
 
+/// millpond over redis-rs: a connection for each borrower.
+#[derive(Clone, Debug)]
+pub struct MillpondRs(Millpond);
+
+impl Service for MillpondRs {
+    const NAME: &'static str = "millpond-rs";
+
+    async fn open(url: &str, connections: u32) -> Self {
+        Self(Millpond::open(&over_redis_rs(url), connections).await)
+    }
+
+    async fn ask(&self, task: usize, turn: Turn) {
+        self.0.ask(task, turn).await;
+    }
+
+    async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+/// millpond over redis-rs: connections that all share.
+#[derive(Clone, Debug)]
+pub struct SharedRs(Shared);
+
+impl Service for SharedRs {
+    const NAME: &'static str = "millpond-rs";
+
+    async fn open(url: &str, connections: u32) -> Self {
+        Self(Shared::open(&over_redis_rs(url), connections).await)
+    }
+
+    async fn ask(&self, task: usize, turn: Turn) {
+        self.0.ask(task, turn).await;
+    }
+
+    async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+fn over_redis_rs(url: &str) -> String {
+    format!("{url}?driver=redis-rs")
+}
+
 /// deadpool-redis over redis-rs: default settings, which ping before each loan.
 #[derive(Clone, Debug)]
 pub struct Deadpool(deadpool_redis::Pool);

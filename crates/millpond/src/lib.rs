@@ -32,6 +32,7 @@
 //! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
 //! | `ratelimit` | the module `ratelimit`, with `CentralizedStateStorage` and its limiters |
 //! | `redis` | the module `redis`, with pools of Redis connections; `cache` and `ratelimit` bring it along |
+//! | `redis-rs` | the second driver for Redis, `?driver=redis-rs` in the URL |
 //!
 //! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
 //! `default-features = false` and its feature, or depends on the backend's own crate.
