@@ -9,6 +9,7 @@ mod fed_by_sqlx;
 mod hooks;
 mod in_step;
 mod limits;
+mod macros;
 mod reset;
 mod rotation;
 mod secrets;

@@ -1,0 +1,34 @@
+//! sqlx's checked queries on a pool of ours. What they were checked against lies in `.sqlx`, so that no server is needed
+//! to compile them; `SQLX_OFFLINE` in `.cargo/config.toml` sees to it that none is asked.
+
+use crate::support::{one, server};
+
+#[derive(Debug, PartialEq)]
+struct Pond {
+    id: i64,
+    name: String,
+    depth: i64,
+}
+
+#[tokio::test]
+async fn checked_queries_run_on_the_pool_a_lease_and_a_transaction() {
+    let Some(server) = server() else { return };
+    let pool = one().connect(&server.database("millpond_macros").await).await.unwrap();
+    sqlx::migrate!("tests/migrations").run(&pool).await.unwrap();
+
+    let found = sqlx::query!("SELECT id, name, depth FROM ponds WHERE name = ?", "founders");
+    let founders = found.fetch_one(&pool).await.unwrap();
+    assert_eq!((founders.name.as_str(), founders.depth), ("founders", 3));
+
+    let mut tx = pool.begin().await.unwrap();
+    let insert = sqlx::query!("INSERT INTO ponds (name) VALUES (?)", "mill").execute(&mut *tx).await.unwrap();
+    assert_eq!(insert.last_insert_id(), 2);
+    let depth = sqlx::query!("SELECT NULLIF(depth, 0) AS depth FROM ponds WHERE id = ?", 2);
+    assert_eq!(depth.fetch_one(&mut *tx).await.unwrap().depth, None);
+    tx.commit().await.unwrap();
+
+    let mut lease = pool.acquire().await.unwrap();
+    let mill = sqlx::query_as!(Pond, "SELECT id, name, depth FROM ponds WHERE name = ?", "mill");
+    let mill = mill.fetch_one(&mut *lease).await.unwrap();
+    assert_eq!(mill, Pond { id: 2, name: "mill".into(), depth: 0 });
+}
