@@ -1,8 +1,9 @@
-//! What hooks and observers cost: none, one and three hooks; the observer off and on.
+//! What hooks and observers cost: none, one and three hooks; metrics and observers off and on.
 
 use benches::NoOp;
 use criterion::{Criterion, criterion_group, criterion_main};
 use millpond_core::{Event, QueuePool, Stamp};
+use millpond_metrics::PoolMetrics;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::{Builder, Runtime};
@@ -31,21 +32,20 @@ fn hooks(c: &mut Criterion) {
     group.finish();
 }
 
-/// An observer that counts, beside none.
+/// No observer, metrics, and one who is told of every loan.
 fn observer(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("observer");
-    for watched in [false, true] {
-        let mut builder = QueuePool::builder(NoOp).max_overflow(0);
-        if watched {
-            let seen = AtomicU64::new(0);
-            builder = builder.observer(move |event: &Event, _: &Stamp<'_>| {
-                black_box(event);
-                seen.fetch_add(1, Ordering::Relaxed);
-            });
-        }
+    let seen = AtomicU64::new(0);
+    let counts = move |event: &Event, _: &Stamp<'_>| {
+        black_box(event);
+        seen.fetch_add(1, Ordering::Relaxed);
+    };
+    let plain = || QueuePool::builder(NoOp).max_overflow(0);
+    let metrics = plain().observer(PoolMetrics::by_hand());
+    for (name, builder) in [("off", plain()), ("metrics", metrics), ("every event", plain().observer(counts))] {
         let pool = builder.build().expect("the defaults are in range");
-        group.bench_function(if watched { "on" } else { "off" }, |b| {
+        group.bench_function(name, |b| {
             b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
         });
     }

@@ -3,7 +3,7 @@
 use crate::private::Private;
 use crate::support::subject;
 use millpond_ratelimit::{CentralizedStateStorage, Limit, OnOutage, RateLimiter, Source, StorageOptions};
-use millpond_redis::{Command, RedisPoolOptions, Value};
+use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
 use std::time::{Duration, Instant};
 
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
@@ -69,16 +69,33 @@ async fn fail_over(servers: &Private) {
     for n in 1..=6 {
         let url = format!("redis://{}", servers.variable(&format!("CLUSTER_{n}_ADDRESS")));
         let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
-        // A master refuses.
-        if node.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await.is_ok() {
-            let role = || async { format!("{:?}", node.run::<Value>(Command::new("ROLE")).await) };
-            while !role().await.contains("master\"") {
-                tokio::task::yield_now().await;
-            }
-            changed += 1;
+        let was_replica = !role(&node).await.contains("master\"");
+        // A replica agrees and gives up after 5 s if it is not level with its master yet: it is asked again.
+        let began = Instant::now();
+        while was_replica && !promoted(&node).await {
+            assert!(began.elapsed() < Duration::from_secs(30), "node {n} stays a replica");
         }
+        changed += u32::from(was_replica);
     }
     assert_eq!(changed, 3);
+}
+
+async fn role(node: &RedisPool) -> String {
+    format!("{:?}", node.run::<Value>(Command::new("ROLE")).await)
+}
+
+/// Asks a replica to take its master's place, and whether it has within 6 s.
+async fn promoted(node: &RedisPool) -> bool {
+    let asked = Instant::now();
+    // Refused while it is too new to know its master.
+    let _ = node.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await;
+    while asked.elapsed() < Duration::from_secs(6) {
+        if role(node).await.contains("master\"") {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
 }
 
 #[tokio::test]
