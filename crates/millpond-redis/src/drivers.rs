@@ -72,9 +72,9 @@ impl Opener {
     /// Dropping the future ends the attempt.
     pub(crate) async fn open(&self, purpose: Use, limit: Duration) -> Result<Link, RedisError> {
         match self.options.driver {
-            Driver::Fred => FredLink::open(&self.options, purpose, limit).await.map(Link::Fred),
+            Driver::Fred => Box::pin(FredLink::open(&self.options, purpose, limit)).await.map(Link::Fred),
             #[cfg(feature = "redis-rs")]
-            Driver::RedisRs => RedisRsLink::open(&self.hub, purpose, limit).await.map(Link::RedisRs),
+            Driver::RedisRs => Box::pin(RedisRsLink::open(&self.hub, purpose, limit)).await.map(Link::RedisRs),
         }
     }
 }
@@ -172,7 +172,11 @@ impl Link {
     ///
     /// What was sent is executed; its answer is read and thrown away.
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
-        driver!(self, link => link.call(command, manner).await)
+        match self {
+            Self::Fred(link) => link.call(command, manner).await,
+            #[cfg(feature = "redis-rs")]
+            Self::RedisRs(link) => Box::pin(link.call(command, manner)).await,
+        }
     }
 
     /// Sends commands as one transaction. The answer is nil if a watched key has changed.
@@ -185,7 +189,7 @@ impl Link {
     ///
     /// As [`call`](Self::call): all of it is executed, or nothing.
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
-        driver!(self, link => link.transaction(commands).await)
+        driver!(self, link => Box::pin(link.transaction(commands)).await)
     }
 }
 

@@ -158,7 +158,7 @@ impl FredLink {
             // Only in a cluster can its slot move.
             Slot::One(slot) if self.is_cluster && command.node.is_none() => {
                 match self.send(command.clone(), manner).await {
-                    Err(error) if error.is_moving() => self.redirect(slot, command, manner).await,
+                    Err(error) if error.is_moving() => Box::pin(self.redirect(slot, command, manner)).await,
                     outcome => outcome,
                 }
             }
@@ -184,7 +184,8 @@ impl FredLink {
             match known {
                 Ok(known) => known.send(&self.client).await.map(Value::of_driver),
                 Err(args) => {
-                    self.client.custom_raw(custom(name.clone(), hash, blocks), values(args)).await.map(Value::of)
+                    let command = custom(name.clone(), hash, blocks);
+                    Box::pin(self.client.custom_raw(command, values(args))).await.map(Value::of)
                 }
             }
         } else {
@@ -199,7 +200,10 @@ impl FredLink {
             let client = self.client.with_options(&options);
             match known {
                 Ok(known) => known.send(&client).await.map(Value::of_driver),
-                Err(args) => client.custom_raw(custom(name.clone(), hash, blocks), values(args)).await.map(Value::of),
+                Err(args) => {
+                    let command = custom(name.clone(), hash, blocks);
+                    Box::pin(client.custom_raw(command, values(args))).await.map(Value::of)
+                }
             }
         };
         match answer {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fred::error::Error;
 use fred::interfaces::KeysInterface;
 use fred::types::{Expiration, Value};
+use std::pin::Pin;
 
 /// A command that the driver knows.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,19 +55,23 @@ impl Known {
     /// # Cancel safety
     ///
     /// What was sent is executed; its answer is read and thrown away.
-    pub(crate) async fn send<C: KeysInterface + Sync>(self, client: &C) -> Result<Value, Error> {
+    pub(crate) fn send<'a, C: KeysInterface + Sync>(self, client: &'a C) -> Sending<'a> {
+        // The driver's futures have some kilobytes each: none of them lies in the caller's.
         match self {
-            Self::Get(key) => client.get(key).await,
-            Self::MGet(keys) => client.mget(keys).await,
-            Self::Set(key, value, life) => client.set(key, value, life.map(Expiration::PX), None, false).await,
-            Self::Unlink(keys) => client.unlink(keys).await,
-            Self::Del(keys) => client.del(keys).await,
-            Self::Exists(keys) => client.exists(keys).await,
-            Self::PTtl(key) => client.pttl(key).await,
-            Self::Incr(key) => client.incr(key).await,
+            Self::Get(key) => Box::pin(client.get(key)),
+            Self::MGet(keys) => Box::pin(client.mget(keys)),
+            Self::Set(key, value, life) => Box::pin(client.set(key, value, life.map(Expiration::PX), None, false)),
+            Self::Unlink(keys) => Box::pin(client.unlink(keys)),
+            Self::Del(keys) => Box::pin(client.del(keys)),
+            Self::Exists(keys) => Box::pin(client.exists(keys)),
+            Self::PTtl(key) => Box::pin(client.pttl(key)),
+            Self::Incr(key) => Box::pin(client.incr(key)),
         }
     }
 }
+
+/// A command under way.
+type Sending<'a> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
 
 /// A number in the only form in which the driver would write it.
 fn number(text: &[u8]) -> Option<i64> {
