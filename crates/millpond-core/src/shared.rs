@@ -297,6 +297,9 @@ impl<M: Manager> Drop for Shared<M> {
         if let Some(waker) = self.change(Ledger::keeper_ended).and_then(|keeper| keeper.waker) {
             waker.wake();
         }
+        if let Some(times) = &self.ledger.lock().times {
+            times.end();
+        }
     }
 }
 

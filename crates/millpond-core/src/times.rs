@@ -1,6 +1,6 @@
 //! How long waits and loans took, as the pool counts them for its observers: two additions a loan, and no lock to read them.
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicBool, AtomicU64};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -19,6 +19,7 @@ pub struct Times {
     pub(crate) waits: Histogram,
     pub(crate) uses: Histogram,
     pub(crate) creations: Histogram,
+    ended: AtomicBool,
 }
 
 impl Times {
@@ -35,6 +36,15 @@ impl Times {
     /// How long it took to open connections, hooks included. Failed attempts are not counted.
     pub fn creations(&self) -> &Histogram {
         &self.creations
+    }
+
+    /// Whether the pool has gone, with all that it had lent: nothing more will be counted.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 }
 

@@ -88,7 +88,7 @@ impl Tally {
         let (mut ok, mut created) = (0_u64, 0_u64);
         measured.retain_mut(|pool| {
             // Asked first: what is counted before a pool has gone is told.
-            let lives = Arc::strong_count(&pool.times) > 1;
+            let lives = !pool.times.has_ended();
             ok = ok.saturating_add(self.tell_spans(WAIT_TIME, pool.times.waits(), &mut pool.waits));
             self.tell_spans(USE_TIME, pool.times.uses(), &mut pool.uses);
             created = created.saturating_add(self.tell_spans(CREATE_TIME, pool.times.creations(), &mut pool.creations));

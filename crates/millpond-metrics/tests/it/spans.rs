@@ -1,7 +1,10 @@
 //! Histograms: how long connecting, waiting and using took.
 
 use crate::world::{Ear, ms, pool};
+use millpond_core::{Event, Interest, Observer, Stamp, Times};
+use millpond_metrics::PoolMetrics;
 use millpond_testkit::{Act, Call, ScriptedManager};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::time::advance;
 
 #[track_caller]
@@ -39,4 +42,43 @@ async fn nothing_is_told_twice_and_nothing_is_forgotten_between_two_times() {
     assert_eq!(ear.count("millpond.acquires", "outcome=ok"), 12);
     assert_eq!(ear.millis("db.client.connection.wait_time").len(), 12);
     assert_eq!(ear.millis("db.client.connection.use_time").len(), 12);
+}
+
+/// Knows whether a pool's measurements are still kept by anybody.
+#[derive(Default)]
+struct Witness(OnceLock<Weak<Times>>);
+
+impl Observer for Witness {
+    fn observe(&self, _: &Event, _: &Stamp<'_>) {}
+
+    fn interest(&self) -> Interest {
+        Interest::Measurements
+    }
+
+    fn measured(&self, _: &str, times: Arc<Times>) {
+        let _ = self.0.set(Arc::downgrade(&times));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_two_have_measured_is_told_to_its_end_by_both_and_then_forgotten() {
+    let (other, witness) = (PoolMetrics::by_hand(), Arc::new(Witness::default()));
+    let watched = |builder: millpond_core::Builder<_>| builder.observer(other.clone()).observer(Arc::clone(&witness));
+    let (pool, metrics) = pool(&ScriptedManager::new(), watched);
+    let lease = pool.acquire().await.unwrap();
+    drop(pool);
+    let mut ears = [Ear::new(), Ear::new()];
+    let mut listen = || ears.iter_mut().zip([&metrics, &other]).for_each(|(ear, metrics)| ear.listen(metrics));
+    listen();
+    advance(ms(5)).await;
+    drop(lease);
+    while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+        advance(ms(1)).await;
+        tokio::task::yield_now().await;
+    }
+    listen();
+    for ear in &ears {
+        about(&ear.millis("db.client.connection.use_time"), &[5.0]);
+    }
+    assert!(witness.0.get().unwrap().upgrade().is_none(), "somebody keeps what will never change");
 }
