@@ -7,10 +7,12 @@
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
 //! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
 //!   itself.
-//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again.
+//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again; [`variable`] leads to one that
+//!   all tests share.
 //! - [`FakeServer`] says what a real server will not say on demand: half a packet, "starting up", nothing.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
-//!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end.
+//!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end. [`until`] waits
+//!   for what happens.
 //! - [`Garbler`] makes text for parsers out of text that was well-formed once.
 //!
 //! ```
@@ -39,6 +41,7 @@ mod cancel_sweep;
 #[doc(hidden)]
 pub mod conformance;
 mod connection;
+mod environment;
 mod fake;
 mod flow;
 mod garble;
@@ -47,6 +50,7 @@ mod hooks;
 mod link;
 mod manager;
 mod own_server;
+mod patience;
 mod poll;
 mod proxy;
 mod trace;
@@ -56,6 +60,7 @@ pub use books::Attempt;
 pub use cancel_sweep::{Cut, CutCase, cancel_sweep};
 pub use conformance::{Capability, Fixture, Mark, Plan, PoolUnderTest, Refusals, Served};
 pub use connection::ScriptedConnection;
+pub use environment::variable;
 pub use fake::{FakeServer, Line, mysql_error, mysql_greeting, postgres_error};
 pub use flow::{Direction, Flow, Trouble};
 pub use garble::Garbler;
@@ -66,6 +71,7 @@ pub use manager::{Nowhere, ScriptedManager};
 #[doc(hidden)]
 pub use millpond_core as core;
 pub use own_server::OwnServer;
+pub use patience::until;
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
 pub use trace::Trace;

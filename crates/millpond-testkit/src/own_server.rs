@@ -1,7 +1,7 @@
 //! A server of a test's own, which it may kill, change and start again.
 
+use crate::environment::look_up;
 use std::collections::HashMap;
-use std::env;
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 const PREFIX: &str = "MILLPOND_TEST_";
 
 /// A server that belongs to one test: `$MILLPOND_TEST_XTASK servers --private KIND` starts it, says in variables where it
-/// is and how to start it again, and ends it when this value is dropped, or with the thread that made it.
+/// is and how to start it again, and ends it when this value is dropped, or with the thread that made it. A kind of several
+/// servers (`cluster`, `sentinel`) is one too; each of them has a stem of its own in the variables.
 ///
 /// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and ends the server when its
 /// standard input is closed.
@@ -31,7 +32,7 @@ impl OwnServer {
     /// Why there is none to be had; the test is to be skipped then.
     pub fn start(kind: &str) -> Result<Self, String> {
         let stem = kind.to_uppercase().replace('-', "_");
-        let xtask = variable(&format!("{stem}_URL")).and_then(|_| variable("XTASK"))?;
+        let xtask = look_up(&format!("{PREFIX}{stem}_URL")).and_then(|_| look_up(&format!("{PREFIX}XTASK")))?;
         let mut command = Command::new(xtask);
         command.args(["servers", "--private", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
@@ -44,6 +45,11 @@ impl OwnServer {
             };
         }
         Ok(Self { keeper, stem, variables, again: None })
+    }
+
+    /// The same, or nothing and a line `SKIP` that says why: the test is to return.
+    pub fn or_skip(kind: &str) -> Option<Self> {
+        Self::start(kind).map_err(|why| println!("SKIP a test with a server of its own: {why}")).ok()
     }
 
     /// Where it is.
@@ -98,6 +104,19 @@ impl OwnServer {
         fs::write(self.option(option), fs::read(self.told(told))?)
     }
 
+    /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to `REDIS` if it is the only one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be sent.
+    pub fn signal(&self, stem: &str, signal: &str) -> io::Result<()> {
+        let pid = self.pid(stem);
+        if Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("the server {pid} cannot be sent {signal}")))
+    }
+
     /// Sends it a signal that ends it, `KILL` or `INT`, and waits until it has ended.
     ///
     /// # Errors
@@ -108,10 +127,8 @@ impl OwnServer {
     ///
     /// The signal stays sent.
     pub async fn stop(&mut self, signal: &str) -> io::Result<()> {
-        let pid = self.again.as_ref().map_or_else(|| self.own("PID").to_owned(), |child| child.id().to_string());
-        if !Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success() {
-            return Err(io::Error::other(format!("the server {pid} cannot be sent {signal}")));
-        }
+        let pid = self.pid(&self.stem);
+        self.signal(&self.stem, signal)?;
         match self.again.take() {
             Some(mut child) => drop(child.wait()?),
             // Until its parent has collected it, its number is taken, and PostgreSQL takes it for alive.
@@ -131,9 +148,14 @@ impl OwnServer {
     ///
     /// If there is no shell.
     pub fn start_again(&mut self, settings: &str) -> io::Result<()> {
-        let command = format!("exec {} {settings} 2>>{}", self.own("COMMAND"), self.own("LOG"));
+        let command = format!("exec {} {settings} >>{} 2>&1", self.own("COMMAND"), self.own("LOG"));
         self.again = Some(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn()?);
         Ok(())
+    }
+
+    fn pid(&self, stem: &str) -> String {
+        let again = self.again.as_ref().filter(|_| stem == self.stem);
+        again.map_or_else(|| self.told(&format!("{stem}_PID")).to_owned(), |child| child.id().to_string())
     }
 }
 
@@ -154,11 +176,6 @@ impl fmt::Debug for OwnServer {
         // Not the variables: a URL may hold a password.
         f.debug_struct("OwnServer").field("stem", &self.stem).finish_non_exhaustive()
     }
-}
-
-fn variable(name: &str) -> Result<String, String> {
-    let value = env::var(format!("{PREFIX}{name}")).ok().filter(|value| !value.is_empty());
-    value.ok_or_else(|| format!("no {PREFIX}{name}"))
 }
 
 /// A value as a shell would read it.

@@ -1,7 +1,8 @@
 //! One load for all who ask.
 
-use crate::support::{builders, caches, variable};
+use crate::support::{builders, caches};
 use millpond_cache::{CacheError, CacheEvent, RedisCache};
+use millpond_testkit::variable;
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

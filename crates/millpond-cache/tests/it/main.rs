@@ -3,7 +3,6 @@
 mod clearing;
 mod loading;
 mod outage;
-mod private;
 mod settings;
 mod support;
 mod values;

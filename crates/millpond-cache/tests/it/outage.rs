@@ -1,7 +1,7 @@
 //! While Redis is down.
 
-use crate::private::Private;
 use millpond_cache::{CacheError, Fail, RedisCache};
+use millpond_testkit::OwnServer;
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +13,10 @@ fn cache(url: &str, fail: Fail) -> RedisCache {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_are_at_work_than_may() {
-    let Some(server) = Private::start("redis") else { return };
-    let cache = cache(server.variable("REDIS_URL"), Fail::Open);
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let cache = cache(server.url(), Fail::Open);
     cache.set("k", &1).await.unwrap();
-    server.signal("REDIS", "-STOP");
+    server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
     let (at_once, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let tasks = (0..200).map(|n| {
@@ -45,7 +45,7 @@ async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_
     assert!(matches!(cache.incr("n", 1).await, Err(CacheError::Redis(_))));
     assert!(matches!(cache.clear().await, Err(CacheError::Redis(_))));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    server.signal("REDIS", "-CONT");
+    server.signal("REDIS", "CONT").unwrap();
     let back = Instant::now();
     while cache.get::<i32>("k").await.unwrap() != Some(1) {
         assert!(back.elapsed() < Duration::from_secs(3));
@@ -56,10 +56,10 @@ async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_
 
 #[tokio::test]
 async fn with_fail_closed_everything_is_an_error_in_time() {
-    let Some(server) = Private::start("redis") else { return };
-    let cache = cache(server.variable("REDIS_URL"), Fail::Closed);
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let cache = cache(server.url(), Fail::Closed);
     cache.set("k", &1).await.unwrap();
-    server.signal("REDIS", "-STOP");
+    server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
     assert!(matches!(cache.get::<i32>("k").await, Err(CacheError::Redis(_))));
     assert!(matches!(cache.set("k", &1).await, Err(CacheError::Redis(_))));

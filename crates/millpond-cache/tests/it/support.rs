@@ -1,16 +1,7 @@
 //! The servers that the environment names, and namespaces that no other test uses.
 
 use millpond_cache::{CacheBuilder, RedisCache};
-use std::env;
-
-/// The value of a variable that `cargo xtask servers` sets, or a line that says why the test is skipped.
-pub fn variable(name: &str) -> Option<String> {
-    let value = env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        println!("SKIP a test against a real server: no {name}");
-    }
-    value
-}
+use millpond_testkit::variable;
 
 /// A builder for each kind of server there is, with a namespace of its own.
 pub fn builders() -> Vec<CacheBuilder> {

@@ -1,7 +1,8 @@
 //! Values go in and come out as they were.
 
-use crate::support::{builders, caches, variable};
+use crate::support::{builders, caches};
 use millpond_cache::{CacheError, Codec, RedisCache};
+use millpond_testkit::variable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,5 @@
 mod concurrency;
 mod limits;
 mod outage;
-mod private;
 mod settings;
 mod support;

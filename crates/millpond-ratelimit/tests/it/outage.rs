@@ -1,9 +1,9 @@
 //! While Redis is down.
 
-use crate::private::Private;
 use crate::support::subject;
 use millpond_ratelimit::{CentralizedStateStorage, Limit, OnOutage, RateLimiter, Source, StorageOptions};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
+use millpond_testkit::OwnServer;
 use std::time::{Duration, Instant};
 
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
@@ -13,15 +13,15 @@ fn limiter(url: &str, what: OnOutage) -> RateLimiter {
 
 #[tokio::test]
 async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
-    let Some(server) = Private::start("redis") else { return };
-    let url = server.variable("REDIS_URL");
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let url = server.url();
     let who = subject("outage");
     let [open, closed, local] =
         [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }].map(|what| limiter(url, what));
     for limiter in [&open, &closed, &local] {
         assert_eq!(limiter.check(&who).await.unwrap().source, Source::Redis);
     }
-    server.signal("REDIS", "-STOP");
+    server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
     for _ in 0..1000 {
         let decision = open.check(&who).await.unwrap();
@@ -41,7 +41,7 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
         );
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    server.signal("REDIS", "-CONT");
+    server.signal("REDIS", "CONT").unwrap();
     let began = Instant::now();
     for limiter in [&open, &closed, &local] {
         while limiter.peek(&who).await.unwrap().source != Source::Redis {
@@ -64,10 +64,10 @@ async fn a_redis_that_was_never_there_is_an_outage_too() {
 }
 
 /// Has the three replicas take their masters' places.
-async fn fail_over(servers: &Private) {
+async fn fail_over(servers: &OwnServer) {
     let mut changed = 0;
     for n in 1..=6 {
-        let url = format!("redis://{}", servers.variable(&format!("CLUSTER_{n}_ADDRESS")));
+        let url = format!("redis://{}", servers.told(&format!("CLUSTER_{n}_ADDRESS")));
         let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
         let was_replica = !role(&node).await.contains("master\"");
         // A replica agrees and gives up after 5 s if it is not level with its master yet: it is asked again.
@@ -100,8 +100,8 @@ async fn promoted(node: &RedisPool) -> bool {
 
 #[tokio::test]
 async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_used_up() {
-    let Some(servers) = Private::start("cluster") else { return };
-    let limiter = limiter(servers.variable("CLUSTER_URL"), OnOutage::Closed);
+    let Some(servers) = OwnServer::or_skip("cluster") else { return };
+    let limiter = limiter(servers.url(), OnOutage::Closed);
     let subjects: Vec<String> = (0..20).map(|_| subject("failover")).collect();
     for who in &subjects {
         assert_eq!(limiter.check(who).await.unwrap().remaining(), 2);

@@ -1,7 +1,8 @@
 //! Commands that are cut off anywhere: nobody gets another's answer, and no place is lost.
 
-use crate::support::{by_each_driver, cluster, cut_after, echo, few, get, key, set, single};
+use crate::support::{by_each_driver, cluster, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisPool, SharedRedisPoolOptions, Value};
+use millpond_testkit::poll_n;
 
 /// Cuts commands of every sort off after a few polls, and asks for a nonce in between.
 async fn cut(pool: &RedisPool, seed: u64, rounds: u32) -> u32 {
@@ -10,7 +11,7 @@ async fn cut(pool: &RedisPool, seed: u64, rounds: u32) -> u32 {
     let mut cut = 0;
     for _ in 0..rounds {
         let mut lease = pool.acquire().await.unwrap();
-        let polls = random.u32(1..4);
+        let polls = random.usize(1..4);
         let command = match random.u32(0..8) {
             0 => set(&key, random.u64(..)),
             1 => Command::new("WATCH").key(&key),
@@ -21,9 +22,9 @@ async fn cut(pool: &RedisPool, seed: u64, rounds: u32) -> u32 {
         };
         let outcome = if random.u32(0..6) == 0 {
             let transaction = lease.transaction::<Value>([set(&key, 1), get(&key)]);
-            cut_after(polls, transaction).await.map(drop)
+            poll_n(transaction, polls).await.map(drop)
         } else {
-            cut_after(polls, lease.run::<Value>(command)).await.map(drop)
+            poll_n(lease.run::<Value>(command), polls).await.map(drop)
         };
         cut += u32::from(outcome.is_none());
         drop(lease);
@@ -79,7 +80,7 @@ async fn on_a_shared_connection_the_cut_commands_of_some_disturb_nobody_else() {
                 for _ in 0..300 {
                     let key = format!("millpond:shared:{:x}", random.u64(..));
                     let lease = pool.acquire().await.unwrap();
-                    drop(cut_after(random.u32(1..4), lease.run::<Value>(set(&key, "other"))).await);
+                    drop(poll_n(lease.run::<Value>(set(&key, "other")), random.usize(1..4)).await);
                     let nonce = format!("{:x}", random.u64(..));
                     lease.run::<()>(set(&key, &nonce).arg("EX").arg(60)).await.unwrap();
                     assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), nonce);

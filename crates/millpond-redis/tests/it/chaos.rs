@@ -1,9 +1,9 @@
 //! Through a proxy that chops up, swallows, cuts and resets, while commands are cut off: nobody gets another's answer, and no
 //! place is lost.
 
-use crate::support::{by_each_driver, cut_after, echo, few, get, key, set, single};
+use crate::support::{by_each_driver, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisPool, Value};
-use millpond_testkit::{ChaosProxy, Flow};
+use millpond_testkit::{ChaosProxy, Flow, poll_n, until};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ async fn cut(pool: &RedisPool, seed: u64, rounds: u32) -> u32 {
             3 => Command::new("APPEND").key(format!("{key}:s")).arg("x"),
             _ => get(&key),
         };
-        cut += u32::from(cut_after(random.u32(1..4), lease.run::<Value>(command)).await.is_none());
+        cut += u32::from(poll_n(lease.run::<Value>(command), random.usize(1..4)).await.is_none());
         drop(lease);
         let nonce = format!("{:x}", random.u64(..));
         if let Ok(mut lease) = pool.acquire().await
@@ -65,7 +65,7 @@ async fn soak(url: &str) {
     }
     proxy.heal();
     // Those that were swallowed are found out one by one.
-    crate::support::until("four connections that answer", async || {
+    until("four connections that answer", async || {
         let mut leases = futures_util::future::join_all((0..4).map(|_| pool.acquire())).await;
         let mut all = true;
         for lease in &mut leases {

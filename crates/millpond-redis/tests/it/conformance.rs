@@ -1,11 +1,10 @@
 //! The managers keep what the conformance suite asks of every manager, over either driver.
 
-use crate::support::variable;
 use millpond_core::BoxError;
 use millpond_redis::{
     Command, Driver, RedisClient, RedisConnectOptions, RedisConnection, RedisManager, SharedRedisManager, Value,
 };
-use millpond_testkit::Fixture;
+use millpond_testkit::{Fixture, variable};
 use std::sync::{Arc, OnceLock};
 
 /// The servers that a variable names, all of them with commas between, over a driver.

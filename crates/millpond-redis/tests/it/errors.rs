@@ -1,19 +1,20 @@
 //! What cannot be had is said at once, and nothing secret with it.
 
-use crate::support::{Diary, few, single, variable};
+use crate::support::{few, single};
 use millpond_core::PoolError;
 use millpond_redis::{RedisConnectOptions, RedisError, RedisPoolOptions};
+use millpond_testkit::{Trace, variable};
 
 #[tokio::test]
 async fn a_wrong_password_fails_at_once_and_is_not_shown() {
     let Some(url) = variable("MILLPOND_TEST_REDIS_PASSWORD_URL") else { return };
     let place = url.rsplit_once('@').unwrap().1;
     for login in [":hunter2@", "hunter:hunter2@", ""] {
-        let diary = Diary::default();
-        let error = few(1).observer(diary.clone()).connect(&format!("redis://{login}{place}")).await.unwrap_err();
+        let trace = Trace::new();
+        let error = few(1).observer(trace.clone()).connect(&format!("redis://{login}{place}")).await.unwrap_err();
         assert!(matches!(&error, RedisError::Pool(PoolError::Connect { attempts: 1, .. })), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
-        assert_eq!(diary.failed_connects(), 1, "{error}");
+        assert_eq!(trace.count("connect failed"), 1, "{error}");
     }
 }
 
@@ -30,8 +31,8 @@ async fn a_database_that_does_not_exist_and_a_cluster_that_is_none_fail_at_once(
 #[tokio::test]
 async fn an_error_of_the_server_is_told_by_its_code_and_costs_nothing() {
     let Some(url) = single() else { return };
-    let diary = Diary::default();
-    let pool = few(1).observer(diary.clone()).connect(&url).await.unwrap();
+    let trace = Trace::new();
+    let pool = few(1).observer(trace.clone()).connect(&url).await.unwrap();
     let key = crate::support::key("list");
     pool.run::<()>(millpond_redis::Command::new("RPUSH").key(&key).arg("x")).await.unwrap();
     let error = pool.run::<Option<String>>(crate::support::get(&key)).await.unwrap_err();
@@ -39,7 +40,7 @@ async fn an_error_of_the_server_is_told_by_its_code_and_costs_nothing() {
     assert!(!error.is_ambiguous());
     let error = pool.run::<()>(millpond_redis::Command::new("NOSUCH").arg("hunter2")).await.unwrap_err();
     assert!(error.to_string().contains("NOSUCH") && !error.to_string().contains("hunter2"), "{error}");
-    assert!(diary.closed().is_empty());
+    assert!(trace.closed().is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::support::{few, id, single};
 use millpond_core::{Phase, PoolError};
 use millpond_redis::{Limits, OnExhausted, RedisPoolOptions};
+use millpond_testkit::poll_n;
 use std::time::Duration;
 
 #[tokio::test]
@@ -34,7 +35,7 @@ async fn with_fail_the_eleventh_of_ten_is_told_at_once_who_has_them() {
     // A lease that was dropped while it was asked for takes no permit along.
     for _ in 0..50 {
         drop(pool.acquire());
-        let _ = crate::support::cut_after(1, pool.acquire()).await;
+        let _ = poll_n(pool.acquire(), 1).await;
     }
     let leases = futures_util::future::join_all((0..10).map(|_| pool.acquire())).await;
     assert!(leases.iter().all(Result::is_ok), "{leases:?}");

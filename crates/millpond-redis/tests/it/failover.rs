@@ -1,16 +1,16 @@
 //! A cluster loses a master: over redis-rs that concerns those who ask for its keys, and nobody else.
 
-use crate::private::Private;
-use crate::support::{few, get, set, until};
+use crate::support::{few, get, set};
 use millpond_redis::{Command, SharedRedisPool, SharedRedisPoolOptions, slot_of};
+use millpond_testkit::{OwnServer, until};
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A cluster whose healthy nodes answer while some slots have no owner.
-async fn cluster() -> Option<Private> {
-    let cluster = Private::start("cluster")?;
-    for node in cluster.variable("CLUSTER_NODES").split(',') {
+async fn cluster() -> Option<OwnServer> {
+    let cluster = OwnServer::or_skip("cluster")?;
+    for node in cluster.told("CLUSTER_NODES").split(',') {
         let pool = few(1).connect(&format!("redis://{node}")).await.unwrap();
         let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
         pool.run::<()>(set).await.unwrap();
@@ -29,14 +29,14 @@ fn keys() -> (String, String) {
 
 async fn healthy_keys_are_answered_while_a_master_is_lost(signal: &str) {
     let Some(cluster) = cluster().await else { return };
-    let url = format!("{}&driver=redis-rs", cluster.variable("CLUSTER_URL"));
+    let url = format!("{}&driver=redis-rs", cluster.url());
     let options = SharedRedisPoolOptions::new().max_connections(2).command_timeout(TIMEOUT);
     let pool: SharedRedisPool = options.connect(&url).await.unwrap();
     let (lost, healthy) = keys();
     for key in [&lost, &healthy] {
         pool.run::<()>(set(key, key)).await.unwrap();
     }
-    cluster.signal("CLUSTER_1", signal);
+    cluster.signal("CLUSTER_1", signal).unwrap();
     let struck = Instant::now();
     let others = tokio::spawn(until_back(pool.clone(), lost.clone()));
     let mut longest = Duration::ZERO;
@@ -68,26 +68,26 @@ async fn until_back(pool: SharedRedisPool, lost: String) -> u32 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_killed_master_is_missed_the_keys_of_the_others_are_answered() {
-    healthy_keys_are_answered_while_a_master_is_lost("-9").await;
+    healthy_keys_are_answered_while_a_master_is_lost("KILL").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_master_is_silent_the_keys_of_the_others_are_answered() {
-    healthy_keys_are_answered_while_a_master_is_lost("-STOP").await;
+    healthy_keys_are_answered_while_a_master_is_lost("STOP").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_answers_again_is_used_again() {
     let Some(cluster) = cluster().await else { return };
-    let url = format!("{}&driver=redis-rs", cluster.variable("CLUSTER_URL"));
+    let url = format!("{}&driver=redis-rs", cluster.url());
     let options = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT);
     let pool = options.connect(&url).await.unwrap();
     let (lost, _) = keys();
     pool.run::<()>(set(&lost, 1)).await.unwrap();
     // Shorter than it takes the cluster to notice.
-    cluster.signal("CLUSTER_1", "-STOP");
+    cluster.signal("CLUSTER_1", "STOP").unwrap();
     assert!(pool.run::<()>(set(&lost, 2)).await.unwrap_err().is_ambiguous());
-    cluster.signal("CLUSTER_1", "-CONT");
+    cluster.signal("CLUSTER_1", "CONT").unwrap();
     until("it is used again", async || pool.run::<()>(set(&lost, 3)).await.is_ok()).await;
     assert_eq!(pool.run::<i64>(get(&lost)).await.unwrap(), 3);
 }
@@ -98,9 +98,9 @@ async fn a_pool_that_is_closed_in_the_middle_of_it_leaves_no_task() {
     let Some(cluster) = cluster().await else { return };
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let url = format!("{}&driver=redis-rs", cluster.variable("CLUSTER_URL"));
+    let url = format!("{}&driver=redis-rs", cluster.url());
     let pool = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).connect(&url).await.unwrap();
-    cluster.signal("CLUSTER_1", "-STOP");
+    cluster.signal("CLUSTER_1", "STOP").unwrap();
     assert!(pool.run::<()>(set(&keys().0, 2)).await.is_err());
     let _ = pool.close().await;
     drop(pool);

@@ -1,8 +1,8 @@
 //! One server, a password, TLS, a socket, sentinels, a cluster: the same pool.
 
-use crate::private::Private;
-use crate::support::{any, by_each_driver, few, get, key, set, single, variable};
+use crate::support::{any, by_each_driver, few, get, key, set, single};
 use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
+use millpond_testkit::{OwnServer, variable};
 
 async fn works(pool: &RedisPool) {
     let key = key("works");
@@ -104,8 +104,8 @@ async fn keys_of_two_slots_in_one_command_are_refused_in_a_cluster_with_the_way_
 
 #[tokio::test]
 async fn a_database_is_that_of_the_url() {
-    let Some(server) = Private::start("redis") else { return };
-    let url = server.variable("REDIS_URL").trim_end_matches("/0");
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let url = server.url().trim_end_matches("/0");
     let (two, zero) = (few(1).connect(&format!("{url}/2")).await.unwrap(), few(1).connect(url).await.unwrap());
     two.run::<()>(set("k", "v")).await.unwrap();
     assert_eq!(zero.run::<Option<String>>(get("k")).await.unwrap(), None);

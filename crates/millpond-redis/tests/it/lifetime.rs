@@ -1,8 +1,9 @@
 //! A connection that is done with leaves neither a socket nor a task behind, and nobody keeps one unnoticed.
 
-use crate::support::{Diary, by_each_driver, clients, echo, few, id, single, until};
+use crate::support::{by_each_driver, clients, echo, few, id, single};
 use millpond_core::{CloseReason, ConnectInfo, Manager};
 use millpond_redis::{RedisConnectOptions, RedisLease, RedisManager};
+use millpond_testkit::{Trace, poll_n, until};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -37,7 +38,7 @@ async fn an_attempt_to_connect_that_is_dropped_leaves_neither_socket_nor_task() 
         let before = tasks();
         for polls in 1..20 {
             let info = ConnectInfo::first("test", Duration::from_secs(5));
-            drop(crate::support::cut_after(polls, manager.connect(&info)).await);
+            drop(poll_n(manager.connect(&info), polls).await);
             until("its task has ended", async || tasks() == before).await;
         }
     }
@@ -66,30 +67,30 @@ async fn a_pool_that_is_closed_has_no_socket_and_no_task_left() {
 #[tokio::test]
 async fn a_client_that_was_cloned_out_of_a_lease_is_noticed_and_ends_with_it() {
     let Some(url) = single() else { return };
-    let diary = Diary::default();
-    let pool = few(1).observer(diary.clone()).connect(&url).await.unwrap();
+    let trace = Trace::new();
+    let pool = few(1).observer(trace.clone()).connect(&url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let before = id(&mut lease).await;
     let escaped = lease.driver().unwrap().clone();
     drop(lease);
     let mut lease = pool.acquire().await.unwrap();
     assert_ne!(id(&mut lease).await, before);
-    assert_eq!(diary.closed(), [CloseReason::Escaped]);
+    assert_eq!(trace.closed(), [CloseReason::Escaped]);
     use fred::interfaces::ClientLike;
     assert!(escaped.ping::<String>(None).await.is_err(), "it lives on");
     // Who only looks at it loses the connection too, for another reason.
     let _ = lease.driver().unwrap().is_connected();
     drop(lease);
     drop(pool.acquire().await.unwrap());
-    assert_eq!(diary.closed(), [CloseReason::Escaped, CloseReason::Unproven]);
+    assert_eq!(trace.closed(), [CloseReason::Escaped, CloseReason::Unproven]);
 }
 
 #[tokio::test]
 async fn a_lost_connection_is_not_lent() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
-        let diary = Diary::default();
-        let pool = few(2).observer(diary.clone()).connect(&url).await.unwrap();
+        let trace = Trace::new();
+        let pool = few(2).observer(trace.clone()).connect(&url).await.unwrap();
         let (mut one, mut other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
         let ids = [id(&mut one).await, id(&mut other).await];
         drop(one);
@@ -104,6 +105,6 @@ async fn a_lost_connection_is_not_lent() {
             let mut lease: RedisLease = pool.acquire().await.unwrap();
             assert_eq!(lease.run::<String>(echo("x")).await.unwrap(), "x");
         }
-        assert_eq!(diary.closed().len(), 2);
+        assert_eq!(trace.closed().len(), 2);
     }
 }

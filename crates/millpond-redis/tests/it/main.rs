@@ -11,7 +11,6 @@ mod kinds;
 mod lifetime;
 mod messages;
 mod outage;
-mod private;
 mod resharding;
 mod sentinel;
 mod session;

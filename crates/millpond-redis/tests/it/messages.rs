@@ -1,8 +1,9 @@
 //! Publish and subscribe.
 
-use crate::support::{Diary, few, key, next_is_clean, single, until};
+use crate::support::{few, key, next_is_clean, single};
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError};
+use millpond_testkit::{Trace, until};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -10,8 +11,8 @@ const LONG: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn messages_arrive_in_order_and_the_connection_is_never_lent_on() {
     let Some(url) = single() else { return };
-    let diary = Diary::default();
-    let pool = few(2).observer(diary.clone()).connect(&url).await.unwrap();
+    let trace = Trace::new();
+    let pool = few(2).observer(trace.clone()).connect(&url).await.unwrap();
     let channel = key("channel");
     let mut lease = pool.acquire().await.unwrap();
     lease.subscribe([channel.as_str()]).await.unwrap();
@@ -25,7 +26,7 @@ async fn messages_arrive_in_order_and_the_connection_is_never_lent_on() {
     }
     assert_eq!(lease.message(Duration::from_millis(10)).await.unwrap(), None);
     drop(lease);
-    until("it is closed", async || diary.closed() == [CloseReason::Unproven]).await;
+    until("it is closed", async || trace.closed() == [CloseReason::Unproven]).await;
     next_is_clean(&pool).await;
 }
 

@@ -1,10 +1,9 @@
 //! Servers that are killed, stopped, started again, and peers that say nothing.
 
-use crate::private::Private;
-use crate::support::{by_each_driver, few, get, key, set, single, until};
+use crate::support::{by_each_driver, few, get, key, set, single};
 use futures_util::FutureExt;
 use millpond_redis::{Command, RedisError, RedisPoolOptions, SharedRedisPoolOptions, Value};
-use millpond_testkit::ChaosProxy;
+use millpond_testkit::{ChaosProxy, OwnServer, until};
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -15,15 +14,15 @@ const SLACK: Duration = Duration::from_secs(1);
 #[tokio::test]
 async fn after_a_restart_the_pool_is_back_within_a_second() {
     for driver in by_each_driver("") {
-        let Some(server) = Private::start("redis") else { return };
-        let url = &format!("{}{driver}", server.variable("REDIS_URL"));
+        let Some(mut server) = OwnServer::or_skip("redis") else { return };
+        let url = &format!("{}{driver}", server.url());
         let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).connect(url).await.unwrap();
         let shared = SharedRedisPoolOptions::new().command_timeout(TIMEOUT).connect(url).await.unwrap();
         let key = key("restart");
         pool.run::<()>(set(&key, "x")).await.unwrap();
-        server.signal("REDIS", "-9");
+        server.stop("KILL").await.unwrap();
         assert!(shared.run::<()>(set(&key, "y")).await.is_err(), "the server is dead");
-        let _again = server.restart("REDIS");
+        server.start_again("").unwrap();
         // Ready is when somebody without a pool gets through.
         until("the server is ready", async || few(1).connect(url).await.is_ok()).await;
         let ready = Instant::now();
@@ -36,17 +35,17 @@ async fn after_a_restart_the_pool_is_back_within_a_second() {
 #[tokio::test]
 async fn nothing_hangs_on_a_server_that_is_stopped() {
     for driver in by_each_driver("") {
-        let Some(server) = Private::start("redis") else { return };
-        stopped(&server, &format!("{}{driver}", server.variable("REDIS_URL"))).await;
+        let Some(server) = OwnServer::or_skip("redis") else { return };
+        stopped(&server, &format!("{}{driver}", server.url())).await;
     }
 }
 
-async fn stopped(server: &Private, url: &str) {
+async fn stopped(server: &OwnServer, url: &str) {
     let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).pool_timeout(ACQUIRE).connect(url).await.unwrap();
     let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).pool_timeout(ACQUIRE);
     let shared = shared.connect(url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
-    server.signal("REDIS", "-STOP");
+    server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
     assert!(lease.run::<Option<String>>(get("k")).await.unwrap_err().is_ambiguous());
     assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
@@ -59,7 +58,7 @@ async fn stopped(server: &Private, url: &str) {
             assert!(began.elapsed() < TIMEOUT + ACQUIRE + SLACK, "{:?}", began.elapsed());
         }
     }
-    server.signal("REDIS", "-CONT");
+    server.signal("REDIS", "CONT").unwrap();
     let began = Instant::now();
     until("there is an answer", async || pool.run::<()>(set("k", 1)).await.is_ok()).await;
     until("there is an answer", async || shared.run::<()>(set("k", 1)).await.is_ok()).await;
@@ -117,8 +116,8 @@ async fn silence(url: &str) {
 
 #[tokio::test]
 async fn a_write_refused_by_a_replica_outdates_every_connection_at_once() {
-    let Some(server) = Private::start("redis") else { return };
-    let url = server.variable("REDIS_URL");
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let url = server.url();
     let pool = few(3).connect(url).await.unwrap();
     drop(futures_util::future::join_all((0..3).map(|_| pool.acquire())).await);
     let follow = |to: [&str; 2]| Command::new("REPLICAOF").args(to);

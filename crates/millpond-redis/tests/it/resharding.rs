@@ -1,8 +1,8 @@
 //! A slot moves from one node of a cluster to another while its keys are in use.
 
-use crate::private::Private;
 use crate::support::{by_each_driver, few, get, set};
 use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, slot_of};
+use millpond_testkit::OwnServer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,10 +12,10 @@ const TAG: &str = "{moves}";
 struct Masters(Vec<(RedisPool, String)>);
 
 impl Masters {
-    async fn of(cluster: &Private) -> Self {
+    async fn of(cluster: &OwnServer) -> Self {
         let mut masters = Vec::new();
         for n in 1..=3 {
-            let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
+            let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
             masters.push((few(1).connect(&format!("redis://{address}")).await.unwrap(), address));
         }
         Self(masters)
@@ -85,13 +85,13 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moves_under_load_causes_no_error_and_no_answer_goes_astray() {
-    let Some(cluster) = Private::start("cluster") else { return };
-    for url in by_each_driver(cluster.variable("CLUSTER_URL")) {
+    let Some(cluster) = OwnServer::or_skip("cluster") else { return };
+    for url in by_each_driver(cluster.url()) {
         moves_under_load(&cluster, &url).await;
     }
 }
 
-async fn moves_under_load(cluster: &Private, url: &str) {
+async fn moves_under_load(cluster: &OwnServer, url: &str) {
     let masters = Masters::of(cluster).await;
     let shared: SharedRedisPool = SharedRedisPoolOptions::new().max_connections(2).connect(url).await.unwrap();
     let own = few(4).connect(url).await.unwrap();

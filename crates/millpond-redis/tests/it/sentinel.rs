@@ -1,8 +1,8 @@
 //! Sentinels name another master: the pools find it, within their limits, and nobody gets another's answer.
 
-use crate::private::Private;
-use crate::support::{by_each_driver, few, get, set, until};
+use crate::support::{by_each_driver, few, get, set};
 use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions};
+use millpond_testkit::{OwnServer, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ async fn use_key(pool: Pool, user: u64, seen: Arc<Seen>) {
 }
 
 /// Uses both pools while something happens to the master; how long after another one was ready they were back.
-async fn through(servers: &Private, url: &str, strike: impl AsyncFn(&Private)) -> Duration {
+async fn through(servers: &OwnServer, url: &str, strike: impl AsyncFn(&OwnServer)) -> Duration {
     let own = few(4).command_timeout(COMMAND).pool_timeout(ACQUIRE).connect(url).await.unwrap();
     let shared = SharedRedisPoolOptions::new().max_connections(2).command_timeout(COMMAND).pool_timeout(ACQUIRE);
     let shared = shared.connect(url).await.unwrap();
@@ -114,12 +114,12 @@ async fn port_of(pool: &Pool) -> Option<u16> {
 /// Longer than it takes to give up a connection and an attempt to open one, on a machine that does much else.
 const BACK_MAX: Duration = Duration::from_secs(3);
 
-async fn is_back_soon(strike: impl AsyncFn(&Private)) {
-    let Some(servers) = Private::start("sentinel") else { return };
+async fn is_back_soon(strike: impl AsyncFn(&OwnServer)) {
+    let Some(servers) = OwnServer::or_skip("sentinel") else { return };
     let mut servers = Some(servers);
     for driver in by_each_driver("") {
-        let Some(servers) = servers.take().or_else(|| Private::start("sentinel")) else { return };
-        let url = format!("{}{}", servers.variable("SENTINEL_URL"), driver.replace('?', "&"));
+        let Some(servers) = servers.take().or_else(|| OwnServer::or_skip("sentinel")) else { return };
+        let url = format!("{}{}", servers.url(), driver.replace('?', "&"));
         let back = through(&servers, &url, &strike).await;
         println!("answered {back:?} after another master was ready, {url}");
         assert!(back < BACK_MAX, "{back:?}");
@@ -128,27 +128,27 @@ async fn is_back_soon(strike: impl AsyncFn(&Private)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_master_is_killed_the_pools_find_the_one_that_the_sentinels_name() {
-    is_back_soon(async |servers| servers.signal("SENTINEL_MASTER", "-9")).await;
+    is_back_soon(async |servers| servers.signal("SENTINEL_MASTER", "KILL").unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_master_falls_silent_the_pools_find_the_one_that_the_sentinels_name() {
-    is_back_soon(async |servers| servers.signal("SENTINEL_MASTER", "-STOP")).await;
+    is_back_soon(async |servers| servers.signal("SENTINEL_MASTER", "STOP").unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_sentinels_swap_master_and_replica_nobody_keeps_writing_to_the_replica() {
     is_back_soon(async |servers| {
         let at = async |stem: &str| {
-            few(1).connect(&format!("redis://{}", servers.variable(&format!("{stem}_ADDRESS")))).await.unwrap()
+            few(1).connect(&format!("redis://{}", servers.told(&format!("{stem}_ADDRESS")))).await.unwrap()
         };
         let (sentinel, former) = (at("SENTINEL_1").await, at("SENTINEL_MASTER").await);
-        let service = servers.variable("SENTINEL_SERVICE");
+        let service = servers.told("SENTINEL_SERVICE");
         sentinel.run::<()>(Command::new("SENTINEL").arg("FAILOVER").arg(service)).await.unwrap();
         let mut named = Vec::new();
         until("another master is named", async || {
             named = sentinel.run(Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service)).await.unwrap();
-            named.join(":") != servers.variable("SENTINEL_MASTER_ADDRESS")
+            named.join(":") != servers.told("SENTINEL_MASTER_ADDRESS")
         })
         .await;
         // The sentinels tell the former master some ten seconds later; until then both take writes.

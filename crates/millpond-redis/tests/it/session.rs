@@ -1,16 +1,17 @@
 //! What a borrower does to the session never reaches the next one.
 
-use crate::support::{Diary, any, by_each_driver, cluster, few, id, key, next_is_clean, set, single, until};
+use crate::support::{any, by_each_driver, cluster, few, id, key, next_is_clean, set, single};
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError, RedisPool, Value};
+use millpond_testkit::{Trace, until};
 use std::time::Duration;
 
 /// A pool of one connection, what it told, and the connection's number.
-async fn one(url: &str) -> (RedisPool, Diary, i64) {
-    let diary = Diary::default();
-    let pool = few(1).observer(diary.clone()).connect(url).await.unwrap();
+async fn one(url: &str) -> (RedisPool, Trace, i64) {
+    let trace = Trace::new();
+    let pool = few(1).observer(trace.clone()).connect(url).await.unwrap();
     let id = id(&mut pool.acquire().await.unwrap()).await;
-    (pool, diary, id)
+    (pool, trace, id)
 }
 
 #[tokio::test]
@@ -36,12 +37,12 @@ async fn a_watch_and_another_database_are_undone_on_the_same_connection() {
 async fn what_only_a_new_connection_has_not_costs_the_connection() {
     let Some(url) = single() else { return };
     for line in ["CLIENT SETNAME mill", "CLIENT NO-EVICT ON", "CLIENT TRACKING ON"] {
-        let (pool, diary, before) = one(&url).await;
+        let (pool, trace, before) = one(&url).await;
         let mut words = line.split(' ');
         let command = Command::new(words.next().unwrap().to_owned()).args(words);
         let _ = any(&mut pool.acquire().await.unwrap(), command).await;
         assert_ne!(next_is_clean(&pool).await, before, "{line}");
-        assert_eq!(diary.closed(), [CloseReason::Unproven], "{line}");
+        assert_eq!(trace.closed(), [CloseReason::Unproven], "{line}");
     }
 }
 
@@ -62,7 +63,7 @@ async fn what_breaks_the_protocol_is_not_sent() {
 async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
-        let (pool, diary, before) = one(&url).await;
+        let (pool, trace, before) = one(&url).await;
         let other = few(1).connect(&url).await.unwrap();
         let key = key("list");
         let mut lease = pool.acquire().await.unwrap();
@@ -70,7 +71,7 @@ async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
         assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
         drop(lease);
         assert_ne!(next_is_clean(&pool).await, before);
-        assert_eq!(diary.closed(), [CloseReason::Unproven]);
+        assert_eq!(trace.closed(), [CloseReason::Unproven]);
         // The server knows that nobody waits any more: what is pushed stays.
         other.run::<()>(Command::new("RPUSH").key(&key).arg("x")).await.unwrap();
         assert_eq!(other.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 1);
@@ -91,26 +92,26 @@ async fn a_blpop_waits_longer_than_other_commands_may() {
 #[tokio::test]
 async fn a_command_without_an_answer_in_time_costs_its_connection() {
     let Some(url) = single() else { return };
-    let diary = Diary::default();
-    let options = few(1).observer(diary.clone()).command_timeout(Duration::from_millis(50));
+    let trace = Trace::new();
+    let options = few(1).observer(trace.clone()).command_timeout(Duration::from_millis(50));
     let pool = options.connect(&url).await.unwrap();
     let slow = "local n = 0; for i = 1, 50000000 do n = n + i end; return n";
     let error = pool.run::<Value>(Command::new("EVAL").arg(slow).arg(0)).await.unwrap_err();
     assert!(error.is_ambiguous() && error.to_string().contains("EVAL"), "{error}");
-    until("the connection is closed", async || diary.closed() == [CloseReason::Unproven]).await;
+    until("the connection is closed", async || trace.closed() == [CloseReason::Unproven]).await;
 }
 
 #[tokio::test]
 async fn in_a_cluster_a_watch_is_undone_as_well() {
     let Some(url) = cluster() else { return };
     for url in by_each_driver(&url) {
-        let (pool, diary, _) = one(&url).await;
+        let (pool, trace, _) = one(&url).await;
         let key = key("watched");
         any(&mut pool.acquire().await.unwrap(), Command::new("WATCH").key(&key)).await;
         let mut lease = pool.acquire().await.unwrap();
         few(1).connect(&url).await.unwrap().run::<()>(set(&key, 1)).await.unwrap();
         let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
         assert!(done.is_some(), "the watch of the last borrower still held");
-        assert!(diary.closed().is_empty());
+        assert!(trace.closed().is_empty());
     }
 }

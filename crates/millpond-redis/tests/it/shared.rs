@@ -1,7 +1,8 @@
 //! Connections that many use at once.
 
-use crate::support::{Diary, by_each_driver, get, key, set, single};
+use crate::support::{by_each_driver, get, key, set, single};
 use millpond_redis::{Command, RedisError, SharedRedisLease, SharedRedisPoolOptions, Value};
+use millpond_testkit::Trace;
 
 #[tokio::test]
 async fn a_thousand_borrowers_share_four_sockets() {
@@ -36,9 +37,9 @@ async fn what_would_disturb_the_others_is_not_sent() {
 async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
-        let diary = Diary::default();
+        let trace = Trace::new();
         let pool =
-            SharedRedisPoolOptions::new().max_connections(1).observer(diary.clone()).connect(&url).await.unwrap();
+            SharedRedisPoolOptions::new().max_connections(1).observer(trace.clone()).connect(&url).await.unwrap();
         let lease: SharedRedisLease = pool.acquire().await.unwrap();
         let id: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.unwrap();
         let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(id);
@@ -48,7 +49,7 @@ async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
         for _ in 0..3 {
             assert_ne!(pool.run::<i64>(Command::new("CLIENT").arg("ID")).await.unwrap(), id);
         }
-        assert_eq!(diary.closed().len(), 1);
+        assert_eq!(trace.closed().len(), 1);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A cache as the guide configures it.
 
-use crate::world::variable;
 use millpond::cache::{self, CacheBuilder, Fail, RedisCache};
 use millpond::{DatabaseConnection, Settings};
+use millpond_testkit::variable;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::loader().no_file().environment(pairs.iter().copied()).load().unwrap()

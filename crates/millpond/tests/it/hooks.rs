@@ -50,7 +50,7 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
         })
     };
     hooked("sqlite::memory:").connect().await.unwrap();
-    let Some(url) = crate::world::postgres_url() else { return };
+    let Some(url) = millpond_testkit::variable("MILLPOND_TEST_POSTGRES_URL") else { return };
     let db = hooked(&url).connect().await.unwrap();
     let name: String = sqlx::query_scalar("SELECT current_setting('application_name')").fetch_one(&db).await.unwrap();
     assert_eq!(name, "hooked");

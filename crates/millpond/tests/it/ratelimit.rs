@@ -1,8 +1,8 @@
 //! Rate limits as the guide configures them.
 
-use crate::world::variable;
 use millpond::Settings;
 use millpond::ratelimit::{self, Limit, RateLimiter, Source, StorageOptions};
+use millpond_testkit::variable;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::loader().no_file().environment(pairs.iter().copied()).load().unwrap()

@@ -1,6 +1,8 @@
 //! What the tests need: a database of every kind, and a directory that goes away.
 
 use millpond::{Backend, DatabaseConnection};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use millpond_testkit::variable;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,16 +12,6 @@ pub async fn memory() -> DatabaseConnection {
     DatabaseConnection::connect("sqlite::memory:").await.unwrap()
 }
 
-/// The value of a variable that `cargo xtask servers` sets, or a line that says why a test is skipped.
-#[cfg(feature = "redis")]
-pub fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        println!("SKIP what Redis does: no {name}");
-    }
-    value
-}
-
 /// The feature is off: there is nothing to test.
 #[cfg(not(feature = "postgres"))]
 pub async fn schema() -> Option<DatabaseConnection> {
@@ -27,21 +19,11 @@ pub async fn schema() -> Option<DatabaseConnection> {
     None
 }
 
-/// The server that `cargo xtask servers` started, or a line that says that there is none.
-#[cfg(feature = "postgres")]
-pub fn postgres_url() -> Option<String> {
-    let url = std::env::var("MILLPOND_TEST_POSTGRES_URL").ok();
-    if url.is_none() {
-        println!("SKIP what PostgreSQL does: no MILLPOND_TEST_POSTGRES_URL");
-    }
-    url
-}
-
 /// An empty schema of PostgreSQL of its own, or a line that says why there is none.
 #[cfg(feature = "postgres")]
 pub async fn schema() -> Option<DatabaseConnection> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let url = postgres_url()?;
+    let url = variable("MILLPOND_TEST_POSTGRES_URL")?;
     let name = format!("facade_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let sql = format!("CREATE SCHEMA {name}");
     let mut bare = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
@@ -60,10 +42,7 @@ pub async fn database() -> Option<DatabaseConnection> {
 #[cfg(feature = "mysql")]
 pub async fn database() -> Option<DatabaseConnection> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let Ok(url) = std::env::var("MILLPOND_TEST_MARIADB_URL") else {
-        println!("SKIP what MySQL does: no MILLPOND_TEST_MARIADB_URL");
-        return None;
-    };
+    let url = variable("MILLPOND_TEST_MARIADB_URL")?;
     let name = format!("facade_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let sql = format!("CREATE DATABASE {name}");
     let mut bare = <sqlx::MySqlConnection as sqlx::Connection>::connect(&url).await.unwrap();
