@@ -1,33 +1,10 @@
 //! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's question.
 
 use crate::support::{LONG, id, one, rows, server};
-use futures_util::TryStreamExt;
 use millpond_core::CloseReason;
 use millpond_mysql::Standing;
 use millpond_testkit::{Trace, poll_n};
-use sqlx::{Acquire, AssertSqlSafe, Executor, raw_sql};
-
-const MANY: &str = "SELECT seq FROM seq_1_to_5000";
-
-#[tokio::test]
-async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut lease = pool.acquire().await.unwrap();
-    sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
-    sqlx::query(MANY).fetch_one(&mut *lease).await.unwrap();
-    drop(sqlx::query(MANY).fetch(&mut *lease));
-    assert_eq!(lease.standing(), Standing::Clean);
-    let mut stream = sqlx::query(MANY).fetch(&mut *lease);
-    stream.try_next().await.unwrap();
-    drop(stream);
-    assert_eq!(lease.standing(), Standing::Undrained);
-    drop(lease);
-    let mut stream = sqlx::query(MANY).fetch(&pool);
-    stream.try_next().await.unwrap();
-    drop(stream);
-    server.same_is_clean(&pool).await;
-}
+use sqlx::{AssertSqlSafe, Executor, raw_sql};
 
 #[tokio::test]
 async fn a_select_after_autocommit_was_turned_off_leaves_no_snapshot_to_the_next_borrower() {
@@ -127,18 +104,6 @@ async fn strings_in_another_character_set_do_not_confuse_the_proof() {
         raw_sql(sql).execute(&pool).await.unwrap();
         server.next_is_clean(&pool).await;
     }
-}
-
-#[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut lease = pool.acquire().await.unwrap();
-    let mut tx = Acquire::begin(&mut lease).await.unwrap();
-    tx.execute("SELECT 1").await.unwrap();
-    drop(tx);
-    drop(lease);
-    server.same_is_clean(&pool).await;
 }
 
 #[tokio::test]

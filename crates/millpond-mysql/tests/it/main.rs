@@ -1,19 +1,32 @@
 //! What a user of millpond-mysql sees, against a real server. One module a behaviour.
 
-mod cancel;
+mod backend;
 mod cancelling;
 mod conformance;
 mod cut_anywhere;
 mod errors;
-mod fed_by_sqlx;
 mod hooks;
 mod in_step;
 mod limits;
 mod macros;
 mod reset;
 mod rotation;
-mod secrets;
 mod service;
 mod support;
 mod tls;
+
+// What holds for every server alike.
+#[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
+mod cancel;
+#[path = "../../../millpond-sqlx/tests/shared/fed_by_sqlx.rs"]
+mod fed_by_sqlx;
+#[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
+mod leases;
+#[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
+mod ponds;
+#[path = "../../../millpond-sqlx/tests/shared/refusals.rs"]
+mod refusals;
+#[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
+mod secrets;
+#[path = "../../../millpond-sqlx/tests/shared/transactions.rs"]
 mod transactions;

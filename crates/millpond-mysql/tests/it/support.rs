@@ -1,29 +1,12 @@
 //! The server that the environment names, and what is often needed of it.
 
 use millpond_mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, SqlLease};
-use millpond_testkit::OwnServer;
+use millpond_testkit::variable;
 use sqlx::{AssertSqlSafe, Connection, MySql, Row, raw_sql};
-use std::env;
 use std::str::FromStr;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT SLEEP(20)";
-
-/// The value of a variable that `cargo xtask servers` sets, or a line that says why the test is skipped.
-pub fn variable(name: &str) -> Option<String> {
-    let value = env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        println!("SKIP a test against a real server: no {name}");
-    }
-    value
-}
-
-/// A server of the test's own, or a line that says why the test is skipped.
-pub fn own(kind: &str) -> Option<OwnServer> {
-    OwnServer::start(kind).map_err(|why| println!("SKIP a test with a server of its own: {why}")).ok()
-}
 
 /// A database to play with.
 pub struct Server {
@@ -123,12 +106,7 @@ pub async fn rows(pool: &MySqlPool) -> Vec<i32> {
     sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(pool).await.unwrap()
 }
 
-/// Waits until something is so; a test that waits in vain is ended after ten seconds.
+/// Waits until something is so.
 pub async fn until(so: impl Fn() -> bool) {
-    let waiting = async {
-        while !so() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
+    millpond_testkit::until("what the test waits for", async || so()).await;
 }

@@ -1,8 +1,9 @@
 //! Each `sslmode` does what its name says.
 
-use crate::support::{one, own, server, variable};
-use millpond_mysql::{MySqlPool, PoolError, pool_error};
-use millpond_testkit::{OwnServer, Trace};
+use crate::refusals::refused_at_once;
+use crate::support::{one, server};
+use millpond_mysql::MySqlPool;
+use millpond_testkit::{OwnServer, variable};
 use sqlx::{Row, raw_sql};
 
 async fn is_encrypted(pool: &MySqlPool) -> bool {
@@ -20,11 +21,7 @@ async fn replace_certificate(server: &mut OwnServer, name: &str) {
 }
 
 async fn refusal(url: &str) -> String {
-    let trace = Trace::new();
-    let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
-    assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
-    assert_eq!(trace.count("connect failed"), 1);
-    error.to_string()
+    refused_at_once(url).await.to_string()
 }
 
 #[tokio::test]
@@ -78,7 +75,7 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = own("mariadb-tls") else { return };
+    let Some(mut server) = OwnServer::or_skip("mariadb-tls") else { return };
     let ca = server.told("MARIADB_TLS_CA").to_owned();
     let url = server.url().to_owned();
     let verify = |mode: &str| format!("{url}?sslmode={mode}&ssl_ca={ca}");
@@ -102,7 +99,7 @@ async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_t
 
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
-    let Some(mut server) = own("mariadb-tls") else { return };
+    let Some(mut server) = OwnServer::or_skip("mariadb-tls") else { return };
     server.stop("KILL").await.unwrap();
     server.start_again(&format!("--ssl-ca={}", server.told("TLS_CA"))).unwrap();
     let root = one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();

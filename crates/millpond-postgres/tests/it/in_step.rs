@@ -5,33 +5,11 @@ use futures_util::TryStreamExt;
 use millpond_core::CloseReason;
 use millpond_postgres::{Limits, Standing};
 use millpond_testkit::{Trace, poll_n};
-use sqlx::{Acquire, Executor, raw_sql};
+use sqlx::raw_sql;
 use std::time::Duration;
 
 /// Fails after a while: a division of constants would fail at once.
 const LATE_ERROR: &str = "SELECT pg_sleep(0.05), 1 / (pg_backend_pid() - pg_backend_pid())";
-
-const MANY: &str = "SELECT x FROM generate_series(1::int8, 5000) AS x";
-
-#[tokio::test]
-async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut lease = pool.acquire().await.unwrap();
-    sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
-    sqlx::query(MANY).fetch_one(&mut *lease).await.unwrap();
-    drop(sqlx::query(MANY).fetch(&mut *lease));
-    assert_eq!(lease.standing(), Standing::Clean);
-    let mut stream = sqlx::query(MANY).fetch(&mut *lease);
-    stream.try_next().await.unwrap();
-    drop(stream);
-    assert_eq!(lease.standing(), Standing::Undrained);
-    drop(lease);
-    let mut stream = sqlx::query(MANY).fetch(&pool);
-    stream.try_next().await.unwrap();
-    drop(stream);
-    server.same_is_clean(&pool).await;
-}
 
 #[tokio::test]
 async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() {
@@ -66,18 +44,6 @@ async fn a_copy_out_that_was_dropped_half_way_leaves_nothing_for_the_next_borrow
         drop(lease);
         server.next_is_clean(&pool).await;
     }
-}
-
-#[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
-    let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut lease = pool.acquire().await.unwrap();
-    let mut tx = Acquire::begin(&mut lease).await.unwrap();
-    tx.execute("SELECT 1").await.unwrap();
-    drop(tx);
-    drop(lease);
-    server.same_is_clean(&pool).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Behind the real PgBouncer in transaction mode: more clients than servers, and every question gets its own answer.
 
-use crate::support::{one, variable};
+use crate::support::one;
 use futures_util::TryStreamExt;
 use millpond_postgres::{PgPool, PgPoolOptions, Pooler, ResetLevel};
-use millpond_testkit::poll_n;
+use millpond_testkit::{poll_n, variable};
 use sqlx::{Executor, Postgres, raw_sql};
 use std::env;
 use std::sync::Arc;

@@ -1,28 +1,12 @@
 //! The server that the environment names, and what is often needed of it.
 
 use millpond_postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, SqlLease};
-use millpond_testkit::OwnServer;
+use millpond_testkit::variable;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
-use std::env;
 use std::str::FromStr;
-use std::time::Duration;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT pg_catalog.pg_sleep(20)";
-
-/// The value of a variable that `cargo xtask servers` sets, or a line that says why the test is skipped.
-pub fn variable(name: &str) -> Option<String> {
-    let value = env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        println!("SKIP a test against a real server: no {name}");
-    }
-    value
-}
-
-/// A server of the test's own, or a line that says why the test is skipped.
-pub fn own(kind: &str) -> Option<OwnServer> {
-    OwnServer::start(kind).map_err(|why| println!("SKIP a test with a server of its own: {why}")).ok()
-}
 
 /// A database to play with.
 pub struct Server {
@@ -62,6 +46,13 @@ impl Server {
         format!("{}?options[search_path]={name}", self.url)
     }
 
+    /// A pool of one connection to an empty schema of that name, with an empty table `t`.
+    pub async fn table(&self, name: &str) -> PgPool {
+        let pool = one().connect(&self.schema(name).await).await.unwrap();
+        raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+        pool
+    }
+
     /// The next borrower gets a connection outside any transaction, and is answered with what it asked.
     pub async fn next_is_clean(&self, pool: &PgPool) -> i32 {
         let mut lease = pool.acquire().await.unwrap();
@@ -96,12 +87,12 @@ pub async fn pid(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
     sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **lease).await.unwrap()
 }
 
-/// Waits until something is so; a test that waits in vain is ended after ten seconds.
+/// What is in the table `t`.
+pub async fn rows(pool: &PgPool) -> Vec<i32> {
+    sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(pool).await.unwrap()
+}
+
+/// Waits until something is so.
 pub async fn until(so: impl Fn() -> bool) {
-    let waiting = async {
-        while !so() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came to be");
+    millpond_testkit::until("what the test waits for", async || so()).await;
 }

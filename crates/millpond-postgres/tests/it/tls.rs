@@ -1,8 +1,9 @@
 //! Each `sslmode` does what its name says.
 
-use crate::support::{one, own, server, variable};
-use millpond_postgres::{PgPool, PoolError, pool_error};
-use millpond_testkit::{OwnServer, Trace};
+use crate::refusals::refused_at_once;
+use crate::support::{one, server};
+use millpond_postgres::PgPool;
+use millpond_testkit::{OwnServer, variable};
 use std::fs;
 
 async fn is_encrypted(pool: &PgPool) -> bool {
@@ -19,11 +20,7 @@ async fn replace_certificate(server: &mut OwnServer, name: &str) {
 }
 
 async fn refusal(url: &str) -> String {
-    let trace = Trace::new();
-    let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
-    assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 1, .. })), "{error}");
-    assert_eq!(trace.count("connect failed"), 1);
-    error.to_string()
+    refused_at_once(url).await.to_string()
 }
 
 #[tokio::test]
@@ -75,7 +72,7 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = own("postgres-tls") else { return };
+    let Some(mut server) = OwnServer::or_skip("postgres-tls") else { return };
     let (url, ca) = (server.url().to_owned(), server.told("POSTGRES_TLS_CA").to_owned());
     let require = format!("{url}?sslmode=require");
     let verify_ca = format!("{url}?sslmode=verify-ca&sslrootcert={ca}");
@@ -99,7 +96,7 @@ async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_t
 
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
-    let Some(mut server) = own("postgres-tls") else { return };
+    let Some(mut server) = OwnServer::or_skip("postgres-tls") else { return };
     server.stop("INT").await.unwrap();
     fs::write(server.option("hba_file="), "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n").unwrap();
     server.start_again(&format!("-c ssl_ca_file={}", server.told("TLS_CA"))).unwrap();

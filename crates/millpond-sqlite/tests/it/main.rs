@@ -1,5 +1,6 @@
 //! What a user of millpond-sqlite sees, against real SQLite files. One module a behaviour.
 
+mod backend;
 mod cancel;
 mod conformance;
 mod customs;
@@ -16,3 +17,7 @@ mod service;
 mod support;
 mod transactions;
 mod urls;
+
+// What holds for every backend alike.
+#[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
+mod ponds;

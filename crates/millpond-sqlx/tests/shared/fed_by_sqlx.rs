@@ -1,17 +1,16 @@
 //! `#[sqlx::test]` makes a database for a test and can feed a pool of ours with it.
 
+use crate::backend::{ConnectOptions, Db, NAME_OF_THE_DATABASE, Options};
 use crate::support::server;
-use millpond_postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::Postgres;
 use sqlx::pool::PoolOptions;
 use sqlx::testing::{TestArgs, TestFn};
 use std::env;
 use std::process::Command;
 
 /// What would stand below the attribute.
-async fn it_has_a_database_of_its_own(_: PoolOptions<Postgres>, options: PgConnectOptions) -> sqlx::Result<()> {
-    let pool = PgPoolOptions::new().connect_with(options).await?;
-    let name: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&pool).await?;
+async fn it_has_a_database_of_its_own(_: PoolOptions<Db>, options: ConnectOptions) -> sqlx::Result<()> {
+    let pool = Options::new().connect_with(options).await?;
+    let name: String = sqlx::query_scalar(NAME_OF_THE_DATABASE).fetch_one(&pool).await?;
     assert!(name.starts_with("_sqlx_test_"), "{name}");
     assert_eq!(sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await?, 1);
     pool.close().await;

@@ -1,22 +1,18 @@
 //! Transactions that own their connection, and savepoints in them.
 
-use crate::support::{one, server};
-use millpond_postgres::{PgPool, Transaction};
-use sqlx::{Postgres, raw_sql};
+use crate::backend::Db;
+use crate::support::{rows, server};
+use millpond_sqlx::Transaction;
+use sqlx::AssertSqlSafe;
 
-async fn rows(pool: &PgPool) -> Vec<i32> {
-    sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(pool).await.unwrap()
-}
-
-async fn insert(tx: &mut Transaction<'_, Postgres>, i: i32) {
-    sqlx::query("INSERT INTO t VALUES ($1)").bind(i).execute(&mut **tx).await.unwrap();
+async fn insert(tx: &mut Transaction<'_, Db>, i: i32) {
+    sqlx::query(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).execute(&mut **tx).await.unwrap();
 }
 
 #[tokio::test]
 async fn commit_keeps_rollback_undoes_and_drop_undoes() {
     let Some(server) = server() else { return };
-    let pool = one().connect(&server.schema("millpond_tx").await).await.unwrap();
-    raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+    let pool = server.table("millpond_tx").await;
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await;
     tx.commit().await.unwrap();
@@ -34,15 +30,14 @@ async fn commit_keeps_rollback_undoes_and_drop_undoes() {
 #[tokio::test]
 async fn savepoints_undo_only_themselves() {
     let Some(server) = server() else { return };
-    let pool = one().connect(&server.schema("millpond_savepoints").await).await.unwrap();
-    raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+    let pool = server.table("millpond_savepoints").await;
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await;
     let mut kept = tx.begin().await.unwrap();
     insert(&mut kept, 2).await;
     let mut dropped = kept.begin().await.unwrap();
     insert(&mut dropped, 3).await;
-    sqlx::query("SELECT 1/0").execute(&mut *dropped).await.unwrap_err();
+    sqlx::query("SELECT nonsense").execute(&mut *dropped).await.unwrap_err();
     drop(dropped);
     kept.commit().await.unwrap();
     let mut undone = tx.begin().await.unwrap();
@@ -56,10 +51,10 @@ async fn savepoints_undo_only_themselves() {
 #[tokio::test]
 async fn a_transaction_can_begin_with_a_statement_of_ones_own() {
     let Some(server) = server() else { return };
-    let pool = server.one().await;
-    let mut tx = pool.begin_with("BEGIN READ ONLY").await.unwrap();
-    let mode: String = sqlx::query_scalar("SHOW transaction_read_only").fetch_one(&mut *tx).await.unwrap();
-    assert_eq!(mode, "on");
+    let pool = server.table("millpond_own_begin").await;
+    let mut tx = pool.begin_with("START TRANSACTION READ ONLY").await.unwrap();
+    let error = sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap_err();
+    assert!(error.to_string().to_lowercase().replace('-', " ").contains("read only"), "{error}");
     tx.rollback().await.unwrap();
     let error = pool.begin_with("SELECT 1").await.unwrap_err();
     assert!(matches!(error, sqlx::Error::BeginFailed));

@@ -1,0 +1,20 @@
+//! The backend by the names that the tests have for it which all backends share.
+
+pub use millpond_postgres::{
+    PgConnectOptions as ConnectOptions, PgConnection as Connection, PgManager as Manager, PgPool as Pool,
+    PgPoolOptions as Options, Postgres as Db,
+};
+pub use sqlx::PgExecutor as DbExecutor;
+pub use sqlx::postgres::PgRow as Row;
+
+/// The scheme of a URL.
+pub const SCHEME: &str = "postgres";
+
+/// Asks for the name of the database.
+pub const NAME_OF_THE_DATABASE: &str = "SELECT current_database()::text";
+
+/// Has many rows.
+pub const MANY: &str = "SELECT x FROM generate_series(1::int8, 5000) AS x";
+
+/// Whether a connection can be used on when an operation on it was cut off.
+pub const SURVIVES_A_CUT: bool = true;
