@@ -117,6 +117,6 @@ pub use pool::{AcquireFuture, CLOSE_LIMIT, Pool, PoolExt, Request};
 pub use queue_pool::{Invalidate, NullPool, QueuePool, WeakPool};
 pub use reservation::Reservation;
 pub use rt::Handle;
-pub use shared_pool::SharedPool;
+pub use shared_pool::{SharedPool, WeakSharedPool};
 pub use status::{CloseReport, Holder, Status, Totals};
 pub use times::{Histogram, Times};

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -52,6 +52,11 @@ where
     M::Connection: Clone + Sync,
 {
     core: Arc<Core<M>>,
+}
+
+/// A handle that does not keep a [`SharedPool`] alive.
+pub struct WeakSharedPool<M: Manager> {
+    core: Weak<Core<M>>,
 }
 
 impl<M: Manager> SharedPool<M>
@@ -83,6 +88,16 @@ where
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Lease<M::Connection>> {
         try_take(&self.core, Request::here())
+    }
+
+    /// The name of the pool.
+    pub fn name(&self) -> &str {
+        self.core.pool.name()
+    }
+
+    /// A handle that does not keep the pool alive.
+    pub fn downgrade(&self) -> WeakSharedPool<M> {
+        WeakSharedPool { core: Arc::downgrade(&self.core) }
     }
 
     /// How the pool is doing. A member counts as in use; the totals of acquires are those of the borrowers.
@@ -403,6 +418,28 @@ where
 {
     fn clone(&self) -> Self {
         Self { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<M: Manager> WeakSharedPool<M>
+where
+    M::Connection: Clone + Sync,
+{
+    /// The pool, if somebody holds it still.
+    pub fn upgrade(&self) -> Option<SharedPool<M>> {
+        self.core.upgrade().map(|core| SharedPool { core })
+    }
+}
+
+impl<M: Manager> Clone for WeakSharedPool<M> {
+    fn clone(&self) -> Self {
+        Self { core: Weak::clone(&self.core) }
+    }
+}
+
+impl<M: Manager> fmt::Debug for WeakSharedPool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakSharedPool").finish_non_exhaustive()
     }
 }
 

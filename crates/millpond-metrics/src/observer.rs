@@ -4,7 +4,7 @@ use crate::names::*;
 use crate::tally::Tally;
 use crate::teller;
 use metrics::gauge;
-use millpond_core::{Event, Interest, Manager, Observer, QueuePool, Stamp, Status, Times};
+use millpond_core::{Event, Interest, Manager, Observer, QueuePool, SharedPool, Stamp, Status, Times};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -51,6 +51,15 @@ impl PoolMetrics {
 
     /// The same for a pool of the core's.
     pub fn follow_pool<M: Manager>(&self, pool: &QueuePool<M>) {
+        let weak = pool.downgrade();
+        self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
+    }
+
+    /// The same for a pool of multiplexed connections: those that are open count as used.
+    pub fn follow_shared_pool<M: Manager>(&self, pool: &SharedPool<M>)
+    where
+        M::Connection: Clone + Sync,
+    {
         let weak = pool.downgrade();
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }

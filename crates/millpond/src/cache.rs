@@ -55,7 +55,8 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
 }
 
 /// An observer that tells the recorder of the `metrics` facade what the cache does; the table is in
-/// [`millpond_metrics`](https://docs.rs/millpond-metrics).
+/// [`millpond_metrics`](https://docs.rs/millpond-metrics). What its pool does is told as of any pool, and how that is if it
+/// is followed.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -68,6 +69,7 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
 ///     .observer(cache::metrics())
 ///     .pool_observer(metrics.clone())
 ///     .connect_lazy()?;
+/// metrics.follow_shared_pool(cache.pool().core());
 /// # Ok::<(), cache::CacheError>(())
 /// # }).unwrap();
 /// ```

@@ -1,7 +1,7 @@
 //! Gauges: how the pools are.
 
 use crate::world::{Ear, Pool, ms, pool};
-use millpond_core::QueuePool;
+use millpond_core::{QueuePool, SharedPool};
 use millpond_metrics::PoolMetrics;
 use millpond_testkit::{ByHand, ScriptedManager};
 
@@ -40,6 +40,22 @@ async fn a_pool_that_has_gone_leaves_no_ghost() {
     assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=idle"), 0.0);
     assert_eq!((ear.level("pool_size", ""), ear.level("db.client.connection.max", "")), (0.0, 0.0));
     assert_eq!(ear.count("millpond.connections.closed", "reason=pool_closed"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_pool_of_multiplexed_connections_the_open_ones_are_told_until_it_has_gone() {
+    let metrics = PoolMetrics::by_hand();
+    let pool = SharedPool::builder(ScriptedManager::new()).name("p").pool_size(2).max_overflow(1).build().unwrap();
+    metrics.follow_shared_pool(&pool);
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (2.0, 0.0));
+    drop(pool.acquire().await.unwrap());
+    ear.listen(&metrics);
+    assert!(ear.level("db.client.connection.count", "db.client.connection.state=used") >= 1.0);
+    drop(pool);
+    ear.listen(&metrics);
+    assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (0.0, 0.0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,25 @@ async fn of_one_writer_and_many_readers_both_are_told() {
     assert_eq!(numbers["millpond.acquires orders-reader ok"], 1.0);
 }
 
+#[cfg(all(feature = "cache", feature = "ratelimit"))]
+#[tokio::test]
+async fn the_pools_of_cache_and_rate_limiter_are_told_like_all_others() {
+    let metrics = PoolMetrics::by_hand();
+    let cache = millpond::cache::RedisCache::builder().url("redis://h").connect_lazy().unwrap();
+    let storage = millpond::ratelimit::StorageOptions::new().connect_lazy("redis://h").unwrap();
+    metrics.follow_shared_pool(cache.pool().core());
+    metrics.follow_shared_pool(storage.pool().core());
+    let numbers = told(&metrics);
+    assert_eq!(
+        (numbers["pool_size cache"], numbers["pool_size ratelimit"]),
+        (5.0, 2.0),
+        "a tenth, since many share one"
+    );
+    drop((cache, storage));
+    let numbers = told(&metrics);
+    assert_eq!((numbers["pool_size cache"], numbers["pool_size ratelimit"]), (0.0, 0.0));
+}
+
 #[tokio::test]
 async fn without_metrics_nothing_is_told() {
     let metrics = PoolMetrics::by_hand();
