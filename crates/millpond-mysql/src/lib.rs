@@ -45,24 +45,36 @@
 //! The times are those of `examples/mysql_reset_cost.rs` with a server on the same machine, which did other things as well. With a
 //! server elsewhere a proof is one round trip more, and a new connection at least four, or five with TLS.
 //!
+//! ```sh
+//! cargo xtask servers mariadb -- cargo run --release -p millpond-mysql --example mysql_reset_cost
+//! ```
+//!
 //! # What differs from `sqlx::MySqlPool`
 //!
-//! - A pool is made by [`MySqlPoolOptions`]: `pool_size` and `max_overflow` for `max_connections`, `pool_timeout` for
-//!   `acquire_timeout`, `pool_recycle` for `max_lifetime`, `pool_pre_ping` for `test_before_acquire`, `on_connect`,
-//!   `on_checkout`, `on_checkin` for `after_connect`, `before_acquire`, `after_release`. `MySqlPool::connect(url)` is
-//!   `MySqlPoolOptions::new().connect(url)`.
-//! - [`Transaction`] and [`SqlLease`] are named instead of `sqlx::Transaction` and `PoolConnection`. `Acquire::begin(&pool)`
-//!   is an error that says what to write: see [`SqlPool`].
-//! - A connection on which an operation was dropped half-way cannot be used on by its borrower; sqlx lets him, and what he
-//!   gets may be the answer to something else.
-//! - `USE` lasts until the connection comes back. Statements that were prepared elsewhere are forgotten then.
-//! - Unknown and contradictory parameters of a URL are errors. `MySqlConnectOptions` that sqlx has parsed are taken as they are.
-//! - A timeout is `Error::Io` of kind `TimedOut`, not `PoolTimedOut`: see [`pool_error`].
-//! - `close` waits for at most 30 s. There is no `try_begin`, `close_event`, `options`, `connect_options` and
-//!   `set_connect_options`; for a changing password there are [`Credentials`].
+//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
+//! `Executor` and `MySqlExecutor`, and `#[sqlx::test]` functions that take `MySqlConnectOptions` stay as they are. These change:
 //!
-//! `#[sqlx::test]` feeds a pool by the form with options: `async fn test(_: PoolOptions<MySql>, options:
-//! MySqlConnectOptions)` and `MySqlPoolOptions::new().connect_with(options)`.
+//! | with sqlx | here |
+//! |---|---|
+//! | `MySqlPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `MySqlPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
+//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
+//! | `min_connections`, `acquire_timeout`, `max_lifetime`, `test_before_acquire` | `min_idle`, `pool_timeout`, `pool_recycle`, `pool_pre_ping` |
+//! | `idle_timeout`, by default 10 min | the same name, by default off |
+//! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
+//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
+//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()` | not offered |
+//! | `set_connect_options` | [`MySqlPoolOptions::credentials`] for a password that changes, else a new pool |
+//! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
+//! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need a pool of sqlx's |
+//! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)` |
+//! | `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
+//! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
+//! | `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
+//! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
+//! | a connection on which something was dropped half-way can be used on, and may give the answer to something else | its borrower is told to acquire another one |
+//! | a query that was dropped runs on at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
+//! | `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
+//! | an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |
 //!
 //! # TLS
 //!

@@ -40,6 +40,10 @@
 //! The times are those of `examples/postgres_reset_cost.rs` in a debug build, with a server on the same machine, which did other
 //! things as well: take the order of magnitude.
 //!
+//! ```sh
+//! cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example postgres_reset_cost
+//! ```
+//!
 //! # What differs from `sqlx::PgPool`
 //!
 //! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
@@ -47,17 +51,23 @@
 //!
 //! | with sqlx | here |
 //! |---|---|
-//! | `PgPool::connect(url)`, `connect_with(options)` | `PgPoolOptions::new().connect(url)`, `connect_with(options)` |
-//! | `max_connections` | `pool_size` to be kept, and `max_overflow` more |
+//! | `PgPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `PgPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
+//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
 //! | `min_connections`, `acquire_timeout`, `max_lifetime`, `test_before_acquire` | `min_idle`, `pool_timeout`, `pool_recycle`, `pool_pre_ping` |
-//! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection |
-//! | `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` | [`Transaction`], [`SqlLease`]; methods of the latter are functions: `SqlLease::detach(lease)` |
-//! | `acquirer.begin()` in code generic over `Acquire` | begins on a connection: see [`SqlPool`] |
+//! | `idle_timeout`, by default 10 min | the same name, by default off |
+//! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
+//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
+//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()` | not offered |
+//! | `set_connect_options` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
+//! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
+//! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need a pool of sqlx's |
+//! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)` |
+//! | `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
 //! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
+//! | `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
-//! | `pool.set_connect_options(..)` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
-//! | `pool.try_begin()`, `options()`, `connect_options()`, `close_event()` | not offered |
+//! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
 //! | a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
 //! | an unknown parameter of a URL is ignored | it is an error |
 //!
