@@ -3,7 +3,9 @@
 use crate::support::{Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{Lease, Moment, PoolExt};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -142,10 +144,47 @@ async fn concurrent_closes_all_end_and_all_report() {
     sleep(secs(2)).await;
     drop(lease);
     for close in closes {
-        assert!(close.await.unwrap().is_clean());
+        let (report, took) = timed(close).await;
+        assert!(report.unwrap().is_clean());
+        assert_took(took, Duration::ZERO);
     }
     assert!(world.pool.close().await.is_clean(), "and once more");
     assert_eq!(world.trace.count("closing"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_moves_to_another_task_is_woken_there() {
+    let world = World::new(1, 0);
+    let lease = world.lease().await;
+    let pool = world.pool.clone();
+    let mut close = Box::pin(async move { pool.close().await });
+    assert!(close.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let close = tokio::spawn(close);
+    quiet().await;
+    drop(lease);
+    let (report, took) = timed(close).await;
+    assert!(report.unwrap().is_clean());
+    assert_took(took, Duration::ZERO);
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_one_who_does_not_wait_for_the_close_any_more() {
+    let world = World::new(1, 0);
+    let _lease = world.lease().await;
+    let mut other = ByHand::new(world.pool.close());
+    assert!(other.poll().is_pending());
+    let nobody = Arc::new(Nobody);
+    let mut close = Box::pin(world.pool.close());
+    let waker = Waker::from(Arc::clone(&nobody));
+    assert!(close.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((close, waker));
+    assert_eq!(Arc::strong_count(&nobody), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,22 @@ async fn waiters_are_served_in_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_all_who_wait_only_the_one_who_is_served_is_woken() {
+    for world in [World::new(1, 0), World::unwatched(1, 0, |builder| builder)] {
+        let mut lease = Some(world.lease().await);
+        let mut waiters: Vec<_> = (0..5).map(|_| ByHand::new(world.pool.acquire())).collect();
+        assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
+        for served in 0..5 {
+            drop(lease.take());
+            let woken: Vec<usize> = waiters.iter().map(ByHand::wakes).collect();
+            let expected: Vec<usize> = (0..5).map(|waiter| usize::from(waiter <= served)).collect();
+            assert_eq!(woken, expected);
+            lease = Some(ready(waiters[served].poll()).unwrap());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet() {
     let world = World::new(1, 0);
     let lease = world.lease().await;

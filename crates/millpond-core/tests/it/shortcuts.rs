@@ -21,6 +21,33 @@ async fn what_was_out_when_all_was_invalidated_is_closed_when_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_out_when_the_pool_was_closed_is_closed_when_it_comes_back() {
+    let world = World::unwatched(2, 0, |builder| builder);
+    world.idle(1).await;
+    let lease = world.lease().await;
+    let mut close = ByHand::new(world.pool.close());
+    assert!(close.poll().is_pending());
+    drop(lease);
+    settle().await;
+    assert_eq!(world.manager.sockets(), 0);
+    assert!(ready(close.poll()).is_clean());
+}
+
+/// In real time: with a paused clock all look after their own deadlines, and nobody joins the queue the shortest way.
+#[tokio::test]
+async fn where_many_wait_a_newcomer_is_served_after_them_all() {
+    let world = World::unwatched(1, 0, |builder| builder);
+    let mut lease = Some(world.lease().await);
+    let mut waiters: Vec<_> = (0..5).map(|_| ByHand::new(world.pool.acquire())).collect();
+    assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
+    for served in 0..5 {
+        drop(lease.take());
+        assert!(waiters[served + 1..].iter_mut().all(|waiter| waiter.poll().is_pending()), "{served} was passed");
+        lease = Some(ready(waiters[served].poll()).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_granted_and_then_invalidated_is_not_lent() {
     let world = World::unwatched(1, 0, |builder| builder);
     let lease = world.lease().await;
