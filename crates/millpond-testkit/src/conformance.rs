@@ -137,6 +137,7 @@ macro_rules! conformance {
             c06_dropping_the_pool_closes_what_is_idle []
             c07_a_lease_outlives_its_pool []
             c08_a_lease_may_be_dropped_on_a_plain_thread []
+            c09_a_lease_may_be_dropped_while_a_runtime_shuts_down []
             c10_a_detached_connection_is_the_borrowers_and_its_place_is_free [Exclusive]
             c11_a_discarded_connection_is_not_lent_again []
             c12_a_borrower_who_panics_costs_one_connection_at_most []

@@ -105,6 +105,24 @@ pub async fn c08_a_lease_may_be_dropped_on_a_plain_thread<T: Trial>(stage: Stage
     world.assert_sound().await;
 }
 
+/// A runtime that shuts down drops its tasks, with what they have borrowed.
+pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let lease = world.lease().await;
+    let thread = std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return false };
+        let task = runtime.spawn(async move {
+            let _lease = lease;
+            std::future::pending::<()>().await;
+        });
+        drop(runtime);
+        task.is_finished()
+    });
+    world.until("the thread has ended", || thread.is_finished()).await;
+    assert!(matches!(thread.join(), Ok(true)), "dropping a lease in a runtime that shuts down panicked");
+    world.assert_sound().await;
+}
+
 /// A detached connection is the borrower's for good, and its place is free at once.
 pub async fn c10_a_detached_connection_is_the_borrowers_and_its_place_is_free<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
