@@ -16,5 +16,8 @@ pub const NAME_OF_THE_DATABASE: &str = "SELECT DATABASE()";
 /// Has many rows.
 pub const MANY: &str = "SELECT seq FROM seq_1_to_5000";
 
+/// Gives its argument plus what is written behind it.
+pub const PLUS: &str = "SELECT CAST(? AS SIGNED) +";
+
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = false;

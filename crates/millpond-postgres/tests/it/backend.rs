@@ -16,5 +16,8 @@ pub const NAME_OF_THE_DATABASE: &str = "SELECT current_database()::text";
 /// Has many rows.
 pub const MANY: &str = "SELECT x FROM generate_series(1::int8, 5000) AS x";
 
+/// Gives its argument plus what is written behind it.
+pub const PLUS: &str = "SELECT $1::int8 +";
+
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = true;

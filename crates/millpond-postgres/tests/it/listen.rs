@@ -2,6 +2,7 @@
 
 use crate::support::{one, server};
 use millpond_postgres::{PgPoolOptions, Pooler};
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::Row;
 
 #[tokio::test]
@@ -31,4 +32,18 @@ async fn a_listener_needs_a_session_and_a_url_that_is_understood() {
     assert!(error.to_string().contains("the server itself"), "{error}");
     let error = one().listener("postgres://u@h/d?ssl=require").await.unwrap_err();
     assert!(error.to_string().contains("sslmode=require"), "{error}");
+}
+
+#[tokio::test]
+async fn a_listener_that_is_cut_off_anywhere_while_it_opens_leaves_no_connection() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    proxy.set(Direction::ToClient, Flow::free().in_pieces_of(4));
+    let url = proxy.reroute(&server.url);
+    let mut polls = 0;
+    while poll_n(PgPoolOptions::new().listener(&url), polls).await.is_none() {
+        polls += 1;
+        until("nothing is open", async || proxy.links().iter().all(|link| !link.is_open())).await;
+    }
+    assert!(polls > 5, "{polls} cuts: the messages came in one piece");
 }

@@ -3,7 +3,6 @@
 mod backend;
 mod cancelling;
 mod conformance;
-mod cut_anywhere;
 mod errors;
 mod hooks;
 mod in_step;
@@ -20,6 +19,8 @@ mod tls;
 // What holds for every server alike.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
+#[path = "../../../millpond-sqlx/tests/shared/cut_anywhere.rs"]
+mod cut_anywhere;
 #[path = "../../../millpond-sqlx/tests/shared/fed_by_sqlx.rs"]
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]

@@ -3,6 +3,7 @@
 mod cancel;
 mod chaos;
 mod conformance;
+mod cut_anywhere;
 mod errors;
 mod exhaustion;
 #[cfg(feature = "redis-rs")]

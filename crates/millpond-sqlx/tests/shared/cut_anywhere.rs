@@ -1,10 +1,13 @@
 //! Every future that a pool and its transactions give out, dropped after every number of polls, over a network on which
 //! messages come in pieces.
 
-use crate::support::{Server, one, server, until};
-use millpond_mysql::{Invalidate, MySqlPool};
-use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n};
-use sqlx::Executor;
+use crate::backend::{PLUS, Pool};
+use crate::support::{Server, one, server};
+use millpond_core::Invalidate;
+use millpond_sqlx::Transaction;
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
+use sqlx::{AssertSqlSafe, Executor, SqlStr};
+use std::time::Duration;
 
 /// More polls than any of them needs.
 const POLLS_MAX: usize = 2_000;
@@ -13,44 +16,67 @@ const POLLS_MAX: usize = 2_000;
 enum Deed {
     Acquire,
     AcquireAnew,
+    AcquireInTime,
+    Prewarm,
+    Connect,
     Execute,
     FetchPrepared,
     Describe,
     Begin,
+    BeginWith,
+    BeginOnLease,
     Savepoint,
     Commit,
     Rollback,
 }
 
-const DEEDS: [Deed; 9] = [
+const DEEDS: [Deed; 14] = [
     Deed::Acquire,
     Deed::AcquireAnew,
+    Deed::AcquireInTime,
+    Deed::Prewarm,
+    Deed::Connect,
     Deed::Execute,
     Deed::FetchPrepared,
     Deed::Describe,
     Deed::Begin,
+    Deed::BeginWith,
+    Deed::BeginOnLease,
     Deed::Savepoint,
     Deed::Commit,
     Deed::Rollback,
 ];
 
 /// Does it, at most for so many polls. Whether it came to its end.
-async fn done_within(polls: usize, deed: Deed, pool: &MySqlPool) -> bool {
+async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
     match deed {
         Deed::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
         Deed::AcquireAnew => {
             pool.invalidate_all(Invalidate::Soft);
             poll_n(pool.acquire(), polls).await.is_some()
         }
+        Deed::AcquireInTime => {
+            pool.invalidate_all(Invalidate::Hard);
+            poll_n(pool.acquire_within(Duration::from_secs(20)), polls).await.is_some()
+        }
+        Deed::Prewarm => {
+            until("it is idle", async || pool.num_idle() == 1).await;
+            pool.invalidate_all(Invalidate::Soft);
+            let warm = poll_n(pool.prewarm(1), polls).await;
+            warm.inspect(|warm| assert!(warm.is_ok() && pool.num_idle() == 1, "{warm:?}")).is_some()
+        }
+        Deed::Connect => poll_n(one().connect(url), polls).await.is_some(),
         Deed::Execute => poll_n(pool.execute("SELECT 1; SELECT 2"), polls).await.is_some(),
         Deed::FetchPrepared => {
             // A text of its own each time: it has to be prepared.
-            let sql = sqlx::AssertSqlSafe(format!("SELECT CAST(? AS SIGNED) + {polls}"));
+            let sql = AssertSqlSafe(format!("{PLUS} {polls}"));
             let sum = poll_n(sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool), polls).await;
             sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::try_from(polls).unwrap() + 1)).is_some()
         }
-        Deed::Describe => poll_n(pool.prepare(sqlx::SqlStr::from_static("SELECT 1")), polls).await.is_some(),
+        Deed::Describe => poll_n(pool.prepare(SqlStr::from_static("SELECT 1")), polls).await.is_some(),
         Deed::Begin => poll_n(pool.begin(), polls).await.is_some(),
+        Deed::BeginWith => poll_n(pool.begin_with("START TRANSACTION READ ONLY"), polls).await.is_some(),
+        Deed::BeginOnLease => poll_n(Transaction::on(pool.acquire().await.unwrap(), None), polls).await.is_some(),
         Deed::Savepoint => {
             let mut outer = pool.begin().await.unwrap();
             poll_n(outer.begin(), polls).await.is_some()
@@ -70,11 +96,12 @@ async fn in_pieces(server: &Server) -> ChaosProxy {
 async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
     let Some(server) = server() else { return };
     let proxy = in_pieces(&server).await;
-    let pool = one().connect(&proxy.reroute(&server.url)).await.unwrap();
+    let url = proxy.reroute(&server.url);
+    let pool = one().connect(&url).await.unwrap();
     let mut cuts = 0;
     for deed in DEEDS {
         let mut polls = 0;
-        while !done_within(polls, deed, &pool).await {
+        while !done_within(polls, deed, &pool, &url).await {
             polls += 1;
             assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
             server.next_is_clean(&pool).await;
@@ -83,6 +110,8 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
         server.next_is_clean(&pool).await;
     }
     assert!(cuts > 30, "{cuts} cuts: the messages came in one piece");
+    let open = || proxy.links().iter().filter(|link| link.is_open()).count();
+    until("one connection is left", async || open() == 1).await;
 }
 
 #[tokio::test]
@@ -95,7 +124,7 @@ async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
         let ended = poll_n(pool.close(), polls).await.is_some();
         if polls > 0 {
             assert!(pool.is_closed());
-            until(|| pool.status().open == 0).await;
+            until("nothing is open", async || pool.status().open == 0).await;
         }
         if ended {
             return;

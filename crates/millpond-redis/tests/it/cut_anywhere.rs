@@ -1,0 +1,138 @@
+//! Every future that a pool and its connections give out, dropped after every number of polls, over a network on which
+//! messages come in pieces.
+
+use crate::support::{by_each_driver, echo, few, get, key, next_is_clean, set, single};
+use millpond_core::Invalidate;
+use millpond_redis::{Command, RedisPool, Value};
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
+use std::time::Duration;
+
+/// More polls than any of them needs.
+const POLLS_MAX: usize = 2_000;
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Acquire,
+    AcquireAnew,
+    Prewarm,
+    Connect,
+    Run,
+    RunOnPool,
+    Transaction,
+    Subscribe,
+    SubscribeToPattern,
+    Message,
+}
+
+const DEEDS: [Deed; 7] =
+    [Deed::Acquire, Deed::AcquireAnew, Deed::Prewarm, Deed::Connect, Deed::Run, Deed::RunOnPool, Deed::Transaction];
+
+/// What only one of the drivers can do.
+const LISTENING: [Deed; 3] = [Deed::Subscribe, Deed::SubscribeToPattern, Deed::Message];
+
+/// A pool of one connection over a network in pieces, and one that goes straight to the server.
+struct World {
+    pool: RedisPool,
+    straight: RedisPool,
+    url: String,
+    proxy: ChaosProxy,
+}
+
+impl World {
+    async fn over(url: &str) -> Self {
+        let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
+        let proxy = ChaosProxy::start(place).await.unwrap();
+        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        let (straight, url) = (few(1).connect(url).await.unwrap(), proxy.reroute(url));
+        Self { pool: few(1).connect(&url).await.unwrap(), straight, url, proxy }
+    }
+
+    /// Does it, at most for so many polls. Whether it came to its end.
+    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+        let (pool, key) = (&self.pool, key("anywhere"));
+        match deed {
+            Deed::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
+            Deed::AcquireAnew => {
+                pool.invalidate_all(Invalidate::Soft);
+                poll_n(pool.acquire(), polls).await.is_some()
+            }
+            Deed::Prewarm => {
+                until("it is idle", async || pool.status().idle == 1).await;
+                pool.invalidate_all(Invalidate::Hard);
+                poll_n(pool.core().prewarm(1), polls).await.inspect(|warm| assert!(warm.is_ok())).is_some()
+            }
+            Deed::Connect => poll_n(few(1).connect(&self.url), polls).await.is_some(),
+            Deed::Run => {
+                let mut lease = pool.acquire().await.unwrap();
+                let answer = poll_n(lease.run::<String>(echo(&key)), polls).await;
+                answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), key)).is_some()
+            }
+            Deed::RunOnPool => poll_n(pool.run::<Value>(get(&key)), polls).await.is_some(),
+            Deed::Transaction => {
+                let mut lease = pool.acquire().await.unwrap();
+                lease.run::<()>(Command::new("WATCH").key(&key)).await.unwrap();
+                poll_n(lease.transaction::<Value>([set(&key, 1), get(&key)]), polls).await.is_some()
+            }
+            Deed::Subscribe => poll_n(pool.acquire().await.unwrap().subscribe([key]), polls).await.is_some(),
+            Deed::SubscribeToPattern => poll_n(pool.acquire().await.unwrap().psubscribe([key]), polls).await.is_some(),
+            Deed::Message => {
+                let mut lease = pool.acquire().await.unwrap();
+                lease.subscribe([&key]).await.unwrap();
+                // The driver does not wait for the server's word that it listens.
+                let publish = Command::new("PUBLISH").arg(&key).arg(polls);
+                let heard = async || self.straight.run::<i64>(publish.clone()).await.unwrap() == 1;
+                until("somebody hears it", heard).await;
+                if let Some(message) = poll_n(lease.message(LONG), polls).await {
+                    assert_eq!(message.unwrap().unwrap().payload, polls.to_string());
+                    return true;
+                }
+                // It was not taken by the one who has gone.
+                assert!(lease.message(LONG).await.unwrap().is_some());
+                false
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        let world = World::over(&url).await;
+        let listening: &[Deed] = if url.contains("redis-rs") { &[] } else { &LISTENING };
+        let mut cuts = 0;
+        for deed in DEEDS.iter().chain(listening).copied() {
+            let mut polls = 0;
+            while !world.done_within(polls, deed).await {
+                polls += 1;
+                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+                next_is_clean(&world.pool).await;
+            }
+            cuts += polls;
+            next_is_clean(&world.pool).await;
+        }
+        assert!(cuts >= DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+        let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
+        until("one connection is left", async || open() == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        for polls in 0.. {
+            let World { pool, .. } = World::over(&url).await;
+            assert!(polls < POLLS_MAX, "it is polled without end");
+            let ended = poll_n(pool.close(), polls).await.is_some();
+            if polls > 0 {
+                until("nothing is open", async || pool.status().open == 0).await;
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+}
