@@ -144,12 +144,13 @@ pub fn run(options: &Options) -> Result<bool, String> {
     copy(&root, &bench.copy())?;
     let (mut all, mut portions, mut passed) = (Vec::new(), 0, false);
     for file in &options.files {
-        let count = bench.count(file)?.div_ceil(PORTION);
+        let names = bench.names(file)?;
+        let count = names.len().div_ceil(PORTION);
         if bench.is_outdated(file) || options.effort == Effort::Everything && options.part.0 == 1 {
             let _ = fs::remove_dir_all(bench.results(file));
         }
         let mut verdicts = Vec::new();
-        for portion in 0..count {
+        for (portion, names) in names.chunks(PORTION).enumerate() {
             let results = bench.results(file).join(format!("{portion}-of-{count}"));
             let mine = portions % options.part.1 == options.part.0 - 1;
             portions += 1;
@@ -158,7 +159,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
                     bench.pass()?;
                     passed = true;
                 }
-                bench.judge(file, (portion, count), &results, options.effort)?;
+                bench.judge(file, names, &results, options.effort)?;
             }
             verdicts.extend(read(&results));
         }
@@ -219,11 +220,11 @@ impl Bench {
         fs::read(self.results(file).join("source.rs")).ok() != fs::read(self.source(file)).ok()
     }
 
-    /// How many mutants a file has.
-    fn count(&self, file: &str) -> Result<usize, String> {
+    /// The mutants of a file.
+    fn names(&self, file: &str) -> Result<Vec<String>, String> {
         let output =
             self.command(file).arg("--list").output().map_err(|e| format!("could not run cargo-mutants: {e}"))?;
-        Ok(String::from_utf8_lossy(&output.stdout).lines().count())
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// Whether a portion has to be judged, or judged again.
@@ -245,42 +246,45 @@ impl Bench {
         if output.status.success() { Ok(()) } else { Err(format!("without any mutant the tests fail:\n{said}")) }
     }
 
-    /// Judges a portion of a file's mutants, those apart that were caught before.
-    fn judge(&self, file: &str, portion: (usize, usize), results: &Path, effort: Effort) -> Result<(), String> {
+    /// Judges a portion of a file's mutants, each only for as long as it is alive.
+    fn judge(&self, file: &str, names: &[String], results: &Path, effort: Effort) -> Result<(), String> {
         if effort == Effort::Everything || !is_done(results) {
             let _ = fs::remove_dir_all(results);
         }
         fs::create_dir_all(results).map_err(|e| format!("could not make {}: {e}", results.display()))?;
         let mut said = read(results);
+        said.retain(|(verdict, _)| *verdict != Verdict::Alive);
         let units = if OUTSIDE.contains(&file) { None } else { Some(vec!["--lib"]) };
         let skips = SLOW.iter().flat_map(|test| ["--skip", test]);
         let quick = ["--test", "it", "--"].into_iter().chain(skips).collect();
         let slow = ["--test", "it", "--"].into_iter().chain(SLOW).collect();
+        let is_judged = |said: &[(Verdict, String)], name: &String| said.iter().any(|(_, other)| other == name);
         for tests in units.into_iter().chain([quick, slow]) {
-            self.mutate(file, portion, results, &tests)?;
-            said.retain(|(verdict, _)| *verdict != Verdict::Alive);
-            said.extend(read(&results.join("mutants.out")));
-            // Whoever hangs would hang again.
-            keep(&results.join("mutants.out/caught.txt"), &said, |verdict| verdict != Verdict::Alive)?;
-            if count(&said, Verdict::Alive) == 0 {
+            let alive: Vec<&String> = names.iter().filter(|name| !is_judged(&said, name)).collect();
+            if alive.is_empty() {
                 break;
             }
+            self.mutate(file, &alive, results, &tests)?;
+            said.extend(read(&results.join("mutants.out")));
+            said.retain(|(verdict, _)| *verdict != Verdict::Alive);
         }
-        said.sort_by(|one, other| one.1.cmp(&other.1));
-        said.dedup();
+        let alive = names.iter().filter(|name| !is_judged(&said, name));
+        let alive: Vec<_> = alive.map(|name| (Verdict::Alive, name.clone())).collect();
+        said.extend(alive);
         for (verdict, name) in VERDICTS {
             keep(&results.join(name), &said, |other| other == verdict)?;
         }
         fs::copy(self.source(file), self.results(file).join("source.rs")).map(drop).map_err(|e| format!("{file}: {e}"))
     }
 
-    /// Has a portion judged by these tests, those apart that were caught before.
-    fn mutate(&self, file: &str, portion: (usize, usize), results: &Path, tests: &[&str]) -> Result<(), String> {
+    /// Has these mutants judged by these tests.
+    fn mutate(&self, file: &str, names: &[&String], results: &Path, tests: &[&str]) -> Result<(), String> {
         let mut command = self.command(file);
         command.args(["--in-place", "--baseline", "skip", "--timeout", PATIENCE, "--no-shuffle", "--colors", "never"]);
-        command.arg("--shard").arg(format!("{}/{}", portion.0, portion.1)).arg("--output").arg(results);
-        command.args(["--iterate", "--"]).args(tests);
-        let status = command.status().map_err(|e| format!("could not run cargo-mutants: {e}"))?;
+        // Not by `--shard`: with `--iterate` that is a share of what is left, and of other mutants each time.
+        names.iter().for_each(|name| _ = command.arg("--re").arg(only(name)));
+        let status = command.arg("--output").arg(results).arg("--").args(tests).status();
+        let status = status.map_err(|e| format!("could not run cargo-mutants: {e}"))?;
         // 2: some were missed; 3: some came to no verdict in time.
         match status.code() {
             Some(0 | 2 | 3) => Ok(()),
@@ -302,6 +306,18 @@ impl Bench {
         command.env("CARGO_TARGET_DIR", self.place.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "0");
         command.env("RUST_BACKTRACE", "0");
     }
+}
+
+/// The regular expression of one mutant's name.
+fn only(name: &str) -> String {
+    let mut expression = "^".to_owned();
+    for char in name.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(char) {
+            expression.push('\\');
+        }
+        expression.push(char);
+    }
+    expression + "$"
 }
 
 /// Whether the verdicts of a portion were kept.
@@ -381,6 +397,12 @@ mod tests {
         for wrong in ["0/5", "6/5", "5", "x/5"] {
             assert!(parse(&["--part", wrong]).unwrap_err().contains("2/5"));
         }
+    }
+
+    #[test]
+    fn a_mutant_is_chosen_by_its_name_and_by_nothing_like_it() {
+        let name = "src/a.rs:1:2: replace Pool<C>::is -> Option<u8> with Some(0)";
+        assert_eq!(only(name), r"^src/a\.rs:1:2: replace Pool<C>::is \-> Option<u8> with Some\(0\)$");
     }
 
     #[test]
