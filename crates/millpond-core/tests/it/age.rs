@@ -98,6 +98,19 @@ async fn replacing_the_old_does_not_make_a_caller_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_successor_that_is_lent_meanwhile_comes_back_beside_the_old_one() {
+    let world = World::with(1, 1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
+    world.idle(1).await;
+    sleep(secs(295)).await;
+    assert_eq!(world.lease().await.id(), 2, "it was opened ahead of time");
+    settle().await;
+    assert_eq!((world.manager.alive(), world.trace.count("closed")), (2, 0));
+    sleep(secs(10)).await;
+    assert_eq!((world.manager.alive(), world.trace.count("closed recycled #1")), (1, 1));
+    assert_eq!(world.lease().await.id(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn replacing_the_old_respects_the_cap_while_everything_is_lent() {
     let world = World::with(2, 1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
     world.manager.always(Call::Close, Act::slow(secs(1)));

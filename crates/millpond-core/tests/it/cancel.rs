@@ -1,7 +1,7 @@
 //! An acquire is dropped after every number of polls, while everything else goes right or wrong.
 
 use crate::support::{World, assert_books_closed, ms, quiet, secs};
-use millpond_testkit::{Act, Call, CutCase, cancel_sweep, poll_n};
+use millpond_testkit::{Act, ByHand, Call, CutCase, cancel_sweep, poll_n};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -79,6 +79,23 @@ async fn closing_and_prewarming_can_be_dropped_anywhere() {
         sleep(secs(1)).await;
         assert!(polls == 0 || (world.pool.is_closed() && world.manager.sockets() == 0), "after {polls} polls");
         assert!(polls < 5 || (warm && closed), "both end in a few polls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prewarming_that_was_dropped_opens_nothing_more() {
+    for others in [0, 2] {
+        let world = World::with(5, 0, |builder| builder.max_connecting(1));
+        world.manager.always(Call::Connect, Act::slow(secs(1)));
+        let mut other = ByHand::new(world.pool.prewarm(others));
+        let mut warm = ByHand::new(world.pool.prewarm(4));
+        assert!(others == 0 || other.poll().is_pending());
+        assert!(warm.poll().is_pending());
+        quiet().await;
+        drop(warm);
+        sleep(secs(60)).await;
+        // What was being opened already comes.
+        assert_eq!(world.manager.calls(Call::Connect), others.max(1) as usize);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
-use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
+use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager, until};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
@@ -346,4 +346,15 @@ async fn of_a_crowd_that_waits_in_real_time_nobody_is_told_before_its_limit() {
         assert!(error.is_timeout(), "{error}");
         assert!(waited >= limit, "told {:?} before its limit", limit - waited);
     }
+}
+
+/// In real time: for the others there is a watch, which comes round every tenth of a second.
+#[tokio::test]
+async fn one_who_waits_for_a_short_time_is_not_woken_before_it_is_over() {
+    let world = World::new(1, 0);
+    let _lease = world.lease().await;
+    let mut waiter = ByHand::new(world.pool.acquire_within(ms(300)));
+    assert!(waiter.poll().is_pending());
+    until("it is woken", async || waiter.wakes() > 0).await;
+    assert!(refused(ready(waiter.poll())).is_timeout());
 }

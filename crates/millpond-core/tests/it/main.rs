@@ -4,7 +4,6 @@ mod age;
 mod books;
 mod cancel;
 mod closing;
-mod conformance;
 mod connecting;
 mod custom_pool;
 mod deadlines;

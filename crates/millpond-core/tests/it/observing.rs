@@ -120,6 +120,18 @@ async fn who_wants_incidents_is_told_everything_but_the_loans_that_go_well() {
     assert!(reserved.times.lock().unwrap().is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_wants_incidents_is_told_of_a_connection_that_is_held_for_long() {
+    let reserved = Reserved::new(Interest::Incidents);
+    let builder = QueuePool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).leak_after(secs(60));
+    let pool = builder.observer(Arc::clone(&reserved)).build().unwrap();
+    drop(pool.acquire().await.unwrap());
+    quiet().await;
+    let _lease = pool.acquire().await.unwrap();
+    sleep(secs(61)).await;
+    assert_eq!(reserved.told.count("leaked"), 1, "{:?}", reserved.told.lines());
+}
+
 /// What a histogram has counted, in milliseconds.
 fn millis(spans: &Histogram) -> Vec<(u64, u64)> {
     let counted = spans.classes().filter(|(_, count)| *count > 0);

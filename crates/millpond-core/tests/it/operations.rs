@@ -4,7 +4,7 @@ use crate::support::{World, assert_took, ms, quiet, ready, refused, secs, settle
 use millpond_core::{CloseReason, Invalidate, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
 #[tokio::test(start_paused = true)]
 async fn a_suspended_pool_lends_nothing_until_it_is_resumed() {
@@ -300,6 +300,19 @@ async fn try_acquire_has_the_keeper_examine_what_is_due_and_succeeds_later() {
     settle().await;
     assert!(world.manager.calls(Call::Ping) >= 1);
     assert!(world.pool.try_acquire().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_every_checkout_pings_an_examination_counts_for_half_a_second_and_a_return_does_not() {
+    let world = World::with(1, 0, |builder| builder.pre_ping_idle(Duration::ZERO));
+    world.idle(1).await;
+    for (age, lends) in [(0, true), (499, true), (500, false)] {
+        advance(ms(1)).await;
+        assert!(world.pool.try_acquire().is_none(), "nobody has pinged it since it came back");
+        quiet().await;
+        advance(ms(age)).await;
+        assert_eq!(world.pool.try_acquire().is_some(), lends, "after {age} ms");
+    }
 }
 
 #[tokio::test(start_paused = true)]

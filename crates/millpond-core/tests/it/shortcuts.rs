@@ -1,10 +1,11 @@
 //! Pools without pings, hooks and observers, in which loans, waits and returns go the shortest way: what is lent there is as
 //! good as elsewhere.
 
-use crate::support::{World, assert_books_closed, ms, quiet, ready, secs, settle};
-use millpond_core::Invalidate;
-use millpond_testkit::{ByHand, Call};
+use crate::support::{World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use millpond_core::{Invalidate, NullPool, PoolError};
+use millpond_testkit::{Act, ByHand, Call, ScriptedManager, until};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
@@ -127,4 +128,119 @@ async fn what_comes_back_dirty_is_reset_before_it_is_lent() {
     drop(lease);
     assert!(!world.lease().await.is_dirty());
     assert_eq!(world.manager.calls(Call::Reset), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_null_pool_keeps_nothing() {
+    let manager = ScriptedManager::new();
+    let pool = NullPool::builder(manager.clone()).pool_size(2).pool_pre_ping(false).build().unwrap();
+    drop((pool.acquire().await.unwrap(), pool.acquire().await.unwrap()));
+    settle().await;
+    assert_eq!((manager.sockets(), pool.status().idle), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_beyond_pool_size_is_closed_when_nobody_waits() {
+    let world = World::unwatched(1, 2, |builder| builder);
+    drop(world.leases(3).await);
+    settle().await;
+    assert_eq!((world.manager.sockets(), world.pool.status().idle), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_shrinking_nothing_is_lent_until_enough_has_come_back() {
+    let world = World::unwatched(4, 0, |builder| builder);
+    let mut loans = world.leases(4).await;
+    world.pool.resize(1, 0).unwrap();
+    let mut waiter = ByHand::new(world.pool.acquire());
+    for left in [3, 2, 1] {
+        drop(loans.pop());
+        settle().await;
+        assert_eq!(world.manager.sockets(), left);
+        assert!(waiter.poll().is_pending());
+    }
+    drop(loans.pop());
+    assert!(ready(waiter.poll()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_idle_for_idle_timeout_is_closed() {
+    let world = World::unwatched(2, 0, |builder| builder.min_idle(0).idle_timeout(secs(20)));
+    for _ in 0..2 {
+        drop(world.lease().await);
+    }
+    sleep(secs(21)).await;
+    assert_eq!(world.manager.sockets(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_that_is_lent_is_made_up_for_where_there_is_a_min_idle() {
+    let world = World::unwatched(3, 0, |builder| builder.min_idle(1));
+    drop(world.lease().await);
+    settle().await;
+    let _lease = world.lease().await;
+    settle().await;
+    assert_eq!((world.pool.status().idle, world.manager.sockets()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_successor_of_an_old_connection_is_there_in_time() {
+    for held in [0, 295] {
+        let world = World::unwatched(1, 1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
+        let lease = world.lease().await;
+        world.manager.always(Call::Connect, Act::slow(secs(1)));
+        sleep(secs(held)).await;
+        drop(lease);
+        sleep(secs(301 - held)).await;
+        let (lease, took) = timed(world.pool.acquire()).await;
+        assert_took(took, Duration::ZERO);
+        assert_eq!(lease.unwrap().id(), 2);
+    }
+}
+
+#[tokio::test]
+async fn where_many_wait_one_more_than_max_waiters_is_turned_away() {
+    let world = World::unwatched(1, 0, |builder| builder.max_waiters(2));
+    let _lease = world.lease().await;
+    let mut waiters = [ByHand::new(world.pool.acquire()), ByHand::new(world.pool.acquire())];
+    assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
+    let error = refused(ready(ByHand::new(world.pool.acquire()).poll()));
+    assert!(matches!(error, PoolError::TooManyWaiters { limit: 2 }), "{error}");
+}
+
+/// In real time; the others wait for so short a time that they watch their own deadlines from the start.
+#[tokio::test]
+async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline() {
+    for others_leave in [false, true] {
+        let world = World::unwatched(1, 0, |builder| builder);
+        let _lease = world.lease().await;
+        let mut other = Some(ByHand::new(world.pool.acquire_within(ms(400))));
+        assert!(other.as_mut().unwrap().poll().is_pending());
+        if others_leave {
+            other = None;
+        }
+        let mut waiter = ByHand::new(world.pool.acquire_within(ms(401)));
+        assert!(waiter.poll().is_pending());
+        let mut seen = 0;
+        until("it is told", async || {
+            waiter.wakes() > std::mem::replace(&mut seen, waiter.wakes()) && waiter.poll().is_ready()
+        })
+        .await;
+        drop(other);
+    }
+}
+
+#[tokio::test]
+async fn where_many_wait_for_a_server_that_is_away_a_newcomer_is_told_at_once() {
+    let world = World::unwatched(1, 0, |builder| builder.fail_fast_after(ms(1)));
+    world.manager.next(Call::Connect, (0..4).map(|_| Act::transient("connection refused")));
+    world.manager.always(Call::Connect, Act::Never);
+    let mut waiter = ByHand::new(world.pool.acquire());
+    assert!(waiter.poll().is_pending());
+    until("it is tried once more", async || {
+        world.manager.running(Call::Connect) == 1 && world.manager.calls(Call::Connect) == 5
+    })
+    .await;
+    let error = refused(ready(ByHand::new(world.pool.acquire()).poll()));
+    assert!(matches!(error, PoolError::Connect { .. }), "{error}");
 }
