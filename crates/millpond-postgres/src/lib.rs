@@ -57,11 +57,11 @@
 //! | `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
 //! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
-//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()` | not offered |
+//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need a pool of sqlx's |
-//! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)` |
+//! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
 //! | `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
 //! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
 //! | `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |

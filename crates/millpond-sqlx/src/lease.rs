@@ -54,6 +54,12 @@ impl<DB: Database> DerefMut for SqlLease<DB> {
     }
 }
 
+impl<DB: Database> AsRef<DB::Connection> for SqlLease<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
 impl<DB: Database> AsMut<DB::Connection> for SqlLease<DB> {
     fn as_mut(&mut self) -> &mut DB::Connection {
         self

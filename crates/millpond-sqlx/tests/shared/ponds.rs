@@ -119,6 +119,8 @@ pub async fn exercise(pool: Pool) -> sqlx::Result<()> {
     let mut conn = ponds.pool.acquire().await?;
     assert_eq!(count(&mut *conn).await?, 3);
     assert_eq!(with_the_drivers(&mut conn).await?, 3);
+    assert_eq!(with_the_drivers(conn.as_mut()).await?, 3);
+    let _: &Connection = conn.as_ref();
     assert_eq!(count_twice(&mut conn).await?, 6);
     assert_eq!(count_twice(&mut *conn).await?, 6);
     deepen(&mut *conn).await?;
