@@ -10,27 +10,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use tokio::runtime::Builder;
 
-/// The cancels come at about the time at which the questions end by themselves, some before and some after. The sockets
-/// are the kernel's to count, all the while.
+/// The cancels come at about the time at which the questions end by themselves, some before and some after: where all
+/// places are taken, and where one is free for them. The sockets are the kernel's to count, all the while.
 pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(stage: Stage<T>) {
-    let (service, proxy) = through(&stage, 2, ms(80)).await;
-    let (proxy, done) = (Arc::new(proxy), Arc::new(AtomicBool::new(false)));
-    let (theirs, until) = (Arc::clone(&proxy), Arc::clone(&done));
-    let counter = thread::spawn(move || most_sockets(&theirs, &until));
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
-    let users: Vec<_> = (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
-    let mut cut = 0;
-    for user in users {
-        cut += joined(user).await;
+    for cap in [2, 6] {
+        let (service, proxy) = through(&stage, cap, ms(80)).await;
+        let (proxy, done) = (Arc::new(proxy), Arc::new(AtomicBool::new(false)));
+        let (theirs, until) = (Arc::clone(&proxy), Arc::clone(&done));
+        let counter = thread::spawn(move || most_sockets(&theirs, &until));
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
+        let users: Vec<_> = (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
+        let mut cut = 0;
+        for user in users {
+            cut += joined(user).await;
+        }
+        done.store(true, Ordering::Relaxed);
+        let (together, told) = counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
+        runtime.shutdown_background();
+        assert!(cut > 100, "{cut} were cut off");
+        assert!(together <= cap as usize, "{together} sockets at once, and a cap of {cap}");
+        assert!(told >= 2, "whoever counts is blind: {told}");
+        assert!(service.pool.status().totals.peak <= cap);
     }
-    done.store(true, Ordering::Relaxed);
-    let (together, told) = counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
-    runtime.shutdown_background();
-    assert!(cut > 100, "{cut} were cut off");
-    assert!(together <= 2, "{together} sockets at once, and a cap of 2");
-    assert!(told >= 2, "whoever counts is blind: {told}");
-    assert!(service.pool.status().totals.peak <= 2);
 }
 
 /// Begins what takes a moment, drops it, and then is somebody else. How often there was something to be dropped.
