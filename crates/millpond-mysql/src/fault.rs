@@ -38,10 +38,9 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
     }
 }
 
-/// Whether an error may mean that the server has been demoted or is going to be: it refuses writes (1290, but
-/// `--secure-file-priv` and others cause that as well; 1836), or shuts down.
+/// Whether an error may mean that the server has been demoted or is going to be.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| matches!(refusal.number(), 1290 | 1836 | 1053))
+    refusal(error).is_some_and(|refusal| may_be_a_demotion(refusal.number()))
 }
 
 /// The server's own words.
@@ -60,6 +59,11 @@ pub(crate) fn is_fatal(number: u16) -> bool {
         // Gone away, lost: the numbers of the client library, which proxies send.
         | 2006 | 2013
     )
+}
+
+/// The server refuses writes (1290, but `--secure-file-priv` and others cause that as well; 1836), or shuts down.
+fn may_be_a_demotion(number: u16) -> bool {
+    matches!(number, 1290 | 1836 | 1053)
 }
 
 /// Who may not come in will not be let in the next time either.
@@ -102,6 +106,16 @@ mod tests {
         // statement is over and the session is not.
         for number in [1064, 1062, 1213, 1205, 1317, 1969, 3024] {
             assert!(!is_fatal(number) && !is_permanent(number) && !is_passing(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_refuses_writes_or_shuts_down_is_suspected_and_no_other() {
+        for number in [1290, 1836, 1053] {
+            assert!(may_be_a_demotion(number), "{number}");
+        }
+        for number in [1064, 1062, 1213, 1792, 1927, 2013] {
+            assert!(!may_be_a_demotion(number), "{number}");
         }
     }
 

@@ -14,6 +14,7 @@ mod reset;
 mod rotation;
 mod service;
 mod support;
+mod suspicion;
 mod tls;
 
 // What holds for every server alike.
