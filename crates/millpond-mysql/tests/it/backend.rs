@@ -21,3 +21,7 @@ pub const PLUS: &str = "SELECT CAST(? AS SIGNED) +";
 
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = false;
+
+/// The kind of server that talks over TLS alone, and where the one is that all tests share.
+pub const TLS_KIND: &str = "mariadb-tls";
+pub const TLS_URL: &str = "MILLPOND_TEST_MARIADB_TLS_URL";

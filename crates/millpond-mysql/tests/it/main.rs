@@ -17,6 +17,8 @@ mod tls;
 // What holds for every server alike.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
+#[path = "../../../millpond-sqlx/tests/shared/certificates.rs"]
+mod certificates;
 #[path = "../../../millpond-sqlx/tests/shared/cut_anywhere.rs"]
 mod cut_anywhere;
 #[path = "../../../millpond-sqlx/tests/shared/fed_by_sqlx.rs"]

@@ -1,18 +1,19 @@
 //! Each `sslmode` does what its name says.
 
+use crate::backend::{TLS_KIND, TLS_URL};
 use crate::refusals::refused_at_once;
-use crate::support::{one, server};
+use crate::support::one;
 use millpond_mysql::MySqlPool;
 use millpond_testkit::{OwnServer, variable};
 use sqlx::{Row, raw_sql};
 
-async fn is_encrypted(pool: &MySqlPool) -> bool {
+pub async fn is_encrypted(pool: &MySqlPool) -> bool {
     let row = sqlx::query("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(pool).await.unwrap();
     !row.get::<String, _>(1).is_empty()
 }
 
 /// The server comes back with another certificate, by the name that it was told under.
-async fn replace_certificate(server: &mut OwnServer, name: &str) {
+pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
     server.stop("KILL").await.unwrap();
     server.replace_file("--ssl-cert=", &format!("{name}_CERT")).unwrap();
     server.replace_file("--ssl-key=", &format!("{name}_KEY")).unwrap();
@@ -20,14 +21,11 @@ async fn replace_certificate(server: &mut OwnServer, name: &str) {
     one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();
 }
 
-async fn refusal(url: &str) -> String {
-    refused_at_once(url).await.to_string()
-}
-
 #[tokio::test]
 async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
-    let Some(url) = variable("MILLPOND_TEST_MARIADB_TLS_URL") else { return };
+    let Some(url) = variable(TLS_URL) else { return };
     let Some(ca) = variable("MILLPOND_TEST_MARIADB_TLS_CA") else { return };
+    let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
     for query in [
         "".to_owned(),
         "?sslmode=preferred".to_owned(),
@@ -41,65 +39,18 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
         let pool = one().connect(&format!("{url}{query}")).await.unwrap();
         assert!(is_encrypted(&pool).await, "{query}");
     }
-    let text = refusal(&format!("{url}?sslmode=disabled")).await;
+    for query in [format!("?ssl_ca={wrong}"), format!("?sslmode=verify-identity&ssl_ca={wrong}")] {
+        let text = refused_at_once(&format!("{url}{query}")).await.to_string();
+        assert!(text.contains("certificate"), "{query}: {text}");
+    }
+    let text = refused_at_once(&format!("{url}?sslmode=disabled")).await.to_string();
     // By number 3159 where the server says why, 1045 where it does not.
     assert!(text.contains("3159") || text.contains("Access denied"), "{text}");
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_refused_at_once() {
-    let Some(url) = variable("MILLPOND_TEST_MARIADB_TLS_URL") else { return };
-    let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
-    for query in [
-        format!("?ssl_ca={wrong}"),
-        format!("?sslmode=require&ssl_ca={wrong}"),
-        format!("?sslmode=verify-ca&ssl_ca={wrong}"),
-        format!("?sslmode=verify-identity&ssl_ca={wrong}"),
-        "?sslmode=verify-ca".to_owned(),
-    ] {
-        let text = refusal(&format!("{url}{query}")).await;
-        assert!(text.contains("certificate"), "{query}: {text}");
-    }
-}
-
-#[tokio::test]
-async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
-    let Some(server) = server() else { return };
-    for mode in ["required", "verify-ca", "verify-identity"] {
-        let text = refusal(&format!("{}?sslmode={mode}", server.url)).await;
-        assert!(text.contains("TLS"), "{mode}: {text}");
-    }
-    let pool = one().connect(&format!("{}?sslmode=preferred", server.url)).await.unwrap();
-    assert!(!is_encrypted(&pool).await);
-}
-
-#[tokio::test]
-async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = OwnServer::or_skip("mariadb-tls") else { return };
-    let ca = server.told("MARIADB_TLS_CA").to_owned();
-    let url = server.url().to_owned();
-    let verify = |mode: &str| format!("{url}?sslmode={mode}&ssl_ca={ca}");
-    let [required, verify_ca, identity] =
-        [format!("{url}?sslmode=required"), verify("verify-ca"), verify("verify-identity")];
-
-    replace_certificate(&mut server, "TLS_WRONG_HOST").await;
-    for url in [&required, &verify_ca] {
-        assert!(is_encrypted(&one().connect(url).await.unwrap()).await, "{url}");
-    }
-    let text = refusal(&identity).await;
-    assert!(text.contains("certificate not valid for name \"127.0.0.1\""), "{text}");
-
-    replace_certificate(&mut server, "TLS_EXPIRED").await;
-    assert!(is_encrypted(&one().connect(&required).await.unwrap()).await);
-    for url in [&verify_ca, &identity] {
-        let text = refusal(url).await;
-        assert!(text.contains("certificate expired"), "{url}: {text}");
-    }
-}
-
-#[tokio::test]
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
-    let Some(mut server) = OwnServer::or_skip("mariadb-tls") else { return };
+    let Some(mut server) = OwnServer::or_skip(TLS_KIND) else { return };
     server.stop("KILL").await.unwrap();
     server.start_again(&format!("--ssl-ca={}", server.told("TLS_CA"))).unwrap();
     let root = one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();
@@ -111,10 +62,10 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
     };
     let pool = one().connect(&with("TLS_CLIENT_CERT", "TLS_CLIENT_KEY")).await.unwrap();
     assert!(is_encrypted(&pool).await);
-    let text = refusal(&url).await;
+    let text = refused_at_once(&url).await.to_string();
     assert!(text.contains("Access denied"), "{text}");
     for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
-        let text = refusal(&with(cert, key)).await;
+        let text = refused_at_once(&with(cert, key)).await.to_string();
         assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
     }
 }

@@ -21,3 +21,7 @@ pub const PLUS: &str = "SELECT $1::int8 +";
 
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = true;
+
+/// The kind of server that talks over TLS alone, and where the one is that all tests share.
+pub const TLS_KIND: &str = "postgres-tls";
+pub const TLS_URL: &str = "MILLPOND_TEST_POSTGRES_TLS_URL";
