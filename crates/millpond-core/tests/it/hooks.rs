@@ -156,6 +156,7 @@ async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
     drop(world.lease().await);
     assert_eq!(world.manager.calls(Call::Connect), 3);
     assert_eq!((world.manager.alive(), world.manager.peak()), (1, 1));
+    assert_eq!(world.manager.closed(), [1, 2], "with a farewell");
     assert_eq!(world.pool.status().totals.connect_failed, 2);
     assert_eq!(world.trace.count("hook failed on_connect"), 2);
 }

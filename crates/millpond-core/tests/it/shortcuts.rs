@@ -141,10 +141,13 @@ async fn a_null_pool_keeps_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_open_beyond_pool_size_is_closed_when_nobody_waits() {
-    let world = World::unwatched(1, 2, |builder| builder);
-    drop(world.leases(3).await);
-    settle().await;
-    assert_eq!((world.manager.sockets(), world.pool.status().idle), (1, 1));
+    let world = World::unwatched(1, 2, |builder| builder.recycle_jitter(0));
+    let mut loans = world.leases(3).await;
+    for left in [3, 2, 1] {
+        drop(loans.pop());
+        settle().await;
+        assert_eq!((world.manager.sockets(), world.pool.status().idle), (left, 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +216,7 @@ async fn where_many_wait_one_more_than_max_waiters_is_turned_away() {
 async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline() {
     for others_leave in [false, true] {
         let world = World::unwatched(1, 0, |builder| builder);
-        let _lease = world.lease().await;
+        let _lease = world.pool.acquire_within(ms(400)).await.unwrap();
         let mut other = Some(ByHand::new(world.pool.acquire_within(ms(400))));
         assert!(other.as_mut().unwrap().poll().is_pending());
         if others_leave {
