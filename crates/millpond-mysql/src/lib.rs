@@ -52,14 +52,15 @@
 //! # What differs from `sqlx::MySqlPool`
 //!
 //! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
-//! `Executor` and `MySqlExecutor`, and `#[sqlx::test]` functions that take `MySqlConnectOptions` stay as they are. These change:
+//! `Executor` and `MySqlExecutor`, and `#[sqlx::test]` functions that take `MySqlConnectOptions` stay as they are. These change; a
+//! star marks what the compiler does not find:
 //!
 //! | with sqlx | here |
 //! |---|---|
 //! | `MySqlPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `MySqlPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
 //! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
-//! | `min_connections`, `acquire_timeout`, `max_lifetime`, `test_before_acquire` | `min_idle`, `pool_timeout`, `pool_recycle`, `pool_pre_ping` |
-//! | `idle_timeout`, by default 10 min | the same name, by default off |
+//! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
+//! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
 //! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
 //! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
@@ -67,14 +68,14 @@
 //! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need a pool of sqlx's |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
-//! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
-//! | `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
+//! | * `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
+//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
+//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
-//! | a connection on which something was dropped half-way can be used on, and may give the answer to something else | its borrower is told to acquire another one |
-//! | a query that was dropped runs on at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
-//! | `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
-//! | an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |
+//! | * a connection on which something was dropped half-way can be used on, and may give the answer to something else | its borrower is told to acquire another one |
+//! | * a query that was dropped runs on at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
+//! | * `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
+//! | * an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |
 //!
 //! # TLS
 //!

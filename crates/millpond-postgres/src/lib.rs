@@ -47,14 +47,15 @@
 //! # What differs from `sqlx::PgPool`
 //!
 //! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
-//! `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that take `PgConnectOptions` stay as they are. These change:
+//! `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that take `PgConnectOptions` stay as they are. These change; a
+//! star marks what the compiler does not find:
 //!
 //! | with sqlx | here |
 //! |---|---|
 //! | `PgPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `PgPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
 //! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
-//! | `min_connections`, `acquire_timeout`, `max_lifetime`, `test_before_acquire` | `min_idle`, `pool_timeout`, `pool_recycle`, `pool_pre_ping` |
-//! | `idle_timeout`, by default 10 min | the same name, by default off |
+//! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
+//! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
 //! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
 //! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
@@ -62,14 +63,14 @@
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need a pool of sqlx's |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
-//! | `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
-//! | `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
+//! | * `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
+//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
+//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
-//! | a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
-//! | an unknown parameter of a URL is ignored | it is an error |
+//! | * a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
+//! | * an unknown parameter of a URL is ignored | it is an error |
 //!
 //! One thing stays that may surprise: a connection knows a prepared statement by its text alone, with the types of its first
 //! arguments. An `f64` given to a text that an `i64` was given before is read as another number, as with sqlx's pool: give a
