@@ -22,7 +22,17 @@ pub fn workspace_root() -> Result<PathBuf, String> {
 pub fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root).stdin(Stdio::null());
+    keep_from(&mut command);
     command
+}
+
+/// Keeps from a command what cargo has told us of our own package. Build scripts look at it, ring's for one, and half of the
+/// workspace would be built once more whenever a build by hand follows one of ours.
+pub fn keep_from(command: &mut Command) {
+    let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
+        command.env_remove(name);
+    }
 }
 
 /// What cargo knows of the members of the workspace; their dependencies are named but not resolved.

@@ -39,6 +39,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Instant;
 use std::{env, thread};
 
+use crate::cargo;
 pub use fleet::Fleet;
 pub use foreground::Foreground;
 use kind::Kind;
@@ -104,6 +105,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         let mut command = Command::new("setpriv");
         // The command must not go on without its servers when we are killed.
         command.args(["--pdeathsig", "TERM", "--", program]).args(args).envs(fleet.variables.iter());
+        cargo::keep_from(&mut command);
         fleet.foreground().start(&mut command).map_err(|e| format!("could not run `{program}`: {e}"))?;
         let status = fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
         return Ok(code(status));
