@@ -220,6 +220,7 @@ impl<C: Send + 'static> Ledger<C> {
             id: attempt.id,
             generation: attempt.generation,
             uses: 0,
+            last_task: None,
             created: now,
             expires,
             renew_at,

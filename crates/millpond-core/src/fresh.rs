@@ -21,13 +21,44 @@ pub(crate) enum Homecoming<C> {
     Considered(Held<C>),
 }
 
+/// How many idle connections behind the freshest are looked at for the one that the caller had last.
+const LOOKS: usize = 3;
+
 impl<C: Send + 'static> Ledger<C> {
+    /// Puts the connection in front of the other idle ones that the caller's task had last, if it is nearly as fresh as they
+    /// are and nothing is due for it. Two tasks that return and ask at the same moment would exchange theirs otherwise, and
+    /// each exchange moves a session of the server to another core.
+    #[inline]
+    pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
+        if self.idle.back().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
+            self.bring_forward(caller, now);
+        }
+    }
+
+    #[cold]
+    fn bring_forward(&mut self, caller: Caller, now: Time) {
+        if caller.task.is_none() {
+            return;
+        }
+        let is_favourite = |held: &Held<C>| {
+            let tag = &held.inner.tag;
+            tag.last_task == caller.task && !self.ping_would_be_due(tag, now) && self.unfit(tag, now).is_none()
+        };
+        let behind = self.idle.iter().rev().skip(1).take(LOOKS).position(is_favourite);
+        if let Some(behind) = behind
+            && let Some(favourite) = self.idle.remove(self.idle.len().saturating_sub(behind.saturating_add(2)))
+        {
+            self.idle.push_back(favourite);
+        }
+    }
+
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
         if !self.lends_plainly {
             return None;
         }
+        self.prefer_last_of(caller, now);
         let tag = &self.idle.back()?.inner.tag;
         let idled = now.nanos_since(tag.idle_since);
         if self.ping_would_be_due(tag, now) || self.unfit(tag, now).is_some() {
@@ -35,6 +66,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let mut held = self.idle.pop_back()?;
         held.inner.tag.idled = idled;
+        held.inner.tag.last_task = caller.task;
         bump(&mut held.inner.tag.uses);
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
@@ -72,6 +104,7 @@ impl<C: Send + 'static> Ledger<C> {
                 return Homecoming::Considered(held);
             }
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
+            tag.last_task = caller.task;
             bump(&mut tag.uses);
             self.slots.hand_over(tag.slot, caller, now);
             bump(&mut self.totals.ok);

@@ -4,6 +4,7 @@ use crate::event::CloseReason;
 use crate::grant::Grant;
 use crate::info::{ConnectionId, ConnectionInfo};
 use crate::queue::Seat;
+use crate::rt::TaskId;
 use crate::time::Time;
 use std::fmt;
 use std::mem;
@@ -19,6 +20,8 @@ pub struct Tag {
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
     pub(crate) uses: u64,
+    /// Which task had it last, if the borrower was one.
+    pub(crate) last_task: Option<TaskId>,
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
     pub(crate) expires: Time,
@@ -151,6 +154,7 @@ impl<C: Send + 'static> Lease<C> {
             id: ConnectionId(0),
             generation: 0,
             uses: 1,
+            last_task: None,
             created: Time::ZERO,
             expires: Time::NEVER,
             renew_at: Time::NEVER,

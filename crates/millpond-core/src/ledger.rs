@@ -244,6 +244,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The freshest idle connection that is young enough, lent to the caller.
     fn take_idle(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+        self.prefer_last_of(caller, now);
         self.retire_unfit(now);
         let mut held = self.idle.pop_back()?;
         held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
@@ -283,6 +284,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
         bump(&mut held.inner.tag.uses);
+        held.inner.tag.last_task = caller.task;
         self.slots.lend(held.inner.tag.slot, caller, now);
         if let Some(leak_after) = self.config.leak_after {
             self.expect_sweep(now.after(leak_after), now);
@@ -294,6 +296,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.closed || self.suspended {
             return None;
         }
+        self.prefer_last_of(caller, now);
         self.retire_unfit(now);
         if self.idle.back().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
             self.examine_idle(self.config.pre_ping_idle, now);

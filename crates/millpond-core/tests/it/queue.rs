@@ -1,10 +1,11 @@
 //! Who gets the next connection: waiters in order of arrival, nobody past a waiter, the freshest connection first.
 
-use crate::support::{World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{Loan, Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
@@ -296,4 +297,80 @@ async fn a_burst_of_callers_whose_time_is_short_does_not_churn_connections() {
         caller.await.unwrap();
     }
     assert_eq!(world.manager.calls(Call::Connect), 4, "a connection that comes too late for its caller is kept");
+}
+
+/// A task of its own that borrows and gives back when it is told to.
+struct Borrower(mpsc::UnboundedSender<oneshot::Sender<u64>>);
+
+impl Borrower {
+    fn of(pool: &Pool) -> Self {
+        let (orders, mut told) = mpsc::unbounded_channel::<oneshot::Sender<u64>>();
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut lease: Option<Loan> = None;
+            while let Some(done) = told.recv().await {
+                let (id, now) = match lease.take() {
+                    Some(lease) => (lease.id(), None),
+                    None => {
+                        let lease = pool.acquire().await.unwrap();
+                        (lease.id(), Some(lease))
+                    }
+                };
+                lease = now;
+                done.send(id).unwrap();
+            }
+        });
+        Self(orders)
+    }
+
+    /// Borrows, or gives back what it has; the number of the connection.
+    async fn turn(&self) -> u64 {
+        let (done, id) = oneshot::channel();
+        self.0.send(done).unwrap();
+        id.await.unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_gets_the_connection_again_that_it_had_last() {
+    for world in [World::new(3, 0), World::unwatched(3, 0, |builder| builder)] {
+        let [early, late, stranger] = [(); 3].map(|()| Borrower::of(&world.pool));
+        let (first, second) = (early.turn().await, late.turn().await);
+        early.turn().await;
+        late.turn().await;
+        assert_eq!(early.turn().await, first, "though another one came back later");
+        early.turn().await;
+        late.turn().await;
+        assert_eq!(late.turn().await, second);
+        assert_eq!(stranger.turn().await, second, "who has had none gets the freshest");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_gets_another_connection_than_its_last_if_that_would_have_to_be_pinged() {
+    let world = World::new(2, 0);
+    let [early, late] = [(); 2].map(|()| Borrower::of(&world.pool));
+    let (_, second) = (early.turn().await, late.turn().await);
+    early.turn().await;
+    sleep(secs(10)).await;
+    late.turn().await;
+    assert_eq!(early.turn().await, second);
+    assert_eq!(world.manager.calls(Call::Ping), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_connection_of_a_task_is_looked_for_among_the_freshest_four_only() {
+    for others in [3, 4] {
+        let world = World::new(5, 0);
+        let borrowers: Vec<_> = (0..=others).map(|_| Borrower::of(&world.pool)).collect();
+        let mut ids = Vec::new();
+        for borrower in &borrowers {
+            ids.push(borrower.turn().await);
+        }
+        for borrower in &borrowers {
+            borrower.turn().await;
+        }
+        let expected = if others == 3 { ids[0] } else { ids[4] };
+        assert_eq!(borrowers[0].turn().await, expected, "{others} have come back since");
+    }
 }
