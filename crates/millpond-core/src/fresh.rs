@@ -117,7 +117,9 @@ impl<C: Send + 'static> Ledger<C> {
             return Homecoming::Considered(held);
         }
         (tag.idle_since, tag.proved_at) = (now, now);
-        self.measure_use(self.slots.since(tag.slot), now);
+        if self.times.is_some() {
+            self.measure_use(self.slots.since(tag.slot), now);
+        }
         self.slots.return_idle(tag.slot, now);
         self.idle.push_back(held);
         self.check();

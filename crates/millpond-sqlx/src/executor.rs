@@ -51,7 +51,7 @@ where
             Err(error) => return Box::pin(future::err(error)),
         };
         let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
-        Box::pin(async move { lease.await?.fetch_optional(command).await })
+        Box::pin(async move { lease.await?.first(command).await })
     }
 
     fn prepare_with<'e>(

@@ -3,11 +3,16 @@
 use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
 use crate::tracked::Tracked;
+use either::Either;
 use futures_core::future::BoxFuture;
-use millpond_core::{Holder, Invalidate, Manager, Pool, PoolConfig, QueuePool, Request, Reservation};
+use millpond_core::{
+    Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation,
+};
 use sqlx::{Database, Error};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// A pool of tracked connections, with or without what only our own pools can do.
 pub(crate) enum Source<DB: Database> {
@@ -29,8 +34,17 @@ impl<DB: Database> Source<DB> {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        let pool = self.to_pool();
-        async move { pool.acquire_with(request).await.map(SqlLease::new).map_err(lending_error) }
+        let source = self.clone();
+        async move {
+            let outcome = match source {
+                Self::Ours(pool) => match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
+                    Either::Left(outcome) => outcome,
+                    Either::Right(waiting) => waiting.await,
+                },
+                Self::Custom(pool) => pool.acquire_with(request).await,
+            };
+            outcome.map(SqlLease::new).map_err(lending_error)
+        }
     }
 
     pub(crate) fn as_pool(&self) -> &dyn Pool<Connection = Tracked<DB>> {
@@ -56,8 +70,13 @@ impl<DB: Database> Source<DB> {
     }
 }
 
+/// What an acquire comes to.
+type Lent<DB> = Result<Lease<Tracked<DB>>, PoolError>;
+
 /// What our own pools can do beyond [`Pool`], whoever their manager is. A `NullPool` is a `QueuePool` that keeps nothing.
 pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
+    /// An acquire, polled once. Only one that has to wait costs an allocation.
+    fn begin_acquire(&self, request: Request, cx: &mut Context<'_>) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>>;
     fn holders(&self) -> Vec<Holder>;
     fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error>;
     fn invalidate_all(&self, how: Invalidate);
@@ -70,6 +89,14 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePool<M> {
+    fn begin_acquire(&self, request: Request, cx: &mut Context<'_>) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>> {
+        let mut acquire = self.acquire_with(request);
+        match Pin::new(&mut acquire).poll(cx) {
+            Poll::Ready(outcome) => Either::Left(outcome),
+            Poll::Pending => Either::Right(Box::pin(acquire)),
+        }
+    }
+
     fn holders(&self) -> Vec<Holder> {
         self.holders()
     }

@@ -48,24 +48,32 @@ pub fn effect_of(sql: &str) -> Effect {
 
 /// The first keyword of a statement, or `None` if there is none that every backend would agree on.
 pub fn first_keyword(sql: &str) -> Option<&str> {
-    let mut rest = sql.trim_start();
-    loop {
+    let rest = behind_comments(sql)?;
+    let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (keyword, _) = rest.split_at(end);
+    (!keyword.is_empty()).then_some(keyword)
+}
+
+/// What follows the blanks and comments in front of a statement.
+fn behind_comments(sql: &str) -> Option<&str> {
+    let mut rest = sql;
+    // Most have none, and this is done for every query.
+    while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
+        rest = rest.trim_start();
         if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n')?.1.trim_start();
+            rest = comment.split_once('\n')?.1;
         } else if let Some(comment) = rest.strip_prefix("/*") {
             let (body, after) = comment.split_once("*/")?;
             // `/*! */` and `/*M! */` are executed by MySQL and MariaDB; PostgreSQL nests comments.
             if body.contains('!') || body.contains("/*") {
                 return None;
             }
-            rest = after.trim_start();
+            rest = after;
         } else {
             break;
         }
     }
-    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-    let (keyword, _) = rest.split_at(end);
-    (!keyword.is_empty()).then_some(keyword)
+    Some(rest)
 }
 
 /// Whether a text is surely a single statement: no `;` but at its end.

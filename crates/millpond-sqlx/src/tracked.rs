@@ -264,6 +264,25 @@ where
         Ok(command)
     }
 
+    /// The first row of a statement; the connection is in step when it has come.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, or that the statement cannot be executed here.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection counts as cut off if the future is dropped.
+    pub(crate) async fn first(&mut self, command: Command<DB>) -> Result<Option<DB::Row>, Error> {
+        self.backend.admit(command.text())?;
+        if self.backend.stops_after_one_row() && !self.is_braked() && !self.doomed {
+            let effect = self.note(command.text());
+            let (conn, watch) = self.watched(effect);
+            return watch.follow(conn.fetch_optional(command)).await;
+        }
+        first_row::<DB>(self.fetch_many(command)).await
+    }
+
     /// The rows of a statement under watch. Nothing is in the way of it.
     pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
         let effect = self.note(command.text());
@@ -314,16 +333,10 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let command = match self.command(query) {
-            Ok(command) => command,
-            Err(error) => return Box::pin(future::err(error)),
-        };
-        if self.backend.stops_after_one_row() && !self.is_braked() && !self.doomed {
-            let effect = self.note(command.text());
-            let (conn, watch) = self.watched(effect);
-            return Box::pin(watch.follow(conn.fetch_optional(command)));
+        match Command::new(query) {
+            Ok(command) => Box::pin(self.first(command)),
+            Err(error) => Box::pin(future::err(error)),
         }
-        Box::pin(first_row::<DB>(self.fetch_many(command)))
     }
 
     fn prepare_with<'e>(
