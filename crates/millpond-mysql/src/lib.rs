@@ -73,6 +73,7 @@
 //! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
 //! | * a connection on which something was dropped half-way can be used on, and may give the answer to something else | its borrower is told to acquire another one |
+//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is proved, a round trip later |
 //! | * a query that was dropped runs on at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
 //! | * `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
 //! | * an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |

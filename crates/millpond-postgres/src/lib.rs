@@ -69,6 +69,7 @@
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
+//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is proved, a round trip later |
 //! | * a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
 //! | * an unknown parameter of a URL is ignored | it is an error |
 //!
