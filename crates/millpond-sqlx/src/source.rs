@@ -5,9 +5,7 @@ use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use either::Either;
 use futures_core::future::BoxFuture;
-use millpond_core::{
-    Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation,
-};
+use millpond_core::{Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation};
 use sqlx::{Database, Error};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
