@@ -1,5 +1,5 @@
 //! The pools against each other, timed: prints a line of JSON for each row and pool. Started by `cargo xtask rivals`,
-//! which pins it to a core or two: `rivals gate|one|two [--quick] [--without NAME]..`.
+//! which pins it to a core or two: `rivals gate|one|two [--quick] [--processes N] [--without NAME]..`.
 
 use benches::entrant::Entrant;
 use benches::race::{Outcome, race};
@@ -13,7 +13,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let effort = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
+    let whole = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
+    // As many of this program share the rounds.
+    let processes = args.windows(2).find(|pair| pair[0] == "--processes").and_then(|pair| pair[1].parse().ok());
+    let effort = Effort { rounds: whole.rounds.div_ceil(processes.unwrap_or(1)), ..whole };
     let left_out: Vec<&String> = args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
     let entrants: Vec<Entrant> =
         Entrant::ALL.into_iter().filter(|entrant| left_out.iter().all(|name| *name != entrant.name())).collect();
@@ -22,7 +25,7 @@ fn main() -> ExitCode {
         Some("one") => on_one_core(&entrants, &effort),
         Some("two") => on_two_cores(&entrants, &effort),
         _ => {
-            eprintln!("usage: rivals gate|one|two [--quick] [--without NAME]..");
+            eprintln!("usage: rivals gate|one|two [--quick] [--processes N] [--without NAME]..");
             return ExitCode::from(2);
         }
     }

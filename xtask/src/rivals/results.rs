@@ -42,6 +42,23 @@ impl Results {
         self.lines.push(line);
     }
 
+    /// One line for each row and pool, of all that the same program has printed when it was run several times: the median of
+    /// their medians, the least and the greatest of all.
+    pub fn merged(&self) -> Self {
+        let mut merged = Self::default();
+        for line in &self.lines {
+            if merged.find(&line.row, &line.pool).is_some() {
+                continue;
+            }
+            let same: Vec<&Line> = self.row(&line.row).into_iter().filter(|other| other.pool == line.pool).collect();
+            let low = same.iter().map(|line| line.low).fold(f64::INFINITY, f64::min);
+            let high = same.iter().map(|line| line.high).fold(f64::NEG_INFINITY, f64::max);
+            let median = middle(same.iter().map(|line| line.median).collect());
+            merged.add(Line { median, low, high, ..line.clone() });
+        }
+        merged
+    }
+
     /// All lines.
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -85,6 +102,13 @@ impl Line {
     }
 }
 
+/// The median.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = |n: usize| values.get(n).copied().unwrap_or(f64::NAN);
+    (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0
+}
+
 /// A number with as many digits as mean something.
 pub fn short(value: f64) -> String {
     if value.is_nan() {
@@ -104,6 +128,18 @@ pub fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_processes_make_one_line() {
+        let mut results = Results::default();
+        for median in [3.0, 1.0, 2.0] {
+            let (row, pool, unit) = ("hold64".to_owned(), "millpond".to_owned(), "ops/s".to_owned());
+            results.add(Line { row, pool, unit, median, low: median - 0.5, high: median + 0.5 });
+        }
+        let merged = results.merged();
+        let found = merged.find("hold64", "millpond").unwrap();
+        assert_eq!((merged.lines().len(), found.median, found.low, found.high), (1, 2.0, 0.5, 3.5));
+    }
 
     #[test]
     fn what_is_printed_is_read_again() {
