@@ -1,7 +1,7 @@
 //! What once went wrong: each of these tests failed before the core was mended.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
-use millpond_core::{CloseReason, ConnectInfo, Invalidate, Lease, Manager, Moment, NullPool, PoolError, QueuePool};
+use millpond_core::{ConnectInfo, Invalidate, Manager, Moment, NullPool, PoolError, QueuePool};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -429,25 +429,4 @@ fn a_pool_that_fails_fast_finds_its_server_again_although_its_runtime_has_ended(
             tokio::task::yield_now().await;
         }
     });
-}
-
-#[test]
-fn a_runtime_may_end_at_any_moment_of_a_close() {
-    for turns in 0..6 {
-        let manager = ScriptedManager::new();
-        let builder = Pool::builder(manager.clone()).hooks(manager.hooks()).pool_size(1).max_overflow(0);
-        let pool = builder.build().unwrap();
-        manager.always(Call::Hook(Moment::Close), Act::Never);
-        let first = runtime();
-        first.block_on(async {
-            Lease::discard(pool.acquire().await.unwrap(), CloseReason::Cut);
-            for _ in 0..turns {
-                tokio::task::yield_now().await;
-            }
-        });
-        drop(first);
-        manager.heal();
-        let lent = runtime().block_on(pool.acquire_within(secs(5)));
-        assert!(lent.is_ok(), "after {turns} turns: {:?}", pool.status());
-    }
 }

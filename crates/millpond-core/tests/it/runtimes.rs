@@ -1,7 +1,7 @@
 //! Which runtime a pool lives on, what happens when that ends, and what works without one.
 
 use crate::support::{Loan, Pool, World, ms, quiet, ready, refused, secs, settle};
-use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};
+use millpond_core::{AcquireFailure, CloseReason, Lease, Moment, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager, Trace};
 use std::future::Future;
 use std::pin::pin;
@@ -364,4 +364,25 @@ async fn a_pool_ages_by_a_clock_that_was_paused_after_it_had_been_used() {
     drop(world.lease().await);
     tokio::time::pause();
     two_hours_later_another_connection_is_lent(&world.pool).await;
+}
+
+#[test]
+fn a_runtime_may_end_at_any_moment_of_a_close() {
+    for turns in 0..6 {
+        let manager = ScriptedManager::new();
+        let builder = Pool::builder(manager.clone()).hooks(manager.hooks()).pool_size(1).max_overflow(0);
+        let pool = builder.build().unwrap();
+        manager.always(Call::Hook(Moment::Close), Act::Never);
+        let first = runtime();
+        first.block_on(async {
+            Lease::discard(pool.acquire().await.unwrap(), CloseReason::Cut);
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(first);
+        manager.heal();
+        let lent = runtime().block_on(pool.acquire_within(secs(5)));
+        assert!(lent.is_ok(), "after {turns} turns: {:?}", pool.status());
+    }
 }
