@@ -35,7 +35,7 @@ usage: cargo xtask <command>
                   random cuts against real servers, 100,000 on PostgreSQL and 10,000 on MariaDB: no wrong answer, no
                   stale transaction, no lost place, or it ends with 1; sqlx's own pool beside ours
   rivals [--quick] [--json] [--check] [--write]
-                  millpond and other pools against each other, 4 minutes, or half a one if quick; --json prints a
+                  millpond and other pools against each other, 6 minutes, or two if quick; --json prints a
                   line for each row and pool, --check fails if a goal is missed, --write renews docs/performance.md
   rivals --compile [--json] [--write]
                   the crates and the clean build time of millpond-core, deadpool and bb8
