@@ -26,8 +26,8 @@ const LOOKS: usize = 3;
 
 impl<C: Send + 'static> Ledger<C> {
     /// Puts the connection in front of the other idle ones that the caller's task had last, if it is nearly as fresh as they
-    /// are and nothing is due for it. Two tasks that return and ask at the same moment would exchange theirs otherwise, and
-    /// each exchange moves a session of the server to another core.
+    /// are and nothing is due for it. Two tasks that return and ask at the same moment would exchange theirs otherwise, which
+    /// was measured to cost far more than this look (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
         if self.idle.back().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
@@ -66,8 +66,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let mut held = self.idle.pop_back()?;
         held.inner.tag.idled = idled;
-        held.inner.tag.last_task = caller.task;
-        bump(&mut held.inner.tag.uses);
+        held.inner.tag.note_loan(caller.task);
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
         bump(&mut self.totals.ok);
@@ -104,8 +103,7 @@ impl<C: Send + 'static> Ledger<C> {
                 return Homecoming::Considered(held);
             }
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
-            tag.last_task = caller.task;
-            bump(&mut tag.uses);
+            tag.note_loan(caller.task);
             self.slots.hand_over(tag.slot, caller, now);
             bump(&mut self.totals.ok);
             let granted = self.waiters.grant(Grant::Fresh(held));

@@ -3,6 +3,7 @@
 use crate::event::CloseReason;
 use crate::grant::Grant;
 use crate::info::{ConnectionId, ConnectionInfo};
+use crate::ledger::bump;
 use crate::queue::Seat;
 use crate::rt::TaskId;
 use crate::time::Time;
@@ -20,7 +21,8 @@ pub struct Tag {
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
     pub(crate) uses: u64,
-    /// Which task had it last, if the borrower was one.
+    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the present loan too; here it is
+    /// at hand where the idle ones are looked at.
     pub(crate) last_task: Option<TaskId>,
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
@@ -48,6 +50,13 @@ pub(crate) enum Renewal {
 }
 
 impl Tag {
+    /// Notes one loan more, and whose it is.
+    #[inline]
+    pub(crate) fn note_loan(&mut self, task: Option<TaskId>) {
+        bump(&mut self.uses);
+        self.last_task = task;
+    }
+
     /// The number of the connection.
     pub fn id(&self) -> ConnectionId {
         self.id

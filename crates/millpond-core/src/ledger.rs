@@ -283,8 +283,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
-        bump(&mut held.inner.tag.uses);
-        held.inner.tag.last_task = caller.task;
+        held.inner.tag.note_loan(caller.task);
         self.slots.lend(held.inner.tag.slot, caller, now);
         if let Some(leak_after) = self.config.leak_after {
             self.expect_sweep(now.after(leak_after), now);
