@@ -28,7 +28,8 @@ pub struct PoolConfig {
     pub pool_size: u32,
     /// Connections beyond `pool_size` that may be open at the same time. Default 20, range 0-100.
     pub max_overflow: u32,
-    /// How long `acquire` may take in all: waiting, connecting, ping and hooks. Default 30 s, range 1-300 s.
+    /// How long `acquire` may take in all: waiting, connecting, ping and hooks. Default 30 s, range 1-300 s. Who waits in a
+    /// crowd is told up to 50 ms later, since the clock that is asked then is a coarse one.
     pub pool_timeout: Duration,
     /// The age at which a connection is replaced, `None` for never ("off"). Default 3600 s, range 300-7200 s.
     pub pool_recycle: Option<Duration>,
