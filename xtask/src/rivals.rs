@@ -172,7 +172,10 @@ impl Race<'_> {
             None => Command::new(&path),
         };
         command.envs(variables);
-        command.args(part).args(["--processes", &PROCESSES.to_string()]);
+        command.args(part);
+        if program == "rivals" {
+            command.args(["--processes", &PROCESSES.to_string()]);
+        }
         command.args(self.options.quick.then_some("--quick")).stdin(Stdio::null()).stdout(Stdio::piped());
         for name in &self.left_out {
             command.args(["--without", name]);

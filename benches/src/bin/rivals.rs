@@ -9,14 +9,20 @@ use benches::work::crowd::Crowd;
 use benches::work::growth::{Places, Waiters};
 use benches::work::spike::Spike;
 use std::env;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let whole = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
     // As many of this program share the rounds.
-    let processes = args.windows(2).find(|pair| pair[0] == "--processes").and_then(|pair| pair[1].parse().ok());
-    let effort = Effort { rounds: whole.rounds.div_ceil(processes.unwrap_or(1)), ..whole };
+    let processes =
+        args.windows(2).find(|pair| pair[0] == "--processes").map_or(Ok(NonZeroU32::MIN), |pair| pair[1].parse());
+    let Ok(processes) = processes else {
+        eprintln!("rivals: `--processes` wants a number from 1 on");
+        return ExitCode::from(2);
+    };
+    let effort = Effort { rounds: whole.rounds.div_ceil(processes.get()), ..whole };
     let left_out: Vec<&String> = args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
     let entrants: Vec<Entrant> =
         Entrant::ALL.into_iter().filter(|entrant| left_out.iter().all(|name| *name != entrant.name())).collect();
