@@ -10,7 +10,7 @@ use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::event::CacheEvent;
 use crate::flight::{Lead, Outcome, Role, follow};
-use crate::lock::{self, LOOK};
+use crate::lock::{LOOK, Lock};
 use millpond_core::{BoxError, SharedError};
 use millpond_redis::{Bytes, Command};
 use serde::Serialize;
@@ -47,7 +47,8 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// # Cancel safety
     ///
-    /// The loader runs inside this future and is dropped with it; one of those who wait then loads instead.
+    /// The loader runs inside this future and is dropped with it; one of those who wait then loads instead. The lock across
+    /// processes is given back by a task, if the future is dropped in a runtime; else it expires.
     pub async fn get_or_load<T, E, F, L>(&self, key: &str, loader: L) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,
@@ -100,7 +101,7 @@ impl<C: Codec> RedisCache<C> {
         let Some(limit) = self.inside.settings.lock else { return self.load(key, loader).await };
         let until = Instant::now() + limit;
         loop {
-            match self.ask(lock::take(self.pool(), key, limit)).await? {
+            match self.ask(Lock::take(self.pool(), key, limit)).await? {
                 // Redis is down: nobody can be waited for.
                 None => return self.load(key, loader).await,
                 Some(Some(lock)) => {
@@ -109,7 +110,7 @@ impl<C: Codec> RedisCache<C> {
                         Some(entry) => Ok(entry),
                         None => self.load(key, loader).await,
                     };
-                    let _ = self.ask(lock::release(self.pool(), lock)).await?;
+                    let _ = self.ask(lock.release()).await?;
                     return outcome;
                 }
                 Some(None) => {}

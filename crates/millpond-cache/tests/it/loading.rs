@@ -102,6 +102,29 @@ async fn a_leader_who_goes_away_leaves_the_load_to_one_who_waits() {
 }
 
 #[tokio::test]
+async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
+    for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
+        let Some(url) = variable(name) else { continue };
+        let namespace = format!("test-{:x}", fastrand::u64(..));
+        let cache = || {
+            let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
+            builder.lock_across_processes(Duration::from_secs(300)).connect_lazy().unwrap()
+        };
+        let (one, other, began, source) = (cache(), cache(), Notify::new(), Source::default());
+        let never = || async {
+            began.notify_one();
+            std::future::pending::<Result<Option<u32>, Error>>().await
+        };
+        tokio::select! {
+            loaded = one.get_or_load("key", never) => panic!("{loaded:?}"),
+            () = began.notified() => {}
+        }
+        let loaded = tokio::time::timeout(Duration::from_secs(10), other.get_or_load("key", || source.load())).await;
+        assert_eq!(loaded.expect("the key is locked").unwrap(), Some(1));
+    }
+}
+
+#[tokio::test]
 async fn who_waits_for_a_load_that_fails_shares_its_error_and_the_next_one_loads_again() {
     for cache in caches() {
         let loads = AtomicU32::new(0);

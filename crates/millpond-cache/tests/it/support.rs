@@ -1,7 +1,9 @@
 //! The servers that the environment names, and namespaces that no other test uses.
 
-use millpond_cache::{CacheBuilder, RedisCache};
-use millpond_testkit::variable;
+use millpond_cache::{CacheBuilder, Fail, RedisCache};
+use millpond_redis::Limits;
+use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
+use std::time::Duration;
 
 /// A builder for each kind of server there is, with a namespace of its own.
 pub fn builders() -> Vec<CacheBuilder> {
@@ -12,4 +14,37 @@ pub fn builders() -> Vec<CacheBuilder> {
 /// A cache for each kind of server there is.
 pub fn caches() -> Vec<RedisCache> {
     builders().into_iter().map(|builder| builder.connect_lazy().unwrap()).collect()
+}
+
+/// A cache of one connection over a network on which messages come in pieces, and another process's that goes straight to
+/// the server.
+pub struct InPieces {
+    pub cache: RedisCache,
+    pub straight: RedisCache,
+    pub proxy: ChaosProxy,
+    url: String,
+}
+
+impl InPieces {
+    pub async fn new(shape: impl Fn(CacheBuilder) -> CacheBuilder) -> Option<Self> {
+        let straight = variable("MILLPOND_TEST_REDIS_URL")?;
+        let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
+        let proxy = ChaosProxy::start(place).await.unwrap();
+        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        let url = proxy.reroute(&straight);
+        let namespace = format!("test-{:x}", fastrand::u64(..));
+        let of = |url| shape(one(url).namespace(namespace.clone())).connect_lazy().unwrap();
+        Some(Self { cache: of(&url), straight: of(&straight), proxy, url })
+    }
+
+    /// For one more cache over the same network.
+    pub fn builder(&self) -> CacheBuilder {
+        one(&self.url)
+    }
+}
+
+/// A builder of a cache with one connection that hides nothing of what goes wrong.
+fn one(url: &str) -> CacheBuilder {
+    let builder = RedisCache::builder().url(url).limits(Limits::Off).max_connections(1);
+    builder.fail(Fail::Closed).timeout(Duration::from_secs(20))
 }
