@@ -1,6 +1,7 @@
 //! Rate limits over real Redis servers. One module a behaviour.
 
 mod concurrency;
+mod cut_anywhere;
 mod limits;
 mod outage;
 mod settings;

@@ -1,0 +1,222 @@
+//! Every future that the limiters give out, dropped after every number of polls, over a network on which messages come in
+//! pieces.
+
+use crate::support::subject;
+use millpond_core::Invalidate;
+use millpond_ratelimit::{
+    CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, Entry, Limit, OnOutage, RateLimiter, Source,
+    StorageOptions,
+};
+use millpond_redis::Limits;
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until, variable};
+use std::time::Duration;
+
+/// More polls than any of them needs.
+const POLLS_MAX: usize = 2_000;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// So much at once; nothing of it comes back while the test runs.
+const BURST: u32 = 1_000;
+
+/// So many run at the same time.
+const RUN_MAX: u32 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Deed {
+    Check,
+    CheckAnew,
+    CheckN,
+    CheckTwoLimits,
+    Peek,
+    Enter,
+    Renew,
+    Release,
+}
+
+const DEEDS: [Deed; 8] = [
+    Deed::Check,
+    Deed::CheckAnew,
+    Deed::CheckN,
+    Deed::CheckTwoLimits,
+    Deed::Peek,
+    Deed::Enter,
+    Deed::Renew,
+    Deed::Release,
+];
+
+/// The limiters over one connection.
+struct Limiters {
+    storage: CentralizedStateStorage,
+    one: RateLimiter,
+    two: RateLimiter,
+    jobs: ConcurrencyLimiter,
+}
+
+impl Limiters {
+    fn over(url: &str) -> Self {
+        let options = StorageOptions::new().limits(Limits::Off).max_connections(1).timeout(Duration::from_secs(20));
+        let storage = options.on_outage(OnOutage::Closed).connect_lazy(url).unwrap();
+        let one = RateLimiter::new(&storage, "one", Limit::new(BURST, DAY * 100).unwrap()).unwrap();
+        let two = one.clone().and("two", Limit::new(2 * BURST, DAY * 100).unwrap()).unwrap();
+        let jobs = ConcurrencyLimiter::new(&storage, "jobs", RUN_MAX, DAY).unwrap();
+        Self { storage, one, two, jobs }
+    }
+
+    /// What is left of both limits.
+    async fn left(&self, who: &str) -> [u32; 2] {
+        let decision = self.two.peek(who).await.unwrap();
+        assert_eq!(decision.source, Source::Redis);
+        [decision.answers[0].remaining, decision.answers[1].remaining]
+    }
+
+    /// How many more may run; they do from now on.
+    async fn free(&self, who: &str) -> u32 {
+        let mut free = 0;
+        loop {
+            match self.jobs.enter(who).await.unwrap() {
+                // Not given back: the place stays taken.
+                Entry::Granted(_) => free += 1,
+                Entry::Full { used, .. } => {
+                    assert_eq!(used, RUN_MAX);
+                    return free;
+                }
+            }
+        }
+    }
+
+    async fn lease(&self, who: &str) -> ConcurrencyLease {
+        let Entry::Granted(lease) = self.jobs.enter(who).await.unwrap() else { panic!("all of them run") };
+        lease
+    }
+}
+
+/// Limiters of one connection over a network in pieces, and another process's that go straight to the server.
+struct World {
+    near: Limiters,
+    straight: Limiters,
+    proxy: ChaosProxy,
+}
+
+impl World {
+    async fn new() -> Option<Self> {
+        let url = variable("MILLPOND_TEST_REDIS_URL")?;
+        let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
+        let proxy = ChaosProxy::start(place).await.unwrap();
+        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        Some(Self { near: Limiters::over(&proxy.reroute(&url)), straight: Limiters::over(&url), proxy })
+    }
+
+    /// A subject who has used up so much that an answer for another one is known for what it is.
+    async fn somebody(&self) -> (String, u32) {
+        let (who, used) = (subject("anywhere"), fastrand::u32(1..BURST / 2));
+        assert!(self.straight.two.check_n(&who, used).await.unwrap().allowed);
+        (who, used)
+    }
+
+    /// Does it, at most for so many polls. Whether it came to its end.
+    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+        let Self { near, straight, .. } = self;
+        match deed {
+            Deed::Enter | Deed::Renew | Deed::Release => return self.run_within(polls, deed).await,
+            Deed::CheckAnew => near.storage.pool().invalidate_all(Invalidate::Soft),
+            _ => {}
+        }
+        let (who, used) = self.somebody().await;
+        let (cost, decision) = match deed {
+            Deed::CheckN => (7, poll_n(near.one.check_n(&who, 7), polls).await),
+            Deed::CheckTwoLimits => (7, poll_n(near.two.check_n(&who, 7), polls).await),
+            Deed::Peek => (0, poll_n(near.one.peek(&who), polls).await),
+            _ => (1, poll_n(near.one.check(&who), polls).await),
+        };
+        let of_two = if deed == Deed::CheckTwoLimits { cost } else { 0 };
+        let (before, after) = ([BURST - used, 2 * BURST - used], [BURST - used - cost, 2 * BURST - used - of_two]);
+        let left = straight.left(&who).await;
+        let Some(decision) = decision.map(Result::unwrap) else {
+            assert!(left == before || left == after, "{deed:?}: {left:?}, {before:?}, {after:?}: charged in part");
+            return false;
+        };
+        assert!(decision.allowed && decision.source == Source::Redis, "{deed:?}: {decision:?}");
+        assert_eq!((decision.remaining(), left), (after[0], after), "{deed:?}");
+        true
+    }
+
+    /// The same for what runs at the same time.
+    async fn run_within(&self, polls: usize, deed: Deed) -> bool {
+        let Self { near, straight, .. } = self;
+        let who = subject("running");
+        let first = near.lease(&who).await;
+        let (ended, free) = match deed {
+            Deed::Enter => match poll_n(near.jobs.enter(&who), polls).await.map(Result::unwrap) {
+                Some(Entry::Granted(second)) => {
+                    assert!(second.renew().await.unwrap());
+                    (true, 1..=1)
+                }
+                Some(full) => panic!("{full:?}"),
+                None => (false, 1..=2),
+            },
+            Deed::Renew => {
+                let renewed = poll_n(first.renew(), polls).await.map(Result::unwrap);
+                assert!(renewed.unwrap_or(true) && first.renew().await.unwrap(), "it has not expired");
+                (renewed.is_some(), 2..=2)
+            }
+            _ => match poll_n(first.release(), polls).await {
+                Some(released) => (released.is_ok(), 3..=3),
+                None => (false, 2..=3),
+            },
+        };
+        let found = straight.free(&who).await;
+        assert!(free.contains(&found), "{deed:?}: {found} places, not {free:?}");
+        ended
+    }
+
+    /// Who comes next is decided on by what he himself has used up, and the pool has all its places.
+    async fn next_is_served(&self, deed: Deed) {
+        let (who, used) = self.somebody().await;
+        let decision = self.near.one.check(&who).await.unwrap();
+        assert_eq!((decision.source, decision.remaining()), (Source::Redis, BURST - used - 1), "after {deed:?}");
+        let pool = self.near.storage.pool();
+        until("one connection is there and nobody waits", async || {
+            let status = pool.status();
+            (status.open, status.connecting, status.resting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
+        })
+        .await;
+        let totals = pool.status().totals;
+        let ended = totals.ok + totals.timed_out + totals.cancelled + totals.failed;
+        assert_eq!(totals.acquires, ended, "after {deed:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on() {
+    let Some(world) = World::new().await else { return };
+    let mut cuts = 0;
+    for deed in DEEDS {
+        let mut polls = 0;
+        while !world.done_within(polls, deed).await {
+            polls += 1;
+            assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+            world.next_is_served(deed).await;
+        }
+        cuts += polls;
+        world.next_is_served(deed).await;
+    }
+    assert!(cuts > DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+    let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
+    until("one connection is left", async || open() == 1).await;
+}
+
+#[tokio::test]
+async fn a_place_that_nobody_has_been_told_of_is_free_when_it_expires() {
+    let Some(world) = World::new().await else { return };
+    let jobs = ConcurrencyLimiter::new(&world.near.storage, "jobs", 1, Duration::from_millis(100)).unwrap();
+    for polls in 0..POLLS_MAX {
+        let who = subject("untold");
+        let ended = poll_n(jobs.enter(&who), polls).await.is_some();
+        until("its place is free", async || matches!(jobs.enter(&who).await.unwrap(), Entry::Granted(_))).await;
+        if ended {
+            return;
+        }
+    }
+    panic!("it is polled without end");
+}
