@@ -5,6 +5,7 @@ use crate::builder::DatabaseBuilder;
 use crate::error::ConnectError;
 use crate::lease::DatabaseLease;
 use crate::metrics::PerformanceMetrics;
+use crate::migrate::migrate;
 use crate::transaction::DatabaseTransaction;
 use crate::typed::{TypedPool, each};
 use futures_core::future::BoxFuture;
@@ -211,9 +212,10 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the migrations that were complete stay applied.
+    /// If the future is dropped, the migrations that were complete stay applied, and nobody else's are locked out: the
+    /// connection is closed, as it is after an error.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
-        each!(TypedPool, &self.pool, pool => migrator.run(pool).await)
+        each!(TypedPool, &self.pool, pool => migrate(pool, migrator).await)
     }
 }
 

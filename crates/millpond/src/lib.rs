@@ -50,6 +50,7 @@ mod kinds;
 mod lease;
 mod link;
 mod metrics;
+mod migrate;
 mod placeholder;
 #[cfg(feature = "ratelimit")]
 pub mod ratelimit;

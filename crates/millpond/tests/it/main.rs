@@ -5,6 +5,7 @@ mod abandoned;
 mod borrowing;
 #[cfg(feature = "cache")]
 mod cache;
+mod cut_anywhere;
 mod hooks;
 #[cfg(feature = "metrics")]
 mod metrics;

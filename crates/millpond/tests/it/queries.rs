@@ -1,10 +1,11 @@
 //! What sqlx offers works on `&db` without a word about the database behind it.
 
-use crate::world::{everywhere, names, users, users_in_memory};
+use crate::world::{database, everywhere, names, schema, users, users_in_memory};
 use futures_util::TryStreamExt;
 use millpond::DatabaseConnection;
 use sqlx::error::ErrorKind;
 use sqlx::{Any, Executor, FromRow, QueryBuilder, Row};
+use std::time::Duration;
 
 #[derive(Debug, FromRow, PartialEq)]
 struct User {
@@ -181,5 +182,25 @@ async fn migrations_run() {
         db.migrate(&migrator).await.unwrap();
         db.migrate(&migrator).await.unwrap();
         assert_eq!(names(&db).await, ["Ada"]);
+    }
+}
+
+#[tokio::test]
+async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
+    use sqlx::migrate::{Migration, MigrationType, Migrator};
+    // Of a database in memory there is no other process.
+    for db in [schema().await, database().await].into_iter().flatten() {
+        let migrator = |sql: &'static str| {
+            let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+            Migrator::with_migrations(vec![Migration::new(1, "test".into(), MigrationType::Simple, sql, false)])
+        };
+        db.migrate(&migrator("CREATE PUDDLE users")).await.unwrap_err();
+        // Where a statement such as this one is no part of a transaction, sqlx wants somebody to look first.
+        sqlx::query("DELETE FROM _sqlx_migrations").execute(&db).await.unwrap();
+        let url = db.settings().storage.connection_string.clone().unwrap();
+        let other = DatabaseConnection::connect(url.expose()).await.unwrap();
+        let migrator = migrator("CREATE TABLE users (id INTEGER)");
+        let migrated = tokio::time::timeout(Duration::from_secs(20), other.migrate(&migrator)).await;
+        migrated.expect("the migrations are locked").unwrap();
     }
 }

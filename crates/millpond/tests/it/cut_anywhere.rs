@@ -1,0 +1,308 @@
+//! Every future that a `DatabaseConnection`, its leases and its transactions give out, dropped after every number of polls;
+//! where there is a network, over one on which messages come in pieces.
+
+use crate::world::{self, Directory};
+use futures_util::TryStreamExt;
+use millpond::{Backend, DatabaseBuilder, DatabaseConnection, DatabaseTransaction, Invalidate};
+use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, Executor, SqlStr};
+use std::fs;
+use std::time::Duration;
+
+/// More polls than any of them needs.
+const POLLS_MAX: usize = 5_000;
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Deed {
+    Connect,
+    FromFile,
+    Acquire,
+    AcquireAnew,
+    AcquireInTime,
+    Fetch,
+    FetchPrepared,
+    FetchOnLease,
+    FetchInTransaction,
+    Stream,
+    Prepare,
+    PrepareOnLease,
+    Describe,
+    DescribeInTransaction,
+    Begin,
+    Savepoint,
+    Commit,
+    Rollback,
+    Migrate,
+}
+
+const DEEDS: [Deed; 19] = [
+    Deed::Connect,
+    Deed::FromFile,
+    Deed::Acquire,
+    Deed::AcquireAnew,
+    Deed::AcquireInTime,
+    Deed::Fetch,
+    Deed::FetchPrepared,
+    Deed::FetchOnLease,
+    Deed::FetchInTransaction,
+    Deed::Stream,
+    Deed::Prepare,
+    Deed::PrepareOnLease,
+    Deed::Describe,
+    Deed::DescribeInTransaction,
+    Deed::Begin,
+    Deed::Savepoint,
+    Deed::Commit,
+    Deed::Rollback,
+    Deed::Migrate,
+];
+
+/// A pool of one connection over a network in pieces, and one that goes straight to the server.
+struct World {
+    db: DatabaseConnection,
+    straight: DatabaseConnection,
+    url: String,
+    proxy: Option<ChaosProxy>,
+    directory: Directory,
+}
+
+/// Options of a pool of one connection, which is kept.
+fn one(url: &str) -> DatabaseBuilder {
+    DatabaseConnection::builder(url).pool_size(1).max_overflow(0).set("db.pool", "queue")
+}
+
+/// A number that no answer but the right one has, in as many bytes everywhere.
+fn nonce() -> i64 {
+    fastrand::i64(1 << 40..1 << 50)
+}
+
+impl World {
+    async fn everywhere() -> Vec<Self> {
+        let file = Directory::new();
+        let url = file.url("anywhere.db");
+        let mut worlds = vec![Self::over(one(&url).connect().await.unwrap(), file).await];
+        for server in [world::schema().await, world::database().await].into_iter().flatten() {
+            worlds.push(Self::over(server, Directory::new()).await);
+        }
+        worlds
+    }
+
+    async fn over(straight: DatabaseConnection, directory: Directory) -> Self {
+        let url = straight.settings().storage.connection_string.clone().unwrap().expose().to_owned();
+        let (url, proxy) = match straight.backend() {
+            Backend::Sqlite => (url, None),
+            _ => {
+                let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
+                let proxy = ChaosProxy::start(place.rsplit('@').next().unwrap()).await.unwrap();
+                Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+                (proxy.reroute(&url), Some(proxy))
+            }
+        };
+        sqlx::query("CREATE TABLE numbers (n BIGINT NOT NULL)").execute(&straight).await.unwrap();
+        let db = one(&url).connect().await.unwrap();
+        let toml = format!("[storage]\nconnection_string = {url:?}\n");
+        fs::write(directory.path().join("millpond.toml"), toml).unwrap();
+        Self { db, straight, url, proxy, directory }
+    }
+
+    /// How many of these numbers are stored, as another connection sees it.
+    async fn count(&self, numbers: [i64; 2]) -> i64 {
+        let sql = "SELECT count(*) FROM numbers WHERE n IN ($1, $2)";
+        let count = sqlx::query_scalar(sql).bind(numbers[0]).bind(numbers[1]);
+        count.fetch_one(&self.straight).await.unwrap()
+    }
+
+    /// A transaction that has stored these numbers.
+    async fn writes(&self, numbers: [i64; 2]) -> DatabaseTransaction<'static> {
+        let mut tx = self.db.begin().await.unwrap();
+        for n in numbers {
+            sqlx::query("INSERT INTO numbers VALUES ($1)").bind(n).execute(&mut tx).await.unwrap();
+        }
+        tx
+    }
+
+    /// Does it, at most for so many polls. Whether it came to its end.
+    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+        let Self { db, url, directory, .. } = self;
+        match deed {
+            Deed::Connect => poll_n(one(url).connect(), polls).await.inspect(|done| assert!(done.is_ok())).is_some(),
+            Deed::FromFile => {
+                let done = poll_n(DatabaseConnection::from_file(directory.path().join("millpond.toml")), polls).await;
+                done.inspect(|done| assert!(done.is_ok(), "{done:?}")).is_some()
+            }
+            Deed::Acquire => poll_n(db.acquire(), polls).await.is_some(),
+            Deed::AcquireAnew => {
+                db.invalidate_all(Invalidate::Soft);
+                poll_n(db.acquire(), polls).await.inspect(|lease| assert!(lease.is_ok())).is_some()
+            }
+            Deed::AcquireInTime => {
+                db.invalidate_all(Invalidate::Hard);
+                poll_n(db.acquire_within(LONG), polls).await.inspect(|lease| assert!(lease.is_ok())).is_some()
+            }
+            Deed::Begin => poll_n(db.begin(), polls).await.inspect(|tx| assert!(tx.is_ok())).is_some(),
+            Deed::Savepoint => {
+                let mut tx = db.begin().await.unwrap();
+                poll_n(tx.begin(), polls).await.inspect(|inner| assert!(inner.is_ok())).is_some()
+            }
+            Deed::Commit | Deed::Rollback => self.ended_within(polls, deed).await,
+            Deed::Migrate => self.migrated_within(polls).await,
+            _ => self.asked_within(polls, deed).await,
+        }
+    }
+
+    /// Asks for something that nobody else asks for.
+    async fn asked_within(&self, polls: usize, deed: Deed) -> bool {
+        let (db, n) = (&self.db, nonce());
+        let one = AssertSqlSafe(format!("SELECT {n}"));
+        let two = AssertSqlSafe(format!("SELECT {n} UNION ALL SELECT {}", n + 1));
+        // A text of its own each time: it has to be prepared.
+        let sum = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT {n} + $1"))).bind(1_i64);
+        let sql = || SqlStr::from_static("SELECT n FROM numbers WHERE n = $1");
+        let answer = match deed {
+            Deed::Fetch => poll_n(sqlx::query_scalar(two).fetch_all(db), polls).await,
+            Deed::FetchPrepared => poll_n(sum.fetch_all(db), polls).await,
+            Deed::FetchOnLease => {
+                let mut lease = db.acquire().await.unwrap();
+                poll_n(sqlx::query_scalar(one).fetch_all(&mut lease), polls).await
+            }
+            Deed::FetchInTransaction => {
+                let mut tx = db.begin().await.unwrap();
+                poll_n(sum.fetch_all(&mut *tx), polls).await
+            }
+            // Its first answer only; the other one stays where it is.
+            Deed::Stream => {
+                let first = async || sqlx::query_scalar(two).fetch(db).try_next().await;
+                poll_n(first(), polls).await.map(|first| first.map(Vec::from_iter))
+            }
+            Deed::Prepare => return told(poll_n(db.prepare(sql()), polls).await),
+            Deed::PrepareOnLease => {
+                let mut lease = db.acquire().await.unwrap();
+                return told(poll_n((&mut *lease).prepare(sql()), polls).await);
+            }
+            Deed::Describe => return told(poll_n(db.describe(sql()), polls).await),
+            _ => {
+                let mut tx = db.begin().await.unwrap();
+                return told(poll_n((&mut *tx).describe(sql()), polls).await);
+            }
+        };
+        let right = match deed {
+            Deed::Fetch => vec![n, n + 1],
+            Deed::FetchPrepared | Deed::FetchInTransaction => vec![n + 1],
+            _ => vec![n],
+        };
+        answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), right, "{deed:?}")).is_some()
+    }
+
+    async fn ended_within(&self, polls: usize, deed: Deed) -> bool {
+        let numbers = [nonce(), nonce()];
+        let tx = self.writes(numbers).await;
+        let ended = match deed {
+            Deed::Commit => poll_n(tx.commit(), polls).await,
+            _ => poll_n(tx.rollback(), polls).await,
+        };
+        let ended = ended.inspect(|ended| assert!(ended.is_ok(), "{ended:?}")).is_some();
+        self.next_is_served(deed).await;
+        match (deed, self.count(numbers).await) {
+            (Deed::Commit, 2) => {}
+            (Deed::Commit, 0) => assert!(!ended),
+            (Deed::Rollback, 0) => {}
+            (_, count) => panic!("after {deed:?}: {count} of 2 are there"),
+        }
+        ended
+    }
+
+    async fn migrated_within(&self, polls: usize) -> bool {
+        let migration = SqlStr::from_static("CREATE TABLE migrated (n BIGINT)");
+        let migration = Migration::new(1, "numbers".into(), MigrationType::Simple, migration, false);
+        let migrator = Migrator::with_migrations(vec![migration]);
+        let done = poll_n(self.db.migrate(&migrator), polls).await.map(|done| done.unwrap());
+        // SQLite has no lock for migrations, and what was cut off may be committed yet.
+        self.next_is_served(Deed::Migrate).await;
+        // Whoever comes after it is not locked out by a lock that nobody holds any more.
+        let next =
+            tokio::time::timeout(LONG, self.straight.migrate(&migrator)).await.expect("the migrations are locked");
+        match next {
+            Ok(()) => {
+                let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM migrated").fetch_one(&self.straight);
+                assert_eq!(count.await.unwrap(), 0);
+            }
+            // It commits what a migration does by itself; sqlx says which one was cut off.
+            Err(error) => {
+                assert!(self.db.backend() == Backend::MySql && done.is_none(), "{error}");
+                assert!(error.to_string().contains("partially applied"), "{error}");
+            }
+        }
+        for sql in ["DROP TABLE IF EXISTS migrated", "DELETE FROM _sqlx_migrations"] {
+            sqlx::query(sql).execute(&self.straight).await.unwrap();
+        }
+        done.is_some()
+    }
+
+    /// Who comes next is answered with what he asked for, outside any transaction, and the pool has its place.
+    async fn next_is_served(&self, deed: Deed) {
+        let (db, n) = (&self.db, nonce());
+        let backend = db.backend();
+        let sql = AssertSqlSafe(format!("SELECT {n} + $1"));
+        let sum: i64 = sqlx::query_scalar(sql).bind(1_i64).fetch_one(db).await.unwrap();
+        assert_eq!(sum, n + 1, "{backend}, after {deed:?}");
+        sqlx::query("INSERT INTO numbers VALUES ($1)").bind(n).execute(db).await.unwrap();
+        assert_eq!(self.count([n, n]).await, 1, "{backend}, after {deed:?}: a transaction was open");
+        until("one connection is there and nobody waits", async || {
+            let status = db.status();
+            let under_way = status.connecting + status.resting + status.closing + status.reserved + status.waiting;
+            (status.open, status.in_use, under_way) == (1, 0, 0)
+        })
+        .await;
+        let totals = db.status().totals;
+        let ended = totals.ok + totals.timed_out + totals.cancelled + totals.failed;
+        assert_eq!(totals.acquires, ended, "{backend}, after {deed:?}");
+    }
+}
+
+/// What became of a statement that was not executed.
+fn told<T>(outcome: Option<Result<T, sqlx::Error>>) -> bool {
+    outcome.inspect(|outcome| assert!(outcome.is_ok())).is_some()
+}
+
+#[tokio::test]
+async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
+    for world in World::everywhere().await {
+        let mut cuts = 0;
+        for deed in DEEDS {
+            let mut polls = 0;
+            while !world.done_within(polls, deed).await {
+                polls += 1;
+                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+                world.next_is_served(deed).await;
+            }
+            cuts += polls;
+            world.next_is_served(deed).await;
+        }
+        assert!(cuts > DEEDS.len(), "{}: {cuts} cuts", world.db.backend());
+        let open = || world.proxy.iter().flat_map(ChaosProxy::links).filter(|link| link.is_open()).count();
+        let left = usize::from(world.proxy.is_some());
+        until("one connection is left", async || open() == left).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
+    for world in World::everywhere().await {
+        for (polls, has_limit) in (0..POLLS_MAX).flat_map(|polls| [(polls, false), (polls, true)]) {
+            let db = one(&world.url).connect().await.unwrap();
+            let close = async || if has_limit { db.close_within(LONG).await } else { db.close().await };
+            let ended = poll_n(close(), polls).await;
+            if polls > 0 {
+                assert!(db.is_closed() && db.acquire().await.is_err());
+                until("nothing is open", async || db.status().open == 0).await;
+            }
+            if ended.is_some() && has_limit {
+                break;
+            }
+            assert!(polls + 1 < POLLS_MAX, "it is polled without end");
+        }
+    }
+}
