@@ -1,9 +1,11 @@
 //! What caches do, for the recorder of the `metrics` facade: told at once, since beside a question to Redis it costs nothing.
+//! What the metrics are is told as often as with pools.
 
 use crate::names::{CACHE_ERRORS, CACHE_LOAD_TIME, CACHE_LOADS, CACHE_NAMESPACE, CACHE_REQUESTS, describe_cache};
+use crate::teller::TELL_EVERY;
 use metrics::{counter, histogram};
-use std::sync::Once;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Tells the recorder what became of the requests to a cache, by namespace.
 ///
@@ -53,8 +55,9 @@ pub enum CacheOutcome {
 impl CacheMetrics {
     /// Tells one outcome.
     pub fn tell(namespace: &str, outcome: CacheOutcome) {
-        static DESCRIBED: Once = Once::new();
-        DESCRIBED.call_once(describe_cache);
+        if it_is_time_to_describe() {
+            describe_cache();
+        }
         let count = |metric: &'static str, key: &'static str, value: &'static str| {
             counter!(metric, CACHE_NAMESPACE => namespace.to_owned(), key => value).increment(1);
         };
@@ -74,4 +77,15 @@ impl CacheMetrics {
             CacheOutcome::TooLarge => count(CACHE_ERRORS, "what", "too_large"),
         }
     }
+}
+
+/// Whether the recorder has not been told what the metrics are for so long that there may be another one by now.
+fn it_is_time_to_describe() -> bool {
+    static DESCRIBED: Mutex<Option<Instant>> = Mutex::new(None);
+    let (mut described, now) = (DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    let is_time = described.is_none_or(|moment| now.saturating_duration_since(moment) >= TELL_EVERY);
+    if is_time {
+        *described = Some(now);
+    }
+    is_time
 }

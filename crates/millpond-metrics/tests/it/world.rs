@@ -21,13 +21,15 @@ pub struct Ear {
     counters: BTreeMap<String, u64>,
     gauges: BTreeMap<String, f64>,
     spans: BTreeMap<String, Vec<f64>>,
+    described: BTreeMap<String, String>,
 }
 
 impl Ear {
     pub fn new() -> Self {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
-        Self { recorder, snapshotter, counters: BTreeMap::new(), gauges: BTreeMap::new(), spans: BTreeMap::new() }
+        let (counters, gauges, spans, described) = Default::default();
+        Self { recorder, snapshotter, counters, gauges, spans, described }
     }
 
     /// Has everything told that came together.
@@ -39,7 +41,10 @@ impl Ear {
     pub fn hear(&mut self, tell: impl FnOnce()) {
         with_local_recorder(&self.recorder, tell);
         // A snapshot takes out what it shows.
-        for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
+        for (key, _, text, value) in self.snapshotter.snapshot().into_vec() {
+            if let Some(text) = text {
+                self.described.insert(key.key().name().to_owned(), text.to_string());
+            }
             let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
             let name = format!("{} {}", key.key().name(), labels.join(" "));
             match value {
@@ -76,6 +81,11 @@ impl Ear {
     pub fn millis(&self, name: &str) -> Vec<f64> {
         let spans = self.spans.get(&named(name, "p", ""));
         spans.map(|spans| spans.iter().map(|span| span * 1e3).collect()).unwrap_or_default()
+    }
+
+    /// What was said of the metrics that were told, by their names.
+    pub fn described(&self) -> &BTreeMap<String, String> {
+        &self.described
     }
 
     pub fn names(&self) -> Vec<&str> {
