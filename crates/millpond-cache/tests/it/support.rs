@@ -5,10 +5,14 @@ use millpond_redis::Limits;
 use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use std::time::Duration;
 
+/// However busy the machine is, nobody takes Redis for down.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A builder for each kind of server there is, with a namespace of its own.
 pub fn builders() -> Vec<CacheBuilder> {
     let urls = ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
-    urls.map(|url| RedisCache::builder().url(&url).namespace(format!("test-{:x}", fastrand::u64(..)))).collect()
+    let namespace = || format!("test-{:x}", fastrand::u64(..));
+    urls.map(|url| RedisCache::builder().url(&url).namespace(namespace()).timeout(PATIENCE)).collect()
 }
 
 /// A cache for each kind of server there is.
@@ -46,5 +50,5 @@ impl InPieces {
 /// A builder of a cache with one connection that hides nothing of what goes wrong.
 fn one(url: &str) -> CacheBuilder {
     let builder = RedisCache::builder().url(url).limits(Limits::Off).max_connections(1);
-    builder.fail(Fail::Closed).timeout(Duration::from_secs(20))
+    builder.fail(Fail::Closed).timeout(PATIENCE)
 }
