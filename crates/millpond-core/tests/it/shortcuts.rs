@@ -22,6 +22,38 @@ async fn what_was_out_when_all_was_invalidated_is_closed_when_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_what_is_out_of_date_nothing_is_lent_and_only_what_is_out_is_open_whatever_was_done() {
+    for seed in 0..200 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let size = dice.usize(1..=4);
+        // Nothing is ever closed for lack of room: only for being out of date.
+        let world = World::unwatched(size as u32, 0, |builder| builder);
+        let (mut loans, mut opened_before) = (Vec::new(), 0);
+        for step in 0..40 {
+            match dice.u32(0..8) {
+                0..4 if loans.len() < size => {
+                    let lease = world.lease().await;
+                    assert_eq!(lease.generation(), world.pool.status().generation, "seed {seed}, step {step}");
+                    loans.push(lease);
+                }
+                4..7 if !loans.is_empty() => drop(loans.swap_remove(dice.usize(..loans.len()))),
+                7 => {
+                    let how = if dice.bool() { Invalidate::Soft } else { Invalidate::Hard };
+                    world.pool.invalidate_all(how);
+                    opened_before = world.manager.calls(Call::Connect);
+                }
+                _ => settle().await,
+            }
+        }
+        settle().await;
+        let generation = world.pool.status().generation;
+        let old = loans.iter().filter(|lease| lease.generation() < generation).count();
+        let new = world.manager.calls(Call::Connect) - opened_before;
+        assert_eq!(world.manager.alive(), old + new, "seed {seed}: {old} are lent, {new} are new");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_out_when_the_pool_was_closed_is_closed_when_it_comes_back() {
     let world = World::unwatched(2, 0, |builder| builder);
     world.idle(1).await;
