@@ -42,12 +42,18 @@ impl RedisClient {
     ///
     /// A command that was sent is executed; its answer reaches nobody.
     pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
-        T::from_value(self.call(command).await?)
+        // In one piece: what the driver returns here is some kilobytes large, and each function in between would move it.
+        let answers = self.admit(&command)?;
+        let before = answers.load(Ordering::Relaxed);
+        let outcome = self.link.call(command, Manner::Plain).await;
+        self.judge(&outcome, answers, before);
+        T::from_value(outcome?)
     }
 
-    async fn call(&self, command: Command) -> Result<Value, RedisError> {
+    /// Whether the command leaves the session as it was, and where its answer is counted.
+    fn admit(&self, command: &Command) -> Result<&AtomicU64, RedisError> {
         let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
-        match effect(&command) {
+        match effect(command) {
             Effect::None => {}
             Effect::Refused(reason) => return refused(reason),
             Effect::Blocks(_) => return refused("it would hold up all others: use a connection of a RedisPool"),
@@ -57,10 +63,12 @@ impl RedisClient {
             Slot::One(slot) if self.link.is_cluster() => usize::from(slot >> 8),
             _ => 0,
         };
-        let answers = self.answers.get(part).unwrap_or(&NEVER);
-        let before = answers.load(Ordering::Relaxed);
-        let outcome = self.link.call(command, Manner::Plain).await;
-        match &outcome {
+        Ok(self.answers.get(part).unwrap_or(&NEVER))
+    }
+
+    /// Notes what an answer says about the connection.
+    fn judge(&self, outcome: &Result<Value, RedisError>, answers: &AtomicU64, before: u64) {
+        match outcome {
             Err(RedisError::TimedOut { .. }) if answers.load(Ordering::Relaxed) == before => self.link.give_up(),
             Err(error) if error.tells_of_a_failover() => self.epoch.end(),
             Err(RedisError::Lost { .. } | RedisError::TimedOut { .. }) => {}
@@ -68,7 +76,6 @@ impl RedisClient {
                 answers.fetch_add(1, Ordering::Relaxed);
             }
         }
-        outcome
     }
 
     /// The masters that it is connected to, one of a single server: for [`run_on`](Self::run_on).
@@ -86,7 +93,7 @@ impl RedisClient {
     ///
     /// As [`run`](Self::run).
     pub async fn run_on<T: FromValue>(&self, node: &ClusterNode, command: Command) -> Result<T, RedisError> {
-        T::from_value(self.call(Command { node: Some(node.clone()), ..command }).await?)
+        self.run(Command { node: Some(node.clone()), ..command }).await
     }
 
     /// Whether it leads to a cluster.

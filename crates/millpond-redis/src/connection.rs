@@ -89,11 +89,16 @@ impl RedisConnection {
     /// A command that was sent is executed; its answer reaches nobody. If it blocks at the server the connection is closed
     /// on return, since an element that it takes would be lost.
     pub async fn run<T: FromValue>(&mut self, command: Command) -> Result<T, RedisError> {
-        T::from_value(self.call(command).await?)
+        // In one piece: what the driver returns here is some kilobytes large, and each function in between would move it.
+        let mut command = command;
+        let (effect, manner) = self.begin(&mut command)?;
+        let outcome = self.link.call(command, manner).await;
+        T::from_value(self.end(effect, outcome)?)
     }
 
-    async fn call(&mut self, mut command: Command) -> Result<Value, RedisError> {
-        let effect = effect(&command);
+    /// Notes what a command may do before it is sent: it may take effect without our hearing of it.
+    fn begin(&mut self, command: &mut Command) -> Result<(Effect, Manner), RedisError> {
+        let effect = effect(command);
         let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
         let manner = match effect {
             Effect::Refused(reason) => return refused(reason),
@@ -103,7 +108,6 @@ impl RedisConnection {
             Effect::Blocks(Wait::Unclear) => Manner::Plain,
             Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => Manner::Plain,
         };
-        // Before it is sent: it may take effect without our hearing of it.
         match effect {
             Effect::Watch => self.watch(command.slot),
             Effect::Unwatch => command.slot = self.session.watched.unwrap_or(Slot::Any),
@@ -113,7 +117,11 @@ impl RedisConnection {
         }
         self.session.last = Some(command.slot);
         self.session.flight = if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
-        let outcome = self.link.call(command, manner).await;
+        Ok((effect, manner))
+    }
+
+    /// Notes what has become of it.
+    fn end(&mut self, effect: Effect, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
         self.session.flight = Flight::None;
         if effect == Effect::Unwatch && outcome.is_ok() {
             self.session.watched = None;
@@ -214,7 +222,7 @@ impl RedisConnection {
     /// [`Escaped`](millpond_core::CloseReason::Escaped).
     pub fn driver(&mut self) -> Option<&Client> {
         self.session.shown = true;
-        self.link.fred().map(FredLink::client)
+        self.link.fred().map(FredLink::client_with_limit)
     }
 
     /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
@@ -295,7 +303,7 @@ impl RedisConnection {
         };
         self.subscription.get_or_insert_with(|| Subscription::new(fred));
         self.session.spoilt = true;
-        Ok(fred.client())
+        Ok(fred.client_with_limit())
     }
 
     fn subscribed(&self, outcome: Result<(), fred::error::Error>, command: &str) -> Result<(), RedisError> {

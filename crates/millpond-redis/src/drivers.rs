@@ -173,7 +173,8 @@ impl Link {
     /// What was sent is executed; its answer is read and thrown away.
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
         match self {
-            Self::Fred(link) => link.call(command, manner).await,
+            Self::Fred(link) if link.is_cluster() => Box::pin(link.call(command, manner)).await,
+            Self::Fred(link) => link.send(command, manner).await,
             #[cfg(feature = "redis-rs")]
             Self::RedisRs(link) => Box::pin(link.call(command, manner)).await,
         }

@@ -7,6 +7,7 @@
 
 use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
+use crate::deadlines::Deadlines;
 use crate::drivers::{Manner, Use, within};
 use crate::error::RedisError;
 use crate::fred_settings;
@@ -14,6 +15,7 @@ use crate::known::Known;
 use crate::value::Value;
 use bytes::Bytes;
 use fred::clients::Client;
+use fred::error::Error as DriverError;
 use fred::interfaces::{ClientLike, TransactionInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as DriverValue};
@@ -38,6 +40,7 @@ pub(crate) struct FredLink {
     /// Whether the driver finds lost nodes again by itself.
     heals: bool,
     limit: Duration,
+    deadlines: Deadlines,
     since: Instant,
     /// When it was last made anew, in milliseconds since then.
     renewed: AtomicU64,
@@ -67,6 +70,7 @@ impl FredLink {
             is_cluster: options.is_cluster(),
             heals: purpose == Use::Shared && options.is_cluster(),
             limit: options.command_timeout,
+            deadlines: Deadlines::default(),
             since: Instant::now(),
             renewed: AtomicU64::new(0),
         };
@@ -80,8 +84,14 @@ impl FredLink {
         Ok(link)
     }
 
-    /// The driver's client.
+    /// The driver's client, as it serves us: none of its commands has a limit.
     pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The same for others, with the limit for each command.
+    pub(crate) fn client_with_limit(&self) -> &Client {
+        self.client.update_perf_config(fred_settings::performance(self.limit));
         &self.client
     }
 
@@ -178,38 +188,37 @@ impl FredLink {
         };
         let hash = self.hash(&command)?;
         let Command { name, args, idempotent, node, .. } = command;
-        let known = Known::of(&name, args);
-        let node = node.filter(|_| self.is_cluster).map(|node| node.0);
-        let answer = if limit == self.limit && !self.heals && node.is_none() {
-            match known {
-                Ok(known) => known.send(&self.client).await.map(Value::of_driver),
-                Err(args) => {
-                    let command = custom(name.clone(), hash, blocks);
-                    Box::pin(self.client.custom_raw(command, values(args))).await.map(Value::of)
-                }
+        let answer = match Known::of(&name, args) {
+            Ok(known) if !self.heals => {
+                let mut sending = pin!(known.send(&self.client));
+                self.deadlines.within(limit, sending.as_mut()).await
             }
-        } else {
-            // A driver that reconnects by itself sends again what had no answer: for some commands only.
-            let options = Options {
-                timeout: Some(limit),
-                cluster_node: node,
-                fail_fast: self.heals && !idempotent,
-                max_attempts: Some(if idempotent { ATTEMPTS_MAX } else { 1 }),
-                ..Options::default()
-            };
-            let client = self.client.with_options(&options);
-            match known {
-                Ok(known) => known.send(&client).await.map(Value::of_driver),
-                Err(args) => {
-                    let command = custom(name.clone(), hash, blocks);
-                    Box::pin(client.custom_raw(command, values(args))).await.map(Value::of)
-                }
+            known => {
+                let named = custom(name.clone(), hash, blocks);
+                let options = if self.heals { healing(idempotent, node) } else { Options::default() };
+                let mut sending = Box::pin(self.send_with(known, named, options));
+                self.deadlines.within(limit, sending.as_mut()).await
             }
         };
         match answer {
-            Ok(Value::Error(text)) => Err(RedisError::of_server(&text)),
-            Ok(value) => Ok(value),
-            Err(error) => Err(RedisError::of_driver(&error, &name, limit)),
+            Some(Ok(Value::Error(text))) => Err(RedisError::of_server(&text)),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(RedisError::of_driver(&error, &name, limit)),
+            None => Err(RedisError::TimedOut { command: name.into_owned(), limit }),
+        }
+    }
+
+    /// Sends what the driver does not know by a word of its own, or with options of its own.
+    async fn send_with(
+        &self,
+        known: Result<Known, Vec<Bytes>>,
+        named: CustomCommand,
+        options: Options,
+    ) -> Result<Value, DriverError> {
+        let client = self.client.with_options(&options);
+        match known {
+            Ok(known) => known.send(&client).await,
+            Err(args) => client.custom_raw(named, values(args)).await.map(Value::of),
         }
     }
 
@@ -250,6 +259,16 @@ impl FredLink {
 impl Drop for FredLink {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A driver that reconnects by itself sends again what had no answer: for some commands only.
+fn healing(idempotent: bool, node: Option<ClusterNode>) -> Options {
+    Options {
+        cluster_node: node.map(|node| node.0),
+        fail_fast: !idempotent,
+        max_attempts: Some(if idempotent { ATTEMPTS_MAX } else { 1 }),
+        ..Options::default()
     }
 }
 

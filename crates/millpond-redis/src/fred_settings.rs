@@ -45,11 +45,6 @@ pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duratio
             .transpose()?,
         ..Config::default()
     };
-    let performance = PerformanceConfig {
-        default_command_timeout: options.command_timeout,
-        broadcast_channel_capacity: MESSAGES_MAX,
-        ..PerformanceConfig::default()
-    };
     let heals = purpose == Use::Shared && options.is_cluster();
     let limit = limit.min(options.command_timeout);
     let connection = ConnectionConfig {
@@ -67,7 +62,17 @@ pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duratio
     };
     // Zero attempts: no end of them.
     let policy = heals.then(|| ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
-    Ok(Client::new(config, Some(performance), Some(connection), policy))
+    // The limit of a command is ours to keep.
+    Ok(Client::new(config, Some(performance(Duration::ZERO)), Some(connection), policy))
+}
+
+/// The part that can be changed later: zero is no limit.
+pub(crate) fn performance(limit: Duration) -> PerformanceConfig {
+    PerformanceConfig {
+        default_command_timeout: limit,
+        broadcast_channel_capacity: MESSAGES_MAX,
+        ..PerformanceConfig::default()
+    }
 }
 
 fn server(deployment: &Deployment) -> ServerConfig {

@@ -3,11 +3,11 @@
 //! Of commands that wait for a connection together, the driver writes those that it knows at once, in one system call; one
 //! that it only hands on by its name it writes alone.
 
+use crate::value::Value;
 use bytes::Bytes;
 use fred::error::Error;
 use fred::interfaces::KeysInterface;
-use fred::types::{Expiration, Value};
-use std::pin::Pin;
+use fred::types::{Expiration, Value as DriverValue};
 
 /// A command that the driver knows.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,27 +26,22 @@ pub(crate) enum Known {
 impl Known {
     /// What the driver calls it; the arguments as they are if it does not know it in this form.
     pub(crate) fn of(name: &str, args: Vec<Bytes>) -> Result<Self, Vec<Bytes>> {
-        let known = match (name, args.as_slice()) {
-            ("GET", [key]) => Self::Get(key.clone()),
-            ("SET", [key, value]) => Self::Set(key.clone(), value.clone(), None),
-            ("SET", [key, value, unit, span]) if unit.eq_ignore_ascii_case(b"PX") => match number(span) {
-                Some(millis) => Self::Set(key.clone(), value.clone(), Some(millis)),
-                None => return Err(args),
-            },
-            ("PTTL", [key]) => Self::PTtl(key.clone()),
-            ("INCR", [key]) => Self::Incr(key.clone()),
+        match name {
+            "GET" => one(args).map(Self::Get),
+            "SET" => set(args),
+            "PTTL" => one(args).map(Self::PTtl),
+            "INCR" => one(args).map(Self::Incr),
             // The server complains about none.
-            (_, []) => return Err(args),
-            ("MGET", _) => Self::MGet(args),
-            ("UNLINK", _) => Self::Unlink(args),
-            ("DEL", _) => Self::Del(args),
-            ("EXISTS", _) => Self::Exists(args),
-            _ => return Err(args),
-        };
-        Ok(known)
+            _ if args.is_empty() => Err(args),
+            "MGET" => Ok(Self::MGet(args)),
+            "UNLINK" => Ok(Self::Unlink(args)),
+            "DEL" => Ok(Self::Del(args)),
+            "EXISTS" => Ok(Self::Exists(args)),
+            _ => Err(args),
+        }
     }
 
-    /// Sends it and waits for its answer.
+    /// Sends it and waits for its answer, however long that takes.
     ///
     /// # Errors
     ///
@@ -55,23 +50,35 @@ impl Known {
     /// # Cancel safety
     ///
     /// What was sent is executed; its answer is read and thrown away.
-    pub(crate) fn send<'a, C: KeysInterface + Sync>(self, client: &'a C) -> Sending<'a> {
-        // The driver's futures have some kilobytes each: none of them lies in the caller's.
-        match self {
-            Self::Get(key) => Box::pin(client.get(key)),
-            Self::MGet(keys) => Box::pin(client.mget(keys)),
-            Self::Set(key, value, life) => Box::pin(client.set(key, value, life.map(Expiration::PX), None, false)),
-            Self::Unlink(keys) => Box::pin(client.unlink(keys)),
-            Self::Del(keys) => Box::pin(client.del(keys)),
-            Self::Exists(keys) => Box::pin(client.exists(keys)),
-            Self::PTtl(key) => Box::pin(client.pttl(key)),
-            Self::Incr(key) => Box::pin(client.incr(key)),
-        }
+    pub(crate) async fn send<C: KeysInterface + Sync>(self, client: &C) -> Result<Value, Error> {
+        let value: DriverValue = match self {
+            Self::Get(key) => client.get(key).await,
+            Self::MGet(keys) => client.mget(keys).await,
+            Self::Set(key, value, life) => client.set(key, value, life.map(Expiration::PX), None, false).await,
+            Self::Unlink(keys) => client.unlink(keys).await,
+            Self::Del(keys) => client.del(keys).await,
+            Self::Exists(keys) => client.exists(keys).await,
+            Self::PTtl(key) => client.pttl(key).await,
+            Self::Incr(key) => client.incr(key).await,
+        }?;
+        Ok(Value::of_driver(value))
     }
 }
 
-/// A command under way.
-type Sending<'a> = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send + 'a>>;
+fn one(args: Vec<Bytes>) -> Result<Bytes, Vec<Bytes>> {
+    <[Bytes; 1]>::try_from(args).map(|[key]| key)
+}
+
+fn set(args: Vec<Bytes>) -> Result<Known, Vec<Bytes>> {
+    match args.as_slice() {
+        [key, value] => Ok(Known::Set(key.clone(), value.clone(), None)),
+        [key, value, unit, span] if unit.eq_ignore_ascii_case(b"PX") => match number(span) {
+            Some(millis) => Ok(Known::Set(key.clone(), value.clone(), Some(millis))),
+            None => Err(args),
+        },
+        _ => Err(args),
+    }
+}
 
 /// A number in the only form in which the driver would write it.
 fn number(text: &[u8]) -> Option<i64> {

@@ -53,6 +53,7 @@ mod client;
 mod command;
 mod connect_options;
 mod connection;
+mod deadlines;
 mod drivers;
 mod epoch;
 mod error;

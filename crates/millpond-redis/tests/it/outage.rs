@@ -1,6 +1,7 @@
 //! Servers that are killed, stopped, started again, and peers that say nothing.
 
 use crate::support::{by_each_driver, few, get, key, set, single};
+use fred::interfaces::ClientLike;
 use futures_util::FutureExt;
 use millpond_redis::{Command, RedisError, RedisPoolOptions, SharedRedisPoolOptions, Value};
 use millpond_testkit::{ChaosProxy, OwnServer, until};
@@ -38,6 +39,18 @@ async fn nothing_hangs_on_a_server_that_is_stopped() {
         let Some(server) = OwnServer::or_skip("redis") else { return };
         stopped(&server, &format!("{}{driver}", server.url())).await;
     }
+}
+
+#[tokio::test]
+async fn the_driver_s_own_client_waits_no_longer_than_the_limit_either() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).connect(server.url()).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let client = lease.driver().unwrap();
+    server.signal("REDIS", "STOP").unwrap();
+    let began = Instant::now();
+    assert!(client.ping::<()>(None).await.is_err());
+    assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
 }
 
 async fn stopped(server: &OwnServer, url: &str) {
