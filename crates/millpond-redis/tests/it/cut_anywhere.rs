@@ -3,7 +3,7 @@
 
 use crate::support::{by_each_driver, echo, few, get, key, next_is_clean, set, single};
 use millpond_core::Invalidate;
-use millpond_redis::{Command, RedisPool, Value};
+use millpond_redis::{Command, Limits, RedisPool, Script, SharedRedisPool, SharedRedisPoolOptions, Value};
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use std::time::Duration;
 
@@ -134,5 +134,82 @@ async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
                 break;
             }
         }
+    }
+}
+
+/// What can be done with connections that many use at once.
+#[derive(Debug, Clone, Copy)]
+enum SharedDeed {
+    Connect,
+    Acquire,
+    AcquireAnew,
+    Run,
+    RunOnNode,
+    RunOnPool,
+    RunScript,
+}
+
+const SHARED_DEEDS: [SharedDeed; 7] = [
+    SharedDeed::Connect,
+    SharedDeed::Acquire,
+    SharedDeed::AcquireAnew,
+    SharedDeed::Run,
+    SharedDeed::RunOnNode,
+    SharedDeed::RunOnPool,
+    SharedDeed::RunScript,
+];
+
+/// Does it, at most for so many polls. Whether it came to its end.
+async fn shared_within(polls: usize, deed: SharedDeed, pool: &SharedRedisPool, url: &str) -> bool {
+    let nonce = key("anywhere");
+    let answer = match deed {
+        SharedDeed::Connect => return poll_n(shared().connect(url), polls).await.is_some(),
+        SharedDeed::Acquire => return poll_n(pool.acquire(), polls).await.is_some(),
+        SharedDeed::AcquireAnew => {
+            pool.invalidate_all(Invalidate::Soft);
+            return poll_n(pool.acquire(), polls).await.is_some();
+        }
+        SharedDeed::Run => poll_n(pool.acquire().await.unwrap().run::<String>(echo(&nonce)), polls).await,
+        SharedDeed::RunOnNode => {
+            let lease = pool.acquire().await.unwrap();
+            poll_n(lease.run_on::<String>(&lease.nodes()[0], echo(&nonce)), polls).await
+        }
+        SharedDeed::RunOnPool => poll_n(pool.run::<String>(echo(&nonce)), polls).await,
+        SharedDeed::RunScript => {
+            // A text of its own each time: the server does not know it yet.
+            let script = Script::new(format!("return ARGV[1] -- {nonce}"));
+            poll_n(script.call([key("none")], [&nonce]).run::<String>(pool), polls).await
+        }
+    };
+    answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), nonce, "{deed:?}")).is_some()
+}
+
+fn shared() -> SharedRedisPoolOptions {
+    SharedRedisPoolOptions::new().limits(Limits::Off).max_connections(1)
+}
+
+#[tokio::test]
+async fn whatever_is_cut_off_on_a_shared_connection_who_comes_next_is_answered_with_what_he_asked() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        let world = World::over(&url).await;
+        let pool = shared().connect(&world.url).await.unwrap();
+        let next_is_answered = async || {
+            let nonce = key("nonce");
+            assert_eq!(pool.run::<String>(echo(&nonce)).await.unwrap(), nonce);
+            until("one connection is there", async || (pool.status().open, pool.status().waiting) == (1, 0)).await;
+        };
+        let mut cuts = 0;
+        for deed in SHARED_DEEDS {
+            let mut polls = 0;
+            while !shared_within(polls, deed, &pool, &world.url).await {
+                polls += 1;
+                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+                next_is_answered().await;
+            }
+            cuts += polls;
+            next_is_answered().await;
+        }
+        assert!(cuts >= SHARED_DEEDS.len(), "{cuts} cuts: the messages came in one piece");
     }
 }
