@@ -15,8 +15,9 @@ use std::any::Any;
 
 #[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
 compile_error!(
-    "millpond needs a backend: enable its feature `mysql`, `postgres` or `sqlite`, or depend on `millpond-core` \
-     for pools of something else"
+    "millpond needs a database that speaks SQL: enable its feature `mysql`, `postgres` or `sqlite`. For Redis alone depend \
+     on `millpond-redis`, `millpond-cache` or `millpond-ratelimit`, for pools of something else on `millpond-core`. All \
+     other errors of this crate follow from this one"
 );
 
 /// Does the same with whatever backend it is. A macro, since every variant holds another type.
