@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -160,29 +161,44 @@ impl ChaosProxy {
         self.open().accepted
     }
 
-    /// The sockets by which clients hold on to the proxy or are about to, as the kernel tells them (`/proc/net/tcp`), by
-    /// their ports: one that its client has closed is not among them, one that only the proxy has closed is. The kernel
+    /// The sockets by which this process holds on to the proxy or is about to, as the kernel tells them (`/proc/net/tcp`),
+    /// by their inodes: one that its client has closed is not among them, one that only the proxy has closed is. The kernel
     /// does not tell all of them at the same instant; those that are told twice in a row were there together. Linux only.
     ///
     /// # Errors
     ///
     /// If the kernel does not tell.
     pub fn client_sockets(&self) -> io::Result<HashSet<String>> {
-        // Columns: number, this address, the other one, state: established, being opened, or closed by the other side.
+        // Columns: number, this address, the other one, state (established, being opened, or closed by the other side).
         const HELD: [&str; 3] = ["01", "02", "08"];
+        const INODE: usize = 9;
         let proxy = format!("0100007F:{:04X}", self.address.port());
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let socket = |row: Vec<&str>| match row.as_slice() {
-            [_, this, other, state, ..] if *other == proxy && HELD.contains(state) => Some((*this).to_owned()),
+            [_, _, other, state, ..] if *other == proxy && HELD.contains(state) => {
+                row.get(INODE).map(|&it| it.to_owned())
+            }
             _ => None,
         };
-        Ok(rows.filter_map(socket).collect())
+        let mut sockets: HashSet<String> = rows.filter_map(socket).collect();
+        // A child that is being started has a copy of all of them until it runs its program, of those just closed too.
+        let ours = own_sockets()?;
+        sockets.retain(|inode| ours.contains(inode));
+        Ok(sockets)
     }
 
     fn open(&self) -> MutexGuard<'_, Book> {
         self.state.open()
     }
+}
+
+/// The inodes of the sockets that this process holds.
+fn own_sockets() -> io::Result<HashSet<String>> {
+    // One that is closed meanwhile cannot be read any more.
+    let links = std::fs::read_dir("/proc/self/fd")?.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let inode = |link: PathBuf| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    Ok(links.filter_map(inode).collect())
 }
 
 impl Drop for ChaosProxy {

@@ -196,3 +196,19 @@ async fn everything_ends_with_the_proxy() {
     assert_eq!((next(&mut client).await, next(&mut served).await), (Ok(0), Ok(0)));
     assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
+
+#[tokio::test]
+async fn the_sockets_told_are_those_that_the_clients_still_hold() {
+    let world = World::new().await;
+    let (client, served) = world.connection().await;
+    let (other, _served) = world.connection().await;
+    let both = world.proxy.client_sockets().unwrap();
+    assert_eq!(both.len(), 2);
+    drop(other);
+    // One that only the server has closed is still held.
+    drop(served);
+    let one = world.proxy.client_sockets().unwrap();
+    assert!(one.len() == 1 && one.is_subset(&both), "{one:?} of {both:?}");
+    drop(client);
+    assert!(world.proxy.client_sockets().unwrap().is_empty());
+}
