@@ -2,6 +2,8 @@
 
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Error, Execute, SqlStr};
+use std::borrow::BorrowMut;
+use std::mem;
 
 /// What sqlx's `Execute` holds. Its `sql` consumes it, so whoever wants to see the text has to take it apart.
 pub(crate) struct Command<DB: Database> {
@@ -34,20 +36,24 @@ impl<DB: Database> Command<DB> {
     }
 }
 
-impl<DB: Database> Execute<'_, DB> for Command<DB> {
-    fn sql(self) -> SqlStr {
-        self.sql
+/// A statement for the driver, handed over or left where it is and lent: what is moved from future to future costs more
+/// than the whole look at its text.
+pub(crate) struct ForDriver<C>(pub(crate) C);
+
+impl<DB: Database, C: BorrowMut<Command<DB>> + Send> Execute<'_, DB> for ForDriver<C> {
+    fn sql(mut self) -> SqlStr {
+        mem::replace(&mut self.0.borrow_mut().sql, SqlStr::from_static(""))
     }
 
     fn statement(&self) -> Option<&DB::Statement> {
-        self.statement.as_ref()
+        self.0.borrow().statement.as_ref()
     }
 
     fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
-        Ok(self.arguments.take())
+        Ok(self.0.borrow_mut().arguments.take())
     }
 
     fn persistent(&self) -> bool {
-        self.persistent
+        self.0.borrow().persistent
     }
 }

@@ -94,16 +94,16 @@ where
     async fn open_enclosure(&mut self, begin: &'static str) -> Result<(), Error> {
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
-        watch.follow(DB::TransactionManager::begin(conn, Some(begin.into_sql_str()))).await
+        watch.follow(Box::pin(DB::TransactionManager::begin(conn, Some(begin.into_sql_str())))).await
     }
 
     async fn close_enclosure<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
         let (conn, watch) = self.watched(Standing::Clean);
         match done {
-            Ok(value) => watch.follow(DB::TransactionManager::commit(conn)).await.map(|()| value),
+            Ok(value) => watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await.map(|()| value),
             Err(error) => {
                 // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
-                let _ = watch.follow(DB::TransactionManager::rollback(conn)).await;
+                let _ = watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await;
                 Err(error)
             }
         }

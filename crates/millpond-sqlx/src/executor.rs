@@ -5,7 +5,7 @@
 //! [`SqlPool::acquire`].
 
 use crate::a_query_on_the_pool;
-use crate::command::Command;
+use crate::command::{Command, ForDriver};
 use crate::generate::generate;
 use crate::pool::SqlPool;
 use either::Either;
@@ -32,7 +32,7 @@ where
         let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
         generate(move |out| async move {
             let mut lease = lease.await?;
-            let mut steps = lease.fetch_many(command);
+            let mut steps = lease.fetch_many(ForDriver(command));
             while let Some(step) = steps.try_next().await? {
                 out.put(step).await;
             }
@@ -46,12 +46,12 @@ where
         'p: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let command = match Command::new(query) {
+        let mut command = match Command::new(query) {
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
         let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
-        Box::pin(async move { lease.await?.first(command).await })
+        Box::pin(async move { lease.await?.first(&mut command).await })
     }
 
     fn prepare_with<'e>(

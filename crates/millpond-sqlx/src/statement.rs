@@ -30,35 +30,55 @@ pub enum Effect {
 /// assert_eq!(effect_of("SELECT 1; BEGIN"), Effect::Lasting);
 /// ```
 pub fn effect_of(sql: &str) -> Effect {
-    const HARMLESS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "VALUES", "WITH"];
-    const LASTING: [&str; 2] = ["SET", "CALL"];
-    let Some(keyword) = first_keyword(sql) else { return Effect::Doubt };
+    const HARMLESS: [u64; 6] = [
+        packed(b"SELECT"),
+        packed(b"INSERT"),
+        packed(b"UPDATE"),
+        packed(b"DELETE"),
+        packed(b"VALUES"),
+        packed(b"WITH"),
+    ];
+    const LASTING: [u64; 2] = [packed(b"SET"), packed(b"CALL")];
+    let Some(rest) = behind_comments(sql).filter(|rest| starts_with_letter(rest)) else { return Effect::Doubt };
     if !is_single(sql) {
         // Which statements hide behind the first one is not looked at, so the worst is assumed.
         return Effect::Lasting;
     }
-    if one_of(keyword, &HARMLESS) {
+    let keyword = packed(rest.as_bytes());
+    if HARMLESS.contains(&keyword) {
         Effect::None
-    } else if one_of(keyword, &LASTING) {
+    } else if LASTING.contains(&keyword) {
         Effect::Lasting
     } else {
         Effect::Doubt
     }
 }
 
+/// The letters that a text begins with, in capitals and in one number: this is done for every query. Of a longer word than
+/// eight letters it holds the last eight, so it is never taken for a shorter one.
+const fn packed(mut text: &[u8]) -> u64 {
+    let mut word = 0;
+    while let [letter, rest @ ..] = text
+        && letter.is_ascii_alphabetic()
+    {
+        word = word << 8 | letter.to_ascii_uppercase() as u64;
+        text = rest;
+    }
+    word
+}
+
 /// The first keyword of a statement, or `None` if there is none that every backend would agree on.
 pub fn first_keyword(sql: &str) -> Option<&str> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
-    let (keyword, _) = rest.split_at(end);
-    (!keyword.is_empty()).then_some(keyword)
+    rest.get(..end).filter(|keyword| !keyword.is_empty())
 }
 
 /// What follows the blanks and comments in front of a statement.
 fn behind_comments(sql: &str) -> Option<&str> {
     let mut rest = sql;
-    // Most have none, and this is done for every query.
-    while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
+    // Most have none.
+    while !starts_with_letter(rest) {
         rest = rest.trim_start();
         if let Some(comment) = rest.strip_prefix("--") {
             rest = comment.split_once('\n')?.1;
@@ -76,16 +96,17 @@ fn behind_comments(sql: &str) -> Option<&str> {
     Some(rest)
 }
 
-/// Whether a text is surely a single statement: no `;` but at its end.
-pub fn is_single(sql: &str) -> bool {
-    match sql.find(';') {
-        None => true,
-        Some(at) => sql.split_at(at).1.trim_matches(|c: char| c == ';' || c.is_ascii_whitespace()).is_empty(),
-    }
+fn starts_with_letter(text: &str) -> bool {
+    text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
 }
 
-fn one_of(keyword: &str, list: &[&str]) -> bool {
-    list.iter().any(|word| keyword.eq_ignore_ascii_case(word))
+/// Whether a text is surely a single statement: no `;` but at its end.
+pub fn is_single(sql: &str) -> bool {
+    // Most have none, and for short ones this is the quicker way to know.
+    !sql.as_bytes().contains(&b';')
+        || sql
+            .split_once(';')
+            .is_none_or(|(_, rest)| rest.bytes().all(|byte| byte == b';' || byte.is_ascii_whitespace()))
 }
 
 #[cfg(test)]
@@ -125,6 +146,8 @@ mod tests {
             "CREATE TEMP TABLE t (i)",
             "EXPLAIN SELECT 1",
             "(SELECT 1)",
+            "SELECTED",
+            "AAAAAAAASELECT",
             "",
             "--",
             "/* SELECT 1",

@@ -1,7 +1,7 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
 use crate::backend::Backend;
-use crate::command::Command;
+use crate::command::{Command, ForDriver};
 use crate::generate::generate;
 use crate::standing::Standing;
 use crate::statement::Effect;
@@ -273,21 +273,21 @@ where
     /// # Cancel safety
     ///
     /// The connection counts as cut off if the future is dropped.
-    pub(crate) async fn first(&mut self, command: Command<DB>) -> Result<Option<DB::Row>, Error> {
+    pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
         self.backend.admit(command.text())?;
         if self.backend.stops_after_one_row() && !self.is_braked() && !self.doomed {
             let effect = self.note(command.text());
             let (conn, watch) = self.watched(effect);
-            return watch.follow(conn.fetch_optional(command)).await;
+            return watch.follow(conn.fetch_optional(ForDriver(command))).await;
         }
-        first_row::<DB>(self.fetch_many(command)).await
+        first_row::<DB>(self.fetch_many(ForDriver(command))).await
     }
 
     /// The rows of a statement under watch. Nothing is in the way of it.
     pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
         let effect = self.note(command.text());
         let (conn, watch) = self.watched(effect);
-        Watched::new(conn.fetch_many(command), watch).boxed()
+        Watched::new(conn.fetch_many(ForDriver(command)), watch).boxed()
     }
 }
 
@@ -317,7 +317,7 @@ where
         if self.is_braked() || self.doomed {
             return generate(move |out| async move {
                 self.resume().await?;
-                let mut steps = self.fetch_many(command);
+                let mut steps = self.fetch_many(ForDriver(command));
                 while let Some(step) = steps.try_next().await? {
                     out.put(step).await;
                 }
@@ -334,7 +334,7 @@ where
         E: 'q + Execute<'q, DB>,
     {
         match Command::new(query) {
-            Ok(command) => Box::pin(self.first(command)),
+            Ok(mut command) => Box::pin(async move { self.first(&mut command).await }),
             Err(error) => Box::pin(future::err(error)),
         }
     }

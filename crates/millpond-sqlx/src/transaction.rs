@@ -70,7 +70,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     pub async fn commit(mut self) -> Result<(), Error> {
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
-        watch.follow(DB::TransactionManager::commit(conn)).await?;
+        watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await?;
         self.open = false;
         Ok(())
     }
@@ -88,7 +88,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         self.set_doomed(false);
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
-        watch.follow(DB::TransactionManager::rollback(conn)).await?;
+        watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
         self.open = false;
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         tx.open = !is_savepoint;
         tx.set_doomed(is_savepoint);
         let (conn, watch) = tx.watched(Standing::Clean);
-        let begun = watch.follow(DB::TransactionManager::begin(conn, statement)).await;
+        let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         tx.set_doomed(false);
         tx.open = begun.is_ok();
         if begun.is_err() {

@@ -9,6 +9,7 @@
 use crate::backend::{Aftermath, Backend};
 use crate::standing::Standing;
 use futures_core::Stream;
+use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use sqlx::{Database, Error};
 use std::future::Future;
@@ -41,12 +42,9 @@ impl<'e, DB: Database> Watch<'e, DB> {
         Self { backend, standing, suspect, brake, outcome, under_way: false }
     }
 
-    /// Follows a future to its end.
-    pub(crate) async fn follow<T>(mut self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.waits();
-        let result = operation.await;
-        self.ends(result.as_ref().err());
-        result
+    /// Follows a future of the driver to its end.
+    pub(crate) fn follow<T>(self, operation: BoxFuture<'e, Result<T, Error>>) -> Followed<'e, DB, T> {
+        Followed { operation, watch: self }
     }
 
     fn waits(&mut self) {
@@ -75,6 +73,26 @@ impl<DB: Database> Drop for Watch<'_, DB> {
         if self.under_way {
             self.brake.store(true, Ordering::Release);
         }
+    }
+}
+
+/// A future of the driver under watch.
+pub(crate) struct Followed<'e, DB: Database, T> {
+    /// Declared first, so that the driver's future is gone before the brake is pulled.
+    operation: BoxFuture<'e, Result<T, Error>>,
+    watch: Watch<'e, DB>,
+}
+
+impl<DB: Database, T> Future for Followed<'_, DB, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.watch.waits();
+        let polled = self.operation.as_mut().poll(cx);
+        if let Poll::Ready(result) = &polled {
+            self.watch.ends(result.as_ref().err());
+        }
+        polled
     }
 }
 
