@@ -64,13 +64,14 @@ impl<C: Codec> RedisCache<C> {
                 }
                 self.tell(&CacheEvent::Unreadable);
             }
-            Look::Stale(entry) => return self.refresh(&key, &entry, loader).await,
+            Look::Stale(entry) => return Box::pin(self.refresh(&key, &entry, loader)).await,
             Look::Nothing | Look::Blind => {}
         }
         loop {
             match self.inside.flights.board(&key) {
                 Role::Leader(lead) => {
-                    let outcome = self.lead(&key, loader).await;
+                    // Boxed: a hit, which is common, need not carry all that a load may need.
+                    let outcome = Box::pin(self.lead(&key, loader)).await;
                     lead.land(outcome.clone());
                     return self.unpack(outcome);
                 }
