@@ -43,7 +43,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`] if it takes too long,
     /// [`CacheError::Codec`] if its value cannot be written, [`CacheError::Redis`] as for [`get`](Self::get). A value that is
-    /// too large or cannot be stored is returned all the same.
+    /// too large is returned all the same; one that Redis does not take as well, unless `fail = closed`.
     ///
     /// # Cancel safety
     ///

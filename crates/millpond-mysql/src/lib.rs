@@ -78,6 +78,10 @@
 //! | * `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
 //! | * an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |
 //!
+//! One thing stays that may surprise: migrations lock out other migrators for the session, which sqlx takes back at a good
+//! end only. After an error of `migrate!().run(&mut conn)`, or when it was dropped, call `SqlLease::discard(conn)`; from a
+//! pool that gets `run(&pool)` its connection goes back with the lock. (The facade's `DatabaseConnection` sees to it.)
+//!
 //! # TLS
 //!
 //! rustls, with the system's certificates. `sslmode` is sqlx's `preferred` unless the URL says otherwise, and that goes on

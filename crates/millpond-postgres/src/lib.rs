@@ -73,9 +73,11 @@
 //! | * a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
 //! | * an unknown parameter of a URL is ignored | it is an error |
 //!
-//! One thing stays that may surprise: a connection knows a prepared statement by its text alone, with the types of its first
-//! arguments. An `f64` given to a text that an `i64` was given before is read as another number, as with sqlx's pool: give a
-//! text the same types always. (The facade's `DatabaseConnection` sees to it.)
+//! Two things stay that may surprise; the facade's `DatabaseConnection` sees to both. A connection knows a prepared statement by
+//! its text alone, with the types of its first arguments: an `f64` given to a text that an `i64` was given before is read as
+//! another number, as with sqlx's pool, so give a text the same types always. And migrations lock out other migrators for
+//! the session, which sqlx takes back at a good end only: after an error of `migrate!().run(&mut conn)`, or when it was
+//! dropped, call `SqlLease::discard(conn)`; from a pool that gets `run(&pool)` its connection goes back with the lock.
 //!
 //! # TLS
 //!
