@@ -1,7 +1,7 @@
 //! A command: its name, its arguments, which of them are keys, and what is known about repeating it.
 
 use crate::argument::Argument;
-use bytes::Bytes;
+use crate::arguments::Arguments;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use std::time::Duration;
 #[must_use = "a command does nothing until it is run"]
 pub struct Command {
     pub(crate) name: Cow<'static, str>,
-    pub(crate) args: Vec<Bytes>,
+    pub(crate) args: Arguments,
     pub(crate) slot: Slot,
     pub(crate) idempotent: bool,
     pub(crate) limit: Option<Duration>,
@@ -50,7 +50,7 @@ impl Command {
         if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
             name.to_mut().make_ascii_uppercase();
         }
-        Self { name, args: Vec::new(), slot: Slot::Any, idempotent: false, limit: None, node: None }
+        Self { name, args: Arguments::default(), slot: Slot::Any, idempotent: false, limit: None, node: None }
     }
 
     /// Adds a key.
@@ -101,7 +101,7 @@ impl Command {
 
     /// An argument, or nothing.
     pub(crate) fn argument(&self, at: usize) -> &[u8] {
-        self.args.get(at).map_or(&[], |arg| arg)
+        self.args.iter().nth(at).map_or(&[], |arg| arg)
     }
 }
 

@@ -5,6 +5,7 @@
 //! 1. Whoever drops a link ends its task, and its sockets with it: the driver's client alone would keep both for ever.
 //! 2. Nothing is sent on a link whose task has ended: the driver would queue it for nobody.
 
+use crate::arguments::Arguments;
 use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::RedisConnectOptions;
 use crate::deadlines::Deadlines;
@@ -13,7 +14,6 @@ use crate::error::RedisError;
 use crate::fred_settings;
 use crate::known::Known;
 use crate::value::Value;
-use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error as DriverError;
 use fred::interfaces::{ClientLike, TransactionInterface};
@@ -211,7 +211,7 @@ impl FredLink {
     /// Sends what the driver does not know by a word of its own, or with options of its own.
     async fn send_with(
         &self,
-        known: Result<Known, Vec<Bytes>>,
+        known: Result<Known, Arguments>,
         named: CustomCommand,
         options: Options,
     ) -> Result<Value, DriverError> {
@@ -272,7 +272,7 @@ fn healing(idempotent: bool, node: Option<ClusterNode>) -> Options {
     }
 }
 
-fn values(args: Vec<Bytes>) -> Vec<DriverValue> {
+fn values(args: Arguments) -> Vec<DriverValue> {
     args.into_iter().map(DriverValue::Bytes).collect()
 }
 

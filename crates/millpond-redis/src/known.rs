@@ -3,6 +3,7 @@
 //! Of commands that wait for a connection together, the driver writes those that it knows at once, in one system call; one
 //! that it only hands on by its name it writes alone.
 
+use crate::arguments::Arguments;
 use crate::value::Value;
 use bytes::Bytes;
 use fred::error::Error;
@@ -25,18 +26,18 @@ pub(crate) enum Known {
 
 impl Known {
     /// What the driver calls it; the arguments as they are if it does not know it in this form.
-    pub(crate) fn of(name: &str, args: Vec<Bytes>) -> Result<Self, Vec<Bytes>> {
+    pub(crate) fn of(name: &str, args: Arguments) -> Result<Self, Arguments> {
         match name {
-            "GET" => one(args).map(Self::Get),
+            "GET" => args.only().map(Self::Get),
             "SET" => set(args),
-            "PTTL" => one(args).map(Self::PTtl),
-            "INCR" => one(args).map(Self::Incr),
+            "PTTL" => args.only().map(Self::PTtl),
+            "INCR" => args.only().map(Self::Incr),
             // The server complains about none.
-            _ if args.is_empty() => Err(args),
-            "MGET" => Ok(Self::MGet(args)),
-            "UNLINK" => Ok(Self::Unlink(args)),
-            "DEL" => Ok(Self::Del(args)),
-            "EXISTS" => Ok(Self::Exists(args)),
+            _ if args.len() == 0 => Err(args),
+            "MGET" => Ok(Self::MGet(args.into_iter().collect())),
+            "UNLINK" => Ok(Self::Unlink(args.into_iter().collect())),
+            "DEL" => Ok(Self::Del(args.into_iter().collect())),
+            "EXISTS" => Ok(Self::Exists(args.into_iter().collect())),
             _ => Err(args),
         }
     }
@@ -65,19 +66,15 @@ impl Known {
     }
 }
 
-fn one(args: Vec<Bytes>) -> Result<Bytes, Vec<Bytes>> {
-    <[Bytes; 1]>::try_from(args).map(|[key]| key)
-}
-
-fn set(args: Vec<Bytes>) -> Result<Known, Vec<Bytes>> {
-    match args.as_slice() {
-        [key, value] => Ok(Known::Set(key.clone(), value.clone(), None)),
-        [key, value, unit, span] if unit.eq_ignore_ascii_case(b"PX") => match number(span) {
-            Some(millis) => Ok(Known::Set(key.clone(), value.clone(), Some(millis))),
-            None => Err(args),
-        },
-        _ => Err(args),
-    }
+fn set(args: Arguments) -> Result<Known, Arguments> {
+    let known = match args.parts() {
+        (Some(key), [value]) => Some(Known::Set(key.clone(), value.clone(), None)),
+        (Some(key), [value, unit, span]) if unit.eq_ignore_ascii_case(b"PX") => {
+            number(span).map(|millis| Known::Set(key.clone(), value.clone(), Some(millis)))
+        }
+        _ => None,
+    };
+    known.ok_or(args)
 }
 
 /// A number in the only form in which the driver would write it.
@@ -90,7 +87,7 @@ fn number(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Known, Vec<Bytes>> {
+    fn of(line: &str) -> Result<Known, Arguments> {
         let mut words = line.split(' ');
         let name = words.next().unwrap_or_default();
         Known::of(name, words.map(|word| Bytes::copy_from_slice(word.as_bytes())).collect())

@@ -48,6 +48,7 @@
 //! but those who ask for its keys, who are told at once; fred stops everybody. Over fred a connection can subscribe.
 
 mod argument;
+mod arguments;
 mod breaker;
 mod client;
 mod command;

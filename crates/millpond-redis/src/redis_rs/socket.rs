@@ -199,7 +199,7 @@ pub(super) fn error_in(value: &Value) -> Option<RedisError> {
 fn packed(command: &Command) -> Cmd {
     let mut packed = Cmd::new();
     packed.arg(command.name());
-    for arg in &command.args {
+    for arg in command.args.iter() {
         packed.arg(&arg[..]);
     }
     packed
