@@ -297,11 +297,15 @@ async fn round(name: &str, event: &str) -> Round {
     }
     for report in &reports {
         round.strangers += f64::from(report.strangers);
-        for (key, acked) in &report.acked {
-            let stored = client.get(key).await.ok().flatten();
-            let stored = stored.and_then(|value| value.rsplit_once('=').and_then(|(_, n)| n.parse::<u64>().ok()));
-            round.behind += f64::from(u8::from(stored.is_none_or(|stored| stored < *acked)));
-        }
+    }
+    for (key, acked) in reports.iter().flat_map(|report| &report.acked) {
+        let Ok(stored) = tokio::time::timeout(OUTER, client.get(key)).await else {
+            eprintln!("  it has not come back");
+            break;
+        };
+        let stored = stored.ok().flatten();
+        let stored = stored.and_then(|value| value.rsplit_once('=').and_then(|(_, n)| n.parse::<u64>().ok()));
+        round.behind += f64::from(u8::from(stored.is_none_or(|stored| stored < *acked)));
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
