@@ -20,9 +20,9 @@ use std::time::Duration;
 /// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
 const MESSAGES_MAX: usize = 1024;
 
-/// The pauses between two attempts of a shared client to find the nodes of its cluster again.
+/// The pauses between two attempts of a shared client to find the nodes of its cluster again. fred adds up to 100 ms by chance.
 const RECONNECT_MIN_MS: u32 = 20;
-const RECONNECT_MAX_MS: u32 = 250;
+const RECONNECT_MAX_MS: u32 = 50;
 
 /// A client that is not connected yet.
 ///
