@@ -9,6 +9,7 @@ use crate::session::{Effect, Wait, effect};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 use fred::clients::Client;
+use fred::error::Error as DriverError;
 use fred::interfaces::PubsubInterface;
 use std::fmt;
 use std::time::Duration;
@@ -165,7 +166,8 @@ impl RedisConnection {
         if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
     }
 
-    /// Subscribes to channels. From now on the connection serves [`message`](Self::message); it is closed on return.
+    /// Subscribes to channels: what is published from then on arrives. From now on the connection serves
+    /// [`message`](Self::message); it is closed on return.
     ///
     /// # Errors
     ///
@@ -177,7 +179,7 @@ impl RedisConnection {
     pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Into<String>>) -> Result<(), RedisError> {
         let channels: Vec<String> = channels.into_iter().map(Into::into).collect();
         let outcome = self.listen("SUBSCRIBE")?.subscribe(channels).await;
-        self.subscribed(outcome, "SUBSCRIBE")
+        self.subscribed(outcome, "SUBSCRIBE").await
     }
 
     /// Subscribes to the channels that fit a pattern, as [`subscribe`](Self::subscribe) does.
@@ -195,7 +197,7 @@ impl RedisConnection {
     ) -> Result<(), RedisError> {
         let patterns: Vec<String> = patterns.into_iter().map(Into::into).collect();
         let outcome = self.listen("PSUBSCRIBE")?.psubscribe(patterns).await;
-        self.subscribed(outcome, "PSUBSCRIBE")
+        self.subscribed(outcome, "PSUBSCRIBE").await
     }
 
     /// The next message, or `None` if none came within the limit. A server that is gone without a word is silent too:
@@ -306,8 +308,13 @@ impl RedisConnection {
         Ok(fred.client_with_limit())
     }
 
-    fn subscribed(&self, outcome: Result<(), fred::error::Error>, command: &str) -> Result<(), RedisError> {
-        outcome.map_err(|error| RedisError::of_driver(&error, command, self.link.limit()))
+    /// Waits until the server has heard of it, which the driver does not.
+    async fn subscribed(&self, outcome: Result<(), DriverError>, command: &str) -> Result<(), RedisError> {
+        outcome.map_err(|error| RedisError::of_driver(&error, command, self.link.limit()))?;
+        match self.link.fred() {
+            Some(fred) => fred.subscribed(command).await,
+            None => Ok(()),
+        }
     }
 
     /// Notes what an answer says about the connection.

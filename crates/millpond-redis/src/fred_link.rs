@@ -6,7 +6,7 @@
 //! 2. Nothing is sent on a link whose task has ended: the driver would queue it for nobody.
 
 use crate::arguments::Arguments;
-use crate::command::{ClusterNode, Command, Slot};
+use crate::command::{ClusterNode, Command, Slot, slot_of};
 use crate::connect_options::RedisConnectOptions;
 use crate::deadlines::Deadlines;
 use crate::drivers::{Manner, Use, within};
@@ -219,6 +219,25 @@ impl FredLink {
         match known {
             Ok(known) => known.send(&client).await,
             Err(args) => client.custom_raw(named, values(args)).await.map(Value::of),
+        }
+    }
+
+    /// Waits until a subscription has reached the server: what is answered behind it comes later.
+    ///
+    /// # Errors
+    ///
+    /// Also what the server says against the subscription.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn subscribed(&self, command: &str) -> Result<(), RedisError> {
+        // In a cluster the driver subscribes where its own name lives.
+        let slot = Slot::One(slot_of(self.client.id().as_bytes()));
+        match self.send(Command { slot, ..Command::new("PING") }, Manner::Plain).await {
+            Ok(_) => Ok(()),
+            Err(RedisError::TimedOut { limit, .. }) => Err(RedisError::TimedOut { command: command.to_owned(), limit }),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Publish and subscribe.
 
-use crate::support::{few, key, next_is_clean, single};
+use crate::support::{cluster, few, key, next_is_clean, single};
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError};
-use millpond_testkit::{Trace, until};
+use millpond_testkit::{OwnServer, Trace, until};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn messages_arrive_in_order_and_the_connection_is_never_lent_on() {
@@ -39,6 +40,27 @@ async fn a_pattern_hears_every_channel_that_fits() {
     lease.psubscribe([format!("{prefix}*")]).await.unwrap();
     pool.run::<()>(Command::new("PUBLISH").arg(format!("{prefix}:1")).arg("x")).await.unwrap();
     assert_eq!(lease.message(LONG).await.unwrap().unwrap().channel, format!("{prefix}:1"));
+}
+
+#[tokio::test]
+async fn who_is_told_of_a_subscription_has_it_at_the_server() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let pool = few(1).command_timeout(SHORT).connect(server.url()).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    server.signal("REDIS", "STOP").unwrap();
+    let error = lease.subscribe(["channel"]).await.unwrap_err();
+    assert!(error.is_ambiguous() && error.to_string().contains("SUBSCRIBE"), "{error}");
+}
+
+#[tokio::test]
+async fn in_a_cluster_what_is_published_right_after_a_subscription_arrives() {
+    let Some(url) = cluster() else { return };
+    let pool = few(2).connect(&url).await.unwrap();
+    let channel = key("channel");
+    let mut lease = pool.acquire().await.unwrap();
+    lease.subscribe([channel.as_str()]).await.unwrap();
+    pool.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
+    assert_eq!(lease.message(LONG).await.unwrap().unwrap().channel, channel);
 }
 
 #[tokio::test]
