@@ -42,7 +42,6 @@ impl RedisClient {
     ///
     /// A command that was sent is executed; its answer reaches nobody.
     pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
-        // In one piece: what the driver returns here is some kilobytes large, and each function in between would move it.
         let answers = self.admit(&command)?;
         let before = answers.load(Ordering::Relaxed);
         let outcome = self.link.call(command, Manner::Plain).await;

@@ -90,7 +90,6 @@ impl RedisConnection {
     /// A command that was sent is executed; its answer reaches nobody. If it blocks at the server the connection is closed
     /// on return, since an element that it takes would be lost.
     pub async fn run<T: FromValue>(&mut self, command: Command) -> Result<T, RedisError> {
-        // In one piece: what the driver returns here is some kilobytes large, and each function in between would move it.
         let mut command = command;
         let (effect, manner) = self.begin(&mut command)?;
         let outcome = self.link.call(command, manner).await;

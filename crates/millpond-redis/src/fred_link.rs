@@ -190,7 +190,8 @@ impl FredLink {
         let Command { name, args, idempotent, node, .. } = command;
         let answer = match Known::of(&name, args) {
             Ok(known) if !self.heals => {
-                let mut sending = pin!(known.send(&self.client));
+                // The driver's future has some kilobytes: it does not lie in those of all who call.
+                let mut sending = Box::pin(known.send(&self.client));
                 self.deadlines.within(limit, sending.as_mut()).await
             }
             known => {
