@@ -279,3 +279,15 @@ async fn where_many_wait_for_a_server_that_is_away_a_newcomer_is_told_at_once() 
     let error = refused(ready(ByHand::new(world.pool.acquire()).poll()));
     assert!(matches!(error, PoolError::Connect { .. }), "{error}");
 }
+
+/// On a real clock: only there a crowd's deadlines are watched together, and only such a crowd is joined the short way.
+#[tokio::test]
+async fn whoever_comes_while_others_wait_has_a_connection_opened_for_him_if_there_is_a_place() {
+    let world = World::unwatched(3, 0, |builder| builder);
+    world.manager.always(Call::Connect, Act::Never);
+    let mut waiters: Vec<_> = (0..4).map(|_| ByHand::new(world.pool.acquire())).collect();
+    for (waiter, connects) in waiters.iter_mut().zip([1, 2, 3, 3]) {
+        assert!(waiter.poll().is_pending());
+        until("the place is used", async || world.manager.calls(Call::Connect) == connects).await;
+    }
+}
