@@ -38,11 +38,11 @@
 //! | [`ResetLevel`] | the next borrower cannot see | costs a borrower |
 //! |---|---|---|
 //! | `None` | nothing is done, except that what was cut off is closed | nothing |
-//! | `Transaction`, the default | an open transaction, table locks, another database, or answers to what somebody else asked | clean: nothing; in doubt: 0.1 ms |
-//! | `Session` | anything: every connection is closed on return; see [`MySqlManager::with_reset`] | 0.2 to 0.5 ms |
+//! | `Transaction`, the default | an open transaction, table locks, another database, or answers to what somebody else asked | clean: nothing; in doubt: 0.03 ms |
+//! | `Session` | anything: every connection is closed on return; see [`MySqlManager::with_reset`] | 0.5 ms |
 //! | `Replace` | the same | the same |
 //!
-//! The times are those of `examples/mysql_reset_cost.rs` with a server on the same machine, which did other things as well. With a
+//! The times are those of `examples/mysql_reset_cost.rs` with a server on the same machine. With a
 //! server elsewhere a proof is one round trip more, and a new connection at least four, or five with TLS.
 //!
 //! ```sh

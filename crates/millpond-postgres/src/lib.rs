@@ -33,12 +33,11 @@
 //! | [`ResetLevel`] | the next borrower cannot see | cost of a return |
 //! |---|---|---|
 //! | `None` | nothing is done | nothing |
-//! | `Transaction`, the default | an open transaction, or answers to what somebody else asked | nothing if clean, else a round trip |
-//! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] | two round trips, under 1 ms |
-//! | `Replace` | anything: every connection is closed on return | a new connection, some 7 ms |
+//! | `Transaction`, the default | an open transaction, or answers to what somebody else asked | nothing if clean, else a round trip, 0.13 ms |
+//! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] | two round trips, 0.25 ms |
+//! | `Replace` | anything: every connection is closed on return | a new connection, 2.5 ms |
 //!
-//! The times are those of `examples/postgres_reset_cost.rs` in a debug build, with a server on the same machine, which did other
-//! things as well: take the order of magnitude.
+//! The times are those of `examples/postgres_reset_cost.rs` with a server on the same machine, medians of five runs.
 //!
 //! ```sh
 //! cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example postgres_reset_cost
