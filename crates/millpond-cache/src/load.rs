@@ -43,7 +43,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`] if it takes too long,
     /// [`CacheError::Codec`] if its value cannot be written, [`CacheError::Redis`] as for [`get`](Self::get). A value that is
-    /// too large is returned all the same; one that Redis does not take as well, unless `fail = closed`.
+    /// too large is returned all the same; so is one that is not stored because Redis is down, if `fail = open`.
     ///
     /// # Cancel safety
     ///
