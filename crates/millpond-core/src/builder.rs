@@ -29,6 +29,8 @@ pub struct Parts<M: Manager> {
     pub(crate) hooks: HookLists<M::Connection>,
     pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) runtime: Option<Handle>,
+    /// Of a `SharedPool`: how many loans a connection's turn has.
+    pub(crate) loans_in_turn: u32,
 }
 
 impl<M: Manager> fmt::Debug for Parts<M> {
@@ -79,6 +81,7 @@ impl<P: Buildable> Builder<P> {
                 hooks: HookLists::new(),
                 observers: Vec::new(),
                 runtime: None,
+                loans_in_turn: 1,
             },
         }
     }
@@ -123,6 +126,11 @@ impl<P: Buildable> Builder<P> {
     pub fn hooks(mut self, hooks: impl Hooks<Connection<P>>) -> Self {
         let hooks: Arc<dyn Hooks<Connection<P>>> = Arc::new(hooks);
         self.parts.hooks.add_object(&hooks);
+        self
+    }
+
+    pub(crate) fn with_loans_in_turn(mut self, loans: u32) -> Self {
+        self.parts.loans_in_turn = loans;
         self
     }
 

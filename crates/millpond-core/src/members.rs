@@ -9,6 +9,7 @@ use crate::event::CloseReason;
 use crate::examine::failed_ping;
 use crate::info::ConnectionId;
 use crate::lease::{Lease, Tag};
+use crate::ledger::bump;
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue_pool::QueuePool;
@@ -76,8 +77,11 @@ pub(crate) struct Loan {
 /// All members. Guarded by the shared pool's lock: no user code runs in here, and what leaves is dropped outside.
 pub(crate) struct Members<C: Send + 'static> {
     pub(crate) serving: Vec<Arc<Member<C>>>,
-    /// Whose turn it is.
+    /// Whose turn it is, and how many loans are left of it.
     turn: usize,
+    left: u32,
+    /// How many loans a turn has.
+    loans_in_turn: u32,
     /// Whether somebody is opening one more.
     pub(crate) opening: bool,
     /// Why the last opening failed, unless one has succeeded since.
@@ -93,10 +97,12 @@ pub(crate) struct Members<C: Send + 'static> {
 }
 
 impl<C: Send + 'static> Members<C> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(loans_in_turn: u32) -> Self {
         Self {
             serving: Vec::new(),
             turn: 0,
+            left: 0,
+            loans_in_turn,
             opening: false,
             failure: None,
             loans: Vec::new(),
@@ -109,8 +115,14 @@ impl<C: Send + 'static> Members<C> {
     }
 
     /// The next one in turn.
-    pub(crate) fn pick(&mut self) -> Option<Arc<Member<C>>> {
-        self.turn = self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
+    fn pick(&mut self) -> Option<Arc<Member<C>>> {
+        match self.left.checked_sub(1).filter(|_| self.turn < self.serving.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.turn = self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
+                self.left = self.loans_in_turn.saturating_sub(1);
+            }
+        }
         self.serving.get(self.turn).cloned()
     }
 
@@ -140,6 +152,21 @@ impl<C: Send + 'static> Members<C> {
             *empty = Some(loan);
         }
         place
+    }
+
+    /// One acquire more that went well.
+    fn count_acquire(&mut self) {
+        bump(&mut self.totals.acquires);
+        bump(&mut self.totals.ok);
+    }
+
+    /// Nothing came of a loan: its clone panicked.
+    pub(crate) fn take_back(&mut self, place: u32, count: Count) {
+        self.give_back(place);
+        if count == Count::WithAcquire {
+            let Totals { acquires, ok, .. } = &mut self.totals;
+            (*acquires, *ok) = (acquires.saturating_sub(1), ok.saturating_sub(1));
+        }
     }
 
     pub(crate) fn give_back(&mut self, place: u32) -> Option<Loan> {
@@ -281,6 +308,15 @@ impl<M: Manager> Core<M> {
     }
 }
 
+/// What is counted with a loan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Nothing: whoever waits counts his acquire himself, however it ends.
+    Loan,
+    /// An acquire that went well, as there is none that could end otherwise.
+    WithAcquire,
+}
+
 /// What a look at the members came to.
 pub(crate) struct Pick<C: Send + 'static> {
     /// The next member in turn, and the place of the loan.
@@ -289,10 +325,12 @@ pub(crate) struct Pick<C: Send + 'static> {
     pub(crate) opening: bool,
 }
 
-/// Lends the next member in turn. Retires those that are unfit, and has one more opened if there are too few.
+/// Lends the next member in turn. Retires those that are unfit if this one is, and has one more opened if there are too
+/// few.
 pub(crate) fn pick<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
+    count: Count,
     now: Time,
 ) -> Result<Pick<M::Connection>, PoolError>
 where
@@ -303,10 +341,19 @@ where
         if members.closed {
             return Err(PoolError::Closed);
         }
-        let old = core.retire_unfit(&mut members, now);
+        let mut old = Vec::new();
+        let mut member = members.pick();
+        // As a rule it is fit, which is seen without the ledger's lock.
+        if !member.as_ref().is_some_and(|member| core.pool.shared().is_young(&member.tag, now)) {
+            old = core.retire_unfit(&mut members, now);
+            member = members.pick();
+        }
         let opening = core.begin_opening(&mut members);
-        let member = members.pick().map(|member| {
+        let member = member.map(|member| {
             let loan = members.lend(Loan { tag: member.tag, location: request.holder, since: now });
+            if count == Count::WithAcquire {
+                members.count_acquire();
+            }
             (member, loan)
         });
         (Pick { member, opening: members.opening }, opening, old)
@@ -349,4 +396,44 @@ where
 pub(crate) fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Result<C, String> {
     let conn = member.connection().ok_or_else(|| "the connection has gone".to_owned())?;
     calmly(|| conn.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Held, Home};
+
+    struct Nowhere;
+
+    impl Home<u32> for Nowhere {
+        fn returned(&self, _: Held<u32>) {}
+    }
+
+    fn drawn(loans_in_turn: u32, loans: usize) -> Vec<u32> {
+        let mut members = Members::new(loans_in_turn);
+        for number in 0..3 {
+            members.serving.push(Member::new(Lease::new(number, Arc::new(Nowhere)), Time::ZERO));
+        }
+        (0..loans).map(|_| *members.pick().unwrap().connection().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_turn_has_as_many_loans_as_it_was_told() {
+        assert_eq!(drawn(1, 6), [1, 2, 0, 1, 2, 0]);
+        assert_eq!(drawn(0, 3), [1, 2, 0]);
+        assert_eq!(drawn(4, 13), [1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn who_leaves_in_the_middle_of_a_turn_leaves_it_to_another() {
+        let mut members = Members::new(8);
+        for number in 0..2 {
+            members.serving.push(Member::new(Lease::new(number, Arc::new(Nowhere)), Time::ZERO));
+        }
+        assert_eq!(members.pick().unwrap().connection(), Some(&1));
+        members.serving.pop();
+        assert_eq!(members.pick().unwrap().connection(), Some(&0));
+        members.serving.clear();
+        assert!(members.pick().is_none());
+    }
 }

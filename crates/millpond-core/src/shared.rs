@@ -63,7 +63,7 @@ struct Watching {
 
 impl<M: Manager> Shared<M> {
     pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let Parts { manager, config, name, hooks, observers, runtime } = parts;
+        let Parts { manager, config, name, hooks, observers, runtime, loans_in_turn: _ } = parts;
         let first_connect_hooks = hooks.has(Moment::FirstConnect);
         let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
         let observers: Vec<_> = observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
@@ -118,6 +118,12 @@ impl<M: Manager> Shared<M> {
     #[inline]
     pub(crate) fn is_fresh(&self, tag: &Tag, now: Time) -> bool {
         tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
+    }
+
+    /// Whether a connection is of the generation that is lent and not too old. Looks without the lock, as
+    /// [`is_fresh`](Self::is_fresh) does.
+    pub(crate) fn is_young(&self, tag: &Tag, now: Time) -> bool {
+        tag.is_fresh(self.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
 
     /// Releases the lock and does what has to be done after it.
