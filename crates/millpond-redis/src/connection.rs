@@ -67,8 +67,6 @@ pub(crate) enum Standing {
     Dirty,
     /// To be closed.
     Spoilt,
-    /// To be closed: somebody else has a handle to it.
-    Escaped,
 }
 
 impl RedisConnection {
@@ -243,11 +241,14 @@ impl RedisConnection {
         !self.link.is_dead() && !self.epoch.is_over() && !self.session.spoilt
     }
 
+    /// Whether somebody else has a handle to it.
+    pub(crate) fn has_escaped(&self) -> bool {
+        self.session.shown && self.link.has_escaped()
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         let Session { watched, selected, spoilt, shown, flight, .. } = self.session;
-        if shown && self.link.has_escaped() {
-            Standing::Escaped
-        } else if shown || spoilt || flight == Flight::Blocking || !self.is_fit() || self.subscription.is_some() {
+        if shown || spoilt || flight == Flight::Blocking || !self.is_fit() || self.subscription.is_some() {
             Standing::Spoilt
         } else if watched.is_some() || selected || flight == Flight::Plain {
             Standing::Dirty

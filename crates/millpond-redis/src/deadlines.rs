@@ -3,7 +3,8 @@
 //! Most answers come within microseconds, and a timer costs more than all else that is done for a command here. So a command
 //! begins without one; if it is still under way when the watch comes by, at the latest after [`ROUND`], it is woken once and
 //! sets its own. The watch is a thread of the process and not a task, since a task may be stuck behind one that blocks its
-//! worker, and limits must hold then too. It sleeps while no command is under way.
+//! worker, and limits must hold then too. It sleeps while no command is under way. Every thread has a crowd of its own, so that
+//! those of several cores do not wait for each other's memory.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -20,13 +21,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// How often the watch comes by.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// The commands of one connection that are under way.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines {
-    waiting: Arc<Crowd>,
-}
-
+/// The commands under way that one thread looked at first.
 type Crowd = Mutex<Waiting>;
+
+thread_local! {
+    static MINE: Arc<Crowd> = Arc::default();
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -46,64 +46,67 @@ enum Place {
     Rung,
 }
 
-impl Deadlines {
-    /// Waits for an answer. `None` if it took longer than the limit.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future may be dropped at any point.
-    pub(crate) async fn within<F: Future>(&self, limit: Duration, mut answer: Pin<&mut F>) -> Option<F::Output> {
-        if limit < ROUND {
-            return timeout(limit, answer).await.ok();
-        }
-        let since = Instant::now();
-        let mut seat = Seat { waiting: &self.waiting, place: None };
-        let outcome = poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if seat.is_rung(cx) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await;
-        drop(seat);
-        match outcome {
-            Some(answer) => Some(answer),
-            None => timeout_at(since + limit, answer).await.ok(),
-        }
+/// Waits for an answer. `None` if it took longer than the limit.
+///
+/// # Cancel safety
+///
+/// The future may be dropped at any point.
+pub(crate) async fn within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) -> Option<F::Output> {
+    if limit < ROUND {
+        return timeout(limit, answer).await.ok();
+    }
+    let since = Instant::now();
+    let mut seat = Seat { taken: None };
+    let outcome = poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if seat.is_rung(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    drop(seat);
+    match outcome {
+        Some(answer) => Some(answer),
+        None => timeout_at(since + limit, answer).await.ok(),
     }
 }
 
 /// The place of one command, once it has one.
-struct Seat<'a> {
-    waiting: &'a Arc<Crowd>,
-    place: Option<usize>,
+struct Seat {
+    taken: Option<(Arc<Crowd>, usize)>,
 }
 
-impl Seat<'_> {
+impl Seat {
     /// Whether it is time for a timer of its own.
     fn is_rung(&mut self, cx: &Context<'_>) -> bool {
         let waker = cx.waker().clone();
-        let mut waiting = lock(self.waiting);
-        let place = *self.place.get_or_insert_with(|| waiting.place());
-        // What is displaced may be the last that is left of a task: it is dropped when the lock is released.
-        let _displaced = match waiting.places.get_mut(place) {
-            Some(Place::Rung) | None => return true,
-            Some(held) => mem::replace(held, Place::Waits(waker)),
+        let (crowd, place) = match self.taken.take() {
+            Some((crowd, place)) => (crowd, Some(place)),
+            // While a thread ends it has none of its own.
+            None => (MINE.try_with(Arc::clone).unwrap_or_default(), None),
         };
-        let is_watched = mem::replace(&mut waiting.watched, true);
+        let mut waiting = lock(&crowd);
+        let place = place.unwrap_or_else(|| waiting.place());
+        // What is displaced may be the last that is left of a task: it is dropped when the lock is released.
+        let displaced = match waiting.places.get_mut(place) {
+            Some(Place::Rung) | None => None,
+            Some(held) => Some(mem::replace(held, Place::Waits(waker))),
+        };
+        let is_watched = displaced.is_none() || mem::replace(&mut waiting.watched, true);
         drop(waiting);
-        if !is_watched && !enlist(Arc::downgrade(self.waiting)) {
+        let (crowd, _) = self.taken.insert((crowd, place));
+        if !is_watched && !enlist(Arc::downgrade(crowd)) {
             // Others may count on the watch already: all set their timers.
-            ring(self.waiting);
+            ring(crowd);
             return true;
         }
-        false
+        displaced.is_none()
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let Some(place) = self.place else { return };
-        let mut waiting = lock(self.waiting);
+        let Some((crowd, place)) = self.taken.take() else { return };
+        let mut waiting = lock(&crowd);
         waiting.free.push(place);
         let left = waiting.places.get_mut(place).map(|held| mem::replace(held, Place::Free));
         drop(waiting);
@@ -182,53 +185,51 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(2);
 
-    fn under_way(deadlines: &Deadlines) -> usize {
-        let waiting = lock(&deadlines.waiting);
+    fn under_way() -> usize {
+        let crowd = MINE.with(Arc::clone);
+        let waiting = lock(&crowd);
         waiting.places.len() - waiting.free.len()
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_answered_ends_with_its_limit() {
-        let deadlines = Deadlines::default();
         for limit in [LIMIT, ROUND / 2] {
             let since = Instant::now();
-            let answer = deadlines.within(limit, pin!(std::future::pending::<()>())).await;
+            let answer = within(limit, pin!(std::future::pending::<()>())).await;
             assert_eq!(answer, None);
             assert_eq!(since.elapsed(), limit);
         }
-        assert_eq!(under_way(&deadlines), 0);
+        assert_eq!(under_way(), 0);
     }
 
     #[tokio::test]
     async fn an_answer_counts_before_the_watch_has_come_by_and_after_it() {
-        let deadlines = Deadlines::default();
         for is_late in [false, true] {
             let (answer, receiver) = oneshot::channel();
             let mut receiver = pin!(receiver);
-            let waiting = deadlines.within(LIMIT, receiver.as_mut());
+            let waiting = within(LIMIT, receiver.as_mut());
             let answering = async {
                 if is_late {
-                    assert!(ring(&deadlines.waiting), "somebody waits");
+                    assert!(MINE.with(|mine| ring(mine)), "somebody waits");
                 }
                 answer.send("mill").unwrap();
             };
             let (heard, ()) = tokio::join!(waiting, answering);
             assert_eq!(heard, Some(Ok("mill")));
         }
-        assert_eq!(under_way(&deadlines), 0);
-        assert!(!ring(&deadlines.waiting), "nobody is left");
+        assert_eq!(under_way(), 0);
+        assert!(!MINE.with(|mine| ring(mine)), "nobody is left");
     }
 
     #[tokio::test]
     async fn who_gives_up_early_leaves_his_place_to_the_next() {
-        let deadlines = Deadlines::default();
         for _ in 0..3 {
             let mut never = pin!(std::future::pending::<()>());
-            let mut cut = pin!(deadlines.within(LIMIT, never.as_mut()));
+            let mut cut = pin!(within(LIMIT, never.as_mut()));
             assert!(futures_util::poll!(cut.as_mut()).is_pending());
-            assert_eq!(under_way(&deadlines), 1);
+            assert_eq!(under_way(), 1);
         }
-        assert_eq!(lock(&deadlines.waiting).places.len(), 1);
-        assert_eq!(under_way(&deadlines), 0);
+        assert_eq!(MINE.with(|mine| lock(mine).places.len()), 1);
+        assert_eq!(under_way(), 0);
     }
 }

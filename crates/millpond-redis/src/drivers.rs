@@ -176,7 +176,7 @@ impl Link {
             Self::Fred(link) if link.is_cluster() => Box::pin(link.call(command, manner)).await,
             Self::Fred(link) => link.send(command, manner).await,
             #[cfg(feature = "redis-rs")]
-            Self::RedisRs(link) => Box::pin(link.call(command, manner)).await,
+            Self::RedisRs(link) => link.call(command, manner).await,
         }
     }
 

@@ -8,14 +8,14 @@
 use crate::arguments::Arguments;
 use crate::command::{ClusterNode, Command, Slot, slot_of};
 use crate::connect_options::RedisConnectOptions;
-use crate::deadlines::Deadlines;
+use crate::deadlines;
 use crate::drivers::{Manner, Use, within};
 use crate::error::RedisError;
 use crate::fred_settings;
 use crate::known::Known;
+use crate::sending::{Job, Senders};
 use crate::value::Value;
 use fred::clients::Client;
-use fred::error::Error as DriverError;
 use fred::interfaces::{ClientLike, TransactionInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as DriverValue};
@@ -40,7 +40,7 @@ pub(crate) struct FredLink {
     /// Whether the driver finds lost nodes again by itself.
     heals: bool,
     limit: Duration,
-    deadlines: Deadlines,
+    senders: Senders,
     since: Instant,
     /// When it was last made anew, in milliseconds since then.
     renewed: AtomicU64,
@@ -70,7 +70,7 @@ impl FredLink {
             is_cluster: options.is_cluster(),
             heals: purpose == Use::Shared && options.is_cluster(),
             limit: options.command_timeout,
-            deadlines: Deadlines::default(),
+            senders: Senders::default(),
             since: Instant::now(),
             renewed: AtomicU64::new(0),
         };
@@ -97,7 +97,7 @@ impl FredLink {
 
     /// Whether somebody outside holds a handle.
     pub(crate) fn has_escaped(&self) -> bool {
-        Arc::strong_count(self.client.inner()) > self.handles
+        Arc::strong_count(self.client.inner()) > self.handles.saturating_add(self.senders.len())
     }
 
     /// Whether the connection is lost, as far as this side knows.
@@ -188,38 +188,18 @@ impl FredLink {
         };
         let hash = self.hash(&command)?;
         let Command { name, args, idempotent, node, .. } = command;
-        let answer = match Known::of(&name, args) {
-            Ok(known) if !self.heals => {
-                // The driver's future has some kilobytes: it does not lie in those of all who call.
-                let mut sending = Box::pin(known.send(&self.client));
-                self.deadlines.within(limit, sending.as_mut()).await
-            }
+        let job = match Known::of(&name, args) {
+            Ok(known) if !self.heals => Job::Known(known),
             known => {
-                let named = custom(name.clone(), hash, blocks);
                 let options = if self.heals { healing(idempotent, node) } else { Options::default() };
-                let mut sending = Box::pin(self.send_with(known, named, options));
-                self.deadlines.within(limit, sending.as_mut()).await
+                Job::With(known, Box::new((custom(name.clone(), hash, blocks), options)))
             }
         };
-        match answer {
+        match deadlines::within(limit, pin!(self.senders.send(&self.client, job))).await {
             Some(Ok(Value::Error(text))) => Err(RedisError::of_server(&text)),
             Some(Ok(value)) => Ok(value),
             Some(Err(error)) => Err(RedisError::of_driver(&error, &name, limit)),
             None => Err(RedisError::TimedOut { command: name.into_owned(), limit }),
-        }
-    }
-
-    /// Sends what the driver does not know by a word of its own, or with options of its own.
-    async fn send_with(
-        &self,
-        known: Result<Known, Arguments>,
-        named: CustomCommand,
-        options: Options,
-    ) -> Result<Value, DriverError> {
-        let client = self.client.with_options(&options);
-        match known {
-            Ok(known) => known.send(&client).await,
-            Err(args) => client.custom_raw(named, values(args)).await.map(Value::of),
         }
     }
 

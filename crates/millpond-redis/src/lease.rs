@@ -1,7 +1,7 @@
 //! What a borrower holds: a connection of one's own, or a share of one.
 
 use crate::client::RedisClient;
-use crate::connection::{RedisConnection, Standing};
+use crate::connection::RedisConnection;
 use crate::exhaustion::Permit;
 use millpond_core::{CloseReason, ConnectionInfo, Lease};
 use std::fmt;
@@ -66,7 +66,7 @@ impl DerefMut for RedisLease {
 impl Drop for RedisLease {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take()
-            && lease.standing() == Standing::Escaped
+            && lease.has_escaped()
         {
             Lease::discard(lease, CloseReason::Escaped);
         }

@@ -71,6 +71,7 @@ mod redirect;
 #[cfg(feature = "redis-rs")]
 mod redis_rs;
 mod script;
+mod sending;
 mod session;
 mod subscription;
 mod url;

@@ -44,7 +44,7 @@ impl Manager for RedisManager {
         match conn.standing() {
             Standing::Clean => Triage::Keep,
             Standing::Dirty => Triage::Reset,
-            Standing::Spoilt | Standing::Escaped => Triage::Discard,
+            Standing::Spoilt => Triage::Discard,
         }
     }
 

@@ -21,6 +21,10 @@ const MAX_CONNECTIONS_HIGH: u32 = 200;
 /// How many multiplexed connections a shared pool opens unless it is told otherwise.
 const SHARED: u32 = 4;
 
+/// How many borrowers in a row share one connection, so that their commands go out in one write: Redis answers all
+/// connections with one thread. With 1 it is a fifth slower for 64 tasks on 10 connections.
+const LOANS_IN_TURN: u32 = 16;
+
 /// The range of `command_timeout`.
 const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
 const COMMAND_TIMEOUT_HIGH: Duration = Duration::from_secs(300);
@@ -367,7 +371,8 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// [`RedisError::Setup`] for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
         let sizes = (self.max_connections, 1);
-        let pool = self.build((1, MAX_CONNECTIONS_HIGH), sizes, options, SharedRedisManager::new)?;
+        let options_of_pool = self.step(|builder| builder.loans_in_turn(LOANS_IN_TURN));
+        let pool = options_of_pool.build((1, MAX_CONNECTIONS_HIGH), sizes, options, SharedRedisManager::new)?;
         Ok(SharedRedisPool::new(pool))
     }
 }

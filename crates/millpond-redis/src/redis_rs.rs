@@ -18,6 +18,7 @@ pub(crate) use hub::Hub;
 
 use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::{Deployment, Login, Node};
+use crate::deadlines;
 use crate::drivers::{Manner, Use, within};
 use crate::error::RedisError;
 use crate::value::{FromValue, Value};
@@ -28,6 +29,7 @@ use futures_util::stream::FuturesUnordered;
 use socket::{Place, Socket, error_in};
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -129,7 +131,11 @@ impl RedisRsLink {
 
     /// Whether the connection is lost, as far as this side knows.
     pub(crate) fn is_dead(&self) -> bool {
-        self.aborted.load(Ordering::Acquire) || (!self.heals && self.open_sockets(Socket::is_dead).contains(&true))
+        self.aborted.load(Ordering::Acquire)
+            || match &self.sockets {
+                Sockets::One(socket) => socket.is_dead(),
+                Sockets::Cluster(_) => !self.heals && self.open_sockets(Socket::is_dead).contains(&true),
+            }
     }
 
     /// Ends when it is closed.
@@ -184,7 +190,8 @@ impl RedisRsLink {
         let clock = Clock { since: Instant::now(), limit };
         match &self.sockets {
             Sockets::One(socket) => self.send(socket, None, &command, &clock, socket.send(&command)).await,
-            Sockets::Cluster(_) => self.follow(&command, &clock).await,
+            // Its future has some kilobytes.
+            Sockets::Cluster(_) => Box::pin(self.follow(&command, &clock)).await,
         }
     }
 
@@ -280,11 +287,11 @@ impl RedisRsLink {
         clock: &Clock,
         sending: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
-        let (before, since) = (socket.answers(), Instant::now());
-        if let Some(outcome) = within(clock.left(), sending).await {
+        let (before, left) = (socket.answers(), clock.left());
+        if let Some(outcome) = deadlines::within(left, pin!(sending)).await {
             return outcome;
         }
-        if socket.answers() == before && since.elapsed() >= self.limit() / 2 {
+        if socket.answers() == before && left >= self.limit() / 2 {
             socket.abort();
             if let Some(node) = node {
                 self.hub.suspect(node);
