@@ -29,8 +29,8 @@ use std::time::Duration;
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
 
-/// A limit that is too short to go without a timer at first.
-pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(4);
+/// A limit that is too short to go without a timer at first: the watch comes by after two rounds at the latest, if it is in time.
+pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
 
 /// A ticket of a waiter for connections of this manager.
 type Ticketed<M> = (Ticket<Grant<<M as Manager>::Connection>>, Trip);

@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a waiter goes without a timer of its own.
-pub(crate) const ARM_AFTER: Duration = Duration::from_millis(100);
+/// How long a waiter goes without a timer of its own, and how often the watch comes by: whoever is waiting then waits a little
+/// longer, so it should be fewer than one wait in a thousand.
+pub(crate) const ARM_AFTER: Duration = Duration::from_millis(250);
 
 /// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
 pub(crate) type Round = Box<dyn Fn() -> bool + Send>;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How often the watch comes by.
-const ROUND: Duration = Duration::from_millis(100);
+const ROUND: Duration = Duration::from_millis(250);
 
 /// The commands under way that one thread looked at first.
 type Crowd = Mutex<Waiting>;

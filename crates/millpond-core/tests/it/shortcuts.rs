@@ -248,13 +248,13 @@ async fn where_many_wait_one_more_than_max_waiters_is_turned_away() {
 async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline() {
     for others_leave in [false, true] {
         let world = World::unwatched(1, 0, |builder| builder);
-        let _lease = world.pool.acquire_within(ms(400)).await.unwrap();
-        let mut other = Some(ByHand::new(world.pool.acquire_within(ms(400))));
+        let _lease = world.pool.acquire_within(ms(750)).await.unwrap();
+        let mut other = Some(ByHand::new(world.pool.acquire_within(ms(750))));
         assert!(other.as_mut().unwrap().poll().is_pending());
         if others_leave {
             other = None;
         }
-        let mut waiter = ByHand::new(world.pool.acquire_within(ms(401)));
+        let mut waiter = ByHand::new(world.pool.acquire_within(ms(751)));
         assert!(waiter.poll().is_pending());
         let mut seen = 0;
         until("it is told", async || {
