@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Driver {
-    /// fred: subscriptions too, and the fastest.
+    /// fred: subscriptions too.
     #[default]
     Fred,
     /// The connections of redis-rs, and a way through a cluster of our own over them: while a master is lost the keys of the
