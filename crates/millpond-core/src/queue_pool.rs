@@ -227,6 +227,12 @@ impl<M: Manager> QueuePool<M> {
         self.shared().invalidate_all(how == Invalidate::Hard);
     }
 
+    /// Has every idle connection pinged, and lends none of them again before its ping has succeeded: for managers that
+    /// learn on one connection that something concerns them all.
+    pub fn validate_idle(&self) {
+        self.shared().change(|ledger, now| ledger.examine_idle(Duration::ZERO, now));
+    }
+
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their deadlines. What is in
     /// use goes on and may come back.
     pub fn suspend(&self) {

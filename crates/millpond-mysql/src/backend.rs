@@ -3,8 +3,8 @@
 use crate::fault;
 use crate::prove::prove;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of};
-use sqlx::{Error, MySql, MySqlConnection};
+use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Tracked, effect_of};
+use sqlx::{Connection, Error, MySql, MySqlConnection};
 
 /// What is said to whoever goes on with a connection on which an operation of his was cut off.
 const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
@@ -30,6 +30,14 @@ impl Backend<MySql> for MySqlBackend {
 
     fn is_suspicious(&self, error: &Error) -> bool {
         fault::is_suspicious(error)
+    }
+
+    fn memory(&self, error: &Error) -> Memory {
+        fault::memory(error)
+    }
+
+    async fn forget(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
+        conn.clear_cached_statements().await
     }
 
     /// The driver may have read half a packet, or wait for an answer that it has read already: it would take one answer

@@ -4,7 +4,7 @@
 //! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
 
 use millpond_core::Fault;
-use millpond_sqlx::{Aftermath, is_failover};
+use millpond_sqlx::{Aftermath, Memory, is_failover};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
@@ -41,6 +41,15 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
 /// Whether an error may mean that the server has been demoted or is going to be.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| may_be_a_demotion(refusal.number()))
+}
+
+/// What an error says about the statements that the driver has prepared.
+pub(crate) fn memory(error: &Error) -> Memory {
+    match refusal(error).map(MySqlDatabaseError::number) {
+        // There is no such statement; one has to be prepared anew; there are too many.
+        Some(1243 | 1461 | 1615) => Memory::Outdated,
+        _ => Memory::Valid,
+    }
 }
 
 /// The server's own words.

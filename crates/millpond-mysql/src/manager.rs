@@ -6,7 +6,7 @@ use crate::first_look::{limits, takes_writes};
 use crate::kill::kill;
 use crate::prove::{greet, lead_home, prove};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, Standing, Suspicion, Tracked};
+use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Tracked};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
 use std::fmt;
@@ -26,6 +26,7 @@ pub struct MySqlManager {
     rotation: Option<Rotation>,
     link: PoolLink<MySql>,
     suspicion: Suspicion,
+    changes: SchemaChanges<MySql>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
     canceller: Option<Canceller<MySql>>,
@@ -34,12 +35,14 @@ pub struct MySqlManager {
 impl MySqlManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
+        let link = PoolLink::new();
         Self {
             options,
             reset: ResetLevel::default(),
             home: OnceLock::new(),
             rotation: None,
-            link: PoolLink::new(),
+            changes: SchemaChanges::new(link.clone()),
+            link,
             suspicion: Suspicion::new(),
             compared: AtomicBool::new(false),
             canceller: None,
@@ -127,11 +130,13 @@ impl Manager for MySqlManager {
         // They all begin in the same one.
         let _ = self.home.set(here.database);
         let mut conn = Tracked::new(conn, &MYSQL);
+        conn.share_schema_changes(&self.changes);
         conn.set_session(here.session);
         Ok(conn)
     }
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        conn.refresh().await?;
         if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
@@ -144,6 +149,7 @@ impl Manager for MySqlManager {
             // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
             (_, Standing::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
+            _ if conn.is_outdated() => Triage::Reset,
             (ResetLevel::None, _) => Triage::Keep,
             (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
@@ -151,6 +157,10 @@ impl Manager for MySqlManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        if self.reset == ResetLevel::None {
+            // Outdated: nothing else is done at this level.
+            return conn.refresh().await;
+        }
         // A stream without end would be read for as long as the core lets us.
         let patience =
             self.canceller.as_ref().filter(|_| conn.standing() == Standing::Undrained).map(Canceller::patience);
@@ -161,6 +171,7 @@ impl Manager for MySqlManager {
             None => self.settle(conn).await,
         }?;
         conn.trust();
+        conn.refresh().await?;
         self.look_into_suspicion(conn).await.map(drop)
     }
 

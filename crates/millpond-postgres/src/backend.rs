@@ -3,8 +3,8 @@
 use crate::fault;
 use crate::prove::{drain, prove};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of};
-use sqlx::{Error, PgConnection, Postgres};
+use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Tracked, effect_of};
+use sqlx::{Connection, Error, PgConnection, Postgres};
 
 /// PostgreSQL's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,18 @@ impl Backend<Postgres> for PgBackend {
         fault::is_suspicious(error)
     }
 
+    fn memory(&self, error: &Error) -> Memory {
+        fault::memory(error)
+    }
+
+    fn deallocates(&self, sql: &str) -> bool {
+        deallocates(sql)
+    }
+
+    async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        conn.clear_cached_statements().await
+    }
+
     async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
         drain(conn).await
     }
@@ -42,6 +54,13 @@ impl Backend<Postgres> for PgBackend {
         conn.trust();
         Ok(())
     }
+}
+
+/// Whether DISCARD or DEALLOCATE stands anywhere in a text, be it in a string: what is prepared anew for nothing costs a
+/// round trip.
+fn deallocates(sql: &str) -> bool {
+    let has = |word: &str| sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    has("discard") || has("deallocate")
 }
 
 /// The one that every connection refers to.

@@ -1,7 +1,7 @@
 //! What SQLSTATEs mean for a connection and for the pool.
 
 use millpond_core::Fault;
-use millpond_sqlx::{Aftermath, is_failover};
+use millpond_sqlx::{Aftermath, Memory, is_failover};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
@@ -45,6 +45,29 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
 /// Whether an error may mean that the server has become a standby or is going to.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| matches!(refusal.code(), READ_ONLY | ADMIN_SHUTDOWN))
+}
+
+/// What an error says about what the driver remembers of statements and types.
+pub(crate) fn memory(error: &Error) -> Memory {
+    match refusal(error) {
+        Some(refusal) => memory_of(refusal.code(), refusal.routine(), refusal.message()),
+        None => Memory::Valid,
+    }
+}
+
+/// By the server's routine where the code has other meanings too: messages are translated.
+fn memory_of(code: &str, routine: Option<&str>, message: &str) -> Memory {
+    match code {
+        // There is no such prepared statement, or there is one of that name already.
+        "26000" | "42P05" => Memory::Outdated,
+        // "cached plan must not change result type"
+        "0A000" if routine == Some("RevalidateCachedQuery") => Memory::Outdated,
+        // This one is never translated.
+        "XX000" if message.starts_with("cache lookup failed for") => Memory::Outdated,
+        // The wrong type: it may be one of the same name that was there before.
+        "42804" | "42809" | "42883" | "42704" => Memory::Doubtful,
+        _ => Memory::Valid,
+    }
 }
 
 /// The server's own words.
@@ -91,6 +114,20 @@ mod tests {
         for code in ["57P01", "57P05", "25P03", "08006"] {
             assert!(ends_the_session(code), "{code}");
         }
+    }
+
+    #[test]
+    fn a_changed_schema_is_known_by_code_and_routine_in_every_language() {
+        let outdated = |code, routine, message| memory_of(code, routine, message) == Memory::Outdated;
+        assert!(outdated(
+            "0A000",
+            Some("RevalidateCachedQuery"),
+            "zwischengespeicherter Plan darf den Ergebnistyp nicht ändern"
+        ));
+        assert!(!outdated("0A000", Some("transformSelectStmt"), "x"));
+        assert!(outdated("26000", None, "") && outdated("XX000", None, "cache lookup failed for type 16391"));
+        assert!(!outdated("XX000", None, "unexpected") && !outdated("42804", None, ""));
+        assert_eq!(memory_of("23505", None, ""), Memory::Valid);
     }
 
     #[test]

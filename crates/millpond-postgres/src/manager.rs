@@ -7,7 +7,9 @@ use crate::pooler::{POOLED, Pooler};
 use crate::prove::clear_session;
 use crate::session::{cancel, end};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Canceller, Credentials, Errand, Login, PoolLink, Rotation, Standing, Suspicion, Tracked};
+use millpond_sqlx::{
+    Canceller, Credentials, Errand, Login, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Tracked,
+};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
@@ -23,6 +25,7 @@ pub struct PgManager {
     rotation: Option<Rotation>,
     link: PoolLink<Postgres>,
     suspicion: Suspicion,
+    changes: SchemaChanges<Postgres>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
     canceller: Option<Canceller<Postgres>>,
@@ -31,12 +34,14 @@ pub struct PgManager {
 impl PgManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
+        let link = PoolLink::new();
         Self {
             options,
             reset: ResetLevel::default(),
             pooler: Pooler::default(),
             rotation: None,
-            link: PoolLink::new(),
+            changes: SchemaChanges::new(link.clone()),
+            link,
             suspicion: Suspicion::new(),
             compared: AtomicBool::new(false),
             canceller: None,
@@ -122,13 +127,16 @@ impl Manager for PgManager {
         let mut conn = self.open().await?;
         if self.pooler == Pooler::PgBouncer {
             // What its servers say of themselves does not hold for the connection.
-            return Ok(Tracked::new(conn, &POOLED));
+            let mut conn = Tracked::new(conn, &POOLED);
+            conn.share_schema_changes(&self.changes);
+            return Ok(conn);
         }
         // A round trip, so only for who has a use for the answer: a canceller, or who does not know what to suspect.
         let asked = self.canceller.is_some() || !self.suspicion.has_written();
         let greeting = if asked { greet(&mut conn).await? } else { None };
         self.compare(&mut conn).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
+        conn.share_schema_changes(&self.changes);
         if let Some(greeting) = greeting {
             self.suspicion.connected(greeting.takes_writes);
             if let (Some(session), Some(_)) = (greeting.session, &self.canceller) {
@@ -139,6 +147,7 @@ impl Manager for PgManager {
     }
 
     async fn ping(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
+        conn.refresh().await?;
         if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
@@ -150,6 +159,7 @@ impl Manager for PgManager {
             (_, Standing::Broken) => Triage::Broken,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
+            _ if conn.is_outdated() => Triage::Reset,
             (ResetLevel::None, _) => Triage::Keep,
             (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
@@ -158,9 +168,12 @@ impl Manager for PgManager {
 
     async fn reset(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         match &self.canceller {
+            // Outdated: nothing else is done at this level.
+            _ if self.reset == ResetLevel::None => {}
             Some(canceller) => canceller.settle(conn, self).await?,
             None => conn.settle().await?,
         }
+        conn.refresh().await?;
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }

@@ -2,7 +2,7 @@
 
 use crate::backend::POSTGRES;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Tracked, first_keyword};
+use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked, first_keyword};
 use sqlx::{Error, PgConnection, Postgres};
 
 /// What stands between the pool and its server.
@@ -54,6 +54,14 @@ impl Backend<Postgres> for Pooled {
 
     fn is_suspicious(&self, error: &Error) -> bool {
         POSTGRES.is_suspicious(error)
+    }
+
+    fn memory(&self, error: &Error) -> Memory {
+        POSTGRES.memory(error)
+    }
+
+    async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        POSTGRES.forget(conn).await
     }
 
     async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {

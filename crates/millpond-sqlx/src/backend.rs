@@ -1,5 +1,6 @@
 //! What a database brings along to be pooled: one implementation a backend crate.
 
+use crate::cached::Memory;
 use crate::standing::Standing;
 use crate::statement::{Effect, effect_of};
 use crate::tracked::Tracked;
@@ -51,6 +52,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     fn is_suspicious(&self, error: &Error) -> bool {
         let _ = error;
         false
+    }
+
+    /// Whether an error means that what the driver remembers of statements and types is out of date. By default none does.
+    fn memory(&self, error: &Error) -> Memory {
+        let _ = error;
+        Memory::Valid
+    }
+
+    /// Whether a statement may make the server forget what the driver has prepared, by its text; asked only where
+    /// [`effect`](Self::effect) is not `None`. By default none does.
+    fn deallocates(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
+    /// Makes the driver forget what it remembers of statements and types. By default it remembers nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn forget(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        let _ = conn;
+        Ok(())
     }
 
     /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off. The

@@ -40,6 +40,7 @@
 mod a_query_on_the_pool;
 mod acquire;
 mod backend;
+mod cached;
 mod canceller;
 mod command;
 mod credentials;
@@ -65,6 +66,7 @@ mod url_error;
 mod watch;
 
 pub use backend::{Aftermath, Backend, Enclosure};
+pub use cached::{Memory, SchemaChanges};
 pub use canceller::{Canceller, Errand};
 pub use credentials::{Credentials, Login, Rotation, Versioned};
 pub use error::{ConnectError, config_error, lending_error, pool_error};

@@ -38,6 +38,13 @@ impl<DB: Database> PoolLink<DB> {
         }
     }
 
+    /// Has every idle connection of the pool pinged before it is lent again.
+    pub fn validate_idle(&self) {
+        if let Some(pool) = self.pool() {
+            pool.validate_idle();
+        }
+    }
+
     /// Retires what was opened before the attempt to connect that is under way, and that attempt as well.
     pub fn retire_older(&self) {
         if let Some(pool) = self.pool() {

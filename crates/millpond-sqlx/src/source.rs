@@ -84,6 +84,7 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     fn try_reserve(&self) -> Option<Reservation>;
     fn config(&self) -> PoolConfig;
     fn warn(&self, setting: &'static str, message: String);
+    fn validate_idle(&self);
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePool<M> {
@@ -129,5 +130,9 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePo
 
     fn warn(&self, setting: &'static str, message: String) {
         self.warn(setting, message);
+    }
+
+    fn validate_idle(&self) {
+        self.validate_idle();
     }
 }

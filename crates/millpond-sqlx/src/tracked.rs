@@ -1,11 +1,12 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
 use crate::backend::Backend;
+use crate::cached::{Cached, SchemaChanges};
 use crate::command::{Command, ForDriver};
 use crate::generate::generate;
 use crate::standing::Standing;
 use crate::statement::Effect;
-use crate::watch::{Watch, Watched};
+use crate::watch::{Marks, Watch, Watched};
 use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -38,6 +39,7 @@ pub struct Tracked<DB: Database> {
     session: Option<u64>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
+    cached: Cached<DB>,
 }
 
 /// What is said to whoever goes on in a transaction that is lost.
@@ -67,6 +69,7 @@ impl<DB: Database> Tracked<DB> {
             keepsake: None,
             session: None,
             names: 0,
+            cached: Cached::new(),
         }
     }
 
@@ -85,6 +88,37 @@ impl<DB: Database> Tracked<DB> {
     /// Notes the number by which the server knows this session: for managers.
     pub fn set_session(&mut self, session: u64) {
         self.session = Some(session);
+    }
+
+    /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
+    /// new.
+    pub fn share_schema_changes(&mut self, changes: &SchemaChanges<DB>) {
+        self.cached.share(changes);
+    }
+
+    /// Whether what the driver remembers of statements and types is out of date.
+    pub fn is_outdated(&self) -> bool {
+        self.cached.is_outdated()
+    }
+
+    /// Makes the driver forget what it remembers of statements and types, if that is out of date: for managers, before the
+    /// connection is lent again.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        if self.cached.is_outdated() {
+            let (backend, as_of) = (self.backend, self.cached.noticed());
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(backend.forget(conn)).await?;
+            self.cached.emptied(as_of);
+        }
+        Ok(())
     }
 
     /// Forgets it: whoever cancels does so once.
@@ -164,7 +198,11 @@ impl<DB: Database> Tracked<DB> {
     /// The driver's connection and the watch over the operation that is about to begin.
     pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
         match &mut self.conn {
-            Some(conn) => (conn, Watch::new(self.backend, &mut self.standing, &mut self.suspect, &self.brake, effect)),
+            Some(conn) => {
+                let marks =
+                    Marks { standing: &mut self.standing, suspect: &mut self.suspect, cached: &mut self.cached };
+                (conn, Watch::new(self.backend, marks, &self.brake, effect))
+            }
             None => absent(),
         }
     }
@@ -192,7 +230,12 @@ impl<DB: Database> Tracked<DB> {
             watch.follow(backend.resume(conn)).await?;
             self.brake.store(false, Ordering::Release);
         }
-        Ok(())
+        self.refresh().await
+    }
+
+    /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
+    fn has_to_resume(&self) -> bool {
+        self.is_braked() || self.doomed || self.cached.is_outdated()
     }
 
     /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
@@ -203,7 +246,11 @@ impl<DB: Database> Tracked<DB> {
 
     /// What a statement makes of the connection if it ends well.
     fn note(&mut self, sql: &str) -> Standing {
-        match self.backend.effect(sql) {
+        let effect = self.backend.effect(sql);
+        if effect != Effect::None && self.backend.deallocates(sql) {
+            self.cached.note_forgotten();
+        }
+        match effect {
             Effect::None => Standing::Clean,
             Effect::Doubt => Standing::Raw,
             Effect::Lasting => {
@@ -275,7 +322,7 @@ where
     /// The connection counts as cut off if the future is dropped.
     pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
         self.backend.admit(command.text())?;
-        if self.backend.stops_after_one_row() && !self.is_braked() && !self.doomed {
+        if self.backend.stops_after_one_row() && !self.has_to_resume() {
             let effect = self.note(command.text());
             let (conn, watch) = self.watched(effect);
             return watch.follow(conn.fetch_optional(ForDriver(command))).await;
@@ -314,7 +361,7 @@ where
                 return generate(move |out| self.forget_first(forget, command, out)).boxed();
             }
         }
-        if self.is_braked() || self.doomed {
+        if self.has_to_resume() {
             return generate(move |out| async move {
                 self.resume().await?;
                 let mut steps = self.fetch_many(ForDriver(command));

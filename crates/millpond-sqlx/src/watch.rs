@@ -7,6 +7,7 @@
 //! 2. An operation never improves a standing: it ends with the worse of what was there before and what it caused.
 
 use crate::backend::{Aftermath, Backend};
+use crate::cached::Cached;
 use crate::standing::Standing;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -17,11 +18,17 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+/// What an operation may change of what is known of its connection.
+pub(crate) struct Marks<'e, DB: Database> {
+    pub(crate) standing: &'e mut Standing,
+    pub(crate) suspect: &'e mut bool,
+    pub(crate) cached: &'e mut Cached<DB>,
+}
+
 /// The entry of one operation in the books of its connection.
 pub(crate) struct Watch<'e, DB: Database> {
     backend: &'static dyn Backend<DB>,
-    standing: &'e mut Standing,
-    suspect: &'e mut bool,
+    marks: Marks<'e, DB>,
     brake: &'e AtomicBool,
     /// How the connection will stand if the operation ends well.
     outcome: Standing,
@@ -33,13 +40,12 @@ impl<'e, DB: Database> Watch<'e, DB> {
     /// An operation that causes at least `effect` if it ends well.
     pub(crate) fn new(
         backend: &'static dyn Backend<DB>,
-        standing: &'e mut Standing,
-        suspect: &'e mut bool,
+        marks: Marks<'e, DB>,
         brake: &'e AtomicBool,
         effect: Standing,
     ) -> Self {
-        let outcome = effect.max(*standing);
-        Self { backend, standing, suspect, brake, outcome, under_way: false }
+        let outcome = effect.max(*marks.standing);
+        Self { backend, marks, brake, outcome, under_way: false }
     }
 
     /// Follows a future of the driver to its end.
@@ -49,22 +55,25 @@ impl<'e, DB: Database> Watch<'e, DB> {
 
     fn waits(&mut self) {
         self.under_way = true;
-        *self.standing = self.outcome.max(Standing::Cut);
+        *self.marks.standing = self.outcome.max(Standing::Cut);
     }
 
     fn pauses(&mut self) {
-        *self.standing = self.outcome.max(Standing::Undrained);
+        *self.marks.standing = self.outcome.max(Standing::Undrained);
     }
 
     fn ends(&mut self, error: Option<&Error>) {
-        *self.suspect |= error.is_some_and(|error| self.backend.is_suspicious(error));
+        if let Some(error) = error {
+            *self.marks.suspect |= self.backend.is_suspicious(error);
+            self.marks.cached.note(self.backend.memory(error));
+        }
         let damage = match error.map(|error| self.backend.aftermath(error)) {
             None | Some(Aftermath::InStep) => Standing::Clean,
             Some(Aftermath::Doubt) => Standing::Raw,
             Some(Aftermath::Broken) => Standing::Broken,
         };
         self.under_way = false;
-        *self.standing = self.outcome.max(damage);
+        *self.marks.standing = self.outcome.max(damage);
     }
 }
 

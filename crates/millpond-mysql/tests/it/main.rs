@@ -10,6 +10,7 @@ mod limits;
 mod macros;
 mod reset;
 mod rotation;
+mod schema_changes;
 mod service;
 mod support;
 mod tls;

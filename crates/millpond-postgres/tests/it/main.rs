@@ -12,6 +12,7 @@ mod macros;
 mod pgbouncer;
 mod reset;
 mod rotation;
+mod schema_changes;
 mod service;
 mod support;
 mod suspicion;

@@ -1,0 +1,188 @@
+//! A migration under a running pool: what connections remember of the schema is forgotten in time.
+
+use crate::support::{one, server};
+use millpond_postgres::{PgConnection, PgPool, PgPoolOptions, ResetLevel};
+use sqlx::{AssertSqlSafe, Executor, raw_sql};
+
+const ALL: &str = "SELECT * FROM t";
+
+/// A pool of three connections on an empty schema, each of which has executed `sql`.
+async fn warmed(url: &str, sql: &'static str, level: ResetLevel) -> PgPool {
+    let pool = PgPoolOptions::new().pool_size(3).max_overflow(0).reset(level).connect(url).await.unwrap();
+    pool.prewarm(3).await.unwrap();
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        sqlx::query(sql).fetch_all(&mut *lease).await.unwrap();
+        leases.push(lease);
+    }
+    pool
+}
+
+async fn change(conn: &mut PgConnection, sql: &str) {
+    raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_table_costs_one_error_and_is_known_to_every_connection_then() {
+    let Some(server) = server() else { return };
+    for (n, level) in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session].into_iter().enumerate() {
+        let url = server.schema(&format!("millpond_changed_{n}")).await;
+        let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+        change(&mut admin, "CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
+        let pool = warmed(&url, ALL, level).await;
+        for column in ["b", "c"] {
+            change(&mut admin, &format!("ALTER TABLE t ADD COLUMN {column} INT")).await;
+            let mut errors = Vec::new();
+            for _ in 0..12 {
+                errors.extend(sqlx::query(ALL).fetch_all(&pool).await.err());
+            }
+            assert!(errors.len() <= 1, "{level:?}: {errors:?}");
+            assert_eq!(pool.size(), 3, "no connection was worth closing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_in_use_learn_of_a_changed_table_before_their_next_statement() {
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_changed_in_use").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, "CREATE TABLE t (a INT)").await;
+    let pool = warmed(&url, ALL, ResetLevel::Transaction).await;
+    let mut leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    change(&mut admin, "ALTER TABLE t ADD COLUMN b INT").await;
+    let mut errors = 0;
+    for _ in 0..3 {
+        for lease in &mut leases {
+            errors += usize::from(sqlx::query(ALL).fetch_all(&mut **lease).await.is_err());
+        }
+    }
+    assert_eq!(errors, 1);
+}
+
+#[tokio::test]
+async fn after_the_error_in_a_transaction_the_next_one_works_on_the_same_lease() {
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_changed_tx").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, "CREATE TABLE t (a INT)").await;
+    let pool = warmed(&url, ALL, ResetLevel::Transaction).await;
+    change(&mut admin, "ALTER TABLE t ADD COLUMN b INT").await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query(ALL).fetch_all(&mut *tx).await.unwrap_err();
+    tx.rollback().await.unwrap();
+    for _ in 0..3 {
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(ALL).fetch_all(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_borrower_who_deallocates_everything_harms_neither_himself_nor_the_next() {
+    let Some(server) = server() else { return };
+    for level in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session] {
+        let pool = one().reset(level).connect(&server.url).await.unwrap();
+        for sql in [
+            "DISCARD ALL",
+            "deallocate all",
+            "DEALLOCATE PREPARE ALL",
+            "SELECT 1; DEALLOCATE ALL",
+            "/* x */ Discard All",
+        ] {
+            let mut lease = pool.acquire().await.unwrap();
+            sqlx::query("SELECT 1").execute(&mut *lease).await.unwrap();
+            raw_sql(AssertSqlSafe(sql)).execute(&mut *lease).await.unwrap();
+            sqlx::query("SELECT 1").execute(&mut *lease).await.unwrap();
+            raw_sql(AssertSqlSafe(sql)).execute(&mut *lease).await.unwrap();
+            drop(lease);
+            sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_deallocated_unseen_costs_one_error() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let unseen: &mut PgConnection = &mut lease;
+    unseen.execute("DISCARD ALL").await.unwrap();
+    drop(lease);
+    let error = sqlx::query("SELECT 1").execute(&pool).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("26000"));
+    for _ in 0..3 {
+        sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+    }
+}
+
+#[derive(sqlx::Type)]
+#[sqlx(type_name = "mood")]
+enum Mood {
+    Glad,
+}
+
+#[derive(sqlx::Type)]
+#[sqlx(type_name = "pair")]
+struct Pair {
+    a: i32,
+    b: i32,
+}
+
+#[derive(sqlx::Type)]
+#[sqlx(type_name = "depth")]
+struct Depth(i32);
+
+const TYPES: &str = "CREATE TYPE mood AS ENUM ('Glad'); CREATE TYPE pair AS (a INT, b INT); CREATE DOMAIN depth AS INT; \
+                     CREATE TABLE t (m mood, p pair, d depth)";
+
+/// Writes a row, with a text that may be one that was prepared before.
+async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(text).bind(Mood::Glad).bind(Pair { a: 1, b: 2 }).bind(Depth(3)).execute(pool).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_type_that_was_made_anew_costs_one_error_whatever_the_text() {
+    let Some(server) = server() else { return };
+    for (n, text) in ["INSERT INTO t VALUES ($1, $2, $3)", "INSERT INTO t  VALUES ($1, $2, $3)"].into_iter().enumerate()
+    {
+        let url = server.schema(&format!("millpond_anew_{n}")).await;
+        let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+        change(&mut admin, TYPES).await;
+        let pool = server_pool(&url).await;
+        write(&pool, "INSERT INTO t VALUES ($1, $2, $3)").await.unwrap();
+        change(&mut admin, &format!("DROP TABLE t; DROP TYPE mood; DROP TYPE pair; DROP DOMAIN depth; {TYPES}")).await;
+        let _ = write(&pool, text).await;
+        for _ in 0..5 {
+            write(&pool, text).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_was_renamed_for_a_new_one_costs_one_error() {
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_renamed").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, "CREATE TYPE mood AS ENUM ('Glad'); CREATE TABLE t (m mood)").await;
+    let pool = server_pool(&url).await;
+    let texts = ["INSERT INTO t VALUES ($1)", "SELECT FROM t WHERE m = $1", "SELECT FROM t WHERE $1 = m"];
+    sqlx::query(texts[0]).bind(Mood::Glad).execute(&pool).await.unwrap();
+    for (n, text) in texts.into_iter().enumerate() {
+        let sql = format!(
+            "ALTER TYPE mood RENAME TO mood_{n}; CREATE TYPE mood AS ENUM ('Glad', 'Sad'); \
+             ALTER TABLE t ALTER COLUMN m TYPE mood USING m::TEXT::mood"
+        );
+        change(&mut admin, &sql).await;
+        let _ = sqlx::query(text).bind(Mood::Glad).execute(&pool).await;
+        for _ in 0..3 {
+            sqlx::query(text).bind(Mood::Glad).execute(&pool).await.unwrap();
+        }
+    }
+}
+
+async fn server_pool(url: &str) -> PgPool {
+    one().connect(url).await.unwrap()
+}

@@ -1,0 +1,123 @@
+//! What a driver remembers of its server's schema (prepared statements, the numbers of types), and when it has to forget it.
+//!
+//! A migration makes that out of date on every connection of a pool at once. The first connection that notices says so to
+//! all others: idle ones empty their caches before they are lent again, those in use before their next statement or when
+//! they come back. So a change of the schema costs at most one error a connection.
+
+use crate::link::PoolLink;
+use sqlx::Database;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the pool is told at most of changes that an error only hints at: it may be a mistake in a statement as well.
+const HINT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What an error says about what the driver remembers of statements and types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing.
+    Valid,
+    /// It may be out of date, or the statement is wrong.
+    Doubtful,
+    /// The schema has changed, or the server has forgotten what was prepared.
+    Outdated,
+}
+
+/// How often the schema of a pool's database has changed, as far as its connections have noticed: one for each pool, kept
+/// by its manager. Clones are the same one.
+pub struct SchemaChanges<DB: Database>(Arc<Shared<DB>>);
+
+struct Shared<DB: Database> {
+    noticed: AtomicU64,
+    hinted: Mutex<Option<Instant>>,
+    link: PoolLink<DB>,
+}
+
+impl<DB: Database> SchemaChanges<DB> {
+    /// No change was noticed yet in the pool that this link leads to.
+    pub fn new(link: PoolLink<DB>) -> Self {
+        Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), link }))
+    }
+
+    /// Whether a hint counts: none has for a while.
+    fn takes_hint(&self) -> bool {
+        let mut hinted = self.0.hinted.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = hinted.is_some_and(|at| at.elapsed() < HINT_PAUSE);
+        if !rests {
+            *hinted = Some(Instant::now());
+        }
+        !rests
+    }
+
+    fn noticed(&self) -> u64 {
+        self.0.noticed.load(Ordering::Acquire)
+    }
+}
+
+impl<DB: Database> Clone for SchemaChanges<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Database> fmt::Debug for SchemaChanges<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SchemaChanges").field(&self.noticed()).finish()
+    }
+}
+
+/// Whether what the driver of one connection remembers is still true.
+pub(crate) struct Cached<DB: Database> {
+    /// Whether it is known to be out of date on this connection.
+    outdated: bool,
+    /// The pool's count when it was last emptied, or the connection opened.
+    seen: u64,
+    changes: Option<SchemaChanges<DB>>,
+}
+
+impl<DB: Database> Cached<DB> {
+    /// Nothing is remembered yet, and no other connection says what it has noticed.
+    pub(crate) fn new() -> Self {
+        Self { outdated: false, seen: 0, changes: None }
+    }
+
+    /// Learns from the other connections of its pool from now on.
+    pub(crate) fn share(&mut self, changes: &SchemaChanges<DB>) {
+        self.seen = changes.noticed();
+        self.changes = Some(changes.clone());
+    }
+
+    /// Whether the caches have to be emptied before the next statement.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated || self.seen != self.noticed()
+    }
+
+    /// The server has forgotten what was prepared on this connection.
+    pub(crate) fn note_forgotten(&mut self) {
+        self.outdated = true;
+    }
+
+    /// Learns from an error. If it shows a change that the other connections of the pool do not know of, they are told.
+    pub(crate) fn note(&mut self, memory: Memory) {
+        self.outdated |= memory != Memory::Valid;
+        let Some(changes) = &self.changes else { return };
+        if memory == Memory::Outdated || (memory == Memory::Doubtful && changes.takes_hint()) {
+            let (shared, next) = (&changes.0, self.seen.wrapping_add(1));
+            if shared.noticed.compare_exchange(self.seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                shared.link.validate_idle();
+            }
+        }
+    }
+
+    /// The count of the pool: what is emptied from now on is up to date as of it.
+    pub(crate) fn noticed(&self) -> u64 {
+        self.changes.as_ref().map_or(self.seen, SchemaChanges::noticed)
+    }
+
+    /// The caches were emptied.
+    pub(crate) fn emptied(&mut self, as_of: u64) {
+        (self.outdated, self.seen) = (false, as_of);
+    }
+}
