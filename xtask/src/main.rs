@@ -16,9 +16,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--fast] [--no-servers] [-- <filter>..]
+  test [--fast] [--no-servers] [--no-install] [-- <filter>..]
                   tidy, fmt, clippy, every test and the docs; --fast runs the tests alone, --no-servers without
-                  the database servers they need; what follows -- goes to the test binaries, such as a test's name
+                  the database servers they need, --no-install without installing packages for these;
+                  what follows -- goes to the test binaries, such as a test's name
   tidy            the house rules a machine can check; CONTRIBUTING.md lists them
   servers [<kind>..] [--private] [-- <command> [<argument>..]]
                   starts database servers to test against, prints what they are called by and runs until Ctrl-C, or

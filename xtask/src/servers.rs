@@ -43,6 +43,7 @@ use crate::cargo;
 pub use fleet::Fleet;
 pub use foreground::Foreground;
 use kind::Kind;
+pub use packages::Install;
 use variables::{PREFIX, Variables};
 
 /// What was asked for on the command line.
@@ -93,7 +94,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let started = Instant::now();
     let known = if options.is_private { Variables::default() } else { set_already() };
-    let fleet = start(&options.kinds, known)?;
+    let fleet = start(&options.kinds, known, Install::Allowed)?;
     if !fleet.failures.is_empty() {
         let all = fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}"));
         return Err(all.collect::<Vec<_>>().join("\nxtask: "));
@@ -126,9 +127,9 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
 /// # Errors
 ///
 /// When nothing at all can be started.
-pub fn for_tests_of(crates: &[String]) -> Result<Option<Fleet>, String> {
+pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Fleet>, String> {
     let kinds = Kind::needed_by(crates);
-    if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already()).map(Some) }
+    if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already(), install).map(Some) }
 }
 
 /// Starts those that pools are raced over, unless a variable names them.
@@ -137,16 +138,16 @@ pub fn for_tests_of(crates: &[String]) -> Result<Option<Fleet>, String> {
 ///
 /// When nothing at all can be started.
 pub fn for_rivals() -> Result<Fleet, String> {
-    start(&[Kind::Postgres, Kind::Redis], set_already())
+    start(&[Kind::Postgres, Kind::Redis], set_already(), Install::Allowed)
 }
 
-fn start(kinds: &[Kind], mut known: Variables) -> Result<Fleet, String> {
+fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Fleet, String> {
     let missing: Vec<Kind> = kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
     if let Ok(program) = env::current_exe() {
         // A test that kills its server starts one of its own by this.
         known.tell("XTASK", program.display().to_string());
     }
-    Fleet::start(&missing, known)
+    Fleet::start(&missing, known, install)
 }
 
 /// The variables that are set to something, by the user or by a start around this one.

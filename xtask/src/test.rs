@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::servers::{self, Fleet, Foreground};
+use crate::servers::{self, Fleet, Foreground, Install};
 use crate::{cargo, tidy};
 use tally::Tally;
 use transcript::Transcript;
@@ -28,6 +28,8 @@ pub struct Options {
     fast: bool,
     /// Starts the database servers that the tests need.
     servers: bool,
+    /// Installs the packages that those servers need.
+    install: Install,
     /// Handed to every test binary.
     filter: Vec<String>,
 }
@@ -39,12 +41,13 @@ impl Options {
     ///
     /// When an argument is not known.
     pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { fast: false, servers: true, filter: Vec::new() };
+        let mut options = Self { fast: false, servers: true, install: Install::Allowed, filter: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--fast" => options.fast = true,
                 "--no-servers" => options.servers = false,
+                "--no-install" => options.install = Install::Forbidden,
                 "--" => options.filter = args.by_ref().cloned().collect(),
                 _ => return Err(format!("`test` does not know `{arg}`; write `-- {arg}` to filter tests by name")),
             }
@@ -121,7 +124,7 @@ fn doc(root: &Path) -> Command {
 /// Runs every test binary and the doctests, showing what matters as it comes.
 fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let mut tally = Tally::default();
-    let fleet = if options.servers { start_servers(root, &mut tally)? } else { None };
+    let fleet = if options.servers { start_servers(root, options.install, &mut tally)? } else { None };
     let alone = Foreground::default();
     let foreground = fleet.as_ref().map_or(&alone, Fleet::foreground);
     // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
@@ -153,12 +156,12 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
 }
 
 /// Starts the servers that the crates of the workspace need, and tells of those that cannot be started.
-fn start_servers(root: &Path, tally: &mut Tally) -> Result<Option<Fleet>, String> {
+fn start_servers(root: &Path, install: Install, tally: &mut Tally) -> Result<Option<Fleet>, String> {
     let metadata = cargo::metadata(root)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let crates: Vec<String> = packages.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect();
     let started = Instant::now();
-    let fleet = servers::for_tests_of(&crates)?;
+    let fleet = servers::for_tests_of(&crates, install)?;
     if let Some(fleet) = &fleet {
         say(&format!("==> servers ready in {:.1} s", started.elapsed().as_secs_f64()));
         for (kind, why) in &fleet.failures {
@@ -196,11 +199,9 @@ mod tests {
 
     #[test]
     fn what_follows_two_dashes_is_the_filter() {
-        let options = parse(&["--fast", "--", "checkout", "--exact"]).unwrap();
-        assert_eq!(
-            options,
-            Options { fast: true, servers: true, filter: vec!["checkout".to_owned(), "--exact".to_owned()] }
-        );
+        let options = parse(&["--fast", "--no-install", "--", "checkout", "--exact"]).unwrap();
+        let filter = vec!["checkout".to_owned(), "--exact".to_owned()];
+        assert_eq!(options, Options { fast: true, servers: true, install: Install::Forbidden, filter });
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn run(root: &Path, write: bool) -> Result<(), String> {
     if !status.success() {
         return Err("`promises` of `benches` does not build".to_owned());
     }
-    let fleet = servers::for_tests_of(&["millpond-postgres".to_owned()])?;
+    let fleet = servers::for_tests_of(&["millpond-postgres".to_owned()], servers::Install::Allowed)?;
     let program = cargo::target_directory(root)?.join("debug/promises");
     let mut command = Command::new(&program);
     command.envs(fleet.iter().flat_map(|fleet| fleet.variables.iter())).stdin(Stdio::null()).stdout(Stdio::piped());

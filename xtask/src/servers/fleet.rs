@@ -13,6 +13,7 @@ use super::children::Children;
 use super::directory::Directory;
 use super::foreground::Foreground;
 use super::kind::Kind;
+use super::packages::Install;
 use super::site::Site;
 use super::template::Template;
 use super::variables::Variables;
@@ -41,14 +42,14 @@ struct Crew {
 }
 
 impl Fleet {
-    /// Starts these kinds, after installing what they need. Those that cannot be started do not hinder the others.
+    /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be started do not hinder the others.
     /// What is known already is not told anew.
     ///
     /// # Errors
     ///
     /// When nothing at all can be started.
-    pub fn start(kinds: &[Kind], known: Variables) -> Result<Self, String> {
-        let (able, failures) = equip(kinds);
+    pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
+        let (able, failures) = equip(kinds, install);
         // First of all, so that from here on nothing can be left behind.
         let crew = Arc::new(Crew {
             children: Children::new()?,
@@ -171,10 +172,12 @@ impl Crew {
     }
 }
 
-/// Installs what is missing; returns what can be started, and why the others cannot.
-fn equip(kinds: &[Kind]) -> (Vec<Kind>, BTreeMap<Kind, String>) {
+/// Installs what is missing, if that is allowed; returns what can be started, and why the others cannot.
+fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
-    let installed = packages::install(&packages::missing(&programs));
+    let missing = packages::missing(&programs);
+    let needed_by = kinds.iter().filter(|kind| !packages::missing(kind.programs()).is_empty()).map(|kind| kind.name());
+    let installed = packages::install(&missing, &needed_by.collect::<Vec<_>>().join(", "), install);
     let mut failures = BTreeMap::new();
     for kind in kinds {
         // Looked at again for each: those that have what they need can start whatever the others lack.

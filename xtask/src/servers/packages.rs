@@ -42,6 +42,15 @@ apt-get -q -o DPkg::Lock::Timeout=300 update
 apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends \"$@\"
 ";
 
+/// Whether packages that are missing may be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    /// If this process runs as root and there is `apt-get`.
+    Allowed,
+    /// The machine stays as it is.
+    Forbidden,
+}
+
 /// Where a program is.
 ///
 /// # Errors
@@ -59,19 +68,22 @@ pub fn missing(programs: &[&str]) -> Vec<&'static str> {
     packages_of(programs, is_there)
 }
 
-/// Installs packages, if we may and can.
+/// Installs packages, if that is allowed and possible, after printing which and for what.
 ///
 /// # Errors
 ///
-/// When we may not, with the way to do it by hand, or when it fails.
-pub fn install(packages: &[&str]) -> Result<(), String> {
+/// If it is not, with the command to do it by hand, or if it fails.
+pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
     }
-    if account::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
+    let is_forbidden = install == Install::Forbidden;
+    if is_forbidden || account::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
         return Err(advice(packages));
     }
-    eprintln!("xtask: installing {} by apt-get", packages.join(" "));
+    eprintln!("xtask: the tests run against real servers; to start {needed_by}, these packages are missing:");
+    eprintln!("xtask:   {}", packages.join(" "));
+    eprintln!("xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the machine as it is)");
     let mut shell = Command::new("sh");
     shell.args(["-c", INSTALL, "install"]).args(packages).stdin(Stdio::null());
     let output = shell.output().map_err(|e| format!("could not run `sh`: {e}"))?;
@@ -143,6 +155,12 @@ mod tests {
     fn what_is_missing_is_said_with_the_command_that_installs_it() {
         let advice = advice(&["postgresql", "pgbouncer"]);
         assert!(advice.ends_with("sudo apt-get install -y --no-install-recommends postgresql pgbouncer"), "{advice}");
+    }
+
+    #[test]
+    fn nothing_is_installed_where_that_is_forbidden() {
+        let refused = install(&["no-such-package"], "nothing", Install::Forbidden);
+        assert!(refused.unwrap_err().contains("not installed: no-such-package; on Debian"), "it was tried");
     }
 
     #[test]
