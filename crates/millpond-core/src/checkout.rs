@@ -85,7 +85,7 @@ pub(crate) fn begin<M: Manager>(
     }
     shared.change(|ledger, now| {
         let armed = limit <= SHORT || shared.clock.is_paused();
-        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: false, armed };
+        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
         let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, timer: None };
         let claim = ledger.claim(asker, cx.waker(), now);
         answer(shared, ledger, claim, trip, now)

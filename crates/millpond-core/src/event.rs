@@ -248,6 +248,11 @@ impl Event {
     pub(crate) fn is_routine(&self) -> bool {
         matches!(self, Self::Waiting { .. } | Self::Acquired { .. } | Self::Returned { .. })
     }
+
+    /// Whether it belongs to an acquire or a loan, however that goes.
+    pub(crate) fn is_of_a_loan(&self) -> bool {
+        self.is_routine() || matches!(self, Self::AcquireFailed { .. } | Self::AcquireCancelled { .. })
+    }
 }
 
 /// Why an acquire failed.

@@ -139,6 +139,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) aftermath: Aftermath<C>,
     /// How long waits and loans took, if somebody wants to know.
     pub(crate) times: Option<Arc<Times>>,
+    /// Whether waits and loans are counted there. Of a `SharedPool`'s members only the opening is.
+    pub(crate) measures_loans: bool,
     seq: u64,
 }
 
@@ -173,6 +175,7 @@ impl<C: Send + 'static> Ledger<C> {
             totals: Totals::default(),
             aftermath: Aftermath::default(),
             times: None,
+            measures_loans: true,
             seq: 0,
         }
     }
@@ -191,7 +194,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection was lent to one who had asked for it then.
     #[inline]
     pub(crate) fn measure_wait(&self, since: Time, now: Time) {
-        if let Some(times) = &self.times {
+        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
             times.waits.add(now.nanos_since(since));
         }
     }
@@ -199,7 +202,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection came back that had been lent then.
     #[inline]
     pub(crate) fn measure_use(&self, since: Time, now: Time) {
-        if let Some(times) = &self.times {
+        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
             times.uses.add(now.nanos_since(since));
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! How they come and go as well: one is opened at a time, behind the borrowers' backs; one that is unfit, fails its ping
 //! or cannot be cloned goes out of service.
+//!
+//! A member that is only too old, and still lent, is ageing: it gets no new borrowers while a young member serves, and
+//! it is closed when its last loan ends. If no young member serves, one of the ageing ones stands in for them, so that
+//! a healthy connection is always shared.
 
 use crate::call::{call, calmly, drop_calmly};
 use crate::error::PoolError;
@@ -15,11 +19,13 @@ use crate::pool::Request;
 use crate::queue_pool::QueuePool;
 use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 use crate::time::Time;
+use crate::times::Times;
 use std::collections::BTreeMap;
 use std::mem;
 use std::panic::Location;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -28,6 +34,8 @@ pub(crate) struct Member<C: Send + 'static> {
     /// `None` only while it is dropped.
     lease: Option<Lease<C>>,
     pub(crate) tag: Tag,
+    /// How many borrowers have a clone. Changed only under the members' lock.
+    loans: AtomicU64,
     checked: Mutex<Time>,
     why: OnceLock<CloseReason>,
 }
@@ -35,7 +43,12 @@ pub(crate) struct Member<C: Send + 'static> {
 impl<C: Send + 'static> Member<C> {
     pub(crate) fn new(lease: Lease<C>, now: Time) -> Arc<Self> {
         let tag = lease.tag();
-        Arc::new(Self { lease: Some(lease), tag, checked: Mutex::new(now), why: OnceLock::new() })
+        let (loans, checked) = (AtomicU64::new(0), Mutex::new(now));
+        Arc::new(Self { lease: Some(lease), tag, loans, checked, why: OnceLock::new() })
+    }
+
+    fn is_lent(&self) -> bool {
+        self.loans.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn connection(&self) -> Option<&C> {
@@ -74,9 +87,20 @@ pub(crate) struct Loan {
     pub(crate) since: Time,
 }
 
+/// What the end of a loan leads to.
+pub(crate) struct Ended<C: Send + 'static> {
+    pub(crate) loan: Option<Loan>,
+    /// The member, if it only waited for this.
+    pub(crate) gone: Option<Arc<Member<C>>>,
+}
+
 /// All members. Guarded by the shared pool's lock: no user code runs in here, and what leaves is dropped outside.
 pub(crate) struct Members<C: Send + 'static> {
     pub(crate) serving: Vec<Arc<Member<C>>>,
+    /// Those that are too old, and still lent.
+    ageing: Vec<Arc<Member<C>>>,
+    /// Which of the ageing members is lent while no young one serves.
+    stand_in: Option<ConnectionId>,
     /// Whose turn it is, and how many loans are left of it.
     turn: usize,
     left: u32,
@@ -94,12 +118,17 @@ pub(crate) struct Members<C: Send + 'static> {
     last_ticket: u64,
     pub(crate) closed: bool,
     pub(crate) totals: Totals,
+    /// How long waits and loans took, if an observer asked for it.
+    times: Option<Arc<Times>>,
 }
 
 impl<C: Send + 'static> Members<C> {
-    pub(crate) fn new(loans_in_turn: u32) -> Self {
+    pub(crate) fn new(loans_in_turn: u32, times: Option<Arc<Times>>) -> Self {
         Self {
+            times,
             serving: Vec::new(),
+            ageing: Vec::new(),
+            stand_in: None,
             turn: 0,
             left: 0,
             loans_in_turn,
@@ -126,10 +155,36 @@ impl<C: Send + 'static> Members<C> {
         self.serving.get(self.turn).cloned()
     }
 
-    /// Takes the members out of service that are unfit.
+    /// The ageing member that is lent while no young one serves: the one with the oldest loan, since the others are
+    /// sooner free to be replaced. It stays the same for as long as it is there.
+    fn stand_in(&mut self) -> Option<Arc<Member<C>>> {
+        let find = |id: ConnectionId| self.ageing.iter().find(|member| member.tag.id == id);
+        if let Some(member) = self.stand_in.and_then(find) {
+            return Some(Arc::clone(member));
+        }
+        let loans = self.loans.iter().flatten().filter(|loan| find(loan.tag.id).is_some());
+        let member = loans.min_by_key(|loan| loan.since).and_then(|loan| find(loan.tag.id)).cloned();
+        self.stand_in = member.as_ref().map(|member| member.tag.id);
+        member
+    }
+
+    /// Takes the members out of service that are unfit. One that is only too old ages for as long as it is lent.
     pub(crate) fn retire(&mut self, unfit: impl Fn(&Tag) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
-        let goes = |member: &mut Arc<Member<C>>| unfit(&member.tag).map(|why| member.dismiss(why)).is_some();
-        self.serving.extract_if(.., goes).collect()
+        let goes = |member: &mut Arc<Member<C>>| match unfit(&member.tag) {
+            Some(CloseReason::Recycled) if member.is_lent() => false,
+            why => why.map(|why| member.dismiss(why)).is_some(),
+        };
+        let mut gone: Vec<_> = self.serving.extract_if(.., goes).collect();
+        gone.extend(self.ageing.extract_if(.., goes));
+        let ages = |member: &mut Arc<Member<C>>| unfit(&member.tag).is_some();
+        self.ageing.extend(self.serving.extract_if(.., ages));
+        gone
+    }
+
+    /// How many members are lent to nobody, of those that serve.
+    pub(crate) fn unlent(&self) -> u32 {
+        let unlent = self.serving.iter().filter(|member| !member.is_lent()).count();
+        u32::try_from(unlent).unwrap_or(u32::MAX)
     }
 
     /// Takes one member out of service.
@@ -142,8 +197,12 @@ impl<C: Send + 'static> Members<C> {
         self.retire(|_| Some(why))
     }
 
-    /// Notes a loan, and where.
-    pub(crate) fn lend(&mut self, loan: Loan) -> u32 {
+    /// Notes a loan of a member, and where. Its borrower came at `came`.
+    fn lend(&mut self, member: &Member<C>, loan: Loan, came: Time) -> u32 {
+        member.loans.fetch_add(1, Ordering::Relaxed);
+        if let Some(times) = &self.times {
+            times.waits.add(loan.since.nanos_since(came));
+        }
         let place = self.free.pop().unwrap_or_else(|| {
             self.loans.push(None);
             u32::try_from(self.loans.len().saturating_sub(1)).unwrap_or(u32::MAX)
@@ -161,28 +220,46 @@ impl<C: Send + 'static> Members<C> {
     }
 
     /// Nothing came of a loan: its clone panicked.
-    pub(crate) fn take_back(&mut self, place: u32, count: Count) {
-        self.give_back(place);
-        if count == Count::WithAcquire {
+    pub(crate) fn take_back(&mut self, member: &Member<C>, place: u32, counted: bool) {
+        let _ = self.give_back(member, place);
+        if counted {
             let Totals { acquires, ok, .. } = &mut self.totals;
             (*acquires, *ok) = (acquires.saturating_sub(1), ok.saturating_sub(1));
         }
     }
 
-    pub(crate) fn give_back(&mut self, place: u32) -> Option<Loan> {
+    /// A loan ends: what was noted of it.
+    fn give_back(&mut self, member: &Member<C>, place: u32) -> Option<Loan> {
         let loan = self.loans.get_mut(place as usize).and_then(Option::take)?;
         self.free.push(place);
+        member.loans.fetch_sub(1, Ordering::Relaxed);
         Some(loan)
     }
 
-    /// One more waits, unless as many as `limit` allows do already.
-    pub(crate) fn join(&mut self, since: Time, limit: Option<u32>) -> Result<u64, PoolError> {
+    /// The same at a time, which is asked for if the loan is measured. An ageing member whose last loan it was goes out
+    /// of service, and is to be dropped outside the lock.
+    pub(crate) fn end_loan(&mut self, member: &Member<C>, place: u32, now: impl FnOnce() -> Time) -> Ended<C> {
+        let loan = self.give_back(member, place);
+        if let (Some(times), Some(loan)) = (&self.times, &loan) {
+            times.uses.add(now().nanos_since(loan.since));
+        }
+        if self.ageing.is_empty() || member.is_lent() {
+            return Ended { loan, gone: None };
+        }
+        let aged = self.ageing.iter().position(|ageing| ageing.tag.id == member.tag.id);
+        let gone = aged.map(|aged| self.ageing.swap_remove(aged));
+        gone.iter().for_each(|gone| gone.dismiss(CloseReason::Recycled));
+        Ended { loan, gone }
+    }
+
+    /// One more waits, unless as many as `limit` allows do already: its ticket, and how many wait now.
+    pub(crate) fn join(&mut self, since: Time, limit: Option<u32>) -> Result<(u64, u32), PoolError> {
         if let Some(limit) = limit.filter(|limit| self.waiting() >= *limit) {
             return Err(PoolError::TooManyWaiters { limit });
         }
         self.last_ticket = self.last_ticket.saturating_add(1);
         self.waiters.insert(self.last_ticket, since);
-        Ok(self.last_ticket)
+        Ok((self.last_ticket, self.waiting()))
     }
 
     /// Waits no more.
@@ -308,15 +385,6 @@ impl<M: Manager> Core<M> {
     }
 }
 
-/// What is counted with a loan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Count {
-    /// Nothing: whoever waits counts his acquire himself, however it ends.
-    Loan,
-    /// An acquire that went well, as there is none that could end otherwise.
-    WithAcquire,
-}
-
 /// What a look at the members came to.
 pub(crate) struct Pick<C: Send + 'static> {
     /// The next member in turn, and the place of the loan.
@@ -326,11 +394,11 @@ pub(crate) struct Pick<C: Send + 'static> {
 }
 
 /// Lends the next member in turn. Retires those that are unfit if this one is, and has one more opened if there are too
-/// few.
+/// few. Who did not come before, and so has not waited, is counted as an acquire that went well.
 pub(crate) fn pick<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
-    count: Count,
+    came: Option<Time>,
     now: Time,
 ) -> Result<Pick<M::Connection>, PoolError>
 where
@@ -346,15 +414,16 @@ where
         // As a rule it is fit, which is seen without the ledger's lock.
         if !member.as_ref().is_some_and(|member| core.pool.shared().is_young(&member.tag, now)) {
             old = core.retire_unfit(&mut members, now);
-            member = members.pick();
+            member = members.pick().or_else(|| members.stand_in());
         }
         let opening = core.begin_opening(&mut members);
         let member = member.map(|member| {
-            let loan = members.lend(Loan { tag: member.tag, location: request.holder, since: now });
-            if count == Count::WithAcquire {
+            let loan = Loan { tag: member.tag, location: request.holder, since: now };
+            let place = members.lend(&member, loan, came.unwrap_or(now));
+            if came.is_none() {
                 members.count_acquire();
             }
-            (member, loan)
+            (member, place)
         });
         (Pick { member, opening: members.opening }, opening, old)
     };
@@ -385,7 +454,8 @@ where
     M::Connection: Clone + Sync,
 {
     // The acquire outlives the pool only to be told that it is closed.
-    let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire()) else { return };
+    let request = Request { patient: true, ..Request::here() };
+    let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire_with(request)) else { return };
     let outcome = acquire.await;
     if let Some(core) = opening.0.upgrade() {
         core.opened(outcome);
@@ -410,7 +480,7 @@ mod tests {
     }
 
     fn drawn(loans_in_turn: u32, loans: usize) -> Vec<u32> {
-        let mut members = Members::new(loans_in_turn);
+        let mut members = Members::new(loans_in_turn, None);
         for number in 0..3 {
             members.serving.push(Member::new(Lease::new(number, Arc::new(Nowhere)), Time::ZERO));
         }
@@ -426,7 +496,7 @@ mod tests {
 
     #[test]
     fn who_leaves_in_the_middle_of_a_turn_leaves_it_to_another() {
-        let mut members = Members::new(8);
+        let mut members = Members::new(8, None);
         for number in 0..2 {
             members.serving.push(Member::new(Lease::new(number, Arc::new(Nowhere)), Time::ZERO));
         }

@@ -17,13 +17,15 @@ pub struct Request {
     pub holder: &'static Location<'static>,
     /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
     pub limit: Option<Duration>,
+    /// Whether it may wait where other newcomers would fail at once.
+    pub(crate) patient: bool,
 }
 
 impl Request {
     /// A request from the line where this is called.
     #[track_caller]
     pub fn here() -> Self {
-        Self { holder: Location::caller(), limit: None }
+        Self { holder: Location::caller(), limit: None, patient: false }
     }
 
     /// The same request with a limit of its own.

@@ -14,6 +14,7 @@ use crate::shared::Shared;
 use crate::shutdown;
 use crate::slots::Caller;
 use crate::status::{CloseReport, Holder, Status};
+use crate::times::Times;
 use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
@@ -95,6 +96,14 @@ impl<M: Manager> QueuePool<M> {
 
     fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
         Self { handle: Arc::new(Alive { shared: Arc::new(Shared::new(parts, kind, keeps)) }) }
+    }
+
+    /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the
+    /// borrowers, if an observer asked for them.
+    pub(crate) fn of_members(parts: Parts<M>) -> (Self, Option<Arc<Times>>) {
+        let mut shared = Shared::new(parts, "SharedPool", true);
+        let times = shared.keep_members();
+        (Self { handle: Arc::new(Alive { shared: Arc::new(shared) }) }, times)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<M>> {

@@ -13,6 +13,7 @@ use crate::queue::Armed;
 use crate::rt::{Clock, Handle, Signal};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::time::Time;
+use crate::times::Times;
 use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
@@ -53,6 +54,8 @@ pub(crate) struct Shared<M: Manager> {
     routine_observed: bool,
     /// Whether loans are measured, or told with their times: then the clock has to be exact.
     exact: bool,
+    /// Whether loans are the members of a `SharedPool`: then nobody is told of them.
+    of_members: bool,
 }
 
 /// An observer, and whether it is told of every loan.
@@ -88,7 +91,17 @@ impl<M: Manager> Shared<M> {
             home: runtime,
             observers,
             routine_observed,
+            of_members: false,
         }
+    }
+
+    /// From now on loans are the members of a `SharedPool`. Its borrowers' are told with [`tell_loan`](Self::tell_loan)
+    /// instead, and measured here.
+    pub(crate) fn keep_members(&mut self) -> Option<Arc<Times>> {
+        self.of_members = true;
+        let mut ledger = self.ledger.lock();
+        ledger.measures_loans = false;
+        ledger.times.clone()
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -173,6 +186,14 @@ impl<M: Manager> Shared<M> {
         }
     }
 
+    /// Tells the observers of an acquire or a loan of a `SharedPool`'s borrower.
+    pub(crate) fn tell_loan(&self, event: impl FnOnce() -> Event) {
+        if self.observed() {
+            let seq = self.ledger.lock().stamp();
+            self.tell_all(seq, &event());
+        }
+    }
+
     pub(crate) fn observed(&self) -> bool {
         !self.observers.is_empty()
     }
@@ -184,6 +205,12 @@ impl<M: Manager> Shared<M> {
 
     /// Tells the observers of an event whose place was given under the lock.
     pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
+        if !self.of_members || !event.is_of_a_loan() {
+            self.tell_all(seq, event);
+        }
+    }
+
+    fn tell_all(&self, seq: u64, event: &Event) {
         let stamp = Stamp { pool: &self.name, seq };
         for Watching { observer, .. } in
             self.observers.iter().filter(|watching| watching.routine || !event.is_routine())

@@ -55,7 +55,7 @@ impl PoolMetrics {
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }
 
-    /// The same for a pool of multiplexed connections: those that are open count as used.
+    /// The same for a pool of multiplexed connections: those that at least one borrower has count as used.
     pub fn follow_shared_pool<M: Manager>(&self, pool: &SharedPool<M>)
     where
         M::Connection: Clone + Sync,

@@ -19,6 +19,7 @@ mod regressions;
 mod reservations;
 mod resize;
 mod runtimes;
+mod shared_loans;
 mod shared_pool;
 mod shortcuts;
 mod storm;

@@ -43,16 +43,20 @@ async fn a_pool_that_has_gone_leaves_no_ghost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_pool_of_multiplexed_connections_the_open_ones_are_told_until_it_has_gone() {
+async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use() {
     let metrics = PoolMetrics::by_hand();
     let pool = SharedPool::builder(ScriptedManager::new()).name("p").pool_size(2).max_overflow(1).build().unwrap();
     metrics.follow_shared_pool(&pool);
     let mut ear = Ear::new();
     ear.listen(&metrics);
     assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (2.0, 0.0));
-    drop(pool.acquire().await.unwrap());
+    let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     ear.listen(&metrics);
-    assert!(ear.level("db.client.connection.count", "db.client.connection.state=used") >= 1.0);
+    assert_eq!((ear.level("pool_in_use", ""), ear.level("pool_available", "")), (1.0, 1.0), "both share one");
+    drop(leases);
+    ear.listen(&metrics);
+    assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=used"), 0.0);
+    assert!(ear.level("db.client.connection.count", "db.client.connection.state=idle") >= 1.0);
     drop(pool);
     ear.listen(&metrics);
     assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (0.0, 0.0));
