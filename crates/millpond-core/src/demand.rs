@@ -96,12 +96,19 @@ impl Opening {
 impl<C: Send + 'static> Ledger<C> {
     /// Has connections opened while there is demand, room, and no reason to hold back.
     pub(crate) fn open_more(&mut self, now: Time) {
-        if self.closed || self.suspended || self.keeper.is_none() || now < self.opening.not_before {
+        let lends = !self.closed && !self.suspended && self.keeper.is_some();
+        if !lends || self.slots.used() >= self.config.cap() {
             return;
         }
-        if self.slots.used() >= self.config.cap() {
-            return;
+        if now >= self.opening.not_before {
+            self.open_while_wanted(now);
         }
+        // What is wanted and cannot be opened yet is looked at again, even if nobody asks until then: after the pause, or
+        // when the next waiter becomes entitled to an overflow connection.
+        self.expect_sweep(self.opening_due(now), now);
+    }
+
+    fn open_while_wanted(&mut self, now: Time) {
         let one_by_one = self.opening.failures > 0 || self.opening.first_pending;
         let at_once = if one_by_one { 1 } else { self.config.max_connecting };
         while self.slots.count(Stage::Connecting) < at_once && self.wants_one_more(now) {
@@ -116,8 +123,6 @@ impl<C: Send + 'static> Ledger<C> {
             }));
             self.call_keeper(now);
         }
-        // Those who stood further behind before may be the next to become entitled to an overflow connection.
-        self.expect_sweep(self.overflow_due(now), now);
     }
 
     /// Whether one more connection is wanted and there is room for it.
@@ -134,8 +139,8 @@ impl<C: Send + 'static> Ledger<C> {
         // What is opened beyond the waiters' need becomes idle.
         let spare = coming.saturating_sub(self.waiters.len());
         let ready = self.slots.count(Stage::Idle).saturating_add(spare);
-        let floor = self.floor().unwrap_or(0).max(self.cold());
-        if self.keeps && used < self.config.pool_size && ready < floor {
+        let short = ready < self.floor().unwrap_or(0) || self.is_cold();
+        if self.keeps && used < self.config.pool_size && short {
             return true;
         }
         let renewals = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Wanted).count();
@@ -167,12 +172,11 @@ impl<C: Send + 'static> Ledger<C> {
         old_enough && self.waiters.count_since(latest, coming.saturating_add(1)) > coming
     }
 
-    /// How many idle connections `prewarm` still wants.
-    fn cold(&self) -> u32 {
-        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
+    /// Whether a `prewarm` under way wants more connections than exist and are being opened.
+    fn is_cold(&self) -> bool {
         let wanted = self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
-        let missing = wanted.saturating_sub(alive);
-        if missing == 0 { 0 } else { missing.saturating_add(self.slots.count(Stage::Idle)) }
+        let going = self.slots.count(Stage::Closing).saturating_add(self.slots.count(Stage::Reserved));
+        self.slots.used().saturating_sub(going) < wanted
     }
 
     /// When the next waiter becomes entitled to an overflow connection. Those behind the first few can wait for their
@@ -193,8 +197,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
     pub(crate) fn opening_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
-        let wanted = || !self.waiters.is_empty() || self.wants_one_more(now);
-        if self.opening.not_before > now && wanted() {
+        if self.opening.not_before > now && (!self.waiters.is_empty() || self.wants_one_more(now)) {
             due = due.min(self.opening.not_before);
         }
         if !self.waiters.is_empty() && self.slots.count(Stage::Resting) > 0 {

@@ -239,7 +239,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
         self.open_more(now);
-        self.expect_sweep(self.opening_due(now), now);
         self.check();
         let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
         Claim::Wait { ticket, enlist }

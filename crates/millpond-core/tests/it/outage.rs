@@ -1,8 +1,8 @@
 //! The server is away for long: newcomers fail fast, one probe looks for its return, and then there is no storm.
 
-use crate::support::{World, assert_took, ms, refused, secs, settle, timed};
-use millpond_core::{AcquireFailure, PoolError};
-use millpond_testkit::{Act, Call};
+use crate::support::{World, assert_took, ms, quiet, refused, secs, settle, timed};
+use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};
+use millpond_testkit::{Act, ByHand, Call, Gate, until};
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -88,6 +88,112 @@ async fn an_outage_that_nobody_watched_ends_for_the_first_who_comes_back() {
     world.manager.heal();
     sleep(secs(1)).await;
     assert!(world.pool.acquire().await.is_ok());
+}
+
+/// Two requests hold a dead connection each and wait for a second one; both give up within the pause after the last
+/// failed connect. The server is back from then on.
+async fn two_requests_give_up_in_the_pause(world: &World, tick: impl AsyncFn()) {
+    const FAILURES: u64 = 8;
+    let dead = world.leases(2).await;
+    let gate = Gate::new();
+    world.manager.always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
+    let waiters = [0; 2].map(|_| {
+        let pool = world.pool.clone();
+        tokio::spawn(async move { pool.acquire().await.map(drop) })
+    });
+    let failed = || world.pool.status().totals.connect_failed;
+    for failures in 1..FAILURES {
+        gate.let_one_through();
+        while failed() < failures {
+            tick().await;
+        }
+    }
+    while gate.waiting() == 0 {
+        tick().await;
+    }
+    waiters.iter().for_each(tokio::task::JoinHandle::abort);
+    quiet().await;
+    assert_eq!(world.pool.status().waiting, 0, "both have given up");
+    gate.let_one_through();
+    quiet().await;
+    assert_eq!(failed(), FAILURES);
+    for lease in dead {
+        Lease::discard(lease, CloseReason::Broken);
+    }
+    quiet().await;
+    assert_eq!(world.pool.status().open, 0);
+    world.manager.heal();
+}
+
+fn world_with_long_pauses() -> World {
+    World::with(2, 1, |builder| builder.backoff_max(secs(60)).fail_fast_after(ms(1)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_when_the_server_is() {
+    let world = world_with_long_pauses();
+    two_requests_give_up_in_the_pause(&world, async || sleep(ms(1)).await).await;
+    sleep(secs(10)).await;
+    assert_eq!(world.trace.count("recovered"), 1, "somebody looks for the server without being asked");
+    assert!(world.pool.acquire().await.is_ok());
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_in_real_time_too() {
+    let world = world_with_long_pauses();
+    two_requests_give_up_in_the_pause(&world, async || tokio::task::yield_now().await).await;
+    until("a newcomer is served", async || world.pool.acquire().await.is_ok()).await;
+    world.assert_sound().await;
+}
+
+/// A connect fails whose caller has gone: nobody is left to try again for.
+async fn a_connect_fails_for_nobody(world: &World) {
+    let gate = Gate::new();
+    world.manager.always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
+    let mut caller = ByHand::new(world.pool.acquire());
+    assert!(caller.poll().is_pending());
+    quiet().await;
+    drop(caller);
+    gate.open();
+    quiet().await;
+    assert_eq!(world.pool.status().totals.connect_failed, 1);
+    world.manager.heal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn min_idle_is_filled_after_a_resize_in_the_pause_after_a_failure() {
+    let world = World::with(3, 0, |builder| builder.min_idle(3));
+    world.pool.resize(1, 1).unwrap();
+    let lease = world.lease().await;
+    a_connect_fails_for_nobody(&world).await;
+    world.pool.resize(3, 0).unwrap();
+    sleep(secs(5)).await;
+    assert_eq!(world.pool.status().idle, 2);
+    drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn prewarm_in_the_pause_after_a_failure_does_not_wait_for_its_deadline() {
+    let world = World::new(3, 0);
+    a_connect_fails_for_nobody(&world).await;
+    let (result, took) = timed(world.pool.prewarm(2)).await;
+    result.unwrap();
+    assert!(took <= ms(20), "the pause after a first failure is 10 ms at most, and it took {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn prewarm_counts_a_connection_that_is_being_reset_once() {
+    let world = World::with(3, 0, |builder| builder.pool_timeout(secs(5)));
+    let mut lease = world.lease().await;
+    let gate = Gate::new();
+    world.manager.always(Call::Reset, Act::gated(&gate));
+    lease.set_dirty(true);
+    drop(lease);
+    let (result, took) = timed(world.pool.prewarm(2)).await;
+    result.unwrap();
+    assert!(took <= ms(2), "{took:?}");
+    gate.open();
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! - I12 a call that panics (a fate like any other: its guard is dropped), I13 nothing is kept of who has gone.
 //! - I14 nothing foreign under the lock (`desk.rs`), I15 any span of time (`plan.rs` and `time_passes`).
 //! - I17 the totals, I18 the end of a runtime, I19 freshness, I20 connects follow demand, I21 all is well in the end.
+//! - I22 what is wanted is looked after: a connect is under way, or the keeper comes by when the pause is over.
 //!
 //! I16, that no secret is shown, has nothing to look at here: the ledger holds none. `storm.rs` of the tests checks it.
 
@@ -218,6 +219,7 @@ impl World {
         let status = self.ledger.status(self.now);
         self.check_sums(&status);
         self.check_waiting(&status);
+        self.check_looked_after(&status);
         self.known.before = status;
     }
 
@@ -260,6 +262,27 @@ impl World {
         let room = status.open + status.connecting + status.reserved < status.cap();
         let helpless = self.keeper_sleeps_until == Time::NEVER && self.ledger.keeper.is_some();
         assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
+    }
+
+    /// While something is wanted and there is room, somebody is about to open it: a pool that refuses callers because it
+    /// fails fast has a probe, and what `min_idle` and `prewarm` want is not forgotten.
+    fn check_looked_after(&self, status: &Status) {
+        let known = &self.known;
+        let room = status.open + status.connecting + status.reserved < status.cap();
+        let idle = status.closed || status.suspended || self.ledger.keeper.is_none() || !room;
+        if idle || status.connecting > 0 || self.keeper_awake {
+            return;
+        }
+        let probes = self.ledger.fails_fast();
+        let floor = known.config.min_idle.unwrap_or(0).min(status.pool_size);
+        let spare = status.open + status.reserved < status.pool_size;
+        let short = self.plan.keeps && spare && status.resting == 0 && status.idle < floor;
+        let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
+        let cold = self.plan.keeps && spare && status.open - status.closing < warm;
+        let in_time = self.keeper_sleeps_until <= known.not_before.max(self.now);
+        assert!(!probes || in_time, "I22: callers are refused, and nobody looks for the server's return: {status:?}");
+        assert!(!short || in_time, "I22: nobody fills what is short of min_idle: {status:?}");
+        assert!(!cold || in_time, "I22: nobody opens what prewarm wants: {status:?}");
     }
 
     /// After every single change: what is opened is wanted by somebody at that moment.
