@@ -15,7 +15,8 @@ const SHARE: u32 = 10;
 /// How long a connection is waited for at least; a single question ends sooner.
 const ACQUIRE_MIN: Duration = Duration::from_secs(1);
 
-/// What happens to whoever asks while Redis is down.
+/// What happens to whoever asks while Redis is down, and to who writes while it takes no writes: it is full (`OOM`), cannot
+/// save (`MISCONF`), lacks replicas (`NOREPLICAS`), or is one itself (`READONLY`). Reads then go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Fail {
@@ -149,8 +150,8 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// How long after its time a value may still be answered by `get_or_load`, while one caller loads it anew. Default
-    /// `None`. Range 1 ms-1 year.
+    /// How long after its time a value may still be answered by `get_or_load`, while one caller loads it anew; nothing else
+    /// answers with it. Default `None`. Range 1 ms-1 year.
     pub fn stale_while_revalidate(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.stale = span.into();
         self
@@ -170,7 +171,8 @@ impl<C: Codec> CacheBuilder<C> {
     }
 
     /// How many loaders may be at work at once in this process, for all keys together. Default 32, range 1-10,000. It is
-    /// what the source of the values has to bear while Redis is down.
+    /// what the source of the values has to bear while Redis is down. What a loader itself asks the cache for is loaded beyond
+    /// it, on the loader's turn.
     pub fn loads_max(mut self, loaders: usize) -> Self {
         self.settings.loads_max = loaders;
         self

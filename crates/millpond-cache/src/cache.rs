@@ -1,18 +1,18 @@
 //! The cache: typed values under names.
 
-use crate::builder::{CacheBuilder, Fail, WORD, is_word};
+use crate::ask::ATTEMPTS_MAX;
+use crate::builder::{CHOOSE, CacheBuilder, WORD, is_word};
 use crate::codec::{Codec, Json};
-use crate::entry::Entry;
+use crate::entry::{Entry, Look};
 use crate::error::CacheError;
 use crate::event::{CacheEvent, CacheTotals, News};
 use crate::flight::Flights;
-pub(crate) use crate::settings::Settings;
+pub(crate) use crate::settings::{Settings, YEAR};
 use millpond_core::SharedError;
-use millpond_redis::{Breaker, Bytes, Command, RedisError, Script, SharedRedisPool};
+use millpond_redis::{Breaker, Bytes, Command, Script, SharedRedisPool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -52,7 +52,7 @@ pub(crate) struct Inside<C> {
     pub(crate) news: News,
     pub(crate) flights: Arc<Flights>,
     pub(crate) loads: Semaphore,
-    breaker: Breaker,
+    pub(crate) breaker: Breaker,
     incr: Script,
 }
 
@@ -91,19 +91,17 @@ impl<C: Codec> RedisCache<C> {
         Ok(Self { inside: Arc::clone(&self.inside), namespace: name.into() })
     }
 
-    /// The value of a key.
+    /// The value of a key. One that is past its time is not answered: that is for [`get_or_load`](Self::get_or_load).
     ///
     /// # Errors
     ///
-    /// [`CacheError::Redis`], with [`Fail::Open`] only for what is no outage.
+    /// [`CacheError::Redis`], with [`Fail::Open`](crate::Fail::Open) only for what is no outage.
     ///
     /// # Cancel safety
     ///
     /// The future may be dropped at any point.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
-        let get = Command::new("GET").key(self.key(key)).idempotent();
-        let found = self.ask(self.pool().run::<Option<Bytes>>(get)).await?;
-        Ok(self.found(found.flatten()))
+        Ok(self.found(self.look(&self.key(key)).await?))
     }
 
     /// The values of several keys, in their order. In a cluster they may live anywhere.
@@ -117,9 +115,10 @@ impl<C: Codec> RedisCache<C> {
     /// The future may be dropped at any point.
     pub async fn mget<T: DeserializeOwned>(&self, keys: &[&str]) -> Result<Vec<Option<T>>, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        let found = self.ask(crate::many::get(self.pool(), &keys)).await?;
-        let found = found.unwrap_or_else(|| vec![None; keys.len()]);
-        Ok(found.into_iter().map(|bytes| self.found(bytes)).collect())
+        let stale = self.inside.settings.stale_millis();
+        let found = self.ask(|lease| crate::many::get(lease, &keys, stale)).await?;
+        let found = found.unwrap_or_else(|| vec![Look::Blind; keys.len()]);
+        Ok(found.into_iter().map(|look| self.found(look)).collect())
     }
 
     /// Stores a value for the time of [`ttl`](CacheBuilder::ttl).
@@ -135,21 +134,25 @@ impl<C: Codec> RedisCache<C> {
         self.set_for(key, value, self.inside.settings.ttl).await
     }
 
-    /// Stores a value for a time of its own, from which the jitter is taken.
+    /// Stores a value for a time of its own, from which the jitter is taken. Less than 1 ms counts as 1 ms; at most 1 year.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// As [`set`](Self::set), and [`CacheError::Setting`] for a time of more than a year.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the value may have been stored.
     pub async fn set_for<T: Serialize + ?Sized>(&self, key: &str, value: &T, ttl: Duration) -> Result<(), CacheError> {
+        if ttl > YEAR {
+            let reason = format!("ttl = {ttl:?} is out of range 1ms to {YEAR:?}; {CHOOSE}");
+            return Err(CacheError::Setting { reason });
+        }
         let entry = Entry::Value(self.encode(value)?);
         self.store(&self.key(key), &entry, ttl).await
     }
 
-    /// Removes keys. Returns how many were there. An outage is an error whatever [`Fail`] says: what was to be removed is
+    /// Removes keys. Returns how many were there, be it a value, one past its time or a remembered nothing. An outage is an error whatever [`Fail`](crate::Fail) says: what was to be removed is
     /// still there.
     ///
     /// # Errors
@@ -161,10 +164,11 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped some may have been removed.
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        self.insist(crate::many::unlink(self.pool(), &keys)).await
+        Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
     }
 
-    /// Whether there is a value.
+    /// Whether there is a value that [`get`](Self::get) would find: a remembered nothing is none, and neither is a value past
+    /// its time. One that cannot be read counts, since it is not read.
     ///
     /// # Errors
     ///
@@ -174,11 +178,10 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The future may be dropped at any point.
     pub async fn exists(&self, key: &str) -> Result<bool, CacheError> {
-        let exists = Command::new("EXISTS").key(self.key(key)).idempotent();
-        Ok(self.ask(self.pool().run(exists)).await?.unwrap_or(false))
+        Ok(self.glance(&self.key(key)).await?.is_some())
     }
 
-    /// How long a value still lives. `None` if there is none.
+    /// For how long [`get`](Self::get) still finds a value. `None` if it does not, or for ever.
     ///
     /// # Errors
     ///
@@ -188,13 +191,11 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The future may be dropped at any point.
     pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
-        let ttl = Command::new("PTTL").key(self.key(key)).idempotent();
-        let millis: i64 = self.ask(self.pool().run(ttl)).await?.unwrap_or(-2);
-        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
+        Ok(self.glance(&self.key(key)).await?.flatten())
     }
 
     /// Adds to a counter, which begins at 0 and lives for the time of [`ttl`](CacheBuilder::ttl). Returns the sum. An outage
-    /// is an error whatever [`Fail`] says.
+    /// is an error whatever [`Fail`](crate::Fail) says.
     ///
     /// # Errors
     ///
@@ -204,9 +205,11 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// If the future is dropped it may have been added.
     pub async fn incr(&self, key: &str, by: i64) -> Result<i64, CacheError> {
-        let life = self.inside.settings.lifetime(self.inside.settings.ttl).to_string();
-        let call = self.inside.incr.call([self.key(key)], [by.to_string(), life]);
-        self.insist(call.run(self.pool())).await
+        let settings = &self.inside.settings;
+        // A counter is never loaded anew, so it is past nothing while it lives.
+        let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
+        let call = self.inside.incr.call([self.key(key)], [by.to_string(), life.to_string()]);
+        Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
     /// Removes everything of this namespace and version, by a SCAN of every node. Returns how many keys were removed. What
@@ -252,18 +255,25 @@ impl<C: Codec> RedisCache<C> {
         self.inside.news.tell(event, &self.namespace);
     }
 
+    /// The key of the lock for loading a key. It cannot be taken for a key of a user: behind a namespace those have `v` and
+    /// digits.
+    pub(crate) fn lock_key(&self, key: &str) -> String {
+        let Settings { prefix, version, .. } = &self.inside.settings;
+        format!("{prefix}:{}:lock-v{version}:{key}", self.namespace)
+    }
+
     /// Reads what was found, and tells.
-    fn found<T: DeserializeOwned>(&self, bytes: Option<Bytes>) -> Option<T> {
-        let value = match bytes.map(Entry::read) {
-            None => {
+    fn found<T: DeserializeOwned>(&self, look: Look) -> Option<T> {
+        let value = match look {
+            Look::Nothing | Look::Stale(_) | Look::Blind => {
                 self.tell(&CacheEvent::Miss);
                 return None;
             }
-            Some(Entry::Nothing) => {
+            Look::Fresh(Entry::Nothing) => {
                 self.tell(&CacheEvent::NegativeHit);
                 return None;
             }
-            Some(Entry::Value(value)) => value,
+            Look::Fresh(Entry::Value(value)) => value,
         };
         let value = self.inside.codec.decode(&value).ok();
         self.tell(if value.is_some() { &CacheEvent::Hit } else { &CacheEvent::Unreadable });
@@ -284,42 +294,12 @@ impl<C: Codec> RedisCache<C> {
         }
         let life = self.inside.settings.lifetime(ttl);
         let set = Command::new("SET").key(key).arg(entry.write()).arg("PX").arg(life).idempotent();
-        self.ask(self.pool().run::<()>(set)).await.map(drop)
-    }
-
-    /// Asks Redis, whatever is known of it and whatever `fail` says.
-    async fn insist<T>(&self, question: impl Future<Output = Result<T, RedisError>>) -> Result<T, CacheError> {
-        let limit = self.inside.settings.timeout;
-        let timed_out = || RedisError::TimedOut { command: "the cache".to_owned(), limit };
-        let outcome = tokio::time::timeout(limit, question).await;
-        outcome.unwrap_or_else(|_| Err(timed_out())).map_err(CacheError::Redis)
-    }
-
-    /// Asks Redis, unless it is known to be down. `None` if it is and `fail = open`.
-    pub(crate) async fn ask<T>(
-        &self,
-        question: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<Option<T>, CacheError> {
-        let Inside { breaker, settings, .. } = &*self.inside;
-        if settings.fail == Fail::Open && !breaker.may_ask() {
-            self.tell(&CacheEvent::Bypassed { error: None });
-            return Ok(None);
-        }
-        let limit = settings.timeout;
-        let error = match tokio::time::timeout(limit, question).await {
-            Ok(Ok(answer)) => {
-                breaker.note(true);
-                return Ok(Some(answer));
-            }
-            Ok(Err(error)) => error,
-            Err(_) => RedisError::TimedOut { command: "the cache".to_owned(), limit },
-        };
-        breaker.note(!error.is_outage());
-        if settings.fail == Fail::Closed || !error.is_outage() {
-            return Err(CacheError::Redis(error));
-        }
-        self.tell(&CacheEvent::Bypassed { error: Some(error) });
-        Ok(None)
+        self.ask(|lease| {
+            let set = set.clone();
+            async move { lease.run::<()>(set).await }
+        })
+        .await
+        .map(drop)
     }
 }
 

@@ -25,6 +25,8 @@ pub enum CacheError {
         /// The limit.
         limit: Duration,
     },
+    /// A loader has asked, itself or through other loaders, for a value that waits for this loader.
+    Circle,
     /// A value is larger than `max_value_size`. It was not stored.
     TooLarge {
         /// Its size, in bytes.
@@ -54,6 +56,9 @@ impl fmt::Display for CacheError {
             Self::LoadTimedOut { limit } => {
                 write!(f, "the value was not loaded within load_timeout = {:.2} s", limit.as_secs_f64())
             }
+            Self::Circle => f.write_str(
+                "the loader asks for a value whose own loader waits for this one: load one of them without the cache",
+            ),
             Self::TooLarge { size, limit } => {
                 write!(f, "a value of {size} bytes is larger than max_value_size = {limit}: it was not stored")
             }

@@ -22,6 +22,7 @@
 //! Keys are `prefix:namespace:vN:key`. Raise the [`version`](CacheBuilder::version) when what is stored changes its shape:
 //! what an older program stored is not seen any more, and goes with its time. An entry that cannot be read counts as missing.
 
+mod ask;
 mod builder;
 mod cache;
 mod codec;
@@ -31,6 +32,7 @@ mod event;
 mod flight;
 mod load;
 mod lock;
+mod look;
 mod many;
 mod settings;
 

@@ -6,27 +6,16 @@
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
-use crate::entry::Entry;
+use crate::entry::{Entry, Look};
 use crate::error::CacheError;
 use crate::event::CacheEvent;
-use crate::flight::{Lead, Outcome, Role, follow};
+use crate::flight::{Lead, Outcome, Role, is_nested};
 use crate::lock::{LOOK, Lock};
 use millpond_core::{BoxError, SharedError};
-use millpond_redis::{Bytes, Command};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use tokio::time::Instant;
-
-/// What a look at a key has found.
-enum Look {
-    Fresh(Entry),
-    /// It is past its time, and may be answered while it is loaded anew.
-    Stale(Entry),
-    Nothing,
-    /// Redis is down.
-    Blind,
-}
 
 impl<C: Codec> RedisCache<C> {
     /// The value of a key; if there is none, what the loader says, which is stored for the next one.
@@ -38,12 +27,15 @@ impl<C: Codec> RedisCache<C> {
     ///   time loads it anew; all others are answered with the old one, and so is he if his loader fails.
     /// - While Redis is down and `fail = open` every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
+    /// - A loader may ask a cache itself. What it asks for is loaded on the turn that it has, so that it does not wait for
+    ///   itself. It must ask in its own future: a task that it spawns waits for a turn as everybody does.
     ///
     /// # Errors
     ///
     /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`] if it takes too long,
-    /// [`CacheError::Codec`] if its value cannot be written, [`CacheError::Redis`] as for [`get`](Self::get). A value that is
-    /// too large is returned all the same; so is one that is not stored because Redis is down, if `fail = open`.
+    /// [`CacheError::Circle`] if it asks for a value that waits for it, [`CacheError::Codec`] if its value cannot be written,
+    /// [`CacheError::Redis`] as for [`get`](Self::get). A value that is too large is returned all the same; so is one that is
+    /// not stored because Redis is down or takes no writes, if `fail = open`.
     ///
     /// # Cancel safety
     ///
@@ -56,37 +48,42 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let key = self.key(key);
-        match self.look(&key).await? {
-            Look::Fresh(entry) => {
-                if let Some(value) = self.open(&entry) {
-                    return Ok(value);
+        let name = key;
+        let key = self.key(name);
+        let look = self.look(&key).await?;
+        // What cannot be read counts as missing, past its time or not.
+        match look.entry().map(|entry| self.open(entry)) {
+            Some(Some(value)) => {
+                self.tell_look(&look);
+                match look {
+                    Look::Stale(entry) => return Box::pin(self.refresh(&key, &entry, loader)).await,
+                    _ => return Ok(value),
                 }
-                self.tell(&CacheEvent::Unreadable);
             }
-            Look::Stale(entry) => return Box::pin(self.refresh(&key, &entry, loader)).await,
-            Look::Nothing | Look::Blind => {}
+            Some(None) => self.tell(&CacheEvent::Unreadable),
+            None => {}
         }
         loop {
             match self.inside.flights.board(&key) {
                 Role::Leader(lead) => {
                     // Boxed: a hit, which is common, need not carry all that a load may need.
-                    let outcome = Box::pin(self.lead(&key, loader)).await;
+                    let outcome = Box::pin(self.lead(&lead, &self.lock_key(name), loader)).await;
                     lead.land(outcome.clone());
                     return self.unpack(outcome);
                 }
                 Role::Follower(flight) => {
-                    if let Some(outcome) = follow(flight).await {
+                    if let Some(outcome) = flight.outcome().await {
                         self.tell(&CacheEvent::Shared);
                         return self.unpack(outcome);
                     }
                 }
+                Role::Circle => return Err(CacheError::Circle),
             }
         }
     }
 
     /// What the leader of a flight does.
-    async fn lead<T, E, F, L>(&self, key: &str, loader: L) -> Outcome
+    async fn lead<T, E, F, L>(&self, lead: &Lead, lock_key: &str, loader: L) -> Outcome
     where
         T: Serialize + DeserializeOwned,
         E: Into<BoxError>,
@@ -94,40 +91,42 @@ impl<C: Codec> RedisCache<C> {
         L: FnOnce() -> F,
     {
         // Another flight may have landed since this caller looked.
-        if let Some(entry) = self.there::<T>(key).await? {
+        if let Some(entry) = self.there::<T>(lead.key()).await? {
             self.tell(&CacheEvent::Hit);
             return Ok(entry);
         }
         self.tell(&CacheEvent::Miss);
-        let Some(limit) = self.inside.settings.lock else { return self.load(key, loader).await };
+        let Some(limit) = self.inside.settings.lock else { return self.load(lead, loader).await };
         let until = Instant::now() + limit;
         loop {
-            match self.ask(Lock::take(self.pool(), key, limit)).await? {
+            match self.ask_once(|lease| Lock::take(self.pool(), lease, lock_key, limit)).await? {
                 // Redis is down: nobody can be waited for.
-                None => return self.load(key, loader).await,
+                None => return self.load(lead, loader).await,
                 Some(Some(lock)) => {
                     // Whoever had it before may have stored the value.
-                    let outcome = match self.there::<T>(key).await? {
+                    let outcome = match self.there::<T>(lead.key()).await? {
                         Some(entry) => Ok(entry),
-                        None => self.load(key, loader).await,
+                        None => self.load(lead, loader).await,
                     };
-                    let _ = self.ask(lock.release()).await?;
+                    if self.ask(|lease| lock.release(lease)).await?.is_some() {
+                        lock.forget();
+                    }
                     return outcome;
                 }
                 Some(None) => {}
             }
             tokio::time::sleep(LOOK).await;
-            if let Some(entry) = self.there::<T>(key).await? {
+            if let Some(entry) = self.there::<T>(lead.key()).await? {
                 return Ok(entry);
             }
             if Instant::now() >= until {
-                return self.load(key, loader).await;
+                return self.load(lead, loader).await;
             }
         }
     }
 
     /// Loads and stores.
-    async fn load<T, E, F, L>(&self, key: &str, loader: L) -> Outcome
+    async fn load<T, E, F, L>(&self, lead: &Lead, loader: L) -> Outcome
     where
         T: Serialize,
         E: Into<BoxError>,
@@ -136,10 +135,23 @@ impl<C: Codec> RedisCache<C> {
     {
         let settings = &self.inside.settings;
         let (limit, loads_max) = (settings.load_timeout, settings.loads_max);
-        let turn = tokio::time::timeout(limit, self.inside.loads.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(CacheError::Busy { loads_max, waited: limit }) };
+        let turn = async {
+            tokio::select! {
+                biased;
+                turn = self.inside.loads.acquire() => turn.ok(),
+                // On the turn of whoever waits for this.
+                () = lead.hurried() => None,
+            }
+        };
+        let _turn = match is_nested() {
+            true => None,
+            false => match tokio::time::timeout(limit, turn).await {
+                Ok(turn) => turn,
+                Err(_) => return Err(CacheError::Busy { loads_max, waited: limit }),
+            },
+        };
         let began = Instant::now();
-        let loaded = match tokio::time::timeout(limit, loader()).await {
+        let loaded = match tokio::time::timeout(limit, lead.run(loader)).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => {
                 let error = SharedError::from(error.into());
@@ -158,7 +170,7 @@ impl<C: Codec> RedisCache<C> {
             None => (Entry::Nothing, settings.negative_ttl),
         };
         if let Some(ttl) = ttl {
-            match self.store(key, &entry, ttl).await {
+            match self.store(lead.key(), &entry, ttl).await {
                 // Told as an event. The value is good all the same.
                 Ok(()) | Err(CacheError::TooLarge { .. }) => {}
                 Err(error) => return Err(error),
@@ -175,13 +187,12 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let lead: Option<Lead> = self.inside.flights.lead(key);
-        let outcome = match lead {
-            None => Ok(old.clone()),
-            Some(lead) => {
+        let outcome = match self.inside.flights.board(key) {
+            Role::Follower(_) | Role::Circle => Ok(old.clone()),
+            Role::Leader(lead) => {
                 let outcome = match self.there::<T>(key).await? {
                     Some(entry) => Ok(entry),
-                    None => self.load(key, loader).await.or_else(|_| Ok(old.clone())),
+                    None => self.load(&lead, loader).await.or_else(|_| Ok(old.clone())),
                 };
                 lead.land(outcome.clone());
                 outcome
@@ -190,52 +201,12 @@ impl<C: Codec> RedisCache<C> {
         self.unpack(outcome)
     }
 
-    /// Looks at a key, and tells what a caller has found.
-    async fn look(&self, key: &str) -> Result<Look, CacheError> {
-        let look = self.look_quietly(key).await?;
-        match &look {
-            Look::Fresh(Entry::Nothing) => self.tell(&CacheEvent::NegativeHit),
-            Look::Fresh(Entry::Value(_)) => self.tell(&CacheEvent::Hit),
-            Look::Stale(_) => self.tell(&CacheEvent::StaleHit),
-            Look::Nothing | Look::Blind => {}
-        }
-        Ok(look)
-    }
-
     /// An entry that is not past its time and can be read.
     async fn there<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Entry>, CacheError> {
-        match self.look_quietly(key).await? {
+        match self.look(key).await? {
             Look::Fresh(entry) if self.open::<T>(&entry).is_some() => Ok(Some(entry)),
             _ => Ok(None),
         }
-    }
-
-    async fn look_quietly(&self, key: &str) -> Result<Look, CacheError> {
-        let get = Command::new("GET").key(key).idempotent();
-        let stale = self.inside.settings.stale_millis();
-        if stale == 0 {
-            let found = self.ask(self.pool().run::<Option<Bytes>>(get)).await?;
-            return Ok(match found {
-                None => Look::Blind,
-                Some(None) => Look::Nothing,
-                Some(Some(bytes)) => Look::Fresh(Entry::read(bytes)),
-            });
-        }
-        // Both on one connection and in one go; it is the server's clock that says what is past its time.
-        let both = async {
-            let lease = self.pool().acquire().await?;
-            let left = Command::new("PTTL").key(key).idempotent();
-            tokio::try_join!(lease.run::<Option<Bytes>>(get), lease.run::<i64>(left))
-        };
-        Ok(match self.ask(both).await? {
-            None => Look::Blind,
-            Some((None, _)) => Look::Nothing,
-            // A counter or an entry from elsewhere may have no time at all.
-            Some((Some(bytes), left)) => match u64::try_from(left) {
-                Ok(left) if left <= stale => Look::Stale(Entry::read(bytes)),
-                _ => Look::Fresh(Entry::read(bytes)),
-            },
-        })
     }
 
     fn unpack<T: DeserializeOwned>(&self, outcome: Outcome) -> Result<Option<T>, CacheError> {

@@ -26,7 +26,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a key, unless somebody has it.
+    /// Takes the lock under a key, over this connection, unless somebody has it.
     ///
     /// # Errors
     ///
@@ -35,12 +35,16 @@ impl Lock {
     /// # Cancel safety
     ///
     /// If the future is dropped the lock is given back.
-    pub(crate) async fn take(pool: &SharedRedisPool, key: &str, expiry: Duration) -> Result<Option<Self>, RedisError> {
-        let (key, nonce) = (format!("{key}:lock"), format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
+    pub(crate) async fn take(
+        pool: &SharedRedisPool,
+        lease: SharedRedisLease,
+        key: &str,
+        expiry: Duration,
+    ) -> Result<Option<Self>, RedisError> {
+        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let millis = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
-        let set = Command::new("SET").key(&key).arg(&nonce).arg("NX").arg("PX").arg(millis.max(1));
+        let set = Command::new("SET").key(key).arg(&nonce).arg("NX").arg("PX").arg(millis.max(1));
         let release = Command::new("EVAL").arg(RELEASE).arg(1).key(key).arg(nonce).idempotent();
-        let lease = pool.acquire().await?;
         let mut lock = Self { pool: pool.clone(), release: Some(release), taking: None };
         let lease = lock.taking.insert(lease);
         let taken: Option<String> = lease.run(set).await?;
@@ -52,20 +56,25 @@ impl Lock {
         Ok(Some(lock))
     }
 
-    /// Gives it back.
+    /// Gives it back, over this connection.
     ///
     /// # Errors
     ///
-    /// A [`RedisError`]; the lock then expires.
+    /// A [`RedisError`].
     ///
     /// # Cancel safety
     ///
-    /// It is given back all the same.
-    pub(crate) async fn release(mut self) -> Result<(), RedisError> {
-        let Some(release) = self.release.clone() else { return Ok(()) };
-        let outcome = self.pool.run(release).await;
+    /// It is given back all the same, when the lock is dropped.
+    pub(crate) async fn release(&self, lease: SharedRedisLease) -> Result<(), RedisError> {
+        match self.release.clone() {
+            Some(release) => lease.run(release).await,
+            None => Ok(()),
+        }
+    }
+
+    /// It has been given back.
+    pub(crate) fn forget(mut self) {
         self.release = None;
-        outcome
     }
 }
 

@@ -1,7 +1,8 @@
 //! Several keys at once: in a cluster they live on several nodes.
 
+use crate::entry::Look;
 use futures_util::future::{join_all, try_join_all};
-use millpond_redis::{Bytes, ClusterNode, Command, RedisError, SharedRedisPool, slot_of};
+use millpond_redis::{Bytes, ClusterNode, Command, RedisError, SharedRedisLease, SharedRedisPool, slot_of};
 use std::collections::BTreeMap;
 
 /// How many keys one step of a SCAN looks at.
@@ -10,27 +11,37 @@ const SCAN_COUNT: u32 = 1_000;
 /// How many keys are removed at once.
 const UNLINK_COUNT: usize = 100;
 
-/// The values of keys, in their order: one MGET for each slot.
+/// What stands under keys, in their order: one MGET for each slot, and what is left of each one's time if an entry may be
+/// stale.
 ///
 /// # Errors
 ///
 /// The first [`RedisError`].
-pub(crate) async fn get(pool: &SharedRedisPool, keys: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
-    let lease = pool.acquire().await?;
+pub(crate) async fn get(lease: SharedRedisLease, keys: &[String], stale: u64) -> Result<Vec<Look>, RedisError> {
     let mut slots: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (at, key) in keys.iter().enumerate() {
         let slot = if lease.is_cluster() { slot_of(key.as_bytes()) } else { 0 };
         slots.entry(slot).or_default().push(at);
     }
+    let lease = &lease;
     let asked = slots.into_values().map(async |places| {
         let wanted = places.iter().filter_map(|at| keys.get(*at));
-        let values: Vec<Option<Bytes>> = lease.run(Command::new("MGET").keys(wanted).idempotent()).await?;
-        Ok::<_, RedisError>(places.into_iter().zip(values))
+        let values = lease.run::<Vec<Option<Bytes>>>(Command::new("MGET").keys(wanted.clone()).idempotent());
+        let left = async {
+            if stale == 0 {
+                return Ok(vec![None; places.len()]);
+            }
+            let left = wanted.map(|key| lease.run::<Option<i64>>(Command::new("PTTL").key(key).idempotent()));
+            try_join_all(left).await
+        };
+        let (values, left) = tokio::try_join!(values, left)?;
+        let looks = values.into_iter().zip(left).map(|(bytes, left)| Look::of(bytes, left, stale));
+        Ok::<_, RedisError>(places.iter().copied().zip(looks).collect::<Vec<_>>())
     });
-    let mut found = vec![None; keys.len()];
-    for (at, value) in try_join_all(asked).await?.into_iter().flatten() {
+    let mut found = vec![Look::Nothing; keys.len()];
+    for (at, look) in try_join_all(asked).await?.into_iter().flatten() {
         if let Some(place) = found.get_mut(at) {
-            *place = value;
+            *place = look;
         }
     }
     Ok(found)
@@ -41,12 +52,11 @@ pub(crate) async fn get(pool: &SharedRedisPool, keys: &[String]) -> Result<Vec<O
 /// # Errors
 ///
 /// The first [`RedisError`]; the other keys are removed all the same.
-pub(crate) async fn unlink(pool: &SharedRedisPool, keys: &[String]) -> Result<u64, RedisError> {
-    let lease = pool.acquire().await?;
+pub(crate) async fn unlink<K: AsRef<[u8]>>(lease: SharedRedisLease, keys: &[K]) -> Result<u64, RedisError> {
     let mut sum = Ok(0);
     // Not all at once: those at the end would wait for their answers longer than they may.
     for some in keys.chunks(UNLINK_COUNT) {
-        let gone = some.iter().map(|key| lease.run::<u64>(Command::new("UNLINK").key(key).idempotent()));
+        let gone = some.iter().map(|key| lease.run::<u64>(Command::new("UNLINK").key(key.as_ref()).idempotent()));
         let gone: Result<u64, RedisError> = join_all(gone).await.into_iter().sum();
         sum = sum.and_then(|sum| Ok(sum + gone?));
     }
@@ -70,8 +80,9 @@ async fn clear_on(pool: &SharedRedisPool, node: &ClusterNode, pattern: &str) -> 
     let (mut cursor, mut gone) = ("0".to_owned(), 0);
     loop {
         let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (String, Vec<String>) = lease.run_on(node, scan).await?;
-        gone += unlink(pool, &keys).await?;
+        // Others may have written keys there that are no text.
+        let (next, keys): (String, Vec<Bytes>) = lease.run_on(node, scan).await?;
+        gone += unlink(pool.acquire().await?, &keys).await?;
         if next == "0" {
             return Ok(gone);
         }

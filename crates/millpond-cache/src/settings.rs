@@ -4,7 +4,7 @@ use crate::builder::{CHOOSE, Fail, WORD, is_word};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const MINUTES: Duration = Duration::from_secs(300);
 
 /// How a cache behaves: see [`CacheBuilder`](crate::CacheBuilder).

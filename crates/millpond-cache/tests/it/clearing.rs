@@ -1,6 +1,7 @@
 //! Namespaces and versions are apart, and a namespace is cleared on every node.
 
 use crate::support::builders;
+use millpond_redis::Command;
 
 #[tokio::test]
 async fn clearing_a_namespace_removes_all_of_it_and_nothing_else() {
@@ -30,5 +31,20 @@ async fn another_version_does_not_see_what_is_there() {
         assert_eq!(two.get::<i32>("k").await.unwrap(), None);
         assert_eq!(two.clear().await.unwrap(), 0);
         assert_eq!(one.clear().await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_with_keys_of_others_that_are_no_text_is_cleared() {
+    for builder in builders() {
+        let namespace = format!("test-{:x}", fastrand::u64(..));
+        let cache = builder.namespace(namespace.clone()).connect_lazy().unwrap();
+        cache.set("k", &1).await.unwrap();
+        for tail in [&b"\xff\xfe"[..], b"\xc3(", b"a\x80b"] {
+            let key = [format!("cache:{namespace}:v1:").as_bytes(), tail].concat();
+            cache.pool().run::<()>(Command::new("SET").key(key).arg(1)).await.unwrap();
+        }
+        assert_eq!(cache.clear().await.unwrap(), 4);
+        assert_eq!(cache.clear().await.unwrap(), 0);
     }
 }

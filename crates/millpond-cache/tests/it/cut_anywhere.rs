@@ -67,7 +67,7 @@ fn key() -> String {
 /// A key that somebody else has stored.
 async fn stored(world: &InPieces) -> (String, u64) {
     let (key, value) = (key(), nonce());
-    world.straight.set(&key, &value).await.unwrap();
+    world.straight.set_for(&key, &value, LONG).await.unwrap();
     (key, value)
 }
 
@@ -159,7 +159,7 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
     let (key, value) = stored(world).await;
     assert_eq!(cache.get(&key).await.unwrap(), Some(value), "{what:?}");
     let next = nonce();
-    cache.set(&key, &next).await.unwrap();
+    cache.set_for(&key, &next, LONG).await.unwrap();
     assert_eq!(straight.get(&key).await.unwrap(), Some(next), "{what:?}");
     until("one connection is there and nobody waits", async || {
         let status = cache.pool().status();
@@ -268,7 +268,7 @@ async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
         [found, new].contains(&again) || (is_stale && again == second),
         "there was a value, and it was loaded again"
     );
-    until("the lock is given back", async || !world.straight.exists(&format!("{key}:lock")).await.unwrap()).await;
+    until("the lock is given back", async || !world.is_locked(key).await).await;
 }
 
 async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
@@ -284,8 +284,7 @@ async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
             if is_stale {
                 old = Some(nonce());
                 world.straight.set(&key, &old).await.unwrap();
-                let left = async || world.straight.ttl(&key).await.unwrap().unwrap();
-                until("it is past its time", async || left().await <= LONG).await;
+                until("it is past its time", async || !world.straight.exists(&key).await.unwrap()).await;
             }
             // Boxed for the same reason.
             let ended = Box::pin(loaded_within(polls, end, &world, &key, old, new)).await;

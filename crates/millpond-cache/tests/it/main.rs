@@ -1,9 +1,13 @@
 //! A cache over real Redis servers. One module a behaviour.
 
+mod acl;
 mod clearing;
 mod cut_anywhere;
 mod loading;
+mod nested;
 mod outage;
+mod past_time;
+mod refused_writes;
 mod settings;
 mod support;
 mod values;

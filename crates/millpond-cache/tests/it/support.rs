@@ -1,7 +1,7 @@
 //! The servers that the environment names, and namespaces that no other test uses.
 
 use millpond_cache::{CacheBuilder, Fail, RedisCache};
-use millpond_redis::Limits;
+use millpond_redis::{Command, Limits};
 use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub struct InPieces {
     pub straight: RedisCache,
     pub proxy: ChaosProxy,
     url: String,
+    namespace: String,
 }
 
 impl InPieces {
@@ -38,7 +39,13 @@ impl InPieces {
         let url = proxy.reroute(&straight);
         let namespace = format!("test-{:x}", fastrand::u64(..));
         let of = |url| shape(one(url).namespace(namespace.clone())).connect_lazy().unwrap();
-        Some(Self { cache: of(&url), straight: of(&straight), proxy, url })
+        Some(Self { cache: of(&url), straight: of(&straight), proxy, url, namespace })
+    }
+
+    /// Whether somebody has the lock for loading a key.
+    pub async fn is_locked(&self, key: &str) -> bool {
+        let lock = Command::new("EXISTS").key(format!("cache:{}:lock-v1:{key}", self.namespace));
+        self.straight.pool().run(lock).await.unwrap()
     }
 
     /// For one more cache over the same network.

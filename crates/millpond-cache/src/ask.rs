@@ -1,0 +1,93 @@
+//! How Redis is asked: in time, unless it is known to be down, and with a way on when it does not answer.
+
+use crate::builder::Fail;
+use crate::cache::{Inside, RedisCache};
+use crate::codec::Codec;
+use crate::error::CacheError;
+use crate::event::CacheEvent;
+use millpond_core::Request;
+use millpond_redis::{RedisError, SharedRedisLease};
+use std::future::Future;
+use tokio::time::{Instant, timeout_at};
+
+/// How often an idempotent question is asked when its connection is lost.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
+
+/// What a Redis says that answers reads and takes no writes: it is full, cannot save, lacks replicas, or is one itself.
+const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
+
+impl<C: Codec> RedisCache<C> {
+    /// Asks Redis within the limit of a question, whatever is known of it and whatever `fail` says.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`]. Where no connection was had it is the pool's, which says why; nothing was sent then.
+    pub(crate) async fn in_time<T, Q>(
+        &self,
+        attempts: u32,
+        question: impl Fn(SharedRedisLease) -> Q,
+    ) -> Result<T, RedisError>
+    where
+        Q: Future<Output = Result<T, RedisError>>,
+    {
+        let limit = self.inside.settings.timeout;
+        let until = Instant::now() + limit;
+        let mut attempt = 1;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let lease = self.pool().acquire_with(Request::here().within(left)).await?;
+            match timeout_at(until, question(lease)).await {
+                Ok(Err(RedisError::Lost { .. })) if attempt < attempts => attempt += 1,
+                Ok(outcome) => return outcome,
+                Err(_) => return Err(RedisError::TimedOut { command: "the cache".to_owned(), limit }),
+            }
+        }
+    }
+
+    /// Asks Redis, unless it is known to be down. `None` if it is, or does not do this, and `fail = open`.
+    pub(crate) async fn ask<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
+    where
+        Q: Future<Output = Result<T, RedisError>>,
+    {
+        self.ask_up_to(ATTEMPTS_MAX, question).await
+    }
+
+    /// The same for what must not be asked twice.
+    pub(crate) async fn ask_once<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
+    where
+        Q: Future<Output = Result<T, RedisError>>,
+    {
+        self.ask_up_to(1, question).await
+    }
+
+    async fn ask_up_to<T, Q>(
+        &self,
+        attempts: u32,
+        question: impl Fn(SharedRedisLease) -> Q,
+    ) -> Result<Option<T>, CacheError>
+    where
+        Q: Future<Output = Result<T, RedisError>>,
+    {
+        let Inside { breaker, settings, .. } = &*self.inside;
+        if settings.fail == Fail::Open && !breaker.may_ask() {
+            self.tell(&CacheEvent::Bypassed { error: None });
+            return Ok(None);
+        }
+        let error = match self.in_time(attempts, question).await {
+            Ok(answer) => {
+                breaker.note(true);
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        // It has answered, and reads go on.
+        let takes_no_writes = error.code().is_some_and(|code| READ_ONLY.contains(&code));
+        let is_down = error.is_outage() && !takes_no_writes;
+        breaker.note(!is_down);
+        if settings.fail == Fail::Closed || !(is_down || takes_no_writes) {
+            return Err(CacheError::Redis(error));
+        }
+        self.tell(&CacheEvent::Bypassed { error: Some(error) });
+        Ok(None)
+    }
+}

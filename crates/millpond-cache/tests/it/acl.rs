@@ -1,0 +1,39 @@
+//! The rights that a cache needs, as `docs/redis.md` lists them.
+
+use millpond_cache::{Fail, RedisCache};
+use millpond_redis::{Command, RedisPoolOptions, Value};
+use millpond_testkit::OwnServer;
+use std::io::Error;
+use std::time::Duration;
+
+const DOCS: &str = include_str!("../../../../docs/redis.md");
+
+/// What stands in backticks after these words.
+fn rights(after: &str) -> Vec<&'static str> {
+    let text = DOCS.split_once(after).expect("the docs list the rights").1;
+    text.split('`').skip(1).step_by(2).take(2).flat_map(str::split_whitespace).collect()
+}
+
+#[tokio::test]
+async fn the_rights_that_the_docs_list_suffice() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    let user = Command::new("ACL").arg("SETUSER").arg("cache").arg("on").arg(">word");
+    admin.run::<Value>(user.args(rights("An ACL that suffices for a cache"))).await.unwrap();
+    let url = server.url().replace("redis://", "redis://cache:word@");
+    let hour = Duration::from_secs(3600);
+    for stale in [None, Some(hour)] {
+        let builder = RedisCache::builder().url(&url).fail(Fail::Closed).timeout(Duration::from_secs(20));
+        let builder = builder.stale_while_revalidate(stale).lock_across_processes(hour / 60).negative_ttl(hour);
+        let cache = builder.namespace(format!("n-{}", stale.is_some())).connect().await.unwrap();
+        cache.set("k", &1).await.unwrap();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+        assert_eq!(cache.mget::<i32>(&["k", "none"]).await.unwrap(), [Some(1), None]);
+        assert!(cache.exists("k").await.unwrap() && cache.ttl("k").await.unwrap().is_some());
+        assert_eq!(cache.incr("n", 1).await.unwrap(), 1);
+        let load = || async { Ok::<_, Error>(Some(2)) };
+        assert_eq!(cache.get_or_load("new", load).await.unwrap(), Some(2));
+        assert_eq!(cache.delete(&["new"]).await.unwrap(), 1);
+        assert_eq!(cache.clear().await.unwrap(), 2);
+    }
+}

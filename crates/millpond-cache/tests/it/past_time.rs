@@ -1,0 +1,127 @@
+//! What stands in Redis and is no value: past its time, a remembered nothing, unreadable, or of somebody else.
+
+use crate::support::{builders, caches};
+use futures_util::future::join_all;
+use millpond_cache::{CacheBuilder, CacheError, RedisCache};
+use millpond_redis::{Command, Value};
+use std::io::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(300);
+
+fn with_stale() -> impl Iterator<Item = CacheBuilder> {
+    builders().into_iter().map(|builder| builder.ttl(LONG).ttl_jitter(0).stale_while_revalidate(LONG))
+}
+
+/// A value that is past its time, and for long yet in the time in which it may be answered.
+async fn past(cache: &RedisCache, key: &str, value: &str) {
+    cache.set_for(key, value, Duration::from_millis(1)).await.unwrap();
+    while cache.exists(key).await.unwrap() {}
+}
+
+#[tokio::test]
+async fn a_value_past_its_time_is_answered_by_get_or_load_alone() {
+    for builder in with_stale() {
+        let cache = builder.connect_lazy().unwrap();
+        past(&cache, "k", "old").await;
+        assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+        cache.set("fresh", "new").await.unwrap();
+        let found = cache.mget::<String>(&["k", "fresh", "none"]).await.unwrap();
+        assert_eq!(found, [None, Some("new".to_owned()), None]);
+        assert_eq!(cache.ttl("k").await.unwrap(), None);
+        let left = cache.ttl("fresh").await.unwrap().unwrap();
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+        let fails = || async { Err::<Option<String>, _>(Error::other("dry")) };
+        assert_eq!(cache.get_or_load("k", fails).await.unwrap().as_deref(), Some("old"));
+    }
+}
+
+#[tokio::test]
+async fn a_counter_lives_for_its_time_and_is_found_until_its_end() {
+    for builder in with_stale() {
+        let cache = builder.connect_lazy().unwrap();
+        assert_eq!(cache.incr("n", 3).await.unwrap(), 3);
+        let left = cache.ttl("n").await.unwrap().unwrap();
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+        let key = cache.pool().run::<Vec<String>>(Command::new("KEYS").arg("*:n"));
+        // In a cluster KEYS is of one node; the first server will do.
+        if let Some(key) = key.await.unwrap().iter().find(|key| key.contains("test-")) {
+            cache.pool().run::<Value>(Command::new("PEXPIRE").key(key).arg(20_000)).await.unwrap();
+            if cache.ttl("n").await.unwrap().unwrap() <= Duration::from_secs(20) {
+                assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(3));
+                assert!(cache.exists("n").await.unwrap());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_nothing_does_not_exist_and_has_no_time() {
+    for (builder, stale) in with_stale().map(|it| (it, true)).chain(builders().into_iter().map(|it| (it, false))) {
+        let cache = builder.negative_ttl(LONG).connect_lazy().unwrap();
+        let loads = AtomicU32::new(0);
+        let nothing = || async {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Ok::<Option<u32>, Error>(None)
+        };
+        assert_eq!(cache.get_or_load("k", nothing).await.unwrap(), None);
+        assert_eq!(cache.get_or_load("k", nothing).await.unwrap(), None);
+        assert_eq!(loads.load(Ordering::SeqCst), 1, "{stale}");
+        assert!(!cache.exists("k").await.unwrap(), "{stale}");
+        assert_eq!(cache.ttl("k").await.unwrap(), None, "{stale}");
+        assert_eq!(cache.mget::<u32>(&["k"]).await.unwrap(), [None]);
+        // Texts that look like it are values.
+        cache.set("n", "n").await.unwrap();
+        assert!(cache.exists("n").await.unwrap() && cache.ttl("n").await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_value_past_its_time_that_cannot_be_read_is_loaded_once_for_all_who_ask() {
+    for builder in with_stale() {
+        let cache = builder.connect_lazy().unwrap();
+        past(&cache, "k", "a text, and a number is asked for").await;
+        let loads = AtomicU32::new(0);
+        let load = || async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, Error>(Some(loads.fetch_add(1, Ordering::SeqCst)))
+        };
+        for answer in join_all((0..10).map(|_| cache.get_or_load::<u32, _, _, _>("k", load))).await {
+            assert_eq!(answer.unwrap(), Some(0));
+        }
+        assert_eq!(cache.totals().hits, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_called_lock_is_a_key_as_any_other() {
+    for builder in builders() {
+        let cache = builder.lock_across_processes(LONG).connect_lazy().unwrap();
+        cache.set("a:lock", "mine").await.unwrap();
+        let load = || async {
+            assert_eq!(cache.get::<String>("a:lock").await.unwrap().as_deref(), Some("mine"));
+            // A lock is nothing that a clear removes.
+            assert_eq!(cache.clear().await.unwrap(), 1);
+            Ok::<_, Error>(Some("loaded".to_owned()))
+        };
+        let loaded = tokio::time::timeout(LONG / 10, cache.get_or_load("a", load)).await;
+        assert_eq!(loaded.expect("it waits for a lock that nobody has").unwrap().as_deref(), Some("loaded"));
+    }
+}
+
+#[tokio::test]
+async fn a_time_beyond_a_year_is_refused_with_the_range() {
+    for cache in caches() {
+        for ttl in [Duration::MAX, Duration::from_secs(365 * 86_400 + 1)] {
+            let error = cache.set_for("k", &1, ttl).await.unwrap_err();
+            assert!(matches!(error, CacheError::Setting { .. }), "{error}");
+            assert!(error.to_string().contains("out of range") && error.to_string().contains("ttl"), "{error}");
+        }
+        cache.set_for("k", &1, Duration::from_secs(365 * 86_400)).await.unwrap();
+        cache.set_for("at once", &1, Duration::ZERO).await.unwrap();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+    }
+}

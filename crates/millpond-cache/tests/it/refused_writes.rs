@@ -1,0 +1,87 @@
+//! A Redis that answers reads and takes no writes.
+
+use millpond_cache::{CacheError, CacheEvent, Fail, RedisCache};
+use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
+use millpond_testkit::OwnServer;
+use std::io::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+async fn config(admin: &RedisPool, name: &'static str, value: &'static str) {
+    admin.run::<Value>(Command::new("CONFIG").arg("SET").arg(name).arg(value)).await.unwrap();
+}
+
+/// However busy the machine is, nobody takes Redis for down.
+fn cache(url: &str, fail: Fail) -> RedisCache {
+    RedisCache::builder().url(url).fail(fail).timeout(Duration::from_secs(20)).connect_lazy().unwrap()
+}
+
+/// Brings a server into a state in which it refuses writes, and says with which word.
+async fn refuse(admin: &RedisPool, how: &str) {
+    match how {
+        "OOM" => config(admin, "maxmemory", "1").await,
+        "NOREPLICAS" => config(admin, "min-replicas-to-write", "1").await,
+        _ => {
+            let replicate = Command::new("REPLICAOF").arg("127.0.0.1").arg(1);
+            admin.run::<Value>(replicate).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn reads_go_on_while_writes_are_refused() {
+    for how in ["OOM", "NOREPLICAS", "READONLY"] {
+        let Some(server) = OwnServer::or_skip("redis") else { return };
+        let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+        let refused = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&refused);
+        let builder = RedisCache::builder().url(server.url()).timeout(Duration::from_secs(20));
+        let cache = builder.observer(move |event: &CacheEvent, _: &str| {
+            if let CacheEvent::Bypassed { error } = event {
+                assert!(error.is_some(), "the cache takes Redis for down");
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let cache = cache.connect_lazy().unwrap();
+        cache.set("k", &1).await.unwrap();
+        refuse(&admin, how).await;
+        for n in 0..50 {
+            cache.set("other", &n).await.unwrap();
+            assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{how}");
+            let load = || async move { Ok::<_, Error>(Some(n)) };
+            assert_eq!(cache.get_or_load(&format!("new {n}"), load).await.unwrap(), Some(n), "{how}");
+            assert_eq!(cache.get_or_load("k", load).await.unwrap(), Some(1), "{how}");
+        }
+        assert_eq!(refused.load(Ordering::SeqCst), 100, "{how}");
+        let error = cache.incr("n", 1).await.unwrap_err();
+        assert!(matches!(&error, CacheError::Redis(error) if error.code() == Some(how)), "{how}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn with_fail_closed_a_refused_write_is_the_server_s_own_error() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    let cache = cache(server.url(), Fail::Closed);
+    cache.set("k", &1).await.unwrap();
+    refuse(&admin, "OOM").await;
+    let error = cache.set("k", &2).await.unwrap_err();
+    assert!(error.to_string().contains("OOM"), "{error}");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn where_nothing_could_be_sent_the_error_says_so_and_why() {
+    // Nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/0", listener.local_addr().unwrap());
+    drop(listener);
+    let cache = RedisCache::builder().url(&url).fail(Fail::Closed).connect_lazy().unwrap();
+    let outcomes = [cache.delete(&["k"]).await.map(drop), cache.incr("k", 1).await.map(drop), cache.set("k", &1).await];
+    for outcome in outcomes {
+        let Err(CacheError::Redis(error)) = outcome else { panic!("{outcome:?}") };
+        assert!(!error.is_ambiguous() && !error.to_string().contains("executed"), "{error}");
+        assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+    }
+}
