@@ -44,7 +44,7 @@ pub(crate) enum Form {
 pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 
 /// Every setting, in the order of the explanation.
-pub(crate) static SETTINGS: [Setting; 31] = [
+pub(crate) static SETTINGS: [Setting; 33] = [
     Setting { path: "preset", form: Form::Preset },
     Setting { path: CONNECTION_STRING, form: Form::Secret(|s| &mut s.storage.connection_string) },
     Setting { path: "db.pool_size", form: Form::Count(|c| &mut c.pool_size) },
@@ -69,6 +69,8 @@ pub(crate) static SETTINGS: [Setting; 31] = [
     Setting { path: "db.overflow_after", form: Form::Time(|c| &mut c.overflow_after) },
     Setting { path: "db.overflow_linger", form: Form::Time(|c| &mut c.overflow_linger) },
     Setting { path: "db.leak_after", form: Form::TimeOr("off", |c| &mut c.leak_after) },
+    Setting { path: "db.max_lease", form: Form::TimeOr("off", |c| &mut c.max_lease) },
+    Setting { path: "db.statement_timeout", form: Form::TimeOr("off", |c| &mut c.statement_timeout) },
     Setting { path: "db.limits", form: Form::Limits },
     Setting { path: "db.reset", form: Form::Reset },
     Setting { path: "db.pool", form: Form::Kind },
@@ -257,7 +259,7 @@ mod tests {
             assert!(find(&format!("db.{name}")).is_some(), "no setting for the field {name}");
             seen += 1;
         }
-        assert_eq!(seen, 21);
+        assert_eq!(seen, 23);
     }
 
     #[test]

@@ -305,6 +305,12 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
+    /// Sets [`PoolConfig::max_lease`].
+    pub fn max_lease(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.parts.config.max_lease = limit.into();
+        self
+    }
+
     /// Sets [`PoolConfig::limits`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.parts.config.limits = limits;

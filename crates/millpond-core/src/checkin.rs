@@ -79,6 +79,8 @@ impl<M: Manager> Shared<M> {
         (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
         let lent = ledger.slots.since(slot);
         ledger.measure_use(lent, now);
+        let overdue = ledger.config.max_lease.is_some_and(|limit| now.since(lent) >= limit);
+        let verdict = if overdue { verdict.and(Err(CloseReason::Overdue)) } else { verdict };
         let told = ledger.stamp_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
         match verdict {
             Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),

@@ -68,6 +68,13 @@ pub struct PoolConfig {
     pub overflow_linger: Duration,
     /// Report a holder who has kept a connection longer than this. Default `None` (off), range 1 ms-86400 s.
     pub leak_after: Option<Duration>,
+    /// The longest loan. A holder beyond it is reported as by `leak_after`, and its connection is closed when it comes
+    /// back; on SQL pools the statement that runs then ends with an error, and every later one on that lease is refused.
+    /// Default `None` (off), range 1 ms-86400 s.
+    pub max_lease: Option<Duration>,
+    /// Limit of one statement on a SQL pool, kept on this side: it ends with an error, and the server is told to cancel it.
+    /// The core does not act on it. Default `None` (off), range 1 ms-86400 s.
+    pub statement_timeout: Option<Duration>,
     /// Whether the ranges above hold. Default [`Limits::On`].
     pub limits: Limits,
 }
@@ -95,6 +102,8 @@ impl Default for PoolConfig {
             overflow_after: Duration::ZERO,
             overflow_linger: Duration::ZERO,
             leak_after: None,
+            max_lease: None,
+            statement_timeout: None,
             limits: Limits::On,
         }
     }
@@ -125,6 +134,11 @@ pub enum ResetLevel {
 }
 
 impl PoolConfig {
+    /// How long a loan may last before its holder is reported.
+    pub(crate) fn report_after(&self) -> Option<Duration> {
+        self.leak_after.into_iter().chain(self.max_lease).min()
+    }
+
     /// The most connections that may exist at once.
     pub fn cap(&self) -> u32 {
         self.pool_size.saturating_add(self.max_overflow)
@@ -204,6 +218,8 @@ impl PoolConfig {
         problems.time("overflow_after", self.overflow_after, Duration::ZERO, s(300));
         problems.time("overflow_linger", self.overflow_linger, Duration::ZERO, s(3600));
         problems.time_or_off("leak_after", self.leak_after, MS, s(86_400));
+        problems.time_or_off("max_lease", self.max_lease, MS, s(86_400));
+        problems.time_or_off("statement_timeout", self.statement_timeout, MS, s(86_400));
     }
 }
 

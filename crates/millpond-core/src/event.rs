@@ -188,7 +188,7 @@ pub enum Event {
         /// Which one.
         id: ConnectionId,
     },
-    /// A borrower has kept a connection for longer than `leak_after`. Told once for each lease.
+    /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Told once for each lease.
     Leaked {
         /// Which one.
         id: ConnectionId,
@@ -293,6 +293,8 @@ pub enum CloseReason {
     Unproven,
     /// A reset failed or took too long.
     ResetFailed,
+    /// Its borrower had it for longer than `max_lease`.
+    Overdue,
     /// A handle to it is still held by somebody outside.
     Escaped,
     /// It is older than the last `invalidate_all`.
@@ -325,6 +327,7 @@ impl CloseReason {
             Self::Broken => "broken",
             Self::Unproven => "unproven",
             Self::ResetFailed => "reset_failed",
+            Self::Overdue => "overdue",
             Self::Escaped => "escaped",
             Self::Invalidated => "invalidated",
             Self::Overflow => "overflow",

@@ -128,7 +128,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn note_eventful(&mut self) {
         let config = &self.config;
         self.lends_plainly =
-            !self.closed && !self.suspended && config.min_idle.is_none() && config.leak_after.is_none();
+            !self.closed && !self.suspended && config.min_idle.is_none() && config.report_after().is_none();
         self.eventful = !self.lends_plainly
             || !self.keeps
             || config.idle_timeout.is_some()

@@ -287,8 +287,8 @@ impl<C: Send + 'static> Ledger<C> {
     fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
         held.inner.tag.note_loan(caller.task);
         self.slots.lend(held.inner.tag.slot, caller, now);
-        if let Some(leak_after) = self.config.leak_after {
-            self.expect_sweep(now.after(leak_after), now);
+        if let Some(age) = self.config.report_after() {
+            self.expect_sweep(now.after(age), now);
         }
     }
 

@@ -35,8 +35,8 @@ const HOLDERS_TOLD: usize = 3;
 /// those that are still lent. The `on_checkout` and `on_checkin` hooks are called for a member when it begins to serve,
 /// not for every loan. [`Lease::detach`] takes only the borrower's clone; the member serves on.
 ///
-/// It does not obey `leak_after` and `min_idle` today. Events, totals and measurements of acquires and loans are those
-/// of the borrowers, as in a [`QueuePool`]; those of connections are the members'.
+/// It does not obey `leak_after`, `max_lease` and `min_idle` today. Events, totals and measurements of acquires and loans
+/// are those of the borrowers, as in a [`QueuePool`]; those of connections are the members'.
 ///
 /// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the members that are lent to
 /// nobody, and each of the others when its last borrower is gone.
@@ -202,7 +202,7 @@ where
     type Manager = M;
     fn assemble(mut parts: Parts<M>) -> Self {
         // Members are held for as long as they serve, which is no leak; and idle ones would serve nobody.
-        (parts.config.leak_after, parts.config.min_idle) = (None, None);
+        (parts.config.leak_after, parts.config.max_lease, parts.config.min_idle) = (None, None, None);
         let loans_in_turn = parts.loans_in_turn;
         let (pool, times) = QueuePool::of_members(parts);
         let members = Mutex::new(Members::new(loans_in_turn, times));

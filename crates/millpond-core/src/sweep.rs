@@ -30,7 +30,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.sweep_idle(now);
         self.open_more(now);
-        let leaks = match self.config.leak_after {
+        let leaks = match self.config.report_after() {
             Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
             _ => Vec::new(),
         };
@@ -112,7 +112,7 @@ impl<C: Send + 'static> Ledger<C> {
                 due = due.min(held.inner.tag.idle_since.after(idle_timeout));
             }
         }
-        if let (Some(age), Some(since)) = (self.config.leak_after, self.slots.oldest_quiet_loan()) {
+        if let (Some(age), Some(since)) = (self.config.report_after(), self.slots.oldest_quiet_loan()) {
             due = due.min(since.after(age));
         }
         due

@@ -400,6 +400,20 @@ macro_rules! pool_settings {
                 self
             }
 
+            /// Sets [`PoolConfig::max_lease`](::millpond_core::PoolConfig::max_lease).
+            #[must_use]
+            pub fn max_lease(mut self, limit: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.max_lease = limit.into();
+                self
+            }
+
+            /// Sets [`PoolConfig::statement_timeout`](::millpond_core::PoolConfig::statement_timeout).
+            #[must_use]
+            pub fn statement_timeout(mut self, limit: impl Into<Option<::std::time::Duration>>) -> Self {
+                self.settings.config.statement_timeout = limit.into();
+                self
+            }
+
             /// Sets [`PoolConfig::limits`](::millpond_core::PoolConfig::limits).
             #[must_use]
             pub fn limits(mut self, limits: ::millpond_core::Limits) -> Self {

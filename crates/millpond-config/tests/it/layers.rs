@@ -38,7 +38,7 @@ fn a_file_may_hold_every_setting() {
         pool_pre_ping = false\npre_ping_idle = 0.5\nping_timeout = '700ms'\nconnect_timeout = '8s'\nhook_timeout = '2m'
         close_timeout = 10.0\nidle_timeout = '1h'\nmin_idle = 1\nmax_waiters = 13\nmax_connecting = 14
         backoff_max = '15s'\nfail_fast_after = 16\noverflow_after = '17ms'\noverflow_linger = 18\nleak_after = 19
-        limits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false
+        max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false
         [redis]\nurl = 'redis://r/1'\nmax_connections = 7
         [cache]\nurl = 'redis://c/0'\nmax_connections = 300\n";
     let settings = toml(text).load().unwrap();
@@ -50,7 +50,8 @@ fn a_file_may_hold_every_setting() {
     (pool.close_timeout, pool.idle_timeout, pool.min_idle) = (s(10), Some(s(3600)), Some(1));
     (pool.max_waiters, pool.max_connecting, pool.backoff_max) = (Some(13), 14, s(15));
     (pool.fail_fast_after, pool.overflow_after, pool.overflow_linger) = (Some(s(16)), ms(17), s(18));
-    (pool.leak_after, pool.limits) = (Some(s(19)), Limits::Off);
+    (pool.leak_after, pool.max_lease, pool.statement_timeout) = (Some(s(19)), Some(s(1200)), Some(s(21)));
+    pool.limits = Limits::Off;
     assert_eq!(settings.db.pool, pool);
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Session, Some(PoolKind::ReadWrite)));
     assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, false));

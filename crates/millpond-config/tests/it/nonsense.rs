@@ -27,6 +27,8 @@ fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
         ("db.fail_fast_after", &["0", "3601", "off"]),
         ("db.overflow_after", &["301", "-1ms"]),
         ("db.leak_after", &["0", "25h"]),
+        ("db.max_lease", &["0", "25h", "auto"]),
+        ("db.statement_timeout", &["0", "25h", "never"]),
         ("db.limits", &["maybe", "", "none"]),
         ("db.reset", &["rollback", "", "off", "0"]),
         ("db.pool", &["QueuePool", "", "read write"]),

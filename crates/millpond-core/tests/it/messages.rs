@@ -1,7 +1,7 @@
 //! What a user reads at three in the morning: the texts of errors, who holds what, and leaks.
 
 use crate::support::{Loan, Pool, World, assert_took, ms, quiet, refused, secs, settle, timed};
-use millpond_core::{Event, Phase, PoolError, PoolExt, Request};
+use millpond_core::{CloseReason, Event, Phase, PoolError, PoolExt, Request};
 use millpond_testkit::{Act, Call, ScriptedConnection};
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,6 +231,20 @@ async fn a_holder_older_than_leak_after_is_reported_once() {
     sleep(secs(120)).await;
     assert_eq!(world.trace.count("leaked"), 2, "the next lease is watched anew");
     drop(again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_beyond_max_lease_is_reported_and_its_connection_closed_when_it_comes_back() {
+    let world = World::with(1, 0, |builder| builder.max_lease(secs(60)));
+    for held in [59, 61, 59] {
+        let lease = world.lease().await;
+        sleep(secs(held)).await;
+        drop(lease);
+        settle().await;
+    }
+    assert_eq!(world.trace.closed(), [CloseReason::Overdue]);
+    assert_eq!(world.trace.count("leaked"), 1);
+    world.assert_sound().await;
 }
 
 #[tokio::test(start_paused = true)]

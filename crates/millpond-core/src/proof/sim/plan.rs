@@ -68,6 +68,7 @@ impl Plan {
         config.fail_fast_after = some(dice, |dice| MS * dice.u32(1..2_000));
         config.overflow_after = some(dice, |dice| MS * dice.u32(1..100)).unwrap_or(Duration::ZERO);
         config.overflow_linger = some(dice, |dice| MS * dice.u32(1..100)).unwrap_or(Duration::ZERO);
+        config.max_lease = if dice.u32(0..6) == 0 { Some(MS * dice.u32(1..200)) } else { None };
         config.leak_after = if dice.u32(0..6) == 0 { Some(MS * dice.u32(1..200)) } else { None };
         let crowd = if dice.u32(0..10) == 0 { 3_000 } else { 60 };
         Self {

@@ -42,7 +42,7 @@ impl World {
         let turn = self.change(|ledger, now| ledger.turn(now));
         self.keeper_sleeps_until = turn.wakes_at;
         for leak in &turn.leaks {
-            let limit = self.plan.config.leak_after;
+            let limit = self.plan.config.report_after();
             assert!(limit.is_some_and(|limit| leak.held >= limit), "I9: {leak} is no leak yet");
         }
         let idle_turn = turn.jobs.is_empty() && !turn.done;
