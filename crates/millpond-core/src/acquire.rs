@@ -1,7 +1,7 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
 
 use crate::checkout::{
-    Examination, SHORT, Stand, Trip, begin, claim, conclude, fail, failed, lent, look, poll_at_home,
+    Examination, SHORT, Stand, Trip, begin, claim, conclude, fail, failed, lent, look, pause, poll_at_home, resume,
 };
 use crate::error::PoolError;
 use crate::event::Event;
@@ -11,7 +11,7 @@ use crate::ledger::{Asker, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
 use crate::queue::Ticket;
-use crate::rt::{self, COARSE_ERROR};
+use crate::rt::{self, COARSE_ERROR, Timer};
 use crate::shared::Shared;
 use crate::slots::Caller;
 use std::fmt;
@@ -41,6 +41,8 @@ enum State<C> {
     Still,
     Waiting(Ticket<Grant<C>>, Trip),
     Examining(Examination<C>, Trip),
+    /// Refused, and about to ask once more: when the timer rings, or when other tasks have had their turn.
+    Pausing(Trip, Option<Timer>),
 }
 
 impl<M: Manager> Acquire<M> {
@@ -72,7 +74,7 @@ impl<M: Manager> Acquire<M> {
                 }
                 held
             }
-            State::Examining(..) => return None,
+            State::Examining(..) | State::Pausing(..) => return None,
         };
         self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
     }
@@ -95,7 +97,7 @@ impl<M: Manager> Acquire<M> {
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.
         let deadline = now.after(COARSE_ERROR).after(limit);
-        Some(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, timer: None }))
+        Some(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, insists: false, timer: None }))
     }
 }
 
@@ -104,6 +106,9 @@ impl<M: Manager> Future for Acquire<M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if matches!(this.state, State::Still) && rt::cooperate(cx).is_pending() {
+            return Poll::Pending;
+        }
         if let Some(poll) = this.poll_fresh(cx) {
             return poll.map(Ok);
         }
@@ -112,6 +117,7 @@ impl<M: Manager> Future for Acquire<M> {
             State::Still => begin(&shared, this.request, cx),
             State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
             State::Examining(examination, trip) => Stand::Examine(examination, trip),
+            State::Pausing(trip, timer) => resume(trip, timer, cx),
         };
         loop {
             stand = match stand {
@@ -147,6 +153,12 @@ impl<M: Manager> Future for Acquire<M> {
                         return Poll::Pending;
                     }
                 },
+                Stand::Pause(trip, timer) => {
+                    this.state = State::Pausing(trip, timer);
+                    this.shared = Some(shared);
+                    return Poll::Pending;
+                }
+                Stand::Refused(trip, until) => pause(&shared, trip, until, cx),
                 Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
                 Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
             };
@@ -165,6 +177,7 @@ impl<M: Manager> Acquire<M> {
                 drop(examination);
                 (trip, None)
             }
+            State::Pausing(trip, _) => (trip, None),
         };
         // The waker that it had in the queue is dropped outside the lock.
         let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {

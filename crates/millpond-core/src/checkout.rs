@@ -45,6 +45,8 @@ pub(crate) struct Trip {
     pub(crate) limit: Duration,
     pub(crate) deadline: Time,
     pub(crate) refusals: u32,
+    /// Whether the pool has refused it once: the next refusal is its answer.
+    pub(crate) insists: bool,
     pub(crate) timer: Option<Timer>,
 }
 
@@ -61,6 +63,9 @@ pub(crate) enum Stand<C> {
     },
     Wait(Ticket<Grant<C>>, Trip),
     Examine(Examination<C>, Trip),
+    /// Refused by the pool; it asks once more after this moment.
+    Refused(Trip, Time),
+    Pause(Trip, Option<Timer>),
     Lent(Held<C>, Told),
     Failed(PoolError, Told),
 }
@@ -86,7 +91,7 @@ pub(crate) fn begin<M: Manager>(
     shared.change(|ledger, now| {
         let armed = limit <= SHORT || shared.clock.is_paused();
         let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
-        let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, timer: None };
+        let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, insists: false, timer: None };
         let claim = ledger.claim(asker, cx.waker(), now);
         answer(shared, ledger, claim, trip, now)
     })
@@ -105,7 +110,7 @@ fn answer<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     claim: Claim<M::Connection>,
-    trip: Trip,
+    mut trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
     match claim {
@@ -126,8 +131,37 @@ fn answer<M: Manager>(
             }
         }
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
+        Claim::Failed(error @ PoolError::Connect { .. }) if !trip.insists => {
+            trip.insists = true;
+            let until = now.after(ledger.pause_of_refusal(error)).min(trip.deadline);
+            Stand::Refused(trip, until)
+        }
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }
+}
+
+/// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who tries again and again
+/// without a pause must not keep its runtime from finding out that the server is back.
+pub(crate) fn pause<M: Manager>(
+    shared: &Shared<M>,
+    trip: Trip,
+    until: Time,
+    cx: &mut Context<'_>,
+) -> Stand<M::Connection> {
+    let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
+    match timer {
+        Some(timer) => resume(trip, Some(timer), cx),
+        None => {
+            cx.waker().wake_by_ref();
+            Stand::Pause(trip, None)
+        }
+    }
+}
+
+/// Asks once more when the pause is over.
+pub(crate) fn resume<C>(trip: Trip, mut timer: Option<Timer>, cx: &mut Context<'_>) -> Stand<C> {
+    let rings = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
+    if rings { Stand::Claim(trip) } else { Stand::Pause(trip, timer) }
 }
 
 /// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be lent any more.

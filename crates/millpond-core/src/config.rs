@@ -59,8 +59,9 @@ pub struct PoolConfig {
     pub max_connecting: u32,
     /// The longest pause between two failing attempts to connect (exponential, full jitter). Default 200 ms, range 1 ms-60 s.
     pub backoff_max: Duration,
-    /// After this long of nothing but failing connects, newcomers fail at once with the cached cause while one probe
-    /// looks for the server's return. Default `None`: as `pool_timeout`. Range 1 ms-3600 s.
+    /// After this long of nothing but failing connects, newcomers fail with the cached cause while one probe looks for the
+    /// server's return: the first of them at once, the others after up to 4 ms, so that retrying in a loop without a
+    /// pause takes no core from the probe. Default `None`: as `pool_timeout`. Range 1 ms-3600 s.
     pub fail_fast_after: Option<Duration>,
     /// How long a caller waits before a connection beyond `pool_size` is opened for it. Default 0, range 0-300 s.
     pub overflow_after: Duration,

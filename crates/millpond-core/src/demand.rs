@@ -23,6 +23,9 @@ const RESET_GRACE: Duration = Duration::from_millis(50);
 /// The pause after a first failure; it doubles from there up to `backoff_max`.
 const BACKOFF_BASE: Duration = Duration::from_millis(10);
 
+/// The longest pause of a refused caller before it asks once more, in microseconds.
+const REFUSAL_PAUSE: u64 = 4_000;
+
 /// How far ahead of its time a connection's replacement is opened, at most; never more than a twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
@@ -45,6 +48,8 @@ pub(crate) struct Opening {
     fail_fast_after: Duration,
     /// Whether nothing has worked for that long, attempt after attempt.
     failing_fast: bool,
+    /// Whether a caller was refused because of that.
+    refused: bool,
     last_failure: Time,
     /// Whether the last failure was one that trying again does not cure.
     pub(crate) hopeless: bool,
@@ -71,6 +76,7 @@ impl Opening {
             warm: Vec::new(),
             fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
             failing_fast: false,
+            refused: false,
             last_failure: Time::ZERO,
             hopeless: false,
             random: fastrand::Rng::with_seed(seed),
@@ -241,7 +247,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.opening.failures = 0;
         self.aftermath.errors.extend(self.opening.last_error.take());
         self.opening.not_before = Time::ZERO;
-        self.opening.failing_fast = false;
+        (self.opening.failing_fast, self.opening.refused) = (false, false);
         self.opening.owed = self.opening.owed.saturating_sub(1);
         self.opening.hopeless = false;
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
@@ -306,6 +312,18 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let limit = self.config.max_waiters?;
         (self.waiters.len() >= limit).then_some(PoolError::TooManyWaiters { limit })
+    }
+
+    /// How long a caller that was refused because connecting fails waits before it asks once more. From the second in a
+    /// row it is some milliseconds: trying again without a pause makes no more attempts than that. The refusal is dropped
+    /// outside the lock.
+    pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError) -> Duration {
+        self.aftermath.refusals.push(refusal);
+        if mem::replace(&mut self.opening.refused, true) {
+            Duration::from_micros(self.opening.random.u64(1_000..=REFUSAL_PAUSE))
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// The cached cause of failing connects.

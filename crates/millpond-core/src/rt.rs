@@ -1,6 +1,7 @@
 //! The runtime: the only file that names tokio.
 
 use crate::time::Time;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -20,6 +21,32 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 /// By how much the coarse clock may be wrong. The kernel moves it at each tick, every 1 to 10 ms; on a machine that had lost a
 /// core to others for a while it was seen to be 20 ms late.
 pub(crate) const COARSE_ERROR: Duration = Duration::from_millis(50);
+
+/// How many acquires share one unit of a task's cooperative budget of 128: a task that does nothing else lets others run
+/// several times a millisecond, and an acquire pays for a count.
+const LAPS: u8 = 16;
+
+thread_local! {
+    static LAP: Cell<u8> = const { Cell::new(0) };
+}
+
+/// Takes part in tokio's cooperative scheduling, once in [`LAPS`] calls. Pending: the task has gone on for long, and is
+/// woken again when others have had their turn.
+#[inline]
+pub(crate) fn cooperate(cx: &mut Context<'_>) -> Poll<()> {
+    let lap = LAP.try_with(|lap| lap.replace(lap.get().wrapping_add(1)));
+    if lap.is_ok_and(|lap| lap.is_multiple_of(LAPS)) { take_budget(cx) } else { Poll::Ready(()) }
+}
+
+#[cold]
+fn take_budget(cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::consume_budget()).poll(cx)
+}
+
+/// Lets other tasks run.
+pub(crate) async fn yield_now() {
+    tokio::task::yield_now().await;
+}
 
 /// The runtime of the calling thread.
 pub(crate) fn current() -> Option<Handle> {

@@ -4,6 +4,7 @@ use crate::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::ledger::Ledger;
 use crate::manager::Manager;
+use crate::rt;
 use crate::shared::Shared;
 use crate::slots::{Caller, Stage};
 use crate::status::CloseReport;
@@ -64,6 +65,10 @@ pub(crate) async fn prewarm<M: Manager>(
     let limit = shared.config.pool_timeout;
     let outcome = watch(&shared, began.after(limit), enough).await;
     drop(warming);
+    if matches!(outcome, Some(Err(_))) {
+        // Whoever tries again and again must not keep its runtime from finding out that the server is back.
+        rt::yield_now().await;
+    }
     outcome.unwrap_or_else(|| {
         let now = shared.now();
         let ledger = shared.ledger.lock();

@@ -7,6 +7,7 @@ mod closing;
 mod connecting;
 mod custom_pool;
 mod deadlines;
+mod fairness;
 mod hooks;
 mod messages;
 mod null_pool;

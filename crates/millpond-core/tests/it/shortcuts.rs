@@ -276,7 +276,7 @@ async fn where_many_wait_for_a_server_that_is_away_a_newcomer_is_told_at_once() 
         world.manager.running(Call::Connect) == 1 && world.manager.calls(Call::Connect) == 5
     })
     .await;
-    let error = refused(ready(ByHand::new(world.pool.acquire()).poll()));
+    let error = refused(world.pool.acquire().await);
     assert!(matches!(error, PoolError::Connect { .. }), "{error}");
 }
 
