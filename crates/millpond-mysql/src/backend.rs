@@ -3,7 +3,7 @@
 use crate::fault;
 use crate::prove::prove;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Tracked, effect_of};
+use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Standing, Tracked, effect_of};
 use sqlx::{Connection, Error, MySql, MySqlConnection};
 
 /// What is said to whoever goes on with a connection on which an operation of his was cut off.
@@ -22,6 +22,12 @@ impl Backend<MySql> for MySqlBackend {
             // The proof turns autocommit on again, so doubt ends with it.
             _ => Effect::Doubt,
         }
+    }
+
+    /// A trigger or a function can have set `completion_type`, which no text of the borrower shows; COMMIT and ROLLBACK then
+    /// begin another transaction.
+    fn transaction_end(&self) -> Standing {
+        Standing::Raw
     }
 
     fn aftermath(&self, error: &Error) -> Aftermath {

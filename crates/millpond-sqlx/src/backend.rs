@@ -19,6 +19,11 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         effect_of(sql)
     }
 
+    /// What the end of a transaction may leave behind, committed or rolled back. By default nothing.
+    fn transaction_end(&self) -> Standing {
+        Standing::Clean
+    }
+
     /// What is put around every statement with arguments, where a connection is lent another server for each transaction.
     /// By default a connection is a session, and nothing is put around anything.
     fn enclosure(&self) -> Option<Enclosure> {

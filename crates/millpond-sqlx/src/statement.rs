@@ -1,9 +1,11 @@
 //! What a statement may leave behind, judged by its text alone: wrong only on the safe side.
 //!
-//! No SQL is parsed. What is skipped before the first keyword (blanks, `--` comments, plain `/* */` comments) means the
-//! same to every backend; where backends differ (nested comments, MySQL's `/*! .. */`) the answer is [`Effect::Doubt`].
-//! Likewise a `;` anywhere but at the end makes a statement several, even inside a string: a proof too many costs
-//! microseconds, one too few lends an open transaction.
+//! No SQL is parsed. Only what means the same to every backend is skipped before the first keyword: ASCII blanks, `--`
+//! comments and plain `/* */` comments. Where lexers differ the answer is [`Effect::Doubt`]: a `\r` ends a `--` comment for
+//! PostgreSQL alone, PostgreSQL nests `/* */`, MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue
+//! after a letter that is not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even inside a
+//! string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`, dollar quotes)
+//! matters. A proof too many costs microseconds, one too few lends an open transaction.
 
 /// What a statement may leave behind on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,24 +75,32 @@ fn has_semicolon(text: &[u8]) -> bool {
 pub fn first_keyword(sql: &str) -> Option<&str> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
-    rest.get(..end).filter(|keyword| !keyword.is_empty())
+    // A byte that goes on with the word makes it another one.
+    let goes_on = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'_' | b'$' | b'\0') || !byte.is_ascii();
+    let ends = !rest.as_bytes().get(end).is_some_and(goes_on);
+    rest.get(..end).filter(|keyword| ends && !keyword.is_empty())
 }
 
-/// What follows the blanks and comments in front of a statement.
+/// What follows the blanks and comments in front of a statement, if all backends agree on where those end.
 fn behind_comments(sql: &str) -> Option<&str> {
     let mut rest = sql;
     // Most have none.
     while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
-        rest = rest.trim_start();
+        rest = rest.trim_ascii_start();
         if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n')?.1;
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            let (body, after) = comment.split_once("*/")?;
-            // `/*! */` and `/*M! */` are executed by MySQL and MariaDB; PostgreSQL nests comments.
-            if body.contains('!') || body.contains("/*") {
+            let (body, after) = comment.split_once('\n')?;
+            if body.strip_suffix('\r').unwrap_or(body).contains(['\r', '\0']) {
                 return None;
             }
             rest = after;
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let end = comment.find("*/")?;
+            // Up to the slash, since the star of `*/` may be that of a nested `/*`.
+            let body = comment.get(..=end)?;
+            if body.starts_with(['!', '/']) || body.starts_with("M!") || body.contains("/*") || body.contains('\0') {
+                return None;
+            }
+            rest = comment.get(end.saturating_add(2)..)?;
         } else {
             break;
         }
@@ -170,6 +180,28 @@ mod tests {
         assert_ne!(effect_of("/*! SET autocommit = 0 */ SELECT 1"), Effect::None);
         assert_ne!(effect_of("/*M! BEGIN */ SELECT 1"), Effect::None);
         assert_ne!(effect_of("/* /* */ SELECT 1 */ BEGIN"), Effect::None);
+        assert_ne!(effect_of("/*/*/ SELECT 1 */ */ BEGIN"), Effect::None);
+        assert_ne!(effect_of("--\rBEGIN/*\nSELECT 1 */"), Effect::None);
+        assert_ne!(effect_of("-- a\0\nSELECT 1"), Effect::None);
+        assert_ne!(effect_of("/* \0 */ SELECT 1"), Effect::None);
+        assert_ne!(effect_of("\u{a0}SELECT 1"), Effect::None);
+        assert_ne!(effect_of("\u{feff}SELECT 1"), Effect::None);
+    }
+
+    #[test]
+    fn comments_on_which_backends_agree_are_looked_through() {
+        for sql in
+            ["-- a\r\nSELECT 1", "--a\n\r\tSELECT 1", "/***/SELECT 1", "/* a * / b! */SELECT 1", "/**/-- /*\nSELECT 1"]
+        {
+            assert_eq!(effect_of(sql), Effect::None, "{sql:?}");
+        }
+    }
+
+    #[test]
+    fn a_keyword_that_goes_on_is_another_word() {
+        for sql in ["SELECTé", "SELECT_1", "SELECT1", "SELECT$", "SELECT\0"] {
+            assert_eq!(first_keyword(sql), None, "{sql:?}");
+        }
     }
 
     #[test]

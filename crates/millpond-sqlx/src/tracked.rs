@@ -395,6 +395,7 @@ where
         'c: 'e,
     {
         Box::pin(async move {
+            self.backend.admit(sql.as_str())?;
             if let Some(begin) = self.enclosure() {
                 return self.prepare_enclosed(begin, sql, parameters).await;
             }
@@ -410,6 +411,7 @@ where
         'c: 'e,
     {
         Box::pin(async move {
+            self.backend.admit(sql.as_str())?;
             if let Some(begin) = self.enclosure() {
                 return self.describe_enclosed(begin, sql).await;
             }

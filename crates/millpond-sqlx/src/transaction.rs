@@ -69,7 +69,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.resume().await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let end = self.backend().transaction_end();
+        let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await?;
         self.open = false;
         Ok(())
@@ -87,7 +88,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.set_doomed(false);
         self.resume().await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let end = self.backend().transaction_end();
+        let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
         self.open = false;
         Ok(())

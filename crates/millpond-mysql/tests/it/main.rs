@@ -13,6 +13,7 @@ mod rotation;
 mod schema_changes;
 mod service;
 mod support;
+mod texts;
 mod tls;
 
 // What holds for every server alike.
@@ -32,5 +33,7 @@ mod ponds;
 mod refusals;
 #[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
 mod secrets;
+#[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
+mod shared_texts;
 #[path = "../../../millpond-sqlx/tests/shared/transactions.rs"]
 mod transactions;

@@ -104,3 +104,18 @@ async fn a_connection_that_is_out_of_step_after_a_dropped_copy_is_found_out_and_
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 0);
 }
+
+#[tokio::test]
+async fn a_transaction_that_was_committed_leaves_no_doubt() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    for committed in [true, false] {
+        let tx = pool.begin().await.unwrap();
+        if committed {
+            tx.commit().await.unwrap()
+        } else {
+            tx.rollback().await.unwrap()
+        }
+        assert!(pool.try_acquire().is_some());
+    }
+}

@@ -16,6 +16,7 @@ mod schema_changes;
 mod service;
 mod support;
 mod suspicion;
+mod texts;
 mod tls;
 
 // What holds for every server alike.
@@ -35,5 +36,7 @@ mod ponds;
 mod refusals;
 #[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
 mod secrets;
+#[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
+mod shared_texts;
 #[path = "../../../millpond-sqlx/tests/shared/transactions.rs"]
 mod transactions;

@@ -15,9 +15,12 @@ mod read_write;
 mod reset;
 mod service;
 mod support;
+mod texts;
 mod transactions;
 mod urls;
 
 // What holds for every backend alike.
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
+#[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
+mod shared_texts;

@@ -16,7 +16,6 @@ async fn commit_keeps_rollback_undoes_and_drop_undoes() {
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await;
     tx.commit().await.unwrap();
-    assert!(pool.try_acquire().is_some(), "a transaction that was committed leaves no doubt");
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 2).await;
     tx.rollback().await.unwrap();

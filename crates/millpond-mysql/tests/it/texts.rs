@@ -1,0 +1,63 @@
+//! What MariaDB makes of texts that no generator of SQL would write.
+
+use crate::shared_texts::no_clean_text_leaves_anything_open;
+use crate::support::{rows, server};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
+
+#[tokio::test]
+async fn after_a_text_that_counts_as_clean_neither_a_transaction_is_open_nor_autocommit_off() {
+    let Some(server) = server() else { return };
+    let mut conn = server.connection().await;
+    raw_sql("CREATE TEMPORARY TABLE millpond_texts (i INT)").execute(&mut conn).await.unwrap();
+    no_clean_text_leaves_anything_open(async |text| {
+        let _ = raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await;
+        let sql = "SELECT @@in_transaction OR NOT @@autocommit OR @@completion_type <> 'NO_CHAIN'";
+        let row = raw_sql(sql).fetch_one(&mut conn).await.unwrap();
+        let open = row.get::<i32, _>(0) == 1;
+        if open {
+            let sql = "ROLLBACK AND NO CHAIN NO RELEASE; SET autocommit = 1, completion_type = 0";
+            raw_sql(sql).execute(&mut conn).await.unwrap();
+        }
+        open
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_chains_transactions_takes_no_row_of_the_next_borrowers() {
+    let Some(server) = server() else { return };
+    for committed in [true, false] {
+        let pool = server.table("millpond_chained").await;
+        let sql = "CREATE TRIGGER chained BEFORE INSERT ON t FOR EACH ROW SET completion_type = 1";
+        raw_sql(sql).execute(&pool).await.unwrap();
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (0)").execute(&mut *tx).await.unwrap();
+        if committed {
+            tx.commit().await.unwrap();
+        } else {
+            tx.rollback().await.unwrap();
+        }
+        for i in 1..=3 {
+            sqlx::query("INSERT INTO t VALUES (?)").bind(i).execute(&pool).await.unwrap();
+        }
+        let first = i32::from(!committed);
+        pool.begin().await.unwrap().rollback().await.unwrap();
+        server.same_is_clean(&pool).await;
+        assert_eq!(rows(&pool).await, (first..=3).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_chains_transactions_takes_no_row_of_the_next_borrowers() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_chained_by_function").await;
+    let sql = "CREATE FUNCTION chain() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END";
+    raw_sql(sql).execute(&pool).await.unwrap();
+    let one: i32 = sqlx::query_scalar("SELECT chain()").fetch_one(&pool).await.unwrap();
+    assert_eq!(one, 1);
+    pool.begin().await.unwrap().commit().await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
+    pool.begin().await.unwrap().rollback().await.unwrap();
+    server.same_is_clean(&pool).await;
+    assert_eq!(rows(&pool).await, [1]);
+}

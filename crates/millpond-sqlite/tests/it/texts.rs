@@ -1,0 +1,36 @@
+//! What SQLite makes of texts that no generator of SQL would write.
+
+use crate::shared_texts::no_clean_text_leaves_anything_open;
+use crate::support::one;
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, raw_sql};
+
+#[tokio::test]
+async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    raw_sql("CREATE TABLE millpond_texts (i INT)").execute(&mut conn).await.unwrap();
+    no_clean_text_leaves_anything_open(async |text| {
+        // Refused, see below.
+        if text.contains('\0') {
+            return false;
+        }
+        let _ = raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await;
+        // There is none in another one.
+        let open = raw_sql("BEGIN").execute(&mut conn).await.is_err();
+        raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
+        open
+    })
+    .await;
+}
+
+// The driver's worker would ask for the rest of it for ever.
+#[tokio::test]
+async fn a_text_with_a_nul_character_is_refused_and_the_connection_goes_on() {
+    let pool = one().connect("sqlite::memory:").await.unwrap();
+    for text in ["SELECT 1\0", "SELECT '\0'", "\0", "BEGIN;\0"] {
+        let error = pool.execute(text).await.unwrap_err().to_string();
+        assert!(error.contains("NUL"), "{error}");
+        assert!(sqlx::query(text).fetch_optional(&pool).await.is_err());
+        assert!(pool.prepare(sqlx::SqlSafeStr::into_sql_str(text)).await.is_err());
+    }
+    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&pool).await.unwrap(), 1);
+}
