@@ -55,7 +55,8 @@ pub struct PoolConfig {
     pub min_idle: Option<u32>,
     /// How many callers may wait at once; one more fails at once. Default `None`: no limit. Range 1-1000000.
     pub max_waiters: Option<u32>,
-    /// How many connections may be in the opening at once. Default 4, range 1-50.
+    /// How many connections may be in the opening at once. One that takes four times longer than usual, and at least 250 ms,
+    /// no longer counts: it holds up nobody while there is room. Default 4, range 1-50.
     pub max_connecting: u32,
     /// The longest pause between two failing attempts to connect (exponential, full jitter). Default 200 ms, range 1 ms-60 s.
     pub backoff_max: Duration,

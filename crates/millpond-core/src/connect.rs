@@ -23,9 +23,9 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
     let shared = &place.shared;
     shared.tell(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
-    let outcome = rt::until(shared.closing.raised(), open(shared, &attempt)).await;
+    let outcome = rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
     match outcome {
-        // The pool was closed meanwhile: the guard frees the place.
+        // The pool was closed or invalidated meanwhile, and the connection could not be lent: the guard frees the place.
         None => {}
         Some(Ok(conn)) => {
             let took = shared.now().since(began);
@@ -135,6 +135,7 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
     let (recovered, seq) = shared.change(|ledger, now| {
         let tag = ledger.new_tag(attempt, now);
         ledger.measure_creation(took);
+        ledger.opening.note_took(took);
         let seq = ledger.stamp_if(shared.observed());
         (ledger.connected(Held::new(conn, tag), now), seq)
     });

@@ -23,6 +23,15 @@ const RESET_GRACE: Duration = Duration::from_millis(50);
 /// The pause after a first failure; it doubles from there up to `backoff_max`.
 const BACKOFF_BASE: Duration = Duration::from_millis(10);
 
+/// How many times longer than usual an attempt to connect takes that counts as hanging.
+const PATIENCE: u32 = 4;
+
+/// After how long it does so at the earliest: a lost packet is sent again by then.
+const PATIENCE_LEAST: Duration = Duration::from_millis(250);
+
+/// The same while it is not known what is usual.
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
+
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
 
@@ -53,6 +62,8 @@ pub(crate) struct Opening {
     last_failure: Time,
     /// Whether the last failure was one that trying again does not cure.
     pub(crate) hopeless: bool,
+    /// How long opening a connection takes: the later ones count for more.
+    usual: Option<Duration>,
     random: fastrand::Rng,
 }
 
@@ -79,8 +90,20 @@ impl Opening {
             refused: false,
             last_failure: Time::ZERO,
             hopeless: false,
+            usual: None,
             random: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// After how long an attempt to connect counts as hanging.
+    fn patience(&self) -> Duration {
+        self.usual.map_or(PATIENCE_AT_FIRST, |usual| usual.saturating_mul(PATIENCE).max(PATIENCE_LEAST))
+    }
+
+    /// A connection was opened in this time.
+    pub(crate) fn note_took(&mut self, took: Duration) {
+        let before = self.usual.unwrap_or(took).saturating_mul(3);
+        self.usual = before.saturating_add(took).checked_div(4);
     }
 
     /// Full jitter: anything between a millisecond and the limit that doubles with every failure.
@@ -117,7 +140,7 @@ impl<C: Send + 'static> Ledger<C> {
     fn open_while_wanted(&mut self, now: Time) {
         let one_by_one = self.opening.failures > 0 || self.opening.first_pending;
         let at_once = if one_by_one { 1 } else { self.config.max_connecting };
-        while self.slots.count(Stage::Connecting) < at_once && self.wants_one_more(now) {
+        while self.connecting(now) < at_once && self.wants_one_more(now) {
             let (slot, id) = self.slots.take(now);
             self.totals.peak = self.totals.peak.max(self.slots.used());
             self.inbox.push(Job::Connect(Attempt {
@@ -137,7 +160,7 @@ impl<C: Send + 'static> Ledger<C> {
         if used >= self.config.cap() {
             return false;
         }
-        let connecting = self.slots.count(Stage::Connecting);
+        let connecting = self.connecting(now);
         let coming = connecting.saturating_add(self.coming_back(now));
         if self.waiters.len() > coming && (used < self.config.pool_size || self.may_overflow(coming, now)) {
             return true;
@@ -145,13 +168,23 @@ impl<C: Send + 'static> Ledger<C> {
         // What is opened beyond the waiters' need becomes idle.
         let spare = coming.saturating_sub(self.waiters.len());
         let ready = self.slots.count(Stage::Idle).saturating_add(spare);
-        let short = ready < self.floor().unwrap_or(0) || self.is_cold();
+        let short = ready < self.floor().unwrap_or(0) || self.is_cold(now);
         if self.keeps && used < self.config.pool_size && short {
             return true;
         }
         let renewals = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Wanted).count();
         let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
         (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
+    }
+
+    /// How many connections are being opened, those left aside that take much longer than usual: they hold nothing up.
+    fn connecting(&self, now: Time) -> u32 {
+        self.slots.count(Stage::Connecting).saturating_sub(self.hanging(now).0)
+    }
+
+    /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not run beside themselves.
+    pub(crate) fn hanging(&self, now: Time) -> (u32, Time) {
+        if self.opening.first_pending { (0, Time::NEVER) } else { self.slots.hanging(self.opening.patience(), now) }
     }
 
     /// `min_idle`, as far as `pool_size` allows it now.
@@ -179,10 +212,10 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Whether a `prewarm` under way wants more connections than exist and are being opened.
-    fn is_cold(&self) -> bool {
+    fn is_cold(&self, now: Time) -> bool {
         let wanted = self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
-        let going = self.slots.count(Stage::Closing).saturating_add(self.slots.count(Stage::Reserved));
-        self.slots.used().saturating_sub(going) < wanted
+        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
+        alive.saturating_add(self.connecting(now)) < wanted
     }
 
     /// When the next waiter becomes entitled to an overflow connection. Those behind the first few can wait for their
@@ -210,7 +243,7 @@ impl<C: Send + 'static> Ledger<C> {
             let overdue = self.slots.all_since(Stage::Resting).map(|since| since.after(RESET_GRACE));
             due = due.min(overdue.filter(|at| *at > now).min().unwrap_or(Time::NEVER));
         }
-        due
+        due.min(self.hanging(now).1)
     }
 
     /// What is known of a connection that was opened just now.

@@ -170,24 +170,24 @@ impl Jobs {
     }
 }
 
-/// Raised once, and seen by everybody who waits for it.
+/// A number that only grows, and is seen by everybody who waits for it.
 #[derive(Debug)]
-pub(crate) struct Signal(tokio::sync::watch::Sender<bool>);
+pub(crate) struct Signal(tokio::sync::watch::Sender<u64>);
 
 impl Signal {
     pub(crate) fn new() -> Self {
-        Self(tokio::sync::watch::Sender::new(false))
+        Self(tokio::sync::watch::Sender::new(0))
     }
 
-    pub(crate) fn raise(&self) {
-        self.0.send_replace(true);
+    pub(crate) fn raise(&self, to: u64) {
+        self.0.send_if_modified(|level| to > std::mem::replace(level, to.max(*level)));
     }
 
-    /// Waits until it is raised.
-    pub(crate) async fn raised(&self) {
+    /// Waits until it is raised above this.
+    pub(crate) async fn raised_above(&self, level: u64) {
         let mut seen = self.0.subscribe();
         // The sender lives in `self`: an error cannot come.
-        let _ = seen.wait_for(|raised| *raised).await;
+        let _ = seen.wait_for(|raised| *raised > level).await;
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) struct Shared<M: Manager> {
     /// `QueuePool` or `NullPool`, as error messages name it.
     pub(crate) kind: &'static str,
     pub(crate) clock: Clock,
-    /// Raised by `close`: connecting ends.
-    pub(crate) closing: Signal,
+    /// The oldest generation whose connections may still be opened; above all of them once the pool is closed.
+    pub(crate) opens_from: Signal,
     pub(crate) home: Option<Handle>,
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
@@ -87,7 +87,7 @@ impl<M: Manager> Shared<M> {
             config,
             kind,
             clock: Clock::start(),
-            closing: Signal::new(),
+            opens_from: Signal::new(),
             home: runtime,
             observers,
             routine_observed,
@@ -295,7 +295,7 @@ impl<M: Manager> Shared<M> {
     /// Closes the pool: the first half of `close`, and all of it when the last handle is dropped.
     pub(crate) fn begin_close(&self) {
         let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.stamp()));
-        self.closing.raise();
+        self.opens_from.raise(u64::MAX);
         if let Some(seq) = closing {
             self.tell_at(seq, &Event::Closing);
         }
@@ -304,6 +304,7 @@ impl<M: Manager> Shared<M> {
     /// Makes everything opened so far out of date.
     pub(crate) fn invalidate_all(&self, hard: bool) {
         let (generation, seq) = self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
+        self.opens_from.raise(generation);
         self.tell_at(seq, &Event::Invalidated { generation });
     }
 }

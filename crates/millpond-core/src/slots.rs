@@ -10,6 +10,7 @@ use crate::rt::TaskId;
 use crate::status::Holder;
 use crate::time::Time;
 use std::panic::Location;
+use std::time::Duration;
 
 /// What the connection in a place is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +52,14 @@ pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
     counts: [u32; STAGES],
+    /// What is being opened, and since when, in that order.
+    connecting: Vec<(u32, Time)>,
     last_id: u64,
 }
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), counts: [0; STAGES], last_id: 0 }
+        Self { slots: Vec::new(), free: Vec::new(), counts: [0; STAGES], connecting: Vec::new(), last_id: 0 }
     }
 
     /// How many places are in a stage.
@@ -111,9 +114,29 @@ impl Slots {
             *count = count.saturating_sub(1);
         }
         self.count_in(stage);
-        if stage == Stage::Free {
-            self.free.push(slot);
+        if before == Stage::Connecting {
+            self.connecting.retain(|(other, _)| *other != slot);
         }
+        match stage {
+            Stage::Free => self.free.push(slot),
+            Stage::Connecting => self.connecting.push((slot, now)),
+            _ => {}
+        }
+    }
+
+    /// How many attempts to open a connection take so long that they count as hanging, and when the next one will. The
+    /// oldest does after `patience`, and each further one only after twice the time of the one before it, so that a server
+    /// that never answers is not asked ever more often.
+    pub(crate) fn hanging(&self, patience: Duration, now: Time) -> (u32, Time) {
+        let (mut hanging, mut patience) = (0_u32, patience);
+        for (_, since) in &self.connecting {
+            if now.since(*since) < patience {
+                return (hanging, since.after(patience));
+            }
+            hanging = hanging.saturating_add(1);
+            patience = patience.saturating_mul(2);
+        }
+        (hanging, Time::NEVER)
     }
 
     fn count_in(&mut self, stage: Stage) {

@@ -171,6 +171,7 @@ impl<C: Send + 'static> Ledger<C> {
         while let Some(held) = self.idle.pop_front() {
             self.retire(held, CloseReason::Invalidated, now);
         }
+        self.forget_attempts(now);
         self.open_more(now);
         self.check();
         self.generation

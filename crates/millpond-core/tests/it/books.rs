@@ -205,7 +205,8 @@ impl Walk {
         let status = self.pool().status();
         assert_books(&status);
         let places = (status.open + status.connecting) as usize;
-        assert!(status.connecting <= 2, "I20: seed {seed}: more than max_connecting at once: {status:?}");
+        // Besides those that hang: one since 250 ms and one since 500 ms, and after a second they are cut off.
+        assert!(status.connecting <= 2 + 2, "I20: seed {seed}: more than max_connecting at once: {status:?}");
         assert!(places <= self.cap, "seed {seed}: {places} places, the cap is {}: {status:?}", self.cap);
         self.cap = (status.cap() as usize).max(places);
         let (alive, sockets) = (self.world.manager.alive(), self.world.manager.sockets());

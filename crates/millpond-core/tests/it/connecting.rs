@@ -1,7 +1,7 @@
 //! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and told apart by its faults.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, refused, secs, settle, timed};
-use millpond_core::{Fault, Lease, Phase, PoolError};
+use millpond_core::{Fault, Invalidate, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedConnection};
 use std::error::Error;
 use std::time::Duration;
@@ -320,8 +320,69 @@ async fn a_connection_that_arrives_after_an_invalidation_is_not_lent() {
     world.manager.next(Call::Connect, [Act::gated(&gate)]);
     let mut answers = callers(&world.pool, 1);
     quiet().await;
-    world.pool.invalidate_all(millpond_core::Invalidate::Soft);
+    world.pool.invalidate_all(Invalidate::Soft);
     gate.open();
     let (lease, _) = answers.remove(0).await.unwrap();
     assert_eq!(lease.unwrap().generation(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_gives_up_what_is_being_opened_to_the_old_server() {
+    for how in [Invalidate::Hard, Invalidate::Soft] {
+        // With room for more, and with every place taken by an attempt that hangs.
+        for pool_size in [30, 4] {
+            let world = World::with(pool_size, 0, |builder| builder);
+            world.manager.next(Call::Connect, [Act::Never, Act::Never, Act::Never, Act::Never]);
+            let waiting = callers(&world.pool, 20);
+            sleep(ms(100)).await;
+            assert_eq!(world.manager.running(Call::Connect), 4);
+            world.pool.invalidate_all(how);
+            for caller in waiting {
+                let (lease, took) = caller.await.unwrap();
+                assert!(lease.is_ok() && took <= ms(105), "{pool_size} places, {how:?}: {took:?}");
+            }
+            world.assert_sound().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_hangs_delays_nobody_while_there_is_room() {
+    let world = World::new(5, 0);
+    world.manager.next(Call::Connect, [Act::Never]);
+    assert!(world.pool.acquire_within(secs(2)).await.is_err());
+    let (lease, took) = timed(world.pool.acquire()).await;
+    assert!(took <= ms(5), "the connect of the one before hangs: {took:?}");
+    // Once it is known how long a connect takes, little patience is enough.
+    world.manager.next(Call::Connect, [Act::Never]);
+    let (other, took) = timed(world.pool.acquire()).await;
+    assert!(took <= ms(505), "two hang by now: {took:?}");
+    drop((lease.unwrap(), other.unwrap()));
+    sleep(secs(20)).await;
+    world.assert_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_connects_hang_there_are_ever_fewer_new_ones() {
+    let world = World::new(10, 20);
+    world.manager.always(Call::Connect, Act::Never);
+    let mut caller = ByHand::new(world.pool.acquire());
+    assert!(caller.poll().is_pending());
+    let mut seen = Vec::new();
+    for _ in 0..9 {
+        sleep(secs(1)).await;
+        quiet().await;
+        seen.push(world.manager.calls(Call::Connect));
+    }
+    assert_eq!(seen, [1, 2, 2, 2, 2, 3, 3, 3, 3], "after 2, 4 and 8 s more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_does_not_hide_that_the_server_is_back() {
+    let world = World::with(3, 0, |builder| builder.fail_fast_after(ms(1)));
+    world.manager.next(Call::Connect, [Act::transient("refused"), Act::transient("refused"), Act::Never]);
+    assert!(world.pool.acquire_within(ms(100)).await.is_err());
+    let (recovered, took) = timed(async { while world.pool.acquire().await.is_err() {} }).await;
+    let () = recovered;
+    assert!(took <= ms(2_100), "{took:?}");
 }

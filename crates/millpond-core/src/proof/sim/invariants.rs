@@ -270,12 +270,14 @@ impl World {
         let known = &self.known;
         let room = status.open + status.connecting + status.reserved < status.cap();
         let idle = status.closed || status.suspended || self.ledger.keeper.is_none() || !room;
-        if idle || status.connecting > 0 || self.keeper_awake {
+        let (hanging, due) = self.ledger.hanging(self.now);
+        assert!(idle || self.keeper_awake || self.keeper_sleeps_until <= due, "I22: a connect that hangs holds all up");
+        if idle || status.connecting > hanging || self.keeper_awake {
             return;
         }
         let probes = self.ledger.fails_fast();
         let floor = known.config.min_idle.unwrap_or(0).min(status.pool_size);
-        let spare = status.open + status.reserved < status.pool_size;
+        let spare = status.open + status.connecting + status.reserved < status.pool_size;
         let short = self.plan.keeps && spare && status.resting == 0 && status.idle < floor;
         let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
         let cold = self.plan.keeps && spare && status.open - status.closing < warm;
@@ -296,11 +298,13 @@ impl World {
         let (connecting, config) = (status.connecting, &known.config);
         assert!(!status.closed, "I6: opening after the close: {status:?}");
         assert!(!status.suspended, "I20: opening while suspended: {status:?}");
-        assert!(connecting <= config.max_connecting, "I20: more than max_connecting at once: {status:?}");
-        assert!(known.failures == 0 || connecting <= 1, "I20: more than one at once while connects fail: {status:?}");
+        let (hanging, _) = self.ledger.hanging(self.now);
+        let fresh = connecting - hanging;
+        assert!(fresh <= config.max_connecting, "I20: more than max_connecting at once: {status:?}");
+        assert!(known.failures == 0 || fresh <= 1, "I20: more than one at once while connects fail: {status:?}");
         assert!(self.now >= known.not_before, "I20: opening within the pause after a failure: {status:?}");
         let demand = known.demand(status);
-        assert!(connecting <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
+        assert!(fresh <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
     }
 
     /// After a turn of the keeper its jobs are all there is of them.

@@ -13,6 +13,7 @@ use crate::time::Time;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A job of the keeper that has begun.
 #[derive(Debug)]
@@ -85,10 +86,13 @@ impl World {
         if running.fate == Fate::Hangs && self.now < running.limit {
             return;
         }
-        let Running { job, fate, .. } = self.jobs.swap_remove(at);
+        let Running { job, fate, limit } = self.jobs.swap_remove(at);
         self.faults += u64::from(fate != Fate::Well);
         match job {
-            Job::Connect(attempt) => self.connect_ends(&attempt, fate),
+            Job::Connect(attempt) => {
+                let began = limit.before(self.plan.config.connect_timeout);
+                self.connect_ends(&attempt, fate, self.now.since(began));
+            }
             Job::Checkin { held, .. } => self.rest_ends(held, fate, CloseReason::ResetFailed),
             Job::Examine(held) => {
                 self.rest_ends(held, fate, CloseReason::PingFailed);
@@ -100,7 +104,7 @@ impl World {
         }
     }
 
-    fn connect_ends(&mut self, attempt: &Attempt, fate: Fate) {
+    fn connect_ends(&mut self, attempt: &Attempt, fate: Fate, took: Duration) {
         let fault = match fate {
             Fate::Well => {
                 if attempt.first {
@@ -108,6 +112,7 @@ impl World {
                 }
                 let wire = Wire::open(attempt.generation, self.now);
                 self.known.note_connected(attempt.id);
+                self.ledger.opening.note_took(took);
                 self.change(|ledger, now| {
                     let tag = ledger.new_tag(attempt, now);
                     ledger.connected(Held::new(wire, tag), now)
@@ -177,6 +182,15 @@ impl World {
         self.known.generation += 1;
         let generation = self.change(|ledger, now| ledger.invalidate_all(hard, now));
         assert_eq!(generation, self.known.generation, "I19: the generation is not counted on");
+        // What is being opened is given up, unless it ends at that very moment.
+        for running in mem::take(&mut self.jobs) {
+            match &running.job {
+                Job::Connect(attempt) if attempt.generation < generation && self.dice.u32(0..4) > 0 => {
+                    self.give_up(running);
+                }
+                _ => self.jobs.push(running),
+            }
+        }
     }
 
     fn suspend(&mut self) {
