@@ -3,8 +3,8 @@
 use crate::fault;
 use crate::prove::prove;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of};
-use sqlx::{Error, Sqlite};
+use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of, stopped};
+use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
 /// SQLite's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,16 @@ impl Backend<Sqlite> for SqliteBackend {
         true
     }
 
+    fn may_be_empty(&self, sql: &str) -> bool {
+        is_empty(sql)
+    }
+
+    async fn confirm(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        // A thread that panics takes no command any more once its lock is free, but what it was sent before waits for ever.
+        drop(conn.lock_handle().await.map_err(|_| stopped())?);
+        conn.ping().await.map_err(|_| stopped())
+    }
+
     fn aftermath(&self, error: &Error) -> Aftermath {
         fault::aftermath(error)
     }
@@ -48,3 +58,22 @@ impl Backend<Sqlite> for SqliteBackend {
 
 /// The one that every connection refers to.
 pub(crate) static SQLITE: SqliteBackend = SqliteBackend;
+
+/// Whether a text holds no statement at all, as SQLite reads it.
+fn is_empty(sql: &str) -> bool {
+    let mut rest = sql.trim();
+    loop {
+        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_ascii_whitespace());
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map(|(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map(|(_, after)| after)
+        } else {
+            return rest.is_empty();
+        };
+        match after {
+            Some(after) => rest = after,
+            None => return true,
+        }
+    }
+}

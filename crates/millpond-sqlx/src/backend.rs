@@ -2,7 +2,7 @@
 
 use crate::cached::Memory;
 use crate::standing::Standing;
-use crate::statement::{Effect, effect_of};
+use crate::statement::{Effect, effect_of, first_keyword};
 use crate::tracked::Tracked;
 use millpond_core::async_trait;
 use sqlx::{Connection, Database, Error};
@@ -40,6 +40,24 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// after the first one are read and thrown away, so that `fetch_one` is not a reason for doubt.
     fn stops_after_one_row(&self) -> bool {
         false
+    }
+
+    /// Whether a text may hold no statement at all, only blanks and comments. Every other command ends with the result of
+    /// its last statement; an answer that ends without one is an error. The default takes a text without a keyword for
+    /// an empty one.
+    fn may_be_empty(&self, sql: &str) -> bool {
+        first_keyword(sql).is_none()
+    }
+
+    /// Called when the driver's `fetch_optional` gave no row, where that [is used](Self::stops_after_one_row): an error says
+    /// that the driver stopped before the end of the command. By default it is believed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn confirm(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        let _ = conn;
+        Ok(())
     }
 
     /// What an error says about the connection on which it happened. By default an error of the database itself ends the

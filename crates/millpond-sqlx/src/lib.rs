@@ -84,3 +84,4 @@ pub use suspicion::{Suspicion, is_failover};
 pub use tracked::Tracked;
 pub use transaction::Transaction;
 pub use url_error::{UrlError, UrlForm, UrlProblem};
+pub use watch::stopped;

@@ -6,7 +6,7 @@ use crate::command::{Command, ForDriver};
 use crate::generate::generate;
 use crate::standing::Standing;
 use crate::statement::Effect;
-use crate::watch::{Marks, Watch, Watched};
+use crate::watch::{End, Marks, Watch, Watched};
 use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -324,17 +324,30 @@ where
         self.backend.admit(command.text())?;
         if self.backend.stops_after_one_row() && !self.has_to_resume() {
             let effect = self.note(command.text());
+            let may_be_empty = self.backend.may_be_empty(command.text());
             let (conn, watch) = self.watched(effect);
-            return watch.follow(conn.fetch_optional(ForDriver(command))).await;
+            let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
+            if row.is_none() && !may_be_empty {
+                self.confirm().await?;
+            }
+            return Ok(row);
         }
         first_row::<DB>(self.fetch_many(ForDriver(command))).await
+    }
+
+    /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
+    async fn confirm(&mut self) -> Result<(), Error> {
+        let backend = self.backend;
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(backend.confirm(conn)).await
     }
 
     /// The rows of a statement under watch. Nothing is in the way of it.
     pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
         let effect = self.note(command.text());
+        let end = if self.backend.may_be_empty(command.text()) { End::Possible } else { End::Awaited };
         let (conn, watch) = self.watched(effect);
-        Watched::new(conn.fetch_many(ForDriver(command)), watch).boxed()
+        Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
     }
 }
 

@@ -5,10 +5,13 @@
 //! 1. From before the first poll until the operation has ended the connection stands as `Cut`, or as `Undrained` between
 //!    two rows. So a future that is dropped, forgotten or panics leaves the truth behind without any code being run.
 //! 2. An operation never improves a standing: it ends with the worse of what was there before and what it caused.
+//! 3. A stream that ends without the result of its last statement did not end well: that is an error, and the connection
+//!    is broken.
 
 use crate::backend::{Aftermath, Backend};
 use crate::cached::Cached;
 use crate::standing::Standing;
+use either::Either;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -105,25 +108,51 @@ impl<DB: Database, T> Future for Followed<'_, DB, T> {
     }
 }
 
-/// A stream of rows under watch. Its first error ends the operation, as it does with every driver of sqlx.
-pub(crate) struct Watched<'e, DB: Database, T> {
+/// What comes of a statement, one by one: its rows, then its result.
+type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+/// The rows and results of a command under watch. The first error ends it, as it does with every driver of sqlx.
+pub(crate) struct Watched<'e, DB: Database> {
     /// Declared first, so that the driver's stream is gone before the brake is pulled.
-    rows: BoxStream<'e, Result<T, Error>>,
+    steps: BoxStream<'e, Result<Step<DB>, Error>>,
     watch: Watch<'e, DB>,
+    end: End,
 }
 
-impl<'e, DB: Database, T> Watched<'e, DB, T> {
-    pub(crate) fn new(rows: BoxStream<'e, Result<T, Error>>, watch: Watch<'e, DB>) -> Self {
-        Self { rows, watch }
+/// How far a command has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The result of a statement has to come before the stream may end.
+    Awaited,
+    /// It may end: the result has come, or there is no statement in the command.
+    Possible,
+    /// It has ended, and the driver is not asked again.
+    Reached,
+}
+
+impl<'e, DB: Database> Watched<'e, DB> {
+    pub(crate) fn new(steps: BoxStream<'e, Result<Step<DB>, Error>>, watch: Watch<'e, DB>, end: End) -> Self {
+        Self { steps, watch, end }
     }
 }
 
-impl<DB: Database, T> Stream for Watched<'_, DB, T> {
-    type Item = Result<T, Error>;
+impl<DB: Database> Stream for Watched<'_, DB> {
+    type Item = Result<Step<DB>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.end == End::Reached {
+            return Poll::Ready(None);
+        }
         self.watch.waits();
-        let item = ready!(self.rows.as_mut().poll_next(cx));
+        let item = match ready!(self.steps.as_mut().poll_next(cx)) {
+            None if self.end == End::Awaited => Some(Err(stopped())),
+            item => item,
+        };
+        self.end = match &item {
+            Some(Ok(Either::Left(_))) => End::Possible,
+            Some(Ok(Either::Right(_))) => End::Awaited,
+            Some(Err(_)) | None => End::Reached,
+        };
         match &item {
             Some(Ok(_)) => self.watch.pauses(),
             Some(Err(error)) => self.watch.ends(Some(error)),
@@ -131,4 +160,13 @@ impl<DB: Database, T> Stream for Watched<'_, DB, T> {
         }
         Poll::Ready(item)
     }
+}
+
+/// The error of an answer that stops before the end of its command. It costs the connection.
+pub fn stopped() -> Error {
+    Error::Protocol(
+        "the driver's answer stopped before the end of the command, as when its worker thread panics: rows may be missing, \
+         and whether all was executed is not known"
+            .to_owned(),
+    )
 }

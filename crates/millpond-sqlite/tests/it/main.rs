@@ -13,6 +13,7 @@ mod migrations;
 mod pragmas;
 mod read_write;
 mod reset;
+mod schema_changes;
 mod service;
 mod support;
 mod texts;
