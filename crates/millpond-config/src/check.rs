@@ -10,7 +10,7 @@ use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
 use crate::report::SettingProblem;
 use crate::suggest;
-use crate::table::{Form, SETTINGS, Setting};
+use crate::table::{Form, SETTINGS, Setting, is_untidy};
 use crate::value::Raw;
 
 /// The range of `max_connections`.
@@ -91,8 +91,13 @@ fn spell_range(range: &RangeInclusive<u32>) -> String {
 fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -> SettingProblem {
     let range = range(setting, settings).map(|range| format!(" ({range})")).unwrap_or_default();
     let what = match raw {
-        Raw::Text(text) if text.is_empty() => "is empty",
+        Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
+        Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
+            let message = "has a blank before or behind it, or a line end or another character that nobody sees in it";
+            let way_out = "leave it out; in a URL write it as %20, %0A and their like";
+            return SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out);
+        }
         _ if matches!(setting.form, Form::Preset) => "is not a preset",
         _ => "is not understood",
     };

@@ -1,7 +1,7 @@
 //! The environment layer: variables, and the files that `NAME_FILE` variables name.
 //!
-//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or `"q"` stays itself. Of
-//! a file, one newline at the end is dropped, since editors put it there, and nothing else.
+//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or `"q"` stays itself. The
+//! line end that editors and shells put at the end is left to whoever reads the value.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -62,15 +62,12 @@ fn from_variable(setting: &'static Setting, name: &str, value: &OsStr) -> Result
 }
 
 fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf, SettingProblem> {
-    let path = Path::new(path);
+    let path = path.to_str().map_or(Path::new(path), |path| Path::new(text::without_line_end(path)));
     let shown = shown_path(&path.to_string_lossy());
-    let mut content = text::read(path).map_err(|why| {
+    let content = text::read(path).map_err(|why| {
         let message = format!("cannot be read from `{shown}`: {}", why.reason());
         SettingProblem::new(setting.path, &variable(name), message, "name a file that can be read, or unset it")
     })?;
-    if content.ends_with('\n') {
-        content.pop();
-    }
     let source = format!("file `{shown}`, named by {}", variable(name));
     Ok(Leaf { path: setting.path, raw: Raw::Text(content), source })
 }

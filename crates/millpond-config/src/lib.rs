@@ -54,7 +54,9 @@
 //! ```
 //!
 //! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may stand in quotes, since in a variable they have
-//! no other form. Texts are never parsed: a password `12345` or ` x ` arrives as it is.
+//! no other form. URLs are never parsed: `12345` stays a text. One line end at the end of a value, as editors and shells leave
+//! it there, is left out, be it `\n`, `\r\n` or `\r`; a URL with a blank before or behind it, or with a line end or another
+//! character in it that nobody sees, is refused.
 //!
 //! # Mistakes
 //!

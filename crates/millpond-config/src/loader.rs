@@ -275,8 +275,8 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
 /// The layer below `leaves`: the values of the preset that they name. An unknown name is left to the check.
 fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
     let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else { return Vec::new() };
-    let Some(preset) = presets::find(&name) else { return Vec::new() };
-    let source = format!("preset `{name}`");
+    let Some(preset) = presets::find(name.trim()) else { return Vec::new() };
+    let source = format!("preset `{}`", preset.name);
     let leaf = |(path, value): &(&'static str, &str)| {
         let raw = Raw::Text((*value).to_owned());
         Leaf { path, raw, source: source.clone() }

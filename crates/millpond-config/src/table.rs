@@ -11,6 +11,7 @@ use crate::grammar::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::secret::shown_secret;
 use crate::settings::DbSettings;
+use crate::text;
 use crate::value::Raw;
 use crate::{Secret, Settings};
 
@@ -216,18 +217,33 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 fn read_preset(raw: &Raw) -> Option<Option<String>> {
     match raw {
         Raw::Unset => Some(None),
-        Raw::Text(name) => presets::find(name).map(|preset| Some(preset.name.to_owned())),
+        Raw::Text(name) => presets::find(name.trim()).map(|preset| Some(preset.name.to_owned())),
         Raw::Flag(_) | Raw::Whole(_) | Raw::Decimal(_) => None,
     }
 }
 
-/// Unchanged: not trimmed, not parsed. Only an empty text is refused, since it is a variable that somebody forgot.
+/// Not parsed, and unchanged but for one line end, which files and variables have at their end. What may be neither is refused:
+/// an empty text, since it is a variable that somebody forgot, and what [`is_untidy`].
 fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     match raw {
         Raw::Unset => Some(None),
-        Raw::Text(text) if !text.is_empty() => Some(Some(Secret::new(text.as_str()))),
-        Raw::Text(_) | Raw::Flag(_) | Raw::Whole(_) | Raw::Decimal(_) => None,
+        Raw::Text(text) if is_untidy(text) => None,
+        Raw::Text(text) => {
+            let text = text::without_line_end(text);
+            (!text.is_empty()).then(|| Some(Secret::new(text)))
+        }
+        Raw::Flag(_) | Raw::Whole(_) | Raw::Decimal(_) => None,
     }
+}
+
+/// Whether there is a blank before or behind a text, or a character in it that nobody sees: a file of that name would be
+/// created, or a password of that kind be sent.
+pub(crate) fn is_untidy(text: &str) -> bool {
+    let is_unseen = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+    };
+    let text = text::without_line_end(text);
+    text.trim() != text || text.contains(is_unseen)
 }
 
 fn or_word<T>(raw: &Raw, word: &str, read: impl Fn(&Raw) -> Option<T>) -> Option<Option<T>> {

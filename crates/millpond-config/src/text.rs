@@ -36,5 +36,12 @@ pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     if u64::try_from(bytes.len()).map_or(true, |len| len > FILE_MAX) {
         return Err(Unreadable::TooLong);
     }
-    String::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)
+    let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
+    // What some editors begin a file with.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// A text without the one line end, of any kind, that editors and shells leave at its end.
+pub(crate) fn without_line_end(text: &str) -> &str {
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
 }

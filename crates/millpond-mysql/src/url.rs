@@ -115,7 +115,9 @@ impl Parts {
             (Some("required"), true, _) => Ok(MySqlSslMode::VerifyCa),
             (Some("required"), false, _) => Ok(MySqlSslMode::Required),
             (Some(_), true, _) => clash("ssl_ca", "together with sslmode=required, verify-ca or verify-identity"),
-            (Some("disabled"), ..) if has("ssl_cert") => clash("ssl_cert", "left out where sslmode does without TLS"),
+            (Some("disabled"), ..) if has("ssl_cert") => {
+                clash("sslmode", "required, verify-ca or verify-identity where there is an ssl_cert")
+            }
             (Some("disabled"), ..) => Ok(MySqlSslMode::Disabled),
             (None, ..) if has("ssl_cert") => Ok(MySqlSslMode::Required),
             _ => Ok(MySqlSslMode::Preferred),
@@ -245,8 +247,8 @@ mod tests {
         for query in ["charset=latin1", "collation=latin1_bin", "collation=utf8'", "time_zone='", "time_zone="] {
             assert!(text(query).contains("has to be"), "{query}");
         }
-        for host in ["[::1", "%2Frun%2Fmysqld.sock"] {
-            assert!(parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains("unix_socket"), "{host}");
+        for (host, way_out) in [("[::1", "in brackets"), ("%2Frun%2Fmysqld.sock", "unix_socket")] {
+            assert!(parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains(way_out), "{host}");
         }
         for url in ["mysql+pyodbc://u@h/d", "postgres://u@h/d", "mysql://u@a,b/d", "mysql://u@h:0/d"] {
             parse(url).unwrap_err();

@@ -110,7 +110,7 @@ impl Parameters {
                 _ => return clash("sslrootcert", "together with sslmode=require, verify-ca or verify-full"),
             }
         } else if has("sslcert") && matches!(mode, Some("disable" | "allow")) {
-            return clash("sslcert", "left out where sslmode does without TLS");
+            return clash("sslmode", "require, verify-ca or verify-full where there is an sslcert");
         }
         Ok(())
     }

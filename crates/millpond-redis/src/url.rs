@@ -4,6 +4,7 @@ use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
 use crate::drivers::Driver;
 use crate::url_error::UrlError;
 use percent_encoding::percent_decode_str;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 const PORT: u16 = 6379;
@@ -19,6 +20,7 @@ enum Kind {
 
 /// Reads a URL.
 pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
+    let url = one_line(url).ok_or(UrlError::Blank)?;
     let (scheme, rest) = url.split_once("://").ok_or_else(|| UrlError::Scheme(String::new()))?;
     if rest.contains('#') {
         return Err(UrlError::Fragment);
@@ -45,10 +47,21 @@ pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     parts.finish()
 }
 
-/// What was probably meant.
+/// A URL without the one line end that files and variables have at their end. `None` if there is a blank before or behind it,
+/// or a line end or another character in it that nobody sees.
+fn one_line(url: &str) -> Option<&str> {
+    let url = url.strip_suffix("\r\n").or_else(|| url.strip_suffix(['\n', '\r'])).unwrap_or(url);
+    let is_unseen = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+    };
+    (url.trim() == url && !url.contains(is_unseen)).then_some(url)
+}
+
+/// What was probably meant. Who asks for TLS is never sent where there is none.
 fn suggestion(scheme: &str) -> &'static str {
     let scheme = scheme.to_ascii_lowercase();
-    match (scheme.contains("cluster"), scheme.contains("sentinel"), scheme.contains("rediss")) {
+    let is_encrypted = ["rediss", "valkeys", "tls", "ssl"].iter().any(|word| scheme.contains(word));
+    match (scheme.contains("cluster"), scheme.contains("sentinel"), is_encrypted) {
         (true, _, false) => "redis-cluster",
         (true, _, true) => "rediss-cluster",
         (_, true, false) => "redis-sentinel",
@@ -234,8 +247,15 @@ fn node(text: &str, default: u16) -> Result<Node, UrlError> {
         None => default,
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(UrlError::Port)?,
     };
+    let bare = !text.starts_with('[');
+    let is_open = bare && host.contains(':');
     let host = decode("the host", host)?;
-    if host.is_empty() { Err(UrlError::NoHost) } else { Ok(Node { host, port }) }
+    if host.is_empty() {
+        return Err(UrlError::NoHost);
+    }
+    let is_address = host.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok();
+    let is_name = bare && !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
+    if is_open || !(is_address || is_name) { Err(UrlError::Host) } else { Ok(Node { host, port }) }
 }
 
 /// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
@@ -282,6 +302,9 @@ mod tests {
         assert_eq!((options.database, options.tls), (3, None));
         assert_eq!(nodes("redis://localhost"), [node_of("localhost", 6379)]);
         assert_eq!(nodes("VALKEY://[::1]:7000"), [node_of("::1", 7000)]);
+        for end in ["\n", "\r\n", "\r"] {
+            assert_eq!(parse(&format!("redis://h/3{end}")).unwrap().database, 3);
+        }
         let options = parse("rediss://:secret@h?tls_ca=/ca.pem&db=1").unwrap();
         assert_eq!(options.tls.unwrap().authority, Some("/ca.pem".into()));
         assert_eq!((options.database, options.login.password.as_deref()), (1, Some("secret")));
@@ -316,6 +339,11 @@ mod tests {
     #[test]
     fn a_misspelt_scheme_is_an_error_that_names_the_right_one() {
         for (url, wanted) in [
+            ("redis+tls://h", "rediss"),
+            ("redis+ssl://h", "rediss"),
+            ("tls://h", "rediss"),
+            ("valkeys+cluster://h", "rediss-cluster"),
+            ("redis-sentinel+tls://h", "rediss-sentinel"),
             ("redis+cluster://h", "redis-cluster"),
             ("rediss+sentinel://h", "rediss-sentinel"),
             ("redsi://h", "redis"),
@@ -346,6 +374,19 @@ mod tests {
             "redis://h#x",
             "unix://host/run/x",
             "redis-cluster://a,,b",
+            "redis://::1",
+            "redis://fe80::1:6379",
+            "redis://[zzz]",
+            "redis://[::1",
+            "redis://[]",
+            "redis://my host",
+            "redis://h%0a:1",
+            "redis-cluster://a?node=my host",
+            "redis-cluster://a?node=::1",
+            "redis://h/0 ",
+            " redis://h",
+            "redis://:p\nw@h",
+            "redis://h\n\n",
         ] {
             assert!(parse(url).is_err(), "{url}");
         }

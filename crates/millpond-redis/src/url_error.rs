@@ -10,6 +10,10 @@ pub enum UrlError {
     Scheme(String),
     /// It names no host, or in a socket's place a host.
     NoHost,
+    /// Its host is none: there is a blank in it, or an address whose brackets are missing or hold none.
+    Host,
+    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    Blank,
     /// There is an `@` where none should be: an unescaped password, perhaps.
     Ambiguous,
     /// There is a `#` in it.
@@ -44,6 +48,13 @@ impl fmt::Display for UrlError {
                 if meant.is_empty() { Ok(()) } else { write!(f, "; write {meant}://") }
             }
             Self::NoHost => f.write_str("the host is missing (or stands before the path of a socket)"),
+            Self::Host => {
+                f.write_str("the host is none: write no blanks, and an IPv6 address in brackets, as in redis://[::1]:6379")
+            }
+            Self::Blank => f.write_str(
+                "there is a blank before or behind it, or a line end or another character that nobody sees: leave it out, \
+                 or write it as %20, %0A and their like",
+            ),
             Self::Ambiguous => f.write_str(
                 "there is an @ behind the host; write / ? # @ and : in a user or password as %2F %3F %23 %40 and %3A",
             ),

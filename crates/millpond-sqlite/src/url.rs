@@ -1,5 +1,6 @@
 //! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is ignored is missed later.
 
+use millpond_sqlx::one_line;
 use percent_encoding::percent_decode_str;
 use sqlx::Error;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -17,6 +18,7 @@ pub(crate) enum Target {
 
 /// Reads a URL.
 pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
+    let url = one_line(url).ok_or(UrlError::Blank)?;
     let (scheme, rest) = url.split_once(':').ok_or(UrlError::Scheme)?;
     check_scheme(scheme)?;
     let (database, query) = match rest.split_once('?') {
@@ -192,6 +194,8 @@ pub enum UrlError {
     Scheme,
     /// It asks for a driver that we do not know.
     Driver(String),
+    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    Blank,
     /// It names no database.
     NoPath,
     /// It has three slashes and nothing behind them.
@@ -220,6 +224,10 @@ impl fmt::Display for UrlError {
             Self::Driver(driver) => write!(
                 f,
                 "unknown driver {driver:?} in the scheme: write sqlite:// alone (aiosqlite and pysqlite are accepted too)"
+            ),
+            Self::Blank => f.write_str(
+                "the URL has a blank before or behind it, or a line end or another character that nobody sees in it: \
+                 leave it out, or write it as %20, %0A and their like",
             ),
             Self::NoPath => write!(f, "the URL names no database: write {FORMS}"),
             Self::EmptyPath => write!(
@@ -273,6 +281,23 @@ mod tests {
         assert_eq!(file("sqlite:///file:///x.db?uri=true"), "/x.db");
         assert_eq!(file("sqlite:///file:file:x.db%3Fmode=memory?uri=true"), "./file:x.db?mode=memory");
         assert_eq!(parse("sqlite:///file:?uri=true").unwrap_err(), UrlError::EmptyPath);
+    }
+
+    #[test]
+    fn no_line_end_or_blank_at_an_end_becomes_a_part_of_a_file_s_name() {
+        for end in ["", "\n", "\r\n", "\r"] {
+            assert_eq!(file(&format!("sqlite:////x/my app.db{end}")), "/x/my app.db");
+        }
+        for url in [
+            "sqlite:////x.db ",
+            " sqlite:////x.db",
+            "sqlite:////x.db\n\n",
+            "sqlite:////x\n.db",
+            "sqlite:////x.db\u{a0}\n",
+        ] {
+            assert_eq!(parse(url).unwrap_err(), UrlError::Blank, "{url:?}");
+        }
+        assert_eq!(file("sqlite:////x.db%20"), "/x.db ");
     }
 
     #[test]

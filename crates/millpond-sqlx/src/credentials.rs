@@ -59,12 +59,12 @@ impl Credentials {
         Self(Source::Fixed(password.into().into()))
     }
 
-    /// The value of an environment variable.
+    /// The value of an environment variable, without one line end that it may have.
     pub fn env(variable: impl Into<Arc<str>>) -> Self {
         Self(Source::Variable(variable.into()))
     }
 
-    /// The content of a file of at most 64 KiB, without the end of its last line.
+    /// The content of a file of at most 64 KiB, without the end of its last line, be it `\n`, `\r\n` or `\r`.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into().into()))
     }
@@ -116,7 +116,7 @@ impl Credentials {
 fn from_variable(name: &str) -> Result<Login, Error> {
     // The error of `var` would show a value that is not UTF-8.
     match env::var(name) {
-        Ok(password) => Ok(password.into()),
+        Ok(password) => Ok(without_line_end(&password).to_owned().into()),
         Err(env::VarError::NotPresent) => Err(unusable(format!("the variable {name} for the password is not set"))),
         Err(_) => Err(unusable(format!("the variable {name} for the password is not UTF-8"))),
     }
@@ -129,13 +129,13 @@ fn read(path: &Path) -> io::Result<String> {
     }
     let mut text = String::from_utf8(fs::read(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
+    text.truncate(without_line_end(&text).len());
     Ok(text)
+}
+
+/// A text without the one line end, of any kind, that files and variables have at their end.
+pub(crate) fn without_line_end(text: &str) -> &str {
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
 }
 
 fn unusable(text: String) -> Error {
@@ -259,6 +259,15 @@ mod tests {
 
     fn scratch(name: &str) -> PathBuf {
         env::temp_dir().join(format!("millpond-credentials-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn a_password_loses_one_line_end_of_any_kind_and_nothing_else() {
+        for (text, password) in
+            [("pw", "pw"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\r", "pw"), (" pw \n", " pw "), ("pw\n\n", "pw\n")]
+        {
+            assert_eq!(without_line_end(text), password, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the backend's to say.
 
+use crate::credentials::without_line_end;
 use crate::url_error::{UrlError, UrlForm, UrlProblem};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty counts as left out.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -37,6 +39,7 @@ impl ServerUrl {
     }
 
     fn take_apart(url: &str, form: &UrlForm) -> Result<Self, UrlProblem> {
+        let url = one_line(url).ok_or(UrlProblem::Blank)?;
         let (scheme, rest) = url.split_once("://").ok_or(UrlProblem::Scheme)?;
         check_scheme(scheme, form)?;
         if rest.contains('#') {
@@ -71,14 +74,19 @@ impl ServerUrl {
             self.user = Some(decode("the user", user)?).filter(|user| !user.is_empty());
             self.password = password.map(|password| decode("the password", password)).transpose()?;
         }
+        let is_bare = !server.starts_with('[');
         let (host, port) = match server.strip_prefix('[').and_then(|server| server.split_once(']')) {
             Some((host, "")) => (host, None),
             Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlProblem::Port)?)),
             None => server.rsplit_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
         };
+        let is_open = is_bare && host.contains(':');
         let host = decode("the host", host)?;
         if host.contains(',') {
             return Err(UrlProblem::Hosts);
+        }
+        if is_open || !(is_ipv6(&host) || is_bare && is_name(&host)) {
+            return Err(UrlProblem::Host);
         }
         self.host = Some(host).filter(|host| !host.is_empty());
         self.port = match port {
@@ -101,13 +109,39 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
         Some((database, driver)) => (database, Some(driver)),
         None => (scheme, None),
     };
-    if !form.schemes.iter().any(|name| database.eq_ignore_ascii_case(name)) {
+    let is_ours = |database: &str| form.schemes.iter().any(|name| database.eq_ignore_ascii_case(name));
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme.contains("tls") || scheme.contains("ssl") || database.strip_suffix(['s', 'S']).is_some_and(is_ours) {
+        return Err(UrlProblem::TlsScheme);
+    }
+    if !is_ours(database) {
         return Err(UrlProblem::Scheme);
     }
     match driver {
         Some(driver) if !form.drivers.contains(&driver) => Err(UrlProblem::Driver(driver.to_owned())),
         _ => Ok(()),
     }
+}
+
+/// An address, with or without a zone: `fe80::1%eth0`.
+fn is_ipv6(host: &str) -> bool {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// A name, an address of four numbers, a directory of sockets, or nothing.
+fn is_name(host: &str) -> bool {
+    host.starts_with('/') || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
+}
+
+/// A URL without the one line end that files and variables have at their end. `None` if there is a blank before or behind it,
+/// or a line end or another character in it that nobody sees: to be written as `%20` and its like.
+pub fn one_line(url: &str) -> Option<&str> {
+    let url = without_line_end(url);
+    let is_unseen = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+    };
+    (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
 
 /// Writes everything but letters and digits as `%41`.
@@ -130,7 +164,7 @@ mod tests {
         schemes: &["pond", "lake"],
         drivers: &["reed"],
         parameters: "depth and width",
-        hints: &[("deep", "write depth")],
+        hints: &[("deep", "write depth"), ("tls", "for TLS write sslmode=require")],
     };
 
     fn read(url: &str) -> Result<ServerUrl, UrlError> {
@@ -151,6 +185,22 @@ mod tests {
         assert_eq!(read("pond://@:/").unwrap(), ServerUrl::default());
         assert_eq!(read("pond://u:@[::1]:7").unwrap().host.as_deref(), Some("::1"));
         assert_eq!(read("pond://u:@h").unwrap().password.as_deref(), Some(""));
+        assert_eq!(read("pond://[fe80::1%25eth0]:7").unwrap().host.as_deref(), Some("fe80::1%eth0"));
+    }
+
+    #[test]
+    fn one_line_end_of_any_kind_is_left_out() {
+        for end in ["\n", "\r\n", "\r"] {
+            assert_eq!(read(&format!("pond://h/d{end}")).unwrap().database.as_deref(), Some("d"));
+        }
+    }
+
+    #[test]
+    fn the_way_out_of_a_scheme_with_tls_is_one_with_tls() {
+        for scheme in ["pond+tls", "pond+ssl", "ponds", "Lakes", "tls"] {
+            let told = read(&format!("{scheme}://h/d")).unwrap_err().to_string();
+            assert!(told.ends_with("for TLS write sslmode=require"), "{told}");
+        }
     }
 
     #[test]
@@ -183,6 +233,18 @@ mod tests {
             ("pond://u@h:65536", Port),
             ("pond://[::1]x", Port),
             ("pond://a,b/d", Hosts),
+            ("pond://::1/d", Host),
+            ("pond://fe80::1:5432/d", Host),
+            ("pond://[zzz]/d", Host),
+            ("pond://[]/d", Host),
+            ("pond://my host/d", Host),
+            ("pond://h%0a/d", Host),
+            ("pond://u:secret@h/d ", Blank),
+            (" pond://u:secret@h/d", Blank),
+            ("pond://u:sec\nret@h/d", Blank),
+            ("pond://u:secret@h/d\n\n", Blank),
+            ("\u{feff}pond://u:secret@h/d", Blank),
+            ("pond+tls://ret", TlsScheme),
             ("pond://%ff@h/d", Encoding("the user")),
             ("pond://u:%00@h/d", Encoding("the password")),
         ] {

@@ -31,6 +31,8 @@ pub struct UrlError {
 pub enum UrlProblem {
     /// It does not begin with a scheme of this database.
     Scheme,
+    /// Its scheme asks for TLS, and schemes do not say that here.
+    TlsScheme,
     /// It asks for a driver that we do not know.
     Driver(String),
     /// There is an `@` behind the host: an unescaped password, perhaps.
@@ -39,6 +41,10 @@ pub enum UrlProblem {
     Fragment,
     /// It names several hosts.
     Hosts,
+    /// Its host is no host: there is a blank in it, or an address whose brackets are missing or hold none.
+    Host,
+    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    Blank,
     /// Its port is no port.
     Port,
     /// It has a parameter that we do not know.
@@ -83,6 +89,13 @@ impl fmt::Display for UrlError {
                 let schemes: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
                 write!(f, "a {database} URL begins with {}, as in {form}", schemes.join(" or "))
             }
+            UrlProblem::TlsScheme => {
+                write!(f, "the scheme does not ask for TLS here: write {form}?sslmode=..")?;
+                match hints.iter().find(|(name, _)| *name == "tls") {
+                    Some((_, hint)) => write!(f, "; {hint}"),
+                    None => Ok(()),
+                }
+            }
             UrlProblem::Driver(driver) => {
                 let known = drivers.join(", ");
                 write!(f, "unknown driver {driver:?} in the scheme: write {scheme}:// alone (accepted are {known})")
@@ -95,6 +108,13 @@ impl fmt::Display for UrlError {
             UrlProblem::Port => {
                 write!(f, "the port of the URL is not a number from 1 to 65535: write {form}; {ESCAPES}")
             }
+            UrlProblem::Host => f.write_str(
+                "the host of the URL is none: write no blanks, and an IPv6 address in brackets, as in [::1]",
+            ),
+            UrlProblem::Blank => f.write_str(
+                "the URL has a blank before or behind it, or a line end or another character that nobody sees in it: \
+                 leave it out, or write it as %20, %0A and their like",
+            ),
             UrlProblem::Parameter(name) => {
                 write!(f, "unknown URL parameter {name:?}: known are {parameters}")?;
                 match hints.iter().find(|(unknown, _)| unknown == name) {

@@ -55,7 +55,13 @@ impl Backend {
             _ => {
                 let scheme: String = scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
                 let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
-                Err(refusal(message, did_you_mean(near())))
+                let near = near();
+                let may_ask_for_tls = family.contains("tls")
+                    || family.contains("ssl")
+                    || near.is_some_and(|(near, _)| family.strip_suffix('s') == Some(near));
+                // Never from TLS to a connection that anybody can read.
+                let tls = if may_ask_for_tls { "for TLS add `?sslmode=require` to the URL; " } else { "" };
+                Err(refusal(message, format!("{tls}{}", did_you_mean(near))))
             }
         }
     }
@@ -155,6 +161,14 @@ mod tests {
         ] {
             assert!(told(url).ends_with(way_out), "{url}: {}", told(url));
         }
+    }
+
+    #[test]
+    fn who_asks_for_tls_is_not_shown_the_way_to_a_plain_connection() {
+        for url in ["mysqls://h/d", "postgresqls://h/d", "postgress://h/d", "mysql-ssl://h/d", "pgtls://h/d"] {
+            assert!(told(url).contains("sslmode=require"), "{url}: {}", told(url));
+        }
+        assert!(!told("mysql2://h/d").contains("sslmode"));
     }
 
     #[test]

@@ -76,6 +76,34 @@ fn a_file_that_was_named_must_be_there() {
 }
 
 #[test]
+fn a_url_that_leads_somewhere_else_than_it_looks_is_no_good_setting() {
+    for (variable, url) in [
+        ("PSN_STORAGE_CONNECTION_STRING", "sqlite:////x/app.db "),
+        ("PSN_STORAGE_CONNECTION_STRING", "sqlite:////x/app\n.db"),
+        ("PSN_STORAGE_CONNECTION_STRING", "postgres://my host/d"),
+        ("PSN_STORAGE_CONNECTION_STRING", "postgres://::1/d"),
+        ("PSN_STORAGE_CONNECTION_STRING", "mysql://[zzz]/d"),
+        ("PSN_REDIS_URL", "redis://::1"),
+        ("PSN_REDIS_URL", "redis://[zzz]"),
+        ("PSN_CACHE_URL", "redis://my host"),
+        ("PSN_CACHE_URL", "\tredis://h"),
+    ] {
+        let ended = Ended::from(Sandbox::new().millpond(&["check"]).env(variable, url).output().unwrap());
+        ended.assert_code(1);
+        assert!(ended.stderr.contains(variable), "{url:?}: {ended:?}");
+    }
+    for end in ["\n", "\r\n", "\r"] {
+        let url = format!("sqlite:////x/app.db{end}");
+        let sandbox = Sandbox::new();
+        let ended = sandbox.millpond(&["check"]).env("PSN_STORAGE_CONNECTION_STRING", url).output();
+        let ended = Ended::from(ended.unwrap());
+        ended.assert_code(0);
+        let line = ended.stdout.lines().find(|line| line.starts_with("storage.connection_string")).unwrap();
+        assert!(line.contains("sqlite:////x/app.db ") && !line.contains("app.db\\"), "{line}");
+    }
+}
+
+#[test]
 fn no_secret_is_printed_whatever_is_wrong() {
     let sandbox = Sandbox::new();
     sandbox.write("bad.toml", "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db\n");

@@ -207,7 +207,7 @@ fn random_bytes_never_panic() {
                 bare().environment([(format!("PSN_DB_{value}"), value.clone()), (value.clone(), value.clone())]).load();
             let _ = bare().set(value.as_str(), value.as_str()).set("db.idle_timeout", value.as_str()).load();
             if let Ok(settings) = env([("PSN_REDIS_URL", value)]).load() {
-                assert_eq!(settings.redis.url.as_ref().map(|url| url.expose()), Some(value.as_str()));
+                assert_eq!(settings.redis.url.as_ref().map(|url| url.expose()), Some(value.trim()));
                 let _ = settings.explain().to_string();
             }
         }

@@ -2,15 +2,13 @@
 
 use millpond_config::{Loader, Secret, Settings};
 
-use crate::{bare, env, file, toml};
+use crate::{bare, env, file, problem, toml};
 
 const CANARY: &str = "c4n4ry-h00t";
 
 /// Contents that a parser would like to make something of.
-const AWKWARD: [&str; 16] = [
-    "12345", "007", "true", "\"q\"", " x ", "off", "nan", "[1]", "{a=1}", "'", "a\\nb", "$HOME", "é✓", "#x", "x\n",
-    "\t",
-];
+const AWKWARD: [&str; 14] =
+    ["12345", "007", "true", "\"q\"", "x y", "off", "nan", "[1]", "{a=1}", "'", "a\\nb", "$HOME", "é✓", "#x"];
 
 #[test]
 fn a_secret_arrives_unchanged_from_every_layer() {
@@ -30,12 +28,62 @@ fn a_secret_arrives_unchanged_from_every_layer() {
     }
 }
 
+/// A loader with this text for a URL, from each layer.
+fn of_every_layer(content: &str) -> [Loader; 4] {
+    let path = file(content);
+    let quoted = content.replace('\r', "\\r").replace('\n', "\\n").replace('\t', "\\t").replace('\u{0}', "\\u0000");
+    [
+        env([("PSN_CACHE_URL", content)]),
+        env([("PSN_CACHE_URL_FILE", path.to_str().unwrap())]),
+        toml(&format!("[cache]\nurl = \"{quoted}\"\n")),
+        bare().set("cache.url", content),
+    ]
+}
+
 #[test]
-fn of_a_file_one_newline_is_trimmed_and_nothing_else() {
-    for (content, secret) in [("x", "x"), ("x\n", "x"), ("x\n\n", "x\n"), (" x \n", " x "), ("x\r\n", "x\r")] {
-        let path = file(content);
-        let settings = env([("PSN_REDIS_URL_FILE", path.to_str().unwrap())]).load().unwrap();
-        assert_eq!(settings.redis.url, Some(Secret::new(secret)), "{content:?}");
+fn of_a_url_one_line_end_of_any_kind_is_left_out_wherever_it_stands() {
+    for end in ["", "\n", "\r\n", "\r"] {
+        for loader in of_every_layer(&format!("redis://:p@h/0{end}")) {
+            assert_eq!(loader.load().unwrap().cache.url, Some(Secret::new("redis://:p@h/0")), "{end:?}");
+        }
+    }
+    let path = file("redis://h\n");
+    let settings = env([("PSN_CACHE_URL_FILE", format!("{}\n", path.to_str().unwrap()).as_str())]).load().unwrap();
+    assert_eq!(settings.cache.url, Some(Secret::new("redis://h")));
+    let settings = env([("PSN_CACHE_URL_FILE", file("\u{feff}redis://h\r\n").to_str().unwrap())]).load().unwrap();
+    assert_eq!(settings.cache.url, Some(Secret::new("redis://h")));
+}
+
+#[test]
+fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_the_way_out() {
+    for content in
+        [" x", "x ", "x\t", "x\n\n", "\nx", "x \n", "postgres://u:c4n4ry-h00t\n@h/d", "x\u{200b}", "x\u{a0}", "x\u{0}y"]
+    {
+        for (layer, loader) in of_every_layer(content).into_iter().enumerate() {
+            let error = loader.load().unwrap_err();
+            let found = problem(&error, "cache.url");
+            assert!(found.message.contains("blank") && found.way_out.contains("%20"), "{layer} {content:?}: {found}");
+            hides_the_canary(&error.to_string());
+        }
+    }
+    for content in ["\n", " ", "\r\n"] {
+        for loader in of_every_layer(content) {
+            let error = loader.load().unwrap_err();
+            assert!(problem(&error, "cache.url").message.contains("is empty"), "{content:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_line_end_behind_any_other_value_is_left_out() {
+    for end in ["\n", "\r\n", "\r"] {
+        let (preset, reset) = (format!("production{end}"), format!("session{end}"));
+        let settings = env([("PSN_PRESET", &preset), ("PSN_DB_RESET", &reset)]).load().unwrap();
+        assert_eq!((settings.db.pool.pool_size, settings.preset.as_deref()), (25, Some("production")), "{end:?}");
+        let preset = file(format!("batch{end}"));
+        let settings = env([("PSN_PRESET_FILE", preset.to_str().unwrap())]).load().unwrap();
+        assert_eq!(settings.db.pool.pool_size, 15, "{end:?}");
+        assert_eq!(settings.explain().row("db.pool_size").unwrap().source, "preset `batch`");
     }
 }
 
