@@ -1,9 +1,9 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::prove;
+use crate::prove::{prove, transaction_state};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Tracked, effect_of, stopped};
+use millpond_sqlx::{Aftermath, Backend, Effect, MayEnd, Tracked, TransactionState, effect_of, stopped};
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
 /// SQLite's answers to what a tracked connection has to know.
@@ -47,6 +47,18 @@ impl Backend<Sqlite> for SqliteBackend {
 
     fn aftermath(&self, error: &Error) -> Aftermath {
         fault::aftermath(error)
+    }
+
+    fn ends_transaction(&self, _keyword: &str) -> MayEnd {
+        MayEnd::Never
+    }
+
+    async fn transaction_state(
+        &self,
+        conn: &mut SqliteConnection,
+        _mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
+        transaction_state(conn).await
     }
 
     async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {

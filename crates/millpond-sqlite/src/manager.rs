@@ -141,7 +141,7 @@ impl Manager for SqliteManager {
             (ResetLevel::Replace, _) if !is_memory => Triage::Discard,
             (_, Standing::Clean) => Triage::Keep,
             (_, Standing::Broken) | (ResetLevel::Session, _) if !is_memory => Triage::Discard,
-            (ResetLevel::None, _) => Triage::Keep,
+            (ResetLevel::None, _) if !conn.has_lost_transaction() => Triage::Keep,
             _ => Triage::Reset,
         }
     }

@@ -8,6 +8,7 @@ mod errors;
 mod hooks;
 mod in_step;
 mod kinds;
+mod lost;
 mod memory;
 mod migrations;
 mod pragmas;
