@@ -1,9 +1,10 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{prove, transaction_state};
+use crate::prove::prove;
+use crate::schema;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, MayEnd, Tracked, TransactionState, effect_of, stopped};
+use millpond_sqlx::{Aftermath, Backend, Effect, Seen, Tracked, effect_of, stopped};
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
 /// SQLite's answers to what a tracked connection has to know.
@@ -45,20 +46,24 @@ impl Backend<Sqlite> for SqliteBackend {
         conn.ping().await.map_err(|_| stopped())
     }
 
+    fn depends_on_schema(&self, sql: &str) -> bool {
+        schema::depends_on_it(sql)
+    }
+
+    async fn look(&self, conn: &mut SqliteConnection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
+        schema::look(conn, seen, sql, inside).await
+    }
+
+    async fn look_again(&self, conn: &mut SqliteConnection, seen: &Seen) -> Result<bool, Error> {
+        schema::is_still(conn, seen).await
+    }
+
+    async fn forget(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        schema::forget(conn).await
+    }
+
     fn aftermath(&self, error: &Error) -> Aftermath {
         fault::aftermath(error)
-    }
-
-    fn ends_transaction(&self, _keyword: &str) -> MayEnd {
-        MayEnd::Never
-    }
-
-    async fn transaction_state(
-        &self,
-        conn: &mut SqliteConnection,
-        _mark: Option<&str>,
-    ) -> Result<TransactionState, Error> {
-        transaction_state(conn).await
     }
 
     async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {

@@ -38,8 +38,10 @@
 //! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
 
 mod backend;
+mod baseline;
 mod fault;
 mod first_look;
+mod last_hook;
 mod manager;
 mod memory;
 mod open_error;
@@ -50,6 +52,7 @@ mod pragma_value;
 mod prepare;
 mod prove;
 mod reads;
+mod schema;
 mod url;
 
 pub use backend::SqliteBackend;
@@ -57,13 +60,10 @@ pub use manager::SqliteManager;
 pub use millpond_core::{
     AcquireFailure, BoxError, CLOSE_LIMIT, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
     ConnectionInfo, Event, Fault, Handle, Holder, HookFuture, Hooks, Invalidate, Lease, Limits, Manager, Moment,
-    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, RequestRefusal, ResetLevel,
-    SharedError, Stamp, Status, TimedOut, Triage, async_trait,
+    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, ResetLevel, SharedError, Stamp, Status,
+    TimedOut, Triage, async_trait,
 };
-pub use millpond_sqlx::{
-    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
-    transaction_lost,
-};
+pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};
 pub use pragma::{PragmaHook, TempStore};
 pub use pragma_value::{PragmaError, PragmaValue};

@@ -1,10 +1,10 @@
 //! What a database brings along to be pooled: one implementation a backend crate.
 
 use crate::cached::Memory;
+use crate::look::Seen;
 use crate::standing::Standing;
 use crate::statement::{Effect, effect_of, first_keyword};
 use crate::tracked::Tracked;
-use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
 use sqlx::{Connection, Database, Error};
 use std::fmt::Debug;
@@ -101,54 +101,42 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off, with what
-    /// is left of it. The default pings, which waits until the server is through with what was cut. An error is the
-    /// operation's error. An error of what was cut off, which nobody else will see, is the result.
+    /// Whether the columns of a statement's rows follow from the schema, where the driver would go on with those that it
+    /// remembers when the schema has changed. By default it notices by itself.
+    fn depends_on_schema(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
+    /// Looks whether the schema is still the one of `seen`, and makes the driver forget what it remembers if not. Called
+    /// before a statement that [depends on it](Self::depends_on_schema); `inside` says that a transaction may be open.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection stays as it was: cut.
-    async fn resume(&self, conn: &mut DB::Connection, left: Unfinished) -> Result<Option<Error>, Error> {
-        let _ = left;
-        conn.ping().await.map(|()| None)
+    /// If the future is dropped the connection counts as cut off, and nothing is known of the schema.
+    async fn look(&self, conn: &mut DB::Connection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
+        let _ = (conn, seen, sql, inside);
+        Ok(())
     }
 
-    /// Asks the server whether a transaction is open; with a [mark](Self::mark), whether it is the one that was marked. By
-    /// default it is never known, so that every error in a transaction loses it.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped the server is asked again.
-    async fn transaction_state(
-        &self,
-        conn: &mut DB::Connection,
-        mark: Option<&str>,
-    ) -> Result<TransactionState, Error> {
-        let _ = (conn, mark);
-        Ok(TransactionState::None)
-    }
-
-    /// Marks the open transaction, so that another one that takes its place is not taken for it. By default there is no mark.
+    /// Whether the schema is still the one of `seen`, now that the statement has ended. Called outside of transactions.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection counts as cut off.
-    async fn mark(&self, conn: &mut DB::Connection) -> Result<Option<String>, Error> {
-        let _ = conn;
-        Ok(None)
+    async fn look_again(&self, conn: &mut DB::Connection, seen: &Seen) -> Result<bool, Error> {
+        let _ = (conn, seen);
+        Ok(true)
     }
 
-    /// Whether the server refuses every statement in a transaction after one that has failed, so that it need not be asked
-    /// after an error. By default it does not.
-    fn refuses_after_failure(&self) -> bool {
-        false
-    }
-
-    /// Whether a statement that begins with this keyword may end the transaction in which it is executed, beside those that
-    /// are made for that. By default every one may.
-    fn ends_transaction(&self, keyword: &str) -> MayEnd {
-        let _ = keyword;
-        MayEnd::Perhaps
+    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off. The
+    /// default pings, which waits until the server is through with what was cut. An error is the operation's error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection stays as it was: cut.
+    async fn resume(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        conn.ping().await
     }
 
     /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::trust`]. Called after hooks
@@ -182,27 +170,4 @@ pub enum Aftermath {
     Doubt,
     /// The connection is of no use any more.
     Broken,
-}
-
-/// What a borrower left unfinished on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Unfinished {
-    /// Every operation has ended.
-    #[default]
-    Nothing,
-    /// Rows of a statement were dropped after one had come whole.
-    Rows,
-    /// An operation was dropped while it waited for the server, or panicked.
-    Operation,
-}
-
-/// Whether a statement may end the transaction in which it is executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MayEnd {
-    /// It cannot.
-    Never,
-    /// It commits it.
-    Commits,
-    /// What it does is not known: it may commit, roll back or begin another one.
-    Perhaps,
 }

@@ -7,13 +7,16 @@ use crate::command::Command;
 use crate::generate::Outlet;
 use crate::standing::Standing;
 use crate::tracked::Tracked;
-use crate::watch::Step;
+use either::Either;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Database, Describe, Error, Executor, SqlSafeStr, SqlStr, raw_sql};
 use sqlx_core::transaction::TransactionManager;
 
 /// How many statements are prepared in a transaction before they are forgotten.
 const NAMES_MAX: u32 = 100;
+
+/// What comes of a statement, one by one.
+type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
 impl<DB: Database> Tracked<DB>
 where
@@ -44,8 +47,7 @@ where
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
         watch.follow(conn.execute(raw_sql(forget))).await?;
-        let effect = self.backend().effect(command.text());
-        self.execute_with_care(effect, command, &out).await
+        self.pass_on(command, &out).await
     }
 
     /// Executes a statement in a transaction of its own, which is committed after its last row.
@@ -81,9 +83,9 @@ where
         self.close_enclosure(described).await
     }
 
-    async fn pass_on(&mut self, command: Command<DB>, out: &Outlet<Step<DB>>) -> Result<(), Error> {
-        let effect = self.backend().effect(command.text());
-        let mut steps = self.follow_many(effect, command);
+    /// Executes a statement and hands out what comes of it.
+    pub(crate) async fn pass_on(&mut self, command: Command<DB>, out: &Outlet<Step<DB>>) -> Result<(), Error> {
+        let mut steps = self.follow_many(command);
         while let Some(step) = steps.try_next().await? {
             out.put(step).await;
         }

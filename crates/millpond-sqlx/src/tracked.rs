@@ -1,12 +1,18 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
-use crate::backend::{Backend, Unfinished};
+use crate::backend::Backend;
 use crate::cached::{Cached, SchemaChanges};
+use crate::command::{Command, ForDriver};
+use crate::generate::generate;
+use crate::look::Seen;
 use crate::standing::Standing;
 use crate::statement::Effect;
-use crate::transaction_state::{Tracker, TransactionOutcome};
-use crate::watch::{Marks, Watch};
-use sqlx::{Connection, Database, Error};
+use crate::watch::{End, Marks, Watch, Watched};
+use either::Either;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use sqlx::{Connection, Database, Describe, Error, Execute, Executor, SqlStr};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -24,9 +30,8 @@ pub struct Tracked<DB: Database> {
     standing: Standing,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
-    /// What the borrower left unfinished.
-    left: Unfinished,
-    tracker: Tracker,
+    /// Whether a savepoint was cut off while it began: what its transaction holds is unknown, so nothing more is done in it.
+    doomed: bool,
     /// Whether an error may have meant that the server is no longer the one to talk to.
     suspect: bool,
     /// Set when an operation is dropped half-way, cleared before the next one.
@@ -36,7 +41,15 @@ pub struct Tracked<DB: Database> {
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
     cached: Cached<DB>,
+    /// What it has seen of the schema, where it has to look at it.
+    seen: Seen,
+    /// The settings of the session as its hooks have left them, where they are put back.
+    baseline: Vec<Option<String>>,
 }
+
+/// What is said to whoever goes on in a transaction that is lost.
+const DOOMED: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: roll it back \
+                      and begin anew";
 
 /// Who gets the driver's connection when it would be dropped.
 type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
@@ -55,14 +68,15 @@ impl<DB: Database> Tracked<DB> {
             backend,
             standing: Standing::Clean,
             lasting: false,
-            left: Unfinished::Nothing,
-            tracker: Tracker::default(),
+            doomed: false,
             suspect: false,
             brake,
             keepsake: None,
             session: None,
             names: 0,
             cached: Cached::new(),
+            seen: Seen::default(),
+            baseline: Vec::new(),
         }
     }
 
@@ -81,6 +95,16 @@ impl<DB: Database> Tracked<DB> {
     /// Notes the number by which the server knows this session: for managers.
     pub fn set_session(&mut self, session: u64) {
         self.session = Some(session);
+    }
+
+    /// The settings of the session as its hooks have left them; empty if they were never noted.
+    pub fn baseline(&self) -> &[Option<String>] {
+        &self.baseline
+    }
+
+    /// Notes the settings of the session that a reset leads back to: for managers, in an order of their own.
+    pub fn set_baseline(&mut self, settings: Vec<Option<String>>) {
+        self.baseline = settings;
     }
 
     /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
@@ -133,8 +157,7 @@ impl<DB: Database> Tracked<DB> {
     /// Declares the connection clean: for managers, after they have proved it.
     pub fn trust(&mut self) {
         self.standing = Standing::Clean;
-        self.left = Unfinished::Nothing;
-        self.tracker = Tracker::default();
+        self.doomed = false;
         self.suspect = false;
         self.brake.store(false, Ordering::Release);
     }
@@ -193,13 +216,8 @@ impl<DB: Database> Tracked<DB> {
     pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
         match &mut self.conn {
             Some(conn) => {
-                let marks = Marks {
-                    standing: &mut self.standing,
-                    suspect: &mut self.suspect,
-                    cached: &mut self.cached,
-                    left: &mut self.left,
-                    tracker: &mut self.tracker,
-                };
+                let marks =
+                    Marks { standing: &mut self.standing, suspect: &mut self.suspect, cached: &mut self.cached };
                 (conn, Watch::new(self.backend, marks, &self.brake, effect))
             }
             None => absent(),
@@ -214,79 +232,47 @@ impl<DB: Database> Tracked<DB> {
         &mut self.names
     }
 
+    pub(crate) fn seen_mut(&mut self) -> &mut Seen {
+        &mut self.seen
+    }
+
     fn is_braked(&self) -> bool {
         self.brake.load(Ordering::Acquire)
     }
 
-    pub(crate) fn tracker(&self) -> &Tracker {
-        &self.tracker
-    }
-
-    pub(crate) fn tracker_mut(&mut self) -> &mut Tracker {
-        &mut self.tracker
-    }
-
-    /// Whether a transaction on it was lost and its owner has not ended it. Such a connection has to be proved or closed
-    /// before it is lent again, at whatever level it is reset.
-    pub fn has_lost_transaction(&self) -> bool {
-        self.tracker.lost().is_some()
-    }
-
-    /// Makes the connection usable for its borrower after one of his operations was cut off, and refuses to if his
-    /// transaction is lost. The doubt about its standing remains.
+    /// Makes the connection usable for its borrower after one of his operations was cut off. The doubt remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
-        self.tracker.refuse_if_lost()?;
-        self.complete().await?;
-        self.refresh().await?;
-        if self.tracker.has_to_ask(self.backend.refuses_after_failure()) {
-            self.ask().await?;
+        if self.doomed {
+            return Err(Error::Protocol(DOOMED.to_owned()));
         }
-        self.tracker.refuse_if_lost()
-    }
-
-    /// Reads over what is left of an operation that was cut off.
-    pub(crate) async fn complete(&mut self) -> Result<(), Error> {
-        let left = if self.is_braked() { self.left.max(Unfinished::Rows) } else { self.left };
-        if left == Unfinished::Nothing {
-            return Ok(());
+        if self.is_braked() {
+            let backend = self.backend;
+            let (conn, watch) = self.watched(Standing::Cut);
+            watch.follow(backend.resume(conn)).await?;
+            self.brake.store(false, Ordering::Release);
         }
-        self.tracker.fail(None);
-        let backend = self.backend;
-        let (conn, watch) = self.watched(if left == Unfinished::Rows { Standing::Undrained } else { Standing::Cut });
-        match watch.follow(backend.resume(conn, left)).await {
-            Ok(read_over) => {
-                self.brake.store(false, Ordering::Release);
-                if let Some(error) = read_over {
-                    self.tracker.fail(Some(format!("(a statement that was dropped before it ended) {error}")));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.left = Unfinished::Operation;
-                self.worsen(Standing::Cut);
-                Err(error)
-            }
-        }
-    }
-
-    /// Asks the server what has become of the transaction.
-    pub(crate) async fn ask(&mut self) -> Result<(), Error> {
-        let (backend, mark) = (self.backend, self.tracker.mark());
-        let (conn, watch) = self.watched(Standing::Clean);
-        let state = watch.follow(backend.transaction_state(conn, mark.as_deref())).await?;
-        self.tracker.answer(state);
-        Ok(())
+        self.refresh().await
     }
 
     /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
-    pub(crate) fn has_to_resume(&self) -> bool {
-        self.is_braked() || self.left != Unfinished::Nothing || self.tracker.is_troubled() || self.cached.is_outdated()
+    fn has_to_resume(&self) -> bool {
+        self.is_braked() || self.doomed || self.cached.is_outdated()
+    }
+
+    /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
+    /// transaction: sqlx rolls it back behind its owner's back, and what follows would be committed one by one.
+    pub(crate) fn set_doomed(&mut self, doomed: bool) {
+        self.doomed = doomed;
     }
 
     /// What a statement makes of the connection if it ends well.
-    pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> Standing {
-        if effect != Effect::None && self.backend.deallocates(sql) {
-            self.cached.note_forgotten();
+    fn note(&mut self, sql: &str) -> Standing {
+        let effect = self.backend.effect(sql);
+        if effect != Effect::None {
+            self.seen = Seen::default();
+            if self.backend.deallocates(sql) {
+                self.cached.note_forgotten();
+            }
         }
         match effect {
             Effect::None => Standing::Clean,
@@ -323,7 +309,7 @@ impl<DB: Database> Deref for Tracked<DB> {
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.worsen(Standing::Raw);
-        self.tracker.doubt_text("what was done with the driver's own connection", TransactionOutcome::Unknown, true);
+        self.seen = Seen::default();
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
         self.driver_mut()
@@ -334,4 +320,155 @@ impl<DB: Database> fmt::Debug for Tracked<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracked").field("backend", &DB::NAME).field("standing", &self.standing).finish_non_exhaustive()
     }
+}
+
+/// The rows and results of a statement, in the order in which they come.
+type Steps<'e, DB> = BoxStream<'e, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, Error>>;
+
+impl<DB: Database> Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    /// A query taken apart, if it can be executed here.
+    fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
+        let command = Command::new(query)?;
+        self.backend.admit(command.text())?;
+        Ok(command)
+    }
+
+    /// The first row of a statement; the connection is in step when it has come.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, or that the statement cannot be executed here.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection counts as cut off if the future is dropped.
+    pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
+        self.backend.admit(command.text())?;
+        if self.backend.stops_after_one_row() && !self.has_to_resume() {
+            let look = self.look(command.text()).await?;
+            let effect = self.note(command.text());
+            let may_be_empty = self.backend.may_be_empty(command.text());
+            let (conn, watch) = self.watched(effect);
+            let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
+            if row.is_none() && !may_be_empty {
+                self.confirm().await?;
+            }
+            self.look_back(look).await?;
+            return Ok(row);
+        }
+        first_row::<DB>(self.fetch_many(ForDriver(command))).await
+    }
+
+    /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
+    async fn confirm(&mut self) -> Result<(), Error> {
+        let backend = self.backend;
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(backend.confirm(conn)).await
+    }
+
+    /// The rows of a statement under watch. Nothing is in the way of it.
+    pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
+        let effect = self.note(command.text());
+        let end = if self.backend.may_be_empty(command.text()) { End::Possible } else { End::Awaited };
+        let (conn, watch) = self.watched(effect);
+        Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
+    }
+}
+
+impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e, DB>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match self.command(query) {
+            Ok(command) => command,
+            Err(error) => return stream::once(future::err(error)).boxed(),
+        };
+        if command.is_prepared() {
+            if let Some(begin) = self.enclosure() {
+                return generate(move |out| self.enclose(begin, command, out)).boxed();
+            }
+            if let Some(forget) = self.forgetting() {
+                return generate(move |out| self.forget_first(forget, command, out)).boxed();
+            }
+        }
+        if self.has_to_resume() || self.backend.depends_on_schema(command.text()) {
+            return generate(move |out| async move {
+                self.resume().await?;
+                let look = self.look(command.text()).await?;
+                self.pass_on(command, &out).await?;
+                self.look_back(look).await
+            })
+            .boxed();
+        }
+        self.follow_many(command)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        match Command::new(query) {
+            Ok(mut command) => Box::pin(async move { self.first(&mut command).await }),
+            Err(error) => Box::pin(future::err(error)),
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.backend.admit(sql.as_str())?;
+            if let Some(begin) = self.enclosure() {
+                return self.prepare_enclosed(begin, sql, parameters).await;
+            }
+            self.resume().await?;
+            self.look(sql.as_str()).await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.prepare_with(sql, parameters)).await
+        })
+    }
+
+    // Exists because the workspace turns on sqlx's feature `macros`.
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.backend.admit(sql.as_str())?;
+            if let Some(begin) = self.enclosure() {
+                return self.describe_enclosed(begin, sql).await;
+            }
+            self.resume().await?;
+            self.look(sql.as_str()).await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.describe(sql)).await
+        })
+    }
+}
+
+/// The first row of a statement; the others are read and thrown away, so that the connection ends in step.
+async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
+    let mut first = None;
+    while let Some(step) = steps.try_next().await? {
+        if let (Either::Right(row), None) = (step, &first) {
+            first = Some(row);
+        }
+    }
+    Ok(first)
 }

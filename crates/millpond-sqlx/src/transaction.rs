@@ -3,7 +3,6 @@
 use crate::lease::SqlLease;
 use crate::standing::Standing;
 use crate::tracked::Tracked;
-use crate::transaction_state::{Owner, TransactionLost, TransactionOutcome};
 use sqlx::{Database, Error, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use std::fmt;
@@ -22,10 +21,6 @@ pub struct Transaction<'c, DB: Database> {
     /// Whether there is something to roll back.
     open: bool,
 }
-
-/// What is said to whoever goes on in a transaction of which that is true.
-const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: \
-                                  roll it back and begin anew";
 
 /// On what a transaction runs.
 enum Ground<'c, DB: Database> {
@@ -53,7 +48,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; that the transaction is lost.
+    /// The driver's.
     ///
     /// # Cancel safety
     ///
@@ -67,29 +62,17 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the transaction is rolled back. A [`TransactionLost`] if the server has ended the transaction
-    /// before, or if a statement in it had failed on a server on which that makes the whole transaction fail
-    /// (PostgreSQL), with the first error.
+    /// The driver's; then the transaction is rolled back.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.look().await?;
-        if let Some(lost) = self.tracker().lost().cloned() {
-            let is_committed = self.tracker().is_committed();
-            self.leave().await?;
-            return if is_committed { Ok(()) } else { Err(lost.to_error()) };
-        }
-        if self.tracker().has_doubt() {
-            let failure = self.tracker().failure();
-            self.roll_back().await?;
-            return Err(failure.to_error());
-        }
+        self.resume().await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await?;
-        self.ended();
+        self.open = false;
         Ok(())
     }
 
@@ -97,86 +80,36 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the keeper rolls back, or closes the connection. A [`TransactionLost`] if the changes were
-    /// committed before, or may have been: MySQL commits at a DDL statement.
+    /// The driver's; then the keeper rolls back, or closes the connection.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the keeper rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.look().await?;
-        if let Some(lost) = self.tracker().lost().cloned() {
-            self.leave().await?;
-            let is_undone = lost.outcome() == TransactionOutcome::RolledBack;
-            return if is_undone { Ok(()) } else { Err(lost.to_error()) };
-        }
-        self.roll_back().await
-    }
-
-    async fn roll_back(&mut self) -> Result<(), Error> {
+        self.set_doomed(false);
+        self.resume().await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
-        self.ended();
-        Ok(())
-    }
-
-    /// Finds out what has become of the transaction, if there is a doubt.
-    async fn look(&mut self) -> Result<(), Error> {
-        self.complete().await?;
-        if self.tracker().has_doubt() {
-            self.ask().await?;
-        }
-        Ok(())
-    }
-
-    /// Leaves a transaction that is lost. What the driver believes to be open is put right with the outermost one.
-    async fn leave(&mut self) -> Result<(), Error> {
-        if !self.is_savepoint() {
-            let standing = self.standing();
-            self.settle().await?;
-            self.worsen(standing);
-        }
         self.open = false;
         Ok(())
-    }
-
-    fn is_savepoint(&self) -> bool {
-        matches!(self.ground, Ground::Outer(_))
-    }
-
-    fn ended(&mut self) {
-        self.open = false;
-        if self.is_savepoint() {
-            self.tracker_mut().heal();
-        } else {
-            self.tracker_mut().end();
-        }
     }
 
     async fn start(ground: Ground<'c, DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
         // It exists before it has begun: whether the server has begun it when we are dropped, nobody knows.
         let mut tx = Self { ground, open: false };
         tx.resume().await?;
-        let is_savepoint = tx.is_savepoint();
+        let is_savepoint = matches!(tx.ground, Ground::Outer(_));
+        tx.seen_mut().held &= is_savepoint;
         // Rolling back a savepoint that has not begun would hit the outer transaction.
         tx.open = !is_savepoint;
-        if is_savepoint {
-            // While it begins, drivers lose track of the outer transaction: sqlx rolls it back behind its owner's back, and
-            // what follows would be committed one by one.
-            let lost = TransactionLost::new(TransactionOutcome::RolledBack, CUT_WHILE_IT_BEGAN.to_owned());
-            tx.tracker_mut().lose_by_precaution(lost);
-        }
+        tx.set_doomed(is_savepoint);
         let (conn, watch) = tx.watched(Standing::Clean);
         let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
-        if is_savepoint {
-            tx.tracker_mut().find_again();
-        }
+        tx.set_doomed(false);
         tx.open = begun.is_ok();
-        match &begun {
-            Err(_) => tx.worsen(Standing::Raw),
-            Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
-            Ok(()) => {}
+        if begun.is_err() {
+            tx.worsen(Standing::Raw);
         }
         begun.map(|()| tx)
     }
@@ -184,18 +117,9 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
 impl<DB: Database> Drop for Transaction<'_, DB> {
     fn drop(&mut self) {
-        if !self.open {
-            return;
-        }
-        self.worsen(Standing::Raw);
-        // What is lost has nothing to roll back, and the server would refuse to.
-        if !self.has_lost_transaction() {
+        if self.open {
+            self.worsen(Standing::Raw);
             DB::TransactionManager::start_rollback(self.driver_mut());
-            if self.is_savepoint() {
-                self.tracker_mut().heal();
-            } else {
-                self.tracker_mut().end();
-            }
         }
     }
 }

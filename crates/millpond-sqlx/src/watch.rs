@@ -8,10 +8,9 @@
 //! 3. A stream that ends without the result of its last statement did not end well: that is an error, and the connection
 //!    is broken.
 
-use crate::backend::{Aftermath, Backend, Unfinished};
+use crate::backend::{Aftermath, Backend};
 use crate::cached::Cached;
 use crate::standing::Standing;
-use crate::transaction_state::Tracker;
 use either::Either;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -27,8 +26,6 @@ pub(crate) struct Marks<'e, DB: Database> {
     pub(crate) standing: &'e mut Standing,
     pub(crate) suspect: &'e mut bool,
     pub(crate) cached: &'e mut Cached<DB>,
-    pub(crate) left: &'e mut Unfinished,
-    pub(crate) tracker: &'e mut Tracker,
 }
 
 /// The entry of one operation in the books of its connection.
@@ -62,22 +59,16 @@ impl<'e, DB: Database> Watch<'e, DB> {
     fn waits(&mut self) {
         self.under_way = true;
         *self.marks.standing = self.outcome.max(Standing::Cut);
-        *self.marks.left = Unfinished::Operation;
     }
 
-    /// Between two rows.
     fn pauses(&mut self) {
         *self.marks.standing = self.outcome.max(Standing::Undrained);
-        *self.marks.left = Unfinished::Rows;
     }
 
     fn ends(&mut self, error: Option<&Error>) {
         if let Some(error) = error {
             *self.marks.suspect |= self.backend.is_suspicious(error);
             self.marks.cached.note(self.backend.memory(error));
-            if self.marks.tracker.is_open() {
-                self.marks.tracker.fail(Some(error.to_string()));
-            }
         }
         let damage = match error.map(|error| self.backend.aftermath(error)) {
             None | Some(Aftermath::InStep) => Standing::Clean,
@@ -85,7 +76,6 @@ impl<'e, DB: Database> Watch<'e, DB> {
             Some(Aftermath::Broken) => Standing::Broken,
         };
         self.under_way = false;
-        *self.marks.left = Unfinished::Nothing;
         *self.marks.standing = self.outcome.max(damage);
     }
 }
@@ -119,17 +109,12 @@ impl<DB: Database, T> Future for Followed<'_, DB, T> {
 }
 
 /// What comes of a statement, one by one: its rows, then its result.
-pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
 /// The rows and results of a command under watch. The first error ends it, as it does with every driver of sqlx.
-///
-/// A driver has something left to do after it has told the result of a statement. So it is polled once more then: who goes
-/// away with the result leaves nothing unfinished.
 pub(crate) struct Watched<'e, DB: Database> {
     /// Declared first, so that the driver's stream is gone before the brake is pulled.
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
-    /// What came right after a result.
-    ahead: Option<Option<Result<Step<DB>, Error>>>,
     watch: Watch<'e, DB>,
     end: End,
 }
@@ -147,10 +132,14 @@ pub(crate) enum End {
 
 impl<'e, DB: Database> Watched<'e, DB> {
     pub(crate) fn new(steps: BoxStream<'e, Result<Step<DB>, Error>>, watch: Watch<'e, DB>, end: End) -> Self {
-        Self { steps, ahead: None, watch, end }
+        Self { steps, watch, end }
     }
+}
 
-    fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step<DB>, Error>>> {
+impl<DB: Database> Stream for Watched<'_, DB> {
+    type Item = Result<Step<DB>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.end == End::Reached {
             return Poll::Ready(None);
         }
@@ -165,30 +154,9 @@ impl<'e, DB: Database> Watched<'e, DB> {
             Some(Err(_)) | None => End::Reached,
         };
         match &item {
-            Some(Ok(Either::Right(_))) => self.watch.pauses(),
-            Some(Ok(Either::Left(_))) => {}
+            Some(Ok(_)) => self.watch.pauses(),
             Some(Err(error)) => self.watch.ends(Some(error)),
             None => self.watch.ends(None),
-        }
-        Poll::Ready(item)
-    }
-}
-
-// Nothing in it is pinned but what is in boxes.
-impl<DB: Database> Unpin for Watched<'_, DB> {}
-
-impl<DB: Database> Stream for Watched<'_, DB> {
-    type Item = Result<Step<DB>, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = match self.ahead.take() {
-            Some(item) => item,
-            None => ready!(self.poll_steps(cx)),
-        };
-        if let Some(Ok(Either::Left(_))) = &item
-            && let Poll::Ready(next) = self.poll_steps(cx)
-        {
-            self.ahead = Some(next);
         }
         Poll::Ready(item)
     }

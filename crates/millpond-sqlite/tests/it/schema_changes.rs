@@ -1,8 +1,11 @@
 //! A table that is altered while connections know its columns: right rows or an error, never missing or swapped ones.
 
 use crate::support::{Dir, one};
-use millpond_sqlite::SqlLease;
-use sqlx::raw_sql;
+use futures_util::TryStreamExt;
+use millpond_sqlite::{PoolKind, SqlLease, SqlitePool, SqlitePoolOptions};
+use sqlx::{Acquire, ConnectOptions, Executor, Row, SqlSafeStr, SqliteConnection, Statement, raw_sql};
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 
 #[tokio::test]
 async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_costs_the_connection() {
@@ -40,4 +43,154 @@ async fn a_text_without_a_statement_ends_well() {
         assert!(sqlx::query(sql).fetch_all(&pool).await.unwrap().is_empty(), "{sql:?}");
         assert!(raw_sql(sql).fetch_optional(&pool).await.unwrap().is_none(), "{sql:?}");
     }
+}
+
+/// Rebuilds the table with its columns in another order.
+const SWAPPED: &str = "BEGIN; CREATE TABLE new (email, name); INSERT INTO new SELECT email, name FROM users; \
+                       DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+const ORDERED: &str = "BEGIN; CREATE TABLE new (name, email); INSERT INTO new SELECT name, email FROM users; \
+                       DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+const ADDED: &str = "ALTER TABLE users ADD COLUMN age DEFAULT 7";
+const DROPPED: &str = "ALTER TABLE users DROP COLUMN age";
+const USERS: &str = "CREATE TABLE users (name, email); INSERT INTO users VALUES ('ann', 'a@b')";
+
+fn is_ann(row: &sqlx::sqlite::SqliteRow) {
+    let (name, email): (String, String) = (row.get("name"), row.get("email"));
+    assert_eq!((name.as_str(), email.as_str()), ("ann", "a@b"));
+}
+
+/// Reads all columns in every way that there is, and finds the right ones.
+async fn all_ways_are_right(pool: &SqlitePool, columns: usize) {
+    const READ: &str = "SELECT * FROM users";
+    const WRITE: &str = "UPDATE users SET name = 'ann' RETURNING *";
+    for sql in [READ, WRITE] {
+        let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
+        assert_eq!((rows.len(), rows[0].columns().len()), (1, columns), "{sql}");
+        is_ann(&rows[0]);
+        is_ann(&sqlx::query(sql).fetch_one(pool).await.unwrap());
+        let mut lease = pool.acquire().await.unwrap();
+        is_ann(&sqlx::query(sql).fetch_optional(&mut *lease).await.unwrap().unwrap());
+        is_ann(&sqlx::query(sql).fetch(&mut *lease).try_next().await.unwrap().unwrap());
+        let statement = lease.prepare(sql.into_sql_str()).await.unwrap();
+        assert_eq!(statement.columns().len(), columns);
+        is_ann(&statement.query().fetch_one(&mut *lease).await.unwrap());
+        is_ann(&lease.fetch_one(raw_sql(sql)).await.unwrap());
+        drop(lease);
+        let mut tx = pool.begin().await.unwrap();
+        is_ann(&sqlx::query(sql).fetch_one(&mut *tx).await.unwrap());
+        let mut inner = tx.begin().await.unwrap();
+        is_ann(&sqlx::query(sql).fetch_all(&mut *inner).await.unwrap()[0]);
+        inner.commit().await.unwrap();
+        tx.commit().await.unwrap();
+        let mut conn = Acquire::acquire(pool).await.unwrap();
+        is_ann(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn whoever_changes_a_table_the_next_statement_has_its_columns() {
+    for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
+        let dir = Dir::new();
+        let pool = SqlitePoolOptions::new().pool(kind).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
+        raw_sql(USERS).execute(&pool).await.unwrap();
+        let mut outsider = dir.options("x.db").connect().await.unwrap();
+        all_ways_are_right(&pool, 2).await;
+        for (change, columns) in [(ADDED, 3), (SWAPPED, 2), (ORDERED, 2), (ADDED, 3), (DROPPED, 2)] {
+            outsider.execute(raw_sql(change)).await.unwrap();
+            all_ways_are_right(&pool, columns).await;
+        }
+        for (change, columns) in [(SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
+            // By another connection of the same pool, and by the same one.
+            let held = if kind == PoolKind::Queue { Some(pool.acquire().await.unwrap()) } else { None };
+            pool.execute(raw_sql(change)).await.unwrap();
+            drop(held);
+            all_ways_are_right(&pool, columns).await;
+            all_ways_are_right(&pool, columns).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_as_well() {
+    let dir = Dir::new();
+    let mut outsider = dir.options("y.db").connect().await.unwrap();
+    raw_sql("CREATE TABLE far (a); INSERT INTO far VALUES (1)").execute(&mut outsider).await.unwrap();
+    let pool = SqlitePoolOptions::new().connect("sqlite::memory:").await.unwrap();
+    raw_sql(USERS).execute(&pool).await.unwrap();
+    for (change, columns) in [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
+        pool.execute(raw_sql(change)).await.unwrap();
+        all_ways_are_right(&pool, columns).await;
+    }
+    let mut lease = pool.acquire().await.unwrap();
+    lease.execute(raw_sql("CREATE TEMP TABLE near (a); INSERT INTO near VALUES (1)")).await.unwrap();
+    let attach = format!("ATTACH '{}' AS y", dir.path().join("y.db").display());
+    sqlx::query(sqlx::AssertSqlSafe(attach)).execute(&mut *lease).await.unwrap();
+    for (columns, column) in [(1, "b"), (2, "c"), (3, "d")] {
+        for table in ["SELECT * FROM near", "SELECT * FROM far"] {
+            assert_eq!(sqlx::query(table).fetch_one(&mut *lease).await.unwrap().columns().len(), columns, "{table}");
+        }
+        for (conn, table) in [(&mut *lease as &mut SqliteConnection, "near"), (&mut outsider, "far")] {
+            let sql = format!("ALTER TABLE {table} ADD COLUMN {column}");
+            conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_a_table_is_rebuilt_again_and_again_no_name_is_anothers() {
+    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+        let dir = Dir::new();
+        let pool = SqlitePoolOptions::new().pool(kind).pool_size(3).connect(&dir.url("x.db")).await.unwrap();
+        raw_sql("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
+        raw_sql(USERS).execute(&pool).await.unwrap();
+        let mut outsider = dir.options("x.db").connect().await.unwrap();
+        let rebuilt = async {
+            for sql in [SWAPPED, ORDERED].into_iter().cycle().take(100) {
+                outsider.execute(raw_sql(sql)).await.unwrap();
+            }
+        };
+        let read = async {
+            let mut right = 0;
+            loop {
+                match sqlx::query("SELECT * FROM users").fetch_one(&pool).await {
+                    Ok(row) => is_ann(&row),
+                    Err(error) => assert!(error.to_string().contains("schema was changed"), "{error}"),
+                }
+                let mut tx = pool.begin().await.unwrap();
+                is_ann(&sqlx::query("SELECT * FROM users").fetch_all(&mut *tx).await.unwrap()[0]);
+                tx.commit().await.unwrap();
+                right += 1;
+                if right % 50 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = rebuilt => {}
+            () = read => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_lock_of_another_one() {
+    let dir = Dir::new();
+    let pool = SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
+    raw_sql("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
+    raw_sql(USERS).execute(&pool).await.unwrap();
+    let mut first = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    sqlx::query("INSERT INTO users VALUES ('bob', 'b')").execute(&mut *first).await.unwrap();
+    let mut second = pool.begin().await.unwrap();
+    let sql = "UPDATE users SET email = 'c' WHERE name = 'bob' RETURNING *";
+    let mut write = Box::pin(sqlx::query(sql).fetch_one(&mut *second));
+    for _ in 0..1000 {
+        let pending = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_pending())).await;
+        assert!(pending, "the first one has the lock");
+        std::thread::yield_now();
+    }
+    first.commit().await.unwrap();
+    let row = write.as_mut().await.unwrap();
+    drop(write);
+    assert_eq!(row.get::<String, _>("email"), "c");
+    second.commit().await.unwrap();
 }
