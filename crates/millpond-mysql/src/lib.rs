@@ -93,7 +93,6 @@
 mod backend;
 mod fault;
 mod first_look;
-mod in_transaction;
 mod kill;
 mod manager;
 mod options;
@@ -103,12 +102,10 @@ mod url;
 pub use backend::MySqlBackend;
 pub use manager::MySqlManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, RequestRefusal, ResetLevel,
-    Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
 };
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost,
-    TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
 };
 pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};
 pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};

@@ -97,12 +97,10 @@ mod url;
 pub use backend::PgBackend;
 pub use manager::PgManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, RequestRefusal, ResetLevel,
-    Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
 };
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost,
-    TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
 };
 pub use options::{PgPool, PgPoolOptions, PoolKind};
 pub use pooler::Pooler;

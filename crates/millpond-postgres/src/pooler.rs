@@ -2,9 +2,7 @@
 
 use crate::backend::POSTGRES;
 use millpond_core::async_trait;
-use millpond_sqlx::{
-    Aftermath, Backend, Effect, Enclosure, MayEnd, Memory, Tracked, TransactionState, Unfinished, first_keyword,
-};
+use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked, first_keyword};
 use sqlx::{Error, PgConnection, Postgres};
 
 /// What stands between the pool and its server.
@@ -66,24 +64,8 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.forget(conn).await
     }
 
-    async fn resume(&self, conn: &mut PgConnection, left: Unfinished) -> Result<Option<Error>, Error> {
-        POSTGRES.resume(conn, left).await
-    }
-
-    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
-        POSTGRES.transaction_state(conn, mark).await
-    }
-
-    async fn mark(&self, conn: &mut PgConnection) -> Result<Option<String>, Error> {
-        POSTGRES.mark(conn).await
-    }
-
-    fn refuses_after_failure(&self) -> bool {
-        POSTGRES.refuses_after_failure()
-    }
-
-    fn ends_transaction(&self, keyword: &str) -> MayEnd {
-        POSTGRES.ends_transaction(keyword)
+    async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        POSTGRES.resume(conn).await
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {

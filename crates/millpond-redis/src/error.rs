@@ -93,7 +93,6 @@ impl RedisError {
     /// Whether it means that Redis is down or not itself, rather than that it refuses.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Pool(PoolError::RequestRefused(_)) => false,
             Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } => true,
             Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
             _ => false,

@@ -1,16 +1,19 @@
 //! Opens, proves, resets and closes SQLite connections.
 
 use crate::backend::SQLITE;
+use crate::baseline::{self, Baseline};
 use crate::fault;
-use crate::first_look::first_look;
-use crate::memory::{Kept, Memory};
+use crate::first_look::has_file;
+use crate::last_hook::LastHook;
+use crate::memory::{Kept, Memory, lost};
 use crate::open_error::open_error;
 use crate::prepare::Ground;
 use crate::prove::prove;
+use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
 use millpond_sqlx::{Backend, Standing, Tracked};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Error, Sqlite};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Error, Sqlite, SqliteConnection};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,14 +29,17 @@ const STEPS_BETWEEN_LOOKS: i32 = 1000;
 /// one database: it has a single connection, which outlives every mishap of the pool. Give such a pool one place.
 pub struct SqliteManager {
     options: SqliteConnectOptions,
-    role: Role,
+    role: Arc<Role>,
     reset: ResetLevel,
+    /// Held while a connection is closed: of two that close at the same time neither is the last one, which brings what
+    /// is in the write-ahead log into the file.
+    closing: Arc<Mutex<()>>,
 }
 
 /// What its connections are for.
-enum Role {
+pub(crate) enum Role {
     File {
-        /// Whether the first connection was seen to have a database in a file behind it.
+        /// Whether there was seen to be a database in the file.
         seen: AtomicBool,
     },
     Memory(Arc<Memory>),
@@ -49,12 +55,16 @@ impl SqliteManager {
         } else {
             Role::File { seen: AtomicBool::new(false) }
         };
-        Self { options, role, reset: ResetLevel::default() }
+        Self { options, role: Arc::new(role), reset: ResetLevel::default(), closing: Arc::default() }
     }
 
     /// What is done to a connection between two borrowers. `Session` cannot be had by SQL in SQLite: whatever may have
     /// changed the session has its connection replaced. On an in-memory database `Session` and `Replace` do what
     /// `Transaction` does, since its connection is the database.
+    ///
+    /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after `on_connect`, in pools
+    /// that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary tables and attached databases stay. No level
+    /// but `Replace` clears what `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
@@ -62,33 +72,35 @@ impl SqliteManager {
 
     /// The managers of one writer and many readers of a file.
     pub(crate) fn pair(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
-        // WAL needs no more to keep the database whole; the last commits can be lost if the power fails.
-        let options = options.synchronous(SqliteSynchronous::Normal);
-        let ground = Arc::new(Ground::new(options.clone()));
+        let ground = Arc::new(Ground::default());
         let reading = options.clone().pragma("query_only", "ON");
-        let reader = Self { options: reading, role: Role::Reader(Arc::clone(&ground)), reset };
-        (Self { options, role: Role::Writer(ground), reset }, reader)
+        let closing = Arc::<Mutex<()>>::default();
+        let role = Arc::new(Role::Reader(Arc::clone(&ground)));
+        let reader = Self { options: reading, role, reset, closing: Arc::clone(&closing) };
+        (Self { options, role: Arc::new(Role::Writer(ground)), reset, closing }, reader)
     }
 
     /// The in-memory database, if it is one.
     pub(crate) fn memory(&self) -> Option<&Arc<Memory>> {
-        match &self.role {
+        match &*self.role {
             Role::Memory(memory) => Some(memory),
             _ => None,
         }
     }
 
-    /// A new connection to the file.
+    /// What is done to its connections after all other hooks. `keeps` says whether they are lent again, `sets_journal`
+    /// whether the pool sets the journal mode.
+    pub(crate) fn last_hook(&self, keeps: bool, sets_journal: bool) -> LastHook {
+        LastHook { role: Arc::clone(&self.role), options: self.options.clone(), keeps, sets_journal }
+    }
+
+    /// A new connection to the file, of which nothing was read yet.
     async fn open_file(&self) -> Result<Tracked<Sqlite>, Error> {
-        if let Role::Writer(ground) | Role::Reader(ground) = &self.role {
-            ground.prepare().await?;
-        }
         let Kept { mut conn, brake } = open(&self.options).await?;
-        if let Role::File { seen } = &self.role
-            && !seen.load(Ordering::Relaxed)
-        {
-            first_look(&mut conn, self.options.get_filename()).await?;
-            seen.store(true, Ordering::Relaxed);
+        match &*self.role {
+            Role::File { seen } if !seen.load(Ordering::Relaxed) => has_file(&mut conn).await?,
+            Role::Writer(ground) | Role::Reader(ground) => ground.relax(&mut conn).await?,
+            _ => {}
         }
         Ok(Tracked::with_brake(conn, &SQLITE, brake))
     }
@@ -98,14 +110,13 @@ impl SqliteManager {
         let mut loan = memory.take()?;
         match &mut loan.kept {
             None => loan.kept = Some(open(&self.options).await?),
-            Some(kept) => {
-                let proof = prove(&mut kept.conn).await;
-                if matches!(proof, Err(Error::WorkerCrashed)) {
-                    // The database is gone with its thread. That is told as a failed attempt; the next one starts anew.
-                    loan.kept = None;
+            Some(kept) => match restored(&mut kept.conn, memory.baseline()).await {
+                Err(Error::WorkerCrashed) => {
+                    loan.lose();
+                    return Err(lost());
                 }
-                proof?;
-            }
+                proof => proof?,
+            },
         }
         let Kept { conn, brake } = loan.lend().ok_or(Error::WorkerCrashed)?;
         brake.store(false, Ordering::Release);
@@ -120,7 +131,7 @@ impl Manager for SqliteManager {
     type Error = Error;
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Sqlite>, Error> {
-        match &self.role {
+        match &*self.role {
             Role::Memory(memory) => self.borrow(memory).await,
             _ => self.open_file().await.map_err(|error| open_error(error, &self.options)),
         }
@@ -140,19 +151,16 @@ impl Manager for SqliteManager {
         match (self.reset, standing) {
             (ResetLevel::Replace, _) if !is_memory => Triage::Discard,
             (_, Standing::Clean) => Triage::Keep,
-            (_, Standing::Broken) | (ResetLevel::Session, _) if !is_memory => Triage::Discard,
-            (ResetLevel::None, _) if !conn.has_lost_transaction() => Triage::Keep,
+            (_, Standing::Broken) => Triage::Discard,
+            (ResetLevel::Session, _) if !is_memory => Triage::Discard,
+            (ResetLevel::None, _) => Triage::Keep,
             _ => Triage::Reset,
         }
     }
 
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
         SQLITE.settle(conn).await?;
-        if let Role::Reader(_) = self.role {
-            // It could have been turned off: that pragma passes on a reader.
-            sqlx::raw_sql("PRAGMA query_only = ON").execute(conn.driver_mut()).await?;
-        }
-        Ok(())
+        baseline::restore_on(conn).await
     }
 
     async fn close(&self, conn: Tracked<Sqlite>) -> Result<(), Error> {
@@ -160,10 +168,20 @@ impl Manager for SqliteManager {
             drop(conn);
             return Ok(());
         }
-        if conn.standing() != Standing::Clean {
+        let standing = conn.standing();
+        if standing != Standing::Clean {
             conn.stop();
         }
-        conn.into_driver().close().await
+        let mut conn = conn.into_driver();
+        match standing {
+            Standing::Clean => {}
+            // Its thread may be gone, and what was sent to it at the last moment waits for ever.
+            Standing::Broken => return Ok(()),
+            // What still runs holds up nobody else.
+            _ => conn.ping().await?,
+        }
+        let _alone = self.closing.lock().await;
+        conn.close().await
     }
 
     fn classify(&self, error: &Error) -> Fault {
@@ -173,7 +191,7 @@ impl Manager for SqliteManager {
 
 impl fmt::Debug for SqliteManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let role = match self.role {
+        let role = match *self.role {
             Role::File { .. } => "file",
             Role::Memory(_) => "memory",
             Role::Writer(_) => "writer",
@@ -181,6 +199,17 @@ impl fmt::Debug for SqliteManager {
         };
         // Not the options: a pragma may hold the key of an encrypted database.
         f.debug_struct("SqliteManager").field("role", &role).field("reset", &self.reset).finish_non_exhaustive()
+    }
+}
+
+/// Brings the connection that is kept out of every transaction and back to its settings.
+async fn restored(conn: &mut SqliteConnection, baseline: Option<&Baseline>) -> Result<(), Error> {
+    // What was sent to a thread that is ending waits for ever; once its lock is free it takes nothing any more.
+    drop(conn.lock_handle().await?);
+    prove(conn).await?;
+    match baseline {
+        Some(baseline) => baseline::restore(conn, baseline).await,
+        None => Ok(()),
     }
 }
 

@@ -4,17 +4,20 @@
 //! loan: whether the pool closes it, drops it, or loses it with a runtime or a panic, it comes back here, and the next
 //! `connect` proves it and lends it again. Only the end of the pool ends the database.
 
+use crate::baseline::Baseline;
 use sqlx::{Error, SqliteConnection};
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The database of one pool.
 #[derive(Default)]
 pub(crate) struct Memory {
     /// Locked for moving the connection in and out, never across an await.
     place: Mutex<Place>,
+    /// The settings of its connection as its hooks have left them for the first time.
+    baseline: OnceLock<Baseline>,
 }
 
 /// Where its connection is.
@@ -26,6 +29,8 @@ enum Place {
     /// The pool has it, or its borrower, or a `connect` that is under way.
     Out,
     Here(Kept),
+    /// The driver's thread ended, and the database with it.
+    Lost,
     /// The pool was closed: what comes back is dropped.
     Closed,
 }
@@ -49,6 +54,10 @@ impl Memory {
                     "the connection to the in-memory database is still held, or was detached from its pool",
                 )));
             }
+            Place::Lost => {
+                *place = Place::Lost;
+                return Err(lost());
+            }
             Place::Closed => {
                 *place = Place::Closed;
                 return Err(Error::PoolClosed);
@@ -61,6 +70,16 @@ impl Memory {
     pub(crate) fn keep(&self, kept: Kept) {
         kept.brake.store(true, Ordering::Release);
         self.put(Place::Here(kept));
+    }
+
+    /// Notes the settings of the connection as its hooks have left them.
+    pub(crate) fn note_baseline(&self, settings: &Baseline) {
+        self.baseline.get_or_init(|| settings.clone());
+    }
+
+    /// The settings that its connection is to be lent with.
+    pub(crate) fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.get()
     }
 
     /// The pool was closed: the database ends with its connection.
@@ -94,7 +113,23 @@ pub(crate) struct Loan {
     pub(crate) kept: Option<Kept>,
 }
 
+/// Why a database in memory is gone.
+pub(crate) fn lost() -> Error {
+    Error::Configuration(
+        "the database in memory is lost: the driver's thread, to which it belonged, has ended in a panic; build a new pool, \
+         which begins with an empty one"
+            .into(),
+    )
+}
+
 impl Loan {
+    /// The driver's thread has ended: there is no database any more, and none is made up in its place.
+    pub(crate) fn lose(mut self) {
+        if let Some(memory) = self.memory.take() {
+            memory.put(Place::Lost);
+        }
+    }
+
     /// Ends the loan in the hands of the pool.
     pub(crate) fn lend(mut self) -> Option<Kept> {
         let kept = self.kept.take();

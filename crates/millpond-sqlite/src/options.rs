@@ -134,24 +134,34 @@ impl SqlitePoolOptions {
     /// # Errors
     ///
     /// `Error::Configuration` for what is wrong with the settings.
-    pub fn connect_lazy_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+    pub fn connect_lazy_with(mut self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         self.settings.config.check().map_err(config_error)?;
         let manager = SqliteManager::new(options.clone()).with_reset(self.settings.reset);
         if let Some(memory) = manager.memory().cloned() {
             return self.kept(manager, memory);
         }
-        let Self { settings, kind, .. } = &self;
-        match kind.unwrap_or_default() {
+        let kind = self.kind.unwrap_or_default();
+        if kind == PoolKind::ReadWrite {
+            return self.split(options);
+        }
+        let last = manager.last_hook(kind == PoolKind::Queue, self.sets_journal());
+        self.settings.add_tracked_hooks(last);
+        let settings = &self.settings;
+        match kind {
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 Ok(SqlPool::null(pool))
             }
-            PoolKind::Queue => {
+            PoolKind::Queue | PoolKind::ReadWrite => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 Ok(SqlPool::queue(pool))
             }
-            PoolKind::ReadWrite => self.split(options),
         }
+    }
+
+    /// Whether the hooks of the pool set the journal mode.
+    fn sets_journal(&self) -> bool {
+        self.pragmas.iter().any(|hook| hook.sets("journal_mode"))
     }
 
     /// The pool of a database in memory: one connection, which nothing reaps.
@@ -161,6 +171,8 @@ impl SqlitePoolOptions {
             (_, ResetLevel::Session | ResetLevel::Replace) => "reset level above transaction",
             _ => {
                 self.settings.add_observer(EndOfPool(memory));
+                let last = manager.last_hook(true, self.sets_journal());
+                self.settings.add_tracked_hooks(last);
                 let mut config = self.settings.config.clone();
                 (config.pool_size, config.max_overflow, config.min_idle) = (1, 0, None);
                 (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) = (None, None, false);
@@ -186,8 +198,11 @@ impl SqlitePoolOptions {
         let mut writing = reading.clone();
         writing.pool_size = 1;
         writing.min_idle = reading.min_idle.map(|idle| idle.min(1));
-        let writer: QueuePool<_> = settings.build(writer, &format!("{}-writer", settings.name), writing)?;
-        let readers: QueuePool<_> = settings.build(reader, &format!("{}-reader", settings.name), reading)?;
+        let (mut writers, mut readers) = (settings.clone(), settings);
+        writers.add_tracked_hooks(writer.last_hook(true, true));
+        readers.add_tracked_hooks(reader.last_hook(true, true));
+        let writer: QueuePool<_> = writers.build(writer, &format!("{}-writer", writers.name), writing)?;
+        let readers: QueuePool<_> = readers.build(reader, &format!("{}-reader", readers.name), reading)?;
         Ok(SqlPool::split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// Names come from a table, values are checked by kind, nothing is pasted raw. A pragma that has the value already is left
 /// alone. After it was set it is read back: SQLite ignores silently what it does not know or cannot do at the moment, here
-/// that is an error, and the connection is not lent.
+/// that is an error, and the connection is not lent. What a borrower changes is put back before the next one comes.
 ///
 /// ```
 /// use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
@@ -144,6 +144,11 @@ impl PragmaHook {
             _ => false,
         };
         self.settings.iter().find(spoils).map(|setting| setting.pragma.name)
+    }
+
+    /// Whether it sets this pragma.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting.pragma.name == name)
     }
 
     /// A setting that surely passes its check: the test of every method of this type says so.

@@ -1,32 +1,45 @@
-//! Brings a database into WAL mode before the first reader or writer of a pool opens it.
+//! Brings a database into WAL mode before anybody gets a reader or writer of a pool.
 //!
-//! Changing the journal mode needs a lock for which `busy_timeout` does not wait, so it is done once, by one connection, and
-//! only if the database is not in WAL mode already. It stays in that mode: the mode is part of the file.
+//! It is done once, after the hooks of the first connection, and only if the database is not in WAL mode already. It stays
+//! in that mode: the mode is part of the file.
 
+use crate::fault::not_a_database;
 use futures_util::lock::Mutex;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, SqliteConnection};
+use sqlx::{Error, Executor, SqliteConnection};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The database that a writer and its readers share.
+#[derive(Default)]
 pub(crate) struct Ground {
-    /// How the one opens it who may write.
-    options: SqliteConnectOptions,
     /// Whether it is in WAL mode. Locked across the change, so that it is made once.
     ready: Mutex<bool>,
+    /// Whether nothing can be done before the hooks: they have its key.
+    locked: AtomicBool,
 }
 
+/// WAL needs no more to keep the database whole; the last commits can be lost if the power fails.
+const RELAXED: &str = "PRAGMA synchronous = NORMAL";
+
 impl Ground {
-    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, ready: Mutex::new(false) }
+    /// Sets `synchronous` before the hooks, which may set it otherwise.
+    pub(crate) async fn relax(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        match conn.execute(RELAXED).await {
+            Err(error) if not_a_database(&error) => {
+                self.locked.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done.map(|_| ()),
+        }
     }
 
-    /// Makes sure that the database exists and is in WAL mode.
-    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+    /// Makes sure that the database exists and is in WAL mode, by a connection that may be a reader.
+    pub(crate) async fn prepare(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        if self.locked.load(Ordering::Relaxed) {
+            conn.execute(RELAXED).await?;
+        }
         let mut ready = self.ready.lock().await;
         if !*ready {
-            let mut conn = self.options.connect().await?;
-            ensure_wal(&mut conn).await?;
-            conn.close().await?;
+            ensure_wal(conn).await?;
             *ready = true;
         }
         Ok(())

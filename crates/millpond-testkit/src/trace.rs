@@ -131,7 +131,6 @@ fn failure(why: AcquireFailure) -> &'static str {
         AcquireFailure::TooManyWaiters => "too_many_waiters",
         AcquireFailure::Connect => "connect",
         AcquireFailure::Refused => "refused",
-        AcquireFailure::RequestRefused => "request_refused",
         AcquireFailure::NoRuntime => "no_runtime",
         _ => "otherwise",
     }

@@ -15,7 +15,6 @@ mod service;
 mod support;
 mod texts;
 mod tls;
-mod transactions_lost;
 
 // What holds for every server alike.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
@@ -28,14 +27,10 @@ mod cut_anywhere;
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
-#[path = "../../../millpond-sqlx/tests/shared/lost.rs"]
-mod lost;
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/refusals.rs"]
 mod refusals;
-#[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]
-mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
 mod secrets;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]

@@ -4,7 +4,6 @@ mod backend;
 mod cancelling;
 mod conformance;
 mod errors;
-mod failed_transactions;
 mod hooks;
 mod in_step;
 mod limits;
@@ -31,14 +30,10 @@ mod cut_anywhere;
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
-#[path = "../../../millpond-sqlx/tests/shared/lost.rs"]
-mod lost;
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/refusals.rs"]
 mod refusals;
-#[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]
-mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
 mod secrets;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]

@@ -2,7 +2,6 @@
 
 mod concurrency;
 mod cut_anywhere;
-mod keys;
 mod limits;
 mod outage;
 mod settings;

@@ -7,6 +7,7 @@ use millpond_sqlite::{
 };
 use millpond_testkit::Trace;
 use sqlx::{Connection, Executor};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
@@ -128,4 +129,51 @@ async fn an_object_acts_on_writers_and_readers_alike() {
     let pool = options.connect(&dir.url("x.db")).await.unwrap();
     sqlx::query("SELECT 1").execute(&pool).await.unwrap();
     assert_eq!(*log.lock().unwrap(), ["writer", "reader"]);
+}
+
+#[tokio::test]
+async fn nothing_is_read_or_written_before_on_connect_has_run() {
+    for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
+        let dir = Dir::new();
+        let path = dir.path().join("x.db");
+        let options = |path: std::path::PathBuf| {
+            let first = AtomicBool::new(true);
+            SqlitePoolOptions::new().pool(kind).on_connect(move |conn, _info| {
+                let length = std::fs::metadata(&path).unwrap().len();
+                let first = first.swap(false, Ordering::Relaxed);
+                Box::pin(async move {
+                    assert!(!first || length == 0, "{length} bytes were written");
+                    // What a database has for good from its first byte on, as the key of an encrypted one.
+                    conn.execute("PRAGMA page_size = 8192").await?;
+                    Ok(())
+                })
+            })
+        };
+        let pool = options(path.clone()).connect(&dir.url("x.db")).await.unwrap();
+        for pool in [pool.reader(), pool] {
+            sqlx::query("CREATE TABLE IF NOT EXISTS t (i)").execute(&pool).await.ok();
+            let size: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&pool).await.unwrap();
+            assert_eq!(size, 8192, "{kind:?}");
+        }
+
+        // Looks like an encrypted one.
+        let path = dir.path().join("y.db");
+        std::fs::write(&path, "certainly no database, but long enough to be looked at".repeat(50)).unwrap();
+        let log = Log::default();
+        let options = SqlitePoolOptions::new().pool(kind).on_connect(note!(&log, "connect"));
+        let error = options.connect(&dir.url("y.db")).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("26"), "{error}");
+        assert_eq!(*log.lock().unwrap(), ["connect"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_first_makes_the_database_of_the_writer() {
+    let dir = Dir::new();
+    let pool = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).connect_lazy(&dir.url("x.db")).unwrap();
+    let mode: String = sqlx::query_scalar("SELECT * FROM pragma_journal_mode").fetch_one(&pool).await.unwrap();
+    assert_eq!(mode, "wal");
+    let error = sqlx::query("CREATE TABLE t (i)").execute(&pool.reader()).await.unwrap_err();
+    assert!(error.to_string().contains("readonly"), "{error}");
+    sqlx::query("CREATE TABLE t (i)").execute(&pool).await.unwrap();
 }

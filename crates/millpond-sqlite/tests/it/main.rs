@@ -5,10 +5,10 @@ mod cancel;
 mod conformance;
 mod customs;
 mod errors;
+mod files;
 mod hooks;
 mod in_step;
 mod kinds;
-mod lost;
 mod memory;
 mod migrations;
 mod pragmas;
@@ -24,7 +24,5 @@ mod urls;
 // What holds for every backend alike.
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
-#[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]
-mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;

@@ -181,3 +181,22 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
     let error = SqlitePoolOptions::new().connect_with(hidden).await.unwrap_err();
     assert!(error.to_string().contains("in memory"), "{error}");
 }
+
+#[tokio::test]
+async fn when_the_drivers_thread_panics_its_loss_is_an_error_at_once_and_no_empty_one_takes_its_place() {
+    let pool = pond(SqlitePoolOptions::new()).await;
+    // A column whose name is not UTF-8.
+    raw_sql(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = \
+         CAST(x'435245415445205441424C4520706F6E6473202822FF2229' AS TEXT) WHERE name = 'ponds'; PRAGMA writable_schema = RESET",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let error = sqlx::query("SELECT * FROM ponds").fetch_all(&pool).await.unwrap_err();
+    assert!(error.to_string().contains("stopped before the end"), "{error}");
+    for _ in 0..3 {
+        let error = sqlx::query("SELECT 1").execute(&pool).await.unwrap_err();
+        assert!(error.to_string().contains("the database in memory is lost"), "{error}");
+    }
+}

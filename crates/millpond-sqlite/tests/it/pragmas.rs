@@ -1,7 +1,10 @@
 //! Pragmas on every connection of a pool.
 
 use crate::support::Dir;
-use millpond_sqlite::{PoolKind, PragmaHook, SqliteJournalMode, SqlitePoolOptions};
+use millpond_sqlite::{
+    PoolKind, PragmaHook, SqlLease, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+};
+use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
 
 #[tokio::test]
 async fn they_are_set_on_every_connection() {
@@ -20,7 +23,7 @@ async fn they_are_set_on_every_connection() {
             for (name, value) in
                 [("foreign_keys", 1), ("cache_size", -1234), ("mmap_size", 65_536), ("recursive_triggers", 1)]
             {
-                let sql = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
+                let sql = AssertSqlSafe(format!("PRAGMA {name}"));
                 let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *lease).await.unwrap();
                 assert_eq!(found, value, "{kind:?} {name}");
             }
@@ -41,4 +44,86 @@ fn one_that_would_spoil_the_split_is_refused() {
     let pragmas = PragmaHook::new().journal_mode(SqliteJournalMode::Delete);
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).pragma(pragmas);
     assert!(options.connect_lazy("sqlite:x.db").unwrap_err().to_string().contains("journal_mode"));
+}
+
+/// What a borrower may do to the settings of a connection.
+const CHANGES: [&str; 11] = [
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA busy_timeout = 1",
+    "PRAGMA query_only = ON",
+    "PRAGMA query_only = OFF",
+    "PRAGMA recursive_triggers = OFF",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA ignore_check_constraints = ON",
+    "PRAGMA case_sensitive_like = ON",
+    "PRAGMA cache_size = 7",
+    "PRAGMA writable_schema = ON",
+    "PRAGMA defer_foreign_keys = ON",
+];
+
+async fn settings(pool: &SqlitePool) -> Vec<String> {
+    let mut lease = pool.acquire().await.unwrap();
+    let mut found = Vec::new();
+    for change in CHANGES {
+        let sql = match change.split(' ').nth(1).unwrap() {
+            "case_sensitive_like" => "SELECT 'a' LIKE 'A'".to_owned(),
+            name => format!("PRAGMA {name}"),
+        };
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *lease).await.unwrap();
+        found.push(format!("{change}: {}", row.try_get_unchecked::<i64, _>(0).unwrap()));
+    }
+    found
+}
+
+fn strict() -> SqlitePoolOptions {
+    let pragmas = PragmaHook::new().set("recursive_triggers", true).unwrap().cache_size(-1234);
+    SqlitePoolOptions::new().pool_size(1).max_overflow(0).pragma(pragmas)
+}
+
+#[tokio::test]
+async fn what_a_borrower_changes_is_put_back_before_the_next_one_comes() {
+    let dir = Dir::new();
+    let mut pools = vec![strict().connect("sqlite::memory:").await.unwrap()];
+    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+        pools.push(strict().pool(kind).connect(&dir.url("x.db")).await.unwrap());
+    }
+    pools.push(pools[2].reader());
+    for pool in &pools {
+        let before = settings(pool).await;
+        for change in CHANGES {
+            raw_sql(change).execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
+            assert_eq!(settings(pool).await, before, "{change}");
+            let mut lease = pool.acquire().await.unwrap();
+            let conn: &mut SqliteConnection = &mut lease;
+            conn.execute(change).await.unwrap();
+            drop(lease);
+            assert_eq!(settings(pool).await, before, "{change}, unseen");
+            let mut lease = pool.acquire().await.unwrap();
+            lease.execute(change).await.unwrap();
+            SqlLease::discard(lease);
+            assert_eq!(settings(pool).await, before, "{change}, discarded");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_orphan_is_written_after_a_migration_that_failed_half_way() {
+    let dir = Dir::new();
+    let pool = strict().pool(PoolKind::ReadWrite).connect(&dir.url("x.db")).await.unwrap();
+    raw_sql("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)").execute(&pool).await.unwrap();
+    raw_sql("PRAGMA foreign_keys = OFF; DROP TABLE nothing; PRAGMA foreign_keys = ON")
+        .execute(&pool)
+        .await
+        .unwrap_err();
+    let error = sqlx::query("INSERT INTO c VALUES (7)").execute(&pool).await.unwrap_err();
+    assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+}
+
+#[tokio::test]
+async fn a_journal_mode_that_the_pool_has_not_set_is_the_files_and_stays() {
+    let dir = Dir::new();
+    let pool = strict().pool(PoolKind::Queue).connect(&dir.url("x.db")).await.unwrap();
+    pool.execute("PRAGMA journal_mode = WAL").await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.unwrap();
+    assert_eq!(mode, "wal");
 }

@@ -1,0 +1,108 @@
+//! The settings of a connection as its hooks have left them, and how it gets them back from a borrower.
+
+use millpond_sqlx::Tracked;
+use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
+
+use futures_util::TryStreamExt;
+
+/// The pragmas that belong to a connection and can be read back. Those that belong to a file or to the process stay as
+/// the last one has set them, since others may have meant it.
+const PRAGMAS: [&str; 32] = [
+    "analysis_limit",
+    "automatic_index",
+    "busy_timeout",
+    "cache_size",
+    "cell_size_check",
+    "checkpoint_fullfsync",
+    "count_changes",
+    "defer_foreign_keys",
+    "empty_result_callbacks",
+    "foreign_keys",
+    "full_column_names",
+    "fullfsync",
+    "ignore_check_constraints",
+    "journal_size_limit",
+    "legacy_alter_table",
+    "locking_mode",
+    "max_page_count",
+    "mmap_size",
+    "query_only",
+    "read_uncommitted",
+    "recursive_triggers",
+    "reverse_unordered_selects",
+    "secure_delete",
+    "short_column_names",
+    "synchronous",
+    "temp_store",
+    "threads",
+    "trusted_schema",
+    "wal_autocheckpoint",
+    "writable_schema",
+    LIKE,
+    JOURNAL,
+];
+
+/// Cannot be read back as a pragma, so it is tried.
+const LIKE: &str = "case_sensitive_like";
+/// Belongs to the file if it is WAL, so it is put back only where the pool has set it.
+const JOURNAL: &str = "journal_mode";
+
+/// What SQLite answers to each question; nothing if it does not know the setting.
+pub(crate) type Baseline = Vec<Option<String>>;
+
+/// Reads the settings in one trip.
+pub(crate) async fn read(conn: &mut SqliteConnection, sets_journal: bool) -> Result<Baseline, Error> {
+    let mut sql = String::new();
+    for name in PRAGMAS {
+        match name {
+            LIKE => sql += "SELECT 'a' NOT LIKE 'A';",
+            JOURNAL if !sets_journal => sql += "SELECT NULL;",
+            name => sql += &format!("PRAGMA {name};"),
+        }
+    }
+    let mut steps = conn.fetch_many(raw_sql(AssertSqlSafe(sql)));
+    let (mut answers, mut answer) = (Vec::new(), None);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            // Unchecked, since some answer with a number and some with a word.
+            Either::Right(row) => answer = row.try_get_unchecked(0)?,
+            Either::Left(_) => answers.push(answer.take()),
+        }
+    }
+    Ok(answers)
+}
+
+/// Puts back what is not as it was.
+///
+/// # Errors
+///
+/// The driver's; `Error::Protocol` if a setting cannot be put back. Then the connection is to be closed.
+pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) -> Result<(), Error> {
+    let sets_journal = baseline.last().is_some_and(Option::is_some);
+    let mut sql = String::new();
+    for (name, value) in changed(baseline, &read(conn, sets_journal).await?) {
+        sql += &format!("PRAGMA {name} = {value};");
+    }
+    if sql.is_empty() {
+        return Ok(());
+    }
+    conn.execute(raw_sql(AssertSqlSafe(sql))).await?;
+    match changed(baseline, &read(conn, sets_journal).await?).next() {
+        None => Ok(()),
+        Some((name, value)) => {
+            Err(Error::Protocol(format!("a borrower has changed pragma {name} from {value} for good")))
+        }
+    }
+}
+
+/// The settings that have another value, and the one that they had.
+fn changed<'a>(was: &'a Baseline, is: &'a Baseline) -> impl Iterator<Item = (&'static str, &'a String)> {
+    let pairs = PRAGMAS.into_iter().zip(was.iter().zip(is));
+    pairs.filter(|(_, (was, is))| was != is).filter_map(|(name, (was, _))| Some((name, was.as_ref()?)))
+}
+
+/// The same for a connection of a pool.
+pub(crate) async fn restore_on(conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
+    let baseline = conn.baseline().to_vec();
+    restore(conn.driver_mut(), &baseline).await
+}

@@ -1,0 +1,57 @@
+//! What is done to a new connection after all its hooks: only then anything is read or written.
+//!
+//! A hook may have to come first: with the key of an encrypted file, or with a `page_size`, which a database has for good
+//! from its first byte on.
+
+use crate::baseline;
+use crate::first_look::is_database;
+use crate::manager::Role;
+use crate::open_error::open_error;
+use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use millpond_sqlx::Tracked;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Error, Sqlite};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The last hook of every pool that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes.
+pub(crate) struct LastHook {
+    pub(crate) role: Arc<Role>,
+    pub(crate) options: SqliteConnectOptions,
+    /// Whether its connections are lent again, so that their settings are put back.
+    pub(crate) keeps: bool,
+    /// Whether the journal mode is one of those settings.
+    pub(crate) sets_journal: bool,
+}
+
+impl LastHook {
+    async fn look(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
+        match &*self.role {
+            Role::File { seen } if !seen.load(Ordering::Relaxed) => {
+                is_database(conn.driver_mut()).await?;
+                seen.store(true, Ordering::Relaxed);
+            }
+            Role::Writer(ground) | Role::Reader(ground) => ground.prepare(conn.driver_mut()).await?,
+            _ => {}
+        }
+        if self.keeps {
+            let settings = baseline::read(conn.driver_mut(), self.sets_journal).await?;
+            if let Role::Memory(memory) = &*self.role {
+                memory.note_baseline(&settings);
+            }
+            conn.set_baseline(settings);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Hooks<Tracked<Sqlite>> for LastHook {
+    fn moments(&self) -> Moments {
+        Moment::Connect.into()
+    }
+
+    async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
+        Ok(self.look(conn).await.map_err(|error| open_error(error, &self.options))?)
+    }
+}
