@@ -286,7 +286,7 @@ impl CentralizedStateStorage {
                 breaker.note(true);
                 Ok(Some(answer))
             }
-            Ok(Err(error)) if !error.is_outage() => {
+            Ok(Err(error)) if !(error.is_outage() || error.is_refused_write()) => {
                 breaker.note(true);
                 Err(RateLimitError::Redis(error))
             }

@@ -29,19 +29,6 @@ impl Arguments {
     pub(crate) fn last(&self) -> Option<&Bytes> {
         self.rest.last().or(self.first.as_ref())
     }
-
-    /// The first, and the others.
-    pub(crate) fn parts(&self) -> (Option<&Bytes>, &[Bytes]) {
-        (self.first.as_ref(), &self.rest)
-    }
-
-    /// The only one; all of them if there are more, or none.
-    pub(crate) fn only(self) -> Result<Bytes, Self> {
-        match self {
-            Self { first: Some(first), rest } if rest.is_empty() => Ok(first),
-            args => Err(args),
-        }
-    }
 }
 
 impl IntoIterator for Arguments {
@@ -74,7 +61,6 @@ mod tests {
             assert_eq!(args.last(), words[..count].last());
             assert_eq!(args, words.iter().take(count).cloned().collect());
             assert!(args.clone().into_iter().eq(words[..count].to_vec()));
-            assert_eq!(args.only().is_ok(), count == 1);
         }
     }
 }

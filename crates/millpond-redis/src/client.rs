@@ -1,13 +1,13 @@
 //! A connection that many borrowers use at once.
 
-use crate::command::{ClusterNode, Command, Slot};
-use crate::drivers::{Link, Manner};
+use crate::command::{ClusterNode, Command};
+use crate::drivers::Manner;
 use crate::epoch::Epoch;
 use crate::error::RedisError;
+use crate::link::{Link, proves_life};
 use crate::session::{Effect, effect};
-use crate::value::{FromValue, Value};
+use crate::value::FromValue;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A multiplexed connection: commands of many borrowers travel on it together.
 ///
@@ -16,20 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct RedisClient {
     link: Link,
     epoch: Epoch,
-    /// How many answers have come, by the part of the cluster that the keys live in. If none comes from there while a
-    /// command waits for its whole limit, nobody is there.
-    answers: [AtomicU64; PARTS],
 }
-
-/// Into how many parts the 16,384 slots of a cluster are divided, of 256 neighbours each.
-const PARTS: usize = 64;
-
-/// Where nothing is counted.
-static NEVER: AtomicU64 = AtomicU64::new(0);
 
 impl RedisClient {
     pub(crate) fn new(link: Link, epoch: Epoch) -> Self {
-        Self { link, epoch, answers: [const { AtomicU64::new(0) }; PARTS] }
+        Self { link, epoch }
     }
 
     /// Runs a command.
@@ -42,39 +33,12 @@ impl RedisClient {
     ///
     /// A command that was sent is executed; its answer reaches nobody.
     pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
-        let answers = self.admit(&command)?;
-        let before = answers.load(Ordering::Relaxed);
+        admit(&command)?;
         let outcome = self.link.call(command, Manner::Plain).await;
-        self.judge(&outcome, answers, before);
+        if outcome.as_ref().is_err_and(RedisError::tells_of_a_failover) {
+            self.epoch.end();
+        }
         T::from_value(outcome?)
-    }
-
-    /// Whether the command leaves the session as it was, and where its answer is counted.
-    fn admit(&self, command: &Command) -> Result<&AtomicU64, RedisError> {
-        let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
-        match effect(command) {
-            Effect::None => {}
-            Effect::Refused(reason) => return refused(reason),
-            Effect::Blocks(_) => return refused("it would hold up all others: use a connection of a RedisPool"),
-            _ => return refused("it changes the session of all others: use a connection of a RedisPool"),
-        }
-        let part = match command.slot {
-            Slot::One(slot) if self.link.is_cluster() => usize::from(slot >> 8),
-            _ => 0,
-        };
-        Ok(self.answers.get(part).unwrap_or(&NEVER))
-    }
-
-    /// Notes what an answer says about the connection.
-    fn judge(&self, outcome: &Result<Value, RedisError>, answers: &AtomicU64, before: u64) {
-        match outcome {
-            Err(RedisError::TimedOut { .. }) if answers.load(Ordering::Relaxed) == before => self.link.give_up(),
-            Err(error) if error.tells_of_a_failover() => self.epoch.end(),
-            Err(RedisError::Lost { .. } | RedisError::TimedOut { .. }) => {}
-            _ => {
-                answers.fetch_add(1, Ordering::Relaxed);
-            }
-        }
     }
 
     /// The masters that it is connected to, one of a single server: for [`run_on`](Self::run_on).
@@ -106,7 +70,10 @@ impl RedisClient {
     }
 
     pub(crate) async fn ping(&self) -> Result<(), RedisError> {
-        self.run(Command::new("PING")).await
+        let nonce = fastrand::u64(..).to_string();
+        let outcome = self.run(Command::new("PING").arg(&nonce)).await;
+        // Whoever has got another's answer is not alone in that.
+        proves_life(outcome, &nonce).inspect_err(|_| self.abort())
     }
 
     /// Whether it may be lent as far as this side knows.
@@ -118,6 +85,17 @@ impl RedisClient {
     pub(crate) fn abort(&self) {
         self.link.abort();
     }
+}
+
+/// Whether the command leaves the session as it was.
+fn admit(command: &Command) -> Result<(), RedisError> {
+    let reason = match effect(command) {
+        Effect::None => return Ok(()),
+        Effect::Refused(reason) => reason,
+        Effect::Blocks(_) => "it would hold up all others: use a connection of a RedisPool",
+        _ => "it changes the session of all others: use a connection of a RedisPool",
+    };
+    Err(RedisError::Refused { command: command.name().to_owned(), reason })
 }
 
 impl fmt::Debug for RedisClient {

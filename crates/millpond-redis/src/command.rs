@@ -2,6 +2,7 @@
 
 use crate::argument::Argument;
 use crate::arguments::Arguments;
+use crate::connect_options::Node;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub struct Command {
 
 /// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClusterNode(pub(crate) fred::types::config::Server);
+pub struct ClusterNode(pub(crate) Node);
 
 /// Where the keys of a command live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Where Redis is and how it is talked to.
 
 use crate::drivers::Driver;
+use crate::error::RedisError;
 use crate::url::parse;
 use crate::url_error::UrlError;
 use std::fmt;
@@ -47,6 +48,13 @@ pub(crate) struct Node {
     pub(crate) port: u16,
 }
 
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
 /// A user and a password, each of which may be missing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login {
@@ -59,6 +67,32 @@ pub(crate) struct Login {
 pub(crate) struct Tls {
     /// A file of certificates; else the system's.
     pub(crate) authority: Option<PathBuf>,
+}
+
+/// A part of a password of this length must not be seen in what a server says.
+const SECRET_PART: usize = 4;
+
+impl Login {
+    /// An error of a server, or of something that stands before it, without the password and parts of it: Redis repeats what
+    /// it did not understand.
+    pub(crate) fn hidden_from(&self, error: RedisError) -> RedisError {
+        let (RedisError::Server { code, message }, Some(password)) = (&error, &self.password) else { return error };
+        let secret = password.as_bytes();
+        let length = SECRET_PART.min(secret.len()).max(1);
+        let is_told = secret.windows(length).any(|part| {
+            [code, message].into_iter().any(|text| text.as_bytes().windows(length).any(|shown| shown == part))
+        });
+        if !is_told {
+            return error;
+        }
+        let message = "AUTH was refused (the words of the server are left out, since they may repeat the password)";
+        let code = if code.as_bytes().windows(length).any(|shown| secret.windows(length).any(|part| shown == part)) {
+            "ERR".to_owned()
+        } else {
+            code.clone()
+        };
+        RedisError::Server { code, message: message.to_owned() }
+    }
 }
 
 impl RedisConnectOptions {

@@ -1,17 +1,19 @@
 //! A connection for one borrower: it may watch, block and subscribe, and knows what it has to undo.
 
+use crate::argument::Argument;
 use crate::command::{Command, Slot};
-use crate::drivers::{Link, Manner};
+use crate::connect_options::RedisConnectOptions;
+use crate::drivers::{Driver, Manner};
 use crate::epoch::Epoch;
 use crate::error::RedisError;
-use crate::fred_link::FredLink;
+use crate::fred_client::FredClient;
+use crate::link::Link;
 use crate::session::{Effect, Wait, effect};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 use fred::clients::Client;
-use fred::error::Error as DriverError;
-use fred::interfaces::PubsubInterface;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection that one borrower has for itself.
@@ -29,9 +31,10 @@ use std::time::Duration;
 pub struct RedisConnection {
     link: Link,
     epoch: Epoch,
-    database: u8,
+    options: Arc<RedisConnectOptions>,
     session: Session,
     subscription: Option<Subscription>,
+    fred: Option<FredClient>,
 }
 
 /// What a borrower has done to the session.
@@ -70,8 +73,8 @@ pub(crate) enum Standing {
 }
 
 impl RedisConnection {
-    pub(crate) fn new(link: Link, epoch: Epoch, database: u8) -> Self {
-        Self { link, epoch, database, session: Session::default(), subscription: None }
+    pub(crate) fn new(link: Link, epoch: Epoch, options: Arc<RedisConnectOptions>) -> Self {
+        Self { link, epoch, options, session: Session::default(), subscription: None, fred: None }
     }
 
     /// Runs a command.
@@ -163,7 +166,8 @@ impl RedisConnection {
         if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
     }
 
-    /// Subscribes to channels: what is published from then on arrives. From now on the connection serves
+    /// Subscribes to channels: what is published from then on arrives. In a cluster channels that begin with `__key`, which tell
+    /// what happens to keys, are listened to at every master, all others at one. From now on the connection serves
     /// [`message`](Self::message); it is closed on return.
     ///
     /// # Errors
@@ -173,10 +177,8 @@ impl RedisConnection {
     /// # Cancel safety
     ///
     /// The connection may be subscribed or not; it is closed on return.
-    pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Into<String>>) -> Result<(), RedisError> {
-        let channels: Vec<String> = channels.into_iter().map(Into::into).collect();
-        let outcome = self.listen("SUBSCRIBE")?.subscribe(channels).await;
-        self.subscribed(outcome, "SUBSCRIBE").await
+    pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Argument>) -> Result<(), RedisError> {
+        self.listen(Command::new("SUBSCRIBE").args(channels)).await
     }
 
     /// Subscribes to the channels that fit a pattern, as [`subscribe`](Self::subscribe) does.
@@ -188,13 +190,8 @@ impl RedisConnection {
     /// # Cancel safety
     ///
     /// As [`subscribe`](Self::subscribe).
-    pub async fn psubscribe(
-        &mut self,
-        patterns: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<(), RedisError> {
-        let patterns: Vec<String> = patterns.into_iter().map(Into::into).collect();
-        let outcome = self.listen("PSUBSCRIBE")?.psubscribe(patterns).await;
-        self.subscribed(outcome, "PSUBSCRIBE").await
+    pub async fn psubscribe(&mut self, patterns: impl IntoIterator<Item = impl Argument>) -> Result<(), RedisError> {
+        self.listen(Command::new("PSUBSCRIBE").args(patterns)).await
     }
 
     /// The next message, or `None` if none came within the limit. A server that is gone without a word is silent too:
@@ -213,15 +210,25 @@ impl RedisConnection {
             let reason = "nothing is subscribed to";
             return Err(RedisError::Refused { command: "message".to_owned(), reason });
         };
-        subscription.next(&mut self.link, limit).await
+        subscription.next(limit).await
     }
 
-    /// fred's own client, for what is not offered here; `None` over another [`Driver`](crate::Driver). What is done with it
-    /// is not seen, so the connection is closed on return; a clone that outlives the lease is told as the reason
-    /// [`Escaped`](millpond_core::CloseReason::Escaped).
+    /// fred's own client, for what is not offered here; `None` over another [`Driver`], or if its settings cannot be (the
+    /// certificates of its authority, for example).
+    ///
+    /// It is a connection beside this one, opened when it is first asked for, and not counted by `max_connections`: its
+    /// session is another one, and its commands wait until it is there. It reads answers by fred's own rules, by which a list
+    /// that looks like a message is one. This connection is closed on return, and the client with it; a clone that outlives
+    /// the lease is told as the reason [`Escaped`](millpond_core::CloseReason::Escaped).
     pub fn driver(&mut self) -> Option<&Client> {
+        if self.options.driver != Driver::Fred {
+            return None;
+        }
         self.session.shown = true;
-        self.link.fred().map(FredLink::client_with_limit)
+        if self.fred.is_none() {
+            self.fred = FredClient::open(&self.options).ok();
+        }
+        self.fred.as_ref().map(FredClient::client)
     }
 
     /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
@@ -233,7 +240,9 @@ impl RedisConnection {
         if self.epoch.is_over() {
             return Err(RedisError::Lost { reason: "it was opened before a failover".to_owned() });
         }
-        self.run(Command::new("PING")).await
+        let nonce = fastrand::u64(..).to_string();
+        let outcome = self.run::<Value>(Command::new("PING").arg(&nonce)).await;
+        crate::link::proves_life(outcome, &nonce).inspect_err(|_| self.session.spoilt = true)
     }
 
     /// Whether it may be lent as far as this side knows.
@@ -243,7 +252,7 @@ impl RedisConnection {
 
     /// Whether somebody else has a handle to it.
     pub(crate) fn has_escaped(&self) -> bool {
-        self.session.shown && self.link.has_escaped()
+        self.fred.as_ref().is_some_and(FredClient::has_escaped)
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -272,7 +281,7 @@ impl RedisConnection {
             self.link.call(Command { slot, ..Command::new("UNWATCH") }, Manner::Plain).await?;
         }
         if self.session.selected {
-            self.link.call(Command::new("SELECT").arg(u32::from(self.database)), Manner::Plain).await?;
+            self.link.call(Command::new("SELECT").arg(u32::from(self.options.database)), Manner::Plain).await?;
         }
         let nonce = fastrand::u64(..).to_string();
         // Of the node that may still owe an answer.
@@ -297,24 +306,14 @@ impl RedisConnection {
         self.session.watched = Some(slot);
     }
 
-    /// The client that is to subscribe.
-    fn listen(&mut self, command: &str) -> Result<&Client, RedisError> {
-        let Some(fred) = self.link.fred() else {
-            let reason = "only over the driver fred can a connection be subscribed";
-            return Err(RedisError::Refused { command: command.to_owned(), reason });
-        };
-        self.subscription.get_or_insert_with(|| Subscription::new(fred));
-        self.session.spoilt = true;
-        Ok(fred.client_with_limit())
-    }
-
-    /// Waits until the server has heard of it, which the driver does not.
-    async fn subscribed(&self, outcome: Result<(), DriverError>, command: &str) -> Result<(), RedisError> {
-        outcome.map_err(|error| RedisError::of_driver(&error, command, self.link.limit()))?;
-        match self.link.fred() {
-            Some(fred) => fred.subscribed(command).await,
-            None => Ok(()),
+    async fn listen(&mut self, command: Command) -> Result<(), RedisError> {
+        if command.args.len() == 0 {
+            let reason = "it names no channel";
+            return Err(RedisError::Refused { command: command.name().to_owned(), reason });
         }
+        self.session.spoilt = true;
+        let subscription = self.subscription.get_or_insert_default();
+        self.link.subscribe(&command, subscription).await
     }
 
     /// Notes what an answer says about the connection.

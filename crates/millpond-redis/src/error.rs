@@ -1,8 +1,6 @@
 //! What can go wrong with a command, told so that a caller knows whether it may have been executed.
 
-use fred::error::{Error as DriverError, ErrorKind};
 use millpond_core::PoolError;
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -26,9 +24,14 @@ pub enum RedisError {
         /// How long was waited.
         limit: Duration,
     },
-    /// The connection was lost, or never had. If the command was sent, whether it was executed is not known.
+    /// The connection was lost while the command was under way. Whether it was executed is not known.
     Lost {
-        /// What the driver says.
+        /// What is known of it.
+        reason: String,
+    },
+    /// There was no connection, or none any more: nothing of the command was sent, so it was not executed.
+    NotSent {
+        /// Why.
         reason: String,
     },
     /// The command was not sent, because it cannot do here what it is for.
@@ -62,19 +65,12 @@ pub enum RedisError {
     },
 }
 
-/// What a server says that is starting, full, cut off from its master or its cluster, or no master any more.
-const OUTAGES: [&str; 10] = [
-    "LOADING",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "READONLY",
-    "TRYAGAIN",
-    "BUSY",
-    "OOM",
-    "MISCONF",
-    "NOREPLICAS",
-    "UNBLOCKED",
-];
+/// What a server says that answers nobody: it is starting, busy, cut off from its master or its cluster, or was a master.
+const OUTAGES: [&str; 5] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "UNBLOCKED"];
+
+/// What a server says that takes no writes and answers reads: its memory is full, its disk is, it misses its replicas, or it
+/// is a replica.
+const WRITES_REFUSED: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 impl RedisError {
     /// The first word of Redis' own error.
@@ -90,19 +86,36 @@ impl RedisError {
         matches!(self, Self::TimedOut { .. } | Self::Lost { .. })
     }
 
-    /// Whether it means that Redis is down or not itself, rather than that it refuses.
+    /// Whether it means that Redis is down or answers nobody, rather than that it refuses this command. A write that is
+    /// refused is no outage: see [`is_refused_write`](Self::is_refused_write).
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } => true,
+            Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
             Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
             _ => false,
         }
     }
 
+    /// Whether the server takes no writes at present (`OOM`, `MISCONF`, `NOREPLICAS`, `READONLY`). Reads go on.
+    pub fn is_refused_write(&self) -> bool {
+        self.code().is_some_and(|code| WRITES_REFUSED.contains(&code))
+    }
+
+    /// Whether a server that answers a PING so is well all the same: Redis refuses PING too while it cannot save to its disk
+    /// (`MISCONF`), and a user may not be allowed to send it.
+    pub(crate) fn is_a_sign_of_life(&self) -> bool {
+        self.code().is_some_and(|code| code == "MISCONF" || code == "NOPERM")
+    }
+
+    /// Whether there is no answer, and perhaps nothing was sent: what may be sent twice may be sent again.
+    pub(crate) fn has_no_answer(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. })
+    }
+
     /// Whether the connection is of no use any more.
     pub(crate) fn ends_the_connection(&self) -> bool {
         match self {
-            Self::TimedOut { .. } | Self::Lost { .. } => true,
+            Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
             Self::Server { code, .. } => matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN" | "UNBLOCKED"),
             _ => false,
         }
@@ -118,11 +131,6 @@ impl RedisError {
         Self::Server { code: "MOVED".to_owned(), message: "the slot of its keys is moving to another node".to_owned() }
     }
 
-    /// Whether it is [`moving`](Self::moving).
-    pub(crate) fn is_moving(&self) -> bool {
-        matches!(self.code(), Some("MOVED" | "ASK" | "TRYAGAIN"))
-    }
-
     /// Redis' own words.
     pub(crate) fn of_server(text: &str) -> Self {
         let (code, message) = match text.split_once(' ') {
@@ -133,38 +141,11 @@ impl RedisError {
         let message = message.split(", with args beginning with").next().unwrap_or(message);
         Self::Server { code: code.to_owned(), message: message.trim().to_owned() }
     }
-
-    pub(crate) fn of_driver(error: &DriverError, command: &str, limit: Duration) -> Self {
-        let details = error.details();
-        match error.kind() {
-            ErrorKind::Timeout => Self::TimedOut { command: command.to_owned(), limit },
-            ErrorKind::Config | ErrorKind::Url | ErrorKind::Tls => Self::Setup { reason: details.to_owned() },
-            // rustls' verdict on a certificate arrives as an error of the socket.
-            ErrorKind::IO if is_about_a_certificate(details) => Self::Setup { reason: certificate(details) },
-            // Redirected, and not followed: it was not executed.
-            _ if ["Too many redirections.", "Max redirections exceeded"].contains(&details) => Self::moving(),
-            _ if details.split(' ').next().is_some_and(is_code) => Self::of_server(details),
-            _ => Self::Lost { reason: details.to_owned() },
-        }
-    }
 }
 
 /// Redis writes the codes of its errors in capitals.
 fn is_code(word: &str) -> bool {
     word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-fn is_about_a_certificate(details: &str) -> bool {
-    details.contains("InvalidData") || details.contains("ertificate")
-}
-
-/// Without the braces of a debug print.
-fn certificate(details: &str) -> String {
-    let cause: Cow<'_, str> = match details.split_once("error: ") {
-        Some((_, cause)) => cause.trim_end_matches([' ', '}']).into(),
-        None => details.into(),
-    };
-    format!("the server's certificate is not accepted: {cause}")
 }
 
 impl fmt::Display for RedisError {
@@ -178,6 +159,7 @@ impl fmt::Display for RedisError {
                 limit.as_secs_f64()
             ),
             Self::Lost { reason } => write!(f, "the connection to Redis was lost: {reason}"),
+            Self::NotSent { reason } => write!(f, "nothing was sent to Redis: {reason}"),
             Self::Refused { command, reason } => write!(f, "{command} was not sent: {reason}"),
             Self::CrossSlot { command } => write!(
                 f,
@@ -220,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_write_is_no_outage_and_a_server_that_answers_nobody_is() {
+        for text in ["OOM x", "MISCONF x", "NOREPLICAS x", "READONLY x"] {
+            let error = RedisError::of_server(text);
+            assert!(error.is_refused_write() && !error.is_outage(), "{text}");
+        }
+        for text in ["LOADING x", "CLUSTERDOWN x", "MASTERDOWN x", "BUSY x"] {
+            let error = RedisError::of_server(text);
+            assert!(!error.is_refused_write() && error.is_outage(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_arguments_of_an_unknown_command_are_not_repeated() {
         let text = "ERR unknown command 'ATUH', with args beginning with: 'hunter2' ";
         let error = RedisError::of_server(text);
@@ -231,5 +225,7 @@ mod tests {
         let error = RedisError::TimedOut { command: "INCR".into(), limit: Duration::from_secs(2) };
         assert!(error.is_ambiguous() && error.to_string().contains("not known"), "{error}");
         assert!(!RedisError::CrossSlot { command: "MGET".into() }.is_ambiguous());
+        let error = RedisError::NotSent { reason: "no answer to the handshake within 2.000 s".into() };
+        assert!(!error.is_ambiguous() && !error.to_string().contains("not known"), "{error}");
     }
 }

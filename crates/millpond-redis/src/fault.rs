@@ -13,7 +13,7 @@ pub(crate) fn classify(error: &RedisError) -> Fault {
             "ERR" if is_permanent(message) => Fault::Permanent,
             _ => Fault::Transient,
         },
-        RedisError::Lost { .. } | RedisError::TimedOut { .. } => Fault::Transient,
+        RedisError::Lost { .. } | RedisError::NotSent { .. } | RedisError::TimedOut { .. } => Fault::Transient,
         _ => Fault::Connection,
     }
 }

@@ -1,8 +1,7 @@
-//! fred's settings for one connection: its own defaults wait for ever, repeat what is not known to be repeatable, and
+//! fred's settings for a client of its own: its defaults wait for ever, repeat what is not known to be repeatable, and
 //! reconnect behind the pool's back.
 
 use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions, Tls};
-use crate::drivers::Use;
 use crate::error::RedisError;
 use fred::clients::Client;
 use fred::rustls::crypto::ring;
@@ -11,25 +10,18 @@ use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::{ClientConfig, RootCertStore};
 use fred::rustls_native_certs::load_native_certs;
 use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
-    TlsConnector, UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TlsConnector,
+    UnresponsiveConfig,
 };
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
-const MESSAGES_MAX: usize = 1024;
-
-/// The pauses between two attempts of a shared client to find the nodes of its cluster again. fred adds up to 100 ms by chance.
-const RECONNECT_MIN_MS: u32 = 20;
-const RECONNECT_MAX_MS: u32 = 50;
 
 /// A client that is not connected yet.
 ///
 /// # Errors
 ///
 /// [`RedisError::Setup`] if there are no certificates.
-pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duration) -> Result<Client, RedisError> {
+pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError> {
     let Login { user, password } = options.login.clone();
     let config = Config {
         // A first attempt that fails is the pool's to repeat.
@@ -45,34 +37,19 @@ pub(crate) fn client(options: &RedisConnectOptions, purpose: Use, limit: Duratio
             .transpose()?,
         ..Config::default()
     };
-    let heals = purpose == Use::Shared && options.is_cluster();
-    let limit = limit.min(options.command_timeout);
+    let limit = options.command_timeout;
     let connection = ConnectionConfig {
         connection_timeout: limit,
         internal_command_timeout: limit,
         // At most once.
         max_command_attempts: 1,
-        // Redirections are ours: fred takes the next answer of a connection for that to its ASKING, whoever it is meant for.
+        // fred takes the next answer of a connection for that to its ASKING, whoever it is meant for.
         max_redirections: 0,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: heals.then_some(limit),
-            interval: (limit / 8).max(Duration::from_millis(1)),
-        },
+        unresponsive: UnresponsiveConfig { max_timeout: None, interval: (limit / 8).max(Duration::from_millis(1)) },
         ..ConnectionConfig::default()
     };
-    // Zero attempts: no end of them.
-    let policy = heals.then(|| ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
-    // The limit of a command is ours to keep.
-    Ok(Client::new(config, Some(performance(Duration::ZERO)), Some(connection), policy))
-}
-
-/// The part that can be changed later: zero is no limit.
-pub(crate) fn performance(limit: Duration) -> PerformanceConfig {
-    PerformanceConfig {
-        default_command_timeout: limit,
-        broadcast_channel_capacity: MESSAGES_MAX,
-        ..PerformanceConfig::default()
-    }
+    let performance = PerformanceConfig { default_command_timeout: limit, ..PerformanceConfig::default() };
+    Ok(Client::new(config, Some(performance), Some(connection), None))
 }
 
 fn server(deployment: &Deployment) -> ServerConfig {

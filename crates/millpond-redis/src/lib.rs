@@ -1,4 +1,4 @@
-//! Redis connection pools over fred: single, Sentinel and Cluster; no session state reaches the next borrower.
+//! Redis connection pools: single, Sentinel and Cluster; no session state reaches the next borrower.
 //!
 //! Two pools. [`RedisPool`] lends a connection to one borrower at a time, who may watch, block, select and subscribe;
 //! [`SharedRedisPool`] lets many use a few connections at once, for everything that leaves the session as it was.
@@ -22,30 +22,35 @@
 //! # What `max_connections` counts
 //!
 //! Of a [`RedisPool`] connections that are lent, 50 unless said otherwise (10-200). On one server a connection is a socket;
-//! in a cluster it has a socket to every master and one more while it looks for them, so 50 of them may be 200 sockets of
-//! three masters. With [`Count::Sockets`] the number is that of sockets. A [`SharedRedisPool`] has 4 connections, each of
-//! which many use.
+//! in a cluster it has a socket to every master that it was used for, so 50 of them may be 150 sockets of three masters. With
+//! [`Count::Sockets`] the number is that of sockets. A [`SharedRedisPool`] has 4 connections, each of which many use.
+//!
+//! # An answer is an answer, and everybody's own
+//!
+//! What a frame is stands in its first byte: a list that begins with `message` is a list, a stored text `MOVED 7 host:port` is
+//! a text, and only an error of the server's redirects a command. Commands are counted against answers; an answer that nobody
+//! waits for ends the connection with everybody on it, and so does a PING whose nonce does not come back. A connection that
+//! subscribes speaks the third version of the protocol (`HELLO 3`) from then on, in which messages are of a kind of their own;
+//! where a server does not know it, messages are told from answers only once all that was asked before is answered. Others
+//! speak the second version, over which nothing arrives that was not asked for, and whose answers have the same form
+//! everywhere.
 //!
 //! # Nothing waits for ever, nothing is sent twice
 //!
-//! | fred's default | here |
-//! |---|---|
-//! | a command waits for its answer for ever | `command_timeout`, 2 s; then the connection is closed |
-//! | a command that blocks at the server holds up those behind it when it is abandoned | its connection is closed |
-//! | a lost connection is waited for, or reconnected with its session gone | it is closed, and the pool opens another; a shared connection to a cluster finds its nodes again by itself |
-//! | what had no answer is sent again, three times in all | only what says [`Command::idempotent`] |
-//! | a dropped client keeps its socket and its task | both end |
-//! | an unknown scheme means one server, an unknown parameter nothing | both are errors |
-//! | while a slot moves, `ASK` goes wrong, and somebody gets another's answer | the redirection is ours |
+//! A command without an answer fails after its `command_timeout` of 2 s, and if nothing else was answered there meanwhile, its
+//! connection is closed. A lost connection is closed, and the pool opens another; a shared connection to a cluster dials the
+//! lost node again. Only what says [`Command::idempotent`] is ever sent again, or what a server has answered with a
+//! redirection. [`RedisError::NotSent`] says that nothing was sent, [`RedisError::is_ambiguous`] that nobody knows.
 //!
 //! A connection that is known to be lost is never lent. After the first `READONLY` every connection opened before it is out
 //! of date: that server is a replica now.
 //!
 //! # Two drivers
 //!
-//! fred serves unless a URL says `driver=redis-rs`, or [`RedisConnectOptions::driver`] does. With redis-rs (the feature
-//! `redis-rs`) only the sockets are the driver's, and the way through a cluster is ours: a master that is lost stops nobody
-//! but those who ask for its keys, who are told at once; fred stops everybody. Over fred a connection can subscribe.
+//! The way to a master that sentinels name, and through a cluster, is this crate's own: a master that is lost stops nobody but
+//! those who ask for its keys, who are told at once. Who serves the sockets is said by `driver=` in a URL or
+//! [`RedisConnectOptions::driver`]: `fred`, the default, which can subscribe too and offers fred's own client beside a
+//! connection, or `redis-rs` (with the feature of that name), over which a connection cannot subscribe.
 
 mod argument;
 mod arguments;
@@ -54,29 +59,32 @@ mod client;
 mod command;
 mod connect_options;
 mod connection;
+#[cfg(feature = "redis-rs")]
+mod counted;
 mod deadlines;
+mod dial;
 mod drivers;
 mod epoch;
 mod error;
 mod exhaustion;
 mod fault;
-mod fred_link;
+mod frame;
+mod fred_client;
 mod fred_settings;
-mod known;
 mod lease;
+mod link;
 mod manager;
 mod options;
 mod pool;
-mod redirect;
 #[cfg(feature = "redis-rs")]
 mod redis_rs;
 mod script;
-mod sending;
 mod session;
 mod subscription;
 mod url;
 mod url_error;
 mod value;
+mod wire;
 
 pub use argument::Argument;
 pub use breaker::Breaker;

@@ -33,7 +33,7 @@ impl Manager for RedisManager {
         // What a failover outdates while it is being opened is out of date.
         let epoch = self.epochs.now();
         let link = self.opener.open(Use::Exclusive, info.limit).await?;
-        Ok(RedisConnection::new(link, epoch, self.opener.options.database))
+        Ok(RedisConnection::new(link, epoch, Arc::clone(&self.opener.options)))
     }
 
     async fn ping(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {

@@ -117,7 +117,7 @@ impl RedisPool {
             loop {
                 let mut lease = pool.acquire_with(request).await?;
                 match lease.run(command.clone()).await {
-                    Err(error) if error.is_ambiguous() && attempt < ATTEMPTS_MAX => attempt += 1,
+                    Err(error) if error.has_no_answer() && attempt < ATTEMPTS_MAX => attempt += 1,
                     outcome => return outcome,
                 }
             }
@@ -257,7 +257,7 @@ impl SharedRedisPool {
             loop {
                 let lease = pool.acquire_with(request).await?;
                 match lease.run(command.clone()).await {
-                    Err(error) if error.is_ambiguous() && attempt < ATTEMPTS_MAX => attempt += 1,
+                    Err(error) if error.has_no_answer() && attempt < ATTEMPTS_MAX => attempt += 1,
                     outcome => return outcome,
                 }
             }

@@ -2,7 +2,6 @@
 
 use crate::error::RedisError;
 use bytes::Bytes;
-use fred::interfaces::Resp3Frame;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -40,49 +39,6 @@ impl Value {
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
             Self::Error(_) => "an error",
-        }
-    }
-
-    pub(crate) fn of(frame: Resp3Frame) -> Self {
-        match frame {
-            Resp3Frame::Null => Self::Nil,
-            Resp3Frame::Number { data, .. } => Self::Int(data),
-            Resp3Frame::Double { data, .. } => Self::Double(data),
-            Resp3Frame::Boolean { data, .. } => Self::Bool(data),
-            Resp3Frame::BlobString { data, .. }
-            | Resp3Frame::SimpleString { data, .. }
-            | Resp3Frame::BigNumber { data, .. }
-            | Resp3Frame::VerbatimString { data, .. }
-            | Resp3Frame::ChunkedString(data) => Self::Bytes(data),
-            Resp3Frame::SimpleError { data, .. } => Self::Error(data.to_string()),
-            Resp3Frame::BlobError { data, .. } => Self::Error(String::from_utf8_lossy(&data).into_owned()),
-            Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => {
-                Self::List(data.into_iter().map(Self::of).collect())
-            }
-            Resp3Frame::Set { data, .. } => Self::List(data.into_iter().map(Self::of).collect()),
-            Resp3Frame::Map { data, .. } => {
-                Self::Map(data.into_iter().map(|(key, value)| (Self::of(key), Self::of(value))).collect())
-            }
-            // Only ever sent, never received.
-            Resp3Frame::Hello { .. } => Self::Nil,
-        }
-    }
-
-    pub(crate) fn of_driver(value: fred::types::Value) -> Self {
-        use fred::types::Value as Driver;
-        match value {
-            Driver::Null => Self::Nil,
-            Driver::Boolean(value) => Self::Bool(value),
-            Driver::Integer(value) => Self::Int(value),
-            Driver::Double(value) => Self::Double(value),
-            Driver::String(value) => Self::Bytes(value.into_inner()),
-            Driver::Bytes(value) => Self::Bytes(value),
-            Driver::Queued => Self::Bytes(Bytes::from_static(b"QUEUED")),
-            Driver::Array(values) => Self::List(values.into_iter().map(Self::of_driver).collect()),
-            Driver::Map(map) => {
-                let pairs = map.inner().into_iter();
-                Self::Map(pairs.map(|(key, value)| (Self::Bytes(key.into_bytes()), Self::of_driver(value))).collect())
-            }
         }
     }
 }

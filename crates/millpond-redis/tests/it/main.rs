@@ -1,8 +1,10 @@
 //! Pools over real Redis servers. One module a behaviour.
 
+mod answers;
 mod cancel;
 mod chaos;
 mod conformance;
+mod connecting;
 mod cut_anywhere;
 mod errors;
 mod exhaustion;
@@ -13,6 +15,7 @@ mod lifetime;
 mod messages;
 mod outage;
 mod resharding;
+mod scripted;
 mod sentinel;
 mod session;
 mod shared;

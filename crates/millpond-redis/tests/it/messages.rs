@@ -1,8 +1,8 @@
 //! Publish and subscribe.
 
-use crate::support::{cluster, few, key, next_is_clean, single};
+use crate::support::{cluster, few, key, next_is_clean, set, single};
 use millpond_core::CloseReason;
-use millpond_redis::{Command, RedisError};
+use millpond_redis::{Bytes, Command, RedisError, SharedRedisPoolOptions, slot_of};
 use millpond_testkit::{OwnServer, Trace, until};
 use std::time::Duration;
 
@@ -73,4 +73,104 @@ async fn who_listens_hears_that_the_connection_is_lost() {
     lease.subscribe([key("channel")]).await.unwrap();
     pool.run::<()>(Command::new("CLIENT").arg("KILL").arg("ID").arg(id)).await.unwrap();
     assert!(matches!(lease.message(LONG).await, Err(RedisError::Lost { .. })));
+}
+
+#[tokio::test]
+async fn what_happens_to_keys_is_told_whatever_bytes_they_have() {
+    let Some(url) = single() else { return };
+    let pool = few(2).connect(&url).await.unwrap();
+    pool.run::<()>(Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"])).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let prefix = key("keyspace");
+    lease.psubscribe([format!("__keyspace@0__:{prefix}*")]).await.unwrap();
+    for end in [&b"x"[..], b"\xff\xfe", b"\r\n"] {
+        let key = [prefix.as_bytes(), end].concat();
+        pool.run::<()>(Command::new("SET").key(&key[..]).arg(1)).await.unwrap();
+        let message = lease.message(LONG).await.unwrap().unwrap();
+        assert_eq!(message.channel_bytes, [b"__keyspace@0__:", &key[..]].concat());
+        assert_eq!(message.payload, "set");
+    }
+}
+
+#[tokio::test]
+async fn in_a_cluster_what_happens_to_the_keys_of_every_master_is_told() {
+    let Some(url) = cluster() else { return };
+    let shared = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+    for node in shared.acquire().await.unwrap().nodes() {
+        let set = Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"]);
+        shared.acquire().await.unwrap().run_on::<()>(&node, set).await.unwrap();
+    }
+    let pool = few(2).connect(&url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let prefix = key("keyspace");
+    lease.psubscribe([format!("__keyspace@0__:{prefix}*")]).await.unwrap();
+    let keys: Vec<String> = (0..30).map(|n| format!("{prefix}:{n}")).collect();
+    assert!(keys.iter().map(|key| slot_of(key.as_bytes()) / 5462).collect::<std::collections::HashSet<_>>().len() > 1);
+    for key in &keys {
+        shared.run::<()>(set(key, 1)).await.unwrap();
+        let message = lease.message(LONG).await.unwrap().unwrap();
+        assert_eq!(message.channel, format!("__keyspace@0__:{key}"));
+    }
+    assert_eq!(lease.message(Duration::from_millis(50)).await.unwrap(), None, "nothing is told twice");
+}
+
+#[tokio::test]
+async fn a_channel_whose_name_is_not_utf_8_is_heard() {
+    let Some(url) = single() else { return };
+    let pool = few(2).connect(&url).await.unwrap();
+    let channel = Bytes::from([key("channel").as_bytes(), b"\xff\x00"].concat());
+    let mut lease = pool.acquire().await.unwrap();
+    lease.subscribe([&channel]).await.unwrap();
+    pool.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
+    let message = lease.message(LONG).await.unwrap().unwrap();
+    assert_eq!((message.channel_bytes, &message.payload[..]), (channel, &b"x"[..]));
+}
+
+#[tokio::test]
+async fn a_subscribed_connection_still_answers_commands_and_tells_lists_from_messages() {
+    let Some(url) = single() else { return };
+    let pool = few(2).connect(&url).await.unwrap();
+    let (channel, list) = (key("channel"), key("list"));
+    let mut lease = pool.acquire().await.unwrap();
+    lease.subscribe([channel.as_str()]).await.unwrap();
+    for n in 0..20 {
+        pool.run::<()>(Command::new("PUBLISH").arg(&channel).arg(n)).await.unwrap();
+        lease.run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"])).await.unwrap();
+        let pop = Command::new("LPOP").key(&list).arg(3);
+        assert_eq!(lease.run::<Vec<String>>(pop).await.unwrap(), ["message", "from", "somebody"]);
+        assert_eq!(lease.message(LONG).await.unwrap().unwrap().payload, n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn over_the_second_version_of_the_protocol_a_list_that_was_asked_for_before_is_no_message() {
+    let Some(server) = millpond_testkit::variable("MILLPOND_TEST_REDIS_ADDRESS") else { return };
+    let server = crate::scripted::without_hello(server).await;
+    let pool = few(2).connect(&format!("redis://{server}")).await.unwrap();
+    let (channel, list) = (key("channel"), key("list"));
+    pool.run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"])).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let all = Command::new("LRANGE").key(&list).arg(0).arg(-1);
+    // Cut off: its answer comes when the connection has subscribed.
+    drop(millpond_testkit::poll_n(lease.run::<()>(all), 1).await);
+    lease.subscribe([channel.as_str(), "other"]).await.unwrap();
+    pool.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
+    let message = lease.message(LONG).await.unwrap().unwrap();
+    assert_eq!((message.channel, &message.payload[..]), (channel, &b"x"[..]));
+    let error = lease.run::<()>(Command::new("GET").key(&list)).await.unwrap_err();
+    assert!(error.code() == Some("ERR"), "{error}");
+}
+
+#[tokio::test]
+async fn who_may_not_listen_is_told_by_the_server() {
+    let Some(url) = single() else { return };
+    let admin = few(1).connect(&url).await.unwrap();
+    let user = key("deaf").replace(':', "-");
+    let rights = ["on", ">secret", "~*", "resetchannels", "+@all"];
+    admin.run::<()>(Command::new("ACL").arg("SETUSER").arg(&user).args(rights)).await.unwrap();
+    let pool = few(1).connect(&url.replace("redis://", &format!("redis://{user}:secret@"))).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let error = lease.subscribe([key("channel")]).await.unwrap_err();
+    assert_eq!(error.code(), Some("NOPERM"), "{error}");
+    assert!(matches!(lease.subscribe(Vec::<String>::new()).await, Err(RedisError::Refused { .. })));
 }

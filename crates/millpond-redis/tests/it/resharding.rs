@@ -91,6 +91,23 @@ async fn a_slot_that_moves_under_load_causes_no_error_and_no_answer_goes_astray(
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_moves_between_nodes_that_announce_themselves_by_name() {
+    let Some(cluster) = OwnServer::or_skip("cluster") else { return };
+    for n in 1..=6 {
+        let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
+        let node = few(1).connect(&format!("redis://{address}")).await.unwrap();
+        for (name, value) in
+            [("cluster-announce-hostname", "localhost"), ("cluster-preferred-endpoint-type", "hostname")]
+        {
+            node.run::<()>(Command::new("CONFIG").args(["SET", name, value])).await.unwrap();
+        }
+    }
+    for url in by_each_driver(cluster.url()) {
+        moves_under_load(&cluster, &url).await;
+    }
+}
+
 async fn moves_under_load(cluster: &OwnServer, url: &str) {
     let masters = Masters::of(cluster).await;
     let shared: SharedRedisPool = SharedRedisPoolOptions::new().max_connections(2).connect(url).await.unwrap();

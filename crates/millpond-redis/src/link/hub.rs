@@ -12,9 +12,10 @@
 
 use crate::command::Command;
 use crate::connect_options::{Deployment, Node, RedisConnectOptions};
+use crate::dial::Place;
 use crate::error::RedisError;
-use crate::redis_rs::slots::{Slots, read};
-use crate::redis_rs::socket::{Place, Socket};
+use crate::link::slots::{Slots, read};
+use crate::link::socket::Socket;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ const ASKED: usize = 3;
 /// What all connections of one manager know together.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    options: RedisConnectOptions,
+    options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
     down: Mutex<HashMap<Arc<Node>, AbortHandle>>,
     /// Somebody is asking who owns what, because of a MOVED.
@@ -41,7 +42,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(options: RedisConnectOptions) -> Arc<Self> {
+    pub(crate) fn new(options: Arc<RedisConnectOptions>) -> Arc<Self> {
         let (slots, down) = (RwLock::default(), Mutex::default());
         Arc::new(Self { options, slots, down, asking: AtomicBool::new(false) })
     }
@@ -109,7 +110,7 @@ impl Hub {
     ///
     /// That of the last one if none answers.
     pub(super) async fn learn(&self) -> Result<(), RedisError> {
-        let mut last = RedisError::Lost { reason: "no node of the cluster answers".to_owned() };
+        let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
         let mut asking: FuturesUnordered<_> = self.informants().into_iter().map(|node| self.ask(node)).collect();
         while let Some(answer) = asking.next().await {
             match answer {

@@ -1,0 +1,467 @@
+//! A connection: one socket, in a cluster one to each node that it is used for.
+//!
+//! The way through a cluster, and to the master that sentinels name, is ours, whichever driver serves the sockets: what
+//! happens to one node concerns those who ask for its keys, and nobody else.
+//!
+//! # Invariants
+//!
+//! 1. Whoever drops a link closes its sockets.
+//! 2. A command is sent again only after an error of the server's that says that it was not executed. What a stored text says,
+//!    or an error inside an answer, redirects nothing.
+//! 3. A socket of a connection for one borrower is never dialled again: a WATCH would be lost unnoticed.
+
+mod hub;
+mod sentinel;
+mod slots;
+mod socket;
+
+pub(crate) use hub::Hub;
+
+use crate::command::{ClusterNode, Command, Slot};
+use crate::connect_options::{Deployment, Node};
+use crate::deadlines;
+use crate::dial::Place;
+use crate::drivers::{Manner, Use, within};
+use crate::error::RedisError;
+use crate::subscription::Subscription;
+use crate::value::Value;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use socket::{Socket, error_in};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+/// How often one command is redirected.
+const REDIRECTIONS_MAX: u32 = 16;
+
+/// The pause before a second and further redirection: a slot changes hands, or some of the keys have moved and others not.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A connection.
+pub(crate) struct Link {
+    hub: Arc<Hub>,
+    sockets: Sockets,
+    /// Whether lost nodes are dialled again.
+    heals: bool,
+    aborted: AtomicBool,
+    /// Where keys are watched.
+    watched: Mutex<Option<Arc<Node>>>,
+}
+
+/// The sockets of a connection.
+enum Sockets {
+    One(Arc<Socket>),
+    /// Dialled when they are needed.
+    Cluster(Mutex<HashMap<Arc<Node>, Dialled>>),
+}
+
+/// A socket that one caller dials while others wait for it.
+type Dialled = Arc<OnceCell<Arc<Socket>>>;
+
+/// How long a command may take, and has taken.
+struct Clock {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Clock {
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
+    }
+
+    fn ran_out(&self, command: &Command) -> RedisError {
+        RedisError::TimedOut { command: command.name().to_owned(), limit: self.limit }
+    }
+}
+
+impl Link {
+    /// Connects; in a cluster to one of its nodes.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub(crate) async fn open(hub: &Arc<Hub>, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
+        let options = hub.options();
+        let limit = limit.min(options.command_timeout);
+        let sockets = match &options.deployment {
+            Deployment::Single(node) => Sockets::One(Arc::new(hub.dial(node, limit).await?)),
+            Deployment::Unix(path) => {
+                Sockets::One(Arc::new(Socket::dial(Place::Unix(path), &options.login, options, limit).await?))
+            }
+            Deployment::Sentinel { nodes, service, login } => {
+                Sockets::One(Arc::new(sentinel::master(hub, nodes, service, login, limit).await?))
+            }
+            Deployment::Cluster(_) => Sockets::Cluster(Mutex::default()),
+        };
+        let heals = purpose == Use::Shared && options.is_cluster();
+        let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
+        let link = Self { hub: Arc::clone(hub), sockets, heals, aborted, watched };
+        if link.is_cluster() {
+            let entering = link.enter(limit);
+            within(limit, entering).await.ok_or_else(|| late(limit))??;
+        }
+        Ok(link)
+    }
+
+    /// Learns who owns what, unless it is known, and finds a node that answers.
+    async fn enter(&self, limit: Duration) -> Result<(), RedisError> {
+        if self.hub.owners().is_empty() {
+            self.hub.learn().await?;
+        }
+        let mut last = Err(unsent("no node of the cluster answers"));
+        for node in self.hub.owners() {
+            last = self.socket(&node, limit).await.map(drop);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Whether the connection is lost, as far as this side knows.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+            || match &self.sockets {
+                Sockets::One(socket) => socket.is_dead(),
+                Sockets::Cluster(_) => !self.heals && self.open_sockets(Socket::is_dead).contains(&true),
+            }
+    }
+
+    /// Ends when it is closed.
+    pub(crate) async fn lost(&mut self) {
+        join_all(self.open_sockets(Socket::closed)).await;
+    }
+
+    /// Gives the connection up: its sockets close.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.open_sockets(Socket::abort);
+    }
+
+    /// The limit of a command that has none of its own.
+    pub(crate) fn limit(&self) -> Duration {
+        self.hub.options().command_timeout
+    }
+
+    /// Whether it leads to a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.sockets, Sockets::Cluster(_))
+    }
+
+    /// The masters.
+    pub(crate) fn nodes(&self) -> Vec<ClusterNode> {
+        match &self.sockets {
+            // Whatever it is called: there is no other.
+            Sockets::One(_) => vec![ClusterNode(Node { host: String::new(), port: 0 })],
+            Sockets::Cluster(_) => self.hub.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect(),
+        }
+    }
+
+    /// How many sockets it may come to have.
+    pub(crate) fn sockets(&self) -> usize {
+        self.nodes().len()
+    }
+
+    /// Sends a command to where its keys are, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// An error of the server's is one here; `MOVED` if a slot is still moving in the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was sent is executed; its answer is read and thrown away.
+    pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
+        let limit = command.limit.unwrap_or(self.limit());
+        let limit = if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
+        let clock = Clock { since: Instant::now(), limit };
+        match &self.sockets {
+            Sockets::One(socket) => self.send(socket, None, &command, &clock, socket.send(&command)).await,
+            // Its future has some kilobytes.
+            Sockets::Cluster(_) => Box::pin(self.follow(&command, &clock)).await,
+        }
+    }
+
+    /// Sends commands as one transaction. The answer is nil if a watched key has changed.
+    ///
+    /// # Errors
+    ///
+    /// The first error of the server's.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call): all of it is executed, or nothing.
+    pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
+        let clock = Clock { since: Instant::now(), limit: self.limit() };
+        let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
+        let all: Vec<Command> = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
+        let answers = match &self.sockets {
+            Sockets::One(socket) => self.send(socket, None, &exec, &clock, socket.pipeline(&all)).await?,
+            Sockets::Cluster(_) => {
+                let (node, watched) = (self.place_of(&exec)?, self.watched());
+                // What is watched elsewhere would not be noticed here.
+                if watched.is_some_and(|watched| watched != node) {
+                    return Err(RedisError::moving());
+                }
+                let socket = self.socket(&node, clock.left()).await?;
+                self.send(&socket, Some(&node), &exec, &clock, socket.pipeline(&all)).await?
+            }
+        };
+        // A command that could not be queued: nothing was executed.
+        if let Some(error) = answers.iter().find_map(error_in) {
+            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, "")).flatten() {
+                Some(Redirection::Moved(slot, node)) => {
+                    self.hub.moved(slot, &Arc::new(node));
+                    RedisError::moving()
+                }
+                Some(_) => RedisError::moving(),
+                None => error,
+            });
+        }
+        self.watch(None);
+        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
+        let inner = if let Value::List(inner) = &answer { &inner[..] } else { &[] };
+        inner.iter().find_map(error_in).map_or(Ok(answer.clone()), Err)
+    }
+
+    /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. In a cluster any node hears what is published; what happens to keys is told
+    /// by the node that has them, so for that all masters are listened to.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Refused`] over a driver that cannot.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be subscribed or not.
+    pub(crate) async fn subscribe(&self, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
+        let limit = self.limit();
+        let sockets: Vec<Arc<Socket>> = match &self.sockets {
+            Sockets::One(socket) => vec![Arc::clone(socket)],
+            Sockets::Cluster(_) => {
+                let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
+                let masters =
+                    if command.args.iter().any(is_of_keys) { self.hub.owners() } else { vec![self.place_of(command)?] };
+                let mut sockets = Vec::new();
+                for node in masters {
+                    sockets.push(self.socket(&node, limit).await?);
+                }
+                sockets
+            }
+        };
+        for socket in sockets {
+            into.add(socket.ear());
+            let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
+            within(limit, socket.subscribe(command)).await.ok_or_else(timed_out)??;
+        }
+        Ok(())
+    }
+
+    /// Goes where the cluster sends it.
+    async fn follow(&self, command: &Command, clock: &Clock) -> Result<Value, RedisError> {
+        let (mut node, mut asking) = (self.place_of(command)?, false);
+        for attempt in 0..REDIRECTIONS_MAX {
+            if attempt > 1 {
+                sleep(PAUSE.min(clock.left())).await;
+            }
+            let outcome = self.ask(&node, command, asking, clock).await;
+            let next = outcome.as_ref().err().and_then(|error| redirection(error, command.slot, &node.host));
+            (node, asking) = match next {
+                Some(Redirection::Moved(slot, to)) => {
+                    let to = Arc::new(to);
+                    self.hub.moved(slot, &to);
+                    (to, false)
+                }
+                Some(Redirection::Ask(to)) => (Arc::new(to), true),
+                Some(Redirection::Again) => (self.place_of(command)?, false),
+                None => {
+                    match command.name() {
+                        "WATCH" if outcome.is_ok() => self.watch(Some(node)),
+                        "UNWATCH" if outcome.is_ok() => self.watch(None),
+                        _ => {}
+                    }
+                    return outcome;
+                }
+            };
+        }
+        Err(RedisError::moving())
+    }
+
+    /// Sends a command to a node. Where the slot is just arriving, it has to be asked for in the same breath.
+    async fn ask(&self, node: &Arc<Node>, command: &Command, asking: bool, clock: &Clock) -> Result<Value, RedisError> {
+        let socket = self.socket(node, clock.left()).await?;
+        if !asking {
+            return self.send(&socket, Some(node), command, clock, socket.send(command)).await;
+        }
+        let both = [Command::new("ASKING"), command.clone()];
+        let answers = self.send(&socket, Some(node), command, clock, socket.pipeline(&both)).await?;
+        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
+        error_in(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// Waits for an answer as long as there is time. A socket on which none has come in the meantime, to nobody, is given up.
+    async fn send<T>(
+        &self,
+        socket: &Socket,
+        node: Option<&Arc<Node>>,
+        command: &Command,
+        clock: &Clock,
+        sending: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let (before, left) = (socket.answers(), clock.left());
+        if let Some(outcome) = deadlines::within(left, pin!(sending)).await {
+            return outcome;
+        }
+        if socket.answers() == before && left >= self.limit() / 2 {
+            socket.abort();
+            if let Some(node) = node {
+                self.hub.suspect(node);
+            }
+        }
+        Err(clock.ran_out(command))
+    }
+
+    /// Where a command is sent at first.
+    fn place_of(&self, command: &Command) -> Result<Arc<Node>, RedisError> {
+        if let Some(ClusterNode(server)) = &command.node {
+            return Ok(Arc::new(server.clone()));
+        }
+        let known = match command.slot {
+            Slot::Several => return Err(RedisError::CrossSlot { command: command.name().to_owned() }),
+            Slot::One(_) if command.name() == "UNWATCH" => self.watched(),
+            Slot::One(slot) => self.hub.owner(slot),
+            Slot::Any => None,
+        };
+        // Whoever answers knows better.
+        let any = || self.hub.owners().into_iter().find(|node| !self.hub.is_down(node));
+        known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
+    }
+
+    /// The socket to a node of a cluster, dialled if need be.
+    async fn socket(&self, node: &Arc<Node>, limit: Duration) -> Result<Arc<Socket>, RedisError> {
+        let Sockets::Cluster(sockets) = &self.sockets else { return Err(unsent("it is no cluster")) };
+        if self.aborted.load(Ordering::Acquire) {
+            return Err(unsent("it was given up"));
+        }
+        if self.hub.is_down(node) {
+            return Err(unsent(&format!("{node} does not answer")));
+        }
+        let dialled = {
+            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let dialled = sockets.entry(Arc::clone(node)).or_default();
+            if dialled.get().is_some_and(|socket| socket.is_dead()) {
+                if !self.heals {
+                    return Err(unsent("the server has closed it"));
+                }
+                *dialled = Dialled::default();
+            }
+            Arc::clone(dialled)
+        };
+        let dialling = dialled.get_or_try_init(async || self.hub.dial(node, limit).await.map(Arc::new));
+        let since = Instant::now();
+        let error = match within(limit, dialling).await {
+            Some(Ok(socket)) => return Ok(Arc::clone(socket)),
+            Some(Err(error)) => error,
+            None => late(limit),
+        };
+        // Who was in a hurry knows nothing of the node.
+        let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
+        if was_patient && matches!(error, RedisError::NotSent { .. }) {
+            self.hub.suspect(node);
+        }
+        Err(error)
+    }
+
+    /// What is to be known of each socket that is open.
+    fn open_sockets<T>(&self, what: impl Fn(&Socket) -> T) -> Vec<T> {
+        match &self.sockets {
+            Sockets::One(socket) => vec![what(socket)],
+            Sockets::Cluster(sockets) => {
+                let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+                sockets.values().filter_map(|dialled| dialled.get()).map(|socket| what(socket)).collect()
+            }
+        }
+    }
+
+    fn watched(&self) -> Option<Arc<Node>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn watch(&self, node: Option<Arc<Node>>) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = node;
+    }
+}
+
+/// Where a command was sent on to. It was not executed.
+enum Redirection {
+    /// The slot lives there now.
+    Moved(u16, Node),
+    /// The key does already, the slot not yet.
+    Ask(Node),
+    /// Some of its keys are here and others there.
+    Again,
+}
+
+/// What an error says about where to go: `MOVED 3999 127.0.0.1:6381`. No host means that of the node that says it. One that
+/// speaks of another slot than the command's is the command's own, of a script for example.
+fn redirection(error: &RedisError, asked: Slot, teller: &str) -> Option<Redirection> {
+    let RedisError::Server { code, message } = error else { return None };
+    let place = || {
+        let (slot, address) = message.split_once(' ')?;
+        let slot = slot.parse().ok().filter(|slot| asked == Slot::Any || asked == Slot::One(*slot))?;
+        let (host, port) = address.rsplit_once(':')?;
+        let host = if host.is_empty() || host == "?" { teller } else { host.trim_matches(['[', ']']) };
+        Some((slot, Node { host: host.to_owned(), port: port.parse().ok()? }))
+    };
+    match code.as_str() {
+        "MOVED" => place().map(|(slot, node)| Redirection::Moved(slot, node)),
+        "ASK" => place().map(|(_, node)| Redirection::Ask(node)),
+        "TRYAGAIN" => Some(Redirection::Again),
+        _ => None,
+    }
+}
+
+/// The slot that all commands of a transaction share.
+fn common_slot(commands: &[Command]) -> Slot {
+    commands.iter().fold(Slot::Any, |common, command| match (common, command.slot) {
+        (Slot::Any, slot) | (slot, Slot::Any) => slot,
+        (common, slot) if common == slot => common,
+        _ => Slot::Several,
+    })
+}
+
+/// Whether the answer to a PING with this nonce says that all is well, and is the answer to that PING.
+///
+/// # Errors
+///
+/// Why not.
+pub(crate) fn proves_life(outcome: Result<Value, RedisError>, nonce: &str) -> Result<(), RedisError> {
+    match outcome {
+        Err(error) if error.is_a_sign_of_life() => Ok(()),
+        Err(error) => Err(error),
+        Ok(Value::Bytes(text)) if text == nonce.as_bytes() => Ok(()),
+        // On a connection that has subscribed, over the second version of the protocol.
+        Ok(Value::List(parts)) if parts.last() == Some(&Value::Bytes(Bytes::copy_from_slice(nonce.as_bytes()))) => {
+            Ok(())
+        }
+        Ok(_) => Err(RedisError::Lost { reason: "it is out of step with the server".to_owned() }),
+    }
+}
+
+fn unsent(reason: &str) -> RedisError {
+    RedisError::NotSent { reason: reason.to_owned() }
+}
+
+fn late(limit: Duration) -> RedisError {
+    unsent(&format!("no answer to the handshake within {:.3} s", limit.as_secs_f64()))
+}

@@ -1,0 +1,215 @@
+//! One socket to one server: opened, logged in, and served by one of the drivers.
+//!
+//! No driver is given a retry, a reconnect or a limit of its own: whatever ends a socket ends it for good, and time is kept by
+//! who uses it.
+
+use crate::command::Command;
+use crate::connect_options::{Login, RedisConnectOptions};
+use crate::dial::{Place, dial, speaks_tls};
+use crate::drivers::{Driver, within};
+use crate::error::RedisError;
+#[cfg(feature = "redis-rs")]
+use crate::redis_rs::RedisRs;
+use crate::subscription::{Ear, until_closed};
+use crate::value::Value;
+use crate::wire::{SPEAKS_TLS, Wire};
+use futures_util::future::join_all;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A connection to one server. Whoever drops it closes the socket.
+pub(super) struct Socket {
+    wire: Driven,
+    /// How many answers have come.
+    answers: AtomicU64,
+    /// Whether the third version of the protocol is spoken.
+    pushes: AtomicBool,
+}
+
+/// By whom it is served.
+enum Driven {
+    Fred(Wire),
+    #[cfg(feature = "redis-rs")]
+    RedisRs(RedisRs),
+}
+
+/// Hands a call on to the driver.
+macro_rules! driven {
+    ($socket:expr, $wire:ident => $call:expr) => {
+        match &$socket.wire {
+            Driven::Fred($wire) => $call,
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs($wire) => $call,
+        }
+    };
+}
+
+impl Socket {
+    /// Connects, logs in and selects a database, all within the limit.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left of it.
+    pub(super) async fn dial(
+        place: Place<'_>,
+        login: &Login,
+        options: &RedisConnectOptions,
+        limit: Duration,
+    ) -> Result<Self, RedisError> {
+        let since = Instant::now();
+        let dialling = async {
+            let stream = dial(place, options.tls.as_ref()).await?;
+            let wire = match options.driver {
+                Driver::Fred => Driven::Fred(Wire::over(stream)),
+                #[cfg(feature = "redis-rs")]
+                Driver::RedisRs => Driven::RedisRs(RedisRs::over(stream).await?),
+            };
+            let socket = Self { wire, answers: AtomicU64::new(0), pushes: AtomicBool::new(false) };
+            socket.greet(login, options.database).await?;
+            Ok(socket)
+        };
+        match (within(limit, dialling).await, place) {
+            (Some(Err(RedisError::Lost { reason })), Place::Network(node)) if options.tls.is_none() => {
+                let left = limit.saturating_sub(since.elapsed());
+                let setup = RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") };
+                Err(if speaks_tls(node, left).await { setup } else { RedisError::NotSent { reason } })
+            }
+            (Some(Err(RedisError::Lost { reason })), _) => Err(RedisError::NotSent { reason }),
+            (Some(outcome), _) => outcome,
+            (None, place) => Err(late(place, limit)),
+        }
+    }
+
+    async fn greet(&self, login: &Login, database: u8) -> Result<(), RedisError> {
+        let mut commands = Vec::new();
+        if let Some(password) = &login.password {
+            commands.push(Command::new("AUTH").args(&login.user).arg(password));
+        }
+        if database > 0 {
+            commands.push(Command::new("SELECT").arg(u32::from(database)));
+        }
+        let asked = join_all(commands.iter().map(|command| self.send(command)));
+        let ping = Command::new("PING");
+        let (answers, ping) = tokio::join!(asked, self.send(&ping));
+        for answer in answers {
+            answer.map_err(|error| login.hidden_from(error))?;
+        }
+        match ping {
+            Err(error) if !error.is_a_sign_of_life() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a command and waits for its answer, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// An error of the server's is one here.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was sent is executed; its answer is read and thrown away.
+    pub(super) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
+        let answer = driven!(self, wire => wire.send(command).await);
+        let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
+        self.hear(answer)
+    }
+
+    /// Sends commands in one piece. Errors of the server's are values.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub(super) async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Value>, RedisError> {
+        self.hear(driven!(self, wire => wire.pipeline(commands).await))
+    }
+
+    /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. The third version of the protocol is spoken from then on, in which messages
+    /// are told from answers, if the server knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Refused`] over a driver that cannot.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be subscribed or not.
+    pub(super) async fn subscribe(&self, command: &Command) -> Result<(), RedisError> {
+        match &self.wire {
+            Driven::Fred(wire) => {
+                if !self.pushes.load(Ordering::Relaxed) {
+                    match self.send(&Command::new("HELLO").arg(3)).await {
+                        Ok(_) => self.pushes.store(true, Ordering::Relaxed),
+                        // It speaks the second one alone.
+                        Err(RedisError::Server { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                wire.subscribe(command, self.pushes.load(Ordering::Relaxed)).await
+            }
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(_) => {
+                let reason = "only over the driver fred can a connection be subscribed";
+                Err(RedisError::Refused { command: command.name().to_owned(), reason })
+            }
+        }
+    }
+
+    /// What is published, from now on.
+    pub(super) fn ear(&self) -> Option<Ear> {
+        match &self.wire {
+            Driven::Fred(wire) => Some(wire.ear()),
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(_) => None,
+        }
+    }
+
+    /// How many answers have come.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is closed, as far as this side knows.
+    pub(super) fn is_dead(&self) -> bool {
+        driven!(self, wire => wire.is_dead())
+    }
+
+    /// Closes it; who waits for an answer hears that there will be none.
+    pub(super) fn abort(&self) {
+        driven!(self, wire => wire.abort());
+    }
+
+    /// Ends when it is closed.
+    pub(super) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        until_closed(driven!(self, wire => wire.closed()))
+    }
+
+    fn hear<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
+        if matches!(answer, Ok(_) | Err(RedisError::Server { .. })) {
+            self.answers.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+fn late(place: Place<'_>, limit: Duration) -> RedisError {
+    let place = match place {
+        Place::Network(node) => node.to_string(),
+        Place::Unix(path) => path.display().to_string(),
+    };
+    RedisError::NotSent { reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()) }
+}
+
+/// The error that an answer is.
+pub(super) fn error_in(value: &Value) -> Option<RedisError> {
+    if let Value::Error(text) = value { Some(RedisError::of_server(text)) } else { None }
+}

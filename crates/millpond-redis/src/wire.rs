@@ -1,0 +1,287 @@
+//! A connection to one server on which many commands are under way at once.
+//!
+//! Redis answers in the order in which it was asked, and an answer does not say to which question it belongs. So the
+//! commands are counted against the answers, byte by byte: what comes before anything was asked ends the connection, with
+//! everybody on it, and so does what cannot be read.
+//!
+//! # Invariants
+//!
+//! 1. Commands stand in the buffer in the order of those who wait: both are written under one lock.
+//! 2. A caller who is told that nothing was sent may believe it: no byte of the command has reached the socket.
+//! 3. On a connection that has not subscribed every frame is an answer, unless it is a push of the third version of the
+//!    protocol. On one that has, over the second version, messages are told from answers only once all that was asked before
+//!    is answered: from then on the server itself answers nothing but PING.
+
+mod pump;
+
+pub(crate) use pump::SPEAKS_TLS;
+
+use crate::arguments::Arguments;
+use crate::command::Command;
+use crate::error::RedisError;
+use crate::subscription::{Ear, Message, until_closed};
+use crate::value::Value;
+use bytes::{BufMut, BytesMut};
+use futures_util::task::AtomicWaker;
+use pump::Pump;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
+const MESSAGES_MAX: usize = 1024;
+
+/// A connection to one server. Whoever drops it closes the socket.
+pub(crate) struct Wire {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+    /// Its other half is dropped when the socket is closed.
+    closed: watch::Receiver<()>,
+}
+
+/// What callers and the task know together.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the task.
+    bell: AtomicWaker,
+    dead: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is to be written.
+    out: BytesMut,
+    /// How many bytes have ever been put there.
+    put: u64,
+    /// How many bytes the socket has taken.
+    written: u64,
+    waiting: VecDeque<Waiting>,
+    /// Why nothing is sent any more.
+    ended: Option<RedisError>,
+    messages: Option<broadcast::Sender<Message>>,
+    /// Where the first SUBSCRIBE begins, over the second version of the protocol.
+    listens: Option<u64>,
+}
+
+/// Somebody who waits for the answer to what begins at this byte.
+struct Waiting {
+    begin: u64,
+    who: Who,
+}
+
+enum Who {
+    One(oneshot::Sender<Result<Value, RedisError>>),
+    /// A pipeline, with the answers that have come.
+    Many {
+        left: usize,
+        come: Vec<Value>,
+        caller: oneshot::Sender<Result<Vec<Value>, RedisError>>,
+    },
+    /// A SUBSCRIBE, with how many confirmations are still to come.
+    Listener {
+        left: usize,
+        caller: oneshot::Sender<Result<(), RedisError>>,
+    },
+}
+
+impl Wire {
+    /// Serves a socket.
+    pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (open, closed) = watch::channel(());
+        let task = tokio::spawn(Pump::new(stream, Arc::clone(&shared), open));
+        Self { shared, task, closed }
+    }
+
+    /// Sends a command and waits for its answer, however long that takes. An error of the server's is a value.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost, or is.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was sent is executed; its answer is read and thrown away.
+    pub(crate) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
+        let (caller, answer) = oneshot::channel();
+        self.put(std::slice::from_ref(command), Who::One(caller))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Sends commands in one piece, between which nothing else is written. Errors of the server's are values.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub(crate) async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Value>, RedisError> {
+        let (caller, answers) = oneshot::channel();
+        let (left, come) = (commands.len(), Vec::with_capacity(commands.len()));
+        self.put(commands, Who::Many { left, come, caller })?;
+        answers.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it, or the connection was lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be subscribed or not.
+    pub(crate) async fn subscribe(&self, command: &Command, pushes: bool) -> Result<(), RedisError> {
+        let (caller, confirmed) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if !pushes {
+                let here = state.put;
+                state.listens.get_or_insert(here);
+            }
+        }
+        self.put(std::slice::from_ref(command), Who::Listener { left: command.args.len(), caller })?;
+        confirmed.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// What is published, from now on.
+    pub(crate) fn ear(&self) -> Ear {
+        let mut state = self.shared.lock();
+        let messages = state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
+        Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: Box::pin(until_closed(self.closed())) }
+    }
+
+    /// Whether it is closed, or about to be.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.shared.dead.load(Ordering::Acquire) || self.task.is_finished()
+    }
+
+    /// Closes it; who waits for an answer hears that there will be none.
+    pub(crate) fn abort(&self) {
+        self.shared.lock().end(gone());
+        self.shared.dead.store(true, Ordering::Release);
+        self.task.abort();
+    }
+
+    /// Its other half is dropped when the socket is closed.
+    pub(crate) fn closed(&self) -> watch::Receiver<()> {
+        self.closed.clone()
+    }
+
+    fn put(&self, commands: &[Command], who: Who) -> Result<(), RedisError> {
+        let mut state = self.shared.lock();
+        if let Some(ended) = &state.ended {
+            return Err(unsent(ended));
+        }
+        let begin = state.put;
+        let before = state.out.len();
+        for command in commands {
+            encode(&mut state.out, command.name(), &command.args);
+        }
+        let length = state.out.len().saturating_sub(before);
+        state.put = state.put.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        state.waiting.push_back(Waiting { begin, who });
+        drop(state);
+        self.shared.bell.wake();
+        Ok(())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing is sent any more; the first reason counts.
+    fn end(&mut self, reason: RedisError) {
+        self.ended.get_or_insert(reason);
+    }
+}
+
+impl Waiting {
+    /// There will be no answer.
+    fn disappoint(self, written: u64, ended: &RedisError) {
+        let error = if self.begin < written { lost(ended) } else { unsent(ended) };
+        // Who is not there any more need not hear of it.
+        match self.who {
+            Who::One(caller) => drop(caller.send(Err(error))),
+            Who::Many { caller, .. } => drop(caller.send(Err(error))),
+            Who::Listener { caller, .. } => drop(caller.send(Err(error))),
+        }
+    }
+}
+
+/// As Redis reads commands: a list of texts.
+fn encode(out: &mut BytesMut, name: &str, args: &Arguments) {
+    head(out, b'*', args.len().saturating_add(1));
+    for part in std::iter::once(name.as_bytes()).chain(args.iter().map(|arg| &arg[..])) {
+        out.reserve(part.len().saturating_add(32));
+        head(out, b'$', part.len());
+        out.put_slice(part);
+        out.put_slice(b"\r\n");
+    }
+}
+
+fn head(out: &mut BytesMut, kind: u8, number: usize) {
+    let (mut digits, mut left, mut used) = ([0_u8; 20], number, 0);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0'.saturating_add(u8::try_from(left % 10).unwrap_or(0));
+        (left, used) = (left / 10, used + 1);
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_u8(kind);
+    out.put_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.put_slice(b"\r\n");
+}
+
+fn gone() -> RedisError {
+    RedisError::Lost { reason: "it was given up".to_owned() }
+}
+
+/// What is told to those who were sent.
+fn lost(ended: &RedisError) -> RedisError {
+    match ended {
+        RedisError::Server { .. } => RedisError::Lost { reason: ended.to_string() },
+        ended => ended.clone(),
+    }
+}
+
+/// What is told to those of whom nothing was sent.
+fn unsent(ended: &RedisError) -> RedisError {
+    match ended {
+        RedisError::Lost { reason } => RedisError::NotSent { reason: reason.clone() },
+        ended => ended.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_command_is_written_as_redis_reads_it() {
+        let mut out = BytesMut::new();
+        for command in [Command::new("SET").key("k").arg("0123456789"), Command::new("GET").key(Bytes::new())] {
+            encode(&mut out, command.name(), &command.args);
+        }
+        let wanted = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), wanted);
+    }
+}

@@ -1,0 +1,282 @@
+//! The task of a connection: it writes what callers have put, and hands out what comes.
+
+use super::{Shared, State, Waiting, Who, gone};
+use crate::dial::broken;
+use crate::error::RedisError;
+use crate::frame::{Frame, Malformed, Scanner, read};
+use crate::subscription::Message;
+use crate::value::{FromValue, Value};
+use bytes::{Buf, Bytes, BytesMut};
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::watch;
+
+/// How much is read at once.
+const PIECE: usize = 16 * 1024;
+
+/// A buffer larger than this is given back once it is empty.
+const BUFFER_MAX: usize = 256 * 1024;
+
+/// What a TLS server writes first to somebody who does not speak TLS.
+const TLS_ALERT: u8 = 0x15;
+
+/// It ends when the connection does.
+pub(super) struct Pump<S> {
+    shared: Arc<Shared>,
+    stream: S,
+    /// Taken from what callers have put.
+    out: BytesMut,
+    unflushed: bool,
+    scanner: Scanner,
+    input: BytesMut,
+    /// How much of the input the scanner has seen.
+    seen: usize,
+    /// Dropped behind the stream.
+    _open: watch::Sender<()>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+    pub(super) fn new(stream: S, shared: Arc<Shared>, open: watch::Sender<()>) -> Self {
+        Self {
+            shared,
+            stream,
+            out: BytesMut::new(),
+            unflushed: false,
+            scanner: Scanner::default(),
+            input: BytesMut::new(),
+            seen: 0,
+            _open: open,
+        }
+    }
+
+    /// Writes as much as the socket takes. Ready if it is at an end.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            if self.out.is_empty() {
+                if self.out.capacity() > BUFFER_MAX {
+                    self.out = BytesMut::new();
+                }
+                mem::swap(&mut self.out, &mut self.shared.lock().out);
+            }
+            if self.out.is_empty() {
+                if self.unflushed
+                    && let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx))
+                {
+                    return Poll::Ready(error);
+                }
+                self.unflushed = false;
+                return Poll::Pending;
+            }
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
+                Ok(0) => return Poll::Ready(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.out.advance(written);
+                    self.unflushed = true;
+                    let mut state = self.shared.lock();
+                    state.written = state.written.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+                }
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+    }
+
+    /// Reads as much as there is. Ready if there will be no more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
+        loop {
+            if self.input.is_empty() && self.input.capacity() > BUFFER_MAX {
+                self.input = BytesMut::new();
+            }
+            self.input.reserve(PIECE);
+            match ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx)) {
+                Ok(0) => return Poll::Ready(lost("the server has closed it")),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(broken(&error)),
+            }
+            if let Err(error) = self.hand_out() {
+                return Poll::Ready(error);
+            }
+        }
+    }
+
+    /// Hands out what has come as a whole.
+    fn hand_out(&mut self) -> Result<(), RedisError> {
+        loop {
+            let fresh = self.input.get(self.seen..).unwrap_or_default();
+            let Some(end) = self.scanner.feed(fresh).map_err(unreadable)? else {
+                self.seen = self.input.len();
+                return Ok(());
+            };
+            let frame = self.input.split_to(self.seen.saturating_add(end)).freeze();
+            self.seen = 0;
+            self.deliver(&frame)?;
+        }
+    }
+
+    fn deliver(&self, bytes: &Bytes) -> Result<(), RedisError> {
+        let frame = read(bytes).map_err(unreadable)?;
+        let mut state = self.shared.lock();
+        let (is_message, value) = match frame {
+            Frame::Push(parts) => (true, Value::List(parts)),
+            Frame::Answer(value) => (state.is_message(&value), value),
+        };
+        let done = if is_message { state.tell(value) } else { state.answer(value)? };
+        drop(state);
+        if let Some(done) = done {
+            done.tell();
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Pump<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.bell.register(cx.waker());
+        // What has come says more than that nothing can be written any more.
+        let ended = match (self.read(cx), self.write(cx)) {
+            (Poll::Ready(error), _) => error,
+            (_, Poll::Ready(error)) => broken(&error),
+            (Poll::Pending, Poll::Pending) => return Poll::Pending,
+        };
+        self.shared.lock().end(ended);
+        Poll::Ready(())
+    }
+}
+
+impl<S> Drop for Pump<S> {
+    fn drop(&mut self) {
+        self.shared.dead.store(true, Ordering::Release);
+        let mut state = self.shared.lock();
+        state.end(gone());
+        let (waiting, written) = (mem::take(&mut state.waiting), state.written);
+        let ended = state.ended.clone().unwrap_or_else(gone);
+        drop(state);
+        for waiting in waiting {
+            waiting.disappoint(written, &ended);
+        }
+    }
+}
+
+/// Somebody whose answer is complete.
+enum Done {
+    One(tokio::sync::oneshot::Sender<Result<Value, RedisError>>, Value),
+    Many(tokio::sync::oneshot::Sender<Result<Vec<Value>, RedisError>>, Vec<Value>),
+    Listener(tokio::sync::oneshot::Sender<Result<(), RedisError>>, Result<(), RedisError>),
+}
+
+impl Done {
+    /// Who is not there any more need not hear of it.
+    fn tell(self) {
+        match self {
+            Self::One(caller, answer) => drop(caller.send(Ok(answer))),
+            Self::Many(caller, answers) => drop(caller.send(Ok(answers))),
+            Self::Listener(caller, outcome) => drop(caller.send(outcome)),
+        }
+    }
+}
+
+impl State {
+    /// Gives an answer to who has waited longest. An answer that nobody waits for is an error.
+    fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
+        let written = self.written;
+        let Some(Waiting { who, .. }) = self.waiting.front_mut().filter(|waiting| waiting.begin < written) else {
+            return Err(match answer {
+                // As a server does that has no room, or wants a password.
+                Value::Error(text) => RedisError::of_server(&text),
+                _ => lost("it is out of step with the server: an answer came that nobody waits for"),
+            });
+        };
+        match who {
+            Who::Many { left, come, .. } if *left > 1 => {
+                *left = left.saturating_sub(1);
+                come.push(answer);
+                return Ok(None);
+            }
+            Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
+                return Err(lost("it is out of step with the server: an answer came to a subscription"));
+            }
+            _ => {}
+        }
+        Ok(self.waiting.pop_front().map(|waiting| match waiting.who {
+            Who::One(caller) => Done::One(caller, answer),
+            Who::Many { mut come, caller, .. } => {
+                come.push(answer);
+                Done::Many(caller, come)
+            }
+            Who::Listener { caller, .. } => {
+                let refused = if let Value::Error(text) = &answer { text } else { "" };
+                Done::Listener(caller, Err(RedisError::of_server(refused)))
+            }
+        }))
+    }
+
+    /// Whether a list is a message, over the second version of the protocol: only if the connection has subscribed, and all
+    /// that was asked before that is answered.
+    fn is_message(&self, value: &Value) -> bool {
+        let Some(listens) = self.listens else { return false };
+        let Value::List(parts) = value else { return false };
+        let is_answered = self.waiting.front().is_none_or(|waiting| waiting.begin >= listens);
+        let is = |kind: &[u8]| matches!(parts.first(), Some(Value::Bytes(text)) if text[..] == *kind);
+        let kinds: [&[u8]; 6] = [b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
+        is_answered && kinds.into_iter().any(is)
+    }
+
+    /// Takes note of what came unasked.
+    fn tell(&mut self, push: Value) -> Option<Done> {
+        let Value::List(parts) = push else { return None };
+        let mut parts = parts.into_iter();
+        let kind = Bytes::from_value(parts.next()?).ok()?;
+        match &kind[..] {
+            b"subscribe" | b"psubscribe" => return self.confirmed(),
+            b"message" | b"smessage" => {}
+            // The pattern.
+            b"pmessage" => drop(parts.next()),
+            _ => return None,
+        }
+        let channel = Bytes::from_value(parts.next()?).ok()?;
+        let payload = Bytes::from_value(parts.next()?).unwrap_or_default();
+        if let Some(messages) = &self.messages {
+            // Nobody may be listening yet, or any more.
+            let _ = messages.send(Message::new(channel, payload));
+        }
+        None
+    }
+
+    /// A channel more is subscribed to.
+    fn confirmed(&mut self) -> Option<Done> {
+        match self.waiting.front_mut() {
+            Some(Waiting { who: Who::Listener { left, .. }, .. }) if *left > 1 => {
+                *left = left.saturating_sub(1);
+                return None;
+            }
+            Some(Waiting { who: Who::Listener { .. }, .. }) => {}
+            _ => return None,
+        }
+        match self.waiting.pop_front()?.who {
+            Who::Listener { caller, .. } => Some(Done::Listener(caller, Ok(()))),
+            _ => None,
+        }
+    }
+}
+
+fn lost(reason: &str) -> RedisError {
+    RedisError::Lost { reason: reason.to_owned() }
+}
+
+fn unreadable(malformed: Malformed) -> RedisError {
+    match malformed.first {
+        Some(TLS_ALERT) => RedisError::Setup { reason: SPEAKS_TLS.to_owned() },
+        _ => lost(&malformed.to_string()),
+    }
+}
+
+/// The way out for who has come without TLS.
+pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS in front of its address, rediss://, \
+     rediss-cluster:// or rediss-sentinel://, or call RedisConnectOptions::tls";

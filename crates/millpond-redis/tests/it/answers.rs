@@ -1,0 +1,235 @@
+//! Answers that look like something else: messages, redirections, errors.
+
+use crate::scripted::{Scripted, plain};
+use crate::support::{by_each_driver, cluster, few, get, key, set, single};
+use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, Value};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Lists that pub/sub or the drivers know as something of their own.
+const LISTS: [&[&str]; 14] = [
+    &["message", "from", "somebody"],
+    &["smessage", "a", "b"],
+    &["subscribe", "a", "1"],
+    &["psubscribe", "a", "1"],
+    &["unsubscribe", "a", "1"],
+    &["punsubscribe", "a", "b", "0"],
+    &["sunsubscribe", "a", "1"],
+    &["pmessage", "a", "b", "c"],
+    &["pubsub", "message", "a", "b"],
+    &["pubsub", "pmessage", "a", "b", "c"],
+    &["pubsub", "subscribe", "a"],
+    &["invalidate", "a"],
+    &["pong", ""],
+    &["message", "", "\r\n$1\r\nx\r\n"],
+];
+
+/// Texts that look like errors, answers or redirections.
+const TEXTS: [&str; 12] = [
+    "MOVED 7 127.0.0.1:1",
+    "MOVED 0 :1",
+    "ASK 7 127.0.0.1:1",
+    "TRYAGAIN x",
+    "CLUSTERDOWN The cluster is down",
+    "-ERR x",
+    "ERR x",
+    "+OK",
+    "QUEUED",
+    ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n",
+    "ERR Client sent AUTH, but no password is set",
+    "NOAUTH Authentication required.",
+];
+
+/// A pool of either kind.
+#[derive(Clone)]
+enum Either {
+    Own(RedisPool),
+    Shared(SharedRedisPool),
+}
+
+impl Either {
+    /// Of one connection, so that whoever comes next has it.
+    async fn of(url: &str) -> [Self; 2] {
+        [
+            Self::Own(few(1).connect(url).await.unwrap()),
+            Self::Shared(SharedRedisPoolOptions::new().max_connections(1).connect(url).await.unwrap()),
+        ]
+    }
+
+    async fn run<T: millpond_redis::FromValue>(&self, command: Command) -> Result<T, RedisError> {
+        match self {
+            Self::Own(pool) => pool.run(command).await,
+            Self::Shared(pool) => pool.run(command).await,
+        }
+    }
+}
+
+/// Every kind of pool, over either driver, to a server and to a cluster.
+async fn pools() -> Vec<Either> {
+    let mut pools = Vec::new();
+    for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
+        pools.extend(Either::of(&url).await);
+    }
+    pools
+}
+
+#[tokio::test]
+async fn a_list_is_a_list_whatever_it_begins_with() {
+    for pool in pools().await {
+        for list in LISTS {
+            let key = key("list");
+            pool.run::<()>(Command::new("RPUSH").key(&key).args(list.iter().copied())).await.unwrap();
+            let all = Command::new("LRANGE").key(&key).arg(0).arg(-1);
+            assert_eq!(pool.run::<Vec<String>>(all).await.unwrap(), list);
+            let script = "return redis.call('LRANGE', KEYS[1], 0, -1)";
+            let eval = Command::new("EVAL").arg(script).arg(1).key(&key);
+            assert_eq!(pool.run::<Vec<String>>(eval).await.unwrap(), list);
+            let nested = "return {redis.call('LRANGE', KEYS[1], 0, -1)}";
+            let nested = Command::new("EVAL").arg(nested).arg(1).key(&key);
+            assert_eq!(pool.run::<Vec<Vec<String>>>(nested).await.unwrap(), [list]);
+            if let Either::Own(own) = &pool {
+                let mut lease = own.acquire().await.unwrap();
+                let gets =
+                    list.iter().map(|text| Command::new("EVAL").arg("return ARGV[1]").arg(1).key(&key).arg(*text));
+                assert_eq!(lease.transaction::<Vec<String>>(gets).await.unwrap().unwrap(), list);
+            }
+            let pop = Command::new("LPOP").key(&key).arg(list.len());
+            assert_eq!(pool.run::<Vec<String>>(pop).await.unwrap(), list);
+            let nonce = crate::support::key("nonce");
+            assert_eq!(pool.run::<String>(Command::new("ECHO").arg(&nonce)).await.unwrap(), nonce);
+        }
+        let key = key("hash");
+        pool.run::<()>(Command::new("HSET").key(&key).args(["message", "a", "pmessage", "b"])).await.unwrap();
+        let all: HashMap<String, String> = pool.run(Command::new("HGETALL").key(&key)).await.unwrap();
+        assert_eq!((all.len(), all["message"].as_str()), (2, "a"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_looks_like_a_message_leaves_everybody_else_his_own_answer() {
+    for pool in pools().await {
+        let inbox = key("inbox");
+        pool.run::<()>(Command::new("RPUSH").key(&inbox).args(["message", "from", "somebody"])).await.unwrap();
+        let tasks = (0..8).map(|task| {
+            let (pool, inbox) = (pool.clone(), inbox.clone());
+            tokio::spawn(async move {
+                let own = key(&format!("own:{task}"));
+                pool.run::<()>(set(&own, &own)).await.unwrap();
+                for n in 0..50 {
+                    assert_eq!(pool.run::<String>(get(&own)).await.unwrap(), own);
+                    if n % 10 == task {
+                        let all = Command::new("LRANGE").key(&inbox).arg(0).arg(-1);
+                        assert_eq!(pool.run::<Vec<String>>(all).await.unwrap().len(), 3);
+                    }
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_a_text_whatever_it_says_and_is_taken_once() {
+    for pool in pools().await {
+        for text in TEXTS {
+            let key = key("text");
+            pool.run::<()>(set(&key, text)).await.unwrap();
+            assert_eq!(pool.run::<String>(get(&key)).await.unwrap(), text);
+            assert_eq!(pool.run::<String>(Command::new("GETDEL").key(&key)).await.unwrap(), text);
+            pool.run::<()>(Command::new("RPUSH").key(&key).args([text, "next", "last"])).await.unwrap();
+            assert_eq!(pool.run::<String>(Command::new("LPOP").key(&key)).await.unwrap(), text);
+            assert_eq!(pool.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 2);
+            // As a status and not as a text, which has no line ends.
+            if !text.contains('\r') {
+                let status = Command::new("EVAL").arg("return {ok = ARGV[1]}").arg(1).key(&key).arg(text);
+                assert_eq!(pool.run::<String>(status).await.unwrap(), text);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_script_is_its_own_and_the_script_runs_once() {
+    for pool in pools().await {
+        for text in ["MOVED 7 127.0.0.1:1", "ASK 7 127.0.0.1:1", "ERR Client sent AUTH, but no password is set"] {
+            let count = key("count");
+            let script = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])";
+            let eval = || Command::new("EVAL").arg(script).arg(1).key(&count).arg(text);
+            let error = pool.run::<Value>(eval()).await.unwrap_err();
+            assert!(matches!(error, RedisError::Server { .. }), "{error}");
+            assert_eq!(pool.run::<i64>(get(&count)).await.unwrap(), 1, "{text}");
+            if let Either::Own(own) = &pool {
+                let mut lease = own.acquire().await.unwrap();
+                let error = lease.transaction::<Value>([eval()]).await.unwrap_err();
+                assert!(matches!(error, RedisError::Server { .. }), "{error}");
+                assert_eq!(lease.run::<i64>(get(&count)).await.unwrap(), 2, "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_and_one_of_many_parts_arrive_whole() {
+    for pool in pools().await {
+        let (long, many) = (key("long"), key("many"));
+        let text = "\r\n*3\r\n".repeat(200_000);
+        pool.run::<()>(set(&long, &text).arg("EX").arg(60)).await.unwrap();
+        assert!(pool.run::<String>(get(&long)).await.unwrap() == text);
+        let parts: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        pool.run::<()>(Command::new("RPUSH").key(&many).args(&parts)).await.unwrap();
+        assert!(pool.run::<Vec<String>>(Command::new("LRANGE").key(&many).arg(0).arg(-1)).await.unwrap() == parts);
+        pool.run::<()>(Command::new("DEL").key(&many)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_ends_the_connection_and_reaches_nobody() {
+    for query in by_each_driver("") {
+        let server = Scripted::start(|connection, words| {
+            let stray: &[u8] = if connection < 2 && words[0] == b"GET" { b"$5\r\nstray\r\n" } else { b"" };
+            [plain(words).as_slice(), stray].concat()
+        })
+        .await;
+        let url = format!("redis://{}{query}", server.address);
+        for pool in Either::of(&url).await {
+            let mut right = 0;
+            while right < 20 {
+                let nonce = key("nonce");
+                match pool.run::<String>(Command::new("GET").key(&nonce)).await {
+                    Ok(answer) => {
+                        assert_eq!(answer, nonce);
+                        right += 1;
+                    }
+                    Err(error) => assert!(error.is_outage(), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
+    use millpond_core::{ConnectInfo, Manager};
+    use millpond_redis::{RedisConnectOptions, SharedRedisManager};
+    // One answer is missing, as behind a proxy that drops it: from then on all are somebody else's.
+    let server = Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) }).await;
+    for url in by_each_driver(&format!("redis://{}", server.address)) {
+        let manager = SharedRedisManager::new(url.parse::<RedisConnectOptions>().unwrap());
+        let mut client = manager.connect(&ConnectInfo::first("test", Duration::from_secs(5))).await.unwrap();
+        let lost = millpond_testkit::poll_n(client.run::<Value>(Command::new("LOSE")), 2).await;
+        assert!(lost.is_none());
+        let mut other = client.clone();
+        let (one, two) = tokio::join!(manager.ping(&mut client), client_ping(&manager, &mut other));
+        assert!(one.is_err() || two.is_err());
+    }
+}
+
+async fn client_ping(
+    manager: &millpond_redis::SharedRedisManager,
+    client: &mut std::sync::Arc<millpond_redis::RedisClient>,
+) -> Result<(), RedisError> {
+    use millpond_core::Manager;
+    manager.ping(client).await
+}
