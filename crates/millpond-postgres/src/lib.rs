@@ -93,7 +93,6 @@ mod pooler;
 mod prove;
 mod session;
 mod url;
-mod words;
 
 pub use backend::PgBackend;
 pub use manager::PgManager;

@@ -4,6 +4,7 @@
 //! from its first byte on.
 
 use crate::baseline;
+use crate::files::Files;
 use crate::first_look::is_database;
 use crate::manager::Role;
 use crate::open_error::open_error;
@@ -17,6 +18,7 @@ use std::sync::atomic::Ordering;
 /// The last hook of every pool that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes.
 pub(crate) struct LastHook {
     pub(crate) role: Arc<Role>,
+    pub(crate) files: Arc<Files>,
     pub(crate) options: SqliteConnectOptions,
     /// Whether its connections are lent again, so that their settings are put back.
     pub(crate) keeps: bool,
@@ -36,8 +38,9 @@ impl LastHook {
         }
         if self.keeps {
             let settings = baseline::read(conn.driver_mut(), self.sets_journal).await?;
-            if let Role::Memory(memory) = &*self.role {
-                memory.note_baseline(&settings);
+            match &*self.role {
+                Role::Memory(memory) => memory.note_baseline(&settings),
+                _ => self.files.anchor(conn, self.options.get_filename()),
             }
             conn.set_baseline(settings);
         }

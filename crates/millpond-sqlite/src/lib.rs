@@ -35,11 +35,18 @@
 //! - A connection comes back without I/O if all that was done with it were single statements that ran to their end.
 //!   Otherwise it is proved to be outside a transaction, or rolled back, before the next borrower gets it.
 //! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it does not know.
+//! - What a borrower changes by pragmas is put back before the next one comes.
+//! - `SELECT *` and `RETURNING *` give the columns that the table has now, whoever has altered it: such a statement asks for the
+//!   schema's version before and after. A statement that names its columns does without.
+//! - A file that is replaced or removed under a pool that keeps connections is an error at the next loan; the new file is opened
+//!   when all connections to the old one are closed, and if no write-ahead log of the old one is left. (Not on Windows,
+//!   where an open file cannot be replaced.)
 //! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
 
 mod backend;
 mod baseline;
 mod fault;
+mod files;
 mod first_look;
 mod last_hook;
 mod manager;

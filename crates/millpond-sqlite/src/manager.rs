@@ -3,6 +3,7 @@
 use crate::backend::SQLITE;
 use crate::baseline::{self, Baseline};
 use crate::fault;
+use crate::files::Files;
 use crate::first_look::has_file;
 use crate::last_hook::LastHook;
 use crate::memory::{Kept, Memory, lost};
@@ -34,6 +35,7 @@ pub struct SqliteManager {
     /// Held while a connection is closed: of two that close at the same time neither is the last one, which brings what
     /// is in the write-ahead log into the file.
     closing: Arc<Mutex<()>>,
+    files: Arc<Files>,
 }
 
 /// What its connections are for.
@@ -55,7 +57,13 @@ impl SqliteManager {
         } else {
             Role::File { seen: AtomicBool::new(false) }
         };
-        Self { options, role: Arc::new(role), reset: ResetLevel::default(), closing: Arc::default() }
+        Self {
+            options,
+            role: Arc::new(role),
+            reset: ResetLevel::default(),
+            closing: Arc::default(),
+            files: Arc::default(),
+        }
     }
 
     /// What is done to a connection between two borrowers. `Session` cannot be had by SQL in SQLite: whatever may have
@@ -74,10 +82,15 @@ impl SqliteManager {
     pub(crate) fn pair(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
         let ground = Arc::new(Ground::default());
         let reading = options.clone().pragma("query_only", "ON");
-        let closing = Arc::<Mutex<()>>::default();
+        let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
         let role = Arc::new(Role::Reader(Arc::clone(&ground)));
-        let reader = Self { options: reading, role, reset, closing: Arc::clone(&closing) };
-        (Self { options, role: Arc::new(Role::Writer(ground)), reset, closing }, reader)
+        let reader = Self { options: reading, role, reset, closing: Arc::clone(&closing), files: Arc::clone(&files) };
+        (Self { options, role: Arc::new(Role::Writer(ground)), reset, closing, files }, reader)
+    }
+
+    /// The files that its connections have open.
+    pub(crate) fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files)
     }
 
     /// The in-memory database, if it is one.
@@ -91,11 +104,24 @@ impl SqliteManager {
     /// What is done to its connections after all other hooks. `keeps` says whether they are lent again, `sets_journal`
     /// whether the pool sets the journal mode.
     pub(crate) fn last_hook(&self, keeps: bool, sets_journal: bool) -> LastHook {
-        LastHook { role: Arc::clone(&self.role), options: self.options.clone(), keeps, sets_journal }
+        LastHook {
+            role: Arc::clone(&self.role),
+            files: Arc::clone(&self.files),
+            options: self.options.clone(),
+            keeps,
+            sets_journal,
+        }
     }
 
     /// A new connection to the file, of which nothing was read yet.
     async fn open_file(&self) -> Result<Tracked<Sqlite>, Error> {
+        if self.files.admit(self.options.get_filename())? {
+            match &*self.role {
+                Role::File { seen } => seen.store(false, Ordering::Relaxed),
+                Role::Writer(ground) | Role::Reader(ground) => ground.is_another().await,
+                Role::Memory(_) => {}
+            }
+        }
         let Kept { mut conn, brake } = open(&self.options).await?;
         match &*self.role {
             Role::File { seen } if !seen.load(Ordering::Relaxed) => has_file(&mut conn).await?,
@@ -163,7 +189,7 @@ impl Manager for SqliteManager {
         baseline::restore_on(conn).await
     }
 
-    async fn close(&self, conn: Tracked<Sqlite>) -> Result<(), Error> {
+    async fn close(&self, mut conn: Tracked<Sqlite>) -> Result<(), Error> {
         if self.memory().is_some_and(|memory| !memory.is_closed()) {
             drop(conn);
             return Ok(());
@@ -172,6 +198,8 @@ impl Manager for SqliteManager {
         if standing != Standing::Clean {
             conn.stop();
         }
+        // It counts as open until it is closed.
+        let _anchor = conn.take_anchor();
         let mut conn = conn.into_driver();
         match standing {
             Standing::Clean => {}

@@ -153,7 +153,10 @@ impl SqlitePoolOptions {
                 Ok(SqlPool::null(pool))
             }
             PoolKind::Queue | PoolKind::ReadWrite => {
+                let files = manager.files();
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let [link, _] = &files.pools;
+                link.join(&pool);
                 Ok(SqlPool::queue(pool))
             }
         }
@@ -201,8 +204,12 @@ impl SqlitePoolOptions {
         let (mut writers, mut readers) = (settings.clone(), settings);
         writers.add_tracked_hooks(writer.last_hook(true, true));
         readers.add_tracked_hooks(reader.last_hook(true, true));
+        let files = writer.files();
         let writer: QueuePool<_> = writers.build(writer, &format!("{}-writer", writers.name), writing)?;
         let readers: QueuePool<_> = readers.build(reader, &format!("{}-reader", readers.name), reading)?;
+        let [writers, readers_of] = &files.pools;
+        writers.join(&writer);
+        readers_of.join(&readers);
         Ok(SqlPool::split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
     }
 }

@@ -32,6 +32,11 @@ impl Ground {
         }
     }
 
+    /// Another file has taken the place of the database.
+    pub(crate) async fn is_another(&self) {
+        *self.ready.lock().await = false;
+    }
+
     /// Makes sure that the database exists and is in WAL mode, by a connection that may be a reader.
     pub(crate) async fn prepare(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         if self.locked.load(Ordering::Relaxed) {

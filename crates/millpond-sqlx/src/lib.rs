@@ -83,7 +83,7 @@ pub use settings::SqlPoolSettings;
 pub use standing::Standing;
 pub use statement::{Effect, effect_of, first_keyword, is_single};
 pub use suspicion::{Suspicion, is_failover};
-pub use tracked::Tracked;
+pub use tracked::{Anchor, Tracked};
 pub use transaction::Transaction;
 pub use url_error::{UrlError, UrlForm, UrlProblem};
 pub use watch::stopped;

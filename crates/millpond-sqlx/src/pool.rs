@@ -167,8 +167,8 @@ impl<DB: Database> SqlPool<DB> {
     /// Lends a connection if one is ready at this moment.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
-        let pool = (!self.inner.transactions_only).then(|| self.inner.main.as_pool())?;
-        pool.try_acquire_with(Request::here()).map(SqlLease::new)
+        let main = (!self.inner.transactions_only).then_some(&self.inner.main)?;
+        main.anchored(main.as_pool().try_acquire_with(Request::here())?).ok()
     }
 
     /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.

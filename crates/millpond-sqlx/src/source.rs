@@ -5,7 +5,9 @@ use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use either::Either;
 use futures_core::future::BoxFuture;
-use millpond_core::{Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation};
+use millpond_core::{
+    CloseReason, Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation,
+};
 use sqlx::{Database, Error};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -34,15 +36,24 @@ impl<DB: Database> Source<DB> {
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let source = self.clone();
         async move {
-            let outcome = match source {
+            let outcome = match &source {
                 Self::Ours(pool) => match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
                     Either::Left(outcome) => outcome,
                     Either::Right(waiting) => waiting.await,
                 },
                 Self::Custom(pool) => pool.acquire_with(request).await,
             };
-            outcome.map(SqlLease::new).map_err(lending_error)
+            source.anchored(outcome.map_err(lending_error)?)
         }
+    }
+
+    /// A connection on loan, if what it leads to is still what it was opened for.
+    pub(crate) fn anchored(&self, lease: Lease<Tracked<DB>>) -> Result<SqlLease<DB>, Error> {
+        if let Err(error) = lease.holds() {
+            Lease::discard(lease, CloseReason::Discarded);
+            return Err(error);
+        }
+        Ok(SqlLease::new(lease))
     }
 
     pub(crate) fn as_pool(&self) -> &dyn Pool<Connection = Tracked<DB>> {

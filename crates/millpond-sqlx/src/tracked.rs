@@ -45,7 +45,11 @@ pub struct Tracked<DB: Database> {
     seen: Seen,
     /// The settings of the session as its hooks have left them, where they are put back.
     baseline: Vec<Option<String>>,
+    anchor: Option<Anchor>,
 }
+
+/// Whether what a connection leads to is still what it was opened for.
+pub type Anchor = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 /// What is said to whoever goes on in a transaction that is lost.
 const DOOMED: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: roll it back \
@@ -77,6 +81,7 @@ impl<DB: Database> Tracked<DB> {
             cached: Cached::new(),
             seen: Seen::default(),
             baseline: Vec::new(),
+            anchor: None,
         }
     }
 
@@ -105,6 +110,22 @@ impl<DB: Database> Tracked<DB> {
     /// Notes the settings of the session that a reset leads back to: for managers, in an order of their own.
     pub fn set_baseline(&mut self, settings: Vec<Option<String>>) {
         self.baseline = settings;
+    }
+
+    /// Has it asked before every loan whether what the connection leads to is still what it was opened for: for managers. If
+    /// it is not, the borrower gets the error, and the connection is closed. Asking must not block.
+    pub fn set_anchor(&mut self, anchor: Anchor) {
+        self.anchor = Some(anchor);
+    }
+
+    /// Takes out what was [set](Self::set_anchor): for managers, who may have put something into it that outlives the close.
+    pub fn take_anchor(&mut self) -> Option<Anchor> {
+        self.anchor.take()
+    }
+
+    /// Whether what it leads to is still what it was opened for.
+    pub(crate) fn holds(&self) -> Result<(), Error> {
+        self.anchor.as_ref().map_or(Ok(()), |holds| holds())
     }
 
     /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
@@ -393,15 +414,13 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        if let Some(enclosure) = self.enclosure()
-            && (command.is_prepared() || !self.backend.runs_alone(command.text()))
-        {
-            return generate(move |out| self.enclose(enclosure, command, out)).boxed();
-        }
-        if command.is_prepared()
-            && let Some(forget) = self.forgetting()
-        {
-            return generate(move |out| self.forget_first(forget, command, out)).boxed();
+        if command.is_prepared() {
+            if let Some(begin) = self.enclosure() {
+                return generate(move |out| self.enclose(begin, command, out)).boxed();
+            }
+            if let Some(forget) = self.forgetting() {
+                return generate(move |out| self.forget_first(forget, command, out)).boxed();
+            }
         }
         if self.has_to_resume() || self.backend.depends_on_schema(command.text()) {
             return generate(move |out| async move {
@@ -436,8 +455,8 @@ where
     {
         Box::pin(async move {
             self.backend.admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.prepare_enclosed(enclosure, sql, parameters).await;
+            if let Some(begin) = self.enclosure() {
+                return self.prepare_enclosed(begin, sql, parameters).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
@@ -453,8 +472,8 @@ where
     {
         Box::pin(async move {
             self.backend.admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.describe_enclosed(enclosure, sql).await;
+            if let Some(begin) = self.enclosure() {
+                return self.describe_enclosed(begin, sql).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;

@@ -1,8 +1,9 @@
-//! The file of a pool: what is in it after close.
+//! The file of a pool: what is in it after close, and what happens when somebody exchanges it.
 
 use crate::support::Dir;
 use millpond_sqlite::{PoolKind, SqlitePoolOptions};
-use sqlx::{ConnectOptions, raw_sql};
+use sqlx::{ConnectOptions, Executor, raw_sql};
+use std::time::Duration;
 
 #[tokio::test]
 async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
@@ -23,5 +24,44 @@ async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
             let found: i64 = sqlx::query_scalar("SELECT i FROM t").fetch_one(&mut conn).await.unwrap();
             assert_eq!(found, 1);
         }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_replaced_or_removed_under_the_pool_is_noticed_before_the_next_statement() {
+    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+        let dir = Dir::new();
+        for name in ["x.db", "y.db"] {
+            let mut conn = dir.options(name).connect().await.unwrap();
+            conn.execute(raw_sql("CREATE TABLE t (i)")).await.unwrap();
+        }
+        let pool = SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db?mode=rw")).await.unwrap();
+        pool.execute("INSERT INTO t VALUES (1)").await.unwrap();
+        sqlx::query("SELECT i FROM t").execute(&pool).await.unwrap();
+        let (held, idle) = (pool.reader().acquire().await.unwrap(), pool.reader().acquire().await.unwrap());
+        drop(idle);
+        std::fs::rename(dir.path().join("y.db"), dir.path().join("x.db")).unwrap();
+        let error = pool.execute("INSERT INTO t VALUES (2)").await.unwrap_err();
+        assert!(error.to_string().contains("was replaced"), "{error}");
+        let error = pool.acquire_within(Duration::from_millis(50)).await.unwrap_err();
+        assert!(error.to_string().contains("still open"), "{error}");
+        drop(held);
+        if kind == PoolKind::ReadWrite {
+            // SQLite leaves it there when the file is not the one that it was.
+            let error = pool.execute("INSERT INTO t VALUES (3)").await.unwrap_err();
+            assert!(error.to_string().contains("the write-ahead log"), "{error}");
+            for name in ["x.db-wal", "x.db-shm"] {
+                std::fs::remove_file(dir.path().join(name)).unwrap();
+            }
+        }
+        pool.execute("INSERT INTO t VALUES (3)").await.unwrap();
+        let found: Vec<i64> = sqlx::query_scalar("SELECT i FROM t").fetch_all(&pool.reader()).await.unwrap();
+        assert_eq!(found, [3], "{kind:?}");
+        std::fs::remove_file(dir.path().join("x.db")).unwrap();
+        assert!(pool.reader().try_acquire().is_none(), "it is noticed here as well");
+        let error = pool.reader().acquire_within(Duration::from_secs(5)).await.unwrap_err();
+        let wanted = if kind == PoolKind::ReadWrite { "the write-ahead log" } else { "does not exist" };
+        assert!(error.to_string().contains(wanted), "{error}");
     }
 }
