@@ -3,8 +3,9 @@
 use crate::fault;
 use crate::prove::prove;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Standing, Tracked, effect_of};
-use sqlx::{Connection, Error, MySql, MySqlConnection};
+use millpond_sqlx::{Aftermath, Backend, Effect, LARGE_ROW, Memory, Standing, Tracked, effect_of};
+use sqlx::mysql::MySqlRow;
+use sqlx::{Connection, Error, MySql, MySqlConnection, Row};
 
 /// What is said to whoever goes on with a connection on which an operation of his was cut off.
 const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
@@ -40,6 +41,11 @@ impl Backend<MySql> for MySqlBackend {
 
     fn memory(&self, error: &Error) -> Memory {
         fault::memory(error)
+    }
+
+    fn is_large(&self, row: &MySqlRow) -> bool {
+        let size = |n| row.try_get_unchecked::<Option<&[u8]>, _>(n).ok().flatten().map_or(0, <[u8]>::len);
+        (0..row.len()).map(size).sum::<usize>() > LARGE_ROW
     }
 
     async fn forget(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -26,6 +26,21 @@ pub(crate) fn classify(error: &Error) -> Fault {
     }
 }
 
+/// What failed while a connection was opened, with a way out where the driver's own words have none.
+pub(crate) fn explained(error: Error) -> Error {
+    let Error::Protocol(text) = &error else { return error };
+    let hint = if text.contains("mysql_cleartext_plugin") {
+        "the server asks for the password in the clear, which the driver sends only if MySqlConnectOptions say \
+         enable_cleartext_plugin(true); do so over TLS alone"
+    } else if ["authentication plugin", "auth plugin", "expected 21 bytes"].iter().any(|sign| text.contains(sign)) {
+        "the driver knows mysql_native_password, caching_sha2_password, sha256_password and mysql_clear_password; give \
+         the account one of them (ALTER USER .. IDENTIFIED VIA, or WITH)"
+    } else {
+        return error;
+    };
+    Error::Configuration(format!("{text}: {hint}").into())
+}
+
 /// What an error says about the connection on which a statement ended with it.
 pub(crate) fn aftermath(error: &Error) -> Aftermath {
     match error {
@@ -83,8 +98,11 @@ fn is_permanent(number: u16) -> bool {
         1044 | 1045 | 1049 | 1698
         // A host that is blocked or may not connect; an account that is locked, or whose password has expired.
         | 1129 | 1130 | 1820 | 1862 | 3118 | 4151
-        // A way of authentication that one side does not know, or no TLS where it is demanded.
-        | 1251 | 1524 | 3159
+        | 3955 | 1227
+        // A way of authentication that one side does not know, or no TLS where it is demanded; another protocol.
+        | 1251 | 1524 | 3159 | 1043
+        // A name that cannot be one of a database or a user.
+        | 1102 | 1059 | 1470
         // A character set, collation, time zone or variable that sqlx sets and the server does not know.
         | 1115 | 1193 | 1231 | 1253 | 1273 | 1298
     )
@@ -102,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
-        for number in [1044, 1045, 1049, 1698, 1130, 3159] {
+        for number in [1044, 1045, 1049, 1102, 1698, 1130, 3159] {
             assert!(is_permanent(number) && !is_passing(number), "{number}");
         }
         for number in [1040, 1203, 1226, 1053] {

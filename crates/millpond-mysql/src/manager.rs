@@ -4,13 +4,16 @@ use crate::backend::MYSQL;
 use crate::fault;
 use crate::first_look::{limits, takes_writes};
 use crate::kill::kill;
-use crate::prove::{greet, lead_home, prove};
+use crate::prove::{greet, lead_home, prove, release_locks};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{Canceller, Credentials, Errand, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Tracked};
-use sqlx::mysql::MySqlConnectOptions;
+use millpond_sqlx::{
+    Canceller, Credentials, Errand, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Target, Tracked, bridged,
+};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
 use std::fmt;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -78,14 +81,15 @@ impl MySqlManager {
         self.link.clone()
     }
 
-    async fn open(&self) -> Result<MySqlConnection, Error> {
-        let Some(rotation) = &self.rotation else { return self.options.connect().await };
+    /// Opens a connection within `limit`.
+    async fn open(&self, limit: Duration) -> Result<MySqlConnection, Error> {
+        let Some(rotation) = &self.rotation else { return dial(&self.options, limit).await };
         let current = rotation.current().await?;
         let mut options = self.options.clone().password(&current.login.password);
         if let Some(user) = &current.login.user {
             options = options.username(user);
         }
-        let conn = options.connect().await?;
+        let conn = dial(&options, limit).await?;
         if rotation.opened(&current) {
             self.link.retire_older();
         }
@@ -122,8 +126,8 @@ impl Manager for MySqlManager {
     type Connection = Tracked<MySql>;
     type Error = Error;
 
-    async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
-        let mut conn = self.open().await?;
+    async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
+        let mut conn = self.open(info.limit).await?;
         let here = greet(&mut conn).await?;
         self.compare(&mut conn).await?;
         self.suspicion.connected(here.takes_writes);
@@ -149,7 +153,7 @@ impl Manager for MySqlManager {
             // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
             (_, Standing::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
-            _ if conn.is_outdated() => Triage::Reset,
+            _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
             (ResetLevel::None, _) => Triage::Keep,
             (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
@@ -157,8 +161,10 @@ impl Manager for MySqlManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        conn.shrink();
+        let escaped = conn.take_escaped();
         if self.reset == ResetLevel::None {
-            // Outdated: nothing else is done at this level.
+            // Outdated, or large: nothing else is done at this level.
             return conn.refresh().await;
         }
         // A stream without end would be read for as long as the core lets us.
@@ -170,6 +176,9 @@ impl Manager for MySqlManager {
             Some(limit) => timeout(limit, self.settle(conn)).await.unwrap_or_else(|_| Err(restless())),
             None => self.settle(conn).await,
         }?;
+        if escaped {
+            release_locks(conn.driver_mut()).await?;
+        }
         conn.trust();
         conn.refresh().await?;
         self.look_into_suspicion(conn).await.map(drop)
@@ -194,10 +203,37 @@ impl Manager for MySqlManager {
     }
 }
 
+/// The limit of a connect for a cancel, which has a shorter one around it.
+const ERRAND_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connects; where the host has several addresses, to one that answers.
+async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
+    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
+    let target = Target { host, port: options.get_port(), limit };
+    let conn =
+        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
+    conn.map_err(fault::explained)
+}
+
+/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+async fn to_address(options: MySqlConnectOptions, address: SocketAddr) -> Result<MySqlConnection, Error> {
+    match options.get_ssl_mode() {
+        #[cfg(unix)]
+        MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
+            bridged(address, "mysql", |dir| connect(options.socket(dir.join("mysql")))).await
+        }
+        _ => connect(options.host(&address.ip().to_string())).await,
+    }
+}
+
+async fn connect(options: MySqlConnectOptions) -> Result<MySqlConnection, Error> {
+    options.connect().await
+}
+
 #[async_trait]
 impl Errand<MySql> for MySqlManager {
     async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.open().await
+        self.open(ERRAND_LIMIT).await
     }
 
     async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {

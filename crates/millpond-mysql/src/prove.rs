@@ -62,6 +62,12 @@ pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, ho
     raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
 }
 
+/// Releases the session's locks of GET_LOCK: a migrator that failed has left its own. A server that is too old for it
+/// (before MySQL 5.7 and MariaDB 10.5) refuses, and the connection is closed.
+pub(crate) async fn release_locks(conn: &mut MySqlConnection) -> Result<(), Error> {
+    raw_sql("DO RELEASE_ALL_LOCKS()").execute(conn).await.map(drop)
+}
+
 /// Rolls back, and asks for a nonce, the database and more.
 async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> {
     let nonce = format!("{:016x}", fastrand::u64(..));

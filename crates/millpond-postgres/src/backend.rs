@@ -3,8 +3,9 @@
 use crate::fault;
 use crate::prove::{drain, prove};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Memory, Tracked, effect_of};
-use sqlx::{Connection, Error, PgConnection, Postgres};
+use millpond_sqlx::{Aftermath, Backend, Effect, LARGE_ROW, Memory, Tracked, effect_of};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, Error, PgConnection, Postgres, Row};
 
 /// PostgreSQL's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,11 @@ impl Backend<Postgres> for PgBackend {
 
     fn memory(&self, error: &Error) -> Memory {
         fault::memory(error)
+    }
+
+    fn is_large(&self, row: &PgRow) -> bool {
+        let size = |n| row.try_get_raw(n).ok().and_then(|value| Some(value.as_bytes().ok()?.len())).unwrap_or(0);
+        (0..row.len()).map(size).sum::<usize>() > LARGE_ROW
     }
 
     fn deallocates(&self, sql: &str) -> bool {

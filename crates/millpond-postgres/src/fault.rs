@@ -30,6 +30,19 @@ pub(crate) fn classify(error: &Error) -> Fault {
     }
 }
 
+/// What failed while a connection was opened, with a way out where the driver's own words have none.
+pub(crate) fn explained(error: Error) -> Error {
+    let Error::Protocol(text) = &error else { return error };
+    let hint = if text.contains("authentication method") || text.contains("SASL authentication mechanisms") {
+        "the driver knows passwords in the clear, MD5 and SCRAM-SHA-256; let pg_hba.conf ask this user for one of them"
+    } else if ["SSLRequest", "unknown message type", "establish: unexpected"].iter().any(|sign| text.contains(sign)) {
+        "what listens there does not speak PostgreSQL's protocol; check host and port"
+    } else {
+        return error;
+    };
+    Error::Configuration(format!("{text}: {hint}").into())
+}
+
 /// What an error says about the connection on which a statement ended with it.
 pub(crate) fn aftermath(error: &Error) -> Aftermath {
     match error {
@@ -85,10 +98,10 @@ fn ends_the_session(code: &str) -> bool {
     code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P04" | "57P05" | "25P03")
 }
 
-/// Who may not come in will not be let in the next time either: wrong password or role, no such database, no right to
-/// connect, a start-up setting that does not exist or has no such value.
+/// Who may not come in will not be let in the next time either: wrong password or role, no such database or one that takes
+/// no connections, no right to connect, a start-up setting that does not exist or has no such value.
 fn is_permanent(code: &str) -> bool {
-    matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023")
+    matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023" | "0A000" | "55000" | "42622")
 }
 
 /// The server is starting up, or full.

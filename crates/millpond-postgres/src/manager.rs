@@ -4,15 +4,17 @@ use crate::backend::POSTGRES;
 use crate::fault;
 use crate::first_look::{greet, limits, takes_writes};
 use crate::pooler::{POOLED, Pooler};
-use crate::prove::clear_session;
+use crate::prove::{clear_session, release_locks};
 use crate::session::{cancel, end};
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
 use millpond_sqlx::{
-    Canceller, Credentials, Errand, Login, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Tracked,
+    Canceller, Credentials, Errand, Login, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Target, Tracked,
+    bridged,
 };
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -90,10 +92,11 @@ impl PgManager {
         self.link.clone()
     }
 
-    async fn open(&self) -> Result<PgConnection, Error> {
-        let Some(rotation) = &self.rotation else { return self.options.connect().await };
+    /// Opens a connection within `limit`.
+    async fn open(&self, limit: Duration) -> Result<PgConnection, Error> {
+        let Some(rotation) = &self.rotation else { return dial(&self.options, limit).await };
         let current = rotation.current().await?;
-        let conn = with_login(self.options.clone(), &current.login).connect().await?;
+        let conn = dial(&with_login(self.options.clone(), &current.login), limit).await?;
         if rotation.opened(&current) {
             self.link.retire_older();
         }
@@ -123,8 +126,8 @@ impl Manager for PgManager {
     type Connection = Tracked<Postgres>;
     type Error = Error;
 
-    async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
-        let mut conn = self.open().await?;
+    async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
+        let mut conn = self.open(info.limit).await?;
         if self.pooler == Pooler::PgBouncer {
             // What its servers say of themselves does not hold for the connection.
             let mut conn = Tracked::new(conn, &POOLED);
@@ -159,7 +162,7 @@ impl Manager for PgManager {
             (_, Standing::Broken) => Triage::Broken,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
-            _ if conn.is_outdated() => Triage::Reset,
+            _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
             (ResetLevel::None, _) => Triage::Keep,
             (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
@@ -167,13 +170,18 @@ impl Manager for PgManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
+        conn.shrink();
+        let escaped = conn.take_escaped();
         match &self.canceller {
-            // Outdated: nothing else is done at this level.
-            _ if self.reset == ResetLevel::None => {}
+            // Outdated, or large: nothing else is done at this level.
+            _ if self.reset == ResetLevel::None => return conn.refresh().await,
             Some(canceller) => canceller.settle(conn, self).await?,
             None => conn.settle().await?,
         }
         conn.refresh().await?;
+        if escaped && self.reset == ResetLevel::Transaction {
+            release_locks(conn.driver_mut()).await?;
+        }
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }
@@ -198,6 +206,34 @@ impl Manager for PgManager {
     }
 }
 
+/// The limit of a connect for a cancel, which has a shorter one around it.
+const ERRAND_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connects; where the host has several addresses, to one that answers.
+async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
+    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
+    let target = Target { host, port: options.get_port(), limit };
+    let conn =
+        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
+    conn.map_err(fault::explained)
+}
+
+/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<PgConnection, Error> {
+    match options.get_ssl_mode() {
+        #[cfg(unix)]
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => {
+            let name = format!(".s.PGSQL.{}", options.get_port());
+            bridged(address, &name, |dir| connect(options.socket(dir))).await
+        }
+        _ => connect(options.host(&address.ip().to_string())).await,
+    }
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
+    options.connect().await
+}
+
 /// The same options for whoever a provider says we are.
 pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
     let options = options.password(&login.password);
@@ -210,7 +246,7 @@ pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectO
 #[async_trait]
 impl Errand<Postgres> for PgManager {
     async fn connect(&self) -> Result<PgConnection, Error> {
-        self.open().await
+        self.open(ERRAND_LIMIT).await
     }
 
     async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use crate::backend::POSTGRES;
 use millpond_core::async_trait;
 use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked, first_keyword};
+use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Postgres};
 
 /// What stands between the pool and its server.
@@ -58,6 +59,10 @@ impl Backend<Postgres> for Pooled {
 
     fn memory(&self, error: &Error) -> Memory {
         POSTGRES.memory(error)
+    }
+
+    fn is_large(&self, row: &PgRow) -> bool {
+        POSTGRES.is_large(row)
     }
 
     async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {

@@ -84,6 +84,12 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Memory::Valid
     }
 
+    /// Whether a row is so large that the driver's buffers should not stay as large. By default none is.
+    fn is_large(&self, row: &DB::Row) -> bool {
+        let _ = row;
+        false
+    }
+
     /// Whether a statement may make the server forget what the driver has prepared, by its text; asked only where
     /// [`effect`](Self::effect) is not `None`. By default none does.
     fn deallocates(&self, sql: &str) -> bool {
@@ -151,6 +157,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 }
+
+/// How many bytes make a row large: see [`Backend::is_large`].
+pub const LARGE_ROW: usize = 128 * 1024;
 
 /// How a connection uses a server that it is lent for one transaction.
 #[derive(Debug, Clone, Copy)]

@@ -29,7 +29,7 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
+        let lease = self.lend_for(command.text(), a_query_on_the_pool::request());
         generate(move |out| async move {
             let mut lease = lease.await?;
             let mut steps = lease.fetch_many(ForDriver(command));
@@ -50,7 +50,7 @@ where
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
-        let lease = self.route(command.text()).lend(a_query_on_the_pool::request());
+        let lease = self.lend_for(command.text(), a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.first(&mut command).await })
     }
 
@@ -62,7 +62,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.route(sql.as_str()).lend(a_query_on_the_pool::request());
+        let lease = self.lend_for(sql.as_str(), a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.prepare_with(sql, parameters).await })
     }
 
@@ -71,7 +71,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.route(sql.as_str()).lend(a_query_on_the_pool::request());
+        let lease = self.lend_for(sql.as_str(), a_query_on_the_pool::request());
         Box::pin(async move { lease.await?.describe(sql).await })
     }
 }

@@ -47,7 +47,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
     }
 
     async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
-        self.hooks.on_checkout(conn, info).await
+        self.hooks.on_checkout(conn.driver_for_hook(), info).await
     }
 
     async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {

@@ -39,7 +39,11 @@
 
 mod a_query_on_the_pool;
 mod acquire;
+mod addresses;
+mod alarm;
 mod backend;
+#[cfg(unix)]
+mod bridge;
 mod cached;
 mod canceller;
 mod command;
@@ -63,10 +67,15 @@ mod statement;
 mod suspicion;
 mod tracked;
 mod transaction;
+mod upkeep;
 mod url_error;
 mod watch;
 
-pub use backend::{Aftermath, Backend, Enclosure};
+pub use addresses::Target;
+pub use alarm::Expired;
+pub use backend::{Aftermath, Backend, Enclosure, LARGE_ROW};
+#[cfg(unix)]
+pub use bridge::bridged;
 pub use cached::{Memory, SchemaChanges};
 pub use canceller::{Canceller, Errand};
 pub use credentials::{Credentials, Login, Rotation, Versioned};

@@ -1,5 +1,6 @@
 //! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
 
+use crate::alarm::Limits;
 use crate::lease::SqlLease;
 use crate::source::Source;
 use crate::tracked::Tracked;
@@ -47,6 +48,8 @@ use std::time::Duration;
 /// found by its own line goes through [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
+    /// Those of the pool, or of this handle alone.
+    limits: Limits,
 }
 
 /// A handle that does not keep a [`SqlPool`] alive.
@@ -57,7 +60,7 @@ pub struct WeakSqlPool<DB: Database> {
 impl<DB: Database> WeakSqlPool<DB> {
     /// The pool, if anybody else still holds it.
     pub fn upgrade(&self) -> Option<SqlPool<DB>> {
-        Some(SqlPool { inner: self.inner.upgrade()? })
+        self.inner.upgrade().map(SqlPool::from)
     }
 }
 
@@ -75,6 +78,7 @@ const ALONE: &str = "behind a transaction pooler a connection leads to one serve
 struct Inner<DB: Database> {
     kind: &'static str,
     main: Source<DB>,
+    limits: Limits,
     /// The statement that begins a transaction, if it is not the usual one.
     begin: Option<&'static str>,
     /// Whether a connection is a session only within a transaction.
@@ -99,7 +103,8 @@ impl<DB: Database> SqlPool<DB> {
         Self::from_source("null", Source::Ours(Arc::new(QueuePool::clone(&pool))))
     }
 
-    /// Lends from a pool of your own.
+    /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and `max_lease`, are not known here:
+    /// [`statement_timeout`](Self::statement_timeout) sets one.
     pub fn custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
         Self::from_source("custom", Source::Custom(pool))
     }
@@ -113,23 +118,26 @@ impl<DB: Database> SqlPool<DB> {
         begin: &'static str,
     ) -> Self {
         let readers = Readers { pool: Self::queue(readers), only_reads };
+        let limits = Limits::of(&writer.config());
         let main = Source::Ours(Arc::new(writer));
         let inner = Inner {
             kind: "one writer, many readers",
             main,
+            limits,
             begin: Some(begin),
             transactions_only: false,
             readers: Some(readers),
         };
-        Self { inner: Arc::new(inner) }
+        Self::from(Arc::new(inner))
     }
 
     /// The same pool, for connections that are lent another server for each transaction: queries on `&pool` and
     /// transactions work, and nobody gets a connection by itself. `begin` begins a transaction.
     #[must_use]
     pub fn transactions_only(self, begin: &'static str) -> Self {
-        let (kind, main) = (self.inner.kind, self.inner.main.clone());
-        Self { inner: Arc::new(Inner { kind, main, begin: Some(begin), transactions_only: true, readers: None }) }
+        let (kind, main, limits) = (self.inner.kind, self.inner.main.clone(), self.inner.limits);
+        let inner = Inner { kind, main, limits, begin: Some(begin), transactions_only: true, readers: None };
+        Self { inner: Arc::new(inner), limits: self.limits }
     }
 
     /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder; that of a query
@@ -238,7 +246,25 @@ impl<DB: Database> SqlPool<DB> {
     /// A reader cannot write: SQLite refuses with `(code: 8) attempt to write a readonly database`. What writes goes to the
     /// pool itself, which finds the writer.
     pub fn reader(&self) -> Self {
-        self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone()
+        let pool = self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone();
+        Self { limits: self.limits, ..pool }
+    }
+
+    /// The same pool with a limit of its own for every statement: for one call, or for a part of a program. `None` is no
+    /// limit; the pool's own is `statement_timeout`. See [`Tracked::set_statement_timeout`].
+    ///
+    /// ```no_run
+    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let brisk = pool.statement_timeout(Duration::from_millis(200));
+    /// sqlx::query("SELECT 1").execute(&brisk).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
+        Self { limits: Limits { statement: limit.into(), ..self.limits }, ..self.clone() }
     }
 
     /// Whether it is a pool of one writer and many readers.
@@ -275,15 +301,20 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        self.inner.main.lend(request)
+        self.inner.main.lend(request, self.limits)
     }
 
-    /// Who executes a statement: a reader if there are any and it surely only reads.
-    pub(crate) fn route(&self, sql: &str) -> &Self {
-        match &self.inner.readers {
-            Some(readers) if (readers.only_reads)(sql) => &readers.pool,
-            _ => self,
-        }
+    /// A connection for one statement: a reader if there are any and it surely only reads.
+    pub(crate) fn lend_for(
+        &self,
+        sql: &str,
+        request: Request,
+    ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        let source = match &self.inner.readers {
+            Some(readers) if (readers.only_reads)(sql) => &readers.pool.inner.main,
+            _ => &self.inner.main,
+        };
+        source.lend(request, self.limits)
     }
 
     pub(crate) fn main(&self) -> &Source<DB> {
@@ -303,7 +334,9 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     fn from_source(kind: &'static str, main: Source<DB>) -> Self {
-        Self { inner: Arc::new(Inner { kind, main, begin: None, transactions_only: false, readers: None }) }
+        let limits = main.steered().map(|pool| Limits::of(&pool.config())).unwrap_or_default();
+        let inner = Inner { kind, main, limits, begin: None, transactions_only: false, readers: None };
+        Self::from(Arc::new(inner))
     }
 
     fn transaction(
@@ -325,9 +358,15 @@ fn merged((mut first, second): (CloseReport, CloseReport)) -> CloseReport {
     first
 }
 
+impl<DB: Database> From<Arc<Inner<DB>>> for SqlPool<DB> {
+    fn from(inner: Arc<Inner<DB>>) -> Self {
+        Self { limits: inner.limits, inner }
+    }
+}
+
 impl<DB: Database> Clone for SqlPool<DB> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: Arc::clone(&self.inner), limits: self.limits }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a `SqlPool` gets its connections from: one of our pools, or one of the user's own.
 
+use crate::alarm::{Limits, Loan};
 use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
 use crate::tracked::Tracked;
@@ -33,8 +34,10 @@ impl<DB: Database> Source<DB> {
     pub(crate) fn lend(
         &self,
         request: Request,
+        limits: Limits,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let source = self.clone();
+        let location = request.holder;
         async move {
             let outcome = match &source {
                 Self::Ours(pool) => match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
@@ -43,7 +46,9 @@ impl<DB: Database> Source<DB> {
                 },
                 Self::Custom(pool) => pool.acquire_with(request).await,
             };
-            source.anchored(outcome.map_err(lending_error)?)
+            let mut lease = source.anchored(outcome.map_err(lending_error)?)?;
+            lease.lent(Loan::new(limits, location));
+            Ok(lease)
         }
     }
 

@@ -1,5 +1,6 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
+use crate::alarm::Loan;
 use crate::backend::Backend;
 use crate::cached::{Cached, SchemaChanges};
 use crate::command::{Command, ForDriver};
@@ -17,6 +18,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The driver's connection, and what is known of it.
 ///
@@ -46,6 +48,11 @@ pub struct Tracked<DB: Database> {
     /// The settings of the session as its hooks have left them, where they are put back.
     baseline: Vec<Option<String>>,
     anchor: Option<Anchor>,
+    loan: Loan,
+    /// Whether somebody had the driver's own connection, with which session locks can be taken unseen.
+    pub(crate) escaped: bool,
+    /// Whether an operation may have made the driver's buffers grow.
+    pub(crate) bulky: bool,
 }
 
 /// Whether what a connection leads to is still what it was opened for.
@@ -82,6 +89,9 @@ impl<DB: Database> Tracked<DB> {
             seen: Seen::default(),
             baseline: Vec::new(),
             anchor: None,
+            loan: Loan::default(),
+            escaped: false,
+            bulky: false,
         }
     }
 
@@ -90,6 +100,21 @@ impl<DB: Database> Tracked<DB> {
     pub fn kept_by(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
         self.keepsake = Some(Box::new(keepsake));
         self
+    }
+
+    /// Sets the limit of every statement from now on until the connection goes back; `None` for no limit. The pool's own is
+    /// `statement_timeout`.
+    ///
+    /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts as dropped half-way: the
+    /// server is told to stop it when the connection goes back. The time that a consumer takes between two rows does not
+    /// count.
+    pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
+        self.loan.limits.statement = limit.into();
+    }
+
+    /// Notes that it has a new borrower.
+    pub(crate) fn lent(&mut self, loan: Loan) {
+        self.loan = loan;
     }
 
     /// The number by which the server knows this session, if it is known and the session can be cancelled.
@@ -228,6 +253,13 @@ impl<DB: Database> Tracked<DB> {
         backend.settle(self).await
     }
 
+    /// The driver's connection for a hook before a loan, whose deeds are looked into when the connection comes back.
+    pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
+        self.worsen(Standing::Raw);
+        self.seen = Seen::default();
+        self.driver_mut()
+    }
+
     /// Makes the standing worse, never better: for managers, who know of what was not seen here.
     pub fn worsen(&mut self, standing: Standing) {
         self.standing = self.standing.max(standing);
@@ -235,11 +267,21 @@ impl<DB: Database> Tracked<DB> {
 
     /// The driver's connection and the watch over the operation that is about to begin.
     pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+        self.watched_saying("", effect)
+    }
+
+    /// The same for a statement, which is named if it takes too long.
+    fn watched_saying(&mut self, sql: &str, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+        let alarm = self.loan.alarm(sql);
         match &mut self.conn {
             Some(conn) => {
-                let marks =
-                    Marks { standing: &mut self.standing, suspect: &mut self.suspect, cached: &mut self.cached };
-                (conn, Watch::new(self.backend, marks, &self.brake, effect))
+                let marks = Marks {
+                    standing: &mut self.standing,
+                    suspect: &mut self.suspect,
+                    cached: &mut self.cached,
+                    bulky: &mut self.bulky,
+                };
+                (conn, Watch::new(self.backend, marks, &self.brake, alarm, effect))
             }
             None => absent(),
         }
@@ -266,6 +308,9 @@ impl<DB: Database> Tracked<DB> {
         if self.doomed {
             return Err(Error::Protocol(DOOMED.to_owned()));
         }
+        if let Some(error) = self.loan.overdue() {
+            return Err(error);
+        }
         if self.is_braked() {
             let backend = self.backend;
             let (conn, watch) = self.watched(Standing::Cut);
@@ -277,7 +322,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
     fn has_to_resume(&self) -> bool {
-        self.is_braked() || self.doomed || self.cached.is_outdated()
+        self.is_braked() || self.doomed || self.cached.is_outdated() || self.loan.overdue().is_some()
     }
 
     /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
@@ -331,6 +376,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.worsen(Standing::Raw);
         self.seen = Seen::default();
+        self.escaped = true;
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
         self.driver_mut()
@@ -372,8 +418,9 @@ where
             let look = self.look(command.text()).await?;
             let effect = self.note(command.text());
             let may_be_empty = self.backend.may_be_empty(command.text());
-            let (conn, watch) = self.watched(effect);
+            let (conn, watch) = self.watched_saying(command.text(), effect);
             let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
+            self.bulky |= row.as_ref().is_some_and(|row| self.backend.is_large(row));
             if row.is_none() && !may_be_empty {
                 self.confirm().await?;
             }
@@ -394,7 +441,7 @@ where
     pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
         let effect = self.note(command.text());
         let end = if self.backend.may_be_empty(command.text()) { End::Possible } else { End::Awaited };
-        let (conn, watch) = self.watched(effect);
+        let (conn, watch) = self.watched_saying(command.text(), effect);
         Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
     }
 }

@@ -8,6 +8,7 @@
 //! 3. A stream that ends without the result of its last statement did not end well: that is an error, and the connection
 //!    is broken.
 
+use crate::alarm::Alarm;
 use crate::backend::{Aftermath, Backend};
 use crate::cached::Cached;
 use crate::standing::Standing;
@@ -17,15 +18,21 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use sqlx::{Database, Error};
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+
+/// Something large is sent in many pieces. The driver does not tell how large its buffers are; to look after them for
+/// nothing costs some microseconds.
+const MANY_POLLS: u16 = 12;
 
 /// What an operation may change of what is known of its connection.
 pub(crate) struct Marks<'e, DB: Database> {
     pub(crate) standing: &'e mut Standing,
     pub(crate) suspect: &'e mut bool,
     pub(crate) cached: &'e mut Cached<DB>,
+    pub(crate) bulky: &'e mut bool,
 }
 
 /// The entry of one operation in the books of its connection.
@@ -33,10 +40,13 @@ pub(crate) struct Watch<'e, DB: Database> {
     backend: &'static dyn Backend<DB>,
     marks: Marks<'e, DB>,
     brake: &'e AtomicBool,
+    alarm: Option<Box<Alarm>>,
     /// How the connection will stand if the operation ends well.
     outcome: Standing,
     /// Whether it was polled and has not ended.
     under_way: bool,
+    /// How often it was polled.
+    polls: u16,
 }
 
 impl<'e, DB: Database> Watch<'e, DB> {
@@ -45,10 +55,11 @@ impl<'e, DB: Database> Watch<'e, DB> {
         backend: &'static dyn Backend<DB>,
         marks: Marks<'e, DB>,
         brake: &'e AtomicBool,
+        alarm: Option<Box<Alarm>>,
         effect: Standing,
     ) -> Self {
         let outcome = effect.max(*marks.standing);
-        Self { backend, marks, brake, outcome, under_way: false }
+        Self { backend, marks, brake, alarm, outcome, under_way: false, polls: 0 }
     }
 
     /// Follows a future of the driver to its end.
@@ -58,10 +69,22 @@ impl<'e, DB: Database> Watch<'e, DB> {
 
     fn waits(&mut self) {
         self.under_way = true;
+        self.polls = self.polls.saturating_add(1);
         *self.marks.standing = self.outcome.max(Standing::Cut);
     }
 
+    /// Whether the operation, which waits for its server, has taken too long. It then counts as dropped half-way.
+    fn rings(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        match self.alarm.as_mut()?.poll(cx) {
+            Poll::Ready(error) => Some(error),
+            Poll::Pending => None,
+        }
+    }
+
     fn pauses(&mut self) {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.pause();
+        }
         *self.marks.standing = self.outcome.max(Standing::Undrained);
     }
 
@@ -82,6 +105,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
 
 impl<DB: Database> Drop for Watch<'_, DB> {
     fn drop(&mut self) {
+        *self.marks.bulky |= self.polls >= MANY_POLLS;
         if self.under_way {
             self.brake.store(true, Ordering::Release);
         }
@@ -101,8 +125,13 @@ impl<DB: Database, T> Future for Followed<'_, DB, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.watch.waits();
         let polled = self.operation.as_mut().poll(cx);
-        if let Poll::Ready(result) = &polled {
-            self.watch.ends(result.as_ref().err());
+        match &polled {
+            Poll::Ready(result) => self.watch.ends(result.as_ref().err()),
+            Poll::Pending => {
+                if let Some(error) = self.watch.rings(cx) {
+                    return Poll::Ready(Err(error));
+                }
+            }
         }
         polled
     }
@@ -117,6 +146,8 @@ pub(crate) struct Watched<'e, DB: Database> {
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
     watch: Watch<'e, DB>,
     end: End,
+    /// Whether the next row has been waited for. What is large does not lie there as a whole.
+    waited: bool,
 }
 
 /// How far a command has come.
@@ -132,7 +163,7 @@ pub(crate) enum End {
 
 impl<'e, DB: Database> Watched<'e, DB> {
     pub(crate) fn new(steps: BoxStream<'e, Result<Step<DB>, Error>>, watch: Watch<'e, DB>, end: End) -> Self {
-        Self { steps, watch, end }
+        Self { steps, watch, end, waited: false }
     }
 }
 
@@ -140,23 +171,37 @@ impl<DB: Database> Stream for Watched<'_, DB> {
     type Item = Result<Step<DB>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.end == End::Reached {
+        let Self { steps, watch, end, waited } = &mut *self;
+        if *end == End::Reached {
             return Poll::Ready(None);
         }
-        self.watch.waits();
-        let item = match ready!(self.steps.as_mut().poll_next(cx)) {
-            None if self.end == End::Awaited => Some(Err(stopped())),
+        watch.waits();
+        let polled = steps.as_mut().poll_next(cx);
+        if polled.is_pending() {
+            *waited = true;
+            if let Some(error) = watch.rings(cx) {
+                *end = End::Reached;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        let item = match ready!(polled) {
+            None if *end == End::Awaited => Some(Err(stopped())),
             item => item,
         };
-        self.end = match &item {
+        *end = match &item {
             Some(Ok(Either::Left(_))) => End::Possible,
             Some(Ok(Either::Right(_))) => End::Awaited,
             Some(Err(_)) | None => End::Reached,
         };
         match &item {
-            Some(Ok(_)) => self.watch.pauses(),
-            Some(Err(error)) => self.watch.ends(Some(error)),
-            None => self.watch.ends(None),
+            Some(Ok(step)) => {
+                if let (true, Either::Right(row)) = (mem::take(waited), step) {
+                    *watch.marks.bulky |= watch.backend.is_large(row);
+                }
+                watch.pauses();
+            }
+            Some(Err(error)) => watch.ends(Some(error)),
+            None => watch.ends(None),
         }
         Poll::Ready(item)
     }

@@ -39,3 +39,26 @@ async fn a_server_that_is_full_is_tried_until_there_is_room() {
     first.close().await;
     drop(second.acquire_within(Duration::from_secs(10)).await.unwrap());
 }
+
+#[tokio::test]
+async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_hint() {
+    let Some(server) = server() else { return };
+    // An error means that it is there already.
+    let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'").execute(&mut server.connection().await).await;
+    let sql = "CREATE OR REPLACE USER millpond_ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('Tr0ub4dor')";
+    server.execute(sql).await;
+    let error = refused_at_once(&format!("mysql://millpond_ed:Tr0ub4dor@{}", server.address())).await.to_string();
+    for part in ["ed25519", "mysql_native_password", "ALTER USER"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("Tr0ub4dor"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_no_database_can_have_fails_at_once() {
+    let Some(server) = server() else { return };
+    for name in ["a%20", "x".repeat(65).as_str(), ".."] {
+        let error = refused_at_once(&format!("mysql://root@{}/{name}", server.address())).await;
+        println!("{name}: {error}");
+    }
+}

@@ -8,6 +8,12 @@ use std::str::FromStr;
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT SLEEP(20)";
 
+/// A value nearly as large as a packet may be.
+pub const LARGE: &str = "SELECT CAST(REPEAT('x', 16000000) AS BINARY)";
+
+/// Runs for a little while.
+pub const SHORT: &str = "SELECT SLEEP(0.1)";
+
 /// A database to play with.
 pub struct Server {
     pub url: String,
@@ -49,6 +55,11 @@ impl Server {
         self.execute(format!("DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}")).await;
         let (head, _) = self.url.rsplit_once('/').unwrap();
         format!("{head}/{name}")
+    }
+
+    /// The URL of an empty database, as the tests of all servers call it.
+    pub async fn scratch(&self, name: &str) -> String {
+        self.database(name).await
     }
 
     /// A pool of one connection to an empty database of that name, with an empty table `t`.

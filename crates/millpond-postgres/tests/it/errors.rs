@@ -2,6 +2,7 @@
 
 use crate::refusals::refused_at_once;
 use crate::support::server;
+use millpond_testkit::{FakeServer, Line, mysql_greeting};
 
 #[tokio::test]
 async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
@@ -17,4 +18,26 @@ async fn a_wrong_setting_in_the_options_fails_at_once() {
     let Some(server) = server() else { return };
     let error = refused_at_once(&format!("{}?options[statement_timeout]=soon", server.url)).await;
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("22023"));
+}
+
+#[tokio::test]
+async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
+    for mode in ["disable", "require"] {
+        // As MySQL greets.
+        let fake = FakeServer::start([vec![Line::Say(mysql_greeting()), Line::FallSilent]], None).await.unwrap();
+        let error = refused_at_once(&format!("postgres://u@{}/d?sslmode={mode}", fake.address())).await.to_string();
+        assert!(error.contains("check host and port"), "{mode}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_connections_fails_at_once() {
+    let Some(server) = server() else { return };
+    let sql = "DROP DATABASE IF EXISTS millpond_shut; CREATE DATABASE millpond_shut ALLOW_CONNECTIONS false";
+    for sql in sql.split(';') {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut server.connection().await).await.unwrap();
+    }
+    let (head, _) = server.url.rsplit_once('/').unwrap();
+    let error = refused_at_once(&format!("{head}/millpond_shut")).await;
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("55000"));
 }

@@ -30,6 +30,10 @@ mod cut_anywhere;
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
+#[path = "../../../millpond-sqlx/tests/shared/memory.rs"]
+mod memory;
+#[path = "../../../millpond-sqlx/tests/shared/migrations.rs"]
+mod migrations;
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/refusals.rs"]
@@ -38,5 +42,7 @@ mod refusals;
 mod secrets;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;
+#[path = "../../../millpond-sqlx/tests/shared/time_limits.rs"]
+mod time_limits;
 #[path = "../../../millpond-sqlx/tests/shared/transactions.rs"]
 mod transactions;

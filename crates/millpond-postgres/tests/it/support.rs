@@ -8,6 +8,12 @@ use std::str::FromStr;
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT pg_catalog.pg_sleep(20)";
 
+/// A value of 32 MiB.
+pub const LARGE: &str = "SELECT CAST(repeat('x', 33554432) AS BYTEA)";
+
+/// Runs for a little while.
+pub const SHORT: &str = "SELECT pg_catalog.pg_sleep(0.1)";
+
 /// A database to play with.
 pub struct Server {
     pub url: String,
@@ -44,6 +50,11 @@ impl Server {
         let sql = format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}");
         raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await.unwrap();
         format!("{}?options[search_path]={name}", self.url)
+    }
+
+    /// The URL of an empty schema, as the tests of all servers call it.
+    pub async fn scratch(&self, name: &str) -> String {
+        self.schema(name).await
     }
 
     /// A pool of one connection to an empty schema of that name, with an empty table `t`.

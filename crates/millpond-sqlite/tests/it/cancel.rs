@@ -131,3 +131,22 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         assert_eq!(rows, 0, "round {round}");
     }
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_lent_on() {
+    let dir = Dir::new();
+    let limit = std::time::Duration::from_millis(50);
+    let pool = one().statement_timeout(limit).connect(&dir.url("limit.db")).await.unwrap();
+    for _ in 0..2 {
+        let error = sqlx::query(ENDLESS).fetch_one(&pool).await.unwrap_err();
+        let expired = millpond_sqlx::Expired::of(&error).unwrap();
+        assert_eq!((expired.setting(), expired.limit()), ("statement_timeout", limit));
+        assert!(expired.statement().starts_with("WITH RECURSIVE n(x)"), "{error}");
+        let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
+        assert_eq!(one, 1);
+    }
+    let mut tx = pool.begin().await.unwrap();
+    assert!(sqlx::query(ENDLESS).fetch_one(&mut *tx).await.is_err());
+    drop(tx);
+    assert_eq!(pool.status().totals.created, 1);
+}

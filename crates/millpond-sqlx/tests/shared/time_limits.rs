@@ -1,0 +1,90 @@
+//! What takes too long ends on this side, whatever the server does, and the connection is checked or closed.
+
+use crate::support::{LONG, one, server, until};
+use futures_util::TryStreamExt;
+use millpond_sqlx::Expired;
+use millpond_testkit::{ChaosProxy, Direction, Flow};
+use sqlx::raw_sql;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Asserts that an error is the one of this limit, and names the statement and this file.
+fn is_expired(error: &sqlx::Error, setting: &str, words: &str) {
+    assert!(matches!(error, sqlx::Error::Io(io) if io.kind() == ErrorKind::TimedOut), "{error}");
+    let text = error.to_string();
+    let expired = Expired::of(error).unwrap();
+    assert_eq!(expired.setting(), setting);
+    assert!(text.contains(words) && text.contains(setting) && text.contains("time_limits.rs:"), "{text}");
+    assert!(!text.contains("20"), "a value of the statement is shown: {text}");
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_ends_with_an_error_and_is_stopped_at_the_server() {
+    let Some(server) = server() else { return };
+    let pool = one().max_overflow(1).statement_timeout(MOMENT).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    is_expired(&raw_sql(LONG).execute(&mut *lease).await.unwrap_err(), "statement_timeout", "SELECT");
+    drop(lease);
+    for sql in [LONG, "SELECT 1"] {
+        let error = raw_sql(sql).execute(&pool).await.err();
+        assert_eq!(error.is_some(), sql == LONG, "{error:?}");
+        server.next_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_ends_every_statement_in_time_and_the_pool_goes_on_when_it_is_back() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let options =
+        one().pool_size(3).statement_timeout(MOMENT * 4).connect_timeout(MOMENT * 40).ping_timeout(MOMENT * 2);
+    let pool = options.limits(millpond_core::Limits::Off).connect(&proxy.reroute(&server.url)).await.unwrap();
+    pool.prewarm(3).await.unwrap();
+    proxy.links().iter().for_each(|link| link.set(Direction::ToClient, Flow::stalled()));
+    let mut errors = 0;
+    loop {
+        let mut lease = pool.acquire().await.unwrap();
+        let mut rows = sqlx::query("SELECT 1").fetch(&mut *lease);
+        let Err(error) = rows.try_next().await else { break };
+        assert!(Expired::of(&error).is_some(), "{error}");
+        assert!(rows.try_next().await.unwrap().is_none(), "an error ends a stream");
+        errors += 1;
+        assert!(errors <= 3, "a connection was lent again that had not answered");
+    }
+    assert!((1..=3).contains(&errors), "{errors} errors on three connections");
+}
+
+#[tokio::test]
+async fn one_call_or_one_lease_may_have_a_limit_of_its_own() {
+    let Some(server) = server() else { return };
+    let pool = one().connect(&server.url).await.unwrap();
+    let brisk = pool.statement_timeout(MOMENT);
+    assert!(Expired::of(&raw_sql(LONG).execute(&brisk).await.unwrap_err()).is_some());
+    let mut tx = brisk.begin().await.unwrap();
+    assert!(Expired::of(&raw_sql(LONG).execute(&mut *tx).await.unwrap_err()).is_some());
+    drop(tx);
+    let mut lease = pool.acquire().await.unwrap();
+    lease.set_statement_timeout(MOMENT);
+    assert!(Expired::of(&raw_sql(LONG).execute(&mut *lease).await.unwrap_err()).is_some());
+    drop(lease);
+    let patient = brisk.statement_timeout(None);
+    sqlx::query(crate::support::SHORT).execute(&patient).await.unwrap();
+    sqlx::query(crate::support::SHORT).execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_more_is_done_on_a_lease_that_is_older_than_max_lease() {
+    let Some(server) = server() else { return };
+    let pool = one().max_overflow(1).max_lease(MOMENT).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    is_expired(&raw_sql(LONG).execute(&mut *lease).await.unwrap_err(), "max_lease", "SELECT");
+    is_expired(&raw_sql("SELECT 1").execute(&mut *lease).await.unwrap_err(), "max_lease", "lease");
+    drop(lease);
+    let before = pool.status().totals.closed;
+    let mut lease = pool.acquire().await.unwrap();
+    raw_sql("SELECT 1").execute(&mut *lease).await.unwrap();
+    drop(lease);
+    until(|| pool.status().totals.closed >= before.max(1)).await;
+}
