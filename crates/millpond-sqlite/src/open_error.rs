@@ -50,10 +50,12 @@ fn reason(asked: &Path, mode: &str) -> Option<String> {
     let directory = file.parent().unwrap_or(&file);
     match fs::metadata(&file) {
         Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
-        Ok(found) if found.is_file() => match File::open(&file) {
+        // Opened only if that may fail: when a process closes a file it loses the locks that SQLite has on it.
+        Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(&file) {
             Err(error) if denied(&error) => Some("this process has no permission to read it".to_owned()),
             _ => None,
         },
+        Ok(found) if found.is_file() => None,
         Ok(_) => Some("it is not a regular file".to_owned()),
         Err(error) if denied(&error) => {
             Some(format!("this process has no permission to look into the directory {}", directory.display()))
@@ -68,6 +70,19 @@ fn reason(asked: &Path, mode: &str) -> Option<String> {
         }
         Err(_) => None,
     }
+}
+
+/// Whether everybody may read it.
+#[cfg(unix)]
+fn is_for_all(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    found.permissions().mode() & 0o004 != 0
+}
+
+/// Elsewhere closing a file costs no locks.
+#[cfg(not(unix))]
+fn is_for_all(_found: &fs::Metadata) -> bool {
+    false
 }
 
 fn denied(error: &io::Error) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
-    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+    for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         for _ in 0..20 {
             let dir = Dir::new();
             let options = SqlitePoolOptions::new().pool(kind).pool_size(4);

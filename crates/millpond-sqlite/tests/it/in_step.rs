@@ -5,6 +5,7 @@ use futures_util::TryStreamExt;
 use millpond_sqlite::{SqlLease, SqlitePool, Standing};
 use millpond_testkit::{Trace, poll_n};
 use sqlx::{Acquire, Connection, Executor, SqliteConnection, raw_sql};
+use std::time::Duration;
 
 const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
 
@@ -190,4 +191,19 @@ async fn preparing_and_describing_leave_nothing_behind() {
     drop(lease);
     assert_eq!((&pool).prepare("SELECT 1".into_sql_str()).await.unwrap().columns().len(), 1);
     assert_eq!(Executor::describe(&pool, "SELECT 1".into_sql_str()).await.unwrap().columns.len(), 1);
+}
+
+#[tokio::test]
+async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_ping() {
+    let dir = Dir::new();
+    // Whoever waits for more than the ping waits for an hour.
+    let options = one().ping_timeout(Duration::from_millis(50)).close_timeout(Duration::from_secs(300));
+    let pool = options.connect(&dir.url("one.db")).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let id = SqlLease::info(&lease).id;
+    // It waits for this handle for ever.
+    std::mem::forget(lease.lock_handle().await.unwrap());
+    drop(lease);
+    let lease = pool.acquire_within(Duration::from_secs(60)).await.unwrap();
+    assert_ne!(SqlLease::info(&lease).id, id);
 }

@@ -1,6 +1,7 @@
 //! Every type that SQLite has, and every value where its column did not promise it: right, or an error that names the column.
 
-use crate::world::memory;
+use crate::world::{Directory, memory};
+use millpond::{DatabaseConnection, PoolKind};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Column, Decode, Row, Type, TypeInfo};
 
@@ -176,4 +177,32 @@ async fn a_column_knows_its_name_place_and_kind() {
     assert_eq!((kind("flag"), kind("whole"), kind("day")), ("BOOLEAN".into(), "BIGINT".into(), "TEXT".into()));
     assert_eq!((kind("real"), kind("bytes"), kind("price")), ("DOUBLE".into(), "BLOB".into(), "NULL".into()));
     assert_eq!(row.column(1).name(), "flag2");
+}
+
+#[tokio::test]
+async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_statement() {
+    let files = Directory::new();
+    for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
+        let url = files.url(&format!("{kind:?}.db"));
+        let db = DatabaseConnection::builder(&url).pool(kind).pool_size(2).connect().await.unwrap();
+        let create = "CREATE TABLE users (name TEXT, email TEXT); INSERT INTO users VALUES ('ann', 'a@b')";
+        sqlx::raw_sql(create).execute(&db).await.unwrap();
+        let other = DatabaseConnection::builder(&url).pool(PoolKind::Queue).connect().await.unwrap();
+        let swap = "BEGIN; CREATE TABLE new (email TEXT, name TEXT); INSERT INTO new SELECT email, name FROM users; \
+                    DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+        for (by, change, columns) in [
+            (&db, "SELECT 1", 2),
+            (&other, swap, 2),
+            (&db, "ALTER TABLE users ADD COLUMN age INTEGER", 3),
+            (&other, "ALTER TABLE users ADD COLUMN size INTEGER", 4),
+        ] {
+            sqlx::raw_sql(change).execute(by).await.unwrap();
+            let rows = sqlx::query("SELECT * FROM users").fetch_all(&db).await.unwrap();
+            assert_eq!((rows.len(), rows[0].columns().len()), (1, columns), "{kind:?} {change}");
+            let row = sqlx::query("SELECT * FROM users WHERE name = $1").bind("ann").fetch_one(&db).await.unwrap();
+            for row in [&row, &rows[0]] {
+                assert_eq!((row.get::<&str, _>("name"), row.get::<&str, _>("email")), ("ann", "a@b"), "{kind:?}");
+            }
+        }
+    }
 }
