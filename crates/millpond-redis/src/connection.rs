@@ -167,7 +167,8 @@ impl RedisConnection {
     }
 
     /// Subscribes to channels: what is published from then on arrives. In a cluster channels that begin with `__key`, which tell
-    /// what happens to keys, are listened to at every master, all others at one. From now on the connection serves
+    /// what happens to keys, are listened to at every master, all others at one. Commands may be run still, if the server
+    /// knows the third version of the protocol; their answers have its forms from then on (`HGETALL` is a map). From now on the connection serves
     /// [`message`](Self::message); it is closed on return.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::error::RedisError;
 use crate::fred_settings::rustls_config;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +33,15 @@ pub(crate) enum Place<'a> {
     Unix(&'a Path),
 }
 
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(node) => node.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// A socket, whatever it is made of.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -49,7 +59,7 @@ pub(crate) async fn dial(place: Place<'_>, tls: Option<&Tls>) -> Result<Box<dyn 
     match (place, tls) {
         (Place::Unix(path), _) => {
             let stream = UnixStream::connect(path).await;
-            Ok(Box::new(stream.map_err(|error| unsent(&path.display().to_string(), &error))?))
+            Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
         }
         (Place::Network(node), None) => Ok(Box::new(tcp(node).await?)),
         (Place::Network(node), Some(tls)) => {

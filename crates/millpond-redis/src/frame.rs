@@ -21,12 +21,13 @@ pub(crate) struct Malformed {
     pub(crate) first: Option<u8>,
 }
 
+/// How that is told.
+pub(crate) const NOT_REDIS: &str = "what came is not of Redis' protocol";
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.first {
-            Some(byte) => write!(f, "what came is not of Redis' protocol: no answer begins with the byte {byte:#04x}"),
-            None => f.write_str("what came is not of Redis' protocol"),
-        }
+        f.write_str(NOT_REDIS)?;
+        self.first.map_or(Ok(()), |byte| write!(f, ": no answer begins with the byte {byte:#04x}"))
     }
 }
 

@@ -309,7 +309,9 @@ impl Link {
         error_in(&answer).map_or(Ok(answer), Err)
     }
 
-    /// Waits for an answer as long as there is time. A socket on which none has come in the meantime, to nobody, is given up.
+    /// Waits for an answer as long as there is time. A socket on which none has come in the meantime, to nobody, is given up,
+    /// and so is one that owes its next answer to somebody who has waited in vain: it may never come, and then all that
+    /// follow are somebody else's.
     async fn send<T>(
         &self,
         socket: &Socket,
@@ -322,9 +324,10 @@ impl Link {
         if let Some(outcome) = deadlines::within(left, pin!(sending)).await {
             return outcome;
         }
-        if socket.answers() == before && left >= self.limit() / 2 {
+        let is_silent = socket.answers() == before;
+        if left >= self.limit() / 2 && (is_silent || socket.is_stuck()) {
             socket.abort();
-            if let Some(node) = node {
+            if let Some(node) = node.filter(|_| is_silent) {
                 self.hub.suspect(node);
             }
         }

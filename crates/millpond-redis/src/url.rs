@@ -42,7 +42,14 @@ pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        parts.set(&decode("a parameter", name)?, decode("a parameter", value)?)?;
+        let set = parts.set(&decode("a parameter", name)?, decode("a parameter", value)?);
+        match set {
+            // What follows an unescaped `&` in a password is no name to be shown.
+            Err(UrlError::Parameter(_)) if query.contains("assword=") => {
+                return Err(UrlError::Parameter(String::new()));
+            }
+            set => set?,
+        }
     }
     parts.finish()
 }
@@ -60,7 +67,7 @@ fn one_line(url: &str) -> Option<&str> {
 /// What was probably meant. Who asks for TLS is never sent where there is none.
 fn suggestion(scheme: &str) -> &'static str {
     let scheme = scheme.to_ascii_lowercase();
-    let is_encrypted = ["rediss", "valkeys", "tls", "ssl"].iter().any(|word| scheme.contains(word));
+    let is_encrypted = ["rediss", "valkeys", "tls", "ssl", "https"].iter().any(|word| scheme.contains(word));
     match (scheme.contains("cluster"), scheme.contains("sentinel"), is_encrypted) {
         (true, _, false) => "redis-cluster",
         (true, _, true) => "rediss-cluster",
@@ -341,6 +348,7 @@ mod tests {
         for (url, wanted) in [
             ("redis+tls://h", "rediss"),
             ("redis+ssl://h", "rediss"),
+            ("https://h", "rediss"),
             ("tls://h", "rediss"),
             ("valkeys+cluster://h", "rediss-cluster"),
             ("redis-sentinel+tls://h", "rediss-sentinel"),
@@ -394,7 +402,14 @@ mod tests {
 
     #[test]
     fn a_password_that_would_be_taken_for_something_else_is_refused_and_not_shown() {
-        for url in ["redis://:sec/ret@h", "redis://:sec?ret@h", "redis://:sec#ret@h", "redis://:ret@h:ret"] {
+        for url in [
+            "redis://h?password=sec&ret@",
+            "redis://h?password=sec&ret=1",
+            "redis://:sec/ret@h",
+            "redis://:sec?ret@h",
+            "redis://:sec#ret@h",
+            "redis://:ret@h:ret",
+        ] {
             let error = parse(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("ret@"), "{url}: {error}");
             assert!(!format!("{error} {error:?}").contains("\"ret"), "{url}: {error}");

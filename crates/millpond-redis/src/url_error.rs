@@ -22,7 +22,7 @@ pub enum UrlError {
     Hosts,
     /// A port is no port.
     Port,
-    /// It has a parameter that we do not know here.
+    /// It has a parameter that we do not know here. Its name is empty where it may be a part of a password.
     Parameter(String),
     /// It says one thing in two ways.
     Twice(String),
@@ -63,6 +63,9 @@ impl fmt::Display for UrlError {
                 "there are several hosts; for a cluster write redis-cluster://, for sentinels redis-sentinel://",
             ),
             Self::Port => f.write_str("a port is not a number from 1 to 65535"),
+            Self::Parameter(name) if name.is_empty() => f.write_str(
+                "a parameter is not known here, and not shown, since it may be a part of a password; write & and = in a password as %26 and %3D",
+            ),
             Self::Parameter(name) => write!(
                 f,
                 "the parameter {name:?} is not known here; there are db, user, password, with TLS tls_ca, with a cluster or sentinels node, and with sentinels service, sentinel_user, sentinel_password (TLS is the scheme rediss)"

@@ -157,6 +157,15 @@ impl Wire {
         Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: Box::pin(until_closed(self.closed())) }
     }
 
+    /// Whether somebody has given up waiting for the answer that is to come next.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.shared.lock().waiting.front().is_some_and(|waiting| match &waiting.who {
+            Who::One(caller) => caller.is_closed(),
+            Who::Many { caller, .. } => caller.is_closed(),
+            Who::Listener { caller, .. } => caller.is_closed(),
+        })
+    }
+
     /// Whether it is closed, or about to be.
     pub(crate) fn is_dead(&self) -> bool {
         self.shared.dead.load(Ordering::Acquire) || self.task.is_finished()

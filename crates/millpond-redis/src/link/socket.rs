@@ -8,6 +8,7 @@ use crate::connect_options::{Login, RedisConnectOptions};
 use crate::dial::{Place, dial, speaks_tls};
 use crate::drivers::{Driver, within};
 use crate::error::RedisError;
+use crate::frame::NOT_REDIS;
 #[cfg(feature = "redis-rs")]
 use crate::redis_rs::RedisRs;
 use crate::subscription::{Ear, until_closed};
@@ -73,16 +74,19 @@ impl Socket {
             socket.greet(login, options.database).await?;
             Ok(socket)
         };
-        match (within(limit, dialling).await, place) {
-            (Some(Err(RedisError::Lost { reason })), Place::Network(node)) if options.tls.is_none() => {
-                let left = limit.saturating_sub(since.elapsed());
-                let setup = RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") };
-                Err(if speaks_tls(node, left).await { setup } else { RedisError::NotSent { reason } })
-            }
-            (Some(Err(RedisError::Lost { reason })), _) => Err(RedisError::NotSent { reason }),
-            (Some(outcome), _) => outcome,
-            (None, place) => Err(late(place, limit)),
+        let reason = match within(limit, dialling).await {
+            Some(Err(RedisError::Lost { reason })) => reason,
+            Some(outcome) => return outcome,
+            None => return Err(late(place, limit)),
+        };
+        if let (Place::Network(node), None) = (place, &options.tls)
+            && speaks_tls(node, limit.saturating_sub(since.elapsed())).await
+        {
+            return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
         }
+        let is_another = reason.contains(NOT_REDIS);
+        let reason = format!("{place}: {reason}");
+        Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
     async fn greet(&self, login: &Login, database: u8) -> Result<(), RedisError> {
@@ -178,6 +182,15 @@ impl Socket {
         self.answers.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody has given up waiting for the answer that is to come next, as far as the driver tells.
+    pub(super) fn is_stuck(&self) -> bool {
+        match &self.wire {
+            Driven::Fred(wire) => wire.is_stuck(),
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(_) => false,
+        }
+    }
+
     /// Whether it is closed, as far as this side knows.
     pub(super) fn is_dead(&self) -> bool {
         driven!(self, wire => wire.is_dead())
@@ -202,10 +215,6 @@ impl Socket {
 }
 
 fn late(place: Place<'_>, limit: Duration) -> RedisError {
-    let place = match place {
-        Place::Network(node) => node.to_string(),
-        Place::Unix(path) => path.display().to_string(),
-    };
     RedisError::NotSent { reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()) }
 }
 

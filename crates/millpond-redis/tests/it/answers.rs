@@ -205,7 +205,28 @@ async fn an_answer_that_nobody_waits_for_ends_the_connection_and_reaches_nobody(
                     Err(error) => assert!(error.is_outage(), "{error}"),
                 }
             }
+            let created = match &pool {
+                Either::Own(own) => own.status().totals.created,
+                Either::Shared(shared) => shared.status().totals.created,
+            };
+            assert!(created > 1, "it lives on");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_ends_the_connection_with_the_first_who_waits_in_vain() {
+    // From the second on everybody would get the answer to the question behind his own.
+    let server = Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) }).await;
+    let options = SharedRedisPoolOptions::new().max_connections(1).command_timeout(Duration::from_millis(500));
+    let pool = options.connect(&format!("redis://{}", server.address)).await.unwrap();
+    let lease = pool.acquire().await.unwrap();
+    let (_, late) = tokio::join!(lease.run::<Value>(Command::new("LOSE")), lease.run::<String>(get("a")));
+    assert!(matches!(late, Err(RedisError::TimedOut { .. })), "{late:?}");
+    drop(lease);
+    for _ in 0..5 {
+        let nonce = key("nonce");
+        assert_eq!(pool.run::<String>(get(&nonce)).await.unwrap(), nonce);
     }
 }
 
@@ -222,7 +243,8 @@ async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
         assert!(lost.is_none());
         let mut other = client.clone();
         let (one, two) = tokio::join!(manager.ping(&mut client), client_ping(&manager, &mut other));
-        assert!(one.is_err() || two.is_err());
+        let told = [one, two].map(|outcome| outcome.err().map(|error| error.to_string()).unwrap_or_default());
+        assert!(told.iter().any(|told| told.contains("out of step")), "{told:?}");
     }
 }
 

@@ -54,6 +54,22 @@ async fn what_the_server_refuses_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_server_of_another_kind_is_found_out_at_once() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    for url in by_each_driver(&format!("redis://{address}")) {
+        let error = refused(&url).await.to_string();
+        assert!(error.contains("not of Redis' protocol") && error.contains(&address.to_string()), "{error}");
+    }
+    serving.abort();
+}
+
+#[tokio::test]
 async fn of_a_server_that_is_silent_nobody_is_told_that_something_may_have_been_executed() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
