@@ -321,8 +321,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail at once. A pause in
     /// which nobody wanted a connection begins a new row: what failed an hour ago says nothing of now.
     fn note_streak(&mut self, now: Time) -> bool {
-        let longest = self.config.connect_timeout.saturating_add(self.config.backoff_max).saturating_mul(2);
-        let broken = now.since(self.opening.last_failure) > longest;
+        let broken = self.row_is_broken(now);
         self.opening.last_failure = now;
         let since = match self.opening.failing_since {
             Some(since) if !broken || self.opening.failing_fast => since,
@@ -331,6 +330,18 @@ impl<C: Send + 'static> Ledger<C> {
         self.opening.failing_since = Some(since);
         let long = now.since(since) >= self.opening.fail_fast_after;
         long && !mem::replace(&mut self.opening.failing_fast, long)
+    }
+
+    /// Whether the last failure is so long ago that it says nothing of now.
+    fn row_is_broken(&self, now: Time) -> bool {
+        let longest = self.config.connect_timeout.saturating_add(self.config.backoff_max).saturating_mul(2);
+        now.since(self.opening.last_failure) > longest
+    }
+
+    /// For how long attempts have failed in a row, if they still do.
+    pub(crate) fn failing_for(&self, now: Time) -> Option<Duration> {
+        let since = self.opening.failing_since.filter(|_| self.fails_fast() || !self.row_is_broken(now))?;
+        Some(now.since(since))
     }
 
     /// Whether nothing has worked for so long that newcomers fail at once.

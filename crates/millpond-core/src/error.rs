@@ -172,6 +172,22 @@ impl fmt::Display for TimedOut {
 }
 
 impl TimedOut {
+    /// A deadline that passed in a custom pool: its name, its kind, what the caller was waiting for, the deadline it had, and
+    /// the pool at that moment. The other fields are empty, and can be set. [`PoolError::TimedOut`] holds it boxed.
+    pub fn new(pool: impl Into<Arc<str>>, kind: &'static str, phase: Phase, limit: Duration, status: Status) -> Self {
+        Self {
+            pool: pool.into(),
+            kind,
+            phase,
+            limit,
+            status,
+            holders: Vec::new(),
+            last_error: None,
+            nested: false,
+            home_stalled: None,
+        }
+    }
+
     /// The first half of the message: only what is true.
     fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = self.limit.as_secs_f64();

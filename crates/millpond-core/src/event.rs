@@ -77,6 +77,14 @@ pub struct Stamp<'a> {
     pub seq: u64,
 }
 
+impl<'a> Stamp<'a> {
+    /// The stamp of an event of a custom pool: its name, and the event's place in the order of its events, which counts
+    /// from 1 and is given to one event only.
+    pub fn new(pool: &'a str, seq: u64) -> Self {
+        Self { pool, seq }
+    }
+}
+
 /// An error that several may look at: the waiters it fails, the event, the status.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 

@@ -491,6 +491,7 @@ impl<C: Send + 'static> Ledger<C> {
             reserved: self.slots.count(Stage::Reserved),
             waiting: self.waiters.len(),
             oldest_waiter: self.waiters.first().map(|(_, since)| now.since(since)),
+            failing_since: self.failing_for(now),
             generation: self.generation,
             suspended: self.suspended,
             closed: self.closed,

@@ -2,7 +2,7 @@
 
 use crate::error::PoolError;
 use crate::lease::Lease;
-use crate::status::{CloseReport, Status};
+use crate::status::{CloseReport, Holder, Status};
 use async_trait::async_trait;
 use std::future::Future;
 use std::panic::Location;
@@ -83,7 +83,23 @@ pub trait Pool: Send + Sync + 'static {
     /// Lends a connection if one is ready at this moment; never waits.
     fn try_acquire_with(&self, request: Request) -> Option<Lease<Self::Connection>>;
 
-    /// How the pool is doing.
+    /// The name of the pool, in errors and events. The default is empty.
+    fn name(&self) -> &str {
+        ""
+    }
+
+    /// The most connections that may be open at once. The default is that of the [`status`](Self::status).
+    fn limit(&self) -> u32 {
+        self.status().cap()
+    }
+
+    /// Who has a connection, and for how long: the oldest first. The default knows nobody.
+    fn holders(&self) -> Vec<Holder> {
+        Vec::new()
+    }
+
+    /// How the pool is doing. One that wraps several others can choose among them by it: few
+    /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
 
     /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.

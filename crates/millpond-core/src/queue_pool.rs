@@ -392,6 +392,14 @@ impl<M: Manager> Pool for QueuePool<M> {
         try_acquire(self.shared(), request)
     }
 
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        Self::holders(self)
+    }
+
     fn status(&self) -> Status {
         Self::status(self)
     }
@@ -411,6 +419,14 @@ impl<M: Manager> Pool for NullPool<M> {
 
     fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
         self.pool.try_acquire_with(request)
+    }
+
+    fn name(&self) -> &str {
+        self.pool.name()
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        self.pool.holders()
     }
 
     fn status(&self) -> Status {

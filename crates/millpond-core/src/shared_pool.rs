@@ -280,6 +280,14 @@ where
         try_take(&self.handle.core, request)
     }
 
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        Self::holders(self)
+    }
+
     fn status(&self) -> Status {
         Self::status(self)
     }

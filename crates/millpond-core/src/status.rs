@@ -33,6 +33,10 @@ pub struct Status {
     pub waiting: u32,
     /// For how long the first in the queue has waited.
     pub oldest_waiter: Option<Duration>,
+    /// For how long no connection could be opened, attempt after attempt. `None` if the last attempt worked, if none was
+    /// made, or if the last failure is so long ago that it says nothing of now: longer than
+    /// twice `connect_timeout + backoff_max`. Of several pools one may choose another while this one is failing.
+    pub failing_since: Option<Duration>,
     /// How often everything was invalidated.
     pub generation: u64,
     /// Whether lending is suspended.

@@ -60,6 +60,8 @@ pub use waiting::*;
 
 use crate::manager::ScriptedManager;
 use std::future::Future;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tokio::runtime::Builder;
 
 /// Runs one case on a runtime of its own, or says why not. The macro calls it.
@@ -82,12 +84,46 @@ pub fn run<F, P, Played>(
     let paused = claimed.contains(&Capability::PausedClock);
     let runtime = Builder::new_current_thread().enable_all().start_paused(paused).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
-    runtime.block_on(async {
-        match Stage::set(fixture, claimed).await {
-            Ok(stage) => case(stage).await,
-            Err(why) => println!("SKIP {name}: {why}"),
-        }
+    let played = AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            match Stage::set(fixture, claimed).await {
+                Ok(stage) => case(stage).await,
+                Err(why) => println!("SKIP {name}: {why}"),
+            }
+        });
     });
+    if let Err(end) = catch_unwind(played) {
+        match end.downcast::<stage::Skipped>() {
+            Ok(skipped) => println!("SKIP {name}: {}", skipped.0),
+            Err(failure) => resume_unwind(failure),
+        }
+    }
+}
+
+/// Tells on the standard error, past the test harness that keeps to itself what passing tests say, how many of the cases
+/// are played, what is not claimed, and what that leaves unproven. The macro calls it.
+pub fn summarize<F, P>(_: F, suite: &str, claimed: &[Capability], cases: &[&[Capability]])
+where
+    F: Fixture,
+    P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>,
+{
+    let _ = writeln!(io::stderr(), "{}", summary(suite, &[claimed, P::CAN].concat(), cases));
+}
+
+fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> String {
+    let lacks = |needed: &&Capability| !claimed.contains(needed);
+    let played = cases.iter().filter(|needed| !needed.iter().any(|needed| lacks(&needed))).count();
+    let mut text = format!("{suite}: {played} of {} cases apply.", cases.len());
+    let unclaimed = Capability::OF_MANAGERS.iter().filter(lacks);
+    let unproven: Vec<String> = unclaimed
+        .filter_map(|capability| capability.unproven().map(|what| format!("{what} ({capability:?})")))
+        .collect();
+    if !unproven.is_empty() {
+        text.push_str(" Not claimed, and so not proven: ");
+        text.push_str(&unproven.join("; "));
+        text.push('.');
+    }
+    text
 }
 
 /// Tries a manager, and the pool over it, with one named test for each promise and case.
@@ -178,7 +214,9 @@ macro_rules! conformance {
             c52_if_all_idle_connections_are_dead_a_new_one_is_lent [Exclusive, Keeps]
             c53_what_triage_discards_is_not_lent_again [Exclusive, Keeps]
             c53_what_could_not_be_reset_is_not_lent_again [Exclusive, Keeps]
+            c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next [Exclusive, Dirty]
             c54_the_manager_is_never_called_under_the_lock []
+            c54_no_call_of_the_manager_blocks_its_thread []
             c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most []
             c56_after_an_invalidation_nothing_older_is_lent []
             c57_an_answer_never_reaches_another_borrower [Exclusive, Answers]
@@ -208,6 +246,7 @@ macro_rules! conformance {
             c82_close_waits_for_borrowers []
             c83_close_ends_at_its_limit_and_names_the_holders []
             c84_everything_that_was_opened_is_closed [Exclusive]
+            c84_what_is_closed_is_closed_at_the_server [Exclusive, Counted]
             c85_a_closed_pool_cannot_be_resized_or_opened_again [Exclusive]
             c86_several_may_close_at_once []
             c87_close_ends_while_connects_fail []
@@ -260,6 +299,15 @@ macro_rules! conformance {
         }
     };
     (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {
+        #[test]
+        fn c00_the_summary_says_what_is_not_proven() {
+            $crate::conformance::summarize::<_, $pool<_>>(
+                $fixture,
+                module_path!(),
+                $crate::conformance!(@capabilities $can),
+                &[$($crate::conformance!(@capabilities $needs)),*],
+            );
+        }
         $(
             #[test]
             fn $case() {
@@ -274,4 +322,19 @@ macro_rules! conformance {
         )*
     };
     (@capabilities [$($name:ident),*]) => { &[$($crate::Capability::$name),*] };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Capability::{Answers, Exclusive, Keeps, PausedClock};
+
+    #[test]
+    fn the_summary_counts_what_applies_and_says_what_is_not_proven() {
+        let cases: [&[Capability]; 4] = [&[], &[Exclusive, Answers], &[Keeps], &[PausedClock]];
+        let text = summary("mine", &[Exclusive, Keeps, Capability::Dirty], &cases);
+        assert!(text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not proven: "), "{text}");
+        assert!(text.contains("that an answer reaches only who asked for it (Answers)"), "{text}");
+        assert!(!text.contains("Dirty"), "{text}");
+    }
 }

@@ -51,6 +51,11 @@ impl<M> ScriptedManager<M> {
         Self { books: Arc::default(), real: Arc::new(real) }
     }
 
+    /// The other manager.
+    pub fn real(&self) -> &M {
+        &self.real
+    }
+
     /// From now on every such call does this, those with an act of their own in the queue excepted.
     pub fn always(&self, call: Call, act: Act) {
         self.books.open().scripts.entry(call).or_default().always = act;

@@ -1,14 +1,15 @@
 //! Pools of one's own: one that wraps `QueuePool`, one that wraps nothing, both behind `dyn Pool`.
 
-use crate::support::{Pool as Queue, World, assert_took, refused, secs, settle, timed};
+use crate::support::{Pool as Queue, World, assert_took, ms, refused, secs, settle, timed};
 use millpond_core::{
-    CloseReason, CloseReport, ConnectInfo, Held, Home, Lease, Manager, Pool, PoolError, PoolExt, Request, Status, Tag,
-    async_trait,
+    CloseReason, CloseReport, ConnectInfo, Event, Held, Holder, Home, Lease, Manager, Observer, Phase, Pool, PoolError,
+    PoolExt, Request, Stamp, Status, Tag, TimedOut, async_trait,
 };
-use millpond_testkit::{Act, Call, ScriptedConnection, ScriptedManager};
+use millpond_testkit::{Act, Call, ScriptedConnection, ScriptedManager, Trace};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// Lends what a `QueuePool` lends, marked on the way out and counted on the way back: `_do_get`, `_do_return_conn`.
 struct Counting {
@@ -43,6 +44,84 @@ impl Pool for Counting {
     async fn close_within(&self, limit: Duration) -> CloseReport {
         self.inner.close_within(limit).await
     }
+}
+
+/// Two replicas: lends from the one with fewer loans, unless its server is gone. Says itself what goes wrong.
+struct Replicas {
+    name: &'static str,
+    pools: [Queue; 2],
+}
+
+#[async_trait]
+impl Pool for Replicas {
+    type Connection = ScriptedConnection;
+
+    async fn acquire_with(&self, request: Request) -> Result<Lease<ScriptedConnection>, PoolError> {
+        let cost = |pool: &&Queue| (pool.status().failing_since.is_some(), pool.status().in_use);
+        let limit = request.limit.unwrap_or(secs(1));
+        match self.pools.iter().min_by_key(cost) {
+            Some(pool) if pool.status().failing_since.is_none() => pool.acquire_with(request).await,
+            _ => {
+                let mut told = TimedOut::new(self.name, "Replicas", Phase::Connect, limit, self.status());
+                told.holders = self.holders();
+                Err(PoolError::TimedOut(Box::new(told)))
+            }
+        }
+    }
+
+    fn try_acquire_with(&self, request: Request) -> Option<Lease<ScriptedConnection>> {
+        self.pools.iter().find_map(|pool| pool.try_acquire_with(request))
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn limit(&self) -> u32 {
+        self.pools.iter().map(Pool::limit).sum()
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        self.pools.iter().flat_map(Pool::holders).collect()
+    }
+
+    fn status(&self) -> Status {
+        self.pools[0].status()
+    }
+
+    async fn close_within(&self, limit: Duration) -> CloseReport {
+        let _ = self.pools[0].close_within(limit).await;
+        self.pools[1].close_within(limit).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_of_the_least_loaded_avoids_the_replica_that_is_gone() {
+    let (gone, good) = (World::new(2, 0), World::new(2, 1));
+    gone.manager.always(Call::Connect, Act::transient("connection refused"));
+    let pools = [gone.pool.clone(), good.pool.clone()];
+    let pool: Arc<dyn Pool<Connection = ScriptedConnection>> = Arc::new(Replicas { name: "replicas", pools });
+    assert_eq!((pool.name(), pool.limit(), gone.pool.status().failing_since), ("replicas", 5, None));
+    refused(pool.acquire_within(ms(100)).await);
+    assert!(gone.pool.status().failing_since.is_some());
+    let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    assert_eq!((pool.holders().len(), good.pool.holders().len()), (2, 2));
+    assert_eq!(pool.holders()[0].location.file(), file!());
+    good.manager.always(Call::Connect, Act::transient("connection refused"));
+    refused(good.pool.acquire_within(ms(100)).await);
+    let text = refused(pool.acquire().await).to_string();
+    assert!(text.starts_with("no connection could be opened") && text.contains("pool `replicas`"), "{text}");
+    assert!(text.contains("held longest: ") && text.contains("custom_pool.rs"), "{text}");
+    drop(leases);
+    sleep(secs(60)).await;
+    assert_eq!(good.pool.status().failing_since, None, "what failed long ago says nothing of now");
+}
+
+#[test]
+fn a_custom_pool_tells_observers_as_ours_do() {
+    let trace = Trace::new();
+    trace.observe(&Event::Closing, &Stamp::new("mine", 1));
+    assert_eq!(trace.lines(), ["closing"]);
 }
 
 /// A counting pool with its world.

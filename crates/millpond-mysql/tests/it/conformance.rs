@@ -73,6 +73,14 @@ impl Fixture for Maria {
         Ok(())
     }
 
+    async fn soil(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
+        self.begin(conn).await
+    }
+
+    async fn is_soiled(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
+        self.is_in_transaction(conn).await
+    }
+
     async fn is_in_transaction(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
         let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type";
         let row = raw_sql(sql).fetch_one(conn).await?;
@@ -214,6 +222,6 @@ async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
 millpond_testkit::conformance! {
     fixture = Maria,
     can = [
-        Answers, Dies, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
+        Answers, Dies, Dirty, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
     ]
 }

@@ -72,6 +72,14 @@ impl Fixture for Pg {
         Ok(())
     }
 
+    async fn soil(&self, conn: &mut Tracked<Postgres>) -> Result<(), BoxError> {
+        self.begin(conn).await
+    }
+
+    async fn is_soiled(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
+        self.is_in_transaction(conn).await
+    }
+
     async fn is_in_transaction(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
         // By the simple protocol: a statement with arguments begins its own transaction a message earlier.
         let row = raw_sql("SELECT now() <> statement_timestamp(), pg_backend_pid()").fetch_one(conn).await?;
@@ -212,6 +220,6 @@ fn this() -> Server {
 millpond_testkit::conformance! {
     fixture = Pg,
     can = [
-        Answers, Dies, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
+        Answers, Dies, Dirty, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
     ]
 }

@@ -56,6 +56,14 @@ impl Fixture for File {
         Ok(())
     }
 
+    async fn soil(&self, conn: &mut Tracked<Sqlite>) -> Result<(), BoxError> {
+        self.begin(conn).await
+    }
+
+    async fn is_soiled(&self, conn: &mut Tracked<Sqlite>) -> Result<bool, BoxError> {
+        self.is_in_transaction(conn).await
+    }
+
     async fn is_in_transaction(&self, conn: &mut Tracked<Sqlite>) -> Result<bool, BoxError> {
         // Where one is open, another one is refused.
         match raw_sql("BEGIN; ROLLBACK").execute(conn).await {
@@ -127,13 +135,13 @@ fn options(plan: &Plan) -> SqlitePoolOptions {
 mod queue_pool {
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
+        can = [Answers, Dirty, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
     }
 }
 
 mod null_pool {
     use millpond_core::NullPool;
     millpond_testkit::conformance! {
-        fixture = super::File(super::Dir::new()), can = [Answers, Transactions, Streams], pool = NullPool
+        fixture = super::File(super::Dir::new()), can = [Answers, Dirty, Transactions, Streams], pool = NullPool
     }
 }

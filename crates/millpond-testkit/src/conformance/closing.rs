@@ -1,10 +1,11 @@
 //! Close means closed: nothing is open and nothing is under way, or the report says what.
 
 use crate::act::{Act, Call};
+use crate::conformance::fixture::Fixture;
 use crate::conformance::pools::PoolUnderTest;
 use crate::conformance::stage::{SOON, Stage, Trial, joined, ms, refused, secs, timed};
 use crate::gate::Gate;
-use millpond_core::{Pool, PoolExt};
+use millpond_core::{CloseReason, Lease, Pool, PoolExt};
 
 /// After close every acquire is refused.
 pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>) {
@@ -84,6 +85,45 @@ pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>)
     assert_eq!(world.manager.closed().len(), world.manager.calls(Call::Connect), "each with a farewell");
     let totals = world.pool.status().totals;
     assert_eq!(totals.created, totals.closed);
+}
+
+/// What the pool has closed is closed at the server, whatever it was closed for.
+pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T>) {
+    let open = async || match stage.fixture.open_at_server().await {
+        Ok(open) => open,
+        Err(error) => panic!("the server could not be asked what is open: {error}"),
+    };
+    let fewer = async |most: usize| {
+        for _ in 0..2_000 {
+            if open().await <= most {
+                return true;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        false
+    };
+    let before = open().await;
+    let world = stage.world(2, 1);
+    let leases = world.leases(3).await;
+    // The server may learn of a connection after its client has it.
+    let mut counted = 0;
+    for _ in 0..2_000 {
+        counted = open().await;
+        if counted >= before + 3 {
+            break;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    assert_eq!(counted, before + 3, "the server does not count what is lent");
+    for lease in leases {
+        Lease::discard(lease, CloseReason::Discarded);
+    }
+    assert!(fewer(before).await, "what was discarded is open at the server");
+    drop(Lease::detach(world.lease().await));
+    assert!(fewer(before).await, "what was detached and dropped is open at the server");
+    drop(world.leases(3).await);
+    assert!(world.pool.close().await.is_clean());
+    assert!(fewer(before).await, "the pool is closed, and its connections are open at the server");
 }
 
 /// A closed pool stays as it is, whatever it is told.

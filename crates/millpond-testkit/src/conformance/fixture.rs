@@ -76,6 +76,55 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dies", "kill")) }
     }
 
+    /// Stands for [`Capability::Dirty`]: does something on the connection that must not be there any more when the next
+    /// borrower has it: a setting, a temporary table, a lock, a subscription, a transaction that is left open.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn soil(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = conn;
+        async { Err(unclaimed("Dirty", "soil")) }
+    }
+
+    /// Stands for [`Capability::Dirty`]: whether what [`soil`](Self::soil) did is there, if possible as the server says it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn is_soiled(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = conn;
+        async { Err(unclaimed("Dirty", "is_soiled")) }
+    }
+
+    /// Stands for [`Capability::Counted`]: how many connections of this fixture's managers are open at the server, as the
+    /// server counts them. Those of other tests at the same server must not be among them.
+    ///
+    /// # Errors
+    ///
+    /// If the server could not be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not cancelled.
+    fn open_at_server(&self) -> impl Future<Output = Result<usize, BoxError>> + Send {
+        async { Err(unclaimed("Counted", "open_at_server")) }
+    }
+
+    /// The most connections that the server lets the tests have at the same time, if there are few. Cases that need more
+    /// are skipped, and say so. Called after [`manager`](Self::manager).
+    fn sessions_max(&self) -> Option<u32> {
+        None
+    }
+
     /// Stands for [`Capability::Transactions`]: executes a script, as text.
     ///
     /// # Errors
@@ -399,6 +448,10 @@ pub enum Capability {
     Answers,
     /// Of managers: the server can end a connection. See [`Fixture::kill`].
     Dies,
+    /// Of managers: a borrower can leave something on a connection. See [`Fixture::soil`] and [`Fixture::is_soiled`].
+    Dirty,
+    /// Of managers: the server says how many connections are open. See [`Fixture::open_at_server`].
+    Counted,
     /// Of managers: SQL with transactions. See [`Fixture::execute`], [`Fixture::begin`] and
     /// [`Fixture::is_in_transaction`].
     Transactions,
@@ -433,12 +486,34 @@ pub enum Capability {
     Keeps,
 }
 
+impl Capability {
+    /// What nobody knows of a manager for which this is not claimed; nothing of what only a backend or a pool can claim.
+    pub(crate) fn unproven(self) -> Option<&'static str> {
+        Some(match self {
+            Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",
+            Self::Answers => "that an answer reaches only who asked for it",
+            Self::Dies => "that a ping notices a connection which the server has ended",
+            Self::Dirty => "that what a borrower leaves on a connection is undone",
+            Self::Counted => "that what is closed is closed at the server",
+            Self::Transactions => "that no transaction is lent on",
+            Self::Streams => "that rows nobody read are not lent on",
+            _ => return None,
+        })
+    }
+
+    /// All that can be claimed of a manager, and of any.
+    pub(crate) const OF_MANAGERS: [Self; 7] =
+        [Self::PausedClock, Self::Answers, Self::Dies, Self::Dirty, Self::Counted, Self::Transactions, Self::Streams];
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let without = match self {
             Self::PausedClock => "PausedClock: real I/O needs real time",
             Self::Answers => "Answers: a connection cannot be asked for anything",
             Self::Dies => "Dies: the server ends no connection by itself",
+            Self::Dirty => "Dirty: a borrower leaves nothing on a connection",
+            Self::Counted => "Counted: the server cannot be asked what is open",
             Self::Transactions => "Transactions: there are none",
             Self::Streams => "Streams: an answer comes whole",
             Self::Redis => "Redis: it is no Redis",

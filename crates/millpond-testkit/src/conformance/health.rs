@@ -3,10 +3,15 @@
 use crate::act::{Act, Call};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::pools::PoolUnderTest;
-use crate::conformance::stage::{Stage, Trial, secs, timed};
+use crate::conformance::stage::{Loan, Stage, Trial, ms, secs, timed};
 use crate::poll::poll_n;
-use millpond_core::{Invalidate, Manager as _, Moment, Pool, PoolExt};
+use millpond_core::{ConnectInfo, Invalidate, Manager as _, Moment, Pool, PoolExt};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
+
+/// A poll that takes longer than this every time waits for something.
+const BLOCKING: Duration = ms(100);
 
 /// A ping is sent when the policy says so: always, or never.
 pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
@@ -53,6 +58,63 @@ pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T
         world.until("it is closed", || world.trace.count(&format!("closed {reason} #{id}")) == 1).await;
     }
     assert_eq!(world.lease().await.id(), 3);
+}
+
+/// What a borrower leaves on a connection is undone before the next one has it, or the connection is not lent again.
+pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(stage: Stage<T>) {
+    let world = stage.world(1, 0);
+    let soiled = async |lease: &mut Loan<T>| match stage.fixture.is_soiled(lease.real()).await {
+        Ok(soiled) => soiled,
+        Err(error) => panic!("a connection in trouble was lent: {error}"),
+    };
+    for round in 0..5 {
+        let mut lease = world.lease().await;
+        assert!(!soiled(&mut lease).await, "round {round}: what the last borrower left is there");
+        if let Err(error) = stage.fixture.soil(lease.real()).await {
+            panic!("nothing could be left on the connection: {error}");
+        }
+        assert!(soiled(&mut lease).await, "`soil` leaves nothing that `is_soiled` finds");
+        drop(lease);
+    }
+    world.assert_sound().await;
+}
+
+/// No call of the manager keeps its thread from doing something else.
+pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage<T>) {
+    let manager = stage.real();
+    let mut shortest = [Duration::MAX; 3];
+    // A thread may be kept waiting by the machine, but not every time.
+    for round in 0..5 {
+        let info = ConnectInfo::first("conformance", secs(20));
+        let (conn, opening) = longest_poll(manager.connect(&info)).await;
+        let mut conn = conn.unwrap_or_else(|error| panic!("round {round}: nothing was opened: {error}"));
+        let (ping, pinging) = longest_poll(manager.ping(&mut conn)).await;
+        assert!(ping.is_ok(), "`ping` takes a living connection for dead: {ping:?}");
+        let (closed, closing) = longest_poll(manager.close(conn)).await;
+        assert!(closed.is_ok(), "`close` fails on a healthy connection: {closed:?}");
+        for (shortest, took) in shortest.iter_mut().zip([opening, pinging, closing]) {
+            *shortest = took.min(*shortest);
+        }
+        if shortest.iter().all(|took| *took < BLOCKING) {
+            break;
+        }
+    }
+    for (call, took) in ["connect", "ping", "close"].into_iter().zip(shortest) {
+        assert!(took < BLOCKING, "`{call}` blocks its thread for {took:?}: await instead, or use spawn_blocking");
+    }
+}
+
+/// What a future came to, and the longest that one of its polls took, in real time.
+async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
+    let (mut future, mut longest) = (pin!(future), Duration::ZERO);
+    let output = poll_fn(|cx| {
+        let begun = std::time::Instant::now();
+        let poll = future.as_mut().poll(cx);
+        longest = longest.max(begun.elapsed());
+        poll
+    });
+    let output = output.await;
+    (output, longest)
 }
 
 /// A connection that could not be reset is closed.

@@ -9,6 +9,7 @@ use millpond_core::{Builder, Lease, Limits, Pool, PoolError, PoolExt, QueuePool,
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -57,6 +58,9 @@ pub(crate) const fn secs(n: u64) -> Duration {
 /// A limit that passes soon, in real time too, and yet is none that a healthy server could miss.
 pub(crate) const SOON: Duration = ms(80);
 
+/// With this a case ends that cannot be played here.
+pub(crate) struct Skipped(pub(crate) String);
+
 /// What one case gets.
 pub struct Stage<T: Trial> {
     /// The author's own.
@@ -83,6 +87,7 @@ impl<T: Trial> Stage<T> {
         max_overflow: u32,
         tune: impl FnOnce(Tuning<T>, &Manager<T>) -> Tuning<T>,
     ) -> World<T> {
+        self.needs(pool_size.saturating_add(max_overflow));
         let trace = Trace::new();
         let builder = Builder::new(self.manager.clone())
             .limits(Limits::Off)
@@ -94,6 +99,18 @@ impl<T: Trial> Stage<T> {
             Err(error) => panic!("the suite's own settings are wrong: {error}"),
         };
         World { manager: self.manager.clone(), trace, pool, paused: self.paused }
+    }
+
+    /// The case needs so many connections at once: it ends here, as skipped, if the server does not have them.
+    pub(crate) fn needs(&self, sessions: u32) {
+        if let Some(max) = self.fixture.sessions_max().filter(|max| *max < sessions) {
+            resume_unwind(Box::new(Skipped(format!("sessions_max is {max}, and it needs {sessions}"))));
+        }
+    }
+
+    /// The manager that is tried.
+    pub(crate) fn real(&self) -> &<T::Fixture as Fixture>::Manager {
+        self.manager.real()
     }
 
     /// The manager, for what is to be scripted before there is a pool.

@@ -116,7 +116,7 @@ impl<const FLAW: u8> PoolUnderTest for Flawed<FLAW> {
 }
 
 /// Plays a case; says whether it passed.
-fn passes<F, P, Played>(fixture: F, claims: &[Capability], case: impl FnOnce(Stage<Of<F, P>>) -> Played) -> bool
+pub fn passes<F, P, Played>(fixture: F, claims: &[Capability], case: impl FnOnce(Stage<Of<F, P>>) -> Played) -> bool
 where
     F: Fixture,
     P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>,

@@ -1,5 +1,6 @@
 //! The testkit from outside, one module a tool.
 
 mod broken;
+mod planted;
 mod proxy;
 mod readme;

@@ -1,0 +1,186 @@
+//! Faults that were planted in a manager: the suite fails on each of them, and passes the same manager without.
+
+use crate::broken::passes;
+use millpond_core::{BoxError, ConnectInfo, Manager, QueuePool, Triage};
+use millpond_testkit::conformance::{self as suite};
+use millpond_testkit::{Capability, Fixture};
+use std::collections::VecDeque;
+use std::io;
+use std::mem::forget;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    HalfAskedKept,
+    DirtyKept,
+    PingThatDoesNothing,
+    CloseThatLeaks,
+    ResetThatDoesNothing,
+    PingThatBlocks,
+}
+
+/// One connection, as the server has it.
+struct Session {
+    open: Arc<AtomicU32>,
+    answers: VecDeque<i64>,
+    asking: bool,
+    dead: bool,
+    dirty: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A manager of such sessions with one fault, or none. The server takes `most` of them.
+struct Planted {
+    fault: Fault,
+    open: Arc<AtomicU32>,
+    most: u32,
+}
+
+impl Manager for Planted {
+    type Connection = Session;
+    type Error = io::Error;
+
+    async fn connect(&self, _: &ConnectInfo) -> io::Result<Session> {
+        if self.open.load(Ordering::SeqCst) >= self.most {
+            return Err(io::Error::other("too many sessions"));
+        }
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let open = Arc::clone(&self.open);
+        Ok(Session { open, answers: VecDeque::new(), asking: false, dead: false, dirty: false })
+    }
+
+    async fn ping(&self, session: &mut Session) -> io::Result<()> {
+        if self.fault == Fault::PingThatBlocks {
+            let (_said, heard) = std::sync::mpsc::channel::<()>();
+            let _ = heard.recv_timeout(Duration::from_millis(200));
+        }
+        let dead = session.dead && self.fault != Fault::PingThatDoesNothing;
+        if dead { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+
+    fn triage(&self, session: &mut Session) -> Triage {
+        if session.asking && self.fault != Fault::HalfAskedKept {
+            Triage::Discard
+        } else if session.dirty && self.fault != Fault::DirtyKept {
+            Triage::Reset
+        } else {
+            Triage::Keep
+        }
+    }
+
+    async fn reset(&self, session: &mut Session) -> io::Result<()> {
+        if self.fault != Fault::ResetThatDoesNothing {
+            session.dirty = false;
+        }
+        Ok(())
+    }
+
+    async fn close(&self, session: Session) -> io::Result<()> {
+        if self.fault == Fault::CloseThatLeaks {
+            forget(session);
+        }
+        Ok(())
+    }
+}
+
+struct Bench {
+    fault: Fault,
+    open: Arc<AtomicU32>,
+    most: u32,
+    says_so: bool,
+}
+
+impl Fixture for Bench {
+    type Manager = Planted;
+
+    async fn manager(&self) -> Result<Planted, String> {
+        Ok(Planted { fault: self.fault, open: Arc::clone(&self.open), most: self.most })
+    }
+
+    async fn ask(&self, session: &mut Session, number: i64) -> Result<i64, BoxError> {
+        session.asking = true;
+        session.answers.push_back(number);
+        tokio::task::yield_now().await;
+        let answer = session.answers.pop_front();
+        session.asking = false;
+        answer.ok_or_else(|| "no answer".into())
+    }
+
+    async fn kill(&self, session: &mut Session) -> Result<(), BoxError> {
+        session.dead = true;
+        Ok(())
+    }
+
+    async fn soil(&self, session: &mut Session) -> Result<(), BoxError> {
+        session.dirty = true;
+        Ok(())
+    }
+
+    async fn is_soiled(&self, session: &mut Session) -> Result<bool, BoxError> {
+        Ok(session.dirty)
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        Ok(self.open.load(Ordering::SeqCst) as usize)
+    }
+
+    fn sessions_max(&self) -> Option<u32> {
+        self.says_so.then_some(self.most)
+    }
+}
+
+fn bench(fault: Fault) -> Bench {
+    Bench { fault, open: Arc::default(), most: u32::MAX, says_so: false }
+}
+
+const CLAIMS: &[Capability] =
+    &[Capability::PausedClock, Capability::Answers, Capability::Dies, Capability::Dirty, Capability::Counted];
+
+macro_rules! falls {
+    ($($test:ident: $fault:ident falls at $case:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let plays = |fault| {
+                    passes::<_, QueuePool<_>, _>(bench(fault), CLAIMS, |stage| suite::$case(stage))
+                };
+                assert!(plays(Fault::None) && !plays(Fault::$fault));
+            }
+        )*
+    };
+}
+
+falls! {
+    what_was_half_asked_and_is_kept_is_seen:
+        HalfAskedKept falls at c57_an_answer_never_reaches_another_borrower;
+    what_is_dirty_and_is_kept_is_seen:
+        DirtyKept falls at c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
+    a_ping_that_does_nothing_is_seen:
+        PingThatDoesNothing falls at c59_a_connection_that_its_server_has_ended_is_not_lent_again;
+    a_close_that_leaks_is_seen:
+        CloseThatLeaks falls at c84_what_is_closed_is_closed_at_the_server;
+    a_reset_that_does_nothing_is_seen:
+        ResetThatDoesNothing falls at c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
+    a_ping_that_blocks_is_seen:
+        PingThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
+}
+
+#[test]
+fn what_needs_more_sessions_than_the_server_has_is_skipped_if_the_fixture_says_so() {
+    let plays = |says_so| {
+        let bench = Bench { fault: Fault::None, open: Arc::default(), most: 3, says_so };
+        let open = Arc::clone(&bench.open);
+        let passed = passes::<_, QueuePool<_>, _>(bench, CLAIMS, suite::c84_everything_that_was_opened_is_closed);
+        (passed, open.load(Ordering::SeqCst))
+    };
+    assert_eq!(plays(true), (true, 0));
+    assert!(!plays(false).0);
+}
