@@ -21,7 +21,8 @@
 //! ```
 //!
 //! One [`PoolMetrics`] serves any number of pools; each is told apart by the label `db.client.connection.pool.name`, so give
-//! them names. What pools of the same name do is added up.
+//! them names. What pools of the same name do is added up. Of a pool that was dropped nothing is told any more, once its last
+//! deeds are, and [`PoolMetrics::forget`] does so at once: exporters with an idle timeout then let go of it.
 //!
 //! # What is told
 //!

@@ -5,9 +5,9 @@ use crate::tally::Tally;
 use crate::teller;
 use metrics::gauge;
 use millpond_core::{Event, Interest, Manager, Observer, QueuePool, SharedPool, Stamp, Status, Times};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Tells the recorder of the `metrics` facade what pools do. Give a clone to every pool as its observer, and
 /// [`follow`](Self::follow) it for the gauges. All clones are one.
@@ -17,8 +17,9 @@ pub struct PoolMetrics(Arc<Books>);
 /// What all clones have in common.
 #[derive(Default)]
 pub(crate) struct Books {
-    /// The pools that have told anything, in a list that only grows: an event finds its pool without a lock.
-    first: OnceLock<Box<Tally>>,
+    /// The pools that have told anything, by their names. An event counts under a lock that it shares with other events; who
+    /// takes a pool out has it alone, so that nothing is counted where nobody looks any more.
+    tallies: RwLock<HashMap<String, Arc<Tally>>>,
     followed: Mutex<Vec<Followed>>,
 }
 
@@ -64,6 +65,17 @@ impl PoolMetrics {
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }
 
+    /// Tells the recorder for the last time what pools of this name did, and forgets them: for one of many whose names never come
+    /// again. A pool that was dropped is forgotten by itself, once it is told what it did last. If one of this name still lives,
+    /// it is told of from its next incident on as if it were new, without its spans of time and, unless it is followed again,
+    /// its gauges.
+    ///
+    /// A recorder keeps what it was told. Exporters can let go of what was not told for a while, as Prometheus' does with
+    /// `PrometheusBuilder::idle_timeout`: of pools that live everything is told each time, of others nothing.
+    pub fn forget(&self, pool: &str) {
+        self.0.forget(pool);
+    }
+
     /// Tells the recorder everything at once: what happened since the last time, and how the pools are.
     pub fn tell(&self) {
         self.0.tell();
@@ -78,7 +90,7 @@ impl Default for PoolMetrics {
 
 impl Observer for PoolMetrics {
     fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
-        self.0.tally(stamp.pool).count(event);
+        self.0.with_tally(stamp.pool, |tally| tally.count(event));
     }
 
     fn interest(&self) -> Interest {
@@ -86,7 +98,7 @@ impl Observer for PoolMetrics {
     }
 
     fn measured(&self, pool: &str, times: Arc<Times>) {
-        self.0.tally(pool).measure(times);
+        self.0.with_tally(pool, |tally| tally.measure(times));
     }
 }
 
@@ -99,21 +111,47 @@ impl fmt::Debug for PoolMetrics {
 impl Books {
     pub(crate) fn tell(&self) {
         describe();
-        let mut tally = self.first.get();
-        while let Some(this) = tally {
-            this.tell();
-            tally = this.next.get();
-        }
+        let tallies: Vec<_> = self.read().values().cloned().collect();
+        tallies.iter().for_each(|tally| tally.tell());
         self.tell_gauges();
+        if tallies.iter().any(|tally| tally.is_over()) {
+            let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+            let followed: HashSet<&str> = followed.iter().map(|followed| followed.pool.as_str()).collect();
+            self.write().retain(|pool, tally| !tally.is_over() || followed.contains(pool.as_str()));
+        }
     }
 
-    /// The counts of the pools of this name.
-    fn tally(&self, pool: &str) -> &Tally {
-        let mut tally = self.first.get_or_init(|| Box::new(Tally::new(pool)));
-        while !tally.is_of(pool) {
-            tally = tally.next.get_or_init(|| Box::new(Tally::new(pool)));
+    fn forget(&self, pool: &str) {
+        let tally = self.write().remove(pool);
+        if let Some(tally) = tally {
+            tally.tell();
         }
-        tally
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = followed.len();
+        followed.retain(|followed| followed.pool != pool);
+        let was_followed = followed.len() < before;
+        drop(followed);
+        if was_followed {
+            Levels::default().tell(pool);
+        }
+    }
+
+    /// Has something counted for the pools of this name.
+    fn with_tally(&self, pool: &str, count: impl FnOnce(&Tally)) {
+        let tallies = self.read();
+        if let Some(tally) = tallies.get(pool) {
+            return count(tally);
+        }
+        drop(tallies);
+        count(self.write().entry(pool.to_owned()).or_insert_with(|| Arc::new(Tally::new(pool))));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Arc<Tally>>> {
+        self.tallies.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<Tally>>> {
+        self.tallies.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_gauges(&self) {

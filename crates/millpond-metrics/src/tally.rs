@@ -6,7 +6,7 @@ use millpond_core::{AcquireFailure, Event, Histogram, Times};
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A nanosecond in seconds.
 const NANO: f64 = 1e-9;
@@ -21,8 +21,6 @@ pub(crate) struct Tally {
     failed: AtomicU64,
     /// What happens less often than an acquire.
     rare: Mutex<BTreeMap<Rare, u64>>,
-    /// The next pool of the list.
-    pub(crate) next: OnceLock<Box<Tally>>,
 }
 
 /// A counter of something rare: its name, and the label that tells one kind of it from another.
@@ -37,12 +35,15 @@ impl Tally {
             cancelled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             rare: Mutex::default(),
-            next: OnceLock::new(),
         }
     }
 
-    pub(crate) fn is_of(&self, pool: &str) -> bool {
-        self.pool == pool
+    /// Whether no pool of this name lives that is known to, and everything was told.
+    pub(crate) fn is_over(&self) -> bool {
+        let counts = [&self.timed_out, &self.cancelled, &self.failed];
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && counts.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+            && self.rare.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Counts an event.

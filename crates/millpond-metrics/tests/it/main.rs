@@ -2,6 +2,7 @@
 
 mod balance;
 mod cache;
+mod forgetting;
 mod gauges;
 mod spans;
 mod thread;

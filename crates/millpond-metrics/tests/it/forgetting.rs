@@ -1,0 +1,105 @@
+//! Pools that come and go: of one that has gone nothing is told any more.
+
+use crate::world::{Ear, ms};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
+use millpond_core::QueuePool;
+use millpond_metrics::PoolMetrics;
+use millpond_testkit::ScriptedManager;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+/// A recorder that remembers of which pools it is told.
+#[derive(Default)]
+struct Pools(Mutex<BTreeSet<String>>);
+
+impl Pools {
+    fn note(&self, key: &Key) {
+        let labels = key.labels().filter(|label| label.key() == "db.client.connection.pool.name");
+        self.0.lock().unwrap().extend(labels.map(|label| label.value().to_owned()));
+    }
+
+    /// Of which pools something is told now.
+    fn told_by(metrics: &PoolMetrics) -> Vec<String> {
+        let pools = Self::default();
+        with_local_recorder(&pools, || metrics.tell());
+        pools.0.into_inner().unwrap().into_iter().collect()
+    }
+}
+
+impl Recorder for Pools {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.note(key);
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.note(key);
+        Gauge::noop()
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.note(key);
+        Histogram::noop()
+    }
+}
+
+fn pool(metrics: &PoolMetrics, name: &str) -> QueuePool<ScriptedManager> {
+    let builder = QueuePool::builder(ScriptedManager::new()).name(name).observer(metrics.clone());
+    let pool = builder.build().unwrap();
+    metrics.follow_pool(&pool);
+    pool
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_pool_that_was_dropped_nothing_is_told_once_its_last_deeds_are() {
+    let metrics = PoolMetrics::by_hand();
+    let kept = pool(&metrics, "kept");
+    for n in 0..20 {
+        let pool = pool(&metrics, &format!("tenant {n}"));
+        drop(pool.acquire().await.unwrap());
+    }
+    assert_eq!(Pools::told_by(&metrics).len(), 21);
+    tokio::time::sleep(ms(100)).await;
+    // What was closed in the end, and the gauges as zero.
+    Pools::told_by(&metrics);
+    Pools::told_by(&metrics);
+    assert_eq!(Pools::told_by(&metrics), ["kept"]);
+    drop(kept.acquire().await.unwrap());
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    assert_eq!(ear.count_of_all("millpond.acquires"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_comes_again_is_told_again() {
+    let metrics = PoolMetrics::by_hand();
+    let mut ear = Ear::new();
+    for round in 1..=3 {
+        let pool = pool(&metrics, "p");
+        drop(pool.acquire().await.unwrap());
+        drop(pool);
+        tokio::time::sleep(ms(100)).await;
+        (0..3).for_each(|_| ear.listen(&metrics));
+        assert_eq!(ear.count("millpond.connections.created", ""), round);
+        assert_eq!(ear.count_of_all("millpond.connections.closed"), round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_told_for_the_last_time() {
+    let metrics = PoolMetrics::by_hand();
+    let (gone, kept) = (pool(&metrics, "p"), pool(&metrics, "kept"));
+    drop(gone.acquire().await.unwrap());
+    let mut ear = Ear::new();
+    ear.hear(|| metrics.forget("p"));
+    metrics.forget("never heard of");
+    assert_eq!(ear.count("millpond.connections.created", ""), 1);
+    assert_eq!(ear.level("pool_size", ""), 0.0);
+    drop(gone);
+    tokio::time::sleep(ms(100)).await;
+    Pools::told_by(&metrics);
+    Pools::told_by(&metrics);
+    assert_eq!(Pools::told_by(&metrics), ["kept"]);
+    drop(kept);
+}
