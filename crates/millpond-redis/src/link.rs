@@ -205,6 +205,7 @@ impl Link {
         let clock = Clock { since: Instant::now(), limit: self.limit() };
         let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
         let all: Vec<Command> = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
+        let mut teller = String::new();
         let answers = match &self.sockets {
             Sockets::One(socket) => self.send(socket, None, &exec, &clock, socket.pipeline(&all)).await?,
             Sockets::Cluster(_) => {
@@ -213,13 +214,14 @@ impl Link {
                 if watched.is_some_and(|watched| watched != node) {
                     return Err(RedisError::moving());
                 }
+                teller.clone_from(&node.host);
                 let socket = self.socket(&node, clock.left()).await?;
                 self.send(&socket, Some(&node), &exec, &clock, socket.pipeline(&all)).await?
             }
         };
         // A command that could not be queued: nothing was executed.
         if let Some(error) = answers.iter().find_map(error_in) {
-            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, "")).flatten() {
+            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &teller)).flatten() {
                 Some(Redirection::Moved(slot, node)) => {
                     self.hub.moved(slot, &Arc::new(node));
                     RedisError::moving()
@@ -231,7 +233,8 @@ impl Link {
         self.watch(None);
         let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
         let inner = if let Value::List(inner) = &answer { &inner[..] } else { &[] };
-        inner.iter().find_map(error_in).map_or(Ok(answer.clone()), Err)
+        let error = inner.iter().find_map(error_in);
+        error.map_or(Ok(answer), Err)
     }
 
     /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. In a cluster any node hears what is published; what happens to keys is told
@@ -245,26 +248,28 @@ impl Link {
     ///
     /// It may be subscribed or not.
     pub(crate) async fn subscribe(&self, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
-        let limit = self.limit();
-        let sockets: Vec<Arc<Socket>> = match &self.sockets {
-            Sockets::One(socket) => vec![Arc::clone(socket)],
-            Sockets::Cluster(_) => {
-                let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
-                let masters =
-                    if command.args.iter().any(is_of_keys) { self.hub.owners() } else { vec![self.place_of(command)?] };
-                let mut sockets = Vec::new();
-                for node in masters {
-                    sockets.push(self.socket(&node, limit).await?);
+        let Sockets::One(socket) = &self.sockets else {
+            let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
+            let some = |of_keys| {
+                let channels = command.args.iter().filter(|channel| is_of_keys(channel) == of_keys);
+                Command::new(command.name.clone()).args(channels)
+            };
+            for (part, nodes) in [(some(false), vec![self.place_of(command)?]), (some(true), self.hub.owners())] {
+                for node in if part.args.len() > 0 { nodes } else { Vec::new() } {
+                    let socket = self.socket(&node, self.limit()).await?;
+                    self.listen(&socket, &part, into).await?;
                 }
-                sockets
             }
+            return Ok(());
         };
-        for socket in sockets {
-            into.add(socket.ear());
-            let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
-            within(limit, socket.subscribe(command)).await.ok_or_else(timed_out)??;
-        }
-        Ok(())
+        self.listen(socket, command, into).await
+    }
+
+    async fn listen(&self, socket: &Socket, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
+        let limit = self.limit();
+        let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
+        into.add(socket.ear());
+        within(limit, socket.subscribe(command)).await.ok_or_else(timed_out)?
     }
 
     /// Goes where the cluster sends it.

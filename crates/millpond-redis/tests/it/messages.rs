@@ -103,7 +103,8 @@ async fn in_a_cluster_what_happens_to_the_keys_of_every_master_is_told() {
     let pool = few(2).connect(&url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let prefix = key("keyspace");
-    lease.psubscribe([format!("__keyspace@0__:{prefix}*")]).await.unwrap();
+    let channel = key("channel:*");
+    lease.psubscribe([format!("__keyspace@0__:{prefix}*"), channel.clone()]).await.unwrap();
     let keys: Vec<String> = (0..30).map(|n| format!("{prefix}:{n}")).collect();
     assert!(keys.iter().map(|key| slot_of(key.as_bytes()) / 5462).collect::<std::collections::HashSet<_>>().len() > 1);
     for key in &keys {
@@ -111,6 +112,8 @@ async fn in_a_cluster_what_happens_to_the_keys_of_every_master_is_told() {
         let message = lease.message(LONG).await.unwrap().unwrap();
         assert_eq!(message.channel, format!("__keyspace@0__:{key}"));
     }
+    shared.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
+    assert_eq!(lease.message(LONG).await.unwrap().unwrap().channel, channel);
     assert_eq!(lease.message(Duration::from_millis(50)).await.unwrap(), None, "nothing is told twice");
 }
 
