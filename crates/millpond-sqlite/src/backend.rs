@@ -41,9 +41,11 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     async fn confirm(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        // A thread that panics takes no command any more once its lock is free, but what it was sent before waits for ever.
-        drop(conn.lock_handle().await.map_err(|_| stopped())?);
-        conn.ping().await.map_err(|_| stopped())
+        is_alive(conn).await.map_err(|_| stopped())
+    }
+
+    async fn resume(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        is_alive(conn).await
     }
 
     fn depends_on_schema(&self, sql: &str) -> bool {
@@ -75,6 +77,13 @@ impl Backend<Sqlite> for SqliteBackend {
 
 /// The one that every connection refers to.
 pub(crate) static SQLITE: SqliteBackend = SqliteBackend;
+
+/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its lock is free, but what it
+/// was sent before, while it panicked, waits for ever.
+pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
+    drop(conn.lock_handle().await?);
+    conn.ping().await
+}
 
 /// Whether a text holds no statement at all, as SQLite reads it.
 fn is_empty(sql: &str) -> bool {

@@ -1,9 +1,8 @@
 //! The settings of a connection as its hooks have left them, and how it gets them back from a borrower.
 
+use futures_util::TryStreamExt;
 use millpond_sqlx::Tracked;
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
-
-use futures_util::TryStreamExt;
 
 /// The pragmas that belong to a connection and can be read back. Those that belong to a file or to the process stay as
 /// the last one has set them, since others may have meant it.
@@ -86,6 +85,8 @@ pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) ->
     if sql.is_empty() {
         return Ok(());
     }
+    // An exclusive lock ends with the next look into the file.
+    sql += "PRAGMA schema_version;";
     conn.execute(raw_sql(AssertSqlSafe(sql))).await?;
     match changed(baseline, &read(conn, sets_journal).await?).next() {
         None => Ok(()),

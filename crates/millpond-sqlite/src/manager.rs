@@ -1,6 +1,6 @@
 //! Opens, proves, resets and closes SQLite connections.
 
-use crate::backend::SQLITE;
+use crate::backend::{SQLITE, is_alive};
 use crate::baseline::{self, Baseline};
 use crate::fault;
 use crate::files::Files;
@@ -236,8 +236,7 @@ impl fmt::Debug for SqliteManager {
 
 /// Brings the connection that is kept out of every transaction and back to its settings.
 async fn restored(conn: &mut SqliteConnection, baseline: Option<&Baseline>) -> Result<(), Error> {
-    // What was sent to a thread that is ending waits for ever; once its lock is free it takes nothing any more.
-    drop(conn.lock_handle().await?);
+    is_alive(conn).await?;
     prove(conn).await?;
     match baseline {
         Some(baseline) => baseline::restore(conn, baseline).await,

@@ -185,7 +185,11 @@ impl<DB: Database> Stream for Watched<'_, DB> {
             }
         }
         let item = match ready!(polled) {
-            None if *end == End::Awaited => Some(Err(stopped())),
+            None if *end == End::Awaited => {
+                // The next operation has to see first whether anybody is there to answer it.
+                watch.brake.store(true, Ordering::Release);
+                Some(Err(stopped()))
+            }
             item => item,
         };
         *end = match &item {

@@ -127,3 +127,30 @@ async fn a_journal_mode_that_the_pool_has_not_set_is_the_files_and_stays() {
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.unwrap();
     assert_eq!(mode, "wal");
 }
+
+#[tokio::test]
+async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_loan() {
+    let dir = Dir::new();
+    let pool = strict().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    raw_sql("PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (i)").execute(&pool).await.unwrap();
+    // Proved when it is lent again.
+    drop(pool.acquire().await.unwrap());
+    raw_sql("PRAGMA busy_timeout = 0; INSERT INTO t VALUES (1)").execute(&mut *other).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_only_read_is_lent_again_and_its_pragmas_are_put_back() {
+    let dir = Dir::new();
+    strict().connect(&dir.url("x.db")).await.unwrap().execute("CREATE TABLE t (i)").await.unwrap();
+    for parameters in ["mode=ro", "immutable=true"] {
+        let pool = strict().pool(PoolKind::Queue).connect(&dir.url(&format!("x.db?{parameters}"))).await.unwrap();
+        let before = settings(&pool).await;
+        for change in CHANGES {
+            pool.execute(change).await.unwrap();
+        }
+        assert_eq!(settings(&pool).await, before);
+        assert!(sqlx::query("SELECT * FROM t").fetch_all(&pool).await.unwrap().is_empty());
+        assert_eq!(SqlLease::info(&pool.acquire().await.unwrap()).id.get(), 1, "{parameters}");
+    }
+}

@@ -33,6 +33,16 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
         let lease = pool.acquire().await.unwrap();
         assert_ne!(SqlLease::info(&lease).id.get(), id, "it is not lent on");
     }
+    // What is sent to a thread while it ends would wait for ever.
+    for round in 0..20 {
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("SELECT * FROM t").fetch_all(&mut *tx).await.unwrap_err();
+        match round % 3 {
+            0 => drop(tx.commit().await.unwrap_err()),
+            1 => drop(tx.rollback().await.unwrap_err()),
+            _ => drop(sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap_err()),
+        }
+    }
 }
 
 #[tokio::test]
