@@ -261,6 +261,17 @@ impl DatabaseConnection {
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
+    /// The same pool with a limit of its own for every statement: for one call, or for a part of a program. `None` is no
+    /// limit; the pool's own is the setting `db.statement_timeout`.
+    ///
+    /// A statement that takes longer ends with an error that names it and the line, and its server is told to stop it.
+    #[must_use]
+    pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
+        let limit = limit.into();
+        let pool = each!(TypedPool, &self.pool, pool => pool.statement_timeout(limit).into());
+        Self { pool, settings: Arc::clone(&self.settings) }
+    }
+
     /// The typed pool, if the database is MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     pub fn as_mysql(&self) -> Option<&millpond_mysql::MySqlPool> {

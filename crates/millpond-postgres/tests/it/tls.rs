@@ -3,9 +3,13 @@
 use crate::backend::{TLS_KIND, TLS_URL};
 use crate::refusals::refused_at_once;
 use crate::support::one;
-use millpond_postgres::PgPool;
+use millpond_postgres::{PgConnectOptions, PgPool};
+use millpond_sqlx::bridged;
 use millpond_testkit::{OwnServer, variable};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgSslMode;
 use std::fs;
+use std::str::FromStr;
 
 pub async fn is_encrypted(pool: &PgPool) -> bool {
     sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetch_one(pool).await.unwrap()
@@ -58,5 +62,24 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
     for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
         let text = refused_at_once(&with(cert, key)).await.to_string();
         assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn on_the_way_to_one_address_of_a_host_its_name_is_verified_as_ever() {
+    let Some(url) = variable(TLS_URL) else { return };
+    let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
+    let options = PgConnectOptions::from_str(&url).unwrap().ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
+    let port = options.get_port();
+    for (host, is_the_servers) in [("localhost", true), ("other.example", false)] {
+        let options = options.clone().host(host);
+        let address = format!("127.0.0.1:{port}").parse().unwrap();
+        let name = format!(".s.PGSQL.{port}");
+        let conn = bridged(address, &name, |dir| async move { options.socket(dir).connect().await }).await;
+        assert_eq!(conn.is_ok(), is_the_servers, "{host}");
+        if let Ok(mut conn) = conn {
+            let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+            assert!(sqlx::query_scalar::<_, bool>(sql).fetch_one(&mut conn).await.unwrap());
+        }
     }
 }
