@@ -56,7 +56,7 @@ impl Backend<Postgres> for PgBackend {
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        prove(conn.driver_mut()).await?;
+        prove(conn.driver_mut(), "ROLLBACK").await?;
         conn.trust();
         Ok(())
     }

@@ -93,6 +93,7 @@ mod pooler;
 mod prove;
 mod session;
 mod url;
+mod words;
 
 pub use backend::PgBackend;
 pub use manager::PgManager;

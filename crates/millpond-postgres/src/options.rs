@@ -159,12 +159,18 @@ impl PgPoolOptions {
     /// What stands between the pool and its server. Default: nothing.
     ///
     /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two servers, and so may the
-    /// two halves of a statement with arguments, if that is not in a transaction. So every such statement is put into one,
+    /// two halves of a statement with arguments, if that is not in a transaction. So every statement is put into one, three to
     /// four round trips instead of one, and prepared anew each time. `&pool` and `pool.begin()` work as ever;
-    /// `acquire()`, hooks, `reset = session`, migrations and statements that need a session (SET, LISTEN, PREPARE) are
-    /// refused; nothing is cancelled at the server. A stream that is dropped early rolls its statement back. What cannot run
-    /// in a transaction (VACUUM) goes through `raw_sql`. What a SELECT leaves behind in a session (an advisory lock,
-    /// `set_config`) is not seen and stays with the server.
+    /// `acquire()`, hooks, `reset = session`, migrations, statements that need a session (SET, LISTEN, PREPARE, COMMIT, locks
+    /// for a session) and all that are not known are refused; nothing is cancelled at the server. A stream that is dropped
+    /// early rolls its statement back. What cannot run in a transaction (VACUUM) goes through `raw_sql`, alone.
+    ///
+    /// Whatever else a statement changes in the session of its server (`set_config`, a temporary table, what a function or a
+    /// trigger does) is gone when its transaction ends: settings, role, cursors, LISTEN, advisory locks, temporary tables,
+    /// sequence state and prepared statements are cleared in the message that ends it, since others get the server next. That
+    /// includes what PgBouncer's `connect_query` has set; settings for all sessions belong into `ALTER ROLE .. SET` or
+    /// `ALTER DATABASE .. SET`. What is done with the driver's own connection of a transaction is not read: do not end the
+    /// transaction there.
     ///
     /// ```
     /// use millpond_postgres::{PgPoolOptions, Pooler};

@@ -1,10 +1,12 @@
 //! Behind a pooler that lends a server for each transaction there is no session: what that means for a connection.
 
 use crate::backend::POSTGRES;
+use crate::prove::{end_transactions, prove};
+use crate::words::{Part, Parts};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked, first_keyword};
+use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked};
 use sqlx::postgres::PgRow;
-use sqlx::{Error, PgConnection, Postgres};
+use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
 /// What stands between the pool and its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +23,23 @@ pub enum Pooler {
 /// have the names that the driver would give.
 pub(crate) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
+/// Clears everything of a session on a server that others get next: a trigger or a function may have changed it, which no
+/// text shows. Without quotes, and each part works in a block of several statements, unlike DISCARD ALL.
+macro_rules! clear {
+    () => {
+        "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
+         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL"
+    };
+}
+
+/// The pooler gives the server to others only after the last statement of a message. What stands before COMMIT fails in a
+/// transaction that has failed, so that it is not committed into nothing, and a COMMIT that fails leaves no locks.
+const COMMIT: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!());
+const ROLLBACK: &str = concat!("ROLLBACK; ", clear!());
+/// The same with an empty transaction afterwards, which the driver ends: it counts transactions.
+const COMMIT_FOR_DRIVER: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!(), "; BEGIN");
+const ROLLBACK_FOR_DRIVER: &str = concat!("ROLLBACK; ", clear!(), "; BEGIN");
+
 /// PostgreSQL behind a pooler.
 #[derive(Debug)]
 pub(crate) struct Pooled;
@@ -35,18 +54,26 @@ impl Backend<Postgres> for Pooled {
     }
 
     fn enclosure(&self) -> Option<Enclosure> {
-        Some(Enclosure { begin: BEGIN, forget: "DEALLOCATE ALL" })
+        Some(Enclosure { begin: BEGIN, commit: COMMIT, rollback: ROLLBACK, forget: "DEALLOCATE ALL" })
+    }
+
+    fn runs_alone(&self, sql: &str) -> bool {
+        judge(sql) == Ok(Place::Alone)
     }
 
     fn admit(&self, sql: &str) -> Result<(), Error> {
-        match session_statement(sql) {
-            None => Ok(()),
-            Some(keyword) => Err(Error::InvalidArgument(format!(
-                "{keyword} needs a session, and behind a transaction pooler there is none: begin transactions with \
+        judge(sql).map(drop).map_err(|what| {
+            Error::InvalidArgument(format!(
+                "{what}, and behind a transaction pooler there is no session: begin and end transactions with \
                  `pool.begin()`, set what is needed in one of them with SET LOCAL, and connect to the server itself for \
                  everything else"
-            ))),
-        }
+            ))
+        })
+    }
+
+    async fn before_end(&self, conn: &mut PgConnection, commits: bool) -> Result<(), Error> {
+        let sql = if commits { COMMIT_FOR_DRIVER } else { ROLLBACK_FOR_DRIVER };
+        raw_sql(sql).execute(conn).await.map(drop)
     }
 
     fn aftermath(&self, error: &Error) -> Aftermath {
@@ -74,23 +101,132 @@ impl Backend<Postgres> for Pooled {
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        POSTGRES.settle(conn).await
+        let driver = conn.driver_mut();
+        if driver.is_in_transaction() {
+            // It was dropped. The driver would give the server back as it is.
+            end_transactions(driver, ROLLBACK_FOR_DRIVER).await?;
+        }
+        prove(driver, ROLLBACK).await?;
+        conn.trust();
+        Ok(())
     }
 }
 
-/// The keyword of a statement that begins, changes or needs a session, seen by its first words.
-fn session_statement(sql: &str) -> Option<&'static str> {
-    const SESSION: [&str; 10] =
-        ["BEGIN", "START", "LISTEN", "UNLISTEN", "PREPARE", "EXECUTE", "DEALLOCATE", "DISCARD", "RESET", "LOAD"];
-    let keyword = first_keyword(sql)?;
-    if keyword.eq_ignore_ascii_case("SET") {
-        // The keyword is a part of the text, so what follows it can be found.
-        let after = sql.split_once(keyword).map_or("", |(_, after)| after);
-        let scope = after.split_whitespace().next().unwrap_or_default();
-        let local = ["LOCAL", "TRANSACTION", "CONSTRAINTS"].iter().any(|word| scope.eq_ignore_ascii_case(word));
-        return (!local).then_some("SET");
+/// Where a text can be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a transaction.
+    Enclosed,
+    /// Only outside of one. Nothing of the session is changed by it.
+    Alone,
+}
+
+/// What begins a statement that can be executed in a transaction and does not end it. What it leaves in the session is
+/// cleared in the end.
+const ENCLOSED: [&str; 38] = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "VALUES",
+    "WITH",
+    "TABLE",
+    "EXPLAIN",
+    "SHOW",
+    "COPY",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "TRUNCATE",
+    "GRANT",
+    "REVOKE",
+    "COMMENT",
+    "SECURITY",
+    "REASSIGN",
+    "ANALYZE",
+    "ANALYSE",
+    "LOCK",
+    "REFRESH",
+    "IMPORT",
+    "DO",
+    "CALL",
+    "NOTIFY",
+    "DECLARE",
+    "FETCH",
+    "MOVE",
+    "CLOSE",
+    "SAVEPOINT",
+    "RELEASE",
+    "CLUSTER",
+    "REINDEX",
+    "VACUUM",
+    "CHECKPOINT",
+];
+
+/// Locks that would be gone with the end of the statement, or with that of its transaction.
+const SESSION_LOCKS: [&str; 4] =
+    ["pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"];
+
+/// Where a text can be executed, or why it cannot be. What is not known is refused.
+fn judge(sql: &str) -> Result<Place, String> {
+    let (mut place, mut statements, mut start) = (Place::Enclosed, 0_u32, Vec::new());
+    let end = std::iter::once(Part::End);
+    for part in Parts::of(sql).chain(end) {
+        match part {
+            Part::End if start.is_empty() => {}
+            Part::End => {
+                place = judge_statement(&start)?;
+                start.clear();
+                statements = statements.saturating_add(1);
+            }
+            Part::Unclear => {
+                return Err(
+                    "the text cannot be read with certainty (a backslash in a plain string, or something without an \
+                            end), so it might need a session"
+                        .to_owned(),
+                );
+            }
+            Part::Word(word) | Part::Quoted(word)
+                if SESSION_LOCKS.iter().any(|lock| word.eq_ignore_ascii_case(lock)) =>
+            {
+                return Err(format!("{word} locks for a session (pg_advisory_xact_lock does not)"));
+            }
+            part if start.len() < BEGINNING => start.push(part),
+            _ => {}
+        }
     }
-    SESSION.into_iter().find(|word| keyword.eq_ignore_ascii_case(word))
+    // Among others it would be executed in a transaction.
+    Ok(if statements == 1 { place } else { Place::Enclosed })
+}
+
+/// How many parts of a statement decide.
+const BEGINNING: usize = 4;
+
+fn judge_statement(start: &[Part<'_>]) -> Result<Place, String> {
+    let word = |n: usize| match start.get(n) {
+        Some(Part::Word(word)) => *word,
+        _ => "",
+    };
+    let is = |n: usize, words: &[&str]| words.iter().any(|wanted| word(n).eq_ignore_ascii_case(wanted));
+    let concurrent = |n: usize| is(n, &["INDEX"]) && is(n.saturating_add(1), &["CONCURRENTLY"]);
+    let databases = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
+    let admitted = match start.first() {
+        // Only queries can stand in parentheses.
+        Some(Part::Other) => true,
+        _ if is(0, &["SET"]) => is(1, &["LOCAL", "TRANSACTION", "CONSTRAINTS"]),
+        _ if is(0, &["ROLLBACK"]) => is(1, &["TO"]) || (is(1, &["WORK", "TRANSACTION"]) && is(2, &["TO"])),
+        _ => is(0, &ENCLOSED),
+    };
+    let alone = is(0, &["VACUUM", "CHECKPOINT", "CLUSTER", "REINDEX"])
+        || (is(0, &["CREATE", "DROP", "ALTER"]) && is(1, &databases))
+        || (is(0, &["CREATE", "DROP"]) && (concurrent(1) || (is(1, &["UNIQUE"]) && concurrent(2))));
+    match (admitted, alone) {
+        (true, true) => Ok(Place::Alone),
+        (true, false) => Ok(Place::Enclosed),
+        (false, _) if word(0).is_empty() => Err("the statement is not known, so it might need a session".to_owned()),
+        (false, _) => Err(format!("{} needs a session", word(0).to_ascii_uppercase())),
+    }
 }
 
 #[cfg(test)]
@@ -98,14 +234,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_a_session_is_known_by_its_first_words() {
-        for sql in ["begin", "/* x */ LISTEN a", "SET x = 1", "set session x = 1", "Prepare a AS SELECT 1", "RESET ALL"]
-        {
-            assert!(session_statement(sql).is_some(), "{sql}");
+    fn what_needs_a_session_is_refused_however_it_is_written() {
+        for sql in [
+            "begin",
+            "/* x */ LISTEN a",
+            "/* hi! */ SET x = 1",
+            "; SET x = 1",
+            "SELECT 1; SET x = 1",
+            "SELECT 1; COMMIT; SELECT 1",
+            "set session x = 1",
+            "SET \"local\" = 1",
+            "Prepare a AS SELECT 1",
+            "RESET ALL",
+            "COMMIT",
+            "rollback",
+            "ROLLBACK AND CHAIN",
+            "END",
+            "ABORT",
+            "LOAD 'x'",
+            "DISCARD ALL",
+            "PREPARE TRANSACTION 'x'",
+            "SELECT '\\'; SET x = 1 --'",
+            "SELECT pg_advisory_lock(1)",
+            "SELECT pg_catalog.\"pg_try_advisory_lock\"(1)",
+            "FROBNICATE",
+        ] {
+            assert!(judge(sql).is_err(), "{sql}");
         }
-        for sql in ["SELECT 1", "SET LOCAL x = 1", "-- SET\n set transaction read only", "COMMIT", "", "INSERT INTO t"]
+    }
+
+    #[test]
+    fn what_can_be_enclosed_is() {
+        for sql in [
+            "SELECT 1",
+            "SET LOCAL x = 1",
+            "-- SET\n set transaction read only",
+            "",
+            ";",
+            "INSERT INTO t",
+            "(SELECT 1)",
+            "SELECT 'a;b'; SELECT 2;",
+            "ROLLBACK TO SAVEPOINT a",
+            "CREATE FUNCTION f() RETURNS INT LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$",
+            "SELECT pg_advisory_xact_lock(1)",
+            "CREATE INDEX i ON t (a); VACUUM",
+        ] {
+            assert_eq!(judge(sql), Ok(Place::Enclosed), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_no_transaction_can_hold_runs_alone() {
+        for sql in
+            ["VACUUM t", "/* x */ CREATE DATABASE a", "create unique index concurrently i ON t (a)", "REINDEX TABLE t;"]
         {
-            assert_eq!(session_statement(sql), None, "{sql}");
+            assert_eq!(judge(sql), Ok(Place::Alone), "{sql}");
         }
     }
 }

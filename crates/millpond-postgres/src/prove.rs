@@ -19,13 +19,13 @@ const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET 
      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
      SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
-/// Brings a connection out of every transaction; an error means that it could not be done.
-pub(crate) async fn prove(conn: &mut PgConnection) -> Result<(), Error> {
+/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be done.
+pub(crate) async fn prove(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
     for _ in 0..ROUNDS_MAX {
         match look(conn).await? {
             Found::Nothing if !conn.is_in_transaction() => return Ok(()),
             Found::Nothing => forget_transactions(conn),
-            Found::Transaction => roll_back(conn).await?,
+            Found::Transaction => roll_back(conn, rollback).await?,
             Found::LateError => {}
         }
     }
@@ -91,8 +91,22 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     Ok(if outside { Found::Nothing } else { Found::Transaction })
 }
 
-async fn roll_back(conn: &mut PgConnection) -> Result<(), Error> {
-    match raw_sql("ROLLBACK").execute(conn).await {
+/// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what sqlx sends itself.
+pub(crate) async fn end_transactions(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
+    for _ in 0..ROUNDS_MAX {
+        match raw_sql(rollback).execute(&mut *conn).await {
+            Err(error) if is_late(&error) => {}
+            result => {
+                forget_transactions(conn);
+                return result.map(drop);
+            }
+        }
+    }
+    Err(out_of_rounds())
+}
+
+async fn roll_back(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
+    match raw_sql(rollback).execute(conn).await {
         Err(error) if !is_late(&error) => Err(error),
         _ => Ok(()),
     }

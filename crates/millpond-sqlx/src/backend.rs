@@ -25,10 +25,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Standing::Clean
     }
 
-    /// What is put around every statement with arguments, where a connection is lent another server for each transaction.
+    /// What is put around every statement, where a connection is lent another server for each transaction.
     /// By default a connection is a session, and nothing is put around anything.
     fn enclosure(&self) -> Option<Enclosure> {
         None
+    }
+
+    /// Whether a text cannot be executed in a transaction, and needs none, where others are [enclosed](Self::enclosure) in
+    /// one. By default no text is.
+    fn runs_alone(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
+    /// Called when a transaction that was begun by the driver is about to be committed or rolled back, before the driver
+    /// does it. Where a connection is lent another server for each transaction this ends it and leaves nothing of its
+    /// session behind. By default nothing is done.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn before_end(&self, conn: &mut DB::Connection, commits: bool) -> Result<(), Error> {
+        let _ = (conn, commits);
+        Ok(())
     }
 
     /// Refuses a statement that cannot work on such a connection. By default all are admitted.
@@ -166,6 +185,10 @@ pub const LARGE_ROW: usize = 128 * 1024;
 pub struct Enclosure {
     /// Begins a transaction, and forgets what others have prepared on that server under names that the driver would give.
     pub begin: &'static str,
+    /// Commits it and leaves nothing of the session behind. It fails in a transaction that has failed.
+    pub commit: &'static str,
+    /// Rolls it back and leaves nothing of the session behind.
+    pub rollback: &'static str,
     /// Forgets what was prepared so far: from time to time in a long transaction.
     pub forget: &'static str,
 }

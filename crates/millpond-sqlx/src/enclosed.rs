@@ -1,16 +1,17 @@
 //! One statement in a transaction of its own: for connections behind a pooler that lends a server for each transaction.
 //!
 //! A driver sends a statement with arguments in two turns, and outside a transaction such a pooler may give them to two
-//! servers, of which the second executes what somebody else has prepared there.
+//! servers, of which the second executes what somebody else has prepared there. And whatever a statement changes in the
+//! session of its server would meet others there, so it is cleared in the message that ends the transaction.
 
+use crate::backend::Enclosure;
 use crate::command::Command;
 use crate::generate::Outlet;
 use crate::standing::Standing;
 use crate::tracked::Tracked;
 use either::Either;
 use futures_util::TryStreamExt;
-use sqlx::{Connection, Database, Describe, Error, Executor, SqlSafeStr, SqlStr, raw_sql};
-use sqlx_core::transaction::TransactionManager;
+use sqlx::{Connection, Database, Describe, Error, Executor, SqlStr, raw_sql};
 
 /// How many statements are prepared in a transaction before they are forgotten.
 const NAMES_MAX: u32 = 100;
@@ -22,10 +23,10 @@ impl<DB: Database> Tracked<DB>
 where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
 {
-    /// The statement that has to begin a transaction around what is done now, if one has to.
-    pub(crate) fn enclosure(&self) -> Option<&'static str> {
+    /// What has to be put around what is done now, if anything has to.
+    pub(crate) fn enclosure(&self) -> Option<Enclosure> {
         let outside = !self.driver().is_in_transaction();
-        self.backend().enclosure().filter(|_| outside).map(|enclosure| enclosure.begin)
+        self.backend().enclosure().filter(|_| outside)
     }
 
     /// The statement that has to be executed first in a transaction in which much was prepared. Nothing is kept for a next
@@ -53,34 +54,34 @@ where
     /// Executes a statement in a transaction of its own, which is committed after its last row.
     pub(crate) async fn enclose(
         &mut self,
-        begin: &'static str,
+        enclosure: Enclosure,
         command: Command<DB>,
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
-        self.open_enclosure(begin).await?;
+        self.open_enclosure(&enclosure).await?;
         let done = self.pass_on(command, &out).await;
-        self.close_enclosure(done).await
+        self.close_enclosure(&enclosure, done).await
     }
 
     /// Prepares a statement in a transaction of its own: its types may have to be asked for.
     pub(crate) async fn prepare_enclosed(
         &mut self,
-        begin: &'static str,
+        enclosure: Enclosure,
         sql: SqlStr,
         parameters: &[DB::TypeInfo],
     ) -> Result<DB::Statement, Error> {
-        self.open_enclosure(begin).await?;
+        self.open_enclosure(&enclosure).await?;
         let (conn, watch) = self.watched(Standing::Clean);
         let prepared = watch.follow(conn.prepare_with(sql, parameters)).await;
-        self.close_enclosure(prepared).await
+        self.close_enclosure(&enclosure, prepared).await
     }
 
     /// Describes a statement in a transaction of its own.
-    pub(crate) async fn describe_enclosed(&mut self, begin: &'static str, sql: SqlStr) -> Result<Describe<DB>, Error> {
-        self.open_enclosure(begin).await?;
+    pub(crate) async fn describe_enclosed(&mut self, enclosure: Enclosure, sql: SqlStr) -> Result<Describe<DB>, Error> {
+        self.open_enclosure(&enclosure).await?;
         let (conn, watch) = self.watched(Standing::Clean);
         let described = watch.follow(conn.describe(sql)).await;
-        self.close_enclosure(described).await
+        self.close_enclosure(&enclosure, described).await
     }
 
     /// Executes a statement and hands out what comes of it.
@@ -92,21 +93,26 @@ where
         Ok(())
     }
 
-    async fn open_enclosure(&mut self, begin: &'static str) -> Result<(), Error> {
+    // The driver does not know of these transactions: it would end them in a message of its own.
+    async fn open_enclosure(&mut self, enclosure: &Enclosure) -> Result<(), Error> {
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
-        watch.follow(Box::pin(DB::TransactionManager::begin(conn, Some(begin.into_sql_str())))).await
+        watch.follow(conn.execute(raw_sql(enclosure.begin))).await.map(drop)
     }
 
-    async fn close_enclosure<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
-        let (conn, watch) = self.watched(Standing::Clean);
-        match done {
-            Ok(value) => watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await.map(|()| value),
-            Err(error) => {
-                // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
-                let _ = watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await;
-                Err(error)
+    async fn close_enclosure<T>(&mut self, enclosure: &Enclosure, done: Result<T, Error>) -> Result<T, Error> {
+        let done = match done {
+            Ok(value) => {
+                let (conn, watch) = self.watched(Standing::Clean);
+                watch.follow(conn.execute(raw_sql(enclosure.commit))).await.map(|_| value)
             }
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            let (conn, watch) = self.watched(Standing::Clean);
+            // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
+            let _ = watch.follow(conn.execute(raw_sql(enclosure.rollback))).await;
         }
+        done
     }
 }

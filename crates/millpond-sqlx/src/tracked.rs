@@ -461,13 +461,15 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        if command.is_prepared() {
-            if let Some(begin) = self.enclosure() {
-                return generate(move |out| self.enclose(begin, command, out)).boxed();
-            }
-            if let Some(forget) = self.forgetting() {
-                return generate(move |out| self.forget_first(forget, command, out)).boxed();
-            }
+        if let Some(enclosure) = self.enclosure()
+            && (command.is_prepared() || !self.backend.runs_alone(command.text()))
+        {
+            return generate(move |out| self.enclose(enclosure, command, out)).boxed();
+        }
+        if command.is_prepared()
+            && let Some(forget) = self.forgetting()
+        {
+            return generate(move |out| self.forget_first(forget, command, out)).boxed();
         }
         if self.has_to_resume() || self.backend.depends_on_schema(command.text()) {
             return generate(move |out| async move {
@@ -502,8 +504,8 @@ where
     {
         Box::pin(async move {
             self.backend.admit(sql.as_str())?;
-            if let Some(begin) = self.enclosure() {
-                return self.prepare_enclosed(begin, sql, parameters).await;
+            if let Some(enclosure) = self.enclosure() {
+                return self.prepare_enclosed(enclosure, sql, parameters).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
@@ -519,8 +521,8 @@ where
     {
         Box::pin(async move {
             self.backend.admit(sql.as_str())?;
-            if let Some(begin) = self.enclosure() {
-                return self.describe_enclosed(begin, sql).await;
+            if let Some(enclosure) = self.enclosure() {
+                return self.describe_enclosed(enclosure, sql).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;

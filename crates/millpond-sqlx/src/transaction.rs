@@ -69,6 +69,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.resume().await?;
+        self.before_end(true).await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await?;
@@ -88,11 +89,22 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.set_doomed(false);
         self.resume().await?;
+        self.before_end(false).await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
         self.open = false;
         Ok(())
+    }
+
+    /// A savepoint ends nothing.
+    async fn before_end(&mut self, commits: bool) -> Result<(), Error> {
+        if matches!(self.ground, Ground::Outer(_)) {
+            return Ok(());
+        }
+        let backend = self.backend();
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(backend.before_end(conn, commits)).await
     }
 
     async fn start(ground: Ground<'c, DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
@@ -119,7 +131,10 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
     fn drop(&mut self) {
         if self.open {
             self.worsen(Standing::Raw);
-            DB::TransactionManager::start_rollback(self.driver_mut());
+            // Behind a pooler the proof rolls back, since the session has to be cleared in the same message.
+            if self.backend().enclosure().is_none() || matches!(self.ground, Ground::Outer(_)) {
+                DB::TransactionManager::start_rollback(self.driver_mut());
+            }
         }
     }
 }
