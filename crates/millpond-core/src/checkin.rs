@@ -107,12 +107,31 @@ pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool) {
     if reset && let Err(error) = call(shared.config.ping_timeout, || shared.manager.reset(&mut held.inner.conn)).await {
         refused = Some(failed_reset(&shared, held.inner.tag, error));
     }
+    if reset && refused.is_none() && !shared.hooks.at(Moment::Connect).is_empty() {
+        refused = connect_again(&shared, held).await;
+    }
     if refused.is_none() && shared.checkin_hooks {
         let info = shared.describe(&held.inner.tag);
         let outcome = run_hooks(&shared, Moment::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
         refused = outcome.err().map(|_| CloseReason::RefusedByHook);
     }
     resting.finish(refused);
+}
+
+/// Calls the `on_connect` hooks again if the reset has undone what they had done.
+async fn connect_again<M: Manager>(shared: &Shared<M>, held: &mut Held<M::Connection>) -> Option<CloseReason> {
+    match calmly(|| shared.manager.undoes_on_connect(&mut held.inner.conn)) {
+        Ok(false) => None,
+        Ok(true) => {
+            let info = shared.describe(&held.inner.tag);
+            let outcome = run_hooks(shared, Moment::Connect, &mut held.inner.conn, &info, Time::NEVER).await;
+            outcome.err().map(|_| CloseReason::RefusedByHook)
+        }
+        Err(message) => {
+            shared.tell_panic("undoes_on_connect", message);
+            Some(CloseReason::Panicked)
+        }
+    }
 }
 
 fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {

@@ -129,7 +129,8 @@ pub enum ResetLevel {
     /// No open transaction is lent on.
     #[default]
     Transaction,
-    /// No session state either: role, variables, temporary tables, locks.
+    /// No session state either: role, variables, temporary tables, locks. What `on_connect` hooks leave on a connection is
+    /// the state that it leads back to: where it has undone that, they are called again.
     Session,
     /// Every connection is closed on return.
     Replace,

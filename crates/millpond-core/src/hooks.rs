@@ -131,6 +131,9 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
 
     /// After every connection was opened, before anybody gets it. A refusal counts as a connection that could not be
     /// opened: if the error is the manager's own, its `classify` decides whether it is tried again.
+    ///
+    /// What it leaves on a connection is the state that a reset leads back to: it is called again after a reset that has
+    /// undone it, and a refusal closes the connection then.
     async fn on_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
         let _ = (conn, info);
         Ok(())

@@ -105,6 +105,13 @@ pub trait Manager: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// Whether the [`reset`](Manager::reset) that has just ended well has undone what `on_connect` hooks had done. If so they
+    /// are called again before the connection is lent. The default says no.
+    fn undoes_on_connect(&self, conn: &mut Self::Connection) -> bool {
+        let _ = conn;
+        false
+    }
+
     /// Says goodbye to the server and closes. The default drops the connection.
     ///
     /// Not called for a connection that is given away by [`Lease::detach`](crate::Lease::detach), that is dropped
@@ -175,6 +182,10 @@ impl<M: Manager> Manager for Arc<M> {
 
     fn reset(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
         (**self).reset(conn)
+    }
+
+    fn undoes_on_connect(&self, conn: &mut Self::Connection) -> bool {
+        (**self).undoes_on_connect(conn)
     }
 
     fn close(&self, conn: Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {

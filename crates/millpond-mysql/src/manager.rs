@@ -118,6 +118,10 @@ impl MySqlManager {
     async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         let here = prove(conn.driver_mut()).await?;
         let home = self.home.get().and_then(Option::as_deref);
+        if here.as_deref() != home {
+            // A hook may have led it elsewhere when it was opened.
+            conn.note_hooks_undone();
+        }
         lead_home(conn.driver_mut(), here.as_deref(), home).await
     }
 }
@@ -182,6 +186,10 @@ impl Manager for MySqlManager {
         conn.trust();
         conn.refresh().await?;
         self.look_into_suspicion(conn).await.map(drop)
+    }
+
+    fn undoes_on_connect(&self, conn: &mut Tracked<MySql>) -> bool {
+        conn.take_hooks_undone()
     }
 
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {

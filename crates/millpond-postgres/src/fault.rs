@@ -9,6 +9,9 @@ use std::io::ErrorKind;
 /// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY` causes it as well.
 const READ_ONLY: &str = "25006";
 
+/// A violation of the protocol, says PostgreSQL; PgBouncer says everything with it.
+const POOLERS_OWN: &str = "08P01";
+
 /// The server shuts down, or somebody has ended this one session.
 const ADMIN_SHUTDOWN: &str = "57P01";
 
@@ -23,6 +26,7 @@ pub(crate) fn classify(error: &Error) -> Fault {
         Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
         _ => match refusal(error) {
             Some(refusal) if is_permanent(refusal.code()) => Fault::Permanent,
+            Some(refusal) if refusal.code() == POOLERS_OWN => poolers_own(refusal.message()),
             Some(refusal) if is_passing(refusal.code()) => Fault::Transient,
             Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => Fault::Connection,
             _ => Fault::Transient,
@@ -104,6 +108,37 @@ fn is_permanent(code: &str) -> bool {
     matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023" | "0A000" | "55000" | "42622")
 }
 
+/// What PgBouncer says with the code that means everything to it; as it is written, it is never translated. What comes from
+/// its server is passed on in the same way.
+fn poolers_own(message: &str) -> Fault {
+    const PERMANENT: [&str; 14] = [
+        "no such database",
+        "no such user",
+        "does not exist",
+        "authentication failed",
+        "wrong password type",
+        "auth failed",
+        "no pg_hba.conf entry",
+        "not allowed",
+        "does not allow connections",
+        "login rejected",
+        "unsupported startup parameter",
+        "SSL required",
+        "TLS required",
+        "bouncer config error",
+    ];
+    let is_passing = message.contains("no more connections allowed");
+    let permanent = !is_passing && PERMANENT.iter().any(|text| message.contains(text));
+    if permanent { Fault::Permanent } else { Fault::Transient }
+}
+
+/// Whether a pooler has refused what the driver asks every server for.
+pub(crate) fn refuses_startup(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| {
+        refusal.code() == POOLERS_OWN && refusal.message().contains("unsupported startup parameter")
+    })
+}
+
 /// The server is starting up, or full.
 fn is_passing(code: &str) -> bool {
     code.starts_with("53") || code == "57P03"
@@ -149,6 +184,29 @@ mod tests {
         assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), Fault::Permanent);
         assert_eq!(classify(&Error::Tls("server does not support TLS".into())), Fault::Permanent);
         assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+    }
+
+    #[test]
+    fn what_a_pooler_says_is_told_apart_by_its_words() {
+        for message in [
+            "no such database: x",
+            "database \"x\" does not exist",
+            "password authentication failed",
+            "server login failed: FATAL password authentication failed for user \"x\"",
+            "unsupported startup parameter: options",
+            "SSL required",
+        ] {
+            assert_eq!(poolers_own(message), Fault::Permanent, "{message}");
+        }
+        for message in [
+            "no more connections allowed (max_client_conn)",
+            "query_wait_timeout",
+            "server login has been failing, try again later (server_login_retry)",
+            "pgbouncer cannot connect to server",
+            "database \"x\" is disabled",
+        ] {
+            assert_eq!(poolers_own(message), Fault::Transient, "{message}");
+        }
     }
 
     #[test]

@@ -12,17 +12,33 @@ pub(crate) struct Greeting {
     /// The number by which [`session`](crate::session) finds it; none if the role that is set may not see it.
     pub(crate) session: Option<u64>,
     pub(crate) takes_writes: bool,
+    /// How long it has been open, if the role that is set may see it.
+    pub(crate) age: Option<Duration>,
+    /// Whether it has what the driver asks for when it opens a session.
+    pub(crate) is_as_asked: bool,
+}
+
+impl Greeting {
+    /// Whether the session may be one that somebody else has had before, `opened` being how long the connection took.
+    pub(crate) fn seems_lent(&self, opened: Duration) -> bool {
+        // The server's clock may be set, and a process is there a moment before it answers.
+        const MARGIN: Duration = Duration::from_secs(1);
+        !self.is_as_asked || self.age.is_some_and(|age| age > opened.saturating_add(MARGIN))
+    }
 }
 
 /// `None` if what answers does not know these functions: something that only speaks PostgreSQL's protocol.
 pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, Error> {
     let sql = format!(
-        "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery() \
+        "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch', \
+         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) backend_start), \
+         pg_catalog.current_setting('extra_float_digits') OPERATOR(pg_catalog.=) '2' \
          FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"
     );
     let Some(row) = ask(conn, AssertSqlSafe(sql)).await? else { return Ok(None) };
     let session = row.try_get::<Option<i64>, _>(0)?.map(i64::unsigned_abs);
-    Ok(Some(Greeting { session, takes_writes: row.try_get(1)? }))
+    let age = row.try_get::<Option<f64>, _>(2)?.and_then(|age| Duration::try_from_secs_f64(age).ok());
+    Ok(Some(Greeting { session, takes_writes: row.try_get(1)?, age, is_as_asked: row.try_get(3)? }))
 }
 
 /// Whether the server takes writes now.

@@ -84,6 +84,7 @@
 //! the clear with a server that has no TLS: write `sslmode=verify-full` where it matters.
 
 mod backend;
+mod between;
 mod fault;
 mod first_look;
 mod listen;

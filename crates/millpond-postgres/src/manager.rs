@@ -1,6 +1,7 @@
 //! Opens, proves, resets and closes PostgreSQL connections.
 
 use crate::backend::POSTGRES;
+use crate::between::{CERTAIN, PERHAPS, REFUSES, share_a_server};
 use crate::fault;
 use crate::first_look::{greet, limits, takes_writes};
 use crate::pooler::{POOLED, Pooler};
@@ -16,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for you; build a core pool over
 /// it if you want to wrap one in a pool of your own.
@@ -55,7 +56,8 @@ impl PgManager {
     /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT can call `set_config`
     /// or take an advisory lock. It clears role, settings, search path, cursors, LISTEN, advisory locks, temporary
     /// tables, sequence state and statements prepared by SQL, and keeps those that sqlx has prepared. Settings go back to
-    /// those of the URL or the options; what an `on_connect` hook has set is cleared as well.
+    /// those of the URL or the options, and then `on_connect` hooks are called again. What PostgreSQL cannot undo stays: a
+    /// custom setting that was never set (`app.tenant`) is empty instead of unset, and a library that was loaded stays so.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
@@ -68,7 +70,8 @@ impl PgManager {
         let options = match pooler {
             Pooler::None => self.options,
             // What is remembered as prepared would be looked for on another server.
-            Pooler::PgBouncer => self.options.statement_cache_capacity(0),
+            // A stock PgBouncer refuses `extra_float_digits`, without which servers tell floats exactly since version 12.
+            Pooler::PgBouncer => self.options.statement_cache_capacity(0).extra_float_digits(None),
         };
         Self { options, pooler, ..self }
     }
@@ -104,12 +107,32 @@ impl PgManager {
     }
 
     /// Asks the first server of the pool what it allows.
-    async fn compare(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    async fn compare(&self, conn: &mut PgConnection, seems_lent: bool, limit: Duration) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
+            if seems_lent {
+                self.look_between(conn, limit).await?;
+            }
             self.link.compare(&limits(conn).await?);
             self.compared.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Finds out whether a pooler lends a server for each transaction, by another connection under the pool's cap.
+    async fn look_between(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
+        let place = self.link.try_reserve();
+        let certain = match &place {
+            Some(_) => {
+                let mut other = self.open(limit).await?;
+                let shared = share_a_server(conn, &mut other).await;
+                // Its server is its own again whatever it says.
+                let _ = other.close().await;
+                shared?
+            }
+            None => false,
+        };
+        self.link.warn("behind", if certain { CERTAIN } else { PERHAPS }.to_owned());
+        if certain { Err(Error::Configuration(CERTAIN.into())) } else { Ok(()) }
     }
 
     /// Asks the server whether it takes writes, if there is a suspicion that it does not.
@@ -127,6 +150,7 @@ impl Manager for PgManager {
     type Error = Error;
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
+        let began = Instant::now();
         let mut conn = self.open(info.limit).await?;
         if self.pooler == Pooler::PgBouncer {
             // What its servers say of themselves does not hold for the connection.
@@ -137,7 +161,8 @@ impl Manager for PgManager {
         // A round trip, so only for who has a use for the answer: a canceller, or who does not know what to suspect.
         let asked = self.canceller.is_some() || !self.suspicion.has_written();
         let greeting = if asked { greet(&mut conn).await? } else { None };
-        self.compare(&mut conn).await?;
+        let seems_lent = greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));
+        self.compare(&mut conn, seems_lent, info.limit).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
         conn.share_schema_changes(&self.changes);
         if let Some(greeting) = greeting {
@@ -188,6 +213,10 @@ impl Manager for PgManager {
         self.look_into_suspicion(conn).await.map(drop)
     }
 
+    fn undoes_on_connect(&self, _conn: &mut Tracked<Postgres>) -> bool {
+        self.reset == ResetLevel::Session
+    }
+
     async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
         match (conn.standing(), &self.canceller) {
             // Nobody is left to say goodbye to.
@@ -215,7 +244,7 @@ async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnectio
     let target = Target { host, port: options.get_port(), limit };
     let conn =
         target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
-    conn.map_err(fault::explained)
+    conn.map_err(explained)
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
@@ -232,6 +261,15 @@ async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<Pg
 
 async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
     options.connect().await
+}
+
+/// An error of a connect, with the way out where it needs one.
+fn explained(error: Error) -> Error {
+    if fault::refuses_startup(&error) {
+        Error::Configuration(format!("{REFUSES} ({error})").into())
+    } else {
+        fault::explained(error)
+    }
 }
 
 /// The same options for whoever a provider says we are.

@@ -158,6 +158,10 @@ impl PgPoolOptions {
 
     /// What stands between the pool and its server. Default: nothing.
     ///
+    /// If a session seems to be lent by a pooler, the first connect looks with a second connection (under the cap, if there is
+    /// room) whether the two share a server. If they do, the pool is refused; otherwise it is warned
+    /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
+    ///
     /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two servers, and so may the
     /// two halves of a statement with arguments, if that is not in a transaction. So every statement is put into one, three to
     /// four round trips instead of one, and prepared anew each time. `&pool` and `pool.begin()` work as ever;

@@ -45,7 +45,9 @@ pub(crate) async fn drain(conn: &mut PgConnection) -> Result<(), Error> {
 
 /// Brings the session back to how it was when it was opened. The connection is outside a transaction.
 pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> {
-    let rows = raw_sql(CLEAN_SLATE).fetch_all(&mut *conn).await?;
+    // What `random()` gives next is part of a session too.
+    let sql = format!("SELECT pg_catalog.setseed({}); {CLEAN_SLATE}", fastrand::f64());
+    let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
     let prepared: Vec<String> = rows.iter().filter_map(|row| row.try_get("prepared").ok()).collect();
     if !prepared.is_empty() {
         let sql: String = prepared.iter().map(|name| format!("DEALLOCATE {name};")).collect();

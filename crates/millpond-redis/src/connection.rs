@@ -35,6 +35,8 @@ pub struct RedisConnection {
     session: Session,
     subscription: Option<Subscription>,
     fred: Option<FredClient>,
+    /// Whether it was led back to the database of the URL, where a hook may have led it elsewhere.
+    led_back: bool,
 }
 
 /// What a borrower has done to the session.
@@ -74,7 +76,7 @@ pub(crate) enum Standing {
 
 impl RedisConnection {
     pub(crate) fn new(link: Link, epoch: Epoch, options: Arc<RedisConnectOptions>) -> Self {
-        Self { link, epoch, options, session: Session::default(), subscription: None, fred: None }
+        Self { link, epoch, options, session: Session::default(), subscription: None, fred: None, led_back: false }
     }
 
     /// Runs a command.
@@ -291,8 +293,14 @@ impl RedisConnection {
         if String::from_value(echo)? != nonce {
             return Err(RedisError::Lost { reason: "it is out of step with the server".to_owned() });
         }
+        self.led_back = self.session.selected;
         self.session = Session::default();
         Ok(())
+    }
+
+    /// Whether the last [`restore`](Self::restore) has undone what an `on_connect` hook may have done.
+    pub(crate) fn take_led_back(&mut self) -> bool {
+        std::mem::take(&mut self.led_back)
     }
 
     /// Gives it up. Its sockets are closed when the future has ended.

@@ -52,6 +52,10 @@ impl Manager for RedisManager {
         conn.restore().await
     }
 
+    fn undoes_on_connect(&self, conn: &mut RedisConnection) -> bool {
+        conn.take_led_back()
+    }
+
     async fn close(&self, conn: RedisConnection) -> Result<(), RedisError> {
         conn.close().await;
         Ok(())

@@ -3,7 +3,7 @@
 use crate::limits::ServerLimits;
 use crate::source::Steered;
 use crate::tracked::Tracked;
-use millpond_core::{Invalidate, Manager, QueuePool, WeakPool};
+use millpond_core::{Invalidate, Manager, QueuePool, Reservation, WeakPool};
 use sqlx::Database;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +36,11 @@ impl<DB: Database> PoolLink<DB> {
         if let Some(pool) = self.pool() {
             limits.misfits(&pool.config()).into_iter().for_each(|(setting, message)| pool.warn(setting, message));
         }
+    }
+
+    /// A place under the pool's cap for a connection past the pool, if there is room.
+    pub fn try_reserve(&self) -> Option<Reservation> {
+        self.pool()?.try_reserve()
     }
 
     /// Has every idle connection of the pool pinged before it is lent again.

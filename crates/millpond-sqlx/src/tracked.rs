@@ -39,6 +39,8 @@ pub struct Tracked<DB: Database> {
     /// Set when an operation is dropped half-way, cleared before the next one.
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
+    /// Whether a reset has undone what hooks had set when it was opened.
+    hooks_undone: bool,
     session: Option<u64>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
@@ -83,6 +85,7 @@ impl<DB: Database> Tracked<DB> {
             suspect: false,
             brake,
             keepsake: None,
+            hooks_undone: false,
             session: None,
             names: 0,
             cached: Cached::new(),
@@ -115,6 +118,16 @@ impl<DB: Database> Tracked<DB> {
     /// Notes that it has a new borrower.
     pub(crate) fn lent(&mut self, loan: Loan) {
         self.loan = loan;
+    }
+
+    /// Notes that a reset has undone what `on_connect` hooks may have set: for managers.
+    pub fn note_hooks_undone(&mut self) {
+        self.hooks_undone = true;
+    }
+
+    /// Whether that was noted since it was last asked for.
+    pub fn take_hooks_undone(&mut self) -> bool {
+        std::mem::take(&mut self.hooks_undone)
     }
 
     /// The number by which the server knows this session, if it is known and the session can be cancelled.

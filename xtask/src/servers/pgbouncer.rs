@@ -40,11 +40,13 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
     Ok(variables)
 }
 
-/// Four server connections for each database, whoever asks. Without a socket directory it ends if it cannot have its
+/// Four server connections for each database, whoever asks; a stock one refuses `extra_float_digits`. The database
+/// `millpond_session` is lent for a session. Without a socket directory it ends if it cannot have its
 /// port, instead of living on without it.
 fn configuration(server_port: &str, port: u16) -> String {
     format!(
         "[databases]\n\
+         millpond_session = host=127.0.0.1 port={server_port} user=postgres dbname=millpond pool_mode=session\n\
          * = host=127.0.0.1 port={server_port} user=postgres\n\
          [pgbouncer]\n\
          listen_addr = 127.0.0.1\n\
@@ -54,7 +56,6 @@ fn configuration(server_port: &str, port: u16) -> String {
          admin_users = postgres\n\
          pool_mode = transaction\n\
          default_pool_size = 4\n\
-         max_client_conn = 500\n\
-         ignore_startup_parameters = extra_float_digits\n"
+         max_client_conn = 500\n"
     )
 }

@@ -1,7 +1,10 @@
 //! Hooks act at five moments, in order, and may refuse.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
-use millpond_core::{AcquireFailure, BoxError, ConnectionInfo, HookFuture, Lease, Moment, Moments, PoolError};
+use millpond_core::{
+    AcquireFailure, BoxError, ConnectInfo, ConnectionInfo, HookFuture, Lease, Manager, Moment, Moments, PoolError,
+    QueuePool, Triage,
+};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedConnection};
 use std::error::Error;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -322,4 +325,53 @@ async fn an_error_of_any_kind_is_a_refusal() {
     });
     let error = refused(world.pool.acquire().await);
     assert!(error.to_string().contains("a plain text"), "{error}");
+}
+
+/// A manager whose reset makes a connection as it was before its hooks.
+struct Forgetful;
+
+impl Manager for Forgetful {
+    type Connection = Vec<&'static str>;
+    type Error = std::io::Error;
+
+    async fn connect(&self, _info: &ConnectInfo) -> Result<Self::Connection, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self, _conn: &mut Self::Connection) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn triage(&self, _conn: &mut Self::Connection) -> Triage {
+        Triage::Reset
+    }
+
+    async fn reset(&self, conn: &mut Self::Connection) -> Result<(), Self::Error> {
+        conn.clear();
+        Ok(())
+    }
+
+    fn undoes_on_connect(&self, _conn: &mut Self::Connection) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reset_has_undone_is_done_again_by_the_hooks_for_new_connections() {
+    let pool = QueuePool::builder(Forgetful)
+        .pool_size(1)
+        .max_overflow(0)
+        .on_connect(|conn: &mut Vec<&'static str>, _| {
+            Box::pin(async move {
+                conn.push("role");
+                Ok(())
+            })
+        })
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        assert_eq!(*lease, ["role"]);
+        lease.push("of the borrower");
+    }
 }

@@ -6,6 +6,25 @@ use millpond_testkit::poll_n;
 use sqlx::raw_sql;
 
 #[tokio::test]
+async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_chosen() {
+    let Some(server) = server() else { return };
+    server.database("millpond_hooked").await;
+    let options = one().on_connect(|conn, _| {
+        Box::pin(async move {
+            raw_sql("USE millpond_hooked").execute(conn).await?;
+            Ok(())
+        })
+    });
+    let pool = options.connect(&server.url).await.unwrap();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        let here: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(here, "millpond_hooked");
+        raw_sql("USE mysql").execute(&mut *lease).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_was_cut_off_is_closed_at_every_level() {
     let Some(server) = server() else { return };
     for level in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace] {

@@ -2,8 +2,8 @@
 
 use crate::support::one;
 use futures_util::TryStreamExt;
-use millpond_postgres::{PgPool, PgPoolOptions, Pooler, ResetLevel};
-use millpond_testkit::{poll_n, variable};
+use millpond_postgres::{PgConnectOptions, PgPool, PgPoolOptions, Pooler, ResetLevel};
+use millpond_testkit::{Trace, poll_n, variable};
 use sqlx::{Connection, Executor, PgConnection, Postgres, Row, raw_sql};
 use std::env;
 use std::sync::Arc;
@@ -22,6 +22,11 @@ fn options() -> PgPoolOptions {
 
 fn bouncer() -> Option<String> {
     variable("MILLPOND_TEST_PGBOUNCER_URL")
+}
+
+/// The driver's options without what a stock PgBouncer refuses.
+fn unasked(url: &str) -> PgConnectOptions {
+    url.parse::<PgConnectOptions>().unwrap().extra_float_digits(None)
 }
 
 /// Two texts of the same types: what one has prepared can be executed in the place of the other.
@@ -54,7 +59,7 @@ async fn sixteen_clients_on_four_servers_get_their_own_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_drivers_own_pool_is_answered_wrongly_in_the_same_place() {
     let Some(url) = bouncer() else { return };
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(CLIENTS).connect(&url).await.unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(CLIENTS).connect_with(unasked(&url)).await.unwrap();
     let tasks: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let pool = pool.clone();
@@ -180,7 +185,7 @@ async fn left_behind(url: &str) -> Vec<String> {
     let mut others = Vec::new();
     let mut found = Vec::new();
     for _ in 0..4 {
-        let mut other = PgConnection::connect(url).await.unwrap();
+        let mut other = PgConnection::connect_with(&unasked(url)).await.unwrap();
         // Holds the server, so that the next one gets another.
         raw_sql("BEGIN").execute(&mut other).await.unwrap();
         let marks: String = raw_sql(sql).fetch_one(&mut other).await.unwrap().get(0);
@@ -312,4 +317,40 @@ async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_can
     }
     let all: Vec<i32> = sqlx::query_scalar("SELECT i FROM millpond_deferred").fetch_all(&pool).await.unwrap();
     assert_eq!(all, [2]);
+}
+
+#[tokio::test]
+async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_and_told_what_to_write() {
+    let Some(url) = bouncer() else { return };
+    // As if the pooler ignored the parameter, which most are told to do.
+    let trace = Trace::new();
+    let options = PgPoolOptions::new().observer(Arc::new(trace.clone())).connect_lazy_with(unasked(&url)).unwrap();
+    let error = options.acquire().await.unwrap_err().to_string();
+    assert!(error.contains("behind = \"pgbouncer\"") && error.contains("same server process"), "{error}");
+    assert!(format!("{trace:?}").contains("Warned"), "{trace:?}");
+    // As it is.
+    let error = PgPoolOptions::new().connect(&url).await.unwrap_err().to_string();
+    assert!(error.contains("behind = \"pgbouncer\"") && error.contains("extra_float_digits"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
+    let Some(url) = bouncer() else { return };
+    let url = url.replace("/millpond", "/millpond_session");
+    let pool = PgPoolOptions::new().connect_with(unasked(&url)).await.unwrap();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        let one: i64 = sqlx::query_scalar("SELECT $1::int8").bind(1_i64).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(one, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_a_pooler_will_never_accept_fails_at_once() {
+    let Some(url) = bouncer() else { return };
+    for url in [url.replace("/millpond", "/millpond_none"), format!("{url}?options[search_path]=x")] {
+        let error = options().connect(&url).await.unwrap_err();
+        let cause = millpond_sqlx::pool_error(&error).unwrap().to_string();
+        assert!(!cause.contains("timed out"), "{cause}");
+    }
 }

@@ -19,6 +19,41 @@ async fn a_session_reset_keeps_the_statement_cache() {
 }
 
 #[tokio::test]
+async fn a_session_reset_leads_back_to_what_a_hook_for_new_connections_has_set() {
+    let Some(server) = server() else { return };
+    let options = one().reset(ResetLevel::Session).on_connect(|conn, _| {
+        Box::pin(async move {
+            let sql = "SET default_transaction_read_only = on; SET SESSION ROLE pg_monitor; SET app.tenant = '7'";
+            raw_sql(sql).execute(conn).await?;
+            Ok(())
+        })
+    });
+    let pool = options.connect(&server.url).await.unwrap();
+    for _ in 0..3 {
+        let mut lease = pool.acquire().await.unwrap();
+        let sql = "SELECT current_setting('default_transaction_read_only'), current_user::text, current_setting('app.tenant')";
+        let row = sqlx::query(sql).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!((row.get(0), row.get(1), row.get(2)), ("on", "pg_monitor", "7"));
+        let sql = "SET default_transaction_read_only = off; RESET ROLE; SET app.tenant = '8'";
+        raw_sql(sql).execute(&mut *lease).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_reset_forgets_the_seed_of_random_numbers() {
+    let Some(server) = server() else { return };
+    let pool = one().reset(ResetLevel::Session).connect(&server.url).await.unwrap();
+    let mut drawn = Vec::new();
+    for _ in 0..2 {
+        let number: f64 = sqlx::query_scalar("SELECT random()").fetch_one(&pool).await.unwrap();
+        drawn.push(number);
+        sqlx::query("SELECT setseed(0.5)").execute(&pool).await.unwrap();
+    }
+    let number: f64 = sqlx::query_scalar("SELECT random()").fetch_one(&pool).await.unwrap();
+    assert_ne!(drawn[1], number);
+}
+
+#[tokio::test]
 async fn a_session_reset_keeps_what_the_url_has_set() {
     let Some(server) = server() else { return };
     let url = format!("{}?application_name=mill&options[statement_timeout]=9min", server.url);
