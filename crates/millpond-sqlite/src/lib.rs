@@ -35,7 +35,8 @@
 //! - A connection comes back without I/O if all that was done with it were single statements that ran to their end.
 //!   Otherwise it is proved to be outside a transaction, or rolled back, before the next borrower gets it.
 //! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it does not know.
-//! - What a borrower changes by pragmas is put back before the next one comes.
+//! - What a borrower changes by pragmas is put back before the next one comes. What `last_insert_rowid()`, `changes()` and
+//!   `total_changes()` say is not: ask for it in the borrow in which you wrote.
 //! - `SELECT *` and `RETURNING *` give the columns that the table has now, whoever has altered it: such a statement asks for the
 //!   schema's version before and after. A statement that names its columns does without.
 //! - A file that is replaced or removed under a pool that keeps connections is an error at the next loan; the new file is opened
