@@ -280,3 +280,27 @@ fn unreadable(malformed: Malformed) -> RedisError {
 /// The way out for who has come without TLS.
 pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS in front of its address, rediss://, \
      rediss-cluster:// or rediss-sentinel://, or call RedisConnectOptions::tls";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn without_pushes_a_list_is_a_message_only_when_all_that_was_asked_before_is_answered() {
+        let text = |text: &'static str| Value::Bytes(Bytes::from_static(text.as_bytes()));
+        let message = Value::List(vec![text("message"), text("a"), text("b")]);
+        let mut state = State::default();
+        assert!(!state.is_message(&message), "it has not subscribed");
+        state.listens = Some(10);
+        for (begin, is_message) in [(0, false), (10, true), (20, true)] {
+            let (caller, _) = oneshot::channel();
+            state.waiting = [Waiting { begin, who: Who::One(caller) }].into();
+            assert_eq!(state.is_message(&message), is_message, "{begin}");
+        }
+        state.waiting.clear();
+        assert!(state.is_message(&message));
+        assert!(!state.is_message(&Value::List(vec![text("pong"), text("")])));
+        assert!(!state.is_message(&text("message")));
+    }
+}

@@ -105,6 +105,27 @@ async fn a_list_is_a_list_whatever_it_begins_with() {
     }
 }
 
+#[tokio::test]
+async fn lists_of_chance_come_back_as_they_were_written() {
+    let words: Vec<&str> = LISTS.into_iter().flatten().copied().chain(TEXTS).collect();
+    let mut random = fastrand::Rng::with_seed(3);
+    for pool in pools().await {
+        for _ in 0..100 {
+            let key = key("chance");
+            let list: Vec<&str> = (0..random.usize(1..7)).map(|_| words[random.usize(..words.len())]).collect();
+            let push = Command::new("RPUSH").key(&key).args(list.iter().copied());
+            assert_eq!(pool.run::<usize>(push).await.unwrap(), list.len());
+            let read = match random.u32(..3) {
+                0 => Command::new("LRANGE").key(&key).arg(0).arg(-1),
+                1 => Command::new("EVAL").arg("return ARGV").arg(1).key(&key).args(list.iter().copied()),
+                _ => Command::new("LPOP").key(&key).arg(list.len()),
+            };
+            assert_eq!(pool.run::<Vec<String>>(read).await.unwrap(), list);
+            pool.run::<()>(Command::new("DEL").key(&key)).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_looks_like_a_message_leaves_everybody_else_his_own_answer() {
     for pool in pools().await {
