@@ -10,6 +10,7 @@ use crate::fresh::Homecoming;
 use crate::hooks::Moment;
 use crate::info::ConnectionInfo;
 use crate::lease::{Held, Home, Tag};
+use crate::ledger::Ledger;
 use crate::manager::{Fault, Manager, Triage};
 use crate::shared::Shared;
 use crate::time::Time;
@@ -19,20 +20,7 @@ use std::time::Duration;
 
 impl<M: Manager> Home<M::Connection> for Shared<M> {
     fn returned(&self, mut held: Held<M::Connection>) {
-        let verdict = if thread::panicking() {
-            Err(CloseReason::Panicked)
-        } else {
-            match calmly(|| self.manager.triage(&mut held.inner.conn)) {
-                Ok(Triage::Keep) => Ok(false),
-                Ok(Triage::Reset) => Ok(true),
-                Ok(Triage::Discard) => Err(CloseReason::Unproven),
-                Ok(Triage::Broken) => Err(CloseReason::Broken),
-                Err(message) => {
-                    self.tell_panic("triage", message);
-                    Err(CloseReason::Panicked)
-                }
-            }
-        };
+        let verdict = if thread::panicking() { Err(CloseReason::Panicked) } else { self.judge(&mut held) };
         self.come_back(held, verdict);
     }
 
@@ -56,6 +44,46 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
 }
 
 impl<M: Manager> Shared<M> {
+    /// What the manager's `triage` makes of a connection that comes back, as [`come_back`](Self::come_back) takes it.
+    fn judge(&self, held: &mut Held<M::Connection>) -> Result<bool, CloseReason> {
+        match calmly(|| self.manager.triage(&mut held.inner.conn)) {
+            Ok(Triage::Keep) => Ok(false),
+            Ok(Triage::Reset) => Ok(true),
+            Ok(Triage::Discard) => Err(CloseReason::Unproven),
+            Ok(Triage::Broken) => Err(CloseReason::Broken),
+            Err(message) => {
+                self.tell_panic("triage", message);
+                Err(CloseReason::Panicked)
+            }
+        }
+    }
+
+    /// Takes back a connection that was to be lent and was not: its hooks may have used it, so it is treated as if it had
+    /// been, but for telling and measuring.
+    pub(crate) fn give_back(&self, mut held: Held<M::Connection>) {
+        let verdict = self.judge(&mut held);
+        self.change(|ledger, now| self.put_away(ledger, held, verdict, now));
+    }
+
+    fn put_away(
+        &self,
+        ledger: &mut Ledger<M::Connection>,
+        held: Held<M::Connection>,
+        verdict: Result<bool, CloseReason>,
+        now: Time,
+    ) {
+        match verdict {
+            Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
+            Ok(_) => ledger.put_back(held, now),
+            Err(reason) => {
+                ledger.retire(held, reason, now);
+                if reason == CloseReason::Broken {
+                    ledger.examine_idle(Duration::ZERO, now);
+                }
+            }
+        }
+    }
+
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
     fn come_back(&self, mut held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
         let now = self.glance();
@@ -82,16 +110,7 @@ impl<M: Manager> Shared<M> {
         let overdue = ledger.config.max_lease.is_some_and(|limit| now.since(lent) >= limit);
         let verdict = if overdue { verdict.and(Err(CloseReason::Overdue)) } else { verdict };
         let told = ledger.stamp_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
-        match verdict {
-            Ok(reset) if ledger.keeps && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
-            Ok(_) => ledger.put_back(held, now),
-            Err(reason) => {
-                ledger.retire(held, reason, now);
-                if reason == CloseReason::Broken {
-                    ledger.examine_idle(Duration::ZERO, now);
-                }
-            }
-        }
+        self.put_away(&mut ledger, held, verdict, now);
         self.follow(ledger);
         if let Some((seq, held)) = told {
             self.tell_at(seq, &Event::Returned { id, held });

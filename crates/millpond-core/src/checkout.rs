@@ -344,6 +344,7 @@ pub(crate) fn conclude<M: Manager>(
                 _ => Stand::Claim(trip),
             }
         }
+        Examined::Refused(refusal) => fail(shared, &trip, PoolError::RequestRefused(refusal)),
         Examined::OutOfTime(phase) => shared.change(|ledger, now| {
             let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
             count_failure(shared, ledger, error, trip.asker.since, now)

@@ -6,7 +6,7 @@
 use crate::call::{CallError, call};
 use crate::close::farewell;
 use crate::event::{Event, SharedError, share};
-use crate::hooks::Moment;
+use crate::hooks::{Moment, RequestRefusal};
 use crate::info::{ConnectInfo, ConnectionInfo};
 use crate::lease::Held;
 use crate::ledger::Attempt;
@@ -71,7 +71,8 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
         if moment == Moment::FirstConnect && !attempt.first {
             continue;
         }
-        if let Err(error) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
+        if let Err(refused) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
+            let error = refused.into_error();
             let fault = shared.classify_shared(&error);
             // Its failure is told by the refusal; the connection never was one of the pool's.
             let _ = farewell(shared, conn).await;
@@ -103,26 +104,51 @@ impl std::error::Error for Refusal {
     }
 }
 
+/// What a hook refused.
+pub(crate) enum Refused {
+    /// This connection, or the call was cut off or panicked.
+    Connection(SharedError),
+    /// The request that the connection was for.
+    Request(Arc<RequestRefusal>),
+}
+
+impl Refused {
+    /// The error, where no request is under way.
+    pub(crate) fn into_error(self) -> SharedError {
+        match self {
+            Self::Connection(error) => error,
+            Self::Request(refusal) => refusal,
+        }
+    }
+}
+
 /// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
-/// ends the row and is told.
+/// ends the row; that of a connection is told.
 pub(crate) async fn run_hooks<M: Manager>(
     shared: &Shared<M>,
     moment: Moment,
     conn: &mut M::Connection,
     info: &ConnectionInfo,
     deadline: Time,
-) -> Result<(), SharedError> {
+) -> Result<(), Refused> {
     for hook in shared.hooks.at(moment) {
         let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
         let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
         if let Err(error) = outcome {
+            let error = match error {
+                CallError::Failed(error) if moment == Moment::Checkout => match error.downcast::<RequestRefusal>() {
+                    Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
+                    Err(error) => CallError::Failed(error),
+                },
+                error => error,
+            };
             if let CallError::Panicked(message) = &error {
                 shared.tell_panic(moment.name(), message.clone());
             }
             let error = error.shared("hook_timeout");
             let told = error.clone();
             shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
-            return Err(error);
+            return Err(Refused::Connection(error));
         }
     }
     Ok(())

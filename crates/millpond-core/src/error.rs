@@ -1,7 +1,7 @@
 //! What can go wrong with an acquire, told so that it can be acted upon at three in the morning.
 
 use crate::event::{AcquireFailure, SharedError};
-use crate::hooks::Moment;
+use crate::hooks::{Moment, RequestRefusal};
 use crate::status::{Holder, Status};
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +41,9 @@ pub enum PoolError {
         /// The last refusal.
         source: SharedError,
     },
+    /// An `on_checkout` hook refused this request, not the connection: see [`RequestRefusal`], which has the hook's own
+    /// error.
+    RequestRefused(Arc<RequestRefusal>),
     /// There is no tokio runtime (with its timer enabled) on which to wait or to connect.
     NoRuntime,
 }
@@ -54,6 +57,7 @@ impl PoolError {
             Self::TooManyWaiters { .. } => AcquireFailure::TooManyWaiters,
             Self::Connect { .. } => AcquireFailure::Connect,
             Self::Refused { .. } => AcquireFailure::Refused,
+            Self::RequestRefused(_) => AcquireFailure::RequestRefused,
             Self::NoRuntime => AcquireFailure::NoRuntime,
         }
     }
@@ -83,6 +87,7 @@ impl fmt::Display for PoolError {
             Self::Refused { moment, attempts, source } => {
                 write!(f, "{moment} refused {attempts} connections in a row: {source}")
             }
+            Self::RequestRefused(refusal) => refusal.fmt(f),
             Self::NoRuntime => f.write_str(
                 "there is no tokio runtime with a timer here: call from inside one, or give the pool's builder a handle",
             ),
@@ -95,6 +100,7 @@ impl std::error::Error for PoolError {
         match self {
             Self::TimedOut(timed_out) => timed_out.last_error.as_deref().map(|error| error as _),
             Self::Connect { source, .. } | Self::Refused { source, .. } => Some(source.as_ref() as _),
+            Self::RequestRefused(refusal) => Some(refusal.get_ref()),
             Self::Closed | Self::TooManyWaiters { .. } | Self::NoRuntime => None,
         }
     }

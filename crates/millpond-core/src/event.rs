@@ -277,6 +277,8 @@ pub enum AcquireFailure {
     Connect,
     /// Hooks refused one connection after the other.
     Refused,
+    /// A hook refused the request.
+    RequestRefused,
     /// There is no tokio runtime.
     NoRuntime,
 }

@@ -5,10 +5,10 @@
 
 use crate::call::{CallError, call};
 use crate::checkin::Resting;
-use crate::connect::run_hooks;
+use crate::connect::{Refused, run_hooks};
 use crate::error::Phase;
 use crate::event::{CloseReason, Event, SharedError};
-use crate::hooks::Moment;
+use crate::hooks::{Moment, RequestRefusal};
 use crate::lease::{Held, Tag};
 use crate::manager::{Fault, Manager};
 use crate::shared::Shared;
@@ -19,7 +19,11 @@ use std::time::Duration;
 /// What an examination came to.
 pub(crate) enum Examined<C> {
     Fit(Held<C>),
-    Unfit { refused: Option<SharedError> },
+    Unfit {
+        refused: Option<SharedError>,
+    },
+    /// The connection is fit and has gone back; the caller is refused.
+    Refused(Arc<RequestRefusal>),
     OutOfTime(Phase),
 }
 
@@ -46,7 +50,13 @@ pub(crate) async fn examine<M: Manager>(
         let info = shared.describe(&held.inner.tag);
         let left = deadline.since(shared.now());
         let outcome = run_hooks(&shared, Moment::Checkout, &mut held.inner.conn, &info, deadline).await;
-        if let Err(error) = outcome {
+        if let Err(Refused::Request(refusal)) = outcome {
+            if let Some(held) = examinee.held.take() {
+                shared.give_back(held);
+            }
+            return Examined::Refused(refusal);
+        }
+        if let Err(Refused::Connection(error)) = outcome {
             let late = left.is_zero() || deadline <= shared.now();
             examinee.refuse(CloseReason::RefusedByHook, false);
             return if late { Examined::OutOfTime(Phase::Hook) } else { Examined::Unfit { refused: Some(error) } };

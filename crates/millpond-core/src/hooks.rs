@@ -89,7 +89,61 @@ impl<R: Into<Moments>> BitOr<R> for Moment {
     }
 }
 
-/// Acts on connections at the moments it asks for. `Err` means "not this connection".
+/// Why a hook refuses a request, and not the connection: a tenant that is suspended, a quota that is used up.
+///
+/// An `on_checkout` hook returns it as its error. Then the caller gets the error as it is
+/// ([`PoolError::RequestRefused`](crate::PoolError::RequestRefused)), no other connection is tried, and the connection
+/// goes back to the pool as if it had been lent. From a hook at any other moment it is an error like any other, since
+/// nobody is asking for the connection then.
+///
+/// ```
+/// use millpond_core::{BoxError, RequestRefusal};
+///
+/// fn admit(tenant: u64) -> Result<(), BoxError> {
+///     if tenant == 7 { Err(RequestRefusal::new("tenant 7 is suspended").into()) } else { Ok(()) }
+/// }
+/// let error = admit(7).unwrap_err();
+/// assert_eq!(error.to_string(), "tenant 7 is suspended");
+/// assert!(error.is::<RequestRefusal>());
+/// ```
+pub struct RequestRefusal(BoxError);
+
+impl RequestRefusal {
+    /// Refuses the request with this error.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+
+    /// The hook's own error.
+    pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        &*self.0
+    }
+
+    /// The hook's own error.
+    pub fn into_inner(self) -> BoxError {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for RequestRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestRefusal").field(&self.0).finish()
+    }
+}
+
+impl std::error::Error for RequestRefusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Acts on connections at the moments it asks for. `Err` means "not this connection", unless it is a [`RequestRefusal`].
 ///
 /// Several hooks run in the order in which they were registered; the first refusal ends the row. Each call runs under
 /// `hook_timeout` and behind a panic guard; a call that is cut off or panics counts as a refusal. No hook runs while
@@ -140,7 +194,8 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     }
 
     /// Before a connection is lent, after the ping if one was due. On a refusal it is closed and the caller gets
-    /// another one, three times at the most. Not called by `try_acquire`, which lends nothing while this hook exists.
+    /// another one, three times at the most. With a [`RequestRefusal`] the request is refused instead: the caller gets
+    /// that error, and the connection goes back. Not called by `try_acquire`, which lends nothing while this hook exists.
     async fn on_checkout(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
         let _ = (conn, info);
         Ok(())

@@ -110,7 +110,7 @@ pub use builder::{Buildable, Builder};
 pub use config::{ConfigError, Limits, PLACES_MAX, PoolConfig, Problem, ResetLevel};
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{AcquireFailure, CloseReason, Event, Interest, Observer, SharedError, Stamp};
-pub use hooks::{HookFuture, Hooks, Moment, Moments};
+pub use hooks::{HookFuture, Hooks, Moment, Moments, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Held, Home, Lease, Tag};
 pub use manager::{BoxError, Fault, Manager, Triage};

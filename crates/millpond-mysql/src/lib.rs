@@ -102,7 +102,8 @@ mod url;
 pub use backend::MySqlBackend;
 pub use manager::MySqlManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, RequestRefusal, ResetLevel,
+    Status,
 };
 pub use millpond_sqlx::{
     Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,

@@ -99,7 +99,8 @@ mod words;
 pub use backend::PgBackend;
 pub use manager::PgManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, ResetLevel, Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, RequestRefusal, ResetLevel,
+    Status,
 };
 pub use millpond_sqlx::{
     Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,

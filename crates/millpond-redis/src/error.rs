@@ -90,6 +90,7 @@ impl RedisError {
     /// refused is no outage: see [`is_refused_write`](Self::is_refused_write).
     pub fn is_outage(&self) -> bool {
         match self {
+            Self::Pool(PoolError::RequestRefused(_)) => false,
             Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
             Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
             _ => false,

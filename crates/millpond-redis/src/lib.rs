@@ -99,7 +99,8 @@ pub use exhaustion::OnExhausted;
 pub use lease::{RedisLease, SharedRedisLease};
 pub use manager::{RedisManager, SharedRedisManager};
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, Observer, PoolConfig, PoolError, Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, Observer, PoolConfig, PoolError, RequestRefusal,
+    Status,
 };
 pub use options::{Count, PoolOptions, RedisPoolOptions, SharedRedisPoolOptions};
 pub use pool::{RedisPool, SharedRedisPool};

@@ -68,8 +68,8 @@ pub use manager::SqliteManager;
 pub use millpond_core::{
     AcquireFailure, BoxError, CLOSE_LIMIT, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
     ConnectionInfo, Event, Fault, Handle, Holder, HookFuture, Hooks, Invalidate, Lease, Limits, Manager, Moment,
-    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, ResetLevel, SharedError, Stamp, Status,
-    TimedOut, Triage, async_trait,
+    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, RequestRefusal, ResetLevel,
+    SharedError, Stamp, Status, TimedOut, Triage, async_trait,
 };
 pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};

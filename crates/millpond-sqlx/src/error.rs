@@ -1,6 +1,6 @@
 //! What a pool has to say, told as `sqlx::Error` so that `?` works, and read back out of it.
 
-use millpond_core::{ConfigError, PoolError};
+use millpond_core::{ConfigError, PoolError, RequestRefusal};
 use sqlx::Error;
 use sqlx::error::{DatabaseError, ErrorKind};
 use std::borrow::Cow;
@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::sync::Arc;
 
 /// The pool's own error, if the error came from the pool: with its cause, the oldest holders and what the pool looked like.
 ///
@@ -17,6 +18,7 @@ use std::iter;
 /// | `PoolClosed` | the pool is closed |
 /// | `Io` of kind `ResourceBusy` | too many wait already |
 /// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened, and this is the kind of its cause |
+/// | `Io` of kind `Other` | a hook refused the request with an error of its own; with an `sqlx::Error` it is that itself, and `None` here |
 ///
 /// ```
 /// # use millpond_sqlx::{PoolError, pool_error};
@@ -41,7 +43,15 @@ pub fn config_error(error: ConfigError) -> Error {
 
 /// Why nothing was lent, as `sqlx::Error`; [`pool_error`] reads it back.
 pub fn lending_error(error: PoolError) -> Error {
+    let error = match error {
+        PoolError::RequestRefused(refusal) => match own_error(refusal) {
+            Ok(error) => return error,
+            Err(refusal) => PoolError::RequestRefused(refusal),
+        },
+        error => error,
+    };
     match &error {
+        PoolError::RequestRefused(_) => io::Error::other(error).into(),
         PoolError::Closed => Error::PoolClosed,
         PoolError::TimedOut(_) => io::Error::new(io::ErrorKind::TimedOut, error).into(),
         PoolError::TooManyWaiters { .. } => io::Error::new(io::ErrorKind::ResourceBusy, error).into(),
@@ -53,6 +63,13 @@ pub fn lending_error(error: PoolError) -> Error {
             _ => io::Error::other(error).into(),
         },
     }
+}
+
+/// The `sqlx::Error` with which a hook refused a request, if it was one.
+fn own_error(refusal: Arc<RequestRefusal>) -> Result<Error, Arc<RequestRefusal>> {
+    let refusal = Arc::try_unwrap(refusal)?;
+    let own = refusal.into_inner().downcast::<Error>();
+    own.map(|error| *error).map_err(|error| Arc::new(RequestRefusal::new(error)))
 }
 
 /// The driver's error that is the cause of a pool's error, at once or behind the hook that refused.

@@ -236,6 +236,7 @@ macro_rules! conformance {
             c72_a_connection_refused_at_on_connect_is_not_lent []
             c72_a_connection_refused_at_checkout_is_not_lent [Exclusive]
             c72_a_connection_refused_at_checkin_is_not_lent_again [Exclusive, Keeps]
+            c72_a_request_refused_at_checkout_costs_no_connection []
             c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout []
             c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row []
             c75_a_hook_is_told_about_the_connection [Exclusive, Keeps]

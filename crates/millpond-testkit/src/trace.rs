@@ -131,6 +131,7 @@ fn failure(why: AcquireFailure) -> &'static str {
         AcquireFailure::TooManyWaiters => "too_many_waiters",
         AcquireFailure::Connect => "connect",
         AcquireFailure::Refused => "refused",
+        AcquireFailure::RequestRefused => "request_refused",
         AcquireFailure::NoRuntime => "no_runtime",
         _ => "otherwise",
     }

@@ -81,8 +81,8 @@ pub use millpond_core::{
     Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CLOSE_LIMIT, CloseReason, CloseReport,
     ConfigError, ConnectInfo, ConnectionId, ConnectionInfo, Event, Fault, Handle, Held, Holder, Home, HookFuture,
     Hooks, Invalidate, Lease, Limits, Manager, Moment, Moments, NullPool, Observer, PLACES_MAX, Phase, Pool,
-    PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, ResetLevel, SharedError, SharedPool, Stamp, Status,
-    Tag, TimedOut, Totals, Triage, async_trait,
+    PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, RequestRefusal, ResetLevel, SharedError, SharedPool,
+    Stamp, Status, Tag, TimedOut, Totals, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};

@@ -16,6 +16,7 @@ mod operations;
 mod outage;
 mod overflow;
 mod queue;
+mod refusals;
 mod regressions;
 mod reservations;
 mod resize;

@@ -38,6 +38,8 @@ mod migrations;
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/refusals.rs"]
 mod refusals;
+#[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]
+mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/secrets.rs"]
 mod secrets;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]

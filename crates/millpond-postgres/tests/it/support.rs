@@ -89,6 +89,11 @@ impl Server {
     }
 }
 
+/// Where the tests that all backends share find a database.
+pub fn url_of_a_database() -> Option<String> {
+    server().map(|server| server.url)
+}
+
 /// Options of a pool of one connection.
 pub fn one() -> PgPoolOptions {
     PgPoolOptions::new().pool_size(1).max_overflow(0)

@@ -24,5 +24,7 @@ mod urls;
 // What holds for every backend alike.
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
+#[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]
+mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;

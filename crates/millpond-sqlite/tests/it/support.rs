@@ -66,6 +66,11 @@ impl Drop for Dir {
     }
 }
 
+/// Where the tests that all backends share find a database.
+pub fn url_of_a_database() -> Option<String> {
+    Some("sqlite::memory:".to_owned())
+}
+
 /// Options of a pool that keeps one connection.
 pub fn one() -> SqlitePoolOptions {
     SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(1).max_overflow(0)

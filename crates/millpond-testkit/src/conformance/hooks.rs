@@ -1,8 +1,9 @@
 //! Hooks: in their order, once, and what they refuse is not lent.
 
 use crate::act::{Act, Call};
-use crate::conformance::stage::{SOON, Stage, Trial, secs, timed};
-use millpond_core::{CloseReason, Lease, Moment, Pool, PoolExt};
+use crate::conformance::stage::{SOON, Stage, Trial, refused, secs, timed};
+use millpond_core::{CloseReason, Lease, Moment, Pool, PoolError, PoolExt, RequestRefusal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A connection meets its hooks in the order of its life.
@@ -44,6 +45,30 @@ pub async fn c72_a_connection_refused_at_checkout_is_not_lent<T: Trial>(stage: S
     world.manager.next(Call::Hook(Moment::Checkout), [Act::transient("not this one")]);
     assert_eq!(world.lease().await.id(), 2);
     world.until("it is closed", || world.trace.count("closed refused_by_hook #1") == 1).await;
+}
+
+/// A request refused at checkout gets the hook's error, and the connection is lent to the next one.
+pub async fn c72_a_request_refused_at_checkout_costs_no_connection<T: Trial>(stage: Stage<T>) {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let inside = Arc::clone(&refuses);
+    let world = stage.tuned(1, 0, |builder, _| {
+        builder.on_checkout(move |_, _| {
+            let refuses = inside.load(Ordering::SeqCst);
+            Box::pin(async move {
+                if refuses { Err(RequestRefusal::new("the tenant is suspended").into()) } else { Ok(()) }
+            })
+        })
+    });
+    for _ in 0..4 {
+        let error = refused(world.pool.acquire().await);
+        assert!(matches!(error, PoolError::RequestRefused(_)), "{error:?}");
+        assert_eq!(error.to_string(), "the tenant is suspended");
+    }
+    refuses.store(false, Ordering::SeqCst);
+    if T::keeps() {
+        assert_eq!(world.lease().await.id(), 1);
+    }
+    world.assert_sound().await;
 }
 
 /// A connection refused at checkin is closed.

@@ -1,7 +1,9 @@
 //! Hooks with the driver's own connection, pragmas, observers.
 
 use crate::world::Directory;
-use millpond::{CloseReason, DatabaseConnection, Event, PoolKind, PragmaHook, Stamp, pool_error};
+use millpond::{
+    CloseReason, DatabaseConnection, Event, PoolError, PoolKind, PragmaHook, RequestRefusal, Stamp, pool_error,
+};
 use std::sync::{Arc, Mutex};
 
 #[tokio::test]
@@ -103,4 +105,25 @@ async fn observers_hear_of_both_pools_by_name() {
     let mut heard = heard.lock().unwrap().clone();
     heard.sort();
     assert_eq!(heard, ["orders-reader", "orders-writer"]);
+}
+
+#[tokio::test]
+async fn a_request_that_a_hook_refuses_gets_the_hooks_error() {
+    let calls = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&calls);
+    let db = DatabaseConnection::builder("sqlite::memory:").sqlite(|options| {
+        options.on_checkout(move |_, _| {
+            *count.lock().unwrap() += 1;
+            let refuses = *count.lock().unwrap() % 2 == 0;
+            Box::pin(async move {
+                if refuses { Err(RequestRefusal::new("the tenant is suspended").into()) } else { Ok(()) }
+            })
+        })
+    });
+    let db = db.connect().await.unwrap();
+    let error = sqlx::query("SELECT 1").execute(&db).await.unwrap_err();
+    assert!(matches!(pool_error(&error), Some(PoolError::RequestRefused(_))), "{error:?}");
+    assert!(error.to_string().ends_with("the tenant is suspended"), "{error}");
+    sqlx::query("SELECT 1").execute(&db).await.unwrap();
+    assert_eq!(db.status().totals.created, 1);
 }
