@@ -2,7 +2,7 @@
 
 use crate::error::RateLimitError;
 use crate::outage::OnOutage;
-use crate::storage::{CentralizedStateStorage, WORD, is_word};
+use crate::storage::{CentralizedStateStorage, Kind, WORD, is_word};
 use millpond_redis::Script;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,24 @@ use std::time::Duration;
 const EXPIRY_LOW: Duration = Duration::from_millis(10);
 const EXPIRY_HIGH: Duration = Duration::from_secs(86_400);
 
-/// Members are leases, their scores the moments at which they expire. ARGV: the lease, its time in microseconds, how many
-/// there may be. Answers whether it was granted, how many there are, and when the first of them expires.
-const TAKE: &str = "
+/// The server's clock: one for all clients, so theirs may differ.
+const CLOCK: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+";
+
+/// Members are leases, their scores the moments at which they expire. A lease ends with its own time, since none can have longer
+/// left than that: if it seems to, the server's clock has gone back. ARGV: the lease, its time in microseconds, how many there
+/// may be. Answers whether it was granted, how many there are, and when the first of them expires.
+const TAKE: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+local beyond = string.format('(%.0f', now + ARGV[2])
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], beyond, '+inf')) do
+  local most = now + (string.match(lease, ':(%d+)$') or ARGV[2])
+  if tonumber(redis.call('ZSCORE', KEYS[1], lease)) > most then
+    redis.call('ZADD', KEYS[1], string.format('%.0f', most), lease)
+  end
+end
 local used, granted = redis.call('ZCARD', KEYS[1]), 0
 if used < tonumber(ARGV[3]) then
   redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
@@ -32,8 +44,6 @@ return {granted, used, first and tonumber(first) - now or 0}
 
 /// Extends a lease that has not expired. ARGV: the lease, its time in microseconds.
 const RENEW: &str = "
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= now then
   return 0
@@ -122,7 +132,8 @@ impl ConcurrencyLimiter {
         if !problems.is_empty() {
             return Err(RateLimitError::Setting { reason: problems.join("\n") });
         }
-        let [take, renew, release] = [TAKE, RENEW, RELEASE].map(Script::new);
+        let [take, renew] = [TAKE, RENEW].map(|script| Script::new([CLOCK, script].concat()));
+        let release = Script::new(RELEASE);
         let (storage, name) = (storage.clone(), name.to_owned());
         Ok(Self { inside: Arc::new(Inside { storage, name, max, expiry, take, renew, release }) })
     }
@@ -140,8 +151,8 @@ impl ConcurrencyLimiter {
     /// If the future is dropped a place may be taken until it expires.
     pub async fn enter(&self, subject: &str) -> Result<Entry, RateLimitError> {
         let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
-        let key = format!("{{{}:{subject}}}:{name}", storage.prefix());
-        let lease = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let key = storage.key(Kind::Concurrency, subject, name);
+        let lease = format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
         let args = [lease.clone(), micros(*expiry), max.to_string()];
         let answer = storage.ask(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool())).await?;
         let granted = |in_redis| {
@@ -210,3 +221,6 @@ impl ConcurrencyLease {
 fn micros(span: Duration) -> String {
     span.as_micros().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::gcra::Verdict;
 use crate::limit::Limit;
+use crate::span::Span;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ impl Answer {
             allowed: fits,
             remaining: tolerance.less(ahead).over(interval),
             retry_after: (!fits).then(|| wait.duration()),
-            reset_after: ahead.duration(),
+            // Without what the share of each request was rounded up by, or 60 a second would take 1.000001 s to come back.
+            reset_after: ahead.less(Span(u128::from(limit.burst_size()))).duration(),
         }
     }
 }
@@ -124,7 +126,6 @@ fn seconds(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::span::Span;
 
     #[test]
     fn headers_are_lists_of_a_name_and_its_numbers() {
@@ -141,5 +142,25 @@ mod tests {
         assert_eq!(decision.policy_header(), "\"second\";q=10;w=1, \"day\";q=1000;w=86400");
         assert_eq!(decision.retry_after(), Some(Duration::from_millis(100)));
         assert_eq!((decision.retry_after_seconds(), decision.remaining()), (Some(1), 0));
+    }
+
+    #[test]
+    fn a_share_that_does_not_come_out_even_makes_no_second_more() {
+        for (limit, policy) in [
+            (Limit::per_second(60).unwrap(), "\"n\";q=60;w=1"),
+            (Limit::per_hour(7).unwrap(), "\"n\";q=7;w=3600"),
+            (Limit::per_minute(7).unwrap().burst(14).unwrap(), "\"n\";q=14;w=120"),
+            (Limit::per_second(3).unwrap().burst(1).unwrap(), "\"n\";q=1;w=1"),
+            (Limit::per_second(999_983).unwrap(), "\"n\";q=999983;w=1"),
+        ] {
+            let used_up = Verdict { fits: false, ahead: limit.tolerance() };
+            let decision = Decision::of(Source::Redis, vec![Answer::of("n", limit, used_up, 1)]);
+            assert_eq!(decision.policy_header(), policy);
+            let seconds = policy.split_once("w=").unwrap().1;
+            assert_eq!(decision.header(), format!("\"n\";r=0;t={seconds}"));
+        }
+        let limit = Limit::per_second(60).unwrap().burst(120).unwrap();
+        let half = Verdict { fits: true, ahead: limit.interval().times(60) };
+        assert!(Decision::of(Source::Redis, vec![Answer::of("n", limit, half, 1)]).header().ends_with("r=60;t=1"));
     }
 }

@@ -21,9 +21,10 @@
 //!
 //! - No window of length `t` admits more than `burst + count * t / period` of a subject, whatever the clients do: one script
 //!   decides, by the server's clock, in whole numbers. Where several limits are asked, all are charged or none.
-//! - A server's clock that goes back locks nobody out for longer than a full burst takes to come back; one that jumps ahead
-//!   gives at most a full burst. Limits may change at any time; what was used up stays used up.
+//! - A server's clock that goes back locks nobody out for longer than a full burst takes to come back, or a lease to expire; one
+//!   that jumps ahead gives at most a full burst. Limits may change at any time; what was used up stays used up.
 //! - A key lives as long as it matters. Looking (cost 0) leaves none behind.
+//! - Keys are `prefix:rate:{:subject}:name` and `prefix:concurrency:{:subject}:name`.
 //! - Redis 5 or later. After a failover, or on another node of a cluster, the script is sent again. The limits of one
 //!   subject live in one slot.
 //! - While Redis is down [`OnOutage`] decides; one caller each 200 ms finds out whether it is back, so nobody else waits.
@@ -31,6 +32,7 @@
 mod concurrency;
 mod decision;
 mod error;
+mod from_env;
 mod gcra;
 mod limit;
 mod limiter;

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The longest time in which a full burst may come back: Lua's numbers end at 2^53, and nobody waits for ten years.
 const REFILL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Nanoseconds in a second.
+const NANOS: u128 = 1_000_000_000;
+
 /// A limit: `count` requests in each `period`, of which up to `burst` may come at once.
 ///
 /// The algorithm is GCRA (the generic cell rate algorithm, ITU-T I.371): whatever the requests are, no window of length
@@ -92,7 +95,11 @@ impl Limit {
 
     /// How long it takes until a full burst has come back.
     pub fn refill(&self) -> Duration {
-        self.tolerance().duration()
+        let Self { count, period, burst } = self;
+        let nanos = period.as_nanos().saturating_mul(u128::from(*burst)).div_ceil(u128::from((*count).max(1)));
+        let seconds = u64::try_from(nanos / NANOS).unwrap_or(u64::MAX);
+        // Less than a second.
+        Duration::new(seconds, u32::try_from(nanos % NANOS).unwrap_or(0))
     }
 
     /// What one request costs.
@@ -129,7 +136,8 @@ mod tests {
     fn a_share_that_does_not_come_out_even_is_rounded_against_the_caller() {
         let third = Limit::per_second(3).unwrap();
         assert_eq!(third.interval().pair(), (333_333, 333_334));
-        assert!(third.refill() >= Duration::from_secs(1));
+        assert_eq!(third.refill(), Duration::from_secs(1));
+        assert!(third.tolerance().duration() >= third.refill());
         assert_eq!(Limit::per_second(5000).unwrap().interval().pair(), (200, 0));
     }
 

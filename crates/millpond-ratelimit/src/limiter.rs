@@ -7,7 +7,7 @@ use crate::limit::Limit;
 use crate::outage::OnOutage;
 use crate::script::{arguments, script, verdicts};
 use crate::span::Span;
-use crate::storage::{CentralizedStateStorage, WORD, is_word};
+use crate::storage::{CentralizedStateStorage, Kind, WORD, is_word};
 use millpond_redis::{Breaker, Script};
 use std::sync::Arc;
 
@@ -125,8 +125,7 @@ impl RateLimiter {
 
     /// The keys of a subject live in one slot of a cluster, since one script reads them all.
     fn keys(&self, subject: &str) -> Vec<String> {
-        let prefix = self.storage.prefix();
-        self.names.iter().map(|name| format!("{{{prefix}:{subject}}}:{name}")).collect()
+        self.names.iter().map(|name| self.storage.key(Kind::Rate, subject, name)).collect()
     }
 
     fn decision(&self, source: Source, verdicts: &[Verdict], cost: u32) -> Decision {

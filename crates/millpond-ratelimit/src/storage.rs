@@ -7,7 +7,6 @@ use millpond_core::PLACES_MAX;
 use millpond_redis::{
     Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions,
 };
-use std::env;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const TIMEOUT_HIGH: Duration = Duration::from_secs(60);
 /// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
 ///
 /// # async fn example() -> Result<(), millpond_ratelimit::RateLimitError> {
-/// // PSN_REDIS_URL and PSN_REDIS_MAX_CONNECTIONS
+/// // PSN_REDIS_URL and PSN_REDIS_MAX_CONNECTIONS, among others
 /// let storage = CentralizedStateStorage::from_env()?;
 /// let limiter = RateLimiter::new(&storage, "requests", Limit::per_second(10)?)?;
 /// let decision = limiter.check("user:17").await?;
@@ -100,7 +99,8 @@ impl StorageOptions {
         self
     }
 
-    /// How the keys in Redis begin. Default `ratelimit`.
+    /// How the keys in Redis begin. Default `ratelimit`: the keys are `ratelimit:rate:{:subject}:name` and
+    /// `ratelimit:concurrency:{:subject}:name`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -193,6 +193,16 @@ impl Default for StorageOptions {
     }
 }
 
+/// A kind of limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Rate,
+    Concurrency,
+}
+
+/// What a Redis says that answers and takes no writes: it is full, cannot save, lacks replicas, or is one itself.
+const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
+
 /// The way out for a name that is refused.
 pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
 
@@ -201,62 +211,25 @@ pub(crate) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
 }
 
-fn setting(error: &dyn std::error::Error) -> RateLimitError {
+pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {
     RateLimitError::Setting { reason: error.to_string() }
 }
 
 impl CentralizedStateStorage {
-    /// A storage over the Redis of `PSN_REDIS_URL`, with `PSN_REDIS_MAX_CONNECTIONS` or 20 connections.
-    ///
-    /// # Errors
-    ///
-    /// [`RateLimitError::Setting`] that names the variable, and the way out.
-    pub fn from_env() -> Result<Self, RateLimitError> {
-        Self::from_variables(|name| env::var(name).ok())
-    }
-
-    /// As [`from_env`](Self::from_env), with the variables from elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateLimitError> {
-        let wrong = |reason: String| RateLimitError::Setting { reason };
-        let (url, count) = (variable("PSN_REDIS_URL"), variable("PSN_REDIS_MAX_CONNECTIONS"));
-        let mut options = StorageOptions::new();
-        let mut problems = Vec::new();
-        if let Some(text) = count {
-            match text.trim().parse() {
-                Ok(count) => options = options.max_connections(count),
-                Err(_) => problems.push(format!(
-                    "PSN_REDIS_MAX_CONNECTIONS = {text:?} is no number; write one from 10 to 200, or unset it"
-                )),
-            }
-        }
-        let Some(url) = url else {
-            problems.insert(0, "PSN_REDIS_URL is not set; write for example redis://localhost:6379/1".to_owned());
-            return Err(wrong(problems.join("\n")));
-        };
-        if let Err(RateLimitError::Setting { reason }) = options.check() {
-            problems.push(format!("in PSN_REDIS_MAX_CONNECTIONS: {reason}"));
-        }
-        match url.parse::<RedisConnectOptions>() {
-            Ok(place) if problems.is_empty() => options.connect_lazy_with(place),
-            Ok(_) => Err(wrong(problems.join("\n"))),
-            Err(error) => {
-                problems.insert(0, format!("PSN_REDIS_URL: {error}"));
-                Err(wrong(problems.join("\n")))
-            }
-        }
-    }
-
     /// The pool.
     pub fn pool(&self) -> &SharedRedisPool {
         &self.inside.pool
     }
 
-    pub(crate) fn prefix(&self) -> &str {
-        &self.inside.prefix
+    /// The key of a limit of a subject. It begins with the prefix, as an ACL wants it; limits of another kind, another prefix or
+    /// another subject have another key, whatever is in them; and what is in the braces, which is never empty, puts all of a
+    /// subject in one slot of a cluster.
+    pub(crate) fn key(&self, kind: Kind, subject: &str, name: &str) -> String {
+        let kind = match kind {
+            Kind::Rate => "rate",
+            Kind::Concurrency => "concurrency",
+        };
+        format!("{}:{kind}:{{:{subject}}}:{name}", self.inside.prefix)
     }
 
     pub(crate) fn on_outage(&self) -> OnOutage {
@@ -267,7 +240,7 @@ impl CentralizedStateStorage {
         &self.inside.local
     }
 
-    /// Asks Redis, unless it is known to be down. `None` if it is.
+    /// Asks Redis, unless it is known to be down. `None` if it is, or takes no writes.
     ///
     /// # Errors
     ///
@@ -286,7 +259,12 @@ impl CentralizedStateStorage {
                 breaker.note(true);
                 Ok(Some(answer))
             }
-            Ok(Err(error)) if !(error.is_outage() || error.is_refused_write()) => {
+            // Nothing can be counted there, but it answers: the next one may ask.
+            Ok(Err(error)) if error.code().is_some_and(|code| READ_ONLY.contains(&code)) => {
+                breaker.note(true);
+                Ok(None)
+            }
+            Ok(Err(error)) if !error.is_outage() => {
                 breaker.note(true);
                 Err(RateLimitError::Redis(error))
             }

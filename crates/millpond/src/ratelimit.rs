@@ -14,7 +14,7 @@ pub use millpond_ratelimit::*;
 /// (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits = "off"`); all else is as in the options. Nothing is
 /// opened until the first decision.
 ///
-/// [`CentralizedStateStorage::from_env`] reads the same two variables without the other layers of the settings.
+/// [`CentralizedStateStorage::from_env`] reads the same settings by itself.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -39,7 +39,7 @@ const ROWS: [Row; 17] = [
     row("millpond-mysql", Ours::Only(&["millpond-core", "millpond-sqlx"]), External::Any),
     row("millpond-redis", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-cache", Ours::Only(&["millpond-core", "millpond-redis"]), External::Any),
-    row("millpond-ratelimit", Ours::Only(&["millpond-core", "millpond-redis"]), External::Any),
+    row("millpond-ratelimit", Ours::Only(&["millpond-config", "millpond-core", "millpond-redis"]), External::Any),
     row("millpond-metrics", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-inspect", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond", Ours::AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches"]), External::Any),

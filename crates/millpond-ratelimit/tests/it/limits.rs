@@ -104,7 +104,7 @@ async fn a_key_of_another_kind_is_an_error_that_says_so() {
         let limiter = RateLimiter::new(&storage, "limit", Limit::per_second(1).unwrap()).unwrap();
         let pool: &SharedRedisPool = storage.pool();
         for (who, command) in [(subject("list"), "RPUSH"), (subject("text"), "SET")] {
-            let key = format!("{{ratelimit:{who}}}:limit");
+            let key = format!("ratelimit:rate:{{:{who}}}:limit");
             pool.run::<()>(Command::new(command).key(key).arg("x")).await.unwrap();
             let error = limiter.check(&who).await.unwrap_err();
             assert!(matches!(&error, RateLimitError::Redis(error) if error.code() == Some("WRONGTYPE")), "{error}");

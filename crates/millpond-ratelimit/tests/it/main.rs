@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod cut_anywhere;
+mod keys;
 mod limits;
 mod outage;
 mod settings;

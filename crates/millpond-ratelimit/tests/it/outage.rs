@@ -118,3 +118,21 @@ async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_us
         assert!(decision.remaining() <= 1, "it has forgotten {who}: {decision:?}");
     }
 }
+
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    let config = async |name: &'static str, value: &'static str| {
+        admin.run::<Value>(Command::new("CONFIG").arg("SET").arg(name).arg(value)).await.unwrap();
+    };
+    let storage = StorageOptions::new().timeout(Duration::from_secs(20)).connect_lazy(server.url()).unwrap();
+    let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(100).unwrap()).unwrap();
+    assert_eq!(limiter.check("a").await.unwrap().source, Source::Redis);
+    for (name, refuses, admits) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {
+        config(name, refuses).await;
+        assert_eq!(limiter.check("a").await.unwrap().source, Source::Local, "{name}");
+        config(name, admits).await;
+        assert_eq!(limiter.check("a").await.unwrap().source, Source::Redis, "{name}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Whose key is whose, and with which rights.
+
+use crate::support::{storages, subject};
+use millpond_ratelimit::{
+    CentralizedStateStorage, ConcurrencyLimiter, Entry, Limit, RateLimiter, Source, StorageOptions,
+};
+use millpond_redis::{Command, RedisPoolOptions, Value};
+use millpond_testkit::{OwnServer, variable};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DOCS: &str = include_str!("../../../../docs/redis.md");
+
+fn one_an_hour() -> Limit {
+    Limit::per_hour(1).unwrap()
+}
+
+async fn is_admitted(storage: &CentralizedStateStorage, name: &str, who: &str) -> bool {
+    let decision = RateLimiter::new(storage, name, one_an_hour()).unwrap().check(who).await.unwrap();
+    assert_eq!(decision.source, Source::Redis);
+    decision.allowed
+}
+
+#[tokio::test]
+async fn a_rate_and_a_concurrency_of_one_name_do_not_meet() {
+    for storage in storages() {
+        let who = subject("both");
+        assert!(is_admitted(&storage, "export", &who).await);
+        let limiter = ConcurrencyLimiter::new(&storage, "export", 1, MINUTE).unwrap();
+        let Entry::Granted(lease) = limiter.enter(&who).await.unwrap() else { panic!("nothing runs") };
+        assert!(!is_admitted(&storage, "export", &who).await);
+        assert!(matches!(limiter.enter(&who).await.unwrap(), Entry::Full { used: 1, .. }));
+        lease.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
+    for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
+        let Some(url) = variable(name) else { continue };
+        let run = format!("{:x}", fastrand::u64(..));
+        let of = |prefix: &str| StorageOptions::new().prefix(format!("{run}:{prefix}")).connect_lazy(&url).unwrap();
+        for (prefix, who, limit) in [
+            ("a", "b:c", "n"),
+            ("a:b", "c", "n"),
+            ("a", "b", "c:n"),
+            ("a:rate", "b", "n"),
+            ("a", "b}:c", "n"),
+            ("a", "b", "n"),
+            ("a", "{b", "n"),
+            ("a", ":b", "n"),
+            ("a", "", "n"),
+            ("a", "}", "n"),
+            ("a", "}}:n", "n"),
+        ] {
+            assert!(is_admitted(&of(prefix), limit, who).await, "{prefix} {who} {limit}");
+            assert!(!is_admitted(&of(prefix), limit, who).await, "{prefix} {who} {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_limits_of_any_subject_live_in_one_slot() {
+    for storage in storages() {
+        let limit = Limit::per_second(10).unwrap();
+        let limiter = RateLimiter::new(&storage, "one", limit).unwrap().and("other", limit).unwrap();
+        for who in ["", "}", "{", "{}", "a{b}c", "}{x}", "\u{0}", "a b", ":"] {
+            let decision = limiter.check(who).await.unwrap();
+            assert_eq!(decision.source, Source::Redis, "{who:?}");
+        }
+    }
+}
+
+/// What stands in backticks after these words.
+fn rights(after: &str) -> Vec<&'static str> {
+    let text = DOCS.split_once(after).expect("the docs list the rights").1;
+    text.split('`').skip(1).step_by(2).take(2).flat_map(str::split_whitespace).collect()
+}
+
+#[tokio::test]
+async fn the_rights_that_the_docs_list_suffice() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    let user = Command::new("ACL").arg("SETUSER").arg("limits").arg("on").arg(">word");
+    admin.run::<Value>(user.args(rights("An ACL that suffices for a rate limiter"))).await.unwrap();
+    let url = server.url().replace("redis://", "redis://limits:word@");
+    let storage = StorageOptions::new().timeout(MINUTE / 3).connect_lazy(&url).unwrap();
+    assert!(is_admitted(&storage, "n", "a").await && !is_admitted(&storage, "n", "a").await);
+    let limiter = ConcurrencyLimiter::new(&storage, "jobs", 1, MINUTE).unwrap();
+    let Entry::Granted(lease) = limiter.enter("a").await.unwrap() else { panic!("nothing runs") };
+    assert!(lease.renew().await.unwrap());
+    assert!(matches!(limiter.enter("a").await.unwrap(), Entry::Full { used: 1, .. }));
+    lease.release().await.unwrap();
+    let keys: Vec<String> = admin.run(Command::new("KEYS").arg("*")).await.unwrap();
+    assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("ratelimit:")), "{keys:?}");
+}
