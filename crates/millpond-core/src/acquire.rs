@@ -1,10 +1,9 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
 
-use crate::checkout::{
-    Examination, SHORT, Stand, Trip, begin, claim, conclude, fail, failed, lent, look, pause, poll_at_home, resume,
-};
+use crate::checkout::{SHORT, Stand, Trip, begin, claim, examine, fail, failed, hand_over, lent, look, pause, resume};
 use crate::error::PoolError;
 use crate::event::Event;
+use crate::examine::Examination;
 use crate::grant::Grant;
 use crate::lease::Lease;
 use crate::ledger::{Asker, bump};
@@ -27,7 +26,7 @@ use std::task::{Context, Poll};
 /// # Cancel safety
 ///
 /// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
-/// connection being opened for it goes to the pool, and one that was being examined is closed.
+/// connection being opened for it goes to the pool, and so does one that was being examined, if it turns out well.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<M: Manager> {
     /// `None` once the future has ended.
@@ -145,9 +144,9 @@ impl<M: Manager> Future for Acquire<M> {
                         return Poll::Pending;
                     }
                 },
-                Stand::Examine(mut examination, trip) => match poll_at_home(&shared, &mut examination, cx) {
-                    Poll::Ready(examined) => conclude(&shared, examined, trip),
-                    Poll::Pending => {
+                Stand::Examine(examination, trip) => match examine(&shared, examination, trip, cx) {
+                    Ok(stand) => stand,
+                    Err((examination, trip)) => {
                         this.state = State::Examining(examination, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;
@@ -174,7 +173,7 @@ impl<M: Manager> Acquire<M> {
             State::Still => return,
             State::Waiting(ticket, trip) => (trip, Some(ticket)),
             State::Examining(examination, trip) => {
-                drop(examination);
+                hand_over(shared, examination);
                 (trip, None)
             }
             State::Pausing(trip, _) => (trip, None),

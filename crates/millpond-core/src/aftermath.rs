@@ -2,6 +2,7 @@
 
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
+use crate::examine::Examination;
 use crate::lease::Held;
 use crate::ledger::Ledger;
 use crate::time::Time;
@@ -15,6 +16,8 @@ pub(crate) struct Aftermath<C> {
     pub(crate) wake: Option<Waker>,
     /// Connections that nobody is left to close properly, and why they go.
     pub(crate) dropped: Vec<(Held<C>, CloseReason)>,
+    /// Examinations that nobody is left to see through.
+    pub(crate) examinations: Vec<Examination<C>>,
     /// Errors that nobody needs any more: their destructors are user code.
     pub(crate) errors: Vec<SharedError>,
     /// Refusals that were granted to waiters who have gone.
@@ -23,14 +26,22 @@ pub(crate) struct Aftermath<C> {
 
 impl<C> Default for Aftermath<C> {
     fn default() -> Self {
-        Self { wakes: Vec::new(), wake: None, dropped: Vec::new(), errors: Vec::new(), refusals: Vec::new() }
+        Self {
+            wakes: Vec::new(),
+            wake: None,
+            dropped: Vec::new(),
+            examinations: Vec::new(),
+            errors: Vec::new(),
+            refusals: Vec::new(),
+        }
     }
 }
 
 impl<C> Aftermath<C> {
     /// Whether there is anything to be done beyond one wake.
     pub(crate) fn is_large(&self) -> bool {
-        !(self.wakes.is_empty() && self.dropped.is_empty() && self.errors.is_empty() && self.refusals.is_empty())
+        let few = self.wakes.is_empty() && self.dropped.is_empty() && self.examinations.is_empty();
+        !(few && self.errors.is_empty() && self.refusals.is_empty())
     }
 }
 

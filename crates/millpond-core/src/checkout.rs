@@ -4,9 +4,9 @@
 //! same place in the order of arrival and the same deadline.
 
 use crate::diagnosis::timed_out;
-use crate::error::PoolError;
+use crate::error::{Phase, PoolError};
 use crate::event::Event;
-use crate::examine::{Examined, Examinee, examine};
+use crate::examine::{Examination, Examined};
 use crate::grant::Grant;
 use crate::hooks::Moment;
 use crate::lease::{Held, Home, Lease};
@@ -19,8 +19,6 @@ use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
 use crate::watch::ARM_AFTER;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -35,8 +33,8 @@ pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
 /// A ticket of a waiter for connections of this manager.
 type Ticketed<M> = (Ticket<Grant<<M as Manager>::Connection>>, Trip);
 
-/// The examination of a connection before it is lent.
-pub(crate) type Examination<C> = Pin<Box<dyn Future<Output = Examined<C>> + Send>>;
+/// An examination that goes on.
+type Unfinished<M> = (Examination<<M as Manager>::Connection>, Trip);
 
 /// What an acquire carries along that is not served at once.
 #[derive(Debug)]
@@ -193,10 +191,11 @@ fn inspect<M: Manager>(
     trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
-    let ping = ledger.ping_due(&held.inner.tag, now);
-    if ping || shared.checkout_hooks {
-        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
-        return Stand::Examine(Box::pin(examine(examinee, ping, trip.deadline)), trip);
+    if ledger.ping_due(&held.inner.tag, now) {
+        return Stand::Examine(Examination::ping(shared, held), trip);
+    }
+    if shared.checkout_hooks {
+        return Stand::Examine(Examination::hooks(shared, held), trip);
     }
     count_loan(shared, ledger, held, trip.asker.since, now)
 }
@@ -304,27 +303,58 @@ fn leave<M: Manager>(
     stand
 }
 
-/// Polls an examination on the pool's runtime if the caller has none.
-pub(crate) fn poll_at_home<M: Manager>(
-    shared: &Shared<M>,
-    examination: &mut Examination<M::Connection>,
+/// Goes on with an examination, on the pool's runtime if the caller has none. At the caller's deadline the keeper takes it
+/// over.
+pub(crate) fn examine<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    mut examination: Examination<M::Connection>,
+    mut trip: Trip,
     cx: &mut Context<'_>,
-) -> Poll<Examined<M::Connection>> {
+) -> Result<Stand<M::Connection>, Unfinished<M>> {
     let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
-    let _entered = home.as_ref().map(|home| home.enter());
-    examination.as_mut().poll(cx)
+    let entered = home.as_ref().map(|home| home.enter());
+    if let Poll::Ready(examined) = examination.stage.as_mut().poll(cx) {
+        return Ok(conclude(shared, examined, examination.phase, trip));
+    }
+    drop(entered);
+    if trip.timer.is_none() && trip.deadline > shared.now().after(examination.limit) {
+        // It ends before the deadline, whatever happens.
+        return Err((examination, trip));
+    }
+    if trip.timer.is_none() {
+        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
+    }
+    if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
+        return Err((examination, trip));
+    }
+    let phase = examination.phase;
+    hand_over(shared, examination);
+    Ok(shared.change(|ledger, now| {
+        let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
+        count_failure(shared, ledger, error, trip.asker.since, now)
+    }))
+}
+
+/// The caller of an examination goes away: the keeper sees it through. Without one it is cut off here, outside the lock.
+pub(crate) fn hand_over<M: Manager>(shared: &Shared<M>, examination: Examination<M::Connection>) {
+    let refused = shared.change(|ledger, now| ledger.adopt(examination, now));
+    drop(refused);
 }
 
 /// What follows from an examination.
-pub(crate) fn conclude<M: Manager>(
+fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
     examined: Examined<M::Connection>,
+    phase: Phase,
     mut trip: Trip,
 ) -> Stand<M::Connection> {
     match examined {
         Examined::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was examined.
             match ledger.unfit(&held.inner.tag, now) {
+                None if phase == Phase::Ping && shared.checkout_hooks => {
+                    Stand::Examine(Examination::hooks(shared, held), trip)
+                }
                 None => count_loan(shared, ledger, held, trip.asker.since, now),
                 Some(reason) => {
                     ledger.retire(held, reason, now);
@@ -345,10 +375,6 @@ pub(crate) fn conclude<M: Manager>(
             }
         }
         Examined::Refused(refusal) => fail(shared, &trip, PoolError::RequestRefused(refusal)),
-        Examined::OutOfTime(phase) => shared.change(|ledger, now| {
-            let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
-            count_failure(shared, ledger, error, trip.asker.since, now)
-        }),
     }
 }
 

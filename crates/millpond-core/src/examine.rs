@@ -1,7 +1,8 @@
 //! Looking at an idle connection before it is lent: the ping if one is due, and the `on_checkout` hooks.
 //!
-//! The first connection is examined on the caller's path. If it is dead the other idle ones may be too: the keeper
-//! examines those, side by side, while the caller waits for whichever is first, one of them or a new one.
+//! The first connection is examined on the caller's path, and by the keeper if the caller goes away. If it is dead the
+//! other idle ones may be too: the keeper examines those, side by side, while the caller waits for whichever is first, one
+//! of them or a new one.
 
 use crate::call::{CallError, call};
 use crate::checkin::Resting;
@@ -11,8 +12,12 @@ use crate::event::{CloseReason, Event, SharedError};
 use crate::hooks::{Moment, RequestRefusal};
 use crate::lease::{Held, Tag};
 use crate::manager::{Fault, Manager};
+use crate::rt;
 use crate::shared::Shared;
 use crate::time::Time;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,57 +29,95 @@ pub(crate) enum Examined<C> {
     },
     /// The connection is fit and has gone back; the caller is refused.
     Refused(Arc<RequestRefusal>),
-    OutOfTime(Phase),
 }
 
-/// Pings if due and calls the `on_checkout` hooks, each within its own limit and what is left of the caller's.
-pub(crate) async fn examine<M: Manager>(
-    mut examinee: Examinee<M>,
-    ping: bool,
-    deadline: Time,
-) -> Examined<M::Connection> {
+/// A stage of an examination. It belongs to the pool as a connect does: if its caller goes away, the keeper sees it through.
+pub(crate) struct Examination<C> {
+    pub(crate) stage: Pin<Box<dyn Future<Output = Examined<C>> + Send>>,
+    pub(crate) phase: Phase,
+    /// The longest that it takes.
+    pub(crate) limit: Duration,
+    /// The place of the connection.
+    pub(crate) slot: u32,
+}
+
+impl<C: Send + 'static> Examination<C> {
+    /// The ping.
+    pub(crate) fn ping<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: Held<C>) -> Self {
+        let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
+        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
+        Self { stage: Box::pin(ping(examinee)), phase: Phase::Ping, limit, slot }
+    }
+
+    /// The `on_checkout` hooks.
+    pub(crate) fn hooks<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: Held<C>) -> Self {
+        let hooks = u32::try_from(shared.hooks.at(Moment::Checkout).len()).unwrap_or(u32::MAX);
+        let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
+        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
+        Self { stage: Box::pin(call_hooks(examinee)), phase: Phase::Hook, limit, slot }
+    }
+}
+
+impl<C> fmt::Debug for Examination<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Examination").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+async fn ping<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connection> {
     let shared = Arc::clone(&examinee.shared);
     let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
-    if ping {
-        let left = deadline.since(shared.now());
-        let limit = shared.config.ping_timeout.min(left);
-        if let Err(error) = call(limit, || shared.manager.ping(&mut held.inner.conn)).await {
-            let late = matches!(error, CallError::TimedOut(_)) && limit == left;
-            let reason = failed_ping(&shared, held.inner.tag, error);
-            examinee.refuse(reason, true);
-            return if late { Examined::OutOfTime(Phase::Ping) } else { Examined::Unfit { refused: None } };
-        }
-        held.inner.tag.proved_at = shared.now();
+    if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut held.inner.conn)).await {
+        let reason = failed_ping(&shared, held.inner.tag, error);
+        examinee.refuse(reason, true);
+        return Examined::Unfit { refused: None };
     }
-    if shared.checkout_hooks {
-        let info = shared.describe(&held.inner.tag);
-        let left = deadline.since(shared.now());
-        let outcome = run_hooks(&shared, Moment::Checkout, &mut held.inner.conn, &info, deadline).await;
-        if let Err(Refused::Request(refusal)) = outcome {
+    held.inner.tag.proved_at = shared.now();
+    examinee.fit()
+}
+
+async fn call_hooks<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connection> {
+    let shared = Arc::clone(&examinee.shared);
+    let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
+    let info = shared.describe(&held.inner.tag);
+    match run_hooks(&shared, Moment::Checkout, &mut held.inner.conn, &info, Time::NEVER).await {
+        Ok(()) => examinee.fit(),
+        Err(Refused::Request(refusal)) => {
             if let Some(held) = examinee.held.take() {
                 shared.give_back(held);
             }
-            return Examined::Refused(refusal);
+            Examined::Refused(refusal)
         }
-        if let Err(Refused::Connection(error)) = outcome {
-            let late = left.is_zero() || deadline <= shared.now();
+        Err(Refused::Connection(error)) => {
             examinee.refuse(CloseReason::RefusedByHook, false);
-            return if late { Examined::OutOfTime(Phase::Hook) } else { Examined::Unfit { refused: Some(error) } };
+            Examined::Unfit { refused: Some(error) }
         }
-    }
-    match examinee.held.take() {
-        Some(held) => Examined::Fit(held),
-        None => Examined::Unfit { refused: None },
     }
 }
 
-/// A connection under examination. If the acquire is dropped half way, the connection was cut off and is closed.
+/// Sees an examination through whose caller has gone. It may have been begun on a runtime that stands still by now, so its
+/// limit is set anew.
+pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, examination: Examination<M::Connection>) {
+    let Examination { stage, phase, limit, .. } = examination;
+    match rt::until(rt::sleep(limit), stage).await {
+        // Its hooks may have used it.
+        Some(Examined::Fit(held)) if phase == Phase::Hook => shared.give_back(held),
+        Some(Examined::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
+        Some(Examined::Unfit { .. } | Examined::Refused(_)) | None => {}
+    }
+}
+
+/// A connection under examination. If the examination is dropped half way, the connection was cut off and is closed.
 pub(crate) struct Examinee<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<Held<M::Connection>>,
 }
 
 impl<M: Manager> Examinee<M> {
+    fn fit(&mut self) -> Examined<M::Connection> {
+        self.held.take().map_or(Examined::Unfit { refused: None }, Examined::Fit)
+    }
+
     /// Closes it. If it was `dead`, the other idle ones may be too: the keeper examines them, side by side.
     fn refuse(&mut self, reason: CloseReason, dead: bool) {
         if let Some(held) = self.held.take() {

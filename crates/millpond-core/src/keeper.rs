@@ -7,7 +7,7 @@ use crate::checkin::{Resting, check_in};
 use crate::close::{Closing, close};
 use crate::connect::{Place, connect};
 use crate::event::Event;
-use crate::examine::examine_idle;
+use crate::examine::{examine_idle, see_through};
 use crate::ledger::Job;
 use crate::manager::Manager;
 use crate::rt::{self, Handle, Jobs, Timer};
@@ -93,6 +93,7 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
         Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
         Job::Checkin { held, reset } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset)),
         Job::Examine(held) => jobs.start(examine_idle(Resting { shared, held: Some(held) })),
+        Job::SeeThrough(examination) => jobs.start(see_through(shared, examination)),
         Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),
     }
 }

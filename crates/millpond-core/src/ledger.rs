@@ -20,6 +20,7 @@ use crate::config::PoolConfig;
 use crate::demand::Opening;
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
+use crate::examine::Examination;
 use crate::grant::Grant;
 use crate::info::ConnectionId;
 use crate::lease::{Held, Renewal, Tag};
@@ -48,6 +49,8 @@ pub(crate) enum Job<C> {
     Checkin { held: Held<C>, reset: bool },
     /// Ping an idle connection that nobody is waiting for.
     Examine(Held<C>),
+    /// See through an examination whose caller has gone.
+    SeeThrough(Examination<C>),
     /// Say goodbye and close.
     Close(Held<C>, CloseReason),
 }
@@ -443,38 +446,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.totals.peak = self.totals.peak.max(self.slots.used());
         self.check();
         Some(slot)
-    }
-
-    /// A connection that came back needs attention before it can be lent.
-    pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
-        let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
-        if let Some(reason) = unfit {
-            return self.retire(held, reason, now);
-        }
-        if self.keeper.is_none() {
-            return self.retire(held, CloseReason::HomeEnded, now);
-        }
-        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
-        self.inbox.push(Job::Checkin { held, reset });
-        self.call_keeper(now);
-        self.check();
-    }
-
-    /// Has the idle connections of which nothing was heard for so long examined by the keeper, side by side.
-    pub(crate) fn examine_idle(&mut self, unheard: Duration, now: Time) {
-        if self.keeper.is_none() {
-            return;
-        }
-        for _ in 0..self.idle.len() {
-            let Some(held) = self.idle.pop_front() else { break };
-            if now.since(held.inner.tag.proved_at) >= unheard {
-                self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
-                self.inbox.push(Job::Examine(held));
-            } else {
-                self.idle.push_back(held);
-            }
-        }
-        self.call_keeper(now);
     }
 
     /// How the pool is doing.

@@ -65,6 +65,7 @@ mod members;
 mod pool;
 mod queue_pool;
 mod reservation;
+mod resting;
 mod shared_loan;
 mod shared_pool;
 mod status;

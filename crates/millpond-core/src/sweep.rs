@@ -137,6 +137,7 @@ impl<C: Send + 'static> Ledger<C> {
             match job {
                 Job::Connect(attempt) => self.free(attempt.slot, now),
                 Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::HomeEnded, now),
+                Job::SeeThrough(examination) => self.aftermath.examinations.push(examination),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }

@@ -27,3 +27,4 @@ mod shortcuts;
 mod storm;
 mod support;
 mod threads;
+mod validation;

@@ -135,10 +135,9 @@ impl World {
         }
         self.known.assert_ready(&held, self.now);
         held.inner.conn.phase = Phase::Out;
-        let (left, limit) = (trip.left(self.now), self.plan.config.ping_timeout);
+        let limit = self.plan.config.ping_timeout;
         let fate = self.plan.fate(&mut self.dice, self.now);
-        let examination =
-            Examination { held, trip, fate, ping, ends: self.now.after(limit.min(left)), ends_trip: left <= limit };
+        let examination = Examination { held, trip, fate, ping, ends: self.now.after(limit) };
         self.users.put(who, State::Examining(Box::new(examination)));
     }
 
@@ -255,7 +254,6 @@ impl World {
             self.users.put(who, State::Examining(examination));
             return;
         }
-        let late = examination.fate == Fate::Hangs && examination.ends_trip;
         let Examination { mut held, mut trip, fate, ping, .. } = *examination;
         if fate == Fate::Well {
             if ping {
@@ -286,18 +284,15 @@ impl World {
                 ledger.examine_idle(Duration::ZERO, now);
             }
         });
-        if late {
-            self.known.ended += 1;
-        } else {
-            trip.asker.again = true;
-            self.claim(who, trip);
-        }
+        trip.asker.again = true;
+        self.claim(who, trip);
     }
 
-    /// The caller goes away while its connection is examined.
-    fn abandon(&mut self, who: u32, mut held: Held<Wire>) {
-        held.inner.conn.phase = Phase::Doomed;
-        self.change(|ledger, now| ledger.retire(held, CloseReason::Cut, now));
+    /// The caller goes away while its connection is examined: the keeper sees that through, if there is one.
+    fn abandon(&mut self, who: u32, held: Held<Wire>) {
+        let examination = desk::examination(held, self.plan.config.ping_timeout);
+        let cut = self.change(|ledger, now| ledger.adopt(examination, now));
+        cut.into_iter().for_each(|examination| self.cut_off(examination));
         self.known.ended += 1;
         self.forget_waker(who);
     }
@@ -330,13 +325,17 @@ impl World {
     pub(super) fn deadline_of(&mut self, who: u32, deadline: Time) {
         let trip = match &self.users.get(who).state {
             State::Waiting(_, trip) => *trip,
-            State::Examining(examination) if examination.ends <= self.now => return self.conclude(who),
-            _ => return,
+            State::Examining(examination) => examination.trip,
+            State::Away | State::Holding(_) => return,
         };
         if trip.deadline != deadline {
             return;
         }
-        let State::Waiting(ticket, _) = self.users.take(who) else { return };
+        let ticket = match self.users.take(who) {
+            State::Waiting(ticket, _) => ticket,
+            State::Examining(examination) => return self.abandon(who, examination.held),
+            State::Away | State::Holding(_) => return,
+        };
         match self.change(|ledger, _| ledger.look(ticket, Waker::noop())) {
             Look::Granted(grant) => self.take_grant(who, grant, trip),
             Look::Waiting(ticket, replaced) => {

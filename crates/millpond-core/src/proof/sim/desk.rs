@@ -2,12 +2,17 @@
 //!
 //! A world lives on one thread, so its notes are the thread's own.
 
+use crate::error;
+use crate::examine::{Examination, Examined};
+use crate::lease::Held;
 use crate::time::Time;
 use std::cell::{Cell, RefCell};
+use std::future::ready;
 use std::mem;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// The waker of the keeper's task.
 pub(super) const KEEPER: u32 = u32::MAX;
@@ -81,6 +86,20 @@ impl Drop for Wire {
     fn drop(&mut self) {
         assert_unlocked("a connection was dropped");
         ALIVE.set(ALIVE.get().saturating_sub(1));
+    }
+}
+
+/// An examination as the keeper takes it over. What becomes of it is up to the world.
+pub(super) fn examination(held: Held<Wire>, limit: Duration) -> Examination<Wire> {
+    let slot = held.inner.tag.slot;
+    Examination { stage: Box::pin(ready(Examined::Fit(held))), phase: error::Phase::Ping, limit, slot }
+}
+
+/// The connection under such an examination.
+pub(super) fn examined(mut examination: Examination<Wire>) -> Held<Wire> {
+    match examination.stage.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Examined::Fit(held)) => held,
+        _ => panic!("an examination of the simulator has a connection"),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The keeper and its jobs against a server that fails in every way, and whoever changes the pool as a whole.
 
-use super::desk::{Bell, KEEPER, Phase, Wire};
+use super::desk::{self, Bell, KEEPER, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
 use crate::event::{CloseReason, SharedError};
+use crate::examine::Examination;
 use crate::lease::Held;
 use crate::ledger::{Attempt, Job};
 use crate::manager::Fault;
@@ -70,8 +71,12 @@ impl World {
                 assert!(!self.known.closed, "I6: a connection is opened after the close");
                 config.connect_timeout
             }
-            Job::Checkin { .. } | Job::Examine(_) => config.ping_timeout,
+            Job::Checkin { .. } | Job::Examine(_) | Job::SeeThrough(_) => config.ping_timeout,
             Job::Close(..) => config.close_timeout,
+        };
+        let job = match job {
+            Job::SeeThrough(examination) => Job::Examine(desk::examined(examination)),
+            job => job,
         };
         self.jobs.push(Running { job, fate, limit: self.now.after(limit) });
     }
@@ -100,6 +105,7 @@ impl World {
                     self.invalidate(false);
                 }
             }
+            Job::SeeThrough(examination) => self.cut_off(examination),
             Job::Close(held, _) => self.close_ends(held),
         }
     }
@@ -264,8 +270,16 @@ impl World {
         match running.job {
             Job::Connect(attempt) => self.change(|ledger, now| ledger.free(attempt.slot, now)),
             Job::Checkin { held, .. } | Job::Examine(held) => self.rest_ends(held, Fate::Cut, CloseReason::Cut),
+            Job::SeeThrough(examination) => self.cut_off(examination),
             Job::Close(held, _) => self.close_ends(held),
         }
+    }
+
+    /// An examination is dropped half way.
+    pub(super) fn cut_off(&mut self, examination: Examination<Wire>) {
+        let mut held = desk::examined(examination);
+        held.inner.conn.phase = Phase::Doomed;
+        self.change(|ledger, now| ledger.retire(held, CloseReason::Cut, now));
     }
 
     pub(super) fn keeper_goes(&mut self) {

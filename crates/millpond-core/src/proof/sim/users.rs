@@ -10,7 +10,6 @@ use crate::time::Time;
 use fastrand::Rng;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a user is doing.
 #[derive(Debug)]
@@ -35,9 +34,8 @@ pub(super) struct Examination {
     pub(super) trip: Trip,
     pub(super) fate: Fate,
     pub(super) ping: bool,
-    /// When its limit is reached, and whether that is the caller's deadline.
+    /// When its limit is reached.
     pub(super) ends: Time,
-    pub(super) ends_trip: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,12 +128,5 @@ impl State {
             Self::Examining(_) => Kind::Examining,
             Self::Holding(_) => Kind::Holding,
         }
-    }
-}
-
-impl Trip {
-    /// What is left until the deadline.
-    pub(super) fn left(&self, now: Time) -> Duration {
-        self.deadline.since(now)
     }
 }

@@ -134,6 +134,7 @@ impl World {
         for who in desk::told() {
             self.hear(who);
         }
+        rest.examinations.into_iter().for_each(|examination| self.cut_off(examination));
         for (held, _) in rest.dropped {
             let slot = held.inner.tag.slot;
             drop(held);
