@@ -6,6 +6,7 @@
 use crate::call::{CallError, call, calmly};
 use crate::connect::run_hooks;
 use crate::event::{CloseReason, Event};
+use crate::examine::failed_ping;
 use crate::fresh::Homecoming;
 use crate::hooks::Moment;
 use crate::info::ConnectionInfo;
@@ -16,7 +17,6 @@ use crate::shared::Shared;
 use crate::time::Time;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 impl<M: Manager> Home<M::Connection> for Shared<M> {
     fn returned(&self, mut held: Held<M::Connection>) {
@@ -78,9 +78,12 @@ impl<M: Manager> Shared<M> {
             Err(reason) => {
                 ledger.retire(held, reason, now);
                 if reason == CloseReason::Broken {
-                    ledger.examine_idle(Duration::ZERO, now);
+                    ledger.suspect(now, now);
                 }
             }
+        }
+        if ledger.eventful {
+            ledger.note_eventful();
         }
     }
 
@@ -118,12 +121,16 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// Resets a connection if need be, calls the `on_checkin` hooks, and puts it back.
-pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool) {
+/// Resets or pings a connection if need be, calls the `on_checkin` hooks, and puts it back.
+pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool, ping: bool) {
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let mut refused = None;
-    if reset && let Err(error) = call(shared.config.ping_timeout, || shared.manager.reset(&mut held.inner.conn)).await {
+    let limit = shared.config.ping_timeout;
+    if ping && let Err(error) = call(limit, || shared.manager.ping(&mut held.inner.conn)).await {
+        refused = Some(failed_ping(&shared, held.inner.tag, error));
+    }
+    if reset && let Err(error) = call(limit, || shared.manager.reset(&mut held.inner.conn)).await {
         refused = Some(failed_reset(&shared, held.inner.tag, error));
     }
     if reset && refused.is_none() && !shared.hooks.at(Moment::Connect).is_empty() {
@@ -179,9 +186,14 @@ pub(crate) struct Resting<M: Manager> {
 impl<M: Manager> Resting<M> {
     pub(crate) fn finish(mut self, refused: Option<CloseReason>) {
         let Some(held) = self.held.take() else { return };
-        self.shared.change(|ledger, now| match refused {
-            None => ledger.settle_checked(held, now),
-            Some(reason) => ledger.retire(held, reason, now),
+        self.shared.change(|ledger, now| {
+            let Some(reason) = refused else { return ledger.settle_checked(held, now) };
+            // Since when it had been with the keeper: what was heard of since then is well.
+            let began = ledger.slots.since(held.inner.tag.slot);
+            ledger.retire(held, reason, now);
+            if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {
+                ledger.suspect(began, now);
+            }
         });
     }
 }

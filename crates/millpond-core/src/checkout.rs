@@ -191,7 +191,7 @@ fn inspect<M: Manager>(
     trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
-    if ledger.ping_due(&held.inner.tag, now) {
+    if ledger.ping_due(&held.inner.tag, now) || ledger.slots.is_doubted(held.inner.tag.slot) {
         return Stand::Examine(Examination::ping(shared, held), trip);
     }
     if shared.checkout_hooks {

@@ -38,7 +38,9 @@ pub struct PoolConfig {
     pub recycle_jitter: u32,
     /// Whether a connection that was idle longer than `pre_ping_idle` is pinged before it is lent. Default true.
     pub pool_pre_ping: bool,
-    /// Idle time after which a ping is due; 0 pings at every checkout. Default 500 ms, range 0-3600 s.
+    /// Idle time after which a ping is due; 0 pings at every checkout. A connection that its server ended less long ago than
+    /// this is lent unpinged; but once one was found broken, the others are pinged before they are lent, whenever they were
+    /// used. Default 500 ms, range 0-3600 s.
     pub pre_ping_idle: Duration,
     /// Limit of one ping, and of one reset. Default 2 s, range 1 ms-300 s.
     pub ping_timeout: Duration,

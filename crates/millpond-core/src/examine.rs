@@ -124,7 +124,7 @@ impl<M: Manager> Examinee<M> {
             self.shared.change(|ledger, now| {
                 ledger.retire(held, reason, now);
                 if dead {
-                    ledger.examine_idle(Duration::ZERO, now);
+                    ledger.suspect(now, now);
                 }
             });
         }

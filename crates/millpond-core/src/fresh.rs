@@ -133,6 +133,7 @@ impl<C: Send + 'static> Ledger<C> {
             || !self.keeps
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
+            || self.slots.doubts()
             || self.slots.used() > config.cap();
         self.waits_plainly = self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
     }

@@ -91,7 +91,7 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
     let shared = Arc::clone(shared);
     match job {
         Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
-        Job::Checkin { held, reset } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset)),
+        Job::Checkin { held, reset, ping } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset, ping)),
         Job::Examine(held) => jobs.start(examine_idle(Resting { shared, held: Some(held) })),
         Job::SeeThrough(examination) => jobs.start(see_through(shared, examination)),
         Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),

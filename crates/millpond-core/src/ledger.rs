@@ -45,8 +45,8 @@ pub(crate) const EXAMINED_LASTS: Duration = Duration::from_millis(500);
 pub(crate) enum Job<C> {
     /// Open a connection in this place.
     Connect(Attempt),
-    /// Reset a connection that came back, if need be, and call the `on_checkin` hooks.
-    Checkin { held: Held<C>, reset: bool },
+    /// Reset or ping a connection that came back, if need be, and call the `on_checkin` hooks.
+    Checkin { held: Held<C>, reset: bool, ping: bool },
     /// Ping an idle connection that nobody is waiting for.
     Examine(Held<C>),
     /// See through an examination whose caller has gone.
@@ -352,6 +352,9 @@ impl<C: Send + 'static> Ledger<C> {
         };
         if let Some(reason) = reason {
             return self.retire(held, reason, now);
+        }
+        if self.slots.is_doubted(held.inner.tag.slot) && self.keeper.is_some() {
+            return self.examine(held, now);
         }
         if !self.suspended
             && let Some((caller, _)) = self.waiters.first()

@@ -3,7 +3,7 @@
 
 use crate::event::CloseReason;
 use crate::examine::Examination;
-use crate::lease::Held;
+use crate::lease::{Held, Tag};
 use crate::ledger::{Job, Ledger};
 use crate::slots::Stage;
 use crate::time::Time;
@@ -12,6 +12,7 @@ use std::time::Duration;
 impl<C: Send + 'static> Ledger<C> {
     /// A connection that came back needs attention before it can be lent.
     pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
+        let ping = !reset && self.slots.is_doubted(held.inner.tag.slot);
         let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
@@ -20,25 +21,43 @@ impl<C: Send + 'static> Ledger<C> {
             return self.retire(held, CloseReason::HomeEnded, now);
         }
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
-        self.inbox.push(Job::Checkin { held, reset });
+        self.inbox.push(Job::Checkin { held, reset, ping });
         self.call_keeper(now);
         self.check();
     }
 
+    /// A connection was found broken. The others that have not answered since `before` may be broken too: those that are idle
+    /// are examined now, and those that are out when they come back. To come back is no answer.
+    pub(crate) fn suspect(&mut self, before: Time, now: Time) {
+        let silent = |tag: &Tag| tag.created <= before && tag.proved_at <= before.max(tag.idle_since);
+        self.examine_those(silent, now);
+        self.slots.doubt_loans(before);
+        self.note_eventful();
+    }
+
     /// Has the idle connections of which nothing was heard for so long examined by the keeper, side by side.
     pub(crate) fn examine_idle(&mut self, unheard: Duration, now: Time) {
+        self.examine_those(|tag| now.since(tag.proved_at) >= unheard, now);
+    }
+
+    fn examine_those(&mut self, those: impl Fn(&Tag) -> bool, now: Time) {
         if self.keeper.is_none() {
             return;
         }
         for _ in 0..self.idle.len() {
             let Some(held) = self.idle.pop_front() else { break };
-            if now.since(held.inner.tag.proved_at) >= unheard {
-                self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
-                self.inbox.push(Job::Examine(held));
+            if those(&held.inner.tag) {
+                self.examine(held, now);
             } else {
                 self.idle.push_back(held);
             }
         }
+    }
+
+    /// Has a connection examined by the keeper.
+    pub(crate) fn examine(&mut self, held: Held<C>, now: Time) {
+        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
+        self.inbox.push(Job::Examine(held));
         self.call_keeper(now);
     }
 

@@ -9,6 +9,7 @@ use crate::info::ConnectionId;
 use crate::rt::TaskId;
 use crate::status::Holder;
 use crate::time::Time;
+use std::mem;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -41,9 +42,13 @@ struct Slot {
     stage: Stage,
     /// When the stage began.
     since: Time,
+    /// When its connection was opened.
+    opened: Time,
     id: ConnectionId,
     caller: Option<Caller>,
     leak_told: bool,
+    /// Whether the connection was lent before another one was found broken: it may be broken too.
+    doubted: bool,
 }
 
 /// All places. Grows to the cap and never shrinks: a place is some dozens of bytes.
@@ -54,12 +59,21 @@ pub(crate) struct Slots {
     counts: [u32; STAGES],
     /// What is being opened, and since when, in that order.
     connecting: Vec<(u32, Time)>,
+    /// How many loans are doubted.
+    doubted: u32,
     last_id: u64,
 }
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), counts: [0; STAGES], connecting: Vec::new(), last_id: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            counts: [0; STAGES],
+            connecting: Vec::new(),
+            doubted: 0,
+            last_id: 0,
+        }
     }
 
     /// How many places are in a stage.
@@ -85,7 +99,15 @@ impl Slots {
         let id = ConnectionId(self.last_id);
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-            self.slots.push(Slot { stage: Stage::Free, since: now, id, caller: None, leak_told: false });
+            self.slots.push(Slot {
+                stage: Stage::Free,
+                since: now,
+                opened: now,
+                id,
+                caller: None,
+                leak_told: false,
+                doubted: false,
+            });
             self.count_in(Stage::Free);
             slot
         });
@@ -106,9 +128,13 @@ impl Slots {
         debug_assert!(before != Stage::Free || stage == Stage::Connecting, "a free place can only be connected");
         place.stage = stage;
         place.since = now;
+        if before == Stage::Connecting {
+            place.opened = now;
+        }
         if before == Stage::InUse {
             place.caller = None;
             place.leak_told = false;
+            self.doubted = self.doubted.saturating_sub(u32::from(mem::take(&mut place.doubted)));
         }
         if let Some(count) = self.counts.get_mut(before as usize) {
             *count = count.saturating_sub(1);
@@ -179,6 +205,25 @@ impl Slots {
             debug_assert_eq!(place.stage, Stage::InUse, "only what is lent is handed over");
             (place.since, place.caller, place.leak_told) = (now, Some(caller), false);
         }
+    }
+
+    /// Doubts what is lent now and was opened at `before` or earlier.
+    pub(crate) fn doubt_loans(&mut self, before: Time) {
+        for place in &mut self.slots {
+            if place.stage == Stage::InUse && place.opened <= before && !mem::replace(&mut place.doubted, true) {
+                self.doubted = self.doubted.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether the loan of a place is doubted.
+    pub(crate) fn is_doubted(&self, slot: u32) -> bool {
+        self.doubted > 0 && self.slots.get(slot as usize).is_some_and(|place| place.doubted)
+    }
+
+    /// Whether any loan is doubted.
+    pub(crate) fn doubts(&self) -> bool {
+        self.doubted > 0
     }
 
     /// Since when the place has been in its stage.

@@ -145,7 +145,7 @@ impl World {
         match job {
             Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
             Job::Close(held, reason) => block_on(close(Closing { shared, held: Some(held), reason })),
-            Job::Checkin { .. } | Job::Examine(_) => panic!("nothing is reset or examined here"),
+            Job::Checkin { .. } | Job::Examine(_) | Job::SeeThrough(_) => panic!("nothing is reset or examined here"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Looking at a connection before it is lent belongs to the pool: the caller may go, what comes of it is kept.
 
 use crate::support::{World, ms, quiet, refused, secs, settle};
-use millpond_core::{Moment, Phase, PoolError};
+use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -126,4 +126,51 @@ async fn a_pool_that_is_closed_meanwhile_ends_with_the_ping() {
     let report = world.pool.close_within(secs(3)).await;
     assert!(report.is_clean(), "{report:?}");
     assert!(report.took <= Duration::from_millis(2_002), "{:?}", report.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_first_broken_connection_the_others_are_pinged_before_they_are_lent() {
+    // The server has ended all five: some are idle, some are out and come back unused, one has been found out.
+    let world = World::new(5, 0);
+    world.manager.always(Call::Ping, Act::broken("server restarted"));
+    let mut loans = world.leases(5).await;
+    drop(loans.split_off(3));
+    quiet().await;
+    Lease::discard(loans.remove(0), CloseReason::Broken);
+    drop(loans);
+    settle().await;
+    assert_eq!((world.manager.calls(Call::Ping), world.manager.alive()), (4, 0));
+    let fresh = world.leases(5).await;
+    assert!(fresh.iter().all(|lease| lease.id() > 5), "none of the old ones is lent");
+    drop(fresh);
+    settle().await;
+    assert_eq!(world.manager.calls(Call::Ping), 4, "and the new ones need no ping");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_is_not_handed_what_was_out_when_another_connection_was_found_broken() {
+    let world = World::unwatched(2, 0, |builder| builder);
+    let mut loans = world.leases(2).await;
+    let mut waiter = ByHand::new(world.pool.acquire());
+    assert!(waiter.poll().is_pending());
+    world.manager.always(Call::Connect, Act::Never);
+    Lease::discard(loans.remove(0), CloseReason::Broken);
+    drop(loans);
+    assert!(waiter.poll().is_pending());
+    quiet().await;
+    assert!(waiter.poll().is_ready(), "its ping has succeeded");
+    assert_eq!(world.manager.calls(Call::Ping), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_fails_has_the_others_pinged_too() {
+    let world = World::new(3, 0);
+    let mut loans = world.leases(3).await;
+    let mut dirty = loans.remove(0);
+    drop(loans);
+    dirty.set_dirty(true);
+    world.manager.always(Call::Reset, Act::broken("server restarted"));
+    drop(dirty);
+    settle().await;
+    assert_eq!((world.manager.calls(Call::Ping), world.pool.status().idle), (2, 2));
 }

@@ -44,7 +44,11 @@ impl World {
                 self.faults += 1;
                 held.inner.conn.phase = Phase::Doomed;
                 self.change(|ledger, now| ledger.retire(held, CloseReason::Unproven, now));
+                if fate == Fate::Transient {
+                    self.suspect(self.now);
+                }
             }
         }
+        self.change(|ledger, _| ledger.note_eventful());
     }
 }

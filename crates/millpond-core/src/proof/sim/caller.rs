@@ -16,7 +16,6 @@ use std::cmp::Reverse;
 use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 impl World {
     pub(super) fn somebody_asks(&mut self) {
@@ -46,6 +45,7 @@ impl World {
         if let Some(held) = held {
             self.crowded = false;
             self.known.assert_nobody_passed(u64::MAX);
+            self.known.assert_not_suspect(&held.inner.conn, self.now);
             self.known.begun += 1;
             // To who tries, the keeper's last examination counts for a while as this checkout's.
             let examined = tries && self.now.since(held.inner.conn.heard) < EXAMINED_LASTS;
@@ -127,8 +127,12 @@ impl World {
     /// Lends a connection for which nothing is due, or has it examined.
     fn inspect(&mut self, who: u32, mut held: Held<Wire>, trip: Trip, granted: Option<Time>) {
         let opened_for_this = opened_for(&held, granted);
-        let ping = self.ledger.ping_due(&held.inner.tag, self.now);
+        let doubted = self.ledger.slots.is_doubted(held.inner.tag.slot);
+        let ping = doubted || self.ledger.ping_due(&held.inner.tag, self.now);
         self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
+        if !ping {
+            self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
+        }
         if !ping && !self.plan.checkout_hooks {
             self.change(|ledger, _| bump(&mut ledger.totals.ok));
             return self.lend(who, held, opened_for_this);
@@ -205,6 +209,7 @@ impl World {
             held.inner.seat = Some(ticket.seat);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
+            self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
             return self.lend(who, held, false);
         }
         if self.dice.u32(0..8) == 0 {
@@ -258,6 +263,7 @@ impl World {
         if fate == Fate::Well {
             if ping {
                 (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
+                held.inner.conn.proved = self.now;
             }
             if let Some(reason) = self.ledger.unfit(&held.inner.tag, self.now) {
                 held.inner.conn.phase = Phase::Doomed;
@@ -278,12 +284,10 @@ impl World {
         if fate == Fate::Failover {
             self.invalidate(false);
         }
-        self.change(|ledger, now| {
-            ledger.retire(held, CloseReason::PingFailed, now);
-            if ping {
-                ledger.examine_idle(Duration::ZERO, now);
-            }
-        });
+        self.change(|ledger, now| ledger.retire(held, CloseReason::PingFailed, now));
+        if ping {
+            self.suspect(self.now);
+        }
         trip.asker.again = true;
         self.claim(who, trip);
     }

@@ -72,13 +72,15 @@ pub(super) struct Wire {
     pub(super) opened: Time,
     /// When the server was last heard of through it.
     pub(super) heard: Time,
+    /// When it last answered: a return is no answer.
+    pub(super) proved: Time,
     pub(super) loans: u64,
 }
 
 impl Wire {
     pub(super) fn open(generation: u64, now: Time) -> Self {
         ALIVE.set(ALIVE.get() + 1);
-        Self { phase: Phase::Ready, generation, opened: now, heard: now, loans: 0 }
+        Self { phase: Phase::Ready, generation, opened: now, heard: now, proved: now, loans: 0 }
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) struct Known {
     not_before: Time,
     pub(super) warm: Vec<u32>,
     connecting: u32,
+    /// Who has not answered since then is suspected since then.
+    suspicion: (Time, Time),
     before: Status,
 }
 
@@ -82,6 +84,7 @@ impl Known {
             not_before: Time::ZERO,
             warm: Vec::new(),
             connecting: 0,
+            suspicion: (Time::ZERO, Time::ZERO),
             before: Status::default(),
         }
     }
@@ -151,6 +154,17 @@ impl Known {
         let fresh = now == wire.heard && wire.loans == 0;
         let idle = self.config.pre_ping_idle;
         assert!(!due || pinged_or_new || fresh, "I11: no ping is due after {idle:?} at {now:?}: {wire:?}");
+    }
+
+    /// Once a connection was found broken, the others answer before they are lent.
+    pub(super) fn assert_not_suspect(&self, wire: &Wire, lent: Time) {
+        let (before, at) = self.suspicion;
+        assert!(lent <= at || wire.proved >= before, "I11: another connection was broken, and this one is not pinged");
+    }
+
+    /// A connection was found broken; others that answered since `before` are not suspected.
+    pub(super) fn note_suspicion(&mut self, before: Time) {
+        self.suspicion = (self.suspicion.0.max(before), self.now);
     }
 
     pub(super) fn assert_refused_rightly(&self, error: &PoolError, trip: &Trip, now: Time) {

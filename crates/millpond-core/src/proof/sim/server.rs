@@ -141,7 +141,9 @@ impl World {
     }
 
     fn rest_ends(&mut self, mut held: Held<Wire>, fate: Fate, reason: CloseReason) {
+        let began = self.ledger.slots.since(held.inner.tag.slot);
         if fate == Fate::Well {
+            held.inner.conn.proved = self.now;
             // A ping refreshes what was idle; a reset comes right after a return.
             if reason == CloseReason::PingFailed {
                 (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
@@ -152,7 +154,16 @@ impl World {
             held.inner.conn.phase = Phase::Doomed;
             let reason = if fate == Fate::Cut { CloseReason::Cut } else { reason };
             self.change(|ledger, now| ledger.retire(held, reason, now));
+            if reason != CloseReason::Cut {
+                self.suspect(began);
+            }
         }
+    }
+
+    /// A connection was found broken.
+    pub(super) fn suspect(&mut self, before: Time) {
+        self.known.note_suspicion(before);
+        self.change(|ledger, now| ledger.suspect(before, now));
     }
 
     fn close_ends(&mut self, held: Held<Wire>) {
