@@ -1,7 +1,7 @@
 //! What no level of reset keeps.
 
 use crate::support::{id, one, server};
-use millpond_mysql::ResetLevel;
+use millpond_mysql::{MySqlConnection, ResetLevel};
 use millpond_testkit::poll_n;
 use sqlx::raw_sql;
 
@@ -35,4 +35,20 @@ async fn what_was_cut_off_is_closed_at_every_level() {
         drop(lease);
         assert_ne!(server.next_is_clean(&pool).await, before, "{level:?}");
     }
+}
+
+// MariaDB takes no lock where sqlx's migrator asks for one without a limit, so it is asked for here as MySQL gives it.
+#[tokio::test]
+async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    let mut lease = pool.acquire().await.unwrap();
+    let unseen: &mut MySqlConnection = &mut lease;
+    let got: i32 = sqlx::query_scalar("SELECT GET_LOCK('millpond_unseen', 5)").fetch_one(unseen).await.unwrap();
+    assert_eq!(got, 1);
+    drop(lease);
+    drop(pool.acquire().await.unwrap());
+    let free = sqlx::query_scalar::<_, i32>("SELECT IS_FREE_LOCK('millpond_unseen')");
+    assert_eq!(free.fetch_one(&mut server.connection().await).await.unwrap(), 1);
+    assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
 }
