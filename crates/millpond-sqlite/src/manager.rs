@@ -10,6 +10,7 @@ use crate::memory::{Kept, Memory, lost};
 use crate::open_error::open_error;
 use crate::prepare::Ground;
 use crate::prove::prove;
+use crate::schema::forget;
 use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
 use millpond_sqlx::{Standing, Tracked};
@@ -189,6 +190,10 @@ impl Manager for SqliteManager {
         conn.worsen(Standing::Broken);
         prove(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
+        if conn.was_unseen() {
+            // Whoever uses the driver's own connection looks at no schema before a statement that sqlx remembers.
+            forget(conn.driver_mut()).await?;
+        }
         conn.trust();
         Ok(())
     }

@@ -53,6 +53,8 @@ pub struct Tracked<DB: Database> {
     loan: Loan,
     /// Whether somebody had the driver's own connection, with which session locks can be taken unseen.
     pub(crate) escaped: bool,
+    /// The same since the last proof.
+    unseen: bool,
     /// Whether an operation may have made the driver's buffers grow.
     pub(crate) bulky: bool,
 }
@@ -94,6 +96,7 @@ impl<DB: Database> Tracked<DB> {
             anchor: None,
             loan: Loan::default(),
             escaped: false,
+            unseen: false,
             bulky: false,
         }
     }
@@ -208,6 +211,12 @@ impl<DB: Database> Tracked<DB> {
         if doubt { self.standing.max(Standing::Raw) } else { self.standing }
     }
 
+    /// Whether the driver's own connection was handed out since the last proof, so that what was done with it was not seen:
+    /// for managers.
+    pub fn was_unseen(&self) -> bool {
+        self.unseen
+    }
+
     /// Whether an error on it may have meant that the server is no longer the one to talk to.
     pub fn is_suspect(&self) -> bool {
         self.suspect
@@ -215,6 +224,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Declares the connection clean: for managers, after they have proved it.
     pub fn trust(&mut self) {
+        self.unseen = false;
         self.standing = Standing::Clean;
         self.doomed = false;
         self.suspect = false;
@@ -390,6 +400,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.worsen(Standing::Raw);
         self.seen = Seen::default();
         self.escaped = true;
+        self.unseen = true;
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
         self.driver_mut()

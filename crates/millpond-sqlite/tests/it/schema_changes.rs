@@ -204,3 +204,20 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
     assert_eq!(row.get::<String, _>("email"), "c");
     second.commit().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_function_that_takes_the_drivers_own_connection_finds_the_columns_of_now_at_the_next_loan() {
+    async fn helper(conn: &mut SqliteConnection) -> usize {
+        let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
+        is_ann(&rows[0]);
+        rows[0].columns().len()
+    }
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    raw_sql(USERS).execute(&pool).await.unwrap();
+    let mut outsider = dir.options("one.db").connect().await.unwrap();
+    for (change, columns) in [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
+        outsider.execute(raw_sql(change)).await.unwrap();
+        assert_eq!(helper(&mut pool.acquire().await.unwrap()).await, columns);
+    }
+}
