@@ -19,6 +19,7 @@ use crate::shared::Shared;
 use crate::slots::Caller;
 use crate::time::Time;
 use crate::watch::ARM_AFTER;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -81,7 +82,7 @@ pub(crate) fn begin<M: Manager>(
     request: Request,
     cx: &mut Context<'_>,
 ) -> Stand<M::Connection> {
-    let caller = Caller { location: request.holder, task: rt::task() };
+    let caller = Caller { location: request.holder, label: request.label, task: rt::task() };
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     if limit.is_zero() {
         return take_or_fail(shared, caller);
@@ -254,13 +255,13 @@ pub(crate) fn look<M: Manager>(
     cx: &mut Context<'_>,
 ) -> Result<Stand<M::Connection>, Ticketed<M>> {
     let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, cx.waker()) {
-        Look::Granted(granted) => Ok(receive(shared, ledger, granted, trip, now)),
-        Look::Waiting(ticket, replaced) => Err((ticket, trip, replaced, ledger.keeper.is_none())),
+        Look::Granted(granted) => ControlFlow::Break(receive(shared, ledger, granted, trip, now)),
+        Look::Waiting(ticket, replaced) => ControlFlow::Continue((ticket, trip, replaced, ledger.keeper.is_none())),
     });
     // A replaced waker is dropped here, outside the lock.
     let (ticket, mut trip, _, homeless) = match looked {
-        Ok(stand) => return Ok(stand),
-        Err(waiting) => waiting,
+        ControlFlow::Break(stand) => return Ok(stand),
+        ControlFlow::Continue(waiting) => waiting,
     };
     if homeless && !shared.ensure_keeper() {
         return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
@@ -405,7 +406,7 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
     if shared.checkout_hooks {
         return None;
     }
-    let caller = Caller { location: request.holder, task: rt::task() };
+    let caller = Caller { location: request.holder, label: request.label, task: rt::task() };
     let (held, seq) = shared.change(|ledger, now| {
         let held = ledger.try_claim(caller, now)?;
         Some((held, ledger.stamp_if(shared.routine_observed())))

@@ -123,8 +123,8 @@ fn rest<M: Manager>(
 }
 
 fn report_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
-    for Holder { id, location, held } in leaks {
-        tracing::warn!(pool = &*shared.name, connection = id.get(), holder = %location, ?held, "a connection is held for long");
+    for Holder { id, location, label, held } in leaks {
+        tracing::warn!(pool = &*shared.name, connection = id.get(), holder = %location, label, ?held, "a connection is held for long");
         shared.tell(|| Event::Leaked { id, holder: location, held });
     }
 }

@@ -84,6 +84,7 @@ impl<C: Send + 'static> Drop for Member<C> {
 pub(crate) struct Loan {
     pub(crate) tag: Tag,
     pub(crate) location: &'static Location<'static>,
+    pub(crate) label: Option<&'static str>,
     pub(crate) since: Time,
 }
 
@@ -280,7 +281,12 @@ impl<C: Send + 'static> Members<C> {
     /// Who has a clone, the oldest first.
     pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
         let loans = self.loans.iter().flatten();
-        let holder = |loan: &Loan| Holder { id: loan.tag.id, location: loan.location, held: now.since(loan.since) };
+        let holder = |loan: &Loan| Holder {
+            id: loan.tag.id,
+            location: loan.location,
+            label: loan.label,
+            held: now.since(loan.since),
+        };
         let mut holders: Vec<Holder> = loans.map(holder).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
@@ -418,7 +424,7 @@ where
         }
         let opening = core.begin_opening(&mut members);
         let member = member.map(|member| {
-            let loan = Loan { tag: member.tag, location: request.holder, since: now };
+            let loan = Loan { tag: member.tag, location: request.holder, label: request.label, since: now };
             let place = members.lend(&member, loan, came.unwrap_or(now));
             if came.is_none() {
                 members.count_acquire();

@@ -17,6 +17,8 @@ pub struct Request {
     pub holder: &'static Location<'static>,
     /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
     pub limit: Option<Duration>,
+    /// What the connection is for, to be shown as its holder in the line's place. No value and no secret belongs there.
+    pub label: Option<&'static str>,
     /// Whether it may wait where other newcomers would fail at once.
     pub(crate) patient: bool,
 }
@@ -25,7 +27,13 @@ impl Request {
     /// A request from the line where this is called.
     #[track_caller]
     pub fn here() -> Self {
-        Self { holder: Location::caller(), limit: None, patient: false }
+        Self { holder: Location::caller(), limit: None, label: None, patient: false }
+    }
+
+    /// The same request with a label, which is shown as the holder in the line's place. Default: none.
+    #[must_use]
+    pub fn labelled(self, label: &'static str) -> Self {
+        Self { label: Some(label), ..self }
     }
 
     /// The same request with a limit of its own.

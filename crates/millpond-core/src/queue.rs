@@ -267,7 +267,7 @@ mod tests {
 
     fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket<u64>>) {
         let mut queue = Queue::new();
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         let tickets =
             arrivals.iter().map(|&a| queue.join(a, Time::ZERO, false, caller, Waker::noop().clone())).collect();
         (queue, tickets)
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn places_are_used_again() {
         let (mut queue, mut tickets) = queue_of(&[]);
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         for arrival in 0..10_000 {
             tickets.push(queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone()));
             if tickets.len() > 3 {
@@ -329,14 +329,20 @@ mod tests {
             let _ = queue.leave(ticket);
         }
         assert_eq!((queue.len(), queue.ring.capacity()), (0, 0));
-        queue.join(1, Time::ZERO, false, Caller { location: Location::caller(), task: None }, Waker::noop().clone());
+        queue.join(
+            1,
+            Time::ZERO,
+            false,
+            Caller { location: Location::caller(), label: None, task: None },
+            Waker::noop().clone(),
+        );
         assert_eq!(served(&mut queue), [1]);
     }
 
     #[test]
     fn only_those_who_have_waited_long_are_told_to_watch_their_deadlines_and_only_once() {
         let mut queue: Queue<u64> = Queue::new();
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         let at = |n: u64| Time::at_nanos(n);
         let mut tickets: Vec<Ticket<u64>> =
             (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
@@ -358,7 +364,7 @@ mod tests {
         while let Some(ticket) = tickets.pop() {
             let _ = queue.leave(ticket);
         }
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         let _again = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
         queue.arm(Time::ZERO, Time::ZERO, &mut told);
         assert_eq!(told.len(), 3);
@@ -367,7 +373,7 @@ mod tests {
     #[test]
     fn those_who_left_from_between_are_swept_out_while_the_first_still_waits() {
         let (mut queue, _first) = queue_of(&[0]);
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         let mut last = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
         for arrival in 2..100_000 {
             let next = queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone());

@@ -278,7 +278,7 @@ impl<M: Manager> QueuePool<M> {
     ///
     /// What was opened stays; nothing more is opened once the future is dropped.
     pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         shutdown::prewarm(Arc::clone(self.shared()), connections, caller).await
     }
 

@@ -34,6 +34,8 @@ const STAGES: usize = 7;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
     pub(crate) location: &'static Location<'static>,
+    /// What it is for, if its line would say less.
+    pub(crate) label: Option<&'static str>,
     pub(crate) task: Option<TaskId>,
 }
 
@@ -285,6 +287,6 @@ impl Slot {
             return None;
         }
         let caller = self.caller?;
-        Some(Holder { id: self.id, location: caller.location, held: now.since(self.since) })
+        Some(Holder { id: self.id, location: caller.location, label: caller.label, held: now.since(self.since) })
     }
 }

@@ -123,13 +123,20 @@ pub struct Holder {
     pub id: ConnectionId,
     /// The line that acquired it.
     pub location: &'static Location<'static>,
+    /// What it acquired it for, where the line alone would say little: of a query on a pool, the first words of the
+    /// statement, without values. It is shown in the line's place.
+    pub label: Option<&'static str>,
     /// How long ago.
     pub held: Duration,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} for {:.2} s", self.location.file(), self.location.line(), self.held.as_secs_f64())
+        match self.label {
+            Some(label) => write!(f, "`{label}`")?,
+            None => write!(f, "{}:{}", self.location.file(), self.location.line())?,
+        }
+        write!(f, " for {:.2} s", self.held.as_secs_f64())
     }
 }
 

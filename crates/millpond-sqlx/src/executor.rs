@@ -1,12 +1,12 @@
 //! sqlx's `Executor` for a pool: lends a connection for one statement and gives it back at its end.
 //!
 //! sqlx's `fetch_one(&pool)` and its sisters do not hand on who called them, so the holder that a timeout error or
-//! `holders()` names is in the file `a_query_on_the_pool.rs`. Queries that should be found by their own line go through
-//! [`SqlPool::acquire`].
+//! `holders()` names is the first words of the statement ([`label`]). Queries that should be found by their own line go
+//! through [`SqlPool::acquire`].
 
-use crate::a_query_on_the_pool;
 use crate::command::{Command, ForDriver};
 use crate::generate::generate;
+use crate::label;
 use crate::pool::SqlPool;
 use either::Either;
 use futures_core::future::BoxFuture;
@@ -29,7 +29,7 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        let lease = self.lend_for(command.text(), a_query_on_the_pool::request());
+        let lease = self.lend_for(command.text(), label::request(command.text()));
         generate(move |out| async move {
             let mut lease = lease.await?;
             let mut steps = lease.fetch_many(ForDriver(command));
@@ -50,7 +50,7 @@ where
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
-        let lease = self.lend_for(command.text(), a_query_on_the_pool::request());
+        let lease = self.lend_for(command.text(), label::request(command.text()));
         Box::pin(async move { lease.await?.first(&mut command).await })
     }
 
@@ -62,7 +62,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.lend_for(sql.as_str(), a_query_on_the_pool::request());
+        let lease = self.lend_for(sql.as_str(), label::request(sql.as_str()));
         Box::pin(async move { lease.await?.prepare_with(sql, parameters).await })
     }
 
@@ -71,7 +71,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.lend_for(sql.as_str(), a_query_on_the_pool::request());
+        let lease = self.lend_for(sql.as_str(), label::request(sql.as_str()));
         Box::pin(async move { lease.await?.describe(sql).await })
     }
 }

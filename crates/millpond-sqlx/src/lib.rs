@@ -18,7 +18,7 @@
 //!   an error that says so; [`SqlPool::begin`] gives our own [`Transaction`], and generic code begins on the connection.
 //! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] reads our [`PoolError`] back out of any error, with
 //!   its cause, the oldest holders and what the pool looked like.
-//! - Whoever takes a connection through a query on `&pool` is shown as a holder in `a_query_on_the_pool.rs` of this crate:
+//! - Whoever takes a connection through a query on `&pool` is shown as a holder by the first words of the statement:
 //!   sqlx's `fetch_one` and its sisters do not hand on the line that called them. [`SqlPool::acquire`] and [`SqlPool::begin`] do.
 //!
 //! # Examples
@@ -37,7 +37,6 @@
 //! }
 //! ```
 
-mod a_query_on_the_pool;
 mod acquire;
 mod addresses;
 mod alarm;
@@ -53,6 +52,7 @@ mod error;
 mod executor;
 mod generate;
 mod hooks;
+mod label;
 mod lease;
 mod limits;
 mod link;

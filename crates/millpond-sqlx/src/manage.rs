@@ -25,7 +25,8 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     /// Who holds a connection, the oldest first; of a pool of your own, nobody. The line is that of
-    /// [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` is in `a_query_on_the_pool.rs`.
+    /// [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` has the
+    /// first words of its statement as its [`label`](Holder::label), without values.
     pub fn holders(&self) -> Vec<Holder> {
         let mut holders: Vec<_> = self.steered().flat_map(Steered::holders).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));

@@ -44,8 +44,8 @@ use std::time::Duration;
 /// # Who is shown as the holder
 ///
 /// The line that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's `fetch_one(&pool)` and its sisters do
-/// not hand on who called them: such a borrower is shown in a file named `a_query_on_the_pool.rs`. A query that should be
-/// found by its own line goes through [`acquire`](Self::acquire).
+/// not hand on who called them: such a borrower is shown by the first words of its statement, without values. A query that
+/// should be found by its own line goes through [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
     /// Those of the pool, or of this handle alone.

@@ -20,7 +20,7 @@ use std::task::Waker;
 impl World {
     pub(super) fn somebody_asks(&mut self) {
         let Some(who) = self.users.draw(Kind::Away, &mut self.dice) else { return self.somebody_goes_on() };
-        let caller = Caller { location: Location::caller(), task: None };
+        let caller = Caller { location: Location::caller(), label: None, task: None };
         if !self.plan.checkout_hooks && self.asks_plainly(who, caller) {
             return;
         }

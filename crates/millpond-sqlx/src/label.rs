@@ -1,0 +1,134 @@
+//! The holder of a query on a pool: the first words of its statement, never a value.
+//!
+//! sqlx does not hand on who called `fetch_one(&pool)`. A label lives as long as the process, so there is a limit to how
+//! many there are; each thread remembers some by where the text of the statement is, so that a statement that is
+//! executed again costs one comparison and no lock.
+
+use millpond_core::Request;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+/// How many words and bytes a label has at most.
+const WORDS_MAX: usize = 6;
+const BYTES_MAX: usize = 60;
+
+/// How many labels there are at most in a process; then statements are called by their first word.
+const LABELS_MAX: usize = 4_096;
+
+/// How many labels a thread remembers.
+const REMEMBERED: usize = 64;
+
+/// All labels, which are prefixes of statements.
+static LABELS: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+
+thread_local! {
+    static LAST: [Cell<&'static str>; REMEMBERED] = const { [const { Cell::new("") }; REMEMBERED] };
+}
+
+/// What a query on the pool asks for.
+pub(crate) fn request(sql: &str) -> Request {
+    Request::here().labelled(label(sql))
+}
+
+fn label(sql: &str) -> &'static str {
+    let sql = sql.trim_ascii_start();
+    let place = (sql.as_ptr().addr() >> 3) % REMEMBERED;
+    let remembered = LAST.try_with(|last| {
+        let last = last.get(place)?;
+        let label = last.get();
+        if label.is_empty() || !sql.starts_with(label) {
+            last.set(known(first_words(sql)));
+        }
+        Some(last.get())
+    });
+    remembered.ok().flatten().unwrap_or(OTHER)
+}
+
+/// What a statement is called that does not begin with a word.
+const OTHER: &str = "a query";
+
+/// The label of these words.
+fn known(words: &str) -> &'static str {
+    if words.is_empty() {
+        return OTHER;
+    }
+    let mut labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
+    let labels = labels.get_or_insert_default();
+    if let Some(label) = labels.get(words) {
+        return label;
+    }
+    if labels.len() >= LABELS_MAX {
+        return OTHER;
+    }
+    let label: &'static str = Box::leak(words.into());
+    labels.insert(label);
+    label
+}
+
+/// The words up to the first that may be a value, or that ends the line.
+fn first_words(sql: &str) -> &str {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.,*".contains(&byte);
+    // `SET a TO secret`: there a value looks like a name.
+    let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let tells_all = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
+    let words_max = if tells_all.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
+    let (mut end, mut begun, mut words) = (0, true, 0);
+    for (at, byte) in sql.bytes().enumerate().take(BYTES_MAX) {
+        match byte {
+            b' ' => begun = true,
+            _ if begun && (byte.is_ascii_digit() || words == words_max) => break,
+            _ if is_name(byte) => {
+                words += usize::from(begun);
+                (begun, end) = (false, at + 1);
+            }
+            _ => break,
+        }
+    }
+    sql.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_the_first_words_and_no_value() {
+        for (sql, expected) in [
+            ("SELECT name FROM ponds WHERE id = 7", "SELECT name FROM ponds WHERE id"),
+            ("  \n SELECT 1", "SELECT"),
+            ("SELECT 'secret'", "SELECT"),
+            ("INSERT INTO users VALUES ('bob', 'secret')", "INSERT INTO users VALUES"),
+            ("UPDATE users SET password='secret'", "UPDATE users SET password"),
+            ("SET app.token TO secret", "SET"),
+            ("ALTER ROLE bob PASSWORD secret", "ALTER"),
+            ("PRAGMA key = secret", "PRAGMA"),
+            ("-- secret\nSELECT 1", "a query"),
+            ("/* secret */ SELECT 1", "a query"),
+            ("\u{fffd}", "a query"),
+            ("", "a query"),
+            ("select a, b.c, count(*) from t", "select a, b.c, count"),
+            ("SELECT \"secret\"", "SELECT"),
+            ("DELETE FROM t LIMIT 5", "DELETE FROM t LIMIT"),
+        ] {
+            assert_eq!(label(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_text_at_the_place_of_another_has_its_own_label() {
+        let mut text = String::from("SELECT a FROM ponds");
+        assert_eq!(label(&text), "SELECT a FROM ponds");
+        text.replace_range(.., "DELETE FROM a ponds");
+        assert_eq!(label(&text), "DELETE FROM a ponds");
+    }
+
+    #[test]
+    fn there_is_a_limit_to_the_labels() {
+        for n in 0..10_000 {
+            let text = format!("SELECT column_{n} FROM t");
+            assert!(text.starts_with(label(&text)) || label(&text) == OTHER);
+        }
+        assert!(LABELS.lock().unwrap().as_ref().is_some_and(|labels| labels.len() <= LABELS_MAX));
+    }
+}
