@@ -40,6 +40,7 @@
 mod acquire;
 mod addresses;
 mod alarm;
+mod anchor;
 mod backend;
 #[cfg(unix)]
 mod bridge;
@@ -73,6 +74,7 @@ mod watch;
 
 pub use addresses::Target;
 pub use alarm::Expired;
+pub use anchor::Anchor;
 pub use backend::{Aftermath, Backend, Enclosure, LARGE_ROW};
 #[cfg(unix)]
 pub use bridge::bridged;
@@ -92,7 +94,7 @@ pub use settings::SqlPoolSettings;
 pub use standing::Standing;
 pub use statement::{Effect, effect_of, first_keyword, is_single};
 pub use suspicion::{Suspicion, is_failover};
-pub use tracked::{Anchor, Tracked};
+pub use tracked::Tracked;
 pub use transaction::Transaction;
 pub use url_error::{UrlError, UrlForm, UrlProblem};
 pub use watch::stopped;

@@ -1,6 +1,7 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
 use crate::alarm::Loan;
+use crate::anchor::Anchor;
 use crate::backend::Backend;
 use crate::cached::{Cached, SchemaChanges};
 use crate::command::{Command, ForDriver};
@@ -48,8 +49,8 @@ pub struct Tracked<DB: Database> {
     /// What it has seen of the schema, where it has to look at it.
     seen: Seen,
     /// The settings of the session as its hooks have left them, where they are put back.
-    baseline: Vec<Option<String>>,
-    anchor: Option<Anchor>,
+    pub(crate) baseline: Vec<Option<String>>,
+    pub(crate) anchor: Option<Anchor>,
     loan: Loan,
     /// Whether somebody had the driver's own connection, with which session locks can be taken unseen.
     pub(crate) escaped: bool,
@@ -58,9 +59,6 @@ pub struct Tracked<DB: Database> {
     /// Whether an operation may have made the driver's buffers grow.
     pub(crate) bulky: bool,
 }
-
-/// Whether what a connection leads to is still what it was opened for.
-pub type Anchor = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 /// What is said to whoever goes on in a transaction that is lost.
 const DOOMED: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: roll it back \
@@ -141,32 +139,6 @@ impl<DB: Database> Tracked<DB> {
     /// Notes the number by which the server knows this session: for managers.
     pub fn set_session(&mut self, session: u64) {
         self.session = Some(session);
-    }
-
-    /// The settings of the session as its hooks have left them; empty if they were never noted.
-    pub fn baseline(&self) -> &[Option<String>] {
-        &self.baseline
-    }
-
-    /// Notes the settings of the session that a reset leads back to: for managers, in an order of their own.
-    pub fn set_baseline(&mut self, settings: Vec<Option<String>>) {
-        self.baseline = settings;
-    }
-
-    /// Has it asked before every loan whether what the connection leads to is still what it was opened for: for managers. If
-    /// it is not, the borrower gets the error, and the connection is closed. Asking must not block.
-    pub fn set_anchor(&mut self, anchor: Anchor) {
-        self.anchor = Some(anchor);
-    }
-
-    /// Takes out what was [set](Self::set_anchor): for managers, who may have put something into it that outlives the close.
-    pub fn take_anchor(&mut self) -> Option<Anchor> {
-        self.anchor.take()
-    }
-
-    /// Whether what it leads to is still what it was opened for.
-    pub(crate) fn holds(&self) -> Result<(), Error> {
-        self.anchor.as_ref().map_or(Ok(()), |holds| holds())
     }
 
     /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
