@@ -106,9 +106,9 @@ fn readable_url(text: &str) -> Option<String> {
     if !SCHEMES.contains(&family) {
         return None;
     }
-    if family == "sqlite" && !rest.contains('@') {
+    if family == "sqlite" {
         let (path, query) = without_query(rest);
-        return Some(format!("{scheme}:{path}{query}"));
+        return names_a_file(rest, path).then(|| format!("{scheme}:{path}{query}"));
     }
     let rest = rest.strip_prefix("//")?;
     // The last `@`, since a password may hold one that nobody escaped.
@@ -116,7 +116,14 @@ fn readable_url(text: &str) -> Option<String> {
         let (place, query) = without_query(rest);
         return names_only_hosts(place).then(|| format!("{scheme}://{place}{query}"));
     };
+    // The `@` may belong to a path or a query, or all of this to a password.
+    if login.contains(['/', '?', '#']) {
+        return None;
+    }
     let (place, query) = without_query(place);
+    if !names_only_hosts(place) {
+        return None;
+    }
     let login = match login.split_once(':') {
         Some((user, _)) => format!("{user}:{STARS}"),
         None => STARS.to_owned(),
@@ -132,13 +139,25 @@ fn without_query(text: &str) -> (&str, &str) {
     }
 }
 
+/// Whether this is a file and no more: neither a user and a password nor what is left of them.
+fn names_a_file(rest: &str, path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    let is_drive = |at: usize| at == 1 && path.starts_with(|c: char| c.is_ascii_alphabetic());
+    !rest.contains('@') && (path == ":memory:" || path.find(':').is_none_or(is_drive))
+}
+
 fn names_only_hosts(place: &str) -> bool {
     let authority = place.split('/').next().unwrap_or_default();
     authority.split(',').all(|host| {
-        let port = host
-            .rsplit_once(']')
-            .map_or_else(|| host.split_once(':').map(|(_, port)| port), |(_, port)| port.strip_prefix(':'));
-        port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))
+        let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+            Some((_, "")) => return true,
+            Some((_, port)) => match port.strip_prefix(':') {
+                Some(port) => ("", port),
+                None => return false,
+            },
+            None => host.split_once(':').unwrap_or((host, "")),
+        };
+        !host.contains(['[', ']']) && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -151,7 +170,8 @@ mod tests {
         for (url, readable) in [
             ("postgresql://user:pass@localhost/dbname", "postgresql://user:***@localhost/dbname"),
             ("postgresql+asyncpg://u:p@h:5432/d?sslmode=require", "postgresql+asyncpg://u:***@h:5432/d?***"),
-            ("mysql://u:p@ss/w?x#y@host/db", "mysql://u:***@host/db"),
+            ("mysql://u:p@ss@host/db", "mysql://u:***@host/db"),
+            ("sqlite:///C:\\ponds\\x.db", "sqlite:///C:\\ponds\\x.db"),
             ("redis://:pass@host:6379/1", "redis://:***@host:6379/1"),
             ("redis://token@host", "redis://***@host"),
             ("redis://localhost:6379/1", "redis://localhost:6379/1"),
@@ -168,9 +188,21 @@ mod tests {
 
     #[test]
     fn whatever_is_in_doubt_is_hidden() {
-        for text in
-            ["12345", "", " x ", "postgres://user:pass", "postgres://user:pa/ss", "host=h password=pass", "s3cret://x"]
-        {
+        for text in [
+            "mysql://u:p@ss/w?x#y@host/db",
+            "redis://localhost:6379/1?password=pa@ss",
+            "postgres://u:pa@ss:word",
+            "sqlite://x.db?key=pa@ss",
+            "sqlite://user:pass",
+            "redis://user:pa]ss",
+            "12345",
+            "",
+            " x ",
+            "postgres://user:pass",
+            "postgres://user:pa/ss",
+            "host=h password=pass",
+            "s3cret://x",
+        ] {
             assert_eq!(redacted(text), STARS, "{text}");
         }
     }

@@ -59,6 +59,18 @@ pub(crate) fn aftermath(error: &Error) -> Aftermath {
     }
 }
 
+/// The driver shows the character of a password that SCRAM does not allow; this does not.
+pub(crate) fn without_password(error: Error) -> Error {
+    match &error {
+        Error::Configuration(why) if why.to_string().contains("saslprep password") => Error::Configuration(
+            "the password has a character that SCRAM does not allow (RFC 4013: a control character, or one that is newer than \
+             Unicode 3.2, such as most emoji): set another password"
+                .into(),
+        ),
+        _ => error,
+    }
+}
+
 /// Whether an error may mean that the server has become a standby or is going to.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| matches!(refusal.code(), READ_ONLY | ADMIN_SHUTDOWN))

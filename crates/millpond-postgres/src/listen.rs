@@ -1,5 +1,6 @@
 //! LISTEN: a connection of its own, since notifications come when nobody has borrowed anything.
 
+use crate::fault::without_password;
 use crate::manager::with_login;
 use crate::options::PgPoolOptions;
 use crate::pooler::Pooler;
@@ -63,6 +64,6 @@ impl PgPoolOptions {
             .idle_timeout(None)
             .acquire_timeout(self.settings.config.connect_timeout)
             .connect_lazy_with(options);
-        PgListener::connect_with(&source).await
+        PgListener::connect_with(&source).await.map_err(without_password)
     }
 }

@@ -242,8 +242,9 @@ const ERRAND_LIMIT: Duration = Duration::from_secs(10);
 async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
     let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
     let target = Target { host, port: options.get_port(), limit };
-    let conn =
-        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
+    let conn = target
+        .connect(Box::pin(connect(options.clone())), |address| Box::pin(to_address(options.clone(), address)))
+        .await;
     conn.map_err(explained)
 }
 
@@ -260,7 +261,7 @@ async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<Pg
 }
 
 async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
-    options.connect().await
+    options.connect().await.map_err(fault::without_password)
 }
 
 /// An error of a connect, with the way out where it needs one.

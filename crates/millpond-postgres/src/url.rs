@@ -80,6 +80,8 @@ impl Parameters {
             }
             "application-name" => self.put("application_name", value),
             _ if name.starts_with("options[") && name.ends_with(']') => self.put(name, value),
+            // It may be what stands behind an unescaped `&` in the password.
+            _ if self.0.contains_key("password") => Err(UrlProblem::NoValue),
             _ => Err(UrlProblem::Parameter(name.to_owned())),
         }
     }

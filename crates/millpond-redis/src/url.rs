@@ -42,10 +42,12 @@ pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let set = parts.set(&decode("a parameter", name)?, decode("a parameter", value)?);
+        let name = decode("a parameter", name)?;
+        let is_name = pair.contains('=') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let set = parts.set(&name, decode("a parameter", value)?);
         match set {
-            // What follows an unescaped `&` in a password is no name to be shown.
-            Err(UrlError::Parameter(_)) if query.contains("assword=") => {
+            // What follows an unescaped `&` or `?` in a password is no name to be shown.
+            Err(UrlError::Parameter(_)) if !is_name || query.contains("assword=") => {
                 return Err(UrlError::Parameter(String::new()));
             }
             set => set?,

@@ -1,6 +1,6 @@
 //! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is ignored is missed later.
 
-use millpond_sqlx::one_line;
+use millpond_sqlx::{is_parameter, one_line};
 use percent_encoding::percent_decode_str;
 use sqlx::Error;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -57,7 +57,9 @@ fn check_scheme(scheme: &str) -> Result<(), UrlError> {
     }
     match driver {
         None | Some("aiosqlite" | "pysqlite") => Ok(()),
-        Some(driver) => Err(UrlError::Driver(driver.to_owned())),
+        Some(driver) if is_parameter(driver) => Err(UrlError::Driver(driver.to_owned())),
+        // It may be anything, as in `sqlite+x@y:`.
+        Some(_) => Err(UrlError::Scheme),
     }
 }
 
@@ -99,8 +101,12 @@ impl Parameters {
     fn parse(query: &str) -> Result<Self, UrlError> {
         let mut parameters = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            parameters.set(&decode("a parameter", name)?, &decode("a parameter", value)?)?;
+            let (name, value) = pair.split_once('=').ok_or(UrlError::NoValue)?;
+            let name = decode("a parameter", name)?;
+            if !is_parameter(&name) {
+                return Err(UrlError::NoValue);
+            }
+            parameters.set(&name, &decode("a parameter", value)?)?;
         }
         Ok(parameters)
     }
@@ -202,6 +208,8 @@ pub enum UrlError {
     EmptyPath,
     /// It has a user or a host where a path should be.
     Host,
+    /// It has a parameter without a value.
+    NoValue,
     /// It has a parameter that we do not know.
     Parameter(String),
     /// It has a parameter whose value means nothing here.
@@ -235,6 +243,9 @@ impl fmt::Display for UrlError {
                 "the URL names no file after sqlite:///, as when a variable in a template is not set: write {FORMS}"
             ),
             Self::Host => write!(f, "a SQLite URL has no user and no host: write {FORMS}"),
+            Self::NoValue => {
+                f.write_str("a URL parameter has no value: write name=value, and ? and & in a path as %3F and %26")
+            }
             Self::Parameter(name) => {
                 write!(f, "unknown URL parameter {name:?}: known are mode, cache, immutable, vfs, timeout and uri")?;
                 match name.as_str() {

@@ -89,7 +89,7 @@ pub use link::PoolLink;
 pub use look::Seen;
 pub use millpond_core::PoolError;
 pub use pool::{SqlPool, WeakSqlPool};
-pub use server_url::{ServerUrl, one_line, percent_encode};
+pub use server_url::{ServerUrl, is_parameter, one_line, percent_encode};
 pub use settings::SqlPoolSettings;
 pub use standing::Standing;
 pub use statement::{Effect, effect_of, first_keyword, is_single};

@@ -56,9 +56,14 @@ impl ServerUrl {
         let database = decode("the database", path.strip_prefix('/').unwrap_or(path))?;
         parts.database = Some(database).filter(|database| !database.is_empty());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // It may be what stands behind a `?` or `&` in a password, so it is not shown.
+            let (name, value) = pair.split_once('=').ok_or(UrlProblem::NoValue)?;
             let [name, value] = [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
-            parts.parameters.push((name?, value?));
+            let (name, value) = (name?, value?);
+            if !is_parameter(&name) {
+                return Err(UrlProblem::NoValue);
+            }
+            parts.parameters.push((name, value));
         }
         Ok(parts)
     }
@@ -105,6 +110,9 @@ impl fmt::Debug for ServerUrl {
 }
 
 fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
+    if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+        return Err(UrlProblem::Scheme);
+    }
     let (database, driver) = match scheme.split_once('+') {
         Some((database, driver)) => (database, Some(driver)),
         None => (scheme, None),
@@ -121,6 +129,11 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
         Some(driver) if !form.drivers.contains(&driver) => Err(UrlProblem::Driver(driver.to_owned())),
         _ => Ok(()),
     }
+}
+
+/// Whether it can be the name of a parameter, and not what is left of a password.
+pub fn is_parameter(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
 }
 
 /// An address, with or without a zone: `fe80::1%eth0`.
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn every_part_arrives_decoded() {
         for scheme in ["pond", "lake", "POND", "pond+reed"] {
-            let url = read(&format!("{scheme}://mil%20ler:p:w@h.example:54/a%2fb?x=1+2&y")).unwrap();
+            let url = read(&format!("{scheme}://mil%20ler:p:w@h.example:54/a%2fb?x=1+2&y=")).unwrap();
             assert_eq!(url.user.as_deref(), Some("mil ler"));
             assert_eq!(url.password.as_deref(), Some("p:w"));
             assert_eq!((url.host.as_deref(), url.port), (Some("h.example"), Some(54)));
@@ -232,6 +245,8 @@ mod tests {
             ("pond://u@h:0", Port),
             ("pond://u@h:65536", Port),
             ("pond://[::1]x", Port),
+            ("pond://h/d?password=sec&ret", NoValue),
+            ("pond://u:p@sec?ret", NoValue),
             ("pond://a,b/d", Hosts),
             ("pond://::1/d", Host),
             ("pond://fe80::1:5432/d", Host),

@@ -47,6 +47,8 @@ pub enum UrlProblem {
     Blank,
     /// Its port is no port.
     Port,
+    /// It has a parameter without a value, or a password in it a `?` or `&`.
+    NoValue,
     /// It has a parameter that we do not know.
     Parameter(String),
     /// It says one thing in two ways.
@@ -114,6 +116,10 @@ impl fmt::Display for UrlError {
             UrlProblem::Blank => f.write_str(
                 "the URL has a blank before or behind it, or a line end or another character that nobody sees in it: \
                  leave it out, or write it as %20, %0A and their like",
+            ),
+            UrlProblem::NoValue => write!(
+                f,
+                "a URL parameter has no value: write name=value; {ESCAPES}, and in the value of a parameter & as %26"
             ),
             UrlProblem::Parameter(name) => {
                 write!(f, "unknown URL parameter {name:?}: known are {parameters}")?;

@@ -51,7 +51,7 @@ impl Backend {
             "mysql" | "mariadb" => Ok(Self::MySql),
             "redis" | "rediss" | "valkey" | "redis-cluster" | "redis-sentinel" => Err(of_redis()),
             // Without the slashes it may be anything, a password too, and must not be repeated.
-            _ if !rest.starts_with("//") => Err(not_a_url(did_you_mean(near()))),
+            _ if !rest.starts_with("//") || !is_scheme(scheme) => Err(not_a_url(did_you_mean(near()))),
             _ => {
                 let scheme: String = scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
                 let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
@@ -77,6 +77,10 @@ impl Backend {
         let message = format!("needs the backend for {self}, which is not compiled in");
         refusal(message, format!("enable the feature `{feature}` of the crate `millpond`"))
     }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// How much of a scheme is repeated.

@@ -41,3 +41,24 @@ async fn a_database_that_takes_no_connections_fails_at_once() {
     let error = refused_at_once(&format!("{head}/millpond_shut")).await;
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("55000"));
 }
+
+#[tokio::test]
+async fn of_a_password_that_scram_does_not_allow_no_character_is_shown() {
+    let Some(server) = server() else { return };
+    let (_, place) = server.url.split_once('@').unwrap_or_else(|| server.url.split_once("://").unwrap());
+    for odd in ["%F0%9F%A6%86", "%E2%81%AA", "%F3%A0%80%81"] {
+        let url = format!("postgres://somebody:Zqxj{odd}Wvky@{place}");
+        let listener = crate::backend::Options::new().listener(&url).await.unwrap_err();
+        for error in [refused_at_once(&url).await, listener] {
+            let mut shown = format!("{error} {error:?} {error:#?}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                shown.push_str(&format!("{error} {error:?}"));
+                source = error.source();
+            }
+            let hidden = ["🦆", "1f986", "206a", "e0001", "Zqxj", "Wvky", "\u{206a}", "\u{e0001}"];
+            assert!(hidden.iter().all(|part| !shown.contains(part)), "{shown}");
+            assert!(shown.contains("set another password") || shown.contains("authentication failed"), "{shown}");
+        }
+    }
+}

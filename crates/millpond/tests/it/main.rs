@@ -20,6 +20,7 @@ mod queries;
 #[cfg(feature = "ratelimit")]
 mod ratelimit;
 mod readme;
+mod secrets;
 mod settings;
 mod sqlite_columns;
 mod timeouts;
