@@ -52,7 +52,8 @@ pub struct PoolConfig {
     pub close_timeout: Duration,
     /// How long a connection may sit idle before it is closed, `None` for ever ("off"). Default off, range 1-86400 s.
     pub idle_timeout: Option<Duration>,
-    /// Idle connections to keep ready without anybody asking, and the floor of `idle_timeout`. `None`: none are opened
+    /// Idle connections to keep ready without anybody asking, and the floor of `idle_timeout`; from the start if the pool is
+    /// given its runtime, else from the first acquire on. `None`: none are opened
     /// ahead of demand, and `idle_timeout` never closes below `pool_size`. Default unset, range 0-`pool_size`.
     pub min_idle: Option<u32>,
     /// How many callers may wait at once; one more fails at once. Default `None`: no limit. Range 1-1000000.

@@ -95,7 +95,12 @@ impl<M: Manager> QueuePool<M> {
     }
 
     fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        Self { handle: Arc::new(Alive { shared: Arc::new(Shared::new(parts, kind, keeps)) }) }
+        let shared = Arc::new(Shared::new(parts, kind, keeps));
+        if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
+            // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
+            let _ = shared.ensure_keeper();
+        }
+        Self { handle: Arc::new(Alive { shared }) }
     }
 
     /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the

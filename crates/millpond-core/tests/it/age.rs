@@ -1,7 +1,7 @@
 //! Connections grow old: `pool_recycle`, its jitter, `idle_timeout`, `min_idle`, and what a lease knows of its past.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, secs, settle, timed};
-use millpond_core::{Lease, Limits};
+use millpond_core::{Handle, Lease, Limits};
 use millpond_testkit::{Act, Call, ScriptedManager};
 use std::time::Duration;
 use tokio::time::{advance, sleep};
@@ -300,4 +300,14 @@ async fn spans_of_no_time_end_in_errors_and_not_in_hangs() {
     }
     assert!(world.manager.calls(Call::Connect) < 100_000, "no spinning");
     assert!(world.pool.close().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn min_idle_is_filled_before_the_first_acquire_where_the_pool_knows_its_runtime() {
+    let world = World::with(5, 0, |builder| builder.min_idle(3).runtime(Handle::current()));
+    sleep(secs(1)).await;
+    assert_eq!((world.pool.status().idle, world.pool.status().totals.acquires), (3, 0));
+    let unused = World::with(5, 0, |builder| builder.min_idle(0).runtime(Handle::current()));
+    sleep(secs(1)).await;
+    assert_eq!(unused.manager.calls(Call::Connect), 0);
 }
