@@ -16,6 +16,7 @@ use crate::slots::Caller;
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -145,8 +146,8 @@ impl<M: Manager> Future for Acquire<M> {
                     }
                 },
                 Stand::Examine(examination, trip) => match examine(&shared, examination, trip, cx) {
-                    Ok(stand) => stand,
-                    Err((examination, trip)) => {
+                    ControlFlow::Break(stand) => stand,
+                    ControlFlow::Continue((examination, trip)) => {
                         this.state = State::Examining(examination, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;

@@ -311,26 +311,26 @@ pub(crate) fn examine<M: Manager>(
     mut examination: Examination<M::Connection>,
     mut trip: Trip,
     cx: &mut Context<'_>,
-) -> Result<Stand<M::Connection>, Unfinished<M>> {
+) -> ControlFlow<Stand<M::Connection>, Unfinished<M>> {
     let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
     let entered = home.as_ref().map(|home| home.enter());
     if let Poll::Ready(examined) = examination.stage.as_mut().poll(cx) {
-        return Ok(conclude(shared, examined, examination.phase, trip));
+        return ControlFlow::Break(conclude(shared, examined, examination.phase, trip));
     }
     drop(entered);
     if trip.timer.is_none() && trip.deadline > shared.now().after(examination.limit) {
         // It ends before the deadline, whatever happens.
-        return Err((examination, trip));
+        return ControlFlow::Continue((examination, trip));
     }
     if trip.timer.is_none() {
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
     }
     if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
-        return Err((examination, trip));
+        return ControlFlow::Continue((examination, trip));
     }
     let phase = examination.phase;
     hand_over(shared, examination);
-    Ok(shared.change(|ledger, now| {
+    ControlFlow::Break(shared.change(|ledger, now| {
         let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
         count_failure(shared, ledger, error, trip.asker.since, now)
     }))
