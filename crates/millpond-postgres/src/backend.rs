@@ -1,7 +1,7 @@
 //! What PostgreSQL brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{drain, prove};
+use crate::prove::{drain, in_step, prove};
 use millpond_core::async_trait;
 use millpond_sqlx::{Aftermath, Backend, Effect, LARGE_ROW, Memory, Tracked, effect_of};
 use sqlx::postgres::PgRow;
@@ -53,6 +53,10 @@ impl Backend<Postgres> for PgBackend {
 
     async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
         drain(conn).await
+    }
+
+    async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        in_step(conn).await
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {

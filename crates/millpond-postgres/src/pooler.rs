@@ -100,6 +100,10 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.resume(conn).await
     }
 
+    async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        POSTGRES.in_step(conn).await
+    }
+
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         let driver = conn.driver_mut();
         if driver.is_in_transaction() {

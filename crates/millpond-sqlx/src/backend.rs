@@ -164,6 +164,17 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         conn.ping().await
     }
 
+    /// Called before the next operation of the *same* borrower after it had the driver's own connection. An error says that
+    /// answers would be those to other questions. By default the driver is trusted.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn in_step(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        let _ = conn;
+        Ok(())
+    }
+
     /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::trust`]. Called after hooks
     /// have had the driver's connection; managers call it from their `reset`. By default nothing is proved and the
     /// connection stays [`Raw`](Standing::Raw).

@@ -30,7 +30,7 @@ pub struct Tracked<DB: Database> {
     /// `None` only while it is being taken out, which consumes `self`.
     conn: Option<DB::Connection>,
     backend: &'static dyn Backend<DB>,
-    standing: Standing,
+    pub(crate) standing: Standing,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
     /// Whether a savepoint was cut off while it began: what its transaction holds is unknown, so nothing more is done in it.
@@ -40,8 +40,10 @@ pub struct Tracked<DB: Database> {
     /// Set when an operation is dropped half-way, cleared before the next one.
     brake: Arc<AtomicBool>,
     keepsake: Option<Keepsake<DB::Connection>>,
+    /// Whether its borrower had the driver's own connection since it was last seen to be in step.
+    pub(crate) shown: bool,
     /// Whether a reset has undone what hooks had set when it was opened.
-    hooks_undone: bool,
+    pub(crate) hooks_undone: bool,
     session: Option<u64>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
@@ -85,6 +87,7 @@ impl<DB: Database> Tracked<DB> {
             suspect: false,
             brake,
             keepsake: None,
+            shown: false,
             hooks_undone: false,
             session: None,
             names: 0,
@@ -119,16 +122,6 @@ impl<DB: Database> Tracked<DB> {
     /// Notes that it has a new borrower.
     pub(crate) fn lent(&mut self, loan: Loan) {
         self.loan = loan;
-    }
-
-    /// Notes that a reset has undone what `on_connect` hooks may have set: for managers.
-    pub fn note_hooks_undone(&mut self) {
-        self.hooks_undone = true;
-    }
-
-    /// Whether that was noted since it was last asked for.
-    pub fn take_hooks_undone(&mut self) -> bool {
-        std::mem::take(&mut self.hooks_undone)
     }
 
     /// The number by which the server knows this session, if it is known and the session can be cancelled.
@@ -198,6 +191,7 @@ impl<DB: Database> Tracked<DB> {
     pub fn trust(&mut self) {
         self.unseen = false;
         self.standing = Standing::Clean;
+        self.shown = false;
         self.doomed = false;
         self.suspect = false;
         self.brake.store(false, Ordering::Release);
@@ -306,6 +300,7 @@ impl<DB: Database> Tracked<DB> {
         if let Some(error) = self.loan.overdue() {
             return Err(error);
         }
+        self.stay_in_step().await?;
         if self.is_braked() {
             let backend = self.backend;
             let (conn, watch) = self.watched(Standing::Cut);
@@ -317,7 +312,8 @@ impl<DB: Database> Tracked<DB> {
 
     /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
     fn has_to_resume(&self) -> bool {
-        self.is_braked() || self.doomed || self.cached.is_outdated() || self.loan.overdue().is_some()
+        let doubtful = self.shown || self.standing == Standing::Broken;
+        doubtful || self.is_braked() || self.doomed || self.cached.is_outdated() || self.loan.overdue().is_some()
     }
 
     /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
@@ -373,6 +369,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.seen = Seen::default();
         self.escaped = true;
         self.unseen = true;
+        self.shown = true;
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
         self.driver_mut()

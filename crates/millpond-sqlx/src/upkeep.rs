@@ -1,10 +1,38 @@
 //! What a connection keeps beyond its loan besides transactions: session locks that were taken unseen, and memory.
 
+use crate::standing::Standing;
 use crate::tracked::Tracked;
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, Error};
 use std::mem;
 
+/// What is said to whoever goes on with a connection that is lost.
+const BROKEN: &str = "the connection was lost or is out of step with its server: drop it and acquire another one";
+
 impl<DB: Database> Tracked<DB> {
+    /// Refuses what follows on a connection whose answers would be those to other questions.
+    pub(crate) async fn stay_in_step(&mut self) -> Result<(), Error> {
+        if self.standing == Standing::Broken {
+            return Err(Error::Protocol(BROKEN.to_owned()));
+        }
+        if self.shown {
+            let backend = self.backend();
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(backend.in_step(conn)).await?;
+            self.shown = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that a reset has undone what `on_connect` hooks may have set: for managers.
+    pub fn note_hooks_undone(&mut self) {
+        self.hooks_undone = true;
+    }
+
+    /// Whether that was noted since it was last asked for.
+    pub fn take_hooks_undone(&mut self) -> bool {
+        mem::take(&mut self.hooks_undone)
+    }
+
     /// Whether a borrower had the driver's own connection since this was last asked. `migrate!().run(&pool)` does, and if it
     /// fails it leaves a lock of the session behind that keeps every other migrator out: so managers release such locks.
     pub fn take_escaped(&mut self) -> bool {

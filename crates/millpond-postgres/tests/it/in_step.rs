@@ -119,3 +119,49 @@ async fn a_transaction_that_was_committed_leaves_no_doubt() {
         assert!(pool.try_acquire().is_some());
     }
 }
+
+#[tokio::test]
+async fn after_a_copy_that_was_dropped_half_way_its_borrower_gets_right_answers_or_errors() {
+    let Some(server) = server() else { return };
+    let pool = one().connect(&server.schema("millpond_half_copied").await).await.unwrap();
+    raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+    for round in 0..9 {
+        let mut lease = pool.acquire().await.unwrap();
+        match round % 3 {
+            0 => {
+                let mut copy = lease.copy_in_raw("COPY t FROM STDIN").await.unwrap();
+                copy.send(&b"1\n"[..]).await.unwrap();
+            }
+            1 => {
+                let sql = "COPY (SELECT generate_series(1, 20000)) TO STDOUT";
+                let mut copy = lease.copy_out_raw(sql).await.unwrap();
+                copy.try_next().await.unwrap().unwrap();
+            }
+            _ => {
+                let sql = "COPY (SELECT 1) TO STDOUT";
+                drop(lease.copy_out_raw(sql).await.unwrap());
+            }
+        }
+        let mut errors = 0;
+        for n in 0..6_i64 {
+            let answer: Result<Option<i64>, _> = match round / 3 {
+                0 => sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_optional(&mut *lease).await,
+                1 => sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_all(&mut *lease).await.map(|all: Vec<i64>| {
+                    assert!(all.len() < 2);
+                    all.first().copied()
+                }),
+                _ => raw_sql(sqlx::AssertSqlSafe(format!("SELECT {n}::int8")))
+                    .fetch_optional(&mut *lease)
+                    .await
+                    .map(|row| row.map(|row| sqlx::Row::get(&row, 0))),
+            };
+            match answer {
+                Ok(answer) => assert_eq!(answer, Some(n), "round {round}"),
+                Err(_) => errors += 1,
+            }
+        }
+        assert!(errors > 0, "round {round}");
+        drop(lease);
+        server.next_is_clean(&pool).await;
+    }
+}
