@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Twice as many as there are places, so that there is always somebody who waits.
-const USERS: u64 = 2 * PLACES as u64;
+pub(crate) const USERS: u64 = 2 * PLACES as u64;
 
 /// So many acquires in a row that end with an error, and the soak is over: there is nothing left to soak.
-const UNSERVED_MAX: u64 = 3 * USERS;
+pub(crate) const UNSERVED_MAX: u64 = 3 * USERS;
 
 /// How long a user waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a pool has to have every place again when all is well.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);

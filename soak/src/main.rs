@@ -1,6 +1,6 @@
 //! `cargo xtask soak` runs this: the soak of each backend whose server the environment names, one line each.
 
-use soak::{Report, Soak, soak};
+use soak::{Report, Soak, TransactionReport, soak, transactions};
 use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,15 +84,19 @@ async fn run(options: &Options) -> Result<bool, String> {
     if options.postgres > 0 {
         let (url, address) = server("POSTGRES")?;
         is_clean &= tell(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
+        is_clean &= tell_of(&transactions(ours(options.postgres), &url, &address, soak::postgres).await?);
         if options.sqlx {
             tell(&soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
+            tell_of(&transactions(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
         }
     }
     if options.mariadb > 0 {
         let (url, address) = server("MARIADB")?;
         is_clean &= tell(&soak(ours(options.mariadb), &url, &address, soak::mariadb).await?);
+        is_clean &= tell_of(&transactions(ours(options.mariadb), &url, &address, soak::mariadb).await?);
         if options.sqlx {
             tell(&soak(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
+            tell_of(&transactions(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
         }
     }
     if options.redis > 0 {
@@ -104,6 +108,11 @@ async fn run(options: &Options) -> Result<bool, String> {
 }
 
 fn tell(report: &Report) -> bool {
+    println!("{report}");
+    report.is_clean()
+}
+
+fn tell_of(report: &TransactionReport) -> bool {
     println!("{report}");
     report.is_clean()
 }

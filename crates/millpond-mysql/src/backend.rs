@@ -1,9 +1,12 @@
 //! What MySQL brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::prove;
+use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
+use crate::prove::{drain, prove};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, LARGE_ROW, Memory, Standing, Tracked, effect_of};
+use millpond_sqlx::{
+    Aftermath, Backend, Effect, LARGE_ROW, MayEnd, Memory, Standing, Tracked, TransactionState, Unfinished, effect_of,
+};
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row};
 
@@ -52,10 +55,32 @@ impl Backend<MySql> for MySqlBackend {
         conn.clear_cached_statements().await
     }
 
-    /// The driver may have read half a packet, or wait for an answer that it has read already: it would take one answer
-    /// for another, or panic.
-    async fn resume(&self, _conn: &mut MySqlConnection) -> Result<(), Error> {
-        Err(Error::Protocol(CUT.to_owned()))
+    /// Between two rows the driver knows its place, and reads over the others. Anywhere else it may have read half a packet, or
+    /// wait for an answer that it has read already: it would take one answer for another, or panic.
+    async fn resume(&self, conn: &mut MySqlConnection, left: Unfinished) -> Result<Option<Error>, Error> {
+        if left == Unfinished::Operation {
+            return Err(Error::Protocol(CUT.to_owned()));
+        }
+        drain(conn).await
+    }
+
+    async fn transaction_state(
+        &self,
+        conn: &mut MySqlConnection,
+        mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
+        match mark {
+            Some(mark) => is_marked(conn, mark).await,
+            None => transaction_state(conn).await,
+        }
+    }
+
+    async fn mark(&self, conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+        mark(conn).await
+    }
+
+    fn ends_transaction(&self, keyword: &str) -> MayEnd {
+        ends_transaction(keyword)
     }
 
     async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {

@@ -93,6 +93,7 @@
 mod backend;
 mod fault;
 mod first_look;
+mod in_transaction;
 mod kill;
 mod manager;
 mod options;
@@ -106,7 +107,8 @@ pub use millpond_core::{
     Status,
 };
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost,
+    TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
 };
 pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};
 pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};

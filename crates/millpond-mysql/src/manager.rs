@@ -158,6 +158,7 @@ impl Manager for MySqlManager {
             (_, Standing::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
+            (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,

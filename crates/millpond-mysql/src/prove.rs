@@ -12,9 +12,17 @@ use crate::first_look::TAKES_WRITES;
 use sqlx::mysql::{MySqlRow, MySqlTransactionManager};
 use sqlx::{AssertSqlSafe, Connection, Error, MySqlConnection, Row, raw_sql};
 use sqlx_core::transaction::TransactionManager;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// How many answers to earlier statements are read over before the connection is given up.
 const ROUNDS_MAX: usize = 64;
+
+/// How long the rest of a statement is read over for its borrower.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the last one came, and the others did not come \
+                             within 10 s: drop the connection and acquire another one; what was open on it is rolled back";
 
 /// What a new connection is told.
 pub(crate) struct Greeting {
@@ -48,6 +56,25 @@ pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, 
         }
     }
     Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
+}
+
+/// Reads over the rest of what was dropped between two rows, for a limited time. The first error among it, since nobody else
+/// will see it.
+pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
+    let reading = async {
+        let mut first = None;
+        for _ in 0..ROUNDS_MAX {
+            match conn.ping().await {
+                Ok(()) => return Ok(first),
+                Err(error) if is_late(&error) => {
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
+    };
+    timeout(DRAIN_MAX, reading).await.unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
 }
 
 /// Leads a connection back to the database of its pool. Statements that were prepared elsewhere mean the tables there, and

@@ -1,9 +1,11 @@
 //! What PostgreSQL brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{drain, in_step, prove};
+use crate::prove::{drain, in_step, mark, prove, transaction_state};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, LARGE_ROW, Memory, Tracked, effect_of};
+use millpond_sqlx::{
+    Aftermath, Backend, Effect, LARGE_ROW, MayEnd, Memory, Tracked, TransactionState, Unfinished, effect_of,
+};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
 
@@ -51,12 +53,29 @@ impl Backend<Postgres> for PgBackend {
         conn.clear_cached_statements().await
     }
 
-    async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    async fn resume(&self, conn: &mut PgConnection, _left: Unfinished) -> Result<Option<Error>, Error> {
         drain(conn).await
     }
 
     async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
         in_step(conn).await
+    }
+
+    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+        transaction_state(conn, mark).await
+    }
+
+    async fn mark(&self, conn: &mut PgConnection) -> Result<Option<String>, Error> {
+        mark(conn).await
+    }
+
+    fn refuses_after_failure(&self) -> bool {
+        true
+    }
+
+    fn ends_transaction(&self, keyword: &str) -> MayEnd {
+        // PREPARE TRANSACTION; a procedure cannot end a transaction that it has not begun.
+        if keyword.eq_ignore_ascii_case("PREPARE") { MayEnd::Perhaps } else { MayEnd::Never }
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {

@@ -103,7 +103,8 @@ pub use millpond_core::{
     Status,
 };
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, UrlError, UrlProblem, pool_error,
+    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost,
+    TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
 };
 pub use options::{PgPool, PgPoolOptions, PoolKind};
 pub use pooler::Pooler;

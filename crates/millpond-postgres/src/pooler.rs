@@ -4,7 +4,7 @@ use crate::backend::POSTGRES;
 use crate::prove::{end_transactions, prove};
 use crate::words::{Part, Parts};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, Memory, Tracked};
+use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, MayEnd, Memory, Tracked, TransactionState, Unfinished};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
@@ -96,8 +96,24 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.forget(conn).await
     }
 
-    async fn resume(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        POSTGRES.resume(conn).await
+    async fn resume(&self, conn: &mut PgConnection, left: Unfinished) -> Result<Option<Error>, Error> {
+        POSTGRES.resume(conn, left).await
+    }
+
+    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+        POSTGRES.transaction_state(conn, mark).await
+    }
+
+    async fn mark(&self, conn: &mut PgConnection) -> Result<Option<String>, Error> {
+        POSTGRES.mark(conn).await
+    }
+
+    fn refuses_after_failure(&self) -> bool {
+        POSTGRES.refuses_after_failure()
+    }
+
+    fn ends_transaction(&self, keyword: &str) -> MayEnd {
+        POSTGRES.ends_transaction(keyword)
     }
 
     async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //! statement that was cut off comes first, as an error, and is read over.
 
 use crate::fault::{is_fatal, refusal};
+use millpond_sqlx::TransactionState;
 use sqlx::postgres::PgTransactionManager;
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, raw_sql};
 use sqlx_core::transaction::TransactionManager;
@@ -25,19 +26,24 @@ pub(crate) async fn prove(conn: &mut PgConnection, rollback: &'static str) -> Re
         match look(conn).await? {
             Found::Nothing if !conn.is_in_transaction() => return Ok(()),
             Found::Nothing => forget_transactions(conn),
-            Found::Transaction => roll_back(conn, rollback).await?,
+            Found::Transaction { .. } | Found::Failed => roll_back(conn, rollback).await?,
             Found::LateError => {}
         }
     }
     Err(out_of_rounds())
 }
 
-/// Reads over what the server still has to say about statements that were cut off.
-pub(crate) async fn drain(conn: &mut PgConnection) -> Result<(), Error> {
+/// Reads over what the server still has to say about statements that were cut off. The first error among it, since nobody
+/// else will see it.
+pub(crate) async fn drain(conn: &mut PgConnection) -> Result<Option<Error>, Error> {
+    let mut first = None;
     for _ in 0..ROUNDS_MAX {
         match conn.ping().await {
-            Err(error) if is_late(&error) => {}
-            result => return result,
+            Ok(()) => return Ok(first),
+            Err(error) if is_late(&error) => {
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
     }
     Err(out_of_rounds())
@@ -51,6 +57,30 @@ pub(crate) async fn in_step(conn: &mut PgConnection) -> Result<(), Error> {
         }
     }
     Err(out_of_rounds())
+}
+
+/// Asks whether a transaction is open, and whether it is the one that was marked.
+pub(crate) async fn transaction_state(conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+    for _ in 0..ROUNDS_MAX {
+        match look(conn).await? {
+            Found::Nothing => return Ok(TransactionState::None),
+            Found::Failed => return Ok(TransactionState::Failed),
+            Found::Transaction { began } => {
+                let is_another = mark.is_some_and(|mark| mark != began);
+                return Ok(if is_another { TransactionState::None } else { TransactionState::Open });
+            }
+            Found::LateError => {}
+        }
+    }
+    Err(out_of_rounds())
+}
+
+/// By what the open transaction is known again: the time at which it began.
+pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
+    match look(conn).await? {
+        Found::Transaction { began } => Ok(Some(began)),
+        Found::Nothing | Found::Failed | Found::LateError => Ok(None),
+    }
 }
 
 /// Brings the session back to how it was when it was opened. The connection is outside a transaction.
@@ -75,8 +105,12 @@ pub(crate) async fn release_locks(conn: &mut PgConnection) -> Result<(), Error> 
 /// What a look at a connection found.
 enum Found {
     Nothing,
-    /// A transaction is open, or has failed and waits for its end.
-    Transaction,
+    /// A transaction is open, which began at this time.
+    Transaction {
+        began: String,
+    },
+    /// A transaction has failed and waits for its end.
+    Failed,
     /// The answer to something older, of which nobody waits for the answer.
     LateError,
 }
@@ -86,11 +120,12 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     // Neither names nor the operator are looked up along a search path that a borrower may have set.
     let sql = format!(
         "SELECT '{nonce}'::pg_catalog.text, \
-         pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()"
+         pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(), \
+         pg_catalog.date_part('epoch', pg_catalog.now())::pg_catalog.text"
     );
     let rows = match raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await {
         Ok(rows) => rows,
-        Err(error) if has_failed(&error) => return Ok(Found::Transaction),
+        Err(error) if has_failed(&error) => return Ok(Found::Failed),
         Err(error) if is_late(&error) => return Ok(Found::LateError),
         Err(error) => return Err(error),
     };
@@ -100,7 +135,7 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     if echo != nonce {
         return Err(out_of_step());
     }
-    Ok(if outside { Found::Nothing } else { Found::Transaction })
+    Ok(if outside { Found::Nothing } else { Found::Transaction { began: row.try_get(2)? } })
 }
 
 /// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what sqlx sends itself.

@@ -1,10 +1,12 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::prove;
+use crate::prove::{prove, transaction_state};
 use crate::schema;
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Seen, Tracked, effect_of, stopped};
+use millpond_sqlx::{
+    Aftermath, Backend, Effect, MayEnd, Seen, Tracked, TransactionState, Unfinished, effect_of, stopped,
+};
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
 /// SQLite's answers to what a tracked connection has to know.
@@ -44,8 +46,8 @@ impl Backend<Sqlite> for SqliteBackend {
         is_alive(conn).await.map_err(|_| stopped())
     }
 
-    async fn resume(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        is_alive(conn).await
+    async fn resume(&self, conn: &mut SqliteConnection, _left: Unfinished) -> Result<Option<Error>, Error> {
+        is_alive(conn).await.map(|()| None)
     }
 
     fn depends_on_schema(&self, sql: &str) -> bool {
@@ -66,6 +68,18 @@ impl Backend<Sqlite> for SqliteBackend {
 
     fn aftermath(&self, error: &Error) -> Aftermath {
         fault::aftermath(error)
+    }
+
+    fn ends_transaction(&self, _keyword: &str) -> MayEnd {
+        MayEnd::Never
+    }
+
+    async fn transaction_state(
+        &self,
+        conn: &mut SqliteConnection,
+        _mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
+        transaction_state(conn).await
     }
 
     async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {

@@ -53,6 +53,12 @@ pub(crate) fn not_a_database(error: &Error) -> bool {
     primary_code(error) == Some(NOTADB)
 }
 
+/// Whether something was refused because a transaction is open.
+pub(crate) fn is_inside_a_transaction(error: &Error) -> bool {
+    let says_so = |message: &str| message.contains("inside a transaction");
+    primary_code(error) == Some(ERROR) && error.as_database_error().is_some_and(|error| says_so(error.message()))
+}
+
 /// The primary code within an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
 fn primary_code(error: &Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;

@@ -71,7 +71,10 @@ pub use millpond_core::{
     Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, RequestRefusal, ResetLevel,
     SharedError, Stamp, Status, TimedOut, Triage, async_trait,
 };
-pub use millpond_sqlx::{RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, pool_error};
+pub use millpond_sqlx::{
+    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
+    transaction_lost,
+};
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};
 pub use pragma::{PragmaHook, TempStore};
 pub use pragma_value::{PragmaError, PragmaValue};

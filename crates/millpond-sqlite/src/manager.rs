@@ -180,7 +180,7 @@ impl Manager for SqliteManager {
             (_, Standing::Clean) => Triage::Keep,
             (_, Standing::Broken) => Triage::Discard,
             (ResetLevel::Session, _) if !is_memory => Triage::Discard,
-            (ResetLevel::None, _) => Triage::Keep,
+            (ResetLevel::None, _) if !conn.has_lost_transaction() => Triage::Keep,
             _ => Triage::Reset,
         }
     }

@@ -4,6 +4,8 @@
 //! SQLite's own autocommit flag after it: `BeginFailed` says that no transaction is open. (Asking the flag through
 //! `lock_handle` jumps that queue: wrong 127 times of 137.)
 
+use crate::fault;
+use millpond_sqlx::TransactionState;
 use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
 /// How many transactions and savepoints left open one inside the other are undone before the connection is given up.
@@ -19,6 +21,19 @@ pub(crate) async fn prove(conn: &mut SqliteConnection) -> Result<(), Error> {
         }
     }
     Err(Error::Protocol(format!("the connection is still in a transaction after {LEVELS_MAX} rollbacks")))
+}
+
+/// What can be set only outside a transaction. In the database for temporary tables it is not looked at, so nothing changes,
+/// and nothing is left to be undone if the question is cut off.
+const ONLY_OUTSIDE: &str = "PRAGMA temp.synchronous = NORMAL";
+
+/// Asks whether a transaction is open, in turn with everything that was sent before.
+pub(crate) async fn transaction_state(conn: &mut SqliteConnection) -> Result<TransactionState, Error> {
+    match sqlx::raw_sql(ONLY_OUTSIDE).execute(conn).await {
+        Ok(_) => Ok(TransactionState::None),
+        Err(error) if fault::is_inside_a_transaction(&error) => Ok(TransactionState::Open),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a look at a connection found, and what has been done about it.

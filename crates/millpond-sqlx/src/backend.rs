@@ -5,6 +5,7 @@ use crate::look::Seen;
 use crate::standing::Standing;
 use crate::statement::{Effect, effect_of, first_keyword};
 use crate::tracked::Tracked;
+use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
 use sqlx::{Connection, Database, Error};
 use std::fmt::Debug;
@@ -154,14 +155,54 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off. The
-    /// default pings, which waits until the server is through with what was cut. An error is the operation's error.
+    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off, with what
+    /// is left of it. The default pings, which waits until the server is through with what was cut. An error is the
+    /// operation's error. An error of what was cut off, which nobody else will see, is the result.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection stays as it was: cut.
-    async fn resume(&self, conn: &mut DB::Connection) -> Result<(), Error> {
-        conn.ping().await
+    async fn resume(&self, conn: &mut DB::Connection, left: Unfinished) -> Result<Option<Error>, Error> {
+        let _ = left;
+        conn.ping().await.map(|()| None)
+    }
+
+    /// Asks the server whether a transaction is open; with a [mark](Self::mark), whether it is the one that was marked. By
+    /// default it is never known, so that every error in a transaction loses it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the server is asked again.
+    async fn transaction_state(
+        &self,
+        conn: &mut DB::Connection,
+        mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
+        let _ = (conn, mark);
+        Ok(TransactionState::None)
+    }
+
+    /// Marks the open transaction, so that another one that takes its place is not taken for it. By default there is no mark.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn mark(&self, conn: &mut DB::Connection) -> Result<Option<String>, Error> {
+        let _ = conn;
+        Ok(None)
+    }
+
+    /// Whether the server refuses every statement in a transaction after one that has failed, so that it need not be asked
+    /// after an error. By default it does not.
+    fn refuses_after_failure(&self) -> bool {
+        false
+    }
+
+    /// Whether a statement that begins with this keyword may end the transaction in which it is executed, beside those that
+    /// are made for that. By default every one may.
+    fn ends_transaction(&self, keyword: &str) -> MayEnd {
+        let _ = keyword;
+        MayEnd::Perhaps
     }
 
     /// Called before the next operation of the *same* borrower after it had the driver's own connection. An error says that
@@ -213,4 +254,27 @@ pub enum Aftermath {
     Doubt,
     /// The connection is of no use any more.
     Broken,
+}
+
+/// What a borrower left unfinished on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Unfinished {
+    /// Every operation has ended.
+    #[default]
+    Nothing,
+    /// Rows of a statement were dropped after one had come whole.
+    Rows,
+    /// An operation was dropped while it waited for the server, or panicked.
+    Operation,
+}
+
+/// Whether a statement may end the transaction in which it is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayEnd {
+    /// It cannot.
+    Never,
+    /// It commits it.
+    Commits,
+    /// What it does is not known: it may commit, roll back or begin another one.
+    Perhaps,
 }

@@ -9,15 +9,12 @@ use crate::command::Command;
 use crate::generate::Outlet;
 use crate::standing::Standing;
 use crate::tracked::Tracked;
-use either::Either;
+use crate::watch::Step;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Database, Describe, Error, Executor, SqlStr, raw_sql};
 
 /// How many statements are prepared in a transaction before they are forgotten.
 const NAMES_MAX: u32 = 100;
-
-/// What comes of a statement, one by one.
-type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
 impl<DB: Database> Tracked<DB>
 where
@@ -48,7 +45,8 @@ where
         self.resume().await?;
         let (conn, watch) = self.watched(Standing::Clean);
         watch.follow(conn.execute(raw_sql(forget))).await?;
-        self.pass_on(command, &out).await
+        let effect = self.backend().effect(command.text());
+        self.execute_with_care(effect, command, &out).await
     }
 
     /// Executes a statement in a transaction of its own, which is committed after its last row.
@@ -86,7 +84,8 @@ where
 
     /// Executes a statement and hands out what comes of it.
     pub(crate) async fn pass_on(&mut self, command: Command<DB>, out: &Outlet<Step<DB>>) -> Result<(), Error> {
-        let mut steps = self.follow_many(command);
+        let effect = self.backend().effect(command.text());
+        let mut steps = self.follow_many(effect, command);
         while let Some(step) = steps.try_next().await? {
             out.put(step).await;
         }

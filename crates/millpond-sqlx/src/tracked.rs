@@ -2,19 +2,14 @@
 
 use crate::alarm::Loan;
 use crate::anchor::Anchor;
-use crate::backend::Backend;
+use crate::backend::{Backend, Unfinished};
 use crate::cached::{Cached, SchemaChanges};
-use crate::command::{Command, ForDriver};
-use crate::generate::generate;
 use crate::look::Seen;
 use crate::standing::Standing;
 use crate::statement::Effect;
-use crate::watch::{End, Marks, Watch, Watched};
-use either::Either;
-use futures_core::future::BoxFuture;
-use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, future, stream};
-use sqlx::{Connection, Database, Describe, Error, Execute, Executor, SqlStr};
+use crate::transaction_state::{Tracker, TransactionOutcome};
+use crate::watch::{Marks, Watch};
+use sqlx::{Connection, Database, Error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -33,8 +28,9 @@ pub struct Tracked<DB: Database> {
     pub(crate) standing: Standing,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
-    /// Whether a savepoint was cut off while it began: what its transaction holds is unknown, so nothing more is done in it.
-    doomed: bool,
+    /// What the borrower left unfinished.
+    left: Unfinished,
+    tracker: Tracker,
     /// Whether an error may have meant that the server is no longer the one to talk to.
     suspect: bool,
     /// Set when an operation is dropped half-way, cleared before the next one.
@@ -62,10 +58,6 @@ pub struct Tracked<DB: Database> {
     pub(crate) bulky: bool,
 }
 
-/// What is said to whoever goes on in a transaction that is lost.
-const DOOMED: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: roll it back \
-                      and begin anew";
-
 /// Who gets the driver's connection when it would be dropped.
 type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
 
@@ -83,7 +75,8 @@ impl<DB: Database> Tracked<DB> {
             backend,
             standing: Standing::Clean,
             lasting: false,
-            doomed: false,
+            left: Unfinished::Nothing,
+            tracker: Tracker::default(),
             suspect: false,
             brake,
             keepsake: None,
@@ -192,7 +185,8 @@ impl<DB: Database> Tracked<DB> {
         self.unseen = false;
         self.standing = Standing::Clean;
         self.shown = false;
-        self.doomed = false;
+        self.left = Unfinished::Nothing;
+        self.tracker = Tracker::default();
         self.suspect = false;
         self.brake.store(false, Ordering::Release);
     }
@@ -260,7 +254,7 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// The same for a statement, which is named if it takes too long.
-    fn watched_saying(&mut self, sql: &str, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+    pub(crate) fn watched_saying(&mut self, sql: &str, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
         let alarm = self.loan.alarm(sql);
         match &mut self.conn {
             Some(conn) => {
@@ -269,6 +263,8 @@ impl<DB: Database> Tracked<DB> {
                     suspect: &mut self.suspect,
                     cached: &mut self.cached,
                     bulky: &mut self.bulky,
+                    left: &mut self.left,
+                    tracker: &mut self.tracker,
                 };
                 (conn, Watch::new(self.backend, marks, &self.brake, alarm, effect))
             }
@@ -292,39 +288,83 @@ impl<DB: Database> Tracked<DB> {
         self.brake.load(Ordering::Acquire)
     }
 
-    /// Makes the connection usable for its borrower after one of his operations was cut off. The doubt remains.
+    pub(crate) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    pub(crate) fn tracker_mut(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+
+    /// Whether a transaction on it was lost and its owner has not ended it. Such a connection has to be proved or closed
+    /// before it is lent again, at whatever level it is reset.
+    pub fn has_lost_transaction(&self) -> bool {
+        self.tracker.lost().is_some()
+    }
+
+    /// Makes the connection usable for its borrower after one of his operations was cut off, and refuses to if his
+    /// transaction is lost. The doubt about its standing remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
-        if self.doomed {
-            return Err(Error::Protocol(DOOMED.to_owned()));
-        }
+        self.tracker.refuse_if_lost()?;
         if let Some(error) = self.loan.overdue() {
             return Err(error);
         }
-        self.stay_in_step().await?;
-        if self.is_braked() {
-            let backend = self.backend;
-            let (conn, watch) = self.watched(Standing::Cut);
-            watch.follow(backend.resume(conn)).await?;
-            self.brake.store(false, Ordering::Release);
+        self.complete().await?;
+        self.refresh().await?;
+        if self.tracker.has_to_ask(self.backend.refuses_after_failure()) {
+            self.ask().await?;
         }
-        self.refresh().await
+        self.tracker.refuse_if_lost()
+    }
+
+    /// Reads over what is left of an operation that was cut off.
+    pub(crate) async fn complete(&mut self) -> Result<(), Error> {
+        self.stay_in_step().await?;
+        let left = if self.is_braked() { self.left.max(Unfinished::Rows) } else { self.left };
+        if left == Unfinished::Nothing {
+            return Ok(());
+        }
+        self.tracker.fail(None);
+        let backend = self.backend;
+        let (conn, watch) = self.watched(if left == Unfinished::Rows { Standing::Undrained } else { Standing::Cut });
+        match watch.follow(backend.resume(conn, left)).await {
+            Ok(read_over) => {
+                self.brake.store(false, Ordering::Release);
+                if let Some(error) = read_over {
+                    self.tracker.fail(Some(format!("(a statement that was dropped before it ended) {error}")));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.left = Unfinished::Operation;
+                self.worsen(Standing::Cut);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the server what has become of the transaction.
+    pub(crate) async fn ask(&mut self) -> Result<(), Error> {
+        let (backend, mark) = (self.backend, self.tracker.mark());
+        let (conn, watch) = self.watched(Standing::Clean);
+        let state = watch.follow(backend.transaction_state(conn, mark.as_deref())).await?;
+        self.tracker.answer(state);
+        Ok(())
     }
 
     /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
-    fn has_to_resume(&self) -> bool {
+    pub(crate) fn has_to_resume(&self) -> bool {
         let doubtful = self.shown || self.standing == Standing::Broken;
-        doubtful || self.is_braked() || self.doomed || self.cached.is_outdated() || self.loan.overdue().is_some()
-    }
-
-    /// Notes that a savepoint begins, and that it has begun or was refused. In between, drivers lose track of the outer
-    /// transaction: sqlx rolls it back behind its owner's back, and what follows would be committed one by one.
-    pub(crate) fn set_doomed(&mut self, doomed: bool) {
-        self.doomed = doomed;
+        doubtful
+            || self.is_braked()
+            || self.left != Unfinished::Nothing
+            || self.tracker.is_troubled()
+            || self.cached.is_outdated()
+            || self.loan.overdue().is_some()
     }
 
     /// What a statement makes of the connection if it ends well.
-    fn note(&mut self, sql: &str) -> Standing {
-        let effect = self.backend.effect(sql);
+    pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> Standing {
         if effect != Effect::None {
             self.seen = Seen::default();
             if self.backend.deallocates(sql) {
@@ -370,6 +410,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.escaped = true;
         self.unseen = true;
         self.shown = true;
+        self.tracker.doubt_text("what was done with the driver's own connection", TransactionOutcome::Unknown, true);
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
         self.driver_mut()
@@ -380,158 +421,4 @@ impl<DB: Database> fmt::Debug for Tracked<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracked").field("backend", &DB::NAME).field("standing", &self.standing).finish_non_exhaustive()
     }
-}
-
-/// The rows and results of a statement, in the order in which they come.
-type Steps<'e, DB> = BoxStream<'e, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, Error>>;
-
-impl<DB: Database> Tracked<DB>
-where
-    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
-{
-    /// A query taken apart, if it can be executed here.
-    fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
-        let command = Command::new(query)?;
-        self.backend.admit(command.text())?;
-        Ok(command)
-    }
-
-    /// The first row of a statement; the connection is in step when it has come.
-    ///
-    /// # Errors
-    ///
-    /// The driver's, or that the statement cannot be executed here.
-    ///
-    /// # Cancel safety
-    ///
-    /// The connection counts as cut off if the future is dropped.
-    pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
-        self.backend.admit(command.text())?;
-        if self.backend.stops_after_one_row() && !self.has_to_resume() {
-            let look = self.look(command.text()).await?;
-            let effect = self.note(command.text());
-            let may_be_empty = self.backend.may_be_empty(command.text());
-            let (conn, watch) = self.watched_saying(command.text(), effect);
-            let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
-            self.bulky |= row.as_ref().is_some_and(|row| self.backend.is_large(row));
-            if row.is_none() && !may_be_empty {
-                self.confirm().await?;
-            }
-            self.look_back(look).await?;
-            return Ok(row);
-        }
-        first_row::<DB>(self.fetch_many(ForDriver(command))).await
-    }
-
-    /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
-    async fn confirm(&mut self) -> Result<(), Error> {
-        let backend = self.backend;
-        let (conn, watch) = self.watched(Standing::Clean);
-        watch.follow(backend.confirm(conn)).await
-    }
-
-    /// The rows of a statement under watch. Nothing is in the way of it.
-    pub(crate) fn follow_many(&mut self, command: Command<DB>) -> Steps<'_, DB> {
-        let effect = self.note(command.text());
-        let end = if self.backend.may_be_empty(command.text()) { End::Possible } else { End::Awaited };
-        let (conn, watch) = self.watched_saying(command.text(), effect);
-        Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
-    }
-}
-
-impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
-where
-    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
-{
-    type Database = DB;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e, DB>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, DB>,
-    {
-        let command = match self.command(query) {
-            Ok(command) => command,
-            Err(error) => return stream::once(future::err(error)).boxed(),
-        };
-        if let Some(enclosure) = self.enclosure()
-            && (command.is_prepared() || !self.backend.runs_alone(command.text()))
-        {
-            return generate(move |out| self.enclose(enclosure, command, out)).boxed();
-        }
-        if command.is_prepared()
-            && let Some(forget) = self.forgetting()
-        {
-            return generate(move |out| self.forget_first(forget, command, out)).boxed();
-        }
-        if self.has_to_resume() || self.backend.depends_on_schema(command.text()) {
-            return generate(move |out| async move {
-                self.resume().await?;
-                let look = self.look(command.text()).await?;
-                self.pass_on(command, &out).await?;
-                self.look_back(look).await
-            })
-            .boxed();
-        }
-        self.follow_many(command)
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, DB>,
-    {
-        match Command::new(query) {
-            Ok(mut command) => Box::pin(async move { self.first(&mut command).await }),
-            Err(error) => Box::pin(future::err(error)),
-        }
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [DB::TypeInfo],
-    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            self.backend.admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.prepare_enclosed(enclosure, sql, parameters).await;
-            }
-            self.resume().await?;
-            self.look(sql.as_str()).await?;
-            let (conn, watch) = self.watched(Standing::Clean);
-            watch.follow(conn.prepare_with(sql, parameters)).await
-        })
-    }
-
-    // Exists because the workspace turns on sqlx's feature `macros`.
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            self.backend.admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.describe_enclosed(enclosure, sql).await;
-            }
-            self.resume().await?;
-            self.look(sql.as_str()).await?;
-            let (conn, watch) = self.watched(Standing::Clean);
-            watch.follow(conn.describe(sql)).await
-        })
-    }
-}
-
-/// The first row of a statement; the others are read and thrown away, so that the connection ends in step.
-async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
-    let mut first = None;
-    while let Some(step) = steps.try_next().await? {
-        if let (Either::Right(row), None) = (step, &first) {
-            first = Some(row);
-        }
-    }
-    Ok(first)
 }

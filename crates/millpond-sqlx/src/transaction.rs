@@ -3,6 +3,7 @@
 use crate::lease::SqlLease;
 use crate::standing::Standing;
 use crate::tracked::Tracked;
+use crate::transaction_state::{Owner, TransactionLost, TransactionOutcome};
 use sqlx::{Database, Error, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use std::fmt;
@@ -20,7 +21,21 @@ pub struct Transaction<'c, DB: Database> {
     ground: Ground<'c, DB>,
     /// Whether there is something to roll back.
     open: bool,
+    /// How many transactions and savepoints the driver counts with this one.
+    depth: usize,
 }
+
+/// What is said to whoever goes on in a transaction of which that is true.
+const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: \
+                                  roll it back and begin anew";
+
+/// The same at its end.
+const CUT_WHILE_IT_ENDED: &str = "a savepoint of this transaction was cut off while it was committed, so the transaction \
+                                  is lost: roll it back and begin anew";
+
+/// What is said of one that the driver has rolled back when something else in it failed.
+const FORGOTTEN: &str = "the driver has rolled back this transaction because a savepoint in it did not begin, so the \
+                         transaction is lost: begin anew";
 
 /// On what a transaction runs.
 enum Ground<'c, DB: Database> {
@@ -48,7 +63,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// The driver's; that the transaction is lost.
     ///
     /// # Cancel safety
     ///
@@ -62,18 +77,37 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the transaction is rolled back.
+    /// The driver's; then the transaction is rolled back. A [`TransactionLost`] if the server has ended the transaction
+    /// before, or if a statement in it had failed on a server on which that makes the whole transaction fail
+    /// (PostgreSQL), with the first error.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them.
+    /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them. If it is a
+    /// savepoint's, the whole transaction is lost.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.resume().await?;
+        self.look().await?;
+        if let Some(lost) = self.tracker().lost().cloned() {
+            let is_committed = self.tracker().is_committed();
+            self.leave().await?;
+            return if is_committed { Ok(()) } else { Err(lost.to_error()) };
+        }
+        if self.tracker().has_doubt() {
+            let failure = self.tracker().failure();
+            self.roll_back().await?;
+            return Err(failure.to_error());
+        }
+        if self.is_savepoint() {
+            // It may be gone already when it is rolled back then, and an older one of that name would be taken for it.
+            self.lose_if_cut(CUT_WHILE_IT_ENDED);
+        }
         self.before_end(true).await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
-        watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await?;
-        self.open = false;
+        let committed = watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await;
+        self.tracker_mut().find_again();
+        committed?;
+        self.ended();
         Ok(())
     }
 
@@ -81,18 +115,55 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the keeper rolls back, or closes the connection.
+    /// The driver's; then the keeper rolls back, or closes the connection. A [`TransactionLost`] if the changes were
+    /// committed before, or may have been: MySQL commits at a DDL statement.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the keeper rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.set_doomed(false);
-        self.resume().await?;
+        self.look().await?;
+        if let Some(lost) = self.tracker().lost().cloned() {
+            self.leave().await?;
+            let is_undone = lost.outcome() == TransactionOutcome::RolledBack;
+            return if is_undone { Ok(()) } else { Err(lost.to_error()) };
+        }
+        self.roll_back().await
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Error> {
         self.before_end(false).await?;
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
+        self.ended();
+        Ok(())
+    }
+
+    /// Finds out what has become of the transaction, if there is a doubt.
+    async fn look(&mut self) -> Result<(), Error> {
+        self.complete().await?;
+        if self.tracker().has_doubt() {
+            self.ask().await?;
+        }
+        // The driver would end an outer one in its place, or none at all.
+        if self.tracker().lost().is_none() && self.driver_depth() < self.depth {
+            self.tracker_mut().lose(TransactionLost::new(TransactionOutcome::RolledBack, FORGOTTEN.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn driver_depth(&self) -> usize {
+        DB::TransactionManager::get_transaction_depth(self.driver())
+    }
+
+    /// Leaves a transaction that is lost. What the driver believes to be open is put right with the outermost one.
+    async fn leave(&mut self) -> Result<(), Error> {
+        if !self.is_savepoint() {
+            let standing = self.standing();
+            self.settle().await?;
+            self.worsen(standing);
+        }
         self.open = false;
         Ok(())
     }
@@ -107,21 +178,55 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         watch.follow(backend.before_end(conn, commits)).await
     }
 
+    /// The transaction is lost unless [`find_again`](crate::transaction_state::Tracker::find_again) follows.
+    fn lose_if_cut(&mut self, why: &str) {
+        let lost = TransactionLost::new(TransactionOutcome::RolledBack, why.to_owned());
+        self.tracker_mut().lose_by_precaution(lost);
+    }
+
+    fn is_savepoint(&self) -> bool {
+        matches!(self.ground, Ground::Outer(_))
+    }
+
+    fn ended(&mut self) {
+        self.open = false;
+        if self.is_savepoint() {
+            self.tracker_mut().heal();
+        } else {
+            self.tracker_mut().end();
+        }
+    }
+
     async fn start(ground: Ground<'c, DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
         // It exists before it has begun: whether the server has begun it when we are dropped, nobody knows.
-        let mut tx = Self { ground, open: false };
+        let mut tx = Self { ground, open: false, depth: 0 };
         tx.resume().await?;
-        let is_savepoint = matches!(tx.ground, Ground::Outer(_));
+        let is_savepoint = tx.is_savepoint();
         tx.seen_mut().held &= is_savepoint;
+        if is_savepoint && tx.tracker().has_doubt() {
+            // The driver would roll back the outer one if it has failed.
+            tx.ask().await?;
+            tx.tracker_mut().refuse_if_failed()?;
+        }
+        let depth = tx.driver_depth();
         // Rolling back a savepoint that has not begun would hit the outer transaction.
         tx.open = !is_savepoint;
-        tx.set_doomed(is_savepoint);
+        if is_savepoint {
+            // While it begins, drivers lose track of the outer transaction: sqlx rolls it back behind its owner's back, and
+            // what follows would be committed one by one.
+            tx.lose_if_cut(CUT_WHILE_IT_BEGAN);
+        }
         let (conn, watch) = tx.watched(Standing::Clean);
         let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
-        tx.set_doomed(false);
-        tx.open = begun.is_ok();
-        if begun.is_err() {
-            tx.worsen(Standing::Raw);
+        // An error may have made the driver roll back the outer one.
+        if is_savepoint && tx.driver_depth() >= depth {
+            tx.tracker_mut().find_again();
+        }
+        (tx.open, tx.depth) = (begun.is_ok(), depth.saturating_add(1));
+        match &begun {
+            Err(_) => tx.worsen(Standing::Raw),
+            Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
+            Ok(()) => {}
         }
         begun.map(|()| tx)
     }
@@ -129,11 +234,20 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
 impl<DB: Database> Drop for Transaction<'_, DB> {
     fn drop(&mut self) {
-        if self.open {
-            self.worsen(Standing::Raw);
+        if !self.open {
+            return;
+        }
+        self.worsen(Standing::Raw);
+        // What is lost has nothing to roll back, and the server would refuse to.
+        if !self.has_lost_transaction() {
             // Behind a pooler the proof rolls back, since the session has to be cleared in the same message.
-            if self.backend().enclosure().is_none() || matches!(self.ground, Ground::Outer(_)) {
+            if self.backend().enclosure().is_none() || self.is_savepoint() {
                 DB::TransactionManager::start_rollback(self.driver_mut());
+            }
+            if self.is_savepoint() {
+                self.tracker_mut().heal();
+            } else {
+                self.tracker_mut().end();
             }
         }
     }

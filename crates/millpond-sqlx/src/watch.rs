@@ -9,9 +9,10 @@
 //!    is broken.
 
 use crate::alarm::Alarm;
-use crate::backend::{Aftermath, Backend};
+use crate::backend::{Aftermath, Backend, Unfinished};
 use crate::cached::Cached;
 use crate::standing::Standing;
+use crate::transaction_state::Tracker;
 use either::Either;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -33,6 +34,8 @@ pub(crate) struct Marks<'e, DB: Database> {
     pub(crate) suspect: &'e mut bool,
     pub(crate) cached: &'e mut Cached<DB>,
     pub(crate) bulky: &'e mut bool,
+    pub(crate) left: &'e mut Unfinished,
+    pub(crate) tracker: &'e mut Tracker,
 }
 
 /// The entry of one operation in the books of its connection.
@@ -71,6 +74,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         self.under_way = true;
         self.polls = self.polls.saturating_add(1);
         *self.marks.standing = self.outcome.max(Standing::Cut);
+        *self.marks.left = Unfinished::Operation;
     }
 
     /// Whether the operation, which waits for its server, has taken too long. It then counts as dropped half-way.
@@ -81,17 +85,22 @@ impl<'e, DB: Database> Watch<'e, DB> {
         }
     }
 
+    /// Between two rows.
     fn pauses(&mut self) {
         if let Some(alarm) = &mut self.alarm {
             alarm.pause();
         }
         *self.marks.standing = self.outcome.max(Standing::Undrained);
+        *self.marks.left = Unfinished::Rows;
     }
 
     fn ends(&mut self, error: Option<&Error>) {
         if let Some(error) = error {
             *self.marks.suspect |= self.backend.is_suspicious(error);
             self.marks.cached.note(self.backend.memory(error));
+            if self.marks.tracker.is_open() {
+                self.marks.tracker.fail(Some(error.to_string()));
+            }
         }
         let damage = match error.map(|error| self.backend.aftermath(error)) {
             None | Some(Aftermath::InStep) => Standing::Clean,
@@ -99,6 +108,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
             Some(Aftermath::Broken) => Standing::Broken,
         };
         self.under_way = false;
+        *self.marks.left = Unfinished::Nothing;
         *self.marks.standing = self.outcome.max(damage);
     }
 }
@@ -138,9 +148,12 @@ impl<DB: Database, T> Future for Followed<'_, DB, T> {
 }
 
 /// What comes of a statement, one by one: its rows, then its result.
-type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
 /// The rows and results of a command under watch. The first error ends it, as it does with every driver of sqlx.
+///
+/// A driver has something left to do after it has told the result of a statement. So it is polled once more then: who goes
+/// away with the result leaves nothing unfinished.
 pub(crate) struct Watched<'e, DB: Database> {
     /// Declared first, so that the driver's stream is gone before the brake is pulled.
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
@@ -148,6 +161,8 @@ pub(crate) struct Watched<'e, DB: Database> {
     end: End,
     /// Whether the next row has been waited for. What is large does not lie there as a whole.
     waited: bool,
+    /// What came right after a result.
+    ahead: Option<Option<Result<Step<DB>, Error>>>,
 }
 
 /// How far a command has come.
@@ -163,15 +178,11 @@ pub(crate) enum End {
 
 impl<'e, DB: Database> Watched<'e, DB> {
     pub(crate) fn new(steps: BoxStream<'e, Result<Step<DB>, Error>>, watch: Watch<'e, DB>, end: End) -> Self {
-        Self { steps, watch, end, waited: false }
+        Self { steps, watch, end, waited: false, ahead: None }
     }
-}
 
-impl<DB: Database> Stream for Watched<'_, DB> {
-    type Item = Result<Step<DB>, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { steps, watch, end, waited } = &mut *self;
+    fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step<DB>, Error>>> {
+        let Self { steps, watch, end, waited, .. } = self;
         if *end == End::Reached {
             return Poll::Ready(None);
         }
@@ -198,14 +209,35 @@ impl<DB: Database> Stream for Watched<'_, DB> {
             Some(Err(_)) | None => End::Reached,
         };
         match &item {
-            Some(Ok(step)) => {
-                if let (true, Either::Right(row)) = (mem::take(waited), step) {
+            Some(Ok(Either::Right(row))) => {
+                if mem::take(waited) {
                     *watch.marks.bulky |= watch.backend.is_large(row);
                 }
                 watch.pauses();
             }
+            Some(Ok(Either::Left(_))) => *waited = false,
             Some(Err(error)) => watch.ends(Some(error)),
             None => watch.ends(None),
+        }
+        Poll::Ready(item)
+    }
+}
+
+// Nothing in it is pinned but what is in boxes.
+impl<DB: Database> Unpin for Watched<'_, DB> {}
+
+impl<DB: Database> Stream for Watched<'_, DB> {
+    type Item = Result<Step<DB>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = match self.ahead.take() {
+            Some(item) => item,
+            None => ready!(self.poll_steps(cx)),
+        };
+        if let Some(Ok(Either::Left(_))) = &item
+            && let Poll::Ready(next) = self.poll_steps(cx)
+        {
+            self.ahead = Some(next);
         }
         Poll::Ready(item)
     }

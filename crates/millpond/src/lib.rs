@@ -100,7 +100,7 @@ pub use millpond_redis as redis;
 pub use millpond_sqlite as sqlite;
 #[cfg(feature = "sqlite")]
 pub use millpond_sqlite::PragmaHook;
-pub use millpond_sqlx::pool_error;
+pub use millpond_sqlx::{TransactionLost, TransactionOutcome, pool_error, transaction_lost};
 /// The sqlx that these pools are for, so that versions cannot differ.
 pub use sqlx;
 

@@ -1,6 +1,6 @@
 //! A tenth of the soak, for every change.
 
-use soak::{Report, Soak, soak};
+use soak::{Report, Soak, TransactionReport, soak, transactions};
 use std::env;
 use std::time::Duration;
 
@@ -38,6 +38,27 @@ async fn a_thousand_cuts_on_mariadb_leave_no_wrong_answer_no_open_transaction_an
     let Some((url, address)) = server("MARIADB") else { return };
     let wanted = cuts(1_000);
     assert_clean(&soak(wanted, &url, &address, soak::mariadb).await.unwrap(), wanted);
+}
+
+#[track_caller]
+fn assert_whole(report: &TransactionReport, soak: Soak) {
+    println!("{report}");
+    assert!(report.is_clean(), "{report}; again with `cargo xtask soak --seed {}`", soak.seed);
+    assert!(report.committed > soak.cuts / 20, "hardly anything was committed: {report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_postgres() {
+    let Some((url, address)) = server("POSTGRES") else { return };
+    let wanted = cuts(5_000);
+    assert_whole(&transactions(wanted, &url, &address, soak::postgres).await.unwrap(), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_mariadb() {
+    let Some((url, address)) = server("MARIADB") else { return };
+    let wanted = cuts(500);
+    assert_whole(&transactions(wanted, &url, &address, soak::mariadb).await.unwrap(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

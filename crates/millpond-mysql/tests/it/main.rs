@@ -15,6 +15,7 @@ mod service;
 mod support;
 mod texts;
 mod tls;
+mod transactions_lost;
 
 // What holds for every server alike.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
@@ -27,6 +28,8 @@ mod cut_anywhere;
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
+#[path = "../../../millpond-sqlx/tests/shared/lost.rs"]
+mod lost;
 #[path = "../../../millpond-sqlx/tests/shared/memory.rs"]
 mod memory;
 #[path = "../../../millpond-sqlx/tests/shared/migrations.rs"]

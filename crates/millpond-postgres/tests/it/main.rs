@@ -4,6 +4,7 @@ mod backend;
 mod cancelling;
 mod conformance;
 mod errors;
+mod failed_transactions;
 mod hooks;
 mod in_step;
 mod limits;
@@ -30,6 +31,8 @@ mod cut_anywhere;
 mod fed_by_sqlx;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
+#[path = "../../../millpond-sqlx/tests/shared/lost.rs"]
+mod lost;
 #[path = "../../../millpond-sqlx/tests/shared/memory.rs"]
 mod memory;
 #[path = "../../../millpond-sqlx/tests/shared/migrations.rs"]

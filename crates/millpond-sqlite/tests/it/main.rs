@@ -9,6 +9,7 @@ mod files;
 mod hooks;
 mod in_step;
 mod kinds;
+mod lost;
 mod memory;
 mod migrations;
 mod pragmas;

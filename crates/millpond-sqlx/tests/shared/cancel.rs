@@ -87,3 +87,27 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
     }
     after_a_cut(&server, &pool).await;
 }
+
+#[tokio::test]
+async fn a_savepoint_that_is_cut_off_while_it_is_committed_takes_nothing_else_with_it_unnoticed() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_cut_release").await;
+    let (mut cut, mut round) = (0, 0);
+    while cut < 3 {
+        round += 1;
+        assert!(round < 5_000, "no commit was cut off");
+        let mut tx = pool.begin().await.unwrap();
+        // Rolled back, it is still there under its name.
+        tx.begin().await.unwrap().rollback().await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+        let inner = tx.begin().await.unwrap();
+        cut += u32::from(poll_n(inner.commit(), 1).await.is_none());
+        let went_on = sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await.is_ok();
+        let committed = tx.commit().await.is_ok();
+        let sql = "SELECT COUNT(*) FROM t";
+        let rows: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+        assert_eq!((rows, went_on), if committed { (2, true) } else { (0, false) });
+        sqlx::query("DELETE FROM t").execute(&pool).await.unwrap();
+    }
+    after_a_cut(&server, &pool).await;
+}

@@ -81,3 +81,25 @@ async fn a_raw_begin_is_not_lent_on() {
         tx.commit().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_transaction_that_the_server_has_ended_or_refuses_is_not_committed() {
+    for db in users(&[]).await {
+        let ends = match db.backend() {
+            millpond::Backend::Sqlite => "INSERT OR ROLLBACK INTO users (id, name) VALUES (7, 'x'), (7, 'y')",
+            millpond::Backend::Postgres => "SELECT 1 / 0",
+            _ => "ROLLBACK",
+        };
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Ada").await;
+        let _ = sqlx::query(ends).execute(&mut *tx).await;
+        sqlx::query("INSERT INTO users (name) VALUES ('Grace')").execute(&mut *tx).await.unwrap_err();
+        let error = tx.commit().await.unwrap_err();
+        assert!(millpond::transaction_lost(&error).is_some(), "{error:?}");
+        assert_eq!(names(&db).await, [""; 0]);
+        let mut tx = db.begin().await.unwrap();
+        add(&mut *tx, "Ada").await;
+        tx.commit().await.unwrap();
+        assert_eq!(names(&db).await, ["Ada"]);
+    }
+}

@@ -1,0 +1,235 @@
+//! MySQL ends transactions by itself. The next statement is not committed on its own then: it is refused.
+
+use crate::support::{one, rows, server};
+use millpond_mysql::{MySql, MySqlPool, Transaction, TransactionOutcome, transaction_lost};
+use sqlx::{AssertSqlSafe, Error, Executor};
+
+async fn insert(tx: &mut Transaction<'_, MySql>, i: i32) -> Result<(), Error> {
+    sqlx::query("INSERT INTO t VALUES (?)").bind(i).execute(&mut **tx).await.map(drop)
+}
+
+#[track_caller]
+fn outcome(error: &Error) -> TransactionOutcome {
+    transaction_lost(error).unwrap_or_else(|| panic!("{error:?}")).outcome()
+}
+
+/// Two pools that share a table `t` and one `locked` of two rows.
+async fn two(name: &str) -> Option<(MySqlPool, MySqlPool)> {
+    let server = server()?;
+    let pool = server.table(name).await;
+    pool.execute("CREATE TABLE locked (i INT PRIMARY KEY, n INT); INSERT INTO locked VALUES (1, 0), (2, 0)")
+        .await
+        .unwrap();
+    let other = one().connect(&format!("mysql://root@{}/{name}", server.address())).await.unwrap();
+    Some((pool, other))
+}
+
+async fn update<'e>(executor: impl Executor<'e, Database = MySql>, i: i32) -> Result<(), Error> {
+    sqlx::query("UPDATE locked SET n = n + 1 WHERE i = ?").bind(i).execute(executor).await.map(drop)
+}
+
+/// Makes a transaction the victim of a deadlock; the error that it gets.
+async fn deadlock(tx: &mut Transaction<'_, MySql>, other: &MySqlPool) -> Error {
+    // Whoever has written less is the victim.
+    let mut winner = other.begin().await.unwrap();
+    for i in 100..120 {
+        insert(&mut winner, i).await.unwrap();
+    }
+    update(&mut *winner, 2).await.unwrap();
+    update(&mut **tx, 1).await.unwrap();
+    let (mine, theirs) = tokio::join!(update(&mut **tx, 2), update(&mut *winner, 1));
+    theirs.unwrap();
+    winner.rollback().await.unwrap();
+    let error = mine.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("40001"), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn the_victim_of_a_deadlock_is_lost_with_its_savepoints() {
+    let Some((pool, other)) = two("millpond_deadlock").await else { return };
+    for round in 0..4 {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        if round < 2 {
+            let first = deadlock(&mut tx, &other).await;
+            let error = insert(&mut tx, 2).await.unwrap_err();
+            assert_eq!(outcome(&error), TransactionOutcome::RolledBack);
+            assert!(error.to_string().contains(&first.to_string()), "{error}");
+        } else {
+            let mut inner = tx.begin().await.unwrap();
+            insert(&mut inner, 2).await.unwrap();
+            deadlock(&mut inner, &other).await;
+            if round == 2 {
+                drop(inner)
+            } else {
+                inner.commit().await.map_err(|error| outcome(&error)).unwrap_err();
+            }
+            assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::RolledBack);
+        }
+        if round % 2 == 0 {
+            assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::RolledBack);
+        } else {
+            tx.rollback().await.unwrap();
+        }
+        assert_eq!(rows(&pool).await, [0; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_victim_that_does_nothing_more_cannot_commit_either() {
+    let Some((pool, other)) = two("millpond_deadlock_commit").await else { return };
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    deadlock(&mut tx, &other).await;
+    assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::RolledBack);
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [2]);
+}
+
+#[tokio::test]
+async fn a_lock_that_was_not_had_and_other_errors_leave_the_transaction_as_it_was() {
+    let Some((pool, other)) = two("millpond_lock_wait").await else { return };
+    let mut holder = other.begin().await.unwrap();
+    update(&mut *holder, 1).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    tx.execute("SET innodb_lock_wait_timeout = 1").await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    let error = update(&mut *tx, 1).await.unwrap_err();
+    assert!(error.to_string().contains("1205"), "{error}");
+    tx.execute("SELECT nonsense").await.unwrap_err();
+    tx.execute("INSERT INTO locked VALUES (2, 2)").await.unwrap_err();
+    insert(&mut tx, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    holder.rollback().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_ddl").await;
+    for sql in [
+        "CREATE TABLE IF NOT EXISTS other (i INT)",
+        "ALTER TABLE other ADD COLUMN j INT",
+        "TRUNCATE other",
+        "DROP TABLE other",
+        "START TRANSACTION",
+        "LOCK TABLES t WRITE",
+        "ANALYZE TABLE t",
+    ] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        tx.execute(sql).await.unwrap();
+        assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Committed, "{sql}");
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 2).await.unwrap();
+        tx.execute("CREATE OR REPLACE TABLE other (i INT)").await.unwrap();
+        let error = insert(&mut tx, 3).await.unwrap_err();
+        assert_eq!(outcome(&error), TransactionOutcome::Committed, "{sql}");
+        assert!(error.to_string().contains("CREATE"), "{error}");
+        assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::Committed, "{sql}");
+        assert_eq!(rows(&pool).await, [1, 2], "{sql}");
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
+    // Everything that was done is there.
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    tx.execute("DROP TABLE other").await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 2).await.unwrap();
+    tx.execute("CREATE TABLE other (i INT); INSERT INTO t VALUES (3)").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2, 3]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_after_it_has_committed_has_committed() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_ddl_fails").await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    tx.execute("CREATE TABLE t (i INT)").await.unwrap_err();
+    assert_eq!(outcome(&insert(&mut tx, 2).await.unwrap_err()), TransactionOutcome::Committed);
+    assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Committed);
+    assert_eq!(rows(&pool).await, [1]);
+}
+
+#[tokio::test]
+async fn statements_that_are_harmless_leave_the_transaction_as_it_was() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_harmless").await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    for sql in [
+        "SET @a = 1",
+        "CREATE TEMPORARY TABLE tt (i INT)",
+        "SHOW TABLES",
+        "REPLACE INTO t VALUES (2)",
+        "INSERT INTO tt VALUES (1); SELECT 1",
+        "DO 1",
+        "EXPLAIN SELECT 1",
+    ] {
+        tx.execute(sql).await.unwrap();
+    }
+    tx.rollback().await.unwrap();
+    assert_eq!(rows(&pool).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_another_one() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_ending_procedure").await;
+    for (body, kept) in [("COMMIT", true), ("ROLLBACK", false), ("COMMIT; START TRANSACTION", true)] {
+        let sql = format!("CREATE OR REPLACE PROCEDURE ends() BEGIN {body}; END");
+        pool.execute(AssertSqlSafe(sql)).await.unwrap();
+        for end in [true, false] {
+            let mut tx = pool.begin().await.unwrap();
+            insert(&mut tx, 1).await.unwrap();
+            tx.execute("CALL ends()").await.unwrap();
+            assert_eq!(outcome(&insert(&mut tx, 2).await.unwrap_err()), TransactionOutcome::Unknown, "{body}");
+            let error = if end { tx.commit().await } else { tx.rollback().await }.unwrap_err();
+            assert_eq!(outcome(&error), TransactionOutcome::Unknown, "{body}");
+            assert_eq!(rows(&pool).await, vec![1; usize::from(kept)], "{body}");
+            pool.execute("DELETE FROM t").await.unwrap();
+        }
+    }
+    pool.execute("CREATE OR REPLACE PROCEDURE ends() BEGIN INSERT INTO t VALUES (7); END").await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    tx.execute("CALL ends()").await.unwrap();
+    insert(&mut tx, 8).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [7, 8]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_anew() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_lost_by_hand").await;
+    for (begin, undone) in [("BEGIN", false), ("START TRANSACTION", false), ("SET autocommit = 0", true)] {
+        for end in ["ROLLBACK", "COMMIT", "BEGIN"] {
+            let mut lease = pool.acquire().await.unwrap();
+            lease.execute(begin).await.unwrap();
+            lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
+            lease.execute("SELECT nonsense").await.unwrap_err();
+            lease.execute("INSERT INTO t VALUES (2)").await.unwrap();
+            if !undone {
+                lease.execute("CREATE OR REPLACE TABLE other (i INT)").await.unwrap();
+                let error = lease.execute("INSERT INTO t VALUES (3)").await.unwrap_err();
+                assert_eq!(outcome(&error), TransactionOutcome::Committed);
+                assert_eq!(lease.execute(end).await.is_err(), end != "BEGIN", "{begin} {end}");
+            } else {
+                lease.execute(end).await.unwrap();
+            }
+            drop(lease);
+            let wanted: &[i32] = if undone && end == "ROLLBACK" { &[] } else { &[1, 2] };
+            assert_eq!(rows(&pool).await, wanted, "{begin} {end}");
+            pool.execute("DELETE FROM t").await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Executes statements on a tracked connection: at once if they are plain and nothing is in the way, else with care for the
+//! transaction that they are executed in.
+
+use crate::backend::MayEnd;
+use crate::command::{Command, ForDriver};
+use crate::generate::{Outlet, generate};
+use crate::meaning::{Meaning, meaning};
+use crate::standing::Standing;
+use crate::statement::Effect;
+use crate::tracked::Tracked;
+use crate::transaction_state::{Owner, SEVERAL, TransactionLost, TransactionOutcome};
+use crate::watch::{End, Step, Watched};
+use either::Either;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr, raw_sql};
+
+/// The rows and results of a statement, in the order in which they come.
+type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
+
+/// What has become of a transaction if a statement ends well.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// Nothing, or the server has to be asked.
+    Nothing,
+    Begun,
+    Ended {
+        keeps: bool,
+        chained: bool,
+    },
+    Healed,
+    Implicit,
+}
+
+impl<DB: Database> Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    /// A query taken apart, if it can be executed here.
+    fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
+        let command = Command::new(query)?;
+        self.backend().admit(command.text())?;
+        Ok(command)
+    }
+
+    /// The first row of a statement; the connection is in step when it has come.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, or that the statement cannot be executed here.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection counts as cut off if the future is dropped.
+    pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
+        if !self.backend().stops_after_one_row() {
+            return first_row::<DB>(self.fetch_many(ForDriver(command))).await;
+        }
+        self.backend().admit(command.text())?;
+        let effect = self.backend().effect(command.text());
+        if self.is_plain(effect) {
+            return self.follow_first(effect, command).await;
+        }
+        let Some(then) = self.make_way(effect, command.text()).await? else { return Ok(None) };
+        let row = self.follow_first(effect, command).await?;
+        self.conclude(then);
+        Ok(row)
+    }
+
+    async fn follow_first(&mut self, effect: Effect, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
+        let look = self.look(command.text()).await?;
+        let outcome = self.note(effect, command.text());
+        let may_be_empty = self.backend().may_be_empty(command.text());
+        let (conn, watch) = self.watched_saying(command.text(), outcome);
+        let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
+        self.bulky |= row.as_ref().is_some_and(|row| self.backend().is_large(row));
+        if row.is_none() && !may_be_empty {
+            self.confirm().await?;
+        }
+        self.look_back(look).await?;
+        Ok(row)
+    }
+
+    /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
+    async fn confirm(&mut self) -> Result<(), Error> {
+        let backend = self.backend();
+        let (conn, watch) = self.watched(Standing::Clean);
+        watch.follow(backend.confirm(conn)).await
+    }
+
+    /// The rows of a statement under watch. Nothing is in the way of it.
+    pub(crate) fn follow_many(&mut self, effect: Effect, command: Command<DB>) -> Steps<'_, DB> {
+        let outcome = self.note(effect, command.text());
+        let end = if self.backend().may_be_empty(command.text()) { End::Possible } else { End::Awaited };
+        let (conn, watch) = self.watched_saying(command.text(), outcome);
+        Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
+    }
+
+    /// Whether a statement can be executed at once.
+    fn is_plain(&self, effect: Effect) -> bool {
+        effect == Effect::None && !self.has_to_resume()
+    }
+
+    /// Executes a statement when nothing is in the way of it any more.
+    pub(crate) async fn execute_with_care(
+        &mut self,
+        effect: Effect,
+        command: Command<DB>,
+        out: &Outlet<Step<DB>>,
+    ) -> Result<(), Error> {
+        if let Some(then) = self.make_way(effect, command.text()).await? {
+            let look = self.look(command.text()).await?;
+            self.pass_on(command, out).await?;
+            self.conclude(then);
+            self.look_back(look).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what was left unfinished, asks the server what is not known, and notes what the statement may do to the
+    /// transaction. `None` if there is nothing left for it to do.
+    async fn make_way(&mut self, effect: Effect, sql: &str) -> Result<Option<Then>, Error> {
+        if effect == Effect::None {
+            return self.resume().await.map(|()| Some(Then::Nothing));
+        }
+        let is_guarded = self.tracker().owner() == Owner::Guard;
+        match meaning(sql) {
+            Meaning::End { keeps, chained } => {
+                let ended = !is_guarded && self.end_by_hand(keeps).await?;
+                if ended {
+                    return Ok(None);
+                }
+                self.resume().await?;
+                if keeps && self.tracker().has_doubt() {
+                    // Its guard has to roll back what has failed.
+                    self.ask().await?;
+                    self.tracker_mut().refuse_if_failed()?;
+                }
+                self.tracker_mut().doubt_end(if keeps { "COMMIT" } else { "ROLLBACK" });
+                Ok(Some(Then::Ended { keeps, chained }))
+            }
+            Meaning::Begin => {
+                if is_guarded {
+                    self.resume().await?;
+                    self.doubt_statement("BEGIN").await?;
+                } else {
+                    self.begin_by_hand().await?;
+                }
+                Ok(Some(Then::Begun))
+            }
+            Meaning::RollbackTo => self.resume().await.map(|()| Some(Then::Healed)),
+            Meaning::Savepoint | Meaning::Release => {
+                self.resume().await?;
+                // SQLite begins with one, and commits with the last one.
+                if !is_guarded && (meaning(sql) == Meaning::Release || !self.tracker().is_open()) {
+                    self.tracker_mut().doubt_text("a savepoint", TransactionOutcome::Unknown, true);
+                }
+                Ok(Some(Then::Nothing))
+            }
+            Meaning::Several { ends, reopens, nests } => {
+                self.resume().await?;
+                self.doubt_several(ends, reopens, nests).await?;
+                Ok(Some(Then::Nothing))
+            }
+            Meaning::Autocommit => {
+                self.resume().await?;
+                self.doubt_statement("SET").await?;
+                Ok(Some(Then::Implicit))
+            }
+            Meaning::Other(keyword) => {
+                self.resume().await?;
+                self.doubt_statement(keyword).await?;
+                Ok(Some(Then::Nothing))
+            }
+        }
+    }
+
+    /// What a statement has done to the transaction.
+    fn conclude(&mut self, then: Then) {
+        let tracker = self.tracker_mut();
+        match then {
+            Then::Nothing => {}
+            Then::Healed => tracker.heal(),
+            Then::Implicit => tracker.set_implicit(),
+            Then::Begun if tracker.owner() != Owner::Guard => tracker.begin(Owner::Borrower),
+            Then::Begun => {}
+            Then::Ended { keeps, .. } if tracker.owner() == Owner::Guard => {
+                let (outcome, what) = if keeps {
+                    (TransactionOutcome::Committed, "a COMMIT in SQL has committed its changes")
+                } else {
+                    (TransactionOutcome::RolledBack, "a ROLLBACK in SQL has undone its changes")
+                };
+                let message = format!("the transaction is lost: {what}; nothing else is done in it");
+                tracker.lose(TransactionLost::new(outcome, message));
+            }
+            Then::Ended { chained, .. } => {
+                tracker.end();
+                if chained {
+                    tracker.doubt_text("AND CHAIN", TransactionOutcome::Unknown, true);
+                }
+            }
+        }
+    }
+
+    /// Ends the borrower's own transaction if the server has ended it already, or has to be told in another way. `false` if
+    /// his statement does it.
+    async fn end_by_hand(&mut self, keeps: bool) -> Result<bool, Error> {
+        self.complete().await?;
+        if self.tracker().has_doubt() {
+            self.ask().await?;
+        }
+        if self.tracker().lost().is_some() {
+            let is_committed = self.tracker().is_committed();
+            let lost = self.tracker_mut().take_lost();
+            self.tracker_mut().end();
+            return match lost {
+                Some(lost) if keeps && !is_committed => Err(lost.to_error()),
+                Some(lost) if !keeps && lost.outcome() != TransactionOutcome::RolledBack => Err(lost.to_error()),
+                _ => Ok(true),
+            };
+        }
+        if self.tracker().has_doubt() && keeps {
+            // It has failed.
+            let failure = self.tracker().failure();
+            let (conn, watch) = self.watched(Standing::Raw);
+            watch.follow(conn.execute(raw_sql("ROLLBACK"))).await?;
+            self.tracker_mut().end();
+            return Err(failure.to_error());
+        }
+        Ok(false)
+    }
+
+    /// Begins the borrower's own transaction anew if the one before was lost.
+    async fn begin_by_hand(&mut self) -> Result<(), Error> {
+        self.complete().await?;
+        if self.tracker().has_to_ask(self.backend().refuses_after_failure()) {
+            self.ask().await?;
+        }
+        if self.tracker().lost().is_some() {
+            self.tracker_mut().end();
+        }
+        self.resume().await?;
+        if !self.tracker().is_open() {
+            self.tracker_mut().doubt_text("BEGIN", TransactionOutcome::Unknown, true);
+        }
+        Ok(())
+    }
+
+    /// Notes that a statement with this keyword may end the transaction or, outside of one, begin one.
+    async fn doubt_statement(&mut self, keyword: &str) -> Result<(), Error> {
+        let outcome = match self.backend().ends_transaction(keyword) {
+            MayEnd::Never => return Ok(()),
+            MayEnd::Commits => TransactionOutcome::Committed,
+            MayEnd::Perhaps => TransactionOutcome::Unknown,
+        };
+        if self.tracker().is_open() {
+            self.mark().await?;
+            self.tracker_mut().doubt_text(&keyword.to_ascii_uppercase(), outcome, false);
+        } else if outcome == TransactionOutcome::Unknown {
+            self.tracker_mut().doubt_text(keyword, outcome, true);
+        }
+        Ok(())
+    }
+
+    /// The same for several statements at once.
+    async fn doubt_several(&mut self, ends: bool, reopens: bool, nests: bool) -> Result<(), Error> {
+        let is_open = self.tracker().is_open();
+        let implicitly = self.backend().ends_transaction("") != MayEnd::Never;
+        // The mark may be a savepoint itself: those set after it would go with it.
+        if is_open && !nests && (reopens || implicitly) {
+            self.mark().await?;
+        }
+        if !is_open || ends || implicitly {
+            // Without such a word it can only have been committed.
+            let outcome = if ends || reopens { TransactionOutcome::Unknown } else { TransactionOutcome::Committed };
+            self.tracker_mut().doubt_text(SEVERAL, outcome, ends || !is_open);
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self) -> Result<(), Error> {
+        let backend = self.backend();
+        let (conn, watch) = self.watched(Standing::Clean);
+        let mark = watch.follow(backend.mark(conn)).await?;
+        self.tracker_mut().set_mark(mark);
+        Ok(())
+    }
+}
+
+impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
+where
+    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
+{
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e, DB>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let command = match self.command(query) {
+            Ok(command) => command,
+            Err(error) => return stream::once(future::err(error)).boxed(),
+        };
+        if let Some(enclosure) = self.enclosure()
+            && (command.is_prepared() || !self.backend().runs_alone(command.text()))
+        {
+            return generate(move |out| self.enclose(enclosure, command, out)).boxed();
+        }
+        if command.is_prepared()
+            && let Some(forget) = self.forgetting()
+        {
+            return generate(move |out| self.forget_first(forget, command, out)).boxed();
+        }
+        let effect = self.backend().effect(command.text());
+        if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
+            return self.follow_many(effect, command);
+        }
+        generate(move |out| async move { self.execute_with_care(effect, command, &out).await }).boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        match Command::new(query) {
+            Ok(mut command) => Box::pin(async move { self.first(&mut command).await }),
+            Err(error) => Box::pin(future::err(error)),
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [DB::TypeInfo],
+    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.backend().admit(sql.as_str())?;
+            if let Some(enclosure) = self.enclosure() {
+                return self.prepare_enclosed(enclosure, sql, parameters).await;
+            }
+            self.resume().await?;
+            self.look(sql.as_str()).await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.prepare_with(sql, parameters)).await
+        })
+    }
+
+    // Exists because the workspace turns on sqlx's feature `macros`.
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.backend().admit(sql.as_str())?;
+            if let Some(enclosure) = self.enclosure() {
+                return self.describe_enclosed(enclosure, sql).await;
+            }
+            self.resume().await?;
+            self.look(sql.as_str()).await?;
+            let (conn, watch) = self.watched(Standing::Clean);
+            watch.follow(conn.describe(sql)).await
+        })
+    }
+}
+
+/// The first row of a statement; the others are read and thrown away, so that the connection ends in step.
+async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
+    let mut first = None;
+    while let Some(step) = steps.try_next().await? {
+        if let (Either::Right(row), None) = (step, &first) {
+            first = Some(row);
+        }
+    }
+    Ok(first)
+}

@@ -1,0 +1,100 @@
+//! What a statement means for the transaction in which it is executed, judged by its text.
+
+use crate::statement::{first_keyword, is_single};
+
+/// What a statement does with transactions. Only asked of a statement that is not plainly harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning<'a> {
+    Begin,
+    Savepoint,
+    Release,
+    RollbackTo,
+    /// COMMIT or ROLLBACK; `chained` if the next transaction may begin at once.
+    End {
+        keeps: bool,
+        chained: bool,
+    },
+    /// Several statements, or a text that not every backend reads alike. `ends` if one of them may end a transaction by
+    /// name, `reopens` if another one may begin the next or hides what it does, `nests` if they may set savepoints or go back to one.
+    Several {
+        ends: bool,
+        reopens: bool,
+        nests: bool,
+    },
+    /// `SET autocommit`.
+    Autocommit,
+    Other(&'a str),
+}
+
+/// What may begin a transaction, or do what its text does not say.
+const REOPENING: [&str; 6] = ["begin", "start", "chain", "autocommit", "call", "execute"];
+
+/// Reads a text.
+pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
+    let Some(keyword) = first_keyword(sql).filter(|_| is_single(sql)) else {
+        return Meaning::Several {
+            ends: ["commit", "rollback", "end", "abort", "prepare"].iter().any(|word| has(sql, word)),
+            reopens: REOPENING.iter().any(|word| has(sql, word)),
+            nests: has(sql, "savepoint") || has(sql, " to "),
+        };
+    };
+    let chained = || has(sql, "chain");
+    match keyword.to_ascii_uppercase().as_str() {
+        "BEGIN" | "START" => Meaning::Begin,
+        "SAVEPOINT" => Meaning::Savepoint,
+        "RELEASE" => Meaning::Release,
+        "COMMIT" | "END" => Meaning::End { keeps: true, chained: chained() },
+        "ROLLBACK" | "ABORT" if rolls_back_to(sql) => Meaning::RollbackTo,
+        "ROLLBACK" | "ABORT" => Meaning::End { keeps: false, chained: chained() },
+        "SET" if has(sql, "autocommit") => Meaning::Autocommit,
+        _ => Meaning::Other(keyword),
+    }
+}
+
+/// Whether TO stands among the first words: `ROLLBACK [WORK | TRANSACTION] TO [SAVEPOINT] x`.
+fn rolls_back_to(sql: &str) -> bool {
+    sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"))
+}
+
+/// Whether a text has such a part somewhere, in whatever case.
+fn has(sql: &str, part: &str) -> bool {
+    sql.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_transaction_is_known_by_its_keyword() {
+        let kept = |chained| Meaning::End { keeps: true, chained };
+        let undone = |chained| Meaning::End { keeps: false, chained };
+        for (sql, wanted) in [
+            ("BEGIN IMMEDIATE", Meaning::Begin),
+            ("/* x */ start transaction", Meaning::Begin),
+            ("savepoint a", Meaning::Savepoint),
+            ("RELEASE a", Meaning::Release),
+            ("commit;", kept(false)),
+            ("END", kept(false)),
+            ("COMMIT AND CHAIN", kept(true)),
+            ("ROLLBACK", undone(false)),
+            ("ABORT", undone(false)),
+            ("rollback work to savepoint a", Meaning::RollbackTo),
+            ("ROLLBACK AND CHAIN", undone(true)),
+            ("SET autocommit = 0", Meaning::Autocommit),
+            ("CREATE TABLE t (i INT)", Meaning::Other("CREATE")),
+        ] {
+            assert_eq!(meaning(sql), wanted, "{sql}");
+        }
+    }
+
+    #[test]
+    fn of_several_statements_it_is_only_known_what_they_may_do() {
+        let several = |ends, reopens, nests| Meaning::Several { ends, reopens, nests };
+        assert_eq!(meaning("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"), several(false, false, false));
+        assert_eq!(meaning("COMMIT; BEGIN"), several(true, true, false));
+        assert_eq!(meaning("INSERT INTO t VALUES (1); COMMIT"), several(true, false, false));
+        assert_eq!(meaning("SAVEPOINT a; DELETE FROM t; ROLLBACK TO a"), several(true, false, true));
+        assert_eq!(meaning("/*! COMMIT */"), several(true, false, false));
+    }
+}

@@ -1,0 +1,337 @@
+//! What is known of the transaction on a connection: who began it, what may have become of it, and whether it is lost.
+//!
+//! A server can end a transaction by itself: SQLite at an interrupted write, MySQL at a deadlock or a DDL statement. What is
+//! executed after that would be committed one by one, and the borrower would not notice. So whatever may have ended the
+//! transaction leaves a doubt, and the server is asked before the next operation.
+//!
+//! # Invariants
+//!
+//! 1. As long as there is a doubt that the backend cannot leave to its server, nothing is executed but the question.
+//! 2. A transaction that is lost stays lost until its owner ends it.
+
+use sqlx::Error;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// What a server says about the transaction of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionState {
+    /// None is open: a statement would commit by itself.
+    None,
+    /// One is open.
+    Open,
+    /// One is open and has failed: it accepts a rollback and nothing else.
+    Failed,
+}
+
+/// What became of the changes of a transaction that did not end as its owner wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransactionOutcome {
+    /// All of them were undone.
+    RolledBack,
+    /// Those made until then were committed.
+    Committed,
+    /// It is not known whether those made until then were committed.
+    Unknown,
+}
+
+/// The error of every operation in a transaction that is no longer open at the server, and of the commit of one that has
+/// failed. [`transaction_lost`] reads it out of a `sqlx::Error`.
+#[derive(Debug, Clone)]
+pub struct TransactionLost {
+    message: String,
+    outcome: TransactionOutcome,
+}
+
+impl TransactionLost {
+    /// What became of the changes.
+    pub fn outcome(&self) -> TransactionOutcome {
+        self.outcome
+    }
+
+    pub(crate) fn new(outcome: TransactionOutcome, message: String) -> Self {
+        Self { message, outcome }
+    }
+
+    pub(crate) fn to_error(&self) -> Error {
+        io::Error::other(self.clone()).into()
+    }
+}
+
+impl fmt::Display for TransactionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for TransactionLost {}
+
+/// Why a transaction did not end as its owner wanted, if that is what an error says. Such an error is
+/// `sqlx::Error::Io` of kind `Other`; a new transaction can be begun at once.
+///
+/// ```
+/// # use millpond_sqlx::transaction_lost;
+/// assert!(transaction_lost(&sqlx::Error::RowNotFound).is_none());
+/// ```
+pub fn transaction_lost(error: &Error) -> Option<&TransactionLost> {
+    match error {
+        Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// The name of several statements in one text. If they fail, it is not known how many of them were executed.
+pub(crate) const SEVERAL: &str = "one of several statements that were sent together";
+
+/// Who began the transaction that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Owner {
+    /// None is, as far as is known.
+    #[default]
+    Nobody,
+    /// The borrower, in SQL of his own.
+    Borrower,
+    /// A [`Transaction`](crate::Transaction).
+    Guard,
+}
+
+/// Why it is not known whether the transaction is still open.
+#[derive(Debug)]
+struct Doubt {
+    /// A statement, or the driver's connection, that may have ended it: its name, and what would have become of the changes.
+    text: Option<(String, TransactionOutcome)>,
+    /// Whether the borrower may have ended it himself, if it is his own.
+    by_choice: bool,
+    /// Whether he wanted to end it.
+    ending: bool,
+    /// Whether an operation failed or was cut off.
+    failed: bool,
+    /// The first error.
+    cause: Option<String>,
+}
+
+/// What is known of the transaction on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    owner: Owner,
+    /// Whether autocommit may be off, so that every statement may begin a transaction.
+    implicit: bool,
+    // Boxed, since a connection is moved at every loan, and these are rare.
+    doubt: Option<Box<Doubt>>,
+    mark: Option<Box<str>>,
+    lost: Option<Box<TransactionLost>>,
+    /// Whether something was refused because it is lost.
+    refused: bool,
+}
+
+impl Tracker {
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.owner != Owner::Nobody || self.implicit
+    }
+
+    /// Whether nothing may be executed before a closer look.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.doubt.is_some() || self.lost.is_some()
+    }
+
+    pub(crate) fn lost(&self) -> Option<&TransactionLost> {
+        self.lost.as_deref()
+    }
+
+    /// Whether the server has to be asked before anything is executed. One that refuses statements in a failed transaction
+    /// need not be asked because of an error.
+    pub(crate) fn has_to_ask(&self, refuses_itself: bool) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| doubt.text.is_some() || !refuses_itself)
+    }
+
+    pub(crate) fn has_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// The transaction begins: of a guard, or of the borrower.
+    pub(crate) fn begin(&mut self, owner: Owner) {
+        self.owner = owner;
+        self.doubt = None;
+    }
+
+    /// The transaction has ended as its owner wanted.
+    pub(crate) fn end(&mut self) {
+        *self = Self { implicit: self.implicit, ..Self::default() };
+    }
+
+    pub(crate) fn set_implicit(&mut self) {
+        self.implicit = true;
+    }
+
+    pub(crate) fn lose(&mut self, lost: TransactionLost) {
+        self.doubt = None;
+        self.lost = Some(Box::new(lost));
+    }
+
+    /// The transaction is lost unless [`find_again`](Self::find_again) follows.
+    pub(crate) fn lose_by_precaution(&mut self, lost: TransactionLost) {
+        self.lost = Some(Box::new(lost));
+    }
+
+    /// The transaction is as it was: what was lost by precaution is not.
+    pub(crate) fn find_again(&mut self) {
+        self.lost = None;
+    }
+
+    /// Whether everything that was executed in a lost transaction was committed: its owner asks for no more.
+    pub(crate) fn is_committed(&self) -> bool {
+        !self.refused && self.lost().is_some_and(|lost| lost.outcome == TransactionOutcome::Committed)
+    }
+
+    /// The error of whatever is done in a transaction that is lost.
+    pub(crate) fn refuse_if_lost(&mut self) -> Result<(), Error> {
+        self.refused |= self.lost.is_some();
+        self.lost().map_or(Ok(()), |lost| Err(lost.to_error()))
+    }
+
+    /// The error of a commit, if the server was asked and a doubt is left: then the transaction is lost, or has failed.
+    pub(crate) fn refuse_if_failed(&mut self) -> Result<(), Error> {
+        self.refuse_if_lost()?;
+        if self.has_doubt() { Err(self.failure().to_error()) } else { Ok(()) }
+    }
+
+    pub(crate) fn take_lost(&mut self) -> Option<TransactionLost> {
+        self.lost.take().map(|lost| *lost)
+    }
+
+    pub(crate) fn set_mark(&mut self, mark: Option<String>) {
+        self.mark = mark.map(String::into_boxed_str);
+    }
+
+    pub(crate) fn mark(&self) -> Option<String> {
+        self.mark.as_deref().map(str::to_owned)
+    }
+
+    /// Something is executed that may begin or end a transaction.
+    pub(crate) fn doubt_text(&mut self, what: &str, outcome: TransactionOutcome, by_choice: bool) {
+        let doubt = self.doubt.get_or_insert(Box::new(Doubt {
+            text: None,
+            by_choice,
+            ending: false,
+            failed: false,
+            cause: None,
+        }));
+        doubt.by_choice |= by_choice;
+        doubt.text = match doubt.text.take() {
+            None => Some((what.to_owned(), outcome)),
+            Some((what, _)) => Some((what, TransactionOutcome::Unknown)),
+        };
+    }
+
+    /// Something is executed that ends a transaction by name.
+    pub(crate) fn doubt_end(&mut self, keyword: &str) {
+        self.doubt_text(keyword, TransactionOutcome::Unknown, true);
+        if let Some(doubt) = &mut self.doubt {
+            doubt.ending = true;
+        }
+    }
+
+    /// An operation has failed, or was cut off.
+    pub(crate) fn fail(&mut self, cause: Option<String>) {
+        if !self.is_open() && self.doubt.is_none() {
+            return;
+        }
+        let doubt = self.doubt.get_or_insert(Box::new(Doubt {
+            text: None,
+            by_choice: false,
+            ending: false,
+            failed: true,
+            cause: None,
+        }));
+        (doubt.failed, doubt.by_choice) = (true, doubt.ending);
+        if let Some((what, outcome)) = &mut doubt.text
+            && what == SEVERAL
+        {
+            *outcome = TransactionOutcome::Unknown;
+        }
+        if doubt.cause.is_none() {
+            doubt.cause = cause;
+        }
+    }
+
+    /// What has failed was undone, back to a savepoint.
+    pub(crate) fn heal(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.cause = None;
+        }
+    }
+
+    /// What the server says.
+    pub(crate) fn answer(&mut self, state: TransactionState) {
+        self.mark = None;
+        if state != TransactionState::None && !self.is_open() {
+            self.owner = Owner::Borrower;
+        }
+        match state {
+            TransactionState::Open => self.doubt = None,
+            TransactionState::Failed => {
+                if let Some(doubt) = &mut self.doubt {
+                    (doubt.text, doubt.failed) = (None, true);
+                }
+            }
+            TransactionState::None => self.is_gone(),
+        }
+    }
+
+    fn is_gone(&mut self) {
+        let Some(doubt) = self.doubt.take() else { return };
+        let lost = match self.owner {
+            Owner::Guard => true,
+            Owner::Borrower if doubt.by_choice => {
+                self.owner = Owner::Nobody;
+                false
+            }
+            Owner::Borrower => true,
+            Owner::Nobody => self.implicit && doubt.failed,
+        };
+        if lost {
+            self.lost = Some(Box::new(doubt.reason()));
+        }
+    }
+
+    /// Why a transaction that has failed cannot be committed.
+    pub(crate) fn failure(&self) -> TransactionLost {
+        let cause = self.doubt.as_ref().and_then(|doubt| doubt.cause.as_deref());
+        let message = match cause {
+            Some(cause) => format!("the transaction was not committed, since a statement in it had failed: {cause}"),
+            None => {
+                "the transaction was not committed, since a statement in it had failed whose error nobody has read: it \
+                     was dropped before it ended, or executed on the driver's own connection"
+                    .to_owned()
+            }
+        };
+        TransactionLost::new(TransactionOutcome::RolledBack, message)
+    }
+}
+
+impl Doubt {
+    /// Why the transaction is gone.
+    fn reason(self) -> TransactionLost {
+        use TransactionOutcome::{Committed, RolledBack, Unknown};
+        let after = match &self.cause {
+            Some(cause) => format!(" after this error: {cause}"),
+            None => String::new(),
+        };
+        let (outcome, what) = match self.text {
+            None if self.cause.is_some() => (RolledBack, format!("the server has rolled it back{after}")),
+            None => (RolledBack, "the server has rolled it back after a statement in it was cut off".to_owned()),
+            Some((what, Committed)) => (Committed, format!("{what} has committed its changes")),
+            Some((what, RolledBack)) => (RolledBack, format!("{what} has rolled it back")),
+            Some((what, Unknown)) => {
+                (Unknown, format!("{what} has ended it{after}; whether its changes were committed is not known"))
+            }
+        };
+        TransactionLost::new(outcome, format!("the transaction is lost: {what}; nothing else is done in it"))
+    }
+}

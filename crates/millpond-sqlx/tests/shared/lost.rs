@@ -1,0 +1,157 @@
+//! A transaction that is no longer the one that was begun says so, and rows that were left behind are in nobody's way.
+
+use crate::backend::{Db, MANY};
+use crate::support::{rows, server};
+use futures_util::TryStreamExt;
+use millpond_sqlx::{Transaction, TransactionOutcome, transaction_lost};
+use sqlx::{AssertSqlSafe, Error, Executor};
+
+async fn insert(tx: &mut Transaction<'_, Db>, i: i32) -> Result<(), Error> {
+    tx.execute(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).await.map(drop)
+}
+
+fn outcome(error: &Error) -> TransactionOutcome {
+    transaction_lost(error).unwrap_or_else(|| panic!("{error:?}")).outcome()
+}
+
+#[tokio::test]
+async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction_and_a_rollback_says_that_it_came_too_late() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_hand_commit").await;
+    for sql in ["COMMIT", "/* x */ commit and chain"] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        tx.execute(sql).await.unwrap();
+        let error = insert(&mut tx, 2).await.unwrap_err();
+        assert_eq!(outcome(&error), TransactionOutcome::Committed);
+        assert_eq!(outcome(&tx.begin().await.unwrap_err()), TransactionOutcome::Committed);
+        assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Committed);
+        assert_eq!(rows(&pool).await, [1]);
+        server.same_is_clean(&pool).await;
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_a_rollback_in_sql_a_commit_says_that_nothing_was_kept() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_hand_rollback").await;
+    for sql in ["ROLLBACK", "SELECT 1; ROLLBACK"] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        tx.execute(sql).await.unwrap();
+        insert(&mut tx, 2).await.unwrap_err();
+        tx.commit().await.unwrap_err();
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 3).await.unwrap();
+        tx.execute(sql).await.unwrap();
+        tx.commit().await.unwrap_err();
+        assert_eq!(rows(&pool).await, [0; 0]);
+        server.same_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_commit_begin").await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    tx.execute("COMMIT; BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
+    assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::Unknown);
+    assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Unknown);
+    assert_eq!(rows(&pool).await, [1]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_commit_on_the_drivers_own_connection_loses_the_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_raw_commit").await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    (**tx).execute("COMMIT").await.unwrap();
+    insert(&mut tx, 2).await.unwrap_err();
+    tx.commit().await.unwrap_err();
+    assert_eq!(rows(&pool).await, [1]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn several_plain_statements_at_once_and_savepoints_in_sql_lose_nothing() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_several").await;
+    let mut tx = pool.begin().await.unwrap();
+    tx.execute("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)").await.unwrap();
+    tx.execute("SAVEPOINT a; INSERT INTO t VALUES (3)").await.unwrap();
+    tx.execute("ROLLBACK TO SAVEPOINT a").await.unwrap();
+    tx.execute("SAVEPOINT b").await.unwrap();
+    insert(&mut tx, 4).await.unwrap();
+    tx.execute("RELEASE SAVEPOINT b").await.unwrap();
+    let mut inner = tx.begin().await.unwrap();
+    inner.execute("INSERT INTO t VALUES (5); DELETE FROM t WHERE i = 5").await.unwrap();
+    inner.commit().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2, 4]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_transaction_in_sql_on_a_lease_goes_on_and_ends_as_it_is_written() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_by_hand").await;
+    let mut lease = pool.acquire().await.unwrap();
+    for (i, begin, end) in
+        [(1, "BEGIN", "COMMIT"), (2, "START TRANSACTION", "ROLLBACK"), (3, "BEGIN; SELECT 1", "COMMIT")]
+    {
+        lease.execute(begin).await.unwrap();
+        lease.execute("INSERT INTO t VALUES (99)").await.unwrap();
+        lease.execute("SELECT nonsense").await.unwrap_err();
+        lease.execute("ROLLBACK").await.unwrap();
+        lease.execute(begin).await.unwrap();
+        lease.execute(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).await.unwrap();
+        lease.execute(end).await.unwrap();
+    }
+    drop(lease);
+    assert_eq!(rows(&pool).await, [1, 3]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn rows_that_are_left_behind_are_in_nobodys_way() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_left_rows").await;
+    for keep in [false, true] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        sqlx::query(MANY).fetch(&mut *tx).try_next().await.unwrap().unwrap();
+        insert(&mut tx, 2).await.unwrap();
+        let mut stream = sqlx::query(MANY).fetch(&mut *tx);
+        for _ in 0..100 {
+            stream.try_next().await.unwrap().unwrap();
+        }
+        drop(stream);
+        let error = sqlx::query_as::<_, (String, String)>(MANY).fetch_all(&mut *tx).await.unwrap_err();
+        assert!(matches!(error, Error::ColumnDecode { .. }), "{error}");
+        let mut inner = tx.begin().await.unwrap();
+        insert(&mut inner, 3).await.unwrap();
+        sqlx::query(MANY).fetch(&mut *inner).try_next().await.unwrap().unwrap();
+        inner.commit().await.unwrap();
+        sqlx::query(MANY).fetch(&mut *tx).try_next().await.unwrap().unwrap();
+        if keep { tx.commit().await } else { tx.rollback().await }.unwrap();
+        assert_eq!(rows(&pool).await.len(), if keep { 3 } else { 0 });
+    }
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn who_goes_away_with_the_first_result_leaves_nothing_behind() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_first_result").await;
+    let mut tx = pool.begin().await.unwrap();
+    tx.fetch_many("INSERT INTO t VALUES (1)").try_next().await.unwrap().unwrap();
+    insert(&mut tx, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2]);
+    server.same_is_clean(&pool).await;
+}

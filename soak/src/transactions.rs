@@ -1,0 +1,352 @@
+//! Transactions that go on after a cut: what they say in the end is compared with what is in the table.
+//!
+//! Every step of a transaction writes its own number under the transaction's. A step may be dropped half way, fail on
+//! purpose, leave rows unread or be undone with its savepoint; the transaction goes on, and is committed, rolled back or
+//! dropped. In the end a transaction must be there whole if its commit was Ok, whole or not at all if that is not known, and
+//! else not at all.
+
+use crate::load::{PATIENCE, Soak, UNSERVED_MAX, USERS};
+use crate::plan::flow;
+use fastrand::Rng;
+use futures_util::{FutureExt, TryStreamExt};
+use millpond_testkit::{ChaosProxy, poll_n};
+use sqlx::{AssertSqlSafe, Connection, Error, MySql, Postgres, raw_sql};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+/// What a transaction says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    number: i64,
+    /// Steps that were Ok.
+    done: HashSet<i64>,
+    /// Steps that ended with an error, or were undone.
+    undone: HashSet<i64>,
+    end: End,
+    cuts: u64,
+}
+
+/// How a transaction ended, as far as its user was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum End {
+    /// It was never committed.
+    #[default]
+    Undone,
+    /// The commit was Ok.
+    Committed,
+    /// The commit was cut off, or failed with the connection.
+    Unknown,
+}
+
+/// A pool whose transactions are soaked.
+pub trait Transacting: Clone + Send + Sync + 'static {
+    /// As it stands in the report.
+    const NAME: &'static str;
+
+    /// Plays one transaction; what has happened is in the story, however the future ends. `false` if none began.
+    fn transact(&self, dice: &mut Rng, story: &mut Story) -> impl Future<Output = bool> + Send;
+
+    /// Makes the empty table, past the pool.
+    fn prepare(url: &str) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What is in the table, past the pool.
+    fn found(url: &str) -> impl Future<Output = Result<Vec<(i64, i64)>, Error>> + Send;
+}
+
+/// How a soak of transactions ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransactionReport {
+    /// Who was soaked: `postgres`, `postgres by sqlx::Pool`.
+    pub name: &'static str,
+    /// Operations that were dropped before their end.
+    pub cuts: u64,
+    /// Transactions whose commit was Ok.
+    pub committed: u64,
+    /// Of them those of which nothing or not all is there.
+    pub missing: u64,
+    /// Others of which a part is there, or something that was undone.
+    pub torn: u64,
+    /// Whether it ended before as many cuts as wanted.
+    pub is_short: bool,
+}
+
+impl TransactionReport {
+    /// Whether nothing was violated.
+    pub fn is_clean(&self) -> bool {
+        self.missing + self.torn == 0 && !self.is_short
+    }
+
+    fn judge(&mut self, story: &Story, found: &HashSet<i64>) {
+        self.cuts += story.cuts;
+        let is_whole = story.done.is_subset(found) && story.undone.is_disjoint(found);
+        let is_absent = found.is_empty();
+        match story.end {
+            End::Committed => {
+                self.committed += 1;
+                self.missing += u64::from(!story.done.is_subset(found));
+                self.torn += u64::from(!story.undone.is_disjoint(found));
+            }
+            End::Undone => self.torn += u64::from(!is_absent),
+            End::Unknown => self.torn += u64::from(!is_absent && !is_whole),
+        }
+    }
+}
+
+impl fmt::Display for TransactionReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, cuts, committed, missing, torn, is_short } = self;
+        write!(
+            f,
+            "{name}: {cuts} cuts within transactions, {committed} commits Ok, {missing} of them not there, {torn} torn \
+             transactions"
+        )?;
+        if *is_short { f.write_str("; ended before all cuts were made") } else { Ok(()) }
+    }
+}
+
+/// Soaks transactions on the pool that `connect` makes of the URL of a proxy before the server at `address`.
+///
+/// # Errors
+///
+/// If there is no proxy or no pool, or the table cannot be made or read.
+///
+/// # Cancel safety
+///
+/// Nothing but a table is left if the future is dropped.
+pub async fn transactions<S: Transacting>(
+    soak: Soak,
+    url: &str,
+    address: &str,
+    connect: impl FnOnce(&str) -> Result<S, Error>,
+) -> Result<TransactionReport, String> {
+    let text = |error: Error| error.to_string();
+    S::prepare(url).await.map_err(text)?;
+    let proxy = ChaosProxy::start(address).await.map_err(|error| format!("no proxy: {error}"))?;
+    proxy.plan(move |number, direction| flow(soak.seed, number, direction));
+    let pool = connect(&proxy.reroute(url)).map_err(text)?;
+    let stories = Arc::new(Mutex::new((0_u64, 0_u64, Vec::new())));
+    let end = Instant::now() + soak.limit;
+    let mut users = JoinSet::new();
+    for user in 0..USERS {
+        let (pool, stories) = (pool.clone(), Arc::clone(&stories));
+        users.spawn(async move {
+            let mut dice = Rng::with_seed(soak.seed.wrapping_mul(USERS).wrapping_add(user));
+            loop {
+                let mut story = Story { number: dice.i64(1..i64::MAX), ..Story::default() };
+                // A panic of the driver drops the transaction, as a user's panic does.
+                let play = AssertUnwindSafe(pool.transact(&mut dice, &mut story)).catch_unwind().await;
+                let mut stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
+                let (cuts, unserved, told) = &mut *stories;
+                *cuts += story.cuts;
+                *unserved = if play.unwrap_or(true) { 0 } else { *unserved + 1 };
+                told.push(story);
+                if *cuts >= soak.cuts || *unserved >= UNSERVED_MAX || Instant::now() > end {
+                    return;
+                }
+            }
+        });
+    }
+    while users.join_next().await.is_some() {}
+    drop(pool);
+    let mut found: HashMap<i64, HashSet<i64>> = HashMap::new();
+    for (number, step) in S::found(url).await.map_err(text)? {
+        found.entry(number).or_default().insert(step);
+    }
+    let mut report = TransactionReport { name: S::NAME, ..TransactionReport::default() };
+    let nothing = HashSet::new();
+    let stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
+    for story in &stories.2 {
+        report.judge(story, found.get(&story.number).unwrap_or(&nothing));
+    }
+    report.is_short = report.cuts < soak.cuts;
+    Ok(report)
+}
+
+impl Story {
+    /// Does something within a transaction: to its end, or for some polls. `None` if it was cut off.
+    async fn does<T>(
+        &mut self,
+        dice: &mut Rng,
+        deed: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
+        let polls = if dice.u8(0..3) == 0 { dice.usize(1..=6) } else { usize::MAX };
+        let done = timeout(PATIENCE, poll_n(deed, polls)).await.ok().flatten();
+        self.cuts += u64::from(done.is_none());
+        done
+    }
+
+    /// Notes what a step says of itself.
+    fn note<T>(&mut self, step: i64, said: &Option<Result<T, Error>>) {
+        match said {
+            Some(Ok(_)) => _ = self.done.insert(step),
+            Some(Err(_)) => _ = self.undone.insert(step),
+            None => {}
+        }
+    }
+
+    /// Notes what has become of the steps within a savepoint: kept, undone, or it is not known.
+    fn close(&mut self, steps: HashSet<i64>, kept: Option<bool>) {
+        match kept {
+            Some(true) => self.done.extend(steps),
+            Some(false) => self.undone.extend(steps),
+            None => {}
+        }
+    }
+}
+
+macro_rules! transacting {
+    (
+        $pool:ty, $conn:ty, $db:ident, $name:literal, insert: $insert:literal, fails: $fails:literal, rows: $rows:literal,
+        locks: $locks:literal
+    ) => {
+        impl Transacting for $pool {
+            const NAME: &'static str = $name;
+
+            async fn transact(&self, dice: &mut Rng, story: &mut Story) -> bool {
+                let number = story.number;
+                let insert = |step: i64| sqlx::query::<$db>($insert).bind(number).bind(step);
+                let Ok(Ok(mut tx)) = timeout(PATIENCE, <$pool>::begin(self)).await else { return false };
+                for step in 0..dice.i64(2..8) {
+                    match dice.u8(0..12) {
+                        0 => _ = story.does(dice, raw_sql($fails).execute(&mut *tx)).await,
+                        1 => {
+                            let rows = raw_sql($rows);
+                            _ = story.does(dice, async { rows.fetch(&mut *tx).try_next().await }).await;
+                        }
+                        2 => {
+                            let sql = AssertSqlSafe($locks.replace("ROW", &dice.u8(1..9).to_string()));
+                            _ = story.does(dice, raw_sql(sql).execute(&mut *tx)).await;
+                        }
+                        3 | 4 => {
+                            // The savepoint borrows the transaction, so what happens in it is noted afterwards.
+                            let Some(Ok(mut inner)) = story.does(dice, tx.begin()).await else { continue };
+                            let said = story.does(dice, insert(step).execute(&mut *inner)).await;
+                            let steps = HashSet::from([step]);
+                            match (dice.u8(0..3), said) {
+                                (_, Some(Err(_))) => story.close(steps, Some(false)),
+                                (0, _) => {
+                                    let end = story.does(dice, inner.rollback()).await;
+                                    story.close(steps, end.and_then(|end| end.is_ok().then_some(false)));
+                                }
+                                (1, _) => {
+                                    drop(inner);
+                                    story.close(steps, Some(false));
+                                }
+                                (_, said) => {
+                                    let end = story.does(dice, inner.commit()).await;
+                                    let is_kept = said.is_some() && matches!(end, Some(Ok(())));
+                                    story.close(steps, is_kept.then_some(true));
+                                }
+                            }
+                        }
+                        5 | 6 => {
+                            let sql = $insert.replace("$1", &number.to_string()).replace("$2", &step.to_string());
+                            let sql = sql.replacen("?", &number.to_string(), 1).replacen("?", &step.to_string(), 1);
+                            let said = story.does(dice, raw_sql(AssertSqlSafe(sql)).execute(&mut *tx)).await;
+                            story.note(step, &said);
+                        }
+                        _ => {
+                            let said = story.does(dice, insert(step).execute(&mut *tx)).await;
+                            story.note(step, &said);
+                        }
+                    }
+                }
+                match dice.u8(0..8) {
+                    0 => drop(tx),
+                    1 => _ = story.does(dice, tx.rollback()).await,
+                    _ => {
+                        story.end = End::Unknown;
+                        story.end = match story.does(dice, tx.commit()).await {
+                            Some(Ok(())) => End::Committed,
+                            Some(Err(error)) if is_undone(&error) => End::Undone,
+                            _ => End::Unknown,
+                        };
+                    }
+                }
+                true
+            }
+
+            async fn prepare(url: &str) -> Result<(), Error> {
+                let mut conn = <$conn>::connect(url).await?;
+                for sql in [
+                    "DROP TABLE IF EXISTS soaked",
+                    "DROP TABLE IF EXISTS soaked_locks",
+                    "CREATE TABLE soaked (number BIGINT, step BIGINT)",
+                    "CREATE TABLE soaked_locks (i BIGINT PRIMARY KEY, n BIGINT)",
+                    "INSERT INTO soaked_locks VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)",
+                ] {
+                    raw_sql(sql).execute(&mut conn).await?;
+                }
+                conn.close().await
+            }
+
+            async fn found(url: &str) -> Result<Vec<(i64, i64)>, Error> {
+                let mut conn = <$conn>::connect(url).await?;
+                sqlx::query_as("SELECT number, step FROM soaked").fetch_all(&mut conn).await
+            }
+        }
+    };
+}
+
+/// Whether a commit says that nothing was kept.
+fn is_undone(error: &Error) -> bool {
+    millpond_postgres::transaction_lost(error)
+        .is_some_and(|lost| lost.outcome() == millpond_postgres::TransactionOutcome::RolledBack)
+}
+
+transacting! {
+    millpond_postgres::PgPool, sqlx::PgConnection, Postgres, "postgres",
+    insert: "INSERT INTO soaked VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
+    locks: "SET LOCAL lock_timeout = '20ms'; UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+}
+transacting! {
+    sqlx::PgPool, sqlx::PgConnection, Postgres, "postgres by sqlx::Pool",
+    insert: "INSERT INTO soaked VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
+    locks: "SET LOCAL lock_timeout = '20ms'; UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+}
+transacting! {
+    millpond_mysql::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb",
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM seq_1_to_300",
+    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+}
+transacting! {
+    sqlx::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb by sqlx::Pool",
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM seq_1_to_300",
+    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(end: End, found: &[i64]) -> TransactionReport {
+        let story = Story { end, done: [1, 2].into(), undone: [3].into(), ..Story::default() };
+        let mut report = TransactionReport::default();
+        report.judge(&story, &found.iter().copied().collect());
+        report
+    }
+
+    #[test]
+    fn a_transaction_is_there_whole_or_not_at_all() {
+        for (end, found) in [
+            (End::Committed, &[1, 2][..]),
+            (End::Committed, &[1, 2, 4]),
+            (End::Unknown, &[1, 2]),
+            (End::Unknown, &[]),
+            (End::Undone, &[]),
+        ] {
+            assert!(judged(end, found).is_clean(), "{end:?} {found:?}");
+        }
+        for (end, found) in [(End::Committed, &[][..]), (End::Committed, &[1]), (End::Committed, &[1, 2, 3])] {
+            assert!(!judged(end, found).is_clean(), "{end:?} {found:?}");
+        }
+        for (end, found) in [(End::Unknown, &[1][..]), (End::Undone, &[1, 2]), (End::Undone, &[4])] {
+            assert_eq!(judged(end, found).torn, 1, "{end:?} {found:?}");
+        }
+    }
+}
