@@ -4,7 +4,7 @@
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generate::{Outlet, generate};
-use crate::meaning::{Meaning, meaning};
+use crate::meaning::{Meaning, may_begin_with_a_commit, meaning};
 use crate::standing::Standing;
 use crate::statement::Effect;
 use crate::tracked::Tracked;
@@ -132,10 +132,9 @@ where
                     return Ok(None);
                 }
                 self.resume().await?;
-                if keeps && self.tracker().has_doubt() {
+                if keeps {
                     // Its guard has to roll back what has failed.
-                    self.ask().await?;
-                    self.tracker_mut().refuse_if_failed()?;
+                    self.refuse_commit_of_a_failure().await?;
                 }
                 self.tracker_mut().doubt_end(if keeps { "COMMIT" } else { "ROLLBACK" });
                 Ok(Some(Then::Ended { keeps, chained }))
@@ -160,6 +159,9 @@ where
             }
             Meaning::Several { ends, reopens, nests } => {
                 self.resume().await?;
+                if ends && may_begin_with_a_commit(sql) {
+                    self.refuse_commit_of_a_failure().await?;
+                }
                 self.doubt_several(ends, reopens, nests).await?;
                 Ok(Some(Then::Nothing))
             }
@@ -174,6 +176,15 @@ where
                 Ok(Some(Then::Nothing))
             }
         }
+    }
+
+    /// Refuses to commit a transaction in which a statement has failed, if the server says that it has.
+    async fn refuse_commit_of_a_failure(&mut self) -> Result<(), Error> {
+        if self.tracker().has_doubt() {
+            self.ask().await?;
+            self.tracker_mut().refuse_if_failed()?;
+        }
+        Ok(())
     }
 
     /// What a statement has done to the transaction.

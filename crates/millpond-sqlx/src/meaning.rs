@@ -51,6 +51,15 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
     }
 }
 
+/// Whether the first of several statements may be a COMMIT. Behind any other one a failed transaction refuses the whole
+/// text by itself, or was rolled back.
+pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
+    match first_keyword(sql) {
+        Some(keyword) => ["commit", "end", "prepare"].iter().any(|word| keyword.eq_ignore_ascii_case(word)),
+        None => !has(sql, "rollback") && !has(sql, "abort"),
+    }
+}
+
 /// Whether TO stands among the first words: `ROLLBACK [WORK | TRANSACTION] TO [SAVEPOINT] x`.
 fn rolls_back_to(sql: &str) -> bool {
     sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"))

@@ -138,6 +138,29 @@ async fn a_commit_in_sql_of_a_failed_transaction_is_an_error_too() {
 }
 
 #[tokio::test]
+async fn a_script_that_commits_a_failed_transaction_is_an_error_and_one_that_rolls_back_is_not() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_failed_by_script").await;
+    for script in ["COMMIT; SELECT 1", "END; BEGIN", "/* /* */ */ COMMIT", "COMMIT; INSERT INTO t VALUES (2)"] {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.execute("BEGIN").await.unwrap();
+        lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
+        lease.execute("SELECT 1 / 0").await.unwrap_err();
+        assert_failed(&lease.execute(script).await.unwrap_err(), "division by zero");
+        lease.execute("ROLLBACK; BEGIN").await.unwrap();
+        lease.execute("ROLLBACK").await.unwrap();
+        drop(lease);
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        tx.execute("SELECT 1 / 0").await.unwrap_err();
+        assert_failed(&tx.execute(script).await.unwrap_err(), "division by zero");
+        drop(tx);
+    }
+    assert_eq!(rows(&pool).await, [0; 0]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
 async fn a_failure_on_the_drivers_own_connection_is_told_by_the_commit() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_failed_raw").await;
