@@ -47,8 +47,14 @@ impl Parameters {
         for (name, value) in parts {
             value.map_or(Ok(()), |value| parameters.put(name, value))?;
         }
+        let mut is_behind_password = false;
         for (name, value) in pairs {
-            parameters.set(&name, value)?;
+            match parameters.set(&name, value) {
+                // It may be what stands behind an unescaped `&` in the password, so it is not shown.
+                Err(UrlProblem::Parameter(_)) if is_behind_password => return Err(UrlProblem::NoValue),
+                other => other?,
+            }
+            is_behind_password |= name == "password";
         }
         parameters.agree()?;
         Ok(parameters)
@@ -80,8 +86,6 @@ impl Parameters {
             }
             "application-name" => self.put("application_name", value),
             _ if name.starts_with("options[") && name.ends_with(']') => self.put(name, value),
-            // It may be what stands behind an unescaped `&` in the password.
-            _ if self.0.contains_key("password") => Err(UrlProblem::NoValue),
             _ => Err(UrlProblem::Parameter(name.to_owned())),
         }
     }
