@@ -50,7 +50,8 @@ pub struct PoolConfig {
     pub hook_timeout: Duration,
     /// Limit of one close, `on_close` hooks included; the place counts as taken until then. Default 5 s, range 1 ms-300 s.
     pub close_timeout: Duration,
-    /// How long a connection may sit idle before it is closed, `None` for ever ("off"). Default off, range 1-86400 s.
+    /// How long a connection may sit idle before it is closed, `None` for ever ("off"). Closes down to `min_idle`, or down
+    /// to `pool_size` where that is unset: without `max_overflow` it closes nothing then. Default off, range 1-86400 s.
     pub idle_timeout: Option<Duration>,
     /// Idle connections to keep ready without anybody asking, and the floor of `idle_timeout`; from the start if the pool is
     /// given its runtime, else from the first acquire on. `None`: none are opened
