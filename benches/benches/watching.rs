@@ -2,7 +2,7 @@
 
 use benches::NoOp;
 use criterion::{Criterion, criterion_group, criterion_main};
-use millpond_core::{Event, QueuePool, Stamp};
+use millpond_core::{Event, EventContext, QueuePool};
 use millpond_metrics::PoolMetrics;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ fn observer(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("observer");
     let seen = AtomicU64::new(0);
-    let counts = move |event: &Event, _: &Stamp<'_>| {
+    let counts = move |event: &Event, _: &EventContext<'_>| {
         black_box(event);
         seen.fetch_add(1, Ordering::Relaxed);
     };

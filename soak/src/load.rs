@@ -192,7 +192,7 @@ async fn books<S: Subject>(pool: &S) -> Vec<String> {
         let Some(status) = pool.status() else { return Vec::new() };
         let totals = &status.totals;
         let balance = totals.created == totals.closed + totals.detached + u64::from(status.open)
-            && totals.acquires == totals.ok + totals.timed_out + totals.cancelled + totals.failed
+            && totals.acquires == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed
             && status.in_use == 0;
         if balance && totals.peak <= PLACES {
             return Vec::new();

@@ -10,7 +10,6 @@
 //!    remove is removed by the next start.
 //! 2. Nothing is fixed: no port, no path. Any number of starts run beside one another.
 
-mod account;
 mod certificates;
 mod children;
 mod cluster;
@@ -18,20 +17,21 @@ mod directory;
 mod fleet;
 mod foreground;
 mod kind;
-mod launch;
 mod mariadb;
 mod packages;
 mod pgbouncer;
 mod ports;
 mod postgres;
+mod process;
 mod processes;
 mod redis;
+mod run_as;
 mod sentinel;
 mod shared_memory;
 mod signals;
-mod site;
 mod template;
 mod variables;
+mod workdir;
 
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;

@@ -3,7 +3,7 @@
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use millpond_core::{Builder, ConnectInfo, Event, Lease, Limits, Manager, QueuePool, Stamp};
+use millpond_core::{Builder, ConnectInfo, Event, EventContext, Lease, Limits, Manager, QueuePool};
 use millpond_metrics::PoolMetrics;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,7 +56,7 @@ impl Rival for Observed {
 
     async fn open(books: &Arc<Books>, spec: Spec) -> Self {
         let (lent, returned) = (AtomicU64::new(0), AtomicU64::new(0));
-        let count = move |event: &Event, _: &Stamp<'_>| match event {
+        let count = move |event: &Event, _: &EventContext<'_>| match event {
             Event::Acquired { .. } => drop(lent.fetch_add(1, Ordering::Relaxed)),
             Event::Returned { .. } => drop(returned.fetch_add(1, Ordering::Relaxed)),
             _ => {}

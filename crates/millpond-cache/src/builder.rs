@@ -4,7 +4,7 @@ use crate::cache::{RedisCache, Settings};
 use crate::codec::{Codec, Json};
 use crate::error::CacheError;
 use crate::event::{CacheObserver, News};
-use millpond_core::PLACES_MAX;
+use millpond_core::MAX_CONNECTIONS;
 use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,7 +210,7 @@ impl<C: Codec> CacheBuilder<C> {
     pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
         let Self { place, max_connections, limits, pool, codec, namespace, settings, news } = self;
         let mut problems = settings.problems();
-        let range = if limits == Limits::On { 10..=200 } else { 1..=PLACES_MAX };
+        let range = if limits == Limits::On { 10..=200 } else { 1..=MAX_CONNECTIONS };
         if !range.contains(&max_connections) {
             let (low, high) = range.into_inner();
             problems.push(format!("max_connections = {max_connections} is out of range {low}-{high}; {CHOOSE}"));

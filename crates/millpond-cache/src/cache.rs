@@ -131,7 +131,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// If the future is dropped the value may have been stored.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), CacheError> {
-        self.set_for(key, value, self.inside.settings.ttl).await
+        self.set_with_ttl(key, value, self.inside.settings.ttl).await
     }
 
     /// Stores a value for a time of its own, from which the jitter is taken. Less than 1 ms counts as 1 ms; at most 1 year.
@@ -143,7 +143,12 @@ impl<C: Codec> RedisCache<C> {
     /// # Cancel safety
     ///
     /// If the future is dropped the value may have been stored.
-    pub async fn set_for<T: Serialize + ?Sized>(&self, key: &str, value: &T, ttl: Duration) -> Result<(), CacheError> {
+    pub async fn set_with_ttl<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        ttl: Duration,
+    ) -> Result<(), CacheError> {
         if ttl > YEAR {
             let reason = format!("ttl = {ttl:?} is out of range 1ms to {YEAR:?}; {CHOOSE}");
             return Err(CacheError::Setting { reason });

@@ -42,7 +42,7 @@ impl Account {
             totals.created,
             totals.closed,
             totals.detached,
-            totals.ok,
+            totals.succeeded,
             totals.timed_out,
             totals.cancelled,
             totals.failed,
@@ -58,9 +58,9 @@ impl Account {
             Check {
                 text: format!(
                     "{title}: acquires {} = ok {} + timed out {} + cancelled {} + failed {}",
-                    totals.acquires, totals.ok, totals.timed_out, totals.cancelled, totals.failed
+                    totals.acquires, totals.succeeded, totals.timed_out, totals.cancelled, totals.failed
                 ),
-                holds: totals.acquires == totals.ok + totals.timed_out + totals.cancelled + totals.failed,
+                holds: totals.acquires == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
             },
             Check {
                 text: match seen == told {
@@ -83,7 +83,7 @@ impl Account {
         let micros = |time: std::time::Duration| time.as_nanos() as f64 / 1e3;
         json!({
             "acquires": totals.acquires,
-            "ok": totals.ok,
+            "ok": totals.succeeded,
             "timed_out": totals.timed_out,
             "cancelled": totals.cancelled,
             "failed": totals.failed,
@@ -113,7 +113,7 @@ mod tests {
         let (mut status, mut counts) = (Status::default(), Counts::default());
         status.open = 1;
         (status.totals.created, status.totals.closed) = (3, 2);
-        (status.totals.acquires, status.totals.ok, status.totals.timed_out) = (2, 1, 1);
+        (status.totals.acquires, status.totals.succeeded, status.totals.timed_out) = (2, 1, 1);
         counts.opened = 3;
         counts.closed.insert("overflow", 2);
         counts.waits.record(Duration::from_micros(1));

@@ -1,7 +1,7 @@
 //! Counts what the pools of a database tell: the second book, kept apart from the pools' own.
 
 use crate::histogram::Histogram;
-use millpond::{AcquireFailure, ConnectionId, Event, Observer, Stamp};
+use millpond::{AcquireFailure, ConnectionId, Event, EventContext, Observer};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Tally {
 }
 
 impl Observer for Tally {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         match pools.get_mut(stamp.pool) {
             Some(counts) => counts.note(event),

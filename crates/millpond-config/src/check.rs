@@ -2,19 +2,19 @@
 
 use std::ops::RangeInclusive;
 
-use millpond_core::{Limits, PLACES_MAX};
+use millpond_core::{Limits, MAX_CONNECTIONS};
 
 use crate::Settings;
 use crate::environment::VARIABLE;
+use crate::error::SettingProblem;
 use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
-use crate::report::SettingProblem;
+use crate::schema::{Form, SETTINGS, Setting, is_untidy};
 use crate::suggest;
-use crate::table::{Form, SETTINGS, Setting, is_untidy};
 use crate::value::Raw;
 
 /// The range of `max_connections`.
-const MAX_CONNECTIONS: RangeInclusive<u32> = 10..=200;
+const MAX_CONNECTIONS_RANGE: RangeInclusive<u32> = 10..=200;
 
 /// A way out of the core's that holds this is to lift the ranges. What is to be written for that depends on where the value
 /// was written, which the core does not know.
@@ -72,8 +72,8 @@ fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers, pr
     let count = *field(settings);
     let source = layers.source(setting.path);
     let (range, way_out) = match settings.db.pool.limits {
-        Limits::On => (MAX_CONNECTIONS, lift(&source, prefix)),
-        Limits::Off => (1..=PLACES_MAX, "choose a value in the range".to_owned()),
+        Limits::On => (MAX_CONNECTIONS_RANGE, lift(&source, prefix)),
+        Limits::Off => (1..=MAX_CONNECTIONS, "choose a value in the range".to_owned()),
     };
     if range.contains(&count) {
         return None;
@@ -118,7 +118,7 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
 /// The range of a setting, asked from the core: it knows them, and this crate does not repeat them.
 fn range(setting: &Setting, settings: &Settings) -> Option<String> {
     if matches!(setting.form, Form::Redis(_)) && settings.db.pool.limits == Limits::On {
-        return Some(spell_range(&MAX_CONNECTIONS));
+        return Some(spell_range(&MAX_CONNECTIONS_RANGE));
     }
     let mut config = settings.db.pool.clone();
     setting.overdo(&mut config);

@@ -6,11 +6,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::error::SettingProblem;
 use crate::layers::{Gathered, Leaf};
-use crate::report::SettingProblem;
+use crate::schema::{self, CONNECTION_STRING, SECTIONS, SETTINGS, Setting};
 use crate::secret::{shown, shown_path};
 use crate::suggest;
-use crate::table::{self, CONNECTION_STRING, SECTIONS, SETTINGS, Setting};
 use crate::text;
 use crate::value::Raw;
 
@@ -110,9 +110,9 @@ impl Names {
         let (plain, suffix) = rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
         let offer = |variable: &str| format!("did you mean `{}{variable}{suffix}`?", self.prefix);
         if let Some((section, name)) = plain.split_once('_')
-            && table::is_database_url(&section.to_ascii_lowercase(), name)
+            && schema::is_database_url(&section.to_ascii_lowercase(), name)
         {
-            return table::find(CONNECTION_STRING).map(|setting| offer(&setting.variable()));
+            return schema::find(CONNECTION_STRING).map(|setting| offer(&setting.variable()));
         }
         let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
         let near = suggest::nearest(plain, known.iter().map(String::as_str));
@@ -132,7 +132,7 @@ impl Names {
     fn way_out(&self, section: &str, name: &str) -> String {
         let of_section = SETTINGS.iter().filter(|setting| setting.section() == section);
         let known: Vec<_> = of_section.map(|setting| format!("{}{}", self.prefix, setting.variable())).collect();
-        let known = table::list(known.iter().map(String::as_str));
+        let known = schema::list(known.iter().map(String::as_str));
         format!("[{section}] knows {known}; if it is not ours, load with .foreign(\"{}\")", shown(name))
     }
 }

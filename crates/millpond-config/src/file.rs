@@ -5,11 +5,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::error::SettingProblem;
 use crate::layers::{Gathered, Leaf};
-use crate::report::SettingProblem;
+use crate::schema::{self, SECTIONS, SETTINGS, Setting};
 use crate::secret::shown_path;
 use crate::suggest;
-use crate::table::{self, SECTIONS, SETTINGS, Setting};
 use crate::text;
 use crate::value::Raw;
 
@@ -75,7 +75,7 @@ impl Reader {
                     let way_out = format!("write [{name}] on a line of its own, and its settings below");
                     self.problem(name, value.span().start, "is a section, not a value", way_out);
                 }
-                value => match table::find(name).filter(|setting| setting.section().is_empty()) {
+                value => match schema::find(name).filter(|setting| setting.section().is_empty()) {
                     Some(setting) => self.value(setting, key, value),
                     None => self.unknown("", key),
                 },
@@ -85,7 +85,7 @@ impl Reader {
 
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
         for (key, value) in in_order(table) {
-            match table::find(&format!("{section}.{}", key.get_ref())) {
+            match schema::find(&format!("{section}.{}", key.get_ref())) {
                 Some(setting) => self.value(setting, key, value.get_ref()),
                 None => self.unknown(section, key),
             }
@@ -166,7 +166,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 /// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of the same section, a section, a setting of another section.
 fn way_out(section: &str, name: &str) -> String {
-    if table::is_database_url(section, name) {
+    if schema::is_database_url(section, name) {
         return "did you mean `connection_string` under `[storage]`?".to_owned();
     }
     let own: Vec<_> = SETTINGS.iter().filter(|it| it.section() == section).map(Setting::name).collect();
@@ -185,7 +185,7 @@ fn way_out(section: &str, name: &str) -> String {
         return format!("did you mean `{}` under `[{}]`?", setting.name(), setting.section());
     }
     match section {
-        "" => format!("at the top stand `preset` and the sections {}", table::list(SECTIONS)),
-        section => format!("[{section}] holds {}", table::list(own)),
+        "" => format!("at the top stand `preset` and the sections {}", schema::list(SECTIONS)),
+        section => format!("[{section}] holds {}", schema::list(own)),
     }
 }

@@ -6,7 +6,7 @@
 use figment::value::{Dict, Empty, Map, Num, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
-use crate::report::SettingProblem;
+use crate::error::SettingProblem;
 use crate::value::Raw;
 
 /// One value of one layer.

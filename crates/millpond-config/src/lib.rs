@@ -71,23 +71,23 @@
 
 mod check;
 mod environment;
+mod error;
 mod explain;
 mod file;
-mod grammar;
 mod layers;
 mod loader;
+mod parse;
 mod presets;
-mod report;
+mod schema;
 mod secret;
 mod settings;
 mod suggest;
-mod table;
 mod text;
 mod value;
 
+pub use error::{Refusal, SettingProblem, SettingsError};
 pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
-pub use report::{Refusal, SettingProblem, SettingsError};
 pub use secret::Secret;
 pub use settings::{DbSettings, PoolKind, Pooler, RedisSettings, Settings, StorageSettings};
 pub use suggest::nearest;

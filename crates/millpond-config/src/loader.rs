@@ -7,9 +7,9 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::environment::{self, Names};
+use crate::error::{Refusal, SettingProblem};
 use crate::layers::{CODE, Gathered, Layers, Leaf};
-use crate::report::{Refusal, SettingProblem};
-use crate::table::{self, CONNECTION_STRING, SETTINGS};
+use crate::schema::{self, CONNECTION_STRING, SETTINGS};
 use crate::value::{Raw, Value};
 use crate::{Settings, SettingsError, check, file, presets, suggest};
 
@@ -231,7 +231,7 @@ impl fmt::Debug for Loader {
 fn from_code(values: Vec<(String, Value)>) -> Gathered {
     let mut gathered = Gathered::default();
     for (path, Value(raw)) in values {
-        match table::find(&path) {
+        match schema::find(&path) {
             Some(setting) => gathered.leaves.push(Leaf { path: setting.path, raw, source: CODE.to_owned() }),
             None => gathered.problems.push(unknown(&path)),
         }
@@ -243,7 +243,7 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
 fn unknown(path: &str) -> SettingProblem {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     let way_out = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
-        _ if table::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
+        _ if schema::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
         Some(near) => format!("did you mean `{near}`?"),
         None => "write section and name, such as `db.pool_size`".to_owned(),
     };
@@ -253,14 +253,14 @@ fn unknown(path: &str) -> SettingProblem {
 /// The problem of a value that somebody else cannot use.
 fn refused(refusal: Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
     let Refusal { setting: path, message, way_out } = refusal;
-    let shown = table::find(path).filter(|setting| !setting.is_secret());
+    let shown = schema::find(path).filter(|setting| !setting.is_secret());
     let value = shown.map(|setting| setting.shown(&mut settings.clone()));
     SettingProblem::new(path, &layers.source(path), message, way_out).of_value(value)
 }
 
 /// The problem of a required setting that no layer sets.
 fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> {
-    let Some(setting) = table::find(path) else { return Some(unknown(path)) };
+    let Some(setting) = schema::find(path) else { return Some(unknown(path)) };
     if layers.value(path).is_some_and(|raw| raw != Raw::Unset) {
         return None;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millpond_core::{Limits, ResetLevel};
 
-use crate::grammar;
+use crate::parse;
 use crate::secret::{STARS, shown};
 use crate::{PoolKind, Pooler, Secret};
 
@@ -116,31 +116,31 @@ impl From<Secret> for Value {
 
 impl From<Duration> for Value {
     fn from(time: Duration) -> Self {
-        grammar::spell_time(time).into()
+        parse::spell_time(time).into()
     }
 }
 
 impl From<Limits> for Value {
     fn from(limits: Limits) -> Self {
-        grammar::spell_limits(limits).into()
+        parse::spell_limits(limits).into()
     }
 }
 
 impl From<ResetLevel> for Value {
     fn from(reset: ResetLevel) -> Self {
-        grammar::spell_reset(reset).into()
+        parse::spell_reset(reset).into()
     }
 }
 
 impl From<PoolKind> for Value {
     fn from(kind: PoolKind) -> Self {
-        grammar::spell_kind(kind).into()
+        parse::spell_kind(kind).into()
     }
 }
 
 impl From<Pooler> for Value {
     fn from(pooler: Pooler) -> Self {
-        grammar::spell_pooler(pooler).into()
+        parse::spell_pooler(pooler).into()
     }
 }
 

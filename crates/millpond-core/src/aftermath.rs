@@ -3,7 +3,7 @@
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
 use crate::examine::Examination;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::Ledger;
 use crate::time::Time;
 use std::mem;
@@ -15,7 +15,7 @@ pub(crate) struct Aftermath<C> {
     pub(crate) wakes: Vec<Waker>,
     pub(crate) wake: Option<Waker>,
     /// Connections that nobody is left to close properly, and why they go.
-    pub(crate) dropped: Vec<(Held<C>, CloseReason)>,
+    pub(crate) dropped: Vec<(PooledConnection<C>, CloseReason)>,
     /// Examinations that nobody is left to see through.
     pub(crate) examinations: Vec<Examination<C>>,
     /// Errors that nobody needs any more: their destructors are user code.

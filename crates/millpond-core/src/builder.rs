@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigError, Limits, PoolConfig};
 use crate::event::Observer;
-use crate::hooks::{HookFuture, HookLists, Hooks, Moment};
+use crate::hooks::{HookFuture, HookLists, HookPoint, Hooks};
 use crate::info::ConnectionInfo;
 use crate::manager::Manager;
 use crate::rt::Handle;
@@ -30,7 +30,7 @@ pub struct Parts<M: Manager> {
     pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) runtime: Option<Handle>,
     /// Of a `SharedPool`: how many loans a connection's turn has.
-    pub(crate) loans_in_turn: u32,
+    pub(crate) acquires_per_turn: u32,
 }
 
 impl<M: Manager> fmt::Debug for Parts<M> {
@@ -81,7 +81,7 @@ impl<P: Buildable> Builder<P> {
                 hooks: HookLists::new(),
                 observers: Vec::new(),
                 runtime: None,
-                loans_in_turn: 1,
+                acquires_per_turn: 1,
             },
         }
     }
@@ -130,11 +130,11 @@ impl<P: Buildable> Builder<P> {
     }
 
     pub(crate) fn with_loans_in_turn(mut self, loans: u32) -> Self {
-        self.parts.loans_in_turn = loans;
+        self.parts.acquires_per_turn = loans;
         self
     }
 
-    fn closure<F>(mut self, moment: Moment, hook: F) -> Self
+    fn closure<F>(mut self, moment: HookPoint, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
@@ -147,7 +147,7 @@ impl<P: Buildable> Builder<P> {
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
-        self.closure(Moment::FirstConnect, hook)
+        self.closure(HookPoint::FirstConnect, hook)
     }
 
     /// Adds a hook for every new connection: see [`Hooks::on_connect`].
@@ -155,7 +155,7 @@ impl<P: Buildable> Builder<P> {
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
-        self.closure(Moment::Connect, hook)
+        self.closure(HookPoint::Connect, hook)
     }
 
     /// Adds a hook before every loan: see [`Hooks::on_checkout`].
@@ -163,7 +163,7 @@ impl<P: Buildable> Builder<P> {
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
-        self.closure(Moment::Checkout, hook)
+        self.closure(HookPoint::Checkout, hook)
     }
 
     /// Adds a hook after every return: see [`Hooks::on_checkin`].
@@ -171,7 +171,7 @@ impl<P: Buildable> Builder<P> {
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
-        self.closure(Moment::Checkin, hook)
+        self.closure(HookPoint::Checkin, hook)
     }
 
     /// Adds a hook before every close: see [`Hooks::on_close`].
@@ -179,7 +179,7 @@ impl<P: Buildable> Builder<P> {
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
-        self.closure(Moment::Close, hook)
+        self.closure(HookPoint::Close, hook)
     }
 }
 

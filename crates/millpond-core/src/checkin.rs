@@ -8,27 +8,27 @@ use crate::connect::run_hooks;
 use crate::event::{CloseReason, Event};
 use crate::examine::failed_ping;
 use crate::fresh::Homecoming;
-use crate::hooks::Moment;
+use crate::hooks::HookPoint;
 use crate::info::ConnectionInfo;
-use crate::lease::{Held, Home, Tag};
+use crate::lease::{LeaseMeta, LeaseOwner, PooledConnection};
 use crate::ledger::Ledger;
-use crate::manager::{Fault, Manager, Triage};
+use crate::manager::{ErrorClass, Manager, Triage};
 use crate::shared::Shared;
 use crate::time::Time;
 use std::sync::Arc;
 use std::thread;
 
-impl<M: Manager> Home<M::Connection> for Shared<M> {
-    fn returned(&self, mut held: Held<M::Connection>) {
+impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
+    fn returned(&self, mut held: PooledConnection<M::Connection>) {
         let verdict = if thread::panicking() { Err(CloseReason::Panicked) } else { self.judge(&mut held) };
         self.come_back(held, verdict);
     }
 
-    fn discarded(&self, held: Held<M::Connection>, reason: CloseReason) {
+    fn discarded(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         self.come_back(held, Err(reason));
     }
 
-    fn detached(&self, tag: &Tag) {
+    fn detached(&self, tag: &LeaseMeta) {
         let seq = self.change(|ledger, now| {
             ledger.detached(tag.slot, now);
             ledger.stamp_if(self.observed())
@@ -38,18 +38,18 @@ impl<M: Manager> Home<M::Connection> for Shared<M> {
         }
     }
 
-    fn info(&self, tag: &Tag) -> ConnectionInfo {
+    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
         self.describe(tag)
     }
 }
 
 impl<M: Manager> Shared<M> {
     /// What the manager's `triage` makes of a connection that comes back, as [`come_back`](Self::come_back) takes it.
-    fn judge(&self, held: &mut Held<M::Connection>) -> Result<bool, CloseReason> {
+    fn judge(&self, held: &mut PooledConnection<M::Connection>) -> Result<bool, CloseReason> {
         match calmly(|| self.manager.triage(&mut held.inner.conn)) {
             Ok(Triage::Keep) => Ok(false),
             Ok(Triage::Reset) => Ok(true),
-            Ok(Triage::Discard) => Err(CloseReason::Unproven),
+            Ok(Triage::Discard) => Err(CloseReason::Unverified),
             Ok(Triage::Broken) => Err(CloseReason::Broken),
             Err(message) => {
                 self.tell_panic("triage", message);
@@ -60,7 +60,7 @@ impl<M: Manager> Shared<M> {
 
     /// Takes back a connection that was to be lent and was not: its hooks may have used it, so it is treated as if it had
     /// been, but for telling and measuring.
-    pub(crate) fn give_back(&self, mut held: Held<M::Connection>) {
+    pub(crate) fn give_back(&self, mut held: PooledConnection<M::Connection>) {
         let verdict = self.judge(&mut held);
         self.change(|ledger, now| self.put_away(ledger, held, verdict, now));
     }
@@ -68,7 +68,7 @@ impl<M: Manager> Shared<M> {
     fn put_away(
         &self,
         ledger: &mut Ledger<M::Connection>,
-        held: Held<M::Connection>,
+        held: PooledConnection<M::Connection>,
         verdict: Result<bool, CloseReason>,
         now: Time,
     ) {
@@ -88,7 +88,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
-    fn come_back(&self, mut held: Held<M::Connection>, verdict: Result<bool, CloseReason>) {
+    fn come_back(&self, mut held: PooledConnection<M::Connection>, verdict: Result<bool, CloseReason>) {
         let now = self.glance();
         if let Some(seat) = held.inner.seat.take() {
             seat.leave_over();
@@ -106,7 +106,7 @@ impl<M: Manager> Shared<M> {
         } else {
             held
         };
-        let Tag { id, slot, .. } = held.inner.tag;
+        let LeaseMeta { id, slot, .. } = held.inner.tag;
         (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
         let lent = ledger.slots.since(slot);
         ledger.measure_use(lent, now);
@@ -133,24 +133,27 @@ pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool, p
     if reset && let Err(error) = call(limit, || shared.manager.reset(&mut held.inner.conn)).await {
         refused = Some(failed_reset(&shared, held.inner.tag, error));
     }
-    if reset && refused.is_none() && !shared.hooks.at(Moment::Connect).is_empty() {
+    if reset && refused.is_none() && !shared.hooks.at(HookPoint::Connect).is_empty() {
         refused = connect_again(&shared, held).await;
     }
     if refused.is_none() && shared.checkin_hooks {
         let info = shared.describe(&held.inner.tag);
-        let outcome = run_hooks(&shared, Moment::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
+        let outcome = run_hooks(&shared, HookPoint::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
         refused = outcome.err().map(|_| CloseReason::RefusedByHook);
     }
     resting.finish(refused);
 }
 
 /// Calls the `on_connect` hooks again if the reset has undone what they had done.
-async fn connect_again<M: Manager>(shared: &Shared<M>, held: &mut Held<M::Connection>) -> Option<CloseReason> {
+async fn connect_again<M: Manager>(
+    shared: &Shared<M>,
+    held: &mut PooledConnection<M::Connection>,
+) -> Option<CloseReason> {
     match calmly(|| shared.manager.undoes_on_connect(&mut held.inner.conn)) {
         Ok(false) => None,
         Ok(true) => {
             let info = shared.describe(&held.inner.tag);
-            let outcome = run_hooks(shared, Moment::Connect, &mut held.inner.conn, &info, Time::NEVER).await;
+            let outcome = run_hooks(shared, HookPoint::Connect, &mut held.inner.conn, &info, Time::NEVER).await;
             outcome.err().map(|_| CloseReason::RefusedByHook)
         }
         Err(message) => {
@@ -160,18 +163,18 @@ async fn connect_again<M: Manager>(shared: &Shared<M>, held: &mut Held<M::Connec
     }
 }
 
-fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
+fn failed_reset<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError<M::Error>) -> CloseReason {
     let fault = match &error {
         CallError::Failed(error) => shared.classify(error),
-        CallError::TimedOut(_) => Fault::Connection,
+        CallError::TimedOut(_) => ErrorClass::Connection,
         CallError::Panicked(message) => {
             shared.tell_panic("reset", message.clone());
-            Fault::Connection
+            ErrorClass::Connection
         }
     };
     let error = error.shared("ping_timeout");
     shared.tell(|| Event::ResetFailed { id: tag.id, error });
-    if fault == Fault::Failover {
+    if fault == ErrorClass::Failover {
         shared.invalidate_all(false);
     }
     CloseReason::ResetFailed
@@ -180,7 +183,7 @@ fn failed_reset<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Er
 /// A connection that the keeper is looking after. If the job is dropped half way, the connection was cut off.
 pub(crate) struct Resting<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
-    pub(crate) held: Option<Held<M::Connection>>,
+    pub(crate) held: Option<PooledConnection<M::Connection>>,
 }
 
 impl<M: Manager> Resting<M> {
@@ -201,7 +204,7 @@ impl<M: Manager> Resting<M> {
 impl<M: Manager> Drop for Resting<M> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            self.shared.retire(held, CloseReason::Cut);
+            self.shared.retire(held, CloseReason::Interrupted);
         }
     }
 }

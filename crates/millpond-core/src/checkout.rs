@@ -8,8 +8,8 @@ use crate::error::{Phase, PoolError};
 use crate::event::Event;
 use crate::examine::{Examination, Examined};
 use crate::grant::Grant;
-use crate::hooks::Moment;
-use crate::lease::{Held, Home, Lease};
+use crate::hooks::HookPoint;
+use crate::lease::{Lease, LeaseOwner, PooledConnection};
 use crate::ledger::{Asker, Claim, Ledger, bump};
 use crate::manager::Manager;
 use crate::pool::Request;
@@ -65,7 +65,7 @@ pub(crate) enum Stand<C> {
     /// Refused by the pool; it asks once more after this moment.
     Refused(Trip, Time),
     Pause(Trip, Option<Timer>),
-    Lent(Held<C>, Told),
+    Lent(PooledConnection<C>, Told),
     Failed(PoolError, Told),
 }
 
@@ -188,7 +188,7 @@ fn receive<M: Manager>(
 fn inspect<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
-    held: Held<M::Connection>,
+    held: PooledConnection<M::Connection>,
     trip: Trip,
     now: Time,
 ) -> Stand<M::Connection> {
@@ -204,11 +204,11 @@ fn inspect<M: Manager>(
 fn count_loan<M: Manager>(
     shared: &Shared<M>,
     ledger: &mut Ledger<M::Connection>,
-    held: Held<M::Connection>,
+    held: PooledConnection<M::Connection>,
     since: Time,
     now: Time,
 ) -> Stand<M::Connection> {
-    bump(&mut ledger.totals.ok);
+    bump(&mut ledger.totals.succeeded);
     ledger.measure_wait(since, now);
     Stand::Lent(held, Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) })
 }
@@ -369,7 +369,7 @@ fn conclude<M: Manager>(
             trip.refusals = trip.refusals.saturating_add(u32::from(refused.is_some()));
             match refused {
                 Some(source) if trip.refusals >= REFUSALS_MAX => {
-                    let error = PoolError::Refused { moment: Moment::Checkout, attempts: trip.refusals, source };
+                    let error = PoolError::Refused { moment: HookPoint::Checkout, attempts: trip.refusals, source };
                     fail(shared, &trip, error)
                 }
                 _ => Stand::Claim(trip),
@@ -381,7 +381,7 @@ fn conclude<M: Manager>(
 
 pub(crate) fn lent<M: Manager>(
     shared: Arc<Shared<M>>,
-    held: Held<M::Connection>,
+    held: PooledConnection<M::Connection>,
     told: Told,
     request: Request,
 ) -> Lease<M::Connection> {
@@ -389,7 +389,7 @@ pub(crate) fn lent<M: Manager>(
         let event = Event::Acquired { id: held.inner.tag.id, waited: told.waited, holder: request.holder };
         shared.tell_at(seq, &event);
     }
-    let home: Arc<dyn Home<M::Connection>> = shared;
+    let home: Arc<dyn LeaseOwner<M::Connection>> = shared;
     Lease::lend(held, home)
 }
 

@@ -3,8 +3,8 @@
 use crate::call::{CallError, call, drop_calmly};
 use crate::connect::run_hooks;
 use crate::event::{CloseReason, Event, SharedError, share};
-use crate::hooks::Moment;
-use crate::lease::Held;
+use crate::hooks::HookPoint;
+use crate::lease::PooledConnection;
 use crate::manager::Manager;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     let began = shared.now();
     let deadline = began.after(shared.config.close_timeout);
     if let Some(held) = &mut closing.held
-        && shared.hooks.has(Moment::Close)
+        && shared.hooks.has(HookPoint::Close)
     {
         let info = shared.describe(&held.inner.tag);
         // A refusal changes nothing; it has been told.
-        let _ = run_hooks(&shared, Moment::Close, &mut held.inner.conn, &info, deadline).await;
+        let _ = run_hooks(&shared, HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
     }
     let left = deadline.since(shared.now());
     closing.finish(left).await;
@@ -50,7 +50,7 @@ async fn bounded_close<M: Manager>(
 /// A connection on its way out. If the job is dropped half way, the connection is dropped and the place becomes free.
 pub(crate) struct Closing<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
-    pub(crate) held: Option<Held<M::Connection>>,
+    pub(crate) held: Option<PooledConnection<M::Connection>>,
     pub(crate) reason: CloseReason,
 }
 
@@ -76,7 +76,7 @@ impl<M: Manager> Drop for Closing<M> {
 /// Frees the place and tells of it when the close has ended, in whatever way.
 struct Gone<M: Manager> {
     shared: Arc<Shared<M>>,
-    tag: crate::lease::Tag,
+    tag: crate::lease::LeaseMeta,
     reason: CloseReason,
     error: Option<SharedError>,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// How many places a pool may have when [`Limits::Off`] is set: more is surely a slip, and costs memory a place.
-pub const PLACES_MAX: u32 = 1_000_000;
+pub const MAX_CONNECTIONS: u32 = 1_000_000;
 
 /// How a pool behaves. Plain values: build one with [`PoolConfig::default`], change fields, hand it to a builder.
 ///
@@ -189,8 +189,8 @@ impl PoolConfig {
     /// What cannot work with any limits.
     fn check_possible(&self, problems: &mut Problems) {
         let places = u64::from(self.pool_size).saturating_add(u64::from(self.max_overflow));
-        if places == 0 || places > u64::from(PLACES_MAX) {
-            let wanted = format!("pool_size + max_overflow between 1 and {PLACES_MAX}");
+        if places == 0 || places > u64::from(MAX_CONNECTIONS) {
+            let wanted = format!("pool_size + max_overflow between 1 and {MAX_CONNECTIONS}");
             problems.add("pool_size", self.pool_size.to_string(), wanted, "a pool without a place lends nothing");
         }
         if self.max_connecting == 0 {

@@ -6,11 +6,11 @@
 use crate::call::{CallError, call};
 use crate::close::farewell;
 use crate::event::{Event, SharedError, share};
-use crate::hooks::{Moment, RequestRefusal};
+use crate::hooks::{HookPoint, RequestRefusal};
 use crate::info::{ConnectInfo, ConnectionInfo};
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::Attempt;
-use crate::manager::{BoxError, Fault, Manager};
+use crate::manager::{BoxError, ErrorClass, Manager};
 use crate::rt;
 use crate::shared::Shared;
 use crate::time::Time;
@@ -36,7 +36,7 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
 }
 
 /// Connects and calls the hooks of a new connection.
-async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Connection, (SharedError, Fault)> {
+async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Connection, (SharedError, ErrorClass)> {
     let limit = shared.config.connect_timeout;
     let info = ConnectInfo {
         pool: Arc::clone(&shared.name),
@@ -50,10 +50,10 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
         Err(error) => {
             let fault = match &error {
                 CallError::Failed(error) => shared.classify(error),
-                CallError::TimedOut(_) => Fault::Transient,
+                CallError::TimedOut(_) => ErrorClass::Transient,
                 CallError::Panicked(message) => {
                     shared.tell_panic("connect", message.clone());
-                    Fault::Transient
+                    ErrorClass::Transient
                 }
             };
             return Err((error.shared("connect_timeout"), fault));
@@ -67,8 +67,8 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
         age: Duration::ZERO,
         idle: Duration::ZERO,
     };
-    for moment in [Moment::FirstConnect, Moment::Connect] {
-        if moment == Moment::FirstConnect && !attempt.first {
+    for moment in [HookPoint::FirstConnect, HookPoint::Connect] {
+        if moment == HookPoint::FirstConnect && !attempt.first {
             continue;
         }
         if let Err(refused) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
@@ -78,7 +78,7 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
             let _ = farewell(shared, conn).await;
             return Err((share(Box::new(Refusal { moment, source: error })), fault));
         }
-        if moment == Moment::FirstConnect {
+        if moment == HookPoint::FirstConnect {
             shared.ledger.lock().opening.first_pending = false;
         }
     }
@@ -88,7 +88,7 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
 /// Why a new connection was no good although it could be opened.
 #[derive(Debug)]
 struct Refusal {
-    moment: Moment,
+    moment: HookPoint,
     source: SharedError,
 }
 
@@ -126,7 +126,7 @@ impl Refused {
 /// ends the row; that of a connection is told.
 pub(crate) async fn run_hooks<M: Manager>(
     shared: &Shared<M>,
-    moment: Moment,
+    moment: HookPoint,
     conn: &mut M::Connection,
     info: &ConnectionInfo,
     deadline: Time,
@@ -136,7 +136,7 @@ pub(crate) async fn run_hooks<M: Manager>(
         let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
         if let Err(error) = outcome {
             let error = match error {
-                CallError::Failed(error) if moment == Moment::Checkout => match error.downcast::<RequestRefusal>() {
+                CallError::Failed(error) if moment == HookPoint::Checkout => match error.downcast::<RequestRefusal>() {
                     Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
                     Err(error) => CallError::Failed(error),
                 },
@@ -163,7 +163,7 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
         ledger.measure_creation(took);
         ledger.opening.note_took(took);
         let seq = ledger.stamp_if(shared.observed());
-        (ledger.connected(Held::new(conn, tag), now), seq)
+        (ledger.connected(PooledConnection::new(conn, tag), now), seq)
     });
     if let Some(seq) = seq {
         shared.tell_at(seq, &Event::Connected { id, took });
@@ -174,7 +174,7 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
     }
 }
 
-fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError, fault: Fault) {
+fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError, fault: ErrorClass) {
     place.slot = None;
     let shared = &place.shared;
     let (setback, seq) = shared.change(|ledger, now| {
@@ -192,7 +192,7 @@ fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError
     if setback.failing_fast {
         shared.tell(|| Event::FailingFast { error });
     }
-    if fault == Fault::Failover {
+    if fault == ErrorClass::Failover {
         shared.invalidate_all(false);
     }
 }

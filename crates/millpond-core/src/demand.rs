@@ -8,9 +8,9 @@
 use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::event::SharedError;
-use crate::lease::{Held, Renewal, Tag};
+use crate::lease::{LeaseMeta, PooledConnection, Renewal};
 use crate::ledger::{Attempt, Job, Ledger, bump};
-use crate::manager::Fault;
+use crate::manager::ErrorClass;
 use crate::slots::Stage;
 use crate::time::Time;
 use std::mem;
@@ -247,7 +247,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// What is known of a connection that was opened just now.
-    pub(crate) fn new_tag(&mut self, attempt: &Attempt, now: Time) -> Tag {
+    pub(crate) fn new_tag(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
         let percent = self.config.recycle_jitter;
         let (expires, renew_at) = match self.config.pool_recycle {
             Some(age) => {
@@ -257,7 +257,7 @@ impl<C: Send + 'static> Ledger<C> {
             }
             None => (Time::NEVER, Time::NEVER),
         };
-        Tag {
+        LeaseMeta {
             slot: attempt.slot,
             id: attempt.id,
             generation: attempt.generation,
@@ -274,7 +274,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A connection was opened and has passed its hooks. How long nothing had worked before, if so.
-    pub(crate) fn connected(&mut self, held: Held<C>, now: Time) -> Option<Duration> {
+    pub(crate) fn connected(&mut self, held: PooledConnection<C>, now: Time) -> Option<Duration> {
         bump(&mut self.totals.created);
         let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
         self.opening.failures = 0;
@@ -295,16 +295,16 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// An attempt failed: its place is free, and the next one has to wait.
-    pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: Fault, now: Time) -> Setback {
+    pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: ErrorClass, now: Time) -> Setback {
         bump(&mut self.totals.connect_failed);
         self.opening.failures = self.opening.failures.saturating_add(1);
         let before = self.opening.last_error.replace(error.clone());
         self.aftermath.errors.extend(before);
-        self.opening.hopeless = fault == Fault::Permanent;
+        self.opening.hopeless = fault == ErrorClass::Permanent;
         let retry_in = self.opening.pause(self.config.backoff_max);
         self.opening.not_before = now.after(retry_in);
         self.slots.shift(slot, Stage::Free, now);
-        if fault == Fault::Permanent
+        if fault == ErrorClass::Permanent
             && self.slots.open() == 0
             && let Some(error) = self.connect_error()
         {
@@ -377,7 +377,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// When something is due for an idle connection.
-    pub(crate) fn idle_due(&self, tag: &Tag) -> Time {
+    pub(crate) fn idle_due(&self, tag: &LeaseMeta) -> Time {
         let mut due = Self::renewal_due(tag);
         if let Some(idle_timeout) = self.config.idle_timeout {
             due = due.min(tag.idle_since.after(idle_timeout));
@@ -389,7 +389,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// When the successor of a connection is to be opened; once that was asked for, when the connection has to go.
-    pub(crate) fn renewal_due(tag: &Tag) -> Time {
+    pub(crate) fn renewal_due(tag: &LeaseMeta) -> Time {
         if tag.renewal == Renewal::NotYet { tag.renew_at } else { tag.expires }
     }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with an acquire, told so that it can be acted upon at three in the morning.
 
 use crate::event::{AcquireFailure, SharedError};
-use crate::hooks::{Moment, RequestRefusal};
+use crate::hooks::{HookPoint, RequestRefusal};
 use crate::status::{Holder, Status};
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub enum PoolError {
     /// Hooks refused one connection after the other.
     Refused {
         /// The moment of the refusals.
-        moment: Moment,
+        moment: HookPoint,
         /// How many connections were refused for this acquire.
         attempts: u32,
         /// The last refusal.
@@ -148,7 +148,7 @@ pub struct TimedOut {
     /// spawned tasks only: what runs in the body of `block_on`, as `#[tokio::main]` does, has no task of its own.
     pub nested: bool,
     /// The runtime on which the pool connects has not run for this long.
-    pub home_stalled: Option<Duration>,
+    pub runtime_stalled_for: Option<Duration>,
 }
 
 impl fmt::Display for TimedOut {
@@ -158,7 +158,7 @@ impl fmt::Display for TimedOut {
         if let (Some(error), true) = (&self.last_error, self.phase != Phase::Connect) {
             write!(f, "; last connect error: {error}")?;
         }
-        if let Some(stalled) = self.home_stalled {
+        if let Some(stalled) = self.runtime_stalled_for {
             let seconds = stalled.as_secs_f64();
             write!(f, "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?")?;
         }
@@ -190,7 +190,7 @@ impl TimedOut {
             holders: Vec::new(),
             last_error: None,
             nested: false,
-            home_stalled: None,
+            runtime_stalled_for: None,
         }
     }
 

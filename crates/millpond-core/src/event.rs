@@ -1,9 +1,9 @@
 //! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
 
-use crate::hooks::Moment;
+use crate::hooks::HookPoint;
 use crate::info::ConnectionId;
-use crate::manager::{BoxError, Fault};
-use crate::times::Times;
+use crate::manager::{BoxError, ErrorClass};
+use crate::times::PoolHistograms;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use std::time::Duration;
 /// Watches a pool. Cannot fail, cannot touch a connection, and must not block.
 ///
 /// Called after the pool's lock is released, on whatever thread the event happened, so two events may arrive out of
-/// order: [`Stamp::seq`] says which was first. A panic in an observer is caught and costs nothing but the event.
+/// order: [`EventContext::seq`] says which was first. A panic in an observer is caught and costs nothing but the event.
 ///
-/// A closure will do: `builder.observer(|event: &Event, stamp: &Stamp<'_>| ..)`.
+/// A closure will do: `builder.observer(|event: &Event, stamp: &EventContext<'_>| ..)`.
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of one event.
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>);
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>);
 
     /// Which events this observer is told of: all of them, unless it says otherwise. Asked once, when the pool is built.
     ///
@@ -28,7 +28,7 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Takes the pool's own measurements. Called once, when the pool is built, for one whose interest is
     /// [`Interest::Measurements`].
-    fn measured(&self, pool: &str, times: Arc<Times>) {
+    fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
         let _ = (pool, times);
     }
 }
@@ -43,18 +43,18 @@ pub enum Interest {
     /// [`Returned`](Event::Returned).
     Incidents,
     /// The same, and how long loans and the waits for them took, which the pool counts itself: see
-    /// [`Observer::measured`].
+    /// [`Observer::attach_histograms`].
     Measurements,
 }
 
-impl<F: Fn(&Event, &Stamp<'_>) + Send + Sync + 'static> Observer for F {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+impl<F: Fn(&Event, &EventContext<'_>) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         self(event, stamp);
     }
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         (**self).observe(event, stamp);
     }
 
@@ -62,22 +62,22 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         (**self).interest()
     }
 
-    fn measured(&self, pool: &str, times: Arc<Times>) {
-        (**self).measured(pool, times);
+    fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
+        (**self).attach_histograms(pool, times);
     }
 }
 
 /// Where and when an event happened.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Stamp<'a> {
+pub struct EventContext<'a> {
     /// The name of the pool.
     pub pool: &'a str,
     /// Its place in the order of the pool's events: given under the lock, so it never lies.
     pub seq: u64,
 }
 
-impl<'a> Stamp<'a> {
+impl<'a> EventContext<'a> {
     /// The stamp of an event of a custom pool: its name, and the event's place in the order of its events, which counts
     /// from 1 and is given to one event only.
     pub fn new(pool: &'a str, seq: u64) -> Self {
@@ -155,7 +155,7 @@ pub enum Event {
         /// The driver's error, a refusing hook's, a limit that passed or a panic.
         error: SharedError,
         /// What the manager makes of it.
-        fault: Fault,
+        fault: ErrorClass,
         /// The pause before the next attempt.
         retry_in: Duration,
     },
@@ -178,7 +178,7 @@ pub enum Event {
         /// On which connection.
         id: ConnectionId,
         /// At which moment.
-        moment: Moment,
+        moment: HookPoint,
         /// Why.
         error: SharedError,
     },
@@ -246,7 +246,7 @@ pub enum Event {
     /// Lending goes on.
     Resumed,
     /// The runtime on which the pool lived has ended, and its connections with it.
-    HomeEnded,
+    RuntimeShutDown,
     /// `close` was called, or the last handle was dropped.
     Closing,
 }
@@ -296,23 +296,23 @@ pub enum CloseReason {
     /// A hook refused it.
     RefusedByHook,
     /// An operation on it was cut off before it ended.
-    Cut,
+    Interrupted,
     /// The driver reported that it is of no use any more.
     Broken,
     /// It could not be proved to be in step, or the manager's `triage` discarded it.
-    Unproven,
+    Unverified,
     /// A reset failed or took too long.
     ResetFailed,
     /// Its borrower had it for longer than `max_lease`.
     Overdue,
     /// A handle to it is still held by somebody outside.
-    Escaped,
+    HandleLeaked,
     /// It is older than the last `invalidate_all`.
     Invalidated,
     /// It came back and `pool_size` connections were idle already.
     Overflow,
     /// The pool keeps nothing (`NullPool`).
-    NotKept,
+    NotPooled,
     /// The pool was made smaller.
     Shrunk,
     /// The borrower asked for it.
@@ -320,7 +320,7 @@ pub enum CloseReason {
     /// Its manager or its borrower panicked.
     Panicked,
     /// The runtime that it lived on has ended.
-    HomeEnded,
+    RuntimeShutDown,
     /// The pool was closed.
     PoolClosed,
 }
@@ -333,19 +333,19 @@ impl CloseReason {
             Self::IdleTooLong => "idle_too_long",
             Self::PingFailed => "ping_failed",
             Self::RefusedByHook => "refused_by_hook",
-            Self::Cut => "cut",
+            Self::Interrupted => "interrupted",
             Self::Broken => "broken",
-            Self::Unproven => "unproven",
+            Self::Unverified => "unverified",
             Self::ResetFailed => "reset_failed",
             Self::Overdue => "overdue",
-            Self::Escaped => "escaped",
+            Self::HandleLeaked => "handle_leaked",
             Self::Invalidated => "invalidated",
             Self::Overflow => "overflow",
-            Self::NotKept => "not_kept",
+            Self::NotPooled => "not_pooled",
             Self::Shrunk => "shrunk",
             Self::Discarded => "discarded",
             Self::Panicked => "panicked",
-            Self::HomeEnded => "home_ended",
+            Self::RuntimeShutDown => "runtime_shut_down",
             Self::PoolClosed => "pool_closed",
         }
     }

@@ -9,9 +9,9 @@ use crate::checkin::Resting;
 use crate::connect::{Refused, run_hooks};
 use crate::error::Phase;
 use crate::event::{CloseReason, Event, SharedError};
-use crate::hooks::{Moment, RequestRefusal};
-use crate::lease::{Held, Tag};
-use crate::manager::{Fault, Manager};
+use crate::hooks::{HookPoint, RequestRefusal};
+use crate::lease::{LeaseMeta, PooledConnection};
+use crate::manager::{ErrorClass, Manager};
 use crate::rt;
 use crate::shared::Shared;
 use crate::time::Time;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// What an examination came to.
 pub(crate) enum Examined<C> {
-    Fit(Held<C>),
+    Fit(PooledConnection<C>),
     Unfit {
         refused: Option<SharedError>,
     },
@@ -43,15 +43,15 @@ pub(crate) struct Examination<C> {
 
 impl<C: Send + 'static> Examination<C> {
     /// The ping.
-    pub(crate) fn ping<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: Held<C>) -> Self {
+    pub(crate) fn ping<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: PooledConnection<C>) -> Self {
         let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
         let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
         Self { stage: Box::pin(ping(examinee)), phase: Phase::Ping, limit, slot }
     }
 
     /// The `on_checkout` hooks.
-    pub(crate) fn hooks<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: Held<C>) -> Self {
-        let hooks = u32::try_from(shared.hooks.at(Moment::Checkout).len()).unwrap_or(u32::MAX);
+    pub(crate) fn hooks<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: PooledConnection<C>) -> Self {
+        let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
         let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
         let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
         Self { stage: Box::pin(call_hooks(examinee)), phase: Phase::Hook, limit, slot }
@@ -80,7 +80,7 @@ async fn call_hooks<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connec
     let shared = Arc::clone(&examinee.shared);
     let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
     let info = shared.describe(&held.inner.tag);
-    match run_hooks(&shared, Moment::Checkout, &mut held.inner.conn, &info, Time::NEVER).await {
+    match run_hooks(&shared, HookPoint::Checkout, &mut held.inner.conn, &info, Time::NEVER).await {
         Ok(()) => examinee.fit(),
         Err(Refused::Request(refusal)) => {
             if let Some(held) = examinee.held.take() {
@@ -110,7 +110,7 @@ pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, examination:
 /// A connection under examination. If the examination is dropped half way, the connection was cut off and is closed.
 pub(crate) struct Examinee<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
-    pub(crate) held: Option<Held<M::Connection>>,
+    pub(crate) held: Option<PooledConnection<M::Connection>>,
 }
 
 impl<M: Manager> Examinee<M> {
@@ -133,7 +133,7 @@ impl<M: Manager> Examinee<M> {
 
 impl<M: Manager> Drop for Examinee<M> {
     fn drop(&mut self) {
-        self.refuse(CloseReason::Cut, false);
+        self.refuse(CloseReason::Interrupted, false);
     }
 }
 
@@ -149,18 +149,18 @@ pub(crate) async fn examine_idle<M: Manager>(mut resting: Resting<M>) {
 }
 
 /// Tells of a ping that failed, and acts on what the manager makes of it.
-pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: Tag, error: CallError<M::Error>) -> CloseReason {
+pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError<M::Error>) -> CloseReason {
     let fault = match &error {
         CallError::Failed(error) => shared.classify(error),
-        CallError::TimedOut(_) => Fault::Connection,
+        CallError::TimedOut(_) => ErrorClass::Connection,
         CallError::Panicked(message) => {
             shared.tell_panic("ping", message.clone());
-            Fault::Connection
+            ErrorClass::Connection
         }
     };
     let error = error.shared("ping_timeout");
     shared.tell(|| Event::PingFailed { id: tag.id, error });
-    if fault == Fault::Failover {
+    if fault == ErrorClass::Failover {
         shared.invalidate_all(false);
     }
     CloseReason::PingFailed

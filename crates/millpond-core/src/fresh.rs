@@ -4,7 +4,7 @@
 //! of the pool, a setting that looks at every loan or wait, a connection's age.
 
 use crate::grant::Grant;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::{Keeper, Ledger, bump};
 use crate::queue::Ticket;
 use crate::slots::{Caller, Stage};
@@ -18,7 +18,7 @@ pub(crate) enum Homecoming<C> {
     /// It was granted to the oldest waiter, who is to be woken outside the lock.
     Granted(Waker),
     /// Something has to be considered: here it is again.
-    Considered(Held<C>),
+    Considered(PooledConnection<C>),
 }
 
 /// How many idle connections behind the freshest are looked at for the one that the caller had last.
@@ -40,7 +40,7 @@ impl<C: Send + 'static> Ledger<C> {
         if caller.task.is_none() {
             return;
         }
-        let is_favourite = |held: &Held<C>| {
+        let is_favourite = |held: &PooledConnection<C>| {
             let tag = &held.inner.tag;
             tag.last_task == caller.task && !self.ping_would_be_due(tag, now) && self.unfit(tag, now).is_none()
         };
@@ -54,7 +54,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
     #[inline]
-    pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+    pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if !self.lends_plainly {
             return None;
         }
@@ -69,7 +69,7 @@ impl<C: Send + 'static> Ledger<C> {
         held.inner.tag.note_loan(caller.task);
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
-        bump(&mut self.totals.ok);
+        bump(&mut self.totals.succeeded);
         self.measure_wait(now, now);
         self.check();
         Some(held)
@@ -93,7 +93,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle
     /// ones.
     #[inline]
-    pub(crate) fn put_back_fresh(&mut self, mut held: Held<C>, now: Time) -> Homecoming<C> {
+    pub(crate) fn put_back_fresh(&mut self, mut held: PooledConnection<C>, now: Time) -> Homecoming<C> {
         let tag = &mut held.inner.tag;
         if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
             return Homecoming::Considered(held);
@@ -105,7 +105,7 @@ impl<C: Send + 'static> Ledger<C> {
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
             tag.note_loan(caller.task);
             self.slots.hand_over(tag.slot, caller, now);
-            bump(&mut self.totals.ok);
+            bump(&mut self.totals.succeeded);
             let granted = self.waiters.grant(Grant::Fresh(held));
             self.check();
             return granted.map_or(Homecoming::Idle, Homecoming::Granted);

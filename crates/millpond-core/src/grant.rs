@@ -1,7 +1,7 @@
 //! What waiters are granted, and how they come by it: the ledger's side of a wait.
 
 use crate::error::PoolError;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::Ledger;
 use crate::queue::{Armed, Look, Ticket};
 use crate::time::Time;
@@ -14,9 +14,9 @@ pub(crate) const NOTHING: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
     /// A connection for which nothing is due. The loan is counted already.
-    Fresh(Held<C>),
+    Fresh(PooledConnection<C>),
     /// A connection to be looked at.
-    Due(Held<C>),
+    Due(PooledConnection<C>),
     /// No.
     Refusal(PoolError),
 }
@@ -40,7 +40,7 @@ impl<C: Send + 'static> Ledger<C> {
     fn uncount(&mut self, granted: Grant<C>) -> Grant<C> {
         match granted {
             Grant::Fresh(held) => {
-                self.totals.ok = self.totals.ok.saturating_sub(1);
+                self.totals.succeeded = self.totals.succeeded.saturating_sub(1);
                 Grant::Due(held)
             }
             granted => granted,

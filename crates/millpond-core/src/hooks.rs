@@ -15,7 +15,7 @@ pub type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Se
 /// One moment in the life of a connection at which hooks are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Moment {
+pub enum HookPoint {
     /// After the pool's very first connection was opened, before `Connect`.
     FirstConnect,
     /// After any connection was opened.
@@ -28,7 +28,7 @@ pub enum Moment {
     Close,
 }
 
-impl Moment {
+impl HookPoint {
     /// The name of the hook: `on_connect` and so on.
     pub fn name(self) -> &'static str {
         match self {
@@ -41,51 +41,51 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for HookPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// A set of [`Moment`]s.
+/// A set of [`HookPoint`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moments(u8);
+pub struct HookPoints(u8);
 
-impl Moments {
+impl HookPoints {
     /// All five.
     pub const ALL: Self = Self(0b1_1111);
     /// None.
     pub const NONE: Self = Self(0);
 
     /// Whether the moment is in the set.
-    pub fn contains(self, moment: Moment) -> bool {
+    pub fn contains(self, moment: HookPoint) -> bool {
         self.0 & Self::from(moment).0 != 0
     }
 }
 
-impl From<Moment> for Moments {
-    fn from(moment: Moment) -> Self {
+impl From<HookPoint> for HookPoints {
+    fn from(moment: HookPoint) -> Self {
         Self(match moment {
-            Moment::FirstConnect => 1,
-            Moment::Connect => 2,
-            Moment::Checkout => 4,
-            Moment::Checkin => 8,
-            Moment::Close => 16,
+            HookPoint::FirstConnect => 1,
+            HookPoint::Connect => 2,
+            HookPoint::Checkout => 4,
+            HookPoint::Checkin => 8,
+            HookPoint::Close => 16,
         })
     }
 }
 
-impl<R: Into<Moments>> BitOr<R> for Moments {
+impl<R: Into<HookPoints>> BitOr<R> for HookPoints {
     type Output = Self;
     fn bitor(self, other: R) -> Self {
         Self(self.0 | other.into().0)
     }
 }
 
-impl<R: Into<Moments>> BitOr<R> for Moment {
-    type Output = Moments;
-    fn bitor(self, other: R) -> Moments {
-        Moments::from(self) | other
+impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
+    type Output = HookPoints;
+    fn bitor(self, other: R) -> HookPoints {
+        HookPoints::from(self) | other
     }
 }
 
@@ -154,13 +154,13 @@ impl std::error::Error for RequestRefusal {
 /// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move { .. }))`.
 ///
 /// ```
-/// use millpond_core::{async_trait, BoxError, ConnectionInfo, Hooks, Moment, Moments};
+/// use millpond_core::{async_trait, BoxError, ConnectionInfo, Hooks, HookPoint, HookPoints};
 ///
 /// struct Greeter;
 /// #[async_trait]
 /// impl Hooks<String> for Greeter {
-///     fn moments(&self) -> Moments {
-///         Moment::Connect.into()
+///     fn moments(&self) -> HookPoints {
+///         HookPoint::Connect.into()
 ///     }
 ///     async fn on_connect(&self, conn: &mut String, _info: &ConnectionInfo) -> Result<(), BoxError> {
 ///         conn.push_str(" says hello");
@@ -172,8 +172,8 @@ impl std::error::Error for RequestRefusal {
 pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     /// The moments at which this object wants to be called. The default is all of them, which is always right and
     /// costs an allocation for each moment that is not overridden. Asked once, in `build()`.
-    fn moments(&self) -> Moments {
-        Moments::ALL
+    fn moments(&self) -> HookPoints {
+        HookPoints::ALL
     }
 
     /// After the first connection of the pool was opened, before `on_connect`. Called once until it has succeeded; no
@@ -226,14 +226,14 @@ pub(crate) enum Hook<C> {
 }
 
 impl<C: Send + 'static> Hook<C> {
-    pub(crate) fn call<'a>(&'a self, moment: Moment, conn: &'a mut C, info: &'a ConnectionInfo) -> HookFuture<'a> {
+    pub(crate) fn call<'a>(&'a self, moment: HookPoint, conn: &'a mut C, info: &'a ConnectionInfo) -> HookFuture<'a> {
         match (self, moment) {
             (Self::Closure(hook), _) => hook(conn, info),
-            (Self::Object(hooks), Moment::FirstConnect) => hooks.on_first_connect(conn, info),
-            (Self::Object(hooks), Moment::Connect) => hooks.on_connect(conn, info),
-            (Self::Object(hooks), Moment::Checkout) => hooks.on_checkout(conn, info),
-            (Self::Object(hooks), Moment::Checkin) => hooks.on_checkin(conn, info),
-            (Self::Object(hooks), Moment::Close) => hooks.on_close(conn, info),
+            (Self::Object(hooks), HookPoint::FirstConnect) => hooks.on_first_connect(conn, info),
+            (Self::Object(hooks), HookPoint::Connect) => hooks.on_connect(conn, info),
+            (Self::Object(hooks), HookPoint::Checkout) => hooks.on_checkout(conn, info),
+            (Self::Object(hooks), HookPoint::Checkin) => hooks.on_checkin(conn, info),
+            (Self::Object(hooks), HookPoint::Close) => hooks.on_close(conn, info),
         }
     }
 }
@@ -258,41 +258,43 @@ impl<C: Send + 'static> HookLists<C> {
         }
     }
 
-    pub(crate) fn at(&self, moment: Moment) -> &[Hook<C>] {
+    pub(crate) fn at(&self, moment: HookPoint) -> &[Hook<C>] {
         match moment {
-            Moment::FirstConnect => &self.first_connect,
-            Moment::Connect => &self.connect,
-            Moment::Checkout => &self.checkout,
-            Moment::Checkin => &self.checkin,
-            Moment::Close => &self.close,
+            HookPoint::FirstConnect => &self.first_connect,
+            HookPoint::Connect => &self.connect,
+            HookPoint::Checkout => &self.checkout,
+            HookPoint::Checkin => &self.checkin,
+            HookPoint::Close => &self.close,
         }
     }
 
-    pub(crate) fn has(&self, moment: Moment) -> bool {
+    pub(crate) fn has(&self, moment: HookPoint) -> bool {
         !self.at(moment).is_empty()
     }
 
-    pub(crate) fn add_closure(&mut self, moment: Moment, hook: Box<HookFn<C>>) {
+    pub(crate) fn add_closure(&mut self, moment: HookPoint, hook: Box<HookFn<C>>) {
         self.list(moment).push(Hook::Closure(hook));
     }
 
     /// Enters an object into the lists of the moments that it wants.
     pub(crate) fn add_object(&mut self, hooks: &Arc<dyn Hooks<C>>) {
         let wanted = hooks.moments();
-        for moment in [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close] {
+        for moment in
+            [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close]
+        {
             if wanted.contains(moment) {
                 self.list(moment).push(Hook::Object(Arc::clone(hooks)));
             }
         }
     }
 
-    fn list(&mut self, moment: Moment) -> &mut Vec<Hook<C>> {
+    fn list(&mut self, moment: HookPoint) -> &mut Vec<Hook<C>> {
         match moment {
-            Moment::FirstConnect => &mut self.first_connect,
-            Moment::Connect => &mut self.connect,
-            Moment::Checkout => &mut self.checkout,
-            Moment::Checkin => &mut self.checkin,
-            Moment::Close => &mut self.close,
+            HookPoint::FirstConnect => &mut self.first_connect,
+            HookPoint::Connect => &mut self.connect,
+            HookPoint::Checkout => &mut self.checkout,
+            HookPoint::Checkin => &mut self.checkin,
+            HookPoint::Close => &mut self.close,
         }
     }
 }

@@ -61,7 +61,7 @@ impl<M: Manager> Drop for Presence<M> {
         let (lost, _keeper) = shared.change(|ledger, now| (!ledger.closed, ledger.keeper_ended(now)));
         if lost {
             tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
-            shared.tell(|| Event::HomeEnded);
+            shared.tell(|| Event::RuntimeShutDown);
         }
     }
 }

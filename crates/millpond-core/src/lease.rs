@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What is known of a connection; travels with it wherever it goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Tag {
+pub struct LeaseMeta {
     pub(crate) slot: u32,
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
@@ -49,7 +49,7 @@ pub(crate) enum Renewal {
     Done,
 }
 
-impl Tag {
+impl LeaseMeta {
     /// Notes one loan more, and whose it is.
     #[inline]
     pub(crate) fn note_loan(&mut self, task: Option<TaskId>) {
@@ -70,22 +70,22 @@ impl Tag {
     }
 }
 
-/// A connection together with what is known of it: what a lease holds, and what comes back to a [`Home`].
-pub struct Held<C> {
+/// A connection together with what is known of it: what a lease holds, and what comes back to a [`LeaseOwner`].
+pub struct PooledConnection<C> {
     /// Boxed, since it is moved a dozen times in a checkout.
     pub(crate) inner: Box<Content<C>>,
 }
 
-/// What a [`Held`] holds.
+/// What a [`PooledConnection`] holds.
 pub(crate) struct Content<C> {
     pub(crate) conn: C,
-    pub(crate) tag: Tag,
+    pub(crate) tag: LeaseMeta,
     /// Where its borrower found it, if he had to wait: for the next waiter when it comes back.
     pub(crate) seat: Option<Arc<Seat<Grant<C>>>>,
 }
 
-impl<C> Held<C> {
-    pub(crate) fn new(conn: C, tag: Tag) -> Self {
+impl<C> PooledConnection<C> {
+    pub(crate) fn new(conn: C, tag: LeaseMeta) -> Self {
         Self { inner: Box::new(Content { conn, tag, seat: None }) }
     }
 
@@ -105,9 +105,9 @@ impl<C> Held<C> {
     }
 }
 
-impl<C> fmt::Debug for Held<C> {
+impl<C> fmt::Debug for PooledConnection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("tag", &self.inner.tag).finish_non_exhaustive()
+        f.debug_struct("PooledConnection").field("tag", &self.inner.tag).finish_non_exhaustive()
     }
 }
 
@@ -116,23 +116,23 @@ impl<C> fmt::Debug for Held<C> {
 ///
 /// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any runtime: they must
 /// not block and not panic.
-pub trait Home<C: Send + 'static>: Send + Sync + 'static {
+pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
     /// The lease was dropped: here is the connection.
-    fn returned(&self, held: Held<C>);
+    fn returned(&self, held: PooledConnection<C>);
 
     /// The borrower says that the connection must not be used again. The default drops it.
-    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+    fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
         let _ = reason;
         drop(held);
     }
 
     /// The borrower keeps the connection for good. The default does nothing.
-    fn detached(&self, tag: &Tag) {
+    fn detached(&self, tag: &LeaseMeta) {
         let _ = tag;
     }
 
     /// What is known of a connection that is out. The default knows its number.
-    fn info(&self, tag: &Tag) -> ConnectionInfo {
+    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
         ConnectionInfo {
             pool: Arc::from(""),
             id: tag.id,
@@ -151,14 +151,14 @@ pub trait Home<C: Send + 'static>: Send + Sync + 'static {
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct Lease<C: Send + 'static> {
     /// `None` only inside `drop`, `detach` and `discard`, which consume the lease.
-    held: Option<Held<C>>,
-    home: Arc<dyn Home<C>>,
+    held: Option<PooledConnection<C>>,
+    home: Arc<dyn LeaseOwner<C>>,
 }
 
 impl<C: Send + 'static> Lease<C> {
     /// Lends a connection of a custom pool; when the lease ends, `home` is told.
-    pub fn new(conn: C, home: Arc<dyn Home<C>>) -> Self {
-        let tag = Tag {
+    pub fn new(conn: C, home: Arc<dyn LeaseOwner<C>>) -> Self {
+        let tag = LeaseMeta {
             slot: 0,
             id: ConnectionId(0),
             generation: 0,
@@ -172,10 +172,10 @@ impl<C: Send + 'static> Lease<C> {
             idled: 0,
             renewal: Renewal::NotYet,
         };
-        Self::lend(Held::new(conn, tag), home)
+        Self::lend(PooledConnection::new(conn, tag), home)
     }
 
-    pub(crate) fn lend(held: Held<C>, home: Arc<dyn Home<C>>) -> Self {
+    pub(crate) fn lend(held: PooledConnection<C>, home: Arc<dyn LeaseOwner<C>>) -> Self {
         Self { held: Some(held), home }
     }
 
@@ -212,12 +212,12 @@ impl<C: Send + 'static> Lease<C> {
         Self::lend(held, Arc::new(Finally { home, then: Mutex::new(Some(Box::new(then))) }))
     }
 
-    pub(crate) fn tag(&self) -> Tag {
+    pub(crate) fn tag(&self) -> LeaseMeta {
         self.held().inner.tag
     }
 
     /// Ends the lease without telling its home.
-    fn dissolve(mut self) -> (Held<C>, Arc<dyn Home<C>>) {
+    fn dissolve(mut self) -> (PooledConnection<C>, Arc<dyn LeaseOwner<C>>) {
         let home = Arc::clone(&self.home);
         match self.held.take() {
             Some(held) => (held, home),
@@ -225,7 +225,7 @@ impl<C: Send + 'static> Lease<C> {
         }
     }
 
-    fn held(&self) -> &Held<C> {
+    fn held(&self) -> &PooledConnection<C> {
         match &self.held {
             Some(held) => held,
             None => absent(),
@@ -271,35 +271,35 @@ impl<C: Send + 'static> fmt::Debug for Lease<C> {
 
 /// A home that calls a closure first.
 struct Then<C> {
-    home: Arc<dyn Home<C>>,
+    home: Arc<dyn LeaseOwner<C>>,
     then: Mutex<Option<ThenFn<C>>>,
 }
 
 type ThenFn<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-impl<C: Send + 'static> Home<C> for Then<C> {
-    fn returned(&self, mut held: Held<C>) {
+impl<C: Send + 'static> LeaseOwner<C> for Then<C> {
+    fn returned(&self, mut held: PooledConnection<C>) {
         let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
         let calm = then.is_none_or(|then| catch_unwind(AssertUnwindSafe(|| then(&mut held.inner.conn))).is_ok());
         if calm { self.home.returned(held) } else { self.home.discarded(held, CloseReason::Panicked) }
     }
 
-    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+    fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
         self.home.discarded(held, reason);
     }
 
-    fn detached(&self, tag: &Tag) {
+    fn detached(&self, tag: &LeaseMeta) {
         self.home.detached(tag);
     }
 
-    fn info(&self, tag: &Tag) -> ConnectionInfo {
+    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
         self.home.info(tag)
     }
 }
 
 /// A home that calls a closure last, however the lease ends.
 struct Finally<C> {
-    home: Arc<dyn Home<C>>,
+    home: Arc<dyn LeaseOwner<C>>,
     then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -313,23 +313,23 @@ impl<C> Finally<C> {
     }
 }
 
-impl<C: Send + 'static> Home<C> for Finally<C> {
-    fn returned(&self, held: Held<C>) {
+impl<C: Send + 'static> LeaseOwner<C> for Finally<C> {
+    fn returned(&self, held: PooledConnection<C>) {
         self.home.returned(held);
         self.end();
     }
 
-    fn discarded(&self, held: Held<C>, reason: CloseReason) {
+    fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
         self.home.discarded(held, reason);
         self.end();
     }
 
-    fn detached(&self, tag: &Tag) {
+    fn detached(&self, tag: &LeaseMeta) {
         self.home.detached(tag);
         self.end();
     }
 
-    fn info(&self, tag: &Tag) -> ConnectionInfo {
+    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
         self.home.info(tag)
     }
 }

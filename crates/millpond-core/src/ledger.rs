@@ -23,13 +23,13 @@ use crate::event::{CloseReason, SharedError};
 use crate::examine::Examination;
 use crate::grant::Grant;
 use crate::info::ConnectionId;
-use crate::lease::{Held, Renewal, Tag};
+use crate::lease::{LeaseMeta, PooledConnection, Renewal};
 use crate::queue::{Queue, Ticket};
 use crate::rt::Handle;
 use crate::slots::{Caller, Slots, Stage};
 use crate::status::{Status, Totals};
 use crate::time::Time;
-use crate::times::Times;
+use crate::times::PoolHistograms;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
@@ -46,13 +46,13 @@ pub(crate) enum Job<C> {
     /// Open a connection in this place.
     Connect(Attempt),
     /// Reset or ping a connection that came back, if need be, and call the `on_checkin` hooks.
-    Checkin { held: Held<C>, reset: bool, ping: bool },
+    Checkin { held: PooledConnection<C>, reset: bool, ping: bool },
     /// Ping an idle connection that nobody is waiting for.
-    Examine(Held<C>),
+    Examine(PooledConnection<C>),
     /// See through an examination whose caller has gone.
     SeeThrough(Examination<C>),
     /// Say goodbye and close.
-    Close(Held<C>, CloseReason),
+    Close(PooledConnection<C>, CloseReason),
 }
 
 /// A connection to be opened.
@@ -70,7 +70,7 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 pub(crate) enum Claim<C> {
     /// An idle connection, to be examined if something is due.
-    Idle(Held<C>),
+    Idle(PooledConnection<C>),
     /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
     Wait { ticket: Ticket<Grant<C>>, enlist: bool },
     /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
@@ -125,7 +125,7 @@ pub(crate) struct Ledger<C> {
     /// Connections of a generation below this are dropped without a farewell.
     pub(crate) hard_below: u64,
     /// Ready to be lent: the freshest at the back.
-    pub(crate) idle: VecDeque<Held<C>>,
+    pub(crate) idle: VecDeque<PooledConnection<C>>,
     pub(crate) waiters: Queue<Grant<C>>,
     /// Whether the watch looks after the waiters.
     pub(crate) watched: bool,
@@ -141,7 +141,7 @@ pub(crate) struct Ledger<C> {
     pub(crate) totals: Totals,
     pub(crate) aftermath: Aftermath<C>,
     /// How long waits and loans took, if somebody wants to know.
-    pub(crate) times: Option<Arc<Times>>,
+    pub(crate) times: Option<Arc<PoolHistograms>>,
     /// Whether waits and loans are counted there. Of a `SharedPool`'s members only the opening is.
     pub(crate) measures_loans: bool,
     seq: u64,
@@ -248,7 +248,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The freshest idle connection that is young enough, lent to the caller.
-    fn take_idle(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+    fn take_idle(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
         let mut held = self.idle.pop_back()?;
@@ -271,23 +271,23 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
     /// for long enough, and it was not opened for this very borrower.
-    pub(crate) fn ping_due(&self, tag: &Tag, now: Time) -> bool {
+    pub(crate) fn ping_due(&self, tag: &LeaseMeta, now: Time) -> bool {
         let just_opened = tag.uses <= 1 && tag.idled == 0;
         !just_opened && self.ping_would_be_due(tag, now)
     }
 
     /// Whether a connection has to be examined before `try_acquire` lends it. Where every checkout pings, the answer that
     /// the keeper has just had for it counts as this checkout's.
-    fn try_has_to_ping(&self, tag: &Tag, now: Time) -> bool {
+    fn try_has_to_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
         let examined = tag.proved_at > tag.idle_since && now.since(tag.proved_at) < EXAMINED_LASTS;
         !examined && self.ping_would_be_due(tag, now)
     }
 
-    pub(crate) fn ping_would_be_due(&self, tag: &Tag, now: Time) -> bool {
+    pub(crate) fn ping_would_be_due(&self, tag: &LeaseMeta, now: Time) -> bool {
         now.nanos_since(tag.proved_at) >= self.ping_after
     }
 
-    fn lend(&mut self, held: &mut Held<C>, caller: Caller, now: Time) {
+    fn lend(&mut self, held: &mut PooledConnection<C>, caller: Caller, now: Time) {
         held.inner.tag.note_loan(caller.task);
         self.slots.lend(held.inner.tag.slot, caller, now);
         if let Some(age) = self.config.report_after() {
@@ -296,7 +296,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Lends an idle connection for which nothing is due, and has the others examined.
-    pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<Held<C>> {
+    pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if self.closed || self.suspended {
             return None;
         }
@@ -309,7 +309,7 @@ impl<C: Send + 'static> Ledger<C> {
         let held = self.take_idle(caller, now);
         if held.is_some() {
             self.arrive();
-            bump(&mut self.totals.ok);
+            bump(&mut self.totals.succeeded);
             self.measure_wait(now, now);
         }
         self.check();
@@ -317,7 +317,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Why this connection may not be lent, if so.
-    pub(crate) fn unfit(&self, tag: &Tag, now: Time) -> Option<CloseReason> {
+    pub(crate) fn unfit(&self, tag: &LeaseMeta, now: Time) -> Option<CloseReason> {
         if tag.generation != self.generation {
             Some(CloseReason::Invalidated)
         } else if now >= tag.expires {
@@ -328,23 +328,23 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A borrower gave a connection back, and it is fit as it is.
-    pub(crate) fn put_back(&mut self, held: Held<C>, now: Time) {
+    pub(crate) fn put_back(&mut self, held: PooledConnection<C>, now: Time) {
         if self.keeps || self.closed {
             self.settle(held, now);
         } else {
-            self.retire(held, CloseReason::NotKept, now);
+            self.retire(held, CloseReason::NotPooled, now);
         }
         self.check();
     }
 
     /// A connection that the keeper looked after is fit again.
-    pub(crate) fn settle_checked(&mut self, held: Held<C>, now: Time) {
+    pub(crate) fn settle_checked(&mut self, held: PooledConnection<C>, now: Time) {
         self.settle(held, now);
         self.check();
     }
 
     /// The one way of a connection that has become available: to the oldest waiter, to the idle ones, or out.
-    pub(crate) fn settle(&mut self, mut held: Held<C>, now: Time) {
+    pub(crate) fn settle(&mut self, mut held: PooledConnection<C>, now: Time) {
         let reason = if self.closed {
             Some(CloseReason::PoolClosed)
         } else {
@@ -376,9 +376,9 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Nobody waits: keep the connection if there is room among the idle ones, or let it linger, or close it.
-    fn keep_idle(&mut self, held: Held<C>, now: Time) {
+    fn keep_idle(&mut self, held: PooledConnection<C>, now: Time) {
         if !self.keeps {
-            return self.retire(held, CloseReason::NotKept, now);
+            return self.retire(held, CloseReason::NotPooled, now);
         }
         let lingers = self.config.overflow_linger > Duration::ZERO;
         let full = self.idle.len() >= self.config.pool_size as usize && self.idle.len() >= self.idle_room();
@@ -402,7 +402,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Ends a connection: the keeper closes it, and it holds its place until that is done.
-    pub(crate) fn retire(&mut self, held: Held<C>, reason: CloseReason, now: Time) {
+    pub(crate) fn retire(&mut self, held: PooledConnection<C>, reason: CloseReason, now: Time) {
         let slot = held.inner.tag.slot;
         self.slots.shift(slot, Stage::Closing, now);
         if self.keeper.is_some() && held.inner.tag.generation >= self.hard_below {
@@ -460,7 +460,7 @@ impl<C: Send + 'static> Ledger<C> {
             connecting: self.slots.count(Stage::Connecting),
             idle: self.slots.count(Stage::Idle),
             in_use: self.slots.count(Stage::InUse),
-            resting: self.slots.count(Stage::Resting),
+            resetting: self.slots.count(Stage::Resting),
             closing: self.slots.count(Stage::Closing),
             reserved: self.slots.count(Stage::Reserved),
             waiting: self.waiters.len(),

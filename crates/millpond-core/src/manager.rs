@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
 /// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the keeper | `ping_timeout` | closed |
 /// | [`close`](Manager::close) | the pool is done with a connection | the keeper | `close_timeout` | dropped, and an event says why |
-/// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`Fault::Transient`] |
+/// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`ErrorClass::Transient`] |
 ///
 /// Every future is polled behind a panic guard and may be dropped at any await point; a connection whose call was cut
 /// off is closed, never lent. The pool calls no method while it holds its lock, and no two methods at once for the same
@@ -94,7 +94,7 @@ pub trait Manager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error closes the connection. If [`classify`](Manager::classify) calls it [`Fault::Failover`], everything opened so
+    /// An error closes the connection. If [`classify`](Manager::classify) calls it [`ErrorClass::Failover`], everything opened so
     /// far is invalidated.
     ///
     /// # Cancel safety
@@ -129,10 +129,10 @@ pub trait Manager: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Says what an error of `connect`, `ping` or `reset` means for the pool. The default is [`Fault::Transient`].
-    fn classify(&self, error: &Self::Error) -> Fault {
+    /// Says what an error of `connect`, `ping` or `reset` means for the pool. The default is [`ErrorClass::Transient`].
+    fn classify(&self, error: &Self::Error) -> ErrorClass {
         let _ = error;
-        Fault::Transient
+        ErrorClass::Transient
     }
 }
 
@@ -144,7 +144,7 @@ pub enum Triage {
     Keep,
     /// To be reset by the keeper before it can be lent.
     Reset,
-    /// Not to be lent again: closed with the reason `Unproven`.
+    /// Not to be lent again: closed with the reason `Unverified`.
     Discard,
     /// Broken: closed with the reason `Broken`, and since its server may be gone the keeper pings the idle ones.
     Broken,
@@ -153,7 +153,7 @@ pub enum Triage {
 /// What an error means for the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ErrorClass {
     /// This connection is broken; the others need not be. From `connect`: try again.
     Connection,
     /// The server is no longer the one to talk to: everything opened so far is invalidated.
@@ -192,7 +192,7 @@ impl<M: Manager> Manager for Arc<M> {
         (**self).close(conn)
     }
 
-    fn classify(&self, error: &Self::Error) -> Fault {
+    fn classify(&self, error: &Self::Error) -> ErrorClass {
         (**self).classify(error)
     }
 }

@@ -12,7 +12,7 @@ use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::examine::failed_ping;
 use crate::info::ConnectionId;
-use crate::lease::{Lease, Tag};
+use crate::lease::{Lease, LeaseMeta};
 use crate::ledger::bump;
 use crate::manager::Manager;
 use crate::pool::Request;
@@ -21,7 +21,7 @@ use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
 use crate::sync::{AtomicU64, Mutex};
 use crate::time::Time;
-use crate::times::Times;
+use crate::times::PoolHistograms;
 use std::collections::BTreeMap;
 use std::mem;
 use std::panic::Location;
@@ -33,7 +33,7 @@ use std::time::Duration;
 pub(crate) struct Member<C: Send + 'static> {
     /// `None` only while it is dropped.
     lease: Option<Lease<C>>,
-    pub(crate) tag: Tag,
+    pub(crate) tag: LeaseMeta,
     /// How many borrowers have a clone. Changed only under the members' lock.
     loans: AtomicU64,
     checked: Mutex<Time>,
@@ -82,7 +82,7 @@ impl<C: Send + 'static> Drop for Member<C> {
 /// Who has a clone of which connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loan {
-    pub(crate) tag: Tag,
+    pub(crate) tag: LeaseMeta,
     pub(crate) location: &'static Location<'static>,
     pub(crate) label: Option<&'static str>,
     pub(crate) since: Time,
@@ -106,7 +106,7 @@ pub(crate) struct Members<C: Send + 'static> {
     turn: usize,
     left: u32,
     /// How many loans a turn has.
-    loans_in_turn: u32,
+    acquires_per_turn: u32,
     /// Whether somebody is opening one more.
     pub(crate) opening: bool,
     /// Why the last opening failed, unless one has succeeded since.
@@ -120,11 +120,11 @@ pub(crate) struct Members<C: Send + 'static> {
     pub(crate) closed: bool,
     pub(crate) totals: Totals,
     /// How long waits and loans took, if an observer asked for it.
-    times: Option<Arc<Times>>,
+    times: Option<Arc<PoolHistograms>>,
 }
 
 impl<C: Send + 'static> Members<C> {
-    pub(crate) fn new(loans_in_turn: u32, times: Option<Arc<Times>>) -> Self {
+    pub(crate) fn new(acquires_per_turn: u32, times: Option<Arc<PoolHistograms>>) -> Self {
         Self {
             times,
             serving: Vec::new(),
@@ -132,7 +132,7 @@ impl<C: Send + 'static> Members<C> {
             stand_in: None,
             turn: 0,
             left: 0,
-            loans_in_turn,
+            acquires_per_turn,
             opening: false,
             failure: None,
             loans: Vec::new(),
@@ -150,7 +150,7 @@ impl<C: Send + 'static> Members<C> {
             Some(left) => self.left = left,
             None => {
                 self.turn = self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
-                self.left = self.loans_in_turn.saturating_sub(1);
+                self.left = self.acquires_per_turn.saturating_sub(1);
             }
         }
         self.serving.get(self.turn).cloned()
@@ -170,7 +170,7 @@ impl<C: Send + 'static> Members<C> {
     }
 
     /// Takes the members out of service that are unfit. One that is only too old ages for as long as it is lent.
-    pub(crate) fn retire(&mut self, unfit: impl Fn(&Tag) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
+    pub(crate) fn retire(&mut self, unfit: impl Fn(&LeaseMeta) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
         let goes = |member: &mut Arc<Member<C>>| match unfit(&member.tag) {
             Some(CloseReason::Recycled) if member.is_lent() => false,
             why => why.map(|why| member.dismiss(why)).is_some(),
@@ -217,15 +217,15 @@ impl<C: Send + 'static> Members<C> {
     /// One acquire more that went well.
     fn count_acquire(&mut self) {
         bump(&mut self.totals.acquires);
-        bump(&mut self.totals.ok);
+        bump(&mut self.totals.succeeded);
     }
 
     /// Nothing came of a loan: its clone panicked.
     pub(crate) fn take_back(&mut self, member: &Member<C>, place: u32, counted: bool) {
         let _ = self.give_back(member, place);
         if counted {
-            let Totals { acquires, ok, .. } = &mut self.totals;
-            (*acquires, *ok) = (acquires.saturating_sub(1), ok.saturating_sub(1));
+            let Totals { acquires, succeeded, .. } = &mut self.totals;
+            (*acquires, *succeeded) = (acquires.saturating_sub(1), succeeded.saturating_sub(1));
         }
     }
 
@@ -477,16 +477,16 @@ pub(crate) fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{Held, Home};
+    use crate::lease::{LeaseOwner, PooledConnection};
 
     struct Nowhere;
 
-    impl Home<u32> for Nowhere {
-        fn returned(&self, _: Held<u32>) {}
+    impl LeaseOwner<u32> for Nowhere {
+        fn returned(&self, _: PooledConnection<u32>) {}
     }
 
-    fn drawn(loans_in_turn: u32, loans: usize) -> Vec<u32> {
-        let mut members = Members::new(loans_in_turn, None);
+    fn drawn(acquires_per_turn: u32, loans: usize) -> Vec<u32> {
+        let mut members = Members::new(acquires_per_turn, None);
         for number in 0..3 {
             members.serving.push(Member::new(Lease::new(number, Arc::new(Nowhere)), Time::ZERO));
         }

@@ -46,7 +46,7 @@ impl Request {
 /// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`] works on it.
 ///
 /// Implement it to change how connections are had: wrap one of ours and pass the request on, or stand alone with
-/// [`Home`](crate::Home) and [`Lease::new`].
+/// [`LeaseOwner`](crate::LeaseOwner) and [`Lease::new`].
 ///
 /// ```
 /// use millpond_core::{async_trait, CloseReport, Lease, Pool, PoolError, Request, Status};
@@ -123,7 +123,7 @@ pub trait Pool: Send + Sync + 'static {
 pub type AcquireFuture<'a, C> = Pin<Box<dyn Future<Output = Result<Lease<C>, PoolError>> + Send + 'a>>;
 
 /// How long [`PoolExt::close`] waits for borrowers.
-pub const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The calls that a user writes, for every [`Pool`], also behind `dyn`.
 pub trait PoolExt: Pool {
@@ -161,13 +161,13 @@ pub trait PoolExt: Pool {
         self.try_acquire_with(Request::here())
     }
 
-    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
     ///
     /// # Cancel safety
     ///
     /// As [`Pool::close_within`].
     fn close(&self) -> Pin<Box<dyn Future<Output = CloseReport> + Send + '_>> {
-        self.close_within(CLOSE_LIMIT)
+        self.close_within(DEFAULT_CLOSE_TIMEOUT)
     }
 }
 

@@ -8,13 +8,13 @@ use crate::error::PoolError;
 use crate::event::Event;
 use crate::lease::Lease;
 use crate::manager::Manager;
-use crate::pool::{CLOSE_LIMIT, Pool, Request};
+use crate::pool::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::reservation::Reservation;
 use crate::shared::Shared;
 use crate::shutdown;
 use crate::slots::Caller;
 use crate::status::{CloseReport, Holder, Status};
-use crate::times::Times;
+use crate::times::PoolHistograms;
 use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
@@ -105,7 +105,7 @@ impl<M: Manager> QueuePool<M> {
 
     /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the
     /// borrowers, if an observer asked for them.
-    pub(crate) fn of_members(parts: Parts<M>) -> (Self, Option<Arc<Times>>) {
+    pub(crate) fn of_members(parts: Parts<M>) -> (Self, Option<Arc<PoolHistograms>>) {
         let mut shared = Shared::new(parts, "SharedPool", true);
         let times = shared.keep_members();
         (Self { handle: Arc::new(Alive { shared: Arc::new(shared) }) }, times)
@@ -287,13 +287,13 @@ impl<M: Manager> QueuePool<M> {
         shutdown::prewarm(Arc::clone(self.shared()), connections, caller).await
     }
 
-    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
     pub async fn close(&self) -> CloseReport {
-        self.close_within(CLOSE_LIMIT).await
+        self.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
     /// Closes the pool: who waits gets [`PoolError::Closed`], idle connections are closed at once, those in use when they

@@ -3,7 +3,7 @@
 
 use crate::event::CloseReason;
 use crate::examine::Examination;
-use crate::lease::{Held, Tag};
+use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::{Job, Ledger};
 use crate::slots::Stage;
 use crate::time::Time;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {
     /// A connection that came back needs attention before it can be lent.
-    pub(crate) fn rest(&mut self, held: Held<C>, reset: bool, now: Time) {
+    pub(crate) fn rest(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
         let ping = !reset && self.slots.is_doubted(held.inner.tag.slot);
         let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
         }
         if self.keeper.is_none() {
-            return self.retire(held, CloseReason::HomeEnded, now);
+            return self.retire(held, CloseReason::RuntimeShutDown, now);
         }
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         self.inbox.push(Job::Checkin { held, reset, ping });
@@ -29,7 +29,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection was found broken. The others that have not answered since `before` may be broken too: those that are idle
     /// are examined now, and those that are out when they come back. To come back is no answer.
     pub(crate) fn suspect(&mut self, before: Time, now: Time) {
-        let silent = |tag: &Tag| tag.created <= before && tag.proved_at <= before.max(tag.idle_since);
+        let silent = |tag: &LeaseMeta| tag.created <= before && tag.proved_at <= before.max(tag.idle_since);
         self.examine_those(silent, now);
         self.slots.doubt_loans(before);
         self.note_eventful();
@@ -40,7 +40,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.examine_those(|tag| now.since(tag.proved_at) >= unheard, now);
     }
 
-    fn examine_those(&mut self, those: impl Fn(&Tag) -> bool, now: Time) {
+    fn examine_those(&mut self, those: impl Fn(&LeaseMeta) -> bool, now: Time) {
         if self.keeper.is_none() {
             return;
         }
@@ -55,7 +55,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Has a connection examined by the keeper.
-    pub(crate) fn examine(&mut self, held: Held<C>, now: Time) {
+    pub(crate) fn examine(&mut self, held: PooledConnection<C>, now: Time) {
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         self.inbox.push(Job::Examine(held));
         self.call_keeper(now);

@@ -3,17 +3,17 @@
 use crate::builder::Parts;
 use crate::call::{calmly, drop_calmly};
 use crate::config::PoolConfig;
-use crate::event::{CloseReason, Event, Interest, Observer, SharedError, Stamp, share};
-use crate::hooks::{HookLists, Moment};
+use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
+use crate::hooks::{HookLists, HookPoint};
 use crate::info::ConnectionInfo;
-use crate::lease::{Held, Tag};
+use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::Ledger;
-use crate::manager::{Fault, Manager};
+use crate::manager::{ErrorClass, Manager};
 use crate::queue::Armed;
 use crate::rt::{Clock, Handle, Signal};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::time::Time;
-use crate::times::Times;
+use crate::times::PoolHistograms;
 use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
@@ -66,8 +66,8 @@ struct Watching {
 
 impl<M: Manager> Shared<M> {
     pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let Parts { manager, config, name, hooks, observers, runtime, loans_in_turn: _ } = parts;
-        let first_connect_hooks = hooks.has(Moment::FirstConnect);
+        let Parts { manager, config, name, hooks, observers, runtime, acquires_per_turn: _ } = parts;
+        let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
         let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
         let observers: Vec<_> = observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
         let routine_observed = observers.iter().any(|watching| watching.routine);
@@ -75,10 +75,10 @@ impl<M: Manager> Shared<M> {
             exact: routine_observed || ledger.times.is_some(),
             ledger: Mutex::new(ledger),
             manager,
-            checkout_hooks: hooks.has(Moment::Checkout),
-            checkin_hooks: hooks.has(Moment::Checkin),
-            plain_checkout: !routine_observed && !hooks.has(Moment::Checkout),
-            plain_checkin: !routine_observed && !hooks.has(Moment::Checkin),
+            checkout_hooks: hooks.has(HookPoint::Checkout),
+            checkin_hooks: hooks.has(HookPoint::Checkin),
+            plain_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
+            plain_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
             ping_after: config.ping_after(),
             lendable: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl<M: Manager> Shared<M> {
 
     /// From now on loans are the members of a `SharedPool`. Its borrowers' are told with [`tell_loan`](Self::tell_loan)
     /// instead, and measured here.
-    pub(crate) fn keep_members(&mut self) -> Option<Arc<Times>> {
+    pub(crate) fn keep_members(&mut self) -> Option<Arc<PoolHistograms>> {
         self.of_members = true;
         let mut ledger = self.ledger.lock();
         ledger.measures_loans = false;
@@ -129,13 +129,13 @@ impl<M: Manager> Shared<M> {
     /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock: what may not be lent any
     /// more was made so before.
     #[inline]
-    pub(crate) fn is_fresh(&self, tag: &Tag, now: Time) -> bool {
+    pub(crate) fn is_fresh(&self, tag: &LeaseMeta, now: Time) -> bool {
         tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
     /// Whether a connection is of the generation that is lent and not too old. Looks without the lock, as
     /// [`is_fresh`](Self::is_fresh) does.
-    pub(crate) fn is_young(&self, tag: &Tag, now: Time) -> bool {
+    pub(crate) fn is_young(&self, tag: &LeaseMeta, now: Time) -> bool {
         tag.is_fresh(self.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
 
@@ -165,8 +165,8 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Drops a connection that nobody is left to close properly; then its place is free.
-    fn drop_now(&self, held: Held<M::Connection>, reason: CloseReason) {
-        let Tag { id, slot, .. } = held.inner.tag;
+    fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+        let LeaseMeta { id, slot, .. } = held.inner.tag;
         let error = drop_calmly(held).err().map(|message| share(message.into()));
         let seq = self.change(|ledger, now| {
             ledger.gone(slot, now);
@@ -211,7 +211,7 @@ impl<M: Manager> Shared<M> {
     }
 
     fn tell_all(&self, seq: u64, event: &Event) {
-        let stamp = Stamp { pool: &self.name, seq };
+        let stamp = EventContext { pool: &self.name, seq };
         for Watching { observer, .. } in
             self.observers.iter().filter(|watching| watching.routine || !event.is_routine())
         {
@@ -228,23 +228,23 @@ impl<M: Manager> Shared<M> {
     }
 
     /// What the manager makes of an error.
-    pub(crate) fn classify(&self, error: &M::Error) -> Fault {
+    pub(crate) fn classify(&self, error: &M::Error) -> ErrorClass {
         match calmly(|| self.manager.classify(error)) {
             Ok(fault) => fault,
             Err(message) => {
                 self.tell_panic("classify", message);
-                Fault::Transient
+                ErrorClass::Transient
             }
         }
     }
 
     /// What the manager makes of an error that may be its own.
-    pub(crate) fn classify_shared(&self, error: &SharedError) -> Fault {
-        error.downcast_ref::<M::Error>().map_or(Fault::Transient, |error| self.classify(error))
+    pub(crate) fn classify_shared(&self, error: &SharedError) -> ErrorClass {
+        error.downcast_ref::<M::Error>().map_or(ErrorClass::Transient, |error| self.classify(error))
     }
 
     /// What is known of a connection.
-    pub(crate) fn describe(&self, tag: &Tag) -> ConnectionInfo {
+    pub(crate) fn describe(&self, tag: &LeaseMeta) -> ConnectionInfo {
         ConnectionInfo {
             pool: Arc::clone(&self.name),
             id: tag.id,
@@ -288,7 +288,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Ends a connection through the ledger.
-    pub(crate) fn retire(&self, held: Held<M::Connection>, reason: CloseReason) {
+    pub(crate) fn retire(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         self.change(|ledger, now| ledger.retire(held, reason, now));
     }
 
@@ -314,7 +314,7 @@ fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: 
     let asked = calmly(|| {
         let interest = observer.interest();
         if interest == Interest::Measurements {
-            observer.measured(pool, Arc::clone(ledger.times.get_or_insert_default()));
+            observer.attach_histograms(pool, Arc::clone(ledger.times.get_or_insert_default()));
         }
         interest == Interest::Everything
     });

@@ -3,7 +3,7 @@
 use crate::error::PoolError;
 use crate::event::{CloseReason, Event, share};
 use crate::info::ConnectionInfo;
-use crate::lease::{Held, Home, Lease, Tag};
+use crate::lease::{Lease, LeaseMeta, LeaseOwner, PooledConnection};
 use crate::ledger::bump;
 use crate::manager::Manager;
 use crate::members::{Core, Member, Pick, clone_of, pick};
@@ -120,7 +120,7 @@ impl<'a, M: Manager> Journey<'a, M> {
         {
             let totals = &mut self.core.members.lock().totals;
             bump(match &outcome {
-                Ok(_) => &mut totals.ok,
+                Ok(_) => &mut totals.succeeded,
                 Err(error) if error.is_timeout() => &mut totals.timed_out,
                 Err(_) => &mut totals.failed,
             });
@@ -181,9 +181,9 @@ where
                     let waited = since.map_or(Duration::ZERO, |since| shared.now().since(since));
                     Event::Acquired { id: member.tag.id, waited, holder: request.holder }
                 });
-                let tag = Tag { slot: loan, ..member.tag };
+                let tag = LeaseMeta { slot: loan, ..member.tag };
                 let home = Clones { core: Arc::clone(core), member };
-                return Ok(Taken::Lent(Lease::lend(Held::new(conn, tag), Arc::new(home))));
+                return Ok(Taken::Lent(Lease::lend(PooledConnection::new(conn, tag), Arc::new(home))));
             }
             Err(message) => {
                 core.members.lock().take_back(&member, loan, since.is_none());
@@ -219,7 +219,7 @@ impl<M: Manager> Clones<M>
 where
     M::Connection: Clone + Sync,
 {
-    fn back(&self, tag: &Tag) {
+    fn back(&self, tag: &LeaseMeta) {
         let shared = self.core.pool.shared();
         let ended = self.core.members.lock().end_loan(&self.member, tag.slot, || shared.glance());
         drop(ended.gone);
@@ -229,25 +229,25 @@ where
     }
 }
 
-impl<M: Manager> Home<M::Connection> for Clones<M>
+impl<M: Manager> LeaseOwner<M::Connection> for Clones<M>
 where
     M::Connection: Clone + Sync,
 {
-    fn returned(&self, held: Held<M::Connection>) {
+    fn returned(&self, held: PooledConnection<M::Connection>) {
         self.back(&held.inner.tag);
     }
 
-    fn discarded(&self, held: Held<M::Connection>, reason: CloseReason) {
+    fn discarded(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         self.back(&held.inner.tag);
         self.core.dismiss(held.inner.tag.id, reason);
     }
 
     /// The clone is the borrower's; the member serves on.
-    fn detached(&self, tag: &Tag) {
+    fn detached(&self, tag: &LeaseMeta) {
         self.back(tag);
     }
 
-    fn info(&self, tag: &Tag) -> ConnectionInfo {
-        self.core.pool.shared().describe(&Tag { slot: self.member.tag.slot, ..*tag })
+    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
+        self.core.pool.shared().describe(&LeaseMeta { slot: self.member.tag.slot, ..*tag })
     }
 }

@@ -10,7 +10,7 @@ use crate::event::CloseReason;
 use crate::lease::Lease;
 use crate::manager::Manager;
 use crate::members::{Core, Members};
-use crate::pool::{CLOSE_LIMIT, Pool, Request};
+use crate::pool::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::queue_pool::{Invalidate, QueuePool};
 use crate::rt::Bell;
 use crate::shared_loan::{acquire, try_take};
@@ -125,13 +125,13 @@ where
         drop(old);
     }
 
-    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
     pub async fn close(&self) -> CloseReport {
-        self.handle.core.close(CLOSE_LIMIT).await
+        self.handle.core.close(DEFAULT_CLOSE_TIMEOUT).await
     }
 }
 
@@ -203,9 +203,9 @@ where
     fn assemble(mut parts: Parts<M>) -> Self {
         // Members are held for as long as they serve, which is no leak; and idle ones would serve nobody.
         (parts.config.leak_after, parts.config.max_lease, parts.config.min_idle) = (None, None, None);
-        let loans_in_turn = parts.loans_in_turn;
+        let acquires_per_turn = parts.acquires_per_turn;
         let (pool, times) = QueuePool::of_members(parts);
-        let members = Mutex::new(Members::new(loans_in_turn, times));
+        let members = Mutex::new(Members::new(acquires_per_turn, times));
         Self { handle: Arc::new(Alive { core: Arc::new(Core { pool, members, bell: Bell::new() }) }) }
     }
 }
@@ -217,7 +217,7 @@ where
     /// How many borrowers in a row get the same connection, before it is the turn of the next. Default 1, which spreads
     /// them. More of them suit a server that is no faster for having several connections: what is asked for together then
     /// travels together, in fewer and larger writes. 0 is taken for 1.
-    pub fn loans_in_turn(self, loans: u32) -> Self {
+    pub fn acquires_per_turn(self, loans: u32) -> Self {
         self.with_loans_in_turn(loans)
     }
 }

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// What a pool looks like at one moment. All numbers are taken together, so they add up:
-/// `open = idle + in_use + resting + closing`, and `open + connecting + reserved` never exceeds the cap, or after a shrink
+/// `open = idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the cap, or after a shrink
 /// never grows until it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub struct Status {
     /// Connections lent, or being examined for the caller who is about to get them.
     pub in_use: u32,
     /// Connections that came back and are being reset or examined.
-    pub resting: u32,
+    pub resetting: u32,
     /// Connections being closed.
     pub closing: u32,
     /// Places held for connections that are not the pool's: see [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
@@ -66,8 +66,8 @@ impl fmt::Display for Status {
             "{} in use, {} idle, {} connecting, {} waiting",
             self.in_use, self.idle, self.connecting, self.waiting
         )?;
-        if self.resting > 0 {
-            write!(f, ", {} being reset", self.resting)?;
+        if self.resetting > 0 {
+            write!(f, ", {} being reset", self.resetting)?;
         }
         if self.closing > 0 {
             write!(f, ", {} closing", self.closing)?;
@@ -89,7 +89,7 @@ impl fmt::Display for Status {
 }
 
 /// What has happened since the pool was built. The books balance: `created = closed + detached + open`, and when no
-/// acquire is under way `acquires = ok + timed_out + cancelled + failed`.
+/// acquire is under way `acquires = succeeded + timed_out + cancelled + failed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -104,7 +104,7 @@ pub struct Totals {
     /// Acquires begun (`try_acquire` counts only if it lends).
     pub acquires: u64,
     /// Acquires that lent a connection.
-    pub ok: u64,
+    pub succeeded: u64,
     /// Acquires whose deadline passed.
     pub timed_out: u64,
     /// Acquires dropped by their caller.

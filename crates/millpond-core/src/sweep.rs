@@ -131,12 +131,12 @@ impl<C: Send + 'static> Ledger<C> {
         self.homes_lost = self.homes_lost.saturating_add(1);
         self.generation = self.generation.saturating_add(1);
         while let Some(held) = self.idle.pop_front() {
-            self.retire(held, CloseReason::HomeEnded, now);
+            self.retire(held, CloseReason::RuntimeShutDown, now);
         }
         for job in mem::take(&mut self.inbox) {
             match job {
                 Job::Connect(attempt) => self.free(attempt.slot, now),
-                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::HomeEnded, now),
+                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
                 Job::SeeThrough(examination) => self.aftermath.examinations.push(examination),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }

@@ -13,16 +13,16 @@ const DOUBLINGS: usize = 40;
 const CLASSES: usize = (DOUBLINGS + 1) * STEPS;
 
 /// How long waits for a pool's connections, loans of them and their opening took, since the pool was built. The pool counts,
-/// and whoever was given it may read at any time: see [`Observer::measured`](crate::Observer::measured).
+/// and whoever was given it may read at any time: see [`Observer::attach_histograms`](crate::Observer::attach_histograms).
 #[derive(Debug, Default)]
-pub struct Times {
+pub struct PoolHistograms {
     pub(crate) waits: Histogram,
     pub(crate) uses: Histogram,
     pub(crate) creations: Histogram,
     ended: AtomicBool,
 }
 
-impl Times {
+impl PoolHistograms {
     /// From an acquire to its lease. Acquires that ended without one are not counted.
     pub fn waits(&self) -> &Histogram {
         &self.waits

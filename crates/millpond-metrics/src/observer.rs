@@ -4,7 +4,7 @@ use crate::names::*;
 use crate::tally::Tally;
 use crate::teller;
 use metrics::gauge;
-use millpond_core::{Event, Interest, Manager, Observer, QueuePool, SharedPool, Stamp, Status, Times};
+use millpond_core::{Event, EventContext, Interest, Manager, Observer, PoolHistograms, QueuePool, SharedPool, Status};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -89,7 +89,7 @@ impl Default for PoolMetrics {
 }
 
 impl Observer for PoolMetrics {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         self.0.with_tally(stamp.pool, |tally| tally.count(event));
     }
 
@@ -97,7 +97,7 @@ impl Observer for PoolMetrics {
         Interest::Measurements
     }
 
-    fn measured(&self, pool: &str, times: Arc<Times>) {
+    fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
         self.0.with_tally(pool, |tally| tally.measure(times));
     }
 }

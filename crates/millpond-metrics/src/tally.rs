@@ -2,7 +2,7 @@
 
 use crate::names::*;
 use metrics::{Label, counter, histogram};
-use millpond_core::{AcquireFailure, Event, Histogram, Times};
+use millpond_core::{AcquireFailure, Event, Histogram, PoolHistograms};
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ impl Tally {
     }
 
     /// Tells from now on what a pool measures.
-    pub(crate) fn measure(&self, times: Arc<Times>) {
+    pub(crate) fn measure(&self, times: Arc<PoolHistograms>) {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(Measured::new(times));
     }
 
@@ -131,7 +131,7 @@ impl Tally {
 
 /// What a pool measures, and how much of it was told.
 struct Measured {
-    times: Arc<Times>,
+    times: Arc<PoolHistograms>,
     waits: Box<Told>,
     uses: Box<Told>,
     creations: Box<Told>,
@@ -140,7 +140,7 @@ struct Measured {
 type Told = [u64; Histogram::CLASSES];
 
 impl Measured {
-    fn new(times: Arc<Times>) -> Self {
+    fn new(times: Arc<PoolHistograms>) -> Self {
         let nothing = || Box::new([0; Histogram::CLASSES]);
         Self { times, waits: nothing(), uses: nothing(), creations: nothing() }
     }

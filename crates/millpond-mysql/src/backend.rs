@@ -5,7 +5,8 @@ use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state
 use crate::prove::{drain, prove};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Aftermath, Backend, Effect, LARGE_ROW, MayEnd, Memory, Standing, Tracked, TransactionState, Unfinished, effect_of,
+    Backend, Effect, ErrorImpact, LARGE_ROW, MayEnd, Memory, SyncState, Tracked, TransactionState, Unfinished,
+    effect_of,
 };
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row};
@@ -30,11 +31,11 @@ impl Backend<MySql> for MySqlBackend {
 
     /// A trigger or a function can have set `completion_type`, which no text of the borrower shows; COMMIT and ROLLBACK then
     /// begin another transaction.
-    fn transaction_end(&self) -> Standing {
-        Standing::Raw
+    fn transaction_end(&self) -> SyncState {
+        SyncState::Raw
     }
 
-    fn aftermath(&self, error: &Error) -> Aftermath {
+    fn aftermath(&self, error: &Error) -> ErrorImpact {
         fault::aftermath(error)
     }
 
@@ -85,7 +86,7 @@ impl Backend<MySql> for MySqlBackend {
 
     async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         prove(conn.driver_mut()).await?;
-        conn.trust();
+        conn.mark_in_sync();
         Ok(())
     }
 }

@@ -3,25 +3,25 @@
 //! The numbers: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
 //! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
 
-use millpond_core::Fault;
-use millpond_sqlx::{Aftermath, Memory, is_failover};
+use millpond_core::ErrorClass;
+use millpond_sqlx::{ErrorImpact, Memory, is_failover};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
 
 /// What an error of `connect` or `ping` means for the pool.
-pub(crate) fn classify(error: &Error) -> Fault {
+pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
-        _ if is_failover(error) => Fault::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
+        _ if is_failover(error) => ErrorClass::Failover,
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => ErrorClass::Permanent,
         // rustls tells so of a certificate that it does not accept.
-        Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
-        Error::Io(_) => Fault::Transient,
-        Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
+        Error::Io(_) => ErrorClass::Transient,
+        Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
         _ => match refusal(error).map(MySqlDatabaseError::number) {
-            Some(number) if is_permanent(number) => Fault::Permanent,
-            Some(number) if is_fatal(number) && !is_passing(number) => Fault::Connection,
-            _ => Fault::Transient,
+            Some(number) if is_permanent(number) => ErrorClass::Permanent,
+            Some(number) if is_fatal(number) && !is_passing(number) => ErrorClass::Connection,
+            _ => ErrorClass::Transient,
         },
     }
 }
@@ -42,14 +42,14 @@ pub(crate) fn explained(error: Error) -> Error {
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> Aftermath {
+pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match refusal(error) {
-            Some(refusal) if !is_fatal(refusal.number()) => Aftermath::InStep,
-            _ => Aftermath::Broken,
+            Some(refusal) if !is_fatal(refusal.number()) => ErrorImpact::InStep,
+            _ => ErrorImpact::Broken,
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
-        _ => Aftermath::Doubt,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+        _ => ErrorImpact::Doubt,
     }
 }
 
@@ -148,16 +148,16 @@ mod tests {
 
     #[test]
     fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), Fault::Transient);
-        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), Fault::Permanent);
-        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), Fault::Permanent);
-        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), ErrorClass::Transient);
+        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), ErrorClass::Permanent);
+        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), ErrorClass::Permanent);
+        assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
     }
 
     #[test]
     fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), Aftermath::Broken);
-        assert_eq!(aftermath(&Error::Protocol("x".into())), Aftermath::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
+        assert_eq!(aftermath(&Error::Protocol("x".into())), ErrorImpact::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

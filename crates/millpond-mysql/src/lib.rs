@@ -107,7 +107,7 @@ pub use millpond_core::{
     Status,
 };
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost,
+    Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost,
     TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
 };
 pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};

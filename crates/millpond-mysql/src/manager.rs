@@ -5,9 +5,10 @@ use crate::fault;
 use crate::first_look::{limits, takes_writes};
 use crate::kill::kill;
 use crate::prove::{greet, lead_home, prove, release_locks};
-use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage, async_trait};
 use millpond_sqlx::{
-    Canceller, Credentials, Errand, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Target, Tracked, bridged,
+    CancelTransport, Canceller, Credentials, FailoverDetector, Rotation, SchemaChanges, SyncState, Target, Tracked,
+    WeakPoolHandle, bridged,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
@@ -27,8 +28,8 @@ pub struct MySqlManager {
     /// The database in which connections begin, as the server spells it. Known from the first one on.
     home: OnceLock<Option<String>>,
     rotation: Option<Rotation>,
-    link: PoolLink<MySql>,
-    suspicion: Suspicion,
+    link: WeakPoolHandle<MySql>,
+    suspicion: FailoverDetector,
     changes: SchemaChanges<MySql>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
@@ -38,7 +39,7 @@ pub struct MySqlManager {
 impl MySqlManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
-        let link = PoolLink::new();
+        let link = WeakPoolHandle::new();
         Self {
             options,
             reset: ResetLevel::default(),
@@ -46,7 +47,7 @@ impl MySqlManager {
             rotation: None,
             changes: SchemaChanges::new(link.clone()),
             link,
-            suspicion: Suspicion::new(),
+            suspicion: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
         }
@@ -77,7 +78,7 @@ impl MySqlManager {
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
-    pub fn link(&self) -> PoolLink<MySql> {
+    pub fn link(&self) -> WeakPoolHandle<MySql> {
         self.link.clone()
     }
 
@@ -153,14 +154,14 @@ impl Manager for MySqlManager {
             self.suspicion.raise();
         }
         match (self.reset, conn.standing()) {
-            (_, Standing::Broken) => Triage::Broken,
+            (_, SyncState::Broken) => Triage::Broken,
             // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
-            (_, Standing::Cut) => Triage::Discard,
+            (_, SyncState::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
-            (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
+            (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
         }
     }
@@ -174,9 +175,9 @@ impl Manager for MySqlManager {
         }
         // A stream without end would be read for as long as the core lets us.
         let patience =
-            self.canceller.as_ref().filter(|_| conn.standing() == Standing::Undrained).map(Canceller::patience);
+            self.canceller.as_ref().filter(|_| conn.standing() == SyncState::Undrained).map(Canceller::patience);
         // Until it has been proved: whatever happens here, nobody goes on with it then.
-        conn.worsen(Standing::Cut);
+        conn.degrade(SyncState::Cut);
         match patience {
             Some(limit) => timeout(limit, self.settle(conn)).await.unwrap_or_else(|_| Err(restless())),
             None => self.settle(conn).await,
@@ -184,7 +185,7 @@ impl Manager for MySqlManager {
         if escaped {
             release_locks(conn.driver_mut()).await?;
         }
-        conn.trust();
+        conn.mark_in_sync();
         conn.refresh().await?;
         self.look_into_suspicion(conn).await.map(drop)
     }
@@ -196,18 +197,18 @@ impl Manager for MySqlManager {
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {
         match (conn.standing(), &self.canceller) {
             // Nobody is left to say goodbye to.
-            (Standing::Broken, _) => Ok(()),
+            (SyncState::Broken, _) => Ok(()),
             // What is said would be taken for the rest of something else, or not be heard before the end of it.
-            (Standing::Cut | Standing::Undrained, Some(canceller)) => {
+            (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
                 canceller.drop_and_stop(conn, self).await;
                 Ok(())
             }
-            (Standing::Cut | Standing::Undrained, None) => Ok(()),
-            (Standing::Clean | Standing::Raw, _) => conn.into_driver().close().await,
+            (SyncState::Cut | SyncState::Undrained, None) => Ok(()),
+            (SyncState::Clean | SyncState::Raw, _) => conn.into_driver().close().await,
         }
     }
 
-    fn classify(&self, error: &Error) -> Fault {
+    fn classify(&self, error: &Error) -> ErrorClass {
         fault::classify(error)
     }
 }
@@ -240,7 +241,7 @@ async fn connect(options: MySqlConnectOptions) -> Result<MySqlConnection, Error>
 }
 
 #[async_trait]
-impl Errand<MySql> for MySqlManager {
+impl CancelTransport<MySql> for MySqlManager {
     async fn connect(&self) -> Result<MySqlConnection, Error> {
         self.open(ERRAND_LIMIT).await
     }

@@ -4,7 +4,7 @@ use crate::fault;
 use crate::prove::{drain, in_step, mark, prove, transaction_state};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Aftermath, Backend, Effect, LARGE_ROW, MayEnd, Memory, Tracked, TransactionState, Unfinished, effect_of,
+    Backend, Effect, ErrorImpact, LARGE_ROW, MayEnd, Memory, Tracked, TransactionState, Unfinished, effect_of,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
@@ -28,7 +28,7 @@ impl Backend<Postgres> for PgBackend {
         true
     }
 
-    fn aftermath(&self, error: &Error) -> Aftermath {
+    fn aftermath(&self, error: &Error) -> ErrorImpact {
         fault::aftermath(error)
     }
 
@@ -80,7 +80,7 @@ impl Backend<Postgres> for PgBackend {
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         prove(conn.driver_mut(), "ROLLBACK").await?;
-        conn.trust();
+        conn.mark_in_sync();
         Ok(())
     }
 }

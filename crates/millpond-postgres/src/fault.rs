@@ -1,7 +1,7 @@
 //! What SQLSTATEs mean for a connection and for the pool.
 
-use millpond_core::Fault;
-use millpond_sqlx::{Aftermath, Memory, is_failover};
+use millpond_core::ErrorClass;
+use millpond_sqlx::{ErrorImpact, Memory, is_failover};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
@@ -16,20 +16,20 @@ const POOLERS_OWN: &str = "08P01";
 const ADMIN_SHUTDOWN: &str = "57P01";
 
 /// What an error of `connect` or `ping` means for the pool.
-pub(crate) fn classify(error: &Error) -> Fault {
+pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
-        _ if is_failover(error) => Fault::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => Fault::Permanent,
+        _ if is_failover(error) => ErrorClass::Failover,
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => ErrorClass::Permanent,
         // rustls tells so of a certificate that it does not accept.
-        Error::Io(error) if error.kind() == ErrorKind::InvalidData => Fault::Permanent,
-        Error::Io(_) => Fault::Transient,
-        Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
+        Error::Io(_) => ErrorClass::Transient,
+        Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
         _ => match refusal(error) {
-            Some(refusal) if is_permanent(refusal.code()) => Fault::Permanent,
+            Some(refusal) if is_permanent(refusal.code()) => ErrorClass::Permanent,
             Some(refusal) if refusal.code() == POOLERS_OWN => poolers_own(refusal.message()),
-            Some(refusal) if is_passing(refusal.code()) => Fault::Transient,
-            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => Fault::Connection,
-            _ => Fault::Transient,
+            Some(refusal) if is_passing(refusal.code()) => ErrorClass::Transient,
+            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => ErrorClass::Connection,
+            _ => ErrorClass::Transient,
         },
     }
 }
@@ -48,14 +48,14 @@ pub(crate) fn explained(error: Error) -> Error {
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> Aftermath {
+pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match refusal(error) {
-            Some(refusal) if !is_fatal(refusal) => Aftermath::InStep,
-            _ => Aftermath::Broken,
+            Some(refusal) if !is_fatal(refusal) => ErrorImpact::InStep,
+            _ => ErrorImpact::Broken,
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
-        _ => Aftermath::Doubt,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+        _ => ErrorImpact::Doubt,
     }
 }
 
@@ -122,7 +122,7 @@ fn is_permanent(code: &str) -> bool {
 
 /// What PgBouncer says with the code that means everything to it; as it is written, it is never translated. What comes from
 /// its server is passed on in the same way.
-fn poolers_own(message: &str) -> Fault {
+fn poolers_own(message: &str) -> ErrorClass {
     const PERMANENT: [&str; 14] = [
         "no such database",
         "no such user",
@@ -141,7 +141,7 @@ fn poolers_own(message: &str) -> Fault {
     ];
     let is_passing = message.contains("no more connections allowed");
     let permanent = !is_passing && PERMANENT.iter().any(|text| message.contains(text));
-    if permanent { Fault::Permanent } else { Fault::Transient }
+    if permanent { ErrorClass::Permanent } else { ErrorClass::Transient }
 }
 
 /// Whether a pooler has refused what the driver asks every server for.
@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), Fault::Transient);
-        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), Fault::Permanent);
-        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), Fault::Permanent);
-        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), ErrorClass::Transient);
+        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), ErrorClass::Permanent);
+        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), ErrorClass::Permanent);
+        assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             "unsupported startup parameter: options",
             "SSL required",
         ] {
-            assert_eq!(poolers_own(message), Fault::Permanent, "{message}");
+            assert_eq!(poolers_own(message), ErrorClass::Permanent, "{message}");
         }
         for message in [
             "no more connections allowed (max_client_conn)",
@@ -217,14 +217,14 @@ mod tests {
             "pgbouncer cannot connect to server",
             "database \"x\" is disabled",
         ] {
-            assert_eq!(poolers_own(message), Fault::Transient, "{message}");
+            assert_eq!(poolers_own(message), ErrorClass::Transient, "{message}");
         }
     }
 
     #[test]
     fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), Aftermath::Broken);
-        assert_eq!(aftermath(&Error::Protocol("x".into())), Aftermath::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
+        assert_eq!(aftermath(&Error::Protocol("x".into())), ErrorImpact::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

@@ -7,10 +7,10 @@ use crate::first_look::{greet, limits, takes_writes};
 use crate::pooler::{POOLED, Pooler};
 use crate::prove::{clear_session, release_locks};
 use crate::session::{cancel, end};
-use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage, async_trait};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage, async_trait};
 use millpond_sqlx::{
-    Canceller, Credentials, Errand, Login, PoolLink, Rotation, SchemaChanges, Standing, Suspicion, Target, Tracked,
-    bridged,
+    CancelTransport, Canceller, Credentials, FailoverDetector, Login, Rotation, SchemaChanges, SyncState, Target,
+    Tracked, WeakPoolHandle, bridged,
 };
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
@@ -26,8 +26,8 @@ pub struct PgManager {
     reset: ResetLevel,
     pooler: Pooler,
     rotation: Option<Rotation>,
-    link: PoolLink<Postgres>,
-    suspicion: Suspicion,
+    link: WeakPoolHandle<Postgres>,
+    suspicion: FailoverDetector,
     changes: SchemaChanges<Postgres>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
@@ -37,7 +37,7 @@ pub struct PgManager {
 impl PgManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
-        let link = PoolLink::new();
+        let link = WeakPoolHandle::new();
         Self {
             options,
             reset: ResetLevel::default(),
@@ -45,7 +45,7 @@ impl PgManager {
             rotation: None,
             changes: SchemaChanges::new(link.clone()),
             link,
-            suspicion: Suspicion::new(),
+            suspicion: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
         }
@@ -91,7 +91,7 @@ impl PgManager {
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
-    pub fn link(&self) -> PoolLink<Postgres> {
+    pub fn link(&self) -> WeakPoolHandle<Postgres> {
         self.link.clone()
     }
 
@@ -184,13 +184,13 @@ impl Manager for PgManager {
             self.suspicion.raise();
         }
         match (self.reset, conn.standing()) {
-            (_, Standing::Broken) => Triage::Broken,
+            (_, SyncState::Broken) => Triage::Broken,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
-            (_, Standing::Clean) if !conn.is_suspect() => Triage::Keep,
+            (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
         }
     }
@@ -221,9 +221,9 @@ impl Manager for PgManager {
     async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
         match (conn.standing(), &self.canceller) {
             // Nobody is left to say goodbye to.
-            (Standing::Broken, _) => Ok(()),
+            (SyncState::Broken, _) => Ok(()),
             // The server would go on with it for nobody.
-            (Standing::Cut | Standing::Undrained, Some(canceller)) => {
+            (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
                 canceller.drop_and_stop(conn, self).await;
                 Ok(())
             }
@@ -231,7 +231,7 @@ impl Manager for PgManager {
         }
     }
 
-    fn classify(&self, error: &Error) -> Fault {
+    fn classify(&self, error: &Error) -> ErrorClass {
         fault::classify(error)
     }
 }
@@ -284,7 +284,7 @@ pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectO
 }
 
 #[async_trait]
-impl Errand<Postgres> for PgManager {
+impl CancelTransport<Postgres> for PgManager {
     async fn connect(&self) -> Result<PgConnection, Error> {
         self.open(ERRAND_LIMIT).await
     }

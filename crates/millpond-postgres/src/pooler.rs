@@ -4,7 +4,9 @@ use crate::backend::POSTGRES;
 use crate::prove::{end_transactions, prove};
 use crate::words::{Part, Parts};
 use millpond_core::async_trait;
-use millpond_sqlx::{Aftermath, Backend, Effect, Enclosure, MayEnd, Memory, Tracked, TransactionState, Unfinished};
+use millpond_sqlx::{
+    Backend, Effect, ErrorImpact, MayEnd, Memory, Tracked, TransactionState, TransactionWrapper, Unfinished,
+};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
@@ -53,8 +55,8 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.effect(sql)
     }
 
-    fn enclosure(&self) -> Option<Enclosure> {
-        Some(Enclosure { begin: BEGIN, commit: COMMIT, rollback: ROLLBACK, forget: "DEALLOCATE ALL" })
+    fn enclosure(&self) -> Option<TransactionWrapper> {
+        Some(TransactionWrapper { begin: BEGIN, commit: COMMIT, rollback: ROLLBACK, forget: "DEALLOCATE ALL" })
     }
 
     fn runs_alone(&self, sql: &str) -> bool {
@@ -76,7 +78,7 @@ impl Backend<Postgres> for Pooled {
         raw_sql(sql).execute(conn).await.map(drop)
     }
 
-    fn aftermath(&self, error: &Error) -> Aftermath {
+    fn aftermath(&self, error: &Error) -> ErrorImpact {
         POSTGRES.aftermath(error)
     }
 
@@ -127,7 +129,7 @@ impl Backend<Postgres> for Pooled {
             end_transactions(driver, ROLLBACK_FOR_DRIVER).await?;
         }
         prove(driver, ROLLBACK).await?;
-        conn.trust();
+        conn.mark_in_sync();
         Ok(())
     }
 }

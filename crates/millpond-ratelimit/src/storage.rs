@@ -3,7 +3,7 @@
 use crate::error::RateLimitError;
 use crate::local::Local;
 use crate::outage::OnOutage;
-use millpond_core::PLACES_MAX;
+use millpond_core::MAX_CONNECTIONS;
 use millpond_redis::{
     Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions,
 };
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The default of `max_connections`, and its range.
-const MAX_CONNECTIONS: u32 = 20;
+const DEFAULT_MAX_CONNECTIONS: u32 = 20;
 const MAX_CONNECTIONS_LOW: u32 = 10;
 const MAX_CONNECTIONS_HIGH: u32 = 200;
 
@@ -72,7 +72,7 @@ impl StorageOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self {
-            max_connections: MAX_CONNECTIONS,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
             limits: Limits::On,
             observers: Vec::new(),
             prefix: "ratelimit".to_owned(),
@@ -155,7 +155,7 @@ impl StorageOptions {
         let count = self.max_connections;
         let (low, high) = match self.limits {
             Limits::On => (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH),
-            Limits::Off => (1, PLACES_MAX),
+            Limits::Off => (1, MAX_CONNECTIONS),
         };
         if !(low..=high).contains(&count) {
             problems

@@ -1,11 +1,11 @@
 //! A connection that many borrowers use at once.
 
 use crate::command::{ClusterNode, Command};
-use crate::drivers::Manner;
-use crate::epoch::Epoch;
+use crate::command_effects::{Effect, effect};
+use crate::driver::Manner;
 use crate::error::RedisError;
+use crate::failover_count::Epoch;
 use crate::link::{Link, proves_life};
-use crate::session::{Effect, effect};
 use crate::value::FromValue;
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Where Redis is and how it is talked to.
 
-use crate::drivers::Driver;
+use crate::driver::Driver;
 use crate::error::RedisError;
 use crate::url::parse;
 use crate::url_error::UrlError;

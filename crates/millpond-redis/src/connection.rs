@@ -2,13 +2,13 @@
 
 use crate::argument::Argument;
 use crate::command::{Command, Slot};
+use crate::command_effects::{Effect, Wait, effect};
 use crate::connect_options::RedisConnectOptions;
-use crate::drivers::{Driver, Manner};
-use crate::epoch::Epoch;
+use crate::driver::{Driver, Manner};
 use crate::error::RedisError;
+use crate::failover_count::Epoch;
 use crate::fred_client::FredClient;
 use crate::link::Link;
-use crate::session::{Effect, Wait, effect};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 use fred::clients::Client;
@@ -222,7 +222,7 @@ impl RedisConnection {
     /// It is a connection beside this one, opened when it is first asked for, and not counted by `max_connections`: its
     /// session is another one, and its commands wait until it is there. It reads answers by fred's own rules, by which a list
     /// that looks like a message is one. This connection is closed on return, and the client with it; a clone that outlives
-    /// the lease is told as the reason [`Escaped`](millpond_core::CloseReason::Escaped).
+    /// the lease is told as the reason [`Escaped`](millpond_core::CloseReason::HandleLeaked).
     pub fn driver(&mut self) -> Option<&Client> {
         if self.options.driver != Driver::Fred {
             return None;

@@ -1,7 +1,7 @@
 //! Opening sockets, encrypted or not, and telling a server that speaks TLS from one that does not.
 
 use crate::connect_options::{Node, Tls};
-use crate::drivers::within;
+use crate::driver::within;
 use crate::error::RedisError;
 use crate::fred_settings::rustls_config;
 use futures_util::StreamExt;

@@ -1,20 +1,20 @@
 //! What an error of `connect` or `ping` means for the pool.
 
 use crate::error::RedisError;
-use millpond_core::Fault;
+use millpond_core::ErrorClass;
 
 /// What an error of `connect` or `ping` means for the pool.
-pub(crate) fn classify(error: &RedisError) -> Fault {
+pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     match error {
-        RedisError::Setup { .. } => Fault::Permanent,
+        RedisError::Setup { .. } => ErrorClass::Permanent,
         RedisError::Server { code, message } => match code.as_str() {
-            "WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED" => Fault::Permanent,
-            "READONLY" | "UNBLOCKED" => Fault::Failover,
-            "ERR" if is_permanent(message) => Fault::Permanent,
-            _ => Fault::Transient,
+            "WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED" => ErrorClass::Permanent,
+            "READONLY" | "UNBLOCKED" => ErrorClass::Failover,
+            "ERR" if is_permanent(message) => ErrorClass::Permanent,
+            _ => ErrorClass::Transient,
         },
-        RedisError::Lost { .. } | RedisError::NotSent { .. } | RedisError::TimedOut { .. } => Fault::Transient,
-        _ => Fault::Connection,
+        RedisError::Lost { .. } | RedisError::NotSent { .. } | RedisError::TimedOut { .. } => ErrorClass::Transient,
+        _ => ErrorClass::Connection,
     }
 }
 
@@ -34,12 +34,12 @@ mod tests {
         for text in
             ["LOADING Redis is loading", "CLUSTERDOWN Hash slot not served", "ERR max number of clients reached"]
         {
-            assert_eq!(classify(&RedisError::of_server(text)), Fault::Transient, "{text}");
+            assert_eq!(classify(&RedisError::of_server(text)), ErrorClass::Transient, "{text}");
         }
         for text in ["WRONGPASS invalid", "NOAUTH Authentication required.", "ERR DB index is out of range"] {
-            assert_eq!(classify(&RedisError::of_server(text)), Fault::Permanent, "{text}");
+            assert_eq!(classify(&RedisError::of_server(text)), ErrorClass::Permanent, "{text}");
         }
-        assert_eq!(classify(&RedisError::of_server("READONLY You can't write")), Fault::Failover);
-        assert_eq!(classify(&RedisError::Lost { reason: "x".into() }), Fault::Transient);
+        assert_eq!(classify(&RedisError::of_server("READONLY You can't write")), ErrorClass::Failover);
+        assert_eq!(classify(&RedisError::Lost { reason: "x".into() }), ErrorClass::Transient);
     }
 }

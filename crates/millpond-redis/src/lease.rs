@@ -2,7 +2,7 @@
 
 use crate::client::RedisClient;
 use crate::connection::RedisConnection;
-use crate::exhaustion::Permit;
+use crate::permits::Permit;
 use millpond_core::{CloseReason, ConnectionInfo, Lease};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -68,7 +68,7 @@ impl Drop for RedisLease {
         if let Some(lease) = self.lease.take()
             && lease.has_escaped()
         {
-            Lease::discard(lease, CloseReason::Escaped);
+            Lease::discard(lease, CloseReason::HandleLeaked);
         }
     }
 }
@@ -117,7 +117,7 @@ impl Drop for SharedRedisLease {
         if let Some(lease) = self.lease.take()
             && !lease.is_fit()
         {
-            Lease::discard(lease, CloseReason::Unproven);
+            Lease::discard(lease, CloseReason::Unverified);
         }
     }
 }

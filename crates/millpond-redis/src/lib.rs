@@ -57,16 +57,16 @@ mod arguments;
 mod breaker;
 mod client;
 mod command;
+mod command_effects;
 mod connect_options;
 mod connection;
 #[cfg(feature = "redis-rs")]
 mod counted;
 mod deadlines;
 mod dial;
-mod drivers;
-mod epoch;
+mod driver;
 mod error;
-mod exhaustion;
+mod failover_count;
 mod fault;
 mod frame;
 mod fred_client;
@@ -75,11 +75,11 @@ mod lease;
 mod link;
 mod manager;
 mod options;
+mod permits;
 mod pool;
 #[cfg(feature = "redis-rs")]
 mod redis_rs;
 mod script;
-mod session;
 mod subscription;
 mod url;
 mod url_error;
@@ -93,9 +93,8 @@ pub use client::RedisClient;
 pub use command::{ClusterNode, Command, slot_of};
 pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions};
 pub use connection::RedisConnection;
-pub use drivers::Driver;
+pub use driver::Driver;
 pub use error::RedisError;
-pub use exhaustion::OnExhausted;
 pub use lease::{RedisLease, SharedRedisLease};
 pub use manager::{RedisManager, SharedRedisManager};
 pub use millpond_core::{
@@ -103,6 +102,7 @@ pub use millpond_core::{
     Status,
 };
 pub use options::{Count, PoolOptions, RedisPoolOptions, SharedRedisPoolOptions};
+pub use permits::OnExhausted;
 pub use pool::{RedisPool, SharedRedisPool};
 pub use script::{Script, ScriptCall};
 pub use subscription::Message;

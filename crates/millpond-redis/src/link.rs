@@ -21,7 +21,7 @@ use crate::command::{ClusterNode, Command, Slot};
 use crate::connect_options::{Deployment, Node};
 use crate::deadlines;
 use crate::dial::Place;
-use crate::drivers::{Manner, Use, within};
+use crate::driver::{Manner, Use, within};
 use crate::error::RedisError;
 use crate::subscription::Subscription;
 use crate::value::Value;

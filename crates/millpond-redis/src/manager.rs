@@ -3,11 +3,11 @@
 use crate::client::RedisClient;
 use crate::connect_options::RedisConnectOptions;
 use crate::connection::{RedisConnection, Standing};
-use crate::drivers::{Opener, Use};
-use crate::epoch::Epochs;
+use crate::driver::{Opener, Use};
 use crate::error::RedisError;
+use crate::failover_count::Epochs;
 use crate::fault;
-use millpond_core::{ConnectInfo, Fault, Manager, Triage};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
 use std::sync::Arc;
 
 /// The manager of connections for one borrower each. [`RedisPoolOptions`](crate::RedisPoolOptions) makes one for you; build
@@ -61,7 +61,7 @@ impl Manager for RedisManager {
         Ok(())
     }
 
-    fn classify(&self, error: &RedisError) -> Fault {
+    fn classify(&self, error: &RedisError) -> ErrorClass {
         fault::classify(error)
     }
 }
@@ -99,7 +99,7 @@ impl Manager for SharedRedisManager {
         Ok(())
     }
 
-    fn classify(&self, error: &RedisError) -> Fault {
+    fn classify(&self, error: &RedisError) -> ErrorClass {
         fault::classify(error)
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::connect_options::RedisConnectOptions;
 use crate::error::RedisError;
-use crate::exhaustion::{OnExhausted, Permits};
 use crate::manager::{RedisManager, SharedRedisManager};
+use crate::permits::{OnExhausted, Permits};
 use crate::pool::{RedisPool, SharedRedisPool};
 use millpond_core::{
     Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer, PoolConfig, QueuePool,
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The default of `max_connections`, and its range.
-const MAX_CONNECTIONS: u32 = 50;
+const DEFAULT_MAX_CONNECTIONS: u32 = 50;
 const MAX_CONNECTIONS_LOW: u32 = 10;
 const MAX_CONNECTIONS_HIGH: u32 = 200;
 
@@ -213,7 +213,7 @@ impl<P: Buildable> PoolOptions<P> {
 impl PoolOptions<QueuePool<RedisManager>> {
     /// The defaults: `max_connections` 50, `on_exhausted` wait.
     pub fn new() -> Self {
-        Self::with(MAX_CONNECTIONS)
+        Self::with(DEFAULT_MAX_CONNECTIONS)
     }
 
     /// The most connections that are lent at once; as many are kept. Default 50, range 10-200. See [`Count`] for what it
@@ -371,7 +371,7 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// [`RedisError::Setup`] for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
         let sizes = (self.max_connections, 1);
-        let options_of_pool = self.step(|builder| builder.loans_in_turn(LOANS_IN_TURN));
+        let options_of_pool = self.step(|builder| builder.acquires_per_turn(LOANS_IN_TURN));
         let pool = options_of_pool.build((1, MAX_CONNECTIONS_HIGH), sizes, options, SharedRedisManager::new)?;
         Ok(SharedRedisPool::new(pool))
     }

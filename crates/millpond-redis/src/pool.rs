@@ -3,13 +3,13 @@
 use crate::command::Command;
 use crate::connection::RedisConnection;
 use crate::error::RedisError;
-use crate::exhaustion::Permits;
 use crate::lease::{RedisLease, SharedRedisLease};
 use crate::manager::{RedisManager, SharedRedisManager};
+use crate::permits::Permits;
 use crate::value::FromValue;
 use millpond_core::{
-    CLOSE_LIMIT, CloseReason, CloseReport, Invalidate, Lease, Pool, PoolConfig, PoolError, QueuePool, Request,
-    SharedPool, Status,
+    CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Invalidate, Lease, Pool, PoolConfig, PoolError, QueuePool,
+    Request, SharedPool, Status,
 };
 use std::fmt;
 use std::future::Future;
@@ -139,13 +139,13 @@ impl RedisPool {
         self.pool.invalidate_all(how);
     }
 
-    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
     pub async fn close(&self) -> CloseReport {
-        self.pool.close_within(CLOSE_LIMIT).await
+        self.pool.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
     /// The pool of the core, whose leases know nothing of [`OnExhausted`](crate::OnExhausted).
@@ -163,7 +163,7 @@ async fn another(
     let limit = request.limit.unwrap_or_else(|| pool.config().pool_timeout);
     let since = Instant::now();
     loop {
-        Lease::discard(unfit, CloseReason::Unproven);
+        Lease::discard(unfit, CloseReason::Unverified);
         let left = limit.saturating_sub(since.elapsed());
         let lease = pool.acquire_with(request.within(left)).await?;
         if lease.is_fit() {
@@ -227,7 +227,7 @@ impl SharedRedisPool {
                 if lease.is_fit() {
                     return Ok(SharedRedisLease::new(lease));
                 }
-                Lease::discard(lease, CloseReason::Unproven);
+                Lease::discard(lease, CloseReason::Unverified);
                 let since = *since.get_or_insert_with(Instant::now);
                 if let Some(limit) = request.limit {
                     request = request.within(limit.saturating_sub(since.elapsed()));
@@ -274,7 +274,7 @@ impl SharedRedisPool {
         self.pool.invalidate_all(how);
     }
 
-    /// Closes the pool and waits up to [`CLOSE_LIMIT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,7 @@
 //! Connection URLs, strictly: nothing is ignored, since what is ignored is missed later.
 
 use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
-use crate::drivers::Driver;
+use crate::driver::Driver;
 use crate::url_error::UrlError;
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;

@@ -5,7 +5,7 @@ use crate::prove::{prove, transaction_state};
 use crate::schema;
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Aftermath, Backend, Effect, MayEnd, Seen, Tracked, TransactionState, Unfinished, effect_of, stopped,
+    Backend, Effect, ErrorImpact, MayEnd, Seen, Tracked, TransactionState, Unfinished, effect_of, stopped,
 };
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
@@ -66,7 +66,7 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::forget(conn).await
     }
 
-    fn aftermath(&self, error: &Error) -> Aftermath {
+    fn aftermath(&self, error: &Error) -> ErrorImpact {
         fault::aftermath(error)
     }
 
@@ -84,7 +84,7 @@ impl Backend<Sqlite> for SqliteBackend {
 
     async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
         prove(conn.driver_mut()).await?;
-        conn.trust();
+        conn.mark_in_sync();
         Ok(())
     }
 }

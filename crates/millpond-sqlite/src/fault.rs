@@ -1,7 +1,7 @@
 //! What SQLite's result codes mean for a connection and for the pool.
 
-use millpond_core::Fault;
-use millpond_sqlx::Aftermath;
+use millpond_core::ErrorClass;
+use millpond_sqlx::ErrorImpact;
 use sqlx::Error;
 
 /// Primary result codes; see <https://www.sqlite.org/rescode.html>.
@@ -17,29 +17,29 @@ const AUTH: i32 = 23;
 const NOTADB: i32 = 26;
 
 /// What an error of `connect`, of its hooks or of `ping` means for the pool.
-pub(crate) fn classify(error: &Error) -> Fault {
+pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
-        Error::Configuration(_) | Error::InvalidArgument(_) => Fault::Permanent,
-        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Fault::Connection,
+        Error::Configuration(_) | Error::InvalidArgument(_) => ErrorClass::Permanent,
+        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
         _ => match primary_code(error) {
-            Some(CANTOPEN | NOTADB | PERM | AUTH | READONLY | CORRUPT) => Fault::Permanent,
+            Some(CANTOPEN | NOTADB | PERM | AUTH | READONLY | CORRUPT) => ErrorClass::Permanent,
             // Wrong SQL in a hook stays wrong.
-            Some(ERROR | MISUSE | CONSTRAINT) => Fault::Permanent,
+            Some(ERROR | MISUSE | CONSTRAINT) => ErrorClass::Permanent,
             // BUSY and LOCKED pass, and so may everything that is not known.
-            _ => Fault::Transient,
+            _ => ErrorClass::Transient,
         },
     }
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> Aftermath {
+pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match primary_code(error) {
-            Some(IOERR | CORRUPT | NOTADB) => Aftermath::Broken,
-            _ => Aftermath::InStep,
+            Some(IOERR | CORRUPT | NOTADB) => ErrorImpact::Broken,
+            _ => ErrorImpact::InStep,
         },
-        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
-        _ => Aftermath::Doubt,
+        Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+        _ => ErrorImpact::Doubt,
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_permanent() {
         let error = SqliteConnection::connect("sqlite:///no/such/directory/x.db").await.unwrap_err();
-        assert_eq!(classify(&error), Fault::Permanent);
+        assert_eq!(classify(&error), ErrorClass::Permanent);
     }
 
     #[tokio::test]
@@ -81,15 +81,15 @@ mod tests {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
-        assert_eq!(aftermath(&error), Aftermath::InStep);
-        assert_eq!(classify(&error), Fault::Permanent, "a hook that violates it will do so again");
+        assert_eq!(aftermath(&error), ErrorImpact::InStep);
+        assert_eq!(classify(&error), ErrorClass::Permanent, "a hook that violates it will do so again");
     }
 
     #[tokio::test]
     async fn wrong_sql_is_permanent_and_a_lock_is_not() {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let error = raw_sql("PRAGM foreign_keys = ON").execute(&mut conn).await.unwrap_err();
-        assert_eq!(classify(&error), Fault::Permanent);
+        assert_eq!(classify(&error), ErrorClass::Permanent);
 
         let path = std::env::temp_dir().join(format!("millpond-sqlite-lock-{}.db", std::process::id()));
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -99,18 +99,18 @@ mod tests {
         raw_sql("BEGIN EXCLUSIVE").execute(&mut first).await.unwrap();
         let error = raw_sql("BEGIN EXCLUSIVE").execute(&mut second).await.unwrap_err();
         std::fs::remove_file(path).unwrap();
-        assert_eq!(classify(&error), Fault::Transient);
+        assert_eq!(classify(&error), ErrorClass::Transient);
     }
 
     #[test]
     fn what_the_driver_says_about_itself_concerns_the_connection() {
-        assert_eq!(classify(&Error::WorkerCrashed), Fault::Connection);
-        assert_eq!(aftermath(&Error::WorkerCrashed), Aftermath::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), Aftermath::Doubt);
+        assert_eq!(classify(&Error::WorkerCrashed), ErrorClass::Connection);
+        assert_eq!(aftermath(&Error::WorkerCrashed), ErrorImpact::Broken);
+        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 
     #[test]
     fn a_wrong_setting_is_permanent() {
-        assert_eq!(classify(&Error::Configuration("x".into())), Fault::Permanent);
+        assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
     }
 }

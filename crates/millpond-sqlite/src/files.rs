@@ -2,7 +2,7 @@
 //!
 //! Paths are looked up here, and never opened: when a process closes a file it loses the locks that SQLite has on it.
 
-use millpond_sqlx::{PoolLink, Tracked};
+use millpond_sqlx::{Tracked, WeakPoolHandle};
 use sqlx::{Error, Sqlite};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) struct Files {
     /// Whether the file was exchanged, and the new one was not opened yet.
     exchanged: AtomicBool,
     /// The pools that these connections belong to.
-    pub(crate) pools: [PoolLink<Sqlite>; 2],
+    pub(crate) pools: [WeakPoolHandle<Sqlite>; 2],
 }
 
 /// What tells a file from every other one, whatever its name is.
@@ -73,7 +73,7 @@ impl Files {
                 Err(_) => return Ok(()),
             };
             files.exchanged.store(true, Ordering::Relaxed);
-            files.pools.iter().for_each(PoolLink::retire_older);
+            files.pools.iter().for_each(WeakPoolHandle::retire_older);
             let text = format!(
                 "the SQLite file {} was {what} while the pool had it open, and what was written since is in the old one; \
                  the pool opens the new one when all connections to the old one are closed",

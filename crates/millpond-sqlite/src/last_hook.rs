@@ -8,7 +8,7 @@ use crate::files::Files;
 use crate::first_look::is_database;
 use crate::manager::Role;
 use crate::open_error::open_error;
-use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite};
@@ -50,8 +50,8 @@ impl LastHook {
 
 #[async_trait]
 impl Hooks<Tracked<Sqlite>> for LastHook {
-    fn moments(&self) -> Moments {
-        Moment::Connect.into()
+    fn moments(&self) -> HookPoints {
+        HookPoint::Connect.into()
     }
 
     async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {

@@ -66,13 +66,13 @@ mod url;
 pub use backend::SqliteBackend;
 pub use manager::SqliteManager;
 pub use millpond_core::{
-    AcquireFailure, BoxError, CLOSE_LIMIT, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
-    ConnectionInfo, Event, Fault, Handle, Holder, HookFuture, Hooks, Invalidate, Lease, Limits, Manager, Moment,
-    Moments, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool, RequestRefusal, ResetLevel,
-    SharedError, Stamp, Status, TimedOut, Triage, async_trait,
+    AcquireFailure, BoxError, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId, ConnectionInfo,
+    DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder, HookFuture, HookPoint, HookPoints, Hooks,
+    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool,
+    RequestRefusal, ResetLevel, SharedError, Status, TimedOut, Triage, async_trait,
 };
 pub use millpond_sqlx::{
-    RawLease, SqlLease, SqlPool, Standing, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
+    RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
     transaction_lost,
 };
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};

@@ -12,8 +12,8 @@ use crate::prepare::Ground;
 use crate::prove::prove;
 use crate::schema::forget;
 use futures_util::lock::Mutex;
-use millpond_core::{ConnectInfo, Fault, Manager, ResetLevel, Triage};
-use millpond_sqlx::{Standing, Tracked};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
+use millpond_sqlx::{SyncState, Tracked};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, Sqlite, SqliteConnection};
 use std::fmt;
@@ -129,7 +129,7 @@ impl SqliteManager {
             Role::Writer(ground) | Role::Reader(ground) => ground.relax(&mut conn).await?,
             _ => {}
         }
-        Ok(Tracked::with_brake(conn, &SQLITE, brake))
+        Ok(Tracked::with_interrupt_flag(conn, &SQLITE, brake))
     }
 
     /// The connection to the in-memory database: as good as new, or new.
@@ -149,7 +149,7 @@ impl SqliteManager {
         brake.store(false, Ordering::Release);
         let (memory, kept_brake) = (Arc::clone(memory), Arc::clone(&brake));
         let keepsake = move |conn| memory.keep(Kept { conn, brake: kept_brake });
-        Ok(Tracked::with_brake(conn, &SQLITE, brake).kept_by(keepsake))
+        Ok(Tracked::with_interrupt_flag(conn, &SQLITE, brake).on_drop(keepsake))
     }
 }
 
@@ -170,15 +170,15 @@ impl Manager for SqliteManager {
 
     fn triage(&self, conn: &mut Tracked<Sqlite>) -> Triage {
         let standing = conn.standing();
-        if standing != Standing::Clean {
+        if standing != SyncState::Clean {
             // Whatever still runs for the borrower who is gone.
             conn.stop();
         }
         let is_memory = self.memory().is_some();
         match (self.reset, standing) {
             (ResetLevel::Replace, _) if !is_memory => Triage::Discard,
-            (_, Standing::Clean) => Triage::Keep,
-            (_, Standing::Broken) => Triage::Discard,
+            (_, SyncState::Clean) => Triage::Keep,
+            (_, SyncState::Broken) => Triage::Discard,
             (ResetLevel::Session, _) if !is_memory => Triage::Discard,
             (ResetLevel::None, _) if !conn.has_lost_transaction() => Triage::Keep,
             _ => Triage::Reset,
@@ -187,14 +187,14 @@ impl Manager for SqliteManager {
 
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
         // Until that is proved: a thread that hangs or is gone is not waited for once more at the close.
-        conn.worsen(Standing::Broken);
+        conn.degrade(SyncState::Broken);
         prove(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
         if conn.was_unseen() {
             // Whoever uses the driver's own connection looks at no schema before a statement that sqlx remembers.
             forget(conn.driver_mut()).await?;
         }
-        conn.trust();
+        conn.mark_in_sync();
         Ok(())
     }
 
@@ -204,16 +204,16 @@ impl Manager for SqliteManager {
             return Ok(());
         }
         let standing = conn.standing();
-        if standing != Standing::Clean {
+        if standing != SyncState::Clean {
             conn.stop();
         }
         // It counts as open until it is closed.
         let _anchor = conn.take_anchor();
         let mut conn = conn.into_driver();
         match standing {
-            Standing::Clean => {}
+            SyncState::Clean => {}
             // Its thread may be gone, and what was sent to it at the last moment waits for ever.
-            Standing::Broken => return Ok(()),
+            SyncState::Broken => return Ok(()),
             // What still runs holds up nobody else.
             _ => conn.ping().await?,
         }
@@ -221,7 +221,7 @@ impl Manager for SqliteManager {
         conn.close().await
     }
 
-    fn classify(&self, error: &Error) -> Fault {
+    fn classify(&self, error: &Error) -> ErrorClass {
         fault::classify(error)
     }
 }

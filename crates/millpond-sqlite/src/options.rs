@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::pragma::PragmaHook;
 use crate::reads::only_reads;
 use crate::url::{Target, parse};
-use millpond_core::{Event, Interest, NullPool, Observer, QueuePool, ResetLevel, Stamp};
+use millpond_core::{Event, EventContext, Interest, NullPool, Observer, QueuePool, ResetLevel};
 use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite, SqliteConnection};
@@ -231,7 +231,7 @@ async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
 struct EndOfPool(Arc<Memory>);
 
 impl Observer for EndOfPool {
-    fn observe(&self, event: &Event, _stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, _stamp: &EventContext<'_>) {
         if matches!(event, Event::Closing) {
             self.0.close();
         }

@@ -3,7 +3,7 @@
 use crate::pragma_value::{PragmaError, PragmaValue, Setting};
 use futures_util::TryStreamExt;
 use futures_util::lock::Mutex;
-use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
@@ -211,8 +211,8 @@ async fn change_and_read(
 
 #[async_trait]
 impl Hooks<Tracked<Sqlite>> for PragmaHook {
-    fn moments(&self) -> Moments {
-        Moment::Connect.into()
+    fn moments(&self) -> HookPoints {
+        HookPoint::Connect.into()
     }
 
     async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
@@ -223,8 +223,8 @@ impl Hooks<Tracked<Sqlite>> for PragmaHook {
 
 #[async_trait]
 impl Hooks<SqliteConnection> for PragmaHook {
-    fn moments(&self) -> Moments {
-        Moment::Connect.into()
+    fn moments(&self) -> HookPoints {
+        HookPoint::Connect.into()
     }
 
     async fn on_connect(&self, conn: &mut SqliteConnection, _info: &ConnectionInfo) -> Result<(), BoxError> {

@@ -2,8 +2,8 @@
 
 use crate::cached::Memory;
 use crate::look::Seen;
-use crate::standing::Standing;
 use crate::statement::{Effect, effect_of, first_keyword};
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
@@ -22,13 +22,13 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     }
 
     /// What the end of a transaction may leave behind, committed or rolled back. By default nothing.
-    fn transaction_end(&self) -> Standing {
-        Standing::Clean
+    fn transaction_end(&self) -> SyncState {
+        SyncState::Clean
     }
 
     /// What is put around every statement, where a connection is lent another server for each transaction.
     /// By default a connection is a session, and nothing is put around anything.
-    fn enclosure(&self) -> Option<Enclosure> {
+    fn enclosure(&self) -> Option<TransactionWrapper> {
         None
     }
 
@@ -83,15 +83,15 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 
     /// What an error says about the connection on which it happened. By default an error of the database itself ends the
     /// statement and nothing more; one of the transport or the protocol ends the connection; all others are doubtful.
-    fn aftermath(&self, error: &Error) -> Aftermath {
+    fn aftermath(&self, error: &Error) -> ErrorImpact {
         match error {
-            Error::Database(_) => Aftermath::InStep,
-            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Aftermath::Broken,
-            _ => Aftermath::Doubt,
+            Error::Database(_) => ErrorImpact::InStep,
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+            _ => ErrorImpact::Doubt,
         }
     }
 
-    /// Whether an error may mean that the server is no longer the one to talk to: see [`Suspicion`](crate::Suspicion). By
+    /// Whether an error may mean that the server is no longer the one to talk to: see [`FailoverDetector`](crate::FailoverDetector). By
     /// default none does.
     fn is_suspicious(&self, error: &Error) -> bool {
         let _ = error;
@@ -216,15 +216,15 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::trust`]. Called after hooks
+    /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::mark_in_sync`]. Called after hooks
     /// have had the driver's connection; managers call it from their `reset`. By default nothing is proved and the
-    /// connection stays [`Raw`](Standing::Raw).
+    /// connection stays [`Raw`](SyncState::Raw).
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is closed.
     async fn settle(&self, conn: &mut Tracked<DB>) -> Result<(), Error> {
-        conn.worsen(Standing::Raw);
+        conn.degrade(SyncState::Raw);
         Ok(())
     }
 }
@@ -234,7 +234,7 @@ pub const LARGE_ROW: usize = 128 * 1024;
 
 /// How a connection uses a server that it is lent for one transaction.
 #[derive(Debug, Clone, Copy)]
-pub struct Enclosure {
+pub struct TransactionWrapper {
     /// Begins a transaction, and forgets what others have prepared on that server under names that the driver would give.
     pub begin: &'static str,
     /// Commits it and leaves nothing of the session behind. It fails in a transaction that has failed.
@@ -247,7 +247,7 @@ pub struct Enclosure {
 
 /// What an error says about the connection on which it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aftermath {
+pub enum ErrorImpact {
     /// The statement ended, and the connection is in step.
     InStep,
     /// The connection has to be proved before it is lent again.

@@ -4,7 +4,7 @@
 //! all others: idle ones empty their caches before they are lent again, those in use before their next statement or when
 //! they come back. So a change of the schema costs at most one error a connection.
 
-use crate::link::PoolLink;
+use crate::pool_handle::WeakPoolHandle;
 use sqlx::Database;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,12 +32,12 @@ pub struct SchemaChanges<DB: Database>(Arc<Shared<DB>>);
 struct Shared<DB: Database> {
     noticed: AtomicU64,
     hinted: Mutex<Option<Instant>>,
-    link: PoolLink<DB>,
+    link: WeakPoolHandle<DB>,
 }
 
 impl<DB: Database> SchemaChanges<DB> {
     /// No change was noticed yet in the pool that this link leads to.
-    pub fn new(link: PoolLink<DB>) -> Self {
+    pub fn new(link: WeakPoolHandle<DB>) -> Self {
         Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), link }))
     }
 

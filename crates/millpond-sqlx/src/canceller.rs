@@ -8,9 +8,9 @@
 //! 3. The victim is with its caller, in no pool, until the cancel has returned: a late one cannot hit the next borrower. If
 //!    the call is dropped half-way, the victim is to be closed.
 
-use crate::link::PoolLink;
-use crate::source::Steered;
-use crate::standing::Standing;
+use crate::backing_pool::Steered;
+use crate::pool_handle::WeakPoolHandle;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use millpond_core::{Request, async_trait};
 use sqlx::{Connection, Database, Error};
@@ -26,7 +26,7 @@ const FULL: &str = "what was cut off goes on at the server, and the pool has no 
 
 /// How a backend stops what another session of the same user executes: implemented by its manager.
 #[async_trait]
-pub trait Errand<DB: Database>: Sync {
+pub trait CancelTransport<DB: Database>: Sync {
     /// Opens a connection past the pool.
     ///
     /// # Cancel safety
@@ -53,14 +53,14 @@ pub trait Errand<DB: Database>: Sync {
 
 /// Stops at the server what was abandoned: one for each pool.
 pub struct Canceller<DB: Database> {
-    link: PoolLink<DB>,
+    link: WeakPoolHandle<DB>,
     limit: Duration,
     turn: Mutex<()>,
 }
 
 impl<DB: Database> Canceller<DB> {
     /// The canceller of the pool that this link leads to; `limit` is its `ping_timeout`.
-    pub fn new(link: PoolLink<DB>, limit: Duration) -> Self {
+    pub fn new(link: WeakPoolHandle<DB>, limit: Duration) -> Self {
         Self { link, limit, turn: Mutex::new(()) }
     }
 
@@ -75,7 +75,7 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &impl Errand<DB>) -> Result<(), Error> {
+    pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &impl CancelTransport<DB>) -> Result<(), Error> {
         let mut patience = self.patience();
         while conn.session().is_some() {
             if let Ok(settled) = timeout(patience, conn.settle()).await {
@@ -105,7 +105,7 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the server may go on.
-    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &impl Errand<DB>) {
+    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &impl CancelTransport<DB>) {
         let session = conn.take_session();
         drop(conn);
         if let Some(session) = session {
@@ -136,12 +136,12 @@ impl<DB: Database> Canceller<DB> {
     }
 
     /// `false` if nothing was free for it.
-    async fn cancel(&self, session: u64, errand: &impl Errand<DB>) -> Result<bool, Error> {
+    async fn cancel(&self, session: u64, errand: &impl CancelTransport<DB>) -> Result<bool, Error> {
         let _turn = self.turn.lock().await;
         match self.link.pool().and_then(Means::of) {
             None => return Ok(false),
             Some(Means::Idle(mut lease)) => {
-                let (conn, watch) = lease.watched(Standing::Clean);
+                let (conn, watch) = lease.watched(SyncState::Clean);
                 watch.follow(errand.cancel(conn, session)).await?;
             }
             // The place is dropped after the connection.

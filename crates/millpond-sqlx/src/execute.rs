@@ -5,11 +5,11 @@ use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generate::{Outlet, generate};
 use crate::meaning::{Meaning, may_begin_with_a_commit, meaning};
-use crate::standing::Standing;
+use crate::operation::{End, Step, Watched};
 use crate::statement::Effect;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::{Owner, SEVERAL, TransactionLost, TransactionOutcome};
-use crate::watch::{End, Step, Watched};
 use either::Either;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -85,7 +85,7 @@ where
     /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
     async fn confirm(&mut self) -> Result<(), Error> {
         let backend = self.backend();
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(backend.confirm(conn)).await
     }
 
@@ -234,7 +234,7 @@ where
         if self.tracker().has_doubt() && keeps {
             // It has failed.
             let failure = self.tracker().failure();
-            let (conn, watch) = self.watched(Standing::Raw);
+            let (conn, watch) = self.watched(SyncState::Raw);
             watch.follow(conn.execute(raw_sql("ROLLBACK"))).await?;
             self.tracker_mut().end();
             return Err(failure.to_error());
@@ -292,7 +292,7 @@ where
 
     async fn mark(&mut self) -> Result<(), Error> {
         let backend = self.backend();
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         let mark = watch.follow(backend.mark(conn)).await?;
         self.tracker_mut().set_mark(mark);
         Ok(())
@@ -357,7 +357,7 @@ where
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
-            let (conn, watch) = self.watched(Standing::Clean);
+            let (conn, watch) = self.watched(SyncState::Clean);
             watch.follow(conn.prepare_with(sql, parameters)).await
         })
     }
@@ -374,7 +374,7 @@ where
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
-            let (conn, watch) = self.watched(Standing::Clean);
+            let (conn, watch) = self.watched(SyncState::Clean);
             watch.follow(conn.describe(sql)).await
         })
     }

@@ -4,7 +4,7 @@
 //! settles the connection before anybody can get it; what `on_checkout` did is proved when the connection comes back.
 
 use crate::tracked::Tracked;
-use millpond_core::{BoxError, ConnectionInfo, HookFuture, Hooks, Moment, Moments, async_trait};
+use millpond_core::{BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait};
 use sqlx::Database;
 use std::fmt;
 use std::marker::PhantomData;
@@ -32,7 +32,7 @@ impl<DB, H> fmt::Debug for DriverHooks<DB, H> {
 
 #[async_trait]
 impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<DB, H> {
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> HookPoints {
         self.hooks.moments()
     }
 
@@ -62,7 +62,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
 
 /// A closure for one moment, as an object.
 pub(crate) struct OneMoment<F> {
-    pub(crate) moment: Moment,
+    pub(crate) moment: HookPoint,
     pub(crate) hook: F,
 }
 
@@ -72,7 +72,7 @@ where
     C: Send + 'static,
     F: for<'a> Fn(&'a mut C, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
 {
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> HookPoints {
         self.moment.into()
     }
 
@@ -102,7 +102,7 @@ pub(crate) struct Shared<DB: Database>(pub(crate) Arc<dyn Hooks<Tracked<DB>>>);
 
 #[async_trait]
 impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> HookPoints {
         self.0.moments()
     }
 

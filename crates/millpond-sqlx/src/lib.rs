@@ -6,7 +6,7 @@
 //!
 //! # In step
 //!
-//! A connection between two borrowers is in one of the states of [`Standing`]. [`Tracked`] follows every operation and
+//! A connection between two borrowers is in one of the states of [`SyncState`]. [`Tracked`] follows every operation and
 //! notes how it ended, from before its first poll, so that a dropped, forgotten or panicking future cannot hide. A
 //! connection goes straight back to the pool only if everything done with it was a single statement that begins with
 //! SELECT, INSERT, UPDATE, DELETE, VALUES or WITH and ran to its end. Everything else is proved by the pool's keeper before
@@ -39,66 +39,66 @@
 
 mod acquire;
 mod addresses;
+mod admin;
 mod alarm;
 mod anchor;
 mod backend;
+mod backing_pool;
 #[cfg(unix)]
 mod bridge;
 mod cached;
 mod canceller;
 mod command;
 mod credentials;
-mod enclosed;
 mod error;
 mod execute;
 mod executor;
+mod failover;
 mod generate;
 mod hooks;
 mod label;
 mod lease;
-mod limits;
-mod link;
 mod look;
-mod manage;
 mod meaning;
+mod operation;
 mod pool;
+mod pool_handle;
+mod server_limits;
 mod server_url;
 mod settings;
-mod source;
-mod standing;
 mod statement;
-mod suspicion;
+mod sync_state;
 mod tracked;
 mod transaction;
+mod transaction_pooling;
 mod transaction_state;
 mod upkeep;
 mod url_error;
-mod watch;
 
 pub use addresses::Target;
 pub use alarm::Expired;
 pub use anchor::Anchor;
-pub use backend::{Aftermath, Backend, Enclosure, LARGE_ROW, MayEnd, Unfinished};
+pub use backend::{Backend, ErrorImpact, LARGE_ROW, MayEnd, TransactionWrapper, Unfinished};
 #[cfg(unix)]
 pub use bridge::bridged;
 pub use cached::{Memory, SchemaChanges};
-pub use canceller::{Canceller, Errand};
+pub use canceller::{CancelTransport, Canceller};
 pub use credentials::{Credentials, Login, Rotation, Versioned};
 pub use error::{ConnectError, config_error, lending_error, pool_error};
+pub use failover::{FailoverDetector, is_failover};
 pub use hooks::DriverHooks;
 pub use lease::{RawLease, SqlLease};
-pub use limits::ServerLimits;
-pub use link::PoolLink;
 pub use look::Seen;
 pub use millpond_core::PoolError;
+pub use operation::stopped;
 pub use pool::{SqlPool, WeakSqlPool};
+pub use pool_handle::WeakPoolHandle;
+pub use server_limits::ServerLimits;
 pub use server_url::{ServerUrl, is_parameter, one_line, percent_encode};
 pub use settings::SqlPoolSettings;
-pub use standing::Standing;
 pub use statement::{Effect, effect_of, first_keyword, is_single};
-pub use suspicion::{Suspicion, is_failover};
+pub use sync_state::SyncState;
 pub use tracked::Tracked;
 pub use transaction::Transaction;
 pub use transaction_state::{TransactionLost, TransactionOutcome, TransactionState, transaction_lost};
 pub use url_error::{UrlError, UrlForm, UrlProblem};
-pub use watch::stopped;

@@ -3,8 +3,8 @@
 //! Needed where a driver answers with the columns that it remembers of a statement although a migration has changed them.
 //! The second look closes the gap between the first one and the statement; in a transaction the database does so.
 
-use crate::standing::Standing;
 use crate::statement::Effect;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
 use std::mem;
@@ -40,9 +40,9 @@ impl<DB: Database> Tracked<DB> {
         if !backend.depends_on_schema(sql) {
             return Ok(LookBack::No);
         }
-        let inside = self.standing() >= Standing::Raw;
+        let inside = self.standing() >= SyncState::Raw;
         let mut seen = mem::take(self.seen_mut());
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(backend.look(conn, &mut seen, sql, inside)).await?;
         *self.seen_mut() = seen;
         Ok(if self.driver().is_in_transaction() {
@@ -64,7 +64,7 @@ impl<DB: Database> Tracked<DB> {
             }
             LookBack::Again => {
                 let (backend, seen) = (self.backend(), mem::take(self.seen_mut()));
-                let (conn, watch) = self.watched(Standing::Clean);
+                let (conn, watch) = self.watched(SyncState::Clean);
                 if watch.follow(backend.look_again(conn, &seen)).await? {
                     *self.seen_mut() = seen;
                     Ok(())

@@ -1,12 +1,12 @@
 //! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
 
 use crate::alarm::Limits;
+use crate::backing_pool::Source;
 use crate::lease::SqlLease;
-use crate::source::Source;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_util::future;
-use millpond_core::{CLOSE_LIMIT, CloseReport, Manager, NullPool, Pool, QueuePool, Request};
+use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Manager, NullPool, Pool, QueuePool, Request};
 use sqlx::{AssertSqlSafe, Database, Error, SqlSafeStr, SqlStr};
 use std::fmt;
 use std::future::Future;
@@ -211,14 +211,14 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that, at most [`CLOSE_LIMIT`] (30 s).
+    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s).
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped after its first poll.
     pub async fn close(&self) {
         // Who still holds a connection is told by `close_within`; sqlx's own `close` returns nothing either.
-        let _report = self.close_within(CLOSE_LIMIT).await;
+        let _report = self.close_within(DEFAULT_CLOSE_TIMEOUT).await;
     }
 
     /// Closes the pool and waits until `limit`; the report says who still holds a connection.

@@ -4,7 +4,7 @@ use crate::error::config_error;
 use crate::hooks::{DriverHooks, OneMoment, Shared};
 use crate::tracked::Tracked;
 use millpond_core::{
-    Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Manager, Moment, Observer, PoolConfig, ResetLevel,
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Manager, Observer, PoolConfig, ResetLevel,
 };
 use sqlx::{Database, Error};
 use std::fmt;
@@ -62,7 +62,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
     }
 
     /// Adds a closure that acts on the driver's connection at one moment.
-    pub fn add_hook<F>(&mut self, moment: Moment, hook: F)
+    pub fn add_hook<F>(&mut self, moment: HookPoint, hook: F)
     where
         F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
     {
@@ -189,7 +189,7 @@ macro_rules! pool_settings {
                     + Sync
                     + 'static,
             {
-                self.settings.add_hook(::millpond_core::Moment::FirstConnect, hook);
+                self.settings.add_hook(::millpond_core::HookPoint::FirstConnect, hook);
                 self
             }
 
@@ -205,7 +205,7 @@ macro_rules! pool_settings {
                     + Sync
                     + 'static,
             {
-                self.settings.add_hook(::millpond_core::Moment::Connect, hook);
+                self.settings.add_hook(::millpond_core::HookPoint::Connect, hook);
                 self
             }
 
@@ -221,7 +221,7 @@ macro_rules! pool_settings {
                     + Sync
                     + 'static,
             {
-                self.settings.add_hook(::millpond_core::Moment::Checkout, hook);
+                self.settings.add_hook(::millpond_core::HookPoint::Checkout, hook);
                 self
             }
 
@@ -237,7 +237,7 @@ macro_rules! pool_settings {
                     + Sync
                     + 'static,
             {
-                self.settings.add_hook(::millpond_core::Moment::Checkin, hook);
+                self.settings.add_hook(::millpond_core::HookPoint::Checkin, hook);
                 self
             }
 
@@ -253,7 +253,7 @@ macro_rules! pool_settings {
                     + Sync
                     + 'static,
             {
-                self.settings.add_hook(::millpond_core::Moment::Close, hook);
+                self.settings.add_hook(::millpond_core::HookPoint::Close, hook);
                 self
             }
         }

@@ -5,10 +5,10 @@ use crate::anchor::Anchor;
 use crate::backend::{Backend, Unfinished};
 use crate::cached::{Cached, SchemaChanges};
 use crate::look::Seen;
-use crate::standing::Standing;
+use crate::operation::{Marks, Watch};
 use crate::statement::Effect;
+use crate::sync_state::SyncState;
 use crate::transaction_state::{Tracker, TransactionOutcome};
-use crate::watch::{Marks, Watch};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -20,12 +20,12 @@ use std::time::Duration;
 ///
 /// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's own connection, so a
 /// lease can be passed to a function that takes `&mut SqliteConnection`; what happens there is not seen, so the connection
-/// counts as [`Standing::Raw`] from then on.
+/// counts as [`SyncState::Raw`] from then on.
 pub struct Tracked<DB: Database> {
     /// `None` only while it is being taken out, which consumes `self`.
     conn: Option<DB::Connection>,
     backend: &'static dyn Backend<DB>,
-    pub(crate) standing: Standing,
+    pub(crate) standing: SyncState,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
     /// What the borrower left unfinished.
@@ -64,16 +64,20 @@ type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
 impl<DB: Database> Tracked<DB> {
     /// A connection that was just opened, or proved to be as good as new.
     pub fn new(conn: DB::Connection, backend: &'static dyn Backend<DB>) -> Self {
-        Self::with_brake(conn, backend, Arc::default())
+        Self::with_interrupt_flag(conn, backend, Arc::default())
     }
 
     /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped half-way, and cleared
     /// before the next one. Whoever works for the connection may look at it and stop: SQLite's progress handler does.
-    pub fn with_brake(conn: DB::Connection, backend: &'static dyn Backend<DB>, brake: Arc<AtomicBool>) -> Self {
+    pub fn with_interrupt_flag(
+        conn: DB::Connection,
+        backend: &'static dyn Backend<DB>,
+        brake: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             conn: Some(conn),
             backend,
-            standing: Standing::Clean,
+            standing: SyncState::Clean,
             lasting: false,
             left: Unfinished::Nothing,
             tracker: Tracker::default(),
@@ -97,7 +101,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of the drop.
     #[must_use]
-    pub fn kept_by(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
+    pub fn on_drop(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
         self.keepsake = Some(Box::new(keepsake));
         self
     }
@@ -151,7 +155,7 @@ impl<DB: Database> Tracked<DB> {
     pub async fn refresh(&mut self) -> Result<(), Error> {
         if self.cached.is_outdated() {
             let (backend, as_of) = (self.backend, self.cached.noticed());
-            let (conn, watch) = self.watched(Standing::Clean);
+            let (conn, watch) = self.watched(SyncState::Clean);
             watch.follow(backend.forget(conn)).await?;
             self.cached.emptied(as_of);
         }
@@ -164,9 +168,9 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// What is known of the connection. A transaction that sqlx knows to be open makes it at least `Raw`.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> SyncState {
         let doubt = self.lasting || self.driver().is_in_transaction();
-        if doubt { self.standing.max(Standing::Raw) } else { self.standing }
+        if doubt { self.standing.max(SyncState::Raw) } else { self.standing }
     }
 
     /// Whether the driver's own connection was handed out since the last proof, so that what was done with it was not seen:
@@ -181,9 +185,9 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Declares the connection clean: for managers, after they have proved it.
-    pub fn trust(&mut self) {
+    pub fn mark_in_sync(&mut self) {
         self.unseen = false;
-        self.standing = Standing::Clean;
+        self.standing = SyncState::Clean;
         self.shown = false;
         self.left = Unfinished::Nothing;
         self.tracker = Tracker::default();
@@ -238,23 +242,23 @@ impl<DB: Database> Tracked<DB> {
 
     /// The driver's connection for a hook before a loan, whose deeds are looked into when the connection comes back.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
-        self.worsen(Standing::Raw);
+        self.degrade(SyncState::Raw);
         self.seen = Seen::default();
         self.driver_mut()
     }
 
     /// Makes the standing worse, never better: for managers, who know of what was not seen here.
-    pub fn worsen(&mut self, standing: Standing) {
+    pub fn degrade(&mut self, standing: SyncState) {
         self.standing = self.standing.max(standing);
     }
 
     /// The driver's connection and the watch over the operation that is about to begin.
-    pub(crate) fn watched(&mut self, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+    pub(crate) fn watched(&mut self, effect: SyncState) -> (&mut DB::Connection, Watch<'_, DB>) {
         self.watched_saying("", effect)
     }
 
     /// The same for a statement, which is named if it takes too long.
-    pub(crate) fn watched_saying(&mut self, sql: &str, effect: Standing) -> (&mut DB::Connection, Watch<'_, DB>) {
+    pub(crate) fn watched_saying(&mut self, sql: &str, effect: SyncState) -> (&mut DB::Connection, Watch<'_, DB>) {
         let alarm = self.loan.alarm(sql);
         match &mut self.conn {
             Some(conn) => {
@@ -326,7 +330,7 @@ impl<DB: Database> Tracked<DB> {
         }
         self.tracker.fail(None);
         let backend = self.backend;
-        let (conn, watch) = self.watched(if left == Unfinished::Rows { Standing::Undrained } else { Standing::Cut });
+        let (conn, watch) = self.watched(if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut });
         match watch.follow(backend.resume(conn, left)).await {
             Ok(read_over) => {
                 self.brake.store(false, Ordering::Release);
@@ -337,7 +341,7 @@ impl<DB: Database> Tracked<DB> {
             }
             Err(error) => {
                 self.left = Unfinished::Operation;
-                self.worsen(Standing::Cut);
+                self.degrade(SyncState::Cut);
                 Err(error)
             }
         }
@@ -346,7 +350,7 @@ impl<DB: Database> Tracked<DB> {
     /// Asks the server what has become of the transaction.
     pub(crate) async fn ask(&mut self) -> Result<(), Error> {
         let (backend, mark) = (self.backend, self.tracker.mark());
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         let state = watch.follow(backend.transaction_state(conn, mark.as_deref())).await?;
         self.tracker.answer(state);
         Ok(())
@@ -354,7 +358,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
     pub(crate) fn has_to_resume(&self) -> bool {
-        let doubtful = self.shown || self.standing == Standing::Broken;
+        let doubtful = self.shown || self.standing == SyncState::Broken;
         doubtful
             || self.is_braked()
             || self.left != Unfinished::Nothing
@@ -364,7 +368,7 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// What a statement makes of the connection if it ends well.
-    pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> Standing {
+    pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> SyncState {
         if effect != Effect::None {
             self.seen = Seen::default();
             if self.backend.deallocates(sql) {
@@ -372,11 +376,11 @@ impl<DB: Database> Tracked<DB> {
             }
         }
         match effect {
-            Effect::None => Standing::Clean,
-            Effect::Doubt => Standing::Raw,
+            Effect::None => SyncState::Clean,
+            Effect::Doubt => SyncState::Raw,
             Effect::Lasting => {
                 self.lasting = true;
-                Standing::Raw
+                SyncState::Raw
             }
         }
     }
@@ -405,7 +409,7 @@ impl<DB: Database> Deref for Tracked<DB> {
 
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.worsen(Standing::Raw);
+        self.degrade(SyncState::Raw);
         self.seen = Seen::default();
         self.escaped = true;
         self.unseen = true;

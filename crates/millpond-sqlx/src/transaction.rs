@@ -1,7 +1,7 @@
 //! A transaction that owns its connection, and savepoints in it.
 
 use crate::lease::SqlLease;
-use crate::standing::Standing;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::{Owner, TransactionLost, TransactionOutcome};
 use sqlx::{Database, Error, SqlStr};
@@ -162,7 +162,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         if !self.is_savepoint() {
             let standing = self.standing();
             self.settle().await?;
-            self.worsen(standing);
+            self.degrade(standing);
         }
         self.open = false;
         Ok(())
@@ -174,7 +174,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             return Ok(());
         }
         let backend = self.backend();
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(backend.before_end(conn, commits)).await
     }
 
@@ -216,7 +216,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             // what follows would be committed one by one.
             tx.lose_if_cut(CUT_WHILE_IT_BEGAN);
         }
-        let (conn, watch) = tx.watched(Standing::Clean);
+        let (conn, watch) = tx.watched(SyncState::Clean);
         let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         // An error may have made the driver roll back the outer one.
         if is_savepoint && tx.driver_depth() >= depth {
@@ -224,7 +224,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         }
         (tx.open, tx.depth) = (begun.is_ok(), depth.saturating_add(1));
         match &begun {
-            Err(_) => tx.worsen(Standing::Raw),
+            Err(_) => tx.degrade(SyncState::Raw),
             Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
             Ok(()) => {}
         }
@@ -237,7 +237,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         if !self.open {
             return;
         }
-        self.worsen(Standing::Raw);
+        self.degrade(SyncState::Raw);
         // What is lost has nothing to roll back, and the server would refuse to.
         if !self.has_lost_transaction() {
             // Behind a pooler the proof rolls back, since the session has to be cleared in the same message.

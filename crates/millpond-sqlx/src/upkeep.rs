@@ -1,6 +1,6 @@
 //! What a connection keeps beyond its loan besides transactions: session locks that were taken unseen, and memory.
 
-use crate::standing::Standing;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
 use std::mem;
@@ -11,12 +11,12 @@ const BROKEN: &str = "the connection was lost or is out of step with its server:
 impl<DB: Database> Tracked<DB> {
     /// Refuses what follows on a connection whose answers would be those to other questions.
     pub(crate) async fn stay_in_step(&mut self) -> Result<(), Error> {
-        if self.standing == Standing::Broken {
+        if self.standing == SyncState::Broken {
             return Err(Error::Protocol(BROKEN.to_owned()));
         }
         if self.shown {
             let backend = self.backend();
-            let (conn, watch) = self.watched(Standing::Clean);
+            let (conn, watch) = self.watched(SyncState::Clean);
             watch.follow(backend.in_step(conn)).await?;
             self.shown = false;
         }

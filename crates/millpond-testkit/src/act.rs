@@ -1,7 +1,7 @@
 //! What one scripted call does.
 
 use crate::gate::Gate;
-use millpond_core::{Fault, Moment, SharedError};
+use millpond_core::{ErrorClass, HookPoint, SharedError};
 use std::error::Error;
 use std::fmt;
 use std::future::pending;
@@ -24,7 +24,7 @@ pub enum Call {
     /// [`Manager::close`](millpond_core::Manager::close).
     Close,
     /// A hook of [`ScriptedHooks`](crate::ScriptedHooks).
-    Hook(Moment),
+    Hook(HookPoint),
 }
 
 impl fmt::Display for Call {
@@ -70,24 +70,24 @@ impl Act {
         Self::Gated(gate.clone(), Box::new(Self::Ok))
     }
 
-    /// Fails with [`Fault::Transient`].
+    /// Fails with [`ErrorClass::Transient`].
     pub fn transient(text: &str) -> Self {
-        Self::Fail(ScriptedError::new(Fault::Transient, text))
+        Self::Fail(ScriptedError::new(ErrorClass::Transient, text))
     }
 
-    /// Fails with [`Fault::Permanent`].
+    /// Fails with [`ErrorClass::Permanent`].
     pub fn permanent(text: &str) -> Self {
-        Self::Fail(ScriptedError::new(Fault::Permanent, text))
+        Self::Fail(ScriptedError::new(ErrorClass::Permanent, text))
     }
 
-    /// Fails with [`Fault::Failover`].
+    /// Fails with [`ErrorClass::Failover`].
     pub fn failover(text: &str) -> Self {
-        Self::Fail(ScriptedError::new(Fault::Failover, text))
+        Self::Fail(ScriptedError::new(ErrorClass::Failover, text))
     }
 
-    /// Fails with [`Fault::Connection`].
+    /// Fails with [`ErrorClass::Connection`].
     pub fn broken(text: &str) -> Self {
-        Self::Fail(ScriptedError::new(Fault::Connection, text))
+        Self::Fail(ScriptedError::new(ErrorClass::Connection, text))
     }
 
     /// The same wait with another end: `Act::slow(pause).then(Act::Panic)`. An act without a wait is replaced.
@@ -137,7 +137,7 @@ fn scripted_panic(call: Call) -> ! {
 /// The error of a scripted call, or of the manager that a script was put over.
 #[derive(Debug, Clone)]
 pub struct ScriptedError {
-    fault: Fault,
+    fault: ErrorClass,
     text: Arc<str>,
     /// The other manager's own error, if it is one.
     real: Option<SharedError>,
@@ -145,17 +145,17 @@ pub struct ScriptedError {
 
 impl ScriptedError {
     /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) takes for that fault.
-    pub fn new(fault: Fault, text: &str) -> Self {
+    pub fn new(fault: ErrorClass, text: &str) -> Self {
         Self { fault, text: Arc::from(text), real: None }
     }
 
     /// The error of the other manager, which takes it for that fault.
-    pub(crate) fn real(fault: Fault, error: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn real(fault: ErrorClass, error: impl Error + Send + Sync + 'static) -> Self {
         Self { fault, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
     }
 
     /// What it means for the pool.
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> ErrorClass {
         self.fault
     }
 }

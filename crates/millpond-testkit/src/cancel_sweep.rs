@@ -2,7 +2,7 @@
 
 use crate::act::{Act, Call};
 use crate::poll::{poll_n, poll_n_woken};
-use millpond_core::Moment;
+use millpond_core::HookPoint;
 use std::future::Future;
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const CALLS: [Call; 10] = [
     Call::Triage,
     Call::Reset,
     Call::Close,
-    Call::Hook(Moment::FirstConnect),
-    Call::Hook(Moment::Connect),
-    Call::Hook(Moment::Checkout),
-    Call::Hook(Moment::Checkin),
-    Call::Hook(Moment::Close),
+    Call::Hook(HookPoint::FirstConnect),
+    Call::Hook(HookPoint::Connect),
+    Call::Hook(HookPoint::Checkout),
+    Call::Hook(HookPoint::Checkin),
+    Call::Hook(HookPoint::Close),
 ];
 
 /// When a future is dropped.

@@ -3,7 +3,7 @@
 use crate::act::Call;
 use crate::books::Books;
 use crate::connection::ScriptedConnection;
-use millpond_core::{BoxError, ConnectionInfo, Hooks, Moment, Moments, async_trait};
+use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use std::sync::Arc;
 
 /// Hooks that do what the script of their manager says for [`Call::Hook`]. Made by
@@ -11,11 +11,11 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct ScriptedHooks {
     pub(crate) books: Arc<Books>,
-    pub(crate) moments: Moments,
+    pub(crate) moments: HookPoints,
 }
 
 impl ScriptedHooks {
-    async fn act(&self, moment: Moment, id: u64) -> Result<(), BoxError> {
+    async fn act(&self, moment: HookPoint, id: u64) -> Result<(), BoxError> {
         let call = Call::Hook(moment);
         let (act, _running) = self.books.begin(call, id);
         act.perform(call).await.map_err(BoxError::from)
@@ -24,27 +24,27 @@ impl ScriptedHooks {
 
 #[async_trait]
 impl<C: Send + 'static> Hooks<ScriptedConnection<C>> for ScriptedHooks {
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> HookPoints {
         self.moments
     }
 
     async fn on_first_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::FirstConnect, conn.id()).await
+        self.act(HookPoint::FirstConnect, conn.id()).await
     }
 
     async fn on_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Connect, conn.id()).await
+        self.act(HookPoint::Connect, conn.id()).await
     }
 
     async fn on_checkout(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Checkout, conn.id()).await
+        self.act(HookPoint::Checkout, conn.id()).await
     }
 
     async fn on_checkin(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Checkin, conn.id()).await
+        self.act(HookPoint::Checkin, conn.id()).await
     }
 
     async fn on_close(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
-        self.act(Moment::Close, conn.id()).await
+        self.act(HookPoint::Close, conn.id()).await
     }
 }

@@ -4,7 +4,7 @@ use crate::act::{Act, Call, ScriptedError};
 use crate::books::{Attempt, Books, Socket};
 use crate::connection::ScriptedConnection;
 use crate::hooks::ScriptedHooks;
-use millpond_core::{ConnectInfo, Fault, Manager, Moments, Triage};
+use millpond_core::{ConnectInfo, ErrorClass, HookPoints, Manager, Triage};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -81,11 +81,11 @@ impl<M> ScriptedManager<M> {
 
     /// Hooks for all five moments under this script.
     pub fn hooks(&self) -> ScriptedHooks {
-        self.hooks_at(Moments::ALL)
+        self.hooks_at(HookPoints::ALL)
     }
 
     /// Hooks for some moments under this script.
-    pub fn hooks_at(&self, moments: impl Into<Moments>) -> ScriptedHooks {
+    pub fn hooks_at(&self, moments: impl Into<HookPoints>) -> ScriptedHooks {
         ScriptedHooks { books: Arc::clone(&self.books), moments: moments.into() }
     }
 }
@@ -163,13 +163,13 @@ impl<M: Manager> Manager for ScriptedManager<M> {
         let (act, _running) = self.books.begin(Call::Ping, conn.id());
         act.perform(Call::Ping).await?;
         self.real.ping(conn.real()).await.map_err(|error| self.error(error))?;
-        if conn.is_dirty() { Err(ScriptedError::new(Fault::Connection, "out of step")) } else { Ok(()) }
+        if conn.is_dirty() { Err(ScriptedError::new(ErrorClass::Connection, "out of step")) } else { Ok(()) }
     }
 
     fn triage(&self, conn: &mut Self::Connection) -> Triage {
         let (act, _running) = self.books.begin(Call::Triage, conn.id());
         match act.end(Call::Triage) {
-            Err(error) if error.fault() == Fault::Connection => Triage::Broken,
+            Err(error) if error.fault() == ErrorClass::Connection => Triage::Broken,
             Err(_) => Triage::Discard,
             Ok(()) => match self.real.triage(conn.real()) {
                 Triage::Keep if conn.is_dirty() => Triage::Reset,
@@ -195,7 +195,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
         Ok(())
     }
 
-    fn classify(&self, error: &ScriptedError) -> Fault {
+    fn classify(&self, error: &ScriptedError) -> ErrorClass {
         error.fault()
     }
 }

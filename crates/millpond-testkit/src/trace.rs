@@ -1,6 +1,6 @@
 //! The events of a pool as lines of text.
 
-use millpond_core::{AcquireFailure, CloseReason, Event, Observer, Stamp};
+use millpond_core::{AcquireFailure, CloseReason, Event, EventContext, Observer};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -85,7 +85,7 @@ impl Default for Trace {
 }
 
 impl Observer for Trace {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         self.open().push(Kept { seq: stamp.seq, at: Instant::now(), event: event.clone() });
     }
 }
@@ -118,7 +118,7 @@ fn line(event: &Event) -> String {
         Event::Warned { setting, .. } => format!("warned {setting}"),
         Event::Suspended => "suspended".to_owned(),
         Event::Resumed => "resumed".to_owned(),
-        Event::HomeEnded => "home ended".to_owned(),
+        Event::RuntimeShutDown => "home ended".to_owned(),
         Event::Closing => "closing".to_owned(),
         other => format!("{other:?}"),
     }

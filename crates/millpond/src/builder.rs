@@ -1,11 +1,11 @@
 //! From settings, hooks and observers to a [`DatabaseConnection`].
 
 use crate::backend::{Backend, CONNECTION_STRING};
+use crate::backends::TypedPool;
+use crate::column_types;
+use crate::compatibility::unsuited;
 use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
-use crate::kinds;
-use crate::typed::TypedPool;
-use crate::unsuited::unsuited;
 use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
 use millpond_core::{ConnectionInfo, Handle, HookFuture, Observer, ResetLevel};
 use millpond_sqlx::SqlPoolSettings;
@@ -291,7 +291,7 @@ impl DatabaseBuilder {
             #[cfg(feature = "mysql")]
             Ok(Backend::MySql) => {
                 let mut options = MySqlPoolOptions::new();
-                if let Some(kind) = kind.and_then(kinds::mysql) {
+                if let Some(kind) = kind.and_then(column_types::mysql) {
                     options = options.pool(kind);
                 }
                 self.common.fill(options.settings_mut(), settings);
@@ -300,17 +300,17 @@ impl DatabaseBuilder {
             #[cfg(feature = "postgres")]
             Ok(Backend::Postgres) => {
                 let mut options = PgPoolOptions::new();
-                if let Some(kind) = kind.and_then(kinds::postgres) {
+                if let Some(kind) = kind.and_then(column_types::postgres) {
                     options = options.pool(kind);
                 }
-                options = options.behind(kinds::pooler(settings.db.behind));
+                options = options.behind(column_types::pooler(settings.db.behind));
                 self.common.fill(options.settings_mut(), settings);
                 Ok(with(self.postgres, options).connect_lazy(url)?.into())
             }
             #[cfg(feature = "sqlite")]
             Ok(Backend::Sqlite) => {
                 let mut options = SqlitePoolOptions::new();
-                if let Some(kind) = kind.and_then(kinds::sqlite) {
+                if let Some(kind) = kind.and_then(column_types::sqlite) {
                     options = options.pool(kind);
                 }
                 self.common.fill(options.settings_mut(), settings);

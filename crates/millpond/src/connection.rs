@@ -1,17 +1,17 @@
 //! `DatabaseConnection`: a pool whose database its URL chooses, at run time.
 
 use crate::backend::Backend;
+use crate::backends::{TypedPool, each};
 use crate::builder::DatabaseBuilder;
 use crate::error::ConnectError;
 use crate::lease::DatabaseLease;
 use crate::metrics::PerformanceMetrics;
 use crate::migrate::migrate;
 use crate::transaction::DatabaseTransaction;
-use crate::typed::{TypedPool, each};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 use millpond_config::{Explanation, Loader, Settings};
-use millpond_core::{CLOSE_LIMIT, CloseReport, Holder, Invalidate, Status};
+use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Status};
 use sqlx::Error;
 use sqlx::migrate::{MigrateError, Migrator};
 use std::fmt;
@@ -63,7 +63,7 @@ use std::time::Duration;
 /// # What it is not
 ///
 /// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes several statements takes
-/// `&mut dyn` [`DatabaseLink`](crate::DatabaseLink), which a lease and a transaction both give. Nor is it what
+/// `&mut dyn` [`AnyConnection`](crate::AnyConnection), which a lease and a transaction both give. Nor is it what
 /// `Migrator::run` takes: call [`migrate`](Self::migrate).
 #[derive(Clone)]
 pub struct DatabaseConnection {
@@ -305,13 +305,13 @@ impl DatabaseConnection {
     }
 
     /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that, at most [`CLOSE_LIMIT`] (30 s); the report says who still holds one.
+    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report says who still holds one.
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped after its first poll.
     pub async fn close(&self) -> CloseReport {
-        self.close_within(CLOSE_LIMIT).await
+        self.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
     /// The same with a limit of its own.

@@ -1,10 +1,10 @@
 //! sqlx's `Executor`, in its `Any` types, for whatever is asked to execute: a pool, a lease, a transaction.
 
-use crate::call::{self, Call};
+use crate::backends::{TypedPool, each};
 use crate::connection::DatabaseConnection;
 use crate::lease::DatabaseLease;
+use crate::prepared_query::{self, Call};
 use crate::transaction::DatabaseTransaction;
-use crate::typed::{TypedPool, each};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, future};
@@ -21,8 +21,8 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         E: 'q + Execute<'q, Any>,
     {
         match Call::new(query) {
-            Ok(call) => each!(TypedPool, &self.pool, pool => call::fetch_many(pool, call)),
-            Err(error) => call::failed(error),
+            Ok(call) => each!(TypedPool, &self.pool, pool => prepared_query::fetch_many(pool, call)),
+            Err(error) => prepared_query::failed(error),
         }
     }
 
@@ -32,7 +32,7 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         E: 'q + Execute<'q, Any>,
     {
         match Call::new(query) {
-            Ok(call) => each!(TypedPool, &self.pool, pool => call::fetch_optional(pool, call)),
+            Ok(call) => each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, call)),
             Err(error) => future::err(error).boxed(),
         }
     }
@@ -41,7 +41,7 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
     where
         'p: 'e,
     {
-        each!(TypedPool, &self.pool, pool => call::prepare(pool, sql))
+        each!(TypedPool, &self.pool, pool => prepared_query::prepare(pool, sql))
     }
 
     // Exists because the workspace turns on sqlx's feature `macros`.
@@ -49,7 +49,7 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
     where
         'p: 'e,
     {
-        each!(TypedPool, &self.pool, pool => call::describe(pool, sql))
+        each!(TypedPool, &self.pool, pool => prepared_query::describe(pool, sql))
     }
 }
 

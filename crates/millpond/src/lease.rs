@@ -1,7 +1,7 @@
 //! The guard that [`DatabaseConnection::acquire`](crate::DatabaseConnection::acquire) gives.
 
-use crate::link::DatabaseLink;
-use crate::typed::{TypedLease, each};
+use crate::backends::{TypedLease, each};
+use crate::link::AnyConnection;
 use millpond_core::ConnectionInfo;
 use std::ops::{Deref, DerefMut};
 
@@ -27,7 +27,7 @@ impl DatabaseLease {
 }
 
 impl Deref for DatabaseLease {
-    type Target = dyn DatabaseLink;
+    type Target = dyn AnyConnection;
 
     fn deref(&self) -> &Self::Target {
         each!(TypedLease, &self.0, lease => &**lease)

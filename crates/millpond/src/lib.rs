@@ -37,21 +37,23 @@
 //! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
 //! `default-features = false` and its feature, or depends on the backend's own crate.
 
+mod any_conversion;
 mod backend;
-mod bridge;
+mod backends;
 mod builder;
 #[cfg(feature = "cache")]
 pub mod cache;
-mod call;
+mod column_types;
+mod compatibility;
 mod connection;
 mod error;
 mod executor;
-mod kinds;
 mod lease;
 mod link;
 mod metrics;
 mod migrate;
 mod placeholder;
+mod prepared_query;
 #[cfg(feature = "ratelimit")]
 pub mod ratelimit;
 #[cfg(feature = "redis")]
@@ -59,18 +61,16 @@ mod redis_settings;
 mod statement;
 mod tokens;
 mod transaction;
-mod typed;
-mod unsuited;
 
 pub use backend::Backend;
 pub use builder::DatabaseBuilder;
-#[doc(hidden)]
-pub use call::{Answer, Call};
 pub use connection::DatabaseConnection;
 pub use error::ConnectError;
 pub use lease::DatabaseLease;
-pub use link::DatabaseLink;
+pub use link::AnyConnection;
 pub use metrics::PerformanceMetrics;
+#[doc(hidden)]
+pub use prepared_query::{Answer, Call};
 pub use transaction::DatabaseTransaction;
 
 pub use millpond_config::{
@@ -78,11 +78,11 @@ pub use millpond_config::{
     SettingProblem, Settings, SettingsError, StorageSettings, Value,
 };
 pub use millpond_core::{
-    Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CLOSE_LIMIT, CloseReason, CloseReport,
-    ConfigError, ConnectInfo, ConnectionId, ConnectionInfo, Event, Fault, Handle, Held, Holder, Home, HookFuture,
-    Hooks, Invalidate, Lease, Limits, Manager, Moment, Moments, NullPool, Observer, PLACES_MAX, Phase, Pool,
-    PoolConfig, PoolError, PoolExt, Problem, QueuePool, Request, RequestRefusal, ResetLevel, SharedError, SharedPool,
-    Stamp, Status, Tag, TimedOut, Totals, Triage, async_trait,
+    Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CloseReason, CloseReport, ConfigError,
+    ConnectInfo, ConnectionId, ConnectionInfo, DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder,
+    HookFuture, HookPoint, HookPoints, Hooks, Invalidate, Lease, LeaseMeta, LeaseOwner, Limits, MAX_CONNECTIONS,
+    Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PooledConnection, Problem, QueuePool,
+    Request, RequestRefusal, ResetLevel, SharedError, SharedPool, Status, TimedOut, Totals, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};

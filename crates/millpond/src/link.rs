@@ -1,7 +1,7 @@
 //! One connection whose database is not named: what a lease and a transaction have in common.
 
-use crate::bridge::Bridge;
-use crate::call::{self, Answer, Call};
+use crate::any_conversion::Bridge;
+use crate::prepared_query::{self, Answer, Call};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, future};
@@ -13,13 +13,13 @@ use std::fmt;
 
 /// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a transaction.
 ///
-/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn DatabaseLink` where a function executes several
+/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a function executes several
 /// statements and shall not care whether it is in a transaction:
 ///
 /// ```
-/// use millpond::DatabaseLink;
+/// use millpond::AnyConnection;
 ///
-/// async fn rename(link: &mut dyn DatabaseLink, from: &str, to: &str) -> sqlx::Result<u64> {
+/// async fn rename(link: &mut dyn AnyConnection, from: &str, to: &str) -> sqlx::Result<u64> {
 ///     sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from).execute(&mut *link).await?;
 ///     let row: (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&mut *link).await?;
 ///     Ok(row.0 as u64)
@@ -28,7 +28,7 @@ use std::fmt;
 /// ```
 ///
 /// Only our own connections are links: what the trait asks for is hidden, and not for others to implement.
-pub trait DatabaseLink: any::Any + fmt::Debug + Send {
+pub trait AnyConnection: any::Any + fmt::Debug + Send {
     #[doc(hidden)]
     fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer>;
 
@@ -42,30 +42,30 @@ pub trait DatabaseLink: any::Any + fmt::Debug + Send {
     fn run_describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<Describe<Any>, Error>>;
 }
 
-impl<DB: Bridge> DatabaseLink for Tracked<DB>
+impl<DB: Bridge> AnyConnection for Tracked<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
     fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer> {
-        call::fetch_many(self, call)
+        prepared_query::fetch_many(self, call)
     }
 
     fn run_optional(&mut self, call: Call) -> BoxFuture<'_, Result<Option<AnyRow>, Error>> {
-        call::fetch_optional(self, call)
+        prepared_query::fetch_optional(self, call)
     }
 
     fn run_prepare(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<AnyStatement, Error>> {
-        call::prepare(self, sql)
+        prepared_query::prepare(self, sql)
     }
 
     fn run_describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<Describe<Any>, Error>> {
-        call::describe(self, sql)
+        prepared_query::describe(self, sql)
     }
 }
 
 /// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
 /// which is not, and which is proved before anybody else can get it.
-impl dyn DatabaseLink {
+impl dyn AnyConnection {
     /// The typed connection, if it is one to MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     pub fn as_mysql(&mut self) -> Option<&mut Tracked<sqlx::MySql>> {
@@ -85,7 +85,7 @@ impl dyn DatabaseLink {
     }
 }
 
-impl<'c> Executor<'c> for &'c mut dyn DatabaseLink {
+impl<'c> Executor<'c> for &'c mut dyn AnyConnection {
     type Database = Any;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
@@ -95,7 +95,7 @@ impl<'c> Executor<'c> for &'c mut dyn DatabaseLink {
     {
         match Call::new(query) {
             Ok(call) => self.run_many(call),
-            Err(error) => call::failed(error),
+            Err(error) => prepared_query::failed(error),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A transaction on a [`DatabaseConnection`](crate::DatabaseConnection), and savepoints in it.
 
-use crate::link::DatabaseLink;
-use crate::typed::{TypedTransaction, each};
+use crate::backends::{TypedTransaction, each};
+use crate::link::AnyConnection;
 use sqlx::Error;
 use std::ops::{Deref, DerefMut};
 
@@ -56,7 +56,7 @@ impl DatabaseTransaction<'_> {
 }
 
 impl Deref for DatabaseTransaction<'_> {
-    type Target = dyn DatabaseLink;
+    type Target = dyn AnyConnection;
 
     fn deref(&self) -> &Self::Target {
         each!(TypedTransaction, &self.0, tx => &**tx)

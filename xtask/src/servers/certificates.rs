@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::account::Account;
 use super::children::Children;
-use super::launch::Launch;
 use super::packages;
+use super::process::Launch;
+use super::run_as::Account;
 use super::variables::Variables;
 
 /// How long one call of OpenSSL may take.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGKILL;
 
-use super::launch::{Launch, tail};
+use super::process::{Launch, tail};
 use super::processes;
 
 /// How long a server may take to end in order before it is killed.

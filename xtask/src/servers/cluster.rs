@@ -1,8 +1,8 @@
 //! Redis Cluster: three masters, each with a replica.
 
 use super::kind::Kind;
-use super::site::{START_MAX, Server, Site};
 use super::variables::Variables;
+use super::workdir::{START_MAX, Server, Site};
 use super::{ports, redis};
 
 const NODES: usize = 6;

@@ -15,7 +15,7 @@ use std::process::{self, Command};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, io, thread};
 
-use super::account;
+use super::run_as;
 use super::{processes, shared_memory};
 
 /// How the directories are called, before a number that tells them apart.
@@ -62,7 +62,7 @@ impl Directory {
         let places: Vec<PathBuf> = places.into_iter().flatten().collect();
         places.iter().for_each(|place| sweep(place));
         // Root's own TMPDIR may be closed to the users that the servers run as.
-        let can_be_used = |place: &&PathBuf| account::own_uid() != Some(0) || is_open_to_all(place);
+        let can_be_used = |place: &&PathBuf| run_as::own_uid() != Some(0) || is_open_to_all(place);
         Self::create_in(places.iter().find(can_be_used).ok_or("no directory for temporary files is open to all users")?)
     }
 
@@ -142,7 +142,7 @@ fn ours(parent: &Path) -> Vec<PathBuf> {
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)).map(|entry| entry.path());
     let is_ours = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path);
-        metadata.is_ok_and(|metadata| metadata.is_dir() && Some(metadata.uid()) == account::own_uid())
+        metadata.is_ok_and(|metadata| metadata.is_dir() && Some(metadata.uid()) == run_as::own_uid())
     };
     named.filter(is_ours).collect()
 }

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::account::Account;
 use super::certificates::Certificates;
 use super::children::Children;
 use super::directory::Directory;
 use super::foreground::Foreground;
 use super::kind::Kind;
 use super::packages::Install;
-use super::site::Site;
+use super::run_as::Account;
 use super::template::Template;
 use super::variables::Variables;
+use super::workdir::Site;
 use super::{cluster, mariadb, packages, pgbouncer, postgres, redis, sentinel, signals};
 
 /// How often we look whether a server has ended by itself.

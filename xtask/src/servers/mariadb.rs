@@ -1,11 +1,11 @@
 //! MariaDB, plain or with TLS alone. `root` needs no password.
 
-use super::account::Account;
 use super::kind::Kind;
-use super::launch::Launch;
 use super::packages;
-use super::site::{Site, tell_program};
+use super::process::Launch;
+use super::run_as::Account;
 use super::variables::Variables;
+use super::workdir::{Site, tell_program};
 
 /// The package's user.
 const USER: &str = "mysql";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use super::account;
+use super::run_as;
 
 /// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel, too.
 const PACKAGES: [(&str, &str); 11] = [
@@ -78,7 +78,7 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
         return Ok(());
     }
     let is_forbidden = install == Install::Forbidden;
-    if is_forbidden || account::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
+    if is_forbidden || run_as::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
         return Err(advice(packages));
     }
     eprintln!("xtask: the tests run against real servers; to start {needed_by}, these packages are missing:");

@@ -1,10 +1,10 @@
 //! PgBouncer in transaction mode, in front of a PostgreSQL.
 
-use super::account::Account;
 use super::kind::Kind;
-use super::launch::Launch;
-use super::site::{Site, tell_program};
+use super::process::Launch;
+use super::run_as::Account;
 use super::variables::Variables;
+use super::workdir::{Site, tell_program};
 use super::{packages, postgres};
 
 /// Starts it before the server with these variables.

@@ -2,12 +2,12 @@
 //!
 //! `postgres` needs no password; every other role that a test makes needs its own.
 
-use super::account::Account;
 use super::kind::Kind;
-use super::launch::Launch;
 use super::packages;
-use super::site::{Site, tell_program};
+use super::process::Launch;
+use super::run_as::Account;
 use super::variables::Variables;
+use super::workdir::{Site, tell_program};
 
 /// The package's user, and Debian's for PgBouncer.
 pub const USER: &str = "postgres";

@@ -1,11 +1,11 @@
 //! Redis: one server, plain, with a password, or with TLS alone; and what Sentinel and Cluster build on.
 
-use super::account::Account;
 use super::kind::Kind;
-use super::launch::Launch;
 use super::packages;
-use super::site::{Server, Site, tell_program};
+use super::process::Launch;
+use super::run_as::Account;
 use super::variables::Variables;
+use super::workdir::{Server, Site, tell_program};
 
 /// The package's user.
 const USER: &str = "redis";

@@ -1,9 +1,9 @@
 //! Redis Sentinel: a master, a replica, and three sentinels that agree on both.
 
 use super::kind::Kind;
-use super::launch::Launch;
-use super::site::{START_MAX, Server, Site};
+use super::process::Launch;
 use super::variables::Variables;
+use super::workdir::{START_MAX, Server, Site};
 use super::{packages, ports, redis};
 
 /// What the sentinels call the master.

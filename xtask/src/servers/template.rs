@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::account::Account;
-use super::launch::Launch;
 use super::packages;
-use super::site::{START_MAX, Site};
+use super::process::Launch;
+use super::run_as::Account;
+use super::workdir::{START_MAX, Site};
 
 /// The first who needs it makes it; those who come meanwhile wait.
 #[derive(Debug)]

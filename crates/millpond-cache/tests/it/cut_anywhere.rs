@@ -67,7 +67,7 @@ fn key() -> String {
 /// A key that somebody else has stored.
 async fn stored(world: &InPieces) -> (String, u64) {
     let (key, value) = (key(), nonce());
-    world.straight.set_for(&key, &value, LONG).await.unwrap();
+    world.straight.set_with_ttl(&key, &value, LONG).await.unwrap();
     (key, value)
 }
 
@@ -99,7 +99,7 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
             let ((key, old), new) = (stored(world).await, nonce());
             let done = match deed {
                 Deed::Set => poll_n(cache.set(&key, &new), polls).await,
-                _ => poll_n(cache.set_for(&key, &new, LONG), polls).await,
+                _ => poll_n(cache.set_with_ttl(&key, &new, LONG), polls).await,
             };
             let found = straight.get(&key).await.unwrap();
             assert!(found == Some(new) || (found == Some(old) && done.is_none()), "{found:?}");
@@ -120,7 +120,7 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
         }
         Deed::Ttl => {
             let key = key();
-            straight.set_for(&key, &nonce(), LONG).await.unwrap();
+            straight.set_with_ttl(&key, &nonce(), LONG).await.unwrap();
             let life = poll_n(cache.ttl(&key), polls).await.map(Result::unwrap);
             life.inspect(|life| assert!(life.is_some_and(|life| life <= LONG), "{life:?}")).is_some()
         }
@@ -159,15 +159,15 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
     let (key, value) = stored(world).await;
     assert_eq!(cache.get(&key).await.unwrap(), Some(value), "{what:?}");
     let next = nonce();
-    cache.set_for(&key, &next, LONG).await.unwrap();
+    cache.set_with_ttl(&key, &next, LONG).await.unwrap();
     assert_eq!(straight.get(&key).await.unwrap(), Some(next), "{what:?}");
     until("one connection is there and nobody waits", async || {
         let status = cache.pool().status();
-        (status.open, status.connecting, status.resting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
+        (status.open, status.connecting, status.resetting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
     })
     .await;
     let totals = cache.pool().status().totals;
-    assert_eq!(totals.acquires, totals.ok + totals.timed_out + totals.cancelled + totals.failed, "{what:?}");
+    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{what:?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ fn with_stale() -> impl Iterator<Item = CacheBuilder> {
 
 /// A value that is past its time, and for long yet in the time in which it may be answered.
 async fn past(cache: &RedisCache, key: &str, value: &str) {
-    cache.set_for(key, value, Duration::from_millis(1)).await.unwrap();
+    cache.set_with_ttl(key, value, Duration::from_millis(1)).await.unwrap();
     while cache.exists(key).await.unwrap() {}
 }
 
@@ -116,12 +116,12 @@ async fn a_key_that_is_called_lock_is_a_key_as_any_other() {
 async fn a_time_beyond_a_year_is_refused_with_the_range() {
     for cache in caches() {
         for ttl in [Duration::MAX, Duration::from_secs(365 * 86_400 + 1)] {
-            let error = cache.set_for("k", &1, ttl).await.unwrap_err();
+            let error = cache.set_with_ttl("k", &1, ttl).await.unwrap_err();
             assert!(matches!(error, CacheError::Setting { .. }), "{error}");
             assert!(error.to_string().contains("out of range") && error.to_string().contains("ttl"), "{error}");
         }
-        cache.set_for("k", &1, Duration::from_secs(365 * 86_400)).await.unwrap();
-        cache.set_for("at once", &1, Duration::ZERO).await.unwrap();
+        cache.set_with_ttl("k", &1, Duration::from_secs(365 * 86_400)).await.unwrap();
+        cache.set_with_ttl("at once", &1, Duration::ZERO).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
     }
 }

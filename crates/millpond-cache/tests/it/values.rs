@@ -63,7 +63,7 @@ async fn a_value_lives_for_its_time_less_the_jitter() {
             let left = cache.ttl(&key).await.unwrap().unwrap();
             assert!(left > Duration::from_secs(89) && left <= Duration::from_secs(100), "{left:?}");
         }
-        cache.set_for("short", &1, Duration::from_millis(1)).await.unwrap();
+        cache.set_with_ttl("short", &1, Duration::from_millis(1)).await.unwrap();
         while cache.exists("short").await.unwrap() {}
         assert_eq!(cache.ttl("short").await.unwrap(), None);
     }

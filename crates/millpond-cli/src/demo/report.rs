@@ -127,7 +127,7 @@ impl Report {
             table.row([name.to_owned()].into_iter().chain(self.accounts.iter().map(cell)));
         };
         row("acquires", &|account| account.status.totals.acquires.to_string());
-        row("  ok", &|account| account.status.totals.ok.to_string());
+        row("  ok", &|account| account.status.totals.succeeded.to_string());
         row("  timed out", &|account| account.status.totals.timed_out.to_string());
         row("  cancelled", &|account| account.status.totals.cancelled.to_string());
         row("  failed", &|account| account.status.totals.failed.to_string());

@@ -79,7 +79,7 @@ impl World {
             hooks: HookLists::new(),
             observers: Vec::new(),
             runtime: None,
-            loans_in_turn: 1,
+            acquires_per_turn: 1,
         };
         let shared = Arc::new(Shared::new(parts, "QueuePool", true));
         shared.change(|ledger, now| ledger.keeper_starts(rt::still().handle().clone(), now));

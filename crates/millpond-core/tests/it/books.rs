@@ -1,7 +1,7 @@
 //! A random walk through everything one can do to a pool: at each step, and at the end, the books balance.
 
 use crate::support::{Loan, Pool, World, assert_books, assert_books_closed, ms, secs, settle};
-use millpond_core::{CloseReason, Invalidate, Lease, Moment, PoolError, Status};
+use millpond_core::{CloseReason, HookPoint, Invalidate, Lease, PoolError, Status};
 use millpond_testkit::{Act, ByHand, Call};
 use std::future::Future;
 use std::pin::Pin;
@@ -76,7 +76,7 @@ impl Walk {
         match self.dice.u32(0..100) {
             0..30 => self.ask(),
             30..55 => self.give_back(),
-            55..60 => self.end_a_loan(|lease| Lease::discard(lease, CloseReason::Cut)),
+            55..60 => self.end_a_loan(|lease| Lease::discard(lease, CloseReason::Interrupted)),
             60..63 => self.end_a_loan(|lease| drop(Lease::detach(lease))),
             63..68 => self.end_a_loan(|mut lease| lease.set_dirty(true)),
             68..75 => self.cancel(),
@@ -135,7 +135,8 @@ impl Walk {
 
     /// Something will go wrong, or slowly, in one of the next calls.
     fn plan(&mut self) {
-        let moments = [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close];
+        let moments =
+            [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close];
         let call = match self.dice.u32(0..8) {
             0 | 1 => Call::Connect,
             2 => Call::Ping,
@@ -233,7 +234,7 @@ impl Walk {
         sleep(secs(30)).await;
         let status = self.pool().status();
         assert_books_closed(&status);
-        assert_eq!((status.in_use, status.resting, status.closing, status.connecting), (0, 0, 0, 0), "seed {seed}");
+        assert_eq!((status.in_use, status.resetting, status.closing, status.connecting), (0, 0, 0, 0), "seed {seed}");
         let connects = self.world.manager.calls(Call::Connect);
         sleep(secs(300)).await;
         assert_eq!(self.world.manager.calls(Call::Connect), connects, "I20: seed {seed}: opened although nobody asks");
@@ -274,7 +275,7 @@ async fn nobody_ever_waits_for_what_is_there() {
             match dice.u32(0..100) {
                 0..40 => walk.ask(),
                 40..70 => walk.give_back(),
-                70..75 => walk.end_a_loan(|lease| Lease::discard(lease, CloseReason::Cut)),
+                70..75 => walk.end_a_loan(|lease| Lease::discard(lease, CloseReason::Interrupted)),
                 75..80 => walk.end_a_loan(|lease| drop(Lease::detach(lease))),
                 80..85 => walk.end_a_loan(|mut lease| lease.set_dirty(true)),
                 85..95 => walk.cancel(),

@@ -39,7 +39,7 @@ async fn one_case(start: Start, case: &CutCase) -> bool {
 
     let status = world.pool.status();
     assert_books_closed(&status);
-    let under_way = (status.in_use, status.resting, status.closing, status.connecting);
+    let under_way = (status.in_use, status.resetting, status.closing, status.connecting);
     assert_eq!(under_way, (0, 0, 0, 0), "{start:?}, {case:?}: {status:?}");
     assert_eq!(world.manager.sockets(), status.open as usize, "{start:?}, {case:?}");
     world.assert_sound().await;

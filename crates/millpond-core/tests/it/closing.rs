@@ -1,7 +1,7 @@
 //! Close means closed: waiters are told, borrowers are waited for, stragglers are named, and nothing stays behind.
 
 use crate::support::{Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed};
-use millpond_core::{Lease, Moment, PoolExt};
+use millpond_core::{HookPoint, Lease, PoolExt};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::Future;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ async fn no_connect_begins_after_close() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_a_connection_is_going_through_close_ends_it() {
-    for call in [Call::Ping, Call::Reset, Call::Close, Call::Hook(Moment::Checkin), Call::Hook(Moment::Close)] {
+    for call in [Call::Ping, Call::Reset, Call::Close, Call::Hook(HookPoint::Checkin), Call::Hook(HookPoint::Close)] {
         for act in [Act::Never, Act::Panic, Act::slow(ms(500)), Act::broken("gone")] {
             let world = World::hooked(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO));
             world.idle(2).await;

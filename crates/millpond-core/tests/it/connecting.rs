@@ -1,7 +1,7 @@
 //! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and told apart by its faults.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, refused, secs, settle, timed};
-use millpond_core::{Fault, Invalidate, Lease, Phase, PoolError};
+use millpond_core::{ErrorClass, Invalidate, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedConnection};
 use std::error::Error;
 use std::time::Duration;
@@ -309,7 +309,7 @@ async fn classify_is_told_in_the_event() {
         _ => None,
     });
     let (error, fault, retry_in) = told.unwrap();
-    assert_eq!((error.as_str(), fault), ("reset by peer", Fault::Connection));
+    assert_eq!((error.as_str(), fault), ("reset by peer", ErrorClass::Connection));
     assert!(retry_in <= ms(200));
 }
 

@@ -2,8 +2,8 @@
 
 use crate::support::{Pool as Queue, World, assert_took, ms, refused, secs, settle, timed};
 use millpond_core::{
-    CloseReason, CloseReport, ConnectInfo, Event, Held, Holder, Home, Lease, Manager, Observer, Phase, Pool, PoolError,
-    PoolExt, Request, Stamp, Status, Tag, TimedOut, async_trait,
+    CloseReason, CloseReport, ConnectInfo, Event, EventContext, Holder, Lease, LeaseMeta, LeaseOwner, Manager,
+    Observer, Phase, Pool, PoolError, PoolExt, PooledConnection, Request, Status, TimedOut, async_trait,
 };
 use millpond_testkit::{Act, Call, ScriptedConnection, ScriptedManager, Trace};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,7 +120,7 @@ async fn a_choice_of_the_least_loaded_avoids_the_replica_that_is_gone() {
 #[test]
 fn a_custom_pool_tells_observers_as_ours_do() {
     let trace = Trace::new();
-    trace.observe(&Event::Closing, &Stamp::new("mine", 1));
+    trace.observe(&Event::Closing, &EventContext::new("mine", 1));
     assert_eq!(trace.lines(), ["closing"]);
 }
 
@@ -211,21 +211,21 @@ impl Kept {
     }
 }
 
-impl Home<ScriptedConnection> for Kept {
-    fn returned(&self, held: Held<ScriptedConnection>) {
+impl LeaseOwner<ScriptedConnection> for Kept {
+    fn returned(&self, held: PooledConnection<ScriptedConnection>) {
         self.out.fetch_sub(1, Ordering::SeqCst);
         let before = self.drawer.lock().unwrap_or_else(PoisonError::into_inner).replace(held.into_connection());
         drop(before);
     }
 
-    fn discarded(&self, held: Held<ScriptedConnection>, reason: CloseReason) {
-        assert_eq!(reason, CloseReason::Cut);
+    fn discarded(&self, held: PooledConnection<ScriptedConnection>, reason: CloseReason) {
+        assert_eq!(reason, CloseReason::Interrupted);
         self.out.fetch_sub(1, Ordering::SeqCst);
         self.discarded.fetch_add(1, Ordering::SeqCst);
         drop(held);
     }
 
-    fn detached(&self, _tag: &Tag) {
+    fn detached(&self, _tag: &LeaseMeta) {
         self.out.fetch_sub(1, Ordering::SeqCst);
         self.detached.fetch_add(1, Ordering::SeqCst);
     }
@@ -282,7 +282,7 @@ async fn a_pool_that_wraps_nothing_lends_with_the_same_lease() {
     assert_eq!((pool.status().in_use, manager.alive()), (0, 1), "the drawer holds one");
     assert!(pool.try_acquire().unwrap().is_dirty());
 
-    Lease::discard(pool.acquire().await.unwrap(), CloseReason::Cut);
+    Lease::discard(pool.acquire().await.unwrap(), CloseReason::Interrupted);
     drop(Lease::detach(pool.acquire().await.unwrap()));
     assert_eq!((kept.discarded.load(Ordering::SeqCst), kept.detached.load(Ordering::SeqCst)), (1, 1));
     assert_eq!((pool.status().in_use, manager.alive()), (0, 0));

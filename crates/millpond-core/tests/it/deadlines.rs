@@ -1,7 +1,7 @@
 //! `acquire` ends by its deadline and not before, whatever a server, a manager or a hook does.
 
 use crate::support::{Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
-use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
+use millpond_core::{CloseReason, HookPoint, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager, until};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -26,14 +26,14 @@ fn evils() -> Vec<(&'static str, Act)> {
 const IN_THE_WAY: [Call; 5] = [
     Call::Connect,
     Call::Ping,
-    Call::Hook(Moment::FirstConnect),
-    Call::Hook(Moment::Connect),
-    Call::Hook(Moment::Checkout),
+    Call::Hook(HookPoint::FirstConnect),
+    Call::Hook(HookPoint::Connect),
+    Call::Hook(HookPoint::Checkout),
 ];
 
 /// The calls that happen between two borrowers.
 const BEHIND_THE_SCENES: [Call; 5] =
-    [Call::Triage, Call::Reset, Call::Close, Call::Hook(Moment::Checkin), Call::Hook(Moment::Close)];
+    [Call::Triage, Call::Reset, Call::Close, Call::Hook(HookPoint::Checkin), Call::Hook(HookPoint::Close)];
 
 #[tokio::test(start_paused = true)]
 async fn whatever_goes_wrong_in_the_way_acquire_ends_in_time_and_the_pool_heals() {
@@ -143,7 +143,7 @@ async fn a_ping_may_not_outlast_the_caller() {
 async fn a_checkout_hook_may_not_outlast_the_caller() {
     let world = World::hooked(2, 0, |builder| builder.hook_timeout(secs(300)));
     world.idle(1).await;
-    world.manager.always(Call::Hook(Moment::Checkout), Act::Never);
+    world.manager.always(Call::Hook(HookPoint::Checkout), Act::Never);
     let (result, took) = timed(world.pool.acquire_within(secs(1))).await;
     let error = refused(result);
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
@@ -267,7 +267,7 @@ async fn the_deadline_counts_from_the_call_and_covers_all_phases() {
     world.idle(1).await;
     world.manager.next(Call::Ping, [Act::Never]);
     world.manager.always(Call::Connect, Act::slow(secs(3)));
-    world.manager.always(Call::Hook(Moment::Checkout), Act::Never);
+    world.manager.always(Call::Hook(HookPoint::Checkout), Act::Never);
     let (result, took) = timed(world.pool.acquire_within(secs(10))).await;
     assert!(refused(result).is_timeout());
     assert_took(took, secs(10));
@@ -282,7 +282,7 @@ async fn a_hanging_reset_delays_nobody_who_can_be_served_otherwise() {
     loans[0].set_dirty(true);
     drop(loans.remove(0));
     quiet().await;
-    assert_eq!((gate.waiting(), world.pool.status().resting), (1, 1));
+    assert_eq!((gate.waiting(), world.pool.status().resetting), (1, 1));
     let mut waiter = ByHand::new(world.pool.acquire());
     assert!(waiter.poll().is_pending(), "what is being reset is not lent");
     drop(loans);
@@ -290,7 +290,7 @@ async fn a_hanging_reset_delays_nobody_who_can_be_served_otherwise() {
     assert_eq!(lease.id(), 2);
     gate.open();
     settle().await;
-    assert_eq!((world.pool.status().idle, world.pool.status().resting), (1, 0));
+    assert_eq!((world.pool.status().idle, world.pool.status().resetting), (1, 0));
     let clean = world.lease().await;
     assert!(!clean.is_dirty());
 }

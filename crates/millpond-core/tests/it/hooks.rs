@@ -2,8 +2,8 @@
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{
-    AcquireFailure, BoxError, ConnectInfo, ConnectionInfo, HookFuture, Lease, Manager, Moment, Moments, PoolError,
-    QueuePool, Triage,
+    AcquireFailure, BoxError, ConnectInfo, ConnectionInfo, HookFuture, HookPoint, HookPoints, Lease, Manager,
+    PoolError, QueuePool, Triage,
 };
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedConnection};
 use std::error::Error;
@@ -53,7 +53,7 @@ async fn closures_and_objects_run_in_the_order_in_which_they_were_registered() {
     let world = World::made(1, 0, |builder, manager| {
         builder
             .on_connect(notes.write("first"))
-            .hooks(manager.hooks_at(Moment::Connect))
+            .hooks(manager.hooks_at(HookPoint::Connect))
             .on_connect(notes.write("third"))
             .on_checkin(notes.write("in"))
             .on_checkout(notes.write("out"))
@@ -65,7 +65,7 @@ async fn closures_and_objects_run_in_the_order_in_which_they_were_registered() {
     let _ = world.pool.close().await;
     let words: Vec<String> = notes.all().iter().map(|line| line.split(" 1 ").next().unwrap().to_owned()).collect();
     assert_eq!(words, ["very first", "first", "third", "out", "in", "close"]);
-    assert_eq!(world.manager.calls(Call::Hook(Moment::Connect)), 1);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::Connect)), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,10 +74,10 @@ async fn the_first_refusal_ends_the_row() {
     let world = World::made(1, 0, |builder, manager| {
         builder
             .on_connect(notes.write("before"))
-            .hooks(manager.hooks_at(Moment::Connect))
+            .hooks(manager.hooks_at(HookPoint::Connect))
             .on_connect(notes.write("after"))
     });
-    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("not this one")]);
+    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("not this one")]);
     drop(world.lease().await);
     let words: Vec<String> = notes.all().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(words, ["before", "before", "after"]);
@@ -85,12 +85,13 @@ async fn the_first_refusal_ends_the_row() {
 
 #[tokio::test(start_paused = true)]
 async fn an_object_is_called_only_at_the_moments_it_wants() {
-    let world = World::made(1, 0, |builder, manager| builder.hooks(manager.hooks_at(Moment::Checkout | Moment::Close)));
+    let world =
+        World::made(1, 0, |builder, manager| builder.hooks(manager.hooks_at(HookPoint::Checkout | HookPoint::Close)));
     drop(world.lease().await);
     settle().await;
     let _ = world.pool.close().await;
     assert_eq!(world.manager.story(1), "connect on_checkout triage on_close close");
-    assert!(!Moments::NONE.contains(Moment::Connect));
+    assert!(!HookPoints::NONE.contains(HookPoint::Connect));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +123,7 @@ async fn a_hook_may_change_the_connection() {
 async fn on_first_connect_runs_once_and_everybody_waits_for_it() {
     let world = World::hooked(5, 0, |builder| builder);
     let gate = Gate::new();
-    world.manager.always(Call::Hook(Moment::FirstConnect), Act::gated(&gate));
+    world.manager.always(Call::Hook(HookPoint::FirstConnect), Act::gated(&gate));
     let mut waiters: Vec<_> = (0..5).map(|_| ByHand::new(world.pool.acquire())).collect();
     for waiter in &mut waiters {
         assert!(waiter.poll().is_pending());
@@ -132,30 +133,30 @@ async fn on_first_connect_runs_once_and_everybody_waits_for_it() {
     gate.open();
     settle().await;
     let loans: Vec<_> = waiters.iter_mut().map(|waiter| ready(waiter.poll()).unwrap()).collect();
-    assert_eq!(world.manager.calls(Call::Hook(Moment::FirstConnect)), 1);
-    assert_eq!(world.manager.calls(Call::Hook(Moment::Connect)), 5);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 1);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::Connect)), 5);
     drop(loans);
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_first_connect_is_called_again_after_it_failed_and_never_after_it_succeeded() {
     let world = World::hooked(3, 0, |builder| builder);
-    world.manager.next(Call::Hook(Moment::FirstConnect), [Act::transient("no"), Act::Panic, Act::Never]);
+    world.manager.next(Call::Hook(HookPoint::FirstConnect), [Act::transient("no"), Act::Panic, Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
     drop(lease.unwrap());
     assert!(took >= secs(5) && took < secs(7), "the hanging call was cut at hook_timeout: {took:?}");
-    assert_eq!(world.manager.calls(Call::Hook(Moment::FirstConnect)), 4);
-    assert_eq!((world.manager.calls(Call::Hook(Moment::Connect)), world.manager.alive()), (1, 1));
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 4);
+    assert_eq!((world.manager.calls(Call::Hook(HookPoint::Connect)), world.manager.alive()), (1, 1));
     world.pool.invalidate_all(millpond_core::Invalidate::Soft);
     drop(world.leases(3).await);
-    assert_eq!(world.manager.calls(Call::Hook(Moment::FirstConnect)), 4);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 4);
     assert_eq!(world.trace.count("hook failed on_first_connect"), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
     let world = World::hooked(1, 0, |builder| builder);
-    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("wrong encoding"), Act::Panic]);
+    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("wrong encoding"), Act::Panic]);
     drop(world.lease().await);
     assert_eq!(world.manager.calls(Call::Connect), 3);
     assert_eq!((world.manager.alive(), world.manager.peak()), (1, 1));
@@ -167,7 +168,7 @@ async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
 #[tokio::test(start_paused = true)]
 async fn an_on_connect_hook_that_always_refuses_is_named_in_the_error() {
     let world = World::hooked(1, 0, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
-    world.manager.always(Call::Hook(Moment::Connect), Act::transient("wrong encoding"));
+    world.manager.always(Call::Hook(HookPoint::Connect), Act::transient("wrong encoding"));
     let error = refused(world.pool.acquire().await);
     assert!(error.is_timeout() && error.to_string().contains("wrong encoding"), "{error}");
     assert!(world.manager.calls(Call::Connect) < 60, "backoff holds for hooks too");
@@ -177,7 +178,7 @@ async fn an_on_connect_hook_that_always_refuses_is_named_in_the_error() {
 #[tokio::test(start_paused = true)]
 async fn a_permanent_error_of_the_managers_own_kind_from_on_connect_is_permanent() {
     let world = World::hooked(1, 0, |builder| builder);
-    world.manager.always(Call::Hook(Moment::Connect), Act::permanent("no such role"));
+    world.manager.always(Call::Hook(HookPoint::Connect), Act::permanent("no such role"));
     let (result, took) = timed(world.pool.acquire()).await;
     assert!(took <= ms(10), "{took:?}");
     let error = refused(result);
@@ -189,7 +190,7 @@ async fn a_permanent_error_of_the_managers_own_kind_from_on_connect_is_permanent
 async fn a_connection_refused_at_checkout_is_closed_and_another_is_lent() {
     let world = World::hooked(3, 0, |builder| builder);
     world.idle(2).await;
-    world.manager.next(Call::Hook(Moment::Checkout), [Act::broken("read only"), Act::Panic]);
+    world.manager.next(Call::Hook(HookPoint::Checkout), [Act::broken("read only"), Act::Panic]);
     let lease = world.lease().await;
     assert_eq!(lease.id(), 3);
     settle().await;
@@ -202,13 +203,13 @@ async fn a_connection_refused_at_checkout_is_closed_and_another_is_lent() {
 #[tokio::test(start_paused = true)]
 async fn a_checkout_hook_that_always_refuses_ends_after_three() {
     let world = World::hooked(5, 0, |builder| builder);
-    world.manager.always(Call::Hook(Moment::Checkout), Act::broken("read only"));
+    world.manager.always(Call::Hook(HookPoint::Checkout), Act::broken("read only"));
     let error = refused(world.pool.acquire().await);
     let PoolError::Refused { moment, attempts, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((*moment, *attempts), (Moment::Checkout, 3));
+    assert_eq!((*moment, *attempts), (HookPoint::Checkout, 3));
     assert_eq!(error.to_string(), "on_checkout refused 3 connections in a row: read only");
     assert_eq!(error.source().unwrap().to_string(), "read only");
-    assert_eq!(world.manager.calls(Call::Hook(Moment::Checkout)), 3);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::Checkout)), 3);
     settle().await;
     assert_eq!((world.manager.alive(), world.pool.status().totals.failed), (0, 1));
     world.manager.heal();
@@ -218,7 +219,7 @@ async fn a_checkout_hook_that_always_refuses_ends_after_three() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_checkout_hook_is_a_refusal_at_hook_timeout() {
     let world = World::hooked(5, 0, |builder| builder.hook_timeout(secs(2)));
-    world.manager.next(Call::Hook(Moment::Checkout), [Act::Never]);
+    world.manager.next(Call::Hook(HookPoint::Checkout), [Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
     drop(lease.unwrap());
     assert_took(took, secs(2));
@@ -228,10 +229,10 @@ async fn a_hanging_checkout_hook_is_a_refusal_at_hook_timeout() {
 async fn what_is_examined_at_checkin_is_not_lent_meanwhile() {
     let world = World::hooked(1, 0, |builder| builder);
     let gate = Gate::new();
-    world.manager.next(Call::Hook(Moment::Checkin), [Act::gated(&gate)]);
+    world.manager.next(Call::Hook(HookPoint::Checkin), [Act::gated(&gate)]);
     drop(world.lease().await);
     quiet().await;
-    assert_eq!((world.pool.status().resting, world.pool.status().idle), (1, 0));
+    assert_eq!((world.pool.status().resetting, world.pool.status().idle), (1, 0));
     let mut waiter = ByHand::new(world.pool.acquire());
     assert!(waiter.poll().is_pending());
     gate.open();
@@ -243,7 +244,7 @@ async fn what_is_examined_at_checkin_is_not_lent_meanwhile() {
 async fn a_connection_refused_at_checkin_is_closed() {
     for refusal in [Act::broken("left a mess"), Act::Panic, Act::Never] {
         let world = World::hooked(2, 0, |builder| builder);
-        world.manager.next(Call::Hook(Moment::Checkin), [refusal]);
+        world.manager.next(Call::Hook(HookPoint::Checkin), [refusal]);
         drop(world.lease().await);
         sleep(secs(6)).await;
         assert_eq!((world.manager.alive(), world.trace.count("hook failed on_checkin #1")), (0, 1));
@@ -272,7 +273,7 @@ async fn on_checkin_comes_after_the_reset_and_only_if_that_succeeded() {
 async fn a_refusal_at_close_is_told_and_changes_nothing() {
     for refusal in [Act::broken("no"), Act::Panic, Act::Never] {
         let world = World::hooked(1, 0, |builder| builder.close_timeout(secs(30)));
-        world.manager.next(Call::Hook(Moment::Close), [refusal]);
+        world.manager.next(Call::Hook(HookPoint::Close), [refusal]);
         drop(world.lease().await);
         settle().await;
         assert!(world.pool.close().await.is_clean());

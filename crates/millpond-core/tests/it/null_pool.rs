@@ -32,7 +32,7 @@ async fn every_loan_is_a_new_connection_and_nothing_is_kept() {
         assert_eq!((world.manager.alive(), world.pool.status().idle), (0, 0));
     }
     assert_eq!((world.manager.closed().len(), world.manager.calls(Call::Ping)), (10, 0));
-    assert_eq!(world.trace.count("closed not_kept"), 10);
+    assert_eq!(world.trace.count("closed not_pooled"), 10);
     assert_books_closed(&world.pool.status());
 }
 
@@ -127,7 +127,7 @@ async fn the_connect_of_a_cancelled_caller_leaves_nothing_open() {
 async fn detach_discard_and_close_work() {
     let world = world(2, 0, |builder| builder);
     drop(Lease::detach(world.pool.acquire().await.unwrap()));
-    Lease::discard(world.pool.acquire().await.unwrap(), millpond_core::CloseReason::Cut);
+    Lease::discard(world.pool.acquire().await.unwrap(), millpond_core::CloseReason::Interrupted);
     let held = world.pool.acquire().await.unwrap();
     assert_eq!(world.pool.holders().len(), 1);
     let report = world.pool.close_within(secs(1)).await;

@@ -1,7 +1,9 @@
 //! The stream of events: complete, in order, and harmless whatever the observer does.
 
 use crate::support::{Pool, World, ms, quiet, secs, settle};
-use millpond_core::{CloseReason, Event, Histogram, Interest, Invalidate, Lease, Observer, QueuePool, Stamp, Times};
+use millpond_core::{
+    CloseReason, Event, EventContext, Histogram, Interest, Invalidate, Lease, Observer, PoolHistograms, QueuePool,
+};
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,7 +78,7 @@ async fn events_tell_how_long_things_took_and_who_asked() {
 struct Reserved {
     interest: Interest,
     told: Trace,
-    times: Mutex<Option<Arc<Times>>>,
+    times: Mutex<Option<Arc<PoolHistograms>>>,
 }
 
 impl Reserved {
@@ -86,7 +88,7 @@ impl Reserved {
 }
 
 impl Observer for Reserved {
-    fn observe(&self, event: &Event, stamp: &Stamp<'_>) {
+    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
         self.told.observe(event, stamp);
     }
 
@@ -94,7 +96,7 @@ impl Observer for Reserved {
         self.interest
     }
 
-    fn measured(&self, _pool: &str, times: Arc<Times>) {
+    fn attach_histograms(&self, _pool: &str, times: Arc<PoolHistograms>) {
         *self.times.lock().unwrap() = Some(times);
     }
 }
@@ -167,7 +169,7 @@ async fn a_pool_measures_every_wait_and_every_loan_once_for_who_wants_to_know() 
     assert_eq!(millis(times.creations()), [(3, 1)]);
     assert_eq!(millis(times.waits()), [(0, 2), (3, 1), (5, 1)]);
     assert_eq!(millis(times.uses()), [(1, 1), (2, 1), (5, 1), (8, 1)]);
-    assert_eq!(pool.status().totals.ok, 4);
+    assert_eq!(pool.status().totals.succeeded, 4);
 }
 
 /// Some of everything: overflow, errors, cancels, discards, detaches, invalidation, resize, close.
@@ -179,7 +181,7 @@ async fn a_busy_day(world: &World) {
             let Ok(mut lease) = pool.acquire_within(ms(30)).await else { return };
             sleep(ms(hold)).await;
             match choice {
-                0 => Lease::discard(lease, CloseReason::Cut),
+                0 => Lease::discard(lease, CloseReason::Interrupted),
                 1 => drop(Lease::detach(lease)),
                 2 => lease.set_dirty(true),
                 _ => drop(lease),
@@ -257,7 +259,7 @@ async fn the_events_of_acquires_are_the_totals() {
     a_busy_day(&world).await;
     let totals = world.pool.status().totals;
     let count = |words: &str| world.trace.count(words) as u64;
-    assert_eq!(count("acquired"), totals.ok);
+    assert_eq!(count("acquired"), totals.succeeded);
     assert_eq!(count("acquire failed timed_out"), totals.timed_out);
     assert_eq!(count("acquire failed") - count("acquire failed timed_out"), totals.failed);
     assert_eq!(count("acquire cancelled"), totals.cancelled);
@@ -275,7 +277,7 @@ async fn an_observer_that_panics_costs_nothing() {
     let pool = Pool::builder(manager.clone())
         .pool_size(2)
         .max_overflow(1)
-        .observer(move |_: &Event, _: &Stamp<'_>| {
+        .observer(move |_: &Event, _: &EventContext<'_>| {
             counter.fetch_add(1, Ordering::SeqCst);
             std::panic::resume_unwind(Box::new("an observer's own"));
         })
@@ -291,7 +293,7 @@ async fn an_observer_that_panics_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn several_observers_are_told_the_same_under_the_pools_name() {
     let (first, second, manager) = (Trace::new(), Trace::new(), ScriptedManager::new());
-    let named = |_: &Event, stamp: &Stamp<'_>| assert_eq!(stamp.pool, "orders");
+    let named = |_: &Event, stamp: &EventContext<'_>| assert_eq!(stamp.pool, "orders");
     let pool = Pool::builder(manager)
         .name("orders")
         .observer(first.clone())
@@ -321,7 +323,7 @@ async fn managers_hooks_and_observers_may_look_at_the_pool_and_try_it() {
     let pool = Pool::builder(manager.clone())
         .pool_size(4)
         .max_overflow(2)
-        .observer(move |_: &Event, _: &Stamp<'_>| {
+        .observer(move |_: &Event, _: &EventContext<'_>| {
             // What it does causes events, of which it would be told in turn without end.
             if depth.fetch_add(1, Ordering::SeqCst) == 0 {
                 peek(&observing);

@@ -201,7 +201,8 @@ async fn a_detached_connection_is_the_borrowers_and_its_place_is_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_discarded_connection_is_closed_for_the_reason_given() {
-    for reason in [CloseReason::Cut, CloseReason::Unproven, CloseReason::Escaped, CloseReason::Discarded] {
+    for reason in [CloseReason::Interrupted, CloseReason::Unverified, CloseReason::HandleLeaked, CloseReason::Discarded]
+    {
         let world = World::new(1, 0);
         Lease::discard(world.lease().await, reason);
         settle().await;
@@ -224,7 +225,7 @@ async fn triage_decides_on_return_what_becomes_of_a_connection() {
     world.manager.next(Call::Triage, [Act::transient("discard it")]);
     drop(world.lease().await);
     settle().await;
-    assert_eq!((world.trace.count("closed unproven #1"), world.manager.alive()), (1, 0));
+    assert_eq!((world.trace.count("closed unverified #1"), world.manager.alive()), (1, 0));
     world.manager.next(Call::Triage, [Act::Panic]);
     drop(world.lease().await);
     settle().await;

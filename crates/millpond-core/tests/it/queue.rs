@@ -208,13 +208,13 @@ async fn a_hundred_tasks_take_one_connection_twice_each() {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    assert_eq!(world.pool.status().totals.ok, 200);
+    assert_eq!(world.pool.status().totals.succeeded, 200);
     assert_eq!(world.manager.calls(Call::Connect), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_come_back_makes_room_for_a_waiter() {
-    for end in [|lease| Lease::discard(lease, CloseReason::Cut), |lease| drop(Lease::detach(lease))] {
+    for end in [|lease| Lease::discard(lease, CloseReason::Interrupted), |lease| drop(Lease::detach(lease))] {
         let world = World::new(2, 0);
         let tasks = (0..10).map(|_| {
             let pool = world.pool.clone();

@@ -2,7 +2,7 @@
 
 use crate::shared_pool::Links;
 use crate::support::{World, ms, quiet, refused, settle, timed};
-use millpond_core::{AcquireFailure, BoxError, Moment, NullPool, PoolError, RequestRefusal, SharedPool};
+use millpond_core::{AcquireFailure, BoxError, HookPoint, NullPool, PoolError, RequestRefusal, SharedPool};
 use millpond_testkit::{Call, ScriptedConnection, ScriptedManager, Trace};
 use std::error::Error;
 use std::fmt;
@@ -56,7 +56,7 @@ async fn a_refused_request_gets_the_hooks_own_error_and_the_connection_stays() {
     assert_eq!((world.manager.alive(), world.manager.calls(Call::Connect)), (1, 1), "{:?}", world.trace.lines());
     assert_eq!((world.trace.count("hook failed"), world.trace.count("acquire failed request_refused")), (0, 10));
     let totals = world.pool.status().totals;
-    assert_eq!((totals.failed, totals.ok), (10, 0));
+    assert_eq!((totals.failed, totals.succeeded), (10, 0));
     on.store(false, Ordering::SeqCst);
     world.assert_sound().await;
 }
@@ -107,7 +107,7 @@ async fn a_pool_that_keeps_nothing_closes_the_connection_of_a_refused_request() 
     let pool = pool.build().unwrap();
     assert!(matches!(pool.acquire().await, Err(PoolError::RequestRefused(_))));
     settle().await;
-    assert_eq!((manager.alive(), trace.count("closed not_kept #1"), pool.status().open), (0, 1, 0));
+    assert_eq!((manager.alive(), trace.count("closed not_pooled #1"), pool.status().open), (0, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn on_a_shared_pool_too_a_refused_request_costs_no_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn at_any_other_moment_it_is_a_refusal_of_the_connection() {
-    for moment in [Moment::Connect, Moment::Checkin] {
+    for moment in [HookPoint::Connect, HookPoint::Checkin] {
         let (on, inside) = switch();
         let world = World::with(1, 0, |builder| {
             let hook = move || {
@@ -137,7 +137,7 @@ async fn at_any_other_moment_it_is_a_refusal_of_the_connection() {
                 inside.store(false, Ordering::SeqCst);
                 answer
             };
-            if moment == Moment::Connect {
+            if moment == HookPoint::Connect {
                 builder.on_connect(move |_, _| {
                     let answer = hook();
                     Box::pin(async { answer })

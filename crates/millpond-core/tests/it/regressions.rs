@@ -1,7 +1,7 @@
 //! What once went wrong: each of these tests failed before the core was mended.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
-use millpond_core::{ConnectInfo, Invalidate, Manager, Moment, NullPool, PoolError, QueuePool};
+use millpond_core::{ConnectInfo, HookPoint, Invalidate, Manager, NullPool, PoolError, QueuePool};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -294,9 +294,9 @@ fn a_waiter_on_a_runtime_without_a_timer_waits_by_the_home() {
 #[tokio::test(start_paused = true)]
 async fn on_first_connect_is_not_called_again_when_only_on_connect_refused() {
     let world = World::hooked(3, 0, |builder| builder);
-    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("no")]);
+    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("no")]);
     drop(world.lease().await);
-    assert_eq!(world.manager.calls(Call::Hook(Moment::FirstConnect)), 1);
+    assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 1);
 }
 
 #[tokio::test(start_paused = true)]

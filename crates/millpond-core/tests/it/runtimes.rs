@@ -1,7 +1,7 @@
 //! Which runtime a pool lives on, what happens when that ends, and what works without one.
 
 use crate::support::{Loan, Pool, World, ms, quiet, ready, refused, secs, settle};
-use millpond_core::{AcquireFailure, CloseReason, Lease, Moment, PoolError};
+use millpond_core::{AcquireFailure, CloseReason, HookPoint, Lease, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager, Trace};
 use std::future::Future;
 use std::pin::pin;
@@ -66,7 +66,7 @@ fn one_runtime_after_another_uses_the_same_pool() {
         });
         drop(runtime);
     }
-    assert_eq!(trace.count("closed home_ended"), 2 * 5);
+    assert_eq!(trace.count("closed runtime_shut_down"), 2 * 5);
     assert_eq!((trace.count("home ended"), manager.alive()), (5, 0));
 }
 
@@ -196,7 +196,7 @@ fn a_home_that_nobody_polls_does_not_hold_a_waiter_beyond_its_deadline() {
         let error = refused(result);
         crate::support::assert_took(took, secs(5));
         let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
-        assert!(timed_out.home_stalled.is_some());
+        assert!(timed_out.runtime_stalled_for.is_some());
         assert!(error.to_string().contains("the runtime on which the pool connects has not run for 5.0"), "{error}");
     });
     parked.block_on(async { drop(pool.acquire().await.unwrap()) });
@@ -317,7 +317,7 @@ fn two_runtimes_side_by_side_share_a_pool() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!(pool.status().totals.ok, 2_000);
+    assert_eq!(pool.status().totals.succeeded, 2_000);
     assert!(manager.peak() <= 2);
 }
 
@@ -372,10 +372,10 @@ fn a_runtime_may_end_at_any_moment_of_a_close() {
         let manager = ScriptedManager::new();
         let builder = Pool::builder(manager.clone()).hooks(manager.hooks()).pool_size(1).max_overflow(0);
         let pool = builder.build().unwrap();
-        manager.always(Call::Hook(Moment::Close), Act::Never);
+        manager.always(Call::Hook(HookPoint::Close), Act::Never);
         let first = runtime();
         first.block_on(async {
-            Lease::discard(pool.acquire().await.unwrap(), CloseReason::Cut);
+            Lease::discard(pool.acquire().await.unwrap(), CloseReason::Interrupted);
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }

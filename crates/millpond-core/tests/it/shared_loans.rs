@@ -2,7 +2,9 @@
 
 use crate::shared_pool::{pool_of, warm};
 use crate::support::{ms, secs, timed};
-use millpond_core::{CloseReason, Event, Interest, Invalidate, Lease, Limits, Observer, PoolError, Stamp, Times};
+use millpond_core::{
+    CloseReason, Event, EventContext, Interest, Invalidate, Lease, Limits, Observer, PoolError, PoolHistograms,
+};
 use millpond_testkit::poll_n;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -159,7 +161,7 @@ async fn a_connection_counts_as_in_use_while_somebody_has_it() {
     warm(&pool, 2).await;
     let used = || {
         let status = pool.status();
-        assert_eq!(status.open, status.idle + status.in_use + status.resting + status.closing, "{status:?}");
+        assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
         (status.idle, status.in_use)
     };
     assert_eq!(used(), (2, 0));
@@ -183,16 +185,16 @@ async fn a_connection_counts_as_in_use_while_somebody_has_it() {
 
 /// Keeps the measurements of a pool.
 #[derive(Clone, Default)]
-struct Measures(Arc<OnceLock<Arc<Times>>>);
+struct Measures(Arc<OnceLock<Arc<PoolHistograms>>>);
 
 impl Observer for Measures {
-    fn observe(&self, _: &Event, _: &Stamp<'_>) {}
+    fn observe(&self, _: &Event, _: &EventContext<'_>) {}
 
     fn interest(&self) -> Interest {
         Interest::Measurements
     }
 
-    fn measured(&self, _: &str, times: Arc<Times>) {
+    fn attach_histograms(&self, _: &str, times: Arc<PoolHistograms>) {
         let _ = self.0.set(times);
     }
 }
@@ -239,5 +241,5 @@ async fn the_events_of_acquires_and_loans_are_those_of_the_borrowers() {
             _ => {}
         }
     }
-    assert_eq!((told, totals.ok, totals.timed_out, totals.cancelled), ((1, 1, 1, 3, 1), 1, 1, 1));
+    assert_eq!((told, totals.succeeded, totals.timed_out, totals.cancelled), ((1, 1, 1, 3, 1), 1, 1, 1));
 }

@@ -2,8 +2,8 @@
 
 use crate::support::{ms, quiet, secs, timed};
 use millpond_core::{
-    Builder, CloseReason, ConnectInfo, Event, Fault, Invalidate, Lease, Limits, Manager, Pool, PoolError, PoolExt,
-    SharedPool, Stamp,
+    Builder, CloseReason, ConnectInfo, ErrorClass, Event, EventContext, Invalidate, Lease, Limits, Manager, Pool,
+    PoolError, PoolExt, SharedPool,
 };
 use millpond_testkit::{ByHand, Trace, poll_n};
 use std::io;
@@ -63,11 +63,11 @@ impl Manager for Links {
         if self.0.deaf.load(Ordering::Relaxed) { std::future::pending().await } else { Ok(()) }
     }
 
-    fn classify(&self, error: &io::Error) -> Fault {
+    fn classify(&self, error: &io::Error) -> ErrorClass {
         match error.kind() {
-            io::ErrorKind::PermissionDenied => Fault::Permanent,
-            io::ErrorKind::ReadOnlyFilesystem => Fault::Failover,
-            _ => Fault::Transient,
+            io::ErrorKind::PermissionDenied => ErrorClass::Permanent,
+            io::ErrorKind::ReadOnlyFilesystem => ErrorClass::Failover,
+            _ => ErrorClass::Transient,
         }
     }
 }
@@ -194,7 +194,7 @@ async fn an_acquire_can_be_dropped_anywhere_and_the_books_balance() {
         quiet().await;
         assert_eq!(pool.acquire().await.unwrap().0, 1, "after {polls} polls");
         let totals = pool.status().totals;
-        assert_eq!(totals.acquires, totals.ok + totals.timed_out + totals.cancelled + totals.failed);
+        assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed);
         assert!(pool.close().await.is_clean());
         assert_eq!((server.alive(), server.connects.load(Ordering::Relaxed)), (0, 1));
     }
@@ -394,7 +394,7 @@ fn a_home_that_ends_between_two_looks_leaves_the_pool_able_to_open() {
     let pool = pool.limits(Limits::Off).pool_recycle(ms(100)).recycle_jitter(0).runtime(home.handle().clone());
     let home = std::sync::Mutex::new(Some(home));
     // The member that is too old goes in the middle of an acquire, and the home with it.
-    let pool = pool.observer(move |event: &Event, _: &Stamp<'_>| {
+    let pool = pool.observer(move |event: &Event, _: &EventContext<'_>| {
         if let Event::Returned { .. } = event
             && ended.load(Ordering::SeqCst)
             && let Some(home) = home.lock().unwrap().take()

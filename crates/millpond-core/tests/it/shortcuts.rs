@@ -148,7 +148,7 @@ async fn who_goes_away_after_the_grant_was_cancelled_and_not_served() {
     drop(waiter);
     let status = world.pool.status();
     assert_books_closed(&status);
-    assert_eq!((status.totals.ok, status.totals.cancelled, status.idle), (1, 1, 1));
+    assert_eq!((status.totals.succeeded, status.totals.cancelled, status.idle), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

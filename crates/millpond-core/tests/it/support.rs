@@ -141,9 +141,9 @@ pub fn refused(result: Result<Loan, PoolError>) -> PoolError {
 #[track_caller]
 pub fn assert_books(status: &Status) {
     let totals = &status.totals;
-    assert_eq!(status.open, status.idle + status.in_use + status.resting + status.closing, "{status:?}");
+    assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
     assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "{status:?}");
-    let ended = totals.ok + totals.timed_out + totals.cancelled + totals.failed;
+    let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
     assert!(totals.acquires >= ended + u64::from(status.waiting), "{status:?}");
     assert!(status.oldest_waiter.is_some() == (status.waiting > 0), "{status:?}");
 }
@@ -154,5 +154,5 @@ pub fn assert_books_closed(status: &Status) {
     assert_books(status);
     let totals = &status.totals;
     assert_eq!(status.waiting, 0, "{status:?}");
-    assert_eq!(totals.acquires, totals.ok + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
+    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
 }

@@ -25,7 +25,7 @@ async fn a_restless_user(pool: Pool, seed: u64) {
             tokio::task::yield_now().await;
         }
         match dice.u32(0..20) {
-            0 => Lease::discard(lease, CloseReason::Cut),
+            0 => Lease::discard(lease, CloseReason::Interrupted),
             1 => drop(Lease::detach(lease)),
             2 => lease.set_dirty(true),
             _ => drop(lease),
@@ -40,7 +40,7 @@ async fn sixty_four_users_on_four_threads_lose_no_place_and_no_wake_up() {
     for user in users {
         user.await.unwrap();
     }
-    while world.pool.status().resting + world.pool.status().closing + world.pool.status().connecting > 0 {
+    while world.pool.status().resetting + world.pool.status().closing + world.pool.status().connecting > 0 {
         tokio::task::yield_now().await;
     }
     let status = world.pool.status();
@@ -132,7 +132,7 @@ fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
                 let mut lease = world.lease().await;
                 lease.set_dirty(true);
                 drop(lease);
-                while world.pool.status().resting > 0 {
+                while world.pool.status().resetting > 0 {
                     tokio::task::yield_now().await;
                 }
             }

@@ -1,7 +1,7 @@
 //! Looking at a connection before it is lent belongs to the pool: the caller may go, what comes of it is kept.
 
 use crate::support::{World, ms, quiet, refused, secs, settle};
-use millpond_core::{CloseReason, Lease, Moment, Phase, PoolError};
+use millpond_core::{CloseReason, HookPoint, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -89,7 +89,7 @@ async fn a_connection_whose_ping_fails_or_hangs_is_closed_though_its_caller_has_
 async fn a_checkout_hook_ends_and_its_connection_stays_though_the_caller_has_gone() {
     let world = World::hooked(1, 0, |builder| builder);
     world.idle(1).await;
-    let hook = Call::Hook(Moment::Checkout);
+    let hook = Call::Hook(HookPoint::Checkout);
     world.manager.always(hook, Act::slow(ms(5)));
     assert!(world.pool.acquire_within(ms(2)).await.is_err());
     let mut caller = ByHand::new(world.pool.acquire());
@@ -106,12 +106,12 @@ async fn a_checkout_hook_ends_and_its_connection_stays_though_the_caller_has_gon
 async fn a_hook_is_not_begun_for_a_caller_who_has_gone() {
     let world = World::hooked(1, 0, |builder| builder);
     world.idle(1).await;
-    let before = world.manager.calls(Call::Hook(Moment::Checkout));
+    let before = world.manager.calls(Call::Hook(HookPoint::Checkout));
     sleep(secs(1)).await;
     world.manager.always(Call::Ping, Act::slow(ms(5)));
     assert!(world.pool.acquire_within(ms(2)).await.is_err());
     settle().await;
-    assert_eq!((world.manager.calls(Call::Hook(Moment::Checkout)), world.pool.status().idle), (before, 1));
+    assert_eq!((world.manager.calls(Call::Hook(HookPoint::Checkout)), world.pool.status().idle), (before, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
                 8..10 if !callers.is_empty() => drop(callers.swap_remove(dice.usize(..callers.len()))),
                 10..14 if !loans.is_empty() => drop(loans.swap_remove(dice.usize(..loans.len()))),
                 14 if !loans.is_empty() => drop(Lease::detach(loans.swap_remove(0))),
-                15 if !loans.is_empty() => Lease::discard(loans.swap_remove(0), CloseReason::Cut),
+                15 if !loans.is_empty() => Lease::discard(loans.swap_remove(0), CloseReason::Interrupted),
                 16 => manager
                     .next(Call::Connect, [[Act::transient("no"), Act::Never, Act::Panic][dice.usize(..3)].clone()]),
                 17 => manager.next(Call::Ping, [Act::broken("gone")]),
@@ -52,7 +52,7 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
 
         let totals = pool.status().totals;
         for (outcome, count) in [
-            ("ok", totals.ok),
+            ("ok", totals.succeeded),
             ("timed_out", totals.timed_out),
             ("cancelled", totals.cancelled),
             ("failed", totals.failed),
@@ -66,7 +66,7 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
         assert_eq!(ear.count("millpond.connections.detached", ""), totals.detached, "seed {seed}");
         assert_eq!(ear.count("millpond.connections.failed", ""), totals.connect_failed, "seed {seed}");
         assert_eq!(totals.created, totals.closed + totals.detached, "seed {seed}");
-        lent += totals.ok;
+        lent += totals.succeeded;
     }
     assert!(lent > 500, "little was done: {lent}");
 }

@@ -1,7 +1,7 @@
 //! Histograms: how long connecting, waiting and using took.
 
 use crate::world::{Ear, ms, pool};
-use millpond_core::{Event, Interest, Observer, Stamp, Times};
+use millpond_core::{Event, EventContext, Interest, Observer, PoolHistograms};
 use millpond_metrics::PoolMetrics;
 use millpond_testkit::{Act, Call, ScriptedManager};
 use std::sync::{Arc, OnceLock, Weak};
@@ -46,16 +46,16 @@ async fn nothing_is_told_twice_and_nothing_is_forgotten_between_two_times() {
 
 /// Knows whether a pool's measurements are still kept by anybody.
 #[derive(Default)]
-struct Witness(OnceLock<Weak<Times>>);
+struct Witness(OnceLock<Weak<PoolHistograms>>);
 
 impl Observer for Witness {
-    fn observe(&self, _: &Event, _: &Stamp<'_>) {}
+    fn observe(&self, _: &Event, _: &EventContext<'_>) {}
 
     fn interest(&self) -> Interest {
         Interest::Measurements
     }
 
-    fn measured(&self, _: &str, times: Arc<Times>) {
+    fn attach_histograms(&self, _: &str, times: Arc<PoolHistograms>) {
         let _ = self.0.set(Arc::downgrade(&times));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{LONG, id, one, rows, server};
 use millpond_core::CloseReason;
-use millpond_mysql::Standing;
+use millpond_mysql::SyncState;
 use millpond_testkit::{Trace, poll_n};
 use sqlx::{AssertSqlSafe, Executor, raw_sql};
 
@@ -115,10 +115,10 @@ async fn a_connection_on_which_something_was_cut_off_is_closed() {
         let mut lease = pool.acquire().await.unwrap();
         let before = id(&mut lease).await;
         assert!(poll_n(raw_sql(sql).fetch_all(&mut *lease), 1).await.is_none());
-        assert_eq!(lease.standing(), Standing::Cut);
+        assert_eq!(lease.standing(), SyncState::Cut);
         drop(lease);
         assert_ne!(server.next_is_clean(&pool).await, before);
-        assert_eq!(trace.closed(), [CloseReason::Unproven]);
+        assert_eq!(trace.closed(), [CloseReason::Unverified]);
     }
 }
 

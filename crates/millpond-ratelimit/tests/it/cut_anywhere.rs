@@ -178,11 +178,11 @@ impl World {
         let pool = self.near.storage.pool();
         until("one connection is there and nobody waits", async || {
             let status = pool.status();
-            (status.open, status.connecting, status.resting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
+            (status.open, status.connecting, status.resetting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
         })
         .await;
         let totals = pool.status().totals;
-        let ended = totals.ok + totals.timed_out + totals.cancelled + totals.failed;
+        let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
         assert_eq!(totals.acquires, ended, "after {deed:?}");
     }
 }

@@ -128,7 +128,7 @@ impl Hub {
         let limit = self.options.command_timeout;
         let socket = self.dial(&node, limit).await?;
         let slots = Command::new("CLUSTER").arg("SLOTS");
-        let answer = crate::drivers::within(limit, socket.send(&slots)).await;
+        let answer = crate::driver::within(limit, socket.send(&slots)).await;
         read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
     }
 

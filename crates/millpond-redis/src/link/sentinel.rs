@@ -5,7 +5,7 @@
 use crate::command::Command;
 use crate::connect_options::{Login, Node};
 use crate::dial::Place;
-use crate::drivers::within;
+use crate::driver::within;
 use crate::error::RedisError;
 use crate::link::hub::Hub;
 use crate::link::socket::Socket;

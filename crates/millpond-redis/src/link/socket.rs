@@ -6,7 +6,7 @@
 use crate::command::Command;
 use crate::connect_options::{Login, RedisConnectOptions};
 use crate::dial::{Place, dial, speaks_tls};
-use crate::drivers::{Driver, within};
+use crate::driver::{Driver, within};
 use crate::error::RedisError;
 use crate::frame::NOT_REDIS;
 #[cfg(feature = "redis-rs")]

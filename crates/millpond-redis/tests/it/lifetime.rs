@@ -75,14 +75,14 @@ async fn a_client_that_was_cloned_out_of_a_lease_is_noticed_and_ends_with_it() {
     drop(lease);
     let mut lease = pool.acquire().await.unwrap();
     assert_ne!(id(&mut lease).await, before);
-    assert_eq!(trace.closed(), [CloseReason::Escaped]);
+    assert_eq!(trace.closed(), [CloseReason::HandleLeaked]);
     use fred::interfaces::ClientLike;
     assert!(escaped.ping::<String>(None).await.is_err(), "it lives on");
     // Who only looks at it loses the connection too, for another reason.
     let _ = lease.driver().unwrap().is_connected();
     drop(lease);
     drop(pool.acquire().await.unwrap());
-    assert_eq!(trace.closed(), [CloseReason::Escaped, CloseReason::Unproven]);
+    assert_eq!(trace.closed(), [CloseReason::HandleLeaked, CloseReason::Unverified]);
 }
 
 #[tokio::test]

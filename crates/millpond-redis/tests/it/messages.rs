@@ -27,7 +27,7 @@ async fn messages_arrive_in_order_and_the_connection_is_never_lent_on() {
     }
     assert_eq!(lease.message(Duration::from_millis(10)).await.unwrap(), None);
     drop(lease);
-    until("it is closed", async || trace.closed() == [CloseReason::Unproven]).await;
+    until("it is closed", async || trace.closed() == [CloseReason::Unverified]).await;
     next_is_clean(&pool).await;
 }
 

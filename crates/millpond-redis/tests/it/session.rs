@@ -42,7 +42,7 @@ async fn what_only_a_new_connection_has_not_costs_the_connection() {
         let command = Command::new(words.next().unwrap().to_owned()).args(words);
         let _ = any(&mut pool.acquire().await.unwrap(), command).await;
         assert_ne!(next_is_clean(&pool).await, before, "{line}");
-        assert_eq!(trace.closed(), [CloseReason::Unproven], "{line}");
+        assert_eq!(trace.closed(), [CloseReason::Unverified], "{line}");
     }
 }
 
@@ -71,7 +71,7 @@ async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
         assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
         drop(lease);
         assert_ne!(next_is_clean(&pool).await, before);
-        assert_eq!(trace.closed(), [CloseReason::Unproven]);
+        assert_eq!(trace.closed(), [CloseReason::Unverified]);
         // The server knows that nobody waits any more: what is pushed stays.
         other.run::<()>(Command::new("RPUSH").key(&key).arg("x")).await.unwrap();
         assert_eq!(other.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 1);
@@ -99,7 +99,7 @@ async fn a_command_without_an_answer_in_time_costs_its_connection() {
     let slow = "local n = 0; for i = 1, 50000000 do n = n + i end; return n";
     let error = pool.run::<Value>(Command::new("EVAL").arg(slow).arg(0)).await.unwrap_err();
     assert!(error.is_ambiguous() && error.to_string().contains("EVAL"), "{error}");
-    until("the connection is closed", async || trace.closed() == [CloseReason::Unproven]).await;
+    until("the connection is closed", async || trace.closed() == [CloseReason::Unverified]).await;
 }
 
 #[tokio::test]

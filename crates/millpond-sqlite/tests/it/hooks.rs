@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, one};
 use millpond_sqlite::{
-    BoxError, ConnectionInfo, HookFuture, Hooks, Moment, Moments, PoolError, PoolKind, SqliteConnection,
+    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, PoolError, PoolKind, SqliteConnection,
     SqlitePoolOptions, async_trait, pool_error,
 };
 use millpond_testkit::Trace;
@@ -110,8 +110,8 @@ struct Greeter(Log);
 
 #[async_trait]
 impl Hooks<SqliteConnection> for Greeter {
-    fn moments(&self) -> Moments {
-        Moment::Connect.into()
+    fn moments(&self) -> HookPoints {
+        HookPoint::Connect.into()
     }
 
     async fn on_connect(&self, conn: &mut SqliteConnection, info: &ConnectionInfo) -> Result<(), BoxError> {

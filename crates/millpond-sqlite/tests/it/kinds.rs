@@ -23,7 +23,7 @@ async fn a_file_is_not_pooled_unless_asked_for() {
     assert!(id(&pool).await > first, "a new connection each time");
     assert_eq!(pool.status().idle, 0);
     pool.close().await;
-    assert!(trace.closed().iter().all(|reason| *reason == CloseReason::NotKept), "{:?}", trace.closed());
+    assert!(trace.closed().iter().all(|reason| *reason == CloseReason::NotPooled), "{:?}", trace.closed());
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn session_replaces_a_connection_whose_session_may_have_changed_and_keeps_
     assert_eq!(trace.count("connected"), 1);
     raw_sql("CREATE TEMP TABLE notes (i)").execute(&pool).await.unwrap();
     assert!(!has_temp_table(&pool).await);
-    assert_eq!(trace.closed(), [CloseReason::Unproven]);
+    assert_eq!(trace.closed(), [CloseReason::Unverified]);
 }
 
 #[tokio::test]

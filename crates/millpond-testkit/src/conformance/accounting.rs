@@ -27,7 +27,7 @@ pub async fn c90_after_any_mix_of_deeds_and_disasters_the_books_balance<T: Trial
                     };
                     let Some(Ok(mut lease)) = lease else { return };
                     match deed {
-                        1 => Lease::discard(lease, CloseReason::Cut),
+                        1 => Lease::discard(lease, CloseReason::Interrupted),
                         2 => lease.set_dirty(true),
                         3 => drop(Lease::detach(lease)),
                         _ => tokio::task::yield_now().await,
@@ -52,9 +52,10 @@ pub async fn c90_after_any_mix_of_deeds_and_disasters_the_books_balance<T: Trial
 pub async fn c91_totals_only_ever_grow<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 1);
     let all = |totals: &Totals| {
-        let Totals { created, closed, detached, connect_failed, acquires, ok, timed_out, cancelled, failed, .. } =
-            *totals;
-        [created, closed, detached, connect_failed, acquires, ok, timed_out, cancelled, failed]
+        let Totals {
+            created, closed, detached, connect_failed, acquires, succeeded, timed_out, cancelled, failed, ..
+        } = *totals;
+        [created, closed, detached, connect_failed, acquires, succeeded, timed_out, cancelled, failed]
     };
     let mut last = all(&world.pool.status().totals);
     for round in 0..20_usize {

@@ -61,7 +61,7 @@ pub async fn c64_min_idle_connections_are_ready_and_filled_up_again<T: Trial>(st
     drop(world.lease().await);
     world.until_status("three are ready", |status| status.idle >= 3).await;
     for lease in world.leases(3).await {
-        Lease::discard(lease, CloseReason::Cut);
+        Lease::discard(lease, CloseReason::Interrupted);
     }
     world.until_status("three are ready again", |status| status.idle >= 3).await;
     sleep(secs(300)).await;

@@ -97,7 +97,7 @@ async fn after<T: Trial>(world: &World<T>, case: &CutCase) {
     sleep(secs(60)).await;
     let status = world.pool.status();
     assert_balance(&status);
-    assert_eq!((status.resting, status.closing, status.connecting), (0, 0, 0), "{case:?}: {status:?}");
+    assert_eq!((status.resetting, status.closing, status.connecting), (0, 0, 0), "{case:?}: {status:?}");
     assert_eq!(world.manager.sockets(), status.open as usize, "{case:?}");
     world.assert_sound().await;
     let _ = world.pool.close().await;

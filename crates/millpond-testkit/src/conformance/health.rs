@@ -5,7 +5,7 @@ use crate::conformance::fixture::Fixture;
 use crate::conformance::pools::PoolUnderTest;
 use crate::conformance::stage::{Loan, Stage, Trial, ms, secs, timed};
 use crate::poll::poll_n;
-use millpond_core::{ConnectInfo, Invalidate, Manager as _, Moment, Pool, PoolExt};
+use millpond_core::{ConnectInfo, HookPoint, Invalidate, Manager as _, Pool, PoolExt};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub async fn c52_if_all_idle_connections_are_dead_a_new_one_is_lent<T: Trial>(st
 pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Triage, [Act::transient("scripted"), Act::broken("scripted")]);
-    for (id, reason) in [(1, "unproven"), (2, "broken")] {
+    for (id, reason) in [(1, "unverified"), (2, "broken")] {
         assert_eq!(world.lease().await.id(), id);
         world.until("it is closed", || world.trace.count(&format!("closed {reason} #{id}")) == 1).await;
     }
@@ -148,7 +148,8 @@ pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Sta
 
 /// A panic anywhere in a manager or a hook leaves a sound pool.
 pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
-    let hooks = [Moment::FirstConnect, Moment::Connect, Moment::Checkout, Moment::Checkin, Moment::Close];
+    let hooks =
+        [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close];
     let calls = [Call::Connect, Call::Ping, Call::Triage, Call::Reset, Call::Close];
     for call in calls.into_iter().chain(hooks.map(Call::Hook)) {
         let world = stage.tuned(2, 0, |builder, manager| builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO));

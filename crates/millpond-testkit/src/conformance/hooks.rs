@@ -2,7 +2,7 @@
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{SOON, Stage, Trial, refused, secs, timed};
-use millpond_core::{CloseReason, Lease, Moment, Pool, PoolError, PoolExt, RequestRefusal};
+use millpond_core::{CloseReason, HookPoint, Lease, Pool, PoolError, PoolExt, RequestRefusal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,7 +33,7 @@ pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>
 /// A connection refused at `on_connect` is closed, and another one is opened.
 pub async fn c72_a_connection_refused_at_on_connect_is_not_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
-    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("not this one")]);
+    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("not this one")]);
     assert_eq!(world.lease().await.id(), 2);
     assert_eq!(world.trace.count("hook failed on_connect #1"), 1);
     world.until("it is closed", || world.manager.sockets() <= 1).await;
@@ -42,7 +42,7 @@ pub async fn c72_a_connection_refused_at_on_connect_is_not_lent<T: Trial>(stage:
 /// A connection refused at checkout is closed, and another one is lent.
 pub async fn c72_a_connection_refused_at_checkout_is_not_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
-    world.manager.next(Call::Hook(Moment::Checkout), [Act::transient("not this one")]);
+    world.manager.next(Call::Hook(HookPoint::Checkout), [Act::transient("not this one")]);
     assert_eq!(world.lease().await.id(), 2);
     world.until("it is closed", || world.trace.count("closed refused_by_hook #1") == 1).await;
 }
@@ -74,7 +74,7 @@ pub async fn c72_a_request_refused_at_checkout_costs_no_connection<T: Trial>(sta
 /// A connection refused at checkin is closed.
 pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
-    world.manager.next(Call::Hook(Moment::Checkin), [Act::transient("not again")]);
+    world.manager.next(Call::Hook(HookPoint::Checkin), [Act::transient("not again")]);
     drop(world.lease().await);
     assert_eq!(world.lease().await.id(), 2);
     assert_eq!(world.trace.count("closed refused_by_hook #1"), 1);
@@ -82,7 +82,7 @@ pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(sta
 
 /// A hook that hangs is a refusal when `hook_timeout` has passed.
 pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage: Stage<T>) {
-    for moment in [Moment::FirstConnect, Moment::Connect, Moment::Checkout] {
+    for moment in [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout] {
         let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()).hook_timeout(SOON));
         world.manager.next(Call::Hook(moment), [Act::Never]);
         let (lease, took) = timed(world.pool.acquire()).await;
@@ -102,12 +102,12 @@ pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T
             before.lock().unwrap_or_else(PoisonError::into_inner).push(("before", conn.id()));
             Box::pin(async { Ok(()) })
         });
-        builder.hooks(manager.hooks_at(Moment::Connect)).on_connect(move |conn, _| {
+        builder.hooks(manager.hooks_at(HookPoint::Connect)).on_connect(move |conn, _| {
             after.lock().unwrap_or_else(PoisonError::into_inner).push(("after", conn.id()));
             Box::pin(async { Ok(()) })
         })
     });
-    world.manager.next(Call::Hook(Moment::Connect), [Act::transient("not this one")]);
+    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("not this one")]);
     drop(world.lease().await);
     let words = words.lock().unwrap_or_else(PoisonError::into_inner).clone();
     assert_eq!(words, [("before", 1), ("before", 2), ("after", 2)]);

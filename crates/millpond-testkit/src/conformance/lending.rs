@@ -30,7 +30,7 @@ pub async fn c02_what_is_not_kept_is_closed<T: Trial>(stage: Stage<T>) {
     world.until_calm().await;
     let kept = T::keeps();
     world.until("kept or closed", || world.manager.sockets() == if kept { 2 } else { 0 }).await;
-    assert_eq!(world.trace.count("closed not_kept"), if kept { 0 } else { 2 });
+    assert_eq!(world.trace.count("closed not_pooled"), if kept { 0 } else { 2 });
 }
 
 /// The sums of a status hold at every step.
@@ -69,7 +69,7 @@ pub async fn c04_a_crowd_is_served_by_few_connections<T: Trial>(stage: Stage<T>)
     for user in users.collect::<Vec<_>>() {
         joined(user).await;
     }
-    assert_eq!(world.pool.status().totals.ok, 300);
+    assert_eq!(world.pool.status().totals.succeeded, 300);
     assert!(world.manager.peak() <= 3, "{} sockets", world.manager.peak());
     world.assert_sound().await;
 }

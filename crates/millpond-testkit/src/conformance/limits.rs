@@ -16,7 +16,7 @@ pub async fn c20_nothing_beyond_the_cap_is_open_at_any_instant<T: Trial>(stage: 
                 let Ok(lease) = pool.acquire().await else { panic!("not served") };
                 tokio::task::yield_now().await;
                 match (user + round) % 3 {
-                    0 => Lease::discard(lease, CloseReason::Cut),
+                    0 => Lease::discard(lease, CloseReason::Interrupted),
                     _ => drop(lease),
                 }
             }

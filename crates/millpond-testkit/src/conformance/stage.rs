@@ -198,7 +198,7 @@ impl<T: Trial> World<T> {
 
     /// Comes back when nobody is in the middle of anything.
     pub(crate) async fn until_calm(&self) {
-        let calm = |status: &Status| status.waiting + status.connecting + status.resting + status.closing == 0;
+        let calm = |status: &Status| status.waiting + status.connecting + status.resetting + status.closing == 0;
         self.until_status("everything under way has ended", calm).await;
     }
 
@@ -255,7 +255,7 @@ pub(crate) async fn joined<O>(task: tokio::task::JoinHandle<O>) -> O {
 #[track_caller]
 pub(crate) fn assert_books(status: &Status) {
     let totals = &status.totals;
-    assert_eq!(status.open, status.idle + status.in_use + status.resting + status.closing, "{status:?}");
+    assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
     assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "{status:?}");
 }
 
@@ -264,7 +264,7 @@ pub(crate) fn assert_books(status: &Status) {
 pub(crate) fn assert_balance(status: &Status) {
     assert_books(status);
     let totals = &status.totals;
-    assert_eq!(totals.acquires, totals.ok + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
+    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
 }
 
 /// Lets everything happen that needs no time to pass.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+enum ErrorClass {
     None,
     HalfAskedKept,
     DirtyKept,
@@ -39,7 +39,7 @@ impl Drop for Session {
 
 /// A manager of such sessions with one fault, or none. The server takes `most` of them.
 struct Planted {
-    fault: Fault,
+    fault: ErrorClass,
     open: Arc<AtomicU32>,
     most: u32,
 }
@@ -58,18 +58,18 @@ impl Manager for Planted {
     }
 
     async fn ping(&self, session: &mut Session) -> io::Result<()> {
-        if self.fault == Fault::PingThatBlocks {
+        if self.fault == ErrorClass::PingThatBlocks {
             let (_said, heard) = std::sync::mpsc::channel::<()>();
             let _ = heard.recv_timeout(Duration::from_millis(200));
         }
-        let dead = session.dead && self.fault != Fault::PingThatDoesNothing;
+        let dead = session.dead && self.fault != ErrorClass::PingThatDoesNothing;
         if dead { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     fn triage(&self, session: &mut Session) -> Triage {
-        if session.asking && self.fault != Fault::HalfAskedKept {
+        if session.asking && self.fault != ErrorClass::HalfAskedKept {
             Triage::Discard
-        } else if session.dirty && self.fault != Fault::DirtyKept {
+        } else if session.dirty && self.fault != ErrorClass::DirtyKept {
             Triage::Reset
         } else {
             Triage::Keep
@@ -77,14 +77,14 @@ impl Manager for Planted {
     }
 
     async fn reset(&self, session: &mut Session) -> io::Result<()> {
-        if self.fault != Fault::ResetThatDoesNothing {
+        if self.fault != ErrorClass::ResetThatDoesNothing {
             session.dirty = false;
         }
         Ok(())
     }
 
     async fn close(&self, session: Session) -> io::Result<()> {
-        if self.fault == Fault::CloseThatLeaks {
+        if self.fault == ErrorClass::CloseThatLeaks {
             forget(session);
         }
         Ok(())
@@ -92,7 +92,7 @@ impl Manager for Planted {
 }
 
 struct Bench {
-    fault: Fault,
+    fault: ErrorClass,
     open: Arc<AtomicU32>,
     most: u32,
     says_so: bool,
@@ -137,7 +137,7 @@ impl Fixture for Bench {
     }
 }
 
-fn bench(fault: Fault) -> Bench {
+fn bench(fault: ErrorClass) -> Bench {
     Bench { fault, open: Arc::default(), most: u32::MAX, says_so: false }
 }
 
@@ -152,7 +152,7 @@ macro_rules! falls {
                 let plays = |fault| {
                     passes::<_, QueuePool<_>, _>(bench(fault), CLAIMS, |stage| suite::$case(stage))
                 };
-                assert!(plays(Fault::None) && !plays(Fault::$fault));
+                assert!(plays(ErrorClass::None) && !plays(ErrorClass::$fault));
             }
         )*
     };
@@ -176,7 +176,7 @@ falls! {
 #[test]
 fn what_needs_more_sessions_than_the_server_has_is_skipped_if_the_fixture_says_so() {
     let plays = |says_so| {
-        let bench = Bench { fault: Fault::None, open: Arc::default(), most: 3, says_so };
+        let bench = Bench { fault: ErrorClass::None, open: Arc::default(), most: 3, says_so };
         let open = Arc::clone(&bench.open);
         let passed = passes::<_, QueuePool<_>, _>(bench, CLAIMS, suite::c84_everything_that_was_opened_is_closed);
         (passed, open.load(Ordering::SeqCst))

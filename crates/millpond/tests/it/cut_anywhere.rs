@@ -252,12 +252,12 @@ impl World {
         assert_eq!(self.count([n, n]).await, 1, "{backend}, after {deed:?}: a transaction was open");
         until("one connection is there and nobody waits", async || {
             let status = db.status();
-            let under_way = status.connecting + status.resting + status.closing + status.reserved + status.waiting;
+            let under_way = status.connecting + status.resetting + status.closing + status.reserved + status.waiting;
             (status.open, status.in_use, under_way) == (1, 0, 0)
         })
         .await;
         let totals = db.status().totals;
-        let ended = totals.ok + totals.timed_out + totals.cancelled + totals.failed;
+        let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
         assert_eq!(totals.acquires, ended, "{backend}, after {deed:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::world::Directory;
 use millpond::{
-    CloseReason, DatabaseConnection, Event, PoolError, PoolKind, PragmaHook, RequestRefusal, Stamp, pool_error,
+    CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook, RequestRefusal, pool_error,
 };
 use std::sync::{Arc, Mutex};
 
@@ -92,7 +92,7 @@ async fn observers_hear_of_both_pools_by_name() {
     let db = DatabaseConnection::builder(&files.url("a.db"))
         .name("orders")
         .pool(PoolKind::ReadWrite)
-        .observer(move |event: &Event, stamp: &Stamp<'_>| {
+        .observer(move |event: &Event, stamp: &EventContext<'_>| {
             if let Event::Closed { reason: CloseReason::PoolClosed, .. } = event {
                 note.lock().unwrap().push(stamp.pool.to_owned());
             }

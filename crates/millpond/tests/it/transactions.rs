@@ -1,9 +1,9 @@
 //! Transactions own their connection; what is not committed is never seen by the next borrower.
 
 use crate::world::{names, users};
-use millpond::{DatabaseConnection, DatabaseLink};
+use millpond::{AnyConnection, DatabaseConnection};
 
-async fn add(link: &mut dyn DatabaseLink, name: &str) {
+async fn add(link: &mut dyn AnyConnection, name: &str) {
     sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(name).execute(&mut *link).await.unwrap();
     // A second statement on the same connection: the reborrow works.
     let (count,): (i64,) =

@@ -43,7 +43,7 @@ impl World {
             _ => {
                 self.faults += 1;
                 held.inner.conn.phase = Phase::Doomed;
-                self.change(|ledger, now| ledger.retire(held, CloseReason::Unproven, now));
+                self.change(|ledger, now| ledger.retire(held, CloseReason::Unverified, now));
                 if fate == Fate::Transient {
                     self.suspect(self.now);
                 }

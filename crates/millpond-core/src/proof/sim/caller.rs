@@ -6,7 +6,7 @@ use super::users::{Examination, Kind, State, Trip};
 use super::world::World;
 use crate::event::CloseReason;
 use crate::grant::Grant;
-use crate::lease::{Held, Tag};
+use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::{Asker, Claim, EXAMINED_LASTS, bump};
 use crate::queue::{Look, Ticket};
 use crate::slots::Caller;
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// What comes with a grant is taken, unless it has gone out of date since.
-    fn receive(&mut self, who: u32, mut held: Held<Wire>, mut trip: Trip, granted: Option<Time>) {
+    fn receive(&mut self, who: u32, mut held: PooledConnection<Wire>, mut trip: Trip, granted: Option<Time>) {
         match self.ledger.unfit(&held.inner.tag, self.now) {
             None if !self.ledger.suspended => return self.inspect(who, held, trip, granted),
             None => self.change(|ledger, now| ledger.settle_checked(held, now)),
@@ -125,7 +125,7 @@ impl World {
     }
 
     /// Lends a connection for which nothing is due, or has it examined.
-    fn inspect(&mut self, who: u32, mut held: Held<Wire>, trip: Trip, granted: Option<Time>) {
+    fn inspect(&mut self, who: u32, mut held: PooledConnection<Wire>, trip: Trip, granted: Option<Time>) {
         let opened_for_this = opened_for(&held, granted);
         let doubted = self.ledger.slots.is_doubted(held.inner.tag.slot);
         let ping = doubted || self.ledger.ping_due(&held.inner.tag, self.now);
@@ -134,7 +134,7 @@ impl World {
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
         }
         if !ping && !self.plan.checkout_hooks {
-            self.change(|ledger, _| bump(&mut ledger.totals.ok));
+            self.change(|ledger, _| bump(&mut ledger.totals.succeeded));
             return self.lend(who, held, opened_for_this);
         }
         self.known.assert_ready(&held, self.now);
@@ -145,14 +145,14 @@ impl World {
         self.users.put(who, State::Examining(Box::new(examination)));
     }
 
-    fn lend(&mut self, who: u32, mut held: Held<Wire>, known_to_live: bool) {
+    fn lend(&mut self, who: u32, mut held: PooledConnection<Wire>, known_to_live: bool) {
         self.known.assert_ready(&held, self.now);
         self.known.assert_pinged_if_due(&held.inner.conn, known_to_live, self.now);
         self.hand_over(who, &mut held);
         self.users.put(who, State::Holding(held));
     }
 
-    fn hand_over(&mut self, who: u32, held: &mut Held<Wire>) {
+    fn hand_over(&mut self, who: u32, held: &mut PooledConnection<Wire>) {
         held.inner.conn.phase = Phase::Out;
         held.inner.conn.loans += 1;
         self.known.assert_lent_once(held);
@@ -229,9 +229,9 @@ impl World {
     }
 
     /// What may be lent as it is, without the ledger's lock.
-    fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<Held<Wire>> {
+    fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
         let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config.ping_after());
-        let fresh = |tag: &Tag| tag.is_fresh(lendable, ping_after, self.now);
+        let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
         let fresh = |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
         match ticket.seat.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
             Grant::Fresh(held) => Some(held),
@@ -271,7 +271,7 @@ impl World {
                 trip.asker.again = true;
                 return self.claim(who, trip);
             }
-            self.change(|ledger, _| bump(&mut ledger.totals.ok));
+            self.change(|ledger, _| bump(&mut ledger.totals.succeeded));
             self.hand_over(who, &mut held);
             self.users.put(who, State::Holding(held));
             return;
@@ -293,7 +293,7 @@ impl World {
     }
 
     /// The caller goes away while its connection is examined: the keeper sees that through, if there is one.
-    fn abandon(&mut self, who: u32, held: Held<Wire>) {
+    fn abandon(&mut self, who: u32, held: PooledConnection<Wire>) {
         let examination = desk::examination(held, self.plan.config.ping_timeout);
         let cut = self.change(|ledger, now| ledger.adopt(examination, now));
         cut.into_iter().for_each(|examination| self.cut_off(examination));
@@ -351,7 +351,7 @@ impl World {
 }
 
 /// Whether a connection was opened for the one to whom it was granted at that moment.
-fn opened_for(held: &Held<Wire>, granted: Option<Time>) -> bool {
+fn opened_for(held: &PooledConnection<Wire>, granted: Option<Time>) -> bool {
     let wire = &held.inner.conn;
     wire.loans == 0 && granted == Some(wire.opened)
 }

@@ -4,7 +4,7 @@
 
 use crate::error;
 use crate::examine::{Examination, Examined};
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::time::Time;
 use std::cell::{Cell, RefCell};
 use std::future::ready;
@@ -92,13 +92,13 @@ impl Drop for Wire {
 }
 
 /// An examination as the keeper takes it over. What becomes of it is up to the world.
-pub(super) fn examination(held: Held<Wire>, limit: Duration) -> Examination<Wire> {
+pub(super) fn examination(held: PooledConnection<Wire>, limit: Duration) -> Examination<Wire> {
     let slot = held.inner.tag.slot;
     Examination { stage: Box::pin(ready(Examined::Fit(held))), phase: error::Phase::Ping, limit, slot }
 }
 
 /// The connection under such an examination.
-pub(super) fn examined(mut examination: Examination<Wire>) -> Held<Wire> {
+pub(super) fn examined(mut examination: Examination<Wire>) -> PooledConnection<Wire> {
     match examination.stage.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Examined::Fit(held)) => held,
         _ => panic!("an examination of the simulator has a connection"),

@@ -139,7 +139,10 @@ impl World {
         assert_eq!((status.open, status.connecting, desk::alive()), (0, 0, 0), "I6: something is left: {status:?}");
         assert!(self.ledger.keeper.is_none(), "I6: the keeper stays");
         assert_eq!(status.totals.acquires, self.known.ended, "I17: {status:?}");
-        assert_eq!(status.totals.ok, self.known.served, "I17: who got a connection, and who is counted: {status:?}");
+        assert_eq!(
+            status.totals.succeeded, self.known.served,
+            "I17: who got a connection, and who is counted: {status:?}"
+        );
     }
 
     /// The signal of a close: what is being opened is given up.

@@ -17,9 +17,9 @@ use super::world::World;
 use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::info::ConnectionId;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::Job;
-use crate::manager::Fault;
+use crate::manager::ErrorClass;
 use crate::status::Status;
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -125,18 +125,18 @@ impl Known {
     }
 
     /// Every connection is lent to one at a time, and counted up each time.
-    pub(super) fn assert_lent_once(&mut self, held: &Held<Wire>) {
+    pub(super) fn assert_lent_once(&mut self, held: &PooledConnection<Wire>) {
         let uses = held.inner.tag.uses;
         let twice = self.out.insert(held.inner.tag.id, uses);
         assert_eq!(twice, None, "I3: a connection is lent to two");
     }
 
-    pub(super) fn note_return(&mut self, held: &Held<Wire>) {
+    pub(super) fn note_return(&mut self, held: &PooledConnection<Wire>) {
         let uses = self.out.remove(&held.inner.tag.id);
         assert_eq!(uses, Some(held.inner.tag.uses), "I3: a connection changed while it was lent");
     }
 
-    pub(super) fn assert_ready(&self, held: &Held<Wire>, now: Time) {
+    pub(super) fn assert_ready(&self, held: &PooledConnection<Wire>, now: Time) {
         let (wire, tag) = (&held.inner.conn, &held.inner.tag);
         assert_eq!(wire.phase, Phase::Ready, "I11, I8: what is lent is not ready: {held:?}");
         assert_eq!(wire.generation, self.generation, "I19: what is lent is older than the last invalidation");
@@ -200,11 +200,11 @@ impl Known {
         self.last_id = self.last_id.max(Some(id));
     }
 
-    pub(super) fn note_connect_failed(&mut self, now: Time, fault: Fault) {
+    pub(super) fn note_connect_failed(&mut self, now: Time, fault: ErrorClass) {
         self.connect_failed += 1;
         self.failures += 1;
         self.failing_since.get_or_insert(now);
-        self.hopeless = fault == Fault::Permanent;
+        self.hopeless = fault == ErrorClass::Permanent;
     }
 
     pub(super) fn note_setback(&mut self, now: Time, retry_in: Duration) {
@@ -243,7 +243,7 @@ impl World {
         let (used, before) = (places(status), places(&known.before));
         assert!(used <= known.config.cap().max(before), "I1: {used} places, cap {}: {status:?}", known.config.cap());
         assert_eq!(desk::alive(), status.open, "I1, I2: connections that exist, and those counted: {status:?}");
-        let parts = status.idle + status.in_use + status.resting + status.closing;
+        let parts = status.idle + status.in_use + status.resetting + status.closing;
         assert_eq!(status.open, parts, "I2: {status:?}");
         let out = self.users.count(Kind::Holding) + self.users.count(Kind::Examining);
         assert!(status.in_use >= out, "I2: {out} are out: {status:?}");
@@ -292,7 +292,7 @@ impl World {
         let probes = self.ledger.fails_fast();
         let floor = known.config.min_idle.unwrap_or(0).min(status.pool_size);
         let spare = status.open + status.connecting + status.reserved < status.pool_size;
-        let short = self.plan.keeps && spare && status.resting == 0 && status.idle < floor;
+        let short = self.plan.keeps && spare && status.resetting == 0 && status.idle < floor;
         let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
         let cold = self.plan.keeps && spare && status.open - status.closing < warm;
         let in_time = self.keeper_sleeps_until <= known.not_before.max(self.now);
@@ -327,7 +327,7 @@ impl World {
         let count = |which: fn(&Job<Wire>) -> bool| self.jobs.iter().filter(|job| which(&job.job)).count() as u32;
         assert_eq!(status.connecting, count(|job| matches!(job, Job::Connect(_))), "I2: connecting: {status:?}");
         let resting = count(|job| matches!(job, Job::Checkin { .. } | Job::Examine(_)));
-        assert_eq!(status.resting, resting, "I2: resting: {status:?}");
+        assert_eq!(status.resetting, resting, "I2: resting: {status:?}");
         assert_eq!(status.closing, count(|job| matches!(job, Job::Close(..))), "I2: closing: {status:?}");
     }
 }

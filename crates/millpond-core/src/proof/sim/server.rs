@@ -6,9 +6,9 @@ use super::users::{Kind, State};
 use super::world::World;
 use crate::event::{CloseReason, SharedError};
 use crate::examine::Examination;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::{Attempt, Job};
-use crate::manager::Fault;
+use crate::manager::ErrorClass;
 use crate::rt;
 use crate::time::Time;
 use std::fmt;
@@ -121,26 +121,26 @@ impl World {
                 self.ledger.opening.note_took(took);
                 self.change(|ledger, now| {
                     let tag = ledger.new_tag(attempt, now);
-                    ledger.connected(Held::new(wire, tag), now)
+                    ledger.connected(PooledConnection::new(wire, tag), now)
                 });
                 return;
             }
             Fate::Cut => return self.change(|ledger, now| ledger.free(attempt.slot, now)),
-            Fate::Permanent => Fault::Permanent,
-            Fate::Failover => Fault::Failover,
-            Fate::Transient | Fate::Hangs => Fault::Transient,
+            Fate::Permanent => ErrorClass::Permanent,
+            Fate::Failover => ErrorClass::Failover,
+            Fate::Transient | Fate::Hangs => ErrorClass::Transient,
         };
         let error: SharedError = Arc::new(Down);
         let now = self.now;
         self.known.note_connect_failed(now, fault);
         let setback = self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
         self.known.note_setback(now, setback.retry_in);
-        if fault == Fault::Failover {
+        if fault == ErrorClass::Failover {
             self.invalidate(false);
         }
     }
 
-    fn rest_ends(&mut self, mut held: Held<Wire>, fate: Fate, reason: CloseReason) {
+    fn rest_ends(&mut self, mut held: PooledConnection<Wire>, fate: Fate, reason: CloseReason) {
         let began = self.ledger.slots.since(held.inner.tag.slot);
         if fate == Fate::Well {
             held.inner.conn.proved = self.now;
@@ -152,9 +152,9 @@ impl World {
             self.change(|ledger, now| ledger.settle_checked(held, now));
         } else {
             held.inner.conn.phase = Phase::Doomed;
-            let reason = if fate == Fate::Cut { CloseReason::Cut } else { reason };
+            let reason = if fate == Fate::Cut { CloseReason::Interrupted } else { reason };
             self.change(|ledger, now| ledger.retire(held, reason, now));
-            if reason != CloseReason::Cut {
+            if reason != CloseReason::Interrupted {
                 self.suspect(began);
             }
         }
@@ -166,7 +166,7 @@ impl World {
         self.change(|ledger, now| ledger.suspect(before, now));
     }
 
-    fn close_ends(&mut self, held: Held<Wire>) {
+    fn close_ends(&mut self, held: PooledConnection<Wire>) {
         let slot = held.inner.tag.slot;
         drop(held);
         self.change(|ledger, now| ledger.gone(slot, now));
@@ -280,7 +280,7 @@ impl World {
     pub(super) fn give_up(&mut self, running: Running) {
         match running.job {
             Job::Connect(attempt) => self.change(|ledger, now| ledger.free(attempt.slot, now)),
-            Job::Checkin { held, .. } | Job::Examine(held) => self.rest_ends(held, Fate::Cut, CloseReason::Cut),
+            Job::Checkin { held, .. } | Job::Examine(held) => self.rest_ends(held, Fate::Cut, CloseReason::Interrupted),
             Job::SeeThrough(examination) => self.cut_off(examination),
             Job::Close(held, _) => self.close_ends(held),
         }
@@ -290,7 +290,7 @@ impl World {
     pub(super) fn cut_off(&mut self, examination: Examination<Wire>) {
         let mut held = desk::examined(examination);
         held.inner.conn.phase = Phase::Doomed;
-        self.change(|ledger, now| ledger.retire(held, CloseReason::Cut, now));
+        self.change(|ledger, now| ledger.retire(held, CloseReason::Interrupted, now));
     }
 
     pub(super) fn keeper_goes(&mut self) {

@@ -3,7 +3,7 @@
 use super::desk::{Bell, Wire};
 use super::plan::Fate;
 use crate::grant::Grant;
-use crate::lease::Held;
+use crate::lease::PooledConnection;
 use crate::ledger::Asker;
 use crate::queue::Ticket;
 use crate::time::Time;
@@ -17,7 +17,7 @@ pub(super) enum State {
     Away,
     Waiting(Ticket<Grant<Wire>>, Trip),
     Examining(Box<Examination>),
-    Holding(Held<Wire>),
+    Holding(PooledConnection<Wire>),
 }
 
 /// What an acquire carries along.
@@ -30,7 +30,7 @@ pub(super) struct Trip {
 /// A connection being looked at for the one who is about to get it.
 #[derive(Debug)]
 pub(super) struct Examination {
-    pub(super) held: Held<Wire>,
+    pub(super) held: PooledConnection<Wire>,
     pub(super) trip: Trip,
     pub(super) fate: Fate,
     pub(super) ping: bool,

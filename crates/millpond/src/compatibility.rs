@@ -1,13 +1,13 @@
 //! Settings that do not suit the backend, or each other there: found before anything is made.
 
 use crate::backend::Backend;
-use crate::kinds;
+use crate::column_types;
 use millpond_config::{DbSettings, Pooler, Refusal};
 use millpond_core::ResetLevel;
 
 /// All of them. A setting that would have no effect is refused as well, since whoever wrote it counts on it.
 pub(crate) fn unsuited(db: &DbSettings, backend: Backend, postgres_hook: bool) -> Vec<Refusal> {
-    let kind = db.kind.and_then(|kind| kinds::unknown(kind, backend));
+    let kind = db.kind.and_then(|kind| column_types::unknown(kind, backend));
     let hooked = (postgres_hook && backend == Backend::Postgres && db.behind != Pooler::None).then(|| {
         let message = "does not go together with on_postgres_connect: what a hook does to a session would stay with a server \
                        that others use";

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::account::Account;
 use super::certificates::Certificates;
 use super::children::Children;
 use super::kind::Kind;
-use super::launch::Launch;
+use super::process::Launch;
+use super::run_as::Account;
 use super::template::Template;
 use super::variables::Variables;
 use super::{packages, ports};

@@ -1,7 +1,7 @@
 //! Looking at a `SqlPool` and steering it while it runs.
 
+use crate::backing_pool::{Source, Steered};
 use crate::pool::SqlPool;
-use crate::source::{Source, Steered};
 use crate::tracked::Tracked;
 use millpond_core::{Holder, Invalidate, Pool, Status};
 use sqlx::{Database, Error};

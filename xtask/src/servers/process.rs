@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::account::Account;
+use super::run_as::Account;
 use super::variables::quoted;
 
 /// How much of a log is shown when a server failed.

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether the pool's server may no longer be the one to talk to: one for each pool, kept by its manager.
 #[derive(Debug, Default)]
-pub struct Suspicion(Mutex<State>);
+pub struct FailoverDetector(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -26,7 +26,7 @@ struct State {
     checked: Option<Instant>,
 }
 
-impl Suspicion {
+impl FailoverDetector {
     /// Nothing is suspected.
     pub fn new() -> Self {
         Self::default()
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn only_a_server_that_has_taken_writes_is_suspected() {
-        let suspicion = Suspicion::new();
+        let suspicion = FailoverDetector::new();
         suspicion.connected(false);
         suspicion.raise();
         assert!(!suspicion.has_written() && !suspicion.is_due());
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn there_is_one_check_a_second() {
-        let (suspicion, now) = (Suspicion::new(), Instant::now());
+        let (suspicion, now) = (FailoverDetector::new(), Instant::now());
         suspicion.connected(true);
         assert!(!suspicion.is_due_at(now), "nothing is suspected");
         suspicion.raise();
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_check_confirms_the_suspicion_or_drops_it() {
-        let (suspicion, now) = (Suspicion::new(), Instant::now());
+        let (suspicion, now) = (FailoverDetector::new(), Instant::now());
         suspicion.connected(true);
         suspicion.raise();
         assert!(suspicion.check(pending()).now_or_never().is_none());

@@ -1,6 +1,6 @@
 //! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their way back.
 
-use crate::bridge::{self, Bridge, Rows};
+use crate::any_conversion::{self, Bridge, Rows};
 use crate::placeholder;
 use crate::statement::Outline;
 use futures_core::future::BoxFuture;
@@ -45,7 +45,7 @@ impl Call {
     fn typed<DB: Bridge>(self) -> Result<(TypedCall<DB>, Outline), Error> {
         let outline = Outline::of(self.sql.as_str(), DB::BACKEND);
         let (sql, arguments) = placeholder::fit(self.sql, self.arguments, outline, DB::BACKEND)?;
-        let arguments = arguments.map(bridge::arguments::<DB>).transpose().map_err(Error::Encode)?;
+        let arguments = arguments.map(any_conversion::arguments::<DB>).transpose().map_err(Error::Encode)?;
         Ok((TypedCall { sql, arguments, persistent: self.persistent }, outline))
     }
 }
@@ -124,7 +124,7 @@ where
     let prepared = executor.prepare(text);
     async move {
         let statement = prepared.await?;
-        let columns = bridge::columns::<DB>(statement.columns());
+        let columns = any_conversion::columns::<DB>(statement.columns());
         let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
         let told = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
         let parameters = asked.map(Either::Right).or(told);
@@ -142,7 +142,7 @@ where
     let described = executor.describe(placeholder::unbound(&sql, DB::BACKEND).0);
     async move {
         let described = described.await?;
-        let columns = bridge::columns::<DB>(&described.columns);
+        let columns = any_conversion::columns::<DB>(&described.columns);
         let parameters = described.parameters.map(|parameters| parameters.map_left(|them| types::<DB>(&them)));
         Ok(Describe { columns, parameters, nullable: described.nullable })
     }

@@ -1,7 +1,7 @@
 //! The backends that are compiled in: one variant each, and the one place that tells them apart.
 
+use crate::any_conversion::Bridge;
 use crate::backend::Backend;
-use crate::bridge::Bridge;
 use millpond_core::PoolExt;
 use millpond_sqlx::{SqlLease, SqlPool, Transaction, lending_error};
 use sqlx::Error;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millpond_core::{Limits, PoolConfig};
 
-use crate::grammar::{self, KINDS, POOLERS, RESETS};
+use crate::parse::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::secret::shown_secret;
 use crate::settings::DbSettings;
@@ -130,16 +130,16 @@ impl Setting {
         match self.form {
             Form::Preset => settings.preset = read_preset(raw)?,
             Form::Secret(field) => *field(settings) = read_secret(raw)?,
-            Form::Count(field) => *field(config) = grammar::read_count(raw)?,
-            Form::CountOr(word, field) => *field(config) = or_word(raw, word, grammar::read_count)?,
-            Form::Time(field) => *field(config) = grammar::read_time(raw)?,
-            Form::TimeOr(word, field) => *field(config) = or_word(raw, word, grammar::read_time)?,
-            Form::Flag(field) => *field(&mut settings.db) = grammar::read_flag(raw)?,
-            Form::Limits => config.limits = if grammar::read_flag(raw)? { Limits::On } else { Limits::Off },
-            Form::Reset => settings.db.reset = grammar::read_word(raw, &RESETS)?,
-            Form::Kind => settings.db.kind = or_word(raw, AUTO, |raw| grammar::read_word(raw, &KINDS))?,
-            Form::Pooler => settings.db.behind = grammar::read_word(raw, &POOLERS)?,
-            Form::Redis(field) => *field(settings) = grammar::read_count(raw)?,
+            Form::Count(field) => *field(config) = parse::read_count(raw)?,
+            Form::CountOr(word, field) => *field(config) = or_word(raw, word, parse::read_count)?,
+            Form::Time(field) => *field(config) = parse::read_time(raw)?,
+            Form::TimeOr(word, field) => *field(config) = or_word(raw, word, parse::read_time)?,
+            Form::Flag(field) => *field(&mut settings.db) = parse::read_flag(raw)?,
+            Form::Limits => config.limits = if parse::read_flag(raw)? { Limits::On } else { Limits::Off },
+            Form::Reset => settings.db.reset = parse::read_word(raw, &RESETS)?,
+            Form::Kind => settings.db.kind = or_word(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?,
+            Form::Pooler => settings.db.behind = parse::read_word(raw, &POOLERS)?,
+            Form::Redis(field) => *field(settings) = parse::read_count(raw)?,
         }
         Some(())
     }
@@ -154,13 +154,13 @@ impl Setting {
             }
             Form::Count(field) => field(config).to_string(),
             Form::CountOr(word, field) => field(config).map_or_else(|| word.to_owned(), |count| count.to_string()),
-            Form::Time(field) => grammar::spell_time(*field(config)),
-            Form::TimeOr(word, field) => field(config).map_or_else(|| word.to_owned(), grammar::spell_time),
+            Form::Time(field) => parse::spell_time(*field(config)),
+            Form::TimeOr(word, field) => field(config).map_or_else(|| word.to_owned(), parse::spell_time),
             Form::Flag(field) => field(&mut settings.db).to_string(),
-            Form::Limits => grammar::spell_limits(config.limits).to_owned(),
-            Form::Reset => grammar::spell_reset(settings.db.reset).to_owned(),
-            Form::Kind => settings.db.kind.map_or(AUTO, grammar::spell_kind).to_owned(),
-            Form::Pooler => grammar::spell_pooler(settings.db.behind).to_owned(),
+            Form::Limits => parse::spell_limits(config.limits).to_owned(),
+            Form::Reset => parse::spell_reset(settings.db.reset).to_owned(),
+            Form::Kind => settings.db.kind.map_or(AUTO, parse::spell_kind).to_owned(),
+            Form::Pooler => parse::spell_pooler(settings.db.behind).to_owned(),
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -247,7 +247,7 @@ pub(crate) fn is_untidy(text: &str) -> bool {
 }
 
 fn or_word<T>(raw: &Raw, word: &str, read: impl Fn(&Raw) -> Option<T>) -> Option<Option<T>> {
-    if *raw == Raw::Unset || grammar::is_word(raw, word) { Some(None) } else { read(raw).map(Some) }
+    if *raw == Raw::Unset || parse::is_word(raw, word) { Some(None) } else { read(raw).map(Some) }
 }
 
 #[cfg(test)]

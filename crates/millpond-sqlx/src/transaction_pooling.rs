@@ -4,12 +4,12 @@
 //! servers, of which the second executes what somebody else has prepared there. And whatever a statement changes in the
 //! session of its server would meet others there, so it is cleared in the message that ends the transaction.
 
-use crate::backend::Enclosure;
+use crate::backend::TransactionWrapper;
 use crate::command::Command;
 use crate::generate::Outlet;
-use crate::standing::Standing;
+use crate::operation::Step;
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
-use crate::watch::Step;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Database, Describe, Error, Executor, SqlStr, raw_sql};
 
@@ -21,7 +21,7 @@ where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
 {
     /// What has to be put around what is done now, if anything has to.
-    pub(crate) fn enclosure(&self) -> Option<Enclosure> {
+    pub(crate) fn enclosure(&self) -> Option<TransactionWrapper> {
         let outside = !self.driver().is_in_transaction();
         self.backend().enclosure().filter(|_| outside)
     }
@@ -43,7 +43,7 @@ where
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
         self.resume().await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(conn.execute(raw_sql(forget))).await?;
         let effect = self.backend().effect(command.text());
         self.execute_with_care(effect, command, &out).await
@@ -52,7 +52,7 @@ where
     /// Executes a statement in a transaction of its own, which is committed after its last row.
     pub(crate) async fn enclose(
         &mut self,
-        enclosure: Enclosure,
+        enclosure: TransactionWrapper,
         command: Command<DB>,
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
@@ -64,20 +64,24 @@ where
     /// Prepares a statement in a transaction of its own: its types may have to be asked for.
     pub(crate) async fn prepare_enclosed(
         &mut self,
-        enclosure: Enclosure,
+        enclosure: TransactionWrapper,
         sql: SqlStr,
         parameters: &[DB::TypeInfo],
     ) -> Result<DB::Statement, Error> {
         self.open_enclosure(&enclosure).await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         let prepared = watch.follow(conn.prepare_with(sql, parameters)).await;
         self.close_enclosure(&enclosure, prepared).await
     }
 
     /// Describes a statement in a transaction of its own.
-    pub(crate) async fn describe_enclosed(&mut self, enclosure: Enclosure, sql: SqlStr) -> Result<Describe<DB>, Error> {
+    pub(crate) async fn describe_enclosed(
+        &mut self,
+        enclosure: TransactionWrapper,
+        sql: SqlStr,
+    ) -> Result<Describe<DB>, Error> {
         self.open_enclosure(&enclosure).await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         let described = watch.follow(conn.describe(sql)).await;
         self.close_enclosure(&enclosure, described).await
     }
@@ -93,22 +97,22 @@ where
     }
 
     // The driver does not know of these transactions: it would end them in a message of its own.
-    async fn open_enclosure(&mut self, enclosure: &Enclosure) -> Result<(), Error> {
+    async fn open_enclosure(&mut self, enclosure: &TransactionWrapper) -> Result<(), Error> {
         self.resume().await?;
-        let (conn, watch) = self.watched(Standing::Clean);
+        let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(conn.execute(raw_sql(enclosure.begin))).await.map(drop)
     }
 
-    async fn close_enclosure<T>(&mut self, enclosure: &Enclosure, done: Result<T, Error>) -> Result<T, Error> {
+    async fn close_enclosure<T>(&mut self, enclosure: &TransactionWrapper, done: Result<T, Error>) -> Result<T, Error> {
         let done = match done {
             Ok(value) => {
-                let (conn, watch) = self.watched(Standing::Clean);
+                let (conn, watch) = self.watched(SyncState::Clean);
                 watch.follow(conn.execute(raw_sql(enclosure.commit))).await.map(|_| value)
             }
             Err(error) => Err(error),
         };
         if done.is_err() {
-            let (conn, watch) = self.watched(Standing::Clean);
+            let (conn, watch) = self.watched(SyncState::Clean);
             // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
             let _ = watch.follow(conn.execute(raw_sql(enclosure.rollback))).await;
         }

@@ -9,9 +9,9 @@
 //!    is broken.
 
 use crate::alarm::Alarm;
-use crate::backend::{Aftermath, Backend, Unfinished};
+use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::cached::Cached;
-use crate::standing::Standing;
+use crate::sync_state::SyncState;
 use crate::transaction_state::Tracker;
 use either::Either;
 use futures_core::Stream;
@@ -30,7 +30,7 @@ const MANY_POLLS: u16 = 12;
 
 /// What an operation may change of what is known of its connection.
 pub(crate) struct Marks<'e, DB: Database> {
-    pub(crate) standing: &'e mut Standing,
+    pub(crate) standing: &'e mut SyncState,
     pub(crate) suspect: &'e mut bool,
     pub(crate) cached: &'e mut Cached<DB>,
     pub(crate) bulky: &'e mut bool,
@@ -45,7 +45,7 @@ pub(crate) struct Watch<'e, DB: Database> {
     brake: &'e AtomicBool,
     alarm: Option<Box<Alarm>>,
     /// How the connection will stand if the operation ends well.
-    outcome: Standing,
+    outcome: SyncState,
     /// Whether it was polled and has not ended.
     under_way: bool,
     /// How often it was polled.
@@ -59,7 +59,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         marks: Marks<'e, DB>,
         brake: &'e AtomicBool,
         alarm: Option<Box<Alarm>>,
-        effect: Standing,
+        effect: SyncState,
     ) -> Self {
         let outcome = effect.max(*marks.standing);
         Self { backend, marks, brake, alarm, outcome, under_way: false, polls: 0 }
@@ -73,7 +73,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
     fn waits(&mut self) {
         self.under_way = true;
         self.polls = self.polls.saturating_add(1);
-        *self.marks.standing = self.outcome.max(Standing::Cut);
+        *self.marks.standing = self.outcome.max(SyncState::Cut);
         *self.marks.left = Unfinished::Operation;
     }
 
@@ -90,7 +90,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         if let Some(alarm) = &mut self.alarm {
             alarm.pause();
         }
-        *self.marks.standing = self.outcome.max(Standing::Undrained);
+        *self.marks.standing = self.outcome.max(SyncState::Undrained);
         *self.marks.left = Unfinished::Rows;
     }
 
@@ -103,9 +103,9 @@ impl<'e, DB: Database> Watch<'e, DB> {
             }
         }
         let damage = match error.map(|error| self.backend.aftermath(error)) {
-            None | Some(Aftermath::InStep) => Standing::Clean,
-            Some(Aftermath::Doubt) => Standing::Raw,
-            Some(Aftermath::Broken) => Standing::Broken,
+            None | Some(ErrorImpact::InStep) => SyncState::Clean,
+            Some(ErrorImpact::Doubt) => SyncState::Raw,
+            Some(ErrorImpact::Broken) => SyncState::Broken,
         };
         self.under_way = false;
         *self.marks.left = Unfinished::Nothing;

@@ -1,7 +1,7 @@
 //! What the manager of a SQL backend may ask of the pool that owns it.
 
-use crate::limits::ServerLimits;
-use crate::source::Steered;
+use crate::backing_pool::Steered;
+use crate::server_limits::ServerLimits;
 use crate::tracked::Tracked;
 use millpond_core::{Invalidate, Manager, QueuePool, Reservation, WeakPool};
 use sqlx::Database;
@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock};
 /// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with its manager and
 /// [joins](Self::join) it when the pool is built; until then, and in a pool of another kind, nobody answers: what would be
 /// asked of the pool is left undone.
-pub struct PoolLink<DB: Database>(Arc<OnceLock<Box<dyn Linked<DB>>>>);
+pub struct WeakPoolHandle<DB: Database>(Arc<OnceLock<Box<dyn Linked<DB>>>>);
 
-impl<DB: Database> PoolLink<DB> {
+impl<DB: Database> WeakPoolHandle<DB> {
     /// A link that leads nowhere yet.
     pub fn new() -> Self {
         Self(Arc::default())
@@ -73,20 +73,20 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Linked<DB> for WeakPool
     }
 }
 
-impl<DB: Database> Default for PoolLink<DB> {
+impl<DB: Database> Default for WeakPoolHandle<DB> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<DB: Database> Clone for PoolLink<DB> {
+impl<DB: Database> Clone for WeakPoolHandle<DB> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<DB: Database> fmt::Debug for PoolLink<DB> {
+impl<DB: Database> fmt::Debug for WeakPoolHandle<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolLink").field("joined", &self.0.get().is_some()).finish()
+        f.debug_struct("WeakPoolHandle").field("joined", &self.0.get().is_some()).finish()
     }
 }

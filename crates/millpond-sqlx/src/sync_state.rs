@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What is known of a connection; the later ones outweigh the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Standing {
+pub enum SyncState {
     /// Every operation ended, and none could leave anything behind: fit to be lent at once.
     #[default]
     Clean,
@@ -18,14 +18,14 @@ pub enum Standing {
     Broken,
 }
 
-impl Standing {
+impl SyncState {
     /// Whether anything has to be done before the connection can be lent again.
     pub fn is_clean(self) -> bool {
         self == Self::Clean
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for SyncState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Clean => "clean",
