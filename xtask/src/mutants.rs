@@ -17,23 +17,24 @@ use crate::cargo;
 /// The files that decide who gets what.
 const FILES: [&str; 14] = [
     "ledger",
-    "aftermath",
-    "checkout",
-    "checkin",
-    "close",
-    "shutdown",
-    "keeper",
-    "acquire",
-    "fresh",
-    "grant",
-    "queue",
-    "slots",
-    "demand",
-    "sweep",
+    "ledger/effects",
+    "engine/checkout",
+    "engine/checkin",
+    "engine/close",
+    "engine/drain",
+    "engine/maintenance",
+    "engine/acquire",
+    "ledger/fast_path",
+    "ledger/grant",
+    "ledger/wait_queue",
+    "ledger/slots",
+    "ledger/growth",
+    "ledger/expiry",
 ];
 
 /// Those of which the unit tests and the simulator see nothing.
-const OUTSIDE: [&str; 6] = ["checkout", "checkin", "close", "shutdown", "keeper", "acquire"];
+const OUTSIDE: [&str; 6] =
+    ["engine/checkout", "engine/checkin", "engine/close", "engine/drain", "engine/maintenance", "engine/acquire"];
 
 /// The tests of `tests/it` that take longer than most: they judge last, and only what is alive by then.
 const SLOW: [&str; 8] = [
@@ -393,11 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn files_are_named_without_their_directory() {
-        let all = parse(&["close", "--anew"]).unwrap();
-        assert_eq!(all, Options { effort: Effort::Everything, part: (1, 1), files: vec!["close"] });
+    fn files_are_named_by_their_room() {
+        let all = parse(&["engine/close", "--anew"]).unwrap();
+        assert_eq!(all, Options { effort: Effort::Everything, part: (1, 1), files: vec!["engine/close"] });
         assert_eq!(parse(&[]).unwrap().files.len(), FILES.len());
-        assert!(parse(&["ledger.rs"]).unwrap_err().contains("ledger, aftermath"));
+        assert!(parse(&["ledger.rs"]).unwrap_err().contains("ledger, ledger/effects"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
 
+use crate::histogram::PoolHistograms;
 use crate::hooks::HookPoint;
 use crate::info::ConnectionId;
 use crate::manager::{BoxError, ErrorClass};
-use crate::times::PoolHistograms;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;

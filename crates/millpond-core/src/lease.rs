@@ -1,12 +1,12 @@
 //! The guard that a borrower holds, and the way back that every pool gives it.
 
 use crate::event::CloseReason;
-use crate::grant::Grant;
 use crate::info::{ConnectionId, ConnectionInfo};
 use crate::ledger::bump;
-use crate::queue::Seat;
+use crate::ledger::grant::Grant;
+use crate::ledger::wait_queue::Seat;
 use crate::rt::TaskId;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};

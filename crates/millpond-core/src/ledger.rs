@@ -15,21 +15,29 @@
 //! 4. Every connection is in exactly one place: idle, in use, with the keeper or in its inbox, or granted to a waiter.
 //! 5. What is older than the last `invalidate_all` is never lent.
 
-use crate::aftermath::Aftermath;
+pub(crate) mod effects;
+pub(crate) mod expiry;
+pub(crate) mod fast_path;
+pub(crate) mod grant;
+pub(crate) mod growth;
+pub(crate) mod slots;
+pub(crate) mod wait_queue;
+
 use crate::config::PoolConfig;
-use crate::demand::Opening;
+use crate::engine::validate::Examination;
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
-use crate::examine::Examination;
-use crate::grant::Grant;
+use crate::histogram::PoolHistograms;
 use crate::info::ConnectionId;
 use crate::lease::{LeaseMeta, PooledConnection, Renewal};
-use crate::queue::{Queue, Ticket};
+use crate::ledger::effects::Aftermath;
+use crate::ledger::grant::Grant;
+use crate::ledger::growth::Opening;
+use crate::ledger::slots::{Caller, Slots, Stage};
+use crate::ledger::wait_queue::{Queue, Ticket};
 use crate::rt::Handle;
-use crate::slots::{Caller, Slots, Stage};
+use crate::rt::time::Time;
 use crate::status::{Status, Totals};
-use crate::time::Time;
-use crate::times::PoolHistograms;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;

@@ -29,19 +29,19 @@
 //!
 //! # One checkout, in the order of the files
 //!
-//! 1. `queue_pool.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
-//! 2. `checkout.rs`: its first poll asks the ledger. This file holds the only loop.
-//! 3. `ledger.rs`: `claim` answers with an idle connection, a place in the queue, or no. `demand.rs` decides whether a
+//! 1. `pools/queue.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
+//! 2. `engine/checkout.rs`: its first poll asks the ledger. This file holds the only loop.
+//! 3. `ledger.rs`: `claim` answers with an idle connection, a place in the queue, or no. `ledger/growth.rs` decides whether a
 //!    connection is opened for the caller.
-//! 4. `examine.rs` looks at an idle connection if a ping is due or hooks want to see it; a waiter sleeps until it is
-//!    granted one or its timer rings, and then `diagnosis.rs` says why.
-//! 5. `connect.rs`: the keeper (`keeper.rs`) opens connections; a new one goes to the oldest waiter.
+//! 4. `engine/validate.rs` looks at an idle connection if a ping is due or hooks want to see it; a waiter sleeps until it is
+//!    granted one or its timer rings, and then `engine/diagnosis.rs` says why.
+//! 5. `engine/connect.rs`: the keeper (`engine/maintenance.rs`) opens connections; a new one goes to the oldest waiter.
 //! 6. `lease.rs`: the borrower works, and drops the lease.
-//! 7. `checkin.rs`: the manager's `triage` decides: keep, reset by the keeper first, or discard.
-//! 8. `ledger.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `close.rs` closes it.
+//! 7. `engine/checkin.rs`: the manager's `triage` decides: keep, reset by the keeper first, or discard.
+//! 8. `ledger.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `engine/close.rs` closes it.
 //!
-//! No lock is held across an await, a hook, a driver's call or a connection's drop; only `slots.rs` counts; only
-//! `connect.rs` opens and only `close.rs` closes; only `rt.rs` names the runtime.
+//! No lock is held across an await, a hook, a driver's call or a connection's drop; only `ledger/slots.rs` counts; only
+//! `engine/connect.rs` opens and only `engine/close.rs` closes; only `rt.rs` names the runtime.
 
 #![cfg_attr(
     not(test),
@@ -54,71 +54,42 @@
     )
 )]
 
-mod builder;
 mod config;
 mod error;
 mod event;
+mod histogram;
 mod hooks;
 mod info;
 mod manager;
-mod members;
-mod pool;
-mod queue_pool;
-mod reservation;
-mod resting;
-mod shared_loan;
-mod shared_pool;
+mod pools;
 mod status;
-mod times;
 
-mod checkout;
-mod diagnosis;
-mod examine;
 mod lease;
 
-mod checkin;
-mod connect;
-
-mod call;
-mod close;
-mod keeper;
-mod shutdown;
-
-mod acquire;
-mod aftermath;
-mod demand;
-mod fresh;
-mod grant;
 mod ledger;
-mod queue;
-mod shared;
-mod slots;
-mod sweep;
 
+mod engine;
 mod rt;
-mod sync;
-mod time;
-mod watch;
 
 #[cfg(test)]
 mod proof;
 
-pub use acquire::Acquire;
 pub use async_trait::async_trait;
-#[doc(hidden)]
-pub use builder::Parts;
-pub use builder::{Buildable, Builder};
 pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, Problem, ResetLevel};
+pub use engine::acquire::Acquire;
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError};
+pub use histogram::{Histogram, PoolHistograms};
 pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Lease, LeaseMeta, LeaseOwner, PooledConnection};
 pub use manager::{BoxError, ErrorClass, Manager, Triage};
-pub use pool::{AcquireFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt, Request};
-pub use queue_pool::{Invalidate, NullPool, QueuePool, WeakPool};
-pub use reservation::Reservation;
+#[doc(hidden)]
+pub use pools::builder::Parts;
+pub use pools::builder::{Buildable, Builder};
+pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};
+pub use pools::reservation::Reservation;
+pub use pools::shared::{SharedPool, WeakSharedPool};
+pub use pools::{AcquireFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt, Request};
 pub use rt::Handle;
-pub use shared_pool::{SharedPool, WeakSharedPool};
 pub use status::{CloseReport, Holder, Status, Totals};
-pub use times::{Histogram, PoolHistograms};

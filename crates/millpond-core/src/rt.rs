@@ -1,6 +1,10 @@
 //! The runtime: the only file that names tokio.
 
-use crate::time::Time;
+pub(crate) mod deadline_thread;
+pub(crate) mod lock;
+pub(crate) mod time;
+
+use crate::rt::time::Time;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

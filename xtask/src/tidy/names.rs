@@ -23,7 +23,7 @@ const NAMES: [Name; 3] = [
     Name {
         name: "loom",
         within: "crates/millpond-core/src/",
-        except: "crates/millpond-core/src/sync.rs",
+        except: "crates/millpond-core/src/rt/lock.rs",
         cure: "use `crate::sync`",
     },
     Name { name: "figment", within: "", except: "crates/millpond-config/", cure: "use what millpond-config returns" },

@@ -5,23 +5,23 @@
 //!
 //! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is found.
 
-use crate::acquire::Acquire;
-use crate::builder::Parts;
-use crate::close::{Closing, close};
 use crate::config::PoolConfig;
-use crate::connect::{Place, connect};
+use crate::engine::Shared;
+use crate::engine::acquire::Acquire;
+use crate::engine::close::{Closing, close};
+use crate::engine::connect::{Place, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
 use crate::info::ConnectInfo;
 use crate::lease::Lease;
 use crate::ledger::Job;
 use crate::manager::Manager;
-use crate::pool::Request;
+use crate::pools::Request;
+use crate::pools::builder::Parts;
 use crate::rt;
-use crate::shared::Shared;
-use crate::sync::AtomicBool;
-use crate::sync::model::{block_on, explore, thread};
-use crate::time::Time;
+use crate::rt::lock::AtomicBool;
+use crate::rt::lock::model::{block_on, explore, thread};
+use crate::rt::time::Time;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};

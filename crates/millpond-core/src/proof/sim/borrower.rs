@@ -1,11 +1,11 @@
-//! What borrowers do: give back, in whatever state. It does with the ledger what `checkin.rs` does with it.
+//! What borrowers do: give back, in whatever state. It does with the ledger what `engine/checkin.rs` does with it.
 
 use super::desk::Phase;
 use super::plan::Fate;
 use super::users::State;
 use super::world::World;
 use crate::event::CloseReason;
-use crate::fresh::Homecoming;
+use crate::ledger::fast_path::Homecoming;
 
 impl World {
     /// A borrower gives its connection back, in whatever state.

@@ -1,17 +1,17 @@
-//! What callers do: ask, wait, look, get, give up. It does with the ledger what `checkout.rs` does with it.
+//! What callers do: ask, wait, look, get, give up. It does with the ledger what `engine/checkout.rs` does with it.
 
 use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Examination, Kind, State, Trip};
 use super::world::World;
 use crate::event::CloseReason;
-use crate::grant::Grant;
 use crate::lease::{LeaseMeta, PooledConnection};
+use crate::ledger::grant::Grant;
+use crate::ledger::slots::Caller;
+use crate::ledger::wait_queue::{Look, Ticket};
 use crate::ledger::{Asker, Claim, EXAMINED_LASTS, bump};
-use crate::queue::{Look, Ticket};
-use crate::slots::Caller;
-use crate::time::Time;
-use crate::watch::ARM_AFTER;
+use crate::rt::deadline_thread::ARM_AFTER;
+use crate::rt::time::Time;
 use std::cmp::Reverse;
 use std::panic::Location;
 use std::sync::Arc;

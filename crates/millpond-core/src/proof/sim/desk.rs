@@ -2,10 +2,10 @@
 //!
 //! A world lives on one thread, so its notes are the thread's own.
 
+use crate::engine::validate::{Examination, Examined};
 use crate::error;
-use crate::examine::{Examination, Examined};
 use crate::lease::PooledConnection;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::cell::{Cell, RefCell};
 use std::future::ready;
 use std::mem;

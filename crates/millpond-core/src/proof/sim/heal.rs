@@ -5,7 +5,7 @@ use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
 use crate::ledger::Job;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::mem;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What a world is like: its settings, its server, and how often what happens.
 
 use crate::config::PoolConfig;
-use crate::time::Time;
+use crate::rt::time::Time;
 use fastrand::Rng;
 use std::time::Duration;
 

@@ -4,13 +4,13 @@ use super::desk::{self, Bell, KEEPER, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
+use crate::engine::validate::Examination;
 use crate::event::{CloseReason, SharedError};
-use crate::examine::Examination;
 use crate::lease::PooledConnection;
 use crate::ledger::{Attempt, Job};
 use crate::manager::ErrorClass;
 use crate::rt;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -300,7 +300,7 @@ impl World {
         drop(keeper);
         self.known.alarm = false;
         (self.keeper_awake, self.keeper_sleeps_until) = (false, Time::NEVER);
-        // Whoever looks next brings a new home, as `checkout.rs` has it.
+        // Whoever looks next brings a new home, as `engine/checkout.rs` has it.
         if self.users.count(Kind::Waiting) > 0 && !self.known.closed {
             self.keeper_comes();
         }

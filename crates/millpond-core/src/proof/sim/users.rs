@@ -2,11 +2,11 @@
 
 use super::desk::{Bell, Wire};
 use super::plan::Fate;
-use crate::grant::Grant;
 use crate::lease::PooledConnection;
 use crate::ledger::Asker;
-use crate::queue::Ticket;
-use crate::time::Time;
+use crate::ledger::grant::Grant;
+use crate::ledger::wait_queue::Ticket;
+use crate::rt::time::Time;
 use fastrand::Rng;
 use std::mem;
 use std::sync::Arc;

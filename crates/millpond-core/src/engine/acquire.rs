@@ -1,18 +1,20 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
 
-use crate::checkout::{SHORT, Stand, Trip, begin, claim, examine, fail, failed, hand_over, lent, look, pause, resume};
+use crate::engine::Shared;
+use crate::engine::checkout::{
+    SHORT, Stand, Trip, begin, claim, examine, fail, failed, hand_over, lent, look, pause, resume,
+};
+use crate::engine::validate::Examination;
 use crate::error::PoolError;
 use crate::event::Event;
-use crate::examine::Examination;
-use crate::grant::Grant;
 use crate::lease::Lease;
+use crate::ledger::grant::Grant;
+use crate::ledger::slots::Caller;
+use crate::ledger::wait_queue::Ticket;
 use crate::ledger::{Asker, bump};
 use crate::manager::Manager;
-use crate::pool::Request;
-use crate::queue::Ticket;
+use crate::pools::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
-use crate::shared::Shared;
-use crate::slots::Caller;
 use std::fmt;
 use std::future::Future;
 use std::mem;

@@ -3,20 +3,20 @@
 //! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so connecting, backoff, hooks,
 //! the cap and closing are that pool's. A borrower gets a clone of a member's connection and keeps the member alive.
 
-use crate::builder::{Buildable, Builder, Parts};
-use crate::diagnosis::timed_out;
+use crate::engine::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::Lease;
+use crate::ledger::slots::Caller;
 use crate::manager::Manager;
-use crate::members::{Core, Members};
-use crate::pool::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
-use crate::queue_pool::{Invalidate, QueuePool};
+use crate::pools::builder::{Buildable, Builder, Parts};
+use crate::pools::members::{Core, Members};
+use crate::pools::queue::{Invalidate, QueuePool};
+use crate::pools::shared_loan::{acquire, try_take};
+use crate::pools::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::rt::Bell;
-use crate::shared_loan::{acquire, try_take};
-use crate::slots::Caller;
+use crate::rt::lock::Mutex;
 use crate::status::{CloseReport, Holder, Status, Totals};
-use crate::sync::Mutex;
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::{Arc, Weak};

@@ -1,12 +1,12 @@
 //! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that becomes free after it.
 
-use crate::call::{CallError, call, drop_calmly};
-use crate::connect::run_hooks;
+use crate::engine::Shared;
+use crate::engine::call::{CallError, call, drop_calmly};
+use crate::engine::connect::run_hooks;
 use crate::event::{CloseReason, Event, SharedError, share};
 use crate::hooks::HookPoint;
 use crate::lease::PooledConnection;
 use crate::manager::Manager;
-use crate::shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 

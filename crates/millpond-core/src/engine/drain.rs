@@ -1,14 +1,14 @@
 //! Waiting for something to become of the whole pool: everything closed, or enough of it warm.
 
-use crate::diagnosis::timed_out;
+use crate::engine::Shared;
+use crate::engine::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::ledger::Ledger;
+use crate::ledger::slots::{Caller, Stage};
 use crate::manager::Manager;
 use crate::rt;
-use crate::shared::Shared;
-use crate::slots::{Caller, Stage};
+use crate::rt::time::Time;
 use crate::status::CloseReport;
-use crate::time::Time;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;

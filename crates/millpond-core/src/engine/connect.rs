@@ -3,8 +3,9 @@
 //! Runs as a job of the keeper, so a caller that goes away cancels nothing: a connection that arrives late serves the
 //! next one.
 
-use crate::call::{CallError, call};
-use crate::close::farewell;
+use crate::engine::Shared;
+use crate::engine::call::{CallError, call};
+use crate::engine::close::farewell;
 use crate::event::{Event, SharedError, share};
 use crate::hooks::{HookPoint, RequestRefusal};
 use crate::info::{ConnectInfo, ConnectionInfo};
@@ -12,8 +13,7 @@ use crate::lease::PooledConnection;
 use crate::ledger::Attempt;
 use crate::manager::{BoxError, ErrorClass, Manager};
 use crate::rt;
-use crate::shared::Shared;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,12 @@
 //! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls that a user writes.
 
+pub(crate) mod builder;
+pub(crate) mod members;
+pub(crate) mod queue;
+pub(crate) mod reservation;
+pub(crate) mod shared;
+pub(crate) mod shared_loan;
+
 use crate::error::PoolError;
 use crate::lease::Lease;
 use crate::status::{CloseReport, Holder, Status};

@@ -3,18 +3,18 @@
 //! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes somebody. What has to
 //! be awaited is a job of the keeper.
 
-use crate::call::{CallError, call, calmly};
-use crate::connect::run_hooks;
+use crate::engine::Shared;
+use crate::engine::call::{CallError, call, calmly};
+use crate::engine::connect::run_hooks;
+use crate::engine::validate::failed_ping;
 use crate::event::{CloseReason, Event};
-use crate::examine::failed_ping;
-use crate::fresh::Homecoming;
 use crate::hooks::HookPoint;
 use crate::info::ConnectionInfo;
 use crate::lease::{LeaseMeta, LeaseOwner, PooledConnection};
 use crate::ledger::Ledger;
+use crate::ledger::fast_path::Homecoming;
 use crate::manager::{ErrorClass, Manager, Triage};
-use crate::shared::Shared;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::sync::Arc;
 use std::thread;
 

@@ -3,11 +3,11 @@
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::Renewal;
+use crate::ledger::slots::Stage;
 use crate::ledger::{Job, Keeper, Ledger};
 use crate::rt::Handle;
-use crate::slots::Stage;
+use crate::rt::time::Time;
 use crate::status::Holder;
-use crate::time::Time;
 use std::mem;
 use std::task::Waker;
 

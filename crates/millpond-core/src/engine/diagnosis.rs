@@ -1,12 +1,12 @@
 //! Why a deadline passed: what the pool looked like at that moment, so that the error can say what helps.
 
+use crate::engine::Shared;
 use crate::error::{Phase, PoolError, TimedOut};
 use crate::ledger::Ledger;
+use crate::ledger::slots::{Caller, Stage};
 use crate::manager::Manager;
-use crate::shared::Shared;
-use crate::slots::{Caller, Stage};
+use crate::rt::time::Time;
 use crate::status::Status;
-use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 

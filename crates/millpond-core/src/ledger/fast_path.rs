@@ -3,12 +3,12 @@
 //! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to be considered: a state
 //! of the pool, a setting that looks at every loan or wait, a connection's age.
 
-use crate::grant::Grant;
 use crate::lease::PooledConnection;
+use crate::ledger::grant::Grant;
+use crate::ledger::slots::{Caller, Stage};
+use crate::ledger::wait_queue::Ticket;
 use crate::ledger::{Keeper, Ledger, bump};
-use crate::queue::Ticket;
-use crate::slots::{Caller, Stage};
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::task::Waker;
 
 /// What the fast path of a return has done.

@@ -1,20 +1,32 @@
 //! What the pool's handles, its leases and its keeper share, and the one way to change it.
 
-use crate::builder::Parts;
-use crate::call::{calmly, drop_calmly};
+pub(crate) mod acquire;
+pub(crate) mod call;
+pub(crate) mod checkin;
+pub(crate) mod checkout;
+pub(crate) mod close;
+pub(crate) mod connect;
+pub(crate) mod diagnosis;
+pub(crate) mod drain;
+pub(crate) mod maintenance;
+pub(crate) mod resting;
+pub(crate) mod validate;
+
 use crate::config::PoolConfig;
+use crate::engine::call::{calmly, drop_calmly};
 use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
+use crate::histogram::PoolHistograms;
 use crate::hooks::{HookLists, HookPoint};
 use crate::info::ConnectionInfo;
 use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::Ledger;
+use crate::ledger::wait_queue::Armed;
 use crate::manager::{ErrorClass, Manager};
-use crate::queue::Armed;
+use crate::pools::builder::Parts;
+use crate::rt::deadline_thread::{self, ARM_AFTER};
+use crate::rt::lock::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+use crate::rt::time::Time;
 use crate::rt::{Clock, Handle, Signal};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
-use crate::time::Time;
-use crate::times::PoolHistograms;
-use crate::watch::{self, ARM_AFTER};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -268,7 +280,7 @@ impl<M: Manager> Shared<M> {
             }
             goes_on
         };
-        let watched = !self.clock.is_paused() && watch::enlist(Box::new(round));
+        let watched = !self.clock.is_paused() && deadline_thread::enlist(Box::new(round));
         if !watched {
             // Others may count on the watch already: all look after themselves from now on.
             self.arm(Duration::ZERO);

@@ -1,7 +1,7 @@
 //! A place under the cap for a connection that is not one of the pool's: a short errand to the same server.
 
+use crate::engine::Shared;
 use crate::manager::Manager;
-use crate::shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use crate::error::PoolError;
 use crate::lease::PooledConnection;
 use crate::ledger::Ledger;
-use crate::queue::{Armed, Look, Ticket};
-use crate::time::Time;
+use crate::ledger::wait_queue::{Armed, Look, Ticket};
+use crate::rt::time::Time;
 use std::task::Waker;
 
 /// The generation of which nothing is: while the pool is suspended.

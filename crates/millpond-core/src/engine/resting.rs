@@ -1,12 +1,12 @@
 //! What the keeper looks after before it may be lent again: resets, pings of idle connections, examinations whose callers
 //! have gone.
 
+use crate::engine::validate::Examination;
 use crate::event::CloseReason;
-use crate::examine::Examination;
 use crate::lease::{LeaseMeta, PooledConnection};
+use crate::ledger::slots::Stage;
 use crate::ledger::{Job, Ledger};
-use crate::slots::Stage;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {

@@ -3,22 +3,22 @@
 //! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
 //! same place in the order of arrival and the same deadline.
 
-use crate::diagnosis::timed_out;
+use crate::engine::Shared;
+use crate::engine::diagnosis::timed_out;
+use crate::engine::validate::{Examination, Examined};
 use crate::error::{Phase, PoolError};
 use crate::event::Event;
-use crate::examine::{Examination, Examined};
-use crate::grant::Grant;
 use crate::hooks::HookPoint;
 use crate::lease::{Lease, LeaseOwner, PooledConnection};
+use crate::ledger::grant::Grant;
+use crate::ledger::slots::Caller;
+use crate::ledger::wait_queue::{Look, Ticket};
 use crate::ledger::{Asker, Claim, Ledger, bump};
 use crate::manager::Manager;
-use crate::pool::Request;
-use crate::queue::{Look, Ticket};
+use crate::pools::Request;
+use crate::rt::deadline_thread::ARM_AFTER;
+use crate::rt::time::Time;
 use crate::rt::{self, Timer};
-use crate::shared::Shared;
-use crate::slots::Caller;
-use crate::time::Time;
-use crate::watch::ARM_AFTER;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,17 +3,17 @@
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
 //! under its own limit: one that hangs delays no other.
 
-use crate::checkin::{Resting, check_in};
-use crate::close::{Closing, close};
-use crate::connect::{Place, connect};
+use crate::engine::Shared;
+use crate::engine::checkin::{Resting, check_in};
+use crate::engine::close::{Closing, close};
+use crate::engine::connect::{Place, connect};
+use crate::engine::validate::{examine_idle, see_through};
 use crate::event::Event;
-use crate::examine::{examine_idle, see_through};
 use crate::ledger::Job;
 use crate::manager::Manager;
+use crate::rt::time::Time;
 use crate::rt::{self, Handle, Jobs, Timer};
-use crate::shared::Shared;
 use crate::status::Holder;
-use crate::time::Time;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};

@@ -9,10 +9,10 @@ use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::event::SharedError;
 use crate::lease::{LeaseMeta, PooledConnection, Renewal};
+use crate::ledger::slots::Stage;
 use crate::ledger::{Attempt, Job, Ledger, bump};
 use crate::manager::ErrorClass;
-use crate::slots::Stage;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::mem;
 use std::time::Duration;
 

@@ -11,9 +11,9 @@
 //! 2. A waiter is in the ring, or something lies in its seat: what it was granted, until it comes or goes.
 //! 3. Something is put into a seat under the pool's lock only.
 
-use crate::slots::Caller;
-use crate::sync::{KEPT_FOR_LATER, Mutex};
-use crate::time::Time;
+use crate::ledger::slots::Caller;
+use crate::rt::lock::{KEPT_FOR_LATER, Mutex};
+use crate::rt::time::Time;
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;

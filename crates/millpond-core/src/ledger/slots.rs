@@ -7,8 +7,8 @@
 
 use crate::info::ConnectionId;
 use crate::rt::TaskId;
+use crate::rt::time::Time;
 use crate::status::Holder;
-use crate::time::Time;
 use std::mem;
 use std::panic::Location;
 use std::time::Duration;

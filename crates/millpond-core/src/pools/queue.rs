@@ -1,20 +1,20 @@
 //! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
 
-use crate::acquire::Acquire;
-use crate::builder::{Buildable, Builder, Parts};
-use crate::checkout::try_acquire;
 use crate::config::{ConfigError, PoolConfig};
+use crate::engine::Shared;
+use crate::engine::acquire::Acquire;
+use crate::engine::checkout::try_acquire;
+use crate::engine::drain;
 use crate::error::PoolError;
 use crate::event::Event;
+use crate::histogram::PoolHistograms;
 use crate::lease::Lease;
+use crate::ledger::slots::Caller;
 use crate::manager::Manager;
-use crate::pool::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
-use crate::reservation::Reservation;
-use crate::shared::Shared;
-use crate::shutdown;
-use crate::slots::Caller;
+use crate::pools::builder::{Buildable, Builder, Parts};
+use crate::pools::reservation::Reservation;
+use crate::pools::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::status::{CloseReport, Holder, Status};
-use crate::times::PoolHistograms;
 use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
@@ -284,7 +284,7 @@ impl<M: Manager> QueuePool<M> {
     /// What was opened stays; nothing more is opened once the future is dropped.
     pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        shutdown::prewarm(Arc::clone(self.shared()), connections, caller).await
+        drain::prewarm(Arc::clone(self.shared()), connections, caller).await
     }
 
     /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
@@ -303,7 +303,7 @@ impl<M: Manager> QueuePool<M> {
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
     pub async fn close_within(&self, limit: Duration) -> CloseReport {
-        shutdown::close(Arc::clone(self.shared()), limit).await
+        drain::close(Arc::clone(self.shared()), limit).await
     }
 
     /// Whether the pool is closed or closing.

@@ -1,11 +1,11 @@
 //! What follows from a change of the ledger and is done when its lock is released: who is woken, what is dropped.
 
+use crate::engine::validate::Examination;
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
-use crate::examine::Examination;
 use crate::lease::PooledConnection;
 use crate::ledger::Ledger;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::mem;
 use std::task::Waker;
 

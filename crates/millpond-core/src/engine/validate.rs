@@ -4,17 +4,17 @@
 //! other idle ones may be too: the keeper examines those, side by side, while the caller waits for whichever is first, one
 //! of them or a new one.
 
-use crate::call::{CallError, call};
-use crate::checkin::Resting;
-use crate::connect::{Refused, run_hooks};
+use crate::engine::Shared;
+use crate::engine::call::{CallError, call};
+use crate::engine::checkin::Resting;
+use crate::engine::connect::{Refused, run_hooks};
 use crate::error::Phase;
 use crate::event::{CloseReason, Event, SharedError};
 use crate::hooks::{HookPoint, RequestRefusal};
 use crate::lease::{LeaseMeta, PooledConnection};
 use crate::manager::{ErrorClass, Manager};
 use crate::rt;
-use crate::shared::Shared;
-use crate::time::Time;
+use crate::rt::time::Time;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

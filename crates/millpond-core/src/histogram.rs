@@ -1,6 +1,6 @@
 //! How long waits and loans took, as the pool counts them for its observers: two additions a loan, and no lock to read them.
 
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::rt::lock::{AtomicBool, AtomicU64};
 use std::fmt;
 use std::sync::atomic::Ordering;
 

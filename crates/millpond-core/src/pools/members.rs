@@ -7,21 +7,21 @@
 //! it is closed when its last loan ends. If no young member serves, one of the ageing ones stands in for them, so that
 //! a healthy connection is always shared.
 
-use crate::call::{call, calmly, drop_calmly};
+use crate::engine::call::{call, calmly, drop_calmly};
+use crate::engine::validate::failed_ping;
 use crate::error::PoolError;
 use crate::event::CloseReason;
-use crate::examine::failed_ping;
+use crate::histogram::PoolHistograms;
 use crate::info::ConnectionId;
 use crate::lease::{Lease, LeaseMeta};
 use crate::ledger::bump;
 use crate::manager::Manager;
-use crate::pool::Request;
-use crate::queue_pool::QueuePool;
+use crate::pools::Request;
+use crate::pools::queue::QueuePool;
+use crate::rt::lock::{AtomicU64, Mutex};
+use crate::rt::time::Time;
 use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
-use crate::sync::{AtomicU64, Mutex};
-use crate::time::Time;
-use crate::times::PoolHistograms;
 use std::collections::BTreeMap;
 use std::mem;
 use std::panic::Location;
