@@ -173,6 +173,8 @@ impl ChaosProxy {
         const HELD: [&str; 3] = ["01", "02", "08"];
         const INODE: usize = 9;
         let proxy = format!("0100007F:{:04X}", self.address.port());
+        // A long table takes its time, in which a socket that is told of may be closed: so it is asked before as well.
+        let mut ours = own_sockets()?;
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let socket = |row: Vec<&str>| match row.as_slice() {
@@ -183,7 +185,7 @@ impl ChaosProxy {
         };
         let mut sockets: HashSet<String> = rows.filter_map(socket).collect();
         // A child that is being started has a copy of all of them until it runs its program, of those just closed too.
-        let ours = own_sockets()?;
+        ours.extend(own_sockets()?);
         sockets.retain(|inode| ours.contains(inode));
         Ok(sockets)
     }
