@@ -77,14 +77,22 @@ fn client(what: &[u8]) -> Effect {
     }
 }
 
-/// `BLOCK` stands somewhere in front of `STREAMS`, behind which names follow.
+/// `BLOCK` stands somewhere in front of `STREAMS`, behind which names follow. A group or a consumer may have any name.
 fn stream(command: &Command) -> Effect {
-    let options = command.args.iter().take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
-    let mut options = options.skip_while(|arg| !arg.eq_ignore_ascii_case(b"BLOCK"));
-    match (options.next(), options.next()) {
-        (None, _) => Effect::None,
-        (Some(_), limit) => Effect::Blocks(milliseconds(limit.map_or(&[][..], |limit| limit))),
+    let mut options = command.args.iter();
+    while let Some(option) = options.next() {
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+        if is(b"BLOCK") {
+            return Effect::Blocks(milliseconds(options.next().map_or(&[][..], |limit| limit)));
+        } else if is(b"STREAMS") {
+            break;
+        } else if is(b"GROUP") {
+            options.nth(1);
+        } else if is(b"COUNT") {
+            options.next();
+        }
     }
+    Effect::None
 }
 
 fn seconds(text: &[u8]) -> Wait {
@@ -146,5 +154,7 @@ mod tests {
         assert_eq!(of("WAIT 1 5000"), secs(5));
         assert_eq!(of("XREAD COUNT 2 BLOCK 1000 STREAMS s $"), secs(1));
         assert_eq!(of("XREAD COUNT 2 STREAMS block $"), Effect::None);
+        assert_eq!(of("XREADGROUP GROUP streams block BLOCK 2000 STREAMS s >"), secs(2));
+        assert_eq!(of("XREADGROUP GROUP block block STREAMS s >"), Effect::None);
     }
 }

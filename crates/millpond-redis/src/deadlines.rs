@@ -66,7 +66,10 @@ pub(crate) async fn within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) 
     drop(seat);
     match outcome {
         Some(answer) => Some(answer),
-        None => timeout_at(since + limit, answer).await.ok(),
+        None => match since.checked_add(limit) {
+            Some(end) => timeout_at(end, answer).await.ok(),
+            None => Some(answer.await),
+        },
     }
 }
 

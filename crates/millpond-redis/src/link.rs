@@ -219,6 +219,13 @@ impl Link {
                 self.send(&socket, Some(&node), &exec, &clock, socket.pipeline(&all)).await?
             }
         };
+        // Then the server took each command by itself.
+        if let Some(refused) = answers.first().and_then(error_in)
+            && redirection(&refused, exec.slot, &teller).is_none()
+        {
+            let reason = format!("MULTI was refused, and its commands may have been executed one by one: {refused}");
+            return Err(RedisError::Lost { reason });
+        }
         // A command that could not be queued: nothing was executed.
         if let Some(error) = answers.iter().find_map(error_in) {
             return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &teller)).flatten() {
@@ -291,7 +298,15 @@ impl Link {
                 Some(Redirection::Again) => (self.place_of(command)?, false),
                 None => {
                     match command.name() {
-                        "WATCH" if outcome.is_ok() => self.watch(Some(node)),
+                        "WATCH" if outcome.is_ok() => {
+                            let before = self.watched();
+                            self.watch(Some(Arc::clone(&node)));
+                            // What is watched at another node would not be noticed by the transaction.
+                            if before.is_some_and(|before| before != node) {
+                                self.abort();
+                                return Err(RedisError::moving());
+                            }
+                        }
                         "UNWATCH" if outcome.is_ok() => self.watch(None),
                         _ => {}
                     }
@@ -434,7 +449,8 @@ fn redirection(error: &RedisError, asked: Slot, teller: &str) -> Option<Redirect
     match code.as_str() {
         "MOVED" => place().map(|(slot, node)| Redirection::Moved(slot, node)),
         "ASK" => place().map(|(_, node)| Redirection::Ask(node)),
-        "TRYAGAIN" => Some(Redirection::Again),
+        // In the server's words: a script may have an error of that name, and was executed.
+        "TRYAGAIN" if message.starts_with("Multiple keys request during rehashing") => Some(Redirection::Again),
         _ => None,
     }
 }

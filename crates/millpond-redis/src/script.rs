@@ -75,7 +75,11 @@ impl ScriptCall {
             let lease = lease.await?;
             let answer = match lease.run::<Value>(self.by_name).await {
                 // It was not executed, so this is no second time.
-                Err(error) if error.code() == Some("NOSCRIPT") => lease.run(self.by_text).await,
+                Err(RedisError::Server { code, message })
+                    if code == "NOSCRIPT" && message.starts_with("No matching script") =>
+                {
+                    lease.run(self.by_text).await
+                }
                 outcome => outcome,
             };
             T::from_value(answer?)

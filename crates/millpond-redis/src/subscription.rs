@@ -3,8 +3,6 @@
 use crate::error::RedisError;
 use bytes::Bytes;
 use futures_util::future::select_all;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -33,7 +31,7 @@ pub(crate) struct Ear {
     /// Of which it is.
     pub(crate) socket: usize,
     pub(crate) messages: Receiver<Message>,
-    pub(crate) closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    pub(crate) closed: watch::Receiver<()>,
 }
 
 /// What a connection is subscribed to: on one socket, of a cluster perhaps on several.
@@ -69,7 +67,7 @@ impl Subscription {
                 let received = tokio::select! {
                     biased;
                     received = ear.messages.recv() => received,
-                    () = &mut ear.closed => match ear.messages.try_recv() {
+                    () = until_closed(ear.closed.clone()) => match ear.messages.try_recv() {
                         Ok(message) => Ok(message),
                         Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
                         Err(_) => Err(RecvError::Closed),

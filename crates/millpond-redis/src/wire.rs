@@ -19,7 +19,7 @@ pub(crate) use pump::SPEAKS_TLS;
 use crate::arguments::Arguments;
 use crate::command::Command;
 use crate::error::RedisError;
-use crate::subscription::{Ear, Message, until_closed};
+use crate::subscription::{Ear, Message};
 use crate::value::Value;
 use bytes::{BufMut, BytesMut};
 use futures_util::task::AtomicWaker;
@@ -65,6 +65,8 @@ struct State {
     messages: Option<broadcast::Sender<Message>>,
     /// Where the first SUBSCRIBE begins, over the second version of the protocol.
     listens: Option<u64>,
+    /// Whether the server has confirmed a subscription.
+    is_subscribed: bool,
 }
 
 /// Somebody who waits for the answer to what begins at this byte.
@@ -154,7 +156,7 @@ impl Wire {
     pub(crate) fn ear(&self) -> Ear {
         let mut state = self.shared.lock();
         let messages = state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
-        Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: Box::pin(until_closed(self.closed())) }
+        Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: self.closed() }
     }
 
     /// Whether somebody has given up waiting for the answer that is to come next.

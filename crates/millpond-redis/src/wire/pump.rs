@@ -26,6 +26,9 @@ const BUFFER_MAX: usize = 256 * 1024;
 /// What a TLS server writes first to somebody who does not speak TLS.
 const TLS_ALERT: u8 = 0x15;
 
+/// The most that one record of TLS holds: RFC 8446, 5.1.
+const TLS_RECORD: usize = 16 * 1024;
+
 /// It ends when the connection does.
 pub(super) struct Pump<S> {
     shared: Arc<Shared>,
@@ -73,7 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 self.unflushed = false;
                 return Poll::Pending;
             }
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
+            // One record of TLS at the most: of several, those sent before an error would count as not sent.
+            let piece = self.out.get(..self.out.len().min(TLS_RECORD)).unwrap_or_default();
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, piece)) {
                 Ok(0) => return Poll::Ready(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.out.advance(written);
@@ -139,11 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Pump<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.bell.register(cx.waker());
-        // What has come says more than that nothing can be written any more.
-        let ended = match (self.read(cx), self.write(cx)) {
-            (Poll::Ready(error), _) => error,
-            (_, Poll::Ready(error)) => broken(&error),
-            (Poll::Pending, Poll::Pending) => return Poll::Pending,
+        // What has come says more than that nothing can be written any more, and after its end nothing is sent.
+        let ended = match self.read(cx) {
+            Poll::Ready(error) => error,
+            Poll::Pending => broken(&ready!(self.write(cx))),
         };
         self.shared.lock().end(ended);
         Poll::Ready(())
@@ -212,6 +216,10 @@ impl State {
             }
             Who::Listener { caller, .. } => {
                 let refused = if let Value::Error(text) = &answer { text } else { "" };
+                if !self.is_subscribed {
+                    // Nothing is published to it, so a list is an answer again.
+                    self.listens = None;
+                }
                 Done::Listener(caller, Err(RedisError::of_server(refused)))
             }
         }))
@@ -251,6 +259,7 @@ impl State {
 
     /// A channel more is subscribed to.
     fn confirmed(&mut self) -> Option<Done> {
+        self.is_subscribed = true;
         match self.waiting.front_mut() {
             Some(Waiting { who: Who::Listener { left, .. }, .. }) if *left > 1 => {
                 *left = left.saturating_sub(1);

@@ -174,7 +174,13 @@ async fn a_text_is_a_text_whatever_it_says_and_is_taken_once() {
 #[tokio::test]
 async fn an_error_of_a_script_is_its_own_and_the_script_runs_once() {
     for pool in pools().await {
-        for text in ["MOVED 7 127.0.0.1:1", "ASK 7 127.0.0.1:1", "ERR Client sent AUTH, but no password is set"] {
+        for text in [
+            "MOVED 7 127.0.0.1:1",
+            "ASK 7 127.0.0.1:1",
+            "TRYAGAIN later",
+            "NOSCRIPT of my own",
+            "ERR Client sent AUTH, but no password is set",
+        ] {
             let count = key("count");
             let script = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])";
             let eval = || Command::new("EVAL").arg(script).arg(1).key(&count).arg(text);
