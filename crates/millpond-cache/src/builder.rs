@@ -15,7 +15,7 @@ const SHARE: u32 = 10;
 /// How long a connection is waited for at least; a single question ends sooner.
 const ACQUIRE_MIN: Duration = Duration::from_secs(1);
 
-/// What happens to whoever asks while Redis is down, and to who writes while it takes no writes: it is full (`OOM`), cannot
+/// What reads do while Redis is down, and what writes do while the server refuses them: it is full (`OOM`), cannot
 /// save (`MISCONF`), lacks replicas (`NOREPLICAS`), or is one itself (`READONLY`). Reads then go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

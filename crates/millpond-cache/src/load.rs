@@ -139,7 +139,7 @@ impl<C: Codec> RedisCache<C> {
             tokio::select! {
                 biased;
                 turn = self.inside.loads.acquire() => turn.ok(),
-                // On the turn of whoever waits for this.
+                // On the turn of the load that waits for this one.
                 () = lead.hurried() => None,
             }
         };

@@ -1,7 +1,7 @@
 //! The environment layer: variables, and the files that `NAME_FILE` variables name.
 //!
 //! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or `"q"` stays itself. The
-//! line end that editors and shells put at the end is left to whoever reads the value.
+//! line end that editors and shells put at the end is left to the reader of the value.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

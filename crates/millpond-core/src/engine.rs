@@ -66,7 +66,7 @@ pub(crate) struct Shared<M: Manager> {
     routine_observed: bool,
     /// Whether loans are measured, or told with their times: then the clock has to be exact.
     exact: bool,
-    /// Whether loans are the members of a `SharedPool`: then nobody is told of them.
+    /// Whether loans are the members of a `SharedPool`: then they are not reported as events.
     of_members: bool,
 }
 
