@@ -42,7 +42,7 @@ fn observer(c: &mut Criterion) {
         seen.fetch_add(1, Ordering::Relaxed);
     };
     let plain = || QueuePool::builder(NoOp).max_overflow(0);
-    let metrics = plain().observer(PoolMetrics::by_hand());
+    let metrics = plain().observer(PoolMetrics::manual());
     for (name, builder) in [("off", plain()), ("metrics", metrics), ("every event", plain().observer(counts))] {
         let pool = builder.build().expect("the defaults are in range");
         group.bench_function(name, |b| {

@@ -1,17 +1,15 @@
 //! How Redis is asked: in time, unless it is known to be down, and with a way on when it does not answer.
 
-use crate::builder::Fail;
 use crate::cache::{Inside, RedisCache};
 use crate::codec::Codec;
 use crate::error::CacheError;
 use crate::event::CacheEvent;
+use crate::outage::OnOutage;
+use crate::settings::ATTEMPTS_MAX;
 use millpond_core::Request;
 use millpond_redis::{RedisError, SharedRedisLease};
 use std::future::Future;
 use tokio::time::{Instant, timeout_at};
-
-/// How often an idempotent question is asked when its connection is lost.
-pub(crate) const ATTEMPTS_MAX: u32 = 3;
 
 /// What a Redis says that answers reads and takes no writes: it is full, cannot save, lacks replicas, or is one itself.
 const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
@@ -44,7 +42,7 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// Asks Redis, unless it is known to be down. `None` if it is, or does not do this, and `fail = open`.
+    /// Asks Redis, unless it is known to be down. `None` if it is, or does not do this, and `on_outage = open`.
     pub(crate) async fn ask<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
@@ -69,7 +67,7 @@ impl<C: Codec> RedisCache<C> {
         Q: Future<Output = Result<T, RedisError>>,
     {
         let Inside { breaker, settings, .. } = &*self.inside;
-        if settings.fail == Fail::Open && !breaker.may_ask() {
+        if settings.on_outage == OnOutage::Open && !breaker.may_ask() {
             self.tell(&CacheEvent::Bypassed { error: None });
             return Ok(None);
         }
@@ -84,7 +82,7 @@ impl<C: Codec> RedisCache<C> {
         let takes_no_writes = error.code().is_some_and(|code| READ_ONLY.contains(&code));
         let is_down = error.is_outage() && !takes_no_writes;
         breaker.note(!is_down);
-        if settings.fail == Fail::Closed || !(is_down || takes_no_writes) {
+        if settings.on_outage == OnOutage::Closed || !(is_down || takes_no_writes) {
             return Err(CacheError::Redis(error));
         }
         self.tell(&CacheEvent::Bypassed { error: Some(error) });

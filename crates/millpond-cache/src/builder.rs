@@ -1,9 +1,11 @@
 //! Building a cache.
 
-use crate::cache::{RedisCache, Settings};
+use crate::cache::RedisCache;
 use crate::codec::{Codec, Json};
 use crate::error::CacheError;
 use crate::event::{CacheObserver, News};
+use crate::outage::OnOutage;
+use crate::settings::{CHOOSE, Settings, WORD, is_word};
 use millpond_core::MAX_CONNECTIONS;
 use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
 use std::sync::Arc;
@@ -15,23 +17,10 @@ const SHARE: u32 = 10;
 /// How long a connection is waited for at least; a single question ends sooner.
 const ACQUIRE_MIN: Duration = Duration::from_secs(1);
 
-/// What reads do while Redis is down, and what writes do while the server refuses them: it is full (`OOM`), cannot
-/// save (`MISCONF`), lacks replicas (`NOREPLICAS`), or is one itself (`READONLY`). Reads then go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Fail {
-    /// Reads find nothing and writes are skipped: the service answers from its loaders. What would leave something wrong
-    /// behind (a delete, a counter, a clear) is an error all the same.
-    #[default]
-    Open,
-    /// Everything is an error.
-    Closed,
-}
-
 /// How a cache is to be.
 ///
 /// ```
-/// use millpond_cache::{Fail, RedisCache};
+/// use millpond_cache::{OnOutage, RedisCache};
 /// use std::time::Duration;
 ///
 /// let cache = RedisCache::builder()
@@ -39,7 +28,7 @@ pub enum Fail {
 ///     .max_connections(100)
 ///     .namespace("ponds")
 ///     .ttl(Duration::from_secs(600))
-///     .fail(Fail::Closed)
+///     .on_outage(OnOutage::Closed)
 ///     .connect_lazy()?;
 /// # Ok::<(), millpond_cache::CacheError>(())
 /// ```
@@ -56,9 +45,10 @@ pub struct CacheBuilder<C = Json> {
     news: News,
 }
 
-impl CacheBuilder<Json> {
-    pub(crate) fn new() -> Self {
-        Self {
+impl RedisCache {
+    /// Starts to build a cache.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder {
             place: Vec::new(),
             max_connections: 50,
             limits: Limits::On,
@@ -190,9 +180,9 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// What happens while Redis is down. Default [`Fail::Open`].
-    pub fn fail(mut self, fail: Fail) -> Self {
-        self.settings.fail = fail;
+    /// What happens while Redis is down. Default [`OnOutage::Open`].
+    pub fn on_outage(mut self, what: OnOutage) -> Self {
+        self.settings.on_outage = what;
         self
     }
 
@@ -260,15 +250,4 @@ impl<C: Codec> CacheBuilder<C> {
         drop(cache.pool().acquire().await.map_err(|error| CacheError::Redis(error.into()))?);
         Ok(cache)
     }
-}
-
-/// The way out for a value out of its range.
-pub(crate) const CHOOSE: &str = "choose a value in the range";
-
-/// The way out for a name that is refused.
-pub(crate) const WORD: &str = "use letters, digits, and any of _ - .";
-
-/// Whether it can stand in a key without being taken for something else.
-pub(crate) fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

@@ -1,13 +1,11 @@
 //! The cache: typed values under names.
 
-use crate::ask::ATTEMPTS_MAX;
-use crate::builder::{CHOOSE, CacheBuilder, WORD, is_word};
 use crate::codec::{Codec, Json};
 use crate::entry::{Entry, Look};
 use crate::error::CacheError;
 use crate::event::{CacheEvent, CacheTotals, News};
 use crate::flight::Flights;
-pub(crate) use crate::settings::{Settings, YEAR};
+use crate::settings::{ATTEMPTS_MAX, CHOOSE, Settings, WORD, YEAR, is_word};
 use millpond_core::SharedError;
 use millpond_redis::{Breaker, Bytes, Command, Script, SharedRedisPool};
 use serde::Serialize;
@@ -56,13 +54,6 @@ pub(crate) struct Inside<C> {
     incr: Script,
 }
 
-impl RedisCache {
-    /// Starts to build a cache.
-    pub fn builder() -> CacheBuilder {
-        CacheBuilder::new()
-    }
-}
-
 impl<C: Codec> RedisCache<C> {
     pub(crate) fn assemble(pool: SharedRedisPool, codec: C, namespace: String, settings: Settings, news: News) -> Self {
         let inside = Inside {
@@ -95,7 +86,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Redis`], with [`Fail::Open`](crate::Fail::Open) only for what is no outage.
+    /// [`CacheError::Redis`], with [`OnOutage::Open`](crate::OnOutage::Open) only for what is no outage.
     ///
     /// # Cancel safety
     ///
@@ -121,7 +112,7 @@ impl<C: Codec> RedisCache<C> {
         Ok(found.into_iter().map(|look| self.found(look)).collect())
     }
 
-    /// Stores a value for the time of [`ttl`](CacheBuilder::ttl).
+    /// Stores a value for the time of [`ttl`](crate::CacheBuilder::ttl).
     ///
     /// # Errors
     ///
@@ -157,7 +148,7 @@ impl<C: Codec> RedisCache<C> {
         self.store(&self.key(key), &entry, ttl).await
     }
 
-    /// Removes keys. Returns how many were there, be it a value, one past its time or a remembered nothing. An outage is an error whatever [`Fail`](crate::Fail) says: what was to be removed is
+    /// Removes keys. Returns how many were there, be it a value, one past its time or a remembered nothing. An outage is an error whatever [`OnOutage`](crate::OnOutage) says: what was to be removed is
     /// still there.
     ///
     /// # Errors
@@ -199,8 +190,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.glance(&self.key(key)).await?.flatten())
     }
 
-    /// Adds to a counter, which begins at 0 and lives for the time of [`ttl`](CacheBuilder::ttl). Returns the sum. An outage
-    /// is an error whatever [`Fail`](crate::Fail) says.
+    /// Adds to a counter, which begins at 0 and lives for the time of [`ttl`](crate::CacheBuilder::ttl). Returns the sum. An outage
+    /// is an error whatever [`OnOutage`](crate::OnOutage) says.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// Redis does not answer or refuses. With `fail = open` only what would be wrong to swallow: a delete, a counter.
+    /// Redis does not answer or refuses. With `on_outage = open` only what would be wrong to swallow: a delete, a counter.
     Redis(RedisError),
     /// The loader failed; all who waited for it share its error.
     Load(SharedError),

@@ -34,11 +34,13 @@ mod load;
 mod lock;
 mod look;
 mod many;
+mod outage;
 mod settings;
 
-pub use builder::{CacheBuilder, Fail};
+pub use builder::CacheBuilder;
 pub use cache::RedisCache;
 pub use codec::{Codec, Json};
 pub use error::CacheError;
 pub use event::{CacheEvent, CacheObserver, CacheTotals};
 pub use millpond_redis::RedisConnectOptions;
+pub use outage::OnOutage;

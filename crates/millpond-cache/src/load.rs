@@ -25,7 +25,7 @@ impl<C: Codec> RedisCache<C> {
     /// - A loader that finds nothing (`None`) is believed for [`negative_ttl`](crate::CacheBuilder::negative_ttl).
     /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first who finds a value past its
     ///   time loads it anew; all others are answered with the old one, and so is he if his loader fails.
-    /// - While Redis is down and `fail = open` every value comes from its loader, at most
+    /// - While Redis is down and `on_outage = open` every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
     /// - A loader may ask a cache itself. What it asks for is loaded on the turn that it has, so that it does not wait for
     ///   itself. It must ask in its own future: a task that it spawns waits for a turn as everybody does.
@@ -35,7 +35,7 @@ impl<C: Codec> RedisCache<C> {
     /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`] if it takes too long,
     /// [`CacheError::Circle`] if it asks for a value that waits for it, [`CacheError::Codec`] if its value cannot be written,
     /// [`CacheError::Redis`] as for [`get`](Self::get). A value that is too large is returned all the same; so is one that is
-    /// not stored because Redis is down or takes no writes, if `fail = open`.
+    /// not stored because Redis is down or takes no writes, if `on_outage = open`.
     ///
     /// # Cancel safety
     ///

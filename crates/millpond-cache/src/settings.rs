@@ -1,11 +1,25 @@
 //! The settings of a cache and the one check that refuses the impossible.
 
-use crate::builder::{CHOOSE, Fail, WORD, is_word};
+use crate::outage::OnOutage;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 pub(crate) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const MINUTES: Duration = Duration::from_secs(300);
+
+/// How many times an idempotent command is sent if its connection is lost.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
+
+/// What to do about a value that is out of range.
+pub(crate) const CHOOSE: &str = "choose a value in the range";
+
+/// What to do about a name that is refused.
+pub(crate) const WORD: &str = "use letters, digits, and any of _ - .";
+
+/// True if `text` can be part of a key without being mistaken for a separator or a hash tag.
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
 
 /// How a cache behaves: see [`CacheBuilder`](crate::CacheBuilder).
 #[derive(Debug, Clone)]
@@ -21,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) loads_max: usize,
     pub(crate) load_timeout: Duration,
     pub(crate) timeout: Duration,
-    pub(crate) fail: Fail,
+    pub(crate) on_outage: OnOutage,
 }
 
 impl Default for Settings {
@@ -38,7 +52,7 @@ impl Default for Settings {
             loads_max: 32,
             load_timeout: Duration::from_secs(30),
             timeout: Duration::from_millis(250),
-            fail: Fail::default(),
+            on_outage: OnOutage::default(),
         }
     }
 }

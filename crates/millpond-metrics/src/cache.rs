@@ -1,27 +1,28 @@
-//! What caches do, for the recorder of the `metrics` facade: told at once, since beside a question to Redis it costs nothing.
-//! What the metrics are is told as often as with pools.
+//! Metrics of caches. Recorded immediately (cheap next to a Redis round trip); descriptions are
+//! registered at the same interval as for pools.
 
 use crate::names::{CACHE_ERRORS, CACHE_LOAD_TIME, CACHE_LOADS, CACHE_NAMESPACE, CACHE_REQUESTS, describe_cache};
-use crate::teller::TELL_EVERY;
+use crate::reporter::REPORT_INTERVAL;
 use metrics::{counter, histogram};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tells the recorder what became of the requests to a cache, by namespace.
+/// Records the outcomes of the requests to a cache, by namespace.
 ///
-/// This crate knows no cache: whoever has one says what happened. `millpond`'s feature `cache` has an observer that does.
+/// This crate knows no cache: the caller says what happened. The feature `cache` of `millpond` has an
+/// observer that does so.
 ///
 /// ```
 /// use millpond_metrics::{CacheMetrics, CacheOutcome};
 /// use std::time::Duration;
 ///
-/// CacheMetrics::tell("ponds", CacheOutcome::Miss);
-/// CacheMetrics::tell("ponds", CacheOutcome::Loaded { took: Duration::from_millis(3), found: true });
+/// CacheMetrics::record("ponds", CacheOutcome::Miss);
+/// CacheMetrics::record("ponds", CacheOutcome::Loaded { took: Duration::from_millis(3), found: true });
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct CacheMetrics;
 
-/// What became of a request to a cache, or of a load.
+/// The outcome of a request to a cache, or of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CacheOutcome {
@@ -29,20 +30,20 @@ pub enum CacheOutcome {
     Hit,
     /// A value past its time was found.
     StaleHit,
-    /// It was found that there is none.
+    /// The cache knows that there is no value.
     NegativeHit,
     /// Nothing was found.
     Miss,
-    /// Nothing was found, and the answer is that of somebody else's load.
+    /// Nothing was found, and the value came from a load that another caller had begun.
     Shared,
-    /// A loader has come to an end.
+    /// A loader finished.
     Loaded {
         /// How long it took.
         took: Duration,
         /// Whether there was a value.
         found: bool,
     },
-    /// A loader has failed.
+    /// A loader failed.
     LoadFailed,
     /// The server of the cache did not answer or was not asked, and the cache went on without it.
     Bypassed,
@@ -53,9 +54,9 @@ pub enum CacheOutcome {
 }
 
 impl CacheMetrics {
-    /// Tells one outcome.
-    pub fn tell(namespace: &str, outcome: CacheOutcome) {
-        if it_is_time_to_describe() {
+    /// Records one outcome.
+    pub fn record(namespace: &str, outcome: CacheOutcome) {
+        if description_is_due() {
             describe_cache();
         }
         let count = |metric: &'static str, key: &'static str, value: &'static str| {
@@ -79,11 +80,11 @@ impl CacheMetrics {
     }
 }
 
-/// Whether the recorder has not been told what the metrics are for so long that there may be another one by now.
-fn it_is_time_to_describe() -> bool {
+/// True if the descriptions are older than [`REPORT_INTERVAL`]: another recorder may be installed.
+fn description_is_due() -> bool {
     static DESCRIBED: Mutex<Option<Instant>> = Mutex::new(None);
     let (mut described, now) = (DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-    let is_time = described.is_none_or(|moment| now.saturating_duration_since(moment) >= TELL_EVERY);
+    let is_time = described.is_none_or(|moment| now.saturating_duration_since(moment) >= REPORT_INTERVAL);
     if is_time {
         *described = Some(now);
     }

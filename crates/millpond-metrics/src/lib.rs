@@ -1,4 +1,4 @@
-//! What pools do, told to the [`metrics`] facade under OpenTelemetry's names, for whatever exporter a program has.
+//! Reports what pools do to the [`metrics`] facade under OpenTelemetry's names, for any exporter.
 //!
 //! ```
 //! # use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -20,18 +20,19 @@
 //! # }).unwrap();
 //! ```
 //!
-//! One [`PoolMetrics`] serves any number of pools; each is told apart by the label `db.client.connection.pool.name`, so give
-//! them names. What pools of the same name do is added up. Of a pool that was dropped nothing is told any more, once its last
-//! deeds are, and [`PoolMetrics::forget`] does so at once: exporters with an idle timeout then let go of it.
+//! One [`PoolMetrics`] serves any number of pools. The label `db.client.connection.pool.name`
+//! distinguishes them, so give them names; pools of the same name are summed up. After a pool is
+//! dropped it is reported once more and then forgotten; [`PoolMetrics::forget`] does so immediately.
+//! Exporters with an idle timeout then drop its metrics.
 //!
-//! # What is told
+//! # Metrics
 //!
 //! | metric | kind | what |
 //! |---|---|---|
 //! | `db.client.connection.count` | gauge | connections, with `db.client.connection.state` = `idle` or `used` |
 //! | `db.client.connection.idle.max` | gauge | `pool_size` |
 //! | `db.client.connection.max` | gauge | `pool_size + max_overflow` |
-//! | `db.client.connection.pending_requests` | gauge | callers who wait |
+//! | `db.client.connection.pending_requests` | gauge | waiting callers |
 //! | `db.client.connection.timeouts` | counter | acquires whose deadline passed |
 //! | `db.client.connection.create_time` | histogram, s | how long connecting took, hooks included |
 //! | `db.client.connection.wait_time` | histogram, s | how long a caller took to get a connection |
@@ -44,7 +45,8 @@
 //! | `millpond.failures` | counter | pings, resets and hooks that failed, with `what` |
 //! | `millpond.leaks`, `millpond.panics` | counter | leases kept for too long, and panics in user code |
 //!
-//! Of caches, each with the label `millpond.cache.namespace`, told at once by [`CacheMetrics`]:
+//! Metrics of caches, each with the label `millpond.cache.namespace`, recorded immediately by
+//! [`CacheMetrics`]:
 //!
 //! | metric | kind | what |
 //! |---|---|---|
@@ -53,31 +55,32 @@
 //! | `millpond.cache.load_time` | histogram, s | how long a load took that did not fail |
 //! | `millpond.cache.errors` | counter | with `what` = `bypassed` (Redis is down), `unreadable` or `too_large` |
 //!
-//! The names beginning with `db.client` are those of OpenTelemetry's [semantic conventions], status Development; spans of
-//! time are in seconds. The books balance here as in the pool: `created = closed + detached + open`, and when no acquire is
-//! under way, the acquires of all outcomes are those that were begun.
+//! The names that begin with `db.client` are those of OpenTelemetry's [semantic conventions], status
+//! Development. Times are in seconds. The counters balance: `created = closed + detached + open`, and
+//! while no acquire is in progress the sum of all outcomes is the number of acquires begun.
 //!
-//! # When it is told
+//! # When metrics are reported
 //!
-//! How long loans, waits and connecting took is counted by the pool itself, under the lock that it takes anyway; everything
-//! else is rarer, and comes as an event. Nothing is allocated. Once in [`TELL_EVERY`] one
-//! thread for the whole process tells the recorder what has come together, and [`PoolMetrics::tell`] does so at once. Spans
-//! of time are counted in classes whose width is a sixteenth of their value, and each is told as the middle of its class: at
-//! most 3.2 % off. So a recorder may be slow, and may be installed later than the pool is made; what was told before that is
-//! lost, as with every metric of this facade.
+//! The pool itself counts how long leases, waits and connects took, under the lock that it takes
+//! anyway; everything else is rarer and arrives as an event. Neither allocates. One thread for the
+//! whole process reports once in [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports immediately.
+//! Times are counted in classes whose width is a sixteenth of their value, and each is reported as the
+//! middle of its class: at most 3.2 % off. A recorder may therefore be slow, and may be installed
+//! after the pool is built; what was reported before that is lost, as with every metric of the facade.
 //!
-//! Histograms are told in seconds from microseconds up. Exporters have buckets for web requests by default, which are of no use
-//! here: give yours [`BUCKETS`].
+//! Histograms are in seconds, from microseconds up. The default buckets of exporters are made for web
+//! requests and are too coarse here: pass [`BUCKETS`] to yours.
 //!
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
 
 mod cache;
 mod names;
 mod observer;
+mod registry;
+mod reporter;
 mod tally;
-mod teller;
 
 pub use cache::{CacheMetrics, CacheOutcome};
 pub use names::BUCKETS;
 pub use observer::PoolMetrics;
-pub use teller::TELL_EVERY;
+pub use reporter::REPORT_INTERVAL;

@@ -1,9 +1,9 @@
-//! The names of the metrics and their labels, and what is said of them.
+//! The names of the metrics and their labels, and their descriptions.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Bounds of buckets in seconds that suit all histograms, from 10 us to 60 s: for the exporter's settings, such as
-/// `PrometheusBuilder::set_buckets(&BUCKETS)`.
+/// Bucket bounds in seconds that suit all histograms, from 10 us to 60 s: for the settings of the
+/// exporter, such as `PrometheusBuilder::set_buckets(&BUCKETS)`.
 pub const BUCKETS: [f64; 21] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     2.5, 5.0, 10.0, 30.0, 60.0,
@@ -40,17 +40,17 @@ pub(crate) const CACHE_LOADS: &str = "millpond.cache.loads";
 pub(crate) const CACHE_LOAD_TIME: &str = "millpond.cache.load_time";
 pub(crate) const CACHE_ERRORS: &str = "millpond.cache.errors";
 
-/// Tells the recorder what the metrics of caches are.
+/// Describes the metrics of caches to the recorder.
 pub(crate) fn describe_cache() {
     describe_counter!(CACHE_REQUESTS, Unit::Count, "Requests to the cache, by outcome.");
     describe_counter!(CACHE_LOADS, Unit::Count, "Loads that have ended, by outcome.");
     describe_histogram!(CACHE_LOAD_TIME, Unit::Seconds, "The time a load took.");
-    describe_counter!(CACHE_ERRORS, Unit::Count, "What went wrong with the cache and was got over.");
+    describe_counter!(CACHE_ERRORS, Unit::Count, "Failures of the cache that callers did not see.");
 }
 
-/// Tells the recorder what each metric of a pool is. It forgets nothing and takes it as often as it is told.
+/// Describes each metric of a pool to the recorder. Describing a metric again has no effect.
 pub(crate) fn describe() {
-    describe_gauge!(COUNT, Unit::Count, "Connections that are in the state that the attribute tells.");
+    describe_gauge!(COUNT, Unit::Count, "Connections in the state given by the attribute.");
     describe_gauge!(IDLE_MAX, Unit::Count, "The maximum number of idle connections allowed.");
     describe_gauge!(MAX, Unit::Count, "The maximum number of open connections allowed.");
     describe_gauge!(PENDING, Unit::Count, "Requests for a connection that are waiting for one.");

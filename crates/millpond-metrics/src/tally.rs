@@ -1,4 +1,4 @@
-//! What one pool did since it was last told: counted here event by event, told in batches.
+//! Counts what the pools of one name do, event by event, and reports it in batches.
 
 use crate::names::*;
 use metrics::{Label, counter, histogram};
@@ -8,29 +8,29 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A nanosecond in seconds.
+/// One nanosecond, in seconds.
 const NANO: f64 = 1e-9;
 
 /// The counts of the pools of one name.
 pub(crate) struct Tally {
     pool: String,
-    /// What the pools of this name measure themselves.
-    measured: Mutex<Vec<Measured>>,
+    /// The histograms that the pools of this name keep.
+    histograms: Mutex<Vec<Attached>>,
     timed_out: AtomicU64,
     cancelled: AtomicU64,
     failed: AtomicU64,
-    /// What happens less often than an acquire.
+    /// Counters of events that are rarer than an acquire.
     rare: Mutex<BTreeMap<Rare, u64>>,
 }
 
-/// A counter of something rare: its name, and the label that tells one kind of it from another.
+/// A counter of a rare event: its name, and the label that distinguishes its kinds.
 type Rare = (&'static str, Option<(&'static str, &'static str)>);
 
 impl Tally {
     pub(crate) fn new(pool: &str) -> Self {
         Self {
             pool: pool.to_owned(),
-            measured: Mutex::default(),
+            histograms: Mutex::default(),
             timed_out: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -38,10 +38,10 @@ impl Tally {
         }
     }
 
-    /// Whether no pool of this name lives that is known to, and everything was told.
+    /// True if no pool of this name has histograms attached and everything was reported.
     pub(crate) fn is_over(&self) -> bool {
         let counts = [&self.timed_out, &self.cancelled, &self.failed];
-        self.measured.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.histograms.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
             && counts.iter().all(|count| count.load(Ordering::Relaxed) == 0)
             && self.rare.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -64,49 +64,53 @@ impl Tally {
         }
     }
 
-    /// Tells from now on what a pool measures.
-    pub(crate) fn measure(&self, times: Arc<PoolHistograms>) {
-        self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(Measured::new(times));
+    /// Reports a pool's histograms from now on.
+    pub(crate) fn attach(&self, histograms: Arc<PoolHistograms>) {
+        self.histograms.lock().unwrap_or_else(PoisonError::into_inner).push(Attached::new(histograms));
     }
 
-    /// Tells the recorder what was counted since the last time.
-    pub(crate) fn tell(&self) {
-        self.tell_times();
+    /// Reports what was counted since the last report.
+    pub(crate) fn report(&self) {
+        self.report_histograms();
         let timed_out = self.timed_out.swap(0, Ordering::Relaxed);
-        self.tell_count(TIMEOUTS, None, timed_out);
-        self.tell_count(ACQUIRES, Some(("outcome", "timed_out")), timed_out);
-        self.tell_count(ACQUIRES, Some(("outcome", "cancelled")), self.cancelled.swap(0, Ordering::Relaxed));
-        self.tell_count(ACQUIRES, Some(("outcome", "failed")), self.failed.swap(0, Ordering::Relaxed));
+        self.report_count(TIMEOUTS, None, timed_out);
+        self.report_count(ACQUIRES, Some(("outcome", "timed_out")), timed_out);
+        self.report_count(ACQUIRES, Some(("outcome", "cancelled")), self.cancelled.swap(0, Ordering::Relaxed));
+        self.report_count(ACQUIRES, Some(("outcome", "failed")), self.failed.swap(0, Ordering::Relaxed));
         let rare = mem::take(&mut *self.rare.lock().unwrap_or_else(PoisonError::into_inner));
         for ((name, label), count) in rare {
-            self.tell_count(name, label, count);
+            self.report_count(name, label, count);
         }
     }
 
-    /// Tells how long everything took, and how often it was done.
-    fn tell_times(&self) {
-        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Reports the histograms, and the counters that follow from them.
+    fn report_histograms(&self) {
+        let mut histograms = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut ok, mut created) = (0_u64, 0_u64);
-        measured.retain_mut(|pool| {
-            // Asked first: what is counted before a pool has gone is told.
-            let lives = !pool.times.has_ended();
-            ok = ok.saturating_add(self.tell_spans(WAIT_TIME, pool.times.waits(), &mut pool.waits));
-            self.tell_spans(USE_TIME, pool.times.uses(), &mut pool.uses);
-            created = created.saturating_add(self.tell_spans(CREATE_TIME, pool.times.creations(), &mut pool.creations));
+        histograms.retain_mut(|pool| {
+            // Read first, so that everything counted before the pool ended is reported.
+            let lives = !pool.histograms.has_ended();
+            ok = ok.saturating_add(self.report_histogram(WAIT_TIME, pool.histograms.waits(), &mut pool.waits));
+            self.report_histogram(USE_TIME, pool.histograms.uses(), &mut pool.uses);
+            created = created.saturating_add(self.report_histogram(
+                CREATE_TIME,
+                pool.histograms.creations(),
+                &mut pool.creations,
+            ));
             lives
         });
-        drop(measured);
-        self.tell_count(ACQUIRES, Some(("outcome", "ok")), ok);
-        self.tell_count(CREATED, None, created);
+        drop(histograms);
+        self.report_count(ACQUIRES, Some(("outcome", "ok")), ok);
+        self.report_count(CREATED, None, created);
     }
 
-    /// Tells what a histogram counted beyond what was told of it, and says how often that was.
-    fn tell_spans(&self, name: &'static str, spans: &Histogram, told: &mut Told) -> u64 {
+    /// Reports what a histogram counted since the last report; returns the number of values.
+    fn report_histogram(&self, name: &'static str, histogram: &Histogram, reported: &mut Reported) -> u64 {
         let (mut handle, mut all) = (None, 0_u64);
-        for ((nanos, count), told) in spans.classes().zip(told) {
-            let more = count.saturating_sub(*told);
+        for ((nanos, count), reported) in histogram.classes().zip(reported) {
+            let more = count.saturating_sub(*reported);
             if more > 0 {
-                *told = count;
+                *reported = count;
                 all = all.saturating_add(more);
                 let handle = handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
                 handle.record_many(nanos * NANO, usize::try_from(more).unwrap_or(usize::MAX));
@@ -115,8 +119,8 @@ impl Tally {
         all
     }
 
-    /// Tells a count, of nothing too: a counter that is there from the beginning can be watched.
-    fn tell_count(&self, name: &'static str, label: Option<(&'static str, &'static str)>, count: u64) {
+    /// Reports a count, even 0, so that the counter exists from the beginning.
+    fn report_count(&self, name: &'static str, label: Option<(&'static str, &'static str)>, count: u64) {
         let mut labels = vec![Label::new(POOL, self.pool.clone())];
         labels.extend(label.map(|(key, value)| Label::from_static_parts(key, value)));
         counter!(name, labels).increment(count);
@@ -129,20 +133,20 @@ impl Tally {
     }
 }
 
-/// What a pool measures, and how much of it was told.
-struct Measured {
-    times: Arc<PoolHistograms>,
-    waits: Box<Told>,
-    uses: Box<Told>,
-    creations: Box<Told>,
+/// The histograms of one pool, and how much of each was reported.
+struct Attached {
+    histograms: Arc<PoolHistograms>,
+    waits: Box<Reported>,
+    uses: Box<Reported>,
+    creations: Box<Reported>,
 }
 
-type Told = [u64; Histogram::CLASSES];
+type Reported = [u64; Histogram::CLASSES];
 
-impl Measured {
-    fn new(times: Arc<PoolHistograms>) -> Self {
+impl Attached {
+    fn new(histograms: Arc<PoolHistograms>) -> Self {
         let nothing = || Box::new([0; Histogram::CLASSES]);
-        Self { times, waits: nothing(), uses: nothing(), creations: nothing() }
+        Self { histograms, waits: nothing(), uses: nothing(), creations: nothing() }
     }
 }
 

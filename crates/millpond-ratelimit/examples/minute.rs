@@ -6,7 +6,7 @@
 //! nobody asks for longer than that, as with any bucket. So with a small burst, say 50, which are back after 10 ms, each
 //! time the machine does something else for longer costs requests; the last numbers say how many.
 
-use millpond_ratelimit::{Limit, OnOutage, RateLimitError, RateLimiter, Source, StorageOptions};
+use millpond_ratelimit::{DecisionSource, Limit, OnOutage, RateLimitError, RateLimiter, StorageOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ async fn client(limiter: RateLimiter, pauses: Arc<Pauses>, span: Duration) -> Re
             pauses.note_an_answer();
             seen.offered += 1;
             seen.admitted += u64::from(decision.allowed);
-            seen.not_redis += u64::from(decision.source != Source::Redis);
+            seen.not_redis += u64::from(decision.source != DecisionSource::Redis);
         }
     }
     Ok(seen)

@@ -62,17 +62,17 @@ const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 /// Limits how much runs at the same time, in all processes together. Cheap to clone.
 ///
 /// ```no_run
-/// use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Entry};
+/// use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Admission};
 /// use std::time::Duration;
 ///
 /// # async fn example(storage: CentralizedStateStorage) -> Result<(), millpond_ratelimit::RateLimitError> {
 /// let exports = ConcurrencyLimiter::new(&storage, "exports", 3, Duration::from_secs(60))?;
 /// match exports.enter("user:17").await? {
-///     Entry::Granted(lease) => {
+///     Admission::Granted(lease) => {
 ///         // work, and `lease.renew()` now and then if it takes long
 ///         lease.release().await?;
 ///     }
-///     Entry::Full { retry_after, .. } => println!("come back in {retry_after:?}"),
+///     Admission::Full { retry_after, .. } => println!("come back in {retry_after:?}"),
 /// }
 /// # Ok(())
 /// # }
@@ -95,7 +95,7 @@ struct Inside {
 
 /// What became of a wish to run.
 #[derive(Debug)]
-pub enum Entry {
+pub enum Admission {
     /// It may run.
     Granted(ConcurrencyLease),
     /// As much runs as may.
@@ -149,7 +149,7 @@ impl ConcurrencyLimiter {
     /// # Cancel safety
     ///
     /// If the future is dropped a place may be taken until it expires.
-    pub async fn enter(&self, subject: &str) -> Result<Entry, RateLimitError> {
+    pub async fn enter(&self, subject: &str) -> Result<Admission, RateLimitError> {
         let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
         let key = storage.key(Kind::Concurrency, subject, name);
         let lease = format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
@@ -157,12 +157,12 @@ impl ConcurrencyLimiter {
         let answer = storage.ask(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool())).await?;
         let granted = |in_redis| {
             let limiter = self.clone();
-            Ok(Entry::Granted(ConcurrencyLease { limiter, key, lease, in_redis }))
+            Ok(Admission::Granted(ConcurrencyLease { limiter, key, lease, in_redis }))
         };
         match answer {
             Some((1, ..)) => granted(true),
-            Some((_, used, first)) => Ok(Entry::Full { used, retry_after: Duration::from_micros(first) }),
-            None if storage.on_outage() == OnOutage::Closed => Ok(Entry::Full { used: 0, retry_after: *expiry }),
+            Some((_, used, first)) => Ok(Admission::Full { used, retry_after: Duration::from_micros(first) }),
+            None if storage.on_outage() == OnOutage::Closed => Ok(Admission::Full { used: 0, retry_after: *expiry }),
             None => granted(false),
         }
     }

@@ -13,15 +13,15 @@ pub struct Decision {
     /// Whether it is admitted: every limit has room for it. If not, none was charged.
     pub allowed: bool,
     /// Who decided.
-    pub source: Source,
-    /// Each limit's own answer, in the order in which they were given.
-    pub answers: Vec<Answer>,
+    pub source: DecisionSource,
+    /// Each limit's own outcome, in the order in which they were given.
+    pub outcomes: Vec<LimitOutcome>,
 }
 
 /// Who decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
+pub enum DecisionSource {
     /// Redis, for all processes together.
     Redis,
     /// This process alone, because Redis is down.
@@ -35,7 +35,7 @@ pub enum Source {
 /// What one limit says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct LimitOutcome {
     /// Its name.
     pub name: String,
     /// The limit.
@@ -50,7 +50,7 @@ pub struct Answer {
     pub reset_after: Duration,
 }
 
-impl Answer {
+impl LimitOutcome {
     pub(crate) fn of(name: &str, limit: Limit, verdict: Verdict, cost: u32) -> Self {
         let Verdict { fits, ahead } = verdict;
         let (interval, tolerance) = (limit.interval(), limit.tolerance());
@@ -68,18 +68,18 @@ impl Answer {
 }
 
 impl Decision {
-    pub(crate) fn of(source: Source, answers: Vec<Answer>) -> Self {
-        Self { allowed: answers.iter().all(|answer| answer.allowed), source, answers }
+    pub(crate) fn of(source: DecisionSource, outcomes: Vec<LimitOutcome>) -> Self {
+        Self { allowed: outcomes.iter().all(|outcome| outcome.allowed), source, outcomes }
     }
 
     /// How long to wait until the request would fit, if it does not: the longest that a limit says.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.answers.iter().filter_map(|answer| answer.retry_after).max()
+        self.outcomes.iter().filter_map(|outcome| outcome.retry_after).max()
     }
 
     /// How many requests of cost 1 would be admitted at this moment: the least that a limit says.
     pub fn remaining(&self) -> u32 {
-        self.answers.iter().map(|answer| answer.remaining).min().unwrap_or(0)
+        self.outcomes.iter().map(|outcome| outcome.remaining).min().unwrap_or(0)
     }
 
     /// The value of the `RateLimit` header: for each limit what is left and after how many seconds the full burst is there
@@ -89,16 +89,16 @@ impl Decision {
     /// [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10),
     /// sections 3 and 4. A client that is refused is told by `Retry-After` as well: see [`retry_after_seconds`](Self::retry_after_seconds).
     pub fn header(&self) -> String {
-        list(&self.answers, |text, answer| {
-            let _ = write!(text, ";r={};t={}", answer.remaining, seconds(answer.reset_after));
+        list(&self.outcomes, |text, outcome| {
+            let _ = write!(text, ";r={};t={}", outcome.remaining, seconds(outcome.reset_after));
         })
     }
 
     /// The value of the `RateLimit-Policy` header: for each limit its burst and in how many seconds a full burst comes
     /// back, as in `"second";q=10;w=1`.
     pub fn policy_header(&self) -> String {
-        list(&self.answers, |text, answer| {
-            let _ = write!(text, ";q={};w={}", answer.limit.burst_size(), seconds(answer.limit.refill()));
+        list(&self.outcomes, |text, outcome| {
+            let _ = write!(text, ";q={};w={}", outcome.limit.burst_size(), seconds(outcome.limit.refill()));
         })
     }
 
@@ -109,11 +109,11 @@ impl Decision {
 }
 
 /// Items of a structured field list (RFC 9651); names have only characters that need no escape.
-fn list(answers: &[Answer], mut rest: impl FnMut(&mut String, &Answer)) -> String {
+fn list(outcomes: &[LimitOutcome], mut rest: impl FnMut(&mut String, &LimitOutcome)) -> String {
     let mut text = String::new();
-    for (n, answer) in answers.iter().enumerate() {
-        let _ = write!(text, "{}\"{}\"", if n > 0 { ", " } else { "" }, answer.name);
-        rest(&mut text, answer);
+    for (n, outcome) in outcomes.iter().enumerate() {
+        let _ = write!(text, "{}\"{}\"", if n > 0 { ", " } else { "" }, outcome.name);
+        rest(&mut text, outcome);
     }
     text
 }
@@ -132,11 +132,11 @@ mod tests {
         let second = Limit::per_second(10).unwrap();
         let day = Limit::new(1000, Duration::from_secs(86_400)).unwrap();
         let verdict = |fits, ahead| Verdict { fits, ahead: Span::micros(ahead) };
-        let answers = vec![
-            Answer::of("second", second, verdict(false, 1_000_000), 1),
-            Answer::of("day", day, verdict(true, 8_640_000_000), 1),
+        let outcomes = vec![
+            LimitOutcome::of("second", second, verdict(false, 1_000_000), 1),
+            LimitOutcome::of("day", day, verdict(true, 8_640_000_000), 1),
         ];
-        let decision = Decision::of(Source::Redis, answers);
+        let decision = Decision::of(DecisionSource::Redis, outcomes);
         assert!(!decision.allowed);
         assert_eq!(decision.header(), "\"second\";r=0;t=1, \"day\";r=900;t=8640");
         assert_eq!(decision.policy_header(), "\"second\";q=10;w=1, \"day\";q=1000;w=86400");
@@ -154,13 +154,17 @@ mod tests {
             (Limit::per_second(999_983).unwrap(), "\"n\";q=999983;w=1"),
         ] {
             let used_up = Verdict { fits: false, ahead: limit.tolerance() };
-            let decision = Decision::of(Source::Redis, vec![Answer::of("n", limit, used_up, 1)]);
+            let decision = Decision::of(DecisionSource::Redis, vec![LimitOutcome::of("n", limit, used_up, 1)]);
             assert_eq!(decision.policy_header(), policy);
             let seconds = policy.split_once("w=").unwrap().1;
             assert_eq!(decision.header(), format!("\"n\";r=0;t={seconds}"));
         }
         let limit = Limit::per_second(60).unwrap().burst(120).unwrap();
         let half = Verdict { fits: true, ahead: limit.interval().times(60) };
-        assert!(Decision::of(Source::Redis, vec![Answer::of("n", limit, half, 1)]).header().ends_with("r=60;t=1"));
+        assert!(
+            Decision::of(DecisionSource::Redis, vec![LimitOutcome::of("n", limit, half, 1)])
+                .header()
+                .ends_with("r=60;t=1")
+        );
     }
 }

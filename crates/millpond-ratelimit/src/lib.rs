@@ -42,8 +42,8 @@ mod script;
 mod span;
 mod storage;
 
-pub use concurrency::{ConcurrencyLease, ConcurrencyLimiter, Entry};
-pub use decision::{Answer, Decision, Source};
+pub use concurrency::{Admission, ConcurrencyLease, ConcurrencyLimiter};
+pub use decision::{Decision, DecisionSource, LimitOutcome};
 pub use error::RateLimitError;
 pub use limit::Limit;
 pub use limiter::RateLimiter;

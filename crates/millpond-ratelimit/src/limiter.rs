@@ -1,6 +1,6 @@
 //! A rate limiter: named limits that are asked together.
 
-use crate::decision::{Answer, Decision, Source};
+use crate::decision::{Decision, DecisionSource, LimitOutcome};
 use crate::error::RateLimitError;
 use crate::gcra::Verdict;
 use crate::limit::Limit;
@@ -105,7 +105,7 @@ impl RateLimiter {
         let keys = self.keys(subject);
         let question = self.script.call(&keys, arguments(&self.limits, cost)).run::<Vec<u64>>(self.storage.pool());
         Ok(match self.storage.ask(question).await?.and_then(|answer| verdicts(&answer, self.limits.len())) {
-            Some(verdicts) => self.decision(Source::Redis, &verdicts, cost),
+            Some(verdicts) => self.decision(DecisionSource::Redis, &verdicts, cost),
             None => self.without_redis(&keys, cost),
         })
     }
@@ -128,25 +128,31 @@ impl RateLimiter {
         self.names.iter().map(|name| self.storage.key(Kind::Rate, subject, name)).collect()
     }
 
-    fn decision(&self, source: Source, verdicts: &[Verdict], cost: u32) -> Decision {
+    fn decision(&self, source: DecisionSource, verdicts: &[Verdict], cost: u32) -> Decision {
         let limits = self.names.iter().zip(&self.limits).zip(verdicts);
-        Decision::of(source, limits.map(|((name, limit), verdict)| Answer::of(name, *limit, *verdict, cost)).collect())
+        Decision::of(
+            source,
+            limits.map(|((name, limit), verdict)| LimitOutcome::of(name, *limit, *verdict, cost)).collect(),
+        )
     }
 
     fn without_redis(&self, keys: &[String], cost: u32) -> Decision {
         let same = |verdict: Verdict| vec![verdict; self.limits.len()];
         match self.storage.on_outage() {
             OnOutage::Local { .. } => {
-                self.decision(Source::Local, &self.storage.local().decide(keys, &self.limits, cost), cost)
+                self.decision(DecisionSource::Local, &self.storage.local().decide(keys, &self.limits, cost), cost)
             }
-            OnOutage::Open => self.decision(Source::Open, &same(Verdict { fits: true, ahead: Span::default() }), cost),
+            OnOutage::Open => {
+                self.decision(DecisionSource::Open, &same(Verdict { fits: true, ahead: Span::default() }), cost)
+            }
             OnOutage::Closed => {
-                let mut decision = self.decision(Source::Closed, &[], cost);
+                let mut decision = self.decision(DecisionSource::Closed, &[], cost);
                 decision.allowed = false;
                 for (name, limit) in self.names.iter().zip(&self.limits) {
-                    let mut answer = Answer::of(name, *limit, Verdict { fits: false, ahead: limit.tolerance() }, cost);
-                    answer.retry_after = Some(Breaker::PAUSE);
-                    decision.answers.push(answer);
+                    let mut outcome =
+                        LimitOutcome::of(name, *limit, Verdict { fits: false, ahead: limit.tolerance() }, cost);
+                    outcome.retry_after = Some(Breaker::PAUSE);
+                    decision.outcomes.push(outcome);
                 }
                 decision
             }

@@ -77,7 +77,7 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
 pub fn metrics() -> impl CacheObserver {
     |event: &CacheEvent, namespace: &str| {
         if let Some(outcome) = outcome(event) {
-            millpond_metrics::CacheMetrics::tell(namespace, outcome);
+            millpond_metrics::CacheMetrics::record(namespace, outcome);
         }
     }
 }

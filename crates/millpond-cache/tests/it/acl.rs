@@ -1,6 +1,6 @@
 //! The rights that a cache needs, as `docs/redis.md` lists them.
 
-use millpond_cache::{Fail, RedisCache};
+use millpond_cache::{OnOutage, RedisCache};
 use millpond_redis::{Command, RedisPoolOptions, Value};
 use millpond_testkit::OwnServer;
 use std::io::Error;
@@ -23,7 +23,7 @@ async fn the_rights_that_the_docs_list_suffice() {
     let url = server.url().replace("redis://", "redis://cache:word@");
     let hour = Duration::from_secs(3600);
     for stale in [None, Some(hour)] {
-        let builder = RedisCache::builder().url(&url).fail(Fail::Closed).timeout(Duration::from_secs(20));
+        let builder = RedisCache::builder().url(&url).on_outage(OnOutage::Closed).timeout(Duration::from_secs(20));
         let builder = builder.stale_while_revalidate(stale).lock_across_processes(hour / 60).negative_ttl(hour);
         let cache = builder.namespace(format!("n-{}", stale.is_some())).connect().await.unwrap();
         cache.set("k", &1).await.unwrap();

@@ -1,20 +1,20 @@
 //! While Redis is down.
 
-use millpond_cache::{CacheError, Fail, RedisCache};
+use millpond_cache::{CacheError, OnOutage, RedisCache};
 use millpond_testkit::OwnServer;
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-fn cache(url: &str, fail: Fail) -> RedisCache {
-    RedisCache::builder().url(url).fail(fail).loads_max(5).connect_lazy().unwrap()
+fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
+    RedisCache::builder().url(url).on_outage(on_outage).loads_max(5).connect_lazy().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_are_at_work_than_may() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
-    let cache = cache(server.url(), Fail::Open);
+    let cache = cache(server.url(), OnOutage::Open);
     cache.set("k", &1).await.unwrap();
     server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
@@ -57,7 +57,7 @@ async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_
 #[tokio::test]
 async fn with_fail_closed_everything_is_an_error_in_time() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
-    let cache = cache(server.url(), Fail::Closed);
+    let cache = cache(server.url(), OnOutage::Closed);
     cache.set("k", &1).await.unwrap();
     server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();

@@ -1,6 +1,6 @@
 //! A Redis that answers reads and takes no writes.
 
-use millpond_cache::{CacheError, CacheEvent, Fail, RedisCache};
+use millpond_cache::{CacheError, CacheEvent, OnOutage, RedisCache};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
 use millpond_testkit::OwnServer;
 use std::io::Error;
@@ -13,8 +13,8 @@ async fn config(admin: &RedisPool, name: &'static str, value: &'static str) {
 }
 
 /// However busy the machine is, nobody takes Redis for down.
-fn cache(url: &str, fail: Fail) -> RedisCache {
-    RedisCache::builder().url(url).fail(fail).timeout(Duration::from_secs(20)).connect_lazy().unwrap()
+fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
+    RedisCache::builder().url(url).on_outage(on_outage).timeout(Duration::from_secs(20)).connect_lazy().unwrap()
 }
 
 /// Brings a server into a state in which it refuses writes, and says with which word.
@@ -63,7 +63,7 @@ async fn reads_go_on_while_writes_are_refused() {
 async fn with_fail_closed_a_refused_write_is_the_server_s_own_error() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
-    let cache = cache(server.url(), Fail::Closed);
+    let cache = cache(server.url(), OnOutage::Closed);
     cache.set("k", &1).await.unwrap();
     refuse(&admin, "OOM").await;
     let error = cache.set("k", &2).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn where_nothing_could_be_sent_the_error_says_so_and_why() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}/0", listener.local_addr().unwrap());
     drop(listener);
-    let cache = RedisCache::builder().url(&url).fail(Fail::Closed).connect_lazy().unwrap();
+    let cache = RedisCache::builder().url(&url).on_outage(OnOutage::Closed).connect_lazy().unwrap();
     let outcomes = [cache.delete(&["k"]).await.map(drop), cache.incr("k", 1).await.map(drop), cache.set("k", &1).await];
     for outcome in outcomes {
         let Err(CacheError::Redis(error)) = outcome else { panic!("{outcome:?}") };

@@ -1,6 +1,6 @@
 //! The servers that the environment names, and namespaces that no other test uses.
 
-use millpond_cache::{CacheBuilder, Fail, RedisCache};
+use millpond_cache::{CacheBuilder, OnOutage, RedisCache};
 use millpond_redis::{Command, Limits};
 use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use std::time::Duration;
@@ -57,5 +57,5 @@ impl InPieces {
 /// A builder of a cache with one connection that hides nothing of what goes wrong.
 fn one(url: &str) -> CacheBuilder {
     let builder = RedisCache::builder().url(url).limits(Limits::Off).max_connections(1);
-    builder.fail(Fail::Closed).timeout(PATIENCE)
+    builder.on_outage(OnOutage::Closed).timeout(PATIENCE)
 }

@@ -88,7 +88,7 @@ async fn everything_that_the_documentation_lists_is_told() {
     ear.listen(&metrics);
     ear.hear(|| {
         for outcome in cache::OUTCOMES {
-            CacheMetrics::tell("ponds", outcome);
+            CacheMetrics::record("ponds", outcome);
         }
     });
     let told = include_str!("../../src/lib.rs").lines().filter(|line| line.starts_with("//! | `"));

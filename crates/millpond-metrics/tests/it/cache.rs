@@ -23,7 +23,7 @@ pub const OUTCOMES: [CacheOutcome; 11] = [
 #[test]
 fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
     let mut ear = Ear::new();
-    ear.hear(|| OUTCOMES.into_iter().for_each(|outcome| CacheMetrics::tell("ponds", outcome)));
+    ear.hear(|| OUTCOMES.into_iter().for_each(|outcome| CacheMetrics::record("ponds", outcome)));
     let sums = ["requests", "loads", "errors"].map(|name| ear.count_of_all(&format!("millpond.cache.{name}")));
     assert_eq!(sums, [5, 3, 3]);
     assert!(ear.names().contains(&"millpond.cache.load_time"));
@@ -32,10 +32,10 @@ fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
 #[tokio::test]
 async fn a_recorder_that_comes_after_the_first_event_is_told_what_the_metrics_are() {
     let mut early = Ear::new();
-    early.hear(|| CacheMetrics::tell("ponds", CacheOutcome::Hit));
+    early.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
     let mut late = Ear::new();
     until("it is told", async || {
-        late.hear(|| CacheMetrics::tell("ponds", CacheOutcome::Hit));
+        late.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
         late.described().iter().any(|(name, text)| name == "millpond.cache.requests" && text.contains("by outcome"))
     })
     .await;

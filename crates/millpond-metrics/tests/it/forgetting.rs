@@ -21,7 +21,7 @@ impl Pools {
     /// Of which pools something is told now.
     fn told_by(metrics: &PoolMetrics) -> Vec<String> {
         let pools = Self::default();
-        with_local_recorder(&pools, || metrics.tell());
+        with_local_recorder(&pools, || metrics.report());
         pools.0.into_inner().unwrap().into_iter().collect()
     }
 }
@@ -53,7 +53,7 @@ fn pool(metrics: &PoolMetrics, name: &str) -> QueuePool<ScriptedManager> {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_pool_that_was_dropped_nothing_is_told_once_its_last_deeds_are() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let kept = pool(&metrics, "kept");
     for n in 0..20 {
         let pool = pool(&metrics, &format!("tenant {n}"));
@@ -73,7 +73,7 @@ async fn of_a_pool_that_was_dropped_nothing_is_told_once_its_last_deeds_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_comes_again_is_told_again() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let mut ear = Ear::new();
     for round in 1..=3 {
         let pool = pool(&metrics, "p");
@@ -88,7 +88,7 @@ async fn a_name_that_comes_again_is_told_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_told_for_the_last_time() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let (gone, kept) = (pool(&metrics, "p"), pool(&metrics, "kept"));
     drop(gone.acquire().await.unwrap());
     let mut ear = Ear::new();

@@ -44,7 +44,7 @@ async fn a_pool_that_has_gone_leaves_no_ghost() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let pool = SharedPool::builder(ScriptedManager::new()).name("p").pool_size(2).max_overflow(1).build().unwrap();
     metrics.follow_shared_pool(&pool);
     let mut ear = Ear::new();
@@ -64,7 +64,7 @@ async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use
 
 #[tokio::test(start_paused = true)]
 async fn pools_are_told_apart_by_name_and_those_of_one_name_are_added_up() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let named = |name: &str, size: u32| -> Pool {
         let builder = QueuePool::builder(ScriptedManager::new()).name(name).pool_size(size);
         let pool = builder.observer(metrics.clone()).build().unwrap();

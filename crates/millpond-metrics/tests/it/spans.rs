@@ -62,7 +62,7 @@ impl Observer for Witness {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_two_have_measured_is_told_to_its_end_by_both_and_then_forgotten() {
-    let (other, witness) = (PoolMetrics::by_hand(), Arc::new(Witness::default()));
+    let (other, witness) = (PoolMetrics::manual(), Arc::new(Witness::default()));
     let watched = |builder: millpond_core::Builder<_>| builder.observer(other.clone()).observer(Arc::clone(&witness));
     let (pool, metrics) = pool(&ScriptedManager::new(), watched);
     let lease = pool.acquire().await.unwrap();

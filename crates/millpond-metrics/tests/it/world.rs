@@ -34,7 +34,7 @@ impl Ear {
 
     /// Has everything told that came together.
     pub fn listen(&mut self, metrics: &PoolMetrics) {
-        self.hear(|| metrics.tell());
+        self.hear(|| metrics.report());
     }
 
     /// Hears what is told meanwhile.
@@ -103,7 +103,7 @@ fn named(name: &str, pool: &str, label: &str) -> String {
 
 /// A pool `p` that is observed and followed.
 pub fn pool(manager: &ScriptedManager, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> (Pool, PoolMetrics) {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let builder = QueuePool::builder(manager.clone()).name("p").observer(metrics.clone());
     let pool = tune(builder).build().unwrap();
     metrics.follow_pool(&pool);

@@ -1,12 +1,12 @@
 //! What runs at the same time.
 
 use crate::support::{storages, subject};
-use millpond_ratelimit::{ConcurrencyLease, ConcurrencyLimiter, Entry};
+use millpond_ratelimit::{Admission, ConcurrencyLease, ConcurrencyLimiter};
 use std::time::{Duration, Instant};
 
-fn granted(entry: Entry) -> ConcurrencyLease {
+fn granted(entry: Admission) -> ConcurrencyLease {
     match entry {
-        Entry::Granted(lease) => lease,
+        Admission::Granted(lease) => lease,
         other => panic!("{other:?}"),
     }
 }
@@ -18,7 +18,9 @@ async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
         let who = subject("jobs");
         let one = granted(limiter.enter(&who).await.unwrap());
         let _two = granted(limiter.enter(&who).await.unwrap());
-        let Entry::Full { used, retry_after } = limiter.enter(&who).await.unwrap() else { panic!("a third one runs") };
+        let Admission::Full { used, retry_after } = limiter.enter(&who).await.unwrap() else {
+            panic!("a third one runs")
+        };
         assert_eq!(used, 2);
         assert!(retry_after > Duration::from_secs(59) && retry_after <= Duration::from_secs(60), "{retry_after:?}");
         one.release().await.unwrap();
@@ -35,7 +37,7 @@ async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not
         let who = subject("expiry");
         let began = Instant::now();
         let (kept, lost) = (granted(limiter.enter(&who).await.unwrap()), granted(limiter.enter(&who).await.unwrap()));
-        while !matches!(limiter.enter(&who).await.unwrap(), Entry::Granted(_)) {
+        while !matches!(limiter.enter(&who).await.unwrap(), Admission::Granted(_)) {
             assert!(kept.renew().await.unwrap());
             assert!(began.elapsed() < Duration::from_secs(5));
         }
@@ -55,7 +57,7 @@ async fn however_many_ask_no_more_run_than_may() {
             let (limiter, who, running) = (limiter.clone(), who.clone(), running.clone());
             tokio::spawn(async move {
                 for _ in 0..20 {
-                    if let Entry::Granted(lease) = limiter.enter(&who).await.unwrap() {
+                    if let Admission::Granted(lease) = limiter.enter(&who).await.unwrap() {
                         assert!(running.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 3);
                         tokio::task::yield_now().await;
                         running.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);

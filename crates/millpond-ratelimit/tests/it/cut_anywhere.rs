@@ -4,8 +4,8 @@
 use crate::support::subject;
 use millpond_core::Invalidate;
 use millpond_ratelimit::{
-    CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, Entry, Limit, OnOutage, RateLimiter, Source,
-    StorageOptions,
+    Admission, CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, DecisionSource, Limit, OnOutage,
+    RateLimiter, StorageOptions,
 };
 use millpond_redis::Limits;
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until, variable};
@@ -66,8 +66,8 @@ impl Limiters {
     /// What is left of both limits.
     async fn left(&self, who: &str) -> [u32; 2] {
         let decision = self.two.peek(who).await.unwrap();
-        assert_eq!(decision.source, Source::Redis);
-        [decision.answers[0].remaining, decision.answers[1].remaining]
+        assert_eq!(decision.source, DecisionSource::Redis);
+        [decision.outcomes[0].remaining, decision.outcomes[1].remaining]
     }
 
     /// How many more may run; they do from now on.
@@ -76,8 +76,8 @@ impl Limiters {
         loop {
             match self.jobs.enter(who).await.unwrap() {
                 // Not given back: the place stays taken.
-                Entry::Granted(_) => free += 1,
-                Entry::Full { used, .. } => {
+                Admission::Granted(_) => free += 1,
+                Admission::Full { used, .. } => {
                     assert_eq!(used, RUN_MAX);
                     return free;
                 }
@@ -86,7 +86,7 @@ impl Limiters {
     }
 
     async fn lease(&self, who: &str) -> ConcurrencyLease {
-        let Entry::Granted(lease) = self.jobs.enter(who).await.unwrap() else { panic!("all of them run") };
+        let Admission::Granted(lease) = self.jobs.enter(who).await.unwrap() else { panic!("all of them run") };
         lease
     }
 }
@@ -136,7 +136,7 @@ impl World {
             assert!(left == before || left == after, "{deed:?}: {left:?}, {before:?}, {after:?}: charged in part");
             return false;
         };
-        assert!(decision.allowed && decision.source == Source::Redis, "{deed:?}: {decision:?}");
+        assert!(decision.allowed && decision.source == DecisionSource::Redis, "{deed:?}: {decision:?}");
         assert_eq!((decision.remaining(), left), (after[0], after), "{deed:?}");
         true
     }
@@ -148,7 +148,7 @@ impl World {
         let first = near.lease(&who).await;
         let (ended, free) = match deed {
             Deed::Enter => match poll_n(near.jobs.enter(&who), polls).await.map(Result::unwrap) {
-                Some(Entry::Granted(second)) => {
+                Some(Admission::Granted(second)) => {
                     assert!(second.renew().await.unwrap());
                     (true, 1..=1)
                 }
@@ -174,7 +174,11 @@ impl World {
     async fn next_is_served(&self, deed: Deed) {
         let (who, used) = self.somebody().await;
         let decision = self.near.one.check(&who).await.unwrap();
-        assert_eq!((decision.source, decision.remaining()), (Source::Redis, BURST - used - 1), "after {deed:?}");
+        assert_eq!(
+            (decision.source, decision.remaining()),
+            (DecisionSource::Redis, BURST - used - 1),
+            "after {deed:?}"
+        );
         let pool = self.near.storage.pool();
         until("one connection is there and nobody waits", async || {
             let status = pool.status();
@@ -213,7 +217,7 @@ async fn a_place_that_nobody_has_been_told_of_is_free_when_it_expires() {
     for polls in 0..POLLS_MAX {
         let who = subject("untold");
         let ended = poll_n(jobs.enter(&who), polls).await.is_some();
-        until("its place is free", async || matches!(jobs.enter(&who).await.unwrap(), Entry::Granted(_))).await;
+        until("its place is free", async || matches!(jobs.enter(&who).await.unwrap(), Admission::Granted(_))).await;
         if ended {
             return;
         }

@@ -2,7 +2,7 @@
 
 use crate::support::{storages, subject};
 use millpond_ratelimit::{
-    CentralizedStateStorage, ConcurrencyLimiter, Entry, Limit, RateLimiter, Source, StorageOptions,
+    Admission, CentralizedStateStorage, ConcurrencyLimiter, DecisionSource, Limit, RateLimiter, StorageOptions,
 };
 use millpond_redis::{Command, RedisPoolOptions, Value};
 use millpond_testkit::{OwnServer, variable};
@@ -17,7 +17,7 @@ fn one_an_hour() -> Limit {
 
 async fn is_admitted(storage: &CentralizedStateStorage, name: &str, who: &str) -> bool {
     let decision = RateLimiter::new(storage, name, one_an_hour()).unwrap().check(who).await.unwrap();
-    assert_eq!(decision.source, Source::Redis);
+    assert_eq!(decision.source, DecisionSource::Redis);
     decision.allowed
 }
 
@@ -27,9 +27,9 @@ async fn a_rate_and_a_concurrency_of_one_name_do_not_meet() {
         let who = subject("both");
         assert!(is_admitted(&storage, "export", &who).await);
         let limiter = ConcurrencyLimiter::new(&storage, "export", 1, MINUTE).unwrap();
-        let Entry::Granted(lease) = limiter.enter(&who).await.unwrap() else { panic!("nothing runs") };
+        let Admission::Granted(lease) = limiter.enter(&who).await.unwrap() else { panic!("nothing runs") };
         assert!(!is_admitted(&storage, "export", &who).await);
-        assert!(matches!(limiter.enter(&who).await.unwrap(), Entry::Full { used: 1, .. }));
+        assert!(matches!(limiter.enter(&who).await.unwrap(), Admission::Full { used: 1, .. }));
         lease.release().await.unwrap();
     }
 }
@@ -66,7 +66,7 @@ async fn the_limits_of_any_subject_live_in_one_slot() {
         let limiter = RateLimiter::new(&storage, "one", limit).unwrap().and("other", limit).unwrap();
         for who in ["", "}", "{", "{}", "a{b}c", "}{x}", "\u{0}", "a b", ":"] {
             let decision = limiter.check(who).await.unwrap();
-            assert_eq!(decision.source, Source::Redis, "{who:?}");
+            assert_eq!(decision.source, DecisionSource::Redis, "{who:?}");
         }
     }
 }
@@ -87,9 +87,9 @@ async fn the_rights_that_the_docs_list_suffice() {
     let storage = StorageOptions::new().timeout(MINUTE / 3).connect_lazy(&url).unwrap();
     assert!(is_admitted(&storage, "n", "a").await && !is_admitted(&storage, "n", "a").await);
     let limiter = ConcurrencyLimiter::new(&storage, "jobs", 1, MINUTE).unwrap();
-    let Entry::Granted(lease) = limiter.enter("a").await.unwrap() else { panic!("nothing runs") };
+    let Admission::Granted(lease) = limiter.enter("a").await.unwrap() else { panic!("nothing runs") };
     assert!(lease.renew().await.unwrap());
-    assert!(matches!(limiter.enter("a").await.unwrap(), Entry::Full { used: 1, .. }));
+    assert!(matches!(limiter.enter("a").await.unwrap(), Admission::Full { used: 1, .. }));
     lease.release().await.unwrap();
     let keys: Vec<String> = admin.run(Command::new("KEYS").arg("*")).await.unwrap();
     assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("ratelimit:")), "{keys:?}");

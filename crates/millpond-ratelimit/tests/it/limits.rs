@@ -1,7 +1,7 @@
 //! What a limiter admits: the cases of Redis' own `gcra.tcl`, in our words, and more.
 
 use crate::support::{storages, subject};
-use millpond_ratelimit::{Limit, RateLimitError, RateLimiter, Source};
+use millpond_ratelimit::{DecisionSource, Limit, RateLimitError, RateLimiter};
 use millpond_redis::{Command, SharedRedisPool};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
         let who = subject("burst");
         for left in (0..5).rev() {
             let decision = limiter.check(&who).await.unwrap();
-            assert!(decision.allowed && decision.source == Source::Redis);
+            assert!(decision.allowed && decision.source == DecisionSource::Redis);
             assert_eq!((decision.remaining(), decision.retry_after()), (left, None));
         }
         let decision = limiter.check(&who).await.unwrap();
@@ -22,7 +22,7 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
         assert_eq!(decision.remaining(), 0);
         let wait = decision.retry_after().unwrap();
         assert!(wait > Duration::from_secs(11) && wait <= Duration::from_secs(12), "{wait:?}");
-        let reset = decision.answers[0].reset_after;
+        let reset = decision.outcomes[0].reset_after;
         assert!(reset > Duration::from_secs(59) && reset <= MINUTE, "{reset:?}");
         assert!(limiter.check(&subject("other")).await.unwrap().allowed, "others are not concerned");
     }
@@ -74,8 +74,8 @@ async fn several_limits_are_asked_in_one_decision_and_charged_together() {
         for _ in 0..20 {
             let decision = limiter.check(&who).await.unwrap();
             assert!(!decision.allowed);
-            assert!(!decision.answers[0].allowed && decision.answers[1].allowed);
-            assert_eq!(decision.answers[1].remaining, 97, "the wider limit was charged for what was refused");
+            assert!(!decision.outcomes[0].allowed && decision.outcomes[1].allowed);
+            assert_eq!(decision.outcomes[1].remaining, 97, "the wider limit was charged for what was refused");
         }
         let header = limiter.peek(&who).await.unwrap().header();
         assert!(header.starts_with("\"minute\";r=0;t=") && header.contains("\"hour\";r=97;t="), "{header}");
@@ -122,7 +122,7 @@ async fn after_the_scripts_are_gone_they_are_sent_again() {
             storage.pool().run::<()>(Command::new("SCRIPT").arg("FLUSH")).await.unwrap();
         }
         let decision = limiter.check(&who).await.unwrap();
-        assert_eq!((decision.source, decision.remaining()), (Source::Redis, 8));
+        assert_eq!((decision.source, decision.remaining()), (DecisionSource::Redis, 8));
     }
 }
 

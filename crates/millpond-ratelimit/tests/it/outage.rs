@@ -1,7 +1,7 @@
 //! While Redis is down.
 
 use crate::support::subject;
-use millpond_ratelimit::{CentralizedStateStorage, Limit, OnOutage, RateLimiter, Source, StorageOptions};
+use millpond_ratelimit::{CentralizedStateStorage, DecisionSource, Limit, OnOutage, RateLimiter, StorageOptions};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
 use millpond_testkit::OwnServer;
 use std::time::{Duration, Instant};
@@ -19,24 +19,24 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
     let [open, closed, local] =
         [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }].map(|what| limiter(url, what));
     for limiter in [&open, &closed, &local] {
-        assert_eq!(limiter.check(&who).await.unwrap().source, Source::Redis);
+        assert_eq!(limiter.check(&who).await.unwrap().source, DecisionSource::Redis);
     }
     server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
     for _ in 0..1000 {
         let decision = open.check(&who).await.unwrap();
-        assert!(decision.allowed && decision.source == Source::Open);
+        assert!(decision.allowed && decision.source == DecisionSource::Open);
     }
     for _ in 0..1000 {
         let decision = closed.check(&who).await.unwrap();
-        assert!(!decision.allowed && decision.source == Source::Closed);
+        assert!(!decision.allowed && decision.source == DecisionSource::Closed);
         assert!(decision.retry_after().is_some());
     }
     for n in 0..1000 {
         let decision = local.check(&who).await.unwrap();
         assert_eq!(
             (decision.allowed, decision.source),
-            (n < 3, Source::Local),
+            (n < 3, DecisionSource::Local),
             "the process keeps the limit by itself"
         );
     }
@@ -44,7 +44,7 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
     server.signal("REDIS", "CONT").unwrap();
     let began = Instant::now();
     for limiter in [&open, &closed, &local] {
-        while limiter.peek(&who).await.unwrap().source != Source::Redis {
+        while limiter.peek(&who).await.unwrap().source != DecisionSource::Redis {
             tokio::task::yield_now().await;
             assert!(began.elapsed() < Duration::from_secs(3));
         }
@@ -110,7 +110,7 @@ async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_us
     let began = Instant::now();
     for who in &subjects {
         let mut decision = limiter.check(who).await.unwrap();
-        while decision.source != Source::Redis {
+        while decision.source != DecisionSource::Redis {
             assert!(began.elapsed() < Duration::from_secs(20), "nobody decides");
             tokio::task::yield_now().await;
             decision = limiter.check(who).await.unwrap();
@@ -128,11 +128,11 @@ async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
     };
     let storage = StorageOptions::new().timeout(Duration::from_secs(20)).connect_lazy(server.url()).unwrap();
     let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(100).unwrap()).unwrap();
-    assert_eq!(limiter.check("a").await.unwrap().source, Source::Redis);
+    assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Redis);
     for (name, refuses, admits) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {
         config(name, refuses).await;
-        assert_eq!(limiter.check("a").await.unwrap().source, Source::Local, "{name}");
+        assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Local, "{name}");
         config(name, admits).await;
-        assert_eq!(limiter.check("a").await.unwrap().source, Source::Redis, "{name}");
+        assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Redis, "{name}");
     }
 }

@@ -1,6 +1,6 @@
 //! A cache as the guide configures it.
 
-use millpond::cache::{self, CacheBuilder, Fail, RedisCache};
+use millpond::cache::{self, CacheBuilder, OnOutage, RedisCache};
 use millpond::{DatabaseConnection, Settings};
 use millpond_testkit::variable;
 
@@ -10,7 +10,8 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 
 /// Stores and finds something in a namespace of its own.
 async fn works(builder: CacheBuilder) -> RedisCache {
-    let cache = builder.namespace(format!("test-{:x}", fastrand::u64(..))).fail(Fail::Closed).connect().await.unwrap();
+    let cache =
+        builder.namespace(format!("test-{:x}", fastrand::u64(..))).on_outage(OnOutage::Closed).connect().await.unwrap();
     cache.set("mill", &(2, "deep")).await.unwrap();
     assert_eq!(cache.get::<(u32, String)>("mill").await.unwrap(), Some((2, "deep".to_owned())));
     assert_eq!(cache.clear().await.unwrap(), 1);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The gauges and counters, by name, pool and other label.
 fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
-    metrics::with_local_recorder(&recorder, || metrics.tell());
+    metrics::with_local_recorder(&recorder, || metrics.report());
     let numbers = recorder.snapshotter().snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
         let name = format!("{} {}", key.key().name(), labels.join(" "));
@@ -23,7 +23,7 @@ fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
 
 #[tokio::test]
 async fn the_numbers_of_a_connection_are_told_under_its_name() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let files = Directory::new();
     let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
@@ -43,7 +43,7 @@ async fn the_numbers_of_a_connection_are_told_under_its_name() {
 
 #[tokio::test]
 async fn of_one_writer_and_many_readers_both_are_told() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let files = Directory::new();
     let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
@@ -56,7 +56,7 @@ async fn of_one_writer_and_many_readers_both_are_told() {
 #[cfg(all(feature = "cache", feature = "ratelimit"))]
 #[tokio::test]
 async fn the_pools_of_cache_and_rate_limiter_are_told_like_all_others() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     let cache = millpond::cache::RedisCache::builder().url("redis://h").connect_lazy().unwrap();
     let storage = millpond::ratelimit::StorageOptions::new().connect_lazy("redis://h").unwrap();
     metrics.follow_shared_pool(cache.pool().core());
@@ -74,7 +74,7 @@ async fn the_pools_of_cache_and_rate_limiter_are_told_like_all_others() {
 
 #[tokio::test]
 async fn without_metrics_nothing_is_told() {
-    let metrics = PoolMetrics::by_hand();
+    let metrics = PoolMetrics::manual();
     drop(memory().await);
     assert!(told(&metrics).is_empty());
 }

@@ -1,7 +1,7 @@
 //! Rate limits as the guide configures them.
 
 use millpond::Settings;
-use millpond::ratelimit::{self, Limit, RateLimiter, Source, StorageOptions};
+use millpond::ratelimit::{self, DecisionSource, Limit, RateLimiter, StorageOptions};
 use millpond_testkit::variable;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -20,7 +20,7 @@ async fn the_guide_s_variables_make_a_storage_on_one_server_and_on_a_cluster() {
         let mut admitted = 0;
         for _ in 0..5 {
             let decision = limiter.check(&subject).await.unwrap();
-            assert_eq!(decision.source, Source::Redis);
+            assert_eq!(decision.source, DecisionSource::Redis);
             admitted += u32::from(decision.allowed);
         }
         assert_eq!(admitted, 2);
