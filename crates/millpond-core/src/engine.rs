@@ -59,6 +59,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) ping_after: u64,
     /// The generation that may be lent now, for those who look without the lock.
     lendable: AtomicU64,
+    /// The ledger's count of loans that waiters have fetched without the lock.
+    pub(crate) fetched: Arc<AtomicU64>,
     /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
     pub(crate) crowded: AtomicBool,
     observers: Vec<Watching>,
@@ -85,6 +87,7 @@ impl<M: Manager> Shared<M> {
         let routine_observed = observers.iter().any(|watching| watching.routine);
         Self {
             exact: routine_observed || ledger.times.is_some(),
+            fetched: Arc::clone(&ledger.fetched),
             ledger: Mutex::new(ledger),
             manager,
             checkout_hooks: hooks.has(HookPoint::Checkout),

@@ -36,12 +36,14 @@ use crate::ledger::growth::Opening;
 use crate::ledger::slots::{Caller, Slots, Stage};
 use crate::ledger::wait_queue::{Queue, Ticket};
 use crate::rt::Handle;
+use crate::rt::lock::AtomicU64;
 use crate::rt::time::Time;
 use crate::status::{Status, Totals};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -147,6 +149,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) watchers: Vec<(u64, Waker)>,
     pub(crate) last_watcher: u64,
     pub(crate) totals: Totals,
+    /// Loans that waiters have fetched without the lock; `totals.succeeded` has the others.
+    pub(crate) fetched: Arc<AtomicU64>,
     pub(crate) aftermath: Aftermath<C>,
     /// How long waits and loans took, if somebody wants to know.
     pub(crate) times: Option<Arc<PoolHistograms>>,
@@ -184,6 +188,7 @@ impl<C: Send + 'static> Ledger<C> {
             watchers: Vec::new(),
             last_watcher: 0,
             totals: Totals::default(),
+            fetched: Arc::default(),
             aftermath: Aftermath::default(),
             times: None,
             measures_loans: true,
@@ -461,6 +466,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// How the pool is doing.
     pub(crate) fn status(&self, now: Time) -> Status {
+        let succeeded = self.totals.succeeded.saturating_add(self.fetched.load(Ordering::Relaxed));
         Status {
             pool_size: self.config.pool_size,
             max_overflow: self.config.max_overflow,
@@ -477,7 +483,7 @@ impl<C: Send + 'static> Ledger<C> {
             generation: self.generation,
             suspended: self.suspended,
             closed: self.closed,
-            totals: self.totals,
+            totals: Totals { succeeded, ..self.totals },
         }
     }
 

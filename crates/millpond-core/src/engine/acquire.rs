@@ -74,6 +74,7 @@ impl<M: Manager> Acquire<M> {
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
                     held.inner.seat = Some(ticket.seat);
                 }
+                shared.fetched.fetch_add(1, Ordering::Relaxed);
                 held
             }
             State::Examining(..) | State::Pausing(..) => return None,

@@ -105,7 +105,6 @@ impl<C: Send + 'static> Ledger<C> {
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
             tag.note_loan(caller.task);
             self.slots.hand_over(tag.slot, caller, now);
-            bump(&mut self.totals.succeeded);
             let granted = self.waiters.grant(Grant::Fresh(held));
             self.check();
             return granted.map_or(Homecoming::Idle, Homecoming::Granted);

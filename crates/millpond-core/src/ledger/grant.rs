@@ -13,7 +13,7 @@ pub(crate) const NOTHING: u64 = u64::MAX;
 /// What a waiter is granted.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
-    /// A connection for which nothing is due. The loan is counted already.
+    /// A connection for which nothing is due: its waiter may fetch it without the lock, and counts the loan itself.
     Fresh(PooledConnection<C>),
     /// A connection to be looked at.
     Due(PooledConnection<C>),
@@ -29,28 +29,15 @@ impl<C: Send + 'static> Ledger<C> {
         armed
     }
 
-    /// A waiter looks whether it was granted something. A connection that it gets is to be looked at, and to be counted.
+    /// A waiter looks whether it was granted something. A granted connection must still be validated and counted.
     pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &Waker) -> Look<Grant<C>> {
-        match self.waiters.look(ticket, waker) {
-            Look::Granted(granted) => Look::Granted(self.uncount(granted)),
-            waiting @ Look::Waiting(..) => waiting,
-        }
-    }
-
-    fn uncount(&mut self, granted: Grant<C>) -> Grant<C> {
-        match granted {
-            Grant::Fresh(held) => {
-                self.totals.succeeded = self.totals.succeeded.saturating_sub(1);
-                Grant::Due(held)
-            }
-            granted => granted,
-        }
+        self.waiters.look(ticket, waker)
     }
 
     /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
         let (granted, waker) = self.waiters.leave(ticket);
-        match granted.map(|granted| self.uncount(granted)) {
+        match granted {
             Some(Grant::Fresh(held) | Grant::Due(held)) => self.settle(held, now),
             Some(Grant::Refusal(error)) => self.aftermath.refusals.push(error),
             None => {}

@@ -152,6 +152,24 @@ async fn who_goes_away_after_the_grant_was_cancelled_and_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loan_counts_as_succeeded_when_its_waiter_has_it_and_no_total_ever_goes_down() {
+    let world = World::unwatched(1, 0, |builder| builder);
+    let succeeded = || world.pool.status().totals.succeeded;
+    let lease = world.lease().await;
+    let mut goes_away = ByHand::new(world.pool.acquire());
+    let mut stays = ByHand::new(world.pool.acquire());
+    assert!(goes_away.poll().is_pending() && stays.poll().is_pending());
+    drop(lease);
+    assert_eq!(succeeded(), 1, "nobody has fetched the second loan");
+    drop(goes_away);
+    assert_eq!(succeeded(), 1);
+    let lease = ready(stays.poll()).unwrap();
+    assert_eq!(succeeded(), 2);
+    drop(lease);
+    assert_books_closed(&world.pool.status());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_back_dirty_is_reset_before_it_is_lent() {
     let world = World::unwatched(1, 0, |builder| builder);
     world.idle(1).await;

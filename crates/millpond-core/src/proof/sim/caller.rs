@@ -15,6 +15,7 @@ use crate::rt::time::Time;
 use std::cmp::Reverse;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 impl World {
@@ -207,6 +208,7 @@ impl World {
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
         if let Some(mut held) = self.take_from_seat(&ticket) {
             held.inner.seat = Some(ticket.seat);
+            self.ledger.fetched.fetch_add(1, Ordering::Relaxed);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));

@@ -21,7 +21,7 @@ use crate::lease::PooledConnection;
 use crate::ledger::Job;
 use crate::manager::ErrorClass;
 use crate::rt::time::Time;
-use crate::status::Status;
+use crate::status::{Status, Totals};
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
@@ -259,6 +259,13 @@ impl World {
         assert_eq!(totals.acquires, known.begun, "I17: {status:?}");
         let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Examining));
         assert_eq!(known.begun, known.ended + under_way, "I17, I10: an acquire was lost: {status:?}");
+        assert_eq!(totals.succeeded, known.served, "I17: loans, and those counted: {status:?}");
+        let (before, ended) =
+            (&known.before.totals, |totals: &Totals| totals.timed_out + totals.cancelled + totals.failed);
+        let counts =
+            |totals: &Totals| [totals.acquires, totals.succeeded, totals.created, totals.closed, ended(totals)];
+        let grows = counts(before).iter().zip(counts(totals)).all(|(before, now)| *before <= now);
+        assert!(grows, "I17: a total has gone down: {before:?}, {totals:?}");
         assert_eq!(status.generation, known.generation, "I19: {status:?}");
         let old = self.ledger.idle.iter().find(|held| held.inner.tag.generation < known.generation);
         assert!(old.is_none(), "I19: what is idle is older than the last invalidation: {old:?}");
