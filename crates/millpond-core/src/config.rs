@@ -62,7 +62,9 @@ pub struct PoolConfig {
     /// How many connections may be in the opening at once. One that takes four times longer than usual, and at least 250 ms,
     /// no longer counts: it holds up nobody while there is room. Default 4, range 1-50.
     pub max_connecting: u32,
-    /// The longest pause between two failing attempts to connect (exponential, full jitter). Default 200 ms, range 1 ms-60 s.
+    /// The longest pause between two failing attempts to connect (exponential, full jitter). While nobody has asked for a
+    /// connection for 10 s, as when only `min_idle` wants one, the pause may grow to 5 s; a caller ends it. Default 200 ms,
+    /// range 1 ms-60 s.
     pub backoff_max: Duration,
     /// After this long of nothing but failing connects, newcomers fail with the cached cause while one probe looks for the
     /// server's return: the first of them at once, the others after up to 4 ms, so that retrying in a loop without a

@@ -156,7 +156,7 @@ pub enum Event {
         error: SharedError,
         /// What the manager makes of it.
         fault: ErrorClass,
-        /// The pause before the next attempt.
+        /// The pause before the next attempt. A caller that comes meanwhile shortens it to at most `backoff_max`.
         retry_in: Duration,
     },
     /// A ping failed, panicked or took too long; the connection will be closed.

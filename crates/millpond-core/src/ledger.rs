@@ -253,6 +253,7 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
         }
+        self.opening.note_asked(now);
         let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
         self.open_more(now);
         self.check();

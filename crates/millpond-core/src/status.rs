@@ -35,7 +35,8 @@ pub struct Status {
     pub oldest_waiter: Option<Duration>,
     /// For how long no connection could be opened, attempt after attempt. `None` if the last attempt worked, if none was
     /// made, or if the last failure is so long ago that it says nothing of now: longer than
-    /// twice `connect_timeout + backoff_max`. Of several pools one may choose another while this one is failing.
+    /// twice `connect_timeout + backoff_max` (or the pause, if that is longer). Of several pools one may choose another
+    /// while this one is failing.
     pub failing_since: Option<Duration>,
     /// How often everything was invalidated.
     pub generation: u64,

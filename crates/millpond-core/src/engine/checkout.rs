@@ -132,7 +132,7 @@ fn answer<M: Manager>(
         Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
         Claim::Failed(error @ PoolError::Connect { .. }) if !trip.insists => {
             trip.insists = true;
-            let until = now.after(ledger.pause_of_refusal(error)).min(trip.deadline);
+            let until = now.after(ledger.pause_of_refusal(error, now)).min(trip.deadline);
             Stand::Refused(trip, until)
         }
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),

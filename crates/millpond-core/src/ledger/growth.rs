@@ -3,7 +3,7 @@
 //! Connects never exceed demand: one for each waiter that no connection is on its way to, one for each idle connection
 //! short of `min_idle`, one for each that is about to be recycled. While connects fail there is one at a time, after a
 //! pause of full jitter (`random(0, min(backoff_max, 10 ms x 2^n))`, as in the AWS Architecture Blog's "Exponential Backoff
-//! And Jitter", Marc Brooker, 2015).
+//! And Jitter", Marc Brooker, 2015). While nobody asks, the limit is 5 s in place of `backoff_max`.
 
 use crate::config::PoolConfig;
 use crate::error::PoolError;
@@ -23,6 +23,12 @@ const RESET_GRACE: Duration = Duration::from_millis(50);
 /// The pause after a first failure; it doubles from there up to `backoff_max`.
 const BACKOFF_BASE: Duration = Duration::from_millis(10);
 
+/// The longest pause while nobody asks for a connection, unless `backoff_max` is longer.
+const UNASKED_MAX: Duration = Duration::from_secs(5);
+
+/// How long a caller that waits in vain or is refused counts as asking after it has gone.
+const ASKED_LASTS: Duration = Duration::from_secs(10);
+
 /// How many times longer than usual an attempt to connect takes that counts as hanging.
 const PATIENCE: u32 = 4;
 
@@ -35,6 +41,9 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
 
+/// How long a caller that is the first to ask for long waits for the attempt that is made for it, at least.
+const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
+
 /// How far ahead of its time a connection's replacement is opened, at most; never more than a twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
@@ -46,7 +55,9 @@ pub(crate) struct Opening {
     pub(crate) failing_since: Option<Time>,
     pub(crate) last_error: Option<SharedError>,
     /// No attempt before this.
-    pub(crate) not_before: Time,
+    pause: Pause,
+    /// When somebody last asked who was not served.
+    asked: Option<Time>,
     /// Whether the `on_first_connect` hooks have still to succeed.
     pub(crate) first_pending: bool,
     /// Idle connections that had to go before their successors could be opened.
@@ -67,10 +78,30 @@ pub(crate) struct Opening {
     random: fastrand::Rng,
 }
 
+/// When the pause after a failure is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// While somebody asks for a connection.
+    pub(crate) asked: Time,
+    /// While nobody does.
+    pub(crate) unasked: Time,
+}
+
+impl Pause {
+    const NONE: Self = Self { asked: Time::ZERO, unasked: Time::ZERO };
+
+    /// The end that holds, as somebody asks or nobody does.
+    pub(crate) fn end(self, asked: bool) -> Time {
+        if asked { self.asked } else { self.unasked }
+    }
+}
+
 /// What a failed attempt leads to.
 #[derive(Debug)]
 pub(crate) struct Setback {
     pub(crate) retry_in: Duration,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the simulator looks at it"))]
+    pub(crate) pause: Pause,
     /// Newcomers fail at once from now on.
     pub(crate) failing_fast: bool,
 }
@@ -81,7 +112,8 @@ impl Opening {
             failures: 0,
             failing_since: None,
             last_error: None,
-            not_before: Time::ZERO,
+            pause: Pause::NONE,
+            asked: None,
             first_pending,
             owed: 0,
             warm: Vec::new(),
@@ -106,12 +138,18 @@ impl Opening {
         self.usual = before.saturating_add(took).checked_div(4);
     }
 
+    /// Somebody asks who is not served at once.
+    pub(crate) fn note_asked(&mut self, now: Time) {
+        self.asked = Some(now);
+    }
+
     /// Full jitter: anything between a millisecond and the limit that doubles with every failure.
-    fn pause(&mut self, longest: Duration) -> Duration {
+    fn draw_pause(&mut self, backoff_max: Duration, now: Time) -> Pause {
         let doublings = self.failures.saturating_sub(1).min(16);
-        let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings).min(longest);
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(self.random.u64(0..=nanos)).max(Duration::from_millis(1))
+        let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings);
+        let part = self.random.f64();
+        let end = |longest| now.after(limit.min(longest).mul_f64(part).max(Duration::from_millis(1)));
+        Pause { asked: end(backoff_max), unasked: end(backoff_max.max(UNASKED_MAX)) }
     }
 
     /// A life of `age`, shortened by a random part of up to `percent` percent.
@@ -129,12 +167,23 @@ impl<C: Send + 'static> Ledger<C> {
         if !lends || self.slots.used() >= self.config.cap() {
             return;
         }
-        if now >= self.opening.not_before {
+        if now >= self.not_before(now) {
             self.open_while_wanted(now);
         }
         // What is wanted and cannot be opened yet is looked at again, even if nobody asks until then: after the pause, or
         // when the next waiter becomes entitled to an overflow connection.
         self.expect_sweep(self.opening_due(now), now);
+    }
+
+    /// No attempt before this.
+    fn not_before(&self, now: Time) -> Time {
+        let lately = self.opening.asked.is_some_and(|at| now.since(at) < ASKED_LASTS);
+        self.opening.pause.end(lately || self.is_asked())
+    }
+
+    /// Whether somebody waits for a connection to be opened.
+    fn is_asked(&self) -> bool {
+        !self.waiters.is_empty() || !self.opening.warm.is_empty()
     }
 
     fn open_while_wanted(&mut self, now: Time) {
@@ -236,8 +285,9 @@ impl<C: Send + 'static> Ledger<C> {
     /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
     pub(crate) fn opening_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
-        if self.opening.not_before > now && (!self.waiters.is_empty() || self.wants_one_more(now)) {
-            due = due.min(self.opening.not_before);
+        let not_before = self.not_before(now);
+        if not_before > now && (!self.waiters.is_empty() || self.wants_one_more(now)) {
+            due = due.min(not_before);
         }
         if !self.waiters.is_empty() && self.slots.count(Stage::Resting) > 0 {
             let overdue = self.slots.all_since(Stage::Resting).map(|since| since.after(RESET_GRACE));
@@ -279,7 +329,7 @@ impl<C: Send + 'static> Ledger<C> {
         let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
         self.opening.failures = 0;
         self.aftermath.errors.extend(self.opening.last_error.take());
-        self.opening.not_before = Time::ZERO;
+        (self.opening.pause, self.opening.asked) = (Pause::NONE, None);
         (self.opening.failing_fast, self.opening.refused) = (false, false);
         self.opening.owed = self.opening.owed.saturating_sub(1);
         self.opening.hopeless = false;
@@ -297,12 +347,16 @@ impl<C: Send + 'static> Ledger<C> {
     /// An attempt failed: its place is free, and the next one has to wait.
     pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: ErrorClass, now: Time) -> Setback {
         bump(&mut self.totals.connect_failed);
+        let broken = self.row_is_broken(now);
+        if self.is_asked() {
+            self.opening.note_asked(now);
+        }
         self.opening.failures = self.opening.failures.saturating_add(1);
         let before = self.opening.last_error.replace(error.clone());
         self.aftermath.errors.extend(before);
         self.opening.hopeless = fault == ErrorClass::Permanent;
-        let retry_in = self.opening.pause(self.config.backoff_max);
-        self.opening.not_before = now.after(retry_in);
+        let pause = self.opening.draw_pause(self.config.backoff_max, now);
+        self.opening.pause = pause;
         self.slots.shift(slot, Stage::Free, now);
         if fault == ErrorClass::Permanent
             && self.slots.open() == 0
@@ -311,17 +365,16 @@ impl<C: Send + 'static> Ledger<C> {
             self.fail_waiters(&error);
         }
         self.note_eventful();
-        let failing_fast = self.note_streak(now);
+        let failing_fast = self.note_streak(broken, now);
         self.call_keeper(now);
         self.notify_watchers();
         self.check();
-        Setback { retry_in, failing_fast }
+        Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }
     }
 
     /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail at once. A pause in
     /// which nobody wanted a connection begins a new row: what failed an hour ago says nothing of now.
-    fn note_streak(&mut self, now: Time) -> bool {
-        let broken = self.row_is_broken(now);
+    fn note_streak(&mut self, broken: bool, now: Time) -> bool {
         self.opening.last_failure = now;
         let since = match self.opening.failing_since {
             Some(since) if !broken || self.opening.failing_fast => since,
@@ -334,7 +387,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether the last failure is so long ago that it says nothing of now.
     fn row_is_broken(&self, now: Time) -> bool {
-        let longest = self.config.connect_timeout.saturating_add(self.config.backoff_max).saturating_mul(2);
+        let pause = self.config.backoff_max.max(self.opening.pause.unasked.since(self.opening.last_failure));
+        let longest = self.config.connect_timeout.saturating_add(pause).saturating_mul(2);
         now.since(self.opening.last_failure) > longest
     }
 
@@ -358,16 +412,27 @@ impl<C: Send + 'static> Ledger<C> {
         (self.waiters.len() >= limit).then_some(PoolError::TooManyWaiters { limit })
     }
 
-    /// How long a caller that was refused because connecting fails waits before it asks once more. From the second in a
-    /// row it is some milliseconds: trying again without a pause makes no more attempts than that. The refusal is dropped
-    /// outside the lock.
-    pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError) -> Duration {
+    /// How long a caller that was refused because connecting fails waits before it asks once more. The first one waits for
+    /// other tasks only, from the second in a row it is some milliseconds, so that callers who try again without a pause
+    /// leave the runtime to the probe. If nobody had asked for long, the server may be back: an attempt is made at once,
+    /// and the caller waits for it. The refusal is dropped outside the lock.
+    pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError, now: Time) -> Duration {
         self.aftermath.refusals.push(refusal);
-        if mem::replace(&mut self.opening.refused, true) {
+        let was_quiet = self.not_before(now) > self.opening.pause.asked;
+        self.note_refusal(now);
+        if was_quiet {
+            self.opening.usual.unwrap_or_default().saturating_mul(2).clamp(FIRST_ASKER_PAUSE, PATIENCE_LEAST)
+        } else if mem::replace(&mut self.opening.refused, true) {
             Duration::from_micros(self.opening.random.u64(1_000..=REFUSAL_PAUSE))
         } else {
             Duration::ZERO
         }
+    }
+
+    /// A caller was refused because connecting fails: the probe does not keep the long pause.
+    pub(crate) fn note_refusal(&mut self, now: Time) {
+        self.opening.note_asked(now);
+        self.open_more(now);
     }
 
     /// The cached cause of failing connects.

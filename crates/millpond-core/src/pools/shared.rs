@@ -157,8 +157,11 @@ impl<M: Manager> Core<M> {
 
     /// Why a newcomer may not even wait, if nothing has worked for long.
     pub(crate) fn fails_fast(&self) -> Option<PoolError> {
-        let ledger = self.pool.shared().ledger.lock();
-        ledger.fails_fast().then(|| ledger.connect_error()).flatten()
+        self.pool.shared().change(|ledger, now| {
+            let error = ledger.fails_fast().then(|| ledger.connect_error()).flatten()?;
+            ledger.note_refusal(now);
+            Some(error)
+        })
     }
 
     /// The pool of the members knows what it is waiting for; who waits for it and who has a clone, we do.

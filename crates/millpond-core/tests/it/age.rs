@@ -189,9 +189,9 @@ async fn min_idle_keeps_trying_while_the_server_is_away_and_does_not_storm_it() 
     sleep(secs(10)).await;
     assert_eq!(world.manager.alive(), 0);
     let tried = world.manager.calls(Call::Connect) - before;
-    assert!((20..=500).contains(&tried), "{tried} attempts in ten seconds");
+    assert!((5..=40).contains(&tried), "{tried} attempts in ten seconds");
     world.manager.heal();
-    sleep(secs(1)).await;
+    sleep(secs(6)).await;
     assert!(world.pool.status().idle >= 2);
 }
 

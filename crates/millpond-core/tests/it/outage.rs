@@ -1,7 +1,7 @@
 //! The server is away for long: newcomers fail fast, one probe looks for its return, and then there is no storm.
 
 use crate::support::{World, assert_took, ms, quiet, refused, secs, settle, timed};
-use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};
+use millpond_core::{AcquireFailure, CloseReason, Handle, Lease, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, until};
 use std::error::Error;
 use std::time::Duration;
@@ -88,6 +88,66 @@ async fn an_outage_that_nobody_watched_ends_for_the_first_who_comes_back() {
     world.manager.heal();
     sleep(secs(1)).await;
     assert!(world.pool.acquire().await.is_ok());
+}
+
+/// A pool with `min_idle` whose server has been away for ten minutes, and nobody has asked for anything.
+async fn outage_that_nobody_notices() -> World {
+    let world = World::with(3, 2, |builder| builder.min_idle(2).runtime(Handle::current()));
+    world.manager.always(Call::Connect, Act::transient("connection refused"));
+    sleep(secs(600)).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_asks_min_idle_tries_every_few_seconds_and_not_ten_times_a_second() {
+    let world = outage_that_nobody_notices().await;
+    let tried = world.manager.calls(Call::Connect);
+    assert!((120..=500).contains(&tried), "{tried} attempts in ten minutes");
+    world.manager.heal();
+    sleep(secs(6)).await;
+    assert_eq!(world.pool.status().idle, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_who_asks_after_an_outage_that_nobody_noticed_is_served_in_a_moment() {
+    let world = outage_that_nobody_notices().await;
+    world.manager.heal();
+    let (lease, took) = timed(world.pool.acquire()).await;
+    drop(lease.unwrap());
+    assert!(took <= ms(300), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_shortens_the_long_pause_of_an_outage_that_nobody_noticed() {
+    let world = World::with(3, 2, |builder| {
+        builder.min_idle(3).runtime(Handle::current()).fail_fast_after(secs(3_600)).pool_timeout(secs(60))
+    });
+    settle().await;
+    let lease = world.lease().await;
+    world.manager.always(Call::Connect, Act::transient("connection refused"));
+    for lease in world.leases(2).await {
+        Lease::discard(lease, CloseReason::Broken);
+    }
+    sleep(secs(600)).await;
+    let before = world.manager.calls(Call::Connect);
+    assert!(world.pool.acquire_within(secs(10)).await.is_err());
+    let tried = world.manager.calls(Call::Connect) - before;
+    assert!((50..=500).contains(&tried), "{tried} attempts in ten seconds");
+    drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_are_refused_keep_the_probe_quick() {
+    let world = outage_that_nobody_notices().await;
+    for _ in 0..60 {
+        assert!(world.pool.acquire().await.is_err());
+        sleep(secs(1)).await;
+    }
+    world.manager.heal();
+    sleep(ms(250)).await;
+    let (lease, took) = timed(world.pool.acquire()).await;
+    drop(lease.unwrap());
+    assert_took(took, Duration::ZERO);
 }
 
 /// Two requests hold a dead connection each and wait for a second one; both give up within the pause after the last

@@ -4,6 +4,7 @@ use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Examination, Kind, State, Trip};
 use super::world::World;
+use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::grant::Grant;
@@ -95,6 +96,10 @@ impl World {
             }
             Claim::Failed(error) => {
                 self.known.assert_refused_rightly(&error, &trip, self.now);
+                if matches!(error, PoolError::Connect { .. }) {
+                    self.known.asked = Some(self.now);
+                    self.change(|ledger, now| ledger.pause_of_refusal(error, now));
+                }
                 self.known.ended += 1;
             }
         }

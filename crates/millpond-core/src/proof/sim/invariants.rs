@@ -19,6 +19,7 @@ use crate::error::PoolError;
 use crate::info::ConnectionId;
 use crate::lease::PooledConnection;
 use crate::ledger::Job;
+use crate::ledger::growth::{Pause, Setback};
 use crate::manager::ErrorClass;
 use crate::rt::time::Time;
 use crate::status::{Status, Totals};
@@ -51,7 +52,9 @@ pub(super) struct Known {
     failing_since: Option<Time>,
     failures: u32,
     hopeless: bool,
-    not_before: Time,
+    pause: Pause,
+    /// When somebody last asked who was not served.
+    pub(super) asked: Option<Time>,
     pub(super) warm: Vec<u32>,
     connecting: u32,
     /// Who has not answered since then is suspected since then.
@@ -81,7 +84,8 @@ impl Known {
             failing_since: None,
             failures: 0,
             hopeless: false,
-            not_before: Time::ZERO,
+            pause: Pause { asked: Time::ZERO, unasked: Time::ZERO },
+            asked: None,
             warm: Vec::new(),
             connecting: 0,
             suspicion: (Time::ZERO, Time::ZERO),
@@ -94,6 +98,7 @@ impl Known {
     }
 
     pub(super) fn note_wait(&mut self, who: u32, arrival: u64) {
+        self.asked = Some(self.now);
         self.waiting.insert(arrival, who);
         self.arrival_of.insert(who, arrival);
     }
@@ -196,21 +201,34 @@ impl Known {
 
     pub(super) fn note_connected(&mut self, id: ConnectionId) {
         self.created += 1;
-        (self.failing_since, self.failures, self.hopeless, self.not_before) = (None, 0, false, Time::ZERO);
+        (self.failing_since, self.failures, self.hopeless, self.asked) = (None, 0, false, None);
+        self.pause = Pause { asked: Time::ZERO, unasked: Time::ZERO };
         self.last_id = self.last_id.max(Some(id));
     }
 
     pub(super) fn note_connect_failed(&mut self, now: Time, fault: ErrorClass) {
         self.connect_failed += 1;
         self.failures += 1;
+        if self.waiting() > 0 || !self.warm.is_empty() {
+            self.asked = Some(now);
+        }
         self.failing_since.get_or_insert(now);
         self.hopeless = fault == ErrorClass::Permanent;
     }
 
-    pub(super) fn note_setback(&mut self, now: Time, retry_in: Duration) {
-        let longest = self.config.backoff_max.max(Duration::from_millis(1));
-        assert!(retry_in <= longest, "I20: the pause is longer than backoff_max");
-        self.not_before = now.after(retry_in);
+    pub(super) fn note_setback(&mut self, now: Time, setback: &Setback) {
+        let (pause, longest) = (setback.pause, self.config.backoff_max.max(Duration::from_millis(1)));
+        assert!(pause.asked.since(now) <= longest, "I20: the pause is longer than backoff_max");
+        let longest = longest.max(Duration::from_secs(5));
+        assert!(pause.asked <= pause.unasked && pause.unasked.since(now) <= longest, "I20: the pause is too long");
+        self.pause = pause;
+        assert_eq!(now.after(setback.retry_in), self.not_before(now, self.waiting()), "I20: another pause is told");
+    }
+
+    /// The end of the pause after a failure: the short one while somebody asks, has waited or was refused lately.
+    fn not_before(&self, now: Time, waiting: u32) -> Time {
+        let lately = self.asked.is_some_and(|at| now.since(at) < Duration::from_secs(10));
+        self.pause.end(lately || waiting > 0 || !self.warm.is_empty())
     }
 
     pub(super) fn note_resize(&mut self, size: u32, overflow: u32) {
@@ -302,7 +320,7 @@ impl World {
         let short = self.plan.keeps && spare && status.resetting == 0 && status.idle < floor;
         let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
         let cold = self.plan.keeps && spare && status.open - status.closing < warm;
-        let in_time = self.keeper_sleeps_until <= known.not_before.max(self.now);
+        let in_time = self.keeper_sleeps_until <= known.not_before(self.now, status.waiting).max(self.now);
         assert!(!probes || in_time, "I22: callers are refused, and nobody looks for the server's return: {status:?}");
         assert!(!short || in_time, "I22: nobody fills what is short of min_idle: {status:?}");
         assert!(!cold || in_time, "I22: nobody opens what prewarm wants: {status:?}");
@@ -323,7 +341,8 @@ impl World {
         let fresh = connecting - hanging;
         assert!(fresh <= config.max_connecting, "I20: more than max_connecting at once: {status:?}");
         assert!(known.failures == 0 || fresh <= 1, "I20: more than one at once while connects fail: {status:?}");
-        assert!(self.now >= known.not_before, "I20: opening within the pause after a failure: {status:?}");
+        let not_before = known.not_before(self.now, status.waiting);
+        assert!(self.now >= not_before, "I20: opening within the pause after a failure: {status:?}");
         let demand = known.demand(status);
         assert!(fresh <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
     }

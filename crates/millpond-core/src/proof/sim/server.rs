@@ -134,7 +134,7 @@ impl World {
         let now = self.now;
         self.known.note_connect_failed(now, fault);
         let setback = self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
-        self.known.note_setback(now, setback.retry_in);
+        self.known.note_setback(now, &setback);
         if fault == ErrorClass::Failover {
             self.invalidate(false);
         }
