@@ -1,4 +1,5 @@
-//! How Redis is asked: in time, unless it is known to be down, and with a way on when it does not answer.
+//! Sends commands to Redis: within the time limit, not while Redis is known to be down, and with a
+//! fallback when it does not answer.
 
 use crate::cache::{Inside, RedisCache};
 use crate::codec::Codec;
@@ -11,15 +12,16 @@ use millpond_redis::{RedisError, SharedRedisLease};
 use std::future::Future;
 use tokio::time::{Instant, timeout_at};
 
-/// What a Redis says that answers reads and takes no writes: it is full, cannot save, lacks replicas, or is one itself.
+/// Error codes of a Redis that serves reads but refuses writes: it is out of memory, cannot save,
+/// lacks replicas, or is itself a replica.
 const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 impl<C: Codec> RedisCache<C> {
-    /// Asks Redis within the limit of a question, whatever is known of it and whatever `fail` says.
+    /// Sends a command within `timeout`, even if Redis is known to be down and whatever `on_outage` is.
     ///
     /// # Errors
     ///
-    /// A [`RedisError`]. Where no connection was had it is the pool's, which says why; nothing was sent then.
+    /// A [`RedisError`]. If no connection was available it is the pool's error, and nothing was sent.
     pub(crate) async fn in_time<T, Q>(
         &self,
         attempts: u32,
@@ -42,7 +44,8 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// Asks Redis, unless it is known to be down. `None` if it is, or does not do this, and `on_outage = open`.
+    /// Sends an idempotent command unless Redis is known to be down. Returns `None` with
+    /// `on_outage = open` if Redis is down or refuses writes.
     pub(crate) async fn ask<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
@@ -50,7 +53,7 @@ impl<C: Codec> RedisCache<C> {
         self.ask_up_to(ATTEMPTS_MAX, question).await
     }
 
-    /// The same for what must not be asked twice.
+    /// Like [`ask`](Self::ask) for a command that must not be sent twice.
     pub(crate) async fn ask_once<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
@@ -78,7 +81,7 @@ impl<C: Codec> RedisCache<C> {
             }
             Err(error) => error,
         };
-        // It has answered, and reads go on.
+        // Redis answered, so reads still work.
         let takes_no_writes = error.code().is_some_and(|code| READ_ONLY.contains(&code));
         let is_down = error.is_outage() && !takes_no_writes;
         breaker.note(!is_down);

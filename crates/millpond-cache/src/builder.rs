@@ -11,13 +11,13 @@ use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptio
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One multiplexed connection carries what ten of one borrower each would.
+/// One multiplexed connection carries the load of ten exclusive ones.
 const SHARE: u32 = 10;
 
-/// How long a connection is waited for at least; a single question ends sooner.
+/// The least `pool_timeout` of the pool; a single command has a shorter limit of its own.
 const ACQUIRE_MIN: Duration = Duration::from_secs(1);
 
-/// How a cache is to be.
+/// Builds a [`RedisCache`]; each method sets one setting.
 ///
 /// ```
 /// use millpond_cache::{OnOutage, RedisCache};
@@ -62,7 +62,8 @@ impl RedisCache {
 }
 
 impl<C: Codec> CacheBuilder<C> {
-    /// The URL of Redis, in the forms of [`RedisPoolOptions::connect`](millpond_redis::RedisPoolOptions::connect).
+    /// The URL of Redis, in the forms that
+    /// [`RedisPoolOptions::connect`](millpond_redis::RedisPoolOptions::connect) takes.
     pub fn url(mut self, url: &str) -> Self {
         self.place.push(url.parse().map_err(|error: millpond_redis::UrlError| error.to_string()));
         self
@@ -73,49 +74,51 @@ impl<C: Codec> CacheBuilder<C> {
         self.options(RedisConnectOptions::cluster(nodes))
     }
 
-    /// Where Redis is and how it is talked to, instead of a URL.
+    /// Typed connect options, instead of a URL.
     pub fn options(mut self, options: RedisConnectOptions) -> Self {
         self.place.push(Ok(options));
         self
     }
 
-    /// The most connections to Redis. Default 50, range 10-200. They are multiplexed, so a tenth of them is opened.
+    /// The most connections to Redis. Default 50, range 10-200. Connections are multiplexed, so only a
+    /// tenth of this number is opened.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Whether the range of `max_connections` holds. Default on; without it any number from 1 will do.
+    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1 is
+    /// accepted.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Adds an observer of the cache's pool, whose name is `cache`.
+    /// Adds an observer of the cache's pool, which is named `cache`.
     pub fn pool_observer(mut self, observer: impl Observer) -> Self {
         self.pool = self.pool.observer(observer);
         self
     }
 
-    /// How values become bytes. Default [`Json`].
+    /// Converts values to bytes and back. Default [`Json`].
     pub fn codec<D: Codec>(self, codec: D) -> CacheBuilder<D> {
         let Self { place, max_connections, limits, pool, namespace, settings, news, .. } = self;
         CacheBuilder { place, max_connections, limits, pool, codec, namespace, settings, news }
     }
 
-    /// What keys begin with in Redis, in all namespaces. Default `cache`.
+    /// The prefix of all keys in Redis, in every namespace. Default `cache`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.prefix = prefix.into();
         self
     }
 
-    /// The namespace. Default `default`. Others are had by [`RedisCache::namespace`].
+    /// The namespace. Default `default`. [`RedisCache::namespace`] opens further ones.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// The version of what is stored: entries of another one are not seen. Default 1.
+    /// The version of the stored format: entries of another version are not found. Default 1.
     pub fn version(mut self, version: u32) -> Self {
         self.settings.version = version;
         self
@@ -127,28 +130,29 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// By how many percent a value may live shorter, drawn at random, so that what was stored together does not go
-    /// together. Default 10, range 0-50.
+    /// By how many percent, at random, a value may expire early, so that values stored together do not
+    /// expire together. Default 10, range 0-50.
     pub fn ttl_jitter(mut self, percent: u32) -> Self {
         self.settings.ttl_jitter = percent;
         self
     }
 
-    /// How long it is remembered that a loader found nothing. Default `None`: it is asked every time. Range 1 ms-1 year.
+    /// How long the cache remembers that a loader found nothing. Default `None`: the loader runs every
+    /// time. Range 1 ms-1 year.
     pub fn negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.settings.negative_ttl = ttl.into();
         self
     }
 
-    /// How long after its time a value may still be answered by `get_or_load`, while one caller loads it anew; nothing else
-    /// answers with it. Default `None`. Range 1 ms-1 year.
+    /// How long after its expiry `get_or_load` may still return a value while one caller reloads it.
+    /// No other method returns it. Default `None`. Range 1 ms-1 year.
     pub fn stale_while_revalidate(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.stale = span.into();
         self
     }
 
-    /// Whether only one process at a time loads a key, and for how long at most the others wait for it. Default `None`:
-    /// each process loads by itself. Range 1 ms-5 min.
+    /// Lets only one process at a time load a key; the value is how long the others wait for it at
+    /// most. Default `None`: each process loads for itself. Range 1 ms-5 min.
     pub fn lock_across_processes(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.lock = limit.into();
         self
@@ -160,15 +164,15 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// How many loaders may be at work at once in this process, for all keys together. Default 32, range 1-10,000. It is
-    /// what the source of the values has to bear while Redis is down. What a loader itself asks the cache for is loaded beyond
-    /// it, on the loader's turn.
+    /// How many loaders may run at once in this process, for all keys together. Default 32, range
+    /// 1-10,000. While Redis is down this bounds the load on the source of the values. What a loader
+    /// itself requests from the cache does not count: it runs on the permit of that loader.
     pub fn loads_max(mut self, loaders: usize) -> Self {
         self.settings.loads_max = loaders;
         self
     }
 
-    /// How long a load may take, and a caller may wait for his turn to load. Default 30 s, range 1 ms-5 min.
+    /// The limit of one load, and of the wait for a permit to load. Default 30 s, range 1 ms-5 min.
     pub fn load_timeout(mut self, limit: Duration) -> Self {
         self.settings.load_timeout = limit;
         self
@@ -192,11 +196,11 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// Makes a cache. Nothing is opened until it is used.
+    /// Builds the cache. No connection is opened before its first use.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Setting`] with everything that is wrong.
+    /// [`CacheError::Setting`], which lists every wrong setting.
     pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
         let Self { place, max_connections, limits, pool, codec, namespace, settings, news } = self;
         let mut problems = settings.problems();
@@ -236,11 +240,11 @@ impl<C: Codec> CacheBuilder<C> {
         Ok(RedisCache::assemble(pool, codec, namespace, settings, news))
     }
 
-    /// Makes a cache, and opens a first connection to see that Redis is there.
+    /// Builds the cache and opens a first connection, to see that Redis can be reached.
     ///
     /// # Errors
     ///
-    /// As [`connect_lazy`](Self::connect_lazy), and [`CacheError::Redis`] if it is not.
+    /// As [`connect_lazy`](Self::connect_lazy), and [`CacheError::Redis`] if Redis cannot be reached.
     ///
     /// # Cancel safety
     ///

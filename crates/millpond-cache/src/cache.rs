@@ -1,4 +1,4 @@
-//! The cache: typed values under names.
+//! The cache: reads and writes typed values by key.
 
 use crate::codec::{Codec, Json};
 use crate::entry::{Entry, Look};
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Adds to a counter, and gives it a lifetime when it is made. ARGV: how much, the lifetime in milliseconds.
+/// Adds to a counter and sets its expiry if it has none. ARGV: the amount, the lifetime in
+/// milliseconds.
 const INCR: &str = "
 local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -42,7 +43,7 @@ pub struct RedisCache<C = Json> {
     pub(crate) namespace: Arc<str>,
 }
 
-/// What clones and namespaces share.
+/// State that clones and namespaces share.
 pub(crate) struct Inside<C> {
     pub(crate) pool: SharedRedisPool,
     pub(crate) codec: C,
@@ -69,7 +70,7 @@ impl<C: Codec> RedisCache<C> {
         Self { inside: Arc::new(inside), namespace: namespace.into() }
     }
 
-    /// Another namespace of the same cache.
+    /// Opens another namespace of the same cache.
     ///
     /// # Errors
     ///
@@ -82,11 +83,12 @@ impl<C: Codec> RedisCache<C> {
         Ok(Self { inside: Arc::clone(&self.inside), namespace: name.into() })
     }
 
-    /// The value of a key. One that is past its time is not answered: that is for [`get_or_load`](Self::get_or_load).
+    /// Returns the value of a key. An expired value is not returned; only
+    /// [`get_or_load`](Self::get_or_load) may do so.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Redis`], with [`OnOutage::Open`](crate::OnOutage::Open) only for what is no outage.
+    /// [`CacheError::Redis`]; with [`OnOutage::Open`](crate::OnOutage::Open) not for an outage.
     ///
     /// # Cancel safety
     ///
@@ -95,7 +97,7 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.found(self.look(&self.key(key)).await?))
     }
 
-    /// The values of several keys, in their order. In a cluster they may live anywhere.
+    /// Returns the values of several keys, in their order. In a cluster the keys may be on any nodes.
     ///
     /// # Errors
     ///
@@ -112,7 +114,7 @@ impl<C: Codec> RedisCache<C> {
         Ok(found.into_iter().map(|look| self.found(look)).collect())
     }
 
-    /// Stores a value for the time of [`ttl`](crate::CacheBuilder::ttl).
+    /// Stores a value for [`ttl`](crate::CacheBuilder::ttl).
     ///
     /// # Errors
     ///
@@ -125,11 +127,11 @@ impl<C: Codec> RedisCache<C> {
         self.set_with_ttl(key, value, self.inside.settings.ttl).await
     }
 
-    /// Stores a value for a time of its own, from which the jitter is taken. Less than 1 ms counts as 1 ms; at most 1 year.
+    /// Stores a value for `ttl` less the jitter. Less than 1 ms counts as 1 ms; at most 1 year.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), and [`CacheError::Setting`] for a time of more than a year.
+    /// As [`set`](Self::set), and [`CacheError::Setting`] if `ttl` is longer than a year.
     ///
     /// # Cancel safety
     ///
@@ -148,8 +150,8 @@ impl<C: Codec> RedisCache<C> {
         self.store(&self.key(key), &entry, ttl).await
     }
 
-    /// Removes keys. Returns how many were there, be it a value, one past its time or a remembered nothing. An outage is an error whatever [`OnOutage`](crate::OnOutage) says: what was to be removed is
-    /// still there.
+    /// Removes keys. Returns how many existed: values, expired values and remembered absences. An
+    /// outage is an error whatever [`OnOutage`](crate::OnOutage) is, because the keys still exist.
     ///
     /// # Errors
     ///
@@ -157,14 +159,14 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped some may have been removed.
+    /// If the future is dropped, some keys may have been removed.
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
     }
 
-    /// Whether there is a value that [`get`](Self::get) would find: a remembered nothing is none, and neither is a value past
-    /// its time. One that cannot be read counts, since it is not read.
+    /// Returns true if [`get`](Self::get) would find a value: a remembered absence and an expired value
+    /// do not count. A value that the codec cannot read counts, because it is not read here.
     ///
     /// # Errors
     ///
@@ -177,7 +179,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.glance(&self.key(key)).await?.is_some())
     }
 
-    /// For how long [`get`](Self::get) still finds a value. `None` if it does not, or for ever.
+    /// Returns how long [`get`](Self::get) will still find a value. `None` if there is no value, or if
+    /// it does not expire.
     ///
     /// # Errors
     ///
@@ -190,8 +193,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.glance(&self.key(key)).await?.flatten())
     }
 
-    /// Adds to a counter, which begins at 0 and lives for the time of [`ttl`](crate::CacheBuilder::ttl). Returns the sum. An outage
-    /// is an error whatever [`OnOutage`](crate::OnOutage) says.
+    /// Adds to a counter, which begins at 0 and lives for [`ttl`](crate::CacheBuilder::ttl). Returns
+    /// the sum. An outage is an error whatever [`OnOutage`](crate::OnOutage) is.
     ///
     /// # Errors
     ///
@@ -199,17 +202,17 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped it may have been added.
+    /// If the future is dropped, the amount may have been added.
     pub async fn incr(&self, key: &str, by: i64) -> Result<i64, CacheError> {
         let settings = &self.inside.settings;
-        // A counter is never loaded anew, so it is past nothing while it lives.
+        // A counter is never reloaded, so it has no time in which it is stale.
         let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
         let call = self.inside.incr.call([self.key(key)], [by.to_string(), life.to_string()]);
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
-    /// Removes everything of this namespace and version, by a SCAN of every node. Returns how many keys were removed. What
-    /// is stored meanwhile may stay.
+    /// Removes everything in this namespace and version, by a SCAN of every node. Returns how many keys
+    /// were removed. What is stored during the call may remain.
     ///
     /// # Errors
     ///
@@ -217,17 +220,17 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped some keys have been removed.
+    /// If the future is dropped, some keys have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         Ok(crate::many::clear(self.pool(), &self.key("")).await?)
     }
 
-    /// What has happened since the cache was built, in all namespaces.
+    /// Counts of what has happened since the cache was built, in all namespaces.
     pub fn totals(&self) -> CacheTotals {
         self.inside.news.totals()
     }
 
-    /// The pool.
+    /// Returns the pool of the cache.
     pub fn pool(&self) -> &SharedRedisPool {
         &self.inside.pool
     }
@@ -241,7 +244,7 @@ impl<C: Codec> RedisCache<C> {
         self.pool().close().await
     }
 
-    /// A key as it stands in Redis.
+    /// The full name of a key in Redis.
     pub(crate) fn key(&self, key: &str) -> String {
         let Settings { prefix, version, .. } = &self.inside.settings;
         format!("{prefix}:{}:v{version}:{key}", self.namespace)
@@ -251,14 +254,14 @@ impl<C: Codec> RedisCache<C> {
         self.inside.news.tell(event, &self.namespace);
     }
 
-    /// The key of the lock for loading a key. It cannot be taken for a key of a user: behind a namespace those have `v` and
-    /// digits.
+    /// The key of the lock for loading a key. It never equals a user's key, where `v` and digits follow
+    /// the namespace.
     pub(crate) fn lock_key(&self, key: &str) -> String {
         let Settings { prefix, version, .. } = &self.inside.settings;
         format!("{prefix}:{}:lock-v{version}:{key}", self.namespace)
     }
 
-    /// Reads what was found, and tells.
+    /// Decodes what was found and reports it as an event.
     fn found<T: DeserializeOwned>(&self, look: Look) -> Option<T> {
         let value = match look {
             Look::Nothing | Look::Stale(_) | Look::Blind => {

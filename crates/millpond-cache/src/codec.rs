@@ -1,23 +1,23 @@
-//! How values become bytes and back.
+//! Converts values to bytes and back.
 
 use millpond_core::BoxError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How values become bytes and back. [`Json`] unless you write another one.
+/// Converts values to bytes and back. The default is [`Json`].
 pub trait Codec: Send + Sync + 'static {
     /// Writes a value.
     ///
     /// # Errors
     ///
-    /// Whatever serde says.
+    /// The error of the serializer.
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, BoxError>;
 
     /// Reads a value.
     ///
     /// # Errors
     ///
-    /// Whatever serde says. The cache then counts the entry as missing.
+    /// The error of the deserializer. The cache then counts the entry as missing.
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BoxError>;
 }
 

@@ -1,21 +1,21 @@
-//! What stands under a key: a value, or that there is none.
+//! The entry of a key: a value, or the knowledge that there is none.
 
 use millpond_redis::Bytes;
 
-/// The first byte of a value that was written by us.
+/// The first byte of a value that this crate wrote.
 const VALUE: u8 = b'v';
 
-/// The whole entry that says that there is nothing to be had.
+/// The whole entry that says that there is no value.
 const NOTHING: &[u8] = b"n";
 
-/// What Redis says is left of a key's time if the key is not there.
+/// What PTTL returns for a key that does not exist.
 const GONE: i64 = -2;
 
-/// What a look at a key has found.
+/// What reading a key found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Look {
     Fresh(Entry),
-    /// It is past its time, and may be answered while it is loaded anew.
+    /// An expired entry that may be returned while it is reloaded.
     Stale(Entry),
     Nothing,
     /// Redis is down.
@@ -23,11 +23,11 @@ pub(crate) enum Look {
 }
 
 impl Look {
-    /// Of what Redis says of a key: what stands there and, if it was asked, what is left of its time; at the end of which
-    /// an entry is stale for so many milliseconds.
+    /// Interprets the bytes of a key and, if known, its remaining time in milliseconds. An entry is
+    /// stale during the last `stale` milliseconds of its time.
     pub(crate) fn of(bytes: Option<Bytes>, left: Option<i64>, stale: u64) -> Self {
         match (bytes, left) {
-            // It was there a moment ago, or GETRANGE says so of what is not.
+            // The key expired between the two commands, or GETRANGE returned an empty string for it.
             (None, _) | (_, Some(GONE)) => Self::Nothing,
             (Some(bytes), Some(left))
                 if Entry::is_ours(&bytes) && u64::try_from(left).is_ok_and(|left| left <= stale) =>
@@ -38,7 +38,7 @@ impl Look {
         }
     }
 
-    /// What was found.
+    /// The entry that was found, stale or not.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Fresh(entry) | Self::Stale(entry) => Some(entry),
@@ -47,12 +47,12 @@ impl Look {
     }
 }
 
-/// What stands under a key.
+/// The entry of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// A value, as its codec wrote it.
     Value(Bytes),
-    /// The loader has said that there is none.
+    /// A loader found no value.
     Nothing,
 }
 
@@ -66,7 +66,8 @@ impl Entry {
         }
     }
 
-    /// Whether it was written here, with a time to be stale: a counter and what others have written has none.
+    /// True if this crate wrote the entry and it can therefore be stale. A counter, and what other
+    /// programs wrote, cannot.
     pub(crate) fn is_ours(bytes: &Bytes) -> bool {
         bytes.first() == Some(&VALUE) || bytes == NOTHING
     }

@@ -1,23 +1,24 @@
-//! What can go wrong with a cache.
+//! The errors of a cache.
 
 use millpond_core::SharedError;
 use millpond_redis::RedisError;
 use std::fmt;
 use std::time::Duration;
 
-/// What can go wrong with a cache.
+/// An error of a cache.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// Redis does not answer or refuses. With `on_outage = open` only what would be wrong to swallow: a delete, a counter.
+    /// Redis does not answer or refuses a command. With `on_outage = open` an outage is an error only
+    /// for a delete, a counter and a clear.
     Redis(RedisError),
-    /// The loader failed; all who waited for it share its error.
+    /// The loader failed; all callers that waited for it get the same error.
     Load(SharedError),
-    /// As many loaders were at work as `loads_max` allows, for `load_timeout`.
+    /// As many loaders as `loads_max` allows were running during all of `load_timeout`.
     Busy {
-        /// How many.
+        /// The setting.
         loads_max: usize,
-        /// How long was waited.
+        /// How long the caller waited.
         waited: Duration,
     },
     /// The loader took longer than `load_timeout`.
@@ -25,7 +26,7 @@ pub enum CacheError {
         /// The limit.
         limit: Duration,
     },
-    /// A loader has asked, itself or through other loaders, for a value that waits for this loader.
+    /// A loader requested, directly or through other loaders, a value that waits for this loader.
     Circle,
     /// A value is larger than `max_value_size`. It was not stored.
     TooLarge {
@@ -34,11 +35,11 @@ pub enum CacheError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A value cannot be written, or the loader's own cannot be read back.
+    /// The codec could not write a value, or could not read back what the loader returned.
     Codec(SharedError),
-    /// The settings: all problems at once.
+    /// Settings are wrong; all problems at once.
     Setting {
-        /// Which, their values unless they are secret, and the way out.
+        /// The settings, their values unless secret, and what to do.
         reason: String,
     },
 }
@@ -46,7 +47,7 @@ pub enum CacheError {
 impl fmt::Display for CacheError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Redis(error) => write!(f, "the cache cannot be asked: {error}"),
+            Self::Redis(error) => write!(f, "the cache could not reach Redis, or Redis refused: {error}"),
             Self::Load(error) => write!(f, "the value could not be loaded: {error}"),
             Self::Busy { loads_max, waited } => write!(
                 f,

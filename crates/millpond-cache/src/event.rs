@@ -1,4 +1,4 @@
-//! What happens in a cache, for metrics and logs.
+//! The events of a cache, for metrics and logs.
 
 use millpond_core::SharedError;
 use millpond_redis::RedisError;
@@ -14,29 +14,29 @@ use std::time::Duration;
 pub enum CacheEvent {
     /// A value was found.
     Hit,
-    /// It was found that there is none: the loader had said so.
+    /// The cache remembers that a loader found nothing.
     NegativeHit,
-    /// A value was found that is due to be loaded anew.
+    /// An expired value was found, which is to be reloaded.
     StaleHit,
     /// Nothing was found.
     Miss,
-    /// Nothing was found, and somebody else was loading it: the answer is his.
+    /// Nothing was found, and the value came from a load that another caller had begun.
     Shared,
-    /// A loader has come to an end.
+    /// A loader finished.
     Loaded {
         /// How long it took.
         took: Duration,
         /// Whether there was a value.
         found: bool,
     },
-    /// A loader has failed.
+    /// A loader failed.
     LoadFailed {
         /// Why.
         error: SharedError,
     },
-    /// Redis does not answer or refuses, and the cache goes on without it.
+    /// Redis does not answer or refuses, and the cache continues without it.
     Bypassed {
-        /// Why; nothing if it was known to be down and was not asked.
+        /// The error; `None` if Redis was known to be down and no command was sent.
         error: Option<RedisError>,
     },
     /// An entry could not be read, and counts as missing.
@@ -48,9 +48,9 @@ pub enum CacheEvent {
     },
 }
 
-/// Watches a cache. Cannot fail and must not block; a closure will do. A panic in it is caught.
+/// Observes a cache. Must not block; closures implement it. A panic in it is caught.
 pub trait CacheObserver: Send + Sync + 'static {
-    /// Takes note of one event in a namespace.
+    /// Called for each event, with the namespace in which it happened.
     fn observe(&self, event: &CacheEvent, namespace: &str);
 }
 
@@ -60,7 +60,7 @@ impl<F: Fn(&CacheEvent, &str) + Send + Sync + 'static> CacheObserver for F {
     }
 }
 
-/// What has happened since the cache was built.
+/// Counts of what has happened since the cache was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheTotals {
@@ -68,17 +68,17 @@ pub struct CacheTotals {
     pub hits: u64,
     /// Values not found.
     pub misses: u64,
-    /// Callers who got the answer of somebody else's load.
+    /// Callers that got the value of another caller's load.
     pub shared: u64,
-    /// Loaders that came to an end.
+    /// Loaders that finished.
     pub loads: u64,
     /// Loaders that failed.
     pub load_failures: u64,
-    /// How often the cache went on without Redis.
+    /// How many times the cache continued without Redis.
     pub bypassed: u64,
 }
 
-/// Counts and tells.
+/// Counts events and passes them to the observers.
 #[derive(Default)]
 pub(crate) struct News {
     pub(crate) observers: Vec<Arc<dyn CacheObserver>>,
@@ -105,7 +105,7 @@ impl News {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         for observer in &self.observers {
-            // A panic in watching must not reach whoever asks.
+            // A panic in an observer must not reach the caller.
             let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(event, namespace)));
         }
     }

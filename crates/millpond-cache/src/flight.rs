@@ -1,14 +1,15 @@
-//! One load at a time for each key of this process: whoever comes second waits for the first.
+//! One load at a time for a key in this process: later callers wait for the first.
 //!
-//! A loader may ask the cache itself. What it asks for runs on the turn that it has, or it would wait for itself: where 32
-//! may load, 32 that ask for a 33rd key would wait for ever.
+//! A loader may itself use the cache. Such a nested load runs on the permit of the outer one, or it
+//! could deadlock: with 32 permits, 32 loaders that all request a 33rd key would wait forever.
 //!
 //! # Invariants
 //!
-//! 1. A key has a flight exactly while somebody leads it: the leader's guard takes it out when it is dropped.
-//! 2. A leader who goes away without an outcome leaves the load to one of those who wait.
-//! 3. Nobody who has a turn waits for somebody who waits for one: the leader whom he follows loads without.
-//! 4. No two loads wait for each other: who would close the circle is refused.
+//! 1. A key has a flight exactly while it has a leader: dropping the leader's guard removes the flight.
+//! 2. If a leader is dropped without an outcome, one of its followers takes over.
+//! 3. A load that holds a permit never waits for one that waits for a permit: the leader that it
+//!    follows then loads without a permit.
+//! 4. No two loads wait for each other: the caller that would close the circle gets an error.
 
 use crate::entry::Entry;
 use crate::error::CacheError;
@@ -28,7 +29,7 @@ struct Load {
     key: String,
 }
 
-/// What came of a load, for those who waited.
+/// The outcome of a load, shared with its followers.
 pub(crate) type Outcome = Result<Entry, CacheError>;
 
 /// The loads that are under way.
@@ -45,17 +46,17 @@ struct Flight {
     waits: Vec<String>,
 }
 
-/// What somebody is who wants a key to be loaded.
+/// The part that a caller plays in the load of a key.
 pub(crate) enum Role {
-    /// He loads.
+    /// This caller loads.
     Leader(Lead),
-    /// Somebody else does.
+    /// Another caller loads; this one waits.
     Follower(Follow),
-    /// He is asked for by a load that waits for him.
+    /// The load that this caller would wait for waits for this caller.
     Circle,
 }
 
-/// That somebody loads a key.
+/// The leader's guard of a flight.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: String,
@@ -64,20 +65,20 @@ pub(crate) struct Lead {
     _wait: Option<Wait>,
 }
 
-/// That somebody waits for a leader.
+/// A follower's end of a flight.
 pub(crate) struct Follow {
     outcome: watch::Receiver<Option<Outcome>>,
     _wait: Option<Wait>,
 }
 
-/// That the loader of one key waits for another one.
+/// A record that the loader of one key waits for another key.
 struct Wait {
     load: Load,
     key: String,
 }
 
 impl Flights {
-    /// Leads the load of a key, or follows whoever does.
+    /// Becomes the leader of the load of a key, or follows the present one.
     pub(crate) fn board(self: &Arc<Self>, key: &str) -> Role {
         let load = LOADS.try_with(|loads| loads.iter().rfind(|load| Arc::ptr_eq(&load.flights, self)).cloned());
         let mut flights = self.lock();
@@ -108,12 +109,13 @@ impl Flights {
     }
 }
 
-/// Whether who waits for one key waits for the other one, through whatever loads. There are no circles yet.
+/// True if the load of `from` waits for `to`, directly or through other loads. Terminates because no
+/// circle exists yet.
 fn leads_to(flights: &HashMap<String, Flight>, from: &str, to: &str) -> bool {
     from == to || flights.get(from).is_some_and(|flight| flight.waits.iter().any(|key| leads_to(flights, key, to)))
 }
 
-/// Whether this is asked by a loader, of any cache: it has a turn already.
+/// True if this runs inside a loader of any cache, which already holds a permit.
 pub(crate) fn is_nested() -> bool {
     LOADS.try_with(|_| ()).is_ok()
 }
@@ -124,7 +126,7 @@ impl Lead {
         &self.key
     }
 
-    /// Waits until somebody with a turn waits for this load.
+    /// Waits until a load that holds a permit waits for this one.
     pub(crate) async fn hurried(&self) {
         self.hurry.notified().await;
     }
@@ -136,7 +138,7 @@ impl Lead {
         LOADS.scope(loads, async { loader().await }).await
     }
 
-    /// Ends the flight with an outcome for all who wait.
+    /// Ends the flight with an outcome for all followers.
     pub(crate) fn land(self, outcome: Outcome) {
         self.tell.send_replace(Some(outcome));
     }
@@ -160,7 +162,7 @@ impl Drop for Wait {
 }
 
 impl Follow {
-    /// Waits for the leader. `None` if he went away without an outcome.
+    /// Waits for the leader. Returns `None` if it was dropped without an outcome.
     pub(crate) async fn outcome(mut self) -> Option<Outcome> {
         let outcome = self.outcome.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_comes_second_gets_the_first_one_s_outcome_or_takes_over() {
+    async fn a_second_caller_gets_the_outcome_of_the_first_or_takes_over() {
         let flights = Arc::new(Flights::default());
         let Role::Leader(lead) = flights.board("k") else { panic!() };
         let Role::Follower(follower) = flights.board("k") else { panic!() };

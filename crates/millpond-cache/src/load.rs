@@ -1,8 +1,8 @@
-//! `get_or_load`: one load for a thousand who ask.
+//! `get_or_load`: one load for any number of concurrent callers.
 //!
-//! Whoever finds nothing boards a flight for the key. Its leader looks once more, since another may have landed between his
-//! first look and his boarding; then he loads, stores and tells all who wait. A leader who goes away leaves the load to one
-//! of them.
+//! A caller that finds nothing boards a flight for the key. The leader of the flight looks once more,
+//! since another flight may have landed between its first look and its boarding; then it loads, stores
+//! and wakes the followers. If the leader is dropped, one of the followers loads instead.
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
@@ -18,29 +18,36 @@ use std::future::Future;
 use tokio::time::Instant;
 
 impl<C: Codec> RedisCache<C> {
-    /// The value of a key; if there is none, what the loader says, which is stored for the next one.
+    /// Returns the value of a key; if there is none, runs the loader and stores its value.
     ///
-    /// - In this process one loader at a time is at work for a key, whoever else asks waits for it and shares its value or
-    ///   error; with [`lock_across_processes`](crate::CacheBuilder::lock_across_processes) in all processes.
-    /// - A loader that finds nothing (`None`) is believed for [`negative_ttl`](crate::CacheBuilder::negative_ttl).
-    /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first who finds a value past its
-    ///   time loads it anew; all others are answered with the old one, and so is he if his loader fails.
-    /// - While Redis is down and `on_outage = open` every value comes from its loader, at most
+    /// - One loader at a time runs for a key in this process; concurrent callers wait for it and share
+    ///   its value or error. With
+    ///   [`lock_across_processes`](crate::CacheBuilder::lock_across_processes) this holds for all
+    ///   processes together.
+    /// - That a loader found nothing (`None`) is remembered for
+    ///   [`negative_ttl`](crate::CacheBuilder::negative_ttl).
+    /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first caller
+    ///   that finds an expired value reloads it; all others get the old value, and so does the first
+    ///   one if its loader fails.
+    /// - While Redis is down and `on_outage = open`, every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
-    /// - A loader may ask a cache itself. What it asks for is loaded on the turn that it has, so that it does not wait for
-    ///   itself. It must ask in its own future: a task that it spawns waits for a turn as everybody does.
+    /// - A loader may itself use a cache. Such a nested load runs on the permit that the outer one
+    ///   holds, so that it does not wait for itself. It must run in the future of the loader: a task
+    ///   that the loader spawns waits for a permit like any other caller.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`] if it takes too long,
-    /// [`CacheError::Circle`] if it asks for a value that waits for it, [`CacheError::Codec`] if its value cannot be written,
-    /// [`CacheError::Redis`] as for [`get`](Self::get). A value that is too large is returned all the same; so is one that is
-    /// not stored because Redis is down or takes no writes, if `on_outage = open`.
+    /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`]
+    /// if it takes too long, [`CacheError::Circle`] if it requests a value that waits for it,
+    /// [`CacheError::Codec`] if its value cannot be written, [`CacheError::Redis`] as for
+    /// [`get`](Self::get). A value that is too large to store is still returned; so is one that could
+    /// not be stored because Redis is down or refuses writes, if `on_outage = open`.
     ///
     /// # Cancel safety
     ///
-    /// The loader runs inside this future and is dropped with it; one of those who wait then loads instead. The lock across
-    /// processes is given back by a task, if the future is dropped in a runtime; else it expires.
+    /// The loader runs inside this future and is dropped with it; one of the waiting callers then loads
+    /// instead. A task releases the lock across processes if the future is dropped inside a runtime;
+    /// otherwise the lock expires.
     pub async fn get_or_load<T, E, F, L>(&self, key: &str, loader: L) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,
@@ -51,7 +58,7 @@ impl<C: Codec> RedisCache<C> {
         let name = key;
         let key = self.key(name);
         let look = self.look(&key).await?;
-        // What cannot be read counts as missing, past its time or not.
+        // A value that cannot be read counts as missing, whether it has expired or not.
         match look.entry().map(|entry| self.open(entry)) {
             Some(Some(value)) => {
                 self.tell_look(&look);
@@ -66,7 +73,7 @@ impl<C: Codec> RedisCache<C> {
         loop {
             match self.inside.flights.board(&key) {
                 Role::Leader(lead) => {
-                    // Boxed: a hit, which is common, need not carry all that a load may need.
+                    // Boxed, so that the future of a hit, the common case, stays small.
                     let outcome = Box::pin(self.lead(&lead, &self.lock_key(name), loader)).await;
                     lead.land(outcome.clone());
                     return self.unpack(outcome);
@@ -82,7 +89,7 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// What the leader of a flight does.
+    /// Runs the leader's part of a flight.
     async fn lead<T, E, F, L>(&self, lead: &Lead, lock_key: &str, loader: L) -> Outcome
     where
         T: Serialize + DeserializeOwned,
@@ -100,10 +107,10 @@ impl<C: Codec> RedisCache<C> {
         let until = Instant::now() + limit;
         loop {
             match self.ask_once(|lease| Lock::take(self.pool(), lease, lock_key, limit)).await? {
-                // Redis is down: nobody can be waited for.
+                // Redis is down, so there is no lock to wait for.
                 None => return self.load(lead, loader).await,
                 Some(Some(lock)) => {
-                    // Whoever had it before may have stored the value.
+                    // The previous owner of the lock may have stored the value.
                     let outcome = match self.there::<T>(lead.key()).await? {
                         Some(entry) => Ok(entry),
                         None => self.load(lead, loader).await,
@@ -125,7 +132,7 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// Loads and stores.
+    /// Runs the loader and stores its value.
     async fn load<T, E, F, L>(&self, lead: &Lead, loader: L) -> Outcome
     where
         T: Serialize,
@@ -139,7 +146,7 @@ impl<C: Codec> RedisCache<C> {
             tokio::select! {
                 biased;
                 turn = self.inside.loads.acquire() => turn.ok(),
-                // On the turn of the load that waits for this one.
+                // Runs on the permit of the load that waits for this one.
                 () = lead.hurried() => None,
             }
         };
@@ -171,7 +178,7 @@ impl<C: Codec> RedisCache<C> {
         };
         if let Some(ttl) = ttl {
             match self.store(lead.key(), &entry, ttl).await {
-                // Told as an event. The value is good all the same.
+                // Reported as an event. The value itself is good.
                 Ok(()) | Err(CacheError::TooLarge { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -179,7 +186,7 @@ impl<C: Codec> RedisCache<C> {
         Ok(entry)
     }
 
-    /// Answers with a value past its time. The first who comes loads it anew.
+    /// Returns an expired value. The first caller reloads it.
     async fn refresh<T, E, F, L>(&self, key: &str, old: &Entry, loader: L) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,
@@ -201,7 +208,7 @@ impl<C: Codec> RedisCache<C> {
         self.unpack(outcome)
     }
 
-    /// An entry that is not past its time and can be read.
+    /// Returns the entry of a key if it has not expired and can be read.
     async fn there<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Entry>, CacheError> {
         match self.look(key).await? {
             Look::Fresh(entry) if self.open::<T>(&entry).is_some() => Ok(Some(entry)),
@@ -220,7 +227,7 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// The value of an entry, if it can be read.
+    /// Returns the value of an entry if it can be read.
     fn open<T: DeserializeOwned>(&self, entry: &Entry) -> Option<Option<T>> {
         match entry.value() {
             None => Some(None),

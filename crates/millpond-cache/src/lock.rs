@@ -1,32 +1,33 @@
-//! One load at a time for each key of all processes: a lock in Redis that expires.
+//! A lock in Redis that expires: one load at a time for a key, in all processes together.
 //!
 //! # Invariants
 //!
-//! 1. A lock that may have been taken is given back, whatever becomes of the load: by [`Lock::release`], else by a task that
-//!    `drop` starts. It expires only where that cannot be: without a runtime, or if Redis does not answer.
+//! 1. A lock that may have been taken is released however the load ends: by [`Lock::release`], else by
+//!    a task that `drop` spawns. It is left to expire only without a runtime, or if Redis does not
+//!    answer.
 
 use millpond_redis::{Command, RedisError, SharedRedisLease, SharedRedisPool};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Removes the lock if it is still ours.
+/// Removes the lock if this process still owns it.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// How often somebody who waits for another process looks again.
+/// The interval at which a caller that waits for another process looks for the value.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
 /// A lock that was taken, or may have been.
 #[derive(Debug)]
 pub(crate) struct Lock {
     pool: SharedRedisPool,
-    /// What gives it back; `None` once there is nothing to give back.
+    /// The command that releases the lock; `None` once there is nothing to release.
     release: Option<Command>,
-    /// The connection on which it is being taken. What gives it back must not overtake that.
+    /// The connection on which the lock is being taken. The release must not overtake that command.
     taking: Option<SharedRedisLease>,
 }
 
 impl Lock {
-    /// Takes the lock under a key, over this connection, unless somebody has it.
+    /// Takes the lock over this connection. Returns `None` if it is already taken.
     ///
     /// # Errors
     ///
@@ -34,7 +35,7 @@ impl Lock {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the lock is given back.
+    /// If the future is dropped, the lock is released.
     pub(crate) async fn take(
         pool: &SharedRedisPool,
         lease: SharedRedisLease,
@@ -56,7 +57,7 @@ impl Lock {
         Ok(Some(lock))
     }
 
-    /// Gives it back, over this connection.
+    /// Releases the lock over this connection.
     ///
     /// # Errors
     ///
@@ -64,7 +65,7 @@ impl Lock {
     ///
     /// # Cancel safety
     ///
-    /// It is given back all the same, when the lock is dropped.
+    /// If the future is dropped, dropping the lock releases it.
     pub(crate) async fn release(&self, lease: SharedRedisLease) -> Result<(), RedisError> {
         match self.release.clone() {
             Some(release) => lease.run(release).await,
@@ -72,7 +73,7 @@ impl Lock {
         }
     }
 
-    /// It has been given back.
+    /// Marks the lock as released.
     pub(crate) fn forget(mut self) {
         self.release = None;
     }
@@ -88,7 +89,7 @@ impl Drop for Lock {
             {
                 return;
             }
-            // Else it expires.
+            // If this fails, the lock expires.
             let _ = pool.run::<()>(release).await;
         });
     }

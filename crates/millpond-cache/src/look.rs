@@ -1,4 +1,4 @@
-//! What stands under a key, and whether it is past its time.
+//! Reads the entry of a key and whether it has expired.
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
@@ -9,7 +9,7 @@ use millpond_redis::{Bytes, Command, RedisError, SharedRedisLease};
 use std::time::Duration;
 
 impl<C: Codec> RedisCache<C> {
-    /// Looks at a key.
+    /// Reads the entry of a key.
     pub(crate) async fn look(&self, key: &str) -> Result<Look, CacheError> {
         let get = Command::new("GET").key(key).idempotent();
         let stale = self.inside.settings.stale_millis();
@@ -28,9 +28,9 @@ impl<C: Codec> RedisCache<C> {
         Ok(look.await?.unwrap_or(Look::Blind))
     }
 
-    /// For how long a value is still answered, without reading it: `Some(None)` for one that has no end.
+    /// Returns how long a value remains valid, without reading it: `Some(None)` if it does not expire.
     pub(crate) async fn glance(&self, key: &str) -> Result<Option<Option<Duration>>, CacheError> {
-        // Enough to tell a value from a remembered nothing and from a counter.
+        // Two bytes distinguish a value from a remembered absence and from a counter.
         let get = Command::new("GETRANGE").key(key).arg(0).arg(1).idempotent();
         let found = self.ask(|lease| {
             let get = get.clone();
@@ -48,7 +48,7 @@ impl<C: Codec> RedisCache<C> {
         })
     }
 
-    /// Tells what a caller has found.
+    /// Reports as an event what a caller found.
     pub(crate) fn tell_look(&self, look: &Look) {
         match look {
             Look::Fresh(Entry::Nothing) => self.tell(&CacheEvent::NegativeHit),
@@ -59,7 +59,7 @@ impl<C: Codec> RedisCache<C> {
     }
 }
 
-/// What a command says of a key, and what is left of its time, which the server's clock decides.
+/// Runs `get` and PTTL together: the entry, and its remaining time by the server's clock.
 async fn with_time(lease: &SharedRedisLease, get: Command, key: &str) -> Result<(Option<Bytes>, i64), RedisError> {
     let left = Command::new("PTTL").key(key).idempotent();
     tokio::try_join!(lease.run::<Option<Bytes>>(get), lease.run::<i64>(left))

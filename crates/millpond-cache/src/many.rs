@@ -1,18 +1,18 @@
-//! Several keys at once: in a cluster they live on several nodes.
+//! Operations on several keys, which in a cluster are on several nodes.
 
 use crate::entry::Look;
 use futures_util::future::{join_all, try_join_all};
 use millpond_redis::{Bytes, ClusterNode, Command, RedisError, SharedRedisLease, SharedRedisPool, slot_of};
 use std::collections::BTreeMap;
 
-/// How many keys one step of a SCAN looks at.
+/// The COUNT of one SCAN step.
 const SCAN_COUNT: u32 = 1_000;
 
-/// How many keys are removed at once.
+/// How many UNLINKs are in flight at once.
 const UNLINK_COUNT: usize = 100;
 
-/// What stands under keys, in their order: one MGET for each slot, and what is left of each one's time if an entry may be
-/// stale.
+/// Reads the entries of keys, in their order: one MGET for each slot, and a PTTL for each key if an
+/// entry may be stale.
 ///
 /// # Errors
 ///
@@ -47,14 +47,14 @@ pub(crate) async fn get(lease: SharedRedisLease, keys: &[String], stale: u64) ->
     Ok(found)
 }
 
-/// Removes keys, wherever they live. Returns how many were there.
+/// Removes keys on any nodes. Returns how many existed.
 ///
 /// # Errors
 ///
-/// The first [`RedisError`]; the other keys are removed all the same.
+/// The first [`RedisError`]; the other keys are removed nevertheless.
 pub(crate) async fn unlink<K: AsRef<[u8]>>(lease: SharedRedisLease, keys: &[K]) -> Result<u64, RedisError> {
     let mut sum = Ok(0);
-    // Not all at once: those at the end would wait for their answers longer than they may.
+    // In batches, because the last commands of a very long one would exceed their time limit.
     for some in keys.chunks(UNLINK_COUNT) {
         let gone = some.iter().map(|key| lease.run::<u64>(Command::new("UNLINK").key(key.as_ref()).idempotent()));
         let gone: Result<u64, RedisError> = join_all(gone).await.into_iter().sum();
@@ -63,7 +63,7 @@ pub(crate) async fn unlink<K: AsRef<[u8]>>(lease: SharedRedisLease, keys: &[K]) 
     sum
 }
 
-/// Removes everything that begins so, on every node.
+/// Removes every key with this prefix, on every node.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ async fn clear_on(pool: &SharedRedisPool, node: &ClusterNode, pattern: &str) -> 
     let (mut cursor, mut gone) = ("0".to_owned(), 0);
     loop {
         let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
-        // Others may have written keys there that are no text.
+        // Other programs may have written keys that are not text.
         let (next, keys): (String, Vec<Bytes>) = lease.run_on(node, scan).await?;
         gone += unlink(pool.acquire().await?, &keys).await?;
         if next == "0" {
@@ -90,7 +90,8 @@ async fn clear_on(pool: &SharedRedisPool, node: &ClusterNode, pattern: &str) -> 
     }
 }
 
-/// A pattern for what begins so. A prefix has no character that means something in it, but this need not be known here.
+/// A glob pattern that matches keys with this prefix. Prefixes contain no special characters today;
+/// escaping them keeps this function correct without that knowledge.
 fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for character in prefix.chars() {

@@ -1,4 +1,4 @@
-//! The settings of a cache and the one check that refuses the impossible.
+//! The settings of a cache and their validation.
 
 use crate::outage::OnOutage;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Everything that is wrong.
+    /// Lists everything that is wrong with the settings.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let times = [
@@ -90,7 +90,7 @@ impl Settings {
         problems
     }
 
-    /// How long a value lives in Redis, jitter and the time when it is stale included, in milliseconds.
+    /// How long a value lives in Redis, in milliseconds, with jitter and stale time.
     pub(crate) fn lifetime(&self, ttl: Duration) -> u64 {
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let most = millis / 100 * u64::from(self.ttl_jitter) + millis % 100 * u64::from(self.ttl_jitter) / 100;
@@ -98,7 +98,7 @@ impl Settings {
         (millis - shorter).saturating_add(self.stale_millis())
     }
 
-    /// How much of its life a value is stale.
+    /// How long before its end a value is stale, in milliseconds.
     pub(crate) fn stale_millis(&self) -> u64 {
         self.stale.map_or(0, |stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX))
     }

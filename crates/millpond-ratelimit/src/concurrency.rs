@@ -1,4 +1,4 @@
-//! A limit on what runs at the same time: leases with an expiry.
+//! A limit on concurrent work: leases with an expiry.
 
 use crate::error::RateLimitError;
 use crate::outage::OnOutage;
@@ -7,19 +7,20 @@ use millpond_redis::Script;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A lease that nobody gave back is free after at least this long and at most that long.
+/// The range of a lease's expiry.
 const EXPIRY_LOW: Duration = Duration::from_millis(10);
 const EXPIRY_HIGH: Duration = Duration::from_secs(86_400);
 
-/// The server's clock: one for all clients, so theirs may differ.
+/// Reads the server's clock, so that the clients' clocks do not matter.
 const CLOCK: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 ";
 
-/// Members are leases, their scores the moments at which they expire. A lease ends with its own time, since none can have longer
-/// left than that: if it seems to, the server's clock has gone back. ARGV: the lease, its time in microseconds, how many there
-/// may be. Answers whether it was granted, how many there are, and when the first of them expires.
+/// Members are leases; their scores are the times at which they expire. No lease can have more time
+/// left than its own duration: if one seems to, the server's clock was set back and the score is
+/// corrected. ARGV: the lease, its duration in microseconds, the limit. Returns whether the lease was
+/// granted, the number of leases, and when the first of them expires.
 const TAKE: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 local beyond = string.format('(%.0f', now + ARGV[2])
@@ -42,7 +43,7 @@ local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 return {granted, used, first and tonumber(first) - now or 0}
 ";
 
-/// Extends a lease that has not expired. ARGV: the lease, its time in microseconds.
+/// Extends a lease that has not expired. ARGV: the lease, its duration in microseconds.
 const RENEW: &str = "
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= now then
@@ -56,10 +57,10 @@ end
 return 1
 ";
 
-/// Gives a lease back.
+/// Releases a lease.
 const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 
-/// Limits how much runs at the same time, in all processes together. Cheap to clone.
+/// Limits concurrent work, in all processes together. Cheap to clone.
 ///
 /// ```no_run
 /// use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Admission};
@@ -93,26 +94,27 @@ struct Inside {
     release: Script,
 }
 
-/// What became of a wish to run.
+/// The outcome of [`ConcurrencyLimiter::enter`].
 #[derive(Debug)]
 pub enum Admission {
-    /// It may run.
+    /// The caller may run while it holds this lease.
     Granted(ConcurrencyLease),
-    /// As much runs as may.
+    /// As many leases are held as the limit allows.
     Full {
-        /// How much runs.
+        /// The number of leases held.
         used: u32,
-        /// When a place is free at the latest, if nobody renews.
+        /// When a lease becomes free at the latest, unless one is renewed.
         retry_after: Duration,
     },
 }
 
 impl ConcurrencyLimiter {
-    /// A limiter of so many at the same time, each for at most `expiry` unless it renews.
+    /// Creates a limiter of at most `max` leases, each for at most `expiry` unless it is renewed.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`] for a name that cannot be part of a key, a maximum of 0, or an expiry out of 10 ms to 24 h.
+    /// [`RateLimitError::Setting`] for a name that cannot be part of a key, a `max` of 0, or an
+    /// `expiry` out of 10 ms to 24 h.
     pub fn new(
         storage: &CentralizedStateStorage,
         name: &str,
@@ -138,17 +140,18 @@ impl ConcurrencyLimiter {
         Ok(Self { inside: Arc::new(Inside { storage, name, max, expiry, take, renew, release }) })
     }
 
-    /// Asks for a place.
+    /// Requests a lease.
     ///
-    /// While Redis is down, [`OnOutage::Closed`] refuses and the others admit: no process can count the others.
+    /// While Redis is down, [`OnOutage::Closed`] refuses and the other variants admit, since no process
+    /// can count what runs in the others.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Redis`] for what Redis refuses.
+    /// [`RateLimitError::Redis`] if Redis refuses the script.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped a place may be taken until it expires.
+    /// If the future is dropped, a lease may be taken until it expires.
     pub async fn enter(&self, subject: &str) -> Result<Admission, RateLimitError> {
         let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
         let key = storage.key(Kind::Concurrency, subject, name);
@@ -168,20 +171,20 @@ impl ConcurrencyLimiter {
     }
 }
 
-/// A place among what runs at the same time. Give it back by [`release`](Self::release): if it is only dropped, it is free
-/// when it expires.
+/// Permission to run. Give it back by [`release`](Self::release): a lease that is only dropped becomes
+/// free when it expires.
 #[derive(Debug)]
-#[must_use = "the place is taken until it is released or expires"]
+#[must_use = "the lease is held until it is released or expires"]
 pub struct ConcurrencyLease {
     limiter: ConcurrencyLimiter,
     key: String,
     lease: String,
-    /// Not if it was admitted while Redis was down.
+    /// False if the lease was granted while Redis was down.
     in_redis: bool,
 }
 
 impl ConcurrencyLease {
-    /// Begins the expiry anew. False if the lease has expired: somebody else may have its place.
+    /// Restarts the expiry. Returns false if the lease has expired; another caller may hold its place.
     ///
     /// # Errors
     ///
@@ -189,7 +192,7 @@ impl ConcurrencyLease {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the lease may have been renewed.
+    /// If the future is dropped, the lease may have been renewed.
     pub async fn renew(&self) -> Result<bool, RateLimitError> {
         let Inside { storage, expiry, renew, .. } = &*self.limiter.inside;
         if !self.in_redis {
@@ -200,7 +203,7 @@ impl ConcurrencyLease {
         Ok(answer.unwrap_or(storage.on_outage() != OnOutage::Closed))
     }
 
-    /// Gives the place back. If Redis is down it is free when it expires.
+    /// Releases the lease. If Redis is down it becomes free when it expires.
     ///
     /// # Errors
     ///
@@ -208,7 +211,7 @@ impl ConcurrencyLease {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the place may be free, or is when it expires.
+    /// If the future is dropped, the lease is free now or when it expires.
     pub async fn release(self) -> Result<(), RateLimitError> {
         let Inside { storage, release, .. } = &*self.limiter.inside;
         if self.in_redis {

@@ -1,4 +1,4 @@
-//! What became of a request, and how it is told to an HTTP client.
+//! The decision on a request, and its HTTP headers.
 
 use crate::gcra::Verdict;
 use crate::limit::Limit;
@@ -6,47 +6,47 @@ use crate::span::Span;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What became of a request.
+/// The decision on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Decision {
-    /// Whether it is admitted: every limit has room for it. If not, none was charged.
+    /// True if the request is admitted: it fits all limits. If false, no limit was charged.
     pub allowed: bool,
-    /// Who decided.
+    /// What the decision is based on.
     pub source: DecisionSource,
     /// Each limit's own outcome, in the order in which they were given.
     pub outcomes: Vec<LimitOutcome>,
 }
 
-/// Who decided.
+/// What a decision is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecisionSource {
-    /// Redis, for all processes together.
+    /// The state in Redis, which all processes share.
     Redis,
-    /// This process alone, because Redis is down.
+    /// The state of this process alone, because Redis is down.
     Local,
-    /// Nobody: Redis is down, and everything is admitted.
+    /// Nothing: Redis is down, and everything is admitted.
     Open,
-    /// Nobody: Redis is down, and nothing is admitted.
+    /// Nothing: Redis is down, and nothing is admitted.
     Closed,
 }
 
-/// What one limit says.
+/// The outcome for one of the limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitOutcome {
-    /// Its name.
+    /// The name of the limit.
     pub name: String,
     /// The limit.
     pub limit: Limit,
-    /// Whether the request fits.
+    /// Whether the request fits this limit.
     pub allowed: bool,
-    /// How many requests of cost 1 would be admitted at this moment, after this one if it was.
+    /// How many further requests of cost 1 this limit would admit now.
     pub remaining: u32,
-    /// How long to wait until this request would fit, if it does not.
+    /// How long until this request would fit; `None` if it fits.
     pub retry_after: Option<Duration>,
-    /// How long it takes until the full burst is there again.
+    /// How long until the full burst is available again.
     pub reset_after: Duration,
 }
 
@@ -61,7 +61,7 @@ impl LimitOutcome {
             allowed: fits,
             remaining: tolerance.less(ahead).over(interval),
             retry_after: (!fits).then(|| wait.duration()),
-            // Without what the share of each request was rounded up by, or 60 a second would take 1.000001 s to come back.
+            // Minus the rounding of each request's share, or 60 per second would take 1.000001 s to refill.
             reset_after: ahead.less(Span(u128::from(limit.burst_size()))).duration(),
         }
     }
@@ -72,30 +72,31 @@ impl Decision {
         Self { allowed: outcomes.iter().all(|outcome| outcome.allowed), source, outcomes }
     }
 
-    /// How long to wait until the request would fit, if it does not: the longest that a limit says.
+    /// How long until the request would fit all limits; `None` if it fits.
     pub fn retry_after(&self) -> Option<Duration> {
         self.outcomes.iter().filter_map(|outcome| outcome.retry_after).max()
     }
 
-    /// How many requests of cost 1 would be admitted at this moment: the least that a limit says.
+    /// How many further requests of cost 1 would be admitted now: the least of all limits.
     pub fn remaining(&self) -> u32 {
         self.outcomes.iter().map(|outcome| outcome.remaining).min().unwrap_or(0)
     }
 
-    /// The value of the `RateLimit` header: for each limit what is left and after how many seconds the full burst is there
-    /// again, as in `"second";r=4;t=1, "day";r=900;t=8640`.
+    /// The value of the `RateLimit` header: for each limit what remains, and in how many seconds the
+    /// full burst is available again, as in `"second";r=4;t=1, "day";r=900;t=8640`.
     ///
     /// Both headers are those of
     /// [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10),
-    /// sections 3 and 4. A client that is refused is told by `Retry-After` as well: see [`retry_after_seconds`](Self::retry_after_seconds).
+    /// sections 3 and 4. Send `Retry-After` too if the request is refused: see
+    /// [`retry_after_seconds`](Self::retry_after_seconds).
     pub fn header(&self) -> String {
         list(&self.outcomes, |text, outcome| {
             let _ = write!(text, ";r={};t={}", outcome.remaining, seconds(outcome.reset_after));
         })
     }
 
-    /// The value of the `RateLimit-Policy` header: for each limit its burst and in how many seconds a full burst comes
-    /// back, as in `"second";q=10;w=1`.
+    /// The value of the `RateLimit-Policy` header: for each limit its burst, and in how many seconds a
+    /// full burst refills, as in `"second";q=10;w=1`.
     pub fn policy_header(&self) -> String {
         list(&self.outcomes, |text, outcome| {
             let _ = write!(text, ";q={};w={}", outcome.limit.burst_size(), seconds(outcome.limit.refill()));
@@ -118,7 +119,7 @@ fn list(outcomes: &[LimitOutcome], mut rest: impl FnMut(&mut String, &LimitOutco
     text
 }
 
-/// Rounded up: whoever comes back then is not too early.
+/// Whole seconds, rounded up so that a client that waits this long is not too early.
 fn seconds(span: Duration) -> u64 {
     span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }

@@ -1,10 +1,10 @@
-//! Why there is no decision.
+//! The errors of limiters.
 
 use millpond_redis::RedisError;
 use std::fmt;
 use std::time::Duration;
 
-/// Why there is no decision. Being over a limit is a decision, not an error.
+/// An error that prevented a decision. Being over a limit is a decision, not an error.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum RateLimitError {
@@ -30,10 +30,10 @@ pub enum RateLimitError {
     },
     /// A name or prefix that cannot be part of a key, or a setting out of its range.
     Setting {
-        /// Which one, its value unless it is secret, and the way out.
+        /// The setting, its value unless secret, and what to do.
         reason: String,
     },
-    /// Redis refuses, and not because it is down: a key of another kind, a right that is missing.
+    /// Redis refuses although it is up: a key of another type, a missing permission.
     Redis(RedisError),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for RateLimitError {
                 "a request of cost {cost} never fits into the limit `{name}`, whose burst is {burst}: split it, or raise the burst"
             ),
             Self::Setting { reason } => f.write_str(reason),
-            Self::Redis(error) => write!(f, "the limit cannot be asked: {error}"),
+            Self::Redis(error) => write!(f, "the limit could not be checked: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A storage from the settings, as `millpond-config` reads them: the one reader there is.
+//! Creates a storage from the settings, which `millpond-config` reads.
 
 use crate::error::RateLimitError;
 use crate::storage::{CentralizedStateStorage, StorageOptions, setting};
@@ -7,28 +7,30 @@ use millpond_redis::RedisConnectOptions;
 
 const URL: &str = "redis.url";
 
-/// The variables that bear on a storage.
+/// The variables that affect a storage.
 const VARIABLES: [&str; 4] = ["PSN_REDIS_URL", "PSN_REDIS_MAX_CONNECTIONS", "PSN_DB_LIMITS", "PSN_PRESET"];
 
 impl CentralizedStateStorage {
-    /// A storage with what the section `[redis]` of the settings says, wherever that is said: `PSN_REDIS_URL`,
-    /// `PSN_REDIS_MAX_CONNECTIONS` (default 20, range 10-200 unless `limits = "off"`), the files that `PSN_REDIS_URL_FILE` and
-    /// its like name, or `./millpond.toml`. All else is as in [`StorageOptions::new`].
+    /// Creates a storage from the section `[redis]` of the settings: `PSN_REDIS_URL`,
+    /// `PSN_REDIS_MAX_CONNECTIONS` (default 20, range 10-200 unless `limits = "off"`), the files that
+    /// `PSN_REDIS_URL_FILE` and the like name, or `./millpond.toml`. The rest is as in
+    /// [`StorageOptions::new`].
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`] with everything that is wrong with the settings, those of other sections and misspelt
-    /// variables included: each with its source and the way out.
+    /// [`RateLimitError::Setting`], which lists everything that is wrong with the settings, including
+    /// other sections and misspelt variables, each with its source and what to do.
     pub fn from_env() -> Result<Self, RateLimitError> {
         load(Settings::loader())
     }
 
-    /// As [`from_env`](Self::from_env), with the variables from elsewhere and without `./millpond.toml`. Asked for are
-    /// `PSN_REDIS_URL`, `PSN_REDIS_MAX_CONNECTIONS`, `PSN_DB_LIMITS`, `PSN_PRESET`, and each with `_FILE` behind it.
+    /// As [`from_env`](Self::from_env), with variables from a function and without `./millpond.toml`.
+    /// It is called with `PSN_REDIS_URL`, `PSN_REDIS_MAX_CONNECTIONS`, `PSN_DB_LIMITS`, `PSN_PRESET`,
+    /// and each of these followed by `_FILE`.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`from_env`](Self::from_env).
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateLimitError> {
         let names = VARIABLES.into_iter().flat_map(|name| [name.to_owned(), format!("{name}_FILE")]);
         let variables = names.filter_map(|name| variable(&name).map(|value| (name, value)));
@@ -39,7 +41,7 @@ impl CentralizedStateStorage {
 fn load(loader: Loader) -> Result<CentralizedStateStorage, RateLimitError> {
     let settings = loader.require(URL).check(unusable).load().map_err(|error| setting(&error))?;
     let options = StorageOptions::new().max_connections(settings.redis.max_connections);
-    // It is required.
+    // Present, because it was required above.
     let url = settings.redis.url.as_ref().map_or("", |url| url.expose());
     options.limits(settings.db.pool.limits).connect_lazy(url)
 }

@@ -1,25 +1,26 @@
-//! The algorithm: what a script decides in Redis, once more in Rust, for the fallback and to hold the two against each
-//! other.
+//! The algorithm that the script runs in Redis, in Rust: for the fallback, and to test the two against
+//! each other.
 //!
-//! A key has one number, the theoretical arrival time: when the bucket would be empty of what was admitted. A request
-//! that costs `c` moves it on by `c` intervals and is admitted if it is then no more than a full burst ahead of now.
+//! A key has one number, the theoretical arrival time: when the bucket would have drained. A request of
+//! cost `c` advances it by `c` intervals and is admitted if it is then at most a full burst ahead of
+//! now.
 //!
-//! A number further ahead than a full burst comes from a clock that has gone backwards, or from a limit that was wider: it
-//! counts as a full burst, so that nobody is locked out for longer than that.
+//! A number further ahead than a full burst comes from a clock that was set back, or from a limit that
+//! was wider before. It counts as a full burst, so that no client is locked out for longer.
 
 use crate::limit::Limit;
 use crate::span::Span;
 
-/// What one limit says to a request.
+/// The outcome of a request for one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// Whether the request fits.
     pub(crate) fits: bool,
-    /// How far ahead of now the key is: after the request if all limits admit it, else as it was.
+    /// How far ahead of now the key is: after the request if all limits admit it, else before it.
     pub(crate) ahead: Span,
 }
 
-/// A look at one limit.
+/// The state of a key before and after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
     /// How far ahead of now the key is.
@@ -27,17 +28,17 @@ pub(crate) struct Look {
     /// How far it would be after the request.
     pub(crate) then: Span,
     pub(crate) fits: bool,
-    /// The key is further ahead than it can have come, and has to be put back in any case.
+    /// The key is further ahead than the limit allows, and must be written back in any case.
     pub(crate) astray: bool,
 }
 
-/// Looks at one limit.
+/// Computes whether a request of this cost fits a limit.
 pub(crate) fn look(limit: &Limit, stored: Option<Span>, cost: u32, now: Span) -> Look {
     let tolerance = limit.tolerance();
-    let told = stored.unwrap_or_default().less(now);
-    let ahead = told.min(tolerance);
+    let stored_ahead = stored.unwrap_or_default().less(now);
+    let ahead = stored_ahead.min(tolerance);
     let then = ahead.plus(limit.interval().times(cost));
-    Look { ahead, then, fits: then <= tolerance, astray: told > tolerance }
+    Look { ahead, then, fits: then <= tolerance, astray: stored_ahead > tolerance }
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_keeps_to_the_rate_is_always_admitted() {
+    fn a_client_that_keeps_to_the_rate_is_always_admitted() {
         for count in [1, 3, 7, 10, 999, 5000] {
             let limit = Limit::per_second(count).unwrap().burst(1).unwrap();
             let (mut stored, mut now) = (None, 1_764_000_000_000_000);

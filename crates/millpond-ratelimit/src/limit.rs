@@ -1,10 +1,10 @@
-//! A limit: so many in so long, and how many of them at once.
+//! A limit: a number of requests in a period, and how many of them at once.
 
 use crate::error::RateLimitError;
 use crate::span::Span;
 use std::time::Duration;
 
-/// The longest time in which a full burst may come back: Lua's numbers end at 2^53, and nobody waits for ten years.
+/// The longest refill time of a full burst: Lua's integers end at 2^53.
 const REFILL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Nanoseconds in a second.
@@ -36,13 +36,13 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Limit`] if either is zero, if the period is shorter than a microsecond for each request, or if a
-    /// full burst would take more than ten years to come back.
+    /// [`RateLimitError::Limit`] if either is zero, if the period is shorter than a microsecond per
+    /// request, or if a full burst would take more than ten years to refill.
     pub fn new(count: u32, period: Duration) -> Result<Self, RateLimitError> {
         Self { count, period, burst: count }.checked()
     }
 
-    /// So many a second.
+    /// `count` requests per second.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Limit {
         Self::new(count, Duration::from_secs(1))
     }
 
-    /// So many a minute.
+    /// `count` requests per minute.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Limit {
         Self::new(count, Duration::from_secs(60))
     }
 
-    /// So many an hour.
+    /// `count` requests per hour.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Limit {
         Self::new(count, Duration::from_secs(3600))
     }
 
-    /// How many may come at once, instead of `count`.
+    /// Sets how many requests may come at once, instead of `count`.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Limit {
         self.burst
     }
 
-    /// How long it takes until a full burst has come back.
+    /// How long a full burst takes to refill.
     pub fn refill(&self) -> Duration {
         let Self { count, period, burst } = self;
         let nanos = period.as_nanos().saturating_mul(u128::from(*burst)).div_ceil(u128::from((*count).max(1)));

@@ -1,4 +1,4 @@
-//! A rate limiter: named limits that are asked together.
+//! A rate limiter: named limits that are checked in one decision.
 
 use crate::decision::{Decision, DecisionSource, LimitOutcome};
 use crate::error::RateLimitError;
@@ -11,7 +11,7 @@ use crate::storage::{CentralizedStateStorage, Kind, WORD, is_word};
 use millpond_redis::{Breaker, Script};
 use std::sync::Arc;
 
-/// A rate limiter: one limit, or several that are asked in one decision. Cheap to clone.
+/// A rate limiter: one limit, or several that are checked in one decision. Cheap to clone.
 ///
 /// ```no_run
 /// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
@@ -32,8 +32,8 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// A limiter of one limit. Its name is part of the keys and of the headers; limiters with the same name and storage
-    /// share their state.
+    /// Creates a limiter of one limit. Its name is part of the keys and of the headers; limiters with
+    /// the same name and storage share their state.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl RateLimiter {
         Self { storage: storage.clone(), names: Vec::new(), limits: Vec::new(), script }.and(name, limit)
     }
 
-    /// One more limit: a request is admitted only if all of them have room, and then it is charged to all.
+    /// Adds a limit: a request is admitted only if it fits all limits, and is then charged to all.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`] for a name that cannot be part of a key, or is there already.
+    /// [`RateLimitError::Setting`] for a name that cannot be part of a key, or is already in use.
     pub fn and(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
         if !is_word(name) {
             return Err(RateLimitError::Setting { reason: format!("a limit cannot be called {name:?}; {WORD}") });
@@ -60,7 +60,7 @@ impl RateLimiter {
         Ok(self)
     }
 
-    /// The same limiter with other numbers for one of its limits. What was used up stays used up.
+    /// Replaces one of the limits. What was used up stays used up.
     ///
     /// # Errors
     ///
@@ -73,20 +73,20 @@ impl RateLimiter {
         Ok(self)
     }
 
-    /// Asks for one request of this subject: a user, an address, a key of an API.
+    /// Decides on one request of this subject: a user, an address, an API key.
     ///
     /// # Errors
     ///
-    /// A [`RateLimitError`]. That Redis is down is none: see [`OnOutage`].
+    /// A [`RateLimitError`]. An outage of Redis is not an error: see [`OnOutage`].
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the request may have been charged.
+    /// If the future is dropped, the request may have been charged.
     pub async fn check(&self, subject: &str) -> Result<Decision, RateLimitError> {
         self.check_n(subject, 1).await
     }
 
-    /// Asks for a request that costs more than one. A cost of 0 looks, charges nothing and leaves no key behind.
+    /// Decides on a request of this cost. A cost of 0 charges nothing and leaves no key behind.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl RateLimiter {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the request may have been charged.
+    /// If the future is dropped, the request may have been charged.
     pub async fn check_n(&self, subject: &str, cost: u32) -> Result<Decision, RateLimitError> {
         for (name, limit) in self.names.iter().zip(&self.limits) {
             if cost > limit.burst_size() {
@@ -110,7 +110,7 @@ impl RateLimiter {
         })
     }
 
-    /// Looks without asking for anything.
+    /// Returns the state of the limits without charging a request.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl RateLimiter {
         self.check_n(subject, 0).await
     }
 
-    /// The keys of a subject live in one slot of a cluster, since one script reads them all.
+    /// The keys of a subject are in one slot of a cluster, because one script reads them all.
     fn keys(&self, subject: &str) -> Vec<String> {
         self.names.iter().map(|name| self.storage.key(Kind::Rate, subject, name)).collect()
     }

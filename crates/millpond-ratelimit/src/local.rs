@@ -1,4 +1,4 @@
-//! The limits of one process, for while Redis is down: bounded, and forgotten with the process.
+//! The limits of one process, used while Redis is down: bounded, and in memory only.
 
 use crate::gcra::{Look, Verdict, look};
 use crate::limit::Limit;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// The keys of one process.
+/// The state of the limits of one process.
 #[derive(Debug)]
 pub(crate) struct Local {
     since: Instant,
@@ -20,7 +20,7 @@ impl Local {
         Self { since: Instant::now(), keys_max, keys: Mutex::new(HashMap::new()) }
     }
 
-    /// Decides as the script does.
+    /// Decides like the script.
     pub(crate) fn decide(&self, keys: &[String], limits: &[Limit], cost: u32) -> Vec<Verdict> {
         let now = Span::micros(u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX));
         let mut stored = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,8 @@ impl Local {
         looks.iter().map(verdict).collect()
     }
 
-    /// Where a key is kept: by its name while there is room, else together with all others of its limit.
+    /// Returns the name under which a key is kept: its own while there is room, else one that all
+    /// further keys of its limit share.
     fn place(&self, stored: &mut HashMap<String, Span>, key: &str, limit: usize, now: Span) -> String {
         if stored.contains_key(key) {
             return key.to_owned();

@@ -1,6 +1,6 @@
-//! What is decided while Redis is down.
+//! What a limiter decides while Redis is down.
 
-/// What is decided while Redis is down.
+/// What a limiter decides while Redis is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnOutage {
@@ -8,10 +8,10 @@ pub enum OnOutage {
     Open,
     /// Nothing is admitted.
     Closed,
-    /// Each process keeps the limits by itself, for at most so many keys; those beyond share one. With `n` processes up
-    /// to `n` times the limit is admitted.
+    /// Each process keeps the limits by itself, for at most `keys` keys; further keys share one. With
+    /// `n` processes up to `n` times the limit is admitted.
     Local {
-        /// How many keys are kept in memory.
+        /// The most keys kept in memory.
         keys: usize,
     },
 }

@@ -1,22 +1,24 @@
-//! The script that decides in Redis, and what it is told and answers.
+//! The script that decides in Redis, its arguments and its reply.
 
 use crate::gcra::Verdict;
 use crate::limit::Limit;
 use crate::span::Span;
 use millpond_redis::Script;
 
-/// The server's clock: one for all clients, so theirs may differ.
+/// Reads the server's clock, so that the clients' clocks do not matter.
 const CLOCK: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local slack = 1
 ";
 
-/// For each key four arguments: what the request costs and what a full burst costs, each as microseconds and millionths of
-/// one. Answers for each key whether the request fits, and how far ahead of now the key is, as two numbers.
+/// Takes four arguments for each key: the cost of the request and of a full burst, each as microseconds
+/// and millionths of a microsecond. Returns three numbers for each key: whether the request fits, and
+/// how far ahead of now the key is.
 ///
-/// A key's value is the moment up to which it is used up, `microseconds:millionths`. It lives until then: rounded up to the
-/// next millisecond and one more, since Redis counts from the beginning of the present one.
+/// The value of a key is its theoretical arrival time, `microseconds:millionths`. The key lives until
+/// then, rounded up to the next millisecond plus one, since Redis counts from the start of the present
+/// millisecond.
 const DECIDE: &str = "
 local answer, looks, all = {}, {}, true
 for i, key in ipairs(KEYS) do
@@ -62,12 +64,12 @@ end
 return answer
 ";
 
-/// The script.
+/// Creates the script.
 pub(crate) fn script() -> Script {
     Script::new([CLOCK, DECIDE].concat())
 }
 
-/// What the script is told of its limits.
+/// The arguments of the script for these limits.
 pub(crate) fn arguments(limits: &[Limit], cost: u32) -> Vec<u64> {
     let of = |limit: &Limit| {
         let ((cost, cost_part), (most, most_part)) = (limit.interval().times(cost).pair(), limit.tolerance().pair());
@@ -76,7 +78,7 @@ pub(crate) fn arguments(limits: &[Limit], cost: u32) -> Vec<u64> {
     limits.iter().flat_map(of).collect()
 }
 
-/// What it answers. `None` if it is not the answer of this script.
+/// Reads the reply. Returns `None` if it is not a reply of this script.
 pub(crate) fn verdicts(answer: &[u64], limits: usize) -> Option<Vec<Verdict>> {
     let verdict = |three: &[u64]| match three {
         [fits, ahead, part] => Some(Verdict { fits: *fits == 1, ahead: Span::of_pair(*ahead, *part) }),

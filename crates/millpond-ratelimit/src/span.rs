@@ -1,15 +1,17 @@
-//! Spans of time as the script counts them: whole microseconds, and millionths of one for what a division leaves.
+//! Durations as the script counts them: whole microseconds, and millionths of a microsecond for the
+//! remainder of a division.
 //!
-//! Redis' clock has microseconds, and a Lua number holds whole ones exactly up to 2^53: that is until the year 2255. A
-//! rate that does not divide its period, three in a second, would be off by a part of a microsecond every time; two whole
-//! numbers keep it to the millionth part, rounded against the caller.
+//! Redis' clock has a resolution of microseconds, and a Lua number holds integers exactly up to 2^53,
+//! which suffices until the year 2255. A rate that does not divide its period, such as three per second,
+//! would be off by part of a microsecond each time; a second integer keeps it exact to a millionth,
+//! rounded against the caller.
 
 use std::time::Duration;
 
-/// How many parts a microsecond has.
+/// Parts per microsecond.
 pub(crate) const PARTS: u128 = 1_000_000;
 
-/// A span of time, or a moment counted from 1970, in millionths of a microsecond.
+/// A duration, or a time since 1970, in millionths of a microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Span(pub(crate) u128);
 
@@ -32,17 +34,17 @@ impl Span {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Nothing, if the other is longer.
+    /// Zero if the other is longer.
     pub(crate) fn less(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// How often the other fits into it.
+    /// How many times the other fits into this one.
     pub(crate) fn over(self, other: Self) -> u32 {
         u32::try_from(self.0 / other.0.max(1)).unwrap_or(u32::MAX)
     }
 
-    /// The two numbers of the script.
+    /// Microseconds and millionths, as the script takes them.
     pub(crate) fn pair(self) -> (u64, u64) {
         let micros = u64::try_from(self.0 / PARTS).unwrap_or(u64::MAX);
         // Less than a million.
@@ -53,7 +55,7 @@ impl Span {
         Self(u128::from(micros) * PARTS + u128::from(parts))
     }
 
-    /// Rounded up to a microsecond: whoever waits so long has waited long enough.
+    /// Rounded up to a microsecond, so that a client that waits this long is not too early.
     pub(crate) fn duration(self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.div_ceil(PARTS)).unwrap_or(u64::MAX))
     }

@@ -1,4 +1,4 @@
-//! Where the limits of all processes are kept: Redis, over a pool of its own.
+//! The storage of limits: Redis, through a pool of its own.
 
 use crate::error::RateLimitError;
 use crate::local::Local;
@@ -17,7 +17,7 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 20;
 const MAX_CONNECTIONS_LOW: u32 = 10;
 const MAX_CONNECTIONS_HIGH: u32 = 200;
 
-/// One multiplexed connection carries what ten of one borrower each would.
+/// One multiplexed connection carries the load of ten exclusive ones.
 const SHARE: u32 = 10;
 
 /// The default of `timeout`, and its range.
@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_millis(250);
 const TIMEOUT_LOW: Duration = Duration::from_millis(1);
 const TIMEOUT_HIGH: Duration = Duration::from_secs(60);
 
-/// Where the limits of all processes are kept. Cheap to clone.
+/// Keeps the limits that all processes share. Cheap to clone.
 ///
 /// ```no_run
 /// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
@@ -46,7 +46,7 @@ pub struct CentralizedStateStorage {
     inside: Arc<Inside>,
 }
 
-/// What the clones share.
+/// State that the clones share.
 struct Inside {
     pool: SharedRedisPool,
     prefix: String,
@@ -56,7 +56,7 @@ struct Inside {
     local: Local,
 }
 
-/// How a [`CentralizedStateStorage`] is to be.
+/// The settings of a [`CentralizedStateStorage`].
 #[derive(Clone)]
 #[must_use = "call connect_lazy"]
 pub struct StorageOptions {
@@ -81,26 +81,28 @@ impl StorageOptions {
         }
     }
 
-    /// The most connections to Redis. Default 20, range 10-200. They are multiplexed, so a tenth of them is opened.
+    /// The most connections to Redis. Default 20, range 10-200. Connections are multiplexed, so only a
+    /// tenth of this number is opened.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Whether the range of `max_connections` holds. Default on; without it any number from 1 will do.
+    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1 is
+    /// accepted.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Adds an observer of the storage's pool, whose name is `ratelimit`.
+    /// Adds an observer of the storage's pool, which is named `ratelimit`.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// How the keys in Redis begin. Default `ratelimit`: the keys are `ratelimit:rate:{:subject}:name` and
-    /// `ratelimit:concurrency:{:subject}:name`.
+    /// The prefix of the keys in Redis. Default `ratelimit`: the keys are
+    /// `ratelimit:rate:{:subject}:name` and `ratelimit:concurrency:{:subject}:name`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -112,23 +114,25 @@ impl StorageOptions {
         self
     }
 
-    /// What is decided while Redis is down. Default: each process keeps the limits by itself, for up to 10,000 keys.
+    /// What to decide while Redis is down. Default: each process keeps the limits by itself, for up to
+    /// 10,000 keys.
     pub fn on_outage(mut self, what: OnOutage) -> Self {
         self.on_outage = what;
         self
     }
 
-    /// Makes a storage. Nothing is opened until the first decision, and what is wrong with Redis is an outage.
+    /// Creates the storage. No connection is opened before the first decision, and a Redis that cannot
+    /// be reached counts as an outage.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`] with everything that is wrong with the URL and the settings.
+    /// [`RateLimitError::Setting`], which lists everything that is wrong with the URL and the settings.
     pub fn connect_lazy(self, url: &str) -> Result<CentralizedStateStorage, RateLimitError> {
         let options = url.parse().map_err(|error: millpond_redis::UrlError| setting(&error))?;
         self.connect_lazy_with(options)
     }
 
-    /// Makes a storage over the Redis that these options lead to.
+    /// Creates the storage from typed connect options.
     ///
     /// # Errors
     ///
@@ -200,13 +204,14 @@ pub(crate) enum Kind {
     Concurrency,
 }
 
-/// What a Redis says that answers and takes no writes: it is full, cannot save, lacks replicas, or is one itself.
+/// Error codes of a Redis that serves reads but refuses writes: it is out of memory, cannot save,
+/// lacks replicas, or is itself a replica.
 const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
-/// The way out for a name that is refused.
+/// What to do about a name that is refused.
 pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
 
-/// Whether it can stand in a key and in a header without an escape, and cannot be taken for a hash tag.
+/// True if `text` can be part of a key and of a header without an escape, and contains no hash tag.
 pub(crate) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
 }
@@ -216,14 +221,14 @@ pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {
 }
 
 impl CentralizedStateStorage {
-    /// The pool.
+    /// Returns the pool of the storage.
     pub fn pool(&self) -> &SharedRedisPool {
         &self.inside.pool
     }
 
-    /// The key of a limit of a subject. It begins with the prefix, as an ACL wants it; limits of another kind, another prefix or
-    /// another subject have another key, whatever is in them; and what is in the braces, which is never empty, puts all of a
-    /// subject in one slot of a cluster.
+    /// The key of a subject's limit. It begins with the prefix, so that an ACL can allow it. Different
+    /// kinds, prefixes and subjects never share a key, whatever characters they contain. The part in
+    /// braces, never empty, puts all keys of a subject into one slot of a cluster.
     pub(crate) fn key(&self, kind: Kind, subject: &str, name: &str) -> String {
         let kind = match kind {
             Kind::Rate => "rate",
@@ -240,11 +245,11 @@ impl CentralizedStateStorage {
         &self.inside.local
     }
 
-    /// Asks Redis, unless it is known to be down. `None` if it is, or takes no writes.
+    /// Runs a script unless Redis is known to be down. Returns `None` if it is, or if it refuses writes.
     ///
     /// # Errors
     ///
-    /// What Redis refuses.
+    /// [`RateLimitError::Redis`] if Redis refuses the script.
     pub(crate) async fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, RedisError>>,
@@ -259,7 +264,7 @@ impl CentralizedStateStorage {
                 breaker.note(true);
                 Ok(Some(answer))
             }
-            // Nothing can be counted there, but it answers: the next one may ask.
+            // Redis cannot count but answers, so the next caller may try.
             Ok(Err(error)) if error.code().is_some_and(|code| READ_ONLY.contains(&code)) => {
                 breaker.note(true);
                 Ok(None)
