@@ -31,7 +31,7 @@ fn try_acquire(c: &mut Criterion) {
         b.iter(|| pool.try_acquire().map(|lease| black_box(*lease)));
     });
     let _lent: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
-    c.bench_function("try_acquire in vain", |b| b.iter(|| pool.try_acquire().is_none()));
+    c.bench_function("try_acquire refused", |b| b.iter(|| pool.try_acquire().is_none()));
 }
 
 /// The size of the pool must not be felt.

@@ -32,7 +32,7 @@ fn hooks(c: &mut Criterion) {
     group.finish();
 }
 
-/// No observer, metrics, and one who is told of every loan.
+/// No observer, metrics, and an observer of every event.
 fn observer(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("observer");

@@ -33,7 +33,7 @@ pub trait Rival: Clone + Send + Sync + 'static {
 pub struct Spec {
     /// The most connections it may have open.
     pub cap: u32,
-    /// Whether it shall open one at a time, if it can be told so.
+    /// Whether to open one connection at a time, where the pool has such a setting.
     pub one_by_one: bool,
 }
 

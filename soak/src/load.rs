@@ -41,7 +41,7 @@ pub struct Soak {
 ///
 /// # Errors
 ///
-/// If there is no proxy or no pool to be had.
+/// If the proxy cannot be started or the pool cannot be built.
 ///
 /// # Cancel safety
 ///
@@ -120,7 +120,7 @@ async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
     }
 }
 
-/// As long as a user waits on a connection, which may have fallen silent; then he drops what he has begun.
+/// How long a user waits on a connection, which may have fallen silent, before dropping the operation.
 async fn patiently<F: Future>(future: F) -> Option<F::Output> {
     timeout(PATIENCE, future).await.ok()
 }
@@ -151,7 +151,7 @@ fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Failure>) {
     }
 }
 
-/// How many places are to be had at once, each with a connection that answers.
+/// How many slots can be lent at once, each with a connection that answers.
 async fn places<S: Subject>(pool: &S) -> u64 {
     let had = Arc::new(Tally::default());
     let mut takers = JoinSet::new();

@@ -48,7 +48,7 @@ pub struct Report {
     pub wrong: u64,
     /// Borrowers who found what the last one had left.
     pub stale: u64,
-    /// Places that were not to be had when all was well again.
+    /// Slots that could not be lent after the faults had ended.
     pub lost: u64,
     /// Panics of the driver in a borrower's hands.
     pub panics: u64,

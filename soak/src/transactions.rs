@@ -31,7 +31,7 @@ pub struct Story {
     cuts: u64,
 }
 
-/// How a transaction ended, as far as its user was told.
+/// How a transaction ended, as far as its user knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum End {
     /// It was never committed.

@@ -49,7 +49,7 @@ pub(crate) async fn run() {
     all!(places_after_hanging_connects, NO_SCRIPT);
     begin(
         "Served after a connect that panics",
-        "A pool of 1, whose first connect panics. How many of five who come one after the other are served?",
+        "A pool of 1, whose first connect panics. How many of five later callers are served?",
         "4 or 5 of 5",
     );
     all!(served_after_a_panic, NO_SCRIPT);

@@ -1,4 +1,4 @@
-//! A server that does as it is told: connects hang, panic or fail, pings hang.
+//! A server that fails on command: connects hang, panic or fail, pings hang.
 
 use std::future::pending;
 use std::io;

@@ -83,7 +83,7 @@ pub fn run<F, P, Played>(
     }
     let paused = claimed.contains(&Capability::PausedClock);
     let runtime = Builder::new_current_thread().enable_all().start_paused(paused).build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime could be built: {error}"));
     let played = AssertUnwindSafe(|| {
         runtime.block_on(async {
             match Stage::set(fixture, claimed).await {
@@ -100,8 +100,8 @@ pub fn run<F, P, Played>(
     }
 }
 
-/// Tells on the standard error, past the test harness that keeps to itself what passing tests say, how many of the cases
-/// are played, what is not claimed, and what that leaves unproven. The macro calls it.
+/// Prints on standard error, past the test harness that captures the output of passing tests, how many of the cases
+/// apply, what is not claimed, and what that leaves untested. The macro calls it.
 pub fn summarize<F, P>(_: F, suite: &str, claimed: &[Capability], cases: &[&[Capability]])
 where
     F: Fixture,
@@ -115,12 +115,12 @@ fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> Stri
     let played = cases.iter().filter(|needed| !needed.iter().any(|needed| lacks(&needed))).count();
     let mut text = format!("{suite}: {played} of {} cases apply.", cases.len());
     let unclaimed = Capability::OF_MANAGERS.iter().filter(lacks);
-    let unproven: Vec<String> = unclaimed
-        .filter_map(|capability| capability.unproven().map(|what| format!("{what} ({capability:?})")))
+    let untested: Vec<String> = unclaimed
+        .filter_map(|capability| capability.untested().map(|what| format!("{what} ({capability:?})")))
         .collect();
-    if !unproven.is_empty() {
-        text.push_str(" Not claimed, and so not proven: ");
-        text.push_str(&unproven.join("; "));
+    if !untested.is_empty() {
+        text.push_str(" Not claimed, and so not tested: ");
+        text.push_str(&untested.join("; "));
         text.push('.');
     }
     text
@@ -229,7 +229,7 @@ macro_rules! conformance {
             c63_connections_opened_together_do_not_close_together [Exclusive, Keeps, PausedClock]
             c64_min_idle_connections_are_ready_and_filled_up_again [Exclusive, Keeps, PausedClock]
             c65_replacing_the_old_makes_nobody_wait [Exclusive, Keeps, PausedClock]
-            c66_an_examination_does_not_make_a_connection_look_used [Exclusive, Keeps, PausedClock]
+            c66_validation_does_not_make_a_connection_look_used [Exclusive, Keeps, PausedClock]
             c67_spans_without_end_are_harmless []
             c68_prewarm_with_a_server_that_comes_and_goes_ends [Exclusive]
             c70_a_connection_meets_its_hooks_in_the_order_of_its_life [Exclusive]
@@ -239,7 +239,7 @@ macro_rules! conformance {
             c72_a_request_refused_at_checkout_costs_no_connection []
             c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout []
             c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row []
-            c75_a_hook_is_told_about_the_connection [Exclusive, Keeps]
+            c75_a_hook_sees_which_connection_it_is [Exclusive, Keeps]
             c77_every_connection_is_opened_once_and_closed_once [Exclusive]
             c80_after_close_every_acquire_is_refused []
             c80_close_tells_all_waiters_at_once [Exclusive]
@@ -255,7 +255,7 @@ macro_rules! conformance {
             c91_totals_only_ever_grow []
             c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
             c93_a_timeout_tells_the_last_failure_to_connect []
-            c94_a_permanent_failure_is_told_at_once_and_a_passing_one_is_overcome []
+            c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
             b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
             b02_a_script_that_fails_in_its_own_transaction_leaves_none_open [Exclusive, Answers, Transactions]
             b03_a_transaction_left_open_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
@@ -301,7 +301,7 @@ macro_rules! conformance {
     };
     (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {
         #[test]
-        fn c00_the_summary_says_what_is_not_proven() {
+        fn c00_the_summary_says_what_is_not_tested() {
             $crate::conformance::summarize::<_, $pool<_>>(
                 $fixture,
                 module_path!(),
@@ -331,10 +331,10 @@ mod tests {
     use Capability::{Answers, Exclusive, Keeps, PausedClock};
 
     #[test]
-    fn the_summary_counts_what_applies_and_says_what_is_not_proven() {
+    fn the_summary_counts_what_applies_and_says_what_is_not_tested() {
         let cases: [&[Capability]; 4] = [&[], &[Exclusive, Answers], &[Keeps], &[PausedClock]];
         let text = summary("mine", &[Exclusive, Keeps, Capability::Dirty], &cases);
-        assert!(text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not proven: "), "{text}");
+        assert!(text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not tested: "), "{text}");
         assert!(text.contains("that an answer reaches only who asked for it (Answers)"), "{text}");
         assert!(!text.contains("Dirty"), "{text}");
     }

@@ -24,13 +24,13 @@ pub enum Line {
 }
 
 /// A server on a free loopback port that plays a script to each connection, one after the other, and hangs up at its
-/// end; who comes when the scripts have run out is passed on to a real server, or hung up on.
+/// end; when the scripts have run out, further clients are passed on to a real server, or disconnected.
 ///
 /// ```
 /// use millpond_testkit::{FakeServer, Line, postgres_error};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// // The first two who come are told to come again; the third gets through.
+/// // The first two clients are refused; the third is served.
 /// let busy = vec![Line::Hear, Line::Say(postgres_error("57P03", "the database system is starting up"))];
 /// let server = FakeServer::start([busy.clone(), busy], Some("127.0.0.1:5432")).await?;
 /// let url = format!("postgres://miller@{}/ponds?sslmode=disable", server.address());

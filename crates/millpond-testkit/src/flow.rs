@@ -23,7 +23,7 @@ pub enum Trouble {
     Cut,
     /// Both ends are reset: RST.
     Reset,
-    /// What comes is thrown away, and nobody is told: in both directions, a half-open connection.
+    /// Data is dropped silently; in both directions, this is a half-open connection.
     Swallow,
     /// What comes is held back until another flow is set.
     Stall,
@@ -52,7 +52,7 @@ impl Flow {
         Self::free().then(0, Trouble::Stall)
     }
 
-    /// At most so many bytes are passed on at once, and whoever waits for them runs between two pieces. 0 is any number.
+    /// The most bytes passed on at once; the receiver runs between two pieces. 0 means any number.
     #[must_use]
     pub fn in_pieces_of(self, bytes: usize) -> Self {
         Self { piece: bytes, ..self }
@@ -86,7 +86,7 @@ impl Flow {
         self.delay
     }
 
-    /// What is to be done next, when `passed` bytes have passed under this flow and `held` more have come.
+    /// The next step, when `passed` bytes have passed under this flow and `held` more have arrived.
     pub(crate) fn step(&self, passed: u64, held: usize) -> Step {
         let piece = if self.piece == 0 { held } else { held.min(self.piece) };
         match self.trouble {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-/// Holds whoever comes until it is opened. Clones are the same gate.
+/// Blocks every caller until it is opened. Clones are the same gate.
 #[derive(Clone)]
 pub struct Gate {
     /// Closed when the gate is open; a permit lets one through.

@@ -238,7 +238,7 @@ async fn sleep_if(delay: std::time::Duration) {
     }
 }
 
-/// One side has ended it; the other is told in the same way.
+/// One side has ended the connection; the other side is ended in the same way.
 fn broken(_: io::Error) -> Trouble {
     Trouble::Reset
 }

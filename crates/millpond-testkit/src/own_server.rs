@@ -17,7 +17,7 @@ const PREFIX: &str = "MILLPOND_TEST_";
 /// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and ends the server when its
 /// standard input is closed.
 pub struct OwnServer {
-    keeper: Child,
+    launcher: Child,
     stem: String,
     variables: HashMap<String, String>,
     /// The server, once it was started again.
@@ -29,22 +29,22 @@ impl OwnServer {
     ///
     /// # Errors
     ///
-    /// Why there is none to be had; the test is to be skipped then.
+    /// The reason why the server cannot be started; the test should then be skipped.
     pub fn start(kind: &str) -> Result<Self, String> {
         let stem = kind.to_uppercase().replace('-', "_");
         let xtask = look_up(&format!("{PREFIX}{stem}_URL")).and_then(|_| look_up(&format!("{PREFIX}XTASK")))?;
         let mut command = Command::new(xtask);
         command.args(["servers", "--private", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut keeper = command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
+        let mut launcher = command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
         let mut variables = HashMap::new();
-        for line in keeper.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines()) {
+        for line in launcher.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines()) {
             let line = line.map_err(|error| format!("{kind} does not tell where it is: {error}"))?;
             match line.split_once('=') {
                 Some((name, value)) => variables.insert(name.to_owned(), unquoted(value)),
                 None => break,
             };
         }
-        Ok(Self { keeper, stem, variables, again: None })
+        Ok(Self { launcher, stem, variables, again: None })
     }
 
     /// The same, or nothing and a line `SKIP` that says why: the test is to return.
@@ -57,7 +57,7 @@ impl OwnServer {
         self.own("URL")
     }
 
-    /// A variable that was told, without what all begin with.
+    /// A variable of the server, named without the common prefix.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl OwnServer {
         }
     }
 
-    /// Overwrites the file that an option names with another one, whose name was told.
+    /// Overwrites the file that an option names with the file that a variable names.
     ///
     /// # Errors
     ///
@@ -166,8 +166,8 @@ impl Drop for OwnServer {
             let _ = child.kill();
             let _ = child.wait();
         }
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.launcher.stdin.take());
+        let _ = self.launcher.wait();
     }
 }
 

@@ -144,7 +144,7 @@ impl ChaosProxy {
         self.links().iter().for_each(Link::reset);
     }
 
-    /// Makes every present connection half-open: nothing passes and nobody is told. New ones are not concerned.
+    /// Makes every present connection half-open: data is dropped silently. New connections are not affected.
     pub fn half_open(&self) {
         self.links().iter().for_each(Link::half_open);
     }
@@ -161,19 +161,19 @@ impl ChaosProxy {
         self.open().accepted
     }
 
-    /// The sockets by which this process holds on to the proxy or is about to, as the kernel tells them (`/proc/net/tcp`),
+    /// The sockets by which this process holds on to the proxy or is about to, as the kernel lists them (`/proc/net/tcp`),
     /// by their inodes: one that its client has closed is not among them, one that only the proxy has closed is. The kernel
-    /// does not tell all of them at the same instant; those that are told twice in a row were there together. Linux only.
+    /// does not list all of them at the same instant; those listed twice in a row existed together. Linux only.
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell.
+    /// If `/proc` cannot be read.
     pub fn client_sockets(&self) -> io::Result<HashSet<String>> {
         // Columns: number, this address, the other one, state (established, being opened, or closed by the other side).
         const HELD: [&str; 3] = ["01", "02", "08"];
         const INODE: usize = 9;
         let proxy = format!("0100007F:{:04X}", self.address.port());
-        // A long table takes its time, in which a socket that is told of may be closed: so it is asked before as well.
+        // Reading a long table takes time, in which a listed socket may be closed; so the list is read before as well.
         let mut ours = own_sockets()?;
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -251,7 +251,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 }
                 None => refuse(client),
             },
-            // Too many open files, say: whoever has one may close it.
+            // For example too many open files: others may close theirs.
             else => tokio::task::yield_now().await,
         }
     }

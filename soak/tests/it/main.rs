@@ -14,7 +14,7 @@ fn server(stem: &str) -> Option<(String, String)> {
     found
 }
 
-/// A seed of its own each time, told by whoever fails.
+/// A fresh seed for each run; a failure prints it.
 fn cuts(cuts: u64) -> Soak {
     Soak { cuts, seed: fastrand::u64(..), limit: Duration::from_secs(300) }
 }

@@ -19,7 +19,7 @@ const POLLS_MAX: usize = 2_000;
 /// How long a value lives past its time, and another process waits for a lock: longer than the tests.
 const LONG: Duration = Duration::from_secs(300);
 
-/// Whoever waits for a lock, a turn or a leader that nobody has is not served within this.
+/// A caller that waits for an abandoned lock, permit or leader is not served within this time.
 const SOON: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +153,7 @@ async fn cleared_within(polls: usize, world: &InPieces) -> bool {
     done.inspect(|removed| assert_eq!(*removed, 3)).is_some()
 }
 
-/// Who comes next is answered with what he asked for, and the pool has all its places.
+/// The next caller gets the value that it requested, and the pool has all its slots.
 async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
     let InPieces { cache, straight, .. } = world;
     let (key, value) = stored(world).await;
@@ -171,7 +171,7 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_who_comes_next_is_answered_with_what_he_asked_for() {
+async fn whatever_is_cut_off_wherever_it_is_the_next_caller_gets_the_value_that_it_requested() {
     let Some(world) = InPieces::new(|builder| builder).await else { return };
     let mut cuts = 0;
     for deed in DEEDS {
@@ -274,7 +274,7 @@ async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
 async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
     let mut cuts = 0;
     for end in ENDS {
-        // One turn: whoever takes it with him leaves none to the next.
+        // One permit: a load that leaked it would leave none to the next.
         let in_time = if end == End::Never { Duration::from_millis(50) } else { SOON };
         let Some(world) = InPieces::new(|it| shape(it).loads_max(1).load_timeout(in_time)).await else { return };
         for polls in 0.. {

@@ -1,10 +1,10 @@
-//! What is wrong with the settings is told at once, with the way out.
+//! Everything that is wrong with the settings is reported at once, with what to do.
 
 use millpond_cache::RedisCache;
 use std::time::Duration;
 
 #[test]
-fn every_problem_is_told_at_once_and_no_secret_with_it() {
+fn every_problem_is_reported_at_once_and_no_secret_with_it() {
     let builder = RedisCache::builder()
         .url("redsi://:hunter2@h")
         .max_connections(500)

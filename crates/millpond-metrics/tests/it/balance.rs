@@ -72,7 +72,7 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_the_documentation_lists_is_told() {
+async fn everything_that_the_documentation_lists_is_reported() {
     let manager = ScriptedManager::new();
     let (pool, metrics) = pool(&manager, |builder| {
         builder.pool_size(1).max_overflow(0).leak_after(ms(10)).pre_ping_idle(ms(0)).hooks(manager.hooks())

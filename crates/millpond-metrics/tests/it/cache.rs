@@ -30,11 +30,11 @@ fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_recorder_that_comes_after_the_first_event_is_told_what_the_metrics_are() {
+async fn a_recorder_that_comes_after_the_first_event_gets_the_descriptions() {
     let mut early = Ear::new();
     early.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
     let mut late = Ear::new();
-    until("it is told", async || {
+    until("it is described", async || {
         late.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
         late.described().iter().any(|(name, text)| name == "millpond.cache.requests" && text.contains("by outcome"))
     })

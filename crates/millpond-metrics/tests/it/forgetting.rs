@@ -1,4 +1,4 @@
-//! Pools that come and go: of one that has gone nothing is told any more.
+//! Pools that come and go: one that has gone is no longer reported.
 
 use crate::world::{Ear, ms};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
@@ -8,7 +8,7 @@ use millpond_testkit::ScriptedManager;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-/// A recorder that remembers of which pools it is told.
+/// A recorder that remembers which pools are reported.
 #[derive(Default)]
 struct Pools(Mutex<BTreeSet<String>>);
 
@@ -18,7 +18,7 @@ impl Pools {
         self.0.lock().unwrap().extend(labels.map(|label| label.value().to_owned()));
     }
 
-    /// Of which pools something is told now.
+    /// The pools that are reported now.
     fn told_by(metrics: &PoolMetrics) -> Vec<String> {
         let pools = Self::default();
         with_local_recorder(&pools, || metrics.report());
@@ -52,7 +52,7 @@ fn pool(metrics: &PoolMetrics, name: &str) -> QueuePool<ScriptedManager> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_pool_that_was_dropped_nothing_is_told_once_its_last_deeds_are() {
+async fn a_dropped_pool_is_not_reported_any_more_after_its_last_events() {
     let metrics = PoolMetrics::manual();
     let kept = pool(&metrics, "kept");
     for n in 0..20 {
@@ -72,7 +72,7 @@ async fn of_a_pool_that_was_dropped_nothing_is_told_once_its_last_deeds_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_comes_again_is_told_again() {
+async fn a_name_that_comes_again_is_reported_again() {
     let metrics = PoolMetrics::manual();
     let mut ear = Ear::new();
     for round in 1..=3 {
@@ -87,7 +87,7 @@ async fn a_name_that_comes_again_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_told_for_the_last_time() {
+async fn a_forgotten_pool_is_reported_for_the_last_time() {
     let metrics = PoolMetrics::manual();
     let (gone, kept) = (pool(&metrics, "p"), pool(&metrics, "kept"));
     drop(gone.acquire().await.unwrap());

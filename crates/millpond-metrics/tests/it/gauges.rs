@@ -63,7 +63,7 @@ async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use
 }
 
 #[tokio::test(start_paused = true)]
-async fn pools_are_told_apart_by_name_and_those_of_one_name_are_added_up() {
+async fn pools_are_distinguished_by_name_and_those_of_one_name_are_added_up() {
     let metrics = PoolMetrics::manual();
     let named = |name: &str, size: u32| -> Pool {
         let builder = QueuePool::builder(ScriptedManager::new()).name(name).pool_size(size);

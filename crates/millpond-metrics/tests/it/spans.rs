@@ -14,7 +14,7 @@ fn about(spans: &[f64], wanted: &[f64]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn creating_waiting_and_using_are_told_in_seconds() {
+async fn creating_waiting_and_using_are_reported_in_seconds() {
     let manager = ScriptedManager::new();
     manager.always(Call::Connect, Act::slow(ms(150)).then(Act::Ok));
     let (pool, metrics) = pool(&manager, |builder| builder.pool_size(1).max_overflow(0));
@@ -29,7 +29,7 @@ async fn creating_waiting_and_using_are_told_in_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_told_twice_and_nothing_is_forgotten_between_two_times() {
+async fn nothing_is_reported_twice_and_nothing_is_lost_between_two_reports() {
     let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder);
     let mut ear = Ear::new();
     for _ in 0..3 {
@@ -61,7 +61,7 @@ impl Observer for Witness {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_two_have_measured_is_told_to_its_end_by_both_and_then_forgotten() {
+async fn a_pool_with_two_observers_is_reported_to_its_end_by_both_and_then_forgotten() {
     let (other, witness) = (PoolMetrics::manual(), Arc::new(Witness::default()));
     let watched = |builder: millpond_core::Builder<_>| builder.observer(other.clone()).observer(Arc::clone(&witness));
     let (pool, metrics) = pool(&ScriptedManager::new(), watched);

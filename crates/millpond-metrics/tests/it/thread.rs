@@ -64,7 +64,7 @@ async fn a_thread_tells_what_nobody_asks_for_and_the_last_handle_tells_the_rest(
     assert!(pool.close().await.is_clean());
     drop(pool);
     while heard < 8 {
-        // The keeper of the pool, which holds the observers, ends when the runtime gets to it.
+        // The pool's maintenance task, which holds the observers, ends when the runtime gets to it.
         tokio::task::yield_now().await;
         heard += counts.recv_timeout(Duration::from_secs(60)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A pool that is observed, and a recorder that shows what it was told.
+//! A pool that is observed, and a recorder that shows what was reported.
 
 use metrics::with_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -14,7 +14,7 @@ pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A recorder that is not the process's, and everything that it was told.
+/// A recorder of its own, not the process's, and everything that was reported to it.
 pub struct Ear {
     recorder: DebuggingRecorder,
     snapshotter: Snapshotter,
@@ -37,7 +37,7 @@ impl Ear {
         self.hear(|| metrics.report());
     }
 
-    /// Hears what is told meanwhile.
+    /// Records what is reported during the call.
     pub fn hear(&mut self, tell: impl FnOnce()) {
         with_local_recorder(&self.recorder, tell);
         // A snapshot takes out what it shows.
@@ -83,7 +83,7 @@ impl Ear {
         spans.map(|spans| spans.iter().map(|span| span * 1e3).collect()).unwrap_or_default()
     }
 
-    /// What was said of the metrics that were told, by their names.
+    /// The descriptions of the reported metrics, by name.
     pub fn described(&self) -> &BTreeMap<String, String> {
         &self.described
     }

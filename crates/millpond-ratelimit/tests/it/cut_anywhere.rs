@@ -170,7 +170,7 @@ impl World {
         ended
     }
 
-    /// Who comes next is decided on by what he himself has used up, and the pool has all its places.
+    /// The next decision depends only on what its own subject has used up, and the pool has all its slots.
     async fn next_is_served(&self, deed: Deed) {
         let (who, used) = self.somebody().await;
         let decision = self.near.one.check(&who).await.unwrap();
@@ -211,7 +211,7 @@ async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_an
 }
 
 #[tokio::test]
-async fn a_place_that_nobody_has_been_told_of_is_free_when_it_expires() {
+async fn a_lease_that_no_caller_learned_of_is_free_when_it_expires() {
     let Some(world) = World::new().await else { return };
     let jobs = ConcurrencyLimiter::new(&world.near.storage, "jobs", 1, Duration::from_millis(100)).unwrap();
     for polls in 0..POLLS_MAX {

@@ -1,4 +1,4 @@
-//! What is wrong with the settings is told at once, with the variable and the way out.
+//! Everything that is wrong with the settings is reported at once, with the variable and what to do.
 
 use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn the_variables_of_the_guide_are_read() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_variable_and_without_a_secret() {
+fn every_problem_is_reported_at_once_with_its_variable_and_without_a_secret() {
     let text = from(&[]).unwrap_err();
     assert!(text.contains("redis.url") && text.contains("is not set") && text.contains("PSN_REDIS_URL"), "{text}");
     let text = from(&[("PSN_REDIS_URL", "redsi://:hunter2@h"), ("PSN_REDIS_MAX_CONNECTIONS", "many")]).unwrap_err();

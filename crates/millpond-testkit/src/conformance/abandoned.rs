@@ -19,7 +19,7 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
         let (theirs, until) = (Arc::clone(&proxy), Arc::clone(&done));
         let counter = thread::spawn(move || most_sockets(&theirs, &until));
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime to be had: {error}"));
+        let runtime = runtime.unwrap_or_else(|error| panic!("no runtime could be built: {error}"));
         let users: Vec<_> = (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
         let mut cut = 0;
         for user in users {
@@ -30,7 +30,7 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
         runtime.shutdown_background();
         assert!(cut > 100, "{cut} were cut off");
         assert!(together <= cap as usize, "{together} sockets at once, and a cap of {cap}");
-        assert!(told >= 2, "whoever counts is blind: {told}");
+        assert!(told >= 2, "the server does not count: {told}");
         assert!(service.pool.status().totals.peak <= cap);
     }
 }

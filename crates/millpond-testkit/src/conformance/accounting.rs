@@ -99,8 +99,8 @@ pub async fn c93_a_timeout_tells_the_last_failure_to_connect<T: Trial>(stage: St
     assert!(error.source().is_some_and(|source| source.to_string().contains("no route to the mill")), "{error:?}");
 }
 
-/// What will not pass is told at once; what may pass is tried again.
-pub async fn c94_a_permanent_failure_is_told_at_once_and_a_passing_one_is_overcome<T: Trial>(stage: Stage<T>) {
+/// A permanent failure is reported at once; a transient one is retried.
+pub async fn c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Connect, [Act::permanent("wrong password")]);
     let (result, took) = timed(world.pool.acquire_within(secs(20))).await;

@@ -83,11 +83,11 @@ pub async fn c65_replacing_the_old_makes_nobody_wait<T: Trial>(stage: Stage<T>) 
 }
 
 /// What the pool does by itself does not make a connection look used.
-pub async fn c66_an_examination_does_not_make_a_connection_look_used<T: Trial>(stage: Stage<T>) {
+pub async fn c66_validation_does_not_make_a_connection_look_used<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 0, |builder, _| builder.idle_timeout(secs(60)).min_idle(0));
     world.idle(3).await;
     sleep(secs(40)).await;
-    // The ping is due for all; the first dead one has the keeper examine the others.
+    // The ping is due for all; after the first dead one the maintenance task validates the others.
     world.manager.next(Call::Ping, [Act::broken("scripted")]);
     let lease = world.lease().await;
     sleep(secs(30)).await;

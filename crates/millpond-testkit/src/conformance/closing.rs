@@ -126,7 +126,7 @@ pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T
     assert!(fewer(before).await, "the pool is closed, and its connections are open at the server");
 }
 
-/// A closed pool stays as it is, whatever it is told.
+/// A closed pool stays closed, whatever is called.
 pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     drop(world.lease().await);
@@ -138,7 +138,7 @@ pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage
     assert_eq!((world.manager.sockets(), world.pool.status().cap()), (0, 2));
 }
 
-/// Several may close at once, and all are told the same.
+/// Several callers may close at once, and all get the same report.
 pub async fn c86_several_may_close_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let lease = world.lease().await;

@@ -311,7 +311,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The driver's, also if the server was told to stop.
+    /// The error of the driver, also if a statement was interrupted.
     ///
     /// # Cancel safety
     ///
@@ -487,8 +487,8 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// What nobody knows of a manager for which this is not claimed; nothing of what only a backend or a pool can claim.
-    pub(crate) fn unproven(self) -> Option<&'static str> {
+    /// What stays untested for a manager that does not claim this; `None` for what only a backend or a pool can claim.
+    pub(crate) fn untested(self) -> Option<&'static str> {
         Some(match self {
             Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",
             Self::Answers => "that an answer reaches only who asked for it",

@@ -113,8 +113,8 @@ pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T
     assert_eq!(words, [("before", 1), ("before", 2), ("after", 2)]);
 }
 
-/// A hook is told which connection it is, and for the how-manieth time it is lent.
-pub async fn c75_a_hook_is_told_about_the_connection<T: Trial>(stage: Stage<T>) {
+/// A hook sees which connection it is, and how many times it has been lent.
+pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
     let world = stage.tuned(1, 0, |builder, _| {

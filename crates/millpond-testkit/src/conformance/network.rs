@@ -87,7 +87,7 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
     assert!(cut > 50, "{cut} were cut off");
 }
 
-/// A pool of one connection to a server that plays these scripts first, one to each who comes.
+/// A pool of one connection to a server that plays these scripts first, one for each client.
 async fn behind<T: Trial>(stage: &Stage<T>, scripts: Vec<Vec<Line>>) -> (Service<T::Fixture>, FakeServer) {
     let url = stage.fixture.url();
     let server = FakeServer::start(scripts, Some(address(&url))).await;

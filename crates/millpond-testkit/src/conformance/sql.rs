@@ -85,7 +85,7 @@ pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stag
     assert_worth_keeping::<T>(&world);
 }
 
-/// He is in the middle of it.
+/// The panic happens in the middle of the transaction.
 pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let (mut lease, fixture) = (world.lease().await, std::sync::Arc::clone(&stage.fixture));
@@ -97,7 +97,7 @@ pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Tria
     drop(clean(&stage, &world, 3).await);
 }
 
-/// Such a connection is there again at once: no keeper has run in between.
+/// Such a connection is available again at once: the maintenance task has not run in between.
 pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     prepare(&stage, &world, "DROP TABLE IF EXISTS b03_clean; CREATE TABLE b03_clean (i INT UNIQUE)").await;

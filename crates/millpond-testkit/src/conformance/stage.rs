@@ -113,7 +113,7 @@ impl<T: Trial> Stage<T> {
         self.manager.real()
     }
 
-    /// The manager, for what is to be scripted before there is a pool.
+    /// The manager, for scripts that must be in place before the pool is built.
     pub(crate) fn manager(&self) -> &Manager<T> {
         &self.manager
     }
@@ -210,7 +210,7 @@ impl<T: Trial> World<T> {
         assert!(took <= limit + slack, "ended {:?} after its time of {limit:?}", took.saturating_sub(limit));
     }
 
-    /// The pool serves, every place is to be had and none beyond, and its books balance.
+    /// The pool serves, all its slots and no more can be lent, and its counters balance.
     pub(crate) async fn assert_sound(&self) {
         let cap = self.pool.status().cap() as usize;
         if T::Pool::CAN.contains(&Capability::Exclusive) {

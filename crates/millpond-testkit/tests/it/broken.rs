@@ -123,7 +123,7 @@ where
     Played: Future<Output = ()>,
 {
     let run = std::panic::AssertUnwindSafe(|| suite::run::<F, P, Played>(fixture, claims, &[], "a case", case));
-    // The word of the failure is not for whoever reads a passing test; the answer is.
+    // The panic message is of no use in the output of a passing test; the outcome is.
     catch_unwind(run).map_err(|panic: Box<dyn Any + Send>| drop(panic)).is_ok()
 }
 

@@ -1,4 +1,4 @@
-//! The chaos proxy does to connections what it is told, and nothing else.
+//! The chaos proxy applies the set flow to connections, and nothing else.
 
 use millpond_testkit::{ChaosProxy, Direction, Flow, Trouble};
 use std::io::ErrorKind;
