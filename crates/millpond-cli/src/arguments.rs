@@ -16,7 +16,7 @@ pub struct Arguments {
 pub enum Command {
     /// Run some seconds of load on an embedded SQLite file, provoke an overflow, a timeout and a leak, and add up
     Demo(DemoArguments),
-    /// Check the settings and say where each comes from; nothing is connected to
+    /// Check the settings and say where each comes from; nothing is connected to without --connect
     Check(CheckArguments),
 }
 
@@ -40,6 +40,9 @@ pub struct CheckArguments {
     /// The settings file; without it ./millpond.toml is read if it is there
     #[arg(long, visible_alias = "file", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Open a connection to every server that the settings name, and say whether a pooler is in front of it
+    #[arg(long)]
+    pub connect: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,

@@ -1,13 +1,14 @@
-//! `millpond check`: loads the settings as a service would, and explains them or tells all that is wrong.
+//! `millpond check`: loads the settings as a service would, and explains them or says all that is wrong with them.
 
 use crate::arguments::CheckArguments;
+use crate::reach::{self, Reached};
 use crate::terminal::{Screen, Tone};
 use millpond::{ConnectError, DatabaseConnection, Settings};
 use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
 
-/// Explains good settings; bad ones are the error.
+/// Explains good settings; bad ones are the error, and so is a server that cannot be reached.
 pub fn run(arguments: &CheckArguments) -> Result<bool, Box<dyn Error>> {
     let mut loader = Settings::loader();
     if let Some(file) = &arguments.config {
@@ -18,22 +19,35 @@ pub fn run(arguments: &CheckArguments) -> Result<bool, Box<dyn Error>> {
     let settings = match DatabaseConnection::load(loader.clone()).connect_lazy() {
         Ok(database) => database.settings().clone(),
         // No connection string is no mistake: the settings may be used for Redis alone.
-        Err(ConnectError::NoUrl) => loader.load()?,
+        Err(ConnectError::NoUrl) => loader.clone().load()?,
         Err(error) => return Err(error.into()),
     };
+    let reached = if arguments.connect { Some(reach::servers(&loader, &settings)?) } else { None };
     match arguments.json {
-        true => json_good(&settings)?,
-        false => good(&settings)?,
+        true => json_good(&settings, reached.as_deref())?,
+        false => good(&settings, reached.as_deref())?,
     }
     Ok(true)
 }
 
-fn good(settings: &Settings) -> io::Result<()> {
+fn good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
     let mut screen = Screen::for_people();
     screen.line(Tone::Plain, &settings.explain().to_string())?;
-    screen.line(Tone::Good, "\nThe settings are good. Nothing was connected to.")
+    let Some(reached) = reached else {
+        return screen.line(Tone::Good, "\nThe settings are good. Nothing was connected to; with --connect it is.");
+    };
+    for Reached { setting, server, warnings } in reached {
+        screen.line(Tone::Plain, &format!("\n{setting}: connected to {server}"))?;
+        warnings.iter().try_for_each(|warning| screen.line(Tone::Bad, &format!("warning: {warning}")))?;
+    }
+    screen.line(Tone::Good, "\nThe settings are good, and every server that they name can be reached.")
 }
 
-fn json_good(settings: &Settings) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", json!({ "good": true, "settings": settings.explain().rows }))
+fn json_good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
+    let explanation = settings.explain();
+    let mut good = json!({ "good": true, "settings": explanation.rows, "warnings": explanation.warnings });
+    if let Some(reached) = reached {
+        good["connected"] = reached.iter().map(Reached::to_json).collect();
+    }
+    writeln!(io::stdout(), "{good}")
 }

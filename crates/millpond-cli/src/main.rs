@@ -9,6 +9,7 @@ mod demo;
 mod failure;
 mod histogram;
 mod interrupt;
+mod reach;
 mod scratch;
 mod table;
 mod tally;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use millpond_core::{Limits, MAX_CONNECTIONS};
 
 use crate::Settings;
+use crate::conflicts;
 use crate::environment::VARIABLE;
 use crate::error::SettingProblem;
 use crate::explain::{Explanation, Row};
@@ -35,17 +36,21 @@ pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<Setting
     let fields = settings.db.pool.check().err();
     for field in fields.iter().flat_map(|error| error.problems()) {
         let path = format!("db.{}", field.setting);
-        // The ceiling of `min_idle` is `pool_size`: without that one there is nothing to compare it with.
-        let is_moot = is_refused(&path) || (field.setting == "min_idle" && is_refused("db.pool_size"));
+        // Without the setting that the limit comes from there is nothing to compare with.
+        let is_moot = is_refused(&path) || field.other.is_some_and(|other| is_refused(&format!("db.{other}")));
         if !is_moot {
             let value = layers.value(&path).map_or_else(|| field.value.clone(), |raw| raw.shown());
-            let message = format!("is out of range: wanted {}", field.wanted);
+            let mut message = format!("is out of range: expected {}", field.expected);
+            if let Some(other) = field.other {
+                let other = conflicts::spelt(&format!("db.{other}"), &settings, layers);
+                message.push_str(&format!(", and {other}"));
+            }
             let source = layers.source(&path);
-            let way_out = match field.way_out.contains(LIFT) {
+            let help = match field.help.contains(LIFT) {
                 true => lift(&source, prefix),
-                false => field.way_out.to_owned(),
+                false => field.help.to_owned(),
             };
-            let problem = SettingProblem::new(&path, &source, message, way_out);
+            let problem = SettingProblem::new(&path, &source, message, help);
             problems.push(problem.of_value(Some(value)));
         }
     }
@@ -71,15 +76,15 @@ fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers, pr
     let Form::Redis(field) = setting.form else { return None };
     let count = *field(settings);
     let source = layers.source(setting.path);
-    let (range, way_out) = match settings.db.pool.limits {
+    let (range, help) = match settings.db.pool.limits {
         Limits::On => (MAX_CONNECTIONS_RANGE, lift(&source, prefix)),
         Limits::Off => (1..=MAX_CONNECTIONS, "choose a value in the range".to_owned()),
     };
     if range.contains(&count) {
         return None;
     }
-    let message = format!("is out of range: wanted {}", spell_range(&range));
-    let problem = SettingProblem::new(setting.path, &source, message, way_out);
+    let message = format!("is out of range: expected {}", spell_range(&range));
+    let problem = SettingProblem::new(setting.path, &source, message, help);
     Some(problem.of_value(Some(count.to_string())))
 }
 
@@ -95,24 +100,24 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
         Raw::Unset => "cannot be unset",
         Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
             let message = "has a blank before or behind it, or a line end or another character that nobody sees in it";
-            let way_out = "leave it out; in a URL write it as %20, %0A and their like";
-            return SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out);
+            let help = "leave it out; in a URL write it as %20, %0A and their like";
+            return SettingProblem::new(setting.path, &layers.source(setting.path), message, help);
         }
         _ if matches!(setting.form, Form::Preset) => "is not a preset",
         _ => "is not understood",
     };
-    let message = format!("{what}: wanted {}{range}", setting.wanted());
+    let message = format!("{what}: expected {}{range}", setting.expected());
     let near = match raw {
         Raw::Text(text) => suggest::nearest(text, setting.words()),
         _ => None,
     };
-    let way_out = match near {
+    let help = match near {
         Some(word) => format!("did you mean `{word}`?"),
         None => "correct it, or leave it out".to_owned(),
     };
     // A secret of the wrong form is still a secret.
     let value = (!setting.is_secret()).then(|| raw.shown());
-    SettingProblem::new(setting.path, &layers.source(setting.path), message, way_out).of_value(value)
+    SettingProblem::new(setting.path, &layers.source(setting.path), message, help).of_value(value)
 }
 
 /// The range of a setting, asked from the core: it knows them, and this crate does not repeat them.
@@ -123,15 +128,14 @@ fn range(setting: &Setting, settings: &Settings) -> Option<String> {
     let mut config = settings.db.pool.clone();
     setting.overdo(&mut config);
     let error = config.check().err()?;
-    error.problems().iter().find(|it| it.setting == setting.name()).map(|it| it.wanted.clone())
+    error.problems().iter().find(|it| it.setting == setting.name()).map(|it| it.expected.clone())
 }
 
 fn explanation(settings: &Settings, layers: &Layers) -> Explanation {
-    let mut settings = settings.clone();
     let rows = SETTINGS.iter().map(|setting| Row {
         setting: setting.path,
-        value: setting.shown(&mut settings),
+        value: setting.shown(&mut settings.clone()),
         source: layers.source(setting.path),
     });
-    Explanation { rows: rows.collect() }
+    Explanation { warnings: conflicts::all(settings, layers), rows: rows.collect() }
 }

@@ -39,7 +39,7 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
             Some((setting, true)) if names.is_also_plain(setting, variables) => Err(both_given(&name)),
             Some((setting, true)) => from_file(setting, &name, value),
             None => match names.meant(&name) {
-                Some(way_out) => Err(SettingProblem::new(&name, &variable(&name), "is not a setting", way_out)),
+                Some(help) => Err(SettingProblem::new(&name, &variable(&name), "is not a setting", help)),
                 None => continue,
             },
         };
@@ -74,8 +74,8 @@ fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf
 
 fn both_given(name: &str) -> SettingProblem {
     let plain = name.strip_suffix(IN_FILE).unwrap_or(name);
-    let way_out = format!("keep either `{plain}` or `{name}`");
-    SettingProblem::new(name, &variable(name), format!("is set, and so is `{plain}`"), way_out)
+    let help = format!("keep either `{plain}` or `{name}`");
+    SettingProblem::new(name, &variable(name), format!("is set, and so is `{plain}`"), help)
 }
 
 fn variable(name: &str) -> String {
@@ -124,12 +124,12 @@ impl Names {
             (_, Some(setting), _) => Some(offer(&setting.variable())),
             (Some(near), _, _) if is_slip => Some(offer(near)),
             (Some(near), _, Some(_)) => Some(offer(near)),
-            (None, _, Some(section)) => Some(self.way_out(section, name)),
+            (None, _, Some(section)) => Some(self.help(section, name)),
             _ => None,
         }
     }
 
-    fn way_out(&self, section: &str, name: &str) -> String {
+    fn help(&self, section: &str, name: &str) -> String {
         let of_section = SETTINGS.iter().filter(|setting| setting.section() == section);
         let known: Vec<_> = of_section.map(|setting| format!("{}{}", self.prefix, setting.variable())).collect();
         let known = schema::list(known.iter().map(String::as_str));

@@ -48,10 +48,10 @@ pub struct SettingProblem {
     pub value: Option<String>,
     /// Where the value came from: which file and line, which variable, which preset, or `code`.
     pub source: String,
-    /// What is wrong, and what was wanted instead.
+    /// What is wrong, and what was expected instead.
     pub message: String,
     /// What the user can do.
-    pub way_out: String,
+    pub help: String,
 }
 
 /// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::check`].
@@ -64,13 +64,13 @@ pub struct Refusal {
     /// What is wrong, as it follows on the setting's name and source. It must not repeat a password.
     pub message: String,
     /// What the user can do.
-    pub way_out: String,
+    pub help: String,
 }
 
 impl SettingProblem {
-    pub(crate) fn new(setting: &str, source: &str, message: impl Into<String>, way_out: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: &str, source: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
         let (setting, source) = (shown(setting), source.to_owned());
-        Self { setting, value: None, source, message: message.into(), way_out: way_out.into() }
+        Self { setting, value: None, source, message: message.into(), help: help.into() }
     }
 
     pub(crate) fn of_value(mut self, value: Option<String>) -> Self {
@@ -85,6 +85,6 @@ impl fmt::Display for SettingProblem {
         if let Some(value) = &self.value {
             write!(f, " = {value}")?;
         }
-        write!(f, " ({}) {}; {}", self.source, self.message, self.way_out)
+        write!(f, " ({}) {}; {}", self.source, self.message, self.help)
     }
 }

@@ -4,14 +4,20 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::error::SettingProblem;
+
 /// Each effective value and where it came from, in the order of the settings' table.
 ///
-/// `Display` is an aligned table, for a log at start-up or a `check` command. It holds no secrets.
+/// `Display` is an aligned table, and a line for each warning, for a log at start-up or a `check` command. It holds no
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
     /// One row a setting.
     pub rows: Vec<Row>,
+    /// Settings that have no effect, or less than they say, beside others: see
+    /// [`PoolConfig::conflicts`](millpond_core::PoolConfig::conflicts).
+    pub warnings: Vec<SettingProblem>,
 }
 
 /// One setting explained.
@@ -43,6 +49,6 @@ impl fmt::Display for Explanation {
         for row in &self.rows {
             write!(f, "\n{:names$}  {:values$}  {}", row.setting, row.value, row.source)?;
         }
-        Ok(())
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }

@@ -24,11 +24,11 @@ pub(crate) fn gather(path: &Path, named: bool) -> Gathered {
         Err(why) if why.is_absence() && !named => Gathered::default(),
         Err(why) => {
             let message = format!("cannot be read: {}", why.reason());
-            let way_out = match named {
+            let help = match named {
                 true => "name a TOML file that can be read, or none",
                 false => "make it a TOML file that can be read, or load without a file",
             };
-            let problem = SettingProblem::new(FILE, &format!("`{name}`"), message, way_out);
+            let problem = SettingProblem::new(FILE, &format!("`{name}`"), message, help);
             Gathered { problems: vec![problem], ..Gathered::default() }
         }
     }
@@ -49,8 +49,8 @@ fn gather_text(text: &str, name: String) -> Gathered {
         }
         // Only the parser's fixed phrases: its `Display` would quote the line, and with it the password.
         let message = format!("is not TOML: {}", error.message());
-        let way_out = "correct the line; texts, such as URLs, stand in quotes";
-        reader.gathered.problems.push(SettingProblem::new(FILE, &place, message, way_out));
+        let help = "correct the line; texts, such as URLs, stand in quotes";
+        reader.gathered.problems.push(SettingProblem::new(FILE, &place, message, help));
         last = place;
     }
     reader.gathered
@@ -72,8 +72,8 @@ impl Reader {
             match value.get_ref() {
                 DeValue::Table(section) if SECTIONS.contains(&name) => self.section(name, section),
                 _ if SECTIONS.contains(&name) => {
-                    let way_out = format!("write [{name}] on a line of its own, and its settings below");
-                    self.problem(name, value.span().start, "is a section, not a value", way_out);
+                    let help = format!("write [{name}] on a line of its own, and its settings below");
+                    self.problem(name, value.span().start, "is a section, not a value", help);
                 }
                 value => match schema::find(name).filter(|setting| setting.section().is_empty()) {
                     Some(setting) => self.value(setting, key, value),
@@ -100,7 +100,7 @@ impl Reader {
                 self.gathered.leaves.push(Leaf { path: setting.path, raw, source });
             }
             None => {
-                let message = format!("is {}: wanted {}", kind_of(value), setting.wanted());
+                let message = format!("is {}: expected {}", kind_of(value), setting.expected());
                 self.problem(setting.path, start, message, "write one value".to_owned());
             }
         }
@@ -109,11 +109,11 @@ impl Reader {
     fn unknown(&mut self, section: &str, key: Key<'_, '_>) {
         let name: &str = key.get_ref();
         let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-        self.problem(&path, key.span().start, "is not a setting", way_out(section, name));
+        self.problem(&path, key.span().start, "is not a setting", help(section, name));
     }
 
-    fn problem(&mut self, setting: &str, start: usize, message: impl Into<String>, way_out: String) {
-        let problem = SettingProblem::new(setting, &self.place(start), message, way_out);
+    fn problem(&mut self, setting: &str, start: usize, message: impl Into<String>, help: String) {
+        let problem = SettingProblem::new(setting, &self.place(start), message, help);
         self.gathered.problems.push(problem);
     }
 
@@ -165,7 +165,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of the same section, a section, a setting of another section.
-fn way_out(section: &str, name: &str) -> String {
+fn help(section: &str, name: &str) -> String {
     if schema::is_database_url(section, name) {
         return "did you mean `connection_string` under `[storage]`?".to_owned();
     }

@@ -60,9 +60,11 @@
 //!
 //! # Mistakes
 //!
-//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was wanted, and the way out.
+//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was expected, and the way out.
 //! Unknown keys are mistakes, and unknown variables too if they begin with a section of ours or look like a slip; see
 //! [`Loader::foreign`]. A value that a higher layer overrides is not looked at.
+//!
+//! A setting that has no effect beside another one is no mistake: it is among the warnings of the [`Explanation`].
 //!
 //! # Secrets
 //!
@@ -70,6 +72,7 @@
 //! stand there without password and query, and lines of a file are never quoted.
 
 mod check;
+mod conflicts;
 mod environment;
 mod error;
 mod explain;

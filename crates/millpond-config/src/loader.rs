@@ -151,7 +151,7 @@ impl Loader {
     ///     Some(url) if !url.expose().starts_with("sqlite:") => vec![Refusal {
     ///         setting: "storage.connection_string",
     ///         message: "is no URL of SQLite".into(),
-    ///         way_out: "begin with `sqlite:`".into(),
+    ///         help: "begin with `sqlite:`".into(),
     ///     }],
     ///     _ => Vec::new(),
     /// });
@@ -242,20 +242,20 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
 /// The problem of a path in code that is no setting.
 fn unknown(path: &str) -> SettingProblem {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
-    let way_out = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
+    let help = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
         _ if schema::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
         Some(near) => format!("did you mean `{near}`?"),
         None => "write section and name, such as `db.pool_size`".to_owned(),
     };
-    SettingProblem::new(path, CODE, "is not a setting", way_out)
+    SettingProblem::new(path, CODE, "is not a setting", help)
 }
 
 /// The problem of a value that somebody else cannot use.
 fn refused(refusal: Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
-    let Refusal { setting: path, message, way_out } = refusal;
+    let Refusal { setting: path, message, help } = refusal;
     let shown = schema::find(path).filter(|setting| !setting.is_secret());
     let value = shown.map(|setting| setting.shown(&mut settings.clone()));
-    SettingProblem::new(path, &layers.source(path), message, way_out).of_value(value)
+    SettingProblem::new(path, &layers.source(path), message, help).of_value(value)
 }
 
 /// The problem of a required setting that no layer sets.
@@ -268,15 +268,15 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
         "" => "in the file".to_owned(),
         section => format!("under [{section}]"),
     };
-    let way_out = format!("set `{prefix}{}`, or `{}` {place}", setting.variable(), setting.name());
-    Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", way_out))
+    let help = format!("set `{prefix}{}`, or `{}` {place}", setting.variable(), setting.name());
+    Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", help))
 }
 
 /// The layer below `leaves`: the values of the preset that they name. An unknown name is left to the check.
 fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
     let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else { return Vec::new() };
     let Some(preset) = presets::find(name.trim()) else { return Vec::new() };
-    let source = format!("preset `{}`", preset.name);
+    let source = presets::source(preset.name);
     let leaf = |(path, value): &(&'static str, &str)| {
         let raw = Raw::Text((*value).to_owned());
         Leaf { path, raw, source: source.clone() }

@@ -11,6 +11,16 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|preset| preset.name)
 }
 
+/// What values of the preset `name` have for a source.
+pub(crate) fn source(name: &str) -> String {
+    format!("preset `{name}`")
+}
+
+/// Whether a value with this source comes from a preset.
+pub(crate) fn is_source(source: &str) -> bool {
+    source.starts_with("preset `")
+}
+
 pub(crate) fn find(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }

@@ -166,7 +166,7 @@ impl Setting {
     }
 
     /// What a value has to be.
-    pub(crate) fn wanted(&self) -> String {
+    pub(crate) fn expected(&self) -> String {
         const TIME: &str = "a time such as 60, 0.5, \"500ms\", \"60s\", \"2m\" or \"1h\"";
         match self.form {
             Form::Preset => format!("one of {}", list(presets::names())),

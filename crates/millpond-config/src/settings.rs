@@ -115,7 +115,7 @@ impl Settings {
             db: DbSettings::default(),
             redis: RedisSettings { url: None, max_connections: 20 },
             cache: RedisSettings { url: None, max_connections: 50 },
-            explanation: Explanation { rows: Vec::new() },
+            explanation: Explanation { rows: Vec::new(), warnings: Vec::new() },
         }
     }
 }

@@ -89,7 +89,7 @@ impl From<usize> for Value {
     }
 }
 
-/// Seconds, where a time is wanted.
+/// Seconds, where a time is expected.
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
         Self(Raw::Decimal(number))

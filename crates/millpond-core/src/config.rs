@@ -4,6 +4,8 @@
 //! out of range is an error in `build()`, never at the first acquire, and all problems are reported at once.
 //! `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves only what could not work at all.
 
+pub(crate) mod conflicts;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -51,7 +53,8 @@ pub struct PoolConfig {
     /// Limit of one close, `on_close` hooks included; the place counts as taken until then. Default 5 s, range 1 ms-300 s.
     pub close_timeout: Duration,
     /// How long a connection may sit idle before it is closed, `None` for ever ("off"). Closes down to `min_idle`, or down
-    /// to `pool_size` where that is unset: without `max_overflow` it closes nothing then. Default off, range 1-86400 s.
+    /// to `pool_size` where that is unset: then it closes only what `overflow_linger` would have kept for longer. Default
+    /// off, range 1-86400 s.
     pub idle_timeout: Option<Duration>,
     /// Idle connections to keep ready without anybody asking, and the floor of `idle_timeout`; from the start if the pool is
     /// given its runtime, else from the first acquire on. `None`: none are opened
@@ -159,7 +162,8 @@ impl PoolConfig {
         if self.pool_pre_ping { idle } else { u64::MAX }
     }
 
-    /// Checks every setting.
+    /// Checks every setting, alone and beside the others. What works, but not as it says, is no error: see
+    /// [`conflicts`](Self::conflicts).
     ///
     /// # Errors
     ///
@@ -180,8 +184,9 @@ impl PoolConfig {
             problems.count("max_waiters", waiters, 1, 1_000_000);
         }
         if let Some(idle) = self.min_idle.filter(|idle| *idle > self.pool_size) {
-            let wanted = format!("0-{} (pool_size)", self.pool_size);
-            problems.add("min_idle", idle.to_string(), wanted, "lower min_idle or raise pool_size");
+            let expected = format!("0-{} (pool_size)", self.pool_size);
+            problems.add("min_idle", idle.to_string(), expected, "lower min_idle or raise pool_size");
+            problems.depends_on("pool_size");
         }
         if self.limits == Limits::Off {
             self.check_possible(problems);
@@ -192,8 +197,8 @@ impl PoolConfig {
     fn check_possible(&self, problems: &mut Problems) {
         let places = u64::from(self.pool_size).saturating_add(u64::from(self.max_overflow));
         if places == 0 || places > u64::from(MAX_CONNECTIONS) {
-            let wanted = format!("pool_size + max_overflow between 1 and {MAX_CONNECTIONS}");
-            problems.add("pool_size", self.pool_size.to_string(), wanted, "a pool without a place lends nothing");
+            let expected = format!("pool_size + max_overflow between 1 and {MAX_CONNECTIONS}");
+            problems.add("pool_size", self.pool_size.to_string(), expected, "a pool without a place lends nothing");
         }
         if self.max_connecting == 0 {
             problems.add("max_connecting", "0".to_owned(), "at least 1".to_owned(), "nothing could ever be opened");
@@ -201,8 +206,15 @@ impl PoolConfig {
         if self.max_waiters == Some(0) {
             problems.add("max_waiters", "0".to_owned(), "at least 1".to_owned(), "a cold pool could lend nothing");
         }
-        if self.pool_recycle == Some(Duration::ZERO) {
-            problems.add("pool_recycle", "0s".to_owned(), "more than nothing".to_owned(), "to switch it off, say off");
+        let spans = [
+            ("pool_recycle", self.pool_recycle),
+            ("max_lease", self.max_lease),
+            ("statement_timeout", self.statement_timeout),
+        ];
+        for (setting, span) in spans {
+            if span == Some(Duration::ZERO) {
+                problems.add(setting, "0s".to_owned(), "more than 0s".to_owned(), "to switch it off, say off");
+            }
         }
         if self.recycle_jitter > 100 {
             problems.add("recycle_jitter", self.recycle_jitter.to_string(), "0-100 %".to_owned(), "it is a percentage");
@@ -229,6 +241,21 @@ impl PoolConfig {
         problems.time_or_off("leak_after", self.leak_after, MS, s(86_400));
         problems.time_or_off("max_lease", self.max_lease, MS, s(86_400));
         problems.time_or_off("statement_timeout", self.statement_timeout, MS, s(86_400));
+        self.check_overflow_after(problems);
+    }
+
+    fn check_overflow_after(&self, problems: &mut Problems) {
+        const NAME: &str = "overflow_after";
+        let is_out_of_range = problems.found.iter().any(|problem| problem.setting == NAME);
+        let is_waited_for = self.overflow_after.is_zero() || self.overflow_after < self.pool_timeout;
+        if self.max_overflow == 0 || is_out_of_range || is_waited_for {
+            return;
+        }
+        let expected = format!("0s to {:?} (below pool_timeout)", self.pool_timeout);
+        let help = "nobody waits that long, so max_overflow would never be used; \
+                    lower overflow_after or raise pool_timeout";
+        problems.add(NAME, format!("{:?}", self.overflow_after), expected, help);
+        problems.depends_on("pool_timeout");
     }
 }
 
@@ -240,8 +267,15 @@ struct Problems {
 const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\" (in code: Limits::Off)";
 
 impl Problems {
-    fn add(&mut self, setting: &'static str, value: String, wanted: String, way_out: &'static str) {
-        self.found.push(Problem { setting, value, wanted, way_out });
+    fn add(&mut self, setting: &'static str, value: String, expected: String, help: &'static str) {
+        self.found.push(Problem { setting, value, expected, other: None, help });
+    }
+
+    /// Says of the last problem which setting its limit comes from.
+    fn depends_on(&mut self, other: &'static str) {
+        if let Some(problem) = self.found.last_mut() {
+            problem.other = Some(other);
+        }
     }
 
     fn count(&mut self, setting: &'static str, value: u32, low: u32, high: u32) {
@@ -272,14 +306,16 @@ pub struct Problem {
     /// What it was set to.
     pub value: String,
     /// What is allowed.
-    pub wanted: String,
+    pub expected: String,
+    /// The setting that the limit comes from, if it is no fixed one.
+    pub other: Option<&'static str>,
     /// What the user can do.
-    pub way_out: &'static str,
+    pub help: &'static str,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} is out of range {}; {}", self.setting, self.value, self.wanted, self.way_out)
+        write!(f, "{} = {} is out of range {}; {}", self.setting, self.value, self.expected, self.help)
     }
 }
 

@@ -234,7 +234,8 @@ pub enum Event {
         /// The generation that holds from now on.
         generation: u64,
     },
-    /// Something about the pool does not fit its server: see [`QueuePool::warn`](crate::QueuePool::warn).
+    /// A setting does not go together with another one ([`PoolConfig::conflicts`](crate::PoolConfig::conflicts)), or with
+    /// the server ([`QueuePool::warn`](crate::QueuePool::warn)).
     Warned {
         /// The setting that could be changed.
         setting: &'static str,

@@ -75,6 +75,7 @@ mod rt;
 mod proof;
 
 pub use async_trait::async_trait;
+pub use config::conflicts::Conflict;
 pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, Problem, ResetLevel};
 pub use engine::acquire::Acquire;
 pub use error::{Phase, PoolError, TimedOut};

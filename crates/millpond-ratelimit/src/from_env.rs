@@ -52,7 +52,7 @@ fn unusable(settings: &Settings) -> Vec<Refusal> {
     let refusal = |error| Refusal {
         setting: URL,
         message: format!("is not understood: {error}"),
-        way_out: "correct the URL, as in redis://localhost:6379/1".to_owned(),
+        help: "correct the URL, as in redis://localhost:6379/1".to_owned(),
     };
     errors.map(refusal).collect()
 }

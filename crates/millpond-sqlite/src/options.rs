@@ -198,9 +198,14 @@ impl SqlitePoolOptions {
         let (writer, reader) = SqliteManager::pair(options, settings.reset);
         let mut reading = settings.config.clone();
         reading.max_overflow = 0;
+        (reading.overflow_after, reading.overflow_linger) = (Duration::ZERO, Duration::ZERO);
         let mut writing = reading.clone();
         writing.pool_size = 1;
         writing.min_idle = reading.min_idle.map(|idle| idle.min(1));
+        if writing.min_idle != Some(0) {
+            // There is nothing that it could close.
+            writing.idle_timeout = None;
+        }
         let (mut writers, mut readers) = (settings.clone(), settings);
         writers.add_tracked_hooks(writer.last_hook(true, true));
         readers.add_tracked_hooks(reader.last_hook(true, true));

@@ -86,12 +86,12 @@ fn is_scheme(text: &str) -> bool {
 /// How much of a scheme is repeated.
 const SCHEME_MAX: usize = 32;
 
-fn not_a_url(way_out: String) -> Refusal {
-    refusal("is not a URL that begins with the database's name".to_owned(), way_out)
+fn not_a_url(help: String) -> Refusal {
+    refusal("is not a URL that begins with the database's name".to_owned(), help)
 }
 
-fn refusal(message: String, way_out: String) -> Refusal {
-    Refusal { setting: CONNECTION_STRING, message, way_out }
+fn refusal(message: String, help: String) -> Refusal {
+    Refusal { setting: CONNECTION_STRING, message, help }
 }
 
 fn did_you_mean(near: Option<(&str, &str)>) -> String {
@@ -118,7 +118,7 @@ mod tests {
     #[track_caller]
     fn told(url: &str) -> String {
         let refusal = Backend::of(url).map_or_else(|refusal| refusal, Backend::absent);
-        format!("{}; {}", refusal.message, refusal.way_out)
+        format!("{}; {}", refusal.message, refusal.help)
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_scheme_gets_a_suggestion() {
-        for (url, way_out) in [
+        for (url, help) in [
             ("sqllite:///./x.db", "did you mean `sqlite://`?"),
             ("sqlite3:///x.db", "did you mean `sqlite://`?"),
             ("SQLTIE+aiosqlite:///x.db", "did you mean `sqlite://`?"),
@@ -163,7 +163,7 @@ mod tests {
             ("mysql2://u:hunter2@h/d", "did you mean `mysql://`?"),
             ("oracle://h/d", EXAMPLE),
         ] {
-            assert!(told(url).ends_with(way_out), "{url}: {}", told(url));
+            assert!(told(url).ends_with(help), "{url}: {}", told(url));
         }
     }
 

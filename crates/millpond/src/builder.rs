@@ -383,7 +383,7 @@ fn misunderstood(error: sqlx::Error) -> Refusal {
         other => other.to_string(),
     };
     let message = format!("is not understood: {why}");
-    Refusal { setting: CONNECTION_STRING, message, way_out: "correct the URL".to_owned() }
+    Refusal { setting: CONNECTION_STRING, message, help: "correct the URL".to_owned() }
 }
 
 /// Without the settings, which may hold a password.

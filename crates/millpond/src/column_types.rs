@@ -57,6 +57,6 @@ pub(crate) fn unknown(kind: PoolKind, backend: Backend) -> Option<Refusal> {
     (!known).then(|| Refusal {
         setting: "db.pool",
         message: format!("is not to be had for {backend}"),
-        way_out: "write `queue` or `null`, or leave it out".to_owned(),
+        help: "write `queue` or `null`, or leave it out".to_owned(),
     })
 }

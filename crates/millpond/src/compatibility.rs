@@ -37,6 +37,6 @@ fn cancelling(db: &DbSettings, backend: Backend) -> Option<Refusal> {
     })
 }
 
-fn refusal(setting: &'static str, message: String, way_out: &str) -> Refusal {
-    Refusal { setting, message, way_out: way_out.to_owned() }
+fn refusal(setting: &'static str, message: String, help: &str) -> Refusal {
+    Refusal { setting, message, help: help.to_owned() }
 }

@@ -12,7 +12,7 @@ pub(crate) fn unusable(settings: &Settings) -> Vec<Refusal> {
 fn misunderstood(setting: &'static str, section: &RedisSettings) -> Option<Refusal> {
     let error = section.url.as_ref()?.expose().parse::<RedisConnectOptions>().err()?;
     let message = format!("is not understood: {error}");
-    Some(Refusal { setting, message, way_out: "correct the URL".to_owned() })
+    Some(Refusal { setting, message, help: "correct the URL".to_owned() })
 }
 
 /// Where the Redis of a section is.

@@ -9,7 +9,10 @@ fn without_a_file_the_defaults_are_good() {
     let ended = Sandbox::new().run(&["check"]);
     ended.assert_code(0);
     assert!(ended.stdout.contains("db.pool_size") && ended.stdout.contains("default"), "{ended:?}");
-    assert!(ended.stdout.contains("The settings are good. Nothing was connected to."), "{ended:?}");
+    assert!(
+        ended.stdout.contains("The settings are good. Nothing was connected to; with --connect it is."),
+        "{ended:?}"
+    );
     assert_eq!(ended.stderr, "");
 }
 
@@ -216,4 +219,57 @@ fn the_urls_of_redis_are_checked_and_no_password_is_shown() {
     let ended = urls("redis://:hunter2@h/1", "redis-cluster://node1:7000,node2:7001");
     ended.assert_code(0);
     assert!(ended.stdout.contains("redis://:***@h/1") && !ended.stdout.contains("hunter2"), "{ended:?}");
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_warned_of_and_are_no_error() {
+    let sandbox = Sandbox::new();
+    sandbox.write("millpond.toml", "[db]\nmax_overflow = 0\noverflow_linger = 5\n");
+    let ended = sandbox.run(&["check"]);
+    ended.assert_code(0);
+    let expected = "warning: db.overflow_linger = 5s (`millpond.toml`, line 3) has no effect with db.max_overflow = 0 \
+                    (`millpond.toml`, line 2); raise max_overflow, or leave overflow_linger out";
+    assert!(ended.stdout.lines().any(|line| line == expected), "{ended:?}");
+    let json = sandbox.run(&["check", "--json"]).json();
+    assert_eq!(json["good"], true);
+    assert_eq!(json["warnings"][0]["setting"], "db.overflow_linger");
+}
+
+#[test]
+fn with_connect_every_server_is_connected_to() {
+    let sandbox = Sandbox::new();
+    let checked = |url: &str, extra: &[&str]| {
+        let mut check = sandbox.millpond(&["check", "--connect"]);
+        Ended::from(check.args(extra).env("PSN_STORAGE_CONNECTION_STRING", url).output().unwrap())
+    };
+    let ended = checked("sqlite:///./here.db", &[]);
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("storage.connection_string: connected to SQLite"), "{ended:?}");
+    assert!(ended.stdout.contains("every server that they name can be reached"), "{ended:?}");
+    let json = checked("sqlite:///./here.db", &["--json"]).json();
+    assert_eq!(json["connected"][0]["server"], "SQLite");
+    // A directory is no database.
+    let ended = checked("sqlite:///.", &[]);
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("storage.connection_string: "), "{ended:?}");
+}
+
+#[test]
+fn with_connect_a_pooler_in_front_of_the_server_is_found() {
+    let Ok(url) = std::env::var("MILLPOND_TEST_PGBOUNCER_URL") else {
+        println!("SKIP what check says of PgBouncer: no MILLPOND_TEST_PGBOUNCER_URL");
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let checked = |behind: &str| {
+        let mut check = sandbox.millpond(&["check", "--connect"]);
+        check.env("PSN_STORAGE_CONNECTION_STRING", &url).env("PSN_DB_BEHIND", behind);
+        Ended::from(check.output().unwrap())
+    };
+    let ended = checked("pgbouncer");
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("connected to PostgreSQL through a transaction pooler"), "{ended:?}");
+    let ended = checked("server");
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("behind = \"pgbouncer\""), "{ended:?}");
 }

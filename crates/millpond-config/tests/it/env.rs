@@ -74,7 +74,7 @@ fn a_misspelt_variable_is_an_error_with_a_suggestion() {
     ] {
         let error = env([(name, "hunter2")]).load().unwrap_err();
         let found = problem(&error, name);
-        assert_eq!(found.way_out, format!("did you mean `{meant}`?"));
+        assert_eq!(found.help, format!("did you mean `{meant}`?"));
         assert!(found.source.contains(name), "{found}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
@@ -132,7 +132,7 @@ fn a_value_and_its_file_at_once_are_an_error() {
     let path = file("redis://h\n");
     let variables = [("PSN_REDIS_URL", "redis://i"), ("PSN_REDIS_URL_FILE", path.to_str().unwrap())];
     let error = env(variables).load().unwrap_err();
-    assert_eq!(problem(&error, "PSN_REDIS_URL_FILE").way_out, "keep either `PSN_REDIS_URL` or `PSN_REDIS_URL_FILE`");
+    assert_eq!(problem(&error, "PSN_REDIS_URL_FILE").help, "keep either `PSN_REDIS_URL` or `PSN_REDIS_URL_FILE`");
 }
 
 #[cfg(unix)]

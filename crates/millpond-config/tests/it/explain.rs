@@ -59,3 +59,55 @@ fn the_table_is_aligned() {
         assert!(source == "default" || source.starts_with("environment variable"), "{table}");
     }
 }
+
+#[test]
+fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
+    let path = file("[db]\noverflow_linger = 5\nleak_after = '2m'\nmax_lease = '1m'\n");
+    let settings = bare().file(&path).environment([("PSN_DB_MAX_OVERFLOW", "0")]).load().unwrap();
+    let name = path.display();
+    let warnings: Vec<_> = settings.explain().warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        format!(
+            "db.overflow_linger = 5s (`{name}`, line 2) has no effect with db.max_overflow = 0 (environment variable \
+             `PSN_DB_MAX_OVERFLOW`); raise max_overflow, or leave overflow_linger out"
+        ),
+        format!(
+            "db.leak_after = 120s (`{name}`, line 3) is not shorter than db.max_lease = 60s (`{name}`, line 4); the \
+             holder is reported when max_lease has passed; lower leak_after"
+        ),
+    ];
+    assert_eq!(warnings, expected);
+    let text = settings.explain().to_string();
+    let told = text.lines().filter(|line| line.starts_with("warning: db.")).count();
+    assert_eq!(told, 2, "{text}");
+}
+
+#[test]
+fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
+    let error = bare().environment([("PSN_DB_OVERFLOW_AFTER", "30")]).load().unwrap_err();
+    let expected = "db.overflow_after = 30 (environment variable `PSN_DB_OVERFLOW_AFTER`) is out of range: expected 0s to \
+                    30s (below pool_timeout), and db.pool_timeout = 30s (default); nobody waits that long, so \
+                    max_overflow would never be used; lower overflow_after or raise pool_timeout";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_pool_a_reset_and_a_pooler_that_make_a_setting_useless_are_warned_of() {
+    let warned = |settings: &[(&str, &str)]| {
+        let loader = settings.iter().fold(bare(), |loader, (setting, value)| loader.set(*setting, *value));
+        let settings = loader.load().unwrap();
+        settings.explain().warnings.iter().map(|it| it.setting.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&[("db.pool", "null"), ("db.min_idle", "2")]), ["db.min_idle"]);
+    assert_eq!(warned(&[("db.pool", "null"), ("db.idle_timeout", "60")]), ["db.idle_timeout"]);
+    assert_eq!(warned(&[("db.pool", "read-write"), ("db.max_overflow", "5")]), ["db.max_overflow"]);
+    assert_eq!(warned(&[("db.reset", "replace"), ("db.overflow_linger", "5")]), ["db.overflow_linger"]);
+    assert_eq!(warned(&[("db.behind", "pgbouncer"), ("db.cancel_abandoned", "true")]), ["db.cancel_abandoned"]);
+    let nothing: [&str; 0] = [];
+    assert_eq!(warned(&[("db.behind", "pgbouncer")]), nothing);
+    assert_eq!(warned(&[("db.pool", "read-write"), ("preset", "production")]), nothing);
+    assert_eq!(warned(&[("db.pool_timeout", "1")]), nothing);
+    for preset in ["production", "development", "batch", "small", "medium", "large"] {
+        assert_eq!(warned(&[("preset", preset)]), nothing);
+    }
+}

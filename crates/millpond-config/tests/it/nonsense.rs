@@ -47,7 +47,7 @@ fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
             assert_eq!(error.problems.len(), 1, "{error}");
             let found = problem(&error, setting);
             assert!(found.source.contains(&name), "{found}");
-            assert!(!found.message.is_empty() && !found.way_out.is_empty(), "{found:?}");
+            assert!(!found.message.is_empty() && !found.help.is_empty(), "{found:?}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

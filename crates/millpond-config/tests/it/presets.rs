@@ -54,5 +54,5 @@ fn an_unknown_preset_is_an_error_that_lists_them_all() {
         assert!(found.source.contains("PSN_PRESET"), "{found}");
     }
     let error = bare().preset("prodution").load().unwrap_err();
-    assert_eq!(problem(&error, "preset").way_out, "did you mean `production`?");
+    assert_eq!(problem(&error, "preset").help, "did you mean `production`?");
 }

@@ -11,15 +11,15 @@ fn a_value_out_of_range_names_its_source_in_every_layer() {
         bare().file(&path).environment([("PSN_DB_POOL_SIZE", "51")]).set("db.pool_timeout", 301).load().unwrap_err();
     let found = problem(&error, "db.max_overflow");
     assert_eq!(found.source, format!("`{}`, line 4", path.display()));
-    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("101"), "is out of range: wanted 0-100"));
-    assert!(found.way_out.ends_with("lift the ranges with limits = \"off\" under [db]"), "{found}");
+    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("101"), "is out of range: expected 0-100"));
+    assert!(found.help.ends_with("lift the ranges with limits = \"off\" under [db]"), "{found}");
     let found = problem(&error, "db.pool_size");
     assert_eq!(found.source, "environment variable `PSN_DB_POOL_SIZE`");
-    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("51"), "is out of range: wanted 1-50"));
-    assert!(found.way_out.ends_with("lift the ranges with PSN_DB_LIMITS=off"), "{found}");
+    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("51"), "is out of range: expected 1-50"));
+    assert!(found.help.ends_with("lift the ranges with PSN_DB_LIMITS=off"), "{found}");
     let found = problem(&error, "db.pool_timeout");
     assert_eq!((found.source.as_str(), found.value.as_deref()), ("code", Some("301")));
-    assert!(found.way_out.ends_with("lift the ranges with .set(\"db.limits\", \"off\")"), "{found}");
+    assert!(found.help.ends_with("lift the ranges with .set(\"db.limits\", \"off\")"), "{found}");
     assert_eq!(error.problems.len(), 3);
 }
 
@@ -55,7 +55,7 @@ fn one_report_holds_every_problem_of_every_layer() {
 
 #[test]
 fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
-    for (text, setting, line, way_out) in [
+    for (text, setting, line, help) in [
         ("[db]\npool_sise = 3", "db.pool_sise", 2, "did you mean `pool_size`?"),
         ("[db]\npoolsize = 3", "db.poolsize", 2, "did you mean `pool_size`?"),
         ("[storage]\nurl = 'x'", "storage.url", 2, "did you mean `connection_string` under `[storage]`?"),
@@ -76,7 +76,7 @@ fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
         assert_eq!(error.problems.len(), 1, "{error}");
         assert_eq!((found.message.as_str(), found.value.as_deref()), ("is not a setting", None));
         assert!(found.source.ends_with(&format!("line {line}")), "{found}");
-        assert_eq!(found.way_out, way_out);
+        assert_eq!(found.help, help);
     }
 }
 
@@ -84,9 +84,9 @@ fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
 fn a_misspelt_setting_in_code_gets_a_suggestion() {
     let error = bare().set("db.pool_sise", 1).load().unwrap_err();
     let found = problem(&error, "db.pool_sise");
-    assert_eq!((found.source.as_str(), found.way_out.as_str()), ("code", "did you mean `db.pool_size`?"));
+    assert_eq!((found.source.as_str(), found.help.as_str()), ("code", "did you mean `db.pool_size`?"));
     let error = bare().set("storage.url", "x").load().unwrap_err();
-    assert_eq!(problem(&error, "storage.url").way_out, "did you mean `storage.connection_string`?");
+    assert_eq!(problem(&error, "storage.url").help, "did you mean `storage.connection_string`?");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_sour
     let refuse = |loader: millpond_config::Loader| {
         let refusal = |settings: &Settings| {
             let setting = "storage.connection_string";
-            let refusal = || Refusal { setting, message: "is refused".to_owned(), way_out: "change it".to_owned() };
+            let refusal = || Refusal { setting, message: "is refused".to_owned(), help: "change it".to_owned() };
             settings.storage.connection_string.iter().map(|_| refusal()).collect()
         };
         loader.check(refusal).load()
@@ -102,7 +102,7 @@ fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_sour
     let error = refuse(toml("[storage]\nconnection_string = 'hunter2'\n[db]\npool_size = 0\n")).unwrap_err();
     let found = problem(&error, "storage.connection_string");
     assert!(found.source.ends_with("line 2") && found.value.is_none(), "{found}");
-    assert_eq!((found.message.as_str(), found.way_out.as_str()), ("is refused", "change it"));
+    assert_eq!((found.message.as_str(), found.help.as_str()), ("is refused", "change it"));
     assert_eq!(error.problems.len(), 2, "{error}");
     assert!(refuse(bare()).is_ok(), "there is nothing to refuse");
     // What is no connection string at all is one problem and not two.
@@ -138,11 +138,11 @@ fn a_value_of_the_wrong_form_is_told_the_form_and_the_range() {
     let error = env([("PSN_DB_POOL_SIZE", "ten"), ("PSN_DB_PING_TIMEOUT", "-1"), ("PSN_REDIS_MAX_CONNECTIONS", "x")])
         .load()
         .unwrap_err();
-    assert!(problem(&error, "db.pool_size").message.ends_with("wanted a whole number (1-50)"), "{error}");
+    assert!(problem(&error, "db.pool_size").message.ends_with("expected a whole number (1-50)"), "{error}");
     assert!(problem(&error, "db.ping_timeout").message.ends_with("(1ms to 300s)"), "{error}");
     assert!(problem(&error, "redis.max_connections").message.ends_with("(10-200)"), "{error}");
     let error = env([("PSN_DB_RESET", "sesion")]).load().unwrap_err();
-    assert_eq!(problem(&error, "db.reset").way_out, "did you mean `session`?");
+    assert_eq!(problem(&error, "db.reset").help, "did you mean `session`?");
 }
 
 #[test]
@@ -156,8 +156,8 @@ fn a_required_setting_that_nobody_sets_is_in_the_report_with_its_names() {
     let loader = toml("[db]\npool_size = 0\n").require("storage.connection_string").require("db.pool_sise");
     let error = loader.load().unwrap_err();
     let found = problem(&error, "storage.connection_string");
-    assert_eq!(found.way_out, "set `PSN_STORAGE_CONNECTION_STRING`, or `connection_string` under [storage]");
-    assert_eq!(problem(&error, "db.pool_sise").way_out, "did you mean `db.pool_size`?");
+    assert_eq!(found.help, "set `PSN_STORAGE_CONNECTION_STRING`, or `connection_string` under [storage]");
+    assert_eq!(problem(&error, "db.pool_sise").help, "did you mean `db.pool_size`?");
     assert_eq!(error.problems.len(), 3, "{error}");
     assert!(env([("PSN_REDIS_URL", "redis://h")]).require("redis.url").load().is_ok());
     // What is set, but wrongly, is one problem and not two.

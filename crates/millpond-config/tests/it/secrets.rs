@@ -62,7 +62,7 @@ fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_the_wa
         for (layer, loader) in of_every_layer(content).into_iter().enumerate() {
             let error = loader.load().unwrap_err();
             let found = problem(&error, "cache.url");
-            assert!(found.message.contains("blank") && found.way_out.contains("%20"), "{layer} {content:?}: {found}");
+            assert!(found.message.contains("blank") && found.help.contains("%20"), "{layer} {content:?}: {found}");
             hides_the_canary(&error.to_string());
         }
     }

@@ -86,7 +86,8 @@ impl<P: Buildable> Builder<P> {
         }
     }
 
-    /// Checks the settings and makes the pool.
+    /// Checks the settings and makes the pool. Settings that do not go together are reported to the observers, as
+    /// [`Event::Warned`](crate::Event::Warned), and to the log: see [`PoolConfig::conflicts`].
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
 
+use crate::config::conflicts::Conflict;
 use crate::config::{ConfigError, PoolConfig};
 use crate::engine::Shared;
 use crate::engine::acquire::Acquire;
@@ -100,7 +101,10 @@ impl<M: Manager> QueuePool<M> {
             // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
             let _ = shared.ensure_keeper();
         }
-        Self { handle: Arc::new(Alive { shared }) }
+        let conflicts = if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
+        let pool = Self { handle: Arc::new(Alive { shared }) };
+        pool.report(conflicts);
+        pool
     }
 
     /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the
@@ -108,7 +112,19 @@ impl<M: Manager> QueuePool<M> {
     pub(crate) fn of_members(parts: Parts<M>) -> (Self, Option<Arc<PoolHistograms>>) {
         let mut shared = Shared::new(parts, "SharedPool", true);
         let times = shared.keep_members();
-        (Self { handle: Arc::new(Alive { shared: Arc::new(shared) }) }, times)
+        let conflicts = shared.config.conflicts();
+        let pool = Self { handle: Arc::new(Alive { shared: Arc::new(shared) }) };
+        pool.report(conflicts);
+        (pool, times)
+    }
+
+    /// Reports settings that do not go together.
+    fn report(&self, conflicts: Vec<Conflict>) {
+        for conflict in conflicts {
+            let (setting, message) = (conflict.setting, conflict.to_string());
+            tracing::warn!(pool = self.name(), setting, message, "settings do not go together");
+            self.shared().tell(|| Event::Warned { setting, message });
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<M>> {

@@ -21,6 +21,7 @@ mod regressions;
 mod reservations;
 mod resize;
 mod runtimes;
+mod settings;
 mod shared_loans;
 mod shared_pool;
 mod shortcuts;

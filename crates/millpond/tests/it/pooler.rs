@@ -66,7 +66,7 @@ async fn every_problem_of_a_pooler_is_in_the_one_report() {
     assert!(text.contains("storage.connection_string") && text.lines().count() == 2, "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let text = told("postgresql://u@h/d", &[("PSN_DB_BEHIND", "pgbounce")]);
-    assert!(text.starts_with(&format!("db.behind = pgbounce {source} is not understood: wanted one of")), "{text}");
+    assert!(text.starts_with(&format!("db.behind = pgbounce {source} is not understood: expected one of")), "{text}");
     assert!(text.ends_with("did you mean `pgbouncer`?"), "{text}");
 }
 
