@@ -79,7 +79,9 @@ impl Backend<Postgres> for PgBackend {
     }
 
     async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        prove(conn.driver_mut(), "ROLLBACK").await?;
+        if let Some(error) = prove(conn.driver_mut(), "ROLLBACK").await? {
+            conn.note_late_error(&error);
+        }
         conn.mark_in_sync();
         Ok(())
     }

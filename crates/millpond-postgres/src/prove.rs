@@ -20,14 +20,18 @@ const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET 
      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
      SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
-/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be done.
-pub(crate) async fn prove(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
+/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be done. The result is
+/// the first error of what was cut off.
+pub(crate) async fn prove(conn: &mut PgConnection, rollback: &'static str) -> Result<Option<Error>, Error> {
+    let mut first = None;
     for _ in 0..ROUNDS_MAX {
         match look(conn).await? {
-            Found::Nothing if !conn.is_in_transaction() => return Ok(()),
+            Found::Nothing if !conn.is_in_transaction() => return Ok(first),
             Found::Nothing => forget_transactions(conn),
             Found::Transaction { .. } | Found::Failed => roll_back(conn, rollback).await?,
-            Found::LateError => {}
+            Found::LateError(error) => {
+                first.get_or_insert(error);
+            }
         }
     }
     Err(out_of_rounds())
@@ -52,7 +56,7 @@ pub(crate) async fn drain(conn: &mut PgConnection) -> Result<Option<Error>, Erro
 /// Finds out whether the answers are those to the questions: a COPY that was dropped half-way leaves one too many.
 pub(crate) async fn in_step(conn: &mut PgConnection) -> Result<(), Error> {
     for _ in 0..ROUNDS_MAX {
-        if !matches!(look(conn).await?, Found::LateError) {
+        if !matches!(look(conn).await?, Found::LateError(_)) {
             return Ok(());
         }
     }
@@ -69,7 +73,7 @@ pub(crate) async fn transaction_state(conn: &mut PgConnection, mark: Option<&str
                 let is_another = mark.is_some_and(|mark| mark != began);
                 return Ok(if is_another { TransactionState::None } else { TransactionState::Open });
             }
-            Found::LateError => {}
+            Found::LateError(_) => {}
         }
     }
     Err(out_of_rounds())
@@ -79,7 +83,7 @@ pub(crate) async fn transaction_state(conn: &mut PgConnection, mark: Option<&str
 pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
     match look(conn).await? {
         Found::Transaction { began } => Ok(Some(began)),
-        Found::Nothing | Found::Failed | Found::LateError => Ok(None),
+        Found::Nothing | Found::Failed | Found::LateError(_) => Ok(None),
     }
 }
 
@@ -112,7 +116,7 @@ enum Found {
     /// A transaction has failed and waits for its end.
     Failed,
     /// The answer to something older, of which nobody waits for the answer.
-    LateError,
+    LateError(Error),
 }
 
 async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
@@ -126,7 +130,7 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     let rows = match raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await {
         Ok(rows) => rows,
         Err(error) if has_failed(&error) => return Ok(Found::Failed),
-        Err(error) if is_late(&error) => return Ok(Found::LateError),
+        Err(error) if is_late(&error) => return Ok(Found::LateError(error)),
         Err(error) => return Err(error),
     };
     let [row] = rows.as_slice() else { return Err(out_of_step()) };

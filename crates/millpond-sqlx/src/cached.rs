@@ -7,6 +7,7 @@
 use crate::pool_handle::WeakPoolHandle;
 use sqlx::Database;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -97,6 +98,11 @@ impl<DB: Database> Cached<DB> {
     /// The server has forgotten what was prepared on this connection.
     pub(crate) fn note_forgotten(&mut self) {
         self.outdated = true;
+    }
+
+    /// Whether that is noted from now on; the answer is whether it was before.
+    pub(crate) fn set_forgotten(&mut self, is_forgotten: bool) -> bool {
+        mem::replace(&mut self.outdated, is_forgotten)
     }
 
     /// Learns from an error. If it shows a change that the other connections of the pool do not know of, they are told.

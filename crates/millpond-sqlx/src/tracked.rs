@@ -142,6 +142,12 @@ impl<DB: Database> Tracked<DB> {
         self.cached.is_outdated()
     }
 
+    /// Learns from an error of a statement that was cut off, which nobody else will see, whether what the driver remembers
+    /// of statements and types is out of date: for backends, when they have read it.
+    pub fn note_late_error(&mut self, error: &Error) {
+        self.cached.note(self.backend.memory(error));
+    }
+
     /// Makes the driver forget what it remembers of statements and types, if that is out of date: for managers, before the
     /// connection is lent again.
     ///
@@ -329,12 +335,16 @@ impl<DB: Database> Tracked<DB> {
             return Ok(());
         }
         self.tracker.fail(None);
+        // If this is cut off, nobody knows what was read over.
+        let was_forgotten = self.cached.set_forgotten(true);
         let backend = self.backend;
         let (conn, watch) = self.watched(if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut });
         match watch.follow(backend.resume(conn, left)).await {
             Ok(read_over) => {
                 self.brake.store(false, Ordering::Release);
+                self.cached.set_forgotten(was_forgotten);
                 if let Some(error) = read_over {
+                    self.note_late_error(&error);
                     self.tracker.fail(Some(format!("(a statement that was dropped before it ended) {error}")));
                 }
                 Ok(())

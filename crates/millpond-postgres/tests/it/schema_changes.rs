@@ -2,6 +2,7 @@
 
 use crate::support::{one, server};
 use millpond_postgres::{PgConnection, PgPool, PgPoolOptions, ResetLevel};
+use millpond_testkit::poll_n;
 use sqlx::{AssertSqlSafe, Executor, raw_sql};
 
 const ALL: &str = "SELECT * FROM t";
@@ -59,6 +60,29 @@ async fn connections_that_are_in_use_learn_of_a_changed_table_before_their_next_
         }
     }
     assert_eq!(errors, 1);
+}
+
+#[tokio::test]
+async fn a_changed_table_is_noticed_by_the_error_of_a_query_that_was_cut_off() {
+    const OTHER: &str = "SELECT *, 1 FROM t";
+    let Some(server) = server() else { return };
+    for (n, goes_on) in [true, false].into_iter().enumerate() {
+        let url = server.schema(&format!("millpond_changed_cut_{n}")).await;
+        let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+        change(&mut admin, "CREATE TABLE t (a INT)").await;
+        let pool = one().connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        sqlx::query(ALL).fetch_all(&mut *lease).await.unwrap();
+        sqlx::query(OTHER).fetch_all(&mut *lease).await.unwrap();
+        change(&mut admin, "ALTER TABLE t ADD COLUMN b INT").await;
+        assert!(poll_n(sqlx::query(ALL).fetch_all(&mut *lease), 1).await.is_none());
+        if goes_on {
+            sqlx::query(OTHER).fetch_all(&mut *lease).await.unwrap();
+        } else {
+            drop(lease);
+            sqlx::query(OTHER).fetch_all(&pool).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
