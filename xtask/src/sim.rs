@@ -1,7 +1,7 @@
-//! `cargo xtask sim`: the simulators of the core, built optimised and with every assertion, for as long as one likes.
+//! `cargo xtask sim`: the simulators, with every assertion, for as long as one likes.
 //!
-//! They are tests of `millpond-core`, which any `cargo test` runs for a short while with the same seeds each time. Here
-//! they run from a fresh seed, or from the one that a violation has named.
+//! They are tests of `millpond-core` and `millpond-postgres`, which any `cargo test` runs for a short while with the same
+//! seeds each time. Here they run from a fresh seed, or from the one that a violation has named.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -26,6 +26,8 @@ enum World {
     Ledger,
     /// The whole pool under a paused clock.
     Pool,
+    /// Transactions over the PostgreSQL pool and driver, on a server that makes trouble.
+    Transactions,
 }
 
 impl World {
@@ -34,6 +36,7 @@ impl World {
         match self {
             Self::Ledger => 10_000_000,
             Self::Pool => 100_000,
+            Self::Transactions => 50_000,
         }
     }
 }
@@ -56,6 +59,7 @@ impl Options {
                 "--steps" => options.steps = Some(number()?),
                 "--seed" => options.seed = Some(number()?),
                 "--pool" => options.world = World::Pool,
+                "--transactions" => options.world = World::Transactions,
                 other => return Err(format!("`sim` has no option `{other}`")),
             }
         }
@@ -74,7 +78,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     simulate(&root, options.world, options.steps.unwrap_or(options.world.steps()), seed)
 }
 
-/// What `cargo xtask test` runs: both, from fresh seeds.
+/// What `cargo xtask test` runs: all of them, from fresh seeds.
 ///
 /// # Errors
 ///
@@ -83,7 +87,8 @@ pub fn check(root: &Path) -> Result<bool, String> {
     let seed = fresh_seed();
     let ledger = simulate(root, World::Ledger, World::Ledger.steps(), seed)?;
     let pool = simulate(root, World::Pool, World::Pool.steps(), seed)?;
-    Ok(ledger && pool)
+    let transactions = simulate(root, World::Transactions, World::Transactions.steps(), seed)?;
+    Ok(ledger && pool && transactions)
 }
 
 fn fresh_seed() -> u64 {
@@ -92,12 +97,14 @@ fn fresh_seed() -> u64 {
 }
 
 fn simulate(root: &Path, world: World, steps: u64, seed: u64) -> Result<bool, String> {
-    let (target, test): (&[&str], _) = match world {
-        World::Ledger => (&["--lib"], "proof::sim::whatever_happens"),
-        World::Pool => (&["--test", "it"], "storm::whatever_happens"),
+    // The core is built optimised. With sqlx that would take longer than it gains.
+    let (args, test): (&[&str], _) = match world {
+        World::Ledger => (&["millpond-core", "--profile", "sim", "--lib"], "proof::sim::whatever_happens"),
+        World::Pool => (&["millpond-core", "--profile", "sim", "--test", "it"], "storm::whatever_happens"),
+        World::Transactions => (&["millpond-postgres", "--test", "it"], "simulator::whatever_a_server_does"),
     };
-    let mut command = cargo::command(root, &["test", "--quiet", "--profile", "sim", "--package", "millpond-core"]);
-    command.args(target).args(["--", "--nocapture", test]);
+    let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
+    command.args(args).args(["--", "--nocapture", test]);
     command.env("MILLPOND_SIM_STEPS", steps.to_string()).env("MILLPOND_SIM_SEED", seed.to_string());
     command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
     println!("the worlds from seed {seed} on");

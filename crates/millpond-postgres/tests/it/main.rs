@@ -15,6 +15,8 @@ mod reset;
 mod rotation;
 mod schema_changes;
 mod service;
+#[cfg(unix)]
+mod simulator;
 mod support;
 mod suspicion;
 mod texts;

@@ -1,0 +1,151 @@
+//! The simulator of transactions: borrowers who do what users do, over the real pool and the real driver, and a server that
+//! makes trouble, all from one seed.
+//!
+//! The server speaks PostgreSQL's protocol over a socket of this process. It answers late, in pieces and in the middle of the
+//! rows with errors, forgets what was prepared, changes its schema, refuses commits, hangs up before and after it has done
+//! what it was asked for and, in every other world, undoes whole transactions by itself and goes on outside of one, as MySQL
+//! and SQLite do. The borrowers cut off what they do after some polls, leave rows unread, use savepoints, begin and commit
+//! by hand, and go away in the middle.
+//!
+//! These hold in every world:
+//!
+//! - A commit that was Ok is in the server's book as a whole, with nothing that was undone; what was certainly not
+//!   committed is not in it; what is not known is in it as a whole or not at all. Nothing is executed twice.
+//! - No statement is executed in a transaction of somebody else's or, if it belongs to one, outside of one.
+//! - No connection is lent in a transaction.
+//! - Every answer is the one to its question.
+//! - Of what the server has forgotten on a connection, the pool asks for one statement at most.
+//! - Everybody is served. In the end all connections can be had at once, and a close leaves no session.
+//!
+//! `cargo xtask sim --transactions` runs it for as long as one likes. The seed decides what everybody does and what goes wrong;
+//! the order in which sockets are ready is the kernel's, so a seed that fails may need some attempts to fail again.
+
+mod borrower;
+mod execution;
+mod rolls_back;
+mod server;
+mod session;
+mod wire;
+
+use borrower::Borrower;
+use fastrand::Rng;
+use millpond_core::{PoolConfig, ResetLevel};
+use millpond_postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use server::{Server, Temper};
+use std::env;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// The steps of one world before it is healed and closed.
+const WORLD_STEPS: u64 = 500;
+
+/// What a run without `cargo xtask sim` does.
+const STEPS: u64 = 10_000;
+
+const POOL_SIZE: u32 = 2;
+const MAX_OVERFLOW: u32 = 1;
+const BORROWERS: u64 = 6;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_a_server_does_transactions_are_kept_whole_or_not_at_all_and_answers_belong_to_their_questions() {
+    let steps = number("MILLPOND_SIM_STEPS").unwrap_or(STEPS);
+    let first = number("MILLPOND_SIM_SEED").unwrap_or(1);
+    let (mut done, mut faults, mut violations) = (0, 0, 0);
+    for seed in first..first + steps.div_ceil(WORLD_STEPS) {
+        let length = WORLD_STEPS.min(steps - (seed - first) * WORLD_STEPS);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let world = runtime.block_on(live(seed, length));
+        done += world.steps;
+        faults += world.faults;
+        if !world.violations.is_empty() {
+            violations += 1;
+            eprintln!("VIOLATION in the world of seed {seed}; to see it again:");
+            eprintln!("    cargo xtask sim --transactions --steps {length} --seed {seed}");
+            world.violations.iter().for_each(|text| eprintln!("    {text}"));
+        }
+    }
+    println!("{done} steps, {faults} faults, {violations} violations");
+    assert_eq!(violations, 0, "the commands above show each of them again");
+}
+
+/// What a world came to.
+struct Life {
+    steps: u64,
+    faults: u64,
+    violations: Vec<String>,
+}
+
+/// One world from its beginning to its end.
+async fn live(seed: u64, length: u64) -> Life {
+    let mut dice = Rng::with_seed(seed);
+    let temper = if dice.bool() { Temper::Refuses } else { Temper::RollsBack };
+    let (server, _accepting) = Server::start(temper, seed);
+    let pool = pool(&server, &mut dice);
+    let steps = Arc::new(AtomicU64::new(0));
+    let mut borrowers = JoinSet::new();
+    for _ in 0..BORROWERS {
+        let (pool, server, steps) = (pool.clone(), Arc::clone(&server), Arc::clone(&steps));
+        let borrower = Borrower { pool, server, dice: dice.fork(), steps, stories: Vec::new() };
+        borrowers.spawn(borrower.live(length));
+    }
+    let stories: Vec<_> = borrowers.join_all().await.into_iter().flatten().collect();
+    server.book().is_healed = true;
+    assert_all_can_be_had(&pool, &server).await;
+    pool.close().await;
+    millpond_testkit::until("all sessions end", async || server.book().sessions == 0).await;
+    let mut book = server.book();
+    let torn: Vec<_> = stories.iter().filter_map(|story| story.judge(book.committed.get(&story.number()))).collect();
+    book.violations.extend(torn);
+    Life { steps: steps.load(Ordering::Relaxed), faults: book.faults, violations: std::mem::take(&mut book.violations) }
+}
+
+fn pool(server: &Server, dice: &mut Rng) -> PgPool {
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(server.dir())
+        .port(5432)
+        .username("miller")
+        .ssl_mode(PgSslMode::Disable)
+        .statement_cache_capacity(dice.usize(2..20));
+    let mut config = PoolConfig::default();
+    (config.pool_size, config.max_overflow, config.pool_pre_ping) = (POOL_SIZE, MAX_OVERFLOW, dice.bool());
+    let reset = if dice.u8(0..4) == 0 { ResetLevel::Session } else { ResetLevel::Transaction };
+    match server.temper {
+        Temper::RollsBack => rolls_back::pool(options, reset, config),
+        Temper::Refuses => PgPoolOptions::new().config(config).reset(reset).connect_lazy_with(options).unwrap(),
+    }
+}
+
+/// No place is lost, and nothing is left on any connection.
+async fn assert_all_can_be_had(pool: &PgPool, server: &Server) {
+    let mut leases = Vec::new();
+    for _ in 0..POOL_SIZE + MAX_OVERFLOW {
+        match timeout(Duration::from_secs(10), pool.acquire()).await {
+            Ok(Ok(lease)) => leases.push(lease),
+            Ok(Err(error)) => return server.violation(format!("a place is lost: {error}")),
+            Err(_) => return server.violation("a place is lost".to_owned()),
+        }
+    }
+    for lease in &mut leases {
+        // The first one may find out that what was prepared has been forgotten.
+        for attempt in 0..2 {
+            let wanted = execution::nonce(server.number(), 0);
+            let answer =
+                sqlx::query_scalar::<_, i64>("SELECT $1 AS first /* 1 */").bind(wanted).fetch_one(&mut **lease).await;
+            match answer {
+                Ok(answer) if answer == wanted => {}
+                Err(_) if attempt == 0 => {}
+                other => {
+                    server.violation(format!("{wanted} was asked for when all was well, and the answer was {other:?}"))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A borrower: does what users do with a pool, drops a part of it half-way, and tells what it was told.
+
+use super::execution::nonce;
+use super::server::{Server, Temper};
+use fastrand::Rng;
+use futures_util::TryStreamExt;
+use millpond_postgres::{PgPool, Postgres, Tracked, Transaction, TransactionOutcome, transaction_lost};
+use millpond_testkit::poll_n;
+use sqlx::{AssertSqlSafe, Error, Executor, Row, raw_sql};
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Nothing in a world takes as long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a deed ended, as far as its borrower was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing of it was kept.
+    Undone,
+    /// All of it was.
+    Committed,
+    /// All or nothing.
+    Unknown,
+}
+
+/// What a borrower was told of a transaction, or of a statement that commits by itself.
+#[derive(Debug)]
+pub struct Story {
+    number: i64,
+    /// Steps that were Ok.
+    done: HashSet<i64>,
+    /// Steps that ended with an error, or were undone.
+    undone: HashSet<i64>,
+    pub end: End,
+    /// Whether something was executed that commits on such a server.
+    commits: bool,
+    step: i64,
+}
+
+impl Story {
+    fn of(number: i64) -> Self {
+        let (done, undone) = Default::default();
+        Self { number, done, undone, end: End::Undone, commits: false, step: 0 }
+    }
+
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+
+    fn next_step(&mut self) -> i64 {
+        self.step += 1;
+        self.step
+    }
+
+    /// Notes what was said of a step.
+    fn note<T>(&mut self, step: i64, said: Option<&Result<T, Error>>) {
+        match said {
+            Some(Ok(_)) => _ = self.done.insert(step),
+            Some(Err(_)) => _ = self.undone.insert(step),
+            None => {}
+        }
+    }
+
+    /// What is wrong with what was committed, if it is not what the borrower was told.
+    pub fn judge(&self, committed: Option<&HashSet<i64>>) -> Option<String> {
+        let nothing = HashSet::new();
+        let found = committed.unwrap_or(&nothing);
+        let is_whole = self.done.is_subset(found) && self.undone.is_disjoint(found);
+        let is_right = match self.end {
+            End::Committed => is_whole,
+            End::Undone => found.is_empty(),
+            End::Unknown => is_whole || found.is_empty(),
+        };
+        (!is_right).then(|| format!("{self:?}, and this was committed: {found:?}"))
+    }
+}
+
+/// One of those who borrow at the same time.
+pub struct Borrower {
+    pub pool: PgPool,
+    pub server: Arc<Server>,
+    pub dice: Rng,
+    pub steps: Arc<AtomicU64>,
+    pub stories: Vec<Story>,
+}
+
+impl Borrower {
+    /// Borrows until so many steps were made by all.
+    pub async fn live(mut self, steps: u64) -> Vec<Story> {
+        while self.steps.load(Ordering::Relaxed) < steps {
+            match self.dice.u8(0..10) {
+                0..4 => self.transact().await,
+                4..6 => self.transact_by_hand().await,
+                6..8 => self.borrow_without_a_transaction().await,
+                _ => self.use_the_pool().await,
+            }
+        }
+        self.stories
+    }
+
+    /// Does something to its end, or for some polls. `None` if it was cut off.
+    async fn does<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<Result<T, Error>> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        let polls = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=6) } else { usize::MAX };
+        match timeout(PATIENCE, poll_n(deed, polls)).await {
+            Ok(said) => said,
+            Err(_) => {
+                self.server.violation("something hangs".to_owned());
+                None
+            }
+        }
+    }
+
+    /// Something without which there is nothing to go on with: it is not cut off, and has to be Ok.
+    async fn gets<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        match timeout(PATIENCE, deed).await {
+            Ok(Ok(got)) => Some(got),
+            Ok(Err(error)) if matches!(&error, Error::Io(_)) && millpond_sqlx::pool_error(&error).is_some() => {
+                self.server.violation(format!("the pool serves nobody: {error}"));
+                None
+            }
+            Ok(Err(_)) => None,
+            Err(_) => {
+                self.server.violation("the pool does not answer".to_owned());
+                None
+            }
+        }
+    }
+
+    async fn transact(&mut self) {
+        let mut story = Story::of(self.server.number());
+        let Some(mut tx) = self.gets(self.pool.begin()).await else { return };
+        for _ in 0..self.dice.u8(1..7) {
+            if self.dice.u8(0..4) == 0 {
+                self.nest(&mut tx, &mut story).await;
+            } else {
+                self.step(&mut tx, &mut story).await;
+            }
+        }
+        story.end = match self.dice.u8(0..8) {
+            0 => End::Undone,
+            1 => {
+                let said = self.does(tx.rollback()).await;
+                end_of(said, End::Undone)
+            }
+            _ => {
+                let said = self.does(tx.commit()).await;
+                end_of(said, End::Committed)
+            }
+        };
+        self.tell(story);
+    }
+
+    /// The same with statements instead of a guard.
+    async fn transact_by_hand(&mut self) {
+        let mut story = Story::of(self.server.number());
+        let Some(mut lease) = self.gets(self.pool.acquire()).await else { return };
+        let begin = ["BEGIN", "START TRANSACTION", "/* plain */ BEGIN", "BEGIN; SAVEPOINT b"][self.dice.usize(0..4)];
+        let begun = if self.dice.u8(0..6) == 0 {
+            // Past the pool's eyes.
+            self.does((&mut **lease).execute(begin)).await
+        } else {
+            self.does(lease.execute(begin)).await
+        };
+        let Some(Ok(_)) = begun else { return };
+        for _ in 0..self.dice.u8(1..6) {
+            self.step(&mut lease, &mut story).await;
+        }
+        story.end = match self.dice.u8(0..6) {
+            0 => End::Undone,
+            1 => {
+                let said = self.does(lease.execute("ROLLBACK")).await;
+                end_of(said, End::Undone)
+            }
+            n => {
+                let said = self.does(lease.execute(if n == 2 { "END" } else { "COMMIT" })).await;
+                end_of(said, End::Committed)
+            }
+        };
+        self.tell(story);
+    }
+
+    async fn borrow_without_a_transaction(&mut self) {
+        let number = self.server.number();
+        let Some(mut lease) = self.gets(self.pool.acquire()).await else { return };
+        self.ask(&mut *lease, number, 0, " AS first").await;
+        for step in 1..self.dice.i64(1..6) {
+            match self.dice.u8(0..8) {
+                0 => _ = self.does(lease.execute("DEALLOCATE ALL")).await,
+                1 => _ = self.does(lease.execute("ALTER TABLE book ADD c INT")).await,
+                2 => self.leave_rows(&mut lease, number, step).await,
+                3 => self.insert_alone(&mut *lease).await,
+                _ => self.ask(&mut *lease, number, step, "").await,
+            }
+        }
+        if self.dice.u8(0..6) == 0 {
+            // It goes back with a transaction that nobody has ended, and that the pool has not seen.
+            let _ = self.does((&mut **lease).execute("BEGIN")).await;
+        }
+    }
+
+    async fn use_the_pool(&mut self) {
+        let pool = self.pool.clone();
+        match self.dice.u8(0..4) {
+            0 => self.insert_alone(&pool).await,
+            1 => {
+                let mut story = Story::of(self.server.number());
+                let (number, step) = (story.number, story.next_step());
+                let sql = format!("BEGIN; INSERT INTO book VALUES ({number}, {step}); COMMIT");
+                let said = self.does(pool.execute(raw_sql(AssertSqlSafe(sql)))).await;
+                story.note(step, said.as_ref());
+                story.end = if let Some(Ok(_)) = said { End::Committed } else { End::Unknown };
+                story.undone.clear();
+                self.tell(story);
+            }
+            _ => {
+                let number = self.server.number();
+                self.ask(&pool, number, 0, " AS first").await;
+            }
+        }
+    }
+
+    /// An INSERT that commits by itself.
+    async fn insert_alone<'c>(&mut self, on: impl Executor<'c, Database = Postgres>) {
+        let mut story = Story::of(-self.server.number());
+        let step = story.next_step();
+        let said = self.insert(on, story.number, step).await;
+        story.note(step, said.as_ref());
+        story.end = match said {
+            Some(Ok(_)) => End::Committed,
+            Some(Err(Error::Database(error))) if error.code().as_deref() != Some("57P01") => End::Undone,
+            _ => End::Unknown,
+        };
+        story.undone.clear();
+        self.tell(story);
+    }
+
+    async fn insert<'c>(
+        &mut self,
+        on: impl Executor<'c, Database = Postgres>,
+        number: i64,
+        step: i64,
+    ) -> Option<Result<(), Error>> {
+        if self.dice.bool() {
+            let query = sqlx::query("INSERT INTO book VALUES ($1, $2)").bind(number).bind(step);
+            self.does(async { query.execute(on).await.map(drop) }).await
+        } else {
+            let sql = AssertSqlSafe(format!("INSERT INTO book VALUES ({number}, {step})"));
+            self.does(async { raw_sql(sql).execute(on).await.map(drop) }).await
+        }
+    }
+
+    /// Asks for a number, in one of several wordings; what is answered has to be that number.
+    async fn ask<'c>(&mut self, on: impl Executor<'c, Database = Postgres>, number: i64, step: i64, alias: &str) {
+        let wanted = nonce(number, step);
+        let said = if self.dice.u8(0..3) > 0 {
+            let sql = AssertSqlSafe(format!("SELECT $1{alias} /* {} */", self.dice.u8(0..4)));
+            self.does(async { sqlx::query_scalar::<_, i64>(sql).bind(wanted).fetch_one(on).await }).await
+        } else {
+            let sql = AssertSqlSafe(format!("SELECT {wanted}{alias}"));
+            let row = self.does(async { raw_sql(sql).fetch_one(on).await }).await;
+            row.map(|row| row.and_then(|row| row.try_get_unchecked::<String, _>(0)).map(|text| text.parse().unwrap()))
+        };
+        match said {
+            Some(Ok(answer)) if answer != wanted => {
+                self.server.violation(format!("{wanted} was asked for, and {answer} was answered"));
+            }
+            Some(Err(Error::RowNotFound)) => {
+                self.server.violation(format!("{wanted} was not answered, without an error"))
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads some of the rows of a statement and leaves the others.
+    async fn leave_rows(&mut self, conn: &mut Tracked<Postgres>, number: i64, step: i64) {
+        let wanted = nonce(number, step);
+        let read = self.dice.i64(0..60);
+        let server = Arc::clone(&self.server);
+        let rows = async {
+            let mut rows = sqlx::query_scalar::<_, i64>("SELECT $1 FROM rows").bind(wanted).fetch(conn);
+            for expected in (wanted..).take(read as usize) {
+                match rows.try_next().await? {
+                    Some(row) if row == expected => {}
+                    None if expected == wanted + 40 => break,
+                    other => {
+                        server.violation(format!("row {expected} was read as {other:?}"));
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        };
+        let _ = self.does(rows).await;
+    }
+
+    /// Something in a transaction.
+    async fn step(&mut self, conn: &mut Tracked<Postgres>, story: &mut Story) {
+        let (number, step) = (story.number, story.next_step());
+        match self.dice.u8(0..14) {
+            0 => _ = self.does(conn.execute("SELECT nonsense")).await,
+            1 => self.leave_rows(conn, number, step).await,
+            2 | 3 => self.ask(&mut *conn, number, step, "").await,
+            4 => {
+                // A savepoint by hand, which is undone.
+                let Some(Ok(_)) = self.does(conn.execute("SAVEPOINT a")).await else { return };
+                let said = self.insert(&mut *conn, number, step).await;
+                let end = self.does(conn.execute("ROLLBACK TO SAVEPOINT a")).await;
+                if matches!(said, Some(Err(_))) || matches!(end, Some(Ok(_))) {
+                    story.undone.insert(step);
+                }
+            }
+            5 if self.dice.u8(0..3) == 0 => {
+                story.commits |= self.server.temper == Temper::RollsBack;
+                let _ = self.does(conn.execute("ALTER TABLE book ADD c INT")).await;
+            }
+            _ => {
+                let said = self.insert(&mut *conn, number, step).await;
+                story.note(step, said.as_ref());
+            }
+        }
+    }
+
+    /// A savepoint, which borrows the transaction.
+    async fn nest(&mut self, tx: &mut Transaction<'_, Postgres>, story: &mut Story) {
+        let Some(Ok(mut inner)) = self.does(tx.begin()).await else { return };
+        let (number, step) = (story.number, story.next_step());
+        let said = self.insert(&mut *inner, number, step).await;
+        if let Some(Err(_)) = said {
+            story.undone.insert(step);
+        }
+        match self.dice.u8(0..3) {
+            0 => {
+                if let Some(Ok(())) = self.does(inner.rollback()).await {
+                    story.undone.insert(step);
+                }
+            }
+            1 => {
+                drop(inner);
+                story.undone.insert(step);
+            }
+            _ => {
+                if let (Some(Ok(())), Some(Ok(()))) = (self.does(inner.commit()).await, said) {
+                    story.done.insert(step);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, mut story: Story) {
+        if story.commits && story.end == End::Undone {
+            story.end = End::Unknown;
+        }
+        self.stories.push(story);
+    }
+}
+
+/// What the end of a transaction says of it: `wanted` if it is Ok.
+fn end_of<T>(said: Option<Result<T, Error>>, wanted: End) -> End {
+    match said {
+        Some(Ok(_)) => wanted,
+        None if wanted == End::Undone => End::Undone,
+        None => End::Unknown,
+        Some(Err(error)) => match (transaction_lost(&error).map(|lost| lost.outcome()), &error) {
+            (Some(TransactionOutcome::RolledBack), _) => End::Undone,
+            (Some(TransactionOutcome::Committed), _) => End::Committed,
+            (None, Error::Database(error)) if error.code().as_deref() == Some("23503") => End::Undone,
+            (None, _) if wanted == End::Undone => End::Undone,
+            _ => End::Unknown,
+        },
+    }
+}

@@ -1,0 +1,175 @@
+//! What a session executes, and where: a statement says whose it is, so the server notices one that does not belong.
+//!
+//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's deed 7, and `SELECT 7002` asks in it for an answer. A negative
+//! number is to commit by itself; a `first` statement is the first of a borrower.
+
+use super::server::Temper;
+use super::session::Session;
+use super::wire::{BOOL, INT8, TEXT, Value};
+
+/// How many answers a deed has room for: see [`nonce`].
+const ANSWERS: i64 = 1_000;
+
+/// What a deed asks for in one of its steps.
+pub fn nonce(number: i64, step: i64) -> i64 {
+    number * ANSWERS + step
+}
+
+/// Whether a transaction is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Idle,
+    Open,
+    Failed,
+}
+
+/// Why a statement ends otherwise than well.
+#[derive(Debug)]
+pub enum Stop {
+    /// With an error: its code, the server's words and routine.
+    Error(&'static str, String, &'static str),
+    /// With its session, with or without a word.
+    Fatal,
+    HungUp,
+}
+
+/// What comes of a statement.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub columns: Vec<u32>,
+    pub rows: Vec<Vec<Value>>,
+    pub tag: String,
+    /// What ends it after some of its rows.
+    pub stop: Option<Stop>,
+}
+
+impl Session {
+    pub fn execute(&mut self, sql: &str, parameters: &[i64]) -> Result<Outcome, Stop> {
+        let text = sql.trim().trim_start_matches("/* plain */").trim();
+        let mut words = text.split([' ', '(', ')', ',']).filter(|word| !word.is_empty());
+        let keyword = words.next().unwrap_or_default();
+        self.refuse_if_failed(text)?;
+        // A parameter, or the number itself.
+        let number = |word: &str| match word.strip_prefix('$') {
+            Some(n) => parameters[n.parse::<usize>().unwrap() - 1],
+            None => word.parse().unwrap(),
+        };
+        match keyword {
+            "BEGIN" | "START" => self.begin(),
+            "COMMIT" | "END" => return self.end(),
+            "ROLLBACK" if !text.contains(" TO ") => self.leave(),
+            "ROLLBACK" | "RELEASE" | "SAVEPOINT" => self.savepoint(keyword, words.next_back().unwrap_or_default())?,
+            "ALTER" => {
+                self.server.book().schema += 1;
+                if self.server.temper == Temper::RollsBack {
+                    self.commit();
+                }
+                self.maybe_refuse()?;
+            }
+            "DEALLOCATE" | "DISCARD" if text.ends_with("ALL") => self.forget(),
+            "INSERT" => {
+                let mut words = words.skip(3);
+                let (deed, step) = (number(words.next().unwrap()), number(words.next().unwrap()));
+                self.belongs(deed, text);
+                self.maybe_refuse()?;
+                self.pending.push((deed, step));
+            }
+            "SELECT" => return self.select(text, words.map(|word| word.to_owned()).collect(), number),
+            _ => {}
+        }
+        Ok(Outcome { tag: format!("{keyword} 0"), ..Outcome::default() })
+    }
+
+    fn maybe_refuse(&mut self) -> Result<(), Stop> {
+        if self.happens(12) {
+            return Err(Stop::Error("23505", "duplicate key value violates unique constraint".to_owned(), ""));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        if self.state != State::Idle {
+            self.violation("a transaction was begun in another one");
+        }
+        let mut book = self.server.book();
+        book.begun += 1;
+        (self.state, self.began) = (State::Open, book.begun);
+    }
+
+    fn end(&mut self) -> Result<Outcome, Stop> {
+        let tag = if self.state == State::Failed { "ROLLBACK" } else { "COMMIT" };
+        let is_violated = self.happens(20);
+        if self.state == State::Failed {
+            self.leave();
+        } else if is_violated {
+            self.leave();
+            return Err(Stop::Error("23503", "a deferred constraint is violated".to_owned(), ""));
+        } else {
+            self.commit();
+        }
+        Ok(Outcome { tag: tag.to_owned(), ..Outcome::default() })
+    }
+
+    fn savepoint(&mut self, keyword: &str, name: &str) -> Result<(), Stop> {
+        if self.state == State::Idle {
+            return Err(Stop::Error("25P01", format!("{keyword} can only be used in transaction blocks"), ""));
+        }
+        if keyword == "SAVEPOINT" {
+            self.savepoints.push((name.to_owned(), self.pending.len()));
+            return Ok(());
+        }
+        let Some(at) = self.savepoints.iter().rposition(|(other, _)| other == name) else {
+            return Err(Stop::Error("3B001", format!("savepoint \"{name}\" does not exist"), ""));
+        };
+        if keyword == "RELEASE" {
+            self.savepoints.truncate(at);
+        } else {
+            self.pending.truncate(self.savepoints[at].1);
+            self.savepoints.truncate(at + 1);
+            self.state = State::Open;
+        }
+        Ok(())
+    }
+
+    /// Notes when a statement of this deed does not belong here.
+    fn belongs(&mut self, deed: i64, text: &str) {
+        let is_first = text.contains("first");
+        let fault = match self.state {
+            State::Idle if deed < 0 || is_first => return,
+            State::Idle if text.starts_with("INSERT") => "outside of a transaction",
+            State::Idle => return,
+            _ if is_first => "in a transaction, and it is a borrower's first statement",
+            _ if deed < 0 => "in a transaction, and was to commit by itself",
+            _ if *self.owner.get_or_insert(deed) != deed => "in the transaction of another one",
+            _ => return,
+        };
+        self.violation(&format!("a statement of {deed} was executed {fault} ({:?}): {text}", self.owner));
+    }
+
+    fn select(&mut self, text: &str, words: Vec<String>, number: impl Fn(&str) -> i64) -> Result<Outcome, Stop> {
+        let outcome = |columns: &[u32], rows: Vec<Vec<Value>>| {
+            Ok(Outcome { columns: columns.to_vec(), tag: format!("SELECT {}", rows.len()), rows, stop: None })
+        };
+        let word = words.first().map_or("", String::as_str);
+        if let Some(rest) = word.strip_prefix('\'') {
+            // The pool asks whether it is in step, and whether a transaction is open.
+            let outside = if self.state == State::Idle { "t" } else { "f" };
+            let nonce = rest.split('\'').next().unwrap_or_default();
+            let row = [nonce, outside, &self.began.to_string()].map(|text| Value::Text(text.to_owned()));
+            return outcome(&[TEXT, BOOL, TEXT], vec![row.to_vec()]);
+        }
+        if text.contains("pg_stat_get_activity") || text.contains("pg_settings") || word == "nonsense" {
+            return Err(Stop::Error("42883", "function does not exist".to_owned(), ""));
+        }
+        if text.contains("pg_is_in_recovery") {
+            return outcome(&[BOOL], vec![vec![Value::Text("t".to_owned())]]);
+        }
+        if !word.starts_with('$') && word.parse::<i64>().is_err() {
+            return outcome(&[TEXT], Vec::new());
+        }
+        let wanted = number(word);
+        self.belongs(wanted.div_euclid(ANSWERS), text);
+        let rows = if text.contains("rows") { 40 } else { 1 };
+        outcome(&[INT8], (0..rows).map(|n| vec![Value::Int(wanted + n)]).collect())
+    }
+}
