@@ -68,8 +68,12 @@ impl Counts {
             Event::Connected { .. } => self.opened += 1,
             Event::Closed { reason, .. } => *self.closed.entry(reason.name()).or_default() += 1,
             Event::Detached { .. } => self.detached += 1,
-            Event::Leaked { id, holder, held } => {
-                self.leaks.push(Leak { id: *id, holder: format!("{}:{}", holder.file(), holder.line()), held: *held });
+            Event::Leaked { id, location, held } => {
+                self.leaks.push(Leak {
+                    id: *id,
+                    holder: format!("{}:{}", location.file(), location.line()),
+                    held: *held,
+                });
             }
             _ => {}
         }

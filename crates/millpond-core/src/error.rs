@@ -146,7 +146,7 @@ pub struct TimedOut {
     pub last_error: Option<SharedError>,
     /// The caller's own task took one of the connections that it is waiting for, and it has not come back. Known for
     /// spawned tasks only: what runs in the body of `block_on`, as `#[tokio::main]` does, has no task of its own.
-    pub nested: bool,
+    pub self_deadlock: bool,
     /// The runtime on which the pool connects has not run for this long.
     pub runtime_stalled_for: Option<Duration>,
 }
@@ -162,7 +162,7 @@ impl fmt::Display for TimedOut {
             let seconds = stalled.as_secs_f64();
             write!(f, "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?")?;
         }
-        if self.nested {
+        if self.self_deadlock {
             f.write_str(
                 "; this task holds one of the connections that it is waiting for: release it before acquiring again",
             )?;
@@ -189,7 +189,7 @@ impl TimedOut {
             status,
             holders: Vec::new(),
             last_error: None,
-            nested: false,
+            self_deadlock: false,
             runtime_stalled_for: None,
         }
     }

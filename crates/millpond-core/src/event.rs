@@ -109,7 +109,7 @@ pub enum Event {
         /// How long the caller took to get it.
         waited: Duration,
         /// The caller's own line.
-        holder: &'static Location<'static>,
+        location: &'static Location<'static>,
     },
     /// An acquire ended with an error.
     AcquireFailed {
@@ -118,14 +118,14 @@ pub enum Event {
         /// How long the caller had tried.
         waited: Duration,
         /// The caller's own line.
-        holder: &'static Location<'static>,
+        location: &'static Location<'static>,
     },
     /// An acquire was dropped before it ended.
     AcquireCancelled {
         /// How long the caller had tried.
         waited: Duration,
         /// The caller's own line.
-        holder: &'static Location<'static>,
+        location: &'static Location<'static>,
     },
     /// A lease was dropped, and its connection came back.
     Returned {
@@ -201,7 +201,7 @@ pub enum Event {
         /// Which one.
         id: ConnectionId,
         /// Who holds it.
-        holder: &'static Location<'static>,
+        location: &'static Location<'static>,
         /// For how long so far.
         held: Duration,
     },

@@ -21,7 +21,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Request {
     /// The line that will be named as the holder of the connection.
-    pub holder: &'static Location<'static>,
+    pub location: &'static Location<'static>,
     /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
     pub limit: Option<Duration>,
     /// What the connection is for, to be shown as its holder in the line's place. No value and no secret belongs there.
@@ -34,7 +34,7 @@ impl Request {
     /// A request from the line where this is called.
     #[track_caller]
     pub fn here() -> Self {
-        Self { holder: Location::caller(), limit: None, label: None, patient: false }
+        Self { location: Location::caller(), limit: None, label: None, patient: false }
     }
 
     /// The same request with a label, which is shown as the holder in the line's place. Default: none.

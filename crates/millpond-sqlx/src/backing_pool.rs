@@ -37,7 +37,7 @@ impl<DB: Database> Source<DB> {
         limits: Limits,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let source = self.clone();
-        let location = request.holder;
+        let location = request.location;
         async move {
             let outcome = match &source {
                 Self::Ours(pool) => match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {

@@ -58,7 +58,7 @@ impl<M: Manager> Acquire<M> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
-                let caller = Caller { location: self.request.holder, label: self.request.label, task: rt::task() };
+                let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
                 let now = shared.glance();
                 shared.ledger.lock().take_fresh(caller, now)?
             }
@@ -89,7 +89,7 @@ impl<M: Manager> Acquire<M> {
         if limit <= SHORT {
             return None;
         }
-        let caller = Caller { location: self.request.holder, label: self.request.label, task: rt::task() };
+        let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
         // Cloned, and dropped if it is not needed, outside the lock.
         let waker = cx.waker().clone();
         let now = shared.clock.coarse();
@@ -189,7 +189,7 @@ impl<M: Manager> Acquire<M> {
             (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
         });
         if let Some(seq) = seq {
-            shared.tell_at(seq, &Event::AcquireCancelled { waited, holder: self.request.holder });
+            shared.tell_at(seq, &Event::AcquireCancelled { waited, location: self.request.location });
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn begin<M: Manager>(
     request: Request,
     cx: &mut Context<'_>,
 ) -> Stand<M::Connection> {
-    let caller = Caller { location: request.holder, label: request.label, task: rt::task() };
+    let caller = Caller { location: request.location, label: request.label, task: rt::task() };
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     if limit.is_zero() {
         return take_or_fail(shared, caller);
@@ -386,7 +386,7 @@ pub(crate) fn lent<M: Manager>(
     request: Request,
 ) -> Lease<M::Connection> {
     if let Some(seq) = told.seq {
-        let event = Event::Acquired { id: held.inner.tag.id, waited: told.waited, holder: request.holder };
+        let event = Event::Acquired { id: held.inner.tag.id, waited: told.waited, location: request.location };
         shared.tell_at(seq, &event);
     }
     let home: Arc<dyn LeaseOwner<M::Connection>> = shared;
@@ -395,7 +395,7 @@ pub(crate) fn lent<M: Manager>(
 
 pub(crate) fn failed<M: Manager>(shared: &Shared<M>, error: PoolError, told: Told, request: Request) -> PoolError {
     if let Some(seq) = told.seq {
-        let event = Event::AcquireFailed { why: error.kind(), waited: told.waited, holder: request.holder };
+        let event = Event::AcquireFailed { why: error.kind(), waited: told.waited, location: request.location };
         shared.tell_at(seq, &event);
     }
     error
@@ -406,7 +406,7 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
     if shared.checkout_hooks {
         return None;
     }
-    let caller = Caller { location: request.holder, label: request.label, task: rt::task() };
+    let caller = Caller { location: request.location, label: request.label, task: rt::task() };
     let (held, seq) = shared.change(|ledger, now| {
         let held = ledger.try_claim(caller, now)?;
         Some((held, ledger.stamp_if(shared.routine_observed())))

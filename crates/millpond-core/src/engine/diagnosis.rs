@@ -38,7 +38,7 @@ pub(crate) fn timed_out<M: Manager>(
         limit,
         holders,
         last_error: ledger.last_error(),
-        nested: all_held && caller.task.is_some_and(|task| ledger.slots.holds(task)),
+        self_deadlock: all_held && caller.task.is_some_and(|task| ledger.slots.holds(task)),
         runtime_stalled_for: ledger.keeper.as_ref().and_then(|keeper| keeper.called).and_then(late),
         status,
     }))

@@ -125,6 +125,6 @@ fn rest<M: Manager>(
 fn report_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
     for Holder { id, location, label, held } in leaks {
         tracing::warn!(pool = &*shared.name, connection = id.get(), holder = %location, label, ?held, "a connection is held for long");
-        shared.tell(|| Event::Leaked { id, holder: location, held });
+        shared.tell(|| Event::Leaked { id, location, held });
     }
 }

@@ -424,7 +424,7 @@ where
         }
         let opening = core.begin_opening(&mut members);
         let member = member.map(|member| {
-            let loan = Loan { tag: member.tag, location: request.holder, label: request.label, since: now };
+            let loan = Loan { tag: member.tag, location: request.location, label: request.label, since: now };
             let place = members.lend(&member, loan, came.unwrap_or(now));
             if came.is_none() {
                 members.count_acquire();

@@ -167,7 +167,7 @@ impl<M: Manager> Core<M> {
     /// The pool of the members knows what it is waiting for; who waits for it and who has a clone, we do.
     pub(crate) fn timed_out(&self, request: Request, limit: Duration) -> PoolError {
         let shared = self.pool.shared();
-        let caller = Caller { location: request.holder, label: request.label, task: None };
+        let caller = Caller { location: request.location, label: request.label, task: None };
         let mut error = timed_out(shared, &shared.ledger.lock(), caller, limit, None, shared.now());
         if let PoolError::TimedOut(told) = &mut error {
             told.kind = "SharedPool";

@@ -103,7 +103,7 @@ impl<M: Manager> Drop for Waiting<'_, M> {
 /// Counts and tells how an acquire ends; one that is dropped half way was cancelled.
 struct Journey<'a, M: Manager> {
     core: &'a Core<M>,
-    holder: &'static Location<'static>,
+    location: &'static Location<'static>,
     since: Time,
     done: bool,
 }
@@ -111,7 +111,7 @@ struct Journey<'a, M: Manager> {
 impl<'a, M: Manager> Journey<'a, M> {
     fn begin(core: &'a Core<M>, request: Request, since: Time) -> Self {
         bump(&mut core.members.lock().totals.acquires);
-        Self { core, holder: request.holder, since, done: false }
+        Self { core, location: request.location, since, done: false }
     }
 
     /// That it lent something was told when the clone was made.
@@ -126,8 +126,8 @@ impl<'a, M: Manager> Journey<'a, M> {
             });
         }
         if let Err(error) = &outcome {
-            let (why, waited, holder) = (error.kind(), self.waited(), self.holder);
-            self.core.pool.shared().tell_loan(|| Event::AcquireFailed { why, waited, holder });
+            let (why, waited, location) = (error.kind(), self.waited(), self.location);
+            self.core.pool.shared().tell_loan(|| Event::AcquireFailed { why, waited, location });
         }
         outcome
     }
@@ -141,8 +141,8 @@ impl<M: Manager> Drop for Journey<'_, M> {
     fn drop(&mut self) {
         if !self.done {
             bump(&mut self.core.members.lock().totals.cancelled);
-            let (waited, holder) = (self.waited(), self.holder);
-            self.core.pool.shared().tell_loan(|| Event::AcquireCancelled { waited, holder });
+            let (waited, location) = (self.waited(), self.location);
+            self.core.pool.shared().tell_loan(|| Event::AcquireCancelled { waited, location });
         }
     }
 }
@@ -179,7 +179,7 @@ where
                 Core::check_if_due(core, &member, now);
                 shared.tell_loan(|| {
                     let waited = since.map_or(Duration::ZERO, |since| shared.now().since(since));
-                    Event::Acquired { id: member.tag.id, waited, holder: request.holder }
+                    Event::Acquired { id: member.tag.id, waited, location: request.location }
                 });
                 let tag = LeaseMeta { slot: loan, ..member.tag };
                 let home = Clones { core: Arc::clone(core), member };

@@ -171,7 +171,7 @@ async fn a_task_that_waits_for_what_it_holds_itself_is_told_so() {
     let error = tokio::spawn(nested(world.pool.clone())).await.unwrap();
     assert!(error.to_string().contains(hint), "{error}");
     let PoolError::TimedOut(timed_out) = error else { panic!("not a timeout") };
-    assert!(timed_out.nested);
+    assert!(timed_out.self_deadlock);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +218,7 @@ async fn a_holder_older_than_leak_after_is_reported_once() {
         .events()
         .into_iter()
         .filter_map(|(_, event)| match event {
-            Event::Leaked { id, holder, held } => Some((id.get(), here_of(holder), held)),
+            Event::Leaked { id, location, held } => Some((id.get(), here_of(location), held)),
             _ => None,
         })
         .collect();

@@ -65,7 +65,7 @@ async fn events_tell_how_long_things_took_and_who_asked() {
     for (_, event) in world.trace.events() {
         match event {
             Event::Connected { took, .. } => assert_eq!(took.as_secs(), 2),
-            Event::Acquired { waited, holder, .. } => assert_eq!((waited.as_secs(), holder.line()), (2, line)),
+            Event::Acquired { waited, location, .. } => assert_eq!((waited.as_secs(), location.line()), (2, line)),
             Event::Returned { held, .. } => assert_eq!(held.as_secs(), 3),
             _ => continue,
         }
