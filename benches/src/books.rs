@@ -69,6 +69,7 @@ impl Opener {
     }
 
     /// Opens a connection on a thread that may block.
+    #[expect(clippy::disallowed_methods, reason = "a connect that takes time")]
     pub fn open_blocking(&self) -> Box<Wire> {
         let span = self.0.connect_span();
         if !span.is_zero() {

@@ -12,7 +12,7 @@ pub trait Rival: Clone + Send + Sync + 'static {
     /// What is appended to the names of its rows, if it is a pool with other settings than its name stands for.
     const VARIANT: &'static str = "";
     /// The most connections that it can be asked for.
-    const PLACES_MAX: u32 = 1_000_000;
+    const MAX_CONNECTIONS: u32 = 1_000_000;
     /// Whether who waits is a future that can be parked and dropped, rather than a blocked thread.
     const WAITS_AS_FUTURE: bool = true;
     /// Whether the books see when its connections are closed, and their memory.

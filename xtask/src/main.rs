@@ -1,5 +1,7 @@
 //! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`, `soak` and `rivals`.
 
+#![expect(clippy::disallowed_methods, reason = "servers are polled until they answer or have ended")]
+
 mod cargo;
 mod models;
 mod mutants;

@@ -49,8 +49,8 @@ const SLOW: [&str; 8] = [
 ];
 
 /// Types of ours for which constructors are guessed that they do not have: such mutants are never viable.
-const GUESSED: [&str; 8] =
-    ["Claim::", "Examined::", "PooledConnection::", "Homecoming::", "Lease::", "Poll::", "Stand::", "Ticket::"];
+const GUESSED: [&str; 7] =
+    ["Claim::", "PooledConnection::", "Homecoming::", "Lease::", "Poll::", "Stand::", "Ticket::"];
 
 /// How many of a hundred mutants have to be killed.
 const GOAL: usize = 90;

@@ -86,7 +86,7 @@ impl Options {
     }
 }
 
-/// Starts the servers and runs the command, or waits to be told to end; the code is the command's.
+/// Starts the servers and runs the command, or waits for a signal; returns the exit code of the command.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         let status = fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
         return Ok(code(status));
     }
-    // Whoever reads this by a pipe learns from the empty line that all is told.
+    // A reader of the pipe learns from the empty line that the list is complete.
     let mut out = io::stdout().lock();
     writeln!(out, "{}", fleet.variables.lines())
         .and_then(|()| out.flush())

@@ -157,9 +157,7 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
 
 /// Starts the servers that the crates of the workspace need, and tells of those that cannot be started.
 fn start_servers(root: &Path, install: Install, tally: &mut Tally) -> Result<Option<Fleet>, String> {
-    let metadata = cargo::metadata(root)?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let crates: Vec<String> = packages.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect();
+    let crates: Vec<String> = cargo::packages(root)?.into_iter().map(|package| package.name).collect();
     let started = Instant::now();
     let fleet = servers::for_tests_of(&crates, install)?;
     if let Some(fleet) = &fleet {

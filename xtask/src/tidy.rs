@@ -1,47 +1,46 @@
-//! `cargo xtask tidy`: the house rules a machine can check, all violations at once.
+//! `cargo xtask tidy`: checks the house rules that a machine can check, and prints all violations at once.
 //!
-//! A rule is a function from the [`Workspace`] to its violations. None of them has exceptions but those that stand in a
-//! table beside it with a reason.
+//! A rule is a function from the [`Workspace`] to its violations. Exceptions stand in a table of the rule, with a reason.
 
 mod arrows;
 mod dead_files;
 mod first_line;
 mod forbidden;
-mod functions;
+mod glossary;
 mod length;
 mod links;
 mod markdown;
-mod metadata;
-mod modules;
 mod names;
 mod promises;
 mod readme;
 mod secrets;
 mod sleeps;
-mod tokens;
+mod words;
 mod workspace;
 
 use std::path::Path;
 
 use crate::cargo;
+pub use workspace::Package;
 use workspace::Workspace;
 
 /// A rule's name, as it stands in its violations, and the rule.
 type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
 
-const RULES: [Rule; 12] = [
-    ("parse", |workspace| workspace.unreadable.clone()),
+const RULES: [Rule; 13] = [
     ("arrows", arrows::only_allowed_dependencies),
     ("first-line", first_line::says_its_job),
     ("dead-file", dead_files::every_file_is_reachable),
-    ("length", length::fits_the_screen),
-    ("names", names::stay_in_their_file),
+    ("length", length::fits_one_idea),
+    ("names", names::stay_in_their_place),
     ("secrets", secrets::are_not_derived_into_debug),
     ("forbidden", forbidden::is_not_written),
     ("sleeps", sleeps::are_under_a_paused_clock),
     ("promises", promises::have_their_tests),
     ("links", links::point_to_files),
     ("readme", readme::is_compiled),
+    ("words", words::are_plain),
+    ("glossary", glossary::has_the_public_names),
 ];
 
 /// Something that is against a rule.

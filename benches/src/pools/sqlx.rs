@@ -15,7 +15,7 @@ pub(crate) struct Sqlx(SqlitePool);
 impl Rival for Sqlx {
     const NAME: &'static str = "sqlx";
     // Each SQLite connection is a thread.
-    const PLACES_MAX: u32 = 60;
+    const MAX_CONNECTIONS: u32 = 60;
     const BOXED_WIRES: bool = false;
     type Lease<'a> = PoolConnection<Sqlite>;
 

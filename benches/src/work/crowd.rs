@@ -77,6 +77,7 @@ impl Work for Crowd {
 
 impl Crowd {
     /// Lets them all work for the span.
+    #[expect(clippy::disallowed_methods, reason = "the measured time itself")]
     fn shift<P: Rival, const TIMED: bool>(&self, effort: &Effort) -> Shift {
         let runtime = runtime(self.workers);
         let phase = Arc::new(AtomicU8::new(WARMING));

@@ -28,7 +28,7 @@ impl Work for Places {
     }
 
     fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
-        if P::PLACES_MAX < MANY_PLACES {
+        if P::MAX_CONNECTIONS < MANY_PLACES {
             return Vec::new();
         }
         let span = effort.span / 2;

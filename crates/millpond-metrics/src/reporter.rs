@@ -26,6 +26,7 @@ pub(crate) fn enlist(registry: &Arc<Registry>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which is not in any test")]
 fn work() {
     loop {
         thread::sleep(REPORT_INTERVAL);

@@ -165,6 +165,7 @@ fn enlist(waiting: Weak<Crowd>) -> bool {
     watch.as_ref().is_some_and(|(_, sender)| sender.send(waiting).is_ok())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which is not in any test")]
 fn keep_watch(inbox: &Receiver<Weak<Crowd>>) {
     let mut watched = Vec::new();
     loop {

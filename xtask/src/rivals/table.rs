@@ -39,7 +39,7 @@ pub fn markdown(results: &Results) -> String {
         if rows.is_empty() {
             continue;
         }
-        // A column for each pool of the group, and for whoever was not let in.
+        // A column for each pool of the group, and for each that failed its gate.
         let takes_part = |pool: &&str| rows.iter().any(|row| results.find(row.name, pool).is_some());
         let pools: Vec<&str> = POOLS.into_iter().filter(|pool| takes_part(pool) || has_failed(pool)).collect();
         out += &format!("### {}\n\n| | {} |\n|---|", group.title, pools.join(" | "));

@@ -1,12 +1,12 @@
 //! Every process that the servers need is started, watched and ended here.
 //!
 //! A child gets a signal when the *thread* that started it ends, so one thread that lives as long as the servers starts
-//! them all, whoever asks.
+//! them all.
 //!
 //! # Invariants
 //!
 //! 1. A child is signalled only while it is not reaped, so its id cannot be another's by then.
-//! 2. Once stopping, no child is left behind: one that was being started is ended by whoever started it.
+//! 2. Once stopping, no child is left behind: one that was being started is ended by the thread that started it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -66,7 +66,7 @@ impl Children {
         let (orders, inbox) = mpsc::channel::<Order>();
         let start_each = move || {
             for Order { mut command, reply } in inbox {
-                // Whoever asked has the other end in its hands and waits.
+                // The receiver waits at the other end.
                 let _ = reply.send(command.spawn());
             }
         };
@@ -198,7 +198,7 @@ impl Children {
     }
 
     fn end_where(&self, is_meant: impl Fn(&Running) -> bool) {
-        // The lock is held until they have ended: whoever else wants them ended waits for that, too.
+        // The lock is held until they have ended, so that a second call waits for that, too.
         let mut state = self.state();
         let mut ending: Vec<Running> = state.running.extract_if(.., |running| is_meant(running)).collect();
         let signals: Vec<(u32, &str)> = ending.iter().map(|it| (it.child.id(), it.launch.stop)).collect();

@@ -7,7 +7,7 @@ use super::{ports, redis};
 
 const NODES: usize = 6;
 
-/// How the nodes are told to be a cluster; a node counts as failing after 1.5 s.
+/// The settings of a cluster node; a node counts as failing after 1.5 s.
 const SETTINGS: [&str; 6] =
     ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1500"];
 

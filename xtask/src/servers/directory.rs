@@ -30,8 +30,8 @@ const MEMORY_MIN: u64 = 2 << 30;
 /// How often an owner tries again after it was swept.
 const TRIES_MAX: usize = 10;
 
-/// How long servers that are not our children may take to end before they are told to. Those of a dead owner have been
-/// told; one that a test has started again has not.
+/// How long servers that are not our children may take to end before they get a signal. Those of a dead owner have got
+/// one; a server that a test has started again has not.
 const UNTOLD_MAX: Duration = Duration::from_secs(1);
 
 /// How long they may take then before they are killed.
@@ -196,7 +196,7 @@ fn ends_within(path: &Path, limit: Duration) -> bool {
 mod tests {
     use super::*;
 
-    /// A parent of its own, for the real one is swept by whoever starts servers.
+    /// A parent of its own, for every start of servers sweeps the real one.
     fn parent(name: &str) -> PathBuf {
         let parent = env::temp_dir().join(format!("xtask-directory-{name}-{}", process::id()));
         fs::create_dir_all(&parent).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_is_told_in_bytes() {
+    fn free_space_is_in_bytes() {
         assert!(free_bytes(&env::temp_dir()).unwrap() > 4096);
         assert_eq!(free_bytes(Path::new("/nowhere")), None);
     }

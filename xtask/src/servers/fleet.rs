@@ -37,7 +37,7 @@ struct Crew {
     children: Children,
     foreground: Foreground,
     is_interrupted: AtomicBool,
-    /// Emptied by whoever ends it; the other then waits at the lock until that is done.
+    /// Emptied by the thread that ends it; the other one then waits for the lock until that is done.
     directory: Mutex<Option<Directory>>,
 }
 

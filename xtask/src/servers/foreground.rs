@@ -11,7 +11,7 @@ use super::processes;
 /// How long the command may take to end after Ctrl-C: a terminal has told it already.
 const OWN_END_MAX: Duration = Duration::from_millis(1500);
 
-/// How long it may take after it was told to.
+/// How long it may take after `TERM`.
 const TOLD_END_MAX: Duration = Duration::from_secs(5);
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);

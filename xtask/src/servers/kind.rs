@@ -20,7 +20,7 @@ pub enum Kind {
     Cluster,
 }
 
-/// All of them, as they are told.
+/// All of them, in the order of messages.
 pub const ALL: [Kind; 10] = [
     Kind::Postgres,
     Kind::Mariadb,

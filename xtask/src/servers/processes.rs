@@ -26,7 +26,7 @@ fn kill(name: &str, targets: Vec<String>) {
     // The shell's own `kill`: the program of that name is not installed everywhere.
     let mut kill = Command::new("sh");
     kill.args(["-c", "kill -s \"$0\" -- \"$@\"", name]).args(targets);
-    // A process that ended meanwhile is what we want, and whoever needs to know looks again.
+    // A process that ended meanwhile is what we want; callers that need to know look again.
     let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 

@@ -11,7 +11,7 @@ use std::process::Command;
 /// The user a server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
-    /// Whoever runs us.
+    /// The user that runs this program.
     Current,
     /// Another one, for we are root.
     Other { name: String, uid: u32, gid: u32 },

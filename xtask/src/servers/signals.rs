@@ -1,4 +1,4 @@
-//! What happens when we are told to end: by Ctrl-C, `kill`, or the terminal's end.
+//! Ends the process in order on Ctrl-C, `kill`, or the end of the terminal.
 
 use std::process;
 use std::thread;

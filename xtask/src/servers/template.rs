@@ -8,7 +8,7 @@ use super::process::Launch;
 use super::run_as::Account;
 use super::workdir::{START_MAX, Site};
 
-/// The first who needs it makes it; those who come meanwhile wait.
+/// The first server that needs it makes it; others wait meanwhile.
 #[derive(Debug)]
 pub struct Template {
     home: PathBuf,

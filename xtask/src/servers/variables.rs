@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Every variable begins with this.
 pub const PREFIX: &str = "MILLPOND_TEST_";
 
-/// Names and values in the order in which they are told. `Debug` is left out: a value may hold a password.
+/// Names and values in order. There is no `Debug`, because a value may hold a password.
 #[derive(Default, Clone)]
 pub struct Variables(Vec<(String, String)>);
 
@@ -15,7 +15,7 @@ impl Variables {
         self.0.push((format!("{PREFIX}{name}"), value.into()));
     }
 
-    /// Tells what another has told, too. What was told first holds.
+    /// Adds the variables of another set; those that are known already keep their value.
     pub fn join(&mut self, other: Self) {
         for (name, value) in other.0 {
             if !self.0.iter().any(|(known, _)| *known == name) {
@@ -81,7 +81,7 @@ MILLPOND_TEST_B_URL='redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1
     }
 
     #[test]
-    fn what_was_told_first_holds() {
+    fn the_first_value_of_a_name_holds() {
         let (mut first, mut second) = (Variables::default(), Variables::default());
         first.tell("A", "1");
         second.tell("A", "2");

@@ -1,4 +1,4 @@
-//! What a server is started with, and what is told of it once it runs.
+//! Where a server starts, how, and the variables that lead to it once it runs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //!
 //! Dependencies of tests are free, so `millpond-testkit` may be one anywhere.
 
-use super::workspace::Workspace;
-use super::{Violation, metadata::Package};
+use super::Violation;
+use super::workspace::{Package, Workspace};
 
 /// What a crate may be built with.
 struct Row {
@@ -25,7 +25,7 @@ enum External {
 }
 
 const ROWS: [Row; 17] = [
-    // Whoever uses any part of millpond builds the core, so each of its dependencies is a decision.
+    // Every user of millpond builds the core, so each of its dependencies is a decision.
     row(
         "millpond-core",
         Ours::Only(&[]),
@@ -64,13 +64,14 @@ pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
     for package in workspace.packages.iter().filter(|package| !package.name.is_empty()) {
         let Some(row) = ROWS.iter().find(|row| row.name == package.name) else {
             let message = format!("`{}` is not in the table; add its row to xtask/src/tidy/arrows.rs", package.name);
-            violations.push(Violation::new(&package.manifest, 1, message));
+            violations.push(Violation::new(&package.manifest_path, 1, message));
             continue;
         };
-        for dependency in &package.dependencies {
-            if let Some(message) = refusal(row, dependency, ours.contains(&dependency.as_str())) {
+        let built = package.dependencies.iter().filter(|it| it.kind.as_deref() != Some("dev"));
+        for dependency in built.map(|dependency| dependency.name.as_str()) {
+            if let Some(message) = refusal(row, dependency, ours.contains(&dependency)) {
                 let line = line_of(workspace, package, dependency);
-                violations.push(Violation::new(&package.manifest, line, message));
+                violations.push(Violation::new(&package.manifest_path, line, message));
             }
         }
     }
@@ -84,11 +85,11 @@ fn refusal(row: &Row, dependency: &str, is_ours: bool) -> Option<String> {
             Ours::Only(list) => list.contains(&dependency),
             Ours::AllBut(list) => !list.contains(&dependency),
         };
-        let way_out = match dependency {
+        let cure = match dependency {
             "millpond-testkit" => "make it a dev-dependency",
             _ => "move the code to where the arrow may point, or argue a new one in docs/design.md",
         };
-        return (!allowed).then(|| format!("`{name}` must not depend on `{dependency}`; {way_out}"));
+        return (!allowed).then(|| format!("`{name}` must not depend on `{dependency}`; {cure}"));
     }
     if let Some((_, owner)) = EXCLUSIVE.iter().find(|(external, owner)| *external == dependency && *owner != name) {
         return Some(format!(
@@ -104,7 +105,7 @@ fn refusal(row: &Row, dependency: &str, is_ours: bool) -> Option<String> {
 
 /// The line of the manifest that names the dependency first, or the first line.
 fn line_of(workspace: &Workspace, package: &Package, dependency: &str) -> usize {
-    let manifest = workspace.texts.get(&package.manifest).map(String::as_str).unwrap_or_default();
+    let manifest = workspace.texts.get(&package.manifest_path).map(String::as_str).unwrap_or_default();
     let names = |line: &str| {
         let rest = line.trim_start().strip_prefix(dependency);
         rest.is_some_and(|rest| rest.starts_with([' ', '=', '.']))
@@ -114,14 +115,16 @@ fn line_of(workspace: &Workspace, package: &Package, dependency: &str) -> usize 
 
 #[cfg(test)]
 mod tests {
+    use super::super::workspace::Dependency;
     use super::*;
 
     fn check(packages: &[(&str, &[&str])]) -> Vec<String> {
+        let built = |&name: &&str| Dependency { name: name.to_owned(), kind: None };
         let package = |(name, dependencies): &(&str, &[&str])| Package {
             name: (*name).to_owned(),
-            manifest: format!("crates/{name}/Cargo.toml"),
-            dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
-            roots: Vec::new(),
+            manifest_path: format!("crates/{name}/Cargo.toml"),
+            dependencies: dependencies.iter().map(built).collect(),
+            targets: Vec::new(),
         };
         let mut workspace = Workspace::of(&[("crates/millpond/Cargo.toml", "[dependencies]\nmillpond-cli = \"1\"\n")]);
         workspace.packages = packages.iter().map(package).collect();

@@ -1,33 +1,70 @@
-//! No Rust file lies about that nothing compiles.
+//! Every Rust file is compiled: a `mod` declaration leads to it.
+
+use std::collections::BTreeSet;
 
 use super::Violation;
-use super::modules::Reach;
-use super::workspace::Workspace;
+use super::workspace::{Workspace, normal};
 
-/// Every Rust file is reached by `mod` declarations from a crate root.
+/// Every Rust file is a crate root or is declared by a file beside or above it.
 pub fn every_file_is_reachable(workspace: &Workspace) -> Vec<Violation> {
-    let dead = workspace.sources.iter().filter(|source| source.reach == Reach::Dead);
+    let targets = workspace.packages.iter().flat_map(|package| &package.targets);
+    let roots: BTreeSet<String> = targets.map(|target| target.src_path.clone()).collect();
+    let mut reached = roots.clone();
+    for source in &workspace.sources {
+        let (parent, file) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
+        let is_root = roots.contains(&source.path) || file == "mod.rs";
+        let children = if is_root { parent.to_owned() } else { source.path.trim_end_matches(".rs").to_owned() };
+        let (mut inside, mut explicit) = (children.clone(), None);
+        for line in source.text.lines() {
+            let text = line.trim();
+            if let Some(path) = text.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) {
+                explicit = Some(normal(&format!("{parent}/{path}")));
+            } else if let Some(name) = module(text, ";") {
+                reached.extend(explicit.take());
+                reached.extend([format!("{inside}/{name}.rs"), format!("{inside}/{name}/mod.rs")]);
+            } else if let Some(name) = module(text, " {") {
+                inside = format!("{children}/{name}");
+            } else if line == "}" {
+                inside.clone_from(&children);
+            }
+        }
+    }
+    let dead = workspace.sources.iter().filter(|source| !reached.contains(&source.path));
     let message = "no `mod` declaration leads here; declare it or delete it";
     dead.map(|source| Violation::new(&source.path, 1, message)).collect()
+}
+
+/// The name in `mod a;` or `pub(crate) mod a {`.
+fn module<'a>(text: &'a str, end: &str) -> Option<&'a str> {
+    let rest = text.strip_suffix(end)?;
+    let (before, name) = rest.rsplit_once("mod ")?;
+    (before.is_empty() || before.starts_with("pub")).then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn dead(files: &[(&str, &str)]) -> Vec<String> {
+        every_file_is_reachable(&Workspace::of(files)).into_iter().map(|violation| violation.path).collect()
+    }
+
     #[test]
-    fn a_declared_file_passes() {
-        let files = [("crates/a/src/lib.rs", "mod b;"), ("crates/a/src/b.rs", "")];
-        assert_eq!(every_file_is_reachable(&Workspace::of(&files)), []);
+    fn files_beside_below_and_by_path_pass() {
+        let files = [
+            ("c/src/lib.rs", "mod a;\nmod b {\n    mod c;\n}\n#[path = \"odd/x.rs\"]\nmod d;\npub(crate) mod e;\n"),
+            ("c/src/a.rs", "mod e;\n"),
+            ("c/src/a/e/mod.rs", ""),
+            ("c/src/b/c.rs", ""),
+            ("c/src/odd/x.rs", ""),
+            ("c/src/e.rs", ""),
+        ];
+        assert_eq!(dead(&files), [""; 0]);
     }
 
     #[test]
     fn an_undeclared_file_is_caught() {
-        let files = [("crates/a/tests/it/main.rs", "// mod b;"), ("crates/a/tests/it/b.rs", "")];
-        let found = every_file_is_reachable(&Workspace::of(&files));
-        assert_eq!(
-            found.iter().map(|violation| violation.path.as_str()).collect::<Vec<_>>(),
-            ["crates/a/tests/it/b.rs"]
-        );
+        let files = [("crates/a/tests/it/main.rs", "// mod b;\n"), ("crates/a/tests/it/b.rs", "")];
+        assert_eq!(dead(&files), ["crates/a/tests/it/b.rs"]);
     }
 }

@@ -2,8 +2,7 @@
 
 use super::Violation;
 use super::markdown;
-use super::modules::normal;
-use super::workspace::Workspace;
+use super::workspace::{Workspace, normal};
 
 /// Every `[text](path)` and `[name]: path` of a page that is not an address leads to a file or directory.
 pub fn point_to_files(workspace: &Workspace) -> Vec<Violation> {

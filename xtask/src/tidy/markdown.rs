@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fences_and_inline_code_are_told_from_prose() {
+    fn fences_and_inline_code_are_not_prose() {
         let (fences, prose) = read("one `[a](b)` two\n```rust,no_run\n[c](d)\n```\nthree");
         assert_eq!(fences, [Fence { line: 2, info: "rust,no_run" }]);
         assert_eq!(prose, [(1, "one `` two".to_owned()), (5, "three".to_owned())]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Violation;
 use super::markdown;
-use super::workspace::Workspace;
+use super::workspace::{Source, Workspace};
 
 const PAGE: &str = "docs/promises.md";
 const COLUMN: &str = "Tests";
@@ -13,7 +13,7 @@ const COLUMN: &str = "Tests";
 pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
     let functions: BTreeSet<&str> =
-        workspace.sources.iter().flat_map(|source| &source.functions).map(|function| function.name.as_str()).collect();
+        workspace.sources.iter().flat_map(Source::functions).map(|function| function.name).collect();
     let Some(named) = named_tests(page) else {
         return vec![Violation::new(
             PAGE,
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn check(page: &str) -> usize {
-        let test = ("crates/a/tests/it/main.rs", "#[test] fn the_cap_holds() {}");
+        let test = ("crates/a/tests/it/main.rs", "#[test]\nfn the_cap_holds() {}");
         have_their_tests(&Workspace::of(&[(PAGE, page), test])).len()
     }
 

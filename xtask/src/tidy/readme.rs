@@ -1,12 +1,8 @@
 //! The programs in README.md are compiled and run as doctests.
 
-use proc_macro2::Delimiter;
-
 use super::Violation;
 use super::markdown;
-use super::modules::normal;
-use super::tokens::Kind;
-use super::workspace::{Source, Workspace};
+use super::workspace::{Source, Workspace, normal};
 
 const README: &str = "README.md";
 
@@ -31,15 +27,12 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     violations
 }
 
-/// Whether an attribute of this file has `include_str!("path/to/README.md")`.
+/// Whether the docs of this file have `include_str!("path/to/README.md")`.
 fn includes_readme(source: &Source) -> bool {
     let directory = source.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-    source.tokens.windows(4).any(|window| {
-        let [name, bang, open, argument] = window else { return false };
-        let Kind::Literal(path) = &argument.kind else { return false };
-        let included = name.is("include_str") && bang.is_punct('!') && open.opens(Delimiter::Parenthesis);
-        let path = normal(&format!("{directory}/{}", path.trim_matches('"')));
-        included && name.place.attribute && path == README
+    source.text.lines().any(|line| {
+        let path = line.split_once("doc = include_str!(\"").and_then(|(_, rest)| rest.split('"').next());
+        path.is_some_and(|path| normal(&format!("{directory}/{path}")) == README)
     })
 }
 

@@ -1,7 +1,7 @@
 //! What is secret does not get into a derived `Debug`.
 //!
-//! Looked at are the structs and enums written in a file, not those a macro would write. A secret is told by the name
-//! of the field (of the variant or the type, if the field has none) and by its type being text.
+//! The rule reads the structs and enums of a file, not those that a macro would write. It recognises a secret by the name of
+//! the field (of the variant or the type, if the field has none) and by its type being text.
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, Meta, Type};
@@ -21,7 +21,13 @@ pub fn are_not_derived_into_debug(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in &workspace.sources {
         let mut search = Search { path: &source.path, violations: &mut violations };
-        search.visit_file(&source.syntax);
+        match syn::parse_file(&source.text) {
+            Ok(file) => search.visit_file(&file),
+            Err(e) => {
+                let message = format!("not Rust as tidy knows it ({e}); see what `cargo check` says");
+                violations.push(Violation::new(&source.path, e.span().start().line, message));
+            }
+        }
     }
     violations
 }
@@ -108,6 +114,11 @@ mod tests {
         assert_eq!(check("#[derive(Debug)] struct A { password: Secret<String>, url: Option<SecretString> }"), 0);
         assert_eq!(check("#[derive(Clone)] struct A { password: String }"), 0);
         assert_eq!(check("#[derive(Debug)] struct A { token: u8, cancel_token: CancellationToken, name: String }"), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_rust_is_caught() {
+        assert_eq!(check("fn (\n"), 1);
     }
 
     #[test]

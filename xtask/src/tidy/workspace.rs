@@ -1,19 +1,14 @@
-//! What the rules look at: the repository's files, read once.
+//! What the rules look at: the repository's files and packages, read once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use proc_macro2::TokenStream;
+use serde::Deserialize;
 
-use super::Violation;
-use super::functions::{self, Function};
-use super::metadata::{self, Package};
-use super::modules::{self, Reach};
-use super::tokens::{self, Kind, Token};
 use crate::cargo;
 
-/// Where our Rust code lies; the packages of the workspace, in other words.
+/// The directories of Rust code: the packages of the workspace.
 const CODE: [&str; 4] = ["crates/", "xtask/", "benches/", "soak/"];
 
 /// The repository as the rules see it. All paths start at its root and use `/`.
@@ -25,26 +20,47 @@ pub struct Workspace {
     pub sources: Vec<Source>,
     /// The text of manifests and Markdown pages by path.
     pub texts: BTreeMap<String, String>,
-    /// Every file there is.
+    /// Every file.
     pub paths: BTreeSet<String>,
-    /// Rust files the compiler would refuse; they are in no other list.
-    pub unreadable: Vec<Violation>,
+}
+
+/// A package, as `cargo metadata` describes it.
+#[derive(Debug, Default, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub manifest_path: String,
+    pub dependencies: Vec<Dependency>,
+    pub targets: Vec<Target>,
+}
+
+/// A dependency of a package; its kind is `dev`, `build` or none.
+#[derive(Debug, Deserialize)]
+pub struct Dependency {
+    pub name: String,
+    pub kind: Option<String>,
+}
+
+/// The root file of a library, program, test, example, bench or build script.
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    pub src_path: String,
 }
 
 /// A Rust file.
 pub struct Source {
-    /// Where it lies.
     pub path: String,
-    /// What it says.
     pub text: String,
-    /// The same as tokens.
-    pub tokens: Vec<Token>,
-    /// The same as items.
-    pub syntax: syn::File,
-    /// The functions in it, those inside macros included.
-    pub functions: Vec<Function>,
-    /// How it is reached from a crate root.
-    pub reach: Reach,
+}
+
+/// A function with a body, by line indices of its file.
+pub struct Function<'a> {
+    pub name: &'a str,
+    /// The line of `fn`, from 1 on.
+    pub line: usize,
+    /// Its attributes and doc comments.
+    pub head: String,
+    /// The lines from `fn` to the closing brace.
+    pub body: String,
 }
 
 impl Workspace {
@@ -52,9 +68,8 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// When a file or the metadata cannot be read.
+    /// If a file or the metadata cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
-        let packages = metadata::packages(&cargo::metadata(root)?)?;
         let mut paths = BTreeSet::new();
         walk(root, "", &mut paths)?;
         let mut texts = BTreeMap::new();
@@ -62,26 +77,20 @@ impl Workspace {
             let text = fs::read_to_string(root.join(path)).map_err(|e| format!("could not read {path}: {e}"))?;
             texts.insert(path.clone(), text);
         }
+        let mut packages = cargo::packages(root)?;
+        let relative = |path: &mut String| *path = path.trim_start_matches(&format!("{}/", root.display())).to_owned();
+        for package in &mut packages {
+            relative(&mut package.manifest_path);
+            package.targets.iter_mut().for_each(|target| relative(&mut target.src_path));
+        }
         Ok(Self::assemble(packages, texts, paths))
     }
 
     fn assemble(packages: Vec<Package>, mut texts: BTreeMap<String, String>, paths: BTreeSet<String>) -> Self {
-        let mut workspace = Self { packages, paths, ..Self::default() };
-        for path in workspace.paths.iter().filter(|path| path.ends_with(".rs")) {
-            let Some(text) = texts.remove(path) else { continue };
-            match Source::parse(path, text) {
-                Ok(source) => workspace.sources.push(source),
-                Err(violation) => workspace.unreadable.push(violation),
-            }
-        }
-        workspace.texts = texts;
-        let syntax = workspace.sources.iter().map(|source| (source.path.as_str(), &source.syntax)).collect();
-        let roots: Vec<_> = workspace.packages.iter().flat_map(|package| package.roots.iter().cloned()).collect();
-        let reached = modules::follow(&syntax, &roots);
-        for source in &mut workspace.sources {
-            source.reach = reached.get(&source.path).copied().unwrap_or_default();
-        }
-        workspace
+        let rust: Vec<String> = texts.keys().filter(|path| path.ends_with(".rs")).cloned().collect();
+        let source = |path: String| texts.remove(&path).map(|text| Source { path, text });
+        let sources = rust.into_iter().filter_map(source).collect();
+        Self { packages, sources, texts, paths }
     }
 
     /// The Markdown pages.
@@ -92,45 +101,50 @@ impl Workspace {
 }
 
 impl Source {
-    fn parse(path: &str, text: String) -> Result<Self, Violation> {
-        let refused = |line, error: String| {
-            let message = format!("not Rust as tidy knows it ({error}); see what `cargo check` says");
-            Violation::new(path, line, message)
-        };
-        let stream: TokenStream =
-            text.parse().map_err(|e: proc_macro2::LexError| refused(e.span().start().line, e.to_string()))?;
-        let syntax = syn::parse2(stream.clone()).map_err(|e| refused(e.span().start().line, e.to_string()))?;
-        let tokens = tokens::flatten(stream);
-        let functions = functions::find(&tokens);
-        Ok(Self { path: path.to_owned(), text, tokens, syntax, functions, reach: Reach::Dead })
-    }
-
-    /// Whether a token of this file is compiled only for tests.
-    pub fn is_test(&self, token: &Token) -> bool {
-        self.reach == Reach::Test || token.place.cfg_test
-    }
-
-    /// The comments, doc comments included: line numbers and what is left of those lines without the code.
-    pub fn comments(&self) -> Vec<(usize, String)> {
-        let mut bytes = self.text.clone().into_bytes();
-        for token in self.tokens.iter().filter(|token| token.kind != Kind::Doc) {
-            for byte in bytes.get_mut(token.bytes.clone()).into_iter().flatten().filter(|byte| **byte != b'\n') {
-                *byte = b' ';
-            }
+    /// Every function with a body, also those inside macros. The file must be formatted by rustfmt: a body ends at the
+    /// brace that stands under the start of its first line.
+    pub fn functions(&self) -> Vec<Function<'_>> {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let mut found = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(name) = function_name(line) else { continue };
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let closing = format!("{indent}}}");
+            let rest = lines.iter().skip(at);
+            let length = match line.ends_with('}') {
+                true => 1,
+                false => rest.clone().position(|line| *line == closing).map_or(1, |last| last + 1),
+            };
+            let head = lines[..at].iter().rev().take_while(|line| {
+                let text = line.trim_start();
+                text.starts_with("#[") || text.starts_with("//")
+            });
+            let body: Vec<&str> = rest.take(length).copied().collect();
+            let head: Vec<&str> = head.copied().collect();
+            found.push(Function { name, line: at + 1, head: head.join("\n"), body: body.join("\n") });
         }
-        let prose = String::from_utf8_lossy(&bytes).into_owned();
-        let lines = prose.lines().enumerate().map(|(at, line)| (at + 1, line.trim().to_owned()));
-        lines.filter(|(_, line)| !line.is_empty()).collect()
+        found
     }
 }
 
-/// Whether a rule looks into such a file.
+/// The name of the function that begins on this line.
+fn function_name(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start();
+    while !rest.starts_with("fn ") {
+        let (word, after) = rest.split_once(' ')?;
+        let is_qualifier = word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word);
+        rest = is_qualifier.then_some(after)?;
+    }
+    rest.strip_prefix("fn ")?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+/// Whether a rule looks into this file.
 fn is_read(path: &str) -> bool {
     let code = path.ends_with(".rs") && CODE.iter().any(|directory| path.starts_with(directory));
     code || path.ends_with(".md") || path.ends_with("Cargo.toml")
 }
 
-/// Collects the files below `directory`, but not git's and not those of a cache, such as cargo's target directory.
+/// Collects the files below `directory`, except git's and those of a cache, such as cargo's target directory.
 fn walk(root: &Path, directory: &str, paths: &mut BTreeSet<String>) -> Result<(), String> {
     let broken = |e: std::io::Error| format!("could not list {directory}/: {e}");
     for entry in fs::read_dir(root.join(directory)).map_err(broken)? {
@@ -148,16 +162,30 @@ fn walk(root: &Path, directory: &str, paths: &mut BTreeSet<String>) -> Result<()
     Ok(())
 }
 
+/// The path without `.` and `..`.
+pub fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 #[cfg(test)]
 impl Workspace {
-    /// A workspace of these files; what is called `lib.rs` or `main.rs` is a crate root, of a test below `tests/`.
+    /// A workspace of these files; what is called `lib.rs` or `main.rs` is a crate root.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let paths: BTreeSet<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
         let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         let roots = paths.iter().filter(|path| path.ends_with("/lib.rs") || path.ends_with("/main.rs"));
-        let reach = |path: &str| if path.contains("/tests/") { Reach::Test } else { Reach::Live };
-        let roots = roots.map(|path| (path.clone(), reach(path))).collect();
-        Self::assemble(vec![Package { roots, ..Package::default() }], texts, paths)
+        let targets = roots.map(|path| Target { src_path: path.clone() }).collect();
+        Self::assemble(vec![Package { targets, ..Package::default() }], texts, paths)
     }
 }
 
@@ -166,16 +194,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_what_is_left_without_the_code() {
-        let text = "//! Job.\nlet x = \"// no\"; // yes\n/* é\n two */ let y = 1;\n";
-        let workspace = Workspace::of(&[("crates/a/src/lib.rs", &format!("fn f() {{\n{}}}", &text[9..]))]);
-        let comments = workspace.sources[0].comments();
-        assert_eq!(comments, [(2, "// yes".to_owned()), (3, "/* é".to_owned()), (4, "two */".to_owned())]);
+    fn functions_are_found_with_their_attributes_and_bodies() {
+        let text = "struct A(fn(u8));\n#[test]\n/// Doc.\npub(crate) async fn one() {\n    two();\n    fn two() {}\n}\n\
+                    trait B {\n    fn three(&self);\n}\n";
+        let source = Source { path: String::new(), text: text.to_owned() };
+        let found = source.functions();
+        let names: Vec<_> = found.iter().map(|function| (function.name, function.line)).collect();
+        assert_eq!(names, [("one", 4), ("two", 6), ("three", 9)]);
+        assert!(found[0].head.contains("#[test]") && found[0].body.ends_with("{}\n}"));
+        assert!(found[1].head.is_empty());
     }
 
     #[test]
-    fn a_file_that_is_not_rust_is_reported_and_the_others_are_read() {
-        let workspace = Workspace::of(&[("crates/a/src/lib.rs", "fn (\n"), ("crates/b/src/lib.rs", "")]);
-        assert_eq!((workspace.unreadable.len(), workspace.sources.len()), (1, 1));
+    fn a_path_is_read_as_the_file_system_would() {
+        assert_eq!(normal("a/b/../../README.md"), "README.md");
+        assert_eq!(normal("./a//b"), "a/b");
+        assert_eq!(normal("../a"), "../a");
     }
 }

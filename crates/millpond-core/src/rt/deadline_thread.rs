@@ -33,6 +33,7 @@ pub(crate) fn enlist(round: Round) -> bool {
     watch.as_ref().is_some_and(|(_, sender)| sender.send(round).is_ok())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which is not in any test")]
 fn keep_watch(inbox: &Receiver<Round>) {
     let mut rounds: Vec<Round> = Vec::new();
     loop {
