@@ -27,51 +27,27 @@ use results::Results;
 /// or slower than the next one, for as long as it lives.
 const PROCESSES: u32 = 5;
 
-/// What was asked for.
-#[derive(Debug, Default, PartialEq)]
+/// The arguments of `cargo xtask rivals`.
+#[derive(Debug, clap::Args)]
 pub struct Options {
     /// Prints a line of JSON for each row and pool, and nothing else.
+    #[arg(long)]
     json: bool,
-    /// Short rounds: for a look, not for figures to publish.
+    /// Runs short rounds, whose figures are not for publishing.
+    #[arg(long, conflicts_with = "compile")]
     quick: bool,
-    /// Writes `docs/performance.md` and its pictures.
+    /// Writes docs/performance.md and its pictures, or docs/comparison.md with --promises.
+    #[arg(long)]
     write: bool,
-    /// Fails if a goal is not reached.
+    /// Fails if a goal is missed.
+    #[arg(long, conflicts_with = "compile")]
     check: bool,
-    /// Counts crates and times clean builds instead of anything else.
+    /// Counts the crates and times clean builds of millpond-core, deadpool and bb8 instead.
+    #[arg(long)]
     compile: bool,
-    /// Shows what becomes of promises instead of anything else.
+    /// Shows instead how the pools keep their promises when servers hang, callers leave and pools are resized.
+    #[arg(long, conflicts_with_all = ["json", "quick", "check", "compile"])]
     promises: bool,
-}
-
-impl Options {
-    /// Reads the arguments after `rivals`.
-    ///
-    /// # Errors
-    ///
-    /// When there is one that it does not know.
-    pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self::default();
-        for arg in args {
-            let option = match arg.as_str() {
-                "--json" => &mut options.json,
-                "--quick" => &mut options.quick,
-                "--write" => &mut options.write,
-                "--check" => &mut options.check,
-                "--compile" => &mut options.compile,
-                "--promises" => &mut options.promises,
-                other => return Err(format!("`rivals` has no option `{other}`")),
-            };
-            *option = true;
-        }
-        if options.compile && (options.check || options.quick) {
-            return Err("`rivals --compile` builds and times nothing else: no `--check`, no `--quick`".to_owned());
-        }
-        if options.promises && (options.check || options.quick || options.compile || options.json) {
-            return Err("`rivals --promises` takes `--write` and nothing else".to_owned());
-        }
-        Ok(options)
-    }
 }
 
 /// Runs the race; `Ok(false)` if a goal was asked for and not reached.
@@ -92,7 +68,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
         race(options, &target)?
     };
     if options.json {
-        results.lines().iter().for_each(|line| println!("{}", line.to_json()));
+        let json = |line| serde_json::to_string(line).map_err(|e| format!("no JSON: {e}"));
+        results.lines().iter().try_for_each(|line| json(line).map(|line| println!("{line}")))?;
     } else {
         println!("{}", table::render(&results));
     }
@@ -189,30 +166,5 @@ impl Race<'_> {
         let status = child.wait().map_err(broken)?;
         let part = part.unwrap_or_default();
         if status.success() { Ok(()) } else { Err(format!("`{program} {part}` ended with {status}")) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn options_may_be_combined() {
-        let options = parse(&["--quick", "--json"]).unwrap();
-        assert_eq!(options, Options { quick: true, json: true, ..Options::default() });
-    }
-
-    #[test]
-    fn what_it_does_not_know_is_refused() {
-        assert!(parse(&["--fast"]).unwrap_err().contains("--fast"));
-    }
-
-    #[test]
-    fn nothing_is_timed_beside_a_build() {
-        assert!(parse(&["--compile", "--check"]).unwrap_err().contains("no `--check`"));
     }
 }

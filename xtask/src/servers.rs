@@ -33,6 +33,7 @@ mod template;
 mod variables;
 mod workdir;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -42,48 +43,22 @@ use std::{env, thread};
 use crate::cargo;
 pub use fleet::Fleet;
 pub use foreground::Foreground;
-use kind::Kind;
+pub use kind::Kind;
 pub use packages::Install;
 use variables::{PREFIX, Variables};
 
-/// What was asked for on the command line.
-#[derive(Debug, PartialEq, Eq)]
+/// The arguments of `cargo xtask servers`.
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    kinds: Vec<Kind>,
-    /// Started for one caller alone: whatever the variables say, and until the caller closes our standard input.
-    is_private: bool,
-    /// Run with the variables set; the servers end with it.
-    command: Vec<String>,
-}
-
-impl Options {
-    /// Reads what follows `cargo xtask servers`.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such kind or option.
-    pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { kinds: Vec::new(), is_private: false, command: Vec::new() };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--private" => options.is_private = true,
-                "--" => {
-                    options.command = args.by_ref().cloned().collect();
-                    if options.command.is_empty() {
-                        return Err("which command? nothing follows `--`".to_owned());
-                    }
-                }
-                name => options.kinds.push(Kind::parse(name)?),
-            }
-        }
-        if options.kinds.is_empty() {
-            options.kinds = kind::DEFAULT.to_vec();
-        }
-        options.kinds.sort_unstable();
-        options.kinds.dedup();
-        Ok(options)
-    }
+    /// The kinds of servers.
+    #[arg(default_values_t = kind::DEFAULT)]
+    pub kinds: Vec<Kind>,
+    /// Starts them for one caller alone, whatever the variables say, until the standard input is closed.
+    #[arg(long = "private")]
+    pub is_private: bool,
+    /// A command to run with the variables set; the servers end with it.
+    #[arg(last = true)]
+    pub command: Vec<String>,
 }
 
 /// Starts the servers and runs the command, or waits for a signal; returns the exit code of the command.
@@ -94,14 +69,15 @@ impl Options {
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let started = Instant::now();
     let known = if options.is_private { Variables::default() } else { set_already() };
-    let fleet = start(&options.kinds, known, Install::Allowed)?;
+    let kinds: Vec<Kind> = options.kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let fleet = start(&kinds, known, Install::Allowed)?;
     if !fleet.failures.is_empty() {
         let all = fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}"));
         return Err(all.collect::<Vec<_>>().join("\nxtask: "));
     }
     let seconds = started.elapsed().as_secs_f64();
     if let Some((program, args)) = options.command.split_first() {
-        let names: Vec<&str> = options.kinds.iter().map(|kind| kind.name()).collect();
+        let names: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
         eprintln!("xtask: {} ready in {seconds:.1} s", names.join(", "));
         let mut command = Command::new("setpriv");
         // The command must not go on without its servers when we are killed.
@@ -184,30 +160,6 @@ fn code(status: ExitStatus) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn without_a_name_the_usual_ones_are_started() {
-        let options = parse(&["--", "psql", "--version"]).unwrap();
-        assert_eq!(options.kinds, kind::DEFAULT);
-        assert_eq!(options.command, ["psql", "--version"]);
-    }
-
-    #[test]
-    fn a_kind_named_twice_is_started_once() {
-        let options = parse(&["redis", "--private", "postgres", "redis"]).unwrap();
-        assert_eq!(options.kinds, [Kind::Postgres, Kind::Redis]);
-        assert!(options.is_private && options.command.is_empty());
-    }
-
-    #[test]
-    fn an_unknown_name_and_a_missing_command_are_refused() {
-        assert!(parse(&["oracle"]).is_err());
-        assert!(parse(&["redis", "--"]).is_err());
-    }
 
     #[test]
     fn the_code_is_the_commands() {

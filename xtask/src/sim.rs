@@ -10,13 +10,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cargo;
 
-/// What was asked for.
-#[derive(Debug, PartialEq, Eq)]
+/// The arguments of `cargo xtask sim`.
+#[derive(Debug, clap::Args)]
 pub struct Options {
+    /// How many steps; 10^7 of the ledger or 10^5 of the pool by default.
+    #[arg(long, value_parser = number)]
     steps: Option<u64>,
-    /// The first seed; a fresh one if there is none.
+    /// The first seed, as a violation names it; a fresh one by default.
+    #[arg(long, value_parser = number)]
     seed: Option<u64>,
-    world: World,
+    /// Simulates the whole pool instead of its ledger.
+    #[arg(long)]
+    pool: bool,
+}
+
+/// A number, which may be written as 10_000.
+fn number(text: &str) -> Result<u64, String> {
+    text.replace('_', "").parse().map_err(|_| "not a number".to_owned())
 }
 
 /// What is simulated.
@@ -41,32 +51,6 @@ impl World {
     }
 }
 
-impl Options {
-    /// Reads the arguments after `sim`.
-    ///
-    /// # Errors
-    ///
-    /// When there is one that it does not know, or a number that is none.
-    pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { steps: None, seed: None, world: World::Ledger };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut number = || {
-                let value = args.next().ok_or_else(|| format!("`{arg}` wants a number"))?;
-                value.replace('_', "").parse().map_err(|_| format!("`{arg} {value}` is no number"))
-            };
-            match arg.as_str() {
-                "--steps" => options.steps = Some(number()?),
-                "--seed" => options.seed = Some(number()?),
-                "--pool" => options.world = World::Pool,
-                "--transactions" => options.world = World::Transactions,
-                other => return Err(format!("`sim` has no option `{other}`")),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
 ///
 /// # Errors
@@ -74,8 +58,8 @@ impl Options {
 /// When it cannot be built or run.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
-    let seed = options.seed.unwrap_or_else(fresh_seed);
-    simulate(&root, options.world, options.steps.unwrap_or(options.world.steps()), seed)
+    let world = if options.pool { World::Pool } else { World::Ledger };
+    simulate(&root, world, options.steps.unwrap_or(world.steps()), options.seed.unwrap_or_else(fresh_seed))
 }
 
 /// What `cargo xtask test` runs: all of them, from fresh seeds.
@@ -121,16 +105,9 @@ fn simulate(root: &Path, world: World, steps: u64, seed: u64) -> Result<bool, St
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
-    }
-
     #[test]
-    fn steps_and_seed_are_numbers() {
-        let options = parse(&["--steps", "10_000", "--seed", "7", "--pool"]).unwrap();
-        assert_eq!(options, Options { steps: Some(10_000), seed: Some(7), world: World::Pool });
-        assert!(parse(&["--steps"]).unwrap_err().contains("wants a number"));
-        assert!(parse(&["--seed", "x"]).unwrap_err().contains("is no number"));
-        assert!(parse(&["--fast"]).unwrap_err().contains("no option"));
+    fn a_number_may_have_underscores() {
+        assert_eq!(number("10_000"), Ok(10_000));
+        assert!(number("x").is_err());
     }
 }

@@ -1,20 +1,29 @@
-//! `cargo xtask soak`: starts the servers, builds the soak and runs it; its exit code is ours.
+//! `cargo xtask soak`: starts the servers, builds the soak and runs it; returns its exit code.
 
 use std::process::ExitCode;
 
-use crate::servers;
+use crate::servers::{self, Kind};
 
-const BUILD_AND_RUN: &str = "run --release --quiet --package soak --bin soak --";
+/// The arguments of `cargo xtask soak`, which it passes on.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// [--postgres CUTS] [--mariadb CUTS] [--redis CUTS] [--seed SEED] [--without-sqlx]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
 
-/// Hands the arguments on to the program.
+/// Runs the program with the servers that it needs.
 ///
 /// # Errors
 ///
-/// When a server cannot be started, or the program cannot.
-pub fn run(args: &[String]) -> Result<ExitCode, String> {
+/// If a server or the program cannot be started.
+pub fn run(options: &Options) -> Result<ExitCode, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut words = vec!["postgres".to_owned(), "mariadb".to_owned(), "redis".to_owned(), "--".to_owned(), cargo];
-    words.extend(BUILD_AND_RUN.split(' ').map(str::to_owned));
-    words.extend_from_slice(args);
-    servers::run(&servers::Options::parse(&words)?)
+    let build_and_run = "run --release --quiet --package soak --bin soak --".split(' ').map(str::to_owned);
+    let command = [cargo].into_iter().chain(build_and_run).chain(options.arguments.iter().cloned());
+    servers::run(&servers::Options {
+        kinds: vec![Kind::Postgres, Kind::Mariadb, Kind::Redis],
+        is_private: false,
+        command: command.collect(),
+    })
 }

@@ -21,39 +21,21 @@ use crate::{cargo, tidy};
 use tally::Tally;
 use transcript::Transcript;
 
-/// What was asked for on the command line.
-#[derive(Debug, PartialEq, Eq)]
+/// The arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Only the test binaries.
+    /// Runs the tests alone, without the other checks.
+    #[arg(long)]
     fast: bool,
-    /// Starts the database servers that the tests need.
-    servers: bool,
-    /// Installs the packages that those servers need.
-    install: Install,
-    /// Handed to every test binary.
+    /// Runs without the database servers that the tests need.
+    #[arg(long)]
+    no_servers: bool,
+    /// Installs no packages for these servers.
+    #[arg(long)]
+    no_install: bool,
+    /// Passed to the test binaries, such as a part of a test's name.
+    #[arg(last = true)]
     filter: Vec<String>,
-}
-
-impl Options {
-    /// Reads what follows `cargo xtask test`.
-    ///
-    /// # Errors
-    ///
-    /// When an argument is not known.
-    pub fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { fast: false, servers: true, install: Install::Allowed, filter: Vec::new() };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--fast" => options.fast = true,
-                "--no-servers" => options.servers = false,
-                "--no-install" => options.install = Install::Forbidden,
-                "--" => options.filter = args.by_ref().cloned().collect(),
-                _ => return Err(format!("`test` does not know `{arg}`; write `-- {arg}` to filter tests by name")),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// One check: its name, and the deed that tells how it went.
@@ -124,7 +106,8 @@ fn doc(root: &Path) -> Command {
 /// Runs every test binary and the doctests, showing what matters as it comes.
 fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let mut tally = Tally::default();
-    let fleet = if options.servers { start_servers(root, options.install, &mut tally)? } else { None };
+    let install = if options.no_install { Install::Forbidden } else { Install::Allowed };
+    let fleet = if options.no_servers { None } else { start_servers(root, install, &mut tally)? };
     let alone = Foreground::default();
     let foreground = fleet.as_ref().map_or(&alone, Fleet::foreground);
     // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
@@ -191,17 +174,6 @@ fn say(line: &str) {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn what_follows_two_dashes_is_the_filter() {
-        let options = parse(&["--fast", "--no-install", "--", "checkout", "--exact"]).unwrap();
-        let filter = vec!["checkout".to_owned(), "--exact".to_owned()];
-        assert_eq!(options, Options { fast: true, servers: true, install: Install::Forbidden, filter });
-    }
-
     #[test]
     fn a_server_that_is_missing_is_a_skip_but_in_ci_a_failure() {
         let mut tally = Tally::default();
@@ -210,10 +182,5 @@ mod tests {
         assert_eq!(tally.skips, ["SKIP servers: mariadb: not installed: mariadb-server"]);
         tell_missing(&mut tally, "mariadb", "not installed: mariadb-server", true);
         assert_eq!((tally.failed, tally.skips.len()), (1, 1));
-    }
-
-    #[test]
-    fn a_bare_name_is_refused_with_the_way_to_write_it() {
-        assert!(parse(&["checkout"]).unwrap_err().contains("-- checkout"));
     }
 }

@@ -4,7 +4,6 @@ use std::env::consts::OS;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the figures were taken on.
 #[derive(Debug)]
@@ -27,12 +26,12 @@ impl Machine {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let pinnable = if there_is("taskset") { field(&status, "Cpus_allowed_list").map(cores) } else { None };
+        let pinnable = said("taskset", &["--version"]).and_then(|_| field(&status, "Cpus_allowed_list").map(cores));
         Self {
             processor: field(&info, "model name").unwrap_or("unknown processor").to_owned(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             system: format!("{OS} {}", kernel.trim()).trim_end().to_owned(),
-            compiler: said("rustc", "-V").unwrap_or_else(|| "unknown compiler".to_owned()),
+            compiler: said("rustc", &["-V"]).unwrap_or_else(|| "unknown compiler".to_owned()),
             pinnable: pinnable.unwrap_or_default(),
         }
     }
@@ -62,39 +61,14 @@ impl Machine {
 
 /// The date, in UTC.
 pub fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    date(seconds / 86_400)
+    said("date", &["-u", "+%F"]).unwrap_or_else(|| "an unknown day".to_owned())
 }
 
-/// The date so many days after the first of January 1970.
-fn date(mut days: u64) -> String {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
-}
-
-fn there_is(program: &str) -> bool {
-    let mut command = Command::new(program);
-    let found = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
-}
-
-fn said(program: &str, arg: &str) -> Option<String> {
-    let output = Command::new(program).arg(arg).stdin(Stdio::null()).output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|said| !said.is_empty())
+/// What a program prints; `None` if it is missing, fails or prints nothing.
+fn said(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
 }
 
 /// The value of the first line `name : value`.
@@ -131,10 +105,5 @@ mod tests {
     #[test]
     fn a_field_is_found_by_its_name() {
         assert_eq!(field("a\t: 1\nmodel name\t: X: Y\n", "model name"), Some("X: Y"));
-    }
-
-    #[test]
-    fn days_are_dates() {
-        assert_eq!([0, 59, 11_016, 20_780].map(date), ["1970-01-01", "1970-03-01", "2000-02-29", "2026-11-23"]);
     }
 }

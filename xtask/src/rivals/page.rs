@@ -119,23 +119,11 @@ fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bo
 
 /// Name and version of each package of the race.
 pub fn versions(lock: &str) -> Vec<String> {
-    let value = |line: &str, key: &str| {
-        let rest = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
-        Some(rest.trim().trim_matches('"').to_owned())
+    let version = |name: &&str| {
+        let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some(format!("{name} {}", rest.split('"').next()?))
     };
-    let mut found = Vec::new();
-    let mut name = String::new();
-    for line in lock.lines() {
-        if let Some(given) = value(line, "name") {
-            name = given;
-        } else if let Some(version) = value(line, "version")
-            && PACKAGES.contains(&name.as_str())
-        {
-            found.push((name.clone(), version));
-        }
-    }
-    found.sort_by_key(|(name, _)| PACKAGES.iter().position(|package| package == name));
-    found.into_iter().map(|(name, version)| format!("{name} {version}")).collect()
+    PACKAGES.iter().filter_map(version).collect()
 }
 
 #[cfg(test)]

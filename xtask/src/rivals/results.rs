@@ -1,9 +1,9 @@
 //! The results: a line for each row and pool, as the programs print them.
 
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// What was found for one pool in one row.
-#[derive(Debug, Clone, PartialEq)]
+/// What was found for one pool in one row. A number that could not be found is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// What was measured.
     pub row: String,
@@ -12,10 +12,13 @@ pub struct Line {
     /// In which unit.
     pub unit: String,
     /// The middle of the rounds.
+    #[serde(deserialize_with = "number")]
     pub median: f64,
     /// The least of the rounds.
+    #[serde(deserialize_with = "number")]
     pub low: f64,
     /// The greatest of the rounds.
+    #[serde(deserialize_with = "number")]
     pub high: f64,
 }
 
@@ -32,8 +35,7 @@ impl Results {
     ///
     /// When it is none of ours.
     pub fn read(&mut self, line: &str) -> Result<(), String> {
-        let parsed = serde_json::from_str(line).ok().and_then(|value| Line::read(&value));
-        self.lines.push(parsed.ok_or_else(|| format!("not a line of results: {line}"))?);
+        self.lines.push(serde_json::from_str(line).map_err(|e| format!("not a line of results ({e}): {line}"))?);
         Ok(())
     }
 
@@ -80,26 +82,8 @@ impl Results {
     }
 }
 
-impl Line {
-    /// The line as the programs print it.
-    pub fn to_json(&self) -> String {
-        let Self { row, pool, unit, median, low, high } = self;
-        format!(r#"{{"row":"{row}","pool":"{pool}","median":{median},"unit":"{unit}","low":{low},"high":{high}}}"#)
-    }
-
-    fn read(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key)?.as_str().map(str::to_owned);
-        // A number that could not be found is `null`.
-        let number = |key: &str| Some(value.get(key)?.as_f64().unwrap_or(f64::NAN));
-        Some(Self {
-            row: text("row")?,
-            pool: text("pool")?,
-            unit: text("unit")?,
-            median: number("median")?,
-            low: number("low")?,
-            high: number("high")?,
-        })
-    }
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
 }
 
 /// The median.
@@ -152,7 +136,7 @@ mod tests {
             high: 83.0,
         };
         let mut results = Results::default();
-        results.read(&line.to_json()).unwrap();
+        results.read(&serde_json::to_string(&line).unwrap()).unwrap();
         assert_eq!(results.find("uncontended", "millpond"), Some(&line));
     }
 

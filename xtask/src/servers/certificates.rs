@@ -4,97 +4,65 @@
 //! `127.0.0.1`, one for another host, and one that has expired; and one for a client.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::children::Children;
-use super::packages;
-use super::process::Launch;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+
 use super::run_as::Account;
 use super::variables::Variables;
 
-/// How long one call of OpenSSL may take.
-const OPENSSL_MAX: Duration = Duration::from_secs(20);
-
-/// `openssl ca`, since only that signs for a time in the past.
-const AUTHORITY: &str = "\
-[ca]
-default_ca = us
-[us]
-database = issued.txt
-new_certs_dir = .
-certificate = ca.pem
-private_key = ca.key
-rand_serial = yes
-unique_subject = no
-default_md = sha256
-copy_extensions = copyall
-policy = any
-[any]
-commonName = supplied
-";
-
-/// A certificate: its file's name, the host it is of, what it is for, and when it holds.
-struct Issued {
-    name: &'static str,
-    hosts: &'static str,
-    usage: &'static str,
-    days: [&'static str; 4],
-}
-
-const ISSUED: [Issued; 4] = [
-    Issued { name: "server", hosts: RIGHT_HOSTS, usage: "serverAuth", days: VALID },
-    Issued { name: "wrong-host", hosts: "DNS:elsewhere.example.test", usage: "serverAuth", days: VALID },
-    Issued { name: "expired", hosts: RIGHT_HOSTS, usage: "serverAuth", days: PAST },
-    Issued { name: "client", hosts: RIGHT_HOSTS, usage: "clientAuth", days: VALID },
+/// A certificate: the name of its file, its hosts, its use, and the year in which it expires.
+const ISSUED: [(&str, &[&str], ExtendedKeyUsagePurpose, i32); 4] = [
+    ("server", RIGHT_HOSTS, ExtendedKeyUsagePurpose::ServerAuth, 2049),
+    ("wrong-host", &["elsewhere.example.test"], ExtendedKeyUsagePurpose::ServerAuth, 2049),
+    ("expired", RIGHT_HOSTS, ExtendedKeyUsagePurpose::ServerAuth, 2021),
+    ("client", RIGHT_HOSTS, ExtendedKeyUsagePurpose::ClientAuth, 2049),
 ];
-const RIGHT_HOSTS: &str = "DNS:localhost,IP:127.0.0.1";
-const VALID: [&str; 4] = ["-startdate", "20200101000000Z", "-enddate", "20491231235959Z"];
-const PAST: [&str; 4] = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"];
+const RIGHT_HOSTS: &[&str] = &["localhost", "127.0.0.1"];
 
-/// Where they are.
+/// The directory of all certificates.
 #[derive(Debug)]
 pub struct Certificates {
     home: PathBuf,
 }
 
 impl Certificates {
-    /// Makes all of them.
+    /// Creates all of them.
     ///
     /// # Errors
     ///
-    /// When OpenSSL is not there or refuses.
-    pub fn make(children: &Children, home: &Path) -> Result<Self, String> {
-        let us = Account::Current;
-        us.make_directory(home)?;
-        us.write(&home.join("ca.conf"), AUTHORITY)?;
-        us.write(&home.join("issued.txt"), "")?;
-        let program = packages::find("openssl")?;
-        let openssl = |name: &str, args: &[&str]| {
-            let launch = Launch::helper(&format!("openssl-{name}"), &us, &program, home).args(args.iter().copied());
-            children.run(&launch, OPENSSL_MAX)
-        };
-        for name in ["ca", "wrong-ca"] {
-            let (key, file, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN=millpond {name}"));
-            let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-            let files = ["-keyout", &key, "-out", &file, "-days", "30", "-subj", &subject];
-            let usage = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"];
-            // The machine's own configuration would add extensions a second time.
-            let bare = ["-config", "/dev/null"];
-            openssl(name, &[&new[..], &files, &usage, &bare].concat())?;
+    /// If a file cannot be written.
+    pub fn make(home: &Path) -> Result<Self, String> {
+        Account::Current.make_directory(home)?;
+        let certificates = Self { home: home.to_owned() };
+        let authority = certificates.make_authority("ca")?;
+        certificates.make_authority("wrong-ca")?;
+        let failed = |e: rcgen::Error| format!("could not make a certificate: {e}");
+        for (name, hosts, usage, until) in ISSUED {
+            let mut params = params(name, hosts, until).map_err(failed)?;
+            params.extended_key_usages = vec![usage];
+            let key = KeyPair::generate().map_err(failed)?;
+            let signed = params.signed_by(&key, &authority).map_err(failed)?;
+            certificates.write(name, &signed.pem(), &key)?;
         }
-        for Issued { name, hosts, usage, days } in ISSUED {
-            let (key, request, file) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-            let names = format!("subjectAltName={hosts}");
-            let purpose = format!("extendedKeyUsage={usage}");
-            let subject = format!("/CN=millpond {name}");
-            let new = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-            let files = ["-keyout", &key, "-out", &request, "-subj", &subject, "-config", "/dev/null"];
-            let usage = ["-addext", &names, "-addext", &purpose];
-            openssl(&format!("{name}-request"), &[&new[..], &files, &usage].concat())?;
-            let sign = ["ca", "-batch", "-notext", "-config", "ca.conf", "-in", &request, "-out", &file];
-            openssl(name, &[&sign[..], &days].concat())?;
-        }
-        Ok(Self { home: home.to_owned() })
+        Ok(certificates)
+    }
+
+    fn make_authority(&self, name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, String> {
+        let failed = |e: rcgen::Error| format!("could not make an authority: {e}");
+        let mut params = params(name, &[], 2049).map_err(failed)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        self.write(name, &authority.pem(), authority.key())?;
+        Ok(authority)
+    }
+
+    fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<(), String> {
+        Account::Current.write(&self.home.join(format!("{name}.pem")), certificate)?;
+        Account::Current.write(&self.home.join(format!("{name}.key")), key.serialize_pem())
     }
 
     /// The authority that signed the servers' certificates.
@@ -102,11 +70,11 @@ impl Certificates {
         self.file("ca.pem")
     }
 
-    /// Copies the right certificate and its key to where a server finds and owns them; returns both paths.
+    /// Copies the right certificate and its key to where a server can read them; returns both paths.
     ///
     /// # Errors
     ///
-    /// When they cannot be copied.
+    /// If they cannot be copied.
     pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = home.join(name);
@@ -116,12 +84,12 @@ impl Certificates {
         Ok([copy("server.pem")?, copy("server.key")?])
     }
 
-    /// Tells every file that a test may want.
+    /// Adds a variable for each file that a test may need.
     pub fn tell(&self, variables: &mut Variables) {
         variables.tell("TLS_CA", self.authority());
         variables.tell("TLS_WRONG_CA", self.file("wrong-ca.pem"));
         variables.tell("TLS_WRONG_CA_KEY", self.file("wrong-ca.key"));
-        for Issued { name, .. } in ISSUED {
+        for (name, ..) in ISSUED {
             let stem = format!("TLS_{}", name.to_uppercase().replace('-', "_"));
             variables.tell(&format!("{stem}_CERT"), self.file(&format!("{name}.pem")));
             variables.tell(&format!("{stem}_KEY"), self.file(&format!("{name}.key")));
@@ -131,4 +99,11 @@ impl Certificates {
     fn file(&self, name: &str) -> String {
         self.home.join(name).display().to_string()
     }
+}
+
+fn params(name: &str, hosts: &[&str], until: i32) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("millpond {name}"));
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+    Ok(params)
 }

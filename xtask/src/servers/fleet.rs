@@ -80,7 +80,7 @@ impl Fleet {
     fn start_in(&mut self, home: &Path, kinds: &[Kind]) {
         let children = &self.crew.children;
         let needs_certificates = kinds.iter().any(|kind| kind.is_tls());
-        let certificates = needs_certificates.then(|| Certificates::make(children, &home.join("tls"))).transpose();
+        let certificates = needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
         let template = |name: &str| Template::within(home.join(format!("{name}-template")));
         let (postgres_template, mariadb_template) = (template("postgres"), template("mariadb"));
         let start = |kind: Kind, behind: &Variables| {

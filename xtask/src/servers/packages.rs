@@ -7,7 +7,7 @@ use std::{env, fs};
 use super::run_as;
 
 /// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel, too.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("initdb", "postgresql"),
     ("postgres", "postgresql"),
     ("psql", "postgresql"),
@@ -17,7 +17,6 @@ const PACKAGES: [(&str, &str); 11] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-server"),
-    ("openssl", "openssl"),
     ("setpriv", "util-linux"),
 ];
 
@@ -132,21 +131,23 @@ fn newest(versions: Vec<PathBuf>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::servers::kind::{ALL, Kind};
+    use clap::ValueEnum as _;
+
+    use crate::servers::kind::Kind;
 
     #[test]
     fn each_kind_needs_only_its_own_packages() {
         let packages = |kind: Kind| packages_of(kind.programs(), |program| program == "setpriv");
         assert_eq!(packages(Kind::Postgres), ["postgresql"]);
         assert_eq!(packages(Kind::Pgbouncer), ["postgresql", "pgbouncer"]);
-        assert_eq!(packages(Kind::MariadbTls), ["mariadb-server", "openssl"]);
+        assert_eq!(packages(Kind::MariadbTls), ["mariadb-server"]);
         assert_eq!(packages(Kind::Cluster), ["redis-server"]);
         assert_eq!(packages_of(Kind::Postgres.programs(), |_| true), [""; 0]);
     }
 
     #[test]
     fn every_program_has_a_package() {
-        let programs = ALL.into_iter().flat_map(Kind::programs);
+        let programs = Kind::value_variants().iter().flat_map(|kind| kind.programs());
         let alone = programs.filter(|program| packages_of(&[program], |_| false).is_empty());
         assert_eq!(alone.collect::<Vec<_>>(), [&""; 0]);
     }
