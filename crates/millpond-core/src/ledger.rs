@@ -236,8 +236,9 @@ impl<C: Send + 'static> Ledger<C> {
         self.totals.acquires
     }
 
-    /// Asks for a connection. `waker` is told when a waiter has been granted something.
-    pub(crate) fn claim(&mut self, asker: Asker, waker: &Waker, now: Time) -> Claim<C> {
+    /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted; else it is to be dropped
+    /// outside the lock, as it was cloned there: both are user code.
+    pub(crate) fn claim(&mut self, asker: Asker, waker: &mut Option<Waker>, now: Time) -> Claim<C> {
         if self.closed {
             return Claim::Failed(PoolError::Closed);
         }
@@ -254,7 +255,7 @@ impl<C: Send + 'static> Ledger<C> {
             return Claim::Failed(error);
         }
         self.opening.note_asked(now);
-        let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.clone());
+        let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.take());
         self.open_more(now);
         self.check();
         let enlist = !asker.armed && !mem::replace(&mut self.watched, true);

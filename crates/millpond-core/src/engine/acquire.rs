@@ -91,16 +91,16 @@ impl<M: Manager> Acquire<M> {
         }
         let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
         // Cloned, and dropped if it is not needed, outside the lock.
-        let waker = cx.waker().clone();
+        let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();
         let mut ledger = shared.ledger.lock();
-        let (joined, arrival) = (ledger.join_fresh(caller, waker, now), ledger.totals.acquires);
+        let (joined, arrival) = (ledger.join_fresh(caller, &mut waker, now), ledger.totals.acquires);
         drop(ledger);
-        let ticket = joined.ok()?;
+        let ticket = joined?;
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.
         let deadline = now.after(COARSE_ERROR).after(limit);
-        Some(State::Waiting(ticket, Trip { asker, limit, deadline, refusals: 0, insists: false, timer: None }))
+        Some(State::Waiting(ticket, Trip { deadline, ..Trip::new(asker, limit) }))
     }
 }
 
@@ -116,23 +116,23 @@ impl<M: Manager> Future for Acquire<M> {
             return poll.map(Ok);
         }
         let Some(shared) = this.shared.take() else { return Poll::Pending };
-        let mut stand = match mem::replace(&mut this.state, State::Still) {
+        let (mut stand, mut trip) = match mem::replace(&mut this.state, State::Still) {
             State::Still => begin(&shared, this.request, cx),
-            State::Waiting(ticket, trip) => Stand::Wait(ticket, trip),
-            State::Examining(examination, trip) => Stand::Examine(examination, trip),
-            State::Pausing(trip, timer) => resume(trip, timer, cx),
+            State::Waiting(ticket, trip) => (Stand::Wait(ticket), trip),
+            State::Examining(examination, trip) => (Stand::Examine(examination), trip),
+            State::Pausing(trip, timer) => (resume(timer, cx), trip),
         };
         loop {
             stand = match stand {
-                Stand::Claim(trip) => claim(&shared, trip, cx),
-                Stand::NeedsKeeper(trip) if shared.ensure_keeper() => Stand::Claim(trip),
-                Stand::NeedsKeeper(trip) => fail(&shared, &trip, PoolError::NoRuntime),
-                Stand::Join { ticket, trip, enlist, told } => {
+                Stand::Claim => claim(&shared, &mut trip, cx),
+                Stand::NeedsKeeper if shared.ensure_keeper() => Stand::Claim,
+                Stand::NeedsKeeper => fail(&shared, &trip, PoolError::NoRuntime),
+                Stand::Join { ticket, enlist, told } => {
                     if let Some((seq, waiting)) = told {
                         shared.tell_at(seq, &Event::Waiting { waiting });
                     }
                     if trip.asker.armed || (enlist && !shared.enlist()) {
-                        Stand::Wait(ticket, trip)
+                        Stand::Wait(ticket)
                     } else {
                         // The watch will say when it is time for a timer.
                         this.state = State::Waiting(ticket, trip);
@@ -140,28 +140,28 @@ impl<M: Manager> Future for Acquire<M> {
                         return Poll::Pending;
                     }
                 }
-                Stand::Wait(ticket, trip) => match look(&shared, ticket, trip, cx) {
+                Stand::Wait(ticket) => match look(&shared, ticket, &mut trip, cx) {
                     Ok(stand) => stand,
-                    Err((ticket, trip)) => {
+                    Err(ticket) => {
                         this.state = State::Waiting(ticket, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
                 },
-                Stand::Examine(examination, trip) => match examine(&shared, examination, trip, cx) {
+                Stand::Examine(examination) => match examine(&shared, examination, &mut trip, cx) {
                     ControlFlow::Break(stand) => stand,
-                    ControlFlow::Continue((examination, trip)) => {
+                    ControlFlow::Continue(examination) => {
                         this.state = State::Examining(examination, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
                 },
-                Stand::Pause(trip, timer) => {
+                Stand::Pause(timer) => {
                     this.state = State::Pausing(trip, timer);
                     this.shared = Some(shared);
                     return Poll::Pending;
                 }
-                Stand::Refused(trip, until) => pause(&shared, trip, until, cx),
+                Stand::Refused(until) => pause(&shared, until, cx),
                 Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
                 Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
             };

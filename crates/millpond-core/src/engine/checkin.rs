@@ -99,7 +99,10 @@ impl<M: Manager> Shared<M> {
                 Homecoming::Idle => return,
                 Homecoming::Granted(waker) => {
                     drop(ledger);
-                    return waker.wake();
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                    return;
                 }
                 Homecoming::Considered(held) => held,
             }

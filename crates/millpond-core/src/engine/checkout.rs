@@ -22,7 +22,7 @@ use crate::rt::{self, Timer};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How many connections `on_checkout` hooks may refuse to one caller.
@@ -32,12 +32,10 @@ const REFUSALS_MAX: u32 = 3;
 pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
 
 /// A ticket of a waiter for connections of this manager.
-type Ticketed<M> = (Ticket<Grant<<M as Manager>::Connection>>, Trip);
+type Ticketed<M> = Ticket<Grant<<M as Manager>::Connection>>;
 
-/// An examination that goes on.
-type Unfinished<M> = (Examination<<M as Manager>::Connection>, Trip);
-
-/// What an acquire carries along that is not served at once.
+/// What an acquire carries along that is not served at once. It never moves under the lock: to drop its timer drops a
+/// waker, which is user code.
 #[derive(Debug)]
 pub(crate) struct Trip {
     pub(crate) asker: Asker,
@@ -49,22 +47,27 @@ pub(crate) struct Trip {
     pub(crate) timer: Option<Timer>,
 }
 
+impl Trip {
+    pub(crate) fn new(asker: Asker, limit: Duration) -> Self {
+        Self { asker, limit, deadline: asker.since.after(limit), refusals: 0, insists: false, timer: None }
+    }
+}
+
 /// Where a checkout stands.
 pub(crate) enum Stand<C> {
-    Claim(Trip),
-    NeedsKeeper(Trip),
+    Claim,
+    NeedsKeeper,
     /// Queued just now, with the present waker.
     Join {
         ticket: Ticket<Grant<C>>,
-        trip: Trip,
         enlist: bool,
         told: Option<(u64, usize)>,
     },
-    Wait(Ticket<Grant<C>>, Trip),
-    Examine(Examination<C>, Trip),
+    Wait(Ticket<Grant<C>>),
+    Examine(Examination<C>),
     /// Refused by the pool; it asks once more after this moment.
-    Refused(Trip, Time),
-    Pause(Trip, Option<Timer>),
+    Refused(Time),
+    Pause(Option<Timer>),
     Lent(PooledConnection<C>, Told),
     Failed(PoolError, Told),
 }
@@ -81,25 +84,33 @@ pub(crate) fn begin<M: Manager>(
     shared: &Arc<Shared<M>>,
     request: Request,
     cx: &mut Context<'_>,
-) -> Stand<M::Connection> {
+) -> (Stand<M::Connection>, Trip) {
     let caller = Caller { location: request.location, label: request.label, task: rt::task() };
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
-    if limit.is_zero() {
-        return take_or_fail(shared, caller);
-    }
+    let armed = limit <= SHORT || shared.clock.is_paused();
+    // Cloned, and dropped if it is not needed, outside the lock, as in what follows.
+    let mut waker = Some(cx.waker().clone());
     shared.change(|ledger, now| {
-        let armed = limit <= SHORT || shared.clock.is_paused();
+        if limit.is_zero() {
+            let asker = Asker { caller, arrival: 0, since: now, again: false, armed };
+            return (take_or_fail(shared, ledger, caller, now), Trip::new(asker, limit));
+        }
         let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
-        let trip = Trip { asker, limit, deadline: now.after(limit), refusals: 0, insists: false, timer: None };
-        let claim = ledger.claim(asker, cx.waker(), now);
-        answer(shared, ledger, claim, trip, now)
+        let mut trip = Trip::new(asker, limit);
+        let claim = ledger.claim(asker, &mut waker, now);
+        (answer(shared, ledger, claim, &mut trip, now), trip)
     })
 }
 
 /// Asks again, with the same place in the order of arrival.
-pub(crate) fn claim<M: Manager>(shared: &Arc<Shared<M>>, trip: Trip, cx: &mut Context<'_>) -> Stand<M::Connection> {
+pub(crate) fn claim<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    trip: &mut Trip,
+    cx: &mut Context<'_>,
+) -> Stand<M::Connection> {
+    let mut waker = Some(cx.waker().clone());
     shared.change(|ledger, now| {
-        let claim = ledger.claim(trip.asker, cx.waker(), now);
+        let claim = ledger.claim(trip.asker, &mut waker, now);
         answer(shared, ledger, claim, trip, now)
     })
 }
@@ -109,7 +120,7 @@ fn answer<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     claim: Claim<M::Connection>,
-    mut trip: Trip,
+    trip: &mut Trip,
     now: Time,
 ) -> Stand<M::Connection> {
     match claim {
@@ -122,18 +133,14 @@ fn answer<M: Manager>(
                 shared.crowded.store(true, Ordering::Relaxed);
             }
             let waiting = ledger.waiters.len() as usize;
-            Stand::Join {
-                ticket,
-                trip,
-                enlist,
-                told: ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting)),
-            }
+            let told = ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting));
+            Stand::Join { ticket, enlist, told }
         }
-        Claim::NeedsKeeper => Stand::NeedsKeeper(trip),
+        Claim::NeedsKeeper => Stand::NeedsKeeper,
         Claim::Failed(error @ PoolError::Connect { .. }) if !trip.insists => {
             trip.insists = true;
             let until = now.after(ledger.pause_of_refusal(error, now)).min(trip.deadline);
-            Stand::Refused(trip, until)
+            Stand::Refused(until)
         }
         Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
     }
@@ -141,26 +148,21 @@ fn answer<M: Manager>(
 
 /// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who tries again and again
 /// without a pause must not keep its runtime from finding out that the server is back.
-pub(crate) fn pause<M: Manager>(
-    shared: &Shared<M>,
-    trip: Trip,
-    until: Time,
-    cx: &mut Context<'_>,
-) -> Stand<M::Connection> {
+pub(crate) fn pause<M: Manager>(shared: &Shared<M>, until: Time, cx: &mut Context<'_>) -> Stand<M::Connection> {
     let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
     match timer {
-        Some(timer) => resume(trip, Some(timer), cx),
+        Some(timer) => resume(Some(timer), cx),
         None => {
             cx.waker().wake_by_ref();
-            Stand::Pause(trip, None)
+            Stand::Pause(None)
         }
     }
 }
 
 /// Asks once more when the pause is over.
-pub(crate) fn resume<C>(trip: Trip, mut timer: Option<Timer>, cx: &mut Context<'_>) -> Stand<C> {
+pub(crate) fn resume<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Stand<C> {
     let rings = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
-    if rings { Stand::Claim(trip) } else { Stand::Pause(trip, timer) }
+    if rings { Stand::Claim } else { Stand::Pause(timer) }
 }
 
 /// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be lent any more.
@@ -168,7 +170,7 @@ fn receive<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     granted: Grant<M::Connection>,
-    mut trip: Trip,
+    trip: &mut Trip,
     now: Time,
 ) -> Stand<M::Connection> {
     let held = match granted {
@@ -181,7 +183,7 @@ fn receive<M: Manager>(
         Some(reason) => ledger.retire(held, reason, now),
     }
     trip.asker.again = true;
-    Stand::Claim(trip)
+    Stand::Claim
 }
 
 /// Lends a connection for which nothing is due, or has it examined.
@@ -189,14 +191,14 @@ fn inspect<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     held: PooledConnection<M::Connection>,
-    trip: Trip,
+    trip: &Trip,
     now: Time,
 ) -> Stand<M::Connection> {
     if ledger.ping_due(&held.inner.tag, now) || ledger.slots.is_doubted(held.inner.tag.slot) {
-        return Stand::Examine(Examination::ping(shared, held), trip);
+        return Stand::Examine(Examination::ping(shared, held));
     }
     if shared.checkout_hooks {
-        return Stand::Examine(Examination::hooks(shared, held), trip);
+        return Stand::Examine(Examination::hooks(shared, held));
     }
     count_loan(shared, ledger, held, trip.asker.since, now)
 }
@@ -229,37 +231,37 @@ pub(crate) fn fail<M: Manager>(shared: &Shared<M>, trip: &Trip, error: PoolError
 }
 
 /// A request without patience: what is ready at this moment, or an error.
-fn take_or_fail<M: Manager>(shared: &Shared<M>, caller: Caller) -> Stand<M::Connection> {
-    shared.change(|ledger, now| {
-        if !shared.checkout_hooks
-            && let Some(held) = ledger.try_claim(caller, now)
-        {
-            let told = Told { seq: ledger.stamp_if(shared.routine_observed()), waited: Duration::ZERO };
-            return Stand::Lent(held, told);
-        }
-        ledger.arrive();
-        let error = if ledger.closed {
-            PoolError::Closed
-        } else {
-            timed_out(shared, ledger, caller, Duration::ZERO, None, now)
-        };
-        count_failure(shared, ledger, error, now, now)
-    })
+fn take_or_fail<M: Manager>(
+    shared: &Shared<M>,
+    ledger: &mut Ledger<M::Connection>,
+    caller: Caller,
+    now: Time,
+) -> Stand<M::Connection> {
+    if !shared.checkout_hooks
+        && let Some(held) = ledger.try_claim(caller, now)
+    {
+        let told = Told { seq: ledger.stamp_if(shared.routine_observed()), waited: Duration::ZERO };
+        return Stand::Lent(held, told);
+    }
+    ledger.arrive();
+    let error =
+        if ledger.closed { PoolError::Closed } else { timed_out(shared, ledger, caller, Duration::ZERO, None, now) };
+    count_failure(shared, ledger, error, now, now)
 }
 
 /// A waiter looks whether its turn has come, and whether its time is up; else it goes on waiting.
 pub(crate) fn look<M: Manager>(
     shared: &Arc<Shared<M>>,
-    ticket: Ticket<Grant<M::Connection>>,
-    trip: Trip,
+    ticket: Ticketed<M>,
+    trip: &mut Trip,
     cx: &mut Context<'_>,
 ) -> Result<Stand<M::Connection>, Ticketed<M>> {
-    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, cx.waker()) {
+    let mut waker = Some(cx.waker().clone());
+    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, &mut waker) {
         Look::Granted(granted) => ControlFlow::Break(receive(shared, ledger, granted, trip, now)),
-        Look::Waiting(ticket, replaced) => ControlFlow::Continue((ticket, trip, replaced, ledger.keeper.is_none())),
+        Look::Waiting(ticket) => ControlFlow::Continue((ticket, ledger.keeper.is_none())),
     });
-    // A replaced waker is dropped here, outside the lock.
-    let (ticket, mut trip, _, homeless) = match looked {
+    let (ticket, homeless) = match looked {
         ControlFlow::Break(stand) => return Ok(stand),
         ControlFlow::Continue(waiting) => waiting,
     };
@@ -278,7 +280,7 @@ pub(crate) fn look<M: Manager>(
         rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
     }
     match rings {
-        Some(false) => return Err((ticket, trip)),
+        Some(false) => return Err(ticket),
         Some(true) => {}
         None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
     }
@@ -289,16 +291,16 @@ pub(crate) fn look<M: Manager>(
 /// Leaves the queue with an error, unless something was granted at the last moment.
 fn leave<M: Manager>(
     shared: &Arc<Shared<M>>,
-    ticket: Ticket<Grant<M::Connection>>,
-    trip: Trip,
+    ticket: Ticketed<M>,
+    trip: &mut Trip,
     error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
 ) -> Stand<M::Connection> {
-    let (stand, _wakers) = shared.change(|ledger, now| match ledger.look(ticket, Waker::noop()) {
-        Look::Granted(granted) => (receive(shared, ledger, granted, trip, now), (None, None)),
-        Look::Waiting(ticket, replaced) => {
+    let (stand, _waker) = shared.change(|ledger, now| match ledger.look(ticket, &mut None) {
+        Look::Granted(granted) => (receive(shared, ledger, granted, trip, now), None),
+        Look::Waiting(ticket) => {
             let error = error(ledger, now);
             let left = ledger.leave(ticket, now);
-            (count_failure(shared, ledger, error, trip.asker.since, now), (replaced, left))
+            (count_failure(shared, ledger, error, trip.asker.since, now), left)
         }
     });
     stand
@@ -309,9 +311,9 @@ fn leave<M: Manager>(
 pub(crate) fn examine<M: Manager>(
     shared: &Arc<Shared<M>>,
     mut examination: Examination<M::Connection>,
-    mut trip: Trip,
+    trip: &mut Trip,
     cx: &mut Context<'_>,
-) -> ControlFlow<Stand<M::Connection>, Unfinished<M>> {
+) -> ControlFlow<Stand<M::Connection>, Examination<M::Connection>> {
     let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
     let entered = home.as_ref().map(|home| home.enter());
     if let Poll::Ready(examined) = examination.stage.as_mut().poll(cx) {
@@ -320,13 +322,13 @@ pub(crate) fn examine<M: Manager>(
     drop(entered);
     if trip.timer.is_none() && trip.deadline > shared.now().after(examination.limit) {
         // It ends before the deadline, whatever happens.
-        return ControlFlow::Continue((examination, trip));
+        return ControlFlow::Continue(examination);
     }
     if trip.timer.is_none() {
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
     }
     if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
-        return ControlFlow::Continue((examination, trip));
+        return ControlFlow::Continue(examination);
     }
     let phase = examination.phase;
     hand_over(shared, examination);
@@ -347,20 +349,20 @@ fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
     examined: Examined<M::Connection>,
     phase: Phase,
-    mut trip: Trip,
+    trip: &mut Trip,
 ) -> Stand<M::Connection> {
     match examined {
         Examined::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was examined.
             match ledger.unfit(&held.inner.tag, now) {
                 None if phase == Phase::Ping && shared.checkout_hooks => {
-                    Stand::Examine(Examination::hooks(shared, held), trip)
+                    Stand::Examine(Examination::hooks(shared, held))
                 }
                 None => count_loan(shared, ledger, held, trip.asker.since, now),
                 Some(reason) => {
                     ledger.retire(held, reason, now);
                     trip.asker.again = true;
-                    Stand::Claim(trip)
+                    Stand::Claim
                 }
             }
         }),
@@ -370,12 +372,12 @@ fn conclude<M: Manager>(
             match refused {
                 Some(source) if trip.refusals >= REFUSALS_MAX => {
                     let error = PoolError::Refused { moment: HookPoint::Checkout, attempts: trip.refusals, source };
-                    fail(shared, &trip, error)
+                    fail(shared, trip, error)
                 }
-                _ => Stand::Claim(trip),
+                _ => Stand::Claim,
             }
         }
-        Examined::Refused(refusal) => fail(shared, &trip, PoolError::RequestRefused(refusal)),
+        Examined::Refused(refusal) => fail(shared, trip, PoolError::RequestRefused(refusal)),
     }
 }
 

@@ -96,11 +96,14 @@ async fn watch<M: Manager, T>(
     let mut timer = shared.clock.timer(deadline, || shared.home());
     let watcher = Watcher { shared, number: shared.ledger.lock().number_watcher() };
     poll_fn(|cx| {
+        // To clone a waker is user code, so outside the lock.
+        let waker = cx.waker().clone();
         let mut ledger = shared.ledger.lock();
         if let Some(answer) = answer(&ledger) {
+            drop(ledger);
             return Poll::Ready(Some(answer));
         }
-        let replaced = ledger.watch(watcher.number, cx.waker());
+        let replaced = ledger.watch(watcher.number, waker);
         drop(ledger);
         drop(replaced);
         let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));

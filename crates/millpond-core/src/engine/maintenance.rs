@@ -115,9 +115,9 @@ fn rest<M: Manager>(
 ) -> Poll<()> {
     jobs.reap(cx);
     let Some(shared) = presence.0.upgrade() else { return Poll::Ready(()) };
-    let dozing = shared.ledger.lock().doze(cx.waker());
-    // The old waker is dropped here, outside the lock.
-    let called = dozing.is_err();
+    // Cloned, and the old one dropped, outside the lock.
+    let mut waker = Some(cx.waker().clone());
+    let called = !shared.ledger.lock().doze(&mut waker);
     let rings = timer.is_some_and(|(_, timer)| timer.rings(cx) != Some(false));
     if called || rings { Poll::Ready(()) } else { Poll::Pending }
 }

@@ -46,10 +46,10 @@ impl<C> Aftermath<C> {
 }
 
 impl<C: Send + 'static> Ledger<C> {
-    pub(crate) fn wake(&mut self, waker: Waker) {
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
         match self.aftermath.wake {
-            None => self.aftermath.wake = Some(waker),
-            Some(_) => self.aftermath.wakes.push(waker),
+            None => self.aftermath.wake = waker,
+            Some(_) => self.aftermath.wakes.extend(waker),
         }
     }
 
@@ -58,9 +58,8 @@ impl<C: Send + 'static> Ledger<C> {
         let Some(keeper) = &mut self.keeper else { return };
         if keeper.called.is_none() {
             keeper.called = Some(now);
-            if let Some(waker) = keeper.waker.take() {
-                self.wake(waker);
-            }
+            let waker = keeper.waker.take();
+            self.wake(waker);
         }
     }
 
@@ -77,13 +76,12 @@ impl<C: Send + 'static> Ledger<C> {
         self.last_watcher
     }
 
-    /// Wakes this task at the next change. Returns the waker that it had before, to be dropped outside the lock.
-    pub(crate) fn watch(&mut self, number: u64, waker: &Waker) -> Option<Waker> {
+    /// Wakes this task at the next change. The waker that it had before, to be dropped outside the lock.
+    pub(crate) fn watch(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         match self.watchers.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, old)) if old.will_wake(waker) => None,
-            Some((_, old)) => Some(mem::replace(old, waker.clone())),
+            Some((_, old)) => Some(mem::replace(old, waker)),
             None => {
-                self.watchers.push((number, waker.clone()));
+                self.watchers.push((number, waker));
                 None
             }
         }

@@ -44,13 +44,15 @@ impl<C: Send + 'static> Ledger<C> {
         Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
     }
 
-    /// The keeper goes to sleep unless it was called meanwhile. Returns its old waker, to be dropped outside the lock.
-    pub(crate) fn doze(&mut self, waker: &Waker) -> Result<Option<Waker>, ()> {
-        let Some(keeper) = &mut self.keeper else { return Ok(None) };
-        if keeper.called.is_some() || !self.inbox.is_empty() {
-            return Err(());
+    /// The keeper goes to sleep unless it was called meanwhile; returns whether it does. Its old waker is left in `waker`,
+    /// to be dropped outside the lock.
+    pub(crate) fn doze(&mut self, waker: &mut Option<Waker>) -> bool {
+        let Some(keeper) = &mut self.keeper else { return true };
+        let dozes = keeper.called.is_none() && self.inbox.is_empty();
+        if dozes {
+            mem::swap(&mut keeper.waker, waker);
         }
-        Ok(keeper.waker.replace(waker.clone()))
+        dozes
     }
 
     /// Closes what is too old or has been idle for too long, and asks for replacements in time.
@@ -142,8 +144,7 @@ impl<C: Send + 'static> Ledger<C> {
             }
         }
         // Everybody looks again: the next one to look brings a new home.
-        let wakers = self.waiters.wakers();
-        self.aftermath.wakes.extend(wakers);
+        self.aftermath.wakes.extend(self.waiters.take_wakers());
         self.notify_watchers();
         keeper
     }

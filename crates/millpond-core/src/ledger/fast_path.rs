@@ -15,8 +15,8 @@ use std::task::Waker;
 pub(crate) enum Homecoming<C> {
     /// The connection is idle.
     Idle,
-    /// It was granted to the oldest waiter, who is to be woken outside the lock.
-    Granted(Waker),
+    /// It was granted to the oldest waiter, to be woken outside the lock unless that has been done.
+    Granted(Option<Waker>),
     /// Something has to be considered: here it is again.
     Considered(PooledConnection<C>),
 }
@@ -76,18 +76,23 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The fast path of a claim that has to wait: others wait already, every place is taken, and nothing follows from one
-    /// waiter more. Gives the waker back otherwise.
+    /// waiter more. Leaves the waker otherwise.
     #[inline]
-    pub(crate) fn join_fresh(&mut self, caller: Caller, waker: Waker, now: Time) -> Result<Ticket<Grant<C>>, Waker> {
+    pub(crate) fn join_fresh(
+        &mut self,
+        caller: Caller,
+        waker: &mut Option<Waker>,
+        now: Time,
+    ) -> Option<Ticket<Grant<C>>> {
         let others_wait = self.watched && !self.waiters.is_empty();
         let none_to_come = self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
         if self.eventful || !self.waits_plainly || !others_wait || !none_to_come || self.opening.failures > 0 {
-            return Err(waker);
+            return None;
         }
         let arrival = self.arrive();
-        let ticket = self.waiters.join(arrival, now, false, caller, waker);
+        let ticket = self.waiters.join(arrival, now, false, caller, waker.take());
         self.check();
-        Ok(ticket)
+        Some(ticket)
     }
 
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle

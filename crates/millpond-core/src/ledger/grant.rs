@@ -30,7 +30,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A waiter looks whether it was granted something. A granted connection must still be validated and counted.
-    pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &Waker) -> Look<Grant<C>> {
+    pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &mut Option<Waker>) -> Look<Grant<C>> {
         self.waiters.look(ticket, waker)
     }
 

@@ -100,7 +100,7 @@ impl Pause {
 #[derive(Debug)]
 pub(crate) struct Setback {
     pub(crate) retry_in: Duration,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the simulator looks at it"))]
+    #[cfg_attr(any(not(test), millpond_models), expect(dead_code, reason = "only the simulator looks at it"))]
     pub(crate) pause: Pause,
     /// Newcomers fail at once from now on.
     pub(crate) failing_fast: bool,

@@ -85,8 +85,9 @@ struct Waiter<G> {
     arrival: u64,
     since: Time,
     caller: Caller,
-    /// Whom to wake, and where to put what it is granted; `None`: it has left.
-    claim: Option<(Waker, Arc<Seat<G>>)>,
+    /// Whom to wake, unless it has been woken since it last looked, and where to put what it is granted; `None`: it has
+    /// left.
+    claim: Option<(Option<Waker>, Arc<Seat<G>>)>,
     /// Whether it watches its own deadline.
     armed: bool,
 }
@@ -107,8 +108,8 @@ pub(crate) enum Armed {
 pub(crate) enum Look<G> {
     /// Something was granted.
     Granted(G),
-    /// Not yet: its ticket, and the waker it had before, to be dropped outside the lock.
-    Waiting(Ticket<G>, Option<Waker>),
+    /// Not yet: its ticket.
+    Waiting(Ticket<G>),
 }
 
 #[derive(Debug)]
@@ -160,7 +161,14 @@ impl<G: Send + 'static> Queue<G> {
 
     /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
     /// `armed`: it watches its own deadline from the start.
-    pub(crate) fn join(&mut self, arrival: u64, since: Time, armed: bool, caller: Caller, waker: Waker) -> Ticket<G> {
+    pub(crate) fn join(
+        &mut self,
+        arrival: u64,
+        since: Time,
+        armed: bool,
+        caller: Caller,
+        waker: Option<Waker>,
+    ) -> Ticket<G> {
         let seat = Seat::vacant();
         let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&seat))), armed };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
@@ -180,10 +188,10 @@ impl<G: Send + 'static> Queue<G> {
         let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
         for waiter in self.ring.range_mut(from..) {
             let due = waiter.since <= latest || waiter.since > now;
-            match &waiter.claim {
+            match &mut waiter.claim {
                 Some(_) if !waiter.armed && !due => return Armed::Due,
                 Some(_) if wakers.len() >= ARMED_AT_ONCE => return Armed::Enough,
-                Some((waker, _)) if !waiter.armed => wakers.push(waker.clone()),
+                Some((waker, _)) if !waiter.armed => wakers.extend(waker.take()),
                 _ => {}
             }
             waiter.armed = true;
@@ -192,23 +200,29 @@ impl<G: Send + 'static> Queue<G> {
         Armed::All
     }
 
-    /// Grants something to the first waiter. `Err` gives it back when nobody waits.
-    pub(crate) fn grant(&mut self, granted: G) -> Result<Waker, G> {
+    /// Grants something to the first waiter, and returns its waker unless it has been woken already. `Err` gives it back
+    /// when nobody waits.
+    pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
         let Some((waker, seat)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
         seat.put(granted);
         self.tidy();
         Ok(waker)
     }
 
-    /// Looks whether something was granted; if not, `waker` will be told.
-    pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &Waker) -> Look<G> {
+    /// Looks whether something was granted; if not, `waker` will be woken. What is left in `waker` is to be dropped outside
+    /// the lock, and it was cloned there: both are user code.
+    pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Look<G> {
         if let Some(granted) = ticket.seat.take() {
             ticket.seat.leave_over();
             return Look::Granted(granted);
         }
-        let claim = self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut());
-        let replaced = claim.filter(|(old, _)| !old.will_wake(waker)).map(|(old, _)| mem::replace(old, waker.clone()));
-        Look::Waiting(ticket, replaced)
+        if let Some(new) = waker.as_ref()
+            && let Some((old, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut())
+            && !old.as_ref().is_some_and(|old| old.will_wake(new))
+        {
+            mem::swap(old, waker);
+        }
+        Look::Waiting(ticket)
     }
 
     /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.
@@ -218,7 +232,7 @@ impl<G: Send + 'static> Queue<G> {
         if granted.is_none()
             && let Some((left, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
         {
-            waker = Some(left);
+            waker = left;
             self.gone = self.gone.saturating_add(1);
             self.tidy();
         }
@@ -226,9 +240,9 @@ impl<G: Send + 'static> Queue<G> {
         (granted, waker)
     }
 
-    /// The wakers of all who wait; they keep their places.
-    pub(crate) fn wakers(&self) -> Vec<Waker> {
-        self.ring.iter().filter_map(|waiter| waiter.claim.as_ref()).map(|(waker, _)| waker.clone()).collect()
+    /// Takes the wakers of all who wait, to wake them: they keep their places, and leave new ones when they look.
+    pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.ring.iter_mut().filter_map(|waiter| waiter.claim.as_mut()).filter_map(|(waker, _)| waker.take())
     }
 
     /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or somewhat before.
@@ -269,7 +283,7 @@ mod tests {
         let mut queue = Queue::new();
         let caller = Caller { location: Location::caller(), label: None, task: None };
         let tickets =
-            arrivals.iter().map(|&a| queue.join(a, Time::ZERO, false, caller, Waker::noop().clone())).collect();
+            arrivals.iter().map(|&a| queue.join(a, Time::ZERO, false, caller, Some(Waker::noop().clone()))).collect();
         (queue, tickets)
     }
 
@@ -313,7 +327,7 @@ mod tests {
         let (mut queue, mut tickets) = queue_of(&[]);
         let caller = Caller { location: Location::caller(), label: None, task: None };
         for arrival in 0..10_000 {
-            tickets.push(queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone()));
+            tickets.push(queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone())));
             if tickets.len() > 3 {
                 let _ = queue.leave(tickets.remove(0));
             }
@@ -334,7 +348,7 @@ mod tests {
             Time::ZERO,
             false,
             Caller { location: Location::caller(), label: None, task: None },
-            Waker::noop().clone(),
+            Some(Waker::noop().clone()),
         );
         assert_eq!(served(&mut queue), [1]);
     }
@@ -345,7 +359,7 @@ mod tests {
         let caller = Caller { location: Location::caller(), label: None, task: None };
         let at = |n: u64| Time::at_nanos(n);
         let mut tickets: Vec<Ticket<u64>> =
-            (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Waker::noop().clone())).collect();
+            (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone()))).collect();
         let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
         let mut told = Vec::new();
         assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
@@ -365,7 +379,7 @@ mod tests {
             let _ = queue.leave(ticket);
         }
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        let _again = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
+        let _again = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
         queue.arm(Time::ZERO, Time::ZERO, &mut told);
         assert_eq!(told.len(), 3);
     }
@@ -374,9 +388,9 @@ mod tests {
     fn those_who_left_from_between_are_swept_out_while_the_first_still_waits() {
         let (mut queue, _first) = queue_of(&[0]);
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        let mut last = queue.join(1, Time::ZERO, false, caller, Waker::noop().clone());
+        let mut last = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
         for arrival in 2..100_000 {
-            let next = queue.join(arrival, Time::ZERO, false, caller, Waker::noop().clone());
+            let next = queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone()));
             let _ = queue.leave(mem::replace(&mut last, next));
         }
         assert_eq!(queue.len(), 2);

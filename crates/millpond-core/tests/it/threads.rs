@@ -4,9 +4,12 @@ use crate::support::{Pool, World, assert_books, assert_books_closed, ms, refused
 use millpond_core::{CloseReason, Lease};
 use millpond_testkit::{poll_n, poll_n_woken};
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 /// One who takes turns, gives up at random, and leaves connections in every state.
@@ -142,4 +145,57 @@ fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
         });
     });
     assert_eq!(ended.recv_timeout(secs(10)), Ok(10), "every call was made, and every question was answered");
+}
+
+/// A waker that asks the pool how it is when it is woken, and when it is dropped.
+struct Curious(Pool);
+
+impl Wake for Curious {
+    fn wake(self: Arc<Self>) {
+        assert!(self.0.status().open <= 2);
+    }
+}
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        assert!(self.0.status().open <= 2);
+    }
+}
+
+/// Polls with a new waker each time, so that whatever kept the one before drops it now.
+fn poll_anew<F: Future>(future: &mut Pin<Box<F>>, pool: &Pool) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::new(Curious(pool.clone())));
+    future.as_mut().poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for (hooked, limit) in [(false, ms(600)), (false, secs(5)), (true, ms(600)), (true, secs(5))] {
+                let world = if hooked { World::hooked(2, 0, |builder| builder) } else { World::new(2, 0) };
+                let (pool, mut leases) = (world.pool.clone(), world.leases(2).await);
+                let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(pool.acquire_within(limit))).collect();
+                for _ in 0..3 {
+                    waiters.iter_mut().for_each(|waiter| assert!(poll_anew(waiter, &pool).is_pending()));
+                }
+                leases.pop();
+                let served = loop {
+                    match poll_anew(&mut waiters[0], &pool) {
+                        Poll::Ready(lease) => break lease.unwrap(),
+                        Poll::Pending => tokio::task::yield_now().await,
+                    }
+                };
+                drop((waiters.pop(), served));
+                drop(waiters);
+                let (mut warming, mut closing) = (Box::pin(pool.prewarm(2)), Box::pin(pool.close()));
+                assert!(poll_anew(&mut warming, &pool).is_ready());
+                (0..2).for_each(|_| assert!(poll_anew(&mut closing, &pool).is_pending()));
+            }
+            done.send(()).unwrap();
+        });
+    });
+    assert_eq!(ended.recv_timeout(secs(20)), Ok(()));
 }

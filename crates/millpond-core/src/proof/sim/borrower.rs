@@ -21,14 +21,16 @@ impl World {
             seat.leave_over();
         }
         if fate == Fate::Well && plain && !soiled {
-            match self.change(|ledger, now| ledger.put_back_fresh(held, now)) {
-                Homecoming::Idle => return,
+            let considered = self.change(|ledger, now| match ledger.put_back_fresh(held, now) {
+                Homecoming::Idle => None,
                 Homecoming::Granted(waker) => {
-                    waker.wake();
-                    return self.follow();
+                    ledger.wake(waker);
+                    None
                 }
-                Homecoming::Considered(back) => held = back,
-            }
+                Homecoming::Considered(back) => Some(back),
+            });
+            let Some(back) = considered else { return };
+            held = back;
         }
         (held.inner.tag.idle_since, held.inner.tag.proved_at) = (self.now, self.now);
         let (keeps, slot) = (self.plan.keeps, held.inner.tag.slot);

@@ -17,7 +17,6 @@ use std::cmp::Reverse;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 
 impl World {
     pub(super) fn somebody_asks(&mut self) {
@@ -57,8 +56,8 @@ impl World {
         if tries || !self.crowded || self.plan.armed {
             return tries;
         }
-        let waker = self.users.get(who).bell.waker();
-        let Ok(ticket) = self.change(|ledger, now| ledger.join_fresh(caller, waker, now)) else { return false };
+        let mut waker = Some(self.users.get(who).bell.waker());
+        let Some(ticket) = self.change(|ledger, now| ledger.join_fresh(caller, &mut waker, now)) else { return false };
         let asker = Asker { caller, arrival: self.ledger.totals.acquires, since: self.now, again: false, armed: false };
         self.known.begun += 1;
         let trip = self.trip(who, asker);
@@ -80,8 +79,8 @@ impl World {
         if self.dice.u32(0..8) == 0 {
             self.users.get(who).bell = desk::Bell::of(who);
         }
-        let waker = self.users.get(who).bell.waker();
-        let answer = self.change(|ledger, now| ledger.claim(trip.asker, &waker, now));
+        let mut waker = Some(self.users.get(who).bell.waker());
+        let answer = self.change(|ledger, now| ledger.claim(trip.asker, &mut waker, now));
         drop(waker);
         match answer {
             Claim::Idle(held) => {
@@ -222,13 +221,12 @@ impl World {
         if self.dice.u32(0..8) == 0 {
             self.users.get(who).bell = desk::Bell::of(who);
         }
-        let waker = self.users.get(who).bell.waker();
-        let look = self.change(|ledger, _| ledger.look(ticket, &waker));
+        let mut waker = Some(self.users.get(who).bell.waker());
+        let look = self.change(|ledger, _| ledger.look(ticket, &mut waker));
         drop(waker);
         match look {
             Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(ticket, replaced) => {
-                drop(replaced);
+            Look::Waiting(ticket) => {
                 self.known.assert_still_waits(who, trip.asker.arrival);
                 self.users.put(who, State::Waiting(ticket, trip));
             }
@@ -347,12 +345,9 @@ impl World {
             State::Examining(examination) => return self.abandon(who, examination.held),
             State::Away | State::Holding(_) => return,
         };
-        match self.change(|ledger, _| ledger.look(ticket, Waker::noop())) {
+        match self.change(|ledger, _| ledger.look(ticket, &mut None)) {
             Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(ticket, replaced) => {
-                drop(replaced);
-                self.leave(who, ticket, trip);
-            }
+            Look::Waiting(ticket) => self.leave(who, ticket, trip),
         }
     }
 }

@@ -109,12 +109,18 @@ impl Known {
         }
     }
 
-    /// Somebody was woken. Whether that is a grant; then it must be the first of those who wait.
-    pub(super) fn note_grant(&mut self, who: u32) -> bool {
+    /// Somebody was woken. Whether that is a grant; then it must be the first of those who wait. Those who were served
+    /// silently have been in the queue up to the first who still waits, in whatever order.
+    pub(super) fn note_grant(&mut self, who: u32, silently: bool) -> bool {
         let Some(arrival) = self.arrival_of.remove(&who) else { return false };
-        let first = self.waiting.pop_first();
+        let first = if silently { self.waiting.remove_entry(&arrival) } else { self.waiting.pop_first() };
         assert_eq!(first, Some((arrival, who)), "I5: somebody was served before one who came earlier");
         true
+    }
+
+    /// Those who wait by our books and came before `first`, the first who waits by the ledger's.
+    pub(super) fn served_before(&self, first: u64) -> Vec<u32> {
+        self.waiting.range(..first).map(|(_, who)| *who).collect()
     }
 
     /// One who arrived then was lent something at once.

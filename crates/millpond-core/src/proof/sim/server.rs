@@ -57,11 +57,8 @@ impl World {
             self.keeper_goes();
             return;
         }
-        let waker = Bell::of(KEEPER).waker();
-        match self.change(|ledger, _| ledger.doze(&waker)) {
-            Ok(before) => drop(before),
-            Err(()) => self.keeper_awake = true,
-        }
+        let mut waker = Some(Bell::of(KEEPER).waker());
+        self.keeper_awake |= !self.change(|ledger, _| ledger.doze(&mut waker));
     }
 
     fn start(&mut self, job: Job<Wire>) {

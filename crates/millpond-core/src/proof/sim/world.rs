@@ -119,9 +119,11 @@ impl World {
     /// Changes the ledger as under its lock, and does what follows.
     pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut Ledger<Wire>, Time) -> R) -> R {
         self.events += 1;
+        let wakers = self.users.wakers();
         desk::set_locked(true);
         let result = change(&mut self.ledger, self.now);
         desk::set_locked(false);
+        assert_eq!(self.users.wakers(), wakers, "I14: a waker was cloned or dropped under the lock");
         self.check_opening();
         self.follow();
         result
@@ -131,7 +133,11 @@ impl World {
         let wake = self.ledger.aftermath.wake.take();
         let rest = mem::take(&mut self.ledger.aftermath);
         wake.into_iter().chain(rest.wakes).for_each(Waker::wake);
-        for who in desk::told() {
+        let told = desk::told();
+        if !self.known.alarm {
+            self.note_silent_grants(&told);
+        }
+        for who in told {
             self.hear(who);
         }
         rest.examinations.into_iter().for_each(|examination| self.cut_off(examination));
@@ -139,6 +145,18 @@ impl World {
             let slot = held.inner.tag.slot;
             drop(held);
             self.change(|ledger, now| ledger.gone(slot, now));
+        }
+    }
+
+    /// Those who had been woken before and have not looked yet are not woken again when they are granted something.
+    fn note_silent_grants(&mut self, told: &[u32]) {
+        let first = self.ledger.waiters.first_arrival().unwrap_or(u64::MAX);
+        for who in self.known.served_before(first) {
+            if !told.contains(&who) {
+                assert!(self.users.get(who).woken, "I4: somebody was granted a connection and not woken");
+                self.known.note_grant(who, true);
+                self.users.get(who).granted = Some(self.now);
+            }
         }
     }
 
@@ -151,7 +169,7 @@ impl World {
         if !mem::replace(&mut self.users.get(who).woken, true) {
             self.woken.push(who);
         }
-        if !self.known.alarm && self.known.note_grant(who) {
+        if !self.known.alarm && self.known.note_grant(who, false) {
             self.users.get(who).granted = Some(self.now);
         }
     }
