@@ -9,10 +9,6 @@ use serde::Deserialize;
 use crate::tidy::Package;
 
 /// The directory of the workspace's `Cargo.toml`.
-///
-/// # Errors
-///
-/// If not started by cargo, which sets `CARGO_MANIFEST_DIR`.
 pub fn workspace_root() -> Result<PathBuf, String> {
     // Read at run time: a copy of the repository may share its target directory with the original.
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
@@ -55,19 +51,11 @@ fn metadata(root: &Path) -> Result<Metadata, String> {
 }
 
 /// The members of the workspace; their dependencies are named but not resolved.
-///
-/// # Errors
-///
-/// If cargo cannot be run or refuses a manifest.
 pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
     metadata(root).map(|metadata| metadata.packages)
 }
 
 /// The directory for cargo's output.
-///
-/// # Errors
-///
-/// If cargo cannot be run or refuses a manifest.
 pub fn target_directory(root: &Path) -> Result<PathBuf, String> {
     metadata(root).map(|metadata| metadata.target_directory)
 }

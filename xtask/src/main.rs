@@ -1,4 +1,6 @@
 //! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`, `soak` and `rivals`.
+//!
+//! An error is a `String` for the person at the terminal: what failed, and what to do.
 
 #![expect(clippy::disallowed_methods, reason = "servers are polled until they answer or have ended")]
 

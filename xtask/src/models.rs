@@ -10,19 +10,11 @@ use std::process::Stdio;
 use crate::cargo;
 
 /// Runs them; `Ok(false)` if one found a violation. The last line is the sum.
-///
-/// # Errors
-///
-/// When they cannot be built or run.
 pub fn run() -> Result<bool, String> {
     check(&cargo::workspace_root()?)
 }
 
 /// The same for `cargo xtask test`.
-///
-/// # Errors
-///
-/// When they cannot be built or run.
 pub fn check(root: &Path) -> Result<bool, String> {
     let target = cargo::target_directory(root)?.join("models");
     let args = ["test", "--quiet", "--profile", "sim", "--package", "millpond-core", "--lib"];

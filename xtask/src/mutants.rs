@@ -56,10 +56,6 @@ fn part(text: &str) -> Result<(usize, usize), String> {
 }
 
 /// Tests the mutants; `Ok(false)` if fewer than [`GOAL`] percent are noticed. The last line is the sum.
-///
-/// # Errors
-///
-/// If the tool cannot be installed or fails.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let target = cargo::target_directory(&root)?;

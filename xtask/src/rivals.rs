@@ -51,10 +51,6 @@ pub struct Options {
 }
 
 /// Runs the race; `Ok(false)` if a goal was asked for and not reached.
-///
-/// # Errors
-///
-/// When something cannot be built, run, read or written.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     if options.promises {

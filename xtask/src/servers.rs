@@ -62,10 +62,6 @@ pub struct Options {
 }
 
 /// Starts the servers and runs the command, or waits for a signal; returns the exit code of the command.
-///
-/// # Errors
-///
-/// When a server cannot be started, or the command cannot.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let started = Instant::now();
     let known = if options.is_private { Variables::default() } else { set_already() };
@@ -99,20 +95,12 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
 }
 
 /// Starts those of the servers that the tests of these crates need and no variable names.
-///
-/// # Errors
-///
-/// When nothing at all can be started.
 pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Fleet>, String> {
     let kinds = Kind::needed_by(crates);
     if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already(), install).map(Some) }
 }
 
 /// Starts those that pools are raced over, unless a variable names them.
-///
-/// # Errors
-///
-/// When nothing at all can be started.
 pub fn for_rivals() -> Result<Fleet, String> {
     start(&[Kind::Postgres, Kind::Redis], set_already(), Install::Allowed)
 }

@@ -52,10 +52,6 @@ impl World {
 }
 
 /// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
-///
-/// # Errors
-///
-/// When it cannot be built or run.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let world = if options.pool { World::Pool } else { World::Ledger };
@@ -63,10 +59,6 @@ pub fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// What `cargo xtask test` runs: all of them, from fresh seeds.
-///
-/// # Errors
-///
-/// When they cannot be built or run.
 pub fn check(root: &Path) -> Result<bool, String> {
     let seed = fresh_seed();
     let ledger = simulate(root, World::Ledger, World::Ledger.steps(), seed)?;

@@ -13,10 +13,6 @@ pub struct Options {
 }
 
 /// Runs the program with the servers that it needs.
-///
-/// # Errors
-///
-/// If a server or the program cannot be started.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build_and_run = "run --release --quiet --package soak --bin soak --".split(' ').map(str::to_owned);

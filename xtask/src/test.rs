@@ -66,10 +66,6 @@ const STEPS: [Step; 7] = [
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
 
 /// Runs the steps and prints the closing line; true when all is well.
-///
-/// # Errors
-///
-/// When the workspace is not found.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let timed = env::var_os("CI").is_some();

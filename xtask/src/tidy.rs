@@ -59,19 +59,11 @@ impl Violation {
 }
 
 /// Checks the workspace; true if it is tidy.
-///
-/// # Errors
-///
-/// When the workspace cannot be read.
 pub fn run() -> Result<bool, String> {
     report(&cargo::workspace_root()?)
 }
 
 /// Checks the workspace at `root` and prints what is wrong; true if nothing is.
-///
-/// # Errors
-///
-/// When the workspace cannot be read.
 pub fn report(root: &Path) -> Result<bool, String> {
     let workspace = Workspace::read(root)?;
     let mut found: Vec<(Violation, &str)> = Vec::new();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::results::{Line, Results};
+use super::results::{Line, Results, middle};
 use crate::cargo;
 
 const ROUNDS: usize = 3;
@@ -20,10 +20,6 @@ struct Scratch {
 }
 
 /// Builds millpond-core, deadpool and bb8 in turn.
-///
-/// # Errors
-///
-/// When one of them does not build, or a file cannot be written.
 pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
     let ours = format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
     let deadpool =
@@ -40,12 +36,12 @@ pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
         }
     }
     let mut results = Results::default();
-    for (scratch, mut spent) in pools.iter().zip(seconds) {
-        spent.sort_by(f64::total_cmp);
-        let at = |index: usize| spent.get(index).copied().unwrap_or(f64::NAN);
+    for (scratch, spent) in pools.iter().zip(seconds) {
         let crates = scratch.crates()? as f64;
+        let least = spent.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = spent.iter().copied().fold(0.0, f64::max);
         for (row, unit, [low, median, high]) in
-            [("crates", "crates", [crates; 3]), ("compile", "s", [at(0), at(ROUNDS / 2), at(ROUNDS - 1)])]
+            [("crates", "crates", [crates; 3]), ("compile", "s", [least, middle(spent.clone()), most])]
         {
             let line = Line { row: row.into(), pool: scratch.pool.into(), unit: unit.into(), median, low, high };
             results.add(line);

@@ -129,8 +129,7 @@ mod tests {
     fn results(lines: &[(&str, &str, f64)]) -> Results {
         let mut results = Results::default();
         for &(row, pool, median) in lines {
-            let (row, pool, unit) = (row.to_owned(), pool.to_owned(), "ns".to_owned());
-            results.add(Line { row, pool, unit, median, low: median, high: median });
+            results.add(Line::of(row, pool, [median; 3]));
         }
         results
     }

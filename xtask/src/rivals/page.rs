@@ -42,10 +42,6 @@ const PACKAGES: [&str; 11] = [
 ];
 
 /// Writes the results to the page and draws the pictures.
-///
-/// # Errors
-///
-/// When a file cannot be read or written, or the page has lost its markers.
 pub fn write(root: &Path, results: &Results, quick: bool) -> Result<(), String> {
     let lock = read(root, "Cargo.lock")?;
     let generated = generate(results, &Machine::here(), &versions(&lock), quick);
@@ -59,10 +55,6 @@ pub fn write(root: &Path, results: &Results, quick: bool) -> Result<(), String> 
 }
 
 /// Writes what the pools weigh to the page.
-///
-/// # Errors
-///
-/// As [`write()`].
 pub fn write_weight(root: &Path, results: &Results) -> Result<(), String> {
     let Machine { processor, cores, compiler, .. } = Machine::here();
     let command = "cargo xtask rivals --compile --write";

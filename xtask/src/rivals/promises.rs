@@ -15,21 +15,17 @@ const PAGE: &str = "docs/comparison.md";
 /// In the order of the columns.
 const POOLS: [&str; 5] = ["millpond", "deadpool", "bb8", "mobc", "sqlx::Pool"];
 
-/// What was done, and what became of it.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A scenario and its results.
+#[derive(Debug, Default)]
 struct Scenario {
     name: String,
     deed: String,
     best: String,
-    /// For each pool what it came to.
+    /// For each pool the outcome.
     results: Vec<(String, String)>,
 }
 
 /// Runs the scenarios; prints the page, and writes it if wanted.
-///
-/// # Errors
-///
-/// When the program does not build or run, or the page cannot be written.
 pub fn run(root: &Path, write: bool) -> Result<(), String> {
     let args = ["build", "--package", "benches", "--bin", "promises"];
     let status = cargo::command(root, &args).status().map_err(|e| format!("could not run `cargo build`: {e}"))?;
@@ -61,20 +57,15 @@ pub fn run(root: &Path, write: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads one line of the program.
+/// Reads one line of the program; lines of other forms are skipped.
 fn read(scenarios: &mut Vec<Scenario>, line: &str) {
-    let fields: Vec<&str> = line.split('\t').collect();
-    match fields.as_slice() {
-        ["scenario", name, deed, best] => scenarios.push(Scenario {
-            name: (*name).to_owned(),
-            deed: (*deed).to_owned(),
-            best: (*best).to_owned(),
-            results: Vec::new(),
-        }),
-        ["result", pool, result] => {
-            if let Some(scenario) = scenarios.last_mut() {
-                scenario.results.push(((*pool).to_owned(), (*result).to_owned()));
-            }
+    let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
+    match (<[String; 4]>::try_from(fields.clone()), <[String; 3]>::try_from(fields)) {
+        (Ok([kind, name, deed, best]), _) if kind == "scenario" => {
+            scenarios.push(Scenario { name, deed, best, results: Vec::new() });
+        }
+        (_, Ok([kind, pool, result])) if kind == "result" => {
+            scenarios.iter_mut().last().into_iter().for_each(|last| last.results.push((pool.clone(), result.clone())));
         }
         _ => {}
     }
@@ -104,7 +95,7 @@ fn render(scenarios: &[Scenario], machine: &Machine, versions: &[String]) -> Str
 }
 
 const INTRODUCTION: &str = "\
-# What becomes of promises
+# How pools keep their promises
 
 <!-- Written by `cargo xtask rivals --promises --write`; edit nothing here, but the program. -->
 

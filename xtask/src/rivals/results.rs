@@ -2,24 +2,23 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What was found for one pool in one row. A number that could not be found is `null`.
+/// The result of one pool in one row: the median of the rounds, the least and the greatest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// What was measured.
     pub row: String,
-    /// Of which pool.
     pub pool: String,
-    /// In which unit.
-    pub unit: String,
-    /// The middle of the rounds.
     #[serde(deserialize_with = "number")]
     pub median: f64,
-    /// The least of the rounds.
+    pub unit: String,
     #[serde(deserialize_with = "number")]
     pub low: f64,
-    /// The greatest of the rounds.
     #[serde(deserialize_with = "number")]
     pub high: f64,
+}
+
+/// A number that could not be found is `null`.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
 }
 
 /// All lines, in the order in which they came.
@@ -29,34 +28,29 @@ pub struct Results {
 }
 
 impl Results {
-    /// Takes in a line of JSON.
-    ///
-    /// # Errors
-    ///
-    /// When it is none of ours.
+    /// Adds a line of JSON.
     pub fn read(&mut self, line: &str) -> Result<(), String> {
         self.lines.push(serde_json::from_str(line).map_err(|e| format!("not a line of results ({e}): {line}"))?);
         Ok(())
     }
 
-    /// Takes in a line.
+    /// Adds a line.
     pub fn add(&mut self, line: Line) {
         self.lines.push(line);
     }
 
-    /// One line for each row and pool, of all that the same program has printed when it was run several times: the median of
-    /// their medians, the least and the greatest of all.
+    /// One line for each row and pool, where a program has printed several in several runs: the median of their medians,
+    /// the least and the greatest of all.
     pub fn merged(&self) -> Self {
         let mut merged = Self::default();
         for line in &self.lines {
-            if merged.find(&line.row, &line.pool).is_some() {
-                continue;
+            if merged.find(&line.row, &line.pool).is_none() {
+                let same: Vec<_> = self.row(&line.row).into_iter().filter(|other| other.pool == line.pool).collect();
+                let low = same.iter().map(|line| line.low).fold(f64::INFINITY, f64::min);
+                let high = same.iter().map(|line| line.high).fold(f64::NEG_INFINITY, f64::max);
+                let median = middle(same.iter().map(|line| line.median).collect());
+                merged.add(Line { median, low, high, ..line.clone() });
             }
-            let same: Vec<&Line> = self.row(&line.row).into_iter().filter(|other| other.pool == line.pool).collect();
-            let low = same.iter().map(|line| line.low).fold(f64::INFINITY, f64::min);
-            let high = same.iter().map(|line| line.high).fold(f64::NEG_INFINITY, f64::max);
-            let median = middle(same.iter().map(|line| line.median).collect());
-            merged.add(Line { median, low, high, ..line.clone() });
         }
         merged
     }
@@ -82,12 +76,8 @@ impl Results {
     }
 }
 
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
-}
-
 /// The median.
-fn middle(mut values: Vec<f64>) -> f64 {
+pub fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |n: usize| values.get(n).copied().unwrap_or(f64::NAN);
     (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0
@@ -95,17 +85,23 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 /// A number with as many digits as mean something.
 pub fn short(value: f64) -> String {
-    if value.is_nan() {
-        return "-".to_owned();
-    }
     let size = value.abs();
     match size {
+        _ if value.is_nan() => "-".to_owned(),
         _ if size >= 1e6 => format!("{:.2} M", value / 1e6),
         _ if size >= 1e4 => format!("{:.0} k", value / 1e3),
         _ if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         _ if size >= 10.0 => format!("{value:.1}"),
         _ if size >= 0.1 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+impl Line {
+    /// A line with the least, the median and the greatest value.
+    pub fn of(row: &str, pool: &str, [low, median, high]: [f64; 3]) -> Self {
+        Self { row: row.to_owned(), pool: pool.to_owned(), unit: "ns".to_owned(), median, low, high }
     }
 }
 
@@ -117,45 +113,21 @@ mod tests {
     fn several_processes_make_one_line() {
         let mut results = Results::default();
         for median in [3.0, 1.0, 2.0] {
-            let (row, pool, unit) = ("hold64".to_owned(), "millpond".to_owned(), "ops/s".to_owned());
-            results.add(Line { row, pool, unit, median, low: median - 0.5, high: median + 0.5 });
+            results.add(Line::of("hold64", "millpond", [median - 0.5, median, median + 0.5]));
         }
         let merged = results.merged();
-        let found = merged.find("hold64", "millpond").unwrap();
-        assert_eq!((merged.lines().len(), found.median, found.low, found.high), (1, 2.0, 0.5, 3.5));
+        assert_eq!(merged.lines(), [Line::of("hold64", "millpond", [0.5, 2.0, 3.5])]);
     }
 
     #[test]
-    fn what_is_printed_is_read_again() {
-        let line = Line {
-            row: "uncontended".to_owned(),
-            pool: "millpond".to_owned(),
-            unit: "ns".to_owned(),
-            median: 79.5,
-            low: 78.0,
-            high: 83.0,
-        };
+    fn what_is_printed_is_read_again_and_anything_else_is_an_error() {
+        let line = Line::of("uncontended", "millpond", [78.0, 79.5, 83.0]);
         let mut results = Results::default();
         results.read(&serde_json::to_string(&line).unwrap()).unwrap();
+        results.read(r#"{"row":"gate","pool":"b","median":0,"unit":"passed","low":null,"high":0}"#).unwrap();
         assert_eq!(results.find("uncontended", "millpond"), Some(&line));
-    }
-
-    #[test]
-    fn anything_else_is_an_error_that_shows_it() {
-        assert!(Results::default().read("warning: x").unwrap_err().contains("warning: x"));
-    }
-
-    #[test]
-    fn who_failed_the_gate_is_known() {
-        let mut results = Results::default();
-        let line = |pool: &str, passed: u8| {
-            format!(
-                r#"{{"row":"gate","pool":"{pool}","median":{passed},"unit":"passed","low":{passed},"high":{passed}}}"#
-            )
-        };
-        results.read(&line("a", 1)).unwrap();
-        results.read(&line("b", 0)).unwrap();
         assert_eq!(results.failed(), ["b"]);
+        assert!(results.read("warning: x").unwrap_err().contains("warning: x"));
     }
 
     #[test]

@@ -30,10 +30,6 @@ pub struct Certificates {
 
 impl Certificates {
     /// Creates all of them.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be written.
     pub fn make(home: &Path) -> Result<Self, String> {
         Account::Current.make_directory(home)?;
         let certificates = Self { home: home.to_owned() };
@@ -71,10 +67,6 @@ impl Certificates {
     }
 
     /// Copies the right certificate and its key to where a server can read them; returns both paths.
-    ///
-    /// # Errors
-    ///
-    /// If they cannot be copied.
     pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = home.join(name);

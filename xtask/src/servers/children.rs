@@ -1,11 +1,11 @@
-//! Every process that the servers need is started, watched and ended here.
+//! Starts, watches and ends every process that the servers need.
 //!
 //! A child gets a signal when the *thread* that started it ends, so one thread that lives as long as the servers starts
 //! them all.
 //!
 //! # Invariants
 //!
-//! 1. A child is signalled only while it is not reaped, so its id cannot be another's by then.
+//! 1. A child gets a signal only while it is not reaped, so its id cannot belong to another process by then.
 //! 2. Once stopping, no child is left behind: one that was being started is ended by the thread that started it.
 
 use std::io;
@@ -15,20 +15,17 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use signal_hook::consts::SIGKILL;
+use nix::sys::signal::Signal;
 
 use super::process::{Launch, tail};
-use super::processes;
+use super::processes::{self, poll};
 
 /// How long a server may take to end in order before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// How often we look whether a child has ended or is ready.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// What a step says that was cut short by the end of everything.
+/// The error of a step that the end of everything cut short.
 const STOPPING: &str = "interrupted";
 
 /// The processes of one start.
@@ -57,11 +54,7 @@ struct Running {
 }
 
 impl Children {
-    /// None yet, but the thread that will start them.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no thread left.
+    /// No children yet, but the thread that will start them.
     pub fn new() -> Result<Self, String> {
         let (orders, inbox) = mpsc::channel::<Order>();
         let start_each = move || {
@@ -76,44 +69,30 @@ impl Children {
     }
 
     /// Starts a program and returns its id; it runs until [`Children::stop`] or until it ends by itself.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started, or everything is being stopped.
     pub fn launch(&self, launch: &Launch) -> Result<u32, String> {
         let failed = |e: io::Error| format!("could not start {}: {e}", launch.program.display());
         let command = launch.command().map_err(failed)?;
         let (reply, answer) = mpsc::channel();
         self.orders.send(Order { command, reply }).map_err(|_| STOPPING)?;
-        let mut child = answer.recv().map_err(|_| STOPPING)?.map_err(failed)?;
+        let child = answer.recv().map_err(|_| STOPPING)?.map_err(failed)?;
+        let pid = child.id();
+        let mut running = Running { launch: launch.clone(), child };
         let mut state = self.state();
         if state.is_stopping {
-            end(&mut [&mut child], |_| "KILL");
+            running.launch.stop = Signal::SIGKILL;
+            end(&mut [running]);
             return Err(STOPPING.to_owned());
         }
-        let pid = child.id();
-        state.running.push(Running { launch: launch.clone(), child });
+        state.running.push(running);
         Ok(pid)
     }
 
     /// Runs a helper to its end and returns what it printed.
-    ///
-    /// # Errors
-    ///
-    /// When it fails, with what it printed, or does not end in time.
     pub fn run(&self, launch: &Launch, limit: Duration) -> Result<String, String> {
         let pid = self.launch(launch)?;
-        let deadline = Instant::now() + limit;
-        let status = loop {
-            match self.ended(pid)? {
-                Some(status) => break status,
-                None if Instant::now() >= deadline => {
-                    self.end_where(|running| running.child.id() == pid);
-                    let log = tail(&launch.log());
-                    return Err(format!("{} did not end within {limit:?}{log}", launch.name));
-                }
-                None => thread::sleep(LOOK_EVERY),
-            }
+        let Some(status) = poll(limit, || self.ended(pid).transpose()).transpose()? else {
+            self.end_where(|running| running.child.id() == pid);
+            return Err(format!("{} did not end within {limit:?}{}", launch.name, tail(&launch.log())));
         };
         if !status.success() {
             return Err(format!("{} failed, {status}{}", launch.name, tail(&launch.log())));
@@ -121,11 +100,7 @@ impl Children {
         std::fs::read_to_string(launch.log()).map_err(|e| format!("could not read the output of {}: {e}", launch.name))
     }
 
-    /// Waits until a server answers its probe.
-    ///
-    /// # Errors
-    ///
-    /// With the server's log, when it ends instead, or does not answer in time.
+    /// Waits until a server answers its probe. An error has the server's log.
     pub fn await_ready(
         &self,
         pid: u32,
@@ -133,29 +108,22 @@ impl Children {
         limit: Duration,
         mut probe: impl FnMut() -> Result<(), String>,
     ) -> Result<(), String> {
-        let deadline = Instant::now() + limit;
-        loop {
-            if let Some(status) = self.ended(pid)? {
-                return Err(format!("{} ended, {status}{}", launch.name, tail(&launch.log())));
-            }
-            let answer = probe();
-            match answer {
-                Ok(()) => return Ok(()),
-                Err(why) if Instant::now() >= deadline => {
-                    let log = tail(&launch.log());
-                    return Err(format!("{} was not ready within {limit:?}: {why}{log}", launch.name));
-                }
-                Err(_) => thread::sleep(LOOK_EVERY),
-            }
-        }
+        let mut last = String::new();
+        let ready = poll(limit, || match self.ended(pid) {
+            Ok(None) => probe().map_err(|why| last = why).ok().map(Ok),
+            Ok(Some(status)) => Some(Err(format!("{} ended, {status}{}", launch.name, tail(&launch.log())))),
+            Err(why) => Some(Err(why)),
+        });
+        let late = || format!("{} was not ready within {limit:?}: {last}{}", launch.name, tail(&launch.log()));
+        ready.unwrap_or_else(|| Err(late()))
     }
 
-    /// Ends everything that lives in a directory.
+    /// Ends everything whose home is in a directory.
     pub fn end_within(&self, home: &Path) {
         self.end_where(|running| running.launch.home.starts_with(home));
     }
 
-    /// The servers that have ended by themselves since they were last asked for, each with how.
+    /// The servers that have ended by themselves since the last call, each with how.
     pub fn take_ended(&self) -> Vec<String> {
         let mut ended = Vec::new();
         let mut state = self.state();
@@ -164,8 +132,9 @@ impl Children {
         }
         state.running.retain_mut(|Running { launch, child }| match child.try_wait() {
             Ok(Some(status)) => {
-                // Nobody is killed by mistake, and its log would not say why.
-                let log = if status.signal() == Some(SIGKILL) { String::new() } else { tail(&launch.log()) };
+                // Servers are killed on purpose, and their log would not say why.
+                let is_killed = status.signal() == Some(Signal::SIGKILL as i32);
+                let log = if is_killed { String::new() } else { tail(&launch.log()) };
                 ended.push(format!("{} (pid {}) ended, {status}{log}", launch.name, child.id()));
                 false
             }
@@ -200,10 +169,7 @@ impl Children {
     fn end_where(&self, is_meant: impl Fn(&Running) -> bool) {
         // The lock is held until they have ended, so that a second call waits for that, too.
         let mut state = self.state();
-        let mut ending: Vec<Running> = state.running.extract_if(.., |running| is_meant(running)).collect();
-        let signals: Vec<(u32, &str)> = ending.iter().map(|it| (it.child.id(), it.launch.stop)).collect();
-        let signal_of = |pid| signals.iter().find(|(id, _)| *id == pid).map_or("TERM", |(_, signal)| *signal);
-        end(&mut ending.iter_mut().map(|running| &mut running.child).collect::<Vec<_>>(), signal_of);
+        end(&mut state.running.extract_if(.., |running| is_meant(running)).collect::<Vec<_>>());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -212,30 +178,24 @@ impl Children {
     }
 }
 
-/// Sends each child its signal (with its group if it is to be killed), waits, and kills what is still there after [`STOP_MAX`].
-fn end(children: &mut [&mut Child], signal_of: impl Fn(u32) -> &'static str) {
-    for signal in ["INT", "TERM", "KILL"] {
-        let meant = children.iter_mut().filter(|child| signal_of(child.id()) == signal);
-        let alive: Vec<u32> = meant.filter_map(|child| is_alive(child).then(|| child.id())).collect();
-        match signal {
-            "KILL" => processes::signal_groups(signal, &alive),
-            // In order means that it ends its own children as it wants.
-            _ => processes::signal(signal, &alive),
+/// Sends each its signal, waits, and kills what still runs after [`STOP_MAX`].
+fn end(children: &mut [Running]) {
+    let is_alive = |running: &mut Running| matches!(running.child.try_wait(), Ok(None));
+    for running in children.iter_mut() {
+        if is_alive(running) {
+            match running.launch.stop {
+                Signal::SIGKILL => processes::kill_group(running.child.id()),
+                // A server that ends in order ends its own children.
+                signal => processes::signal(signal, &[running.child.id()]),
+            }
         }
     }
-    let deadline = Instant::now() + STOP_MAX;
-    for child in children {
-        while is_alive(child) && Instant::now() < deadline {
-            thread::sleep(LOOK_EVERY);
-        }
-        if is_alive(child) {
-            processes::signal_groups("KILL", &[child.id()]);
+    poll(STOP_MAX, || (!children.iter_mut().any(is_alive)).then_some(()));
+    for running in children {
+        if is_alive(running) {
+            processes::kill_group(running.child.id());
             // It fails only for a child that has ended.
-            let _ = child.wait();
+            let _ = running.child.wait();
         }
     }
-}
-
-fn is_alive(child: &mut Child) -> bool {
-    matches!(child.try_wait(), Ok(None))
 }

@@ -12,10 +12,6 @@ const SETTINGS: [&str; 6] =
     ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1500"];
 
 /// Starts all six.
-///
-/// # Errors
-///
-/// When they do not become a cluster.
 pub fn start(site: &Site) -> Result<Variables, String> {
     let nodes: Vec<Server> = site.on_free_ports(NODES, ports::free_with_bus, |ports| {
         let numbered = ports.iter().enumerate();

@@ -11,12 +11,16 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{env, io, thread};
+use std::process;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{env, io};
 
-use super::run_as;
-use super::{processes, shared_memory};
+use nix::sys::signal::Signal;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::Uid;
+
+use super::processes::{self, poll};
+use super::shared_memory;
 
 /// How the directories are called, before a number that tells them apart.
 const NAME: &str = "millpond-servers-";
@@ -37,7 +41,7 @@ const UNTOLD_MAX: Duration = Duration::from_secs(1);
 /// How long they may take then before they are killed.
 const TOLD_MAX: Duration = Duration::from_secs(4);
 
-/// How long the removal is tried. A process that ends may still write its last file.
+/// How long the removal is tried.
 const REMOVAL_MAX: Duration = Duration::from_secs(5);
 
 /// Ours until dropped; then it is gone, with what is in it.
@@ -50,19 +54,16 @@ pub struct Directory {
 
 impl Directory {
     /// Makes one where `TMPDIR` says, else in memory or in `/tmp`, and removes those that nobody owns any more.
-    ///
-    /// # Errors
-    ///
-    /// When the directory for temporary files cannot be written.
     pub fn create() -> Result<Self, String> {
         let wished = env::var_os("TMPDIR").map(PathBuf::from);
         let in_memory = PathBuf::from(MEMORY);
-        let has_room = free_bytes(&in_memory) >= Some(MEMORY_MIN);
+        let free = statvfs(&in_memory).map(|it| it.blocks_available() * it.fragment_size());
+        let has_room = free.is_ok_and(|free| free >= MEMORY_MIN);
         let places = [wished, Some(in_memory).filter(|_| has_room), Some(PathBuf::from("/tmp"))];
         let places: Vec<PathBuf> = places.into_iter().flatten().collect();
         places.iter().for_each(|place| sweep(place));
         // Root's own TMPDIR may be closed to the users that the servers run as.
-        let can_be_used = |place: &&PathBuf| run_as::own_uid() != Some(0) || is_open_to_all(place);
+        let can_be_used = |place: &&PathBuf| !Uid::effective().is_root() || is_open_to_all(place);
         Self::create_in(places.iter().find(can_be_used).ok_or("no directory for temporary files is open to all users")?)
     }
 
@@ -90,14 +91,6 @@ impl Drop for Directory {
             eprintln!("xtask: could not remove {}: {e}", self.path.display());
         }
     }
-}
-
-/// What may still be written below a path; nothing if nobody can tell.
-fn free_bytes(path: &Path) -> Option<u64> {
-    let output = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(path).output().ok()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (blocks, size) = said.trim().split_once(' ')?;
-    blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)
 }
 
 /// Whether every user may go through to this path.
@@ -142,7 +135,7 @@ fn ours(parent: &Path) -> Vec<PathBuf> {
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)).map(|entry| entry.path());
     let is_ours = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path);
-        metadata.is_ok_and(|metadata| metadata.is_dir() && Some(metadata.uid()) == run_as::own_uid())
+        metadata.is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
     };
     named.filter(is_ours).collect()
 }
@@ -156,40 +149,22 @@ fn lock_stale(path: &Path) -> Option<File> {
 
 /// Ends the servers that still work in a directory and removes it.
 fn clear(path: &Path) -> io::Result<()> {
-    if !ends_within(path, UNTOLD_MAX) {
-        // PostgreSQL wants the one, MariaDB the other.
-        processes::signal("INT", &processes::servers_within(path));
-        processes::signal("TERM", &processes::servers_within(path));
-        if !ends_within(path, TOLD_MAX) {
-            processes::signal("KILL", &processes::servers_within(path));
+    let ends_within = |limit| poll(limit, || processes::servers_within(path).is_empty().then_some(())).is_some();
+    if !ends_within(UNTOLD_MAX) {
+        // PostgreSQL ends on the one, MariaDB on the other.
+        processes::signal(Signal::SIGINT, &processes::servers_within(path));
+        processes::signal(Signal::SIGTERM, &processes::servers_within(path));
+        if !ends_within(TOLD_MAX) {
+            processes::signal(Signal::SIGKILL, &processes::servers_within(path));
         }
     }
     shared_memory::remove_of_servers_within(path);
-
-    let limit = Instant::now() + REMOVAL_MAX;
-    loop {
-        match fs::remove_dir_all(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound && Instant::now() < limit => {
-                thread::sleep(Duration::from_millis(20));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Whether no server works in a directory any more before the time is over.
-fn ends_within(path: &Path, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    loop {
-        if processes::servers_within(path).is_empty() {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    // A process that ends may still write its last file.
+    let remove = || match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    poll(REMOVAL_MAX, || remove().ok()).map_or_else(remove, Ok)
 }
 
 #[cfg(test)]
@@ -267,11 +242,5 @@ mod tests {
         assert!(!is_open_to_all(&inner));
         assert!(is_open_to_all(Path::new("/")));
         fs::remove_dir_all(&parent).unwrap();
-    }
-
-    #[test]
-    fn free_space_is_in_bytes() {
-        assert!(free_bytes(&env::temp_dir()).unwrap() > 4096);
-        assert_eq!(free_bytes(Path::new("/nowhere")), None);
     }
 }

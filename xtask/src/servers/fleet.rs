@@ -44,10 +44,6 @@ struct Crew {
 impl Fleet {
     /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be started do not hinder the others.
     /// What is known already is not told anew.
-    ///
-    /// # Errors
-    ///
-    /// When nothing at all can be started.
     pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
         let (able, failures) = equip(kinds, install);
         // First of all, so that from here on nothing can be left behind.

@@ -1,31 +1,26 @@
-//! The one command that uses the servers: it is waited for here, and interrupted when we are.
+//! The one command that uses the servers: waits for it, and interrupts it on a signal.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::processes;
+use nix::sys::signal::Signal;
 
-/// How long the command may take to end after Ctrl-C: a terminal has told it already.
+use super::processes::{self, poll};
+
+/// How long the command may take to end after Ctrl-C, which the terminal sends to it as well.
 const OWN_END_MAX: Duration = Duration::from_millis(1500);
 
 /// How long it may take after `TERM`.
-const TOLD_END_MAX: Duration = Duration::from_secs(5);
-
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const TERM_END_MAX: Duration = Duration::from_secs(5);
 
 /// The command, if one runs.
 #[derive(Debug, Default)]
 pub struct Foreground(Mutex<Option<Child>>);
 
 impl Foreground {
-    /// Starts the command. It is in our process group: it may read from the terminal, and hears Ctrl-C.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started.
+    /// Starts the command. It is in our process group, so it may read from the terminal and gets Ctrl-C.
     pub fn start(&self, command: &mut Command) -> io::Result<()> {
         // Under the lock, so that an interruption finds either no command or this one.
         let mut slot = self.slot();
@@ -34,40 +29,20 @@ impl Foreground {
     }
 
     /// Waits for the command to end.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or the system does not tell.
     pub fn wait(&self) -> io::Result<ExitStatus> {
-        loop {
-            // Not waited for in one go: the lock must be free for an interruption.
-            if let Some(status) = self.status()? {
-                return Ok(status);
-            }
-            thread::sleep(LOOK_EVERY);
-        }
+        // Not waited for in one go: an interruption needs the lock.
+        poll(Duration::MAX, || self.status().transpose()).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ends the command and what it started: it is left alone first, then told to, then killed.
+    /// Ends the command and what it started: waits first, then sends `TERM`, then kills.
     pub fn interrupt(&self) {
-        if self.ends_within(OWN_END_MAX) {
-            return;
-        }
-        processes::signal("TERM", &self.family());
-        if !self.ends_within(TOLD_END_MAX) {
-            processes::signal("KILL", &self.family());
-        }
-    }
-
-    fn ends_within(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            if !matches!(self.status(), Ok(None)) {
-                return true;
+        let ends_within = |limit| poll(limit, || (!matches!(self.status(), Ok(None))).then_some(())).is_some();
+        if !ends_within(OWN_END_MAX) {
+            processes::signal(Signal::SIGTERM, &self.family());
+            if !ends_within(TERM_END_MAX) {
+                processes::signal(Signal::SIGKILL, &self.family());
             }
-            thread::sleep(LOOK_EVERY);
         }
-        false
     }
 
     fn status(&self) -> io::Result<Option<ExitStatus>> {
@@ -89,12 +64,6 @@ impl Foreground {
 mod tests {
     use super::*;
 
-    /// Neither gone nor waiting for somebody to ask how it ended.
-    fn is_running(pid: u32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        !stat.is_empty() && !stat.contains(") Z ")
-    }
-
     #[test]
     fn the_status_is_that_of_the_command() {
         let foreground = Foreground::default();
@@ -112,16 +81,12 @@ mod tests {
     fn an_interruption_ends_what_the_command_started_too() {
         let foreground = Foreground::default();
         foreground.start(Command::new("sh").args(["-c", "sleep 60 & wait"])).unwrap();
-        while foreground.family().len() < 2 {
-            thread::yield_now();
-        }
-        let family = foreground.family();
+        let family = poll(TERM_END_MAX, || Some(foreground.family()).filter(|family| family.len() > 1)).unwrap();
         foreground.interrupt();
         assert!(!foreground.wait().unwrap().success());
-        let deadline = Instant::now() + TOLD_END_MAX;
-        while is_running(family[1]) {
-            assert!(Instant::now() < deadline);
-            thread::yield_now();
-        }
+        // Gone, or waiting for its new parent to reap it.
+        let has_ended = |stat: String| stat.is_empty() || stat.contains(") Z ");
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", family[1])).unwrap_or_default();
+        assert!(poll(TERM_END_MAX, || has_ended(stat()).then_some(())).is_some());
     }
 }

@@ -1,5 +1,7 @@
 //! MariaDB, plain or with TLS alone. `root` needs no password.
 
+use nix::sys::signal::Signal;
+
 use super::kind::Kind;
 use super::packages;
 use super::process::Launch;
@@ -25,10 +27,6 @@ const SETTINGS: [&str; 10] = [
 ];
 
 /// Starts it.
-///
-/// # Errors
-///
-/// When it does not answer.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
     let home = site.directory("server", &account)?;
@@ -63,7 +61,7 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
         let launch = Launch::server("mariadbd", &account, &program, &site.home).args(args.iter().cloned());
         let mut launch = launch.args([format!("--port={port}")]);
         // In order it ends in a second; at once it leaves nothing either, but files that are thrown away.
-        launch.stop = "KILL";
+        launch.stop = Signal::SIGKILL;
         // The socket lies in our directory, so it is this server that answers; and it opens the socket after the port.
         let probe = |_| site.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop);
         let server = site.serve(launch, port, probe)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use super::run_as;
+use nix::unistd::Uid;
 
 /// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel, too.
 const PACKAGES: [(&str, &str); 10] = [
@@ -51,10 +51,6 @@ pub enum Install {
 }
 
 /// Where a program is.
-///
-/// # Errors
-///
-/// When it is not installed, with the way to install it.
 pub fn find(program: &str) -> Result<PathBuf, String> {
     let found = directories().into_iter().map(|directory| directory.join(program)).find(|path| path.is_file());
     found.ok_or_else(|| advice(&missing(&[program])))
@@ -68,16 +64,12 @@ pub fn missing(programs: &[&str]) -> Vec<&'static str> {
 }
 
 /// Installs packages, if that is allowed and possible, after printing which and for what.
-///
-/// # Errors
-///
-/// If it is not, with the command to do it by hand, or if it fails.
 pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
     }
     let is_forbidden = install == Install::Forbidden;
-    if is_forbidden || run_as::own_uid() != Some(0) || !Path::new("/usr/bin/apt-get").is_file() {
+    if is_forbidden || !Uid::effective().is_root() || !Path::new("/usr/bin/apt-get").is_file() {
         return Err(advice(packages));
     }
     eprintln!("xtask: the tests run against real servers; to start {needed_by}, these packages are missing:");

@@ -8,10 +8,6 @@ use super::workdir::{Site, tell_program};
 use super::{packages, postgres};
 
 /// Starts it before the server with these variables.
-///
-/// # Errors
-///
-/// When it does not answer with that server's answers.
 pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
     let address = behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;

@@ -13,19 +13,11 @@ const BUS_OFFSET: u16 = 10_000;
 const LOOKS_MAX: usize = 200;
 
 /// As many different free ports as are wanted.
-///
-/// # Errors
-///
-/// When the system has none.
 pub fn free(count: usize) -> Result<Vec<u16>, String> {
     choose(count, |_| Ok(None))
 }
 
 /// Free ports whose cluster bus has a free port, too.
-///
-/// # Errors
-///
-/// When the system has none.
 pub fn free_with_bus(count: usize) -> Result<Vec<u16>, String> {
     choose(count, |port| match port.checked_add(BUS_OFFSET) {
         Some(bus) => listen(bus).map(Some),

@@ -2,6 +2,8 @@
 //!
 //! `postgres` needs no password; every other role that a test makes needs its own.
 
+use nix::sys::signal::Signal;
+
 use super::kind::Kind;
 use super::packages;
 use super::process::Launch;
@@ -31,10 +33,6 @@ const SETTINGS: [&str; 13] = [
 ];
 
 /// Starts it.
-///
-/// # Errors
-///
-/// When it does not answer.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
     let initdb = packages::find("initdb")?;
@@ -70,7 +68,7 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
             launch = launch.args(["-c", setting]);
         }
         // It waits for its clients to leave on `TERM`, and does not let them on `INT`.
-        launch.stop = "INT";
+        launch.stop = Signal::SIGINT;
         site.serve(launch, port, |_| answers(site, kind, port, &data))
     })?;
     let url = format!("postgres://postgres@{}", server.address());
@@ -85,10 +83,6 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 }
 
 /// Runs a statement by the server's own client.
-///
-/// # Errors
-///
-/// When the server does not answer, or with an error.
 pub fn query(site: &Site, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
     let target = match kind.is_tls() {
         true => format!("{url}?sslmode=verify-full&sslrootcert={}", site.certificates()?.authority()),

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
+
 use super::run_as::Account;
 use super::variables::quoted;
 
@@ -22,7 +24,7 @@ pub struct Launch {
     /// Its working directory, by which it is known to be ours.
     pub home: PathBuf,
     /// The signal that makes it end at once and in order. It gets the same one if we die.
-    pub stop: &'static str,
+    pub stop: Signal,
 }
 
 impl Launch {
@@ -34,13 +36,13 @@ impl Launch {
             program: program.to_owned(),
             args: Vec::new(),
             home: home.to_owned(),
-            stop: "TERM",
+            stop: Signal::SIGTERM,
         }
     }
 
     /// A helper that ends by itself; what it leaves half done is thrown away.
     pub fn helper(name: &str, account: &Account, program: &Path, home: &Path) -> Self {
-        Self { stop: "KILL", ..Self::server(name, account, program, home) }
+        Self { stop: Signal::SIGKILL, ..Self::server(name, account, program, home) }
     }
 
     /// More arguments.
@@ -60,10 +62,6 @@ impl Launch {
     }
 
     /// The command, with its output going to the log.
-    ///
-    /// # Errors
-    ///
-    /// When the log cannot be written.
     pub fn command(&self) -> io::Result<Command> {
         let log = File::create(self.log())?;
         let words = self.words();

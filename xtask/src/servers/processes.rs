@@ -1,46 +1,57 @@
-//! Processes that are not our children: which there are, and how they get a signal.
+//! Signals to processes, waiting for them, and the processes that are not our children.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-/// What the servers call their processes. Nothing else is ended because of the directory it works in: a developer's
-/// shell may stand there to read a log.
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+/// The interval of [`poll`].
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The names of the servers' processes. No other process is ended because of its working directory: it may be a shell in
+/// which a developer reads a log.
 const SERVERS: [&str; 5] = ["postgres", "initdb", "mariadbd", "pgbouncer", "redis-server"];
 
-/// Sends a signal, such as `TERM`, to processes; those that have ended already are passed over.
-pub fn signal(name: &str, pids: &[u32]) {
-    kill(name, pids.iter().map(u32::to_string).collect());
-}
-
-/// Sends a signal to groups of processes, each named by its first one.
-pub fn signal_groups(name: &str, leaders: &[u32]) {
-    kill(name, leaders.iter().map(|pid| format!("-{pid}")).collect());
-}
-
-fn kill(name: &str, targets: Vec<String>) {
-    if targets.is_empty() {
-        return;
+/// Looks again and again until there is a value; `None` if there is none within the limit.
+pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now().checked_add(limit);
+    loop {
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        match look() {
+            None if !is_over => thread::sleep(LOOK_EVERY),
+            found => return found,
+        }
     }
-    // The shell's own `kill`: the program of that name is not installed everywhere.
-    let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$0\" -- \"$@\"", name]).args(targets);
-    // A process that ended meanwhile is what we want; callers that need to know look again.
-    let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
-/// The servers whose working directory is at or below this one.
+/// Sends a signal to processes; those that have ended already are skipped.
+pub fn signal(signal: Signal, pids: &[u32]) {
+    for pid in pids {
+        let _ = kill(id(*pid), signal);
+    }
+}
+
+/// Kills a process and what it started in its group.
+pub fn kill_group(leader: u32) {
+    let _ = killpg(id(leader), Signal::SIGKILL);
+}
+
+fn id(pid: u32) -> Pid {
+    // The kernel's own limit is 2^22.
+    Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
+}
+
+/// The servers whose working directory is this one or below it.
 pub fn servers_within(directory: &Path) -> Vec<u32> {
     let is_within = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
-    let is_server = |pid: &u32| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        SERVERS.contains(&name.trim_end())
-    };
-    all().into_iter().filter(|pid| is_within(pid) && is_server(pid)).collect()
+    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    all().into_iter().filter(|pid| is_within(pid) && SERVERS.contains(&name(pid).trim_end())).collect()
 }
 
-/// A process and all that it started, itself or through others, parents first.
+/// A process and all its descendants, parents first.
 pub fn family(ancestor: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for pid in all() {
@@ -63,7 +74,7 @@ fn all() -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The parent in a line of `/proc/PID/stat`. The name before it may hold blanks and parentheses of its own.
+/// The parent in a line of `/proc/PID/stat`. The name before it may contain blanks and parentheses.
 fn parent(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
@@ -71,7 +82,8 @@ fn parent(stat: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -83,34 +95,24 @@ mod tests {
     }
 
     #[test]
-    fn a_child_belongs_to_the_family_and_a_signal_ends_it() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(family(process::id()).contains(&child.id()));
-        signal("KILL", &[child.id()]);
+    fn a_child_belongs_to_the_family_and_no_other_program_is_a_server() {
+        let directory = std::env::temp_dir();
+        let mut child = Command::new("sleep").arg("60").current_dir(&directory).spawn().unwrap();
+        assert!(family(std::process::id()).contains(&child.id()));
+        assert!(!servers_within(&directory).contains(&child.id()));
+        signal(Signal::SIGTERM, &[child.id()]);
         assert!(!child.wait().unwrap().success());
     }
 
     #[test]
-    fn a_signal_to_a_group_ends_what_the_first_one_started() {
+    fn killing_a_group_ends_what_the_first_one_started() {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "sleep 60 & wait"]).stdout(Stdio::piped());
-        let mut shell = std::os::unix::process::CommandExt::process_group(&mut shell, 0).spawn().unwrap();
-        while family(shell.id()).len() < 2 {
-            std::thread::yield_now();
-        }
-        signal_groups("TERM", &[shell.id()]);
+        let mut shell = shell.args(["-c", "sleep 60 & wait"]).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        poll(Duration::from_secs(9), || (family(shell.id()).len() > 1).then_some(())).unwrap();
+        kill_group(shell.id());
         // The pipe ends only when the sleeper has gone, too.
         let mut output = Vec::new();
         std::io::Read::read_to_end(&mut shell.stdout.take().unwrap(), &mut output).unwrap();
         assert!(!shell.wait().unwrap().success());
-    }
-
-    #[test]
-    fn what_is_no_server_of_ours_is_let_alone() {
-        let directory = std::env::temp_dir();
-        let mut child = Command::new("sleep").arg("60").current_dir(&directory).spawn().unwrap();
-        assert!(!servers_within(&directory).contains(&child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }

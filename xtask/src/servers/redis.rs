@@ -32,10 +32,6 @@ const SETTINGS: [&str; 14] = [
 ];
 
 /// Starts a single one.
-///
-/// # Errors
-///
-/// When it does not answer.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
     let files = if kind.is_tls() { Some(site.certificates()?.install(&account, &site.home)?) } else { None };
@@ -65,10 +61,6 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 }
 
 /// Starts one as part of something larger, in a directory of its own.
-///
-/// # Errors
-///
-/// When it does not answer.
 pub fn member(site: &Site, name: &str, port: u16, args: &[&str]) -> Result<Server, String> {
     let account = Account::of(USER)?;
     let number = port.to_string();
@@ -77,10 +69,6 @@ pub fn member(site: &Site, name: &str, port: u16, args: &[&str]) -> Result<Serve
 }
 
 /// Asks the server at a port by Redis' own client.
-///
-/// # Errors
-///
-/// When it does not answer.
 pub fn ask(site: &Site, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
     let port = port.to_string();
     let authority = if kind.is_tls() { site.certificates()?.authority() } else { String::new() };
@@ -95,10 +83,6 @@ pub fn ask(site: &Site, kind: Kind, port: u16, words: &[&str]) -> Result<String,
 }
 
 /// Whether a kind's answer holds all of these words.
-///
-/// # Errors
-///
-/// When it does not, with what it said.
 pub fn says(site: &Site, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
     let said = ask(site, Kind::Redis, port, question)?;
     match words.iter().find(|word| !said.contains(**word)) {
@@ -108,10 +92,6 @@ pub fn says(site: &Site, port: u16, question: &[&str], words: &[&str]) -> Result
 }
 
 /// Tells where the programs of Redis are.
-///
-/// # Errors
-///
-/// When its client is not installed.
 pub fn tell_programs(variables: &mut Variables, server: &Server) -> Result<(), String> {
     tell_program(variables, &server.launch.account, &server.launch.program);
     variables.tell("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
@@ -119,10 +99,6 @@ pub fn tell_programs(variables: &mut Variables, server: &Server) -> Result<(), S
 }
 
 /// The user that Redis runs as.
-///
-/// # Errors
-///
-/// When there is none.
 pub fn account() -> Result<Account, String> {
     Account::of(USER)
 }

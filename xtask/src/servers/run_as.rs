@@ -4,9 +4,11 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
-use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User};
 
 /// The user a server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,23 +21,15 @@ pub enum Account {
 
 impl Account {
     /// That user if we are root, else ourselves.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such user.
     pub fn of(name: &str) -> Result<Self, String> {
-        if own_uid() != Some(0) {
+        if !Uid::effective().is_root() {
             return Ok(Self::Current);
         }
-        let id = |flag: &str| {
-            let output = Command::new("id").args([flag, name]).output().ok()?;
-            String::from_utf8_lossy(&output.stdout).trim().parse().ok()
-        };
-        match (id("-u"), id("-g")) {
-            (Some(uid), Some(gid)) => Ok(Self::Other { name: name.to_owned(), uid, gid }),
-            _ => {
-                Err(format!("there is no user `{name}`, as which the server would run; make it, or do not run as root"))
-            }
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(Self::Other { name: name.to_owned(), uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
+            _ => Err(format!(
+                "there is no user `{name}`, as which the server would run; create it, or do not run as root"
+            )),
         }
     }
 
@@ -49,8 +43,9 @@ impl Account {
 
     /// The words before a program and its arguments that make it run with these rights, and get a signal when the
     /// thread that starts it ends.
-    pub fn prefix(&self, signal: &str) -> Vec<String> {
-        let mut words: Vec<String> = ["setpriv", "--pdeathsig", signal].map(str::to_owned).to_vec();
+    pub fn prefix(&self, signal: Signal) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["setpriv", "--pdeathsig", signal.as_str().trim_start_matches("SIG")].map(str::to_owned).to_vec();
         if let Self::Other { uid, gid, .. } = self {
             words.extend(["--reuid".to_owned(), uid.to_string(), "--regid".to_owned(), gid.to_string()]);
             words.push("--clear-groups".to_owned());
@@ -60,10 +55,6 @@ impl Account {
     }
 
     /// Writes a file that this user owns and nobody else reads.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn write(&self, path: &Path, contents: impl AsRef<[u8]>) -> Result<(), String> {
         let written = fs::write(path, contents).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
         written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
@@ -71,10 +62,6 @@ impl Account {
     }
 
     /// Makes a directory that this user owns, unless it is there. Whatever our umask says, everybody may go through it.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
     pub fn make_directory(&self, path: &Path) -> Result<(), String> {
         let made = match fs::create_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -92,9 +79,4 @@ impl Account {
                 .map_err(|e| format!("could not give {} to `{name}`: {e}", path.display())),
         }
     }
-}
-
-/// Who we are; nothing where there is no `/proc` to tell.
-pub fn own_uid() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }

@@ -14,10 +14,6 @@ const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
 /// Starts all five.
-///
-/// # Errors
-///
-/// When they do not find one another.
 pub fn start(site: &Site) -> Result<Variables, String> {
     let (master, replica, sentinels) = site.on_free_ports(2 + SENTINELS, ports::free, |ports| {
         let [master_port, replica_port, sentinel_ports @ ..] = ports else { return Err("too few ports".to_owned()) };

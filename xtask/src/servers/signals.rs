@@ -7,10 +7,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// From now on a signal to end runs this first, once, on a thread of its own; then the process ends as shells expect it.
-///
-/// # Errors
-///
-/// When the system does not let us listen.
 pub fn before_end(tidy_up: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("could not listen for signals: {e}");
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;

@@ -23,10 +23,6 @@ impl Template {
 
     /// Copies it to where there is nothing yet. `initialise` is what fills it the first time, run in its home with the
     /// directory to fill and one for temporary files.
-    ///
-    /// # Errors
-    ///
-    /// When it could not be made, for this server or for the first.
     pub fn copy_to(
         &self,
         data: &Path,

@@ -45,20 +45,12 @@ pub struct Server {
 
 impl Site<'_> {
     /// A directory in the kind's own, owned by the server's user.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
     pub fn directory(&self, name: &str, account: &Account) -> Result<PathBuf, String> {
         let path = self.home.join(name);
         account.make_directory(&path).map(|()| path)
     }
 
     /// Runs a program of the package that prepares a server or speaks to it, with our own rights.
-    ///
-    /// # Errors
-    ///
-    /// When it is not installed, or fails.
     pub fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
         let program = packages::find(program)?;
         let launch =
@@ -67,10 +59,6 @@ impl Site<'_> {
     }
 
     /// Starts a server and waits until it answers.
-    ///
-    /// # Errors
-    ///
-    /// With its log, when it does not.
     pub fn serve(
         &self,
         launch: Launch,
@@ -83,10 +71,6 @@ impl Site<'_> {
     }
 
     /// Starts something on free ports, and again on others if they were taken before it could listen there.
-    ///
-    /// # Errors
-    ///
-    /// When it fails for another reason, or again and again.
     pub fn on_free_ports<T>(
         &self,
         count: usize,
@@ -107,10 +91,6 @@ impl Site<'_> {
     }
 
     /// The same for one port.
-    ///
-    /// # Errors
-    ///
-    /// As [`Site::on_free_ports`].
     pub fn on_a_free_port<T>(&self, start: impl Fn(u16) -> Result<T, String>) -> Result<T, String> {
         self.on_free_ports(1, ports::free, |ports| match ports {
             [port] => start(*port),
@@ -126,10 +106,6 @@ impl Site<'_> {
     }
 
     /// The certificates, for a kind that was said to need them.
-    ///
-    /// # Errors
-    ///
-    /// When they were not made.
     pub fn certificates(&self) -> Result<&Certificates, String> {
         self.certificates.ok_or_else(|| "the certificates were not made".to_owned())
     }

@@ -65,10 +65,6 @@ pub struct Function<'a> {
 
 impl Workspace {
     /// Reads the repository at `root`.
-    ///
-    /// # Errors
-    ///
-    /// If a file or the metadata cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
         let mut paths = BTreeSet::new();
         walk(root, "", &mut paths)?;
