@@ -20,6 +20,7 @@ pub(crate) mod expiry;
 pub(crate) mod fast_path;
 pub(crate) mod grant;
 pub(crate) mod growth;
+pub(crate) mod idle;
 pub(crate) mod slots;
 pub(crate) mod wait_queue;
 
@@ -29,10 +30,11 @@ use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
 use crate::histogram::PoolHistograms;
 use crate::info::ConnectionId;
-use crate::lease::{LeaseMeta, PooledConnection, Renewal};
+use crate::lease::{LeaseMeta, PooledConnection};
 use crate::ledger::effects::Aftermath;
 use crate::ledger::grant::Grant;
 use crate::ledger::growth::Opening;
+use crate::ledger::idle::Idle;
 use crate::ledger::slots::{Caller, Slots, Stage};
 use crate::ledger::wait_queue::{Queue, Ticket};
 use crate::rt::Handle;
@@ -40,7 +42,6 @@ use crate::rt::lock::AtomicU64;
 use crate::rt::time::Time;
 use crate::status::{Status, Totals};
 use std::any::Any;
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -134,8 +135,8 @@ pub(crate) struct Ledger<C> {
     pub(crate) generation: u64,
     /// Connections of a generation below this are dropped without a farewell.
     pub(crate) hard_below: u64,
-    /// Ready to be lent: the freshest at the back.
-    pub(crate) idle: VecDeque<PooledConnection<C>>,
+    /// Ready to be lent.
+    pub(crate) idle: Idle<C>,
     pub(crate) waiters: Queue<Grant<C>>,
     /// Whether the watch looks after the waiters.
     pub(crate) watched: bool,
@@ -178,7 +179,7 @@ impl<C: Send + 'static> Ledger<C> {
             waits_plainly: false,
             generation: 0,
             hard_below: 0,
-            idle: VecDeque::new(),
+            idle: Idle::new(),
             waiters: Queue::new(),
             watched: false,
             slots: Slots::new(),
@@ -266,7 +267,7 @@ impl<C: Send + 'static> Ledger<C> {
     fn take_idle(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
-        let mut held = self.idle.pop_back()?;
+        let mut held = self.idle.pop_freshest()?;
         held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
         self.lend(&mut held, caller, now);
         if self.config.min_idle.is_some() {
@@ -277,8 +278,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Ends what may not be lent any more, until the freshest idle connection may.
     fn retire_unfit(&mut self, now: Time) {
-        while let Some(reason) = self.idle.back().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
-            && let Some(held) = self.idle.pop_back()
+        while let Some(reason) = self.idle.freshest().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
+            && let Some(held) = self.idle.pop_freshest()
         {
             self.retire(held, reason, now);
         }
@@ -317,7 +318,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
-        if self.idle.back().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
+        if self.idle.freshest().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
             self.examine_idle(self.config.pre_ping_idle, now);
             return None;
         }
@@ -403,17 +404,14 @@ impl<C: Send + 'static> Ledger<C> {
         let tag = &held.inner.tag;
         self.slots.shift(tag.slot, Stage::Idle, now);
         let due = self.idle_due(tag);
-        // The longest idle stay in front, also when one comes back from an examination.
-        let later = self.idle.iter().rev().take_while(|other| other.inner.tag.idle_since > tag.idle_since).count();
-        self.idle.insert(self.idle.len().saturating_sub(later), held);
+        self.idle.insert(held, now);
         self.expect_sweep(due, now);
         self.notify_watchers();
     }
 
     /// How many connections may be idle: `pool_size`, and those that wait for their end beside their successors.
     pub(crate) fn idle_room(&self) -> usize {
-        let succeeded = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Done).count();
-        succeeded.saturating_add(self.config.pool_size as usize)
+        self.idle.renewals_done().saturating_add(self.config.pool_size as usize)
     }
 
     /// Ends a connection: the keeper closes it, and it holds its place until that is done.

@@ -44,12 +44,11 @@ impl<C: Send + 'static> Ledger<C> {
         if self.keeper.is_none() {
             return;
         }
-        for _ in 0..self.idle.len() {
-            let Some(held) = self.idle.pop_front() else { break };
+        for held in self.idle.take_all() {
             if those(&held.inner.tag) {
                 self.examine(held, now);
             } else {
-                self.idle.push_back(held);
+                self.idle.push(held, now);
             }
         }
     }

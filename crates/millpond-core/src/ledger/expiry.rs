@@ -57,10 +57,17 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Closes what is too old or has been idle for too long, and asks for replacements in time.
     fn sweep_idle(&mut self, now: Time) {
-        let room = self.idle_room();
-        for _ in 0..self.idle.len() {
-            let Some(mut held) = self.idle.pop_front() else { break };
-            let maintained = self.keeps && !self.suspended && self.idle.len() < room;
+        if self.idle.is_due(now) {
+            self.sweep_ages(now);
+        }
+        self.sweep_surplus(now);
+    }
+
+    fn sweep_ages(&mut self, now: Time) {
+        let (room, mut left) = (self.idle_room(), self.idle.len());
+        for mut held in self.idle.take_all() {
+            left = left.saturating_sub(1);
+            let maintained = self.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
             if let Some(reason) = self.unfit(&held.inner.tag, now) {
                 let succeeded = held.inner.tag.renewal == Renewal::Done;
                 if reason == CloseReason::Recycled && maintained && !succeeded {
@@ -72,16 +79,15 @@ impl<C: Send + 'static> Ledger<C> {
             if held.inner.tag.renewal == Renewal::NotYet && maintained && now >= Self::renewal_due(&held.inner.tag) {
                 held.inner.tag.renewal = Renewal::Wanted;
             }
-            self.idle.push_back(held);
+            self.idle.push(held, now);
         }
-        self.sweep_surplus(now);
     }
 
     /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too long.
     fn sweep_surplus(&mut self, now: Time) {
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
-        while let Some(oldest) = self.idle.front() {
+        while let Some(oldest) = self.idle.oldest() {
             let idle = now.since(oldest.inner.tag.idle_since);
             let surplus = self.idle.len() > room;
             let reason = if surplus && idle >= self.config.overflow_linger {
@@ -91,7 +97,7 @@ impl<C: Send + 'static> Ledger<C> {
             } else {
                 return;
             };
-            if let Some(held) = self.idle.pop_front() {
+            if let Some(held) = self.idle.pop_oldest() {
                 self.retire(held, reason, now);
             }
         }
@@ -100,21 +106,17 @@ impl<C: Send + 'static> Ledger<C> {
     /// When the keeper has to look again.
     fn next_due(&self, now: Time) -> Time {
         let mut due = self.opening_due(now);
+        due = due.min(self.idle.due());
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
-        let room = self.idle_room();
-        for (n, held) in self.idle.iter().enumerate() {
-            // A replacement that was asked for and has not come must not wake the keeper over and over.
-            due = due
-                .min(Some(Self::renewal_due(&held.inner.tag)).filter(|at| *at > now).unwrap_or(held.inner.tag.expires));
-            let left = self.idle.len().saturating_sub(n);
-            if left > room {
-                due = due.min(held.inner.tag.idle_since.after(self.config.overflow_linger));
+        if let Some(since) = self.idle.oldest().map(|oldest| oldest.inner.tag.idle_since) {
+            if self.idle.len() > self.idle_room() {
+                due = due.min(since.after(self.config.overflow_linger));
             }
-            if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| left > floor) {
-                due = due.min(held.inner.tag.idle_since.after(idle_timeout));
+            if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| self.idle.len() > floor) {
+                due = due.min(since.after(idle_timeout));
             }
         }
-        if let (Some(age), Some(since)) = (self.config.report_after(), self.slots.oldest_quiet_loan()) {
+        if let (Some(age), Some(since)) = (self.config.report_after(), self.slots.quiet_since()) {
             due = due.min(since.after(age));
         }
         due
@@ -132,7 +134,7 @@ impl<C: Send + 'static> Ledger<C> {
         let keeper = self.keeper.take();
         self.homes_lost = self.homes_lost.saturating_add(1);
         self.generation = self.generation.saturating_add(1);
-        while let Some(held) = self.idle.pop_front() {
+        while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::RuntimeShutDown, now);
         }
         for job in mem::take(&mut self.inbox) {
@@ -155,7 +157,7 @@ impl<C: Send + 'static> Ledger<C> {
         (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
         let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
         while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
-            let Some(held) = self.idle.pop_front() else { break };
+            let Some(held) = self.idle.pop_oldest() else { break };
             self.retire(held, CloseReason::Shrunk, now);
         }
         self.note_eventful();
@@ -170,7 +172,7 @@ impl<C: Send + 'static> Ledger<C> {
         if hard {
             self.hard_below = self.generation;
         }
-        while let Some(held) = self.idle.pop_front() {
+        while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::Invalidated, now);
         }
         self.forget_attempts(now);
@@ -201,7 +203,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.suspended = false;
         self.note_eventful();
         while !self.waiters.is_empty() {
-            let Some(held) = self.idle.pop_back() else { break };
+            let Some(held) = self.idle.pop_freshest() else { break };
             self.settle(held, now);
         }
         self.open_more(now);
@@ -218,7 +220,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.suspended = false;
         self.note_eventful();
         self.fail_waiters(&PoolError::Closed);
-        while let Some(held) = self.idle.pop_front() {
+        while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::PoolClosed, now);
         }
         self.forget_attempts(now);

@@ -30,7 +30,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// was measured to cost far more than this look (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
-        if self.idle.back().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
+        if self.idle.freshest().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
             self.bring_forward(caller, now);
         }
     }
@@ -40,16 +40,11 @@ impl<C: Send + 'static> Ledger<C> {
         if caller.task.is_none() {
             return;
         }
-        let is_favourite = |held: &PooledConnection<C>| {
+        let (ping_after, generation) = (self.ping_after, self.generation);
+        self.idle.bring_forward(LOOKS, |held| {
             let tag = &held.inner.tag;
-            tag.last_task == caller.task && !self.ping_would_be_due(tag, now) && self.unfit(tag, now).is_none()
-        };
-        let behind = self.idle.iter().rev().skip(1).take(LOOKS).position(is_favourite);
-        if let Some(behind) = behind
-            && let Some(favourite) = self.idle.remove(self.idle.len().saturating_sub(behind.saturating_add(2)))
-        {
-            self.idle.push_back(favourite);
-        }
+            tag.last_task == caller.task && tag.is_fresh(generation, ping_after, now)
+        });
     }
 
     /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
@@ -59,12 +54,12 @@ impl<C: Send + 'static> Ledger<C> {
             return None;
         }
         self.prefer_last_of(caller, now);
-        let tag = &self.idle.back()?.inner.tag;
+        let tag = &self.idle.freshest()?.inner.tag;
         let idled = now.nanos_since(tag.idle_since);
         if self.ping_would_be_due(tag, now) || self.unfit(tag, now).is_some() {
             return None;
         }
-        let mut held = self.idle.pop_back()?;
+        let mut held = self.idle.pop_freshest()?;
         held.inner.tag.idled = idled;
         held.inner.tag.note_loan(caller.task);
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
@@ -123,7 +118,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.measure_use(self.slots.since(tag.slot), now);
         }
         self.slots.return_idle(tag.slot, now);
-        self.idle.push_back(held);
+        self.idle.push(held, now);
         self.check();
         Homecoming::Idle
     }

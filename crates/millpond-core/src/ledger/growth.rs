@@ -221,7 +221,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.keeps && used < self.config.pool_size && short {
             return true;
         }
-        let renewals = self.idle.iter().filter(|held| held.inner.tag.renewal == Renewal::Wanted).count();
+        let renewals = self.idle.renewals_wanted();
         let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
         (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
     }
@@ -243,11 +243,12 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Connections with the keeper that will be back in a moment.
     fn coming_back(&self, now: Time) -> u32 {
-        if self.slots.count(Stage::Resting) == 0 {
-            return 0;
-        }
-        let fresh = self.slots.all_since(Stage::Resting).filter(|since| now.since(*since) < RESET_GRACE);
-        u32::try_from(fresh.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.fresh_resets(now).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Since when they have been with the keeper, the latest first.
+    fn fresh_resets(&self, now: Time) -> impl Iterator<Item = Time> {
+        self.slots.resting_since().take_while(move |since| now.since(*since) < RESET_GRACE)
     }
 
     /// Whether the next waiter has waited long enough for a connection beyond `pool_size`.
@@ -289,9 +290,10 @@ impl<C: Send + 'static> Ledger<C> {
         if not_before > now && (!self.waiters.is_empty() || self.wants_one_more(now)) {
             due = due.min(not_before);
         }
-        if !self.waiters.is_empty() && self.slots.count(Stage::Resting) > 0 {
-            let overdue = self.slots.all_since(Stage::Resting).map(|since| since.after(RESET_GRACE));
-            due = due.min(overdue.filter(|at| *at > now).min().unwrap_or(Time::NEVER));
+        if !self.waiters.is_empty()
+            && let Some(next) = self.fresh_resets(now).last()
+        {
+            due = due.min(next.after(RESET_GRACE));
         }
         due.min(self.hanging(now).1)
     }
@@ -335,7 +337,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.opening.hopeless = false;
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         if self.waiters.is_empty() {
-            self.succeed();
+            self.idle.note_successor();
         }
         self.settle(held, now);
         self.open_more(now);
@@ -456,12 +458,5 @@ impl<C: Send + 'static> Ledger<C> {
     /// When the successor of a connection is to be opened; once that was asked for, when the connection has to go.
     pub(crate) fn renewal_due(tag: &LeaseMeta) -> Time {
         if tag.renewal == Renewal::NotYet { tag.renew_at } else { tag.expires }
-    }
-
-    /// A successor has come for the connection that has wanted one longest.
-    fn succeed(&mut self) {
-        if let Some(old) = self.idle.iter_mut().find(|held| held.inner.tag.renewal == Renewal::Wanted) {
-            old.inner.tag.renewal = Renewal::Done;
-        }
     }
 }

@@ -6,9 +6,11 @@
 //! 2. A number is given to one connection only.
 
 use crate::info::ConnectionId;
+use crate::ledger::idle::visits;
 use crate::rt::TaskId;
 use crate::rt::time::Time;
 use crate::status::Holder;
+use std::collections::BTreeSet;
 use std::mem;
 use std::panic::Location;
 use std::time::Duration;
@@ -61,6 +63,10 @@ pub(crate) struct Slots {
     counts: [u32; STAGES],
     /// What is being opened, and since when, in that order.
     connecting: Vec<(u32, Time)>,
+    /// What is with the keeper, by when it came there.
+    resting: BTreeSet<(Time, u32)>,
+    /// When the oldest loan began that was not reported as a leak. May be earlier, if that one has ended.
+    quiet_since: Option<Time>,
     /// How many loans are doubted.
     doubted: u32,
     last_id: u64,
@@ -73,6 +79,8 @@ impl Slots {
             free: Vec::new(),
             counts: [0; STAGES],
             connecting: Vec::new(),
+            resting: BTreeSet::new(),
+            quiet_since: None,
             doubted: 0,
             last_id: 0,
         }
@@ -126,7 +134,7 @@ impl Slots {
             debug_assert!(false, "place {slot} does not exist");
             return;
         };
-        let before = place.stage;
+        let (before, began) = (place.stage, place.since);
         debug_assert!(before != Stage::Free || stage == Stage::Connecting, "a free place can only be connected");
         place.stage = stage;
         place.since = now;
@@ -142,12 +150,21 @@ impl Slots {
             *count = count.saturating_sub(1);
         }
         self.count_in(stage);
-        if before == Stage::Connecting {
-            self.connecting.retain(|(other, _)| *other != slot);
+        match before {
+            Stage::Connecting => self.connecting.retain(|(other, _)| *other != slot),
+            Stage::Resting => {
+                self.resting.remove(&(began, slot));
+            }
+            _ => {}
         }
         match stage {
             Stage::Free => self.free.push(slot),
             Stage::Connecting => self.connecting.push((slot, now)),
+            Stage::Resting => {
+                self.resting.insert((now, slot));
+            }
+            // The fast paths lend only where nobody looks for leaks.
+            Stage::InUse => self.quiet_since = Some(self.quiet_since.map_or(now, |since| since.min(now))),
             _ => {}
         }
     }
@@ -233,9 +250,9 @@ impl Slots {
         self.slots.get(slot as usize).map_or(Time::ZERO, |place| place.since)
     }
 
-    /// Since when the places of a stage have been in it, in no order.
-    pub(crate) fn all_since(&self, stage: Stage) -> impl Iterator<Item = Time> {
-        self.slots.iter().filter(move |place| place.stage == stage).map(|place| place.since)
+    /// Since when connections have been with the keeper, the latest first.
+    pub(crate) fn resting_since(&self) -> impl Iterator<Item = Time> {
+        self.resting.iter().rev().map(|(since, _)| *since)
     }
 
     /// Who holds what, the oldest first.
@@ -253,20 +270,27 @@ impl Slots {
 
     /// Holders since before `deadline` that nobody was told of yet; they count as told from now on.
     pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
-        let overdue = self.slots.iter_mut().filter(|place| !place.leak_told && place.since <= deadline);
-        overdue
-            .filter_map(|place| {
-                let holder = place.holder(now)?;
+        let mut leaks = Vec::new();
+        if self.quiet_since.is_none_or(|since| since > deadline) {
+            return leaks;
+        }
+        self.quiet_since = None;
+        for place in &mut self.slots {
+            visits::note();
+            let Some(holder) = place.holder(now).filter(|_| !place.leak_told) else { continue };
+            if place.since <= deadline {
                 place.leak_told = true;
-                Some(holder)
-            })
-            .collect()
+                leaks.push(holder);
+            } else {
+                self.quiet_since = Some(self.quiet_since.map_or(place.since, |since| since.min(place.since)));
+            }
+        }
+        leaks
     }
 
-    /// The oldest loan that was not reported as a leak.
-    pub(crate) fn oldest_quiet_loan(&self) -> Option<Time> {
-        let quiet = self.slots.iter().filter(|place| place.stage == Stage::InUse && !place.leak_told);
-        quiet.map(|place| place.since).min()
+    /// When the oldest loan began that was not reported as a leak, or earlier.
+    pub(crate) fn quiet_since(&self) -> Option<Time> {
+        self.quiet_since
     }
 
     #[cfg(debug_assertions)]
