@@ -29,7 +29,7 @@ const LEAK_AFTER: Duration = Duration::from_millis(750);
 const NAME: &str = "demo";
 const WRITER_NAME: &str = "demo-writer";
 const READERS_NAME: &str = "demo-reader";
-/// How long the observer may lag behind the pool: events are told after the pool's lock is released.
+/// How long the observer may lag behind the pool: events are sent after the pool's lock is released.
 const LAG: Duration = Duration::from_secs(1);
 
 /// Whether the books balance.

@@ -1,4 +1,4 @@
-//! Ctrl-C and a polite kill: told once to whoever runs, and no later part of the program has to ask the system.
+//! Ctrl-C and `TERM`: received once and passed to the running part of the program.
 
 use std::io;
 use std::process;

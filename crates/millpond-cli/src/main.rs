@@ -28,10 +28,10 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever read our output has seen enough: `millpond check | head -1`.
+        // The reader of our output has closed the pipe: `millpond check | head -1`.
         Err(error) if failure::is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            // If this cannot be told, nobody is left to be told.
+            // If this cannot be printed either, there is nothing left to do.
             let _ = failure::tell(&*error, json);
             ExitCode::FAILURE
         }

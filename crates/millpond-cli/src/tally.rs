@@ -16,7 +16,7 @@ pub struct Tally {
 /// A holder that the pool reported.
 #[derive(Debug, Clone)]
 pub struct Leak {
-    /// What he holds.
+    /// The connection that it holds.
     pub id: ConnectionId,
     /// The line that acquired it.
     pub holder: String,

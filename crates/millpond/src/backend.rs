@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_wants_redis_is_shown_the_way() {
+    fn a_redis_url_is_refused_with_the_way_to_use_redis() {
         let text = told("rediss://:hunter2@localhost/0");
         assert!(text.contains("`millpond-redis`") && !text.contains("hunter2"), "{text}");
     }

@@ -121,13 +121,13 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The runtime on which the pool connects and keeps house. Default: that of the first acquire.
+    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the first acquire.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.common.runtime = Some(handle);
         self
     }
 
-    /// Adds an observer. Several are told in the order in which they were added.
+    /// Adds an observer. Several are called in the order in which they were added.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.common.observers.push(Arc::new(observer));
         self

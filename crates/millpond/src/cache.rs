@@ -54,9 +54,9 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
 }
 
-/// An observer that tells the recorder of the `metrics` facade what the cache does; the table is in
-/// [`millpond_metrics`](https://docs.rs/millpond-metrics). What its pool does is told as of any pool, and how that is if it
-/// is followed.
+/// An observer that reports what the cache does to the recorder of the `metrics` facade; the table is
+/// in [`millpond_metrics`](https://docs.rs/millpond-metrics). Pool events need `pool_observer`, pool
+/// gauges `follow_shared_pool`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -56,7 +56,7 @@ pub(crate) fn unknown(kind: PoolKind, backend: Backend) -> Option<Refusal> {
     };
     (!known).then(|| Refusal {
         setting: "db.pool",
-        message: format!("is not to be had for {backend}"),
+        message: format!("is not supported by {backend}"),
         help: "write `queue` or `null`, or leave it out".to_owned(),
     })
 }

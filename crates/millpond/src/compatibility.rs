@@ -5,7 +5,7 @@ use crate::column_types;
 use millpond_config::{DbSettings, Pooler, Refusal};
 use millpond_core::ResetLevel;
 
-/// All of them. A setting that would have no effect is refused as well, since whoever wrote it counts on it.
+/// All of them. A setting that would have no effect is refused as well, since its author relies on it.
 pub(crate) fn unsuited(db: &DbSettings, backend: Backend, postgres_hook: bool) -> Vec<Refusal> {
     let kind = db.kind.and_then(|kind| column_types::unknown(kind, backend));
     let hooked = (postgres_hook && backend == Backend::Postgres && db.behind != Pooler::None).then(|| {
@@ -21,7 +21,7 @@ fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
         return None;
     }
     if backend != Backend::Postgres {
-        let message = format!("is not to be had for {backend}");
+        let message = format!("is not supported by {backend}");
         return Some(refusal("db.behind", message, "write `server`, or leave it out"));
     }
     (db.reset == ResetLevel::Session).then(|| {
@@ -32,7 +32,7 @@ fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
 
 fn cancelling(db: &DbSettings, backend: Backend) -> Option<Refusal> {
     (!db.cancel_abandoned && backend == Backend::Sqlite).then(|| {
-        let message = format!("is not to be had for {backend}, where what was abandoned is always interrupted");
+        let message = format!("is not supported by {backend}, where what was abandoned is always interrupted");
         refusal("db.cancel_abandoned", message, "write `true`, or leave it out")
     })
 }

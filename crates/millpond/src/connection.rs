@@ -264,7 +264,7 @@ impl DatabaseConnection {
     /// The same pool with a limit of its own for every statement: for one call, or for a part of a program. `None` is no
     /// limit; the pool's own is the setting `db.statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error that names it and the line, and its server is told to stop it.
+    /// A statement that takes longer ends with an error that names it and the line, and its server gets a request to stop it.
     #[must_use]
     pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into();

@@ -2,8 +2,8 @@
 //! run time.
 //!
 //! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it can do beyond the pools of
-//! a single backend is to choose; whoever knows the backend can take the typed pool, `sqlite::SqlitePool`,
-//! `postgres::PgPool` or `mysql::MySqlPool`, and whoever pools something else a [`Manager`] of his own and a [`QueuePool`].
+//! a single backend is to choose; a program that knows its backend can take the typed pool, `sqlite::SqlitePool`,
+//! `postgres::PgPool` or `mysql::MySqlPool`, and one that pools something else its own [`Manager`] and a [`QueuePool`].
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -34,7 +34,7 @@
 //! | `redis` | the module `redis`, with pools of Redis connections; `cache` and `ratelimit` bring it along |
 //! | `redis-rs` | the second driver for Redis, `?driver=redis-rs` in the URL |
 //!
-//! The URL of a database whose feature is off is an error that names the feature. Whoever wants one backend alone writes
+//! The URL of a database whose feature is off is an error that names the feature. For one backend alone write
 //! `default-features = false` and its feature, or depends on the backend's own crate.
 
 mod any_conversion;

@@ -64,7 +64,7 @@ where
 }
 
 /// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
-/// which is not, and which is proved before anybody else can get it.
+/// which is not, and which is verified before it is lent again.
 impl dyn AnyConnection {
     /// The typed connection, if it is one to MySQL or MariaDB.
     #[cfg(feature = "mysql")]

@@ -1,4 +1,4 @@
-//! How a pool is doing in three numbers, for whoever wants no more.
+//! The state of a pool in three numbers.
 
 use millpond_core::Status;
 

@@ -1,4 +1,4 @@
-//! Trouble made on purpose, to show what the pool says: a burst, a caller in vain, a caller who gives up, a holder who forgets.
+//! Deliberate incidents, to show what the pool reports: a burst, a timeout, a cancelled caller, a leaked lease.
 
 use super::{LEAK_AFTER, OVERFLOW, READERS, READERS_NAME};
 use crate::interrupt::Interrupt;
@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long the caller in vain waits.
+/// How long the caller that times out waits.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// After how long the caller who gives up does so.
 const CHANGE_OF_MIND: Duration = Duration::from_millis(50);
@@ -21,7 +21,7 @@ const LEAK_REPORT: Duration = Duration::from_secs(5);
 pub struct Incidents {
     /// Connections open beyond `pool_size` in the burst.
     pub overflow: Option<u32>,
-    /// What the caller in vain was told.
+    /// The error of the caller that timed out.
     pub timeout: Option<String>,
     /// Who was reported to have kept a connection for too long.
     pub leak: Option<String>,
@@ -42,7 +42,7 @@ pub async fn provoke(
     incidents.overflow = Some(readers.status().overflow());
     tell_burst(screen, &readers, held.len())?;
 
-    if let Some(told) = until(&mut interrupt, in_vain(&readers)).await {
+    if let Some(told) = until(&mut interrupt, time_out(&readers)).await {
         incidents.timeout = told?;
         tell_timeout(screen, incidents.timeout.as_deref())?;
     }
@@ -68,8 +68,8 @@ async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>>
     Ok(held)
 }
 
-/// One caller gives up early, another waits in vain and is told why.
-async fn in_vain(readers: &DatabaseConnection) -> sqlx::Result<Option<String>> {
+/// One caller gives up early, another times out and gets the reason.
+async fn time_out(readers: &DatabaseConnection) -> sqlx::Result<Option<String>> {
     if tokio::time::timeout(CHANGE_OF_MIND, readers.acquire()).await.is_ok() {
         return Ok(None);
     }
@@ -82,7 +82,7 @@ async fn in_vain(readers: &DatabaseConnection) -> sqlx::Result<Option<String>> {
     }
 }
 
-/// Waits until the pool reports whoever keeps this connection for too long.
+/// Waits until the pool reports that this connection is held for too long.
 async fn leak(tally: &Tally, id: ConnectionId) -> Option<String> {
     let deadline = Instant::now() + LEAK_AFTER + LEAK_REPORT;
     while Instant::now() < deadline {
@@ -121,7 +121,7 @@ fn tell_timeout(screen: &mut Screen, told: Option<&str>) -> io::Result<()> {
     match told {
         Some(told) => screen.line(
             Tone::Plain,
-            &format!("\ntimeout: one caller more gave up by itself; the next waited for {limit}, in vain, and was told:\n  {told}"),
+            &format!("\ntimeout: one caller gave up by itself; the next timed out after {limit}:\n  {told}"),
         ),
         None => screen.line(Tone::Bad, "\ntimeout: a connection was lent beyond the limit, which must not happen"),
     }

@@ -114,8 +114,8 @@ impl Report {
         const ALWAYS: [&str; 5] =
             ["db.pool_size", "db.max_overflow", "db.pool_timeout", "db.pool_recycle", "db.pool_pre_ping"];
         let mut table = Table::new(["setting", "value", "source"]);
-        let is_told = |row: &&Row| ALWAYS.contains(&row.setting) || row.source != "default";
-        for row in self.settings.rows.iter().filter(is_told) {
+        let is_shown = |row: &&Row| ALWAYS.contains(&row.setting) || row.source != "default";
+        for row in self.settings.rows.iter().filter(is_shown) {
             table.row([row.setting.to_owned(), row.value.clone(), row.source.clone()]);
         }
         table.left_aligned()

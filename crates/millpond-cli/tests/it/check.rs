@@ -17,7 +17,7 @@ fn without_a_file_the_defaults_are_good() {
 }
 
 #[test]
-fn every_value_is_told_with_its_source() {
+fn every_value_is_shown_with_its_source() {
     let sandbox = Sandbox::new();
     let url = "[storage]\nconnection_string = \"postgresql://h/d\"\n";
     let db = "[db]\npool_size = 20\nbehind = \"pgbouncer\"\n";
@@ -34,7 +34,7 @@ fn every_value_is_told_with_its_source() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_a_misspelt_variable_among_them() {
+fn all_problems_are_reported_at_once_a_misspelt_variable_among_them() {
     let sandbox = Sandbox::new();
     sandbox.write("millpond.toml", "[db]\npool_size = 500\npool_tiemout = 3\n");
     let ended = Ended::from(
@@ -49,7 +49,7 @@ fn all_problems_are_told_at_once_a_misspelt_variable_among_them() {
 }
 
 #[test]
-fn problems_are_told_as_json_on_standard_output() {
+fn problems_are_printed_as_json_on_standard_output() {
     let ended =
         Ended::from(Sandbox::new().millpond(&["check", "--json"]).env("PSN_DB_POOL_SIZE", "0").output().unwrap());
     ended.assert_code(1);
@@ -60,7 +60,7 @@ fn problems_are_told_as_json_on_standard_output() {
 }
 
 #[test]
-fn good_settings_are_told_as_json() {
+fn good_settings_are_printed_as_json() {
     let ended = Sandbox::new().run(&["check", "--json"]);
     ended.assert_code(0);
     let json = ended.json();
@@ -155,7 +155,7 @@ fn a_url_of_every_backend_passes_and_what_its_backend_refuses_does_not() {
 }
 
 #[test]
-fn a_url_is_told_without_its_query_and_a_bad_one_with_all_other_problems() {
+fn a_url_is_shown_without_its_query_and_a_bad_one_with_all_other_problems() {
     let sandbox = Sandbox::new();
     sandbox.write("a.toml", "[storage]\nconnection_string = \"sqlite:///./a.db?timeout=77\"\n");
     // `--file` is what people try first.

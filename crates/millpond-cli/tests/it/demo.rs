@@ -115,7 +115,7 @@ fn a_file_that_exists_is_not_touched() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_told_in_full() {
+fn settings_that_cannot_be_used_are_reported_in_full() {
     let sandbox = Sandbox::new();
     let bad = |arguments: &[&str]| {
         let mut command = sandbox.millpond(arguments);

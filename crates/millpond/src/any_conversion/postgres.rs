@@ -22,7 +22,7 @@ use sqlx_core::any::AnyValueKind;
 use std::str;
 
 /// The numbers of the types that are looked at, from PostgreSQL's catalogue `pg_type`; they never change. Names would not
-/// do: anybody can call a type of his own `uuid`.
+/// do: any user can create a type of the name `uuid`.
 mod oid {
     pub const BOOL: u32 = 16;
     pub const BYTEA: u32 = 17;

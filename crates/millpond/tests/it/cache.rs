@@ -43,13 +43,13 @@ async fn the_section_of_the_settings_makes_a_cache() {
 }
 
 #[test]
-fn a_cache_without_a_url_is_told_which_variable_to_set() {
+fn a_cache_without_a_url_is_an_error_that_names_the_variable_to_set() {
     let text = cache::from_settings(&settings(&[])).unwrap_err().to_string();
     assert_eq!(text, "cache.url is not set: set PSN_CACHE_URL, or url in the section [cache] of the settings file");
 }
 
 #[test]
-fn a_misspelt_url_is_told_with_its_source_and_without_its_password() {
+fn a_misspelt_url_is_reported_with_its_source_and_without_its_password() {
     let text = cache::from_settings(&settings(&[("PSN_CACHE_URL", "redsi://:hunter2@h")])).unwrap_err().to_string();
     assert!(text.starts_with("cache.url (environment variable `PSN_CACHE_URL`) is not understood"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
@@ -80,7 +80,7 @@ async fn lifted_ranges_are_lifted_for_the_cache_too() {
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn what_the_cache_does_is_told_to_the_recorder() {
+async fn what_the_cache_does_is_reported_to_the_recorder() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     let Some(url) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let recorder = DebuggingRecorder::new();

@@ -221,7 +221,7 @@ impl World {
         let done = poll_n(self.db.migrate(&migrator), polls).await.map(|done| done.unwrap());
         // SQLite has no lock for migrations, and what was cut off may be committed yet.
         self.next_is_served(Deed::Migrate).await;
-        // Whoever comes after it is not locked out by a lock that nobody holds any more.
+        // The next one is not locked out by a lock that no task holds any more.
         let next =
             tokio::time::timeout(LONG, self.straight.migrate(&migrator)).await.expect("the migrations are locked");
         match next {
@@ -241,7 +241,7 @@ impl World {
         done.is_some()
     }
 
-    /// Who comes next is answered with what he asked for, outside any transaction, and the pool has its place.
+    /// The next caller gets the answer to its own query, outside any transaction, and the pool has its slot.
     async fn next_is_served(&self, deed: Deed) {
         let (db, n) = (&self.db, nonce());
         let backend = db.backend();

@@ -59,7 +59,7 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_is_the_reason_that_is_told() {
+async fn a_hook_that_refuses_is_the_reason_that_is_reported() {
     let error = DatabaseConnection::builder("sqlite::memory:")
         .pool_timeout(std::time::Duration::from_secs(1))
         .sqlite(|options| options.on_checkout(|_, _| Box::pin(async { Err("not today".into()) })))

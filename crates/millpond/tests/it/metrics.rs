@@ -22,7 +22,7 @@ fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
-async fn the_numbers_of_a_connection_are_told_under_its_name() {
+async fn the_numbers_of_a_connection_are_reported_under_its_name() {
     let metrics = PoolMetrics::manual();
     let files = Directory::new();
     let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
@@ -42,7 +42,7 @@ async fn the_numbers_of_a_connection_are_told_under_its_name() {
 }
 
 #[tokio::test]
-async fn of_one_writer_and_many_readers_both_are_told() {
+async fn of_one_writer_and_many_readers_both_are_reported() {
     let metrics = PoolMetrics::manual();
     let files = Directory::new();
     let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
@@ -55,7 +55,7 @@ async fn of_one_writer_and_many_readers_both_are_told() {
 
 #[cfg(all(feature = "cache", feature = "ratelimit"))]
 #[tokio::test]
-async fn the_pools_of_cache_and_rate_limiter_are_told_like_all_others() {
+async fn the_pools_of_cache_and_rate_limiter_are_reported_like_all_others() {
     let metrics = PoolMetrics::manual();
     let cache = millpond::cache::RedisCache::builder().url("redis://h").connect_lazy().unwrap();
     let storage = millpond::ratelimit::StorageOptions::new().connect_lazy("redis://h").unwrap();
@@ -73,7 +73,7 @@ async fn the_pools_of_cache_and_rate_limiter_are_told_like_all_others() {
 }
 
 #[tokio::test]
-async fn without_metrics_nothing_is_told() {
+async fn without_metrics_nothing_is_reported() {
     let metrics = PoolMetrics::manual();
     drop(memory().await);
     assert!(told(&metrics).is_empty());

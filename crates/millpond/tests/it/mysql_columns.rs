@@ -190,7 +190,7 @@ async fn numbered_arguments_are_put_in_order_and_used_twice() {
 }
 
 #[tokio::test]
-async fn the_key_of_an_added_row_is_told_and_no_other() {
+async fn the_key_of_an_added_row_is_reported_and_no_other() {
     let Some(db) = database().await else { return };
     sqlx::query("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT)").execute(&db).await.unwrap();
     let told = async |sql: &'static str| {

@@ -12,7 +12,7 @@ fn told(url: &str, environment: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_pgbouncer_everybody_gets_his_own_answer() {
+async fn behind_pgbouncer_every_caller_gets_its_own_answer() {
     let Ok(url) = std::env::var("MILLPOND_TEST_PGBOUNCER_URL") else {
         println!("SKIP what PgBouncer does: no MILLPOND_TEST_PGBOUNCER_URL");
         return;
@@ -52,12 +52,12 @@ async fn every_problem_of_a_pooler_is_in_the_one_report() {
     #[cfg(feature = "mysql")]
     assert_eq!(
         told("mysql://u:hunter2@h/d", &[bouncer]),
-        format!("db.behind = pgbouncer {source} is not to be had for MySQL; write `server`, or leave it out")
+        format!("db.behind = pgbouncer {source} is not supported by MySQL; write `server`, or leave it out")
     );
     #[cfg(feature = "sqlite")]
     {
         let text = told("sqlite::memory:", &[bouncer, ("PSN_DB_CANCEL_ABANDONED", "no"), ("PSN_DB_POOL_SIZE", "0")]);
-        assert!(text.contains(&format!("db.behind = pgbouncer {source} is not to be had for SQLite;")), "{text}");
+        assert!(text.contains(&format!("db.behind = pgbouncer {source} is not supported by SQLite;")), "{text}");
         assert!(text.contains("db.cancel_abandoned = false") && text.contains("db.pool_size = 0"), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
     }

@@ -106,7 +106,7 @@ async fn a_stream_can_be_spawned_and_kept() {
 }
 
 #[tokio::test]
-async fn the_key_of_an_added_row_is_told_and_no_other() {
+async fn the_key_of_an_added_row_is_reported_and_no_other() {
     let db = users_in_memory(&["Ada"]).await;
     let told = async |sql: &'static str| {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_cha
 }
 
 #[tokio::test]
-async fn a_violated_constraint_is_told_by_its_kind() {
+async fn a_violated_constraint_is_reported_by_its_kind() {
     for db in users(&["Ada"]).await {
         let error = sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().kind(), ErrorKind::UniqueViolation);

@@ -48,7 +48,7 @@ async fn the_environment_opens_a_database() {
 }
 
 #[tokio::test]
-async fn every_problem_of_the_settings_is_told_at_once() {
+async fn every_problem_of_the_settings_is_reported_at_once() {
     let error =
         DatabaseConnection::builder("sqlite::memory:").pool_size(0).max_overflow(101).connect().await.unwrap_err();
     let text = error.to_string();
@@ -57,7 +57,7 @@ async fn every_problem_of_the_settings_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_bad_url_is_told_with_all_else_that_is_wrong_and_with_its_source() {
+async fn a_bad_url_is_reported_with_all_else_that_is_wrong_and_with_its_source() {
     for (url, told) in [
         ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
         ("hunter2", "is not a URL"),
@@ -100,7 +100,7 @@ async fn a_backend_that_is_off_is_named_with_its_feature_and_without_the_passwor
 
 #[cfg(feature = "mysql")]
 #[tokio::test]
-async fn a_url_of_mysql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_told_with_all_else() {
+async fn a_url_of_mysql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_reported_with_all_else() {
     for url in ["mysql+pymysql://u:hunter2@localhost/d?ssl_ca=/ca.pem", "mariadb+aiomysql://u:hunter2@localhost/d"] {
         let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
         assert_eq!(db.backend(), millpond::Backend::MySql);
@@ -110,7 +110,7 @@ async fn a_url_of_mysql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_
     let error = DatabaseConnection::builder(url).pool(PoolKind::ReadWrite).pool_size(0).connect_lazy().unwrap_err();
     let text = error.to_string();
     assert!(text.contains("\"ssl\"") && text.contains("pool_size = 0"), "{text}");
-    assert!(text.contains("db.pool = read-write (code) is not to be had for MySQL; write `queue`"), "{text}");
+    assert!(text.contains("db.pool = read-write (code) is not supported by MySQL; write `queue`"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 
@@ -126,7 +126,7 @@ async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn a_url_of_postgresql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_told_with_all_else() {
+async fn a_url_of_postgresql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_reported_with_all_else() {
     for url in ["postgresql+asyncpg://u:hunter2@localhost/d?sslmode=require", "postgres://u:hunter2@localhost"] {
         let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
         assert_eq!(db.backend(), millpond::Backend::Postgres);
@@ -136,7 +136,7 @@ async fn a_url_of_postgresql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_i
     let error = DatabaseConnection::builder(url).pool(PoolKind::ReadWrite).pool_size(0).connect_lazy().unwrap_err();
     let text = error.to_string();
     assert!(text.contains("sslmode=require") && text.contains("pool_size = 0"), "{text}");
-    assert!(text.contains("db.pool = read-write (code) is not to be had for PostgreSQL; write `queue`"), "{text}");
+    assert!(text.contains("db.pool = read-write (code) is not supported by PostgreSQL; write `queue`"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 

@@ -61,7 +61,7 @@ pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
         _ => {}
     }
     let mut text = String::new();
-    // Once a part was negative, a positive one is told by its sign.
+    // After a negative part, a positive one gets a sign.
     let mut minus = false;
     for (count, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
         if count != 0 {
