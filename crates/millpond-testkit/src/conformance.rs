@@ -272,6 +272,7 @@ macro_rules! conformance {
             b06_a_database_in_memory_survives_whatever_its_users_do [Keeps, Pools, Answers, Transactions, Memory]
             b07_readers_read_what_was_committed_while_the_only_writer_writes [Keeps, Pools, Transactions, Readers]
             b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer [Keeps, Pools, Answers, Restarts]
+            b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is [Keeps, Pools, Answers, Restarts]
             b09_a_server_that_is_not_ready_is_tried_until_it_is [Keeps, Pools, Answers, Network]
             b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more [Keeps, Pools, Answers, Network]
             b09_a_server_that_refuses_for_good_fails_the_acquire_at_once [Keeps, Pools, Network]

@@ -13,6 +13,7 @@
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
 //!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end. [`until`] waits
 //!   for what happens.
+//! - [`StillClock`] stops tokio's clock for a test with a real server: an outage of minutes is over in a moment.
 //! - [`Garbler`] makes text for parsers out of text that was well-formed once.
 //!
 //! ```
@@ -53,6 +54,7 @@ mod own_server;
 mod patience;
 mod poll;
 mod proxy;
+mod still_clock;
 mod trace;
 
 pub use act::{Act, Call, ScriptedError};
@@ -74,4 +76,5 @@ pub use own_server::OwnServer;
 pub use patience::until;
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
+pub use still_clock::StillClock;
 pub use trace::Trace;

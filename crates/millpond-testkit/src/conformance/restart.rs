@@ -1,14 +1,26 @@
-//! A server that is killed under load and comes back.
+//! A server that is killed under load, or away for long, and comes back.
 
-use crate::conformance::fixture::Fixture;
+use crate::conformance::fixture::{Connection, Fixture};
 use crate::conformance::service::Service;
-use crate::conformance::stage::{Stage, Trial, joined, secs};
-use millpond_core::PoolExt;
+use crate::conformance::stage::{Stage, Trial, joined, ms, quiet, secs};
+use crate::own_server::OwnServer;
+use crate::still_clock::StillClock;
+use millpond_core::{Lease, PoolExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, timeout};
+
+/// How long the server is away from the pool whose callers give up.
+const AWAY: Duration = secs(41);
+
+/// How many pools go through the outage.
+const POOLS: usize = 10;
+
+/// How many seconds after its return somebody asks once a second, and how many of them may be refused at first.
+const ASKED: i64 = 60;
+const REFUSED_MAX: i64 = 5;
 
 /// How long after the server accepts connections the pool may need to answer the first question.
 const BACK_MAX: Duration = secs(1);
@@ -36,9 +48,7 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
     let users: Vec<_> = (0..500).map(|user| tokio::spawn(ask(service.clone(), Arc::clone(&count), user))).collect();
     until_right(&count, 2_000).await;
     done(server.stop("KILL").await);
-    done(server.start_again(""));
-    let up = timeout(secs(60), async { while stage.fixture.dial(&url).await.is_err() {} }).await;
-    assert!(up.is_ok(), "the server does not start again");
+    start_again(&stage, &mut server, &url).await;
     let (back, before) = (Instant::now(), count.right.load(Ordering::Relaxed));
     while count.right.load(Ordering::Relaxed) == before {
         assert!(back.elapsed() < BACK_MAX, "not back after {BACK_MAX:?}");
@@ -54,6 +64,90 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
     let leases = service.leases(10).await;
     assert!(service.pool.try_acquire().is_none(), "beyond the cap");
     drop(leases);
+}
+
+/// Two requests hold a connection each that the outage has killed, and wait for a second one until their deadlines. Nobody
+/// is left who waits then, and the server is back soon afterwards.
+pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is<T: Trial>(stage: Stage<T>) {
+    let (mut server, url) = match stage.fixture.own_server().await {
+        Ok(own) => own,
+        Err(why) => return println!("SKIP b08: {why}"),
+    };
+    let clock = StillClock::stop();
+    // Each of them meets the pause after a failed attempt by chance.
+    let service = |_| {
+        stage.service(|plan| {
+            plan.url.clone_from(&url);
+            plan.config.pool_size = 4;
+        })
+    };
+    let services: Vec<_> = (0..POOLS).map(service).collect();
+    let mut leases = Vec::new();
+    for service in &services {
+        leases.extend(service.leases(2).await.into_iter().map(|lease| (service, lease)));
+    }
+    done(server.stop("KILL").await);
+    let requests: Vec<_> = leases.into_iter().map(|(service, first)| wait_for_a_second(service, first)).collect();
+    pass(&clock, &services, AWAY).await;
+    hurry("a request", || !requests.iter().all(JoinHandle::is_finished)).await;
+    for request in requests {
+        joined(request).await;
+    }
+    assert!(services.iter().all(|service| service.pool.status().open == 0), "what was lent had died");
+    start_again(&stage, &mut server, &url).await;
+    let mut served = [0; POOLS];
+    for number in 0..ASKED {
+        let ask = |service: &Service<T::Fixture>| {
+            let service = service.clone();
+            tokio::spawn(async move { service.ask(number).await.is_ok_and(|answer| answer == number) })
+        };
+        let asking: Vec<_> = services.iter().map(ask).collect();
+        pass(&clock, &services, secs(1)).await;
+        for ((service, asking), served) in services.iter().zip(asking).zip(&mut served) {
+            hurry("an answer", || !asking.is_finished() && service.pool.status().waiting == 0).await;
+            *served += i64::from(asking.is_finished() && joined(asking).await);
+        }
+    }
+    let all_back = served.iter().all(|served| *served >= ASKED - REFUSED_MAX);
+    assert!(all_back, "served in the minute after the server was back, of {ASKED} in each pool: {served:?}");
+}
+
+/// Acquires another connection while it holds one, and notices only then that the one that it holds has died.
+fn wait_for_a_second<F: Fixture>(service: &Service<F>, mut first: Lease<Connection<F>>) -> JoinHandle<()> {
+    let service = service.clone();
+    tokio::spawn(async move {
+        let second = service.pool.acquire().await;
+        let answer = service.fixture.ask(&mut first, 1).await;
+        assert!(second.is_err() && answer.is_err(), "the server is dead");
+    })
+}
+
+/// Lets time pass in small steps, each attempt to connect within its own.
+async fn pass<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: Duration) {
+    const STEP: Duration = ms(50);
+    for _ in 0..time.as_millis() / STEP.as_millis() {
+        clock.pass(STEP).await;
+        quiet().await;
+        hurry("a connect", || services.iter().any(|service| service.pool.status().connecting > 0)).await;
+    }
+}
+
+/// Waits for something that a real server does, while the clock stands still.
+async fn hurry(what: &str, mut is_awaited: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while is_awaited() {
+        assert!(began.elapsed() < secs(10), "{what} hangs");
+        yield_now().await;
+    }
+}
+
+/// Starts the server again and waits until it accepts connections.
+async fn start_again<T: Trial>(stage: &Stage<T>, server: &mut OwnServer, url: &str) {
+    done(server.start_again(""));
+    let began = std::time::Instant::now();
+    while stage.fixture.dial(url).await.is_err() {
+        assert!(began.elapsed() < secs(60), "the server does not start again");
+    }
 }
 
 async fn ask<F: Fixture>(service: Service<F>, count: Arc<Count>, user: i64) {
