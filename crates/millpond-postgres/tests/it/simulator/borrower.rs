@@ -1,6 +1,6 @@
 //! A borrower: does what users do with a pool, drops a part of it half-way, and tells what it was told.
 
-use super::execution::nonce;
+use super::execution::{NAMED, nonce};
 use super::server::{Server, Temper};
 use fastrand::Rng;
 use futures_util::TryStreamExt;
@@ -82,14 +82,20 @@ impl Story {
 
 /// One of those who borrow at the same time.
 pub struct Borrower {
-    pub pool: PgPool,
-    pub server: Arc<Server>,
-    pub dice: Rng,
-    pub steps: Arc<AtomicU64>,
-    pub stories: Vec<Story>,
+    pool: PgPool,
+    server: Arc<Server>,
+    dice: Rng,
+    steps: Arc<AtomicU64>,
+    stories: Vec<Story>,
+    /// What the statement under way asks for, if it says so: see [`nonce`].
+    asked: Option<i64>,
 }
 
 impl Borrower {
+    pub fn new(pool: PgPool, server: Arc<Server>, dice: Rng, steps: Arc<AtomicU64>) -> Self {
+        Self { pool, server, dice, steps, stories: Vec::new(), asked: None }
+    }
+
     /// Borrows until so many steps were made by all.
     pub async fn live(mut self, steps: u64) -> Vec<Story> {
         while self.steps.load(Ordering::Relaxed) < steps {
@@ -105,6 +111,16 @@ impl Borrower {
 
     /// Does something to its end, or for some polls. `None` if it was cut off.
     async fn does<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<Result<T, Error>> {
+        let asked = self.asked.take();
+        let said = self.does_unseen(deed).await;
+        if let Some(Err(error)) = &said {
+            self.check_error(error, asked);
+        }
+        said
+    }
+
+    /// The same past the pool's eyes, where the driver tells errors of what was cut off before.
+    async fn does_unseen<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<Result<T, Error>> {
         self.steps.fetch_add(1, Ordering::Relaxed);
         let polls = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=6) } else { usize::MAX };
         match timeout(PATIENCE, poll_n(deed, polls)).await {
@@ -113,6 +129,15 @@ impl Borrower {
                 self.server.violation("something hangs".to_owned());
                 None
             }
+        }
+    }
+
+    /// An error that names a statement has to name the one that it ends.
+    fn check_error(&self, error: &Error, asked: Option<i64>) {
+        let Error::Database(error) = error else { return };
+        let named = error.message().rsplit_once(NAMED).map(|(_, named)| named.parse().unwrap());
+        if named.is_some() && named != asked {
+            self.server.violation(format!("the error of {named:?} was told to {asked:?}"));
         }
     }
 
@@ -163,8 +188,7 @@ impl Borrower {
         let Some(mut lease) = self.gets(self.pool.acquire()).await else { return };
         let begin = ["BEGIN", "START TRANSACTION", "/* plain */ BEGIN", "BEGIN; SAVEPOINT b"][self.dice.usize(0..4)];
         let begun = if self.dice.u8(0..6) == 0 {
-            // Past the pool's eyes.
-            self.does((&mut **lease).execute(begin)).await
+            self.does_unseen((&mut **lease).execute(begin)).await
         } else {
             self.does(lease.execute(begin)).await
         };
@@ -201,7 +225,7 @@ impl Borrower {
         }
         if self.dice.u8(0..6) == 0 {
             // It goes back with a transaction that nobody has ended, and that the pool has not seen.
-            let _ = self.does((&mut **lease).execute("BEGIN")).await;
+            let _ = self.does_unseen((&mut **lease).execute("BEGIN")).await;
         }
     }
 
@@ -213,6 +237,7 @@ impl Borrower {
                 let mut story = Story::of(self.server.number());
                 let (number, step) = (story.number, story.next_step());
                 let sql = format!("BEGIN; INSERT INTO book VALUES ({number}, {step}); COMMIT");
+                self.asked = Some(nonce(number, step));
                 let said = self.does(pool.execute(raw_sql(AssertSqlSafe(sql)))).await;
                 story.note(step, said.as_ref());
                 story.end = if let Some(Ok(_)) = said { End::Committed } else { End::Unknown };
@@ -247,6 +272,7 @@ impl Borrower {
         number: i64,
         step: i64,
     ) -> Option<Result<(), Error>> {
+        self.asked = Some(nonce(number, step));
         if self.dice.bool() {
             let query = sqlx::query("INSERT INTO book VALUES ($1, $2)").bind(number).bind(step);
             self.does(async { query.execute(on).await.map(drop) }).await
@@ -259,6 +285,7 @@ impl Borrower {
     /// Asks for a number, in one of several wordings; what is answered has to be that number.
     async fn ask<'c>(&mut self, on: impl Executor<'c, Database = Postgres>, number: i64, step: i64, alias: &str) {
         let wanted = nonce(number, step);
+        self.asked = Some(wanted);
         let said = if self.dice.u8(0..3) > 0 {
             let sql = AssertSqlSafe(format!("SELECT $1{alias} /* {} */", self.dice.u8(0..4)));
             self.does(async { sqlx::query_scalar::<_, i64>(sql).bind(wanted).fetch_one(on).await }).await
@@ -281,6 +308,7 @@ impl Borrower {
     /// Reads some of the rows of a statement and leaves the others.
     async fn leave_rows(&mut self, conn: &mut Tracked<Postgres>, number: i64, step: i64) {
         let wanted = nonce(number, step);
+        self.asked = Some(wanted);
         let read = self.dice.i64(0..60);
         let server = Arc::clone(&self.server);
         let rows = async {

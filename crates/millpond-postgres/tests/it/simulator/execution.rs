@@ -10,6 +10,9 @@ use super::wire::{BOOL, INT8, TEXT, Value};
 /// How many answers a deed has room for: see [`nonce`].
 const ANSWERS: i64 = 1_000;
 
+/// What stands before the statement that an error names.
+pub const NAMED: &str = " in statement ";
+
 /// What a deed asks for in one of its steps.
 pub fn nonce(number: i64, step: i64) -> i64 {
     number * ANSWERS + step
@@ -64,14 +67,14 @@ impl Session {
                 if self.server.temper == Temper::RollsBack {
                     self.commit();
                 }
-                self.maybe_refuse()?;
+                self.maybe_refuse("")?;
             }
             "DEALLOCATE" | "DISCARD" if text.ends_with("ALL") => self.forget(),
             "INSERT" => {
                 let mut words = words.skip(3);
                 let (deed, step) = (number(words.next().unwrap()), number(words.next().unwrap()));
                 self.belongs(deed, text);
-                self.maybe_refuse()?;
+                self.maybe_refuse(&format!("{NAMED}{}", nonce(deed, step)))?;
                 self.pending.push((deed, step));
             }
             "SELECT" => return self.select(text, words.map(|word| word.to_owned()).collect(), number),
@@ -80,9 +83,9 @@ impl Session {
         Ok(Outcome { tag: format!("{keyword} 0"), ..Outcome::default() })
     }
 
-    fn maybe_refuse(&mut self) -> Result<(), Stop> {
+    fn maybe_refuse(&mut self, whose: &str) -> Result<(), Stop> {
         if self.happens(12) {
-            return Err(Stop::Error("23505", "duplicate key value violates unique constraint".to_owned(), ""));
+            return Err(Stop::Error("23505", format!("duplicate key value violates unique constraint{whose}"), ""));
         }
         Ok(())
     }
@@ -115,6 +118,7 @@ impl Session {
             return Err(Stop::Error("25P01", format!("{keyword} can only be used in transaction blocks"), ""));
         }
         if keyword == "SAVEPOINT" {
+            self.maybe_refuse("")?;
             self.savepoints.push((name.to_owned(), self.pending.len()));
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! A session of the server: what it is asked, what goes wrong with it, and what it says and when.
 
-use super::execution::{Outcome, State, Stop};
+use super::execution::{NAMED, Outcome, State, Stop};
 use super::server::{Book, Server, Temper};
-use super::wire::{Asked, INT8, Reply};
+use super::wire::{Asked, INT8, Reply, Value};
 use fastrand::Rng;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -326,8 +326,10 @@ impl Session {
             return Err(stop());
         }
         if outcome.rows.len() > 1 && self.happens(3) {
+            let whose = outcome.rows.first().and_then(|row| row.first().cloned());
+            let whose = if let Some(Value::Int(first)) = whose { format!("{NAMED}{first}") } else { String::new() };
             outcome.rows.truncate(self.dice.usize(0..outcome.rows.len()));
-            outcome.stop = Some(Stop::Error("22012", "division by zero".to_owned(), ""));
+            outcome.stop = Some(Stop::Error("22012", format!("division by zero{whose}"), ""));
         }
         Ok(outcome)
     }
