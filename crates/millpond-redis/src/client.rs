@@ -78,7 +78,7 @@ impl RedisClient {
 
     /// Whether it may be lent as far as this side knows.
     pub(crate) fn is_fit(&self) -> bool {
-        !self.link.is_dead() && !self.epoch.is_over()
+        !self.link.is_dead() && !self.epoch.is_over() && !self.link.is_large()
     }
 
     /// Gives it up: its sockets close.

@@ -30,8 +30,6 @@ pub(crate) enum Effect {
 pub(crate) enum Wait {
     For(Duration),
     Forever,
-    /// Its arguments do not say; the server will complain about them.
-    Unclear,
 }
 
 const SUBSCRIBE: &str = "messages arrive outside of answers: use `subscribe` of an exclusive connection";
@@ -95,20 +93,39 @@ fn stream(command: &Command) -> Effect {
     Effect::None
 }
 
+/// Reads a timeout as the server does, by C's `strtold`. One that it refuses ends at once.
 fn seconds(text: &[u8]) -> Wait {
-    let seconds = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    match seconds.map(Duration::try_from_secs_f64) {
-        Some(Ok(Duration::ZERO)) => Wait::Forever,
-        Some(Ok(limit)) => Wait::For(limit),
-        _ => Wait::Unclear,
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let seconds = text.parse().ok().or_else(|| hexadecimal(text)).unwrap_or(f64::NAN);
+    // The server counts whole milliseconds, rounded up.
+    if seconds > -0.001 && seconds <= 0.0 {
+        return Wait::Forever;
     }
+    Wait::For(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// `0x1.8p-2`
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => (-1.0, text),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let text = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    let (digits, exponent) = text.split_once(['p', 'P']).unwrap_or((text, "0"));
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && part.is_empty() {
+        return None;
+    }
+    let add = |sum: f64, digit: char| Some(sum.mul_add(16.0, f64::from(digit.to_digit(16)?)));
+    let number = whole.chars().chain(part.chars()).try_fold(0.0, add)?;
+    let places = i32::try_from(part.len()).ok()?.saturating_mul(4);
+    Some(sign * number * 2_f64.powi(exponent.parse::<i32>().ok()?.saturating_sub(places)))
 }
 
 fn milliseconds(text: &[u8]) -> Wait {
-    match std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+    match std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()) {
         Some(0) => Wait::Forever,
-        Some(limit) => Wait::For(Duration::from_millis(limit)),
-        None => Wait::Unclear,
+        limit => Wait::For(Duration::from_millis(limit.and_then(|limit| limit.try_into().ok()).unwrap_or(0))),
     }
 }
 
@@ -150,11 +167,36 @@ mod tests {
         assert_eq!(of("BLPOP a b 2"), secs(2));
         assert_eq!(of("BLMPOP 3 1 k LEFT"), secs(3));
         assert_eq!(of("BRPOP a 0"), Effect::Blocks(Wait::Forever));
-        assert_eq!(of("BLPOP a x"), Effect::Blocks(Wait::Unclear));
+        assert_eq!(of("BLPOP a x"), secs(0), "the server refuses it");
         assert_eq!(of("WAIT 1 5000"), secs(5));
         assert_eq!(of("XREAD COUNT 2 BLOCK 1000 STREAMS s $"), secs(1));
         assert_eq!(of("XREAD COUNT 2 STREAMS block $"), Effect::None);
         assert_eq!(of("XREADGROUP GROUP streams block BLOCK 2000 STREAMS s >"), secs(2));
         assert_eq!(of("XREADGROUP GROUP block block STREAMS s >"), Effect::None);
+    }
+
+    #[test]
+    fn a_timeout_is_understood_in_every_spelling_that_the_server_takes() {
+        let blpop = |timeout: &str| of(&format!("BLPOP k {timeout}"));
+        for zero in ["0", "-0", "+0", "0.0", ".0", "0.", "0e9", "0x0", "-0X.0p7", "-0.0009", "00"] {
+            assert_eq!(blpop(zero), Effect::Blocks(Wait::Forever), "{zero}");
+        }
+        for (text, seconds) in [
+            ("0x10", 16.0),
+            ("0x1p-2", 0.25),
+            ("0X.8P1", 1.0),
+            ("+0x1.8", 1.5),
+            ("1e-2", 0.01),
+            ("0.0004", 0.0004),
+            ("3.", 3.0),
+        ] {
+            assert_eq!(blpop(text), Effect::Blocks(Wait::For(Duration::from_secs_f64(seconds))), "{text}");
+        }
+        for refused in ["nan", "inf", "-1", "", "0x", "0x.", "0xg", "0x1p", "1,5"] {
+            assert_eq!(blpop(refused), Effect::Blocks(Wait::For(Duration::ZERO)), "{refused:?}");
+        }
+        for zero in ["0", "00", "-0", "+0"] {
+            assert_eq!(of(&format!("WAIT 1 {zero}")), Effect::Blocks(Wait::Forever), "{zero}");
+        }
     }
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The default of [`RedisConnectOptions::command_timeout`].
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The default of [`RedisConnectOptions::tcp_keepalive`].
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// Where Redis is and how it is talked to: what a URL says, and what it cannot say.
 ///
 /// ```
@@ -30,6 +33,7 @@ pub struct RedisConnectOptions {
     pub(crate) tls: Option<Tls>,
     pub(crate) command_timeout: Duration,
     pub(crate) driver: Driver,
+    pub(crate) tcp_keepalive: Duration,
 }
 
 /// How Redis is set up.
@@ -104,6 +108,7 @@ impl RedisConnectOptions {
             tls: None,
             command_timeout: COMMAND_TIMEOUT,
             driver: Driver::default(),
+            tcp_keepalive: TCP_KEEPALIVE,
         }
     }
 
@@ -163,6 +168,16 @@ impl RedisConnectOptions {
         self
     }
 
+    /// How long a TCP connection may be idle before the system asks the server's whether it is still there. Default 60 s,
+    /// range 1 s-3600 s, zero is off; fractions of a second are dropped. Four questions without an answer, a quarter of this
+    /// time apart, end the connection; on Linux so does what was sent and not acknowledged for twice this time
+    /// (`TCP_USER_TIMEOUT`). In a URL it is `?tcp_keepalive=60`.
+    #[must_use]
+    pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.tcp_keepalive = idle;
+        self
+    }
+
     /// Who speaks to the server. Default [`Driver::Fred`].
     #[must_use]
     pub fn driver(mut self, driver: Driver) -> Self {
@@ -204,6 +219,7 @@ impl fmt::Debug for RedisConnectOptions {
             .field("tls", &self.tls)
             .field("command_timeout", &self.command_timeout)
             .field("driver", &self.driver)
+            .field("tcp_keepalive", &self.tcp_keepalive)
             .finish()
     }
 }

@@ -12,6 +12,7 @@ use crate::link::Link;
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 use fred::clients::Client;
+use millpond_core::Triage;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ struct Session {
     last: Option<Slot>,
     /// Another database is talked to.
     selected: bool,
+    /// Something was changed that only a new connection has not.
+    lasting: bool,
     /// The connection cannot be lent again.
     spoilt: bool,
     /// Somebody had the driver's own client.
@@ -62,16 +65,6 @@ enum Flight {
     None,
     Plain,
     Blocking,
-}
-
-/// What has to be done with a connection that comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Clean,
-    /// [`RedisConnection::restore`] makes it clean.
-    Dirty,
-    /// To be closed.
-    Spoilt,
 }
 
 impl RedisConnection {
@@ -107,15 +100,13 @@ impl RedisConnection {
             Effect::Refused(reason) => return refused(reason),
             Effect::Blocks(Wait::Forever) => return refused("0 would wait for ever: say how long, and ask again"),
             Effect::Blocks(Wait::For(wait)) => Manner::Blocking(wait),
-            // The server refuses it at once.
-            Effect::Blocks(Wait::Unclear) => Manner::Plain,
             Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => Manner::Plain,
         };
         match effect {
             Effect::Watch => self.watch(command.slot),
             Effect::Unwatch => command.slot = self.session.watched.unwrap_or(Slot::Any),
             Effect::Select => self.session.selected = true,
-            Effect::Lasting => self.session.spoilt = true,
+            Effect::Lasting => self.session.lasting = true,
             _ => {}
         }
         self.session.last = Some(command.slot);
@@ -258,15 +249,22 @@ impl RedisConnection {
         self.fred.as_ref().is_some_and(FredClient::has_escaped)
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        let Session { watched, selected, spoilt, shown, flight, .. } = self.session;
-        if shown || spoilt || flight == Flight::Blocking || !self.is_fit() || self.subscription.is_some() {
-            Standing::Spoilt
+    /// What has to be done with it when it comes back.
+    pub(crate) fn triage(&self) -> Triage {
+        let Session { watched, selected, lasting, shown, flight, .. } = self.session;
+        let is_changed = lasting || shown || self.subscription.is_some() || flight == Flight::Blocking;
+        if is_changed || !self.is_fit() || self.link.is_large() {
+            Triage::Discard
         } else if watched.is_some() || selected || flight == Flight::Plain {
-            Standing::Dirty
+            Triage::Reset
         } else {
-            Standing::Clean
+            Triage::Keep
         }
+    }
+
+    /// Makes what was done up to now the state that every borrower finds: the `on_connect` hooks have run.
+    pub(crate) fn set_up(&mut self) {
+        (self.session.selected, self.session.lasting) = (false, false);
     }
 
     /// Undoes what a borrower has left, and proves that the connection is in step.

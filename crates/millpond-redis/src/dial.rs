@@ -6,6 +6,7 @@ use crate::error::RedisError;
 use crate::fred_settings::rustls_config;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -25,6 +26,11 @@ const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// How long a TLS handshake may go without an end before the server is asked whether it speaks without.
 const PLAIN_DELAY: Duration = Duration::from_millis(250);
+
+/// How many questions of the system's may stay without an answer: see [`RedisConnectOptions::tcp_keepalive`].
+///
+/// [`RedisConnectOptions::tcp_keepalive`]: crate::RedisConnectOptions::tcp_keepalive
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// Where a server is.
 #[derive(Debug, Clone, Copy)]
@@ -55,16 +61,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// # Cancel safety
 ///
 /// Nothing is left of it.
-pub(crate) async fn dial(place: Place<'_>, tls: Option<&Tls>) -> Result<Box<dyn Stream>, RedisError> {
+pub(crate) async fn dial(
+    place: Place<'_>,
+    tls: Option<&Tls>,
+    keepalive: Duration,
+) -> Result<Box<dyn Stream>, RedisError> {
     match (place, tls) {
         (Place::Unix(path), _) => {
             let stream = UnixStream::connect(path).await;
             Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
         }
-        (Place::Network(node), None) => Ok(Box::new(tcp(node).await?)),
+        (Place::Network(node), None) => Ok(Box::new(tcp(node, keepalive).await?)),
         (Place::Network(node), Some(tls)) => {
             let connector = TlsConnector::from(Arc::new(rustls_config(tls)?));
-            let stream = tcp(node).await?;
+            let stream = tcp(node, keepalive).await?;
             tokio::select! {
                 stream = connector.connect(server_name(node)?, stream) => {
                     Ok(Box::new(stream.map_err(|error| refused(node, &error))?))
@@ -83,7 +93,7 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
             .ok()?
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        let stream = tcp(node).await.ok()?;
+        let stream = tcp(node, Duration::ZERO).await.ok()?;
         let outcome = TlsConnector::from(Arc::new(nobody)).connect(server_name(node).ok()?, stream).await;
         Some(match outcome.as_ref().map_err(tls_error) {
             Ok(_) => true,
@@ -99,7 +109,7 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
 async fn answers_without_tls(node: &Node) {
     sleep(PLAIN_DELAY).await;
     let asking = async {
-        let mut stream = tcp(node).await.ok()?;
+        let mut stream = tcp(node, Duration::ZERO).await.ok()?;
         // It says nothing of us, and a server that wants a password says so.
         stream.write_all(b"PING\r\n").await.ok()?;
         stream.read_u8().await.ok()
@@ -121,14 +131,14 @@ fn server_name(node: &Node) -> Result<ServerName<'static>, RedisError> {
 }
 
 /// Connects to one of the addresses of a host: to the first, and after a moment to the next beside it.
-async fn tcp(node: &Node) -> Result<TcpStream, RedisError> {
+async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
     let lookup = lookup_host((node.host.as_str(), node.port)).await;
     let mut addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
     let (mut trying, mut failed) = (FuturesUnordered::new(), Vec::new());
     let mut next = addresses.next();
     while next.is_some() || !trying.is_empty() {
         if let Some(address) = next.take() {
-            trying.push(try_address(address));
+            trying.push(try_address(address, keepalive));
             next = addresses.next();
         }
         tokio::select! {
@@ -144,11 +154,27 @@ async fn tcp(node: &Node) -> Result<TcpStream, RedisError> {
     Err(RedisError::NotSent { reason })
 }
 
-async fn try_address(address: SocketAddr) -> Result<TcpStream, String> {
+async fn try_address(address: SocketAddr, keepalive: Duration) -> Result<TcpStream, String> {
     let told = |error: io::Error| format!("{address}: {error}");
     let stream = TcpStream::connect(address).await.map_err(told)?;
     stream.set_nodelay(true).map_err(told)?;
+    keep_alive(&stream, keepalive).map_err(told)?;
     Ok(stream)
+}
+
+/// Has the system find out whether the other side is still there.
+fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
+    if idle.is_zero() {
+        return Ok(());
+    }
+    let idle = idle.max(Duration::from_secs(1));
+    let interval = (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(idle + interval * KEEPALIVE_PROBES))?;
+    Ok(())
 }
 
 fn unsent(place: &str, error: &io::Error) -> RedisError {
@@ -177,5 +203,29 @@ pub(crate) fn broken(error: &io::Error) -> RedisError {
     match tls_error(error) {
         Some(cause @ TlsError::AlertReceived(_)) => RedisError::Setup { reason: format!("no TLS: {cause}") },
         _ => RedisError::Lost { reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn the_system_is_told_how_long_a_connection_may_be_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = async |seconds| {
+            let stream = try_address(address, Duration::from_secs(seconds)).await.unwrap();
+            let socket = SockRef::from(&stream);
+            let keepalive = socket.keepalive().unwrap().then(|| {
+                let (idle, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+                (idle.as_secs(), interval.as_secs(), socket.tcp_keepalive_retries().unwrap())
+            });
+            (keepalive, socket.tcp_user_timeout().unwrap().map(|limit| limit.as_secs()))
+        };
+        assert_eq!(options(60).await, (Some((60, 15, 4)), Some(120)));
+        assert_eq!(options(1).await, (Some((1, 1, 4)), Some(5)));
+        assert_eq!(options(0).await, (None, None));
     }
 }

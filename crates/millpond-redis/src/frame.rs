@@ -35,6 +35,8 @@ impl fmt::Display for Malformed {
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     line: Line,
+    /// The first byte of the frame, of whatever is behind its attributes.
+    kind: u8,
     /// What is left of a text, with the end of its line.
     skip: usize,
     /// How many frames are still to come, at each depth.
@@ -80,9 +82,19 @@ impl Scanner {
         self.skip == 0 && self.open.is_empty() && matches!(self.line, Line::None)
     }
 
-    /// Reads a byte of a line. Whether a frame without parts has ended.
+    /// The first byte of the last frame that has begun, or of what stands behind its attributes.
+    pub(crate) fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// Reads a byte of a line. Returns whether a frame without parts has ended.
     fn next(&mut self, byte: u8) -> Result<bool, Malformed> {
         let malformed = Malformed { first: None };
+        // What attributes belong to is the last part of their frame.
+        let is_head = self.open.is_empty() || (self.kind == b'|' && self.open.iter().all(|left| *left == 1));
+        if matches!(self.line, Line::None) && is_head {
+            self.kind = byte;
+        }
         match (&mut self.line, byte) {
             (Line::None, b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_') => self.line = Line::Whole,
             (Line::None, b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|') => {
@@ -160,11 +172,7 @@ pub(crate) enum Frame {
 /// [`Malformed`].
 pub(crate) fn read(frame: &Bytes) -> Result<Frame, Malformed> {
     let mut reader = Reader { left: frame, all: frame };
-    let is_push = frame.first() == Some(&b'>');
-    match (reader.value().ok_or(Malformed { first: None })?, is_push) {
-        (Value::List(parts), true) => Ok(Frame::Push(parts)),
-        (value, _) => Ok(Frame::Answer(value)),
-    }
+    reader.frame().ok_or(Malformed { first: None })
 }
 
 struct Reader<'a> {
@@ -173,8 +181,28 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// `None` if it is malformed.
+    fn frame(&mut self) -> Option<Frame> {
+        self.attributes()?;
+        let is_push = self.left.first() == Some(&b'>');
+        Some(match (self.value()?, is_push) {
+            (Value::List(parts), true) => Frame::Push(parts),
+            (value, _) => Frame::Answer(value),
+        })
+    }
+
+    /// Passes over the attributes in front of a frame.
+    fn attributes(&mut self) -> Option<()> {
+        while self.left.first() == Some(&b'|') {
+            let (_, line) = self.line()?;
+            self.pairs(std::str::from_utf8(line).ok()?.parse().ok()?)?;
+        }
+        Some(())
+    }
+
     /// `None` if it is malformed. Its depth is bounded by the scanner, which has seen it before.
     fn value(&mut self) -> Option<Value> {
+        self.attributes()?;
         let (kind, line) = self.line()?;
         let text = || std::str::from_utf8(line).ok();
         Some(match kind {
@@ -200,10 +228,6 @@ impl<'a> Reader<'a> {
                 Value::List((0..count).map(|_| self.value()).collect::<Option<_>>()?)
             }
             b'%' => Value::Map(self.pairs(text()?.parse().ok()?)?),
-            b'|' => {
-                self.pairs(text()?.parse().ok()?)?;
-                self.value()?
-            }
             _ => return None,
         })
     }
@@ -248,7 +272,10 @@ mod tests {
             while let Some(end) = scanner.feed(piece)? {
                 assert!(scanner.is_between());
                 begun.extend_from_slice(&piece[..end]);
-                frames.push(read(&Bytes::from(std::mem::take(&mut begun)))?);
+                let frame = read(&Bytes::from(std::mem::take(&mut begun)))?;
+                assert_eq!(scanner.kind() == b'>', matches!(frame, Frame::Push(_)));
+                assert_eq!(matches!(scanner.kind(), b'-' | b'!'), matches!(frame, Frame::Answer(Value::Error(_))));
+                frames.push(frame);
                 piece = &piece[end..];
             }
             begun.extend_from_slice(piece);
@@ -309,7 +336,15 @@ mod tests {
         let list = vec![text("message"), text("a"), text("b")];
         assert_eq!(frames(format!(">{parts}").as_bytes(), 9).unwrap(), [Frame::Push(list.clone())]);
         assert_eq!(frames(format!("*{parts}").as_bytes(), 9).unwrap(), [Frame::Answer(Value::List(list.clone()))]);
-        assert_eq!(frames(format!("~{parts}").as_bytes(), 9).unwrap(), [Frame::Answer(Value::List(list))]);
+        assert_eq!(frames(format!("~{parts}").as_bytes(), 9).unwrap(), [Frame::Answer(Value::List(list.clone()))]);
+        for attributes in
+            ["|1\r\n+ttl\r\n:9\r\n", "|0\r\n", "|1\r\n+a\r\n*1\r\n|1\r\n+b\r\n:1\r\n:2\r\n|1\r\n+c\r\n:1\r\n"]
+        {
+            let (push, answer) = (format!("{attributes}>{parts}"), format!("{attributes}*1\r\n-ERR x\r\n"));
+            assert_eq!(frames(push.as_bytes(), 5).unwrap(), [Frame::Push(list.clone())], "{attributes:?}");
+            let error = Frame::Answer(Value::List(vec![Value::Error("ERR x".into())]));
+            assert_eq!(frames(answer.as_bytes(), 5).unwrap(), [error], "{attributes:?}");
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ mod lease;
 mod link;
 mod manager;
 mod options;
+mod overdue;
 mod permits;
 mod pool;
 #[cfg(feature = "redis-rs")]
@@ -91,7 +92,7 @@ pub use breaker::Breaker;
 pub use bytes::Bytes;
 pub use client::RedisClient;
 pub use command::{ClusterNode, Command, slot_of};
-pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions};
+pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions, TCP_KEEPALIVE};
 pub use connection::RedisConnection;
 pub use driver::Driver;
 pub use error::RedisError;

@@ -23,6 +23,7 @@ use crate::deadlines;
 use crate::dial::Place;
 use crate::driver::{Manner, Use, within};
 use crate::error::RedisError;
+use crate::overdue::Patience;
 use crate::subscription::Subscription;
 use crate::value::Value;
 use bytes::Bytes;
@@ -31,7 +32,7 @@ use socket::{Socket, error_in};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -52,6 +53,8 @@ pub(crate) struct Link {
     aborted: AtomicBool,
     /// Where keys are watched.
     watched: Mutex<Option<Arc<Node>>>,
+    /// What the hub had learnt when sockets to nodes that have left the cluster were last closed.
+    learnt: AtomicU64,
 }
 
 /// The sockets of a connection.
@@ -63,22 +66,6 @@ enum Sockets {
 
 /// A socket that one caller dials while others wait for it.
 type Dialled = Arc<OnceCell<Arc<Socket>>>;
-
-/// How long a command may take, and has taken.
-struct Clock {
-    since: Instant,
-    limit: Duration,
-}
-
-impl Clock {
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.since.elapsed())
-    }
-
-    fn ran_out(&self, command: &Command) -> RedisError {
-        RedisError::TimedOut { command: command.name().to_owned(), limit: self.limit }
-    }
-}
 
 impl Link {
     /// Connects; in a cluster to one of its nodes.
@@ -105,7 +92,8 @@ impl Link {
         };
         let heals = purpose == Use::Shared && options.is_cluster();
         let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
-        let link = Self { hub: Arc::clone(hub), sockets, heals, aborted, watched };
+        let learnt = AtomicU64::new(0);
+        let link = Self { hub: Arc::clone(hub), sockets, heals, aborted, watched, learnt };
         if link.is_cluster() {
             let entering = link.enter(limit);
             within(limit, entering).await.ok_or_else(|| late(limit))??;
@@ -135,6 +123,11 @@ impl Link {
                 Sockets::One(socket) => socket.is_dead(),
                 Sockets::Cluster(_) => !self.heals && self.open_sockets(Socket::is_dead).contains(&true),
             }
+    }
+
+    /// Whether its buffers have grown so large that it is not worth keeping.
+    pub(crate) fn is_large(&self) -> bool {
+        self.open_sockets(Socket::is_large).contains(&true)
     }
 
     /// Ends when it is closed.
@@ -184,11 +177,13 @@ impl Link {
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
         let limit = command.limit.unwrap_or(self.limit());
         let limit = if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
-        let clock = Clock { since: Instant::now(), limit };
+        let patience = Patience::new(limit);
         match &self.sockets {
-            Sockets::One(socket) => self.send(socket, None, &command, &clock, socket.send(&command)).await,
+            Sockets::One(socket) => {
+                self.send(socket, None, &command, patience, socket.send(&command, self.on_the_wire(patience))).await
+            }
             // Its future has some kilobytes.
-            Sockets::Cluster(_) => Box::pin(self.follow(&command, &clock)).await,
+            Sockets::Cluster(_) => Box::pin(self.follow(&command, patience)).await,
         }
     }
 
@@ -202,12 +197,14 @@ impl Link {
     ///
     /// As [`call`](Self::call): all of it is executed, or nothing.
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
-        let clock = Clock { since: Instant::now(), limit: self.limit() };
+        let patience = Patience::new(self.limit());
         let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
         let all: Vec<Command> = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
         let mut teller = String::new();
         let answers = match &self.sockets {
-            Sockets::One(socket) => self.send(socket, None, &exec, &clock, socket.pipeline(&all)).await?,
+            Sockets::One(socket) => {
+                self.send(socket, None, &exec, patience, socket.pipeline(&all, self.on_the_wire(patience))).await?
+            }
             Sockets::Cluster(_) => {
                 let (node, watched) = (self.place_of(&exec)?, self.watched());
                 // What is watched elsewhere would not be noticed here.
@@ -215,8 +212,9 @@ impl Link {
                     return Err(RedisError::moving());
                 }
                 teller.clone_from(&node.host);
-                let socket = self.socket(&node, clock.left()).await?;
-                self.send(&socket, Some(&node), &exec, &clock, socket.pipeline(&all)).await?
+                let socket = self.socket(&node, patience.left()).await?;
+                let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
+                self.send(&socket, Some(&node), &exec, patience, socket.pipeline(&all, on_the_wire)).await?
             }
         };
         // Then the server took each command by itself.
@@ -276,17 +274,17 @@ impl Link {
         let limit = self.limit();
         let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
         into.add(socket.ear());
-        within(limit, socket.subscribe(command)).await.ok_or_else(timed_out)?
+        within(limit, socket.subscribe(command, Patience::new(limit))).await.ok_or_else(timed_out)?
     }
 
     /// Goes where the cluster sends it.
-    async fn follow(&self, command: &Command, clock: &Clock) -> Result<Value, RedisError> {
+    async fn follow(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         let (mut node, mut asking) = (self.place_of(command)?, false);
         for attempt in 0..REDIRECTIONS_MAX {
             if attempt > 1 {
-                sleep(PAUSE.min(clock.left())).await;
+                sleep(PAUSE.min(patience.left())).await;
             }
-            let outcome = self.ask(&node, command, asking, clock).await;
+            let outcome = self.ask(&node, command, asking, patience).await;
             let next = outcome.as_ref().err().and_then(|error| redirection(error, command.slot, &node.host));
             (node, asking) = match next {
                 Some(Redirection::Moved(slot, to)) => {
@@ -318,13 +316,21 @@ impl Link {
     }
 
     /// Sends a command to a node. Where the slot is just arriving, it has to be asked for in the same breath.
-    async fn ask(&self, node: &Arc<Node>, command: &Command, asking: bool, clock: &Clock) -> Result<Value, RedisError> {
-        let socket = self.socket(node, clock.left()).await?;
+    async fn ask(
+        &self,
+        node: &Arc<Node>,
+        command: &Command,
+        asking: bool,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
+        let socket = self.socket(node, patience.left()).await?;
+        // Dialling may have taken a while.
+        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
         if !asking {
-            return self.send(&socket, Some(node), command, clock, socket.send(command)).await;
+            return self.send(&socket, Some(node), command, patience, socket.send(command, on_the_wire)).await;
         }
         let both = [Command::new("ASKING"), command.clone()];
-        let answers = self.send(&socket, Some(node), command, clock, socket.pipeline(&both)).await?;
+        let answers = self.send(&socket, Some(node), command, patience, socket.pipeline(&both, on_the_wire)).await?;
         let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
         error_in(&answer).map_or(Ok(answer), Err)
     }
@@ -337,10 +343,10 @@ impl Link {
         socket: &Socket,
         node: Option<&Arc<Node>>,
         command: &Command,
-        clock: &Clock,
+        patience: Patience,
         sending: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
-        let (before, left) = (socket.answers(), clock.left());
+        let (before, left) = (socket.answers(), patience.left());
         if let Some(outcome) = deadlines::within(left, pin!(sending)).await {
             return outcome;
         }
@@ -351,7 +357,12 @@ impl Link {
                 self.hub.suspect(node);
             }
         }
-        Err(clock.ran_out(command))
+        Err(ran_out(command, patience))
+    }
+
+    /// How long a socket may owe the answer to what is sent now: one for whom it takes too long does not end it for all.
+    fn on_the_wire(&self, patience: Patience) -> Patience {
+        Patience { limit: patience.limit.max(self.limit()), ..patience }
     }
 
     /// Where a command is sent at first.
@@ -381,6 +392,11 @@ impl Link {
         }
         let dialled = {
             let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let learnt = self.hub.learnt();
+            if self.learnt.swap(learnt, Ordering::AcqRel) != learnt {
+                let (members, watched) = (self.hub.nodes(), self.watched());
+                sockets.retain(|place, _| place == node || members.contains(place) || watched.as_ref() == Some(place));
+            }
             let dialled = sockets.entry(Arc::clone(node)).or_default();
             if dialled.get().is_some_and(|socket| socket.is_dead()) {
                 if !self.heals {
@@ -423,6 +439,10 @@ impl Link {
     fn watch(&self, node: Option<Arc<Node>>) {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = node;
     }
+}
+
+fn ran_out(command: &Command, patience: Patience) -> RedisError {
+    RedisError::TimedOut { command: command.name().to_owned(), limit: patience.limit }
 }
 
 /// Where a command was sent on to. It was not executed.

@@ -2,7 +2,7 @@
 
 use crate::client::RedisClient;
 use crate::connect_options::RedisConnectOptions;
-use crate::connection::{RedisConnection, Standing};
+use crate::connection::RedisConnection;
 use crate::driver::{Opener, Use};
 use crate::error::RedisError;
 use crate::failover_count::Epochs;
@@ -41,11 +41,7 @@ impl Manager for RedisManager {
     }
 
     fn triage(&self, conn: &mut RedisConnection) -> Triage {
-        match conn.standing() {
-            Standing::Clean => Triage::Keep,
-            Standing::Dirty => Triage::Reset,
-            Standing::Spoilt => Triage::Discard,
-        }
+        conn.triage()
     }
 
     async fn reset(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {

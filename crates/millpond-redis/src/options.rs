@@ -29,6 +29,10 @@ const LOANS_IN_TURN: u32 = 16;
 const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
 const COMMAND_TIMEOUT_HIGH: Duration = Duration::from_secs(300);
 
+/// The range of `tcp_keepalive`, if it is not off.
+const TCP_KEEPALIVE_LOW: Duration = Duration::from_secs(1);
+const TCP_KEEPALIVE_HIGH: Duration = Duration::from_secs(3600);
+
 /// How a [`RedisPool`] is to be.
 pub type RedisPoolOptions = PoolOptions<QueuePool<RedisManager>>;
 
@@ -137,7 +141,9 @@ impl<P: Buildable> PoolOptions<P> {
         self.step(|builder| builder.hooks(hooks))
     }
 
-    /// Adds a hook for every new connection: see [`Hooks::on_connect`].
+    /// Adds a hook for every new connection: see [`Hooks::on_connect`]. In a [`RedisPool`] every borrower finds what it has
+    /// done to the session, by `SELECT`, `CLIENT SETNAME` or `AUTH` for example. In a cluster a connection has several
+    /// sockets, of which such a command reaches one.
     pub fn on_connect<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
@@ -175,7 +181,7 @@ impl<P: Buildable> PoolOptions<P> {
         manager: impl FnOnce(RedisConnectOptions) -> P::Manager,
     ) -> Result<P, RedisError> {
         let timeout = self.command_timeout.unwrap_or(options.command_timeout);
-        self.check(range, timeout)?;
+        self.check(range, timeout, options.tcp_keepalive)?;
         let manager = manager(options.command_timeout(timeout));
         let mut config = self.config;
         // Checked above, by the ranges of this crate: those of the core are a database's.
@@ -187,7 +193,7 @@ impl<P: Buildable> PoolOptions<P> {
     }
 
     /// All problems at once.
-    fn check(&self, (low, high): (u32, u32), timeout: Duration) -> Result<(), RedisError> {
+    fn check(&self, (low, high): (u32, u32), timeout: Duration, keepalive: Duration) -> Result<(), RedisError> {
         const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
         let mut problems = Vec::new();
         let on = self.config.limits == Limits::On;
@@ -197,6 +203,9 @@ impl<P: Buildable> PoolOptions<P> {
         }
         if (on && !(COMMAND_TIMEOUT_LOW..=COMMAND_TIMEOUT_HIGH).contains(&timeout)) || timeout.is_zero() {
             problems.push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
+        }
+        if on && !keepalive.is_zero() && !(TCP_KEEPALIVE_LOW..=TCP_KEEPALIVE_HIGH).contains(&keepalive) {
+            problems.push(format!("tcp_keepalive = {keepalive:?} is out of range 1s to 3600s, or 0s for off; {LIFT}"));
         }
         let defaults = PoolConfig::default();
         let mut rest = self.config.clone();
@@ -271,10 +280,9 @@ impl PoolOptions<QueuePool<RedisManager>> {
     pub async fn connect_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
         let (max, by_sockets) = (self.max_connections, self.count == Count::Sockets && options.is_cluster());
         let fail = self.on_exhausted == OnExhausted::Fail;
-        let range = (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH);
         // One for a look at the cluster, if sockets are counted.
         let first_size = if by_sockets { 1 } else { max };
-        let pool = self.build(range, (first_size, 0), options, RedisManager::new)?;
+        let pool = self.exclusive(first_size, options)?;
         let lease = pool.acquire().await?;
         let mut size = max;
         if by_sockets {
@@ -306,9 +314,19 @@ impl PoolOptions<QueuePool<RedisManager>> {
             return Err(RedisError::Setup { reason: reason.to_owned() });
         }
         let (max, fail) = (self.max_connections, self.on_exhausted == OnExhausted::Fail);
-        let range = (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH);
-        let pool = self.build(range, (max, 0), options, RedisManager::new)?;
+        let pool = self.exclusive(max, options)?;
         Ok(RedisPool::new(pool, fail.then(|| Permits::new(max))))
+    }
+
+    fn exclusive(self, size: u32, options: RedisConnectOptions) -> Result<QueuePool<RedisManager>, RedisError> {
+        // Behind all other hooks: what they have done stays.
+        let set_up = self.on_connect(|conn, _| {
+            Box::pin(async move {
+                conn.set_up();
+                Ok(())
+            })
+        });
+        set_up.build((MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH), (size, 0), options, RedisManager::new)
     }
 }
 

@@ -6,9 +6,13 @@ use crate::url_error::UrlError;
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+
+/// The most seconds of `tcp_keepalive`.
+const TCP_KEEPALIVE_HIGH: u64 = 3600;
 
 /// What a scheme says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,7 @@ struct Parts {
     encrypted: bool,
     authority: Option<PathBuf>,
     driver: Option<Driver>,
+    keepalive: Option<Duration>,
 }
 
 impl Parts {
@@ -107,6 +112,7 @@ impl Parts {
             encrypted,
             authority: None,
             driver: None,
+            keepalive: None,
         }
     }
 
@@ -172,6 +178,7 @@ impl Parts {
             "db" | "database" => self.put_database(&value),
             "user" | "username" => put(&mut self.login.user, value, name),
             "password" => put(&mut self.login.password, value, name),
+            "tcp_keepalive" => put(&mut self.keepalive, keepalive(&value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
             "tls_ca" | "ssl_ca_certs" if self.encrypted => put(&mut self.authority, value.into(), name),
             "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
@@ -218,6 +225,7 @@ impl Parts {
         let mut options = RedisConnectOptions::of(deployment).database(self.database.unwrap_or(0));
         options.login = self.login;
         options.driver = self.driver.unwrap_or_default();
+        options.tcp_keepalive = self.keepalive.unwrap_or(options.tcp_keepalive);
         Ok(if self.encrypted { options.tls(self.authority) } else { options })
     }
 }
@@ -243,6 +251,12 @@ fn driver(name: &str) -> Result<Driver, UrlError> {
         "redis-rs" => wrong("`fred`: `redis-rs` needs the feature of that name of millpond-redis"),
         _ => wrong("`fred` or `redis-rs`"),
     }
+}
+
+fn keepalive(seconds: &str) -> Result<Duration, UrlError> {
+    let seconds = seconds.parse().ok().filter(|seconds| *seconds <= TCP_KEEPALIVE_HIGH);
+    let wanted = "a number of seconds from 1 to 3600, or 0 for none";
+    seconds.map(Duration::from_secs).ok_or(UrlError::Value { name: "tcp_keepalive".to_owned(), wanted })
 }
 
 /// `host`, `host:port`, `[::1]:port`.
@@ -301,6 +315,18 @@ mod tests {
         assert_eq!(parse("redis-cluster://h?driver=redis-rs").is_ok(), cfg!(feature = "redis-rs"));
         let error = parse("redis://h?driver=jedis").unwrap_err().to_string();
         assert!(error.contains("driver") && error.contains("fred"), "{error}");
+    }
+
+    #[test]
+    fn a_url_says_when_the_system_asks_whether_the_server_is_there() {
+        let keepalive = |query: &str| parse(&format!("redis-cluster://h{query}")).map(|options| options.tcp_keepalive);
+        assert_eq!(keepalive("").unwrap(), Duration::from_secs(60));
+        assert_eq!(keepalive("?tcp_keepalive=5").unwrap(), Duration::from_secs(5));
+        assert_eq!(keepalive("?tcp_keepalive=0").unwrap(), Duration::ZERO);
+        for wrong in ["-1", "3601", "on", ""] {
+            let error = keepalive(&format!("?tcp_keepalive={wrong}")).unwrap_err().to_string();
+            assert!(error.contains("tcp_keepalive") && error.contains("seconds from 1 to 3600"), "{error}");
+        }
     }
 
     #[test]

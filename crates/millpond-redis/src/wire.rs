@@ -19,6 +19,7 @@ pub(crate) use pump::SPEAKS_TLS;
 use crate::arguments::Arguments;
 use crate::command::Command;
 use crate::error::RedisError;
+use crate::overdue::Patience;
 use crate::subscription::{Ear, Message};
 use crate::value::Value;
 use bytes::{BufMut, BytesMut};
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
 const MESSAGES_MAX: usize = 1024;
@@ -72,6 +74,8 @@ struct State {
 /// Somebody who waits for the answer to what begins at this byte.
 struct Waiting {
     begin: u64,
+    /// When the connection is given up for want of this answer.
+    due: Instant,
     who: Who,
 }
 
@@ -99,7 +103,8 @@ impl Wire {
         Self { shared, task, closed }
     }
 
-    /// Sends a command and waits for its answer, however long that takes. An error of the server's is a value.
+    /// Sends a command and waits for its answer. An error of the server's is a value. If there is none when the patience is
+    /// over, the connection ends with everybody on it, whether anybody still waits or not.
     ///
     /// # Errors
     ///
@@ -108,9 +113,9 @@ impl Wire {
     /// # Cancel safety
     ///
     /// What was sent is executed; its answer is read and thrown away.
-    pub(crate) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
+    pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         let (caller, answer) = oneshot::channel();
-        self.put(std::slice::from_ref(command), Who::One(caller))?;
+        self.put(std::slice::from_ref(command), Who::One(caller), patience)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -123,10 +128,10 @@ impl Wire {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub(crate) async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Value>, RedisError> {
+    pub(crate) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
         let (caller, answers) = oneshot::channel();
         let (left, come) = (commands.len(), Vec::with_capacity(commands.len()));
-        self.put(commands, Who::Many { left, come, caller })?;
+        self.put(commands, Who::Many { left, come, caller }, patience)?;
         answers.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -139,7 +144,12 @@ impl Wire {
     /// # Cancel safety
     ///
     /// It may be subscribed or not.
-    pub(crate) async fn subscribe(&self, command: &Command, pushes: bool) -> Result<(), RedisError> {
+    pub(crate) async fn subscribe(
+        &self,
+        command: &Command,
+        pushes: bool,
+        patience: Patience,
+    ) -> Result<(), RedisError> {
         let (caller, confirmed) = oneshot::channel();
         {
             let mut state = self.shared.lock();
@@ -148,7 +158,8 @@ impl Wire {
                 state.listens.get_or_insert(here);
             }
         }
-        self.put(std::slice::from_ref(command), Who::Listener { left: command.args.len(), caller })?;
+        let who = Who::Listener { left: command.args.len(), caller };
+        self.put(std::slice::from_ref(command), who, patience)?;
         confirmed.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -185,7 +196,7 @@ impl Wire {
         self.closed.clone()
     }
 
-    fn put(&self, commands: &[Command], who: Who) -> Result<(), RedisError> {
+    fn put(&self, commands: &[Command], who: Who, patience: Patience) -> Result<(), RedisError> {
         let mut state = self.shared.lock();
         if let Some(ended) = &state.ended {
             return Err(unsent(ended));
@@ -197,7 +208,7 @@ impl Wire {
         }
         let length = state.out.len().saturating_sub(before);
         state.put = state.put.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        state.waiting.push_back(Waiting { begin, who });
+        state.waiting.push_back(Waiting { begin, due: patience.end(), who });
         drop(state);
         self.shared.bell.wake();
         Ok(())

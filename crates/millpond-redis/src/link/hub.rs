@@ -16,11 +16,13 @@ use crate::dial::Place;
 use crate::error::RedisError;
 use crate::link::slots::{Slots, read};
 use crate::link::socket::Socket;
+use crate::overdue::Patience;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -36,22 +38,23 @@ const ASKED: usize = 3;
 pub(crate) struct Hub {
     options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
-    down: Mutex<HashMap<Arc<Node>, AbortHandle>>,
+    down: Mutex<HashMap<Arc<Node>, Option<AbortHandle>>>,
     /// Somebody is asking who owns what, because of a MOVED.
-    asking: AtomicBool,
+    asking: Arc<AtomicBool>,
+    /// How often it was learnt who owns what.
+    learnt: AtomicU64,
 }
 
 impl Hub {
     pub(crate) fn new(options: Arc<RedisConnectOptions>) -> Arc<Self> {
         let (slots, down) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { options, slots, down, asking: AtomicBool::new(false) })
+        Arc::new(Self { options, slots, down, asking: Arc::default(), learnt: AtomicU64::new(0) })
     }
 
     /// No connection will be opened any more.
     pub(crate) fn end(&self) {
-        for (_, task) in self.down.lock().unwrap_or_else(PoisonError::into_inner).drain() {
-            task.abort();
-        }
+        let tasks: Vec<AbortHandle> = self.down().values().flatten().cloned().collect();
+        tasks.iter().for_each(AbortHandle::abort);
     }
 
     pub(super) fn options(&self) -> &RedisConnectOptions {
@@ -68,9 +71,19 @@ impl Hub {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).owners()
     }
 
+    /// All nodes, replicas too.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes()
+    }
+
+    /// How often it was learnt who owns what.
+    pub(super) fn learnt(&self) -> u64 {
+        self.learnt.load(Ordering::Acquire)
+    }
+
     /// Whether a node is known not to answer.
     pub(super) fn is_down(&self, node: &Node) -> bool {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+        self.down().contains_key(node)
     }
 
     /// Connects to a node.
@@ -80,10 +93,15 @@ impl Hub {
 
     /// A node does not answer.
     pub(super) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        if !down.contains_key(node) {
-            let task = tokio::spawn(look_after(Arc::downgrade(self), Arc::clone(node)));
-            down.insert(Arc::clone(node), task.abort_handle());
+        match self.down().entry(Arc::clone(node)) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(None),
+        };
+        let down = Down { hub: Arc::downgrade(self), node: Arc::clone(node) };
+        // Unlocked: on a runtime that has ended it is dropped at once.
+        let task = tokio::spawn(look_after(down));
+        if let Some(known) = self.down().get_mut(node) {
+            *known = Some(task.abort_handle());
         }
     }
 
@@ -91,15 +109,13 @@ impl Hub {
     pub(super) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
         if !self.asking.swap(true, Ordering::AcqRel) {
-            let hub = Arc::downgrade(self);
+            let (hub, asking) = (Arc::downgrade(self), Asking(Arc::clone(&self.asking)));
             drop(tokio::spawn(async move {
+                let _asking = asking;
                 if let Some(hub) = hub.upgrade() {
                     let _ = hub.learn().await;
                 }
                 sleep(PAUSE).await;
-                if let Some(hub) = hub.upgrade() {
-                    hub.asking.store(false, Ordering::Release);
-                }
             }));
         }
     }
@@ -116,6 +132,7 @@ impl Hub {
             match answer {
                 Ok(slots) => {
                     *self.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
+                    self.learnt.fetch_add(1, Ordering::AcqRel);
                     return Ok(());
                 }
                 Err(error) => last = error,
@@ -128,13 +145,13 @@ impl Hub {
         let limit = self.options.command_timeout;
         let socket = self.dial(&node, limit).await?;
         let slots = Command::new("CLUSTER").arg("SLOTS");
-        let answer = crate::driver::within(limit, socket.send(&slots)).await;
+        let answer = crate::driver::within(limit, socket.send(&slots, Patience::new(limit))).await;
         read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
     }
 
     /// Some of the nodes that are not down, drawn by lot; at first the start-up nodes.
     fn informants(&self) -> Vec<Arc<Node>> {
-        let mut nodes = self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes();
+        let mut nodes = self.nodes();
         nodes.retain(|node| !self.is_down(node));
         fastrand::shuffle(&mut nodes);
         nodes.truncate(ASKED);
@@ -146,17 +163,40 @@ impl Hub {
         nodes
     }
 
-    /// It answers, or is of no interest any more.
-    fn forget(&self, node: &Node) {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    fn down(&self) -> MutexGuard<'_, HashMap<Arc<Node>, Option<AbortHandle>>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That somebody is asking who owns what. It ends with the task, however that ends: its runtime may be shut down.
+struct Asking(Arc<AtomicBool>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// That a node is down. It ends with the task, as [`Asking`] does.
+struct Down {
+    hub: Weak<Hub>,
+    node: Arc<Node>,
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.down().remove(&self.node);
+        }
     }
 }
 
 /// Looks after a node that is down.
-async fn look_after(hub: Weak<Hub>, node: Arc<Node>) {
+async fn look_after(down: Down) {
+    let Down { hub, node } = &down;
     let knocking = async {
         while let Some(hub) = hub.upgrade() {
-            if hub.dial(&node, hub.options.command_timeout).await.is_ok() {
+            if hub.dial(node, hub.options.command_timeout).await.is_ok() {
                 return;
             }
             drop(hub);
@@ -165,7 +205,7 @@ async fn look_after(hub: Weak<Hub>, node: Arc<Node>) {
     };
     let learning = async {
         while let Some(hub) = hub.upgrade() {
-            if hub.learn().await.is_ok() && !hub.owners().contains(&node) {
+            if hub.learn().await.is_ok() && !hub.owners().contains(node) {
                 return;
             }
             drop(hub);
@@ -176,7 +216,31 @@ async fn look_after(hub: Weak<Hub>, node: Arc<Node>) {
         () = knocking => {}
         () = learning => {}
     }
-    if let Some(hub) = hub.upgrade() {
-        hub.forget(&node);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::runtime::Builder;
+
+    #[test]
+    fn a_runtime_that_ends_leaves_nothing_marked_as_under_way() {
+        let node = Arc::new(Node { host: "192.0.2.1".to_owned(), port: 1 });
+        let options = RedisConnectOptions::cluster([("192.0.2.1", 1)]);
+        let hub = Hub::new(Arc::new(options));
+        let ended = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = ended.handle().clone();
+        ended.block_on(async {
+            hub.suspect(&node);
+            hub.moved(7, &node);
+            tokio::task::yield_now().await;
+        });
+        assert!(hub.is_down(&node) && hub.asking.load(Ordering::Acquire));
+        drop(ended);
+        assert!(!hub.is_down(&node) && !hub.asking.load(Ordering::Acquire));
+        let _entered = handle.enter();
+        hub.suspect(&node);
+        hub.moved(7, &node);
+        assert!(!hub.is_down(&node) && !hub.asking.load(Ordering::Acquire), "what can never run is not waited for");
     }
 }

@@ -9,6 +9,7 @@ use crate::driver::within;
 use crate::error::RedisError;
 use crate::link::hub::Hub;
 use crate::link::socket::Socket;
+use crate::overdue::Patience;
 use crate::value::{FromValue, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -82,7 +83,7 @@ async fn ask(
     let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let asking = async {
         let socket = Socket::dial(Place::Network(sentinel), login, &options, limit).await?;
-        let master = Option::<(String, u16)>::from_value(socket.send(&question).await?)?;
+        let master = Option::<(String, u16)>::from_value(socket.send(&question, Patience::new(limit)).await?)?;
         Ok(master.map(|(host, port)| Node { host, port }))
     };
     let reason = || format!("the sentinel {sentinel} did not answer within {:.3} s", limit.as_secs_f64());
@@ -95,7 +96,7 @@ async fn enter(hub: &Hub, node: Node, limit: Duration) -> Result<Socket, RedisEr
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
         let socket = hub.dial(&node, limit).await?;
-        match socket.send(&Command::new("ROLE")).await? {
+        match socket.send(&Command::new("ROLE"), Patience::new(limit)).await? {
             Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => Ok(socket),
             _ => Err(unsent(format!("the sentinels name {node}, which is no master"))),
         }

@@ -9,6 +9,7 @@ use crate::dial::{Place, dial, speaks_tls};
 use crate::driver::{Driver, within};
 use crate::error::RedisError;
 use crate::frame::NOT_REDIS;
+use crate::overdue::Patience;
 #[cfg(feature = "redis-rs")]
 use crate::redis_rs::RedisRs;
 use crate::subscription::{Ear, until_closed};
@@ -17,7 +18,6 @@ use crate::wire::{SPEAKS_TLS, Wire};
 use futures_util::future::join_all;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A connection to one server. Whoever drops it closes the socket.
 pub(super) struct Socket {
@@ -62,16 +62,16 @@ impl Socket {
         options: &RedisConnectOptions,
         limit: Duration,
     ) -> Result<Self, RedisError> {
-        let since = Instant::now();
+        let patience = Patience::new(limit);
         let dialling = async {
-            let stream = dial(place, options.tls.as_ref()).await?;
+            let stream = dial(place, options.tls.as_ref(), options.tcp_keepalive).await?;
             let wire = match options.driver {
                 Driver::Fred => Driven::Fred(Wire::over(stream)),
                 #[cfg(feature = "redis-rs")]
-                Driver::RedisRs => Driven::RedisRs(RedisRs::over(stream).await?),
+                Driver::RedisRs => Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?),
             };
             let socket = Self { wire, answers: AtomicU64::new(0), pushes: AtomicBool::new(false) };
-            socket.greet(login, options.database).await?;
+            socket.greet(login, options.database, patience).await?;
             Ok(socket)
         };
         let reason = match within(limit, dialling).await {
@@ -80,7 +80,7 @@ impl Socket {
             None => return Err(late(place, limit)),
         };
         if let (Place::Network(node), None) = (place, &options.tls)
-            && speaks_tls(node, limit.saturating_sub(since.elapsed())).await
+            && speaks_tls(node, patience.left()).await
         {
             return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
         }
@@ -89,7 +89,7 @@ impl Socket {
         Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
-    async fn greet(&self, login: &Login, database: u8) -> Result<(), RedisError> {
+    async fn greet(&self, login: &Login, database: u8, patience: Patience) -> Result<(), RedisError> {
         let mut commands = Vec::new();
         if let Some(password) = &login.password {
             commands.push(Command::new("AUTH").args(&login.user).arg(password));
@@ -97,9 +97,9 @@ impl Socket {
         if database > 0 {
             commands.push(Command::new("SELECT").arg(u32::from(database)));
         }
-        let asked = join_all(commands.iter().map(|command| self.send(command)));
+        let asked = join_all(commands.iter().map(|command| self.send(command, patience)));
         let ping = Command::new("PING");
-        let (answers, ping) = tokio::join!(asked, self.send(&ping));
+        let (answers, ping) = tokio::join!(asked, self.send(&ping, patience));
         for answer in answers {
             answer.map_err(|error| login.hidden_from(error))?;
         }
@@ -109,7 +109,8 @@ impl Socket {
         }
     }
 
-    /// Sends a command and waits for its answer, however long that takes.
+    /// Sends a command and waits for its answer. If there is none when the patience is over, the socket is closed, whether
+    /// anybody still waits or not.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Socket {
     /// # Cancel safety
     ///
     /// What was sent is executed; its answer is read and thrown away.
-    pub(super) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
-        let answer = driven!(self, wire => wire.send(command).await);
+    pub(super) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
+        let answer = driven!(self, wire => wire.send(command, patience).await);
         let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
         self.hear(answer)
     }
@@ -133,8 +134,8 @@ impl Socket {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub(super) async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Value>, RedisError> {
-        self.hear(driven!(self, wire => wire.pipeline(commands).await))
+    pub(super) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
+        self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
     }
 
     /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. The third version of the protocol is spoken from then on, in which messages
@@ -147,18 +148,18 @@ impl Socket {
     /// # Cancel safety
     ///
     /// It may be subscribed or not.
-    pub(super) async fn subscribe(&self, command: &Command) -> Result<(), RedisError> {
+    pub(super) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
         match &self.wire {
             Driven::Fred(wire) => {
                 if !self.pushes.load(Ordering::Relaxed) {
-                    match self.send(&Command::new("HELLO").arg(3)).await {
+                    match self.send(&Command::new("HELLO").arg(3), patience).await {
                         Ok(_) => self.pushes.store(true, Ordering::Relaxed),
                         // It speaks the second one alone.
                         Err(RedisError::Server { .. }) => {}
                         Err(error) => return Err(error),
                     }
                 }
-                wire.subscribe(command, self.pushes.load(Ordering::Relaxed)).await
+                wire.subscribe(command, self.pushes.load(Ordering::Relaxed), patience).await
             }
             #[cfg(feature = "redis-rs")]
             Driven::RedisRs(_) => {
@@ -182,12 +183,17 @@ impl Socket {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody has given up waiting for the answer that is to come next, as far as the driver tells.
+    /// Whether somebody has given up waiting for the answer that is to come next.
     pub(super) fn is_stuck(&self) -> bool {
+        driven!(self, wire => wire.is_stuck())
+    }
+
+    /// Whether its buffers have grown so large that it is not worth keeping: those of redis-rs never shrink.
+    pub(super) fn is_large(&self) -> bool {
         match &self.wire {
-            Driven::Fred(wire) => wire.is_stuck(),
+            Driven::Fred(_) => false,
             #[cfg(feature = "redis-rs")]
-            Driven::RedisRs(_) => false,
+            Driven::RedisRs(wire) => wire.is_large(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Shared, State, Waiting, Who, gone};
 use crate::dial::broken;
 use crate::error::RedisError;
 use crate::frame::{Frame, Malformed, Scanner, read};
+use crate::overdue::{Overdue, SILENT};
 use crate::subscription::Message;
 use crate::value::{FromValue, Value};
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,7 +21,10 @@ use tokio::sync::watch;
 /// How much is read at once.
 const PIECE: usize = 16 * 1024;
 
-/// A buffer larger than this is given back once it is empty.
+/// How often is read before it is the turn of what is to be written: messages may come without end.
+const READS_IN_TURN: usize = 16;
+
+/// A buffer that had to hold more than this is given back once it is empty.
 const BUFFER_MAX: usize = 256 * 1024;
 
 /// What a TLS server writes first to somebody who does not speak TLS.
@@ -35,11 +39,14 @@ pub(super) struct Pump<S> {
     stream: S,
     /// Taken from what callers have put.
     out: BytesMut,
+    /// Whether it was so much that the buffer is not worth keeping.
+    is_large: bool,
     unflushed: bool,
     scanner: Scanner,
     input: BytesMut,
     /// How much of the input the scanner has seen.
     seen: usize,
+    overdue: Overdue,
     /// Dropped behind the stream.
     _open: watch::Sender<()>,
 }
@@ -50,10 +57,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             shared,
             stream,
             out: BytesMut::new(),
+            is_large: false,
             unflushed: false,
             scanner: Scanner::default(),
             input: BytesMut::new(),
             seen: 0,
+            overdue: Overdue::default(),
             _open: open,
         }
     }
@@ -62,10 +71,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             if self.out.is_empty() {
-                if self.out.capacity() > BUFFER_MAX {
+                // Its capacity would not tell: what was written is no part of it.
+                if self.is_large {
                     self.out = BytesMut::new();
                 }
                 mem::swap(&mut self.out, &mut self.shared.lock().out);
+                self.is_large = self.out.len() > BUFFER_MAX;
             }
             if self.out.is_empty() {
                 if self.unflushed
@@ -91,12 +102,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Reads as much as there is. Ready if there will be no more.
+    /// Reads what there is, but not without end. Ready if there will be no more.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
-        loop {
-            if self.input.is_empty() && self.input.capacity() > BUFFER_MAX {
-                self.input = BytesMut::new();
-            }
+        for _ in 0..READS_IN_TURN {
             self.input.reserve(PIECE);
             match ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx)) {
                 Ok(0) => return Poll::Ready(lost("the server has closed it")),
@@ -107,6 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 return Poll::Ready(error);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Hands out what has come as a whole.
@@ -119,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             };
             let frame = self.input.split_to(self.seen.saturating_add(end)).freeze();
             self.seen = 0;
+            // What is left is a part of the same memory.
+            if frame.len() > BUFFER_MAX {
+                self.input = BytesMut::from(&self.input[..]);
+            }
             self.deliver(&frame)?;
         }
     }
@@ -147,7 +161,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Pump<S> {
         // What has come says more than that nothing can be written any more, and after its end nothing is sent.
         let ended = match self.read(cx) {
             Poll::Ready(error) => error,
-            Poll::Pending => broken(&ready!(self.write(cx))),
+            Poll::Pending => match self.write(cx) {
+                Poll::Ready(error) => broken(&error),
+                Poll::Pending => {
+                    let oldest = self.shared.lock().waiting.front().map(|waiting| waiting.due);
+                    ready!(self.overdue.poll(cx, oldest));
+                    lost(SILENT)
+                }
+            },
         };
         self.shared.lock().end(ended);
         Poll::Ready(())
@@ -293,7 +314,118 @@ pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
+    use crate::overdue::Patience;
+    use crate::wire::Wire;
+    use futures_util::future::join_all;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Duration;
+    use tokio::io::ReadBuf;
     use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    /// A socket whose other side says what is to be read, and takes what is written as TLS does: record by record.
+    struct Fake {
+        says: VecDeque<io::Result<Vec<u8>>>,
+        /// How many records arrive before nothing does any more.
+        records: usize,
+        arrived: Arc<Mutex<Vec<u8>>>,
+        /// How much was left to be read when something was written first.
+        left: Arc<Mutex<Option<usize>>>,
+    }
+
+    impl Fake {
+        fn new(says: impl IntoIterator<Item = io::Result<Vec<u8>>>, records: usize) -> Self {
+            Self { says: says.into_iter().collect(), records, arrived: Arc::default(), left: Arc::default() }
+        }
+    }
+
+    impl AsyncRead for Fake {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match self.says.pop_front() {
+                Some(said) => Poll::Ready(said.map(|said| buf.put_slice(&said))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    impl AsyncWrite for Fake {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.left.lock().unwrap().get_or_insert(self.says.len());
+            for record in buf.chunks(TLS_RECORD) {
+                let Some(left) = self.records.checked_sub(1) else {
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                };
+                self.records = left;
+                self.arrived.lock().unwrap().extend_from_slice(record);
+            }
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn ping(nonce: usize) -> Command {
+        Command::new("PING").arg(format!("{nonce:0100}"))
+    }
+
+    fn patience() -> Patience {
+        Patience::new(Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn of_what_was_sent_nobody_hears_that_it_was_not() {
+        let fake = Fake::new([], 1);
+        let arrived = Arc::clone(&fake.arrived);
+        let wire = Wire::over(fake);
+        let commands: Vec<Command> = (0..500).map(ping).collect();
+        let outcomes = join_all(commands.iter().map(|command| wire.send(command, patience()))).await;
+        let arrived = String::from_utf8(arrived.lock().unwrap().clone()).unwrap();
+        let mut lost = 0;
+        for (nonce, outcome) in outcomes.into_iter().enumerate() {
+            match outcome.unwrap_err() {
+                RedisError::NotSent { .. } => assert!(!arrived.contains(&format!("{nonce:0100}")), "{nonce}"),
+                RedisError::Lost { .. } => lost += 1,
+                error => panic!("{error}"),
+            }
+        }
+        assert!(lost > 0 && lost < 500, "{lost}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_once_the_other_side_has_said_its_last_word() {
+        let last: [io::Result<Vec<u8>>; 3] = [
+            Ok(vec![]),
+            Ok(b"-ERR max number of clients reached\r\n".to_vec()),
+            Err(io::ErrorKind::ConnectionReset.into()),
+        ];
+        for said in last {
+            let fake = Fake::new([said], usize::MAX);
+            let arrived = Arc::clone(&fake.arrived);
+            let wire = Wire::over(fake);
+            let error = wire.send(&ping(1), patience()).await.unwrap_err();
+            assert!(!error.is_ambiguous(), "{error}");
+            assert!(arrived.lock().unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_without_end_do_not_keep_a_command_from_being_written() {
+        let message = b">3\r\n+message\r\n+a\r\n+b\r\n".to_vec();
+        let fake = Fake::new((0..10_000).map(|_| Ok(message.clone())).chain([Ok(b"+PONG\r\n".to_vec())]), usize::MAX);
+        let left = Arc::clone(&fake.left);
+        let wire = Wire::over(fake);
+        wire.send(&ping(1), patience()).await.unwrap();
+        let left = left.lock().unwrap().unwrap();
+        assert!(left > 9_000, "{left} were left to be read");
+    }
 
     #[test]
     fn without_pushes_a_list_is_a_message_only_when_all_that_was_asked_before_is_answered() {
@@ -304,7 +436,7 @@ mod tests {
         state.listens = Some(10);
         for (begin, is_message) in [(0, false), (10, true), (20, true)] {
             let (caller, _) = oneshot::channel();
-            state.waiting = [Waiting { begin, who: Who::One(caller) }].into();
+            state.waiting = [Waiting { begin, due: Instant::now(), who: Who::One(caller) }].into();
             assert_eq!(state.is_message(&message), is_message, "{begin}");
         }
         state.waiting.clear();

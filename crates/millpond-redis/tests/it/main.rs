@@ -10,8 +10,11 @@ mod errors;
 mod exhaustion;
 #[cfg(feature = "redis-rs")]
 mod failover;
+mod keepalive;
 mod kinds;
 mod lifetime;
+mod members;
+mod memory;
 mod messages;
 mod outage;
 mod resharding;
@@ -19,5 +22,6 @@ mod scripted;
 mod sentinel;
 mod session;
 mod shared;
+mod silence;
 mod support;
 mod transactions;

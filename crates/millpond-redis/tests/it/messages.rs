@@ -1,5 +1,6 @@
 //! Publish and subscribe.
 
+use crate::scripted::{Scripted, plain};
 use crate::support::{cluster, few, key, next_is_clean, set, single};
 use millpond_core::CloseReason;
 use millpond_redis::{Bytes, Command, RedisError, SharedRedisPoolOptions, slot_of};
@@ -178,4 +179,19 @@ async fn who_may_not_listen_is_told_by_the_server() {
     let error = lease.subscribe([key("channel")]).await.unwrap_err();
     assert_eq!(error.code(), Some("NOPERM"), "{error}");
     assert!(matches!(lease.subscribe(Vec::<String>::new()).await, Err(RedisError::Refused { .. })));
+}
+
+#[tokio::test]
+async fn over_the_second_version_a_list_is_no_message_after_a_subscription_that_was_refused() {
+    let server = Scripted::start(|_, words| match &words[0][..] {
+        b"SUBSCRIBE" => b"-NOPERM no channels for you\r\n".to_vec(),
+        b"LRANGE" => b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await;
+    let pool = few(1).connect(&format!("redis://{}", server.address)).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    assert_eq!(lease.subscribe(["a"]).await.unwrap_err().code(), Some("NOPERM"));
+    let all = Command::new("LRANGE").key("list").arg(0).arg(-1);
+    assert_eq!(lease.run::<Vec<String>>(all).await.unwrap(), ["message", "a", "b"]);
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -9,6 +10,7 @@ use tokio::task::JoinHandle;
 /// Listens until it is dropped.
 pub struct Scripted {
     pub address: SocketAddr,
+    open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -17,15 +19,25 @@ impl Scripted {
     pub async fn start(answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Arc::new(answer);
+        let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&open);
         let task = tokio::spawn(async move {
             for number in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                let answer = Arc::clone(&answer);
-                tokio::spawn(async move { serve(stream, |words| answer(number, words)).await });
+                let (answer, counted) = (Arc::clone(&answer), Arc::clone(&counted));
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    serve(stream, |words| answer(number, words)).await;
+                    counted.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, task }
+        Self { address, open, task }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 }
 

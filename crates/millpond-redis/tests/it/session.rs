@@ -1,6 +1,6 @@
 //! What a borrower does to the session never reaches the next one.
 
-use crate::support::{any, by_each_driver, cluster, few, id, key, next_is_clean, set, single};
+use crate::support::{any, by_each_driver, cluster, echo, few, get, id, key, next_is_clean, set, single};
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError, RedisPool, Value};
 use millpond_testkit::{Trace, until};
@@ -81,12 +81,64 @@ async fn an_abandoned_blpop_takes_nothing_and_is_never_lent_on() {
 #[tokio::test]
 async fn a_blpop_waits_longer_than_other_commands_may() {
     let Some(url) = single() else { return };
-    let pool = few(1).command_timeout(Duration::from_millis(500)).connect(&url).await.unwrap();
-    let mut lease = pool.acquire().await.unwrap();
-    let nothing: Option<Vec<String>> = lease.run(Command::new("BLPOP").key(key("none")).arg(1)).await.unwrap();
-    assert_eq!(nothing, None);
-    drop(lease);
-    next_is_clean(&pool).await;
+    for url in by_each_driver(&url) {
+        let pool = few(1).command_timeout(Duration::from_millis(500)).connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        let before = id(&mut lease).await;
+        for timeout in ["1", "0x1p0"] {
+            let nothing: Option<Vec<String>> =
+                lease.run(Command::new("BLPOP").key(key("none")).arg(timeout)).await.unwrap();
+            assert_eq!(nothing, None);
+        }
+        drop(lease);
+        assert_eq!(next_is_clean(&pool).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_blpop_that_would_wait_for_ever_is_not_sent_however_its_zero_is_spelt() {
+    let Some(url) = single() else { return };
+    let pool = few(1).connect(&url).await.unwrap();
+    for zero in ["0", "0x0", "-0.0", "0e5", "+0"] {
+        let error = pool.run::<Value>(Command::new("BLPOP").key("k").arg(zero)).await.unwrap_err();
+        assert!(matches!(error, RedisError::Refused { .. }), "{zero}: {error}");
+    }
+    let error = pool.run::<Value>(Command::new("BLPOP").key("k").arg("x")).await.unwrap_err();
+    assert_eq!(error.code(), Some("ERR"), "{error}");
+}
+
+#[tokio::test]
+async fn what_on_connect_has_set_is_there_for_every_borrower() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        let trace = Trace::new();
+        let pool = few(1).observer(trace.clone()).on_connect(|conn, _| {
+            Box::pin(async move {
+                conn.run::<()>(Command::new("CLIENT").args(["SETNAME", "mill"])).await?;
+                conn.run::<()>(Command::new("SELECT").arg(5)).await?;
+                Ok(())
+            })
+        });
+        let pool = pool.connect(&url).await.unwrap();
+        let mut ids = std::collections::HashSet::new();
+        for round in 0..4 {
+            let mut lease = pool.acquire().await.unwrap();
+            let info: String = lease.run(Command::new("CLIENT").arg("INFO")).await.unwrap();
+            assert!(info.contains("name=mill ") && info.contains("db=5 "), "{round}: {info}");
+            ids.insert(id(&mut lease).await);
+            match round {
+                0 => any(&mut lease, Command::new("SELECT").arg(3)).await,
+                1 => any(&mut lease, Command::new("WATCH").key("k")).await,
+                _ => any(&mut lease, get("k")).await,
+            };
+        }
+        assert_eq!(ids.len(), 1, "none of that was worth closing");
+        assert_eq!(trace.closed(), []);
+        any(&mut pool.acquire().await.unwrap(), Command::new("CLIENT").args(["SETNAME", "other"])).await;
+        let info: String = pool.run(Command::new("CLIENT").arg("INFO")).await.unwrap();
+        assert!(info.contains("name=mill ") && info.contains("db=5 "), "{info}");
+        assert_eq!(trace.closed(), [CloseReason::Unverified]);
+    }
 }
 
 #[tokio::test]
@@ -114,5 +166,25 @@ async fn in_a_cluster_a_watch_is_undone_as_well() {
         let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
         assert!(done.is_some(), "the watch of the last borrower still held");
         assert!(trace.closed().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_centuries_is_one() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        for limit in [Duration::MAX, Duration::from_secs(u64::MAX / 1000)] {
+            let options = few(1).command_timeout(limit).connect(&url).await.unwrap();
+            let mut lease = options.acquire().await.unwrap();
+            let nonce = key("nonce");
+            let echo = echo(&nonce).within(limit);
+            assert_eq!(lease.run::<String>(echo).await.unwrap(), nonce);
+            let pop = Command::new("BLPOP").key(&nonce).arg("0.3").within(limit);
+            assert_eq!(lease.run::<Option<Vec<String>>>(pop).await.unwrap(), None);
+            if !url.contains("redis-rs") {
+                lease.subscribe([&nonce]).await.unwrap();
+                assert!(millpond_testkit::poll_n(lease.message(limit), 1).await.is_none());
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! WATCH, MULTI and EXEC.
 
+use crate::scripted::{Scripted, plain};
 use crate::support::{any, by_each_driver, cluster, few, get, key, set, single};
-use millpond_redis::{Command, RedisError, Value};
+use millpond_redis::{Command, RedisError, Value, slot_of};
 
 #[tokio::test]
 async fn a_transaction_is_executed_as_a_whole_or_not_at_all() {
@@ -72,5 +73,42 @@ async fn counting_by_watch_loses_no_count() {
         let tasks = (0..4).map(|_| count(pool.clone(), key.clone()));
         futures_util::future::join_all(tasks).await;
         assert_eq!(pool.run::<i64>(get(&key)).await.unwrap(), 100);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_server_did_not_begin_may_have_been_executed_and_says_so() {
+    let server = Scripted::start(|_, words| match &words[0][..] {
+        b"MULTI" => b"-ERR no transactions here\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await;
+    for url in by_each_driver(&format!("redis://{}", server.address)) {
+        let pool = few(1).connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        let error = lease.transaction::<Value>([set("a", 1), set("b", 2)]).await.unwrap_err();
+        assert!(error.is_ambiguous() && error.to_string().contains("no transactions here"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_watched_at_two_nodes_are_watched_in_vain_and_nothing_passes_for_a_transaction() {
+    let Some(url) = cluster() else { return };
+    for url in by_each_driver(&url) {
+        let pool = few(1).connect(&url).await.unwrap();
+        // Masters have a third of the slots each.
+        let third = |key: &str| slot_of(key.as_bytes()) / 5462;
+        let one = key("one");
+        let other = std::iter::repeat_with(|| key("other")).find(|other| third(other) != third(&one)).unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        lease.run::<()>(Command::new("WATCH").key(&one)).await.unwrap();
+        assert!(lease.run::<()>(Command::new("WATCH").key(&other)).await.is_err());
+        for key in [&one, &other] {
+            assert!(lease.transaction::<Value>([set(key, 1)]).await.is_err());
+        }
+        drop(lease);
+        for key in [&one, &other] {
+            assert_eq!(pool.run::<Value>(get(key)).await.unwrap(), Value::Nil);
+        }
     }
 }

@@ -1,0 +1,47 @@
+//! What idle connections keep of the memory that large values needed.
+
+use crate::support::{by_each_driver, few, key, set, single};
+use millpond_redis::{Command, SharedRedisPoolOptions, Value};
+use millpond_testkit::until;
+use std::fs::read_to_string;
+use std::time::Duration;
+
+const LARGE: usize = 64 << 20;
+
+/// How many bytes of this process are in memory.
+fn resident() -> usize {
+    let status = read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok()).unwrap_or(0) << 10
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_what_one_large_value_needed() {
+    let Some(url) = single().filter(|_| cfg!(target_os = "linux")) else { return };
+    for url in by_each_driver(&url) {
+        let pool = few(4).command_timeout(Duration::from_secs(60)).connect(&url).await.unwrap();
+        let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(Duration::from_secs(60));
+        let shared = shared.connect(&url).await.unwrap();
+        let key = key("large");
+        let before = resident();
+        let mut leases = Vec::new();
+        for n in 0..4 {
+            let mut lease = pool.acquire().await.unwrap();
+            if n % 2 == 0 {
+                lease.run::<()>(set(&key, vec![b'x'; LARGE])).await.unwrap();
+            } else {
+                let Value::Bytes(value) = lease.run(Command::new("GET").key(&key)).await.unwrap() else { panic!() };
+                assert_eq!(value.len(), LARGE);
+            }
+            leases.push(lease);
+        }
+        assert_eq!(
+            shared.run::<Value>(Command::new("GET").key(&key)).await.unwrap(),
+            Value::Bytes(vec![b'x'; LARGE].into())
+        );
+        leases.clear();
+        drop(shared.acquire().await.unwrap());
+        until("the memory is given back", async || resident() < before + LARGE).await;
+        pool.run::<()>(Command::new("DEL").key(&key)).await.unwrap();
+    }
+}
