@@ -87,6 +87,32 @@ impl Fixture for Servers {
         Ok(tokio::time::timeout(std::time::Duration::from_secs(10), closing).await?)
     }
 
+    /// Another database, or in a cluster, which has none, a name.
+    async fn soil(&self, conn: &mut RedisConnection) -> Result<(), BoxError> {
+        let is_cluster = self.nodes()?.len() > 1;
+        let client = Command::new("CLIENT").args(["SETNAME", "soiled"]);
+        Ok(conn.run(if is_cluster { client } else { Command::new("SELECT").arg(5) }).await?)
+    }
+
+    async fn is_soiled(&self, conn: &mut RedisConnection) -> Result<bool, BoxError> {
+        let info: String = conn.run(Command::new("CLIENT").arg("INFO")).await?;
+        Ok(!info.contains(" name= ") || !info.contains(" db=0 "))
+    }
+
+    /// Every connection to a cluster has a socket to the node that it has entered by.
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        let user = format!(" user={} ", self.user.get().ok_or("nobody has logged in")?);
+        let mut most = 0;
+        for (host, port) in self.nodes()? {
+            let pool = crate::support::few(1).connect_with(RedisConnectOptions::single(host, port)).await?;
+            let clients: String = pool.run(Command::new("CLIENT").arg("LIST")).await?;
+            // One that only asks who owns what is about to be closed.
+            let is_counted = |line: &&str| line.contains(&user) && !line.contains(" cmd=cluster|slots ");
+            most = most.max(clients.lines().filter(is_counted).count());
+        }
+        Ok(most)
+    }
+
     async fn command(&self, conn: &mut RedisConnection, words: &[&str]) -> Result<String, BoxError> {
         Ok(text(conn.run(written(words)).await?))
     }
@@ -127,14 +153,14 @@ macro_rules! suite_over {
         mod single {
             use super::*;
             millpond_testkit::conformance! {
-                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Redis]
+                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis]
             }
         }
 
         mod cluster {
             use super::*;
             millpond_testkit::conformance! {
-                fixture = Servers::of(CLUSTER, Driver::$driver), can = [Answers, Dies, Redis]
+                fixture = Servers::of(CLUSTER, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis]
             }
         }
 
@@ -142,7 +168,7 @@ macro_rules! suite_over {
             use super::*;
             use millpond_core::NullPool;
             millpond_testkit::conformance! {
-                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Redis], pool = NullPool
+                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis], pool = NullPool
             }
         }
 
