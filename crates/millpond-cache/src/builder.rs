@@ -6,7 +6,6 @@ use crate::error::CacheError;
 use crate::event::{CacheObserver, News};
 use crate::outage::OnOutage;
 use crate::settings::{CHOOSE, Settings, WORD, is_word};
-use millpond_core::MAX_CONNECTIONS;
 use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,7 +203,7 @@ impl<C: Codec> CacheBuilder<C> {
     pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
         let Self { place, max_connections, limits, pool, codec, namespace, settings, news } = self;
         let mut problems = settings.problems();
-        let range = if limits == Limits::On { 10..=200 } else { 1..=MAX_CONNECTIONS };
+        let range = limits.max_connections();
         if !range.contains(&max_connections) {
             let (low, high) = range.into_inner();
             problems.push(format!("max_connections = {max_connections} is out of range {low}-{high}; {CHOOSE}"));

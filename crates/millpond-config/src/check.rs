@@ -1,8 +1,6 @@
 //! From merged layers to settings: every value read, every range checked, every refusal with its source.
 
-use std::ops::RangeInclusive;
-
-use millpond_core::{Limits, MAX_CONNECTIONS};
+use millpond_core::Limits;
 
 use crate::Settings;
 use crate::conflicts;
@@ -10,12 +8,9 @@ use crate::environment::VARIABLE;
 use crate::error::SettingProblem;
 use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
+use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting, is_untidy};
 use crate::suggest;
-use crate::value::Raw;
-
-/// The range of `max_connections`.
-const MAX_CONNECTIONS_RANGE: RangeInclusive<u32> = 10..=200;
 
 /// A way out of the core's that holds this is to lift the ranges. What is to be written for that depends on where the value
 /// was written, which the core does not know.
@@ -25,8 +20,8 @@ const LIFT: &str = "limits = \"off\"";
 pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<SettingProblem>) -> Settings {
     let mut settings = Settings::defaults();
     let mut refused = Vec::new();
-    for setting in &SETTINGS {
-        if let Some(raw) = layers.value(setting.path)
+    for setting in SETTINGS.iter() {
+        if let Some(raw) = layers.value(&setting.path)
             && setting.put(&raw, &mut settings).is_none()
         {
             refused.push((setting, raw));
@@ -54,7 +49,7 @@ pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<Setting
             problems.push(problem.of_value(Some(value)));
         }
     }
-    for setting in &SETTINGS {
+    for setting in SETTINGS.iter() {
         problems.extend(redis_problem(setting, &mut settings, layers, prefix));
     }
     problems.extend(refused.iter().map(|(setting, raw)| refusal(setting, raw, &settings, layers)));
@@ -75,33 +70,30 @@ fn lift(source: &str, prefix: &str) -> String {
 fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers, prefix: &str) -> Option<SettingProblem> {
     let Form::Redis(field) = setting.form else { return None };
     let count = *field(settings);
-    let source = layers.source(setting.path);
-    let (range, help) = match settings.db.pool.limits {
-        Limits::On => (MAX_CONNECTIONS_RANGE, lift(&source, prefix)),
-        Limits::Off => (1..=MAX_CONNECTIONS, "choose a value in the range".to_owned()),
-    };
-    if range.contains(&count) {
+    let source = layers.source(&setting.path);
+    let limits = settings.db.pool.limits;
+    if limits.max_connections().contains(&count) {
         return None;
     }
-    let message = format!("is out of range: expected {}", spell_range(&range));
-    let problem = SettingProblem::new(setting.path, &source, message, help);
+    let help = match limits {
+        Limits::On => lift(&source, prefix),
+        Limits::Off => "choose a value in the range".to_owned(),
+    };
+    let message = format!("is out of range: expected {}", setting.range(settings).unwrap_or_default());
+    let problem = SettingProblem::new(&setting.path, &source, message, help);
     Some(problem.of_value(Some(count.to_string())))
-}
-
-fn spell_range(range: &RangeInclusive<u32>) -> String {
-    format!("{}-{}", range.start(), range.end())
 }
 
 /// The problem of a value that is not of its setting's form.
 fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -> SettingProblem {
-    let range = range(setting, settings).map(|range| format!(" ({range})")).unwrap_or_default();
+    let range = setting.range(settings).map(|range| format!(" ({range})")).unwrap_or_default();
     let what = match raw {
         Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
         Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
             let message = "has a blank before or behind it, or a line end or another character that nobody sees in it";
             let help = "leave it out; in a URL write it as %20, %0A and their like";
-            return SettingProblem::new(setting.path, &layers.source(setting.path), message, help);
+            return SettingProblem::new(&setting.path, &layers.source(&setting.path), message, help);
         }
         _ if matches!(setting.form, Form::Preset) => "is not a preset",
         _ => "is not understood",
@@ -117,25 +109,14 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
     };
     // A secret of the wrong form is still a secret.
     let value = (!setting.is_secret()).then(|| raw.shown());
-    SettingProblem::new(setting.path, &layers.source(setting.path), message, help).of_value(value)
-}
-
-/// The range of a setting, asked from the core: it knows them, and this crate does not repeat them.
-fn range(setting: &Setting, settings: &Settings) -> Option<String> {
-    if matches!(setting.form, Form::Redis(_)) && settings.db.pool.limits == Limits::On {
-        return Some(spell_range(&MAX_CONNECTIONS_RANGE));
-    }
-    let mut config = settings.db.pool.clone();
-    setting.overdo(&mut config);
-    let error = config.check().err()?;
-    error.problems().iter().find(|it| it.setting == setting.name()).map(|it| it.expected.clone())
+    SettingProblem::new(&setting.path, &layers.source(&setting.path), message, help).of_value(value)
 }
 
 fn explanation(settings: &Settings, layers: &Layers) -> Explanation {
     let rows = SETTINGS.iter().map(|setting| Row {
-        setting: setting.path,
+        setting: &setting.path,
         value: setting.shown(&mut settings.clone()),
-        source: layers.source(setting.path),
+        source: layers.source(&setting.path),
     });
     Explanation { warnings: conflicts::all(settings, layers), rows: rows.collect() }
 }

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use crate::error::SettingProblem;
 use crate::layers::{Gathered, Leaf};
+use crate::raw::Raw;
 use crate::schema::{self, CONNECTION_STRING, SECTIONS, SETTINGS, Setting};
 use crate::secret::{shown, shown_path};
 use crate::suggest;
 use crate::text;
-use crate::value::Raw;
 
 /// What a variable's name ends with if its value stands in a file.
 const IN_FILE: &str = "_FILE";
@@ -54,9 +54,9 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
 fn from_variable(setting: &'static Setting, name: &str, value: &OsStr) -> Result<Leaf, SettingProblem> {
     let source = variable(name);
     match value.to_str() {
-        Some(value) => Ok(Leaf { path: setting.path, raw: Raw::Text(value.to_owned()), source }),
+        Some(value) => Ok(Leaf { path: &setting.path, raw: Raw::Text(value.to_owned()), source }),
         None => {
-            Err(SettingProblem::new(setting.path, &source, "is not UTF-8", "set it to a text in UTF-8, or unset it"))
+            Err(SettingProblem::new(&setting.path, &source, "is not UTF-8", "set it to a text in UTF-8, or unset it"))
         }
     }
 }
@@ -66,10 +66,10 @@ fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf
     let shown = shown_path(&path.to_string_lossy());
     let content = text::read(path).map_err(|why| {
         let message = format!("cannot be read from `{shown}`: {}", why.reason());
-        SettingProblem::new(setting.path, &variable(name), message, "name a file that can be read, or unset it")
+        SettingProblem::new(&setting.path, &variable(name), message, "name a file that can be read, or unset it")
     })?;
     let source = format!("file `{shown}`, named by {}", variable(name));
-    Ok(Leaf { path: setting.path, raw: Raw::Text(content), source })
+    Ok(Leaf { path: &setting.path, raw: Raw::Text(content), source })
 }
 
 fn both_given(name: &str) -> SettingProblem {

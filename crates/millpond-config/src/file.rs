@@ -7,11 +7,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::SettingProblem;
 use crate::layers::{Gathered, Leaf};
+use crate::raw::Raw;
 use crate::schema::{self, SECTIONS, SETTINGS, Setting};
 use crate::secret::shown_path;
 use crate::suggest;
 use crate::text;
-use crate::value::Raw;
 
 /// What a problem of the file as a whole is listed under.
 const FILE: &str = "settings file";
@@ -97,11 +97,11 @@ impl Reader {
         match scalar(value) {
             Some(raw) => {
                 let source = self.place(start);
-                self.gathered.leaves.push(Leaf { path: setting.path, raw, source });
+                self.gathered.leaves.push(Leaf { path: &setting.path, raw, source });
             }
             None => {
                 let message = format!("is {}: expected {}", kind_of(value), setting.expected());
-                self.problem(setting.path, start, message, "write one value".to_owned());
+                self.problem(&setting.path, start, message, "write one value".to_owned());
             }
         }
     }

@@ -7,7 +7,7 @@ use figment::value::{Dict, Empty, Map, Num, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
 use crate::error::SettingProblem;
-use crate::value::Raw;
+use crate::raw::Raw;
 
 /// One value of one layer.
 #[derive(Debug)]

@@ -79,8 +79,11 @@ mod explain;
 mod file;
 mod layers;
 mod loader;
+#[cfg(test)]
+mod page;
 mod parse;
 mod presets;
+mod raw;
 mod schema;
 mod secret;
 mod settings;

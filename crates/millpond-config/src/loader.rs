@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::environment::{self, Names};
 use crate::error::{Refusal, SettingProblem};
 use crate::layers::{CODE, Gathered, Layers, Leaf};
+use crate::raw::Raw;
 use crate::schema::{self, CONNECTION_STRING, SETTINGS};
-use crate::value::{Raw, Value};
+use crate::value::Value;
 use crate::{Settings, SettingsError, check, file, presets, suggest};
 
 /// The file that is read from the working directory when none is named and it is there.
@@ -232,7 +233,7 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
     let mut gathered = Gathered::default();
     for (path, Value(raw)) in values {
         match schema::find(&path) {
-            Some(setting) => gathered.leaves.push(Leaf { path: setting.path, raw, source: CODE.to_owned() }),
+            Some(setting) => gathered.leaves.push(Leaf { path: &setting.path, raw, source: CODE.to_owned() }),
             None => gathered.problems.push(unknown(&path)),
         }
     }
@@ -242,7 +243,7 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
 /// The problem of a path in code that is no setting.
 fn unknown(path: &str) -> SettingProblem {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
-    let help = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path)) {
+    let help = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path.as_str())) {
         _ if schema::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
         Some(near) => format!("did you mean `{near}`?"),
         None => "write section and name, such as `db.pool_size`".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millpond_core::{Limits, ResetLevel};
 
-use crate::value::Raw;
+use crate::raw::Raw;
 use crate::{PoolKind, Pooler};
 
 /// The words of `db.reset`.

@@ -1,4 +1,4 @@
-//! A value on its way from a layer to its setting, before anybody asked whether it fits.
+//! The values that code may set: whatever a setting is in Rust.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use millpond_core::{Limits, ResetLevel};
 
 use crate::parse;
-use crate::secret::{STARS, shown};
+use crate::raw::Raw;
+use crate::secret::STARS;
 use crate::{PoolKind, Pooler, Secret};
 
 /// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s, [`Secret`]s, the enums of the
@@ -15,36 +16,6 @@ use crate::{PoolKind, Pooler, Secret};
 /// `Debug` does not show the content, which may be a secret.
 #[derive(Clone, PartialEq)]
 pub struct Value(pub(crate) Raw);
-
-/// The forms that a value may have in a file, a variable or code.
-#[derive(Clone, PartialEq)]
-pub(crate) enum Raw {
-    Unset,
-    Flag(bool),
-    Whole(i128),
-    Decimal(f64),
-    Text(String),
-}
-
-impl Raw {
-    /// The value as it was written, for a message about a setting that is no secret.
-    pub(crate) fn shown(&self) -> String {
-        match self {
-            Raw::Unset => "unset".to_owned(),
-            Raw::Flag(flag) => flag.to_string(),
-            Raw::Whole(number) => number.to_string(),
-            Raw::Decimal(number) => format!("{number:?}"),
-            Raw::Text(text) if text.is_empty() || text.contains(char::is_whitespace) => format!("\"{}\"", shown(text)),
-            Raw::Text(text) => shown(text),
-        }
-    }
-}
-
-impl fmt::Debug for Raw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
-    }
-}
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

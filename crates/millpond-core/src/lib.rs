@@ -76,6 +76,7 @@ mod proof;
 
 pub use async_trait::async_trait;
 pub use config::conflicts::Conflict;
+pub use config::table::{PoolSetting, SettingForm, SettingValue};
 pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, Problem, ResetLevel};
 pub use engine::acquire::Acquire;
 pub use error::{Phase, PoolError, TimedOut};

@@ -3,7 +3,6 @@
 use crate::error::RateLimitError;
 use crate::local::Local;
 use crate::outage::OnOutage;
-use millpond_core::MAX_CONNECTIONS;
 use millpond_redis::{
     Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions,
 };
@@ -12,10 +11,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The default of `max_connections`, and its range.
+/// The default of `max_connections`.
 const DEFAULT_MAX_CONNECTIONS: u32 = 20;
-const MAX_CONNECTIONS_LOW: u32 = 10;
-const MAX_CONNECTIONS_HIGH: u32 = 200;
 
 /// One multiplexed connection carries the load of ten exclusive ones.
 const SHARE: u32 = 10;
@@ -157,11 +154,9 @@ impl StorageOptions {
     fn check(&self) -> Result<(), RateLimitError> {
         let mut problems = Vec::new();
         let count = self.max_connections;
-        let (low, high) = match self.limits {
-            Limits::On => (MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH),
-            Limits::Off => (1, MAX_CONNECTIONS),
-        };
-        if !(low..=high).contains(&count) {
+        let range = self.limits.max_connections();
+        if !range.contains(&count) {
+            let (low, high) = range.into_inner();
             problems
                 .push(format!("max_connections = {count} is out of range {low}-{high}; choose a value in the range"));
         }

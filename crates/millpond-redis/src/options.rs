@@ -10,13 +10,12 @@ use millpond_core::{
     SharedPool,
 };
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The default of `max_connections`, and its range.
+/// The default of `max_connections`.
 const DEFAULT_MAX_CONNECTIONS: u32 = 50;
-const MAX_CONNECTIONS_LOW: u32 = 10;
-const MAX_CONNECTIONS_HIGH: u32 = 200;
 
 /// How many multiplexed connections a shared pool opens unless it is told otherwise.
 const SHARED: u32 = 4;
@@ -108,6 +107,12 @@ impl<P: Buildable> PoolOptions<P> {
         self
     }
 
+    /// Changes any of the settings of the core; the sizes among them are overruled by `max_connections`.
+    pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
     /// Sets [`PoolConfig::pool_timeout`].
     pub fn pool_timeout(mut self, limit: Duration) -> Self {
         self.config.pool_timeout = limit;
@@ -175,7 +180,7 @@ impl<P: Buildable> PoolOptions<P> {
     /// Checks everything, and builds a pool of these sizes.
     fn build(
         self,
-        range: (u32, u32),
+        range: RangeInclusive<u32>,
         sizes: (u32, u32),
         options: RedisConnectOptions,
         manager: impl FnOnce(RedisConnectOptions) -> P::Manager,
@@ -193,12 +198,13 @@ impl<P: Buildable> PoolOptions<P> {
     }
 
     /// All problems at once.
-    fn check(&self, (low, high): (u32, u32), timeout: Duration, keepalive: Duration) -> Result<(), RedisError> {
+    fn check(&self, range: RangeInclusive<u32>, timeout: Duration, keepalive: Duration) -> Result<(), RedisError> {
         const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
         let mut problems = Vec::new();
         let on = self.config.limits == Limits::On;
         let count = self.max_connections;
-        if (on && !(low..=high).contains(&count)) || count == 0 {
+        if !range.contains(&count) {
+            let (low, high) = range.into_inner();
             problems.push(format!("max_connections = {count} is out of range {low}-{high}; {LIFT}"));
         }
         if (on && !(COMMAND_TIMEOUT_LOW..=COMMAND_TIMEOUT_HIGH).contains(&timeout)) || timeout.is_zero() {
@@ -326,7 +332,8 @@ impl PoolOptions<QueuePool<RedisManager>> {
                 Ok(())
             })
         });
-        set_up.build((MAX_CONNECTIONS_LOW, MAX_CONNECTIONS_HIGH), (size, 0), options, RedisManager::new)
+        let range = set_up.config.limits.max_connections();
+        set_up.build(range, (size, 0), options, RedisManager::new)
     }
 }
 
@@ -389,8 +396,10 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// [`RedisError::Setup`] for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
         let sizes = (self.max_connections, 1);
+        // One connection serves many borrowers.
+        let range = 1..=*self.config.limits.max_connections().end();
         let options_of_pool = self.step(|builder| builder.acquires_per_turn(LOANS_IN_TURN));
-        let pool = options_of_pool.build((1, MAX_CONNECTIONS_HIGH), sizes, options, SharedRedisManager::new)?;
+        let pool = options_of_pool.build(range, sizes, options, SharedRedisManager::new)?;
         Ok(SharedRedisPool::new(pool))
     }
 }

@@ -121,8 +121,7 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
 }
 
 /// Writes the methods of a backend's options that are the same for all backends. The options have a field
-/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of another crate, and thirty
-/// of them three times over would drift apart.
+/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of another crate.
 #[macro_export]
 macro_rules! pool_settings {
     ($Options:ty, $Connection:ty) => {
@@ -260,157 +259,11 @@ macro_rules! pool_settings {
 
         /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults and ranges.
         impl $Options {
-            /// Sets [`PoolConfig::pool_size`](::millpond_core::PoolConfig::pool_size).
-            #[must_use]
-            pub fn pool_size(mut self, connections: u32) -> Self {
-                self.settings.config.pool_size = connections;
-                self
-            }
+            ::millpond_core::with_pool_settings! { [::millpond_core::pool_setters] [settings.config] }
 
-            /// Sets [`PoolConfig::max_overflow`](::millpond_core::PoolConfig::max_overflow).
-            #[must_use]
-            pub fn max_overflow(mut self, connections: u32) -> Self {
-                self.settings.config.max_overflow = connections;
-                self
-            }
-
-            /// Sets [`PoolConfig::pool_timeout`](::millpond_core::PoolConfig::pool_timeout).
-            #[must_use]
-            pub fn pool_timeout(mut self, limit: ::std::time::Duration) -> Self {
-                self.settings.config.pool_timeout = limit;
-                self
-            }
-
-            /// Sets [`PoolConfig::pool_recycle`](::millpond_core::PoolConfig::pool_recycle).
-            #[must_use]
-            pub fn pool_recycle(mut self, age: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.pool_recycle = age.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::recycle_jitter`](::millpond_core::PoolConfig::recycle_jitter).
-            #[must_use]
-            pub fn recycle_jitter(mut self, percent: u32) -> Self {
-                self.settings.config.recycle_jitter = percent;
-                self
-            }
-
-            /// Sets [`PoolConfig::pool_pre_ping`](::millpond_core::PoolConfig::pool_pre_ping).
-            #[must_use]
-            pub fn pool_pre_ping(mut self, ping: bool) -> Self {
-                self.settings.config.pool_pre_ping = ping;
-                self
-            }
-
-            /// Sets [`PoolConfig::pre_ping_idle`](::millpond_core::PoolConfig::pre_ping_idle).
-            #[must_use]
-            pub fn pre_ping_idle(mut self, idle: ::std::time::Duration) -> Self {
-                self.settings.config.pre_ping_idle = idle;
-                self
-            }
-
-            /// Sets [`PoolConfig::ping_timeout`](::millpond_core::PoolConfig::ping_timeout).
-            #[must_use]
-            pub fn ping_timeout(mut self, limit: ::std::time::Duration) -> Self {
-                self.settings.config.ping_timeout = limit;
-                self
-            }
-
-            /// Sets [`PoolConfig::connect_timeout`](::millpond_core::PoolConfig::connect_timeout).
-            #[must_use]
-            pub fn connect_timeout(mut self, limit: ::std::time::Duration) -> Self {
-                self.settings.config.connect_timeout = limit;
-                self
-            }
-
-            /// Sets [`PoolConfig::hook_timeout`](::millpond_core::PoolConfig::hook_timeout).
-            #[must_use]
-            pub fn hook_timeout(mut self, limit: ::std::time::Duration) -> Self {
-                self.settings.config.hook_timeout = limit;
-                self
-            }
-
-            /// Sets [`PoolConfig::close_timeout`](::millpond_core::PoolConfig::close_timeout).
-            #[must_use]
-            pub fn close_timeout(mut self, limit: ::std::time::Duration) -> Self {
-                self.settings.config.close_timeout = limit;
-                self
-            }
-
-            /// Sets [`PoolConfig::idle_timeout`](::millpond_core::PoolConfig::idle_timeout).
-            #[must_use]
-            pub fn idle_timeout(mut self, idle: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.idle_timeout = idle.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::min_idle`](::millpond_core::PoolConfig::min_idle).
-            #[must_use]
-            pub fn min_idle(mut self, connections: impl Into<Option<u32>>) -> Self {
-                self.settings.config.min_idle = connections.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::max_waiters`](::millpond_core::PoolConfig::max_waiters).
-            #[must_use]
-            pub fn max_waiters(mut self, waiters: impl Into<Option<u32>>) -> Self {
-                self.settings.config.max_waiters = waiters.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::max_connecting`](::millpond_core::PoolConfig::max_connecting).
-            #[must_use]
-            pub fn max_connecting(mut self, connections: u32) -> Self {
-                self.settings.config.max_connecting = connections;
-                self
-            }
-
-            /// Sets [`PoolConfig::backoff_max`](::millpond_core::PoolConfig::backoff_max).
-            #[must_use]
-            pub fn backoff_max(mut self, pause: ::std::time::Duration) -> Self {
-                self.settings.config.backoff_max = pause;
-                self
-            }
-
-            /// Sets [`PoolConfig::fail_fast_after`](::millpond_core::PoolConfig::fail_fast_after).
-            #[must_use]
-            pub fn fail_fast_after(mut self, span: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.fail_fast_after = span.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::overflow_after`](::millpond_core::PoolConfig::overflow_after).
-            #[must_use]
-            pub fn overflow_after(mut self, wait: ::std::time::Duration) -> Self {
-                self.settings.config.overflow_after = wait;
-                self
-            }
-
-            /// Sets [`PoolConfig::overflow_linger`](::millpond_core::PoolConfig::overflow_linger).
-            #[must_use]
-            pub fn overflow_linger(mut self, idle: ::std::time::Duration) -> Self {
-                self.settings.config.overflow_linger = idle;
-                self
-            }
-
-            /// Sets [`PoolConfig::leak_after`](::millpond_core::PoolConfig::leak_after).
-            #[must_use]
-            pub fn leak_after(mut self, held: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.leak_after = held.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::max_lease`](::millpond_core::PoolConfig::max_lease).
-            #[must_use]
-            pub fn max_lease(mut self, limit: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.max_lease = limit.into();
-                self
-            }
-
-            /// Sets [`PoolConfig::statement_timeout`](::millpond_core::PoolConfig::statement_timeout).
-            #[must_use]
-            pub fn statement_timeout(mut self, limit: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.settings.config.statement_timeout = limit.into();
+            /// Changes any of the settings.
+            pub fn configure(mut self, change: impl FnOnce(&mut ::millpond_core::PoolConfig)) -> Self {
+                change(&mut self.settings.config);
                 self
             }
 

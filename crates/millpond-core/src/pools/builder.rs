@@ -8,7 +8,6 @@ use crate::manager::Manager;
 use crate::rt::Handle;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool), [`NullPool`](crate::NullPool),
 /// [`SharedPool`](crate::SharedPool). A pool of your own implements [`Pool`](crate::Pool) instead.
@@ -43,8 +42,7 @@ impl<M: Manager> fmt::Debug for Parts<M> {
 ///
 /// ```
 /// use millpond_core::{ConnectInfo, Manager, QueuePool};
-/// use std::time::Duration;
-/// # struct Echo;
+/// /// # struct Echo;
 /// # impl Manager for Echo {
 /// #     type Connection = String;
 /// #     type Error = std::io::Error;
@@ -186,129 +184,11 @@ impl<P: Buildable> Builder<P> {
 
 /// The settings one by one; see [`PoolConfig`] for defaults and ranges.
 impl<P: Buildable> Builder<P> {
-    /// Sets [`PoolConfig::pool_size`].
-    pub fn pool_size(mut self, connections: u32) -> Self {
-        self.parts.config.pool_size = connections;
-        self
-    }
+    crate::with_pool_settings! { [crate::pool_setters] [parts.config] }
 
-    /// Sets [`PoolConfig::max_overflow`].
-    pub fn max_overflow(mut self, connections: u32) -> Self {
-        self.parts.config.max_overflow = connections;
-        self
-    }
-
-    /// Sets [`PoolConfig::pool_timeout`].
-    pub fn pool_timeout(mut self, limit: Duration) -> Self {
-        self.parts.config.pool_timeout = limit;
-        self
-    }
-
-    /// Sets [`PoolConfig::pool_recycle`].
-    pub fn pool_recycle(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.parts.config.pool_recycle = age.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::recycle_jitter`].
-    pub fn recycle_jitter(mut self, percent: u32) -> Self {
-        self.parts.config.recycle_jitter = percent;
-        self
-    }
-
-    /// Sets [`PoolConfig::pool_pre_ping`].
-    pub fn pool_pre_ping(mut self, ping: bool) -> Self {
-        self.parts.config.pool_pre_ping = ping;
-        self
-    }
-
-    /// Sets [`PoolConfig::pre_ping_idle`].
-    pub fn pre_ping_idle(mut self, idle: Duration) -> Self {
-        self.parts.config.pre_ping_idle = idle;
-        self
-    }
-
-    /// Sets [`PoolConfig::ping_timeout`].
-    pub fn ping_timeout(mut self, limit: Duration) -> Self {
-        self.parts.config.ping_timeout = limit;
-        self
-    }
-
-    /// Sets [`PoolConfig::connect_timeout`].
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.parts.config.connect_timeout = limit;
-        self
-    }
-
-    /// Sets [`PoolConfig::hook_timeout`].
-    pub fn hook_timeout(mut self, limit: Duration) -> Self {
-        self.parts.config.hook_timeout = limit;
-        self
-    }
-
-    /// Sets [`PoolConfig::close_timeout`].
-    pub fn close_timeout(mut self, limit: Duration) -> Self {
-        self.parts.config.close_timeout = limit;
-        self
-    }
-
-    /// Sets [`PoolConfig::idle_timeout`].
-    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
-        self.parts.config.idle_timeout = idle.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::min_idle`].
-    pub fn min_idle(mut self, connections: impl Into<Option<u32>>) -> Self {
-        self.parts.config.min_idle = connections.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::max_waiters`].
-    pub fn max_waiters(mut self, waiters: impl Into<Option<u32>>) -> Self {
-        self.parts.config.max_waiters = waiters.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::max_connecting`].
-    pub fn max_connecting(mut self, connections: u32) -> Self {
-        self.parts.config.max_connecting = connections;
-        self
-    }
-
-    /// Sets [`PoolConfig::backoff_max`].
-    pub fn backoff_max(mut self, pause: Duration) -> Self {
-        self.parts.config.backoff_max = pause;
-        self
-    }
-
-    /// Sets [`PoolConfig::fail_fast_after`].
-    pub fn fail_fast_after(mut self, span: impl Into<Option<Duration>>) -> Self {
-        self.parts.config.fail_fast_after = span.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::overflow_after`].
-    pub fn overflow_after(mut self, wait: Duration) -> Self {
-        self.parts.config.overflow_after = wait;
-        self
-    }
-
-    /// Sets [`PoolConfig::overflow_linger`].
-    pub fn overflow_linger(mut self, idle: Duration) -> Self {
-        self.parts.config.overflow_linger = idle;
-        self
-    }
-
-    /// Sets [`PoolConfig::leak_after`].
-    pub fn leak_after(mut self, held: impl Into<Option<Duration>>) -> Self {
-        self.parts.config.leak_after = held.into();
-        self
-    }
-
-    /// Sets [`PoolConfig::max_lease`].
-    pub fn max_lease(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.parts.config.max_lease = limit.into();
+    /// Changes any of the settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.parts.config);
         self
     }
 

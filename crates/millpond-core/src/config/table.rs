@@ -1,0 +1,345 @@
+//! The table of a pool's settings: name, form, default, range and documentation of each, written once.
+//!
+//! From it come the fields of [`PoolConfig`](crate::PoolConfig), its defaults and its check, the setters of the
+//! builders, the names in files and variables (`millpond-config`) and `docs/settings.md`. A new setting is a row here.
+
+use crate::config::{Limits, PoolConfig, SETTINGS};
+use std::fmt;
+use std::time::Duration;
+
+/// A setting of a pool: one of those that [`PoolConfig::settings`] lists.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PoolSetting {
+    /// The name of its field.
+    pub name: &'static str,
+    /// Its documentation in Markdown; the first paragraph says what it does.
+    pub docs: &'static str,
+    /// The form of its values.
+    pub form: SettingForm,
+    /// The word for a value that is unset, such as `off`, if it may be.
+    pub unset: Option<&'static str>,
+    /// Another setting that the range depends on.
+    pub depends_on: Option<&'static str>,
+    pub(crate) get: fn(&PoolConfig) -> SettingValue,
+    pub(crate) set: fn(&mut PoolConfig, SettingValue) -> Option<()>,
+    pub(crate) range: Option<(SettingValue, SettingValue)>,
+}
+
+/// The form of a setting's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingForm {
+    /// A whole number.
+    Count,
+    /// A span of time.
+    Time,
+    /// True or false.
+    Flag,
+}
+
+/// The value of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[non_exhaustive]
+pub enum SettingValue {
+    /// A whole number.
+    Count(u32),
+    /// A span of time.
+    Time(Duration),
+    /// True or false.
+    Flag(bool),
+    /// None: "off" or "auto".
+    Unset,
+}
+
+impl PoolSetting {
+    /// The value that it has in these settings.
+    pub fn get(&self, config: &PoolConfig) -> SettingValue {
+        (self.get)(config)
+    }
+
+    /// Gives it a value, without a look at the range. `None` if that is of another form.
+    pub fn set(&self, config: &mut PoolConfig, value: SettingValue) -> Option<()> {
+        (self.set)(config, value)
+    }
+
+    /// The lowest and the highest value beside these other settings; `None` if any value will do.
+    pub fn range(&self, config: &PoolConfig) -> Option<(SettingValue, SettingValue)> {
+        // What depends on another setting holds with any limits.
+        let holds = config.limits == Limits::On || self.depends_on.is_some();
+        let (low, high) = self.range.filter(|_| holds)?;
+        let other = SETTINGS.iter().find(|setting| Some(setting.name) == self.depends_on);
+        Some((low, other.map_or(high, |other| other.get(config))))
+    }
+
+    /// The same in words.
+    pub fn spell_range(&self, config: &PoolConfig) -> Option<String> {
+        let range = match self.range(config)? {
+            (low @ SettingValue::Time(_), high) => format!("{low} to {high}"),
+            (low, high) => format!("{low}-{high}"),
+        };
+        Some(self.depends_on.map_or_else(|| range.clone(), |other| format!("{range} ({other})")))
+    }
+}
+
+impl fmt::Display for SettingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            // As `Duration` would, but for "0ns".
+            Self::Time(Duration::ZERO) => f.write_str("0s"),
+            Self::Time(time) => write!(f, "{time:?}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Unset => f.write_str("unset"),
+        }
+    }
+}
+
+/// A type that a setting's field may have.
+pub(crate) trait SettingType: Sized {
+    fn to_value(self) -> SettingValue;
+    fn from_value(value: SettingValue) -> Option<Self>;
+}
+
+macro_rules! setting_types {
+    ($($type:ty, $variant:ident;)*) => {
+        $(
+            impl SettingType for $type {
+                fn to_value(self) -> SettingValue {
+                    SettingValue::$variant(self)
+                }
+
+                fn from_value(value: SettingValue) -> Option<Self> {
+                    if let SettingValue::$variant(value) = value { Some(value) } else { None }
+                }
+            }
+        )*
+    };
+}
+
+setting_types! { u32, Count; Duration, Time; bool, Flag; }
+
+impl<T: SettingType> SettingType for Option<T> {
+    fn to_value(self) -> SettingValue {
+        self.map_or(SettingValue::Unset, T::to_value)
+    }
+
+    fn from_value(value: SettingValue) -> Option<Self> {
+        if value == SettingValue::Unset { Some(None) } else { T::from_value(value).map(Some) }
+    }
+}
+
+/// Gives the table to the macro in the first brackets, behind the second.
+///
+/// A row is `name: form = default, lowest..=highest;`, where the form is `count`, `time` or `flag`, and `or off` or `or auto`
+/// behind it makes it an `Option` whose `None` is called so.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_pool_settings {
+    ([$($then:tt)*] $with:tt) => {
+        $($then)*! {
+            $with
+
+            /// Connections to maintain: on return with nobody waiting, this many are kept idle.
+            pool_size: count = 10, 1..=50;
+            /// Connections beyond `pool_size` that may be open at the same time.
+            max_overflow: count = 20, 0..=100;
+            /// How long an acquire may take in all: waiting, connecting, ping and hooks.
+            ///
+            /// Where many callers wait, a timeout may be reported up to 50 ms late, by a coarse clock.
+            pool_timeout: time = 30 s, 1 s..=300 s;
+            /// The age at which a connection is replaced.
+            pool_recycle: time or off = 3600 s, 300 s..=7200 s;
+            /// By how many percent the age of one connection may fall short of `pool_recycle`.
+            ///
+            /// Drawn once when a connection is opened, so that connections opened together do not close together.
+            recycle_jitter: count = 10, 0..=50;
+            /// Whether a connection that was idle for longer than `pre_ping_idle` is pinged before it is lent.
+            pool_pre_ping: flag = true;
+            /// Idle time after which a ping is due; 0 pings before every loan.
+            ///
+            /// A connection that its server ended less long ago is lent unpinged. Once one was found broken, the others are
+            /// pinged before they are lent, whenever they were used.
+            pre_ping_idle: time = 500 ms, 0 s..=3600 s;
+            /// Limit of one ping, and of one reset.
+            ping_timeout: time = 2 s, 1 ms..=300 s;
+            /// Limit of one attempt to connect.
+            connect_timeout: time = 10 s, 1 ms..=300 s;
+            /// Limit of one call of one hook.
+            hook_timeout: time = 5 s, 1 ms..=300 s;
+            /// Limit of one close, `on_close` hooks included; its slot counts as taken until then.
+            close_timeout: time = 5 s, 1 ms..=300 s;
+            /// How long a connection may sit idle before it is closed; it needs a `min_idle` below `pool_size`.
+            ///
+            /// Connections are closed down to `min_idle`, or down to `pool_size` where that is unset: then only those that
+            /// `overflow_linger` would have kept for longer.
+            idle_timeout: time or off = off, 1 s..=86_400 s;
+            /// Idle connections to keep ready, and the floor of `idle_timeout`; unset, none are opened ahead of demand.
+            ///
+            /// They are opened from the start if the pool is given its runtime, else from the first acquire on.
+            min_idle: count or auto = auto, 0..=pool_size;
+            /// How many callers may wait at once; one more fails at once.
+            max_waiters: count or off = off, 1..=1_000_000;
+            /// How many connections may be connecting at once.
+            ///
+            /// One that takes four times longer than usual, and at least 250 ms, no longer counts: while there is room it
+            /// holds up nobody.
+            max_connecting: count = 4, 1..=50;
+            /// The longest pause between two failing attempts to connect (exponential, full jitter).
+            backoff_max: time = 200 ms, 1 ms..=60 s;
+            /// After this long of nothing but failing connects, new callers fail at once; unset, after `pool_timeout`.
+            ///
+            /// They get the cached cause while one probe looks for the server's return: the first of them at once, the
+            /// others after up to 4 ms, so that retrying in a loop without a pause takes no core from the probe.
+            fail_fast_after: time or auto = auto, 1 ms..=3600 s;
+            /// How long a caller waits before a connection beyond `pool_size` is opened for it.
+            ///
+            /// Less than `pool_timeout`, or nobody would wait that long.
+            overflow_after: time = 0 s, 0 s..=300 s;
+            /// How long a returned connection beyond `pool_size` is kept in case the burst goes on.
+            overflow_linger: time = 0 s, 0 s..=3600 s;
+            /// Report a holder who has kept a connection for longer than this.
+            leak_after: time or off = off, 1 ms..=86_400 s;
+            /// The longest loan: after it, statements are refused, and the connection is closed on return.
+            ///
+            /// Its holder is reported as by `leak_after`. On SQL pools the statement that runs then ends with an error, and
+            /// every later one on that lease is refused.
+            max_lease: time or off = off, 1 ms..=86_400 s;
+            /// Limit of one statement on a SQL pool, kept on this side; the server cancels it.
+            ///
+            /// The statement ends with an error. Pools of other managers ignore it.
+            statement_timeout: time or off = off, 1 ms..=86_400 s;
+        }
+    };
+}
+
+/// Expands to the struct, its defaults, and [`SETTINGS`](crate::config::SETTINGS).
+macro_rules! define {
+    (
+        []
+        $(
+            $(#[doc = $doc:literal])*
+            $name:ident: $form:ident $(or $word:ident)? = $value:tt $($unit:ident)?
+                $(, $low:literal $($low_unit:ident)?..=$high:tt $($high_unit:ident)?)?;
+        )*
+    ) => {
+        /// How a pool behaves. Plain values: start with [`PoolConfig::default`], change fields, and hand it to a builder.
+        ///
+        /// ```
+        /// use millpond_core::PoolConfig;
+        /// use std::time::Duration;
+        ///
+        /// let mut config = PoolConfig::default();
+        /// config.pool_size = 25;
+        /// config.pool_timeout = Duration::from_secs(60);
+        /// assert!(config.check().is_ok());
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct PoolConfig {
+            $(
+                $(#[doc = $doc])*
+                #[doc = ""]
+                #[doc = concat!(
+                    "Default ", stringify!($value $($unit)?),
+                    $(", range ", stringify!($low $($low_unit)?), " to ", stringify!($high $($high_unit)?),)?
+                    "."
+                )]
+                pub $name: define!(@type $form $(or $word)?),
+            )*
+            /// Whether the ranges of the other settings hold.
+            pub limits: Limits,
+        }
+
+        impl Default for PoolConfig {
+            fn default() -> Self {
+                Self { $($name: define!(@value $value $($unit)?),)* limits: Limits::default() }
+            }
+        }
+
+        pub(crate) static SETTINGS: &[PoolSetting] = &[
+            $(
+                PoolSetting {
+                    name: stringify!($name),
+                    docs: concat!($($doc, "\n"),*),
+                    form: define!(@form $form),
+                    unset: define!(@word $($word)?),
+                    depends_on: define!(@depends_on $($high)?),
+                    get: |config| SettingType::to_value(config.$name),
+                    set: |config, value| {
+                        config.$name = SettingType::from_value(value)?;
+                        Some(())
+                    },
+                    range: define!(
+                        @range $(define!(@bound $low $($low_unit)?), define!(@bound $high $($high_unit)?))?
+                    ),
+                },
+            )*
+        ];
+    };
+
+    (@type count) => { u32 };
+    (@type time) => { Duration };
+    (@type flag) => { bool };
+    (@type $form:ident or $word:ident) => { Option<define!(@type $form)> };
+
+    (@form count) => { SettingForm::Count };
+    (@form time) => { SettingForm::Time };
+    (@form flag) => { SettingForm::Flag };
+
+    (@word) => { None };
+    (@word $word:ident) => { Some(stringify!($word)) };
+
+    (@value off) => { None };
+    (@value auto) => { None };
+    (@value true) => { true };
+    (@value $count:literal) => { $count };
+    (@value $time:literal s) => { Duration::from_secs($time).into() };
+    (@value $time:literal ms) => { Duration::from_millis($time).into() };
+
+    (@range) => { None };
+    (@range $low:expr, $high:expr) => { Some(($low, $high)) };
+
+    (@bound $other:ident) => { SettingValue::Unset };
+    (@bound $count:literal) => { SettingValue::Count($count) };
+    (@bound $time:literal s) => { SettingValue::Time(Duration::from_secs($time)) };
+    (@bound $time:literal ms) => { SettingValue::Time(Duration::from_millis($time)) };
+
+    (@depends_on) => { None };
+    (@depends_on $fixed:literal) => { None };
+    (@depends_on $other:ident) => { Some(stringify!($other)) };
+}
+pub(crate) use define;
+
+/// Expands to one method for each setting of a pool, for a builder that keeps a [`PoolConfig`] in the field that is named
+/// in brackets. Each sets a field of it and returns the builder.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! pool_setters {
+    (
+        $path:tt
+        $(
+            $(#[$docs:meta])*
+            $name:ident: $form:ident $(or $word:ident)? = $value:tt $($unit:ident)?
+                $(, $low:literal $($low_unit:ident)?..=$high:tt $($high_unit:ident)?)?;
+        )*
+    ) => {
+        $($crate::pool_setters! { @setter $path $name $form $(or $word)? })*
+    };
+    (@setter $path:tt $name:ident count) => { $crate::pool_setters! { @method $path $name u32 } };
+    (@setter $path:tt $name:ident time) => { $crate::pool_setters! { @method $path $name ::std::time::Duration } };
+    (@setter $path:tt $name:ident flag) => { $crate::pool_setters! { @method $path $name bool } };
+    (@setter $path:tt $name:ident count or $word:ident) => {
+        $crate::pool_setters! { @method $path $name impl Into<Option<u32>> }
+    };
+    (@setter $path:tt $name:ident time or $word:ident) => {
+        $crate::pool_setters! { @method $path $name impl Into<Option<::std::time::Duration>> }
+    };
+    (@method [$($field:ident).*] $name:ident $type:ty) => {
+        #[doc = concat!("Sets [`PoolConfig::", stringify!($name), "`]($crate::PoolConfig::", stringify!($name), ").")]
+        pub fn $name(mut self, value: $type) -> Self {
+            self.$($field).*.$name = value.into();
+            self
+        }
+    };
+}
