@@ -3,9 +3,10 @@
 use crate::support::{by_each_driver, few, get, key, set, single};
 use fred::interfaces::ClientLike;
 use futures_util::FutureExt;
-use millpond_redis::{Command, RedisError, RedisPoolOptions, SharedRedisPoolOptions, Value};
-use millpond_testkit::{ChaosProxy, OwnServer, until};
+use millpond_redis::{Command, RedisError, RedisLease, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
+use millpond_testkit::{ChaosProxy, OwnServer, StillClock, until};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -30,6 +31,47 @@ async fn after_a_restart_the_pool_is_back_within_a_second() {
         until("there is an answer", async || pool.run::<Option<String>>(get(&key)).await.is_ok()).await;
         until("there is an answer", async || shared.run::<Option<String>>(get(&key)).await.is_ok()).await;
         assert!(ready.elapsed() < Duration::from_secs(1), "{:?} {driver}", ready.elapsed());
+    }
+}
+
+/// Each pool's two requests hold a dead connection each and wait in vain for another one.
+#[tokio::test]
+async fn pools_whose_callers_gave_up_in_an_outage_are_back_when_the_server_is() {
+    for driver in by_each_driver("") {
+        let Some(mut server) = OwnServer::or_skip("redis") else { return };
+        let url = &format!("{}{driver}", server.url());
+        let clock = StillClock::stop();
+        let pools: Vec<_> = (0..10).map(|_| few(4).connect_lazy(url).unwrap()).collect();
+        let mut leases = Vec::new();
+        for pool in pools.iter().chain(&pools) {
+            leases.push((pool.clone(), pool.acquire().await.unwrap()));
+        }
+        server.stop("KILL").await.unwrap();
+        let give_up = |(pool, mut first): (RedisPool, RedisLease)| async move {
+            assert!(pool.acquire().await.is_err() && first.run::<()>(set("k", 1)).await.is_err());
+        };
+        let requests: Vec<_> = leases.into_iter().map(give_up).map(tokio::spawn).collect();
+        pass(&clock, &pools, Duration::from_secs(41)).await;
+        for request in requests {
+            request.await.unwrap();
+        }
+        server.start_again("").unwrap();
+        let address = server.url().split_once("://").unwrap().1.split('/').next().unwrap();
+        until("the server is ready", async || TcpStream::connect(address).await.is_ok()).await;
+        pass(&clock, &pools, Duration::from_secs(5)).await;
+        for pool in &pools {
+            pool.run::<()>(set("k", 1)).await.unwrap();
+        }
+    }
+}
+
+/// Lets time pass in small steps, each attempt to connect within its own.
+async fn pass(clock: &StillClock, pools: &[RedisPool], time: Duration) {
+    const STEP: Duration = Duration::from_millis(50);
+    for _ in 0..time.as_millis() / STEP.as_millis() {
+        clock.pass(STEP).await;
+        let is_connecting = || pools.iter().any(|pool| pool.status().connecting > 0);
+        until("no connect is under way", async || !is_connecting()).await;
     }
 }
 
