@@ -5,11 +5,11 @@ use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state
 use crate::prove::{drain, prove};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, LARGE_ROW, MayEnd, Memory, SyncState, Tracked, TransactionState, Unfinished,
-    effect_of,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, SyncState, Tracked, TransactionState, Unfinished,
+    argument_size, effect_of,
 };
-use sqlx::mysql::MySqlRow;
-use sqlx::{Connection, Error, MySql, MySqlConnection, Row};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
 /// What is said to whoever goes on with a connection on which an operation of his was cut off.
 const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
@@ -47,9 +47,13 @@ impl Backend<MySql> for MySqlBackend {
         fault::memory(error)
     }
 
+    fn has_large_arguments(&self, arguments: &mut MySqlArguments) -> bool {
+        argument_size::<MySql>(arguments, |buffer| buffer.len()) > LARGE
+    }
+
     fn is_large(&self, row: &MySqlRow) -> bool {
         let size = |n| row.try_get_unchecked::<Option<&[u8]>, _>(n).ok().flatten().map_or(0, <[u8]>::len);
-        (0..row.len()).map(size).sum::<usize>() > LARGE_ROW
+        (0..row.len()).map(size).sum::<usize>() > LARGE
     }
 
     async fn forget(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
@@ -78,6 +82,10 @@ impl Backend<MySql> for MySqlBackend {
 
     async fn mark(&self, conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
         mark(conn).await
+    }
+
+    async fn unchain(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
+        raw_sql("SET completion_type = 0").execute(conn).await.map(drop)
     }
 
     fn ends_transaction(&self, keyword: &str) -> MayEnd {

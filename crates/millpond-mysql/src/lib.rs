@@ -91,6 +91,7 @@
 //! your own manifest; with TLS they need nothing.
 
 mod backend;
+mod dialer;
 mod fault;
 mod first_look;
 mod in_transaction;

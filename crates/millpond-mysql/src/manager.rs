@@ -1,39 +1,34 @@
 //! Opens, proves and closes MySQL and MariaDB connections.
 
 use crate::backend::MYSQL;
+use crate::dialer::Dialer;
 use crate::fault;
 use crate::first_look::{limits, takes_writes};
-use crate::kill::kill;
 use crate::prove::{greet, lead_home, prove, release_locks};
-use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{
-    CancelTransport, Canceller, Credentials, FailoverDetector, Rotation, SchemaChanges, SyncState, Target, Tracked,
-    WeakPoolHandle, bridged,
-};
-use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::{ConnectOptions, Connection, Error, MySql, MySqlConnection};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
+use millpond_sqlx::{Canceller, Credentials, FailoverDetector, SchemaChanges, SyncState, Tracked, WeakPoolHandle};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Connection, Error, MySql, MySqlConnection};
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// The manager over `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) makes one for you; build a core
 /// pool over it if you want to wrap one in a pool of your own.
 pub struct MySqlManager {
-    options: MySqlConnectOptions,
+    dialer: Arc<Dialer>,
     reset: ResetLevel,
     /// The database in which connections begin, as the server spells it. Known from the first one on.
     home: OnceLock<Option<String>>,
-    rotation: Option<Rotation>,
     link: WeakPoolHandle<MySql>,
     suspicion: FailoverDetector,
     changes: SchemaChanges<MySql>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
-    canceller: Option<Canceller<MySql>>,
+    canceller: Option<Arc<Canceller<MySql>>>,
 }
 
 impl MySqlManager {
@@ -41,10 +36,9 @@ impl MySqlManager {
     pub fn new(options: MySqlConnectOptions) -> Self {
         let link = WeakPoolHandle::new();
         Self {
-            options,
+            dialer: Arc::new(Dialer::new(options, link.clone())),
             reset: ResetLevel::default(),
             home: OnceLock::new(),
-            rotation: None,
             changes: SchemaChanges::new(link.clone()),
             link,
             suspicion: FailoverDetector::new(),
@@ -68,33 +62,27 @@ impl MySqlManager {
     /// with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
-        Self { rotation: Some(Rotation::new(credentials)), ..self }
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
+        Self { dialer: Arc::new(dialer), ..self }
     }
 
     /// Ends at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
-        Self { canceller: Some(Canceller::new(self.link.clone(), limit)), ..self }
+        Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
+    }
+
+    /// Has the kernel ask after so much idle time whether the peer of a connection is still there; `None` for never, which
+    /// is the default here. See [`MySqlPoolOptions::tcp_keepalive`](crate::MySqlPoolOptions::tcp_keepalive).
+    #[must_use]
+    pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
+        Self { dialer: Arc::new(dialer), ..self }
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
     pub fn link(&self) -> WeakPoolHandle<MySql> {
         self.link.clone()
-    }
-
-    /// Opens a connection within `limit`.
-    async fn open(&self, limit: Duration) -> Result<MySqlConnection, Error> {
-        let Some(rotation) = &self.rotation else { return dial(&self.options, limit).await };
-        let current = rotation.current().await?;
-        let mut options = self.options.clone().password(&current.login.password);
-        if let Some(user) = &current.login.user {
-            options = options.username(user);
-        }
-        let conn = dial(&options, limit).await?;
-        if rotation.opened(&current) {
-            self.link.retire_older();
-        }
-        Ok(conn)
     }
 
     /// Asks the first server of the pool what it allows.
@@ -132,7 +120,7 @@ impl Manager for MySqlManager {
     type Error = Error;
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
-        let mut conn = self.open(info.limit).await?;
+        let mut conn = self.dialer.open(info.limit).await?;
         let here = greet(&mut conn).await?;
         self.compare(&mut conn).await?;
         self.suspicion.connected(here.takes_writes);
@@ -141,6 +129,10 @@ impl Manager for MySqlManager {
         let mut conn = Tracked::new(conn, &MYSQL);
         conn.share_schema_changes(&self.changes);
         conn.set_session(here.session);
+        if let Some(canceller) = &self.canceller {
+            let dialer = Arc::clone(&self.dialer);
+            conn.stop_through(canceller, dialer);
+        }
         Ok(conn)
     }
 
@@ -174,8 +166,11 @@ impl Manager for MySqlManager {
             return conn.refresh().await;
         }
         // A stream without end would be read for as long as the core lets us.
-        let patience =
-            self.canceller.as_ref().filter(|_| conn.standing() == SyncState::Undrained).map(Canceller::patience);
+        let patience = self
+            .canceller
+            .as_ref()
+            .filter(|_| conn.standing() == SyncState::Undrained)
+            .map(|canceller| canceller.patience());
         // Until it has been proved: whatever happens here, nobody goes on with it then.
         conn.degrade(SyncState::Cut);
         match patience {
@@ -200,7 +195,7 @@ impl Manager for MySqlManager {
             (SyncState::Broken, _) => Ok(()),
             // What is said would be taken for the rest of something else, or not be heard before the end of it.
             (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
-                canceller.drop_and_stop(conn, self).await;
+                canceller.drop_and_stop(conn, &*self.dialer).await;
                 Ok(())
             }
             (SyncState::Cut | SyncState::Undrained, None) => Ok(()),
@@ -210,44 +205,6 @@ impl Manager for MySqlManager {
 
     fn classify(&self, error: &Error) -> ErrorClass {
         fault::classify(error)
-    }
-}
-
-/// The limit of a connect for a cancel, which has a shorter one around it.
-const ERRAND_LIMIT: Duration = Duration::from_secs(10);
-
-/// Connects; where the host has several addresses, to one that answers.
-async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
-    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
-    let target = Target { host, port: options.get_port(), limit };
-    let conn =
-        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
-    conn.map_err(fault::explained)
-}
-
-/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
-async fn to_address(options: MySqlConnectOptions, address: SocketAddr) -> Result<MySqlConnection, Error> {
-    match options.get_ssl_mode() {
-        #[cfg(unix)]
-        MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
-            bridged(address, "mysql", |dir| connect(options.socket(dir.join("mysql")))).await
-        }
-        _ => connect(options.host(&address.ip().to_string())).await,
-    }
-}
-
-async fn connect(options: MySqlConnectOptions) -> Result<MySqlConnection, Error> {
-    options.connect().await
-}
-
-#[async_trait]
-impl CancelTransport<MySql> for MySqlManager {
-    async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.open(ERRAND_LIMIT).await
-    }
-
-    async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {
-        kill(conn, session).await
     }
 }
 

@@ -6,6 +6,7 @@ use millpond_core::{NullPool, QueuePool};
 use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, pool_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
+use std::time::Duration;
 
 /// A pool of MySQL or MariaDB connections: a drop-in for `sqlx::MySqlPool`.
 pub type MySqlPool = SqlPool<MySql>;
@@ -78,6 +79,18 @@ impl MySqlPoolOptions {
     /// the user connect once more, and MySQL and MariaDB let everybody end his own sessions.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
+        self
+    }
+
+    /// How long a TCP connection is idle before the kernel asks whether its peer is still there. Default: 60 s; `None` or
+    /// zero for never.
+    ///
+    /// There are three questions, a sixth of this time apart. If none is answered, or if what was sent is not acknowledged
+    /// for as long (`TCP_USER_TIMEOUT`), the connection is broken: after 90 s by default. Without it an operation on a
+    /// connection whose peer has vanished ends by [`statement_timeout`](Self::statement_timeout) only. Linux only: the
+    /// driver has no options for its sockets, so they are found among the descriptors of the process.
+    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.settings.tcp_keepalive = idle.into();
         self
     }
 
@@ -156,7 +169,8 @@ impl MySqlPoolOptions {
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         let Self { settings, kind, credentials } = self;
         settings.config.check().map_err(config_error)?;
-        let mut manager = MySqlManager::new(options).with_reset(settings.reset);
+        let mut manager =
+            MySqlManager::new(options).with_reset(settings.reset).with_tcp_keepalive(settings.tcp_keepalive);
         if settings.cancel_abandoned {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }

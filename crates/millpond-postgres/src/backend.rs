@@ -4,9 +4,10 @@ use crate::fault;
 use crate::prove::{drain, in_step, mark, prove, transaction_state};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, LARGE_ROW, MayEnd, Memory, Tracked, TransactionState, Unfinished, effect_of,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, Tracked, TransactionState, Unfinished, argument_size,
+    effect_of,
 };
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
 
 /// PostgreSQL's answers to what a tracked connection has to know.
@@ -40,9 +41,13 @@ impl Backend<Postgres> for PgBackend {
         fault::memory(error)
     }
 
+    fn has_large_arguments(&self, arguments: &mut PgArguments) -> bool {
+        argument_size::<Postgres>(arguments, |buffer| buffer.len()) > LARGE
+    }
+
     fn is_large(&self, row: &PgRow) -> bool {
         let size = |n| row.try_get_raw(n).ok().and_then(|value| Some(value.as_bytes().ok()?.len())).unwrap_or(0);
-        (0..row.len()).map(size).sum::<usize>() > LARGE_ROW
+        (0..row.len()).map(size).sum::<usize>() > LARGE
     }
 
     fn deallocates(&self, sql: &str) -> bool {
@@ -67,6 +72,11 @@ impl Backend<Postgres> for PgBackend {
 
     async fn mark(&self, conn: &mut PgConnection) -> Result<Option<String>, Error> {
         mark(conn).await
+    }
+
+    fn mark_is_savepoint(&self) -> bool {
+        // It is the time at which the transaction began.
+        false
     }
 
     fn refuses_after_failure(&self) -> bool {

@@ -85,6 +85,7 @@
 
 mod backend;
 mod between;
+mod dialer;
 mod fault;
 mod first_look;
 mod listen;

@@ -1,7 +1,7 @@
 //! LISTEN: a connection of its own, since notifications come when nobody has borrowed anything.
 
+use crate::dialer::with_login;
 use crate::fault::without_password;
-use crate::manager::with_login;
 use crate::options::PgPoolOptions;
 use crate::pooler::Pooler;
 use crate::url::parse;

@@ -1,37 +1,33 @@
 //! Opens, proves, resets and closes PostgreSQL connections.
 
 use crate::backend::POSTGRES;
-use crate::between::{CERTAIN, PERHAPS, REFUSES, share_a_server};
+use crate::between::{CERTAIN, PERHAPS, share_a_server};
+use crate::dialer::Dialer;
 use crate::fault;
 use crate::first_look::{greet, limits, takes_writes};
 use crate::pooler::{POOLED, Pooler};
 use crate::prove::{clear_session, release_locks};
-use crate::session::{cancel, end};
-use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage, async_trait};
-use millpond_sqlx::{
-    CancelTransport, Canceller, Credentials, FailoverDetector, Login, Rotation, SchemaChanges, SyncState, Target,
-    Tracked, WeakPoolHandle, bridged,
-};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, Error, PgConnection, Postgres};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
+use millpond_sqlx::{Canceller, Credentials, FailoverDetector, SchemaChanges, SyncState, Tracked, WeakPoolHandle};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, Error, PgConnection, Postgres};
 use std::fmt;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for you; build a core pool over
 /// it if you want to wrap one in a pool of your own.
 pub struct PgManager {
-    options: PgConnectOptions,
+    dialer: Arc<Dialer>,
     reset: ResetLevel,
     pooler: Pooler,
-    rotation: Option<Rotation>,
     link: WeakPoolHandle<Postgres>,
     suspicion: FailoverDetector,
     changes: SchemaChanges<Postgres>,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
-    canceller: Option<Canceller<Postgres>>,
+    canceller: Option<Arc<Canceller<Postgres>>>,
 }
 
 impl PgManager {
@@ -39,10 +35,9 @@ impl PgManager {
     pub fn new(options: PgConnectOptions) -> Self {
         let link = WeakPoolHandle::new();
         Self {
-            options,
+            dialer: Arc::new(Dialer::new(options, link.clone())),
             reset: ResetLevel::default(),
             pooler: Pooler::default(),
-            rotation: None,
             changes: SchemaChanges::new(link.clone()),
             link,
             suspicion: FailoverDetector::new(),
@@ -67,43 +62,39 @@ impl PgManager {
     /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only) as well.
     #[must_use]
     pub fn behind(self, pooler: Pooler) -> Self {
-        let options = match pooler {
-            Pooler::None => self.options,
-            // What is remembered as prepared would be looked for on another server.
-            // A stock PgBouncer refuses `extra_float_digits`, without which servers tell floats exactly since version 12.
-            Pooler::PgBouncer => self.options.statement_cache_capacity(0).extra_float_digits(None),
+        let dialer = match pooler {
+            Pooler::None => self.dialer,
+            Pooler::PgBouncer => Arc::new(Arc::unwrap_or_clone(self.dialer).behind_pgbouncer()),
         };
-        Self { options, pooler, ..self }
+        Self { dialer, pooler, ..self }
     }
 
     /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
     /// with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
-        Self { rotation: Some(Rotation::new(credentials)), ..self }
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
+        Self { dialer: Arc::new(dialer), ..self }
     }
 
     /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`. Needs a
     /// [link](Self::link) to the pool.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
-        Self { canceller: Some(Canceller::new(self.link.clone(), limit)), ..self }
+        Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
+    }
+
+    /// Has the kernel ask after so much idle time whether the peer of a connection is still there; `None` for never, which
+    /// is the default here. See [`PgPoolOptions::tcp_keepalive`](crate::PgPoolOptions::tcp_keepalive).
+    #[must_use]
+    pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
+        Self { dialer: Arc::new(dialer), ..self }
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
     pub fn link(&self) -> WeakPoolHandle<Postgres> {
         self.link.clone()
-    }
-
-    /// Opens a connection within `limit`.
-    async fn open(&self, limit: Duration) -> Result<PgConnection, Error> {
-        let Some(rotation) = &self.rotation else { return dial(&self.options, limit).await };
-        let current = rotation.current().await?;
-        let conn = dial(&with_login(self.options.clone(), &current.login), limit).await?;
-        if rotation.opened(&current) {
-            self.link.retire_older();
-        }
-        Ok(conn)
     }
 
     /// Asks the first server of the pool what it allows.
@@ -123,7 +114,7 @@ impl PgManager {
         let place = self.link.try_reserve();
         let certain = match &place {
             Some(_) => {
-                let mut other = self.open(limit).await?;
+                let mut other = self.dialer.open(limit).await?;
                 let shared = share_a_server(conn, &mut other).await;
                 // Its server is its own again whatever it says.
                 let _ = other.close().await;
@@ -151,7 +142,7 @@ impl Manager for PgManager {
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<Postgres>, Error> {
         let began = Instant::now();
-        let mut conn = self.open(info.limit).await?;
+        let mut conn = self.dialer.open(info.limit).await?;
         if self.pooler == Pooler::PgBouncer {
             // What its servers say of themselves does not hold for the connection.
             let mut conn = Tracked::new(conn, &POOLED);
@@ -167,8 +158,10 @@ impl Manager for PgManager {
         conn.share_schema_changes(&self.changes);
         if let Some(greeting) = greeting {
             self.suspicion.connected(greeting.takes_writes);
-            if let (Some(session), Some(_)) = (greeting.session, &self.canceller) {
+            if let (Some(session), Some(canceller)) = (greeting.session, &self.canceller) {
                 conn.set_session(session);
+                let dialer = Arc::clone(&self.dialer);
+                conn.stop_through(canceller, dialer);
             }
         }
         Ok(conn)
@@ -201,7 +194,7 @@ impl Manager for PgManager {
         match &self.canceller {
             // Outdated, or large: nothing else is done at this level.
             _ if self.reset == ResetLevel::None => return conn.refresh().await,
-            Some(canceller) => canceller.settle(conn, self).await?,
+            Some(canceller) => canceller.settle(conn, &*self.dialer).await?,
             None => conn.settle().await?,
         }
         conn.refresh().await?;
@@ -224,7 +217,7 @@ impl Manager for PgManager {
             (SyncState::Broken, _) => Ok(()),
             // The server would go on with it for nobody.
             (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
-                canceller.drop_and_stop(conn, self).await;
+                canceller.drop_and_stop(conn, &*self.dialer).await;
                 Ok(())
             }
             _ => conn.into_driver().close().await,
@@ -233,68 +226,6 @@ impl Manager for PgManager {
 
     fn classify(&self, error: &Error) -> ErrorClass {
         fault::classify(error)
-    }
-}
-
-/// The limit of a connect for a cancel, which has a shorter one around it.
-const ERRAND_LIMIT: Duration = Duration::from_secs(10);
-
-/// Connects; where the host has several addresses, to one that answers.
-async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
-    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
-    let target = Target { host, port: options.get_port(), limit };
-    let conn = target
-        .connect(Box::pin(connect(options.clone())), |address| Box::pin(to_address(options.clone(), address)))
-        .await;
-    conn.map_err(explained)
-}
-
-/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
-async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<PgConnection, Error> {
-    match options.get_ssl_mode() {
-        #[cfg(unix)]
-        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => {
-            let name = format!(".s.PGSQL.{}", options.get_port());
-            bridged(address, &name, |dir| connect(options.socket(dir))).await
-        }
-        _ => connect(options.host(&address.ip().to_string())).await,
-    }
-}
-
-async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
-    options.connect().await.map_err(fault::without_password)
-}
-
-/// An error of a connect, with the way out where it needs one.
-fn explained(error: Error) -> Error {
-    if fault::refuses_startup(&error) {
-        Error::Configuration(format!("{REFUSES} ({error})").into())
-    } else {
-        fault::explained(error)
-    }
-}
-
-/// The same options for whoever a provider says we are.
-pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
-    let options = options.password(&login.password);
-    match &login.user {
-        Some(user) => options.username(user),
-        None => options,
-    }
-}
-
-#[async_trait]
-impl CancelTransport<Postgres> for PgManager {
-    async fn connect(&self) -> Result<PgConnection, Error> {
-        self.open(ERRAND_LIMIT).await
-    }
-
-    async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
-        cancel(conn, session).await
-    }
-
-    async fn end(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
-        end(conn, session).await
     }
 }
 

@@ -7,6 +7,7 @@ use millpond_core::{NullPool, PoolExt, QueuePool, ResetLevel};
 use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, lending_error, pool_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
+use std::time::Duration;
 
 /// A pool of PostgreSQL connections: a drop-in for `sqlx::PgPool`.
 pub type PgPool = SqlPool<Postgres>;
@@ -58,6 +59,18 @@ impl PgPoolOptions {
     /// How connections are pooled.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// How long a TCP connection is idle before the kernel asks whether its peer is still there. Default: 60 s; `None` or
+    /// zero for never.
+    ///
+    /// There are three questions, a sixth of this time apart. If none is answered, or if what was sent is not acknowledged
+    /// for as long (`TCP_USER_TIMEOUT`), the connection is broken: after 90 s by default. Without it an operation on a
+    /// connection whose peer has vanished ends by [`statement_timeout`](Self::statement_timeout) only. Linux only: the
+    /// driver has no options for its sockets, so they are found among the descriptors of the process.
+    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.settings.tcp_keepalive = idle.into();
         self
     }
 
@@ -133,7 +146,10 @@ impl PgPoolOptions {
         let Self { settings, kind, credentials, pooler } = self;
         settings.config.check().map_err(config_error)?;
         check(&settings, pooler)?;
-        let mut manager = PgManager::new(options).with_reset(settings.reset).behind(pooler);
+        let mut manager = PgManager::new(options)
+            .with_reset(settings.reset)
+            .behind(pooler)
+            .with_tcp_keepalive(settings.tcp_keepalive);
         if settings.cancel_abandoned && pooler == Pooler::None {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }

@@ -7,7 +7,7 @@ use millpond_core::async_trait;
 use millpond_sqlx::{
     Backend, Effect, ErrorImpact, MayEnd, Memory, Tracked, TransactionState, TransactionWrapper, Unfinished,
 };
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
 /// What stands between the pool and its server.
@@ -90,6 +90,10 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.memory(error)
     }
 
+    fn has_large_arguments(&self, arguments: &mut PgArguments) -> bool {
+        POSTGRES.has_large_arguments(arguments)
+    }
+
     fn is_large(&self, row: &PgRow) -> bool {
         POSTGRES.is_large(row)
     }
@@ -108,6 +112,10 @@ impl Backend<Postgres> for Pooled {
 
     async fn mark(&self, conn: &mut PgConnection) -> Result<Option<String>, Error> {
         POSTGRES.mark(conn).await
+    }
+
+    fn mark_is_savepoint(&self) -> bool {
+        POSTGRES.mark_is_savepoint()
     }
 
     fn refuses_after_failure(&self) -> bool {

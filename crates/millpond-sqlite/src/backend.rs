@@ -1,7 +1,7 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{prove, transaction_state};
+use crate::prove::{is_marked, mark, prove, transaction_state};
 use crate::schema;
 use millpond_core::async_trait;
 use millpond_sqlx::{
@@ -77,9 +77,20 @@ impl Backend<Sqlite> for SqliteBackend {
     async fn transaction_state(
         &self,
         conn: &mut SqliteConnection,
-        _mark: Option<&str>,
+        mark: Option<&str>,
     ) -> Result<TransactionState, Error> {
-        transaction_state(conn).await
+        match mark {
+            Some(mark) => is_marked(conn, mark).await,
+            None => transaction_state(conn).await,
+        }
+    }
+
+    async fn mark(&self, conn: &mut SqliteConnection) -> Result<Option<String>, Error> {
+        mark(conn).await.map(Some)
+    }
+
+    fn savepoint_begins(&self) -> bool {
+        true
     }
 
     async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {

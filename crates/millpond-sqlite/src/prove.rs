@@ -36,6 +36,25 @@ pub(crate) async fn transaction_state(conn: &mut SqliteConnection) -> Result<Tra
     }
 }
 
+/// The name of the savepoint by which a transaction is known again.
+const MARK: &str = "_millpond_mark";
+
+/// Sets the savepoint by which the open transaction is known again.
+pub(crate) async fn mark(conn: &mut SqliteConnection) -> Result<String, Error> {
+    sqlx::raw_sql(AssertSqlSafe(format!("SAVEPOINT {MARK}"))).execute(conn).await?;
+    Ok(MARK.to_owned())
+}
+
+/// Asks whether the transaction that was marked is still open.
+pub(crate) async fn is_marked(conn: &mut SqliteConnection, mark: &str) -> Result<TransactionState, Error> {
+    match sqlx::raw_sql(AssertSqlSafe(format!("RELEASE {mark}"))).execute(conn).await {
+        Ok(_) => Ok(TransactionState::Open),
+        // There is no such savepoint.
+        Err(Error::Database(_)) => Ok(TransactionState::None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a look at a connection found, and what has been done about it.
 enum Found {
     Nothing,

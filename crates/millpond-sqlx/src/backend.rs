@@ -104,6 +104,13 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Memory::Valid
     }
 
+    /// Whether the arguments of a statement are so large that the driver's buffers should not stay as large. They are not
+    /// changed. By default none are.
+    fn has_large_arguments(&self, arguments: &mut DB::Arguments) -> bool {
+        let _ = arguments;
+        false
+    }
+
     /// Whether a row is so large that the driver's buffers should not stay as large. By default none is.
     fn is_large(&self, row: &DB::Row) -> bool {
         let _ = row;
@@ -192,6 +199,28 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whether a [mark](Self::mark) is a savepoint, which goes if one that was set before it is released or rolled back
+    /// to. By default it is.
+    fn mark_is_savepoint(&self) -> bool {
+        true
+    }
+
+    /// Whether a savepoint outside of a transaction begins one. By default it does not.
+    fn savepoint_begins(&self) -> bool {
+        false
+    }
+
+    /// Called before a COMMIT or ROLLBACK that the borrower writes in SQL, without saying there whether another transaction
+    /// follows: sees to it that none does, whatever a function or a trigger has set. By default none does anyway.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn unchain(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+        let _ = conn;
+        Ok(())
+    }
+
     /// Whether the server refuses every statement in a transaction after one that has failed, so that it need not be asked
     /// after an error. By default it does not.
     fn refuses_after_failure(&self) -> bool {
@@ -229,8 +258,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     }
 }
 
-/// How many bytes make a row large: see [`Backend::is_large`].
-pub const LARGE_ROW: usize = 128 * 1024;
+/// How many bytes make a row or arguments large: see [`Backend::is_large`] and [`Backend::has_large_arguments`].
+pub const LARGE: usize = 128 * 1024;
 
 /// How a connection uses a server that it is lent for one transaction.
 #[derive(Debug, Clone, Copy)]

@@ -26,7 +26,7 @@ const FULL: &str = "what was cut off goes on at the server, and the pool has no 
 
 /// How a backend stops what another session of the same user executes: implemented by its manager.
 #[async_trait]
-pub trait CancelTransport<DB: Database>: Sync {
+pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
     /// Opens a connection past the pool.
     ///
     /// # Cancel safety
@@ -75,7 +75,8 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &impl CancelTransport<DB>) -> Result<(), Error> {
+    pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &dyn CancelTransport<DB>) -> Result<(), Error> {
+        conn.stand_down().await;
         let mut patience = self.patience();
         while conn.session().is_some() {
             if let Ok(settled) = timeout(patience, conn.settle()).await {
@@ -84,7 +85,7 @@ impl<DB: Database> Canceller<DB> {
             // Not known while the errand is under way: if it hangs, nobody is to try it again.
             let session = conn.take_session();
             let cancelled = match session {
-                Some(session) => self.within_limit(self.cancel(session, errand)).await,
+                Some(session) => self.cancel_now(session, errand).await,
                 None => None,
             };
             if let (Some(session), Some(made)) = (session, cancelled) {
@@ -105,7 +106,8 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the server may go on.
-    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &impl CancelTransport<DB>) {
+    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &dyn CancelTransport<DB>) {
+        conn.stand_down().await;
         let session = conn.take_session();
         drop(conn);
         if let Some(session) = session {
@@ -124,6 +126,17 @@ impl<DB: Database> Canceller<DB> {
         self.limit / PATIENCE
     }
 
+    /// How long a cancel may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Cancels what a session executes: `false` if the pool has no slot for that now, `None` if it failed, which is
+    /// told as a warning of the pool.
+    pub(crate) async fn cancel_now(&self, session: u64, transport: &dyn CancelTransport<DB>) -> Option<bool> {
+        self.within_limit(self.cancel(session, transport)).await
+    }
+
     async fn within_limit<T>(&self, cancel: impl Future<Output = Result<T, Error>>) -> Option<T> {
         let outcome = timeout(self.limit, cancel).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
@@ -136,7 +149,7 @@ impl<DB: Database> Canceller<DB> {
     }
 
     /// `false` if nothing was free for it.
-    async fn cancel(&self, session: u64, errand: &impl CancelTransport<DB>) -> Result<bool, Error> {
+    async fn cancel(&self, session: u64, errand: &dyn CancelTransport<DB>) -> Result<bool, Error> {
         let _turn = self.turn.lock().await;
         match self.link.pool().and_then(Means::of) {
             None => return Ok(false),

@@ -1,7 +1,8 @@
 //! One statement on its way to the driver, taken apart so that its text can be looked at first.
 
+use crate::backend::{Backend, LARGE};
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Error, Execute, SqlStr};
+use sqlx::{Arguments, Database, Error, Execute, SqlStr};
 use std::borrow::BorrowMut;
 use std::mem;
 
@@ -29,6 +30,12 @@ impl<DB: Database> Command<DB> {
     /// Whether it is prepared and then executed, instead of being sent as it is.
     pub(crate) fn is_prepared(&self) -> bool {
         self.arguments.is_some()
+    }
+
+    /// Whether it makes the driver's buffer for sending large.
+    pub(crate) fn is_large(&mut self, backend: &dyn Backend<DB>) -> bool {
+        let arguments = self.arguments.as_mut().filter(|arguments| arguments.len() > 0);
+        self.sql.as_str().len() > LARGE || arguments.is_some_and(|arguments| backend.has_large_arguments(arguments))
     }
 
     pub(crate) fn text(&self) -> &str {

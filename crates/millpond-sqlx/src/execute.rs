@@ -4,7 +4,7 @@
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generate::{Outlet, generate};
-use crate::meaning::{Meaning, may_begin_with_a_commit, meaning};
+use crate::meaning::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 use crate::operation::{End, Step, Watched};
 use crate::statement::Effect;
 use crate::sync_state::SyncState;
@@ -18,6 +18,10 @@ use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr, raw_sql};
 
 /// The rows and results of a statement, in the order in which they come.
 type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
+
+/// What is said of statements that are refused in a transaction.
+const NOT_FOLLOWED: &str = "several statements in one text that end this transaction, may begin another one and set \
+                            savepoints: execute them one by one, or end the transaction with commit() or rollback()";
 
 /// What has become of a transaction if a statement ends well.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +76,7 @@ where
         let look = self.look(command.text()).await?;
         let outcome = self.note(effect, command.text());
         let may_be_empty = self.backend().may_be_empty(command.text());
+        self.bulky |= command.is_large(self.backend());
         let (conn, watch) = self.watched_saying(command.text(), outcome);
         let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
         self.bulky |= row.as_ref().is_some_and(|row| self.backend().is_large(row));
@@ -90,9 +95,10 @@ where
     }
 
     /// The rows of a statement under watch. Nothing is in the way of it.
-    pub(crate) fn follow_many(&mut self, effect: Effect, command: Command<DB>) -> Steps<'_, DB> {
+    pub(crate) fn follow_many(&mut self, effect: Effect, mut command: Command<DB>) -> Steps<'_, DB> {
         let outcome = self.note(effect, command.text());
         let end = if self.backend().may_be_empty(command.text()) { End::Possible } else { End::Awaited };
+        self.bulky |= command.is_large(self.backend());
         let (conn, watch) = self.watched_saying(command.text(), outcome);
         Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
     }
@@ -125,6 +131,9 @@ where
             return self.resume().await.map(|()| Some(Then::Nothing));
         }
         let is_guarded = self.tracker().owner() == Owner::Guard;
+        if sets_completion(sql) {
+            self.tracker_mut().set_chooses_completion();
+        }
         match meaning(sql) {
             Meaning::End { keeps, chained } => {
                 let ended = !is_guarded && self.end_by_hand(keeps).await?;
@@ -136,8 +145,11 @@ where
                     // Its guard has to roll back what has failed.
                     self.refuse_commit_of_a_failure().await?;
                 }
+                if !is_guarded {
+                    self.unchain().await?;
+                }
                 self.tracker_mut().doubt_end(if keeps { "COMMIT" } else { "ROLLBACK" });
-                Ok(Some(Then::Ended { keeps, chained }))
+                Ok(Some(Then::Ended { keeps, chained: chained || self.tracker().chooses_completion() }))
             }
             Meaning::Begin => {
                 if is_guarded {
@@ -159,8 +171,14 @@ where
             }
             Meaning::Several { ends, reopens, nests } => {
                 self.resume().await?;
+                if is_guarded && ends && nests {
+                    self.refuse_what_cannot_be_followed(reopens)?;
+                }
                 if ends && may_begin_with_a_commit(sql) {
                     self.refuse_commit_of_a_failure().await?;
+                }
+                if ends && !is_guarded {
+                    self.unchain().await?;
                 }
                 self.doubt_several(ends, reopens, nests).await?;
                 Ok(Some(Then::Nothing))
@@ -176,6 +194,26 @@ where
                 Ok(Some(Then::Nothing))
             }
         }
+    }
+
+    /// Refuses several statements after which it could not be told whether the transaction is still the one that was begun:
+    /// they end one and may begin another one, and set savepoints as well.
+    fn refuse_what_cannot_be_followed(&self, reopens: bool) -> Result<(), Error> {
+        let backend = self.backend();
+        if backend.mark_is_savepoint() && (reopens || backend.savepoint_begins()) {
+            return Err(Error::InvalidArgument(NOT_FOLLOWED.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Has a COMMIT or ROLLBACK in SQL begin nothing, unless the borrower has chosen that it does.
+    async fn unchain(&mut self) -> Result<(), Error> {
+        if self.tracker().chooses_completion() {
+            return Ok(());
+        }
+        let backend = self.backend();
+        let (conn, watch) = self.watched(SyncState::Clean);
+        watch.follow(backend.unchain(conn)).await
     }
 
     /// Refuses to commit a transaction in which a statement has failed, if the server says that it has.
@@ -279,7 +317,9 @@ where
         let is_open = self.tracker().is_open();
         let implicitly = self.backend().ends_transaction("") != MayEnd::Never;
         // The mark may be a savepoint itself: those set after it would go with it.
-        if is_open && !nests && (reopens || implicitly) {
+        let is_followed = !nests || !self.backend().mark_is_savepoint();
+        let by_choice = ends && self.tracker().owner() == Owner::Borrower;
+        if is_open && is_followed && !by_choice && (reopens || implicitly) {
             self.mark().await?;
         }
         if !is_open || ends || implicitly {

@@ -15,7 +15,8 @@ pub(crate) enum Meaning<'a> {
         chained: bool,
     },
     /// Several statements, or a text that not every backend reads alike. `ends` if one of them may end a transaction by
-    /// name, `reopens` if another one may begin the next or hides what it does, `nests` if they may set savepoints or go back to one.
+    /// name, `reopens` if another one may begin the next or hides what it does, `nests` if they may set savepoints or go
+    /// back to one.
     Several {
         ends: bool,
         reopens: bool,
@@ -32,11 +33,7 @@ const REOPENING: [&str; 6] = ["begin", "start", "chain", "autocommit", "call", "
 /// Reads a text.
 pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
     let Some(keyword) = first_keyword(sql).filter(|_| is_single(sql)) else {
-        return Meaning::Several {
-            ends: ["commit", "rollback", "end", "abort", "prepare"].iter().any(|word| has(sql, word)),
-            reopens: REOPENING.iter().any(|word| has(sql, word)),
-            nests: has(sql, "savepoint") || has(sql, " to "),
-        };
+        return several(sql);
     };
     let chained = || has(sql, "chain");
     match keyword.to_ascii_uppercase().as_str() {
@@ -49,6 +46,40 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
         "SET" if has(sql, "autocommit") => Meaning::Autocommit,
         _ => Meaning::Other(keyword),
     }
+}
+
+/// Reads several statements. They are split at every `;`, be it in a string or a comment: so what begins a statement
+/// begins a part as well, and a part too many can only seem to do something.
+fn several(sql: &str) -> Meaning<'_> {
+    let (mut ends, mut reopens, mut nests) = (false, false, false);
+    for part in sql.split(';').filter(|part| !part.trim_ascii().is_empty()) {
+        let Some(keyword) = first_keyword(part) else { return unclear(sql) };
+        let chains = has(part, "chain");
+        match keyword.to_ascii_uppercase().as_str() {
+            "ROLLBACK" | "ABORT" if rolls_back_to(part) => nests = true,
+            "COMMIT" | "END" | "ROLLBACK" | "ABORT" => (ends, reopens) = (true, reopens || chains),
+            "PREPARE" if has(part, "transaction") => ends = true,
+            "SAVEPOINT" | "RELEASE" => nests = true,
+            "SET" => reopens |= has(part, "autocommit"),
+            "BEGIN" | "START" | "CALL" | "EXECUTE" | "XA" => reopens = true,
+            _ => {}
+        }
+    }
+    Meaning::Several { ends, reopens, nests }
+}
+
+/// What a text may do that cannot be told apart into statements, by the words that are somewhere in it.
+fn unclear(sql: &str) -> Meaning<'_> {
+    Meaning::Several {
+        ends: ["commit", "rollback", "end", "abort", "prepare"].iter().any(|word| has(sql, word)),
+        reopens: REOPENING.iter().any(|word| has(sql, word)),
+        nests: has(sql, "savepoint") || has(sql, " to "),
+    }
+}
+
+/// Whether a text may change what COMMIT and ROLLBACK do: MySQL has a variable for that.
+pub(crate) fn sets_completion(sql: &str) -> bool {
+    has(sql, "completion_type")
 }
 
 /// Whether the first of several statements may be a COMMIT. Behind any other one a failed transaction refuses the whole
@@ -103,7 +134,10 @@ mod tests {
         assert_eq!(meaning("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"), several(false, false, false));
         assert_eq!(meaning("COMMIT; BEGIN"), several(true, true, false));
         assert_eq!(meaning("INSERT INTO t VALUES (1); COMMIT"), several(true, false, false));
-        assert_eq!(meaning("SAVEPOINT a; DELETE FROM t; ROLLBACK TO a"), several(true, false, true));
+        assert_eq!(meaning("SAVEPOINT a; DELETE FROM t; ROLLBACK TO a"), several(false, false, true));
+        assert_eq!(meaning("SELECT 1; COMMIT AND CHAIN; SAVEPOINT a"), several(true, true, true));
+        assert_eq!(meaning("INSERT INTO t VALUES ('to; /*'); SAVEPOINT a; COMMIT"), several(true, false, true));
+        assert_eq!(meaning("SELECT ';', /* ; */ 1; -- ;\nEND"), several(true, false, false));
         assert_eq!(meaning("/*! COMMIT */"), several(true, false, false));
     }
 }

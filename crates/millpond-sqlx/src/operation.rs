@@ -11,6 +11,7 @@
 use crate::alarm::Alarm;
 use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::cached::Cached;
+use crate::stopping::StopMark;
 use crate::sync_state::SyncState;
 use crate::transaction_state::Tracker;
 use either::Either;
@@ -36,6 +37,7 @@ pub(crate) struct Marks<'e, DB: Database> {
     pub(crate) bulky: &'e mut bool,
     pub(crate) left: &'e mut Unfinished,
     pub(crate) tracker: &'e mut Tracker,
+    pub(crate) stop: StopMark<'e, DB>,
 }
 
 /// The entry of one operation in the books of its connection.
@@ -70,6 +72,11 @@ impl<'e, DB: Database> Watch<'e, DB> {
         Followed { operation, watch: self }
     }
 
+    /// Sets no limit to the operation.
+    pub(crate) fn silence(&mut self) {
+        self.alarm = None;
+    }
+
     fn waits(&mut self) {
         self.under_way = true;
         self.polls = self.polls.saturating_add(1);
@@ -80,7 +87,10 @@ impl<'e, DB: Database> Watch<'e, DB> {
     /// Whether the operation, which waits for its server, has taken too long. It then counts as dropped half-way.
     fn rings(&mut self, cx: &mut Context<'_>) -> Option<Error> {
         match self.alarm.as_mut()?.poll(cx) {
-            Poll::Ready(error) => Some(error),
+            Poll::Ready(error) => {
+                self.marks.stop.stop_now();
+                Some(error)
+            }
             Poll::Pending => None,
         }
     }
@@ -118,6 +128,9 @@ impl<DB: Database> Drop for Watch<'_, DB> {
         *self.marks.bulky |= self.polls >= MANY_POLLS;
         if self.under_way {
             self.brake.store(true, Ordering::Release);
+            if *self.marks.left == Unfinished::Operation {
+                self.marks.stop.stop_soon();
+            }
         }
     }
 }

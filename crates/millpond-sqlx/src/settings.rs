@@ -9,6 +9,7 @@ use millpond_core::{
 use sqlx::{Database, Error};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The part of a backend's options that is the same for all: for authors of backends, who put it into a field named
 /// `settings` and let [`pool_settings!`](crate::pool_settings) write the methods that set it.
@@ -21,6 +22,8 @@ pub struct SqlPoolSettings<DB: Database> {
     pub reset: ResetLevel,
     /// Whether what was abandoned is cancelled at the server.
     pub cancel_abandoned: bool,
+    /// How long a TCP connection is idle before the kernel asks whether its peer is still there; `None` for never.
+    pub tcp_keepalive: Option<Duration>,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,
     hooks: Vec<Arc<dyn Hooks<Tracked<DB>>>>,
@@ -28,6 +31,9 @@ pub struct SqlPoolSettings<DB: Database> {
 }
 
 impl<DB: Database> SqlPoolSettings<DB> {
+    /// The default of [`tcp_keepalive`](Self::tcp_keepalive): 60 s.
+    pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
     /// The defaults, and the name of the pool.
     pub fn new(name: &str) -> Self {
         Self {
@@ -35,6 +41,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
             name: name.into(),
             reset: ResetLevel::default(),
             cancel_abandoned: true,
+            tcp_keepalive: Some(Self::TCP_KEEPALIVE),
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -100,6 +107,7 @@ impl<DB: Database> Clone for SqlPoolSettings<DB> {
             name: Arc::clone(&self.name),
             reset: self.reset,
             cancel_abandoned: self.cancel_abandoned,
+            tcp_keepalive: self.tcp_keepalive,
             runtime: self.runtime.clone(),
             hooks: self.hooks.clone(),
             observers: self.observers.clone(),
@@ -114,6 +122,7 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
             .field("config", &self.config)
             .field("reset", &self.reset)
             .field("cancel_abandoned", &self.cancel_abandoned)
+            .field("tcp_keepalive", &self.tcp_keepalive)
             .field("hooks", &self.hooks.len())
             .field("observers", &self.observers.len())
             .finish_non_exhaustive()

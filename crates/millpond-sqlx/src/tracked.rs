@@ -7,6 +7,7 @@ use crate::cached::{Cached, SchemaChanges};
 use crate::look::Seen;
 use crate::operation::{Marks, Watch};
 use crate::statement::Effect;
+use crate::stopping::{StopMark, Stopper, Stopping};
 use crate::sync_state::SyncState;
 use crate::transaction_state::{Tracker, TransactionOutcome};
 use sqlx::{Connection, Database, Error};
@@ -56,6 +57,10 @@ pub struct Tracked<DB: Database> {
     unseen: bool,
     /// Whether an operation may have made the driver's buffers grow.
     pub(crate) bulky: bool,
+    /// How what its borrower leaves behind is cancelled.
+    pub(crate) stopper: Option<Stopper<DB>>,
+    /// The cancel of what was left behind.
+    pub(crate) stopping: Option<Stopping>,
 }
 
 /// Who gets the driver's connection when it would be dropped.
@@ -96,6 +101,8 @@ impl<DB: Database> Tracked<DB> {
             escaped: false,
             unseen: false,
             bulky: false,
+            stopper: None,
+            stopping: None,
         }
     }
 
@@ -109,9 +116,9 @@ impl<DB: Database> Tracked<DB> {
     /// Sets the limit of every statement from now on until the connection goes back; `None` for no limit. The pool's own is
     /// `statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts as dropped half-way: the
-    /// server is told to stop it when the connection goes back. The time that a consumer takes between two rows does not
-    /// count.
+    /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts
+    /// as dropped half-way: the server is told at once to stop it, and the next statement waits until it has, for at most
+    /// `ping_timeout`. The time that a consumer takes between two rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.loan.limits.statement = limit.into();
     }
@@ -198,6 +205,7 @@ impl<DB: Database> Tracked<DB> {
         self.left = Unfinished::Nothing;
         self.tracker = Tracker::default();
         self.suspect = false;
+        self.stopping = None;
         self.brake.store(false, Ordering::Release);
     }
 
@@ -275,6 +283,11 @@ impl<DB: Database> Tracked<DB> {
                     bulky: &mut self.bulky,
                     left: &mut self.left,
                     tracker: &mut self.tracker,
+                    stop: StopMark {
+                        stopper: self.stopper.as_ref(),
+                        session: self.session,
+                        stopping: &mut self.stopping,
+                    },
                 };
                 (conn, Watch::new(self.backend, marks, &self.brake, alarm, effect))
             }
@@ -337,9 +350,7 @@ impl<DB: Database> Tracked<DB> {
         self.tracker.fail(None);
         // If this is cut off, nobody knows what was read over.
         let was_forgotten = self.cached.set_forgotten(true);
-        let backend = self.backend;
-        let (conn, watch) = self.watched(if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut });
-        match watch.follow(backend.resume(conn, left)).await {
+        match self.read_over(left).await {
             Ok(read_over) => {
                 self.brake.store(false, Ordering::Release);
                 self.cached.set_forgotten(was_forgotten);

@@ -118,6 +118,8 @@ pub(crate) struct Tracker {
     owner: Owner,
     /// Whether autocommit may be off, so that every statement may begin a transaction.
     implicit: bool,
+    /// Whether the borrower has chosen what follows a COMMIT, with a variable of the session.
+    chooses_completion: bool,
     // Boxed, since a connection is moved at every loan, and these are rare.
     doubt: Option<Box<Doubt>>,
     mark: Option<Box<str>>,
@@ -162,7 +164,16 @@ impl Tracker {
 
     /// The transaction has ended as its owner wanted.
     pub(crate) fn end(&mut self) {
-        *self = Self { implicit: self.implicit, ..Self::default() };
+        let Self { implicit, chooses_completion, .. } = *self;
+        *self = Self { implicit, chooses_completion, ..Self::default() };
+    }
+
+    pub(crate) fn set_chooses_completion(&mut self) {
+        self.chooses_completion = true;
+    }
+
+    pub(crate) fn chooses_completion(&self) -> bool {
+        self.chooses_completion
     }
 
     pub(crate) fn set_implicit(&mut self) {

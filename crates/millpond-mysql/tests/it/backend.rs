@@ -25,3 +25,9 @@ pub const SURVIVES_A_CUT: bool = false;
 /// The kind of server that talks over TLS alone, and where the one is that all tests share.
 pub const TLS_KIND: &str = "mariadb-tls";
 pub const TLS_URL: &str = "MILLPOND_TEST_MARIADB_TLS_URL";
+
+/// The server's number of a connection.
+pub type Session = u64;
+
+/// Gives the length of its argument in bytes.
+pub const LENGTH: &str = "SELECT LENGTH(?)";

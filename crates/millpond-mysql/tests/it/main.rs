@@ -26,6 +26,11 @@ mod certificates;
 mod cut_anywhere;
 #[path = "../../../millpond-sqlx/tests/shared/fed_by_sqlx.rs"]
 mod fed_by_sqlx;
+#[cfg(target_os = "linux")]
+#[path = "../../../millpond-sqlx/tests/shared/keepalive.rs"]
+mod keepalive;
+#[path = "../../../millpond-sqlx/tests/shared/kept_leases.rs"]
+mod kept_leases;
 #[path = "../../../millpond-sqlx/tests/shared/leases.rs"]
 mod leases;
 #[path = "../../../millpond-sqlx/tests/shared/lost.rs"]

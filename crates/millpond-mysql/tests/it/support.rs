@@ -39,6 +39,11 @@ impl Server {
         raw_sql(AssertSqlSafe(sql.into())).execute(&mut self.connection().await).await.unwrap();
     }
 
+    /// Allows packets of 64 MiB on sessions that begin from now on.
+    pub async fn allow_large_packets(&self) {
+        self.execute("SET GLOBAL max_allowed_packet = 67108864").await;
+    }
+
     /// Host and port.
     pub fn address(&self) -> &str {
         let (_, target) = self.url.rsplit_once('@').unwrap();
@@ -92,6 +97,13 @@ impl Server {
         let open = |transaction: &str| transaction.contains(&this) && transaction.contains(", ACTIVE");
         assert!(!status.split("---TRANSACTION").any(open), "as another connection sees it: {status}");
         id
+    }
+
+    /// Whether the server executes [`LONG`] in that session.
+    pub async fn works(&self, session: u64) -> bool {
+        let sql = "SELECT EXISTS (SELECT * FROM information_schema.processlist \
+                   WHERE id = ? AND info LIKE '%SLEEP(20)%')";
+        sqlx::query_scalar(sql).bind(session).fetch_one(&mut self.connection().await).await.unwrap()
     }
 
     /// The same, on the connection that was there before.

@@ -233,3 +233,32 @@ async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_end
         }
     }
 }
+
+#[tokio::test]
+async fn a_function_that_sets_completion_type_chains_nothing_to_a_commit_in_sql() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_chained").await;
+    pool.execute("CREATE FUNCTION chains() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END").await.unwrap();
+    for end in ["COMMIT", "commit work", "ROLLBACK", "SELECT 1; COMMIT"] {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.execute("BEGIN").await.unwrap();
+        lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
+        lease.execute("SELECT chains()").await.unwrap();
+        lease.execute(end).await.unwrap();
+        lease.execute("INSERT INTO t VALUES (2)").await.unwrap();
+        drop(lease);
+        let kept: &[i32] = if end == "ROLLBACK" { &[2] } else { &[1, 2] };
+        assert_eq!(rows(&pool).await, kept, "{end}");
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
+    // Who wants it has it.
+    let mut lease = pool.acquire().await.unwrap();
+    lease.execute("SET completion_type = 'CHAIN'").await.unwrap();
+    lease.execute("BEGIN").await.unwrap();
+    lease.execute("COMMIT").await.unwrap();
+    lease.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    lease.execute("ROLLBACK").await.unwrap();
+    drop(lease);
+    assert_eq!(rows(&pool).await, [0; 0]);
+    server.same_is_clean(&pool).await;
+}

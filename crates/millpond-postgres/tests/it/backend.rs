@@ -25,3 +25,9 @@ pub const SURVIVES_A_CUT: bool = true;
 /// The kind of server that talks over TLS alone, and where the one is that all tests share.
 pub const TLS_KIND: &str = "postgres-tls";
 pub const TLS_URL: &str = "MILLPOND_TEST_POSTGRES_TLS_URL";
+
+/// The server's number of a connection.
+pub type Session = i32;
+
+/// Gives the length of its argument in bytes.
+pub const LENGTH: &str = "SELECT octet_length($1)::int8";

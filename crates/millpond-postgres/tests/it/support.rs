@@ -34,6 +34,9 @@ impl Server {
         PgConnection::connect_with(&self.options()).await.unwrap()
     }
 
+    /// PostgreSQL allows them anyway.
+    pub async fn allow_large_packets(&self) {}
+
     /// Host and port.
     pub fn address(&self) -> &str {
         let (_, target) = self.url.rsplit_once('@').unwrap();
@@ -81,6 +84,13 @@ impl Server {
         pid
     }
 
+    /// Whether the server executes [`LONG`] in that session.
+    pub async fn works(&self, session: i32) -> bool {
+        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' \
+                   AND query LIKE '%pg_sleep(20)%')";
+        sqlx::query_scalar(sql).bind(session).fetch_one(&mut self.connection().await).await.unwrap()
+    }
+
     /// The same, on the connection that was there before.
     pub async fn same_is_clean(&self, pool: &PgPool) {
         self.next_is_clean(pool).await;
@@ -97,6 +107,11 @@ pub fn url_of_a_database() -> Option<String> {
 /// Options of a pool of one connection.
 pub fn one() -> PgPoolOptions {
     PgPoolOptions::new().pool_size(1).max_overflow(0)
+}
+
+/// The server's number of a connection, as the tests of all servers call it.
+pub async fn id(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
+    pid(lease).await
 }
 
 pub async fn pid(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {

@@ -218,3 +218,53 @@ async fn the_question_whether_a_transaction_is_open_changes_nothing_when_it_is_c
         pool.execute("DELETE FROM t").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    for sql in [
+        "COMMIT; BEGIN",
+        "commit; begin immediate; INSERT INTO t VALUES (2)",
+        "END; BEGIN; INSERT INTO t VALUES (2)",
+        "INSERT INTO t VALUES (2); ROLLBACK; BEGIN",
+        "/* x */ COMMIT; -- y\nBEGIN",
+        "COMMIT; SAVEPOINT a; INSERT INTO t VALUES (2)",
+        "COMMIT; BEGIN; SAVEPOINT a",
+    ] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        if tx.execute(sql).await.is_err() {
+            // It was refused, and nothing of it was executed.
+            assert!(sql.contains("SAVEPOINT"), "{sql}");
+            insert(&mut tx, 3).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(rows(&pool).await, [1, 3], "{sql}");
+        } else {
+            let error = insert(&mut tx, 3).await.unwrap_err();
+            assert!(transaction_lost(&error).is_some(), "{sql}: {error}");
+            assert!(transaction_lost(&tx.commit().await.unwrap_err()).is_some(), "{sql}");
+            let kept: &[i64] = if sql.contains("ROLLBACK") { &[] } else { &[1] };
+            assert_eq!(rows(&pool).await, kept, "{sql}");
+        }
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn several_statements_that_stay_in_the_transaction_lose_nothing() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    let mut tx = pool.begin().await.unwrap();
+    for sql in [
+        "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
+        "SAVEPOINT a; INSERT INTO t VALUES (3); ROLLBACK TO a; RELEASE a",
+        "CREATE TABLE log (i); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.i); END",
+        "INSERT INTO t VALUES (4); -- the end; begin with 5\nINSERT INTO t VALUES (5)",
+    ] {
+        tx.execute(sql).await.unwrap();
+    }
+    insert(&mut tx, 6).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2, 4, 5, 6]);
+}

@@ -55,13 +55,30 @@ async fn after_a_rollback_in_sql_a_commit_says_that_nothing_was_kept() {
 async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_commit_begin").await;
-    let mut tx = pool.begin().await.unwrap();
-    insert(&mut tx, 1).await.unwrap();
-    tx.execute("COMMIT; BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
-    assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::Unknown);
-    assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Unknown);
-    assert_eq!(rows(&pool).await, [1]);
-    server.same_is_clean(&pool).await;
+    for sql in [
+        "COMMIT; BEGIN; INSERT INTO t VALUES (2)",
+        "INSERT INTO t VALUES (2); ROLLBACK; BEGIN",
+        "COMMIT AND CHAIN; INSERT INTO t VALUES (2)",
+        "COMMIT; BEGIN; SAVEPOINT a; INSERT INTO t VALUES (2)",
+        "ROLLBACK; BEGIN; SAVEPOINT a; SELECT 1; ROLLBACK TO SAVEPOINT a",
+    ] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        if tx.execute(sql).await.is_err() {
+            // It was refused, and nothing of it was executed.
+            assert!(sql.contains("SAVEPOINT"), "{sql}");
+            insert(&mut tx, 3).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(rows(&pool).await, [1, 3], "{sql}");
+        } else {
+            assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::Unknown, "{sql}");
+            assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Unknown, "{sql}");
+            let kept: &[i32] = if sql.starts_with("COMMIT") { &[1] } else { &[] };
+            assert_eq!(rows(&pool).await, kept, "{sql}");
+        }
+        server.same_is_clean(&pool).await;
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Idle connections do not keep the memory of the largest value that ever went through them.
 
+use crate::backend::{Db, LENGTH};
 use crate::support::{LARGE, one, server, until};
+use millpond_sqlx::SqlLease;
+use sqlx::{AssertSqlSafe, Row};
 use std::fs;
 
 /// What this process has in memory, in MiB.
@@ -10,21 +13,52 @@ fn resident() -> u64 {
     pages * 4 / 1024
 }
 
-#[tokio::test]
-async fn after_large_values_idle_connections_are_small_again() {
+/// What glibc always gives back to the system when it is freed.
+const SIZE: usize = 36 << 20;
+
+/// Six idle connections are small again after this was done on each of them.
+async fn stay_small_after(large: impl AsyncFn(&mut SqlLease<Db>)) {
     let Some(server) = server() else { return };
+    server.allow_large_packets().await;
     let pool = one().pool_size(6).connect(&server.url).await.unwrap();
     pool.prewarm(6).await.unwrap();
     let before = resident();
     let mut leases = Vec::new();
     for _ in 0..6 {
         let mut lease = pool.acquire().await.unwrap();
-        let value: Vec<u8> = sqlx::query_scalar(LARGE).fetch_one(&mut *lease).await.unwrap();
-        assert!(value.len() > 15_000_000);
+        large(&mut lease).await;
         leases.push(lease);
     }
     drop(leases);
     // Other tests of this process come and go; what an idle connection holds would stay for an hour.
     until(|| pool.num_idle() == 6 && resident() < before + 60).await;
     assert_eq!(pool.status().totals.created, 6);
+}
+
+#[tokio::test]
+async fn after_large_values_idle_connections_are_small_again() {
+    stay_small_after(async |lease| {
+        let value: Vec<u8> = sqlx::query_scalar(LARGE).fetch_one(&mut **lease).await.unwrap();
+        assert!(value.len() > 15_000_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_large_arguments_idle_connections_are_small_again() {
+    stay_small_after(async |lease| {
+        let query = sqlx::query(LENGTH).bind(vec![b'x'; SIZE]);
+        let length = query.fetch_one(&mut **lease).await.unwrap();
+        assert_eq!(length.get::<i64, _>(0), SIZE as i64);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_large_text_idle_connections_are_small_again() {
+    stay_small_after(async |lease| {
+        let text = format!("SELECT '{}' IS NULL", "x".repeat(SIZE));
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **lease).await.unwrap();
+    })
+    .await;
 }

@@ -1,0 +1,93 @@
+//! Opens the driver's connections: to which address, and as whom.
+
+use crate::fault;
+use crate::kill::kill;
+use millpond_core::async_trait;
+use millpond_sqlx::{CancelTransport, Credentials, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::{ConnectOptions, Error, MySql, MySqlConnection};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The limit of a connect for a cancel, which has a shorter one around it.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Opens the connections of a pool, and those that its cancels go over.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    options: MySqlConnectOptions,
+    rotation: Option<Arc<Rotation>>,
+    keepalive: TcpKeepalive,
+    link: WeakPoolHandle<MySql>,
+}
+
+impl Dialer {
+    pub(crate) fn new(options: MySqlConnectOptions, link: WeakPoolHandle<MySql>) -> Self {
+        Self { options, rotation: None, keepalive: TcpKeepalive::default(), link }
+    }
+
+    pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { rotation: Some(Arc::new(Rotation::new(credentials))), ..self }
+    }
+
+    pub(crate) fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
+        Self { keepalive: TcpKeepalive::after(idle), ..self }
+    }
+
+    /// Opens a connection within `limit`.
+    pub(crate) async fn open(&self, limit: Duration) -> Result<MySqlConnection, Error> {
+        let Some(rotation) = &self.rotation else { return self.dial(&self.options, limit).await };
+        let current = rotation.current().await?;
+        let mut options = self.options.clone().password(&current.login.password);
+        if let Some(user) = &current.login.user {
+            options = options.username(user);
+        }
+        let conn = self.dial(&options, limit).await?;
+        if rotation.opened(&current) {
+            self.link.retire_older();
+        }
+        Ok(conn)
+    }
+
+    /// Connects; the kernel watches over the socket.
+    async fn dial(&self, options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
+        let dialled = dial(options, limit);
+        self.keepalive.connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text)).await
+    }
+}
+
+/// Connects; where the host has several addresses, to one that answers.
+async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
+    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
+    let target = Target { host, port: options.get_port(), limit };
+    let conn =
+        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
+    conn.map_err(fault::explained)
+}
+
+/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+async fn to_address(options: MySqlConnectOptions, address: SocketAddr) -> Result<MySqlConnection, Error> {
+    match options.get_ssl_mode() {
+        #[cfg(unix)]
+        MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
+            bridged(address, "mysql", |dir| connect(options.socket(dir.join("mysql")))).await
+        }
+        _ => connect(options.host(&address.ip().to_string())).await,
+    }
+}
+
+async fn connect(options: MySqlConnectOptions) -> Result<MySqlConnection, Error> {
+    options.connect().await
+}
+
+#[async_trait]
+impl CancelTransport<MySql> for Dialer {
+    async fn connect(&self) -> Result<MySqlConnection, Error> {
+        self.open(CANCEL_LIMIT).await
+    }
+
+    async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {
+        kill(conn, session).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Opens the driver's connections: to which address, as whom, and for what stands in between.
+
+use crate::between::REFUSES;
+use crate::fault;
+use crate::session::{cancel, end};
+use millpond_core::async_trait;
+use millpond_sqlx::{CancelTransport, Credentials, Login, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The limit of a connect for a cancel, which has a shorter one around it.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Opens the connections of a pool, and those that its cancels go over.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    options: PgConnectOptions,
+    rotation: Option<Arc<Rotation>>,
+    keepalive: TcpKeepalive,
+    link: WeakPoolHandle<Postgres>,
+}
+
+impl Dialer {
+    pub(crate) fn new(options: PgConnectOptions, link: WeakPoolHandle<Postgres>) -> Self {
+        Self { options, rotation: None, keepalive: TcpKeepalive::default(), link }
+    }
+
+    pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { rotation: Some(Arc::new(Rotation::new(credentials))), ..self }
+    }
+
+    /// The same for PgBouncer in transaction mode.
+    pub(crate) fn behind_pgbouncer(self) -> Self {
+        // What is remembered as prepared would be looked for on another server. A stock PgBouncer refuses
+        // `extra_float_digits`, without which servers tell floats exactly since version 12.
+        let options = self.options.statement_cache_capacity(0).extra_float_digits(None);
+        Self { options, ..self }
+    }
+
+    pub(crate) fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
+        Self { keepalive: TcpKeepalive::after(idle), ..self }
+    }
+
+    /// Opens a connection within `limit`.
+    pub(crate) async fn open(&self, limit: Duration) -> Result<PgConnection, Error> {
+        let Some(rotation) = &self.rotation else { return self.dial(&self.options, limit).await };
+        let current = rotation.current().await?;
+        let conn = self.dial(&with_login(self.options.clone(), &current.login), limit).await?;
+        if rotation.opened(&current) {
+            self.link.retire_older();
+        }
+        Ok(conn)
+    }
+
+    /// Connects; the kernel watches over the socket.
+    async fn dial(&self, options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
+        let dialled = dial(options, limit);
+        self.keepalive.connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text)).await
+    }
+}
+
+/// Connects; where the host has several addresses, to one that answers.
+async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
+    let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
+    let target = Target { host, port: options.get_port(), limit };
+    let conn = target
+        .connect(Box::pin(connect(options.clone())), |address| Box::pin(to_address(options.clone(), address)))
+        .await;
+    conn.map_err(explained)
+}
+
+/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<PgConnection, Error> {
+    match options.get_ssl_mode() {
+        #[cfg(unix)]
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => {
+            let name = format!(".s.PGSQL.{}", options.get_port());
+            bridged(address, &name, |dir| connect(options.socket(dir))).await
+        }
+        _ => connect(options.host(&address.ip().to_string())).await,
+    }
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
+    options.connect().await.map_err(fault::without_password)
+}
+
+/// An error of a connect, with the way out where it needs one.
+fn explained(error: Error) -> Error {
+    if fault::refuses_startup(&error) {
+        Error::Configuration(format!("{REFUSES} ({error})").into())
+    } else {
+        fault::explained(error)
+    }
+}
+
+/// The same options for whoever a provider says we are.
+pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
+    let options = options.password(&login.password);
+    match &login.user {
+        Some(user) => options.username(user),
+        None => options,
+    }
+}
+
+#[async_trait]
+impl CancelTransport<Postgres> for Dialer {
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        self.open(CANCEL_LIMIT).await
+    }
+
+    async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
+        cancel(conn, session).await
+    }
+
+    async fn end(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
+        end(conn, session).await
+    }
+}

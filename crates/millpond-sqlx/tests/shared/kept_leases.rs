@@ -1,0 +1,85 @@
+//! What a borrower leaves behind is stopped at the server even if the borrower keeps the connection.
+
+use crate::backend::{Db, SURVIVES_A_CUT, Session};
+use crate::support::{LONG, Server, id, one, server};
+use millpond_sqlx::{Expired, SqlLease};
+use millpond_testkit::{ChaosProxy, Direction, Flow, until};
+use sqlx::raw_sql;
+use std::time::Duration;
+
+/// Far less than [`LONG`] takes, and enough for a busy machine.
+const SOON: Duration = Duration::from_secs(12);
+
+/// Begins [`LONG`] and drops it as soon as the server executes it.
+async fn cut(server: &Server, lease: &mut SqlLease<Db>) {
+    let session = id(lease).await;
+    tokio::select! {
+        outcome = raw_sql(LONG).execute(&mut **lease) => panic!("{outcome:?}"),
+        () = until("the server is at work", async || server.works(session).await) => {}
+    }
+}
+
+/// The server stops, and the lease either works or says that it does not.
+async fn is_stopped(server: &Server, session: Session, lease: &mut SqlLease<Db>) {
+    let stopped = until("the server has stopped", async || !server.works(session).await);
+    tokio::time::timeout(SOON, stopped).await.expect("the server goes on");
+    let next = sqlx::query_scalar::<_, String>("SELECT 'next'").fetch_one(&mut **lease).await;
+    assert_eq!(next.ok().as_deref(), SURVIVES_A_CUT.then_some("next"));
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).statement_timeout(Duration::from_millis(300));
+    let pool = options.connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let session = id(&mut lease).await;
+    let error = raw_sql(LONG).execute(&mut *lease).await.unwrap_err();
+    assert!(Expired::of(&error).is_some(), "{error}");
+    is_stopped(&server, session, &mut lease).await;
+    drop(lease);
+    server.next_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_statement_that_is_dropped_is_stopped_although_its_lease_is_kept() {
+    let Some(server) = server() else { return };
+    let pool = one().max_overflow(1).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let session = id(&mut lease).await;
+    cut(&server, &mut lease).await;
+    is_stopped(&server, session, &mut lease).await;
+    drop(lease);
+    server.next_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn the_next_statement_does_not_wait_for_the_end_of_one_that_was_dropped() {
+    let Some(server) = server() else { return };
+    // Where the pool has no room for a cancel, the statement is an error.
+    for overflow in [1, 0] {
+        let pool = one().max_overflow(overflow).connect(&server.url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        cut(&server, &mut lease).await;
+        let next = sqlx::query_scalar::<_, String>("SELECT 'next'").fetch_one(&mut *lease);
+        let next = tokio::time::timeout(SOON, next).await.expect("it waits for the end");
+        let lives = SURVIVES_A_CUT && overflow == 1;
+        assert_eq!(next.ok().as_deref(), lives.then_some("next"), "overflow {overflow}");
+        drop(lease);
+        server.next_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn on_a_silent_server_the_next_statement_of_a_lease_ends_with_an_error() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let options = one().max_overflow(1).limits(millpond_core::Limits::Off);
+    let options = options.ping_timeout(Duration::from_millis(400));
+    let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    cut(&server, &mut lease).await;
+    proxy.set(Direction::ToClient, Flow::stalled());
+    let next = raw_sql("SELECT 1").execute(&mut *lease);
+    tokio::time::timeout(SOON, next).await.expect("it has no limit").unwrap_err();
+}
