@@ -7,16 +7,29 @@ use millpond_mysql::{Credentials, MySql, MySqlConnectOptions, MySqlManager, MySq
 use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, mysql_error};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row, raw_sql};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-struct Maria;
+/// Its sessions are those of a user of their own, by which the server counts them.
+struct Maria(String);
+
+impl Maria {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        Self(format!("conformance_{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+}
 
 impl Fixture for Maria {
     type Manager = MySqlManager;
 
     async fn manager(&self) -> Result<MySqlManager, String> {
         let url = std::env::var("MILLPOND_TEST_MARIADB_URL").map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
-        Ok(MySqlManager::new(MySqlConnectOptions::from_str(&url).map_err(|error| error.to_string())?))
+        let user = &self.0;
+        let grant = format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION");
+        this().execute(format!("CREATE OR REPLACE USER {user}@'%'; {grant}")).await;
+        let options = MySqlConnectOptions::from_str(&url).map_err(|error| error.to_string())?;
+        Ok(MySqlManager::new(options.username(user)))
     }
 
     async fn ask(&self, conn: &mut Tracked<MySql>, number: i64) -> Result<i64, BoxError> {
@@ -32,6 +45,12 @@ impl Fixture for Maria {
         let id: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(conn).await?;
         this().execute(format!("KILL {id}")).await;
         Ok(())
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ?";
+        let open: i64 = sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
+        Ok(usize::try_from(open)?)
     }
 
     async fn execute(&self, conn: &mut Tracked<MySql>, sql: &'static str) -> Result<(), BoxError> {
@@ -220,8 +239,9 @@ async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
 }
 
 millpond_testkit::conformance! {
-    fixture = Maria,
+    fixture = Maria::new(),
     can = [
-        Answers, Dies, Dirty, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
+        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes,
+        Statements, Credentials,
     ]
 }

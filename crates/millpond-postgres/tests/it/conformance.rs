@@ -8,9 +8,18 @@ use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, p
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 use std::fs;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-struct Pg;
+/// Its sessions have an `application_name` of their own, by which the server counts them.
+struct Pg(String);
+
+impl Pg {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        Self(format!("conformance {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+}
 
 impl Fixture for Pg {
     type Manager = PgManager;
@@ -18,7 +27,8 @@ impl Fixture for Pg {
     async fn manager(&self) -> Result<PgManager, String> {
         let url =
             std::env::var("MILLPOND_TEST_POSTGRES_URL").map_err(|_| "no MILLPOND_TEST_POSTGRES_URL".to_owned())?;
-        Ok(PgManager::new(PgConnectOptions::from_str(&url).map_err(|error| error.to_string())?))
+        let options = PgConnectOptions::from_str(&url).map_err(|error| error.to_string())?;
+        Ok(PgManager::new(options.application_name(&self.0)))
     }
 
     async fn ask(&self, conn: &mut Tracked<Postgres>, number: i64) -> Result<i64, BoxError> {
@@ -35,6 +45,12 @@ impl Fixture for Pg {
         let kill = sqlx::query("SELECT pg_terminate_backend($1, 10000)").bind(pid);
         kill.execute(&mut this().connection().await).await?;
         Ok(())
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        let open: i64 = sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
+        Ok(usize::try_from(open)?)
     }
 
     async fn execute(&self, conn: &mut Tracked<Postgres>, sql: &'static str) -> Result<(), BoxError> {
@@ -218,8 +234,9 @@ fn this() -> Server {
 }
 
 millpond_testkit::conformance! {
-    fixture = Pg,
+    fixture = Pg::new(),
     can = [
-        Answers, Dies, Dirty, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes, Statements, Credentials,
+        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes,
+        Statements, Credentials,
     ]
 }

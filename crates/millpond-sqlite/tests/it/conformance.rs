@@ -25,6 +25,13 @@ impl Fixture for File {
         Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
     }
 
+    /// The descriptors of this process that lead to the file: there is no server that could count.
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        let file = self.0.path().canonicalize()?.join("conformance.db");
+        let links = std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| std::fs::read_link(entry.path()));
+        Ok(links.filter(|link| link.as_ref().is_ok_and(|link| *link == file)).count())
+    }
+
     async fn execute(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<(), BoxError> {
         raw_sql(sql).execute(conn).await?;
         Ok(())
@@ -135,13 +142,13 @@ fn options(plan: &Plan) -> SqlitePoolOptions {
 mod queue_pool {
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Dirty, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
+        can = [Answers, Dirty, Counted, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
     }
 }
 
 mod null_pool {
     use millpond_core::NullPool;
     millpond_testkit::conformance! {
-        fixture = super::File(super::Dir::new()), can = [Answers, Dirty, Transactions, Streams], pool = NullPool
+        fixture = super::File(super::Dir::new()), can = [Answers, Dirty, Counted, Transactions, Streams], pool = NullPool
     }
 }
