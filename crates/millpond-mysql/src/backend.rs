@@ -6,7 +6,7 @@ use crate::prove::{drain, prove};
 use millpond_core::async_trait;
 use millpond_sqlx::{
     Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, SyncState, Tracked, TransactionState, Unfinished,
-    argument_size, effect_of,
+    argument_size, effect_of, mentions,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -54,6 +54,17 @@ impl Backend<MySql> for MySqlBackend {
     fn is_large(&self, row: &MySqlRow) -> bool {
         let size = |n| row.try_get_unchecked::<Option<&[u8]>, _>(n).ok().flatten().map_or(0, <[u8]>::len);
         (0..row.len()).map(size).sum::<usize>() > LARGE
+    }
+
+    fn takes_session_lock(&self, sql: &str) -> bool {
+        mentions(sql, "get", "lock")
+    }
+
+    /// Of what locks others out UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK, BACKUP STAGE, an open
+    /// HANDLER and an XA transaction end with the session.
+    fn outlasts_reset(&self, sql: &str) -> bool {
+        let is_one = |word: &str| ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one));
+        sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_one)
     }
 
     async fn forget(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -49,6 +49,9 @@ impl MySqlManager {
 
     /// What is done to a connection between two borrowers.
     ///
+    /// `Transaction` also ends LOCK TABLES and FLUSH TABLES WITH READ LOCK, releases the locks of GET_LOCK if the text of a
+    /// statement names it, and closes a connection on which BACKUP, HANDLER or XA was executed.
+    ///
     /// SQL cannot reset a session of MySQL: user variables, temporary tables (which can hide real ones) and prepared
     /// statements stay, and what the protocol has for it sqlx does not offer. So `Session` closes every connection on
     /// return, as `Replace` does: a plain SELECT can set a variable or take a lock. With `min_idle` the next one is opened
@@ -150,7 +153,9 @@ impl Manager for MySqlManager {
             // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
             (_, SyncState::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
+            (ResetLevel::Transaction, _) if conn.is_spent() => Triage::Discard,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
+            (ResetLevel::Transaction, _) if conn.has_escaped() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,

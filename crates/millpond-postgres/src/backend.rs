@@ -5,7 +5,7 @@ use crate::prove::{drain, in_step, mark, prove, transaction_state};
 use millpond_core::async_trait;
 use millpond_sqlx::{
     Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, Tracked, TransactionState, Unfinished, argument_size,
-    effect_of,
+    effect_of, mentions,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
@@ -48,6 +48,10 @@ impl Backend<Postgres> for PgBackend {
     fn is_large(&self, row: &PgRow) -> bool {
         let size = |n| row.try_get_raw(n).ok().and_then(|value| Some(value.as_bytes().ok()?.len())).unwrap_or(0);
         (0..row.len()).map(size).sum::<usize>() > LARGE
+    }
+
+    fn takes_session_lock(&self, sql: &str) -> bool {
+        mentions(sql, "pg", "advisory_lock") || mentions(sql, "pg_try", "advisory_lock")
     }
 
     fn deallocates(&self, sql: &str) -> bool {

@@ -48,6 +48,9 @@ impl PgManager {
 
     /// What is done to a connection between two borrowers.
     ///
+    /// `Transaction` also releases the session's advisory locks, if the text of a statement names a function that takes one;
+    /// a function of your own that does so hides it.
+    ///
     /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT can call `set_config`
     /// or take an advisory lock. It clears role, settings, search path, cursors, LISTEN, advisory locks, temporary
     /// tables, sequence state and statements prepared by SQL, and keeps those that sqlx has prepared. Settings go back to
@@ -181,6 +184,7 @@ impl Manager for PgManager {
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
+            (ResetLevel::Transaction, _) if conn.has_escaped() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,

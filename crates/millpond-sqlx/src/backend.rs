@@ -117,6 +117,20 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether a statement may take a lock that its session keeps, by its text: a migration's, for one. Such a connection
+    /// counts as one whose driver was used unseen: managers release its locks. By default none does.
+    fn takes_session_lock(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
+    /// Whether a statement may leave something in its session that only its end undoes, by its text; asked only where
+    /// [`effect`](Self::effect) is not `None`. By default none does.
+    fn outlasts_reset(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
     /// Whether a statement may make the server forget what the driver has prepared, by its text; asked only where
     /// [`effect`](Self::effect) is not `None`. By default none does.
     fn deallocates(&self, sql: &str) -> bool {

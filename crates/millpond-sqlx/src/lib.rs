@@ -101,7 +101,7 @@ pub use pool_handle::WeakPoolHandle;
 pub use server_limits::ServerLimits;
 pub use server_url::{ServerUrl, is_parameter, one_line, percent_encode};
 pub use settings::SqlPoolSettings;
-pub use statement::{Effect, effect_of, first_keyword, is_single};
+pub use statement::{Effect, effect_of, first_keyword, is_single, mentions};
 pub use sync_state::SyncState;
 pub use tracked::Tracked;
 pub use transaction::Transaction;

@@ -51,10 +51,12 @@ pub struct Tracked<DB: Database> {
     pub(crate) baseline: Vec<Option<String>>,
     pub(crate) anchor: Option<Anchor>,
     loan: Loan,
-    /// Whether somebody had the driver's own connection, with which session locks can be taken unseen.
+    /// Whether a session lock may have been taken: by a statement, or by somebody who had the driver's own connection.
     pub(crate) escaped: bool,
-    /// The same since the last proof.
+    /// Whether the driver's own connection was handed out since the last proof.
     unseen: bool,
+    /// Whether something was left in its session that only its end undoes.
+    spent: bool,
     /// Whether an operation may have made the driver's buffers grow.
     pub(crate) bulky: bool,
     /// How what its borrower leaves behind is cancelled.
@@ -99,6 +101,7 @@ impl<DB: Database> Tracked<DB> {
             anchor: None,
             loan: Loan::default(),
             escaped: false,
+            spent: false,
             unseen: false,
             bulky: false,
             stopper: None,
@@ -190,6 +193,11 @@ impl<DB: Database> Tracked<DB> {
     /// for managers.
     pub fn was_unseen(&self) -> bool {
         self.unseen
+    }
+
+    /// Whether something was left in its session that only its end undoes: for managers, who close it on return.
+    pub fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// Whether an error on it may have meant that the server is no longer the one to talk to.
@@ -390,8 +398,12 @@ impl<DB: Database> Tracked<DB> {
 
     /// What a statement makes of the connection if it ends well.
     pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> SyncState {
+        if self.backend.takes_session_lock(sql) {
+            self.escaped = true;
+        }
         if effect != Effect::None {
             self.seen = Seen::default();
+            self.spent |= self.backend.outlasts_reset(sql);
             if self.backend.deallocates(sql) {
                 self.cached.note_forgotten();
             }

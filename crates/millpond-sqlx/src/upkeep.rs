@@ -33,10 +33,17 @@ impl<DB: Database> Tracked<DB> {
         mem::take(&mut self.hooks_undone)
     }
 
-    /// Whether a borrower had the driver's own connection since this was last asked. `migrate!().run(&pool)` does, and if it
-    /// fails it leaves a lock of the session behind that keeps every other migrator out: so managers release such locks.
+    /// Whether a session lock may have been taken since this was last asked: by a statement that
+    /// [takes one](crate::Backend::takes_session_lock), or by a borrower who had the driver's own connection.
+    /// `migrate!().run(&pool)` has, and if it fails it leaves a lock behind that keeps every other migrator out. So managers
+    /// release such locks.
     pub fn take_escaped(&mut self) -> bool {
         mem::take(&mut self.escaped)
+    }
+
+    /// Whether a session lock may have been taken, without [forgetting](Self::take_escaped) it.
+    pub fn has_escaped(&self) -> bool {
+        self.escaped
     }
 
     /// Whether an operation may have made the driver's buffers grow: for managers, who [`shrink`](Self::shrink) them then.

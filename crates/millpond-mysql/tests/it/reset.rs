@@ -3,7 +3,7 @@
 use crate::support::{id, one, server};
 use millpond_mysql::{MySqlConnection, ResetLevel};
 use millpond_testkit::poll_n;
-use sqlx::raw_sql;
+use sqlx::{Connection, Row, raw_sql};
 
 #[tokio::test]
 async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_chosen() {
@@ -51,4 +51,57 @@ async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back(
     let free = sqlx::query_scalar::<_, i32>("SELECT IS_FREE_LOCK('millpond_unseen')");
     assert_eq!(free.fetch_one(&mut server.connection().await).await.unwrap(), 1);
     assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
+}
+
+/// What a session can hold against others, or keep for itself: how it is taken, and how another session sees it.
+const HELD: [(&str, &str); 7] = [
+    ("LOCK TABLES t WRITE", "INSERT INTO t VALUES (1)"),
+    ("FLUSH TABLES WITH READ LOCK", "INSERT INTO t VALUES (2)"),
+    ("SELECT GET_LOCK('millpond_held', 5)", "SELECT 1 / (IS_FREE_LOCK('millpond_held') = 1)"),
+    ("/* x */ select 1, get_lock('millpond_held', 5)", "SELECT 1 / (IS_FREE_LOCK('millpond_held') = 1)"),
+    ("BACKUP LOCK t", "ALTER TABLE t COMMENT 'a'"),
+    ("BACKUP STAGE START; BACKUP STAGE BLOCK_COMMIT", "INSERT INTO t VALUES (3)"),
+    ("XA START 'millpond'; INSERT INTO t VALUES (4)", "INSERT INTO t VALUES (4)"),
+];
+
+#[tokio::test]
+async fn no_lock_of_a_session_survives_a_return() {
+    let Some(server) = server() else { return };
+    let url = server.database("millpond_held").await;
+    for level in [ResetLevel::Transaction, ResetLevel::Session] {
+        for (take, other) in HELD {
+            let pool = one().reset(level).connect(&url).await.unwrap();
+            raw_sql("CREATE OR REPLACE TABLE t (i INT UNIQUE)").execute(&pool).await.unwrap();
+            let mut lease = pool.acquire().await.unwrap();
+            raw_sql(take).execute(&mut *lease).await.unwrap();
+            drop(lease);
+            let mut bystander = MySqlConnection::connect(&url).await.unwrap();
+            raw_sql("SET lock_wait_timeout = 5, sql_mode = 'ERROR_FOR_DIVISION_BY_ZERO,STRICT_ALL_TABLES'")
+                .execute(&mut bystander)
+                .await
+                .unwrap();
+            // The connection may still be on its way back.
+            drop(pool.acquire().await.unwrap());
+            let row = raw_sql(other).fetch_optional(&mut bystander).await.unwrap();
+            assert!(row.is_none_or(|row| row.try_get_unchecked::<Option<f64>, _>(0).unwrap().is_some()), "{take}");
+            server.next_is_clean(&pool).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_does_not_survive_a_return_and_a_variable_no_session_reset() {
+    let Some(server) = server() else { return };
+    let url = server.database("millpond_handler").await;
+    for level in [ResetLevel::Transaction, ResetLevel::Session] {
+        let pool = one().reset(level).connect(&url).await.unwrap();
+        raw_sql("CREATE OR REPLACE TABLE t (i INT)").execute(&pool).await.unwrap();
+        raw_sql("HANDLER t OPEN AS h").execute(&pool).await.unwrap();
+        raw_sql("HANDLER h READ FIRST").execute(&pool).await.unwrap_err();
+        for set in ["SET @mine = 'secret'", "SELECT @mine := 'secret'"] {
+            raw_sql(set).execute(&pool).await.unwrap();
+            let mine: Option<String> = sqlx::query_scalar("SELECT @mine").fetch_one(&pool).await.unwrap();
+            assert!(mine.is_none() || level == ResetLevel::Transaction);
+        }
+    }
 }

@@ -66,3 +66,24 @@ async fn a_session_reset_keeps_what_the_url_has_set() {
         raw_sql("SET application_name = 'other'; SET statement_timeout = 0").execute(&mut *lease).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn no_lock_that_a_statement_takes_survives_a_return() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    for sql in [
+        "SELECT pg_advisory_lock(4714)",
+        "/* x */ select PG_TRY_ADVISORY_LOCK(4714)",
+        "SELECT pg_catalog.pg_advisory_lock_shared(4714)",
+    ] {
+        pool.execute(sql).await.unwrap();
+        // The connection may still be on its way back.
+        drop(pool.acquire().await.unwrap());
+        let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(4714)")
+            .fetch_one(&mut server.connection().await)
+            .await
+            .unwrap();
+        assert!(free, "{sql}");
+    }
+    assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
+}
