@@ -2,9 +2,8 @@
 
 use crate::info::ConnectionInfo;
 use crate::manager::BoxError;
-use async_trait::async_trait;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::ops::BitOr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -168,7 +167,9 @@ impl std::error::Error for RequestRefusal {
 ///     }
 /// }
 /// ```
-#[async_trait]
+///
+/// The methods are declared as the attribute `async_trait` declares them, which the feature `async-trait` re-exports: write
+/// `async fn` under it.
 pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     /// The moments at which this object wants to be called. The default is all of them, which is always right and
     /// costs an allocation for each moment that is not overridden. Asked once, in `build()`.
@@ -178,9 +179,19 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
 
     /// After the first connection of the pool was opened, before `on_connect`. Called once until it has succeeded; no
     /// other connection is opened meanwhile. A refusal counts as a connection that could not be opened.
-    async fn on_first_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+    fn on_first_connect<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        conn: &'life1 mut C,
+        info: &'life2 ConnectionInfo,
+    ) -> HookFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
         let _ = (conn, info);
-        Ok(())
+        Box::pin(ready(Ok(())))
     }
 
     /// After every connection was opened, before anybody gets it. A refusal counts as a connection that could not be
@@ -188,32 +199,72 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     ///
     /// What it leaves on a connection is the state that a reset leads back to: it is called again after a reset that has
     /// undone it, and a refusal closes the connection then.
-    async fn on_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+    fn on_connect<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        conn: &'life1 mut C,
+        info: &'life2 ConnectionInfo,
+    ) -> HookFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
         let _ = (conn, info);
-        Ok(())
+        Box::pin(ready(Ok(())))
     }
 
     /// Before a connection is lent, after the ping if one was due. On a refusal it is closed and the caller gets
     /// another one, three times at the most. With a [`RequestRefusal`] the request is refused instead: the caller gets
     /// that error, and the connection goes back. Not called by `try_acquire`, which lends nothing while this hook exists.
-    async fn on_checkout(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+    fn on_checkout<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        conn: &'life1 mut C,
+        info: &'life2 ConnectionInfo,
+    ) -> HookFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
         let _ = (conn, info);
-        Ok(())
+        Box::pin(ready(Ok(())))
     }
 
     /// After a connection came back and was reset, before it can be lent again. A refusal closes it. Not called for a
     /// connection that is discarded, detached, or too old to be kept, nor by a `NullPool`, which keeps none.
-    async fn on_checkin(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+    fn on_checkin<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        conn: &'life1 mut C,
+        info: &'life2 ConnectionInfo,
+    ) -> HookFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
         let _ = (conn, info);
-        Ok(())
+        Box::pin(ready(Ok(())))
     }
 
     /// Before the pool closes a connection, for whatever reason. A refusal is told as an event and changes nothing. Not
     /// called for a connection that is detached, dropped where no runtime is left or by a hard invalidation, or that a
     /// hook refused before it became the pool's.
-    async fn on_close(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
+    fn on_close<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        conn: &'life1 mut C,
+        info: &'life2 ConnectionInfo,
+    ) -> HookFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
         let _ = (conn, info);
-        Ok(())
+        Box::pin(ready(Ok(())))
     }
 }
 

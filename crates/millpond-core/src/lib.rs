@@ -74,6 +74,7 @@ mod rt;
 #[cfg(test)]
 mod proof;
 
+#[cfg(feature = "async-trait")]
 pub use async_trait::async_trait;
 pub use config::conflicts::Conflict;
 pub use config::table::{PoolSetting, SettingForm, SettingValue};
@@ -92,6 +93,6 @@ pub use pools::builder::{Buildable, Builder};
 pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};
 pub use pools::reservation::Reservation;
 pub use pools::shared::{SharedPool, WeakSharedPool};
-pub use pools::{AcquireFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt, Request};
+pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt, Request};
 pub use rt::Handle;
 pub use status::{CloseReport, Holder, Status, Totals};

@@ -10,7 +10,6 @@ pub(crate) mod shared_loan;
 use crate::error::PoolError;
 use crate::lease::Lease;
 use crate::status::{CloseReport, Holder, Status};
-use async_trait::async_trait;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -79,7 +78,9 @@ impl Request {
 ///     }
 /// }
 /// ```
-#[async_trait]
+///
+/// The two asynchronous methods are declared as the attribute `async_trait` declares them, which the feature `async-trait`
+/// re-exports: write `async fn` under it.
 pub trait Pool: Send + Sync + 'static {
     /// What is lent.
     type Connection: Send + 'static;
@@ -93,7 +94,13 @@ pub trait Pool: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future loses no place, no connection and no wake-up.
-    async fn acquire_with(&self, request: Request) -> Result<Lease<Self::Connection>, PoolError>;
+    fn acquire_with<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request,
+    ) -> AcquireFuture<'async_trait, Self::Connection>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
 
     /// Lends a connection if one is ready at this moment; never waits.
     fn try_acquire_with(&self, request: Request) -> Option<Lease<Self::Connection>>;
@@ -123,11 +130,17 @@ pub trait Pool: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
-    async fn close_within(&self, limit: Duration) -> CloseReport;
+    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait;
 }
 
 /// A boxed acquire, as `dyn Pool` gives it.
 pub type AcquireFuture<'a, C> = Pin<Box<dyn Future<Output = Result<Lease<C>, PoolError>> + Send + 'a>>;
+
+/// A boxed close, as `dyn Pool` gives it.
+pub type CloseFuture<'a> = Pin<Box<dyn Future<Output = CloseReport> + Send + 'a>>;
 
 /// How long [`PoolExt::close`] waits for borrowers.
 pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -14,9 +14,8 @@ use crate::ledger::slots::Caller;
 use crate::manager::Manager;
 use crate::pools::builder::{Buildable, Builder, Parts};
 use crate::pools::reservation::Reservation;
-use crate::pools::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
+use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::status::{CloseReport, Holder, Status};
-use async_trait::async_trait;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
@@ -401,12 +400,15 @@ impl<M: Manager> fmt::Debug for NullPool<M> {
     }
 }
 
-#[async_trait]
 impl<M: Manager> Pool for QueuePool<M> {
     type Connection = M::Connection;
 
-    async fn acquire_with(&self, request: Request) -> Result<Lease<M::Connection>, PoolError> {
-        Self::acquire_with(self, request).await
+    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(Self::acquire_with(self, request))
     }
 
     fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
@@ -425,17 +427,24 @@ impl<M: Manager> Pool for QueuePool<M> {
         Self::status(self)
     }
 
-    async fn close_within(&self, limit: Duration) -> CloseReport {
-        Self::close_within(self, limit).await
+    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(Self::close_within(self, limit))
     }
 }
 
-#[async_trait]
 impl<M: Manager> Pool for NullPool<M> {
     type Connection = M::Connection;
 
-    async fn acquire_with(&self, request: Request) -> Result<Lease<M::Connection>, PoolError> {
-        self.pool.acquire_with(request).await
+    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.pool.acquire_with(request))
     }
 
     fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
@@ -454,7 +463,11 @@ impl<M: Manager> Pool for NullPool<M> {
         self.pool.status()
     }
 
-    async fn close_within(&self, limit: Duration) -> CloseReport {
-        self.pool.close_within(limit).await
+    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.pool.close_within(limit))
     }
 }

@@ -13,11 +13,10 @@ use crate::pools::builder::{Buildable, Builder, Parts};
 use crate::pools::members::{Core, Members};
 use crate::pools::queue::{Invalidate, QueuePool};
 use crate::pools::shared_loan::{acquire, try_take};
-use crate::pools::{DEFAULT_CLOSE_TIMEOUT, Pool, Request};
+use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::rt::Bell;
 use crate::rt::lock::Mutex;
 use crate::status::{CloseReport, Holder, Status, Totals};
-use async_trait::async_trait;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -268,15 +267,18 @@ where
     }
 }
 
-#[async_trait]
 impl<M: Manager> Pool for SharedPool<M>
 where
     M::Connection: Clone + Sync,
 {
     type Connection = M::Connection;
 
-    async fn acquire_with(&self, request: Request) -> Result<Lease<M::Connection>, PoolError> {
-        acquire(Arc::clone(&self.handle.core), request).await
+    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(acquire(Arc::clone(&self.handle.core), request))
     }
 
     fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
@@ -295,7 +297,11 @@ where
         Self::status(self)
     }
 
-    async fn close_within(&self, limit: Duration) -> CloseReport {
-        self.handle.core.close(limit).await
+    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.handle.core.close(limit))
     }
 }
