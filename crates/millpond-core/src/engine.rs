@@ -27,10 +27,11 @@ use crate::rt::deadline_thread::{self, ARM_AFTER};
 use crate::rt::lock::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::rt::time::Time;
 use crate::rt::{Clock, Handle, Signal};
+use crate::status::Holder;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -70,6 +71,14 @@ pub(crate) struct Shared<M: Manager> {
     exact: bool,
     /// Whether loans are the members of a `SharedPool`: then they are not reported as events.
     of_members: bool,
+    /// Then these are the loans.
+    clones: OnceLock<Weak<dyn ClonesOut>>,
+}
+
+/// The loans of a `SharedPool`. The ledger knows only those of its members, which are held for as long as they serve.
+pub(crate) trait ClonesOut: Send + Sync {
+    /// The holders to be reported now for keeping a clone too long, and when the next one may be due.
+    fn report_long(&self, now: Time) -> (Vec<Holder>, Time);
 }
 
 /// An observer, and whether it is told of every loan.
@@ -107,6 +116,7 @@ impl<M: Manager> Shared<M> {
             observers,
             routine_observed,
             of_members: false,
+            clones: OnceLock::new(),
         }
     }
 
@@ -117,6 +127,17 @@ impl<M: Manager> Shared<M> {
         let mut ledger = self.ledger.lock();
         ledger.measures_loans = false;
         ledger.times.clone()
+    }
+
+    /// Has the maintenance task report long loans of these.
+    pub(crate) fn report_clones_of(&self, clones: Weak<dyn ClonesOut>) {
+        let _set_once = self.clones.set(clones);
+    }
+
+    /// The holders of clones to be reported now, and when the next one may be due.
+    pub(crate) fn long_clones(&self) -> (Vec<Holder>, Time) {
+        let clones = self.clones.get().and_then(Weak::upgrade);
+        clones.map_or((Vec::new(), Time::NEVER), |clones| clones.report_long(self.now()))
     }
 
     pub(crate) fn now(&self) -> Time {

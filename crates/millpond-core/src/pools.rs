@@ -1,6 +1,7 @@
 //! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls that a user writes.
 
 pub(crate) mod builder;
+pub(crate) mod loans;
 pub(crate) mod members;
 pub(crate) mod queue;
 pub(crate) mod reservation;

@@ -7,6 +7,7 @@
 //! it is closed when its last loan ends. If no young member serves, one of the ageing ones stands in for them, so that
 //! a healthy connection is always shared.
 
+use crate::engine::ClonesOut;
 use crate::engine::call::{call, calmly, drop_calmly};
 use crate::engine::validate::failed_ping;
 use crate::error::PoolError;
@@ -17,6 +18,7 @@ use crate::lease::{Lease, LeaseMeta};
 use crate::ledger::bump;
 use crate::manager::Manager;
 use crate::pools::Request;
+use crate::pools::loans::{Loan, Loans};
 use crate::pools::queue::QueuePool;
 use crate::rt::lock::{AtomicU64, Mutex};
 use crate::rt::time::Time;
@@ -24,7 +26,6 @@ use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
 use std::collections::BTreeMap;
 use std::mem;
-use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -79,15 +80,6 @@ impl<C: Send + 'static> Drop for Member<C> {
     }
 }
 
-/// Who has a clone of which connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Loan {
-    pub(crate) tag: LeaseMeta,
-    pub(crate) location: &'static Location<'static>,
-    pub(crate) label: Option<&'static str>,
-    pub(crate) since: Time,
-}
-
 /// What the end of a loan leads to.
 pub(crate) struct Ended<C: Send + 'static> {
     pub(crate) loan: Option<Loan>,
@@ -111,9 +103,7 @@ pub(crate) struct Members<C: Send + 'static> {
     pub(crate) opening: bool,
     /// Why the last opening failed, unless one has succeeded since.
     pub(crate) failure: Option<PoolError>,
-    loans: Vec<Option<Loan>>,
-    /// The places in `loans` that are empty.
-    free: Vec<u32>,
+    pub(crate) loans: Loans,
     /// Since when whoever waits has waited, in the order of arrival.
     waiters: BTreeMap<u64, Time>,
     last_ticket: u64,
@@ -135,8 +125,7 @@ impl<C: Send + 'static> Members<C> {
             acquires_per_turn,
             opening: false,
             failure: None,
-            loans: Vec::new(),
-            free: Vec::new(),
+            loans: Loans::default(),
             waiters: BTreeMap::new(),
             last_ticket: 0,
             closed: false,
@@ -163,7 +152,7 @@ impl<C: Send + 'static> Members<C> {
         if let Some(member) = self.stand_in.and_then(find) {
             return Some(Arc::clone(member));
         }
-        let loans = self.loans.iter().flatten().filter(|loan| find(loan.tag.id).is_some());
+        let loans = self.loans.iter().filter(|loan| find(loan.tag.id).is_some());
         let member = loans.min_by_key(|loan| loan.since).and_then(|loan| find(loan.tag.id)).cloned();
         self.stand_in = member.as_ref().map(|member| member.tag.id);
         member
@@ -204,14 +193,7 @@ impl<C: Send + 'static> Members<C> {
         if let Some(times) = &self.times {
             times.waits.add(loan.since.nanos_since(came));
         }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.loans.push(None);
-            u32::try_from(self.loans.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        });
-        if let Some(empty) = self.loans.get_mut(place as usize) {
-            *empty = Some(loan);
-        }
-        place
+        self.loans.begin(loan)
     }
 
     /// One acquire more that went well.
@@ -231,8 +213,7 @@ impl<C: Send + 'static> Members<C> {
 
     /// A loan ends: what was noted of it.
     fn give_back(&mut self, member: &Member<C>, place: u32) -> Option<Loan> {
-        let loan = self.loans.get_mut(place as usize).and_then(Option::take)?;
-        self.free.push(place);
+        let loan = self.loans.end(place)?;
         member.loans.fetch_sub(1, Ordering::Relaxed);
         Some(loan)
     }
@@ -277,20 +258,13 @@ impl<C: Send + 'static> Members<C> {
     pub(crate) fn oldest_waiter(&self) -> Option<Time> {
         self.waiters.first_key_value().map(|(_, since)| *since)
     }
+}
 
-    /// Who has a clone, the oldest first.
-    pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
-        let loans = self.loans.iter().flatten();
-        let holder = |loan: &Loan| Holder {
-            id: loan.tag.id,
-            location: loan.location,
-            label: loan.label,
-            held: now.since(loan.since),
-        };
-        let mut holders: Vec<Holder> = loans.map(holder).collect();
-        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
-        holders
-    }
+/// After how long the holder of a loan is reported, and after how long the connection is closed when it comes back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LoanLimits {
+    pub(crate) report_after: Option<Duration>,
+    pub(crate) max_lease: Option<Duration>,
 }
 
 /// What the handles, the leases and the acquires of a shared pool have in common.
@@ -299,8 +273,22 @@ pub(crate) struct Core<M: Manager> {
     pub(crate) pool: QueuePool<M>,
     /// No user code runs while it is locked.
     pub(crate) members: Mutex<Members<M::Connection>>,
+    /// What is too long for a loan: the pool of the members has no such limits, since members are held for long.
+    pub(crate) limits: LoanLimits,
     /// Rung whenever a member has come, could not be had, or was given up because the home runtime ended.
     pub(crate) bell: Bell,
+}
+
+impl<M: Manager> ClonesOut for Core<M>
+where
+    M::Connection: Sync,
+{
+    fn report_long(&self, now: Time) -> (Vec<Holder>, Time) {
+        let Some(age) = self.limits.report_after else { return (Vec::new(), Time::NEVER) };
+        let loans = &mut self.members.lock().loans;
+        let holders = if now.elapsed() >= age { loans.report(now.before(age), now) } else { Vec::new() };
+        (holders, loans.quiet_since().map_or(Time::NEVER, |since| since.after(age)))
+    }
 }
 
 impl<M: Manager> Core<M> {
@@ -410,7 +398,7 @@ pub(crate) fn pick<M: Manager>(
 where
     M::Connection: Clone + Sync,
 {
-    let (pick, opening, old) = {
+    let (pick, opening, old, first_to_report) = {
         let mut members = core.members.lock();
         if members.closed {
             return Err(PoolError::Closed);
@@ -423,16 +411,22 @@ where
             member = members.pick().or_else(|| members.stand_in());
         }
         let opening = core.begin_opening(&mut members);
+        let first_to_report =
+            member.is_some() && core.limits.report_after.is_some() && members.loans.expect_report(now);
         let member = member.map(|member| {
-            let loan = Loan { tag: member.tag, location: request.location, label: request.label, since: now };
+            let (location, label) = (request.location, request.label);
+            let loan = Loan { tag: member.tag, location, label, since: now, is_reported: false };
             let place = members.lend(&member, loan, came.unwrap_or(now));
             if came.is_none() {
                 members.count_acquire();
             }
             (member, place)
         });
-        (Pick { member, opening: members.opening }, opening, old)
+        (Pick { member, opening: members.opening }, opening, old, first_to_report)
     };
+    if let Some(age) = core.limits.report_after.filter(|_| first_to_report) {
+        core.pool.shared().change_at(now, |ledger, now| ledger.expect_sweep(now.after(age), now));
+    }
     // The old ones go once the lock is released, and so does the last failure: their destructors are not ours.
     drop(old);
     if let Some((home, guard, failure)) = opening {

@@ -95,12 +95,18 @@ impl<M: Manager> QueuePool<M> {
     }
 
     fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let shared = Arc::new(Shared::new(parts, kind, keeps));
+        let shared = Shared::new(parts, kind, keeps);
+        let conflicts = if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
+        Self::begin(shared, conflicts)
+    }
+
+    fn begin(shared: Shared<M>, conflicts: Vec<Conflict>) -> Self {
+        let shared = Arc::new(shared);
+        let keeps = shared.ledger.lock().keeps;
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
             // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
             let _ = shared.ensure_keeper();
         }
-        let conflicts = if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
         let pool = Self { handle: Arc::new(Alive { shared }) };
         pool.report(conflicts);
         pool
@@ -108,13 +114,10 @@ impl<M: Manager> QueuePool<M> {
 
     /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the
     /// borrowers, if an observer asked for them.
-    pub(crate) fn of_members(parts: Parts<M>) -> (Self, Option<Arc<PoolHistograms>>) {
+    pub(crate) fn of_members(parts: Parts<M>, conflicts: Vec<Conflict>) -> (Self, Option<Arc<PoolHistograms>>) {
         let mut shared = Shared::new(parts, "SharedPool", true);
         let times = shared.keep_members();
-        let conflicts = shared.config.conflicts();
-        let pool = Self { handle: Arc::new(Alive { shared: Arc::new(shared) }) };
-        pool.report(conflicts);
-        (pool, times)
+        (Self::begin(shared, conflicts), times)
     }
 
     /// Reports settings that do not go together.

@@ -3,6 +3,7 @@
 //! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so connecting, backoff, hooks,
 //! the cap and closing are that pool's. A borrower gets a clone of a member's connection and keeps the member alive.
 
+use crate::engine::ClonesOut;
 use crate::engine::diagnosis::timed_out;
 use crate::error::PoolError;
 use crate::event::CloseReason;
@@ -10,7 +11,7 @@ use crate::lease::Lease;
 use crate::ledger::slots::Caller;
 use crate::manager::Manager;
 use crate::pools::builder::{Buildable, Builder, Parts};
-use crate::pools::members::{Core, Members};
+use crate::pools::members::{Core, LoanLimits, Members};
 use crate::pools::queue::{Invalidate, QueuePool};
 use crate::pools::shared_loan::{acquire, try_take};
 use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
@@ -34,8 +35,12 @@ const HOLDERS_TOLD: usize = 3;
 /// those that are still lent. The `on_checkout` and `on_checkin` hooks are called for a member when it begins to serve,
 /// not for every loan. [`Lease::detach`] takes only the borrower's clone; the member serves on.
 ///
-/// It does not obey `leak_after`, `max_lease` and `min_idle` today. Events, totals and measurements of acquires and loans
-/// are those of the borrowers, as in a [`QueuePool`]; those of connections are the members'.
+/// A loan longer than `leak_after` or `max_lease` is reported once. A connection that one borrower has had for longer than
+/// `max_lease` goes out of service when that borrower gives it back. `min_idle` connections are kept ready beside the
+/// members, as far as `pool_size` allows, and become members when they are needed.
+///
+/// Events, totals and measurements of acquires and loans are those of the borrowers, as in a [`QueuePool`]; those of
+/// connections are the members'.
 ///
 /// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the members that are lent to
 /// nobody, and each of the others when its last borrower is gone.
@@ -137,7 +142,7 @@ where
 impl<M: Manager> Core<M> {
     pub(crate) fn holders(&self) -> Vec<Holder> {
         let now = self.pool.shared().now();
-        self.members.lock().holders(now)
+        self.members.lock().loans.holders(now)
     }
 
     fn status(&self) -> Status {
@@ -203,12 +208,18 @@ where
 {
     type Manager = M;
     fn assemble(mut parts: Parts<M>) -> Self {
-        // Members are held for as long as they serve, which is no leak; and idle ones would serve nobody.
-        (parts.config.leak_after, parts.config.max_lease, parts.config.min_idle) = (None, None, None);
+        let config = &mut parts.config;
+        let limits = LoanLimits { report_after: config.report_after(), max_lease: config.max_lease };
+        let conflicts = config.conflicts();
+        // Members are held for as long as they serve, which is no leak.
+        (config.leak_after, config.max_lease) = (None, None);
         let acquires_per_turn = parts.acquires_per_turn;
-        let (pool, times) = QueuePool::of_members(parts);
+        let (pool, times) = QueuePool::of_members(parts, conflicts);
         let members = Mutex::new(Members::new(acquires_per_turn, times));
-        Self { handle: Arc::new(Alive { core: Arc::new(Core { pool, members, bell: Bell::new() }) }) }
+        let core = Arc::new(Core { pool, members, limits, bell: Bell::new() });
+        let clones: Weak<dyn ClonesOut> = Arc::<Core<M>>::downgrade(&core);
+        core.pool.shared().report_clones_of(clones);
+        Self { handle: Arc::new(Alive { core }) }
     }
 }
 

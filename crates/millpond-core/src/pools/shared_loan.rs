@@ -224,6 +224,10 @@ where
         let ended = self.core.members.lock().end_loan(&self.member, tag.slot, || shared.glance());
         drop(ended.gone);
         if let Some(loan) = ended.loan {
+            let is_overdue = |limit: Duration| shared.glance().since(loan.since) >= limit;
+            if self.core.limits.max_lease.is_some_and(is_overdue) {
+                self.core.dismiss(tag.id, CloseReason::Overdue);
+            }
             shared.tell_loan(|| Event::Returned { id: tag.id, held: shared.now().since(loan.since) });
         }
     }

@@ -22,6 +22,7 @@ mod reservations;
 mod resize;
 mod runtimes;
 mod settings;
+mod shared_limits;
 mod shared_loans;
 mod shared_pool;
 mod shortcuts;
