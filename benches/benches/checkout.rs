@@ -1,4 +1,5 @@
-//! What one checkout costs: alone, with `try_acquire`, in pools of every size, and with as many tasks as connections.
+//! What one checkout costs: alone, with `try_acquire`, in pools of every size, and with as many
+//! tasks as connections.
 
 use benches::crew::{Hold, work};
 use benches::{NoOp, filled};
@@ -47,7 +48,8 @@ fn sizes(c: &mut Criterion) {
     group.finish();
 }
 
-/// Many tasks on ten connections, each holding its own over one yield: as many tasks as connections, and more.
+/// Many tasks on ten connections, each holding its own over one yield: as many tasks as
+/// connections, and more.
 fn contended(c: &mut Criterion) {
     const TURNS: u32 = 100;
     let runtime = Runtime::new().expect("a runtime");

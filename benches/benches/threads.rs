@@ -1,4 +1,5 @@
-//! What other threads cost: one, two and four workers on one pool, with enough connections for all and with too few.
+//! What other threads cost: one, two and four workers on one pool, with enough connections for all
+//! and with too few.
 
 use benches::crew::{Hold, work};
 use benches::filled;

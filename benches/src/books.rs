@@ -13,14 +13,16 @@ pub struct Books {
     most_alive: AtomicU32,
 }
 
-/// What is pooled: a number in a box. It is counted when it is opened and when it is dropped, and costs nothing between.
+/// What is pooled: a number in a box. It is counted when it is opened and when it is dropped, and
+/// costs nothing between.
 #[derive(Debug)]
 pub struct Wire {
     number: u32,
     books: Arc<Books>,
 }
 
-/// What every pool's manager is: it opens wires, takes as long as the books say, and finds each one healthy.
+/// What every pool's manager is: it opens wires, takes as long as the books say, and finds each one
+/// healthy.
 #[derive(Debug, Clone)]
 pub struct Opener(pub Arc<Books>);
 

@@ -1,4 +1,5 @@
-//! The gate: a pool that opens too much, loses a connection or leaves somebody unserved is not timed.
+//! The gate: a pool that opens too much, loses a connection or leaves somebody unserved is not
+//! timed.
 
 use crate::books::Books;
 use crate::rival::{Rival, Spec};

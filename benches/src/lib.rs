@@ -1,12 +1,15 @@
-//! What the benchmarks share: connections that cost nothing, so that only the pool is measured, and the race of the pools.
+//! What the benchmarks share: connections that cost nothing, so that only the pool is measured, and
+//! the race of the pools.
 //!
 //! - [`NoOp`], [`filled`] and [`crew`] are for the benches of millpond alone, under `benches/`.
-//! - [`books`] has the connections of the race, [`rival`] says what a pool must do to take part, `pools` has the seven,
-//!   [`entrant`] lists them.
-//! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn, [`work`] has what is timed.
+//! - [`books`] has the connections of the race, [`rival`] says what a pool must do to take part,
+//!   `pools` has the seven, [`entrant`] lists them.
+//! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn,
+//!   [`work`] has what is timed.
 //! - [`service`] has the race over real databases, [`services`] who takes part in it.
 //! - [`promises`] has the scenarios in which things go wrong.
-//! - `src/bin/rivals.rs`, `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs` are what `cargo xtask rivals` runs.
+//! - `src/bin/rivals.rs`, `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs` are what
+//!   `cargo xtask rivals` runs.
 
 pub mod books;
 pub mod crew;

@@ -1,8 +1,10 @@
-//! What pools promise and what becomes of it: one set of scenarios for millpond and its peers, each at its best settings.
+//! What pools promise and what becomes of it: one set of scenarios for millpond and its peers, each
+//! at its best settings.
 //!
-//! `cargo xtask rivals --promises` runs `src/bin/promises.rs` and writes docs/comparison.md from what it prints: a line for
-//! each scenario and one for each pool in it. Connections are scripted ones where the server has to misbehave, and
-//! PostgreSQL's where it matters what a driver leaves behind.
+//! `cargo xtask rivals --promises` runs `src/bin/promises.rs` and writes docs/comparison.md from
+//! what it prints: a line for each scenario and one for each pool in it. Connections are scripted
+//! ones where the server has to misbehave, and PostgreSQL's where it matters what a driver leaves
+//! behind.
 
 mod bb8;
 mod contender;
@@ -27,7 +29,8 @@ fn tell(pool: &str, result: &str) {
     println!("result\t{pool}\t{result}");
 }
 
-/// Runs everything. Without a PostgreSQL in `MILLPOND_TEST_POSTGRES_URL` its part is left out, and says so.
+/// Runs everything. Without a PostgreSQL in `MILLPOND_TEST_POSTGRES_URL` its part is left out, and
+/// says so.
 ///
 /// # Cancel safety
 ///

@@ -1,4 +1,5 @@
-//! The race: a work is done by every pool in turn, round by round, so that what disturbs the machine disturbs all alike.
+//! The race: a work is done by every pool in turn, round by round, so that what disturbs the
+//! machine disturbs all alike.
 
 use crate::entrant::Entrant;
 use crate::rival::{Effort, Figure, Work};

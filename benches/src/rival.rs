@@ -9,7 +9,8 @@ use std::time::Duration;
 pub trait Rival: Clone + Send + Sync + 'static {
     /// Its name in the results.
     const NAME: &'static str;
-    /// What is appended to the names of its rows, if it is a pool with other settings than its name stands for.
+    /// What is appended to the names of its rows, if it is a pool with other settings than its name
+    /// stands for.
     const VARIANT: &'static str = "";
     /// The most connections that it can be asked for.
     const MAX_CONNECTIONS: u32 = 1_000_000;
@@ -24,7 +25,8 @@ pub trait Rival: Clone + Send + Sync + 'static {
     /// Makes the pool, at its best fair settings. It need not have opened anything yet.
     fn open(books: &Arc<Books>, spec: Spec) -> impl Future<Output = Self> + Send;
 
-    /// Lends a connection, however long that takes. An error of the pool is a panic: in the race there is none.
+    /// Lends a connection, however long that takes. An error of the pool is a panic: in the race
+    /// there is none.
     fn acquire(&self) -> impl Future<Output = Self::Lease<'_>> + Send;
 }
 
@@ -90,7 +92,8 @@ pub trait Work {
         effort.rounds
     }
 
-    /// Does it once with a new pool. Nothing is found if the pool cannot do this work in a fair way.
+    /// Does it once with a new pool. Nothing is found if the pool cannot do this work in a fair
+    /// way.
     fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure>;
 }
 

@@ -1,4 +1,5 @@
-//! End to end: tasks that ask a real database one small question after the other, through a pool or without one.
+//! End to end: tasks that ask a real database one small question after the other, through a pool or
+//! without one.
 
 use crate::race::Outcome;
 use crate::rival::Effort;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 pub enum Turn {
     /// On the pool itself, as most code does.
     Query,
-    /// By a helper that takes the driver's own connection, of which a pool that watches over it loses sight meanwhile.
+    /// By a helper that takes the driver's own connection, of which a pool that watches over it
+    /// loses sight meanwhile.
     Raw,
 }
 
@@ -26,7 +28,8 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// Makes the pool at its default settings, of so many connections.
     fn open(url: &str, connections: u32) -> impl Future<Output = Self> + Send;
 
-    /// Asks and gets the answer. `task` says which of the tasks it is. An error is a panic: in the race there is none.
+    /// Asks and gets the answer. `task` says which of the tasks it is. An error is a panic: in the
+    /// race there is none.
     fn ask(&self, task: usize, turn: Turn) -> impl Future<Output = ()> + Send;
 
     /// Closes all connections.
@@ -80,11 +83,12 @@ impl Contender {
 
 const CONNECTIONS: u32 = 10;
 
-/// A round takes so many times the span of the effort: a server on the same machine needs longer to get into its stride.
+/// A round takes so many times the span of the effort: a server on the same machine needs longer to
+/// get into its stride.
 const SPANS: u32 = 4;
 
-/// There are so many times the rounds of the effort: which connection shares a core with which server process is a matter of
-/// luck for a whole round.
+/// There are so many times the rounds of the effort: which connection shares a core with which
+/// server process is a matter of luck for a whole round.
 const ROUNDS: u32 = 2;
 
 impl Crowd<'_> {

@@ -1,4 +1,5 @@
-//! The users: each borrows, looks whether it was lent something clean, does something and drops it half way.
+//! The users: each borrows, looks whether it was lent something clean, does something and drops it
+//! half way.
 
 use crate::plan::{Turn, flow};
 use crate::subject::{Failure, PLACES, Subject};
@@ -17,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 /// Twice as many as there are places, so that there is always somebody who waits.
 pub(crate) const USERS: u64 = 2 * PLACES as u64;
 
-/// So many acquires in a row that end with an error, and the soak is over: there is nothing left to soak.
+/// So many acquires in a row that end with an error, and the soak is over: there is nothing left to
+/// soak.
 pub(crate) const UNSERVED_MAX: u64 = 3 * USERS;
 
 /// How long a user waits for an answer.
@@ -120,7 +122,8 @@ async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
     }
 }
 
-/// How long a user waits on a connection, which may have fallen silent, before dropping the operation.
+/// How long a user waits on a connection, which may have fallen silent, before dropping the
+/// operation.
 async fn patiently<F: Future>(future: F) -> Option<F::Output> {
     timeout(PATIENCE, future).await.ok()
 }
@@ -137,7 +140,8 @@ async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bo
     is_alive
 }
 
-/// Counts an answer, and whether it was the one to this question. A connection may fail; it may not answer wrongly.
+/// Counts an answer, and whether it was the one to this question. A connection may fail; it may not
+/// answer wrongly.
 fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Failure>) {
     match answer {
         Ok(answer) => {

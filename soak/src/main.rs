@@ -1,4 +1,5 @@
-//! `cargo xtask soak` runs this: the soak of each backend whose server the environment names, one line each.
+//! `cargo xtask soak` runs this: the soak of each backend whose server the environment names, one
+//! line each.
 
 use soak::{Report, Soak, TransactionReport, soak, transactions};
 use std::env;

@@ -1,4 +1,5 @@
-//! What a seed draws: what a user does, after how many polls it is dropped, and what becomes of a connection.
+//! What a seed draws: what a user does, after how many polls it is dropped, and what becomes of a
+//! connection.
 
 use fastrand::Rng;
 use millpond_testkit::{Direction, Flow, Trouble};
@@ -6,7 +7,8 @@ use millpond_testkit::{Direction, Flow, Trouble};
 /// What a user does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// Asks with an argument; each variant is a text of its own, which the connection may have to prepare.
+    /// Asks with an argument; each variant is a text of its own, which the connection may have to
+    /// prepare.
     Ask(u8),
     /// Asks for many rows.
     Rows,
@@ -37,8 +39,9 @@ impl Turn {
     }
 }
 
-/// How the bytes of one direction of the `number`th connection go. Most connections work, or there would be little to see:
-/// one in eight is cut or reset after some thousand bytes, and one in a hundred falls silent.
+/// How the bytes of one direction of the `number`th connection go. Most connections work, or there
+/// would be little to see: one in eight is cut or reset after some thousand bytes, and one in a
+/// hundred falls silent.
 pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
     let mut dice = Rng::with_seed(seed ^ (number << 1) ^ direction as u64);
     let flow = if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };

@@ -1,5 +1,5 @@
-//! Our Redis pool under soak, over either driver: commands that block at the server, transactions, watched keys and other
-//! databases are dropped half way as well.
+//! Our Redis pool under soak, over either driver: commands that block at the server, transactions,
+//! watched keys and other databases are dropped half way as well.
 
 use crate::plan::Deed;
 use crate::subject::{Failure, LONG, PLACES, SHORT, Subject};

@@ -1,9 +1,10 @@
-//! Transactions that go on after a cut: what they say in the end is compared with what is in the table.
+//! Transactions that go on after a cut: what they say in the end is compared with what is in the
+//! table.
 //!
-//! Every step of a transaction writes its own number under the transaction's. A step may be dropped half way, fail on
-//! purpose, leave rows unread or be undone with its savepoint; the transaction goes on, and is committed, rolled back or
-//! dropped. In the end a transaction must be there whole if its commit was Ok, whole or not at all if that is not known, and
-//! else not at all.
+//! Every step of a transaction writes its own number under the transaction's. A step may be dropped
+//! half way, fail on purpose, leave rows unread or be undone with its savepoint; the transaction
+//! goes on, and is committed, rolled back or dropped. In the end a transaction must be there whole
+//! if its commit was Ok, whole or not at all if that is not known, and else not at all.
 
 use crate::load::{PATIENCE, Soak, UNSERVED_MAX, USERS};
 use crate::plan::flow;
@@ -48,7 +49,8 @@ pub trait Transacting: Clone + Send + Sync + 'static {
     /// As it stands in the report.
     const NAME: &'static str;
 
-    /// Plays one transaction; what has happened is in the story, however the future ends. `false` if none began.
+    /// Plays one transaction; what has happened is in the story, however the future ends. `false`
+    /// if none began.
     fn transact(&self, dice: &mut Rng, story: &mut Story) -> impl Future<Output = bool> + Send;
 
     /// Makes the empty table, past the pool.
@@ -109,7 +111,8 @@ impl fmt::Display for TransactionReport {
     }
 }
 
-/// Soaks transactions on the pool that `connect` makes of the URL of a proxy before the server at `address`.
+/// Soaks transactions on the pool that `connect` makes of the URL of a proxy before the server at
+/// `address`.
 ///
 /// # Errors
 ///
@@ -168,7 +171,8 @@ pub async fn transactions<S: Transacting>(
 }
 
 impl Story {
-    /// Does something within a transaction: to its end, or for some polls. `None` if it was cut off.
+    /// Does something within a transaction: to its end, or for some polls. `None` if it was cut
+    /// off.
     async fn does<T>(
         &mut self,
         dice: &mut Rng,
@@ -223,7 +227,8 @@ macro_rules! transacting {
                             _ = story.does(dice, raw_sql(sql).execute(&mut *tx)).await;
                         }
                         3 | 4 => {
-                            // The savepoint borrows the transaction, so what happens in it is noted afterwards.
+                            // The savepoint borrows the transaction, so what happens in it is noted
+                            // afterwards.
                             let Some(Ok(mut inner)) = story.does(dice, tx.begin()).await else { continue };
                             let said = story.does(dice, insert(step).execute(&mut *inner)).await;
                             let steps = HashSet::from([step]);

@@ -24,8 +24,9 @@ pub fn command(root: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Removes cargo's variables about our own package from a command. Some build scripts read them, such as ring's, and half of
-/// the workspace would be rebuilt whenever a manual build follows one of ours.
+/// Removes cargo's variables about our own package from a command. Some build scripts read them,
+/// such as ring's, and half of the workspace would be rebuilt whenever a manual build follows one
+/// of ours.
 pub fn keep_from(command: &mut Command) {
     let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {

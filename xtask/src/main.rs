@@ -1,4 +1,5 @@
-//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`, `soak` and `rivals`.
+//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`,
+//! `soak` and `rivals`.
 //!
 //! An error is a `String` for the person at the terminal: what failed, and what to do.
 
@@ -26,15 +27,18 @@ enum Command {
     Test(test::Options),
     /// Checks the house rules that a machine can check; CONTRIBUTING.md lists them.
     Tidy,
-    /// Starts database servers, prints the variables that lead to them, and runs until Ctrl-C or the end of a command.
+    /// Starts database servers, prints the variables that lead to them, and runs until Ctrl-C or
+    /// the end of a command.
     Servers(servers::Options),
-    /// Puts the pool's ledger, or the whole pool, into random worlds and checks every invariant after every step.
+    /// Puts the pool's ledger, or the whole pool, into random worlds and checks every invariant
+    /// after every step.
     Sim(sim::Options),
     /// Tries every order in which a few threads can meet in the pool's hand-off.
     Models,
     /// Breaks the core in every small way there is and lists what no test notices: hours.
     Mutants(mutants::Options),
-    /// Cuts connections at random against real servers and counts wrong answers, stale transactions and lost slots.
+    /// Cuts connections at random against real servers and counts wrong answers, stale transactions
+    /// and lost slots.
     Soak(soak::Options),
     /// Races millpond against other pools: 6 minutes, or two with --quick.
     Rivals(rivals::Options),

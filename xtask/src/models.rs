@@ -1,7 +1,9 @@
-//! `cargo xtask models`: every order in which a few threads can meet in the core's hand-off, tried and counted.
+//! `cargo xtask models`: every order in which a few threads can meet in the core's hand-off, tried
+//! and counted.
 //!
-//! The models are tests of `millpond-core` that exist only under `--cfg millpond_models`, where its locks and atomics are
-//! loom's. They have a target directory of their own, since that flag builds everything anew.
+//! The models are tests of `millpond-core` that exist only under `--cfg millpond_models`, where its
+//! locks and atomics are loom's. They have a target directory of their own, since that flag builds
+//! everything anew.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -36,7 +38,8 @@ pub fn check(root: &Path) -> Result<bool, String> {
     Ok(well && models > 0)
 }
 
-/// How many orders a model has tried, if the line says so. The dots of a quiet test run may stand before it.
+/// How many orders a model has tried, if the line says so. The dots of a quiet test run may stand
+/// before it.
 fn interleavings(line: &str) -> Option<u64> {
     let count = line.split_once(" interleavings: ")?.0;
     count.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()

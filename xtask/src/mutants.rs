@@ -1,7 +1,9 @@
-//! `cargo xtask mutants`: breaks the core in every small way there is, and lists what no test notices.
+//! `cargo xtask mutants`: breaks the core in every small way there is, and lists what no test
+//! notices.
 //!
-//! [cargo-mutants](https://mutants.rs) does the work; it is installed into the target directory if it is missing. Its
-//! results are kept in `target/mutants`: a run may be interrupted and continued, and skips what was caught before.
+//! [cargo-mutants](https://mutants.rs) does the work; it is installed into the target directory if
+//! it is missing. Its results are kept in `target/mutants`: a run may be interrupted and continued,
+//! and skips what was caught before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,8 @@ pub struct Options {
     /// One part of all mutants, such as 2/5, for example on another machine.
     #[arg(long, value_parser = part, conflicts_with = "again")]
     part: Option<(usize, usize)>,
-    /// Tests those again that were not caught, after new tests were written. This is what a second run does anyway.
+    /// Tests those again that were not caught, after new tests were written. This is what a second
+    /// run does anyway.
     #[arg(long)]
     again: bool,
     /// Forgets the results of earlier runs.
@@ -55,7 +58,8 @@ fn part(text: &str) -> Result<(usize, usize), String> {
     numbers.filter(|(part, of)| (1..=*of).contains(part)).ok_or_else(|| "write something like 2/5".to_owned())
 }
 
-/// Tests the mutants; `Ok(false)` if fewer than [`GOAL`] percent are noticed. The last line is the sum.
+/// Tests the mutants; `Ok(false)` if fewer than [`GOAL`] percent are noticed. The last line is the
+/// sum.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
     let target = cargo::target_directory(&root)?;

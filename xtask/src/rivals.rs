@@ -1,6 +1,8 @@
-//! `cargo xtask rivals`: the pools against each other, by the programs of `benches`; prints, writes and judges.
+//! `cargo xtask rivals`: the pools against each other, by the programs of `benches`; prints, writes
+//! and judges.
 //!
-//! It builds first and measures after, one pool at a time, pinned to a core or two where `taskset` is there.
+//! It builds first and measures after, one pool at a time, pinned to a core or two where `taskset`
+//! is there.
 
 mod compile;
 mod goals;
@@ -23,8 +25,8 @@ use crate::{cargo, servers};
 use machine::Machine;
 use results::Results;
 
-/// How many processes share the rounds of what lasts nanoseconds. Where its memory happens to lie makes one process a tenth faster
-/// or slower than the next one, for as long as it lives.
+/// How many processes share the rounds of what lasts nanoseconds. Where its memory happens to lie
+/// makes one process a tenth faster or slower than the next one, for as long as it lives.
 const PROCESSES: u32 = 5;
 
 /// The arguments of `cargo xtask rivals`.
@@ -45,7 +47,8 @@ pub struct Options {
     /// Counts the crates and times clean builds of millpond-core, deadpool and bb8 instead.
     #[arg(long)]
     compile: bool,
-    /// Shows instead how the pools keep their promises when servers hang, callers leave and pools are resized.
+    /// Shows instead how the pools keep their promises when servers hang, callers leave and pools
+    /// are resized.
     #[arg(long, conflicts_with_all = ["json", "quick", "check", "compile"])]
     promises: bool,
 }
@@ -113,8 +116,8 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
-    /// Runs the rows over real databases. The servers share the machine, so nothing is pinned; what cannot be started is left
-    /// out, and told.
+    /// Runs the rows over real databases. The servers share the machine, so nothing is pinned; what
+    /// cannot be started is left out, and told.
     fn end_to_end(&mut self) -> Result<(), String> {
         let fleet = servers::for_rivals()?;
         for (kind, why) in &fleet.failures {

@@ -1,13 +1,15 @@
-//! `cargo xtask servers`: real database servers to test against, started in seconds and gone without a trace.
+//! `cargo xtask servers`: real database servers to test against, started in seconds and gone
+//! without a trace.
 //!
-//! They listen on free ports of the loopback interface and live in a temporary directory, whose owner is this process.
-//! What they are called by is printed as `NAME=value` lines, or handed to a command; CONTRIBUTING.md lists the names. A
-//! server that a variable names already is used as it is.
+//! They listen on free ports of the loopback interface and live in a temporary directory, whose
+//! owner is this process. What they are called by is printed as `NAME=value` lines, or handed to a
+//! command; CONTRIBUTING.md lists the names. A server that a variable names already is used as it
+//! is.
 //!
 //! # Invariants
 //!
-//! 1. Nothing is left behind: the servers end with us, however we end, and a directory that a killed process could not
-//!    remove is removed by the next start.
+//! 1. Nothing is left behind: the servers end with us, however we end, and a directory that a
+//!    killed process could not remove is removed by the next start.
 //! 2. Nothing is fixed: no port, no path. Any number of starts run beside one another.
 
 mod certificates;
@@ -53,7 +55,8 @@ pub struct Options {
     /// The kinds of servers.
     #[arg(default_values_t = kind::DEFAULT)]
     pub kinds: Vec<Kind>,
-    /// Starts them for one caller alone, whatever the variables say, until the standard input is closed.
+    /// Starts them for one caller alone, whatever the variables say, until the standard input is
+    /// closed.
     #[arg(long = "private")]
     pub is_private: bool,
     /// A command to run with the variables set; the servers end with it.
@@ -61,7 +64,8 @@ pub struct Options {
     pub command: Vec<String>,
 }
 
-/// Starts the servers and runs the command, or waits for a signal; returns the exit code of the command.
+/// Starts the servers and runs the command, or waits for a signal; returns the exit code of the
+/// command.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let started = Instant::now();
     let known = if options.is_private { Variables::default() } else { set_already() };

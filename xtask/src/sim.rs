@@ -1,7 +1,8 @@
 //! `cargo xtask sim`: the simulators, with every assertion, for as long as one likes.
 //!
-//! They are tests of `millpond-core` and `millpond-postgres`, which any `cargo test` runs for a short while with the same
-//! seeds each time. Here they run from a fresh seed, or from the one that a violation has named.
+//! They are tests of `millpond-core` and `millpond-postgres`, which any `cargo test` runs for a
+//! short while with the same seeds each time. Here they run from a fresh seed, or from the one that
+//! a violation has named.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -41,7 +42,8 @@ enum World {
 }
 
 impl World {
-    /// The steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two cores.
+    /// The steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two
+    /// cores.
     fn steps(self) -> u64 {
         match self {
             Self::Ledger => 10_000_000,

@@ -1,11 +1,14 @@
-//! `cargo xtask test`: every check of the workspace one after the other, and a closing line that counts them.
+//! `cargo xtask test`: every check of the workspace one after the other, and a closing line that
+//! counts them.
 //!
-//! A check that is not a test binary (tidy, fmt, clippy, sim, models, doc) counts as one test. No check's failure stops the next one.
-//! The last line is always `N passed, N failed, N skipped`, where each test is counted once: one that printed `SKIP`
-//! is skipped, not passed. Nothing but failures and skips stands between the last check and that line.
+//! A check that is not a test binary (tidy, fmt, clippy, sim, models, doc) counts as one test. No
+//! check's failure stops the next one. The last line is always `N passed, N failed, N skipped`,
+//! where each test is counted once: one that printed `SKIP` is skipped, not passed. Nothing but
+//! failures and skips stands between the last check and that line.
 //!
-//! The database servers that the tests need run beside them. One that cannot be started is a skip, or, where `CI` is set,
-//! a failure: there, a test that silently has no server is a test that is never run.
+//! The database servers that the tests need run beside them. One that cannot be started is a skip,
+//! or, where `CI` is set, a failure: there, a test that silently has no server is a test that is
+//! never run.
 
 mod tally;
 mod transcript;
@@ -106,7 +109,8 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let fleet = if options.no_servers { None } else { start_servers(root, install, &mut tally)? };
     let alone = Foreground::default();
     let foreground = fleet.as_ref().map_or(&alone, Fleet::foreground);
-    // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
+    // `--show-output`: a passing test's SKIP line is captured otherwise. The transcript hides the
+    // rest of that output.
     let args = ["test", "--workspace", "--all-features", "--no-fail-fast", "--", "--show-output"];
     let broken = |e: io::Error| format!("could not run `cargo test`: {e}");
     // One pipe for both streams: cargo names the binaries on stderr, and the order must hold.
@@ -134,7 +138,8 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// Starts the servers that the crates of the workspace need, and tells of those that cannot be started.
+/// Starts the servers that the crates of the workspace need, and tells of those that cannot be
+/// started.
 fn start_servers(root: &Path, install: Install, tally: &mut Tally) -> Result<Option<Fleet>, String> {
     let crates: Vec<String> = cargo::packages(root)?.into_iter().map(|package| package.name).collect();
     let started = Instant::now();

@@ -1,8 +1,11 @@
-//! `cargo xtask tidy`: checks the house rules that a machine can check, and prints all violations at once.
+//! `cargo xtask tidy`: checks the house rules that a machine can check, and prints all violations
+//! at once.
 //!
-//! A rule is a function from the [`Workspace`] to its violations. Exceptions stand in a table of the rule, with a reason.
+//! A rule is a function from the [`Workspace`] to its violations. Exceptions stand in a table of
+//! the rule, with a reason.
 
 mod arrows;
+mod columns;
 mod dead_files;
 mod first_line;
 mod forbidden;
@@ -27,7 +30,7 @@ use workspace::Workspace;
 /// A rule's name, as it stands in its violations, and the rule.
 type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     ("arrows", arrows::only_allowed_dependencies),
     ("first-line", first_line::says_its_job),
     ("dead-file", dead_files::every_file_is_reachable),
@@ -40,6 +43,7 @@ const RULES: [Rule; 13] = [
     ("links", links::point_to_files),
     ("readme", readme::is_compiled),
     ("words", words::are_plain),
+    ("columns", columns::fit),
     ("glossary", glossary::has_the_public_names),
 ];
 

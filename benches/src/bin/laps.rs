@@ -1,5 +1,6 @@
 //! So many laps of acquire and return and nothing else, for a tool that counts instructions:
-//! `valgrind --tool=callgrind target/release/laps POOL LAPS`. The difference of two lengths is what the laps cost.
+//! `valgrind --tool=callgrind target/release/laps POOL LAPS`. The difference of two lengths is what
+//! the laps cost.
 
 use benches::entrant::Entrant;
 use benches::rival::{Effort, Figure, Rival, Work, filled};

@@ -1,5 +1,6 @@
-//! The pools against each other, timed: prints a line of JSON for each row and pool. Started by `cargo xtask rivals`,
-//! which pins it to a core or two: `rivals gate|one|two [--quick] [--processes N] [--without NAME]..`.
+//! The pools against each other, timed: prints a line of JSON for each row and pool. Started by
+//! `cargo xtask rivals`, which pins it to a core or two: `rivals gate|one|two [--quick]
+//! [--processes N] [--without NAME]..`.
 
 use benches::entrant::Entrant;
 use benches::race::{Outcome, race};

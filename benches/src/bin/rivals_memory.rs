@@ -1,8 +1,9 @@
-//! The pools against each other in memory: allocations an operation, bytes a place and a waiter, and what cancelled
-//! acquires leave. Prints a line of JSON for each row and pool: `rivals_memory [--quick] [--without NAME]..`.
+//! The pools against each other in memory: allocations an operation, bytes a place and a waiter,
+//! and what cancelled acquires leave. Prints a line of JSON for each row and pool: `rivals_memory
+//! [--quick] [--without NAME]..`.
 //!
-//! Only what the measuring thread allocates is counted, and the runtime has no other: so not what a driver does on
-//! threads of its own.
+//! Only what the measuring thread allocates is counted, and the runtime has no other: so not what a
+//! driver does on threads of its own.
 
 use allocation_counter::measure;
 use benches::books::Books;
@@ -78,7 +79,8 @@ async fn wait_and_return<P: Rival>(pool: &P, laps: u32) {
     }
 }
 
-/// Bytes of an idle place, its connection included (a box of 16 bytes), and of a waiter, its boxed future included.
+/// Bytes of an idle place, its connection included (a box of 16 bytes), and of a waiter, its boxed
+/// future included.
 struct Bytes;
 
 impl Work for Bytes {

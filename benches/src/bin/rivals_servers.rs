@@ -1,5 +1,6 @@
-//! The pools against each other, end to end: prints a line of JSON for each row and pool. Started by `cargo xtask rivals`,
-//! which starts the servers too: `rivals_servers [--quick]`, with the variables of `cargo xtask servers` set.
+//! The pools against each other, end to end: prints a line of JSON for each row and pool. Started
+//! by `cargo xtask rivals`, which starts the servers too: `rivals_servers [--quick]`, with the
+//! variables of `cargo xtask servers` set.
 
 use benches::rival::Effort;
 use benches::service::{Contender, Crowd, Turn};

@@ -1,5 +1,5 @@
-//! bb8: no test on checkout, no reaper, last in first out; its deadline cannot be switched off. Leases borrow the pool,
-//! which is its cheaper way.
+//! bb8: no test on checkout, no reaper, last in first out; its deadline cannot be switched off.
+//! Leases borrow the pool, which is its cheaper way.
 
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};

@@ -1,4 +1,5 @@
-//! deadpool: no deadlines (its default, and to its advantage), last in first out as millpond, recycling does nothing.
+//! deadpool: no deadlines (its default, and to its advantage), last in first out as millpond,
+//! recycling does nothing.
 
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};

@@ -1,5 +1,5 @@
-//! The floor: no pool at all, only tokio's semaphore and a queue. No deadline, no age, no check, no hook, no books; the
-//! lease borrows.
+//! The floor: no pool at all, only tokio's semaphore and a queue. No deadline, no age, no check, no
+//! hook, no books; the lease borrows.
 
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};

@@ -1,4 +1,5 @@
-//! Ours: default settings, so with pre-ping, deadlines and the holder's line; only the overflow is off, as peers have none.
+//! Ours: default settings, so with pre-ping, deadlines and the holder's line; only the overflow is
+//! off, as peers have none.
 
 use crate::books::{Books, Opener, Wire};
 use crate::rival::{Rival, Spec};

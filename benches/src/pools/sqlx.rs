@@ -1,5 +1,5 @@
-//! `sqlx::Pool`: over SQLite in memory, because it pools nothing but sqlx's own connections. No ping on checkout, no ages,
-//! nothing logged. Its ping on return cannot be switched off.
+//! `sqlx::Pool`: over SQLite in memory, because it pools nothing but sqlx's own connections. No
+//! ping on checkout, no ages, nothing logged. Its ping on return cannot be switched off.
 
 use crate::books::Books;
 use crate::rival::{Rival, Spec};

@@ -9,7 +9,8 @@ pub(crate) trait Contender: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     type Lease: Send + 'static;
 
-    /// A pool of at most `cap` connections that gives up after `limit`, where the pool has such a setting.
+    /// A pool of at most `cap` connections that gives up after `limit`, where the pool has such a
+    /// setting.
     fn open(server: &Server, cap: u32, limit: Duration) -> impl Future<Output = Self> + Send;
 
     /// Lends a connection, or nothing.

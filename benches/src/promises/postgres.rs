@@ -1,4 +1,5 @@
-//! The scenarios of PostgreSQL: what one borrower leaves behind for the next one. All pools have one connection of sqlx.
+//! The scenarios of PostgreSQL: what one borrower leaves behind for the next one. All pools have
+//! one connection of sqlx.
 
 use super::{begin, tell};
 use bb8::ManageConnection;

@@ -1,4 +1,5 @@
-//! What a kill -9 of the server costs: how long until a question is answered again, and whether every place is left.
+//! What a kill -9 of the server costs: how long until a question is answered again, and whether
+//! every place is left.
 
 use super::postgres::{Bb8, Contender, Deadpool, Mobc};
 use super::{begin, tell};

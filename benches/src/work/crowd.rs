@@ -12,21 +12,24 @@ use tokio::task::yield_now;
 
 const CAP: u32 = 10;
 
-/// What a borrower who holds for no time does between yields, so that every pool's tasks give way equally often.
+/// What a borrower who holds for no time does between yields, so that every pool's tasks give way
+/// equally often.
 const TURNS_BEFORE_YIELD: u32 = 64;
 
-/// The span is divided into so many windows; the throughput is that of the median one, since what else the machine does
-/// hits some of them hard.
+/// The span is divided into so many windows; the throughput is that of the median one, since what
+/// else the machine does hits some of them hard.
 const WINDOWS: u8 = 10;
 
-/// The phase of a shift: first all get warm, then come the windows from 1 to the last, then it is over.
+/// The phase of a shift: first all get warm, then come the windows from 1 to the last, then it is
+/// over.
 const WARMING: u8 = 0;
 const OVER: u8 = WINDOWS + 1;
 
 /// So many tasks, each in a loop of acquire, hold, return.
 #[derive(Debug, Clone, Copy)]
 pub struct Crowd {
-    /// The row of what gets done; the others have its name with an ending, or for `hold64` are `fairness64` and such.
+    /// The row of what gets done; the others have its name with an ending, or for `hold64` are
+    /// `fairness64` and such.
     pub row: &'static str,
     /// The row of how evenly they are served; with it, the waits are looked at too.
     pub fairness: Option<&'static str>,
@@ -64,7 +67,8 @@ impl Work for Crowd {
         let mut figures = vec![Figure::new(row(""), "ops/s", shift.throughput())];
         let Some(fairness) = self.fairness else { return figures };
         figures.push(Figure::new(format!("{fairness}{}", P::VARIANT), "most/least", shift.most_to_least()));
-        // Again, with two looks at the clock each turn, which would have cost the throughput something.
+        // Again, with two looks at the clock each turn, which would have cost the throughput
+        // something.
         let shift = self.shift::<P, true>(effort);
         let mut waits: Vec<u32> = shift.served.into_iter().flat_map(|one| one.waits).collect();
         waits.sort_unstable();
@@ -123,7 +127,8 @@ async fn borrow<P: Rival, const TIMED: bool>(pool: P, phase: Arc<AtomicU8>, hold
         black_box(&lease);
         let now = phase.load(Ordering::Relaxed);
         if now != WARMING {
-            // Also the last wait, which ends after the time is over: somebody may have starved until then.
+            // Also the last wait, which ends after the time is over: somebody may have starved
+            // until then.
             served.waits.extend(waited.map(|waited| u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX)));
         }
         match now {

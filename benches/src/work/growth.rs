@@ -1,4 +1,5 @@
-//! Whether an acquire costs more in a large pool, or behind a long queue, than in a small pool or behind a short one.
+//! Whether an acquire costs more in a large pool, or behind a long queue, than in a small pool or
+//! behind a short one.
 
 use super::alone::cost;
 use super::runtime;
@@ -109,7 +110,8 @@ async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64
     nanos
 }
 
-/// The connection goes from the oldest waiter to the next, and each who was served joins the queue again.
+/// The connection goes from the oldest waiter to the next, and each who was served joins the queue
+/// again.
 async fn serve<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let mut lease = pool.acquire().await;
     let mut parked = VecDeque::from(park(pool, waiters as usize).await);

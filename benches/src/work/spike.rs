@@ -1,5 +1,5 @@
-//! HikariCP's spike test: fifty requests at once meet five idle connections. Who opens far more than it takes to serve
-//! them makes the server's bad moment worse.
+//! HikariCP's spike test: fifty requests at once meet five idle connections. Who opens far more
+//! than it takes to serve them makes the server's bad moment worse.
 
 use super::runtime;
 use crate::books::Books;

@@ -17,11 +17,13 @@ use tokio::time::{Instant, timeout_at};
 const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 impl<C: Codec> RedisCache<C> {
-    /// Sends a command within `timeout`, even if Redis is known to be down and whatever `on_outage` is.
+    /// Sends a command within `timeout`, even if Redis is known to be down and whatever `on_outage`
+    /// is.
     ///
     /// # Errors
     ///
-    /// A [`RedisError`]. If no connection was available it is the pool's error, and nothing was sent.
+    /// A [`RedisError`]. If no connection was available it is the pool's error, and nothing was
+    /// sent.
     pub(crate) async fn in_time<T, Q>(
         &self,
         attempts: u32,

@@ -79,15 +79,15 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// The most connections to Redis. Default 50, range 10-200. Connections are multiplexed, so only a
-    /// tenth of this number is opened.
+    /// The most connections to Redis. Default 50, range 10-200. Connections are multiplexed, so
+    /// only a tenth of this number is opened.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1 is
-    /// accepted.
+    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1
+    /// is accepted.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -129,22 +129,22 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// By how many percent, at random, a value may expire early, so that values stored together do not
-    /// expire together. Default 10, range 0-50.
+    /// By how many percent, at random, a value may expire early, so that values stored together do
+    /// not expire together. Default 10, range 0-50.
     pub fn ttl_jitter(mut self, percent: u32) -> Self {
         self.settings.ttl_jitter = percent;
         self
     }
 
-    /// How long the cache remembers that a loader found nothing. Default `None`: the loader runs every
-    /// time. Range 1 ms-1 year.
+    /// How long the cache remembers that a loader found nothing. Default `None`: the loader runs
+    /// every time. Range 1 ms-1 year.
     pub fn negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.settings.negative_ttl = ttl.into();
         self
     }
 
-    /// How long after its expiry `get_or_load` may still return a value while one caller reloads it.
-    /// No other method returns it. Default `None`. Range 1 ms-1 year.
+    /// How long after its expiry `get_or_load` may still return a value while one caller reloads
+    /// it. No other method returns it. Default `None`. Range 1 ms-1 year.
     pub fn stale_while_revalidate(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.stale = span.into();
         self
@@ -164,8 +164,8 @@ impl<C: Codec> CacheBuilder<C> {
     }
 
     /// How many loaders may run at once in this process, for all keys together. Default 32, range
-    /// 1-10,000. While Redis is down this bounds the load on the source of the values. What a loader
-    /// itself requests from the cache does not count: it runs on the permit of that loader.
+    /// 1-10,000. While Redis is down this bounds the load on the source of the values. What a
+    /// loader itself requests from the cache does not count: it runs on the permit of that loader.
     pub fn loads_max(mut self, loaders: usize) -> Self {
         self.settings.loads_max = loaders;
         self
@@ -243,7 +243,8 @@ impl<C: Codec> CacheBuilder<C> {
     ///
     /// # Errors
     ///
-    /// As [`connect_lazy`](Self::connect_lazy), and [`CacheError::Redis`] if Redis cannot be reached.
+    /// As [`connect_lazy`](Self::connect_lazy), and [`CacheError::Redis`] if Redis cannot be
+    /// reached.
     ///
     /// # Cancel safety
     ///

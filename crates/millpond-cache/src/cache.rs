@@ -23,7 +23,8 @@ if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) 
 return sum
 ";
 
-/// A cache of typed values in Redis. Cheap to clone; clones and namespaces share connections and loads.
+/// A cache of typed values in Redis. Cheap to clone; clones and namespaces share connections and
+/// loads.
 ///
 /// ```no_run
 /// use millpond_cache::RedisCache;
@@ -97,7 +98,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.found(self.look(&self.key(key)).await?))
     }
 
-    /// Returns the values of several keys, in their order. In a cluster the keys may be on any nodes.
+    /// Returns the values of several keys, in their order. In a cluster the keys may be on any
+    /// nodes.
     ///
     /// # Errors
     ///
@@ -165,8 +167,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
     }
 
-    /// Returns true if [`get`](Self::get) would find a value: a remembered absence and an expired value
-    /// do not count. A value that the codec cannot read counts, because it is not read here.
+    /// Returns true if [`get`](Self::get) would find a value: a remembered absence and an expired
+    /// value do not count. A value that the codec cannot read counts, because it is not read here.
     ///
     /// # Errors
     ///
@@ -179,8 +181,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.glance(&self.key(key)).await?.is_some())
     }
 
-    /// Returns how long [`get`](Self::get) will still find a value. `None` if there is no value, or if
-    /// it does not expire.
+    /// Returns how long [`get`](Self::get) will still find a value. `None` if there is no value, or
+    /// if it does not expire.
     ///
     /// # Errors
     ///
@@ -193,8 +195,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.glance(&self.key(key)).await?.flatten())
     }
 
-    /// Adds to a counter, which begins at 0 and lives for [`ttl`](crate::CacheBuilder::ttl). Returns
-    /// the sum. An outage is an error whatever [`OnOutage`](crate::OnOutage) is.
+    /// Adds to a counter, which begins at 0 and lives for [`ttl`](crate::CacheBuilder::ttl).
+    /// Returns the sum. An outage is an error whatever [`OnOutage`](crate::OnOutage) is.
     ///
     /// # Errors
     ///
@@ -211,8 +213,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
-    /// Removes everything in this namespace and version, by a SCAN of every node. Returns how many keys
-    /// were removed. What is stored during the call may remain.
+    /// Removes everything in this namespace and version, by a SCAN of every node. Returns how many
+    /// keys were removed. What is stored during the call may remain.
     ///
     /// # Errors
     ///
@@ -254,8 +256,8 @@ impl<C: Codec> RedisCache<C> {
         self.inside.news.tell(event, &self.namespace);
     }
 
-    /// The key of the lock for loading a key. It never equals a user's key, where `v` and digits follow
-    /// the namespace.
+    /// The key of the lock for loading a key. It never equals a user's key, where `v` and digits
+    /// follow the namespace.
     pub(crate) fn lock_key(&self, key: &str) -> String {
         let Settings { prefix, version, .. } = &self.inside.settings;
         format!("{prefix}:{}:lock-v{version}:{key}", self.namespace)

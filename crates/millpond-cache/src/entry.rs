@@ -27,7 +27,8 @@ impl Look {
     /// stale during the last `stale` milliseconds of its time.
     pub(crate) fn of(bytes: Option<Bytes>, left: Option<i64>, stale: u64) -> Self {
         match (bytes, left) {
-            // The key expired between the two commands, or GETRANGE returned an empty string for it.
+            // The key expired between the two commands, or GETRANGE returned an empty string for
+            // it.
             (None, _) | (_, Some(GONE)) => Self::Nothing,
             (Some(bytes), Some(left))
                 if Entry::is_ours(&bytes) && u64::try_from(left).is_ok_and(|left| left <= stale) =>

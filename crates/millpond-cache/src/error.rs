@@ -9,8 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// Redis does not answer or refuses a command. With `on_outage = open` an outage is an error only
-    /// for a delete, a counter and a clear.
+    /// Redis does not answer or refuses a command. With `on_outage = open` an outage is an error
+    /// only for a delete, a counter and a clear.
     Redis(RedisError),
     /// The loader failed; all callers that waited for it get the same error.
     Load(SharedError),

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A key has a flight exactly while it has a leader: dropping the leader's guard removes the flight.
+//! 1. A key has a flight exactly while it has a leader: dropping the leader's guard removes the
+//!    flight.
 //! 2. If a leader is dropped without an outcome, one of its followers takes over.
 //! 3. A load that holds a permit never waits for one that waits for a permit: the leader that it
 //!    follows then loads without a permit.
@@ -109,8 +110,8 @@ impl Flights {
     }
 }
 
-/// True if the load of `from` waits for `to`, directly or through other loads. Terminates because no
-/// circle exists yet.
+/// True if the load of `from` waits for `to`, directly or through other loads. Terminates because
+/// no circle exists yet.
 fn leads_to(flights: &HashMap<String, Flight>, from: &str, to: &str) -> bool {
     from == to || flights.get(from).is_some_and(|flight| flight.waits.iter().any(|key| leads_to(flights, key, to)))
 }

@@ -1,5 +1,5 @@
-//! A typed cache over Redis: one load for any number of concurrent callers, namespaces, and a fallback
-//! while Redis is down.
+//! A typed cache over Redis: one load for any number of concurrent callers, namespaces, and a
+//! fallback while Redis is down.
 //!
 //! ```no_run
 //! use millpond_cache::RedisCache;
@@ -20,9 +20,9 @@
 //! # }
 //! ```
 //!
-//! Keys are `prefix:namespace:vN:key`. Raise the [`version`](CacheBuilder::version) when the shape of
-//! the stored values changes: entries of older programs are no longer found, and expire. An entry that
-//! cannot be read counts as missing.
+//! Keys are `prefix:namespace:vN:key`. Raise the [`version`](CacheBuilder::version) when the shape
+//! of the stored values changes: entries of older programs are no longer found, and expire. An
+//! entry that cannot be read counts as missing.
 
 mod ask;
 mod builder;

@@ -1,8 +1,9 @@
 //! `get_or_load`: one load for any number of concurrent callers.
 //!
-//! A caller that finds nothing boards a flight for the key. The leader of the flight looks once more,
-//! since another flight may have landed between its first look and its boarding; then it loads, stores
-//! and wakes the followers. If the leader is dropped, one of the followers loads instead.
+//! A caller that finds nothing boards a flight for the key. The leader of the flight looks once
+//! more, since another flight may have landed between its first look and its boarding; then it
+//! loads, stores and wakes the followers. If the leader is dropped, one of the followers loads
+//! instead.
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
@@ -20,34 +21,35 @@ use tokio::time::Instant;
 impl<C: Codec> RedisCache<C> {
     /// Returns the value of a key; if there is none, runs the loader and stores its value.
     ///
-    /// - One loader at a time runs for a key in this process; concurrent callers wait for it and share
-    ///   its value or error. With
+    /// - One loader at a time runs for a key in this process; concurrent callers wait for it and
+    ///   share its value or error. With
     ///   [`lock_across_processes`](crate::CacheBuilder::lock_across_processes) this holds for all
     ///   processes together.
     /// - That a loader found nothing (`None`) is remembered for
     ///   [`negative_ttl`](crate::CacheBuilder::negative_ttl).
-    /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first caller
-    ///   that finds an expired value reloads it; all others get the old value, and so does the first
-    ///   one if its loader fails.
+    /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first
+    ///   caller that finds an expired value reloads it; all others get the old value, and so does
+    ///   the first one if its loader fails.
     /// - While Redis is down and `on_outage = open`, every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
     /// - A loader may itself use a cache. Such a nested load runs on the permit that the outer one
-    ///   holds, so that it does not wait for itself. It must run in the future of the loader: a task
-    ///   that the loader spawns waits for a permit like any other caller.
+    ///   holds, so that it does not wait for itself. It must run in the future of the loader: a
+    ///   task that the loader spawns waits for a permit like any other caller.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and [`CacheError::LoadTimedOut`]
-    /// if it takes too long, [`CacheError::Circle`] if it requests a value that waits for it,
-    /// [`CacheError::Codec`] if its value cannot be written, [`CacheError::Redis`] as for
-    /// [`get`](Self::get). A value that is too large to store is still returned; so is one that could
-    /// not be stored because Redis is down or refuses writes, if `on_outage = open`.
+    /// [`CacheError::Load`] if the loader fails, [`CacheError::Busy`] and
+    /// [`CacheError::LoadTimedOut`] if it takes too long, [`CacheError::Circle`] if it requests a
+    /// value that waits for it, [`CacheError::Codec`] if its value cannot be written,
+    /// [`CacheError::Redis`] as for [`get`](Self::get). A value that is too large to store is still
+    /// returned; so is one that could not be stored because Redis is down or refuses writes, if
+    /// `on_outage = open`.
     ///
     /// # Cancel safety
     ///
-    /// The loader runs inside this future and is dropped with it; one of the waiting callers then loads
-    /// instead. A task releases the lock across processes if the future is dropped inside a runtime;
-    /// otherwise the lock expires.
+    /// The loader runs inside this future and is dropped with it; one of the waiting callers then
+    /// loads instead. A task releases the lock across processes if the future is dropped inside a
+    /// runtime; otherwise the lock expires.
     pub async fn get_or_load<T, E, F, L>(&self, key: &str, loader: L) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,

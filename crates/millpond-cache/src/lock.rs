@@ -2,9 +2,9 @@
 //!
 //! # Invariants
 //!
-//! 1. A lock that may have been taken is released however the load ends: by [`Lock::release`], else by
-//!    a task that `drop` spawns. It is left to expire only without a runtime, or if Redis does not
-//!    answer.
+//! 1. A lock that may have been taken is released however the load ends: by [`Lock::release`], else
+//!    by a task that `drop` spawns. It is left to expire only without a runtime, or if Redis does
+//!    not answer.
 
 use millpond_redis::{Command, RedisError, SharedRedisLease, SharedRedisPool};
 use std::time::Duration;

@@ -28,7 +28,8 @@ impl<C: Codec> RedisCache<C> {
         Ok(look.await?.unwrap_or(Look::Blind))
     }
 
-    /// Returns how long a value remains valid, without reading it: `Some(None)` if it does not expire.
+    /// Returns how long a value remains valid, without reading it: `Some(None)` if it does not
+    /// expire.
     pub(crate) async fn glance(&self, key: &str) -> Result<Option<Option<Duration>>, CacheError> {
         // Two bytes distinguish a value from a remembered absence and from a counter.
         let get = Command::new("GETRANGE").key(key).arg(0).arg(1).idempotent();

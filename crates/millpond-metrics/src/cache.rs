@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Records the outcomes of the requests to a cache, by namespace.
 ///
-/// This crate knows no cache: the caller says what happened. The feature `cache` of `millpond` has an
-/// observer that does so.
+/// This crate knows no cache: the caller says what happened. The feature `cache` of `millpond` has
+/// an observer that does so.
 ///
 /// ```
 /// use millpond_metrics::{CacheMetrics, CacheOutcome};

@@ -20,7 +20,8 @@ impl PoolMetrics {
         metrics
     }
 
-    /// Reports when [`report`](Self::report) is called, and once more when the last clone is dropped.
+    /// Reports when [`report`](Self::report) is called, and once more when the last clone is
+    /// dropped.
     pub fn manual() -> Self {
         Self(Arc::default())
     }
@@ -37,8 +38,8 @@ impl PoolMetrics {
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }
 
-    /// [`follow`](Self::follow)s a pool of multiplexed connections. A connection counts as used if it
-    /// has at least one borrower.
+    /// [`follow`](Self::follow)s a pool of multiplexed connections. A connection counts as used if
+    /// it has at least one borrower.
     pub fn follow_shared_pool<M: Manager>(&self, pool: &SharedPool<M>)
     where
         M::Connection: Clone + Sync,
@@ -49,13 +50,13 @@ impl PoolMetrics {
 
     /// Reports for the last time what pools of this name did, and forgets them. Use it where pools
     /// have many names that are never used again. A pool that was dropped is forgotten without this
-    /// call, after its last report. If a pool of this name still lives, it is reported from its next
-    /// event on as if it were new, without its histograms and, unless it is followed again, without
-    /// its gauges.
+    /// call, after its last report. If a pool of this name still lives, it is reported from its
+    /// next event on as if it were new, without its histograms and, unless it is followed again,
+    /// without its gauges.
     ///
     /// A recorder keeps what was reported. Some exporters drop a metric that was not updated for a
-    /// while, such as Prometheus' with `PrometheusBuilder::idle_timeout`; metrics of living pools are
-    /// updated by every report.
+    /// while, such as Prometheus' with `PrometheusBuilder::idle_timeout`; metrics of living pools
+    /// are updated by every report.
     pub fn forget(&self, pool: &str) {
         self.0.forget(pool);
     }

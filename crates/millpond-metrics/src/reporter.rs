@@ -39,7 +39,8 @@ fn work() {
         *all = Some(living.iter().map(Arc::downgrade).collect());
         drop(all);
         for registry in living {
-            // Dropped inside the panic guard, because the last owner of a registry reports once more.
+            // Dropped inside the panic guard, because the last owner of a registry reports once
+            // more.
             if catch_unwind(AssertUnwindSafe(move || registry.report())).is_err() {
                 tracing::warn!("the recorder of metrics panicked");
             }

@@ -1,10 +1,13 @@
-//! Eight clients offer 10,000 requests a second in all against a limit of 5,000: how many are admitted in a minute.
+//! Eight clients offer 10,000 requests a second in all against a limit of 5,000: how many are
+//! admitted in a minute.
 //!
-//! `cargo xtask servers redis -- cargo run --release -p millpond-ratelimit --example minute -- [SECONDS] [BURST]`
+//! `cargo xtask servers redis -- cargo run --release -p millpond-ratelimit --example minute --
+//! [SECONDS] [BURST]`
 //!
-//! The burst is the limit's own unless it is named: 5,000, which take a second to come back. What a limit admits is lost if
-//! nobody asks for longer than that, as with any bucket. So with a small burst, say 50, which are back after 10 ms, each
-//! time the machine does something else for longer costs requests; the last numbers say how many.
+//! The burst is the limit's own unless it is named: 5,000, which take a second to come back. What a
+//! limit admits is lost if nobody asks for longer than that, as with any bucket. So with a small
+//! burst, say 50, which are back after 10 ms, each time the machine does something else for longer
+//! costs requests; the last numbers say how many.
 
 use millpond_ratelimit::{DecisionSource, Limit, OnOutage, RateLimitError, RateLimiter, StorageOptions};
 use std::sync::Arc;

@@ -19,8 +19,8 @@ local now = time[1] * 1000000 + time[2]
 
 /// Members are leases; their scores are the times at which they expire. No lease can have more time
 /// left than its own duration: if one seems to, the server's clock was set back and the score is
-/// corrected. ARGV: the lease, its duration in microseconds, the limit. Returns whether the lease was
-/// granted, the number of leases, and when the first of them expires.
+/// corrected. ARGV: the lease, its duration in microseconds, the limit. Returns whether the lease
+/// was granted, the number of leases, and when the first of them expires.
 const TAKE: &str = "
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 local beyond = string.format('(%.0f', now + ARGV[2])
@@ -142,8 +142,8 @@ impl ConcurrencyLimiter {
 
     /// Requests a lease.
     ///
-    /// While Redis is down, [`OnOutage::Closed`] refuses and the other variants admit, since no process
-    /// can count what runs in the others.
+    /// While Redis is down, [`OnOutage::Closed`] refuses and the other variants admit, since no
+    /// process can count what runs in the others.
     ///
     /// # Errors
     ///
@@ -171,8 +171,8 @@ impl ConcurrencyLimiter {
     }
 }
 
-/// Permission to run. Give it back by [`release`](Self::release): a lease that is only dropped becomes
-/// free when it expires.
+/// Permission to run. Give it back by [`release`](Self::release): a lease that is only dropped
+/// becomes free when it expires.
 #[derive(Debug)]
 #[must_use = "the lease is held until it is released or expires"]
 pub struct ConcurrencyLease {
@@ -184,7 +184,8 @@ pub struct ConcurrencyLease {
 }
 
 impl ConcurrencyLease {
-    /// Restarts the expiry. Returns false if the lease has expired; another caller may hold its place.
+    /// Restarts the expiry. Returns false if the lease has expired; another caller may hold its
+    /// place.
     ///
     /// # Errors
     ///

@@ -61,7 +61,8 @@ impl LimitOutcome {
             allowed: fits,
             remaining: tolerance.less(ahead).over(interval),
             retry_after: (!fits).then(|| wait.duration()),
-            // Minus the rounding of each request's share, or 60 per second would take 1.000001 s to refill.
+            // Minus the rounding of each request's share, or 60 per second would take 1.000001 s to
+            // refill.
             reset_after: ahead.less(Span(u128::from(limit.burst_size()))).duration(),
         }
     }
@@ -82,8 +83,8 @@ impl Decision {
         self.outcomes.iter().map(|outcome| outcome.remaining).min().unwrap_or(0)
     }
 
-    /// The value of the `RateLimit` header: for each limit what remains, and in how many seconds the
-    /// full burst is available again, as in `"second";r=4;t=1, "day";r=900;t=8640`.
+    /// The value of the `RateLimit` header: for each limit what remains, and in how many seconds
+    /// the full burst is available again, as in `"second";r=4;t=1, "day";r=900;t=8640`.
     ///
     /// Both headers are those of
     /// [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10),
@@ -95,8 +96,8 @@ impl Decision {
         })
     }
 
-    /// The value of the `RateLimit-Policy` header: for each limit its burst, and in how many seconds a
-    /// full burst refills, as in `"second";q=10;w=1`.
+    /// The value of the `RateLimit-Policy` header: for each limit its burst, and in how many
+    /// seconds a full burst refills, as in `"second";q=10;w=1`.
     pub fn policy_header(&self) -> String {
         list(&self.outcomes, |text, outcome| {
             let _ = write!(text, ";q={};w={}", outcome.limit.burst_size(), seconds(outcome.limit.refill()));

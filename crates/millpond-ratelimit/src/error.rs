@@ -19,7 +19,8 @@ pub enum RateLimitError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A request that costs more than a full burst: it would never be admitted, however long it waits.
+    /// A request that costs more than a full burst: it would never be admitted, however long it
+    /// waits.
     CostAboveBurst {
         /// The name of the limit.
         name: String,

@@ -12,21 +12,21 @@ const VARIABLES: [&str; 4] = ["PSN_REDIS_URL", "PSN_REDIS_MAX_CONNECTIONS", "PSN
 
 impl CentralizedStateStorage {
     /// Creates a storage from the section `[redis]` of the settings: `PSN_REDIS_URL`,
-    /// `PSN_REDIS_MAX_CONNECTIONS` (default 20, range 10-200 unless `limits = "off"`), the files that
-    /// `PSN_REDIS_URL_FILE` and the like name, or `./millpond.toml`. The rest is as in
+    /// `PSN_REDIS_MAX_CONNECTIONS` (default 20, range 10-200 unless `limits = "off"`), the files
+    /// that `PSN_REDIS_URL_FILE` and the like name, or `./millpond.toml`. The rest is as in
     /// [`StorageOptions::new`].
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`], which lists everything that is wrong with the settings, including
-    /// other sections and misspelt variables, each with its source and what to do.
+    /// [`RateLimitError::Setting`], which lists everything that is wrong with the settings,
+    /// including other sections and misspelt variables, each with its source and what to do.
     pub fn from_env() -> Result<Self, RateLimitError> {
         load(Settings::loader())
     }
 
-    /// As [`from_env`](Self::from_env), with variables from a function and without `./millpond.toml`.
-    /// It is called with `PSN_REDIS_URL`, `PSN_REDIS_MAX_CONNECTIONS`, `PSN_DB_LIMITS`, `PSN_PRESET`,
-    /// and each of these followed by `_FILE`.
+    /// As [`from_env`](Self::from_env), with variables from a function and without
+    /// `./millpond.toml`. It is called with `PSN_REDIS_URL`, `PSN_REDIS_MAX_CONNECTIONS`,
+    /// `PSN_DB_LIMITS`, `PSN_PRESET`, and each of these followed by `_FILE`.
     ///
     /// # Errors
     ///

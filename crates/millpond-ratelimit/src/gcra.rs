@@ -1,12 +1,12 @@
-//! The algorithm that the script runs in Redis, in Rust: for the fallback, and to test the two against
-//! each other.
+//! The algorithm that the script runs in Redis, in Rust: for the fallback, and to test the two
+//! against each other.
 //!
-//! A key has one number, the theoretical arrival time: when the bucket would have drained. A request of
-//! cost `c` advances it by `c` intervals and is admitted if it is then at most a full burst ahead of
-//! now.
+//! A key has one number, the theoretical arrival time: when the bucket would have drained. A
+//! request of cost `c` advances it by `c` intervals and is admitted if it is then at most a full
+//! burst ahead of now.
 //!
-//! A number further ahead than a full burst comes from a clock that was set back, or from a limit that
-//! was wider before. It counts as a full burst, so that no client is locked out for longer.
+//! A number further ahead than a full burst comes from a clock that was set back, or from a limit
+//! that was wider before. It counts as a full burst, so that no client is locked out for longer.
 
 use crate::limit::Limit;
 use crate::span::Span;

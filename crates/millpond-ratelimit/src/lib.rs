@@ -1,5 +1,5 @@
-//! Rate limits kept in Redis: GCRA in one script, several limits in one decision, and a fallback while
-//! Redis is down.
+//! Rate limits kept in Redis: GCRA in one script, several limits in one decision, and a fallback
+//! while Redis is down.
 //!
 //! [`CentralizedStateStorage`] keeps the limits that all processes share; [`RateLimiter`] and
 //! [`ConcurrencyLimiter`] use it.
@@ -21,17 +21,17 @@
 //! # Guarantees
 //!
 //! - No window of length `t` admits more than `burst + count * t / period` requests of a subject,
-//!   whatever the clients do: one script decides, by the server's clock, in integers. Of several limits
-//!   all are charged or none.
-//! - If the server's clock is set back, no client is locked out for longer than a full burst takes to
-//!   refill, or a lease to expire; if it jumps ahead, a client gets at most a full burst. Limits may
-//!   change at any time; what was used up stays used up.
+//!   whatever the clients do: one script decides, by the server's clock, in integers. Of several
+//!   limits all are charged or none.
+//! - If the server's clock is set back, no client is locked out for longer than a full burst takes
+//!   to refill, or a lease to expire; if it jumps ahead, a client gets at most a full burst. Limits
+//!   may change at any time; what was used up stays used up.
 //! - Keys expire when they no longer matter. A check of cost 0 leaves none behind.
 //! - Keys are `prefix:rate:{:subject}:name` and `prefix:concurrency:{:subject}:name`.
-//! - Redis 5 or later. After a failover, or on another node of a cluster, the script is sent again. The
-//!   limits of one subject are in one slot.
-//! - While Redis is down [`OnOutage`] decides. One caller in 200 ms tries whether Redis is back; the
-//!   others do not wait.
+//! - Redis 5 or later. After a failover, or on another node of a cluster, the script is sent again.
+//!   The limits of one subject are in one slot.
+//! - While Redis is down [`OnOutage`] decides. One caller in 200 ms tries whether Redis is back;
+//!   the others do not wait.
 
 mod concurrency;
 mod decision;

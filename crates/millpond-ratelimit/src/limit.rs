@@ -12,8 +12,8 @@ const NANOS: u128 = 1_000_000_000;
 
 /// A limit: `count` requests in each `period`, of which up to `burst` may come at once.
 ///
-/// The algorithm is GCRA (the generic cell rate algorithm, ITU-T I.371): whatever the requests are, no window of length
-/// `t` admits more than `burst + count * t / period`.
+/// The algorithm is GCRA (the generic cell rate algorithm, ITU-T I.371): whatever the requests are,
+/// no window of length `t` admits more than `burst + count * t / period`.
 ///
 /// ```
 /// use millpond_ratelimit::Limit;

@@ -32,8 +32,8 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Creates a limiter of one limit. Its name is part of the keys and of the headers; limiters with
-    /// the same name and storage share their state.
+    /// Creates a limiter of one limit. Its name is part of the keys and of the headers; limiters
+    /// with the same name and storage share their state.
     ///
     /// # Errors
     ///
@@ -90,7 +90,8 @@ impl RateLimiter {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::CostAboveBurst`] if it could never be admitted; else as [`check`](Self::check).
+    /// [`RateLimitError::CostAboveBurst`] if it could never be admitted; else as
+    /// [`check`](Self::check).
     ///
     /// # Cancel safety
     ///

@@ -12,13 +12,13 @@ local now = time[1] * 1000000 + time[2]
 local slack = 1
 ";
 
-/// Takes four arguments for each key: the cost of the request and of a full burst, each as microseconds
-/// and millionths of a microsecond. Returns three numbers for each key: whether the request fits, and
-/// how far ahead of now the key is.
+/// Takes four arguments for each key: the cost of the request and of a full burst, each as
+/// microseconds and millionths of a microsecond. Returns three numbers for each key: whether the
+/// request fits, and how far ahead of now the key is.
 ///
-/// The value of a key is its theoretical arrival time, `microseconds:millionths`. The key lives until
-/// then, rounded up to the next millisecond plus one, since Redis counts from the start of the present
-/// millisecond.
+/// The value of a key is its theoretical arrival time, `microseconds:millionths`. The key lives
+/// until then, rounded up to the next millisecond plus one, since Redis counts from the start of
+/// the present millisecond.
 const DECIDE: &str = "
 local answer, looks, all = {}, {}, true
 for i, key in ipairs(KEYS) do

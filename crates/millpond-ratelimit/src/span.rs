@@ -1,10 +1,10 @@
 //! Durations as the script counts them: whole microseconds, and millionths of a microsecond for the
 //! remainder of a division.
 //!
-//! Redis' clock has a resolution of microseconds, and a Lua number holds integers exactly up to 2^53,
-//! which suffices until the year 2255. A rate that does not divide its period, such as three per second,
-//! would be off by part of a microsecond each time; a second integer keeps it exact to a millionth,
-//! rounded against the caller.
+//! Redis' clock has a resolution of microseconds, and a Lua number holds integers exactly up to
+//! 2^53, which suffices until the year 2255. A rate that does not divide its period, such as three
+//! per second, would be off by part of a microsecond each time; a second integer keeps it exact to
+//! a millionth, rounded against the caller.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ impl Span {
         Self(u128::from(micros) * PARTS)
     }
 
-    /// The share of a period that one of `count` takes, rounded up: a limit is kept, never exceeded.
+    /// The share of a period that one of `count` takes, rounded up: a limit is kept, never
+    /// exceeded.
     pub(crate) fn share(period: Duration, count: u32) -> Self {
         Self((period.as_micros() * PARTS).div_ceil(u128::from(count.max(1))))
     }

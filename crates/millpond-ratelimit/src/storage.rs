@@ -78,15 +78,15 @@ impl StorageOptions {
         }
     }
 
-    /// The most connections to Redis. Default 20, range 10-200. Connections are multiplexed, so only a
-    /// tenth of this number is opened.
+    /// The most connections to Redis. Default 20, range 10-200. Connections are multiplexed, so
+    /// only a tenth of this number is opened.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1 is
-    /// accepted.
+    /// Whether the range of `max_connections` is enforced. Default on; when off, any number from 1
+    /// is accepted.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -111,19 +111,20 @@ impl StorageOptions {
         self
     }
 
-    /// What to decide while Redis is down. Default: each process keeps the limits by itself, for up to
-    /// 10,000 keys.
+    /// What to decide while Redis is down. Default: each process keeps the limits by itself, for up
+    /// to 10,000 keys.
     pub fn on_outage(mut self, what: OnOutage) -> Self {
         self.on_outage = what;
         self
     }
 
-    /// Creates the storage. No connection is opened before the first decision, and a Redis that cannot
-    /// be reached counts as an outage.
+    /// Creates the storage. No connection is opened before the first decision, and a Redis that
+    /// cannot be reached counts as an outage.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Setting`], which lists everything that is wrong with the URL and the settings.
+    /// [`RateLimitError::Setting`], which lists everything that is wrong with the URL and the
+    /// settings.
     pub fn connect_lazy(self, url: &str) -> Result<CentralizedStateStorage, RateLimitError> {
         let options = url.parse().map_err(|error: millpond_redis::UrlError| setting(&error))?;
         self.connect_lazy_with(options)
@@ -221,9 +222,9 @@ impl CentralizedStateStorage {
         &self.inside.pool
     }
 
-    /// The key of a subject's limit. It begins with the prefix, so that an ACL can allow it. Different
-    /// kinds, prefixes and subjects never share a key, whatever characters they contain. The part in
-    /// braces, never empty, puts all keys of a subject into one slot of a cluster.
+    /// The key of a subject's limit. It begins with the prefix, so that an ACL can allow it.
+    /// Different kinds, prefixes and subjects never share a key, whatever characters they contain.
+    /// The part in braces, never empty, puts all keys of a subject into one slot of a cluster.
     pub(crate) fn key(&self, kind: Kind, subject: &str, name: &str) -> String {
         let kind = match kind {
             Kind::Rate => "rate",
@@ -240,7 +241,8 @@ impl CentralizedStateStorage {
         &self.inside.local
     }
 
-    /// Runs a script unless Redis is known to be down. Returns `None` if it is, or if it refuses writes.
+    /// Runs a script unless Redis is known to be down. Returns `None` if it is, or if it refuses
+    /// writes.
     ///
     /// # Errors
     ///

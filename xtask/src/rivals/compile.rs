@@ -1,7 +1,8 @@
-//! What a pool adds to a build: the crates in its tree, and the time of a clean build without optimisation.
+//! What a pool adds to a build: the crates in its tree, and the time of a clean build without
+//! optimisation.
 //!
-//! Each is the only dependency of an empty package, in the versions of our `Cargo.lock`: what a user gets, not what the
-//! features of this whole workspace come to.
+//! Each is the only dependency of an empty package, in the versions of our `Cargo.lock`: what a
+//! user gets, not what the features of this whole workspace come to.
 
 use std::collections::BTreeSet;
 use std::fs;

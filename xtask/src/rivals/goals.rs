@@ -56,7 +56,8 @@ const GOALS: &[Goal] = &[
     itself("allocs_wait", AtMost(1.0)),
     itself("growth_size", AtMost(1.3)),
     itself("growth_waiters", AtMost(1.3)),
-    // In nanoseconds. Memory that has left the cache costs hundreds; a look at each of 100,000 would cost 50,000 or more.
+    // In nanoseconds. Memory that has left the cache costs hundreds; a look at each of 100,000
+    // would cost 50,000 or more.
     itself("cancel_waiter", AtMost(10_000.0)),
     // What the queue has grown to may stay; one byte of each cancelled acquire would be a megabyte.
     itself("cancelled_left", AtMost(4096.0)),
@@ -68,7 +69,8 @@ const GOALS: &[Goal] = &[
     beside("pg_select10", AtLeast(0.95), "floor"),
     beside("redis_get64", AtLeast(1.5), "deadpool"),
     beside("redis_get64_p999", AtMost(1.0), "deadpool"),
-    // Over fred, what a lease does comes on top of all that fred does; the manager over redis-rs is judged.
+    // Over fred, what a lease does comes on top of all that fred does; the manager over redis-rs is
+    // judged.
     Goal { pool: "millpond-rs", ..beside("redis_get10", AtLeast(0.95), "fred") },
     Goal { pool: "millpond-rs", ..beside("redis_shared64", AtLeast(0.95), "fred") },
     // That they are in the table is all that is asked.

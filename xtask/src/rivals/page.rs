@@ -1,4 +1,5 @@
-//! The page: the generated parts of `docs/performance.md`, each between its two markers, and the pictures beside it.
+//! The page: the generated parts of `docs/performance.md`, each between its two markers, and the
+//! pictures beside it.
 
 use std::fs;
 use std::path::Path;

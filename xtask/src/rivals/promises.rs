@@ -1,4 +1,5 @@
-//! `cargo xtask rivals --promises`: runs the scenarios of `benches/src/promises.rs` and writes `docs/comparison.md`.
+//! `cargo xtask rivals --promises`: runs the scenarios of `benches/src/promises.rs` and writes
+//! `docs/comparison.md`.
 
 use std::fmt::Write as _;
 use std::fs;

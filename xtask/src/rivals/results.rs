@@ -39,8 +39,8 @@ impl Results {
         self.lines.push(line);
     }
 
-    /// One line for each row and pool, where a program has printed several in several runs: the median of their medians,
-    /// the least and the greatest of all.
+    /// One line for each row and pool, where a program has printed several in several runs: the
+    /// median of their medians, the least and the greatest of all.
     pub fn merged(&self) -> Self {
         let mut merged = Self::default();
         for line in &self.lines {

@@ -16,7 +16,8 @@ pub struct Group {
     pub rows: &'static [Row],
 }
 
-/// Every pool of the tables, in their order. `millpond-rs` is millpond over its second driver for Redis, redis-rs.
+/// Every pool of the tables, in their order. `millpond-rs` is millpond over its second driver for
+/// Redis, redis-rs.
 pub const POOLS: [&str; 9] = ["millpond", "millpond-rs", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "fred", "floor"];
 
 /// All rows but that of the gate.

@@ -1,7 +1,8 @@
 //! The certificates of the TLS servers, and those that a client must refuse.
 //!
-//! Two authorities, of which one signs everything; three certificates for servers: a right one for `localhost` and
-//! `127.0.0.1`, one for another host, and one that has expired; and one for a client.
+//! Two authorities, of which one signs everything; three certificates for servers: a right one for
+//! `localhost` and `127.0.0.1`, one for another host, and one that has expired; and one for a
+//! client.
 
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,8 @@ impl Certificates {
         self.file("ca.pem")
     }
 
-    /// Copies the right certificate and its key to where a server can read them; returns both paths.
+    /// Copies the right certificate and its key to where a server can read them; returns both
+    /// paths.
     pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = home.join(name);

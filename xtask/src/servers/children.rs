@@ -1,12 +1,14 @@
 //! Starts, watches and ends every process that the servers need.
 //!
-//! A child gets a signal when the *thread* that started it ends, so one thread that lives as long as the servers starts
-//! them all.
+//! A child gets a signal when the *thread* that started it ends, so one thread that lives as long
+//! as the servers starts them all.
 //!
 //! # Invariants
 //!
-//! 1. A child gets a signal only while it is not reaped, so its id cannot belong to another process by then.
-//! 2. Once stopping, no child is left behind: one that was being started is ended by the thread that started it.
+//! 1. A child gets a signal only while it is not reaped, so its id cannot belong to another process
+//!    by then.
+//! 2. Once stopping, no child is left behind: one that was being started is ended by the thread
+//!    that started it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -68,7 +70,8 @@ impl Children {
         Ok(Self { orders, state: Mutex::default() })
     }
 
-    /// Starts a program and returns its id; it runs until [`Children::stop`] or until it ends by itself.
+    /// Starts a program and returns its id; it runs until [`Children::stop`] or until it ends by
+    /// itself.
     pub fn launch(&self, launch: &Launch) -> Result<u32, String> {
         let failed = |e: io::Error| format!("could not start {}: {e}", launch.program.display());
         let command = launch.command().map_err(failed)?;

@@ -1,12 +1,14 @@
-//! The temporary directory that all servers of one start live in, and what becomes of those of dead owners.
+//! The temporary directory that all servers of one start live in, and what becomes of those of dead
+//! owners.
 //!
-//! The owner keeps a lock on its directory. The system gives it back when the owner ends, however it ends, so a
-//! directory of ours that is not locked is nobody's and is removed by the next start.
+//! The owner keeps a lock on its directory. The system gives it back when the owner ends, however
+//! it ends, so a directory of ours that is not locked is nobody's and is removed by the next start.
 //!
 //! # Invariants
 //!
 //! 1. Who removes a directory holds its lock.
-//! 2. An owner that has the lock looks whether the path still leads to what it locked; if not, it was swept in between.
+//! 2. An owner that has the lock looks whether the path still leads to what it locked; if not, it
+//!    was swept in between.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -25,17 +27,19 @@ use super::shared_memory;
 /// How the directories are called, before a number that tells them apart.
 const NAME: &str = "millpond-servers-";
 
-/// A file system in memory: MariaDB is there in 1 s instead of 5 while the disk is busy with a build.
+/// A file system in memory: MariaDB is there in 1 s instead of 5 while the disk is busy with a
+/// build.
 const MEMORY: &str = "/dev/shm";
 
-/// What must be free there, for the files of all servers and what the tests put into them. A container often has less.
+/// What must be free there, for the files of all servers and what the tests put into them. A
+/// container often has less.
 const MEMORY_MIN: u64 = 2 << 30;
 
 /// How often an owner tries again after it was swept.
 const TRIES_MAX: usize = 10;
 
-/// How long servers that are not our children may take to end before they get a signal. Those of a dead owner have got
-/// one; a server that a test has started again has not.
+/// How long servers that are not our children may take to end before they get a signal. Those of a
+/// dead owner have got one; a server that a test has started again has not.
 const UNTOLD_MAX: Duration = Duration::from_secs(1);
 
 /// How long they may take then before they are killed.
@@ -53,7 +57,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes one where `TMPDIR` says, else in memory or in `/tmp`, and removes those that nobody owns any more.
+    /// Makes one where `TMPDIR` says, else in memory or in `/tmp`, and removes those that nobody
+    /// owns any more.
     pub fn create() -> Result<Self, String> {
         let wished = env::var_os("TMPDIR").map(PathBuf::from);
         let in_memory = PathBuf::from(MEMORY);
@@ -186,7 +191,8 @@ mod tests {
         fs::write(path.join("file"), "").unwrap();
         sweep(&parent);
         assert!(path.join("file").exists(), "its owner lives");
-        // A child that another test starts just now has a copy of the lock until it runs its program.
+        // A child that another test starts just now has a copy of the lock until it runs its
+        // program.
         let copy_of_a_child = lock.try_clone().unwrap();
         lock.unlock().unwrap();
         drop(lock);

@@ -37,13 +37,14 @@ struct Crew {
     children: Children,
     foreground: Foreground,
     is_interrupted: AtomicBool,
-    /// Emptied by the thread that ends it; the other one then waits for the lock until that is done.
+    /// Emptied by the thread that ends it; the other one then waits for the lock until that is
+    /// done.
     directory: Mutex<Option<Directory>>,
 }
 
 impl Fleet {
-    /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be started do not hinder the others.
-    /// What is known already is not told anew.
+    /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be
+    /// started do not hinder the others. What is known already is not told anew.
     pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
         let (able, failures) = equip(kinds, install);
         // First of all, so that from here on nothing can be left behind.
@@ -99,7 +100,8 @@ impl Fleet {
         let (second, mut first): (Vec<Kind>, Vec<Kind>) = kinds.iter().partition(|kind| **kind == Kind::Pgbouncer);
         let has_postgres = first.contains(&Kind::Postgres);
         if !second.is_empty() && !has_postgres {
-            // The user's own PostgreSQL may be anywhere and want any password; this one is not told.
+            // The user's own PostgreSQL may be anywhere and want any password; this one is not
+            // told.
             first.push(Kind::Postgres);
         }
         let mut started = at_once(&first, |kind| start(kind, &Variables::default()));
@@ -130,8 +132,9 @@ impl Drop for Fleet {
 }
 
 impl Crew {
-    /// Says which server has ended by itself. It may have been a test's doing, so the others go on. Asking how it ended
-    /// is also what makes its id free: a PostgreSQL does not start while its predecessor's is taken.
+    /// Says which server has ended by itself. It may have been a test's doing, so the others go on.
+    /// Asking how it ended is also what makes its id free: a PostgreSQL does not start while its
+    /// predecessor's is taken.
     fn watch(self: &Arc<Self>) -> Result<(), String> {
         let crew = Arc::clone(self);
         let look = move || {
@@ -153,7 +156,8 @@ impl Crew {
         self.end();
     }
 
-    /// After a signal nothing new begins: the thread that heard it ends the process as soon as everything is gone.
+    /// After a signal nothing new begins: the thread that heard it ends the process as soon as
+    /// everything is gone.
     fn stay_if_interrupted(&self) {
         while self.is_interrupted.load(Ordering::SeqCst) {
             thread::park();
@@ -168,7 +172,8 @@ impl Crew {
     }
 }
 
-/// Installs what is missing, if that is allowed; returns what can be started, and why the others cannot.
+/// Installs what is missing, if that is allowed; returns what can be started, and why the others
+/// cannot.
 fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
     let missing = packages::missing(&programs);
@@ -176,7 +181,8 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
     let installed = packages::install(&missing, &needed_by.collect::<Vec<_>>().join(", "), install);
     let mut failures = BTreeMap::new();
     for kind in kinds {
-        // Looked at again for each: those that have what they need can start whatever the others lack.
+        // Looked at again for each: those that have what they need can start whatever the others
+        // lack.
         let lacking = packages::missing(kind.programs());
         if !lacking.is_empty() {
             let hidden = || format!("{} is installed, but its programs are not found", lacking.join(" "));

@@ -20,7 +20,8 @@ const TERM_END_MAX: Duration = Duration::from_secs(5);
 pub struct Foreground(Mutex<Option<Child>>);
 
 impl Foreground {
-    /// Starts the command. It is in our process group, so it may read from the terminal and gets Ctrl-C.
+    /// Starts the command. It is in our process group, so it may read from the terminal and gets
+    /// Ctrl-C.
     pub fn start(&self, command: &mut Command) -> io::Result<()> {
         // Under the lock, so that an interruption finds either no command or this one.
         let mut slot = self.slot();

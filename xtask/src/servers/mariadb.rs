@@ -43,7 +43,8 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     account.write(&home.join("init.sql"), "CREATE DATABASE IF NOT EXISTS millpond;\n")?;
     let socket = format!("--socket={}", in_home("socket"));
     let mut args = vec!["--no-defaults".to_owned(), format!("--datadir={}", in_home("data")), socket.clone()];
-    // A starting MariaDB removes temporary tables from its directory for them, those of its neighbours as well.
+    // A starting MariaDB removes temporary tables from its directory for them, those of its
+    // neighbours as well.
     args.push(format!("--tmpdir={}", in_home("tmp")));
     args.extend([format!("--pid-file={}", in_home("pid")), format!("--init-file={}", in_home("init.sql"))]);
     args.extend(SETTINGS.map(str::to_owned));
@@ -60,9 +61,11 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let server = site.on_a_free_port(|port| {
         let launch = Launch::server("mariadbd", &account, &program, &site.home).args(args.iter().cloned());
         let mut launch = launch.args([format!("--port={port}")]);
-        // In order it ends in a second; at once it leaves nothing either, but files that are thrown away.
+        // In order it ends in a second; at once it leaves nothing either, but files that are thrown
+        // away.
         launch.stop = Signal::SIGKILL;
-        // The socket lies in our directory, so it is this server that answers; and it opens the socket after the port.
+        // The socket lies in our directory, so it is this server that answers; and it opens the
+        // socket after the port.
         let probe = |_| site.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop);
         let server = site.serve(launch, port, probe)?;
         over_tcp(site, kind, port).map(|()| server)

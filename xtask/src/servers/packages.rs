@@ -6,7 +6,8 @@ use std::{env, fs};
 
 use nix::unistd::Uid;
 
-/// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel, too.
+/// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel,
+/// too.
 const PACKAGES: [(&str, &str); 10] = [
     ("initdb", "postgresql"),
     ("postgres", "postgresql"),
@@ -26,7 +27,8 @@ const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 /// Where daemons are, though a user's `PATH` may not name it.
 const SYSTEM: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 
-/// Installs what follows. The shell removes its ban on starting services however it ends, and also if we do not.
+/// Installs what follows. The shell removes its ban on starting services however it ends, and also
+/// if we do not.
 const INSTALL: &str = "\
 set -e
 ban=/usr/sbin/policy-rc.d
@@ -104,7 +106,8 @@ fn packages_of(programs: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<&'stat
     packages
 }
 
-/// Where programs are looked for. A version of PostgreSQL comes first, so that all its programs are of one version.
+/// Where programs are looked for. A version of PostgreSQL comes first, so that all its programs are
+/// of one version.
 fn directories() -> Vec<PathBuf> {
     let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut directories: Vec<PathBuf> =

@@ -36,9 +36,9 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
     Ok(variables)
 }
 
-/// Four server connections for each database, without authentication. PgBouncer's default refuses `extra_float_digits`. The database
-/// `millpond_session` is lent for a session. Without a socket directory it ends if it cannot have its
-/// port, instead of living on without it.
+/// Four server connections for each database, without authentication. PgBouncer's default refuses
+/// `extra_float_digits`. The database `millpond_session` is lent for a session. Without a socket
+/// directory it ends if it cannot have its port, instead of living on without it.
 fn configuration(server_port: &str, port: u16) -> String {
     format!(
         "[databases]\n\

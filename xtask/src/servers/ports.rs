@@ -1,7 +1,7 @@
 //! Free ports of the loopback interface.
 //!
-//! A port is found by asking the system for one and giving it back, so another process may take it before our server
-//! does. The start of a server is then repeated ([`is_collision`]).
+//! A port is found by asking the system for one and giving it back, so another process may take it
+//! before our server does. The start of a server is then repeated ([`is_collision`]).
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

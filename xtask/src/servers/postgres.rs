@@ -14,8 +14,8 @@ use super::workdir::{Site, tell_program};
 /// The package's user, and Debian's for PgBouncer.
 pub const USER: &str = "postgres";
 
-/// A server for throwing away: nothing waits for the disk, and the memory it shares between its processes lies in its
-/// directory, so that it leaves nothing elsewhere even if it is killed.
+/// A server for throwing away: nothing waits for the disk, and the memory it shares between its
+/// processes lies in its directory, so that it leaves nothing elsewhere even if it is killed.
 const SETTINGS: [&str; 13] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -38,7 +38,8 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let initdb = packages::find("initdb")?;
     let directory = site.home.join("data");
     site.postgres.copy_to(&directory, site, &account, |home, data, _| {
-        // Asked to end, not killed with its children: the server inside has memory in /dev/shm to give back.
+        // Asked to end, not killed with its children: the server inside has memory in /dev/shm to
+        // give back.
         let launch = Launch::server("initdb", &account, &initdb, home);
         let launch = launch.args(["-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"]);
         Ok(launch.args(["--locale=C", "-E", "UTF8"]))

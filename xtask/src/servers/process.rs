@@ -69,12 +69,14 @@ impl Launch {
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.home);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // A developer's PGOPTIONS or MYSQL_HOST must not change what we start. The messages are searched in English.
+        // A developer's PGOPTIONS or MYSQL_HOST must not change what we start. The messages are
+        // searched in English.
         command
             .env_clear()
             .env("LC_ALL", "C")
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        // Ctrl-C at a terminal goes to our group, and the servers must outlive the tests that use them.
+        // Ctrl-C at a terminal goes to our group, and the servers must outlive the tests that use
+        // them.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         Ok(command)
     }

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 /// The interval of [`poll`].
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The names of the servers' processes. No other process is ended because of its working directory: it may be a shell in
-/// which a developer reads a log.
+/// The names of the servers' processes. No other process is ended because of its working directory:
+/// it may be a shell in which a developer reads a log.
 const SERVERS: [&str; 5] = ["postgres", "initdb", "mariadbd", "pgbouncer", "redis-server"];
 
 /// Looks again and again until there is a value; `None` if there is none within the limit.

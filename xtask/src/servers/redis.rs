@@ -1,4 +1,5 @@
-//! Redis: one server, plain, with a password, or with TLS alone; and what Sentinel and Cluster build on.
+//! Redis: one server, plain, with a password, or with TLS alone; and what Sentinel and Cluster
+//! build on.
 
 use super::kind::Kind;
 use super::packages;
@@ -13,7 +14,8 @@ const USER: &str = "redis";
 /// What the one with a password wants to hear.
 const PASSWORD: &str = "millpond";
 
-/// A server for throwing away: nothing is saved, a replica gets its copy at once, and nobody is waited for at the end.
+/// A server for throwing away: nothing is saved, a replica gets its copy at once, and nobody is
+/// waited for at the end.
 const SETTINGS: [&str; 14] = [
     "--bind",
     "127.0.0.1",

@@ -1,6 +1,7 @@
 //! Whose rights a server runs with.
 //!
-//! PostgreSQL and PgBouncer refuse to run as root, so under root each server runs as the user that its package made.
+//! PostgreSQL and PgBouncer refuse to run as root, so under root each server runs as the user that
+//! its package made.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -41,8 +42,8 @@ impl Account {
         }
     }
 
-    /// The words before a program and its arguments that make it run with these rights, and get a signal when the
-    /// thread that starts it ends.
+    /// The words before a program and its arguments that make it run with these rights, and get a
+    /// signal when the thread that starts it ends.
     pub fn prefix(&self, signal: Signal) -> Vec<String> {
         let mut words: Vec<String> =
             ["setpriv", "--pdeathsig", signal.as_str().trim_start_matches("SIG")].map(str::to_owned).to_vec();
@@ -61,7 +62,8 @@ impl Account {
         self.own(path)
     }
 
-    /// Makes a directory that this user owns, unless it is there. Whatever our umask says, everybody may go through it.
+    /// Makes a directory that this user owns, unless it is there. Whatever our umask says,
+    /// everybody may go through it.
     pub fn make_directory(&self, path: &Path) -> Result<(), String> {
         let made = match fs::create_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

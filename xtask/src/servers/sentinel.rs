@@ -40,7 +40,8 @@ fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<S
     let name = format!("sentinel-{number}");
     let home = site.directory(&name, &account)?;
     let settings = home.join("sentinel.conf");
-    // It writes what it learns into this file. Down after 1 s: a test of a failover must not wait for the usual 30 s.
+    // It writes what it learns into this file. Down after 1 s: a test of a failover must not wait
+    // for the usual 30 s.
     account.write(
         &settings,
         format!(

@@ -1,12 +1,12 @@
-//! The one thing that a PostgreSQL leaves outside its directory when it is killed: a few bytes of shared memory, by
-//! which it knows that no process of its predecessor still runs.
+//! The one thing that a PostgreSQL leaves outside its directory when it is killed: a few bytes of
+//! shared memory, by which it knows that no process of its predecessor still runs.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Removes what dead servers below this directory have left. One that ended in order has removed it, and the file that
-/// names it.
+/// Removes what dead servers below this directory have left. One that ended in order has removed
+/// it, and the file that names it.
 pub fn remove_of_servers_within(directory: &Path) {
     let homes = fs::read_dir(directory).into_iter().flatten().flatten();
     for home in homes {

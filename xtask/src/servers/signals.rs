@@ -6,7 +6,8 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// From now on a signal to end runs this first, once, on a thread of its own; then the process ends as shells expect it.
+/// From now on a signal to end runs this first, once, on a thread of its own; then the process ends
+/// as shells expect it.
 pub fn before_end(tidy_up: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("could not listen for signals: {e}");
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;

@@ -1,4 +1,5 @@
-//! A fresh data directory, made once and copied for each server that begins with it: copying is ten times faster.
+//! A fresh data directory, made once and copied for each server that begins with it: copying is ten
+//! times faster.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,8 +22,8 @@ impl Template {
         Self { home, made: OnceLock::new() }
     }
 
-    /// Copies it to where there is nothing yet. `initialise` is what fills it the first time, run in its home with the
-    /// directory to fill and one for temporary files.
+    /// Copies it to where there is nothing yet. `initialise` is what fills it the first time, run
+    /// in its home with the directory to fill and one for temporary files.
     pub fn copy_to(
         &self,
         data: &Path,

@@ -12,7 +12,8 @@ use super::template::Template;
 use super::variables::Variables;
 use super::{packages, ports};
 
-/// How long one server may take to answer, and one helper to prepare it. A machine may be compiling beside us.
+/// How long one server may take to answer, and one helper to prepare it. A machine may be compiling
+/// beside us.
 pub const START_MAX: Duration = Duration::from_secs(60);
 
 /// How long one question of whether it answers may take.
@@ -70,7 +71,8 @@ impl Site<'_> {
         Ok(Server { launch, port, pid })
     }
 
-    /// Starts something on free ports, and again on others if they were taken before it could listen there.
+    /// Starts something on free ports, and again on others if they were taken before it could
+    /// listen there.
     pub fn on_free_ports<T>(
         &self,
         count: usize,
@@ -126,7 +128,8 @@ impl Server {
     }
 }
 
-/// Tells where a program is and, for a server, as whom it must be run; so a test can start one of its own.
+/// Tells where a program is and, for a server, as whom it must be run; so a test can start one of
+/// its own.
 pub fn tell_program(variables: &mut Variables, account: &Account, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
     variables.tell(&format!("{name}_BIN"), program.display().to_string());

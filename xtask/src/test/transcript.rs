@@ -1,13 +1,16 @@
-//! Reads what `cargo test -- --show-output` prints, line by line: counts it, and says which lines are worth showing.
+//! Reads what `cargo test -- --show-output` prints, line by line: counts it, and says which lines
+//! are worth showing.
 //!
-//! The harness prints a binary's story in a fixed order: `running N tests`, one line a test, the output of the tests
-//! that passed, their names, the output of those that failed, their names, `test result:`. [`Chapter`] is where in that
-//! order we are. What a test itself printed is only looked at for `SKIP`, so it cannot be mistaken for a count.
+//! The harness prints a binary's story in a fixed order: `running N tests`, one line a test, the
+//! output of the tests that passed, their names, the output of those that failed, their names,
+//! `test result:`. [`Chapter`] is where in that order we are. What a test itself printed is only
+//! looked at for `SKIP`, so it cannot be mistaken for a count.
 //!
 //! # Invariants
 //!
 //! 1. Every binary that said `running` either says `test result:` or is counted as one failure.
-//! 2. `passed` + `failed` + tests that skipped is the number of tests that were not filtered out, if all binaries ended.
+//! 2. `passed` + `failed` + tests that skipped is the number of tests that were not filtered out,
+//!    if all binaries ended.
 
 use super::tally::Tally;
 
@@ -33,7 +36,8 @@ enum Chapter {
 #[derive(Debug, Default)]
 pub struct Transcript {
     chapter: Chapter,
-    /// The binary that runs, as cargo named it; once it has failed, the arguments that run it again.
+    /// The binary that runs, as cargo named it; once it has failed, the arguments that run it
+    /// again.
     binary: String,
     /// The tests of this binary that failed.
     failures: Vec<String>,
@@ -139,7 +143,7 @@ impl Transcript {
     }
 }
 
-/// `     Running tests/it/main.rs (target/debug/deps/it-0123456789abcdef)` or `   Doc-tests millpond`.
+/// ` Running tests/it/main.rs (target/debug/deps/it-0123456789abcdef)` or ` Doc-tests millpond`.
 fn binary_name(line: &str) -> Option<String> {
     if let Some(name) = line.strip_prefix("   Doc-tests ") {
         return Some(format!("{name} doctests"));

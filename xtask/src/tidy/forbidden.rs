@@ -1,5 +1,5 @@
-//! What is not written here, each with what to write instead. Clippy refuses the rest: `todo!`, `dbg!`, `allow`, and the
-//! functions of `clippy.toml`.
+//! What is not written here, each with what to write instead. Clippy refuses the rest: `todo!`,
+//! `dbg!`, `allow`, and the functions of `clippy.toml`.
 
 use super::Violation;
 use super::workspace::Workspace;

@@ -1,4 +1,5 @@
-//! The glossary explains the public names that a user meets first, and names nothing that does not exist.
+//! The glossary explains the public names that a user meets first, and names nothing that does not
+//! exist.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,11 @@
-//! A file has one idea, so it has at most 400 lines of code. Clippy limits the length of a function.
+//! A file has one idea, so it has at most 400 lines of code. Clippy limits the length of a
+//! function.
 
 use super::Violation;
 use super::workspace::Workspace;
 
-/// The most lines that are neither blank, nor only a comment, nor part of the unit tests at the end.
+/// The most lines that are neither blank, nor only a comment, nor part of the unit tests at the
+/// end.
 const FILE_LINES_MAX: usize = 400;
 
 /// No file is longer than 400 lines of code.

@@ -4,7 +4,8 @@ use super::Violation;
 use super::markdown;
 use super::workspace::{Workspace, normal};
 
-/// Every `[text](path)` and `[name]: path` of a page that is not an address leads to a file or directory.
+/// Every `[text](path)` and `[name]: path` of a page that is not an address leads to a file or
+/// directory.
 pub fn point_to_files(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (path, page) in workspace.pages() {

@@ -9,7 +9,8 @@ use super::workspace::{Source, Workspace};
 const PAGE: &str = "docs/promises.md";
 const COLUMN: &str = "Tests";
 
-/// In the tables of the page, what stands in backticks under `Tests` is the name of a function, with or without a path.
+/// In the tables of the page, what stands in backticks under `Tests` is the name of a function,
+/// with or without a path.
 pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
     let functions: BTreeSet<&str> =

@@ -6,7 +6,8 @@ use super::workspace::{Source, Workspace, normal};
 
 const README: &str = "README.md";
 
-/// If the README shows Rust, some crate includes it as documentation, and nothing in it is left out.
+/// If the README shows Rust, some crate includes it as documentation, and nothing in it is left
+/// out.
 pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     let page = workspace.texts.get(README).map(String::as_str).unwrap_or_default();
     let (fences, _) = markdown::read(page);

@@ -1,7 +1,8 @@
 //! What is secret does not get into a derived `Debug`.
 //!
-//! The rule reads the structs and enums of a file, not those that a macro would write. It recognises a secret by the name of
-//! the field (of the variant or the type, if the field has none) and by its type being text.
+//! The rule reads the structs and enums of a file, not those that a macro would write. It
+//! recognises a secret by the name of the field (of the variant or the type, if the field has none)
+//! and by its type being text.
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, Meta, Type};

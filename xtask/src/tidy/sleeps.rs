@@ -1,8 +1,9 @@
 //! A test sleeps only under a paused clock.
 //!
-//! The clock of a test is paused if its attributes or body say `start_paused` or call `time::pause`. A test sleeps if it
-//! calls tokio's `sleep` or `sleep_until`, itself or through functions of the same file. Functions of other files are not
-//! followed, so this finds most real sleeps and never accuses wrongly. Clippy refuses `std::thread::sleep`.
+//! The clock of a test is paused if its attributes or body say `start_paused` or call
+//! `time::pause`. A test sleeps if it calls tokio's `sleep` or `sleep_until`, itself or through
+//! functions of the same file. Functions of other files are not followed, so this finds most real
+//! sleeps and never accuses wrongly. Clippy refuses `std::thread::sleep`.
 
 use std::collections::BTreeSet;
 

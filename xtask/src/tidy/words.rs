@@ -112,7 +112,8 @@ pub fn identifiers(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .flat_map(|(at, line)| line.split(|c: char| !c.is_alphanumeric() && c != '_').map(move |name| (at + 1, name)))
 }
 
-/// The words of a text in lower case with their lines. Identifiers are split at underscores and capitals.
+/// The words of a text in lower case with their lines. Identifiers are split at underscores and
+/// capitals.
 fn words(text: &str) -> Vec<(usize, String)> {
     let mut words: Vec<(usize, String)> = Vec::new();
     for (at, line) in text.lines().enumerate() {

@@ -97,8 +97,8 @@ impl Workspace {
 }
 
 impl Source {
-    /// Every function with a body, also those inside macros. The file must be formatted by rustfmt: a body ends at the
-    /// brace that stands under the start of its first line.
+    /// Every function with a body, also those inside macros. The file must be formatted by rustfmt:
+    /// a body ends at the brace that stands under the start of its first line.
     pub fn functions(&self) -> Vec<Function<'_>> {
         let lines: Vec<&str> = self.text.lines().collect();
         let mut found = Vec::new();
@@ -140,7 +140,8 @@ fn is_read(path: &str) -> bool {
     code || path.ends_with(".md") || path.ends_with("Cargo.toml")
 }
 
-/// Collects the files below `directory`, except git's and those of a cache, such as cargo's target directory.
+/// Collects the files below `directory`, except git's and those of a cache, such as cargo's target
+/// directory.
 fn walk(root: &Path, directory: &str, paths: &mut BTreeSet<String>) -> Result<(), String> {
     let broken = |e: std::io::Error| format!("could not list {directory}/: {e}");
     for entry in fs::read_dir(root.join(directory)).map_err(broken)? {

@@ -1,5 +1,5 @@
-//! Every future that a cache gives out, dropped after every number of polls, over a network on which messages come in
-//! pieces; loads besides with every end that a loader can come to.
+//! Every future that a cache gives out, dropped after every number of polls, over a network on
+//! which messages come in pieces; loads besides with every end that a loader can come to.
 
 use crate::support::InPieces;
 use futures_util::FutureExt;
@@ -16,7 +16,8 @@ use tokio::time::timeout;
 /// More polls than any of them needs.
 const POLLS_MAX: usize = 2_000;
 
-/// How long a value lives past its time, and another process waits for a lock: longer than the tests.
+/// How long a value lives past its time, and another process waits for a lock: longer than the
+/// tests.
 const LONG: Duration = Duration::from_secs(300);
 
 /// A caller that waits for an abandoned lock, permit or leader is not served within this time.
@@ -250,7 +251,8 @@ async fn loaded_within(polls: usize, end: End, world: &InPieces, key: &str, old:
     true
 }
 
-/// Another process first, and then this one, load the key at once if nothing is stored; what they say is what is there.
+/// Another process first, and then this one, load the key at once if nothing is stored; what they
+/// say is what is there.
 async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
     let load = async |cache: &RedisCache, value: u64| {
         let loaded = cache.get_or_load(key, async || Ok::<_, Error>(Some(value)));

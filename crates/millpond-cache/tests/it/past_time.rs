@@ -1,4 +1,5 @@
-//! What stands in Redis and is no value: past its time, a remembered nothing, unreadable, or of somebody else.
+//! What stands in Redis and is no value: past its time, a remembered nothing, unreadable, or of
+//! somebody else.
 
 use crate::support::{builders, caches};
 use futures_util::future::join_all;

@@ -20,8 +20,8 @@ pub fn caches() -> Vec<RedisCache> {
     builders().into_iter().map(|builder| builder.connect_lazy().unwrap()).collect()
 }
 
-/// A cache of one connection over a network on which messages come in pieces, and another process's that goes straight to
-/// the server.
+/// A cache of one connection over a network on which messages come in pieces, and another process's
+/// that goes straight to the server.
 pub struct InPieces {
     pub cache: RedisCache,
     pub straight: RedisCache,

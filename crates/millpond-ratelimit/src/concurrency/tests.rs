@@ -18,7 +18,8 @@ async fn server() -> Option<SharedRedisPool> {
     Some(SharedRedisPoolOptions::new().connect(&url).await.unwrap())
 }
 
-/// Asks for one place of two, at a moment. Whether it was granted, how many there are, and after how long one is free.
+/// Asks for one place of two, at a moment. Whether it was granted, how many there are, and after
+/// how long one is free.
 async fn take(pool: &SharedRedisPool, key: &str, lease: &str, expiry: u64, now: u64) -> (u32, u32, u64) {
     let script = Script::new([CLOCK_OF_THE_TEST, TAKE].concat());
     let args = [format!("{lease}:{expiry}"), expiry.to_string(), "2".to_owned(), now.to_string()];

@@ -60,8 +60,9 @@ fn any_limit(random: &mut fastrand::Rng) -> Limit {
     Limit::new(random.u32(1..1000), period).unwrap().burst(random.u32(1..30)).unwrap()
 }
 
-/// One schedule: up to three limits, requests of costs 0 to 3 from many clients, limits that change and a clock that goes
-/// back now and then. Returns when requests of the first limit were admitted, if its numbers and clock stayed the same.
+/// One schedule: up to three limits, requests of costs 0 to 3 from many clients, limits that change
+/// and a clock that goes back now and then. Returns when requests of the first limit were admitted,
+/// if its numbers and clock stayed the same.
 async fn schedule(pool: SharedRedisPool, script: Script, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut limits: Vec<Limit> = (0..random.usize(1..=3)).map(|_| any_limit(&mut random)).collect();
@@ -142,7 +143,8 @@ async fn a_clock_that_goes_back_locks_nobody_out_for_longer_than_a_full_burst() 
 #[tokio::test]
 async fn a_key_lives_until_it_is_empty_and_no_longer() {
     let Some(pool) = server().await else { return };
-    // As it runs in production, with the server's own clock: a limit whose interval is below a millisecond.
+    // As it runs in production, with the server's own clock: a limit whose interval is below a
+    // millisecond.
     let own = script();
     let limit = [Limit::per_second(10_000).unwrap()];
     let key = [format!("{{lives:{:x}}}", fastrand::u64(..))];

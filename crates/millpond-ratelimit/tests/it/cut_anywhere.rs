@@ -1,5 +1,5 @@
-//! Every future that the limiters give out, dropped after every number of polls, over a network on which messages come in
-//! pieces.
+//! Every future that the limiters give out, dropped after every number of polls, over a network on
+//! which messages come in pieces.
 
 use crate::support::subject;
 use millpond_core::Invalidate;
@@ -91,7 +91,8 @@ impl Limiters {
     }
 }
 
-/// Limiters of one connection over a network in pieces, and another process's that go straight to the server.
+/// Limiters of one connection over a network in pieces, and another process's that go straight to
+/// the server.
 struct World {
     near: Limiters,
     straight: Limiters,
@@ -170,7 +171,8 @@ impl World {
         ended
     }
 
-    /// The next decision depends only on what its own subject has used up, and the pool has all its slots.
+    /// The next decision depends only on what its own subject has used up, and the pool has all its
+    /// slots.
     async fn next_is_served(&self, deed: Deed) {
         let (who, used) = self.somebody().await;
         let decision = self.near.one.check(&who).await.unwrap();

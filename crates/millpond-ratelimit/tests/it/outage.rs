@@ -70,7 +70,8 @@ async fn fail_over(servers: &OwnServer) {
         let url = format!("redis://{}", servers.told(&format!("CLUSTER_{n}_ADDRESS")));
         let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
         let was_replica = !role(&node).await.contains("master\"");
-        // A replica agrees and gives up after 5 s if it is not level with its master yet: it is asked again.
+        // A replica agrees and gives up after 5 s if it is not level with its master yet: it is
+        // asked again.
         let began = Instant::now();
         while was_replica && !promoted(&node).await {
             assert!(began.elapsed() < Duration::from_secs(30), "node {n} stays a replica");

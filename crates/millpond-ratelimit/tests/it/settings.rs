@@ -1,4 +1,5 @@
-//! Everything that is wrong with the settings is reported at once, with the variable and what to do.
+//! Everything that is wrong with the settings is reported at once, with the variable and what to
+//! do.
 
 use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions};
 use std::time::Duration;
