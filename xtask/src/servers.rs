@@ -3,8 +3,8 @@
 //!
 //! They listen on free ports of the loopback interface and live in a temporary directory, whose
 //! owner is this process. What they are called by is printed as `NAME=value` lines, or handed to a
-//! command; docs/development.md lists the names. A server that a variable names already is used as it
-//! is.
+//! command; docs/development.md lists the names. A server that a variable names already is used as
+//! it is.
 //!
 //! # Invariants
 //!
