@@ -17,6 +17,7 @@ use crate::pools::shared_loan::{acquire, try_take};
 use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
 use crate::rt::Bell;
 use crate::rt::lock::Mutex;
+use crate::rt::time::Time;
 use crate::status::{CloseReport, Holder, Status, Totals};
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -139,6 +140,13 @@ where
     }
 }
 
+/// What a newcomer gets while nothing works.
+pub(crate) enum Refusal {
+    /// It is to ask again at this time.
+    AskAgain(Time),
+    Final(PoolError),
+}
+
 impl<M: Manager> Core<M> {
     pub(crate) fn holders(&self) -> Vec<Holder> {
         let now = self.pool.shared().now();
@@ -159,12 +167,15 @@ impl<M: Manager> Core<M> {
         status
     }
 
-    /// Why a newcomer may not even wait, if nothing has worked for long.
-    pub(crate) fn fails_fast(&self) -> Option<PoolError> {
+    /// Why a newcomer may not even wait, if nothing has worked for long. One that has not insisted yet asks again first.
+    pub(crate) fn refusal(&self, insists: bool) -> Option<Refusal> {
         self.pool.shared().change(|ledger, now| {
             let error = ledger.fails_fast().then(|| ledger.connect_error()).flatten()?;
-            ledger.note_refusal(now);
-            Some(error)
+            Some(if insists {
+                Refusal::Final(error)
+            } else {
+                Refusal::AskAgain(now.after(ledger.pause_of_refusal(error, now)))
+            })
         })
     }
 

@@ -8,6 +8,7 @@ use crate::ledger::bump;
 use crate::manager::Manager;
 use crate::pools::Request;
 use crate::pools::members::{Core, Member, Pick, clone_of, pick};
+use crate::pools::shared::Refusal;
 use crate::rt::time::Time;
 use crate::rt::{self, Timer};
 use std::future::poll_fn;
@@ -24,6 +25,7 @@ pub(crate) async fn acquire<M: Manager>(core: Arc<Core<M>>, request: Request) ->
 where
     M::Connection: Clone + Sync,
 {
+    poll_fn(rt::cooperate).await;
     let since = core.pool.shared().now();
     let journey = Journey::begin(&core, request, since);
     let outcome = serve(&core, request, since).await;
@@ -42,7 +44,7 @@ where
     let shared = core.pool.shared();
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     let deadline = since.after(limit);
-    let (mut waiting, mut panics) = (None, 0);
+    let (mut waiting, mut panics, mut insists) = (None, 0, false);
     loop {
         // It listens before it looks, so that it misses nothing in between.
         let mut listener = core.bell.listen();
@@ -57,8 +59,14 @@ where
         }
         if waiting.is_none() {
             // As in any pool only newcomers fail fast: who waits already may do so until its deadline.
-            if let Some(error) = core.fails_fast() {
-                return Err(error);
+            match core.refusal(insists) {
+                None => {}
+                Some(Refusal::Final(error)) => return Err(error),
+                Some(Refusal::AskAgain(at)) => {
+                    insists = true;
+                    pause(core, at.min(deadline), listener.hear()).await;
+                    continue;
+                }
             }
             waiting = Some(Waiting::join(core, since)?);
         }
@@ -70,6 +78,16 @@ where
         if let Some(error) = failure.filter(|error| !error.is_timeout()) {
             return Err(error);
         }
+    }
+}
+
+/// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless something happens before.
+async fn pause<M: Manager>(core: &Core<M>, until: Time, something_happens: impl Future<Output = bool>) {
+    let shared = core.pool.shared();
+    let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
+    match timer {
+        Some(timer) => _ = rt::until(rung(timer), something_happens).await,
+        None => rt::yield_now().await,
     }
 }
 
