@@ -1,11 +1,10 @@
 //! A connection that many borrowers use at once.
 
+use crate::command::effects::{Effect, effect};
 use crate::command::{ClusterNode, Command};
-use crate::command_effects::{Effect, effect};
-use crate::driver::Manner;
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
-use crate::link::{Link, proves_life};
+use crate::link::{Link, Manner, proves_life};
 use crate::value::FromValue;
 use std::fmt;
 

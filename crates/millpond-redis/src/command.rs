@@ -1,8 +1,14 @@
 //! A command: its name, its arguments, which of them are keys, and what is known about repeating it.
 
-use crate::argument::Argument;
-use crate::arguments::Arguments;
-use crate::connect_options::Node;
+pub(crate) mod argument;
+pub(crate) mod arguments;
+pub(crate) mod effects;
+pub(crate) mod slot;
+
+use crate::connect::node::Node;
+use argument::Argument;
+use arguments::Arguments;
+use slot::{Slot, slot_of};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -32,17 +38,6 @@ pub struct Command {
 /// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNode(pub(crate) Node);
-
-/// Where the keys of a command live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
-    /// It has no key: any node will do.
-    Any,
-    /// All of its keys live here.
-    One(u16),
-    /// Its keys live in different slots, which a cluster refuses.
-    Several,
-}
 
 impl Command {
     /// A command of this name. Names of two words are one name and an argument: `CLIENT` with the argument `ID`.
@@ -104,12 +99,6 @@ impl Command {
     pub(crate) fn argument(&self, at: usize) -> &[u8] {
         self.args.iter().nth(at).map_or(&[], |arg| arg)
     }
-}
-
-/// Which of the 16,384 slots of a cluster a key lives in. What stands between the first `{` and the next `}` decides, if
-/// it is not empty: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
-pub fn slot_of(key: &[u8]) -> u16 {
-    fred::util::redis_keyslot(key)
 }
 
 impl fmt::Debug for Command {

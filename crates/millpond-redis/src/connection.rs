@@ -1,16 +1,20 @@
 //! A connection for one borrower: it may watch, block and subscribe, and knows what it has to undo.
 
-use crate::argument::Argument;
-use crate::command::{Command, Slot};
-use crate::command_effects::{Effect, Wait, effect};
-use crate::connect_options::RedisConnectOptions;
-use crate::driver::{Driver, Manner};
+use crate::command::Command;
+use crate::command::argument::Argument;
+use crate::command::effects::{Effect, Wait, effect};
+use crate::command::slot::Slot;
+#[cfg(feature = "fred")]
+use crate::connect::options::Driver;
+use crate::connect::options::RedisConnectOptions;
+#[cfg(feature = "fred")]
+use crate::driver::fred::client::FredClient;
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
-use crate::fred_client::FredClient;
-use crate::link::Link;
+use crate::link::{Link, Manner};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
+#[cfg(feature = "fred")]
 use fred::clients::Client;
 use millpond_core::Triage;
 use std::fmt;
@@ -35,6 +39,7 @@ pub struct RedisConnection {
     options: Arc<RedisConnectOptions>,
     session: Session,
     subscription: Option<Subscription>,
+    #[cfg(feature = "fred")]
     fred: Option<FredClient>,
     /// Whether it was led back to the database of the URL, where a hook may have led it elsewhere.
     led_back: bool,
@@ -69,7 +74,16 @@ enum Flight {
 
 impl RedisConnection {
     pub(crate) fn new(link: Link, epoch: Epoch, options: Arc<RedisConnectOptions>) -> Self {
-        Self { link, epoch, options, session: Session::default(), subscription: None, fred: None, led_back: false }
+        Self {
+            link,
+            epoch,
+            options,
+            session: Session::default(),
+            subscription: None,
+            #[cfg(feature = "fred")]
+            fred: None,
+            led_back: false,
+        }
     }
 
     /// Runs a command.
@@ -214,6 +228,7 @@ impl RedisConnection {
     /// session is another one, and its commands wait until it is there. It reads answers by fred's own rules, by which a list
     /// that looks like a message is one. This connection is closed on return, and the client with it; a clone that outlives
     /// the lease is told as the reason [`Escaped`](millpond_core::CloseReason::HandleLeaked).
+    #[cfg(feature = "fred")]
     pub fn driver(&mut self) -> Option<&Client> {
         if self.options.driver != Driver::Fred {
             return None;
@@ -246,7 +261,10 @@ impl RedisConnection {
 
     /// Whether somebody else has a handle to it.
     pub(crate) fn has_escaped(&self) -> bool {
-        self.fred.as_ref().is_some_and(FredClient::has_escaped)
+        #[cfg(feature = "fred")]
+        return self.fred.as_ref().is_some_and(FredClient::has_escaped);
+        #[cfg(not(feature = "fred"))]
+        false
     }
 
     /// What has to be done with it when it comes back.

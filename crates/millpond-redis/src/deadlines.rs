@@ -51,7 +51,7 @@ enum Place {
 /// # Cancel safety
 ///
 /// The future may be dropped at any point.
-pub(crate) async fn within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn answer_within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) -> Option<F::Output> {
     if limit < ROUND {
         return timeout(limit, answer).await.ok();
     }
@@ -71,6 +71,11 @@ pub(crate) async fn within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) 
             None => Some(answer.await),
         },
     }
+}
+
+/// `None` if it took longer.
+pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    timeout(limit, future).await.ok()
 }
 
 /// The place of one command, once it has one.
@@ -184,6 +189,7 @@ fn keep_watch(inbox: &Receiver<Weak<Crowd>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::pin::pin;
     use tokio::sync::oneshot;
 
@@ -199,7 +205,7 @@ mod tests {
     async fn what_is_not_answered_ends_with_its_limit() {
         for limit in [LIMIT, ROUND / 2] {
             let since = Instant::now();
-            let answer = within(limit, pin!(std::future::pending::<()>())).await;
+            let answer = answer_within(limit, pin!(std::future::pending::<()>())).await;
             assert_eq!(answer, None);
             assert_eq!(since.elapsed(), limit);
         }
@@ -211,7 +217,7 @@ mod tests {
         for is_late in [false, true] {
             let (answer, receiver) = oneshot::channel();
             let mut receiver = pin!(receiver);
-            let waiting = within(LIMIT, receiver.as_mut());
+            let waiting = answer_within(LIMIT, receiver.as_mut());
             let answering = async {
                 if is_late {
                     assert!(MINE.with(|mine| ring(mine)), "somebody waits");
@@ -229,8 +235,8 @@ mod tests {
     async fn who_gives_up_early_leaves_his_place_to_the_next() {
         for _ in 0..3 {
             let mut never = pin!(std::future::pending::<()>());
-            let mut cut = pin!(within(LIMIT, never.as_mut()));
-            assert!(futures_util::poll!(cut.as_mut()).is_pending());
+            let mut cut = pin!(answer_within(LIMIT, never.as_mut()));
+            assert!(cut.as_mut().now_or_never().is_none());
             assert_eq!(under_way(), 1);
         }
         assert_eq!(MINE.with(|mine| lock(mine).places.len()), 1);

@@ -1,79 +1,238 @@
-//! Who serves the sockets: this crate beside fred, or redis-rs behind a feature.
+//! One socket to one server: opened, logged in, and served by one of the drivers.
+//!
+//! No driver is given a retry, a reconnect or a limit of its own: whatever ends a socket ends it for good, and time is kept by
+//! who uses it.
 
-use crate::connect_options::RedisConnectOptions;
+pub(crate) mod dial;
+#[cfg(feature = "fred")]
+pub(crate) mod fred;
+pub(crate) mod overdue;
+#[cfg(feature = "redis-rs")]
+mod redis_rs;
+mod scanner;
+mod tcp;
+mod tls;
+
+use crate::command::Command;
+use crate::connect::login::Login;
+use crate::connect::options::{Driver, RedisConnectOptions};
+use crate::deadlines::within;
 use crate::error::RedisError;
-use crate::link::{Hub, Link};
-use std::future::Future;
-use std::sync::Arc;
+use crate::subscription::{Ear, until_closed};
+use crate::value::Value;
+use dial::{Place, dial};
+#[cfg(feature = "fred")]
+use fred::Wire;
+use futures_util::future::join_all;
+use overdue::Patience;
+#[cfg(feature = "redis-rs")]
+use redis_rs::RedisRs;
+use scanner::NOT_REDIS;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tls::{SPEAKS_TLS, speaks_tls};
 
-/// Who speaks to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Driver {
-    /// Sockets that are served here, since fred takes some answers for messages or redirections; subscriptions too, and
-    /// fred's own client on a connection of its own, for what is not offered:
-    /// [`RedisConnection::driver`](crate::RedisConnection::driver).
-    #[default]
-    Fred,
-    /// Sockets that redis-rs serves. No subscriptions. With the feature `redis-rs`.
+/// A connection to one server. Whoever drops it closes the socket.
+pub(crate) struct Socket {
+    wire: Driven,
+    /// How many answers have come.
+    answers: AtomicU64,
+}
+
+/// By whom it is served.
+enum Driven {
+    #[cfg(feature = "fred")]
+    Fred(Wire),
     #[cfg(feature = "redis-rs")]
-    RedisRs,
+    RedisRs(RedisRs),
 }
 
-/// Whom a connection serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// One borrower at a time. It never reconnects: a WATCH that is lost with its connection must not pass for one.
-    Exclusive,
-    /// Many at once. In a cluster it finds its nodes again by itself; else the pool opens another one.
-    Shared,
+/// Hands a call on to the driver.
+macro_rules! driven {
+    ($socket:expr, $wire:ident => $call:expr) => {
+        match &$socket.wire {
+            #[cfg(feature = "fred")]
+            Driven::Fred($wire) => $call,
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs($wire) => $call,
+        }
+    };
 }
 
-/// How a command is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// It is answered at once.
-    Plain,
-    /// It blocks at the server for so long.
-    Blocking(Duration),
-}
-
-/// Opens the connections of one manager.
-#[derive(Debug)]
-pub(crate) struct Opener {
-    pub(crate) options: Arc<RedisConnectOptions>,
-    /// What they know together.
-    hub: Arc<Hub>,
-}
-
-impl Opener {
-    pub(crate) fn new(options: RedisConnectOptions) -> Self {
-        let options = Arc::new(options);
-        Self { hub: Hub::new(Arc::clone(&options)), options }
-    }
-
-    /// Connects.
+impl Socket {
+    /// Connects, logs in and selects a database, all within the limit.
     ///
     /// # Errors
     ///
-    /// Why there is no connection; nothing is left of the attempt then.
+    /// Why it could not.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the attempt.
-    pub(crate) async fn open(&self, purpose: Use, limit: Duration) -> Result<Link, RedisError> {
-        Box::pin(Link::open(&self.hub, purpose, limit)).await
+    /// Nothing is left of it.
+    pub(crate) async fn dial(
+        place: Place<'_>,
+        login: &Login,
+        options: &RedisConnectOptions,
+        limit: Duration,
+    ) -> Result<Self, RedisError> {
+        let patience = Patience::new(limit);
+        let dialling = async {
+            let stream = dial(place, options.tls.as_ref(), options.tcp_keepalive).await?;
+            let wire = match options.driver {
+                #[cfg(feature = "fred")]
+                Driver::Fred => Driven::Fred(Wire::over(stream)),
+                #[cfg(feature = "redis-rs")]
+                Driver::RedisRs => Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?),
+            };
+            let socket = Self { wire, answers: AtomicU64::new(0) };
+            socket.greet(login, options.database, patience).await?;
+            Ok(socket)
+        };
+        let reason = match within(limit, dialling).await {
+            Some(Err(RedisError::Lost { reason })) => reason,
+            Some(outcome) => return outcome,
+            None => return Err(late(place, limit)),
+        };
+        if let (Place::Network(node), None) = (place, &options.tls)
+            && speaks_tls(node, patience.left()).await
+        {
+            return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
+        }
+        let is_another = reason.contains(NOT_REDIS);
+        let reason = format!("{place}: {reason}");
+        Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
+    }
+
+    async fn greet(&self, login: &Login, database: u8, patience: Patience) -> Result<(), RedisError> {
+        let mut commands = Vec::new();
+        if let Some(password) = &login.password {
+            commands.push(Command::new("AUTH").args(&login.user).arg(password));
+        }
+        if database > 0 {
+            commands.push(Command::new("SELECT").arg(u32::from(database)));
+        }
+        let asked = join_all(commands.iter().map(|command| self.send(command, patience)));
+        let ping = Command::new("PING");
+        let (answers, ping) = tokio::join!(asked, self.send(&ping, patience));
+        for answer in answers {
+            answer.map_err(|error| login.hidden_from(error))?;
+        }
+        match ping {
+            Err(error) if !error.is_a_sign_of_life() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a command and waits for its answer. If there is none when the patience is over, the socket is closed, whether
+    /// anybody still waits or not.
+    ///
+    /// # Errors
+    ///
+    /// An error of the server's is one here.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was sent is executed; its answer is read and thrown away.
+    pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
+        let answer = driven!(self, wire => wire.send(command, patience).await);
+        let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
+        self.hear(answer)
+    }
+
+    /// Sends commands in one piece. Errors of the server's are values.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub(crate) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
+        self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
+    }
+
+    /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. The third version of the protocol is spoken from then on, in which messages
+    /// are told from answers, if the server knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Refused`] over a driver that cannot.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be subscribed or not.
+    pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
+        match &self.wire {
+            #[cfg(feature = "fred")]
+            Driven::Fred(wire) => wire.subscribe(command, patience).await,
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(_) => {
+                let _ = patience;
+                let reason = "only over the driver fred can a connection be subscribed";
+                Err(RedisError::Refused { command: command.name().to_owned(), reason })
+            }
+        }
+    }
+
+    /// What is published, from now on.
+    pub(crate) fn ear(&self) -> Option<Ear> {
+        match &self.wire {
+            #[cfg(feature = "fred")]
+            Driven::Fred(wire) => Some(wire.ear()),
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(_) => None,
+        }
+    }
+
+    /// How many answers have come.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has given up waiting for the answer that is to come next.
+    pub(crate) fn is_stuck(&self) -> bool {
+        driven!(self, wire => wire.is_stuck())
+    }
+
+    /// Whether its buffers have grown so large that it is not worth keeping: those of redis-rs never shrink.
+    pub(crate) fn is_large(&self) -> bool {
+        match &self.wire {
+            #[cfg(feature = "fred")]
+            Driven::Fred(_) => false,
+            #[cfg(feature = "redis-rs")]
+            Driven::RedisRs(wire) => wire.is_large(),
+        }
+    }
+
+    /// Whether it is closed, as far as this side knows.
+    pub(crate) fn is_dead(&self) -> bool {
+        driven!(self, wire => wire.is_dead())
+    }
+
+    /// Closes it; who waits for an answer hears that there will be none.
+    pub(crate) fn abort(&self) {
+        driven!(self, wire => wire.abort());
+    }
+
+    /// Ends when it is closed.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        until_closed(driven!(self, wire => wire.closed()))
+    }
+
+    fn hear<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
+        if matches!(answer, Ok(_) | Err(RedisError::Server { .. })) {
+            self.answers.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 }
 
-impl Drop for Opener {
-    fn drop(&mut self) {
-        self.hub.end();
-    }
+fn late(place: Place<'_>, limit: Duration) -> RedisError {
+    RedisError::NotSent { reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()) }
 }
 
-/// `None` if it took longer.
-pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    tokio::time::timeout(limit, future).await.ok()
+/// The error that an answer is.
+pub(crate) fn error_in(value: &Value) -> Option<RedisError> {
+    if let Value::Error(text) = value { Some(RedisError::of_server(text)) } else { None }
 }

@@ -48,53 +48,45 @@
 //! # Two drivers
 //!
 //! The way to a master that sentinels name, and through a cluster, is this crate's own: a master that is lost stops nobody but
-//! those who ask for its keys, who are told at once. Who serves the sockets is said by `driver=` in a URL or
-//! [`RedisConnectOptions::driver`]: `fred`, the default, which can subscribe too and offers fred's own client beside a
-//! connection, or `redis-rs` (with the feature of that name), over which a connection cannot subscribe.
+//! those who ask for its keys, and they get an error at once. `driver=` in a URL or [`RedisConnectOptions::driver`] chooses what
+//! serves the sockets: `fred`, the default, can subscribe too and offers fred's own client beside a connection; over
+//! `redis-rs` a connection cannot subscribe. Each is a feature of that name, of which at least one must be on; `fred` is on
+//! by default.
 
-mod argument;
-mod arguments;
+#[cfg(not(any(feature = "fred", feature = "redis-rs")))]
+compile_error!("millpond-redis needs a driver: enable the feature `fred` (on by default) or `redis-rs`");
+
 mod breaker;
 mod client;
 mod command;
-mod command_effects;
-mod connect_options;
+mod connect;
 mod connection;
-#[cfg(feature = "redis-rs")]
-mod counted;
 mod deadlines;
-mod dial;
 mod driver;
 mod error;
+mod error_class;
 mod failover_count;
-mod fault;
-mod frame;
-mod fred_client;
-mod fred_settings;
 mod lease;
 mod link;
 mod manager;
 mod options;
-mod overdue;
 mod permits;
 mod pool;
-#[cfg(feature = "redis-rs")]
-mod redis_rs;
 mod script;
 mod subscription;
-mod url;
-mod url_error;
+mod topology;
 mod value;
-mod wire;
 
-pub use argument::Argument;
+#[doc(hidden)] // For millpond-cache and millpond-ratelimit.
 pub use breaker::Breaker;
 pub use bytes::Bytes;
 pub use client::RedisClient;
-pub use command::{ClusterNode, Command, slot_of};
-pub use connect_options::{COMMAND_TIMEOUT, RedisConnectOptions, TCP_KEEPALIVE};
+pub use command::argument::Argument;
+pub use command::slot::slot_of;
+pub use command::{ClusterNode, Command};
+pub use connect::options::{COMMAND_TIMEOUT, Driver, RedisConnectOptions, TCP_KEEPALIVE};
+pub use connect::url_error::UrlError;
 pub use connection::RedisConnection;
-pub use driver::Driver;
 pub use error::RedisError;
 pub use lease::{RedisLease, SharedRedisLease};
 pub use manager::{RedisManager, SharedRedisManager};
@@ -107,5 +99,4 @@ pub use permits::OnExhausted;
 pub use pool::{RedisPool, SharedRedisPool};
 pub use script::{Script, ScriptCall};
 pub use subscription::Message;
-pub use url_error::UrlError;
 pub use value::{FromValue, Value};

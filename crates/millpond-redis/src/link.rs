@@ -10,25 +10,23 @@
 //!    or an error inside an answer, redirects nothing.
 //! 3. A socket of a connection for one borrower is never dialled again: a WATCH would be lost unnoticed.
 
-mod hub;
-mod sentinel;
-mod slots;
-mod socket;
+mod redirection;
 
-pub(crate) use hub::Hub;
-
-use crate::command::{ClusterNode, Command, Slot};
-use crate::connect_options::{Deployment, Node};
-use crate::deadlines;
-use crate::dial::Place;
-use crate::driver::{Manner, Use, within};
+use crate::command::slot::Slot;
+use crate::command::{ClusterNode, Command};
+use crate::connect::node::Node;
+use crate::connect::options::Deployment;
+use crate::deadlines::{answer_within, within};
+use crate::driver::dial::Place;
+use crate::driver::overdue::Patience;
+use crate::driver::{Socket, error_in};
 use crate::error::RedisError;
-use crate::overdue::Patience;
 use crate::subscription::Subscription;
+use crate::topology::{Topology, sentinel};
 use crate::value::Value;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use socket::{Socket, error_in};
+use redirection::{Redirection, redirection};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -44,16 +42,34 @@ const REDIRECTIONS_MAX: u32 = 16;
 /// The pause before a second and further redirection: a slot changes hands, or some of the keys have moved and others not.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Whom a connection serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// One borrower at a time. It never reconnects: a WATCH that is lost with its connection must not pass for one.
+    Exclusive,
+    /// Many at once. In a cluster it finds its nodes again by itself; else the pool opens another one.
+    Shared,
+}
+
+/// How a command is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It is answered at once.
+    Plain,
+    /// It blocks at the server for so long.
+    Blocking(Duration),
+}
+
 /// A connection.
 pub(crate) struct Link {
-    hub: Arc<Hub>,
+    topology: Arc<Topology>,
     sockets: Sockets,
     /// Whether lost nodes are dialled again.
     heals: bool,
     aborted: AtomicBool,
     /// Where keys are watched.
     watched: Mutex<Option<Arc<Node>>>,
-    /// What the hub had learnt when sockets to nodes that have left the cluster were last closed.
+    /// What the topology had learnt when sockets to nodes that have left the cluster were last closed.
     learnt: AtomicU64,
 }
 
@@ -77,23 +93,23 @@ impl Link {
     /// # Cancel safety
     ///
     /// Dropping the future ends the attempt.
-    pub(crate) async fn open(hub: &Arc<Hub>, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
-        let options = hub.options();
+    pub(crate) async fn open(topology: &Arc<Topology>, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
+        let options = topology.options();
         let limit = limit.min(options.command_timeout);
         let sockets = match &options.deployment {
-            Deployment::Single(node) => Sockets::One(Arc::new(hub.dial(node, limit).await?)),
+            Deployment::Single(node) => Sockets::One(Arc::new(topology.dial(node, limit).await?)),
             Deployment::Unix(path) => {
                 Sockets::One(Arc::new(Socket::dial(Place::Unix(path), &options.login, options, limit).await?))
             }
             Deployment::Sentinel { nodes, service, login } => {
-                Sockets::One(Arc::new(sentinel::master(hub, nodes, service, login, limit).await?))
+                Sockets::One(Arc::new(sentinel::master(topology, nodes, service, login, limit).await?))
             }
             Deployment::Cluster(_) => Sockets::Cluster(Mutex::default()),
         };
         let heals = purpose == Use::Shared && options.is_cluster();
         let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
         let learnt = AtomicU64::new(0);
-        let link = Self { hub: Arc::clone(hub), sockets, heals, aborted, watched, learnt };
+        let link = Self { topology: Arc::clone(topology), sockets, heals, aborted, watched, learnt };
         if link.is_cluster() {
             let entering = link.enter(limit);
             within(limit, entering).await.ok_or_else(|| late(limit))??;
@@ -103,11 +119,11 @@ impl Link {
 
     /// Learns who owns what, unless it is known, and finds a node that answers.
     async fn enter(&self, limit: Duration) -> Result<(), RedisError> {
-        if self.hub.owners().is_empty() {
-            self.hub.learn().await?;
+        if self.topology.owners().is_empty() {
+            self.topology.learn().await?;
         }
         let mut last = Err(unsent("no node of the cluster answers"));
-        for node in self.hub.owners() {
+        for node in self.topology.owners() {
             last = self.socket(&node, limit).await.map(drop);
             if last.is_ok() {
                 break;
@@ -143,7 +159,7 @@ impl Link {
 
     /// The limit of a command that has none of its own.
     pub(crate) fn limit(&self) -> Duration {
-        self.hub.options().command_timeout
+        self.topology.options().command_timeout
     }
 
     /// Whether it leads to a cluster.
@@ -156,7 +172,7 @@ impl Link {
         match &self.sockets {
             // Whatever it is called: there is no other.
             Sockets::One(_) => vec![ClusterNode(Node { host: String::new(), port: 0 })],
-            Sockets::Cluster(_) => self.hub.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect(),
+            Sockets::Cluster(_) => self.topology.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect(),
         }
     }
 
@@ -228,7 +244,7 @@ impl Link {
         if let Some(error) = answers.iter().find_map(error_in) {
             return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &teller)).flatten() {
                 Some(Redirection::Moved(slot, node)) => {
-                    self.hub.moved(slot, &Arc::new(node));
+                    self.topology.moved(slot, &Arc::new(node));
                     RedisError::moving()
                 }
                 Some(_) => RedisError::moving(),
@@ -259,7 +275,7 @@ impl Link {
                 let channels = command.args.iter().filter(|channel| is_of_keys(channel) == of_keys);
                 Command::new(command.name.clone()).args(channels)
             };
-            for (part, nodes) in [(some(false), vec![self.place_of(command)?]), (some(true), self.hub.owners())] {
+            for (part, nodes) in [(some(false), vec![self.place_of(command)?]), (some(true), self.topology.owners())] {
                 for node in if part.args.len() > 0 { nodes } else { Vec::new() } {
                     let socket = self.socket(&node, self.limit()).await?;
                     self.listen(&socket, &part, into).await?;
@@ -289,7 +305,7 @@ impl Link {
             (node, asking) = match next {
                 Some(Redirection::Moved(slot, to)) => {
                     let to = Arc::new(to);
-                    self.hub.moved(slot, &to);
+                    self.topology.moved(slot, &to);
                     (to, false)
                 }
                 Some(Redirection::Ask(to)) => (Arc::new(to), true),
@@ -347,14 +363,14 @@ impl Link {
         sending: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
         let (before, left) = (socket.answers(), patience.left());
-        if let Some(outcome) = deadlines::within(left, pin!(sending)).await {
+        if let Some(outcome) = answer_within(left, pin!(sending)).await {
             return outcome;
         }
         let is_silent = socket.answers() == before;
         if left >= self.limit() / 2 && (is_silent || socket.is_stuck()) {
             socket.abort();
             if let Some(node) = node.filter(|_| is_silent) {
-                self.hub.suspect(node);
+                self.topology.suspect(node);
             }
         }
         Err(ran_out(command, patience))
@@ -373,11 +389,11 @@ impl Link {
         let known = match command.slot {
             Slot::Several => return Err(RedisError::CrossSlot { command: command.name().to_owned() }),
             Slot::One(_) if command.name() == "UNWATCH" => self.watched(),
-            Slot::One(slot) => self.hub.owner(slot),
+            Slot::One(slot) => self.topology.owner(slot),
             Slot::Any => None,
         };
         // Whoever answers knows better.
-        let any = || self.hub.owners().into_iter().find(|node| !self.hub.is_down(node));
+        let any = || self.topology.owners().into_iter().find(|node| !self.topology.is_down(node));
         known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
     }
 
@@ -387,14 +403,14 @@ impl Link {
         if self.aborted.load(Ordering::Acquire) {
             return Err(unsent("it was given up"));
         }
-        if self.hub.is_down(node) {
+        if self.topology.is_down(node) {
             return Err(unsent(&format!("{node} does not answer")));
         }
         let dialled = {
             let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            let learnt = self.hub.learnt();
+            let learnt = self.topology.learnt();
             if self.learnt.swap(learnt, Ordering::AcqRel) != learnt {
-                let (members, watched) = (self.hub.nodes(), self.watched());
+                let (members, watched) = (self.topology.nodes(), self.watched());
                 sockets.retain(|place, _| place == node || members.contains(place) || watched.as_ref() == Some(place));
             }
             let dialled = sockets.entry(Arc::clone(node)).or_default();
@@ -406,7 +422,7 @@ impl Link {
             }
             Arc::clone(dialled)
         };
-        let dialling = dialled.get_or_try_init(async || self.hub.dial(node, limit).await.map(Arc::new));
+        let dialling = dialled.get_or_try_init(async || self.topology.dial(node, limit).await.map(Arc::new));
         let since = Instant::now();
         let error = match within(limit, dialling).await {
             Some(Ok(socket)) => return Ok(Arc::clone(socket)),
@@ -416,7 +432,7 @@ impl Link {
         // Who was in a hurry knows nothing of the node.
         let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
         if was_patient && matches!(error, RedisError::NotSent { .. }) {
-            self.hub.suspect(node);
+            self.topology.suspect(node);
         }
         Err(error)
     }
@@ -443,36 +459,6 @@ impl Link {
 
 fn ran_out(command: &Command, patience: Patience) -> RedisError {
     RedisError::TimedOut { command: command.name().to_owned(), limit: patience.limit }
-}
-
-/// Where a command was sent on to. It was not executed.
-enum Redirection {
-    /// The slot lives there now.
-    Moved(u16, Node),
-    /// The key does already, the slot not yet.
-    Ask(Node),
-    /// Some of its keys are here and others there.
-    Again,
-}
-
-/// What an error says about where to go: `MOVED 3999 127.0.0.1:6381`. No host means that of the node that says it. One that
-/// speaks of another slot than the command's is the command's own, of a script for example.
-fn redirection(error: &RedisError, asked: Slot, teller: &str) -> Option<Redirection> {
-    let RedisError::Server { code, message } = error else { return None };
-    let place = || {
-        let (slot, address) = message.split_once(' ')?;
-        let slot = slot.parse().ok().filter(|slot| asked == Slot::Any || asked == Slot::One(*slot))?;
-        let (host, port) = address.rsplit_once(':')?;
-        let host = if host.is_empty() || host == "?" { teller } else { host.trim_matches(['[', ']']) };
-        Some((slot, Node { host: host.to_owned(), port: port.parse().ok()? }))
-    };
-    match code.as_str() {
-        "MOVED" => place().map(|(slot, node)| Redirection::Moved(slot, node)),
-        "ASK" => place().map(|(_, node)| Redirection::Ask(node)),
-        // In the server's words: a script may have an error of that name, and was executed.
-        "TRYAGAIN" if message.starts_with("Multiple keys request during rehashing") => Some(Redirection::Again),
-        _ => None,
-    }
 }
 
 /// The slot that all commands of a transaction share.

@@ -1,14 +1,16 @@
 //! Opens, proves, resets and closes Redis connections.
 
 use crate::client::RedisClient;
-use crate::connect_options::RedisConnectOptions;
+use crate::connect::options::RedisConnectOptions;
 use crate::connection::RedisConnection;
-use crate::driver::{Opener, Use};
 use crate::error::RedisError;
+use crate::error_class;
 use crate::failover_count::Epochs;
-use crate::fault;
+use crate::link::{Link, Use};
+use crate::topology::Topology;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The manager of connections for one borrower each. [`RedisPoolOptions`](crate::RedisPoolOptions) makes one for you; build
 /// a core pool over it if you want to wrap one in a pool of your own.
@@ -58,7 +60,7 @@ impl Manager for RedisManager {
     }
 
     fn classify(&self, error: &RedisError) -> ErrorClass {
-        fault::classify(error)
+        error_class::classify(error)
     }
 }
 
@@ -96,6 +98,40 @@ impl Manager for SharedRedisManager {
     }
 
     fn classify(&self, error: &RedisError) -> ErrorClass {
-        fault::classify(error)
+        error_class::classify(error)
+    }
+}
+
+/// Opens the connections of one manager.
+#[derive(Debug)]
+struct Opener {
+    options: Arc<RedisConnectOptions>,
+    /// What they know together.
+    topology: Arc<Topology>,
+}
+
+impl Opener {
+    fn new(options: RedisConnectOptions) -> Self {
+        let options = Arc::new(options);
+        Self { topology: Topology::new(Arc::clone(&options)), options }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection; nothing is left of the attempt then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    async fn open(&self, purpose: Use, limit: Duration) -> Result<Link, RedisError> {
+        Box::pin(Link::open(&self.topology, purpose, limit)).await
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.topology.end();
     }
 }

@@ -1,6 +1,6 @@
 //! Building the pools: from a URL, or from what a URL says.
 
-use crate::connect_options::RedisConnectOptions;
+use crate::connect::options::RedisConnectOptions;
 use crate::error::RedisError;
 use crate::manager::{RedisManager, SharedRedisManager};
 use crate::permits::{OnExhausted, Permits};

@@ -1,7 +1,7 @@
 //! Lua scripts, sent once by their text and then by their name.
 
-use crate::argument::Argument;
 use crate::command::Command;
+use crate::command::argument::Argument;
 use crate::error::RedisError;
 use crate::pool::SharedRedisPool;
 use crate::value::{FromValue, Value};

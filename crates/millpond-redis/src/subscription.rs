@@ -20,12 +20,6 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-impl Message {
-    pub(crate) fn new(channel: Bytes, payload: Bytes) -> Self {
-        Self { channel: String::from_utf8_lossy(&channel).into_owned(), channel_bytes: channel, payload }
-    }
-}
-
 /// What is heard on one socket, and how its end is heard of.
 pub(crate) struct Ear {
     /// Of which it is.

@@ -190,6 +190,7 @@ macro_rules! suite_over {
     };
 }
 
+#[cfg(feature = "fred")]
 mod fred {
     suite_over!(Fred);
 }

@@ -1,7 +1,7 @@
 //! Every future that a pool and its connections give out, dropped after every number of polls, over a network on which
 //! messages come in pieces.
 
-use crate::support::{by_each_driver, echo, few, get, key, next_is_clean, set, single};
+use crate::support::{by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, single};
 use millpond_core::Invalidate;
 use millpond_redis::{Command, Limits, RedisPool, Script, SharedRedisPool, SharedRedisPoolOptions, Value};
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
@@ -101,7 +101,7 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let world = World::over(&url).await;
-        let listening: &[Deed] = if url.contains("redis-rs") { &[] } else { &LISTENING };
+        let listening: &[Deed] = if can_subscribe(&url) { &LISTENING } else { &[] };
         let mut cuts = 0;
         for deed in DEEDS.iter().chain(listening).copied() {
             let mut polls = 0;

@@ -1,7 +1,7 @@
 //! A connection that is done with leaves neither a socket nor a task behind, and nobody keeps one unnoticed.
 
 use crate::support::{by_each_driver, clients, echo, few, id, single};
-use millpond_core::{CloseReason, ConnectInfo, Manager};
+use millpond_core::{ConnectInfo, Manager};
 use millpond_redis::{RedisConnectOptions, RedisLease, RedisManager};
 use millpond_testkit::{Trace, poll_n, until};
 use std::time::Duration;
@@ -64,8 +64,10 @@ async fn a_pool_that_is_closed_has_no_socket_and_no_task_left() {
     }
 }
 
+#[cfg(feature = "fred")]
 #[tokio::test]
 async fn a_client_that_was_cloned_out_of_a_lease_is_noticed_and_ends_with_it() {
+    use millpond_core::CloseReason;
     let Some(url) = single() else { return };
     let trace = Trace::new();
     let pool = few(1).observer(trace.clone()).connect(&url).await.unwrap();

@@ -15,6 +15,7 @@ mod kinds;
 mod lifetime;
 mod members;
 mod memory;
+#[cfg(feature = "fred")]
 mod messages;
 mod outage;
 mod resharding;

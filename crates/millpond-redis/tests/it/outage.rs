@@ -1,7 +1,6 @@
 //! Servers that are killed, stopped, started again, and peers that say nothing.
 
 use crate::support::{by_each_driver, few, get, key, set, single};
-use fred::interfaces::ClientLike;
 use futures_util::FutureExt;
 use millpond_redis::{Command, RedisError, RedisLease, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
 use millpond_testkit::{ChaosProxy, OwnServer, StillClock, until};
@@ -83,6 +82,7 @@ async fn nothing_hangs_on_a_server_that_is_stopped() {
     }
 }
 
+#[cfg(feature = "fred")]
 #[tokio::test]
 async fn the_driver_s_own_client_waits_no_longer_than_the_limit_either() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
@@ -91,6 +91,7 @@ async fn the_driver_s_own_client_waits_no_longer_than_the_limit_either() {
     let client = lease.driver().unwrap();
     server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
+    use fred::interfaces::ClientLike;
     assert!(client.ping::<()>(None).await.is_err());
     assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
 }

@@ -95,6 +95,7 @@ pub fn plain(words: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
+#[cfg(feature = "fred")]
 /// Stands before a server and makes it one that does not know HELLO.
 pub async fn without_hello(server: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

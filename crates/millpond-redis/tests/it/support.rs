@@ -69,8 +69,13 @@ pub async fn any(lease: &mut RedisLease, command: Command) -> Value {
 /// The URL for each driver that is built in.
 pub fn by_each_driver(url: &str) -> Vec<String> {
     let mut urls = vec![url.to_owned()];
-    if cfg!(feature = "redis-rs") {
+    if cfg!(all(feature = "fred", feature = "redis-rs")) {
         urls.push(format!("{url}{}driver=redis-rs", if url.contains('?') { '&' } else { '?' }));
     }
     urls
+}
+
+/// Whether a connection over this URL's driver can subscribe.
+pub fn can_subscribe(url: &str) -> bool {
+    cfg!(feature = "fred") && !url.contains("driver=redis-rs")
 }

@@ -1,11 +1,13 @@
 //! Connection URLs, strictly: nothing is ignored, since what is ignored is missed later.
 
-use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions};
-use crate::driver::Driver;
-use crate::url_error::UrlError;
+use crate::connect::login::Login;
+use crate::connect::node::Node;
+use crate::connect::options::{Deployment, Driver, RedisConnectOptions};
+use crate::connect::url_error::UrlError;
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 const PORT: u16 = 6379;
@@ -22,8 +24,16 @@ enum Kind {
     Cluster,
 }
 
+impl FromStr for RedisConnectOptions {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        parse(url)
+    }
+}
+
 /// Reads a URL.
-pub(crate) fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
+fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     let url = one_line(url).ok_or(UrlError::Blank)?;
     let (scheme, rest) = url.split_once("://").ok_or_else(|| UrlError::Scheme(String::new()))?;
     if rest.contains('#') {
@@ -240,11 +250,14 @@ fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), 
     }
 }
 
-/// `fred`, or where it is built in, `redis-rs`.
+/// A driver that is built in.
 fn driver(name: &str) -> Result<Driver, UrlError> {
     let wrong = |wanted| Err(UrlError::Value { name: "driver".to_owned(), wanted });
     match name {
+        #[cfg(feature = "fred")]
         "fred" => Ok(Driver::Fred),
+        #[cfg(not(feature = "fred"))]
+        "fred" => wrong("`redis-rs`: `fred` needs the feature of that name of millpond-redis"),
         #[cfg(feature = "redis-rs")]
         "redis-rs" => Ok(Driver::RedisRs),
         #[cfg(not(feature = "redis-rs"))]
@@ -293,7 +306,7 @@ mod tests {
     use millpond_testkit::Garbler;
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-    const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
+    const CORPUS: &str = include_str!("../../tests/corpus/urls.txt");
 
     fn nodes(url: &str) -> Vec<(String, u16)> {
         let list = match parse(url).unwrap().deployment {
@@ -310,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_url_names_the_driver_and_one_that_is_not_built_in_is_an_error() {
-        assert_eq!(parse("redis://h").unwrap().driver, Driver::Fred);
-        assert_eq!(parse("redis://h?driver=fred").unwrap().driver, Driver::Fred);
+        assert_eq!(parse("redis://h").unwrap().driver, Driver::default());
+        assert_eq!(parse("redis://h?driver=fred").is_ok(), cfg!(feature = "fred"));
         assert_eq!(parse("redis-cluster://h?driver=redis-rs").is_ok(), cfg!(feature = "redis-rs"));
         let error = parse("redis://h?driver=jedis").unwrap_err().to_string();
         assert!(error.contains("driver") && error.contains("fred"), "{error}");

@@ -1,6 +1,6 @@
 //! Who owns which slot of a cluster, as `CLUSTER SLOTS` tells it.
 
-use crate::connect_options::Node;
+use crate::connect::node::Node;
 use crate::error::RedisError;
 use crate::value::{FromValue, Value};
 use std::sync::Arc;

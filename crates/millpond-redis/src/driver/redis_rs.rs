@@ -1,11 +1,13 @@
 //! A socket multiplexed by redis-rs, with its answers counted beside it.
 
+mod counted;
+
 use crate::command::Command;
-use crate::counted::{Counted, Traffic};
+use crate::driver::overdue::{Overdue, Patience, SILENT};
 use crate::error::RedisError;
-use crate::overdue::{Overdue, Patience, SILENT};
 use crate::value::Value;
 use bytes::Bytes;
+use counted::{Counted, Traffic};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value as DriverValue};
 use std::future::poll_fn;

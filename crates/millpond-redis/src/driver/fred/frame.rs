@@ -1,160 +1,12 @@
-//! Frames of Redis' protocol, of its second version and its third: where one ends, and what it says.
-//!
-//! What a frame is stands in its first byte and nowhere else: a text is a text whatever it says, a list is a list whatever it
-//! begins with, and only `>` is a push.
+//! What a whole frame says.
 
+use crate::driver::scanner::Malformed;
 use crate::value::Value;
 use bytes::Bytes;
-use std::fmt;
-
-/// How deep lists may lie in each other.
-const DEPTH_MAX: usize = 128;
 
 /// From this length on a text is a part of what was read, and no copy: a copy would cost more, and a short one would keep
 /// all of the buffer alive.
 const SHARED_MIN: usize = 4096;
-
-/// What was read is no frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    /// The byte that begins no frame, if it was that.
-    pub(crate) first: Option<u8>,
-}
-
-/// How that is told.
-pub(crate) const NOT_REDIS: &str = "what came is not of Redis' protocol";
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NOT_REDIS)?;
-        self.first.map_or(Ok(()), |byte| write!(f, ": no answer begins with the byte {byte:#04x}"))
-    }
-}
-
-/// Looks for the ends of frames in bytes that come in pieces, at each byte once; texts are passed over.
-#[derive(Debug, Default)]
-pub(crate) struct Scanner {
-    line: Line,
-    /// The first byte of the frame, of whatever is behind its attributes.
-    kind: u8,
-    /// What is left of a text, with the end of its line.
-    skip: usize,
-    /// How many frames are still to come, at each depth.
-    open: Vec<usize>,
-}
-
-/// The line that begins a frame, as far as it has come.
-#[derive(Debug, Default)]
-enum Line {
-    /// Nothing of it.
-    #[default]
-    None,
-    /// One that is a whole frame.
-    Whole,
-    /// One with a number: its kind, the number, and whether it is negative.
-    Count(u8, Option<usize>, bool),
-}
-
-impl Scanner {
-    /// Goes on to the end of a frame. How many bytes belong to it; `None` if all do, and it has not ended yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`].
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-        let mut at = 0;
-        loop {
-            let passed = self.skip.min(bytes.len().saturating_sub(at));
-            (self.skip, at) = (self.skip.saturating_sub(passed), at.saturating_add(passed));
-            if passed > 0 && self.skip == 0 && self.ended() {
-                return Ok(Some(at));
-            }
-            let Some(byte) = bytes.get(at) else { return Ok(None) };
-            at = at.saturating_add(1);
-            if self.next(*byte)? && self.ended() {
-                return Ok(Some(at));
-            }
-        }
-    }
-
-    /// Whether nothing of a frame has come that has not ended.
-    pub(crate) fn is_between(&self) -> bool {
-        self.skip == 0 && self.open.is_empty() && matches!(self.line, Line::None)
-    }
-
-    /// The first byte of the last frame that has begun, or of what stands behind its attributes.
-    pub(crate) fn kind(&self) -> u8 {
-        self.kind
-    }
-
-    /// Reads a byte of a line. Returns whether a frame without parts has ended.
-    fn next(&mut self, byte: u8) -> Result<bool, Malformed> {
-        let malformed = Malformed { first: None };
-        // What attributes belong to is the last part of their frame.
-        let is_head = self.open.is_empty() || (self.kind == b'|' && self.open.iter().all(|left| *left == 1));
-        if matches!(self.line, Line::None) && is_head {
-            self.kind = byte;
-        }
-        match (&mut self.line, byte) {
-            (Line::None, b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_') => self.line = Line::Whole,
-            (Line::None, b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|') => {
-                self.line = Line::Count(byte, None, false);
-            }
-            (Line::None, _) => return Err(Malformed { first: Some(byte) }),
-            (Line::Whole, b'\n') => {
-                self.line = Line::None;
-                return Ok(true);
-            }
-            (Line::Whole, _) => {}
-            (Line::Count(_, None, is_negative @ false), b'-') => *is_negative = true,
-            (Line::Count(_, Some(_), _), b'\r') => {}
-            (Line::Count(kind, Some(count), is_negative), b'\n') => {
-                let (kind, count) = (*kind, (!*is_negative).then_some(*count));
-                self.line = Line::None;
-                return self.begin(kind, count).ok_or(malformed);
-            }
-            (Line::Count(_, count, _), b'0'..=b'9') => {
-                let longer = count.unwrap_or(0).checked_mul(10);
-                *count = Some(longer.and_then(|c| c.checked_add(usize::from(byte - b'0'))).ok_or(malformed)?);
-            }
-            (Line::Count(..), _) => return Err(malformed),
-        }
-        Ok(false)
-    }
-
-    /// Begins what a line with a number announces. Whether it has ended with it; `None` if it cannot be.
-    fn begin(&mut self, kind: u8, count: Option<usize>) -> Option<bool> {
-        let parts = match (kind, count) {
-            // Less than none: nil.
-            (_, None) => return Some(true),
-            (b'$' | b'!' | b'=', Some(length)) => {
-                self.skip = length.checked_add(2)?;
-                return Some(false);
-            }
-            (b'%', Some(pairs)) => pairs.checked_mul(2)?,
-            // And what has these attributes.
-            (b'|', Some(pairs)) => pairs.checked_mul(2)?.checked_add(1)?,
-            (_, Some(count)) => count,
-        };
-        if parts == 0 {
-            return Some(true);
-        }
-        self.open.push(parts);
-        (self.open.len() <= DEPTH_MAX).then_some(false)
-    }
-
-    /// A frame has ended, and perhaps those that it is the last part of. Whether all have.
-    fn ended(&mut self) -> bool {
-        while let Some(left) = self.open.last_mut() {
-            *left = left.saturating_sub(1);
-            if *left > 0 {
-                return false;
-            }
-            self.open.pop();
-        }
-        true
-    }
-}
 
 /// A whole frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,14 +17,17 @@ pub(crate) enum Frame {
     Push(Vec<Value>),
 }
 
-/// Reads a whole frame. Of a long one the texts are no copies.
+/// Reads a whole frame of this kind. Of a long one the texts are no copies.
 ///
 /// # Errors
 ///
 /// [`Malformed`].
-pub(crate) fn read(frame: &Bytes) -> Result<Frame, Malformed> {
+pub(crate) fn read(frame: &Bytes, kind: u8) -> Result<Frame, Malformed> {
     let mut reader = Reader { left: frame, all: frame };
-    reader.frame().ok_or(Malformed { first: None })
+    match (reader.value().ok_or(Malformed { first: None })?, kind) {
+        (Value::List(parts), b'>') => Ok(Frame::Push(parts)),
+        (value, _) => Ok(Frame::Answer(value)),
+    }
 }
 
 struct Reader<'a> {
@@ -181,16 +36,6 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `None` if it is malformed.
-    fn frame(&mut self) -> Option<Frame> {
-        self.attributes()?;
-        let is_push = self.left.first() == Some(&b'>');
-        Some(match (self.value()?, is_push) {
-            (Value::List(parts), true) => Frame::Push(parts),
-            (value, _) => Frame::Answer(value),
-        })
-    }
-
     /// Passes over the attributes in front of a frame.
     fn attributes(&mut self) -> Option<()> {
         while self.left.first() == Some(&b'|') {
@@ -260,6 +105,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::scanner::{DEPTH_MAX, Scanner};
 
     fn text(text: &str) -> Value {
         Value::Bytes(Bytes::copy_from_slice(text.as_bytes()))
@@ -272,7 +118,7 @@ mod tests {
             while let Some(end) = scanner.feed(piece)? {
                 assert!(scanner.is_between());
                 begun.extend_from_slice(&piece[..end]);
-                let frame = read(&Bytes::from(std::mem::take(&mut begun)))?;
+                let frame = read(&Bytes::from(std::mem::take(&mut begun)), scanner.kind())?;
                 assert_eq!(scanner.kind() == b'>', matches!(frame, Frame::Push(_)));
                 assert_eq!(matches!(scanner.kind(), b'-' | b'!'), matches!(frame, Frame::Answer(Value::Error(_))));
                 frames.push(frame);
@@ -368,7 +214,7 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
             let mut scanner = Scanner::default();
             if let Ok(Some(end)) = scanner.feed(&bytes) {
-                let _ = read(&Bytes::copy_from_slice(&bytes[..end]));
+                let _ = read(&Bytes::copy_from_slice(&bytes[..end]), scanner.kind());
             }
         }
     }

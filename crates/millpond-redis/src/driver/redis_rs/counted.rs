@@ -1,7 +1,7 @@
 //! A socket that counts the commands that are written against the answers that are read: a driver that drops an answer for
 //! which nobody waits, or gives it to who comes next, never sees it.
 
-use crate::frame::Scanner;
+use crate::driver::scanner::{Malformed, Scanner};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -87,7 +87,7 @@ impl<S> Counted<S> {
     /// What was read. An error that answers nothing stands: so does a server speak that has no room.
     fn hear(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let malformed = |malformed: crate::frame::Malformed| io::Error::other(malformed.to_string());
+            let malformed = |malformed: Malformed| io::Error::other(malformed.to_string());
             let end = self.answers.feed(bytes).map_err(malformed)?;
             self.traffic.measure(&mut self.lengths.1, end.unwrap_or(bytes.len()), end.is_some());
             let Some(end) = end else { return Ok(()) };

@@ -1,12 +1,12 @@
 //! The task of a connection: it writes what callers have put, and hands out what comes.
 
-use super::{Shared, State, Waiting, Who, gone};
-use crate::dial::broken;
+use super::frame::{Frame, read};
+use super::state::{Shared, gone, lost};
+use crate::driver::overdue::{Overdue, SILENT};
+use crate::driver::scanner::{Malformed, Scanner};
+use crate::driver::tls::{SPEAKS_TLS, tls_error};
 use crate::error::RedisError;
-use crate::frame::{Frame, Malformed, Scanner, read};
-use crate::overdue::{Overdue, SILENT};
-use crate::subscription::Message;
-use crate::value::{FromValue, Value};
+use crate::value::Value;
 use bytes::{Buf, Bytes, BytesMut};
 use std::future::Future;
 use std::io;
@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
+use tokio_rustls::rustls::Error as TlsError;
 
 /// How much is read at once.
 const PIECE: usize = 16 * 1024;
@@ -138,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     }
 
     fn deliver(&self, bytes: &Bytes) -> Result<(), RedisError> {
-        let frame = read(bytes).map_err(unreadable)?;
+        let frame = read(bytes, self.scanner.kind()).map_err(unreadable)?;
         let mut state = self.shared.lock();
         let (is_message, value) = match frame {
             Frame::Push(parts) => (true, Value::List(parts)),
@@ -189,115 +190,12 @@ impl<S> Drop for Pump<S> {
     }
 }
 
-/// Somebody whose answer is complete.
-enum Done {
-    One(tokio::sync::oneshot::Sender<Result<Value, RedisError>>, Value),
-    Many(tokio::sync::oneshot::Sender<Result<Vec<Value>, RedisError>>, Vec<Value>),
-    Listener(tokio::sync::oneshot::Sender<Result<(), RedisError>>, Result<(), RedisError>),
-}
-
-impl Done {
-    /// Who is not there any more need not hear of it.
-    fn tell(self) {
-        match self {
-            Self::One(caller, answer) => drop(caller.send(Ok(answer))),
-            Self::Many(caller, answers) => drop(caller.send(Ok(answers))),
-            Self::Listener(caller, outcome) => drop(caller.send(outcome)),
-        }
+/// Why nothing can be read or written any more. What the other side says against this one by TLS stays so.
+fn broken(error: &io::Error) -> RedisError {
+    match tls_error(error) {
+        Some(cause @ TlsError::AlertReceived(_)) => RedisError::Setup { reason: format!("no TLS: {cause}") },
+        _ => RedisError::Lost { reason: error.to_string() },
     }
-}
-
-impl State {
-    /// Gives an answer to who has waited longest. An answer that nobody waits for is an error.
-    fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
-        let written = self.written;
-        let Some(Waiting { who, .. }) = self.waiting.front_mut().filter(|waiting| waiting.begin < written) else {
-            return Err(match answer {
-                // As a server does that has no room, or wants a password.
-                Value::Error(text) => RedisError::of_server(&text),
-                _ => lost("it is out of step with the server: an answer came that nobody waits for"),
-            });
-        };
-        match who {
-            Who::Many { left, come, .. } if *left > 1 => {
-                *left = left.saturating_sub(1);
-                come.push(answer);
-                return Ok(None);
-            }
-            Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
-                return Err(lost("it is out of step with the server: an answer came to a subscription"));
-            }
-            _ => {}
-        }
-        Ok(self.waiting.pop_front().map(|waiting| match waiting.who {
-            Who::One(caller) => Done::One(caller, answer),
-            Who::Many { mut come, caller, .. } => {
-                come.push(answer);
-                Done::Many(caller, come)
-            }
-            Who::Listener { caller, .. } => {
-                let refused = if let Value::Error(text) = &answer { text } else { "" };
-                if !self.is_subscribed {
-                    // Nothing is published to it, so a list is an answer again.
-                    self.listens = None;
-                }
-                Done::Listener(caller, Err(RedisError::of_server(refused)))
-            }
-        }))
-    }
-
-    /// Whether a list is a message, over the second version of the protocol: only if the connection has subscribed, and all
-    /// that was asked before that is answered.
-    fn is_message(&self, value: &Value) -> bool {
-        let Some(listens) = self.listens else { return false };
-        let Value::List(parts) = value else { return false };
-        let is_answered = self.waiting.front().is_none_or(|waiting| waiting.begin >= listens);
-        let is = |kind: &[u8]| matches!(parts.first(), Some(Value::Bytes(text)) if text[..] == *kind);
-        let kinds: [&[u8]; 6] = [b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
-        is_answered && kinds.into_iter().any(is)
-    }
-
-    /// Takes note of what came unasked.
-    fn tell(&mut self, push: Value) -> Option<Done> {
-        let Value::List(parts) = push else { return None };
-        let mut parts = parts.into_iter();
-        let kind = Bytes::from_value(parts.next()?).ok()?;
-        match &kind[..] {
-            b"subscribe" | b"psubscribe" => return self.confirmed(),
-            b"message" | b"smessage" => {}
-            // The pattern.
-            b"pmessage" => drop(parts.next()),
-            _ => return None,
-        }
-        let channel = Bytes::from_value(parts.next()?).ok()?;
-        let payload = Bytes::from_value(parts.next()?).unwrap_or_default();
-        if let Some(messages) = &self.messages {
-            // Nobody may be listening yet, or any more.
-            let _ = messages.send(Message::new(channel, payload));
-        }
-        None
-    }
-
-    /// A channel more is subscribed to.
-    fn confirmed(&mut self) -> Option<Done> {
-        self.is_subscribed = true;
-        match self.waiting.front_mut() {
-            Some(Waiting { who: Who::Listener { left, .. }, .. }) if *left > 1 => {
-                *left = left.saturating_sub(1);
-                return None;
-            }
-            Some(Waiting { who: Who::Listener { .. }, .. }) => {}
-            _ => return None,
-        }
-        match self.waiting.pop_front()?.who {
-            Who::Listener { caller, .. } => Some(Done::Listener(caller, Ok(()))),
-            _ => None,
-        }
-    }
-}
-
-fn lost(reason: &str) -> RedisError {
-    RedisError::Lost { reason: reason.to_owned() }
 }
 
 fn unreadable(malformed: Malformed) -> RedisError {
@@ -307,23 +205,17 @@ fn unreadable(malformed: Malformed) -> RedisError {
     }
 }
 
-/// The way out for who has come without TLS.
-pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS in front of its address, rediss://, \
-     rediss-cluster:// or rediss-sentinel://, or call RedisConnectOptions::tls";
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::Command;
-    use crate::overdue::Patience;
-    use crate::wire::Wire;
+    use crate::driver::fred::Wire;
+    use crate::driver::overdue::Patience;
     use futures_util::future::join_all;
     use std::collections::VecDeque;
     use std::sync::Mutex;
     use std::time::Duration;
     use tokio::io::ReadBuf;
-    use tokio::sync::oneshot;
-    use tokio::time::Instant;
 
     /// A socket whose other side says what is to be read, and takes what is written as TLS does: record by record.
     struct Fake {
@@ -425,23 +317,5 @@ mod tests {
         wire.send(&ping(1), patience()).await.unwrap();
         let left = left.lock().unwrap().unwrap();
         assert!(left > 9_000, "{left} were left to be read");
-    }
-
-    #[test]
-    fn without_pushes_a_list_is_a_message_only_when_all_that_was_asked_before_is_answered() {
-        let text = |text: &'static str| Value::Bytes(Bytes::from_static(text.as_bytes()));
-        let message = Value::List(vec![text("message"), text("a"), text("b")]);
-        let mut state = State::default();
-        assert!(!state.is_message(&message), "it has not subscribed");
-        state.listens = Some(10);
-        for (begin, is_message) in [(0, false), (10, true), (20, true)] {
-            let (caller, _) = oneshot::channel();
-            state.waiting = [Waiting { begin, due: Instant::now(), who: Who::One(caller) }].into();
-            assert_eq!(state.is_message(&message), is_message, "{begin}");
-        }
-        state.waiting.clear();
-        assert!(state.is_message(&message));
-        assert!(!state.is_message(&Value::List(vec![text("pong"), text("")])));
-        assert!(!state.is_message(&text("message")));
     }
 }

@@ -3,13 +3,14 @@
 //! All sentinels are asked at once, each within the limit: one that is silent, or knows no such master, holds nobody up.
 
 use crate::command::Command;
-use crate::connect_options::{Login, Node};
-use crate::dial::Place;
-use crate::driver::within;
+use crate::connect::login::Login;
+use crate::connect::node::Node;
+use crate::deadlines::within;
+use crate::driver::Socket;
+use crate::driver::dial::Place;
+use crate::driver::overdue::Patience;
 use crate::error::RedisError;
-use crate::link::hub::Hub;
-use crate::link::socket::Socket;
-use crate::overdue::Patience;
+use crate::topology::Topology;
 use crate::value::{FromValue, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -27,8 +28,8 @@ use tokio::time::{Instant, timeout_at};
 /// # Cancel safety
 ///
 /// Nothing is left of it.
-pub(super) async fn master(
-    hub: &Arc<Hub>,
+pub(crate) async fn master(
+    topology: &Arc<Topology>,
     sentinels: &[Node],
     service: &str,
     login: &Login,
@@ -36,7 +37,7 @@ pub(super) async fn master(
 ) -> Result<Socket, RedisError> {
     let until = Instant::now() + limit;
     let mut asking: FuturesUnordered<_> =
-        sentinels.iter().map(|sentinel| ask(hub, sentinel, service, login, limit)).collect();
+        sentinels.iter().map(|sentinel| ask(topology, sentinel, service, login, limit)).collect();
     let (mut dialling, mut named) = (FuturesUnordered::new(), HashSet::new());
     let mut last = None;
     while !(asking.is_empty() && dialling.is_empty()) {
@@ -52,7 +53,7 @@ pub(super) async fn master(
             Step::Dialled(Err(error)) => last = Some(error),
             Step::Answered(Ok(Some(master))) => {
                 if named.insert(master.clone()) {
-                    dialling.push(enter(hub, master, limit));
+                    dialling.push(enter(topology, master, limit));
                 }
             }
             Step::Answered(Ok(None)) => {
@@ -72,14 +73,14 @@ enum Step {
 
 /// Asks a sentinel who the master is.
 async fn ask(
-    hub: &Hub,
+    topology: &Topology,
     sentinel: &Node,
     service: &str,
     login: &Login,
     limit: Duration,
 ) -> Result<Option<Node>, RedisError> {
     // Database 0, the only one that a sentinel has.
-    let options = hub.options().clone().database(0);
+    let options = topology.options().clone().database(0);
     let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let asking = async {
         let socket = Socket::dial(Place::Network(sentinel), login, &options, limit).await?;
@@ -92,10 +93,10 @@ async fn ask(
 
 /// Connects to who is said to be the master, and asks whether that is so: a sentinel that has not heard of the last failover
 /// names the one that was.
-async fn enter(hub: &Hub, node: Node, limit: Duration) -> Result<Socket, RedisError> {
+async fn enter(topology: &Topology, node: Node, limit: Duration) -> Result<Socket, RedisError> {
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
-        let socket = hub.dial(&node, limit).await?;
+        let socket = topology.dial(&node, limit).await?;
         match socket.send(&Command::new("ROLE"), Patience::new(limit)).await? {
             Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => Ok(socket),
             _ => Err(unsent(format!("the sentinels name {node}, which is no master"))),

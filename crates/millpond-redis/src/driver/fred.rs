@@ -12,26 +12,26 @@
 //!    protocol. On one that has, over the second version, messages are told from answers only once all that was asked before
 //!    is answered: from then on the server itself answers nothing but PING.
 
+pub(crate) mod client;
+mod frame;
 mod pump;
+mod settings;
+mod state;
 
-pub(crate) use pump::SPEAKS_TLS;
-
-use crate::arguments::Arguments;
 use crate::command::Command;
+use crate::command::arguments::Arguments;
+use crate::driver::overdue::Patience;
 use crate::error::RedisError;
-use crate::overdue::Patience;
-use crate::subscription::{Ear, Message};
+use crate::subscription::Ear;
 use crate::value::Value;
 use bytes::{BufMut, BytesMut};
-use futures_util::task::AtomicWaker;
 use pump::Pump;
-use std::collections::VecDeque;
+use state::{Shared, Waiting, Who, gone, unsent};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
 const MESSAGES_MAX: usize = 1024;
@@ -42,56 +42,8 @@ pub(crate) struct Wire {
     task: JoinHandle<()>,
     /// Its other half is dropped when the socket is closed.
     closed: watch::Receiver<()>,
-}
-
-/// What callers and the task know together.
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Wakes the task.
-    bell: AtomicWaker,
-    dead: AtomicBool,
-}
-
-#[derive(Default)]
-struct State {
-    /// What is to be written.
-    out: BytesMut,
-    /// How many bytes have ever been put there.
-    put: u64,
-    /// How many bytes the socket has taken.
-    written: u64,
-    waiting: VecDeque<Waiting>,
-    /// Why nothing is sent any more.
-    ended: Option<RedisError>,
-    messages: Option<broadcast::Sender<Message>>,
-    /// Where the first SUBSCRIBE begins, over the second version of the protocol.
-    listens: Option<u64>,
-    /// Whether the server has confirmed a subscription.
-    is_subscribed: bool,
-}
-
-/// Somebody who waits for the answer to what begins at this byte.
-struct Waiting {
-    begin: u64,
-    /// When the connection is given up for want of this answer.
-    due: Instant,
-    who: Who,
-}
-
-enum Who {
-    One(oneshot::Sender<Result<Value, RedisError>>),
-    /// A pipeline, with the answers that have come.
-    Many {
-        left: usize,
-        come: Vec<Value>,
-        caller: oneshot::Sender<Result<Vec<Value>, RedisError>>,
-    },
-    /// A SUBSCRIBE, with how many confirmations are still to come.
-    Listener {
-        left: usize,
-        caller: oneshot::Sender<Result<(), RedisError>>,
-    },
+    /// Whether the third version of the protocol is spoken.
+    pushes: AtomicBool,
 }
 
 impl Wire {
@@ -100,7 +52,7 @@ impl Wire {
         let shared = Arc::new(Shared::default());
         let (open, closed) = watch::channel(());
         let task = tokio::spawn(Pump::new(stream, Arc::clone(&shared), open));
-        Self { shared, task, closed }
+        Self { shared, task, closed, pushes: AtomicBool::new(false) }
     }
 
     /// Sends a command and waits for its answer. An error of the server's is a value. If there is none when the patience is
@@ -135,29 +87,29 @@ impl Wire {
         answers.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel. The third version of the protocol is
+    /// spoken from then on, in which messages differ from answers, if the server knows it.
     ///
     /// # Errors
     ///
-    /// What the server says against it, or the connection was lost.
+    /// The server's refusal, or the connection was lost.
     ///
     /// # Cancel safety
     ///
     /// It may be subscribed or not.
-    pub(crate) async fn subscribe(
-        &self,
-        command: &Command,
-        pushes: bool,
-        patience: Patience,
-    ) -> Result<(), RedisError> {
-        let (caller, confirmed) = oneshot::channel();
-        {
-            let mut state = self.shared.lock();
-            if !pushes {
-                let here = state.put;
-                state.listens.get_or_insert(here);
-            }
+    pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
+        if !self.pushes.load(Ordering::Relaxed) {
+            let hello = Command::new("HELLO").arg(3);
+            // A server that knows the second version alone answers with an error.
+            let speaks_it = !matches!(self.send(&hello, patience).await?, Value::Error(_));
+            self.pushes.store(speaks_it, Ordering::Relaxed);
         }
+        if !self.pushes.load(Ordering::Relaxed) {
+            let mut state = self.shared.lock();
+            let here = state.put;
+            state.listens.get_or_insert(here);
+        }
+        let (caller, confirmed) = oneshot::channel();
         let who = Who::Listener { left: command.args.len(), caller };
         self.put(std::slice::from_ref(command), who, patience)?;
         confirmed.await.unwrap_or_else(|_| Err(gone()))
@@ -221,32 +173,6 @@ impl Drop for Wire {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Nothing is sent any more; the first reason counts.
-    fn end(&mut self, reason: RedisError) {
-        self.ended.get_or_insert(reason);
-    }
-}
-
-impl Waiting {
-    /// There will be no answer.
-    fn disappoint(self, written: u64, ended: &RedisError) {
-        let error = if self.begin < written { lost(ended) } else { unsent(ended) };
-        // Who is not there any more need not hear of it.
-        match self.who {
-            Who::One(caller) => drop(caller.send(Err(error))),
-            Who::Many { caller, .. } => drop(caller.send(Err(error))),
-            Who::Listener { caller, .. } => drop(caller.send(Err(error))),
-        }
-    }
-}
-
 /// As Redis reads commands: a list of texts.
 fn encode(out: &mut BytesMut, name: &str, args: &Arguments) {
     head(out, b'*', args.len().saturating_add(1));
@@ -270,26 +196,6 @@ fn head(out: &mut BytesMut, kind: u8, number: usize) {
     out.put_u8(kind);
     out.put_slice(digits.get(digits.len() - used..).unwrap_or_default());
     out.put_slice(b"\r\n");
-}
-
-fn gone() -> RedisError {
-    RedisError::Lost { reason: "it was given up".to_owned() }
-}
-
-/// What is told to those who were sent.
-fn lost(ended: &RedisError) -> RedisError {
-    match ended {
-        RedisError::Server { .. } => RedisError::Lost { reason: ended.to_string() },
-        ended => ended.clone(),
-    }
-}
-
-/// What is told to those of whom nothing was sent.
-fn unsent(ended: &RedisError) -> RedisError {
-    match ended {
-        RedisError::Lost { reason } => RedisError::NotSent { reason: reason.clone() },
-        ended => ended.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -6,19 +6,24 @@
 //!
 //! # Invariants
 //!
-//! 1. A node is down only while a task looks after it; the task ends when the node answers, owns nothing any more, or the hub
+//! 1. A node is down only while a task looks after it; the task ends when the node answers, owns nothing any more, or the topology
 //!    is dropped or has ended.
 //! 2. No lock is held over anything awaited.
 
+pub(crate) mod sentinel;
+mod slots;
+
 use crate::command::Command;
-use crate::connect_options::{Deployment, Node, RedisConnectOptions};
-use crate::dial::Place;
+use crate::connect::node::Node;
+use crate::connect::options::{Deployment, RedisConnectOptions};
+use crate::deadlines::within;
+use crate::driver::Socket;
+use crate::driver::dial::Place;
+use crate::driver::overdue::Patience;
 use crate::error::RedisError;
-use crate::link::slots::{Slots, read};
-use crate::link::socket::Socket;
-use crate::overdue::Patience;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use slots::{Slots, read};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,7 +40,7 @@ const ASKED: usize = 3;
 
 /// What all connections of one manager know together.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct Topology {
     options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
     down: Mutex<HashMap<Arc<Node>, Option<AbortHandle>>>,
@@ -45,7 +50,7 @@ pub(crate) struct Hub {
     learnt: AtomicU64,
 }
 
-impl Hub {
+impl Topology {
     pub(crate) fn new(options: Arc<RedisConnectOptions>) -> Arc<Self> {
         let (slots, down) = (RwLock::default(), Mutex::default());
         Arc::new(Self { options, slots, down, asking: Arc::default(), learnt: AtomicU64::new(0) })
@@ -57,47 +62,47 @@ impl Hub {
         tasks.iter().for_each(AbortHandle::abort);
     }
 
-    pub(super) fn options(&self) -> &RedisConnectOptions {
+    pub(crate) fn options(&self) -> &RedisConnectOptions {
         &self.options
     }
 
     /// The owner of a slot, as far as is known.
-    pub(super) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+    pub(crate) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).owner(slot)
     }
 
     /// All owners, in a certain order.
-    pub(super) fn owners(&self) -> Vec<Arc<Node>> {
+    pub(crate) fn owners(&self) -> Vec<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).owners()
     }
 
     /// All nodes, replicas too.
-    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes()
     }
 
     /// How often it was learnt who owns what.
-    pub(super) fn learnt(&self) -> u64 {
+    pub(crate) fn learnt(&self) -> u64 {
         self.learnt.load(Ordering::Acquire)
     }
 
     /// Whether a node is known not to answer.
-    pub(super) fn is_down(&self, node: &Node) -> bool {
+    pub(crate) fn is_down(&self, node: &Node) -> bool {
         self.down().contains_key(node)
     }
 
     /// Connects to a node.
-    pub(super) async fn dial(&self, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
+    pub(crate) async fn dial(&self, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
         Socket::dial(Place::Network(node), &self.options.login, &self.options, limit).await
     }
 
     /// A node does not answer.
-    pub(super) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
+    pub(crate) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
         match self.down().entry(Arc::clone(node)) {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(None),
         };
-        let down = Down { hub: Arc::downgrade(self), node: Arc::clone(node) };
+        let down = Down { topology: Arc::downgrade(self), node: Arc::clone(node) };
         // Unlocked: on a runtime that has ended it is dropped at once.
         let task = tokio::spawn(look_after(down));
         if let Some(known) = self.down().get_mut(node) {
@@ -106,14 +111,14 @@ impl Hub {
     }
 
     /// A slot has moved. Where one has, others may have: once for all of them somebody is asked.
-    pub(super) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
+    pub(crate) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
         if !self.asking.swap(true, Ordering::AcqRel) {
-            let (hub, asking) = (Arc::downgrade(self), Asking(Arc::clone(&self.asking)));
+            let (topology, asking) = (Arc::downgrade(self), Asking(Arc::clone(&self.asking)));
             drop(tokio::spawn(async move {
                 let _asking = asking;
-                if let Some(hub) = hub.upgrade() {
-                    let _ = hub.learn().await;
+                if let Some(topology) = topology.upgrade() {
+                    let _ = topology.learn().await;
                 }
                 sleep(PAUSE).await;
             }));
@@ -125,7 +130,7 @@ impl Hub {
     /// # Errors
     ///
     /// That of the last one if none answers.
-    pub(super) async fn learn(&self) -> Result<(), RedisError> {
+    pub(crate) async fn learn(&self) -> Result<(), RedisError> {
         let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
         let mut asking: FuturesUnordered<_> = self.informants().into_iter().map(|node| self.ask(node)).collect();
         while let Some(answer) = asking.next().await {
@@ -145,7 +150,7 @@ impl Hub {
         let limit = self.options.command_timeout;
         let socket = self.dial(&node, limit).await?;
         let slots = Command::new("CLUSTER").arg("SLOTS");
-        let answer = crate::driver::within(limit, socket.send(&slots, Patience::new(limit))).await;
+        let answer = within(limit, socket.send(&slots, Patience::new(limit))).await;
         read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
     }
 
@@ -179,36 +184,36 @@ impl Drop for Asking {
 
 /// That a node is down. It ends with the task, as [`Asking`] does.
 struct Down {
-    hub: Weak<Hub>,
+    topology: Weak<Topology>,
     node: Arc<Node>,
 }
 
 impl Drop for Down {
     fn drop(&mut self) {
-        if let Some(hub) = self.hub.upgrade() {
-            hub.down().remove(&self.node);
+        if let Some(topology) = self.topology.upgrade() {
+            topology.down().remove(&self.node);
         }
     }
 }
 
 /// Looks after a node that is down.
 async fn look_after(down: Down) {
-    let Down { hub, node } = &down;
+    let Down { topology, node } = &down;
     let knocking = async {
-        while let Some(hub) = hub.upgrade() {
-            if hub.dial(node, hub.options.command_timeout).await.is_ok() {
+        while let Some(topology) = topology.upgrade() {
+            if topology.dial(node, topology.options.command_timeout).await.is_ok() {
                 return;
             }
-            drop(hub);
+            drop(topology);
             sleep(PAUSE).await;
         }
     };
     let learning = async {
-        while let Some(hub) = hub.upgrade() {
-            if hub.learn().await.is_ok() && !hub.owners().contains(node) {
+        while let Some(topology) = topology.upgrade() {
+            if topology.learn().await.is_ok() && !topology.owners().contains(node) {
                 return;
             }
-            drop(hub);
+            drop(topology);
             sleep(PAUSE).await;
         }
     };
@@ -227,20 +232,23 @@ mod tests {
     fn a_runtime_that_ends_leaves_nothing_marked_as_under_way() {
         let node = Arc::new(Node { host: "192.0.2.1".to_owned(), port: 1 });
         let options = RedisConnectOptions::cluster([("192.0.2.1", 1)]);
-        let hub = Hub::new(Arc::new(options));
+        let topology = Topology::new(Arc::new(options));
         let ended = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = ended.handle().clone();
         ended.block_on(async {
-            hub.suspect(&node);
-            hub.moved(7, &node);
+            topology.suspect(&node);
+            topology.moved(7, &node);
             tokio::task::yield_now().await;
         });
-        assert!(hub.is_down(&node) && hub.asking.load(Ordering::Acquire));
+        assert!(topology.is_down(&node) && topology.asking.load(Ordering::Acquire));
         drop(ended);
-        assert!(!hub.is_down(&node) && !hub.asking.load(Ordering::Acquire));
+        assert!(!topology.is_down(&node) && !topology.asking.load(Ordering::Acquire));
         let _entered = handle.enter();
-        hub.suspect(&node);
-        hub.moved(7, &node);
-        assert!(!hub.is_down(&node) && !hub.asking.load(Ordering::Acquire), "what can never run is not waited for");
+        topology.suspect(&node);
+        topology.moved(7, &node);
+        assert!(
+            !topology.is_down(&node) && !topology.asking.load(Ordering::Acquire),
+            "what can never run is not waited for"
+        );
     }
 }

@@ -1,19 +1,16 @@
 //! fred's settings for a client of its own: its defaults wait for ever, repeat what is not known to be repeatable, and
 //! reconnect behind the pool's back.
 
-use crate::connect_options::{Deployment, Login, Node, RedisConnectOptions, Tls};
+use crate::connect::login::Login;
+use crate::connect::node::Node;
+use crate::connect::options::{Deployment, RedisConnectOptions};
+use crate::driver::tls::rustls_config;
 use crate::error::RedisError;
 use fred::clients::Client;
-use fred::rustls::crypto::ring;
-use fred::rustls::pki_types::CertificateDer;
-use fred::rustls::pki_types::pem::PemObject;
-use fred::rustls::{ClientConfig, RootCertStore};
-use fred::rustls_native_certs::load_native_certs;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TlsConnector,
     UnresponsiveConfig,
 };
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A client that is not connected yet.
@@ -68,32 +65,4 @@ fn server(deployment: &Deployment) -> ServerConfig {
             password: login.password.clone(),
         },
     }
-}
-
-/// Which certificates are accepted.
-///
-/// # Errors
-///
-/// [`RedisError::Setup`] if there are none.
-pub(crate) fn rustls_config(tls: &Tls) -> Result<ClientConfig, RedisError> {
-    let setup = |reason: String| RedisError::Setup { reason };
-    let mut roots = RootCertStore::empty();
-    match &tls.authority {
-        Some(file) => {
-            let name = file.display();
-            let certificates = CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| setup(format!("the certificates in tls_ca = {name} cannot be read: {error}")))?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(setup(format!("there is no certificate in tls_ca = {name}")));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(load_native_certs().certs);
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| setup(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -1,8 +1,8 @@
 //! fred's own client beside a connection, for who asks for it, and the end of its task and sockets.
 
-use crate::connect_options::RedisConnectOptions;
+use super::settings;
+use crate::connect::options::RedisConnectOptions;
 use crate::error::RedisError;
-use crate::fred_settings;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::ConnectHandle;
@@ -24,7 +24,7 @@ impl FredClient {
     ///
     /// [`RedisError::Setup`].
     pub(crate) fn open(options: &RedisConnectOptions) -> Result<Self, RedisError> {
-        let client = fred_settings::client(options)?;
+        let client = settings::client(options)?;
         let task = client.connect();
         Ok(Self { client, task })
     }

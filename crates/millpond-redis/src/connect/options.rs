@@ -1,12 +1,9 @@
 //! Where Redis is and how it is talked to.
 
-use crate::driver::Driver;
-use crate::error::RedisError;
-use crate::url::parse;
-use crate::url_error::UrlError;
+use crate::connect::login::Login;
+use crate::connect::node::Node;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The default of [`RedisConnectOptions::command_timeout`].
@@ -36,6 +33,22 @@ pub struct RedisConnectOptions {
     pub(crate) tcp_keepalive: Duration,
 }
 
+/// Who speaks to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Driver {
+    /// Sockets that are served here, since fred takes some answers for messages or redirections; subscriptions too, and
+    /// fred's own client on a connection of its own, for what is not offered:
+    /// [`RedisConnection::driver`](crate::RedisConnection::driver).
+    #[cfg(feature = "fred")]
+    #[default]
+    Fred,
+    /// Sockets that redis-rs serves. No subscriptions. With the feature `redis-rs`.
+    #[cfg(feature = "redis-rs")]
+    #[cfg_attr(not(feature = "fred"), default)]
+    RedisRs,
+}
+
 /// How Redis is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Deployment {
@@ -45,58 +58,11 @@ pub(crate) enum Deployment {
     Cluster(Vec<Node>),
 }
 
-/// A host and its port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Node {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
-
-/// A user and a password, each of which may be missing.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Login {
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
-}
-
 /// That the connection is encrypted, and who vouches for the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
     /// A file of certificates; else the system's.
     pub(crate) authority: Option<PathBuf>,
-}
-
-/// A part of a password of this length must not be seen in what a server says.
-const SECRET_PART: usize = 4;
-
-impl Login {
-    /// An error of a server, or of something that stands before it, without the password and parts of it: Redis repeats what
-    /// it did not understand.
-    pub(crate) fn hidden_from(&self, error: RedisError) -> RedisError {
-        let (RedisError::Server { code, message }, Some(password)) = (&error, &self.password) else { return error };
-        let secret = password.as_bytes();
-        let length = SECRET_PART.min(secret.len()).max(1);
-        let is_told = secret.windows(length).any(|part| {
-            [code, message].into_iter().any(|text| text.as_bytes().windows(length).any(|shown| shown == part))
-        });
-        if !is_told {
-            return error;
-        }
-        let message = "AUTH was refused (the words of the server are left out, since they may repeat the password)";
-        let code = if code.as_bytes().windows(length).any(|shown| secret.windows(length).any(|part| shown == part)) {
-            "ERR".to_owned()
-        } else {
-            code.clone()
-        };
-        RedisError::Server { code, message: message.to_owned() }
-    }
 }
 
 impl RedisConnectOptions {
@@ -193,21 +159,6 @@ impl RedisConnectOptions {
 
 fn nodes<H: Into<String>>(nodes: impl IntoIterator<Item = (H, u16)>) -> Vec<Node> {
     nodes.into_iter().map(|(host, port)| Node { host: host.into(), port }).collect()
-}
-
-impl FromStr for RedisConnectOptions {
-    type Err = UrlError;
-
-    fn from_str(url: &str) -> Result<Self, UrlError> {
-        parse(url)
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let password = self.password.as_ref().map(|_| "***");
-        f.debug_struct("Login").field("user", &self.user).field("password", &password).finish()
-    }
 }
 
 impl fmt::Debug for RedisConnectOptions {

@@ -1,0 +1,56 @@
+//! Opening the socket of a connection: over TCP, over TLS, or of this machine.
+
+use crate::connect::node::Node;
+use crate::connect::options::Tls;
+use crate::driver::tcp::{tcp, unsent};
+use crate::driver::tls::encrypt;
+use crate::error::RedisError;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+
+/// Where a server is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Network(&'a Node),
+    Unix(&'a Path),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(node) => node.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A socket, whatever it is made of.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Opens a socket.
+///
+/// # Errors
+///
+/// [`RedisError::Setup`] if it can never be, [`RedisError::NotSent`] if it cannot be now.
+///
+/// # Cancel safety
+///
+/// Nothing is left of it.
+pub(crate) async fn dial(
+    place: Place<'_>,
+    tls: Option<&Tls>,
+    keepalive: Duration,
+) -> Result<Box<dyn Stream>, RedisError> {
+    match (place, tls) {
+        (Place::Unix(path), _) => {
+            let stream = UnixStream::connect(path).await;
+            Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
+        }
+        (Place::Network(node), None) => Ok(Box::new(tcp(node, keepalive).await?)),
+        (Place::Network(node), Some(tls)) => Ok(Box::new(encrypt(node, tls, tcp(node, keepalive).await?).await?)),
+    }
+}

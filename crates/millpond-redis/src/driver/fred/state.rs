@@ -1,0 +1,245 @@
+//! The commands of a connection that are under way, and who waits for which answer.
+//!
+//! Callers put them here, and the task of the connection takes them.
+
+use crate::error::RedisError;
+use crate::subscription::Message;
+use crate::value::{FromValue, Value};
+use bytes::{Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
+
+/// What callers and the task know together.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Wakes the task.
+    pub(super) bell: AtomicWaker,
+    pub(super) dead: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// What is to be written.
+    pub(super) out: BytesMut,
+    /// How many bytes have ever been put there.
+    pub(super) put: u64,
+    /// How many bytes the socket has taken.
+    pub(super) written: u64,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Why nothing is sent any more.
+    pub(super) ended: Option<RedisError>,
+    pub(super) messages: Option<broadcast::Sender<Message>>,
+    /// Where the first SUBSCRIBE begins, over the second version of the protocol.
+    pub(super) listens: Option<u64>,
+    /// Whether the server has confirmed a subscription.
+    pub(super) is_subscribed: bool,
+}
+
+/// Somebody who waits for the answer to what begins at this byte.
+pub(super) struct Waiting {
+    pub(super) begin: u64,
+    /// When the connection is given up for want of this answer.
+    pub(super) due: Instant,
+    pub(super) who: Who,
+}
+
+pub(super) enum Who {
+    One(oneshot::Sender<Result<Value, RedisError>>),
+    /// A pipeline, with the answers that have come.
+    Many {
+        left: usize,
+        come: Vec<Value>,
+        caller: oneshot::Sender<Result<Vec<Value>, RedisError>>,
+    },
+    /// A SUBSCRIBE, with how many confirmations are still to come.
+    Listener {
+        left: usize,
+        caller: oneshot::Sender<Result<(), RedisError>>,
+    },
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing is sent any more; the first reason counts.
+    pub(super) fn end(&mut self, reason: RedisError) {
+        self.ended.get_or_insert(reason);
+    }
+}
+
+impl Waiting {
+    /// There will be no answer.
+    pub(super) fn disappoint(self, written: u64, ended: &RedisError) {
+        let error = if self.begin < written { told_to_sent(ended) } else { unsent(ended) };
+        // Who is not there any more need not hear of it.
+        match self.who {
+            Who::One(caller) => drop(caller.send(Err(error))),
+            Who::Many { caller, .. } => drop(caller.send(Err(error))),
+            Who::Listener { caller, .. } => drop(caller.send(Err(error))),
+        }
+    }
+}
+
+/// Somebody whose answer is complete.
+pub(super) enum Done {
+    One(oneshot::Sender<Result<Value, RedisError>>, Value),
+    Many(oneshot::Sender<Result<Vec<Value>, RedisError>>, Vec<Value>),
+    Listener(oneshot::Sender<Result<(), RedisError>>, Result<(), RedisError>),
+}
+
+impl Done {
+    /// Who is not there any more need not hear of it.
+    pub(super) fn tell(self) {
+        match self {
+            Self::One(caller, answer) => drop(caller.send(Ok(answer))),
+            Self::Many(caller, answers) => drop(caller.send(Ok(answers))),
+            Self::Listener(caller, outcome) => drop(caller.send(outcome)),
+        }
+    }
+}
+
+impl State {
+    /// Gives an answer to who has waited longest. An answer that nobody waits for is an error.
+    pub(super) fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
+        let written = self.written;
+        let Some(Waiting { who, .. }) = self.waiting.front_mut().filter(|waiting| waiting.begin < written) else {
+            return Err(match answer {
+                // As a server does that has no room, or wants a password.
+                Value::Error(text) => RedisError::of_server(&text),
+                _ => lost("it is out of step with the server: an answer came that nobody waits for"),
+            });
+        };
+        match who {
+            Who::Many { left, come, .. } if *left > 1 => {
+                *left = left.saturating_sub(1);
+                come.push(answer);
+                return Ok(None);
+            }
+            Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
+                return Err(lost("it is out of step with the server: an answer came to a subscription"));
+            }
+            _ => {}
+        }
+        Ok(self.waiting.pop_front().map(|waiting| match waiting.who {
+            Who::One(caller) => Done::One(caller, answer),
+            Who::Many { mut come, caller, .. } => {
+                come.push(answer);
+                Done::Many(caller, come)
+            }
+            Who::Listener { caller, .. } => {
+                let refused = if let Value::Error(text) = &answer { text } else { "" };
+                if !self.is_subscribed {
+                    // Nothing is published to it, so a list is an answer again.
+                    self.listens = None;
+                }
+                Done::Listener(caller, Err(RedisError::of_server(refused)))
+            }
+        }))
+    }
+
+    /// Whether a list is a message, over the second version of the protocol: only if the connection has subscribed, and all
+    /// that was asked before that is answered.
+    pub(super) fn is_message(&self, value: &Value) -> bool {
+        let Some(listens) = self.listens else { return false };
+        let Value::List(parts) = value else { return false };
+        let is_answered = self.waiting.front().is_none_or(|waiting| waiting.begin >= listens);
+        let is = |kind: &[u8]| matches!(parts.first(), Some(Value::Bytes(text)) if text[..] == *kind);
+        let kinds: [&[u8]; 6] = [b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
+        is_answered && kinds.into_iter().any(is)
+    }
+
+    /// Takes note of what came unasked.
+    pub(super) fn tell(&mut self, push: Value) -> Option<Done> {
+        let Value::List(parts) = push else { return None };
+        let mut parts = parts.into_iter();
+        let kind = Bytes::from_value(parts.next()?).ok()?;
+        match &kind[..] {
+            b"subscribe" | b"psubscribe" => return self.confirmed(),
+            b"message" | b"smessage" => {}
+            // The pattern.
+            b"pmessage" => drop(parts.next()),
+            _ => return None,
+        }
+        let channel = Bytes::from_value(parts.next()?).ok()?;
+        let payload = Bytes::from_value(parts.next()?).unwrap_or_default();
+        if let Some(messages) = &self.messages {
+            // Nobody may be listening yet, or any more.
+            let name = String::from_utf8_lossy(&channel).into_owned();
+            let _ = messages.send(Message { channel: name, channel_bytes: channel, payload });
+        }
+        None
+    }
+
+    /// A channel more is subscribed to.
+    pub(super) fn confirmed(&mut self) -> Option<Done> {
+        self.is_subscribed = true;
+        match self.waiting.front_mut() {
+            Some(Waiting { who: Who::Listener { left, .. }, .. }) if *left > 1 => {
+                *left = left.saturating_sub(1);
+                return None;
+            }
+            Some(Waiting { who: Who::Listener { .. }, .. }) => {}
+            _ => return None,
+        }
+        match self.waiting.pop_front()?.who {
+            Who::Listener { caller, .. } => Some(Done::Listener(caller, Ok(()))),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn gone() -> RedisError {
+    RedisError::Lost { reason: "it was given up".to_owned() }
+}
+
+/// What is told to those who were sent.
+pub(super) fn told_to_sent(ended: &RedisError) -> RedisError {
+    match ended {
+        RedisError::Server { .. } => RedisError::Lost { reason: ended.to_string() },
+        ended => ended.clone(),
+    }
+}
+
+/// What is told to those of whom nothing was sent.
+pub(super) fn unsent(ended: &RedisError) -> RedisError {
+    match ended {
+        RedisError::Lost { reason } => RedisError::NotSent { reason: reason.clone() },
+        ended => ended.clone(),
+    }
+}
+
+pub(super) fn lost(reason: &str) -> RedisError {
+    RedisError::Lost { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_pushes_a_list_is_a_message_only_when_all_that_was_asked_before_is_answered() {
+        let text = |text: &'static str| Value::Bytes(Bytes::from_static(text.as_bytes()));
+        let message = Value::List(vec![text("message"), text("a"), text("b")]);
+        let mut state = State::default();
+        assert!(!state.is_message(&message), "it has not subscribed");
+        state.listens = Some(10);
+        for (begin, is_message) in [(0, false), (10, true), (20, true)] {
+            let (caller, _) = oneshot::channel();
+            state.waiting = [Waiting { begin, due: Instant::now(), who: Who::One(caller) }].into();
+            assert_eq!(state.is_message(&message), is_message, "{begin}");
+        }
+        state.waiting.clear();
+        assert!(state.is_message(&message));
+        assert!(!state.is_message(&Value::List(vec![text("pong"), text("")])));
+        assert!(!state.is_message(&text("message")));
+    }
+}

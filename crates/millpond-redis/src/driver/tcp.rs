@@ -1,0 +1,95 @@
+//! Connecting to one of the addresses of a host.
+
+use crate::connect::node::Node;
+use crate::error::RedisError;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
+
+/// How long one address of a host is tried alone before the next is tried beside it: RFC 8305.
+const ADDRESS_DELAY: Duration = Duration::from_millis(250);
+
+/// How many questions of the system's may stay without an answer: see [`RedisConnectOptions::tcp_keepalive`].
+///
+/// [`RedisConnectOptions::tcp_keepalive`]: crate::RedisConnectOptions::tcp_keepalive
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// Connects to one of the addresses of a host: to the first, and after a moment to the next beside it.
+pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
+    let lookup = lookup_host((node.host.as_str(), node.port)).await;
+    let mut addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
+    let (mut trying, mut failed) = (FuturesUnordered::new(), Vec::new());
+    let mut next = addresses.next();
+    while next.is_some() || !trying.is_empty() {
+        if let Some(address) = next.take() {
+            trying.push(try_address(address, keepalive));
+            next = addresses.next();
+        }
+        tokio::select! {
+            biased;
+            Some(outcome) = trying.next() => match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed.push(error),
+            },
+            () = sleep(ADDRESS_DELAY), if next.is_some() => {}
+        }
+    }
+    let reason = if failed.is_empty() { format!("{node} has no address") } else { failed.join("; ") };
+    Err(RedisError::NotSent { reason })
+}
+
+async fn try_address(address: SocketAddr, keepalive: Duration) -> Result<TcpStream, String> {
+    let told = |error: io::Error| format!("{address}: {error}");
+    let stream = TcpStream::connect(address).await.map_err(told)?;
+    stream.set_nodelay(true).map_err(told)?;
+    keep_alive(&stream, keepalive).map_err(told)?;
+    Ok(stream)
+}
+
+/// Has the system find out whether the other side is still there.
+fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
+    if idle.is_zero() {
+        return Ok(());
+    }
+    let idle = idle.max(Duration::from_secs(1));
+    let interval = (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(idle + interval * KEEPALIVE_PROBES))?;
+    Ok(())
+}
+
+pub(crate) fn unsent(place: &str, error: &io::Error) -> RedisError {
+    RedisError::NotSent { reason: format!("{place}: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn the_system_is_told_how_long_a_connection_may_be_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = async |seconds| {
+            let stream = try_address(address, Duration::from_secs(seconds)).await.unwrap();
+            let socket = SockRef::from(&stream);
+            let keepalive = socket.keepalive().unwrap().then(|| {
+                let (idle, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+                (idle.as_secs(), interval.as_secs(), socket.tcp_keepalive_retries().unwrap())
+            });
+            (keepalive, socket.tcp_user_timeout().unwrap().map(|limit| limit.as_secs()))
+        };
+        assert_eq!(options(60).await, (Some((60, 15, 4)), Some(120)));
+        assert_eq!(options(1).await, (Some((1, 1, 4)), Some(5)));
+        assert_eq!(options(0).await, (None, None));
+    }
+}
