@@ -88,12 +88,13 @@ impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
     }
 }
 
-/// Why a hook refuses a request, and not the connection: a tenant that is suspended, a quota that is used up.
+/// Why a hook refuses a request, and not the connection: a tenant that is suspended, a quota that
+/// is used up.
 ///
 /// An `on_checkout` hook returns it as its error. Then the caller gets the error as it is
-/// ([`PoolError::RequestRefused`](crate::PoolError::RequestRefused)), no other connection is tried, and the connection
-/// goes back to the pool as if it had been lent. From a hook at any other moment it is an error like any other, since
-/// nobody is asking for the connection then.
+/// ([`PoolError::RequestRefused`](crate::PoolError::RequestRefused)), no other connection is tried,
+/// and the connection goes back to the pool as if it had been lent. From a hook at any other moment
+/// it is an error like any other, since nobody is asking for the connection then.
 ///
 /// ```
 /// use millpond_core::{BoxError, RequestRefusal};
@@ -142,15 +143,40 @@ impl std::error::Error for RequestRefusal {
     }
 }
 
-/// Acts on connections at the moments it asks for. `Err` means "not this connection", unless it is a [`RequestRefusal`].
+/// Declares a hook as the attribute `async_trait` declares an `async fn`; by default it does
+/// nothing.
+macro_rules! hook {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        fn $name<'life0, 'life1, 'life2, 'async_trait>(
+            &'life0 self,
+            conn: &'life1 mut C,
+            info: &'life2 ConnectionInfo,
+        ) -> HookFuture<'async_trait>
+        where
+            'life0: 'async_trait,
+            'life1: 'async_trait,
+            'life2: 'async_trait,
+            Self: 'async_trait,
+        {
+            let _ = (conn, info);
+            Box::pin(ready(Ok(())))
+        }
+    };
+}
+
+/// Acts on connections at the moments it asks for. `Err` means "not this connection", unless it is
+/// a [`RequestRefusal`].
 ///
-/// Several hooks run in the order in which they were registered; the first refusal ends the row. Each call runs under
-/// `hook_timeout` and behind a panic guard; a call that is cut off or panics counts as a refusal. No hook runs while
-/// the pool holds its lock, and never two at once for the same connection.
+/// Several hooks run in the order in which they were registered; the first refusal ends the row.
+/// Each call runs under `hook_timeout` and behind a panic guard; a call that is cut off or panics
+/// counts as a refusal. No hook runs while the pool holds its lock, and never two at once for the
+/// same connection.
 ///
 /// A hook that holds a handle of its own pool keeps that pool open for ever.
 ///
-/// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move { .. }))`.
+/// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move {
+/// .. }))`.
 ///
 /// ```
 /// use millpond_core::{async_trait, BoxError, ConnectionInfo, Hooks, HookPoint, HookPoints};
@@ -168,103 +194,54 @@ impl std::error::Error for RequestRefusal {
 /// }
 /// ```
 ///
-/// The methods are declared as the attribute `async_trait` declares them, which the feature `async-trait` re-exports: write
-/// `async fn` under it.
+/// The methods are declared as the attribute `async_trait` declares them, which the feature
+/// `async-trait` re-exports: write `async fn` under it.
 pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
-    /// The moments at which this object wants to be called. The default is all of them, which is always right and
-    /// costs an allocation for each moment that is not overridden. Asked once, in `build()`.
+    /// The moments at which this object wants to be called. The default is all of them, which is
+    /// always right and costs an allocation for each moment that is not overridden. Asked once, in
+    /// `build()`.
     fn moments(&self) -> HookPoints {
         HookPoints::ALL
     }
 
-    /// After the first connection of the pool was opened, before `on_connect`. Called once until it has succeeded; no
-    /// other connection is opened meanwhile. A refusal counts as a connection that could not be opened.
-    fn on_first_connect<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        conn: &'life1 mut C,
-        info: &'life2 ConnectionInfo,
-    ) -> HookFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        let _ = (conn, info);
-        Box::pin(ready(Ok(())))
+    hook! {
+        /// After the first connection of the pool was opened, before `on_connect`. Called once
+        /// until it has succeeded; no other connection is opened meanwhile. A refusal counts as a
+        /// connection that could not be opened.
+        on_first_connect
     }
 
-    /// After every connection was opened, before anybody gets it. A refusal counts as a connection that could not be
-    /// opened: if the error is the manager's own, its `classify` decides whether it is tried again.
-    ///
-    /// What it leaves on a connection is the state that a reset leads back to: it is called again after a reset that has
-    /// undone it, and a refusal closes the connection then.
-    fn on_connect<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        conn: &'life1 mut C,
-        info: &'life2 ConnectionInfo,
-    ) -> HookFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        let _ = (conn, info);
-        Box::pin(ready(Ok(())))
+    hook! {
+        /// After every connection was opened, before anybody gets it. A refusal counts as a
+        /// connection that could not be opened: if the error is the manager's own, its `classify`
+        /// decides whether it is tried again.
+        ///
+        /// What it leaves on a connection is the state that a reset leads back to: it is called
+        /// again after a reset that has undone it, and a refusal closes the connection then.
+        on_connect
     }
 
-    /// Before a connection is lent, after the ping if one was due. On a refusal it is closed and the caller gets
-    /// another one, three times at the most. With a [`RequestRefusal`] the request is refused instead: the caller gets
-    /// that error, and the connection goes back. Not called by `try_acquire`, which lends nothing while this hook exists.
-    fn on_checkout<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        conn: &'life1 mut C,
-        info: &'life2 ConnectionInfo,
-    ) -> HookFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        let _ = (conn, info);
-        Box::pin(ready(Ok(())))
+    hook! {
+        /// Before a connection is lent, after the ping if one was due. On a refusal it is closed
+        /// and the caller gets another one, three times at the most. With a [`RequestRefusal`] the
+        /// request is refused instead: the caller gets that error, and the connection goes back.
+        /// Not called by `try_acquire`, which lends nothing while this hook exists.
+        on_checkout
     }
 
-    /// After a connection came back and was reset, before it can be lent again. A refusal closes it. Not called for a
-    /// connection that is discarded, detached, or too old to be kept, nor by a `NullPool`, which keeps none.
-    fn on_checkin<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        conn: &'life1 mut C,
-        info: &'life2 ConnectionInfo,
-    ) -> HookFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        let _ = (conn, info);
-        Box::pin(ready(Ok(())))
+    hook! {
+        /// After a connection came back and was reset, before it can be lent again. A refusal
+        /// closes it. Not called for a connection that is discarded, detached, or too old to be
+        /// kept, nor by a `NullPool`, which keeps none.
+        on_checkin
     }
 
-    /// Before the pool closes a connection, for whatever reason. A refusal is told as an event and changes nothing. Not
-    /// called for a connection that is detached, dropped where no runtime is left or by a hard invalidation, or that a
-    /// hook refused before it became the pool's.
-    fn on_close<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        conn: &'life1 mut C,
-        info: &'life2 ConnectionInfo,
-    ) -> HookFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        let _ = (conn, info);
-        Box::pin(ready(Ok(())))
+    hook! {
+        /// Before the pool closes a connection, for whatever reason. A refusal is told as an event
+        /// and changes nothing. Not called for a connection that is detached, dropped where no
+        /// runtime is left or by a hard invalidation, or that a hook refused before it became the
+        /// pool's.
+        on_close
     }
 }
 

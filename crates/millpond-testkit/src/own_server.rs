@@ -153,6 +153,25 @@ impl OwnServer {
         Ok(())
     }
 
+    /// Adds a user `limited` to a Redis and returns the URL of that user. It has the rights that a
+    /// page lists in backticks after some words, so that a test can hold the page to them.
+    ///
+    /// # Errors
+    ///
+    /// If the page has no such words, or `redis-cli` fails.
+    pub fn redis_user(&self, page: &str, after: &str) -> io::Result<String> {
+        let list = page.split_once(after).map(|(_, rest)| rest.split('`').skip(1).step_by(2).take(2));
+        let list = list.ok_or_else(|| io::Error::other(format!("no `{after}` in the page")))?;
+        let (_, port) = self.own("ADDRESS").split_once(':').unwrap_or_default();
+        let mut cli = Command::new(self.told("REDIS_CLI_BIN"));
+        cli.args(["-e", "-p", port, "ACL", "SETUSER", "limited", "on", ">word"]);
+        cli.args(list.flat_map(str::split_whitespace)).stdout(Stdio::null());
+        match cli.status()?.success() {
+            true => Ok(self.url().replace("redis://", "redis://limited:word@")),
+            false => Err(io::Error::other("redis-cli could not add the user")),
+        }
+    }
+
     fn pid(&self, stem: &str) -> String {
         let again = self.again.as_ref().filter(|_| stem == self.stem);
         again.map_or_else(|| self.told(&format!("{stem}_PID")).to_owned(), |child| child.id().to_string())

@@ -1,26 +1,16 @@
 //! The rights that a cache needs, as `docs/redis.md` lists them.
 
 use millpond_cache::{OnOutage, RedisCache};
-use millpond_redis::{Command, RedisPoolOptions, Value};
 use millpond_testkit::OwnServer;
 use std::io::Error;
 use std::time::Duration;
 
 const DOCS: &str = include_str!("../../../../docs/redis.md");
 
-/// What stands in backticks after these words.
-fn rights(after: &str) -> Vec<&'static str> {
-    let text = DOCS.split_once(after).expect("the docs list the rights").1;
-    text.split('`').skip(1).step_by(2).take(2).flat_map(str::split_whitespace).collect()
-}
-
 #[tokio::test]
 async fn the_rights_that_the_docs_list_suffice() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
-    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
-    let user = Command::new("ACL").arg("SETUSER").arg("cache").arg("on").arg(">word");
-    admin.run::<Value>(user.args(rights("An ACL that suffices for a cache"))).await.unwrap();
-    let url = server.url().replace("redis://", "redis://cache:word@");
+    let url = server.redis_user(DOCS, "An ACL that suffices for a cache").unwrap();
     let hour = Duration::from_secs(3600);
     for stale in [None, Some(hour)] {
         let builder = RedisCache::builder().url(&url).on_outage(OnOutage::Closed).timeout(Duration::from_secs(20));

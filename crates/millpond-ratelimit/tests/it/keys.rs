@@ -4,7 +4,7 @@ use crate::support::{storages, subject};
 use millpond_ratelimit::{
     Admission, CentralizedStateStorage, ConcurrencyLimiter, DecisionSource, Limit, RateLimiter, StorageOptions,
 };
-use millpond_redis::{Command, RedisPoolOptions, Value};
+use millpond_redis::{Command, RedisPoolOptions};
 use millpond_testkit::{OwnServer, variable};
 use std::time::Duration;
 
@@ -71,19 +71,11 @@ async fn the_limits_of_any_subject_live_in_one_slot() {
     }
 }
 
-/// What stands in backticks after these words.
-fn rights(after: &str) -> Vec<&'static str> {
-    let text = DOCS.split_once(after).expect("the docs list the rights").1;
-    text.split('`').skip(1).step_by(2).take(2).flat_map(str::split_whitespace).collect()
-}
-
 #[tokio::test]
 async fn the_rights_that_the_docs_list_suffice() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
-    let user = Command::new("ACL").arg("SETUSER").arg("limits").arg("on").arg(">word");
-    admin.run::<Value>(user.args(rights("An ACL that suffices for a rate limiter"))).await.unwrap();
-    let url = server.url().replace("redis://", "redis://limits:word@");
+    let url = server.redis_user(DOCS, "An ACL that suffices for a rate limiter").unwrap();
     let storage = StorageOptions::new().timeout(MINUTE / 3).connect_lazy(&url).unwrap();
     assert!(is_admitted(&storage, "n", "a").await && !is_admitted(&storage, "n", "a").await);
     let limiter = ConcurrencyLimiter::new(&storage, "jobs", 1, MINUTE).unwrap();
