@@ -2,10 +2,10 @@
 
 use crate::fault;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
-use crate::prove::{drain, prove};
+use crate::verify::{drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, SyncState, Tracked, TransactionState, Unfinished,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, SyncState, TransactionState, Unfinished, Verified,
     argument_size, effect_of, mentions,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
@@ -103,10 +103,9 @@ impl Backend<MySql> for MySqlBackend {
         ends_transaction(keyword)
     }
 
-    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        prove(conn.driver_mut()).await?;
-        conn.mark_in_sync();
-        Ok(())
+    async fn verify(&self, conn: &mut MySqlConnection) -> Result<Verified, Error> {
+        verify(conn).await?;
+        Ok(Verified::InSync { late_error: None })
     }
 }
 

@@ -5,7 +5,7 @@
 //! not, so there every doubt loses the transaction.
 
 use crate::fault::{is_fatal, refusal};
-use crate::prove::drain;
+use crate::verify::drain;
 use millpond_sqlx::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
 

@@ -4,7 +4,7 @@
 //! begun, and then nothing, or on MariaDB whatever comes next, would be hit.
 
 use crate::fault::refusal;
-use crate::prove::SESSION;
+use crate::verify::SESSION;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 
 /// There is no session of that number any more.

@@ -93,13 +93,13 @@
 mod backend;
 mod dialer;
 mod fault;
-mod first_look;
 mod in_transaction;
 mod kill;
 mod manager;
 mod options;
-mod prove;
+mod server_info;
 mod url;
+mod verify;
 
 pub use backend::MySqlBackend;
 pub use manager::MySqlManager;

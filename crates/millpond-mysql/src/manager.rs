@@ -3,8 +3,8 @@
 use crate::backend::MYSQL;
 use crate::dialer::Dialer;
 use crate::fault;
-use crate::first_look::{limits, takes_writes};
-use crate::prove::{greet, lead_home, prove, release_locks};
+use crate::server_info::{limits, takes_writes};
+use crate::verify::{greet, lead_home, release_locks, verify};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::{Canceller, Credentials, FailoverDetector, SchemaChanges, SyncState, Tracked, WeakPoolHandle};
 use sqlx::mysql::MySqlConnectOptions;
@@ -25,7 +25,7 @@ pub struct MySqlManager {
     home: OnceLock<Option<String>>,
     link: WeakPoolHandle<MySql>,
     suspicion: FailoverDetector,
-    changes: SchemaChanges<MySql>,
+    changes: SchemaChanges,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<MySql>>>,
@@ -39,7 +39,7 @@ impl MySqlManager {
             dialer: Arc::new(Dialer::new(options, link.clone())),
             reset: ResetLevel::default(),
             home: OnceLock::new(),
-            changes: SchemaChanges::new(link.clone()),
+            changes: link.schema_changes(),
             link,
             suspicion: FailoverDetector::new(),
             compared: AtomicBool::new(false),
@@ -106,9 +106,9 @@ impl MySqlManager {
         Ok(due)
     }
 
-    /// Proves a connection and leads it home.
-    async fn settle(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        let here = prove(conn.driver_mut()).await?;
+    /// Verifies a connection and leads it back to its database.
+    async fn verify_at_home(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        let here = verify(conn.driver_mut()).await?;
         let home = self.home.get().and_then(Option::as_deref);
         if here.as_deref() != home {
             // A hook may have led it elsewhere when it was opened.
@@ -134,7 +134,7 @@ impl Manager for MySqlManager {
         conn.set_session(here.session);
         if let Some(canceller) = &self.canceller {
             let dialer = Arc::clone(&self.dialer);
-            conn.stop_through(canceller, dialer);
+            canceller.stop_left_behind(&mut conn, dialer);
         }
         Ok(conn)
     }
@@ -179,8 +179,8 @@ impl Manager for MySqlManager {
         // Until it has been proved: whatever happens here, nobody goes on with it then.
         conn.degrade(SyncState::Cut);
         match patience {
-            Some(limit) => timeout(limit, self.settle(conn)).await.unwrap_or_else(|_| Err(restless())),
-            None => self.settle(conn).await,
+            Some(limit) => timeout(limit, self.verify_at_home(conn)).await.unwrap_or_else(|_| Err(restless())),
+            None => self.verify_at_home(conn).await,
         }?;
         if escaped {
             release_locks(conn.driver_mut()).await?;

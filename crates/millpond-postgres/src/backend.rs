@@ -1,11 +1,11 @@
 //! What PostgreSQL brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{drain, in_step, mark, prove, transaction_state};
+use crate::verify::{in_step, is_late, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, Tracked, TransactionState, Unfinished, argument_size,
-    effect_of, mentions,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified, argument_size,
+    effect_of, mentions, read_late_errors,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
@@ -63,7 +63,7 @@ impl Backend<Postgres> for PgBackend {
     }
 
     async fn resume(&self, conn: &mut PgConnection, _left: Unfinished) -> Result<Option<Error>, Error> {
-        drain(conn).await
+        read_late_errors::<Postgres>(conn, is_late).await
     }
 
     async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
@@ -92,12 +92,8 @@ impl Backend<Postgres> for PgBackend {
         if keyword.eq_ignore_ascii_case("PREPARE") { MayEnd::Perhaps } else { MayEnd::Never }
     }
 
-    async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        if let Some(error) = prove(conn.driver_mut(), "ROLLBACK").await? {
-            conn.note_late_error(&error);
-        }
-        conn.mark_in_sync();
-        Ok(())
+    async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
+        Ok(Verified::InSync { late_error: verify(conn, "ROLLBACK").await? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opens the driver's connections: to which address, as whom, and for what stands in between.
 
-use crate::between::REFUSES;
 use crate::fault;
+use crate::pooler_detection::REFUSES;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
 use millpond_sqlx::{CancelTransport, Credentials, Login, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};

@@ -84,18 +84,18 @@
 //! the clear with a server that has no TLS: write `sslmode=verify-full` where it matters.
 
 mod backend;
-mod between;
 mod dialer;
 mod fault;
-mod first_look;
+mod lexer;
 mod listen;
 mod manager;
 mod options;
 mod pooler;
-mod prove;
+mod pooler_detection;
+mod server_info;
 mod session;
 mod url;
-mod words;
+mod verify;
 
 pub use backend::PgBackend;
 pub use manager::PgManager;

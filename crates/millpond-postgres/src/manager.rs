@@ -1,12 +1,12 @@
 //! Opens, proves, resets and closes PostgreSQL connections.
 
 use crate::backend::POSTGRES;
-use crate::between::{CERTAIN, PERHAPS, share_a_server};
 use crate::dialer::Dialer;
 use crate::fault;
-use crate::first_look::{greet, limits, takes_writes};
 use crate::pooler::{POOLED, Pooler};
-use crate::prove::{clear_session, release_locks};
+use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
+use crate::server_info::{greet, limits, takes_writes};
+use crate::verify::{clear_session, release_locks};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::{Canceller, Credentials, FailoverDetector, SchemaChanges, SyncState, Tracked, WeakPoolHandle};
 use sqlx::postgres::PgConnectOptions;
@@ -24,7 +24,7 @@ pub struct PgManager {
     pooler: Pooler,
     link: WeakPoolHandle<Postgres>,
     suspicion: FailoverDetector,
-    changes: SchemaChanges<Postgres>,
+    changes: SchemaChanges,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<Postgres>>>,
@@ -38,7 +38,7 @@ impl PgManager {
             dialer: Arc::new(Dialer::new(options, link.clone())),
             reset: ResetLevel::default(),
             pooler: Pooler::default(),
-            changes: SchemaChanges::new(link.clone()),
+            changes: link.schema_changes(),
             link,
             suspicion: FailoverDetector::new(),
             compared: AtomicBool::new(false),
@@ -164,7 +164,7 @@ impl Manager for PgManager {
             if let (Some(session), Some(canceller)) = (greeting.session, &self.canceller) {
                 conn.set_session(session);
                 let dialer = Arc::clone(&self.dialer);
-                conn.stop_through(canceller, dialer);
+                canceller.stop_left_behind(&mut conn, dialer);
             }
         }
         Ok(conn)
@@ -198,8 +198,8 @@ impl Manager for PgManager {
         match &self.canceller {
             // Outdated, or large: nothing else is done at this level.
             _ if self.reset == ResetLevel::None => return conn.refresh().await,
-            Some(canceller) => canceller.settle(conn, &*self.dialer).await?,
-            None => conn.settle().await?,
+            Some(canceller) => canceller.verify(conn, &*self.dialer).await?,
+            None => conn.verify().await?,
         }
         conn.refresh().await?;
         if escaped && self.reset == ResetLevel::Transaction {

@@ -1,11 +1,11 @@
 //! Behind a pooler that lends a server for each transaction there is no session: what that means for a connection.
 
 use crate::backend::POSTGRES;
-use crate::prove::{end_transactions, prove};
-use crate::words::{Part, Parts};
+use crate::lexer::{Part, Parts};
+use crate::verify::{end_transactions, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, Tracked, TransactionState, TransactionWrapper, Unfinished,
+    Backend, Effect, ErrorImpact, MayEnd, Memory, TransactionState, TransactionWrapper, Unfinished, Verified,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
@@ -130,15 +130,12 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.in_step(conn).await
     }
 
-    async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        let driver = conn.driver_mut();
-        if driver.is_in_transaction() {
+    async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
+        if conn.is_in_transaction() {
             // It was dropped. The driver would give the server back as it is.
-            end_transactions(driver, ROLLBACK_FOR_DRIVER).await?;
+            end_transactions(conn, ROLLBACK_FOR_DRIVER).await?;
         }
-        prove(driver, ROLLBACK).await?;
-        conn.mark_in_sync();
-        Ok(())
+        Ok(Verified::InSync { late_error: verify(conn, ROLLBACK).await? })
     }
 }
 

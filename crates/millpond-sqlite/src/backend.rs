@@ -1,11 +1,11 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::fault;
-use crate::prove::{is_marked, mark, prove, transaction_state};
 use crate::schema;
+use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, MayEnd, Seen, Tracked, TransactionState, Unfinished, effect_of, stopped,
+    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of, stopped,
 };
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
@@ -93,10 +93,9 @@ impl Backend<Sqlite> for SqliteBackend {
         true
     }
 
-    async fn settle(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
-        prove(conn.driver_mut()).await?;
-        conn.mark_in_sync();
-        Ok(())
+    async fn verify(&self, conn: &mut SqliteConnection) -> Result<Verified, Error> {
+        verify(conn).await?;
+        Ok(Verified::InSync { late_error: None })
     }
 }
 

@@ -4,10 +4,10 @@
 //! from its first byte on.
 
 use crate::baseline;
+use crate::file_check::is_database;
 use crate::files::Files;
-use crate::first_look::is_database;
-use crate::manager::Role;
 use crate::open_error::open_error;
+use crate::role::Role;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
 use sqlx::sqlite::SqliteConnectOptions;

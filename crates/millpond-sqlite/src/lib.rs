@@ -47,21 +47,22 @@
 mod backend;
 mod baseline;
 mod fault;
+mod file_check;
 mod files;
-mod first_look;
 mod last_hook;
 mod manager;
 mod memory;
+mod only_reads;
 mod open_error;
 mod options;
 mod pragma;
 mod pragma_table;
 mod pragma_value;
-mod prepare;
-mod prove;
-mod reads;
+mod role;
 mod schema;
 mod url;
+mod verify;
+mod wal_mode;
 
 pub use backend::SqliteBackend;
 pub use manager::SqliteManager;
@@ -75,10 +76,10 @@ pub use millpond_sqlx::{
     RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
     transaction_lost,
 };
+pub use only_reads::only_reads;
 pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};
 pub use pragma::{PragmaHook, TempStore};
 pub use pragma_value::{PragmaError, PragmaValue};
-pub use reads::only_reads;
 pub use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 pub use sqlx::{Sqlite, SqliteConnection};
 pub use url::UrlError;

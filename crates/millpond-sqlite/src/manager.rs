@@ -3,14 +3,15 @@
 use crate::backend::{SQLITE, is_alive};
 use crate::baseline::{self, Baseline};
 use crate::fault;
+use crate::file_check::has_file;
 use crate::files::Files;
-use crate::first_look::has_file;
 use crate::last_hook::LastHook;
 use crate::memory::{Kept, Memory, lost};
 use crate::open_error::open_error;
-use crate::prepare::Ground;
-use crate::prove::prove;
+use crate::role::Role;
 use crate::schema::forget;
+use crate::verify::verify;
+use crate::wal_mode::Ground;
 use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::{SyncState, Tracked};
@@ -37,17 +38,6 @@ pub struct SqliteManager {
     /// is in the write-ahead log into the file.
     closing: Arc<Mutex<()>>,
     files: Arc<Files>,
-}
-
-/// What its connections are for.
-pub(crate) enum Role {
-    File {
-        /// Whether there was seen to be a database in the file.
-        seen: AtomicBool,
-    },
-    Memory(Arc<Memory>),
-    Writer(Arc<Ground>),
-    Reader(Arc<Ground>),
 }
 
 impl SqliteManager {
@@ -188,7 +178,7 @@ impl Manager for SqliteManager {
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
         // Until that is proved: a thread that hangs or is gone is not waited for once more at the close.
         conn.degrade(SyncState::Broken);
-        prove(conn.driver_mut()).await?;
+        verify(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
         if conn.was_unseen() {
             // Whoever uses the driver's own connection looks at no schema before a statement that sqlx remembers.
@@ -242,7 +232,7 @@ impl fmt::Debug for SqliteManager {
 /// Brings the connection that is kept out of every transaction and back to its settings.
 async fn restored(conn: &mut SqliteConnection, baseline: Option<&Baseline>) -> Result<(), Error> {
     is_alive(conn).await?;
-    prove(conn).await?;
+    verify(conn).await?;
     match baseline {
         Some(baseline) => baseline::restore(conn, baseline).await,
         None => Ok(()),

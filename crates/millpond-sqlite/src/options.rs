@@ -2,8 +2,8 @@
 
 use crate::manager::SqliteManager;
 use crate::memory::Memory;
+use crate::only_reads::only_reads;
 use crate::pragma::PragmaHook;
-use crate::reads::only_reads;
 use crate::url::{Target, parse};
 use millpond_core::{Event, EventContext, Interest, NullPool, Observer, QueuePool, ResetLevel};
 use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};

@@ -5,7 +5,7 @@
 //! have changed places have each other's names. That concerns statements with a `*`; every other text names its columns.
 //! A statement that is prepared for the first time is no better off if the connection has not noticed the change yet.
 
-use crate::reads::only_reads;
+use crate::only_reads::only_reads;
 use millpond_sqlx::Seen;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row, SqliteConnection, raw_sql};
 

@@ -1,10 +1,8 @@
 //! What a database brings along to be pooled: one implementation a backend crate.
 
 use crate::cached::Memory;
-use crate::look::Seen;
 use crate::statement::{Effect, effect_of, first_keyword};
 use crate::sync_state::SyncState;
-use crate::tracked::Tracked;
 use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
 use sqlx::{Connection, Database, Error};
@@ -259,17 +257,40 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Proves that nothing is open on a connection, or makes it so, and ends with [`Tracked::mark_in_sync`]. Called after hooks
-    /// have had the driver's connection; managers call it from their `reset`. By default nothing is proved and the
-    /// connection stays [`Raw`](SyncState::Raw).
+    /// Verifies that nothing is open on a connection, or makes it so, and says what is known of it then. Called after
+    /// hooks have had the driver's connection, and by [`Tracked::verify`](crate::Tracked::verify), which managers call from
+    /// their `reset`. By default nothing is verified and the connection stays [`Raw`](SyncState::Raw).
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is closed.
-    async fn settle(&self, conn: &mut Tracked<DB>) -> Result<(), Error> {
-        conn.degrade(SyncState::Raw);
-        Ok(())
+    async fn verify(&self, conn: &mut DB::Connection) -> Result<Verified, Error> {
+        let _ = conn;
+        Ok(Verified::Not)
     }
+}
+
+/// What a connection has seen of the schema: for backends. Nothing, when something was done that may have changed it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// How to ask for the versions of the schema.
+    pub question: String,
+    /// The versions at the last look; none if it is not known.
+    pub versions: Vec<i64>,
+    /// Whether the open transaction, if there is one, has a snapshot that nobody else changes.
+    pub held: bool,
+}
+
+/// What a verification found.
+#[derive(Debug)]
+pub enum Verified {
+    /// Nothing is open on the connection.
+    InSync {
+        /// The first error of what was cut off on it, which nobody else sees.
+        late_error: Option<Error>,
+    },
+    /// Nothing was verified.
+    Not,
 }
 
 /// How many bytes make a row or arguments large: see [`Backend::is_large`] and [`Backend::has_large_arguments`].

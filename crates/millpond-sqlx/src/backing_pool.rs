@@ -1,8 +1,8 @@
 //! Where a `SqlPool` gets its connections from: one of our pools, or one of the user's own.
 
-use crate::alarm::{Limits, Loan};
 use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
+use crate::time_limits::{Limits, Loan};
 use crate::tracked::Tracked;
 use either::Either;
 use futures_core::future::BoxFuture;

@@ -4,8 +4,6 @@
 //! all others: idle ones empty their caches before they are lent again, those in use before their next statement or when
 //! they come back. So a change of the schema costs at most one error a connection.
 
-use crate::pool_handle::WeakPoolHandle;
-use sqlx::Database;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,18 +26,20 @@ pub enum Memory {
 
 /// How often the schema of a pool's database has changed, as far as its connections have noticed: one for each pool, kept
 /// by its manager. Clones are the same one.
-pub struct SchemaChanges<DB: Database>(Arc<Shared<DB>>);
+pub struct SchemaChanges(Arc<Shared>);
 
-struct Shared<DB: Database> {
+struct Shared {
     noticed: AtomicU64,
     hinted: Mutex<Option<Instant>>,
-    link: WeakPoolHandle<DB>,
+    validate_idle: Box<dyn Fn() + Send + Sync>,
 }
 
-impl<DB: Database> SchemaChanges<DB> {
-    /// No change was noticed yet in the pool that this link leads to.
-    pub fn new(link: WeakPoolHandle<DB>) -> Self {
-        Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), link }))
+impl SchemaChanges {
+    /// No change was noticed yet. `validate_idle` has the idle connections of the pool pinged before they are lent again:
+    /// [`WeakPoolHandle::validate_idle`](crate::WeakPoolHandle::validate_idle).
+    pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
+        let validate_idle = Box::new(validate_idle);
+        Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), validate_idle }))
     }
 
     /// Whether a hint counts: none has for a while.
@@ -57,35 +57,35 @@ impl<DB: Database> SchemaChanges<DB> {
     }
 }
 
-impl<DB: Database> Clone for SchemaChanges<DB> {
+impl Clone for SchemaChanges {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<DB: Database> fmt::Debug for SchemaChanges<DB> {
+impl fmt::Debug for SchemaChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SchemaChanges").field(&self.noticed()).finish()
     }
 }
 
 /// Whether what the driver of one connection remembers is still true.
-pub(crate) struct Cached<DB: Database> {
+pub(crate) struct Cached {
     /// Whether it is known to be out of date on this connection.
     outdated: bool,
     /// The pool's count when it was last emptied, or the connection opened.
     seen: u64,
-    changes: Option<SchemaChanges<DB>>,
+    changes: Option<SchemaChanges>,
 }
 
-impl<DB: Database> Cached<DB> {
+impl Cached {
     /// Nothing is remembered yet, and no other connection says what it has noticed.
     pub(crate) fn new() -> Self {
         Self { outdated: false, seen: 0, changes: None }
     }
 
     /// Learns from the other connections of its pool from now on.
-    pub(crate) fn share(&mut self, changes: &SchemaChanges<DB>) {
+    pub(crate) fn share(&mut self, changes: &SchemaChanges) {
         self.seen = changes.noticed();
         self.changes = Some(changes.clone());
     }
@@ -112,7 +112,7 @@ impl<DB: Database> Cached<DB> {
         if memory == Memory::Outdated || (memory == Memory::Doubtful && changes.takes_hint()) {
             let (shared, next) = (&changes.0, self.seen.wrapping_add(1));
             if shared.noticed.compare_exchange(self.seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                shared.link.validate_idle();
+                (shared.validate_idle)();
             }
         }
     }

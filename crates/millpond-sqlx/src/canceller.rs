@@ -10,14 +10,17 @@
 
 use crate::backing_pool::Steered;
 use crate::pool_handle::WeakPoolHandle;
+use crate::stopping::{StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use millpond_core::{Request, async_trait};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{sleep, timeout};
 
 /// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon needs no cancel.
 const PATIENCE: u32 = 8;
@@ -64,23 +67,23 @@ impl<DB: Database> Canceller<DB> {
         Self { link, limit, turn: Mutex::new(()) }
     }
 
-    /// Proves that a connection is at rest, as [`Tracked::settle`] does; if it does not come to rest within an eighth of
+    /// Verifies that a connection is at rest, as [`Tracked::verify`] does; if it does not come to rest within an eighth of
     /// the limit, what it executes is cancelled first. A connection whose [session](Tracked::session) is not known is waited for.
     ///
     /// # Errors
     ///
-    /// Those of [`Tracked::settle`]; one that says so if no place was free for the errand: then
+    /// Those of [`Tracked::verify`]; one that says so if no place was free for the errand: then
     /// [`drop_and_stop`](Self::drop_and_stop) will do.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn settle(&self, conn: &mut Tracked<DB>, errand: &dyn CancelTransport<DB>) -> Result<(), Error> {
+    pub async fn verify(&self, conn: &mut Tracked<DB>, errand: &dyn CancelTransport<DB>) -> Result<(), Error> {
         conn.stand_down().await;
         let mut patience = self.patience();
         while conn.session().is_some() {
-            if let Ok(settled) = timeout(patience, conn.settle()).await {
-                return settled;
+            if let Ok(verified) = timeout(patience, conn.verify()).await {
+                return verified;
             }
             // Not known while the errand is under way: if it hangs, nobody is to try it again.
             let session = conn.take_session();
@@ -97,7 +100,7 @@ impl<DB: Database> Canceller<DB> {
             // A cancel that came before the statement had begun has hit nothing; where the network is slow, nothing is amiss.
             patience = patience.saturating_mul(2);
         }
-        conn.settle().await
+        conn.verify().await
     }
 
     /// Drops a connection and then ends its session at the server, over a connection in the place that the dropped one had: for [`Manager::close`](millpond_core::Manager::close), during which a place is taken. A failure is
@@ -121,14 +124,20 @@ impl<DB: Database> Canceller<DB> {
         }
     }
 
+    /// Has what is dropped on a connection, or exceeds its limit there, cancelled while its borrower keeps it: when the
+    /// connection is new and its [session](Tracked::session) is known.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn stop_left_behind(self: &Arc<Self>, conn: &mut Tracked<DB>, transport: Arc<dyn CancelTransport<DB>>) {
+        let canceller = Arc::clone(self);
+        conn.stopper = Some(Box::new(Stopper { canceller, transport, runtime: Handle::current() }));
+    }
+
     /// How long a connection may take to come to rest by itself.
     pub fn patience(&self) -> Duration {
         self.limit / PATIENCE
-    }
-
-    /// How long a cancel may take.
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
     }
 
     /// Cancels what a session executes: `false` if the pool has no slot for that now, `None` if it failed, which is
@@ -165,6 +174,45 @@ impl<DB: Database> Canceller<DB> {
             }
         }
         Ok(true)
+    }
+}
+
+/// How one connection is stopped while its borrower keeps it.
+struct Stopper<DB: Database> {
+    canceller: Arc<Canceller<DB>>,
+    transport: Arc<dyn CancelTransport<DB>>,
+    /// The runtime of the pool: futures may be dropped anywhere.
+    runtime: Handle,
+}
+
+impl<DB: Database> StopSession for Stopper<DB> {
+    /// While the pool has no slot for the cancel, it is tried again.
+    fn begin(&self, session: u64, patience: Duration) -> Stopping {
+        let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
+        let (needed, mut stood_down) = oneshot::channel::<()>();
+        let task = self.runtime.spawn(async move {
+            let mut pause = patience;
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut stood_down => return false,
+                    () = sleep(pause) => {}
+                }
+                if canceller.cancel_now(session, &*transport).await != Some(false) {
+                    return true;
+                }
+                pause = pause.max(canceller.patience()).saturating_mul(2).min(canceller.limit);
+            }
+        });
+        Stopping::new(needed, task)
+    }
+
+    fn patience(&self) -> Duration {
+        self.canceller.patience()
+    }
+
+    fn limit(&self) -> Duration {
+        self.canceller.limit
     }
 }
 

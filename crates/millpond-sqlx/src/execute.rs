@@ -3,12 +3,12 @@
 
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
-use crate::generate::{Outlet, generate};
-use crate::meaning::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
+use crate::generated_stream::{Outlet, generate};
 use crate::operation::{End, Step, Watched};
 use crate::statement::Effect;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
+use crate::transaction_effect::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 use crate::transaction_state::{Owner, SEVERAL, TransactionLost, TransactionOutcome};
 use either::Either;
 use futures_core::future::BoxFuture;

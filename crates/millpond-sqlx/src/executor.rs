@@ -5,7 +5,7 @@
 //! through [`SqlPool::acquire`].
 
 use crate::command::{Command, ForDriver};
-use crate::generate::generate;
+use crate::generated_stream::generate;
 use crate::label;
 use crate::pool::SqlPool;
 use either::Either;

@@ -38,12 +38,12 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
 
     async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         self.hooks.on_first_connect(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         self.hooks.on_connect(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
@@ -52,7 +52,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
 
     async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         self.hooks.on_checkin(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {

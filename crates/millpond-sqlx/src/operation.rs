@@ -8,11 +8,11 @@
 //! 3. A stream that ends without the result of its last statement did not end well: that is an error, and the connection
 //!    is broken.
 
-use crate::alarm::Alarm;
 use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::cached::Cached;
 use crate::stopping::StopMark;
 use crate::sync_state::SyncState;
+use crate::time_limits::Alarm;
 use crate::transaction_state::Tracker;
 use either::Either;
 use futures_core::Stream;
@@ -30,20 +30,20 @@ use std::task::{Context, Poll, ready};
 const MANY_POLLS: u16 = 12;
 
 /// What an operation may change of what is known of its connection.
-pub(crate) struct Marks<'e, DB: Database> {
+pub(crate) struct Marks<'e> {
     pub(crate) standing: &'e mut SyncState,
     pub(crate) suspect: &'e mut bool,
-    pub(crate) cached: &'e mut Cached<DB>,
+    pub(crate) cached: &'e mut Cached,
     pub(crate) bulky: &'e mut bool,
     pub(crate) left: &'e mut Unfinished,
     pub(crate) tracker: &'e mut Tracker,
-    pub(crate) stop: StopMark<'e, DB>,
+    pub(crate) stop: StopMark<'e>,
 }
 
 /// The entry of one operation in the books of its connection.
 pub(crate) struct Watch<'e, DB: Database> {
     backend: &'static dyn Backend<DB>,
-    marks: Marks<'e, DB>,
+    marks: Marks<'e>,
     brake: &'e AtomicBool,
     alarm: Option<Box<Alarm>>,
     /// How the connection will stand if the operation ends well.
@@ -58,7 +58,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
     /// An operation that causes at least `effect` if it ends well.
     pub(crate) fn new(
         backend: &'static dyn Backend<DB>,
-        marks: Marks<'e, DB>,
+        marks: Marks<'e>,
         brake: &'e AtomicBool,
         alarm: Option<Box<Alarm>>,
         effect: SyncState,

@@ -1,8 +1,8 @@
 //! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
 
-use crate::alarm::Limits;
 use crate::backing_pool::Source;
 use crate::lease::SqlLease;
+use crate::time_limits::Limits;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_util::future;

@@ -1,6 +1,7 @@
 //! What the manager of a SQL backend may ask of the pool that owns it.
 
 use crate::backing_pool::Steered;
+use crate::cached::SchemaChanges;
 use crate::server_limits::ServerLimits;
 use crate::tracked::Tracked;
 use millpond_core::{Invalidate, Manager, QueuePool, Reservation, WeakPool};
@@ -48,6 +49,12 @@ impl<DB: Database> WeakPoolHandle<DB> {
         if let Some(pool) = self.pool() {
             pool.validate_idle();
         }
+    }
+
+    /// What the connections of the pool notice of changes of the schema: for managers, one for each pool.
+    pub fn schema_changes(&self) -> SchemaChanges {
+        let pool = self.clone();
+        SchemaChanges::new(move || pool.validate_idle())
     }
 
     /// Retires what was opened before the attempt to connect that is under way, and that attempt as well.

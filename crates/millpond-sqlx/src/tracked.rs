@@ -1,14 +1,12 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
 
-use crate::alarm::Loan;
-use crate::anchor::Anchor;
-use crate::backend::{Backend, Unfinished};
+use crate::backend::{Backend, Seen, Unfinished, Verified};
 use crate::cached::{Cached, SchemaChanges};
-use crate::look::Seen;
 use crate::operation::{Marks, Watch};
 use crate::statement::Effect;
-use crate::stopping::{StopMark, Stopper, Stopping};
+use crate::stopping::{StopMark, StopSession, Stopping};
 use crate::sync_state::SyncState;
+use crate::time_limits::Loan;
 use crate::transaction_state::{Tracker, TransactionOutcome};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
@@ -44,7 +42,7 @@ pub struct Tracked<DB: Database> {
     session: Option<u64>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
-    cached: Cached<DB>,
+    cached: Cached,
     /// What it has seen of the schema, where it has to look at it.
     seen: Seen,
     /// The settings of the session as its hooks have left them, where they are put back.
@@ -60,10 +58,13 @@ pub struct Tracked<DB: Database> {
     /// Whether an operation may have made the driver's buffers grow.
     pub(crate) bulky: bool,
     /// How what its borrower leaves behind is cancelled.
-    pub(crate) stopper: Option<Stopper<DB>>,
+    pub(crate) stopper: Option<Box<dyn StopSession>>,
     /// The cancel of what was left behind.
     pub(crate) stopping: Option<Stopping>,
 }
+
+/// Whether what a connection leads to is still what it was opened for.
+pub type Anchor = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 /// Who gets the driver's connection when it would be dropped.
 type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
@@ -143,7 +144,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
     /// new.
-    pub fn share_schema_changes(&mut self, changes: &SchemaChanges<DB>) {
+    pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
         self.cached.share(changes);
     }
 
@@ -248,18 +249,27 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Proves that nothing is open on the connection, or makes it so: see [`Backend::settle`].
+    /// Verifies that nothing is open on the connection, or makes it so: see [`Backend::verify`].
     ///
     /// # Errors
     ///
-    /// If that could not be proved; then the connection is to be closed.
+    /// If that could not be verified; then the connection is to be closed.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn settle(&mut self) -> Result<(), Error> {
+    pub async fn verify(&mut self) -> Result<(), Error> {
         let backend = self.backend;
-        backend.settle(self).await
+        match backend.verify(self.driver_mut()).await? {
+            Verified::InSync { late_error } => {
+                if let Some(error) = late_error {
+                    self.note_late_error(&error);
+                }
+                self.mark_in_sync();
+            }
+            Verified::Not => self.degrade(SyncState::Raw),
+        }
+        Ok(())
     }
 
     /// The driver's connection for a hook before a loan, whose deeds are looked into when the connection comes back.
@@ -292,7 +302,7 @@ impl<DB: Database> Tracked<DB> {
                     left: &mut self.left,
                     tracker: &mut self.tracker,
                     stop: StopMark {
-                        stopper: self.stopper.as_ref(),
+                        stopper: self.stopper.as_deref(),
                         session: self.session,
                         stopping: &mut self.stopping,
                     },

@@ -161,7 +161,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     async fn leave(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
             let standing = self.standing();
-            self.settle().await?;
+            self.verify().await?;
             self.degrade(standing);
         }
         self.open = false;

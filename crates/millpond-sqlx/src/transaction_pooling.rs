@@ -6,7 +6,7 @@
 
 use crate::backend::TransactionWrapper;
 use crate::command::Command;
-use crate::generate::Outlet;
+use crate::generated_stream::Outlet;
 use crate::operation::Step;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;

@@ -3,7 +3,7 @@
 use millpond_core::{ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait};
 use millpond_postgres::{PgBackend, PgConnectOptions, PgManager, PgPool, SqlPool};
 use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, Tracked, TransactionState, Unfinished,
+    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, Tracked, TransactionState, Unfinished, Verified,
 };
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -62,21 +62,21 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.mark(conn).await
     }
 
-    async fn settle(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
-        PgBackend.settle(conn).await
+    async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
+        PgBackend.verify(conn).await
     }
 }
 
 struct RollsBackManager {
     inner: PgManager,
-    changes: SchemaChanges<Postgres>,
+    changes: SchemaChanges,
 }
 
 /// A pool over such a server.
 pub fn pool(options: PgConnectOptions, reset: ResetLevel, config: PoolConfig) -> PgPool {
     let inner = PgManager::new(options).with_reset(reset);
     let link = inner.link();
-    let manager = RollsBackManager { inner, changes: SchemaChanges::new(link.clone()) };
+    let manager = RollsBackManager { inner, changes: link.schema_changes() };
     let pool = QueuePool::builder(manager).config(config).build().unwrap();
     link.join(&pool);
     SqlPool::queue(pool)

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 const LEVELS_MAX: usize = 64;
 
 /// Brings a connection out of every transaction; an error means that it could not be done.
-pub(crate) async fn prove(conn: &mut SqliteConnection) -> Result<(), Error> {
+pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
     for _ in 0..LEVELS_MAX {
         match look(conn).await? {
             Found::Nothing if !conn.is_in_transaction() => return Ok(()),
@@ -109,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_outside_a_transaction_passes() {
         let mut conn = open().await;
-        prove(&mut conn).await.unwrap();
+        verify(&mut conn).await.unwrap();
         begins_and_commits(&mut conn).await;
     }
 
@@ -117,7 +117,7 @@ mod tests {
     async fn a_written_begin_is_rolled_back() {
         let mut conn = open().await;
         raw_sql("CREATE TABLE t (i); BEGIN; INSERT INTO t VALUES (1)").execute(&mut conn).await.unwrap();
-        prove(&mut conn).await.unwrap();
+        verify(&mut conn).await.unwrap();
         let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&mut conn).await.unwrap();
         assert_eq!(left, 0);
         begins_and_commits(&mut conn).await;
@@ -129,7 +129,7 @@ mod tests {
         for _ in 0..3 {
             std::mem::forget(conn.begin().await.unwrap());
         }
-        prove(&mut conn).await.unwrap();
+        verify(&mut conn).await.unwrap();
         begins_and_commits(&mut conn).await;
     }
 
@@ -142,7 +142,7 @@ mod tests {
             }
             raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
             assert!(conn.is_in_transaction(), "sqlx still believes in it");
-            prove(&mut conn).await.unwrap();
+            verify(&mut conn).await.unwrap();
             begins_and_commits(&mut conn).await;
         }
     }
@@ -155,7 +155,7 @@ mod tests {
             let mut begin = Box::pin(raw_sql("BEGIN").execute(&mut conn));
             std::future::poll_fn(|cx| std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready())).await;
             drop(begin);
-            prove(&mut conn).await.unwrap();
+            verify(&mut conn).await.unwrap();
             begins_and_commits(&mut conn).await;
         }
     }

@@ -9,17 +9,6 @@ use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
-/// What a connection has seen of the schema: for backends. Nothing, when something was done that may have changed it.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// How to ask for the versions of the schema.
-    pub question: String,
-    /// The versions at the last look; none if it is not known.
-    pub versions: Vec<i64>,
-    /// Whether the open transaction, if there is one, has a snapshot that nobody else changes.
-    pub held: bool,
-}
-
 /// What has to be done when the statement has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookBack {

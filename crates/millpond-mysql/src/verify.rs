@@ -1,4 +1,4 @@
-//! Proves that a connection is in step and that nothing is open on it, or makes it so.
+//! Verifies that a connection is in sync and that nothing is open on it, or makes it so.
 //!
 //! One round trip: what is open is undone, and a nonce must come back, so that the answer is the one to this question.
 //! `AND NO CHAIN NO RELEASE` because a plain ROLLBACK begins a new transaction under `completion_type = CHAIN`. Nor does a
@@ -8,15 +8,12 @@
 //! A ping is no proof: after one that was cut off, sqlx takes every answer for the one to the question before.
 
 use crate::fault::{is_fatal, refusal};
-use crate::first_look::TAKES_WRITES;
-use sqlx::mysql::{MySqlRow, MySqlTransactionManager};
-use sqlx::{AssertSqlSafe, Connection, Error, MySqlConnection, Row, raw_sql};
-use sqlx_core::transaction::TransactionManager;
+use crate::server_info::TAKES_WRITES;
+use millpond_sqlx::{ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors};
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// How many answers to earlier statements are read over before the connection is given up.
-const ROUNDS_MAX: usize = 64;
 
 /// How long the rest of a statement is read over for its borrower.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -45,8 +42,8 @@ pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error>
 
 /// Brings a connection out of every transaction, and tells in which database it is; an error means that it could not be
 /// done.
-pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
-    forget_transactions(conn);
+pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+    forget_transactions::<MySql>(conn);
     for _ in 0..ROUNDS_MAX {
         match ask(conn, "").await {
             // The answer to something older, of which nobody waits for the answer. A proof that was refused itself is
@@ -55,25 +52,13 @@ pub(crate) async fn prove(conn: &mut MySqlConnection) -> Result<Option<String>, 
             result => return result?.try_get(1),
         }
     }
-    Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
+    Err(out_of_rounds())
 }
 
 /// Reads over the rest of what was dropped between two rows, for a limited time. The first error among it, since nobody else
 /// will see it.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
-    let reading = async {
-        let mut first = None;
-        for _ in 0..ROUNDS_MAX {
-            match conn.ping().await {
-                Ok(()) => return Ok(first),
-                Err(error) if is_late(&error) => {
-                    first.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts")))
-    };
+    let reading = read_late_errors::<MySql>(conn, is_late);
     timeout(DRAIN_MAX, reading).await.unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
 }
 
@@ -97,7 +82,7 @@ pub(crate) async fn release_locks(conn: &mut MySqlConnection) -> Result<(), Erro
 
 /// Rolls back, and asks for a nonce, the database and more.
 async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> {
-    let nonce = format!("{:016x}", fastrand::u64(..));
+    let nonce = nonce();
     let sql = format!(
         "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
          SELECT '{nonce}', DATABASE(){more}"
@@ -108,19 +93,7 @@ async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> 
     if echo == nonce { Ok(row) } else { Err(out_of_step()) }
 }
 
-/// What sqlx believes to be open it queues a rollback for, which lowers its count. The server may know nothing of it, since
-/// it was ended behind sqlx's back; then its answer is a late error.
-fn forget_transactions(conn: &mut MySqlConnection) {
-    while conn.is_in_transaction() {
-        MySqlTransactionManager::start_rollback(conn);
-    }
-}
-
 /// Whether it ended a statement and nothing more.
 fn is_late(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| !is_fatal(refusal.number()))
-}
-
-fn out_of_step() -> Error {
-    Error::Protocol("the connection is out of step: the answer belongs to another question".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Proves that a connection is in step and that nothing is open on it, or makes it so.
+//! Verifies that a connection is in sync and that nothing is open on it, or makes it so.
 //!
 //! One simple query, one round trip: a nonce, which must come back, so that the answer is the one to this question; and
 //! whether `now()`, which stands still within a transaction, is the time at which this very statement came. If it is not, a
@@ -6,13 +6,8 @@
 //! statement that was cut off comes first, as an error, and is read over.
 
 use crate::fault::{is_fatal, refusal};
-use millpond_sqlx::TransactionState;
-use sqlx::postgres::PgTransactionManager;
-use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, raw_sql};
-use sqlx_core::transaction::TransactionManager;
-
-/// How many answers to earlier statements are read over, and transactions undone, before the connection is given up.
-const ROUNDS_MAX: usize = 64;
+use millpond_sqlx::{ROUNDS_MAX, TransactionState, forget_transactions, nonce, out_of_rounds, out_of_step};
+use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sql};
 
 /// Everything of a session but what was prepared: a session as it was after the connection was opened. DISCARD ALL would
 /// take the statements with it that sqlx has prepared and believes in.
@@ -22,32 +17,16 @@ const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET 
 
 /// Brings a connection out of every transaction, by `rollback`; an error means that it could not be done. The result is
 /// the first error of what was cut off.
-pub(crate) async fn prove(conn: &mut PgConnection, rollback: &'static str) -> Result<Option<Error>, Error> {
+pub(crate) async fn verify(conn: &mut PgConnection, rollback: &'static str) -> Result<Option<Error>, Error> {
     let mut first = None;
     for _ in 0..ROUNDS_MAX {
         match look(conn).await? {
             Found::Nothing if !conn.is_in_transaction() => return Ok(first),
-            Found::Nothing => forget_transactions(conn),
+            Found::Nothing => forget_transactions::<Postgres>(conn),
             Found::Transaction { .. } | Found::Failed => roll_back(conn, rollback).await?,
             Found::LateError(error) => {
                 first.get_or_insert(error);
             }
-        }
-    }
-    Err(out_of_rounds())
-}
-
-/// Reads over what the server still has to say about statements that were cut off. The first error among it, since nobody
-/// else will see it.
-pub(crate) async fn drain(conn: &mut PgConnection) -> Result<Option<Error>, Error> {
-    let mut first = None;
-    for _ in 0..ROUNDS_MAX {
-        match conn.ping().await {
-            Ok(()) => return Ok(first),
-            Err(error) if is_late(&error) => {
-                first.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
         }
     }
     Err(out_of_rounds())
@@ -120,7 +99,7 @@ enum Found {
 }
 
 async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
-    let nonce = format!("{:016x}", fastrand::u64(..));
+    let nonce = nonce();
     // Neither names nor the operator are looked up along a search path that a borrower may have set.
     let sql = format!(
         "SELECT '{nonce}'::pg_catalog.text, \
@@ -148,7 +127,7 @@ pub(crate) async fn end_transactions(conn: &mut PgConnection, rollback: &'static
         match raw_sql(rollback).execute(&mut *conn).await {
             Err(error) if is_late(&error) => {}
             result => {
-                forget_transactions(conn);
+                forget_transactions::<Postgres>(conn);
                 return result.map(drop);
             }
         }
@@ -163,28 +142,12 @@ async fn roll_back(conn: &mut PgConnection, rollback: &'static str) -> Result<()
     }
 }
 
-/// sqlx believes in transactions that the server does not know: they were ended behind its back. Every rollback that it
-/// queues lowers its count by one; what the server answers is a late error.
-fn forget_transactions(conn: &mut PgConnection) {
-    while conn.is_in_transaction() {
-        PgTransactionManager::start_rollback(conn);
-    }
-}
-
 /// 25P02: the current transaction is aborted.
 fn has_failed(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| refusal.code() == "25P02")
 }
 
 /// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was not reached.
-fn is_late(error: &Error) -> bool {
+pub(crate) fn is_late(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| !is_fatal(refusal))
-}
-
-fn out_of_step() -> Error {
-    Error::Protocol("the connection is out of step: the answer belongs to another question".to_owned())
-}
-
-fn out_of_rounds() -> Error {
-    Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts"))
 }
