@@ -12,8 +12,12 @@ use std::process::{Command, Stdio};
 use crate::cargo;
 
 /// The files that decide which caller gets which connection.
-const FILES: [&str; 14] = [
-    "ledger",
+const FILES: [&str; 17] = [
+    "ledger/state",
+    "ledger/claim",
+    "ledger/settle",
+    "ledger/control",
+    "ledger/idle",
     "ledger/effects",
     "engine/checkout",
     "engine/checkin",
@@ -22,7 +26,6 @@ const FILES: [&str; 14] = [
     "engine/maintenance",
     "engine/acquire",
     "ledger/fast_path",
-    "ledger/grant",
     "ledger/wait_queue",
     "ledger/slots",
     "ledger/growth",

@@ -16,6 +16,7 @@ mod markdown;
 mod names;
 mod promises;
 mod readme;
+mod rooms;
 mod secrets;
 mod sleeps;
 mod words;
@@ -30,12 +31,13 @@ use workspace::Workspace;
 /// A rule's name, as it stands in its violations, and the rule.
 type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     ("arrows", arrows::only_allowed_dependencies),
     ("first-line", first_line::says_its_job),
     ("dead-file", dead_files::every_file_is_reachable),
     ("length", length::fits_one_idea),
     ("names", names::stay_in_their_place),
+    ("rooms", rooms::keep_the_ledger_private),
     ("secrets", secrets::are_not_derived_into_debug),
     ("forbidden", forbidden::is_not_written),
     ("sleeps", sleeps::are_under_a_paused_clock),

@@ -1,115 +1,14 @@
 //! The guard that a borrower holds, and the way back that every pool gives it.
 
 use crate::event::CloseReason;
-use crate::info::{ConnectionId, ConnectionInfo};
-use crate::ledger::bump;
-use crate::ledger::grant::Grant;
-use crate::ledger::wait_queue::Seat;
-use crate::rt::TaskId;
-use crate::rt::time::Time;
+use crate::info::ConnectionInfo;
+use crate::ledger::{LeaseMeta, PooledConnection};
 use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// What is known of a connection; travels with it wherever it goes.
-#[derive(Debug, Clone, Copy)]
-pub struct LeaseMeta {
-    pub(crate) slot: u32,
-    pub(crate) id: ConnectionId,
-    pub(crate) generation: u64,
-    pub(crate) uses: u64,
-    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the present loan too; here it is
-    /// at hand where the idle ones are looked at.
-    pub(crate) last_task: Option<TaskId>,
-    pub(crate) created: Time,
-    /// When it has to be replaced; drawn once, with its jitter.
-    pub(crate) expires: Time,
-    /// When its successor is to be opened.
-    pub(crate) renew_at: Time,
-    /// When it came back, or was opened.
-    pub(crate) idle_since: Time,
-    /// When it was last known to be alive: came back, was opened, or answered a ping.
-    pub(crate) proved_at: Time,
-    /// How many nanoseconds it had been idle when its present borrower came.
-    pub(crate) idled: u64,
-    pub(crate) renewal: Renewal,
-}
-
-/// Whether a connection that is soon too old has a successor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
-    /// It is young.
-    NotYet,
-    /// A successor has been asked for.
-    Wanted,
-    /// The successor has come; this one may be lent until its time is up.
-    Done,
-}
-
-impl LeaseMeta {
-    /// Notes one loan more, and whose it is.
-    #[inline]
-    pub(crate) fn note_loan(&mut self, task: Option<TaskId>) {
-        bump(&mut self.uses);
-        self.last_task = task;
-    }
-
-    /// The number of the connection.
-    pub fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is due after so many
-    /// nanoseconds without a sign of life.
-    #[inline]
-    pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
-        self.generation == lendable && now < self.expires && now.nanos_since(self.proved_at) < ping_after
-    }
-}
-
-/// A connection together with what is known of it: what a lease holds, and what comes back to a [`LeaseOwner`].
-pub struct PooledConnection<C> {
-    /// Boxed, since it is moved a dozen times in a checkout.
-    pub(crate) inner: Box<Content<C>>,
-}
-
-/// What a [`PooledConnection`] holds.
-pub(crate) struct Content<C> {
-    pub(crate) conn: C,
-    pub(crate) tag: LeaseMeta,
-    /// Where its borrower found it, if he had to wait: for the next waiter when it comes back.
-    pub(crate) seat: Option<Arc<Seat<Grant<C>>>>,
-}
-
-impl<C> PooledConnection<C> {
-    pub(crate) fn new(conn: C, tag: LeaseMeta) -> Self {
-        Self { inner: Box::new(Content { conn, tag, seat: None }) }
-    }
-
-    /// The connection.
-    pub fn connection(&mut self) -> &mut C {
-        &mut self.inner.conn
-    }
-
-    /// Takes the connection out.
-    pub fn into_connection(self) -> C {
-        self.inner.conn
-    }
-
-    /// The number of the connection.
-    pub fn id(&self) -> ConnectionId {
-        self.inner.tag.id
-    }
-}
-
-impl<C> fmt::Debug for PooledConnection<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledConnection").field("tag", &self.inner.tag).finish_non_exhaustive()
-    }
-}
 
 /// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool that wraps another one
 /// needs only [`Lease::on_return`] or [`Lease::on_end`].
@@ -158,21 +57,7 @@ pub struct Lease<C: Send + 'static> {
 impl<C: Send + 'static> Lease<C> {
     /// Lends a connection of a custom pool; when the lease ends, `home` is told.
     pub fn new(conn: C, home: Arc<dyn LeaseOwner<C>>) -> Self {
-        let tag = LeaseMeta {
-            slot: 0,
-            id: ConnectionId(0),
-            generation: 0,
-            uses: 1,
-            last_task: None,
-            created: Time::ZERO,
-            expires: Time::NEVER,
-            renew_at: Time::NEVER,
-            idle_since: Time::ZERO,
-            proved_at: Time::ZERO,
-            idled: 0,
-            renewal: Renewal::NotYet,
-        };
-        Self::lend(PooledConnection::new(conn, tag), home)
+        Self::lend(PooledConnection::new(conn, LeaseMeta::of_a_custom_pool()), home)
     }
 
     pub(crate) fn lend(held: PooledConnection<C>, home: Arc<dyn LeaseOwner<C>>) -> Self {

@@ -30,15 +30,18 @@
 //! # One checkout, in the order of the files
 //!
 //! 1. `pools/queue.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
-//! 2. `engine/checkout.rs`: its first poll asks the ledger. This file holds the only loop.
-//! 3. `ledger.rs`: `claim` answers with an idle connection, a place in the queue, or no. `ledger/growth.rs` decides whether a
-//!    connection is opened for the caller.
-//! 4. `engine/validate.rs` looks at an idle connection if a ping is due or hooks want to see it; a waiter sleeps until it is
-//!    granted one or its timer rings, and then `engine/diagnosis.rs` says why.
-//! 5. `engine/connect.rs`: the keeper (`engine/maintenance.rs`) opens connections; a new one goes to the oldest waiter.
+//! 2. `engine/acquire.rs`: its first poll asks the ledger. This file holds the only loop; the steps are in
+//!    `engine/checkout.rs`.
+//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a place in the queue, or an error. `ledger/growth.rs`
+//!    decides whether a connection is opened for the caller.
+//! 4. `engine/validate.rs` checks an idle connection if a ping is due or there are hooks; a waiter sleeps until it is
+//!    granted one or its timer rings, and then `ledger/diagnosis.rs` says why.
+//! 5. `engine/connect.rs`: the maintenance task (`engine/maintenance.rs`) opens connections; a new one goes to the oldest
+//!    waiter.
 //! 6. `lease.rs`: the borrower works, and drops the lease.
-//! 7. `engine/checkin.rs`: the manager's `triage` decides: keep, reset by the keeper first, or discard.
-//! 8. `ledger.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `engine/close.rs` closes it.
+//! 7. `engine/checkin.rs`: the manager's `triage` decides: keep, reset first, or discard.
+//! 8. `ledger/settle.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `engine/close.rs`
+//!    closes it.
 //!
 //! No lock is held across an await, a hook, a driver's call or a connection's drop; only `ledger/slots.rs` counts; only
 //! `engine/connect.rs` opens and only `engine/close.rs` closes; only `rt.rs` names the runtime.
@@ -62,6 +65,7 @@ mod hooks;
 mod info;
 mod manager;
 mod pools;
+mod request;
 mod status;
 
 mod lease;
@@ -79,20 +83,22 @@ pub use async_trait::async_trait;
 pub use config::conflicts::Conflict;
 pub use config::table::{PoolSetting, SettingForm, SettingValue};
 pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, Problem, ResetLevel};
-pub use engine::acquire::Acquire;
+pub use engine::Acquire;
+#[doc(hidden)]
+pub use engine::Parts;
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError};
 pub use histogram::{Histogram, PoolHistograms};
 pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
-pub use lease::{Lease, LeaseMeta, LeaseOwner, PooledConnection};
+pub use lease::{Lease, LeaseOwner};
+pub use ledger::{LeaseMeta, PooledConnection};
 pub use manager::{BoxError, ErrorClass, Manager, Triage};
-#[doc(hidden)]
-pub use pools::builder::Parts;
 pub use pools::builder::{Buildable, Builder};
 pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};
 pub use pools::reservation::Reservation;
 pub use pools::shared::{SharedPool, WeakSharedPool};
-pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt, Request};
+pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
+pub use request::Request;
 pub use rt::Handle;
 pub use status::{CloseReport, Holder, Status, Totals};

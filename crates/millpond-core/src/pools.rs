@@ -10,45 +10,11 @@ pub(crate) mod shared_loan;
 
 use crate::error::PoolError;
 use crate::lease::Lease;
+use crate::request::Request;
 use crate::status::{CloseReport, Holder, Status};
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::time::Duration;
-
-/// Who asks for a connection, and how long it may take.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Request {
-    /// The line that will be named as the holder of the connection.
-    pub location: &'static Location<'static>,
-    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
-    pub limit: Option<Duration>,
-    /// What the connection is for, to be shown as its holder in the line's place. No value and no secret belongs there.
-    pub label: Option<&'static str>,
-    /// Whether it may wait where other newcomers would fail at once.
-    pub(crate) patient: bool,
-}
-
-impl Request {
-    /// A request from the line where this is called.
-    #[track_caller]
-    pub fn here() -> Self {
-        Self { location: Location::caller(), limit: None, label: None, patient: false }
-    }
-
-    /// The same request with a label, which is shown as the holder in the line's place. Default: none.
-    #[must_use]
-    pub fn labelled(self, label: &'static str) -> Self {
-        Self { label: Some(label), ..self }
-    }
-
-    /// The same request with a limit of its own.
-    #[must_use]
-    pub fn within(self, limit: Duration) -> Self {
-        Self { limit: Some(limit), ..self }
-    }
-}
 
 /// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`] works on it.
 ///

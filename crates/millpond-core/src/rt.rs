@@ -2,6 +2,7 @@
 
 pub(crate) mod deadline_thread;
 pub(crate) mod lock;
+pub(crate) mod panics;
 pub(crate) mod time;
 
 use crate::rt::time::Time;

@@ -16,11 +16,14 @@ struct Name {
 const CORE: &str = "crates/millpond-core/src/";
 const ROOMS: &str = "the rooms of the core know each other in one direction: pools, engine, ledger, rt";
 
-const NAMES: [Name; 6] = [
+const NAMES: [Name; 9] = [
     only("tokio::", CORE, &["crates/millpond-core/src/rt.rs"], "use `crate::rt`, or move the test to tests/it"),
     only("loom::", CORE, &["crates/millpond-core/src/rt/lock.rs"], "use `crate::rt::lock`"),
     only("figment::", "", &["crates/millpond-config/", "xtask/src/tidy/"], "use what millpond-config returns"),
+    only("crate::pools", "crates/millpond-core/src/engine", &[], ROOMS),
     only("crate::pools", "crates/millpond-core/src/ledger", &[], ROOMS),
+    only("crate::engine", "crates/millpond-core/src/ledger", &[], ROOMS),
+    only("crate::engine", "crates/millpond-core/src/rt", &[], ROOMS),
     only("crate::pools", "crates/millpond-core/src/rt", &[], ROOMS),
     only("crate::ledger", "crates/millpond-core/src/rt", &[], ROOMS),
 ];

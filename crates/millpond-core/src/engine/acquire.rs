@@ -1,19 +1,15 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
 
-use crate::engine::Shared;
 use crate::engine::checkout::{
     SHORT, Stand, Trip, begin, claim, examine, fail, failed, hand_over, lent, look, pause, resume,
 };
-use crate::engine::validate::Examination;
+use crate::engine::shared::Shared;
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::lease::Lease;
-use crate::ledger::grant::Grant;
-use crate::ledger::slots::Caller;
-use crate::ledger::wait_queue::Ticket;
-use crate::ledger::{Asker, bump};
+use crate::ledger::{Asker, Caller, Examination, Grant, Ticket};
 use crate::manager::Manager;
-use crate::pools::Request;
+use crate::request::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
 use std::fmt;
 use std::future::Future;
@@ -59,8 +55,7 @@ impl<M: Manager> Acquire<M> {
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
                 let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
-                let now = shared.glance();
-                shared.ledger.lock().take_fresh(caller, now)?
+                shared.change_at(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
                 self.state = self.join_fresh(shared, cx)?;
@@ -70,9 +65,9 @@ impl<M: Manager> Acquire<M> {
                 let now = shared.clock.coarse();
                 let fresh =
                     |granted: &Grant<_>| matches!(granted, Grant::Fresh(held) if shared.is_fresh(&held.inner.tag, now));
-                let Some(Grant::Fresh(mut held)) = ticket.seat.take_if(fresh) else { return None };
+                let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh) else { return None };
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
-                    held.inner.seat = Some(ticket.seat);
+                    held.inner.cell = Some(ticket.cell);
                 }
                 shared.fetched.fetch_add(1, Ordering::Relaxed);
                 held
@@ -93,10 +88,8 @@ impl<M: Manager> Acquire<M> {
         // Cloned, and dropped if it is not needed, outside the lock.
         let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();
-        let mut ledger = shared.ledger.lock();
-        let (joined, arrival) = (ledger.join_fresh(caller, &mut waker, now), ledger.totals.acquires);
-        drop(ledger);
-        let ticket = joined?;
+        let joined = shared.change_at(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
+        let (ticket, arrival) = joined?;
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.
         let deadline = now.after(COARSE_ERROR).after(limit);
@@ -185,7 +178,7 @@ impl<M: Manager> Acquire<M> {
         // The waker that it had in the queue is dropped outside the lock.
         let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
             let waker = ticket.and_then(|ticket| ledger.leave(ticket, now));
-            bump(&mut ledger.totals.cancelled);
+            ledger.count_cancelled();
             (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
         });
         if let Some(seq) = seq {

@@ -3,7 +3,7 @@
 use crate::event::{SharedError, share};
 use crate::manager::BoxError;
 use crate::rt;
-use std::any::Any;
+use crate::rt::panics::message;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,25 +77,5 @@ where
     match (outcome, dropped) {
         (Some(outcome), _) => outcome,
         (None, _) => Err(CallError::TimedOut(limit)),
-    }
-}
-
-/// Calls a function that answers at once; a panic in it is caught.
-pub(crate) fn calmly<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
-}
-
-/// Drops a value that is not ours, whatever its destructor does.
-pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
-    calmly(|| drop(value))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&'static str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a message".to_owned()
     }
 }

@@ -3,19 +3,15 @@
 //! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
 //! same place in the order of arrival and the same deadline.
 
-use crate::engine::Shared;
-use crate::engine::diagnosis::timed_out;
-use crate::engine::validate::{Examination, Examined};
+use crate::engine::shared::Shared;
+use crate::engine::validate::{begin_hooks, begin_ping};
 use crate::error::{Phase, PoolError};
 use crate::event::Event;
 use crate::hooks::HookPoint;
-use crate::lease::{Lease, LeaseOwner, PooledConnection};
-use crate::ledger::grant::Grant;
-use crate::ledger::slots::Caller;
-use crate::ledger::wait_queue::{Look, Ticket};
-use crate::ledger::{Asker, Claim, Ledger, bump};
+use crate::lease::{Lease, LeaseOwner};
+use crate::ledger::{Asker, Caller, Claim, Examination, Examined, Grant, Ledger, Look, PooledConnection, Ticket};
 use crate::manager::Manager;
-use crate::pools::Request;
+use crate::request::Request;
 use crate::rt::deadline_thread::ARM_AFTER;
 use crate::rt::time::Time;
 use crate::rt::{self, Timer};
@@ -132,7 +128,7 @@ fn answer<M: Manager>(
             if !shared.crowded.load(Ordering::Relaxed) {
                 shared.crowded.store(true, Ordering::Relaxed);
             }
-            let waiting = ledger.waiters.len() as usize;
+            let waiting = ledger.waiting() as usize;
             let told = ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting));
             Stand::Join { ticket, enlist, told }
         }
@@ -177,10 +173,8 @@ fn receive<M: Manager>(
         Grant::Fresh(held) | Grant::Due(held) => held,
         Grant::Refusal(error) => return count_failure(shared, ledger, error, trip.asker.since, now),
     };
-    match ledger.unfit(&held.inner.tag, now) {
-        None if !ledger.suspended => return inspect(shared, ledger, held, trip, now),
-        None => ledger.settle_checked(held, now),
-        Some(reason) => ledger.retire(held, reason, now),
+    if let Some(held) = ledger.accept(held, now) {
+        return inspect(shared, ledger, held, trip, now);
     }
     trip.asker.again = true;
     Stand::Claim
@@ -194,11 +188,11 @@ fn inspect<M: Manager>(
     trip: &Trip,
     now: Time,
 ) -> Stand<M::Connection> {
-    if ledger.ping_due(&held.inner.tag, now) || ledger.slots.is_doubted(held.inner.tag.slot) {
-        return Stand::Examine(Examination::ping(shared, held));
+    if ledger.must_ping(&held.inner.tag, now) {
+        return Stand::Examine(begin_ping(shared, held));
     }
     if shared.checkout_hooks {
-        return Stand::Examine(Examination::hooks(shared, held));
+        return Stand::Examine(begin_hooks(shared, held));
     }
     count_loan(shared, ledger, held, trip.asker.since, now)
 }
@@ -210,8 +204,7 @@ fn count_loan<M: Manager>(
     since: Time,
     now: Time,
 ) -> Stand<M::Connection> {
-    bump(&mut ledger.totals.succeeded);
-    ledger.measure_wait(since, now);
+    ledger.count_loan(since, now);
     Stand::Lent(held, Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) })
 }
 
@@ -222,7 +215,7 @@ fn count_failure<M: Manager>(
     since: Time,
     now: Time,
 ) -> Stand<M::Connection> {
-    bump(if error.is_timeout() { &mut ledger.totals.timed_out } else { &mut ledger.totals.failed });
+    ledger.count_failure(&error);
     Stand::Failed(error, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
 }
 
@@ -244,8 +237,11 @@ fn take_or_fail<M: Manager>(
         return Stand::Lent(held, told);
     }
     ledger.arrive();
-    let error =
-        if ledger.closed { PoolError::Closed } else { timed_out(shared, ledger, caller, Duration::ZERO, None, now) };
+    let error = if ledger.is_closed() {
+        PoolError::Closed
+    } else {
+        ledger.timed_out(shared.names(), caller, Duration::ZERO, None, now)
+    };
     count_failure(shared, ledger, error, now, now)
 }
 
@@ -259,7 +255,7 @@ pub(crate) fn look<M: Manager>(
     let mut waker = Some(cx.waker().clone());
     let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, &mut waker) {
         Look::Granted(granted) => ControlFlow::Break(receive(shared, ledger, granted, trip, now)),
-        Look::Waiting(ticket) => ControlFlow::Continue((ticket, ledger.keeper.is_none())),
+        Look::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
     });
     let (ticket, homeless) = match looked {
         ControlFlow::Break(stand) => return Ok(stand),
@@ -285,7 +281,7 @@ pub(crate) fn look<M: Manager>(
         None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
     }
     let (caller, limit) = (trip.asker.caller, trip.limit);
-    Ok(leave(shared, ticket, trip, |ledger, now| timed_out(shared, ledger, caller, limit, None, now)))
+    Ok(leave(shared, ticket, trip, |ledger, now| ledger.timed_out(shared.names(), caller, limit, None, now)))
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
@@ -333,7 +329,7 @@ pub(crate) fn examine<M: Manager>(
     let phase = examination.phase;
     hand_over(shared, examination);
     ControlFlow::Break(shared.change(|ledger, now| {
-        let error = timed_out(shared, ledger, trip.asker.caller, trip.limit, Some(phase), now);
+        let error = ledger.timed_out(shared.names(), trip.asker.caller, trip.limit, Some(phase), now);
         count_failure(shared, ledger, error, trip.asker.since, now)
     }))
 }
@@ -354,17 +350,14 @@ fn conclude<M: Manager>(
     match examined {
         Examined::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was examined.
-            match ledger.unfit(&held.inner.tag, now) {
-                None if phase == Phase::Ping && shared.checkout_hooks => {
-                    Stand::Examine(Examination::hooks(shared, held))
-                }
-                None => count_loan(shared, ledger, held, trip.asker.since, now),
-                Some(reason) => {
-                    ledger.retire(held, reason, now);
-                    trip.asker.again = true;
-                    Stand::Claim
-                }
+            let Some(held) = ledger.still_fit(held, now) else {
+                trip.asker.again = true;
+                return Stand::Claim;
+            };
+            if phase == Phase::Ping && shared.checkout_hooks {
+                return Stand::Examine(begin_hooks(shared, held));
             }
+            count_loan(shared, ledger, held, trip.asker.since, now)
         }),
         Examined::Unfit { refused } => {
             trip.asker.again = true;

@@ -1,12 +1,13 @@
 //! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that becomes free after it.
 
-use crate::engine::Shared;
-use crate::engine::call::{CallError, call, drop_calmly};
-use crate::engine::connect::run_hooks;
+use crate::engine::call::{CallError, call};
+use crate::engine::run_hooks::run_hooks;
+use crate::engine::shared::Shared;
 use crate::event::{CloseReason, Event, SharedError, share};
 use crate::hooks::HookPoint;
-use crate::lease::PooledConnection;
+use crate::ledger::{LeaseMeta, PooledConnection};
 use crate::manager::Manager;
+use crate::rt::panics::drop_calmly;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl<M: Manager> Drop for Closing<M> {
 /// Frees the place and tells of it when the close has ended, in whatever way.
 struct Gone<M: Manager> {
     shared: Arc<Shared<M>>,
-    tag: crate::lease::LeaseMeta,
+    tag: LeaseMeta,
     reason: CloseReason,
     error: Option<SharedError>,
 }

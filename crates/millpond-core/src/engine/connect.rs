@@ -3,15 +3,15 @@
 //! Runs as a job of the keeper, so a caller that goes away cancels nothing: a connection that arrives late serves the
 //! next one.
 
-use crate::engine::Shared;
 use crate::engine::call::{CallError, call};
 use crate::engine::close::farewell;
+use crate::engine::run_hooks::run_hooks;
+use crate::engine::shared::Shared;
 use crate::event::{Event, SharedError, share};
-use crate::hooks::{HookPoint, RequestRefusal};
+use crate::hooks::HookPoint;
 use crate::info::{ConnectInfo, ConnectionInfo};
-use crate::lease::PooledConnection;
-use crate::ledger::Attempt;
-use crate::manager::{BoxError, ErrorClass, Manager};
+use crate::ledger::{Attempt, PooledConnection};
+use crate::manager::{ErrorClass, Manager};
 use crate::rt;
 use crate::rt::time::Time;
 use std::fmt;
@@ -79,7 +79,7 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
             return Err((share(Box::new(Refusal { moment, source: error })), fault));
         }
         if moment == HookPoint::FirstConnect {
-            shared.ledger.lock().opening.first_pending = false;
+            shared.change(|ledger, _| ledger.first_connect_done());
         }
     }
     Ok(conn)
@@ -104,64 +104,13 @@ impl std::error::Error for Refusal {
     }
 }
 
-/// What a hook refused.
-pub(crate) enum Refused {
-    /// This connection, or the call was cut off or panicked.
-    Connection(SharedError),
-    /// The request that the connection was for.
-    Request(Arc<RequestRefusal>),
-}
-
-impl Refused {
-    /// The error, where no request is under way.
-    pub(crate) fn into_error(self) -> SharedError {
-        match self {
-            Self::Connection(error) => error,
-            Self::Request(refusal) => refusal,
-        }
-    }
-}
-
-/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
-/// ends the row; that of a connection is told.
-pub(crate) async fn run_hooks<M: Manager>(
-    shared: &Shared<M>,
-    moment: HookPoint,
-    conn: &mut M::Connection,
-    info: &ConnectionInfo,
-    deadline: Time,
-) -> Result<(), Refused> {
-    for hook in shared.hooks.at(moment) {
-        let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
-        let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
-        if let Err(error) = outcome {
-            let error = match error {
-                CallError::Failed(error) if moment == HookPoint::Checkout => match error.downcast::<RequestRefusal>() {
-                    Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
-                    Err(error) => CallError::Failed(error),
-                },
-                error => error,
-            };
-            if let CallError::Panicked(message) = &error {
-                shared.tell_panic(moment.name(), message.clone());
-            }
-            let error = error.shared("hook_timeout");
-            let told = error.clone();
-            shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
-            return Err(Refused::Connection(error));
-        }
-    }
-    Ok(())
-}
-
 fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connection, took: Duration) {
     place.slot = None;
     let shared = &place.shared;
     let id = attempt.id;
     let (recovered, seq) = shared.change(|ledger, now| {
         let tag = ledger.new_tag(attempt, now);
-        ledger.measure_creation(took);
-        ledger.opening.note_took(took);
+        ledger.note_took(took);
         let seq = ledger.stamp_if(shared.observed());
         (ledger.connected(PooledConnection::new(conn, tag), now), seq)
     });

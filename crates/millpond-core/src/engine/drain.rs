@@ -1,10 +1,8 @@
 //! Waiting for something to become of the whole pool: everything closed, or enough of it warm.
 
-use crate::engine::Shared;
-use crate::engine::diagnosis::timed_out;
+use crate::engine::shared::Shared;
 use crate::error::PoolError;
-use crate::ledger::Ledger;
-use crate::ledger::slots::{Caller, Stage};
+use crate::ledger::{Caller, Ledger};
 use crate::manager::Manager;
 use crate::rt;
 use crate::rt::time::Time;
@@ -18,13 +16,12 @@ use std::time::Duration;
 pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -> CloseReport {
     let began = shared.now();
     shared.begin_close();
-    let empty = |ledger: &Ledger<M::Connection>| (ledger.slots.used() == 0).then_some(());
+    let empty = |ledger: &Ledger<M::Connection>| (ledger.used() == 0).then_some(());
     let _ = watch(&shared, began.after(limit), empty).await;
     let now = shared.now();
-    let ledger = shared.ledger.lock();
-    let holders = ledger.slots.holders(now);
+    let (holders, used) = shared.look(|ledger| (ledger.holders(now), ledger.used()));
     let held = u32::try_from(holders.len()).unwrap_or(u32::MAX);
-    let pending = ledger.slots.used().saturating_sub(held);
+    let pending = used.saturating_sub(held);
     CloseReport { holders, pending, took: now.since(began) }
 }
 
@@ -37,31 +34,12 @@ pub(crate) async fn prewarm<M: Manager>(
     if !shared.ensure_keeper() {
         return Err(PoolError::NoRuntime);
     }
-    let (began, keeps) = shared.change(|ledger, now| {
-        if ledger.keeps {
-            ledger.opening.warm.push(connections);
-            // What failed an hour ago says nothing of the attempt that begins now.
-            ledger.opening.hopeless = false;
-            ledger.open_more(now);
-        }
-        (now, ledger.keeps)
-    });
+    let (began, keeps) = shared.change(|ledger, now| (now, ledger.begin_warming(connections, now)));
     if !keeps {
         return Ok(());
     }
     let warming = Warming(Arc::clone(&shared), connections);
-    let enough = |ledger: &Ledger<M::Connection>| {
-        let alive = ledger.slots.open().saturating_sub(ledger.slots.count(Stage::Closing));
-        if ledger.closed {
-            Some(Err(PoolError::Closed))
-        } else if alive >= connections.min(ledger.config.pool_size) {
-            Some(Ok(()))
-        } else if ledger.opening.hopeless || ledger.fails_fast() {
-            ledger.connect_error().map(Err)
-        } else {
-            None
-        }
-    };
+    let enough = |ledger: &Ledger<M::Connection>| ledger.warmth(connections);
     let limit = shared.config.pool_timeout;
     let outcome = watch(&shared, began.after(limit), enough).await;
     drop(warming);
@@ -71,8 +49,8 @@ pub(crate) async fn prewarm<M: Manager>(
     }
     outcome.unwrap_or_else(|| {
         let now = shared.now();
-        let ledger = shared.ledger.lock();
-        Err(ledger.connect_error().unwrap_or_else(|| timed_out(&shared, &ledger, caller, limit, None, now)))
+        let timed_out = |ledger: &Ledger<M::Connection>| ledger.timed_out(shared.names(), caller, limit, None, now);
+        Err(shared.look(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
     })
 }
 
@@ -81,9 +59,7 @@ struct Warming<M: Manager>(Arc<Shared<M>>, u32);
 
 impl<M: Manager> Drop for Warming<M> {
     fn drop(&mut self) {
-        let mut ledger = self.0.ledger.lock();
-        let mine = ledger.opening.warm.iter().position(|wanted| *wanted == self.1);
-        mine.map(|at| ledger.opening.warm.swap_remove(at));
+        self.0.change(|ledger, _| ledger.end_warming(self.1));
     }
 }
 
@@ -94,18 +70,15 @@ async fn watch<M: Manager, T>(
     answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
 ) -> Option<T> {
     let mut timer = shared.clock.timer(deadline, || shared.home());
-    let watcher = Watcher { shared, number: shared.ledger.lock().number_watcher() };
+    let watcher = Watcher { shared, number: shared.change(|ledger, _| ledger.number_watcher()) };
     poll_fn(|cx| {
         // To clone a waker is user code, so outside the lock.
         let waker = cx.waker().clone();
-        let mut ledger = shared.ledger.lock();
-        if let Some(answer) = answer(&ledger) {
-            drop(ledger);
+        // The waker that is left is dropped here, outside the lock.
+        let answer = shared.change(|ledger, _| answer(ledger).ok_or_else(|| ledger.watch(watcher.number, waker)));
+        if let Ok(answer) = answer {
             return Poll::Ready(Some(answer));
         }
-        let replaced = ledger.watch(watcher.number, waker);
-        drop(ledger);
-        drop(replaced);
         let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
         if out_of_time { Poll::Ready(None) } else { Poll::Pending }
     })
@@ -120,7 +93,6 @@ struct Watcher<'a, M: Manager> {
 
 impl<M: Manager> Drop for Watcher<'_, M> {
     fn drop(&mut self) {
-        let waker = self.shared.ledger.lock().unwatch(self.number);
-        drop(waker);
+        drop(self.shared.change(|ledger, _| ledger.unwatch(self.number)));
     }
 }

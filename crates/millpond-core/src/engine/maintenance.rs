@@ -3,13 +3,12 @@
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
 //! under its own limit: one that hangs delays no other.
 
-use crate::engine::Shared;
-use crate::engine::checkin::{Resting, check_in};
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{Place, connect};
-use crate::engine::validate::{examine_idle, see_through};
+use crate::engine::recheck::{Resting, check_in, examine_idle, see_through};
+use crate::engine::shared::Shared;
 use crate::event::Event;
-use crate::ledger::Job;
+use crate::ledger::{Job, Ledger};
 use crate::manager::Manager;
 use crate::rt::time::Time;
 use crate::rt::{self, Handle, Jobs, Timer};
@@ -26,13 +25,13 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn ensure_keeper(self: &Arc<Self>) -> bool {
         // A runtime that is shutting down drops the keeper at once, and the guard in it says so: then another one is tried.
         for _ in 0..STARTS {
-            if self.ledger.lock().keeper.is_some() {
+            if self.look(Ledger::has_task) {
                 return true;
             }
-            let fixed = self.home.clone().filter(|_| self.ledger.lock().homes_lost == 0);
+            let fixed = self.home.clone().filter(|_| !self.look(Ledger::has_lost_a_runtime));
             let Some(home) = fixed.or_else(rt::current).filter(rt::has_timer) else { return false };
             let starts = self.change(|ledger, now| {
-                let missing = ledger.keeper.is_none();
+                let missing = !ledger.has_task();
                 if missing {
                     ledger.keeper_starts(home.clone(), now);
                 }
@@ -43,12 +42,12 @@ impl<M: Manager> Shared<M> {
                 rt::spawn(&home, keep(presence));
             }
         }
-        self.ledger.lock().keeper.is_some()
+        self.look(Ledger::has_task)
     }
 
     /// The runtime on which the pool lives.
     pub(crate) fn home(&self) -> Option<Handle> {
-        self.ledger.lock().keeper.as_ref().map(|keeper| keeper.home.clone())
+        self.look(|ledger| ledger.runtime().cloned())
     }
 }
 
@@ -58,7 +57,7 @@ struct Presence<M: Manager>(Weak<Shared<M>>);
 impl<M: Manager> Drop for Presence<M> {
     fn drop(&mut self) {
         let Some(shared) = self.0.upgrade() else { return };
-        let (lost, _keeper) = shared.change(|ledger, now| (!ledger.closed, ledger.keeper_ended(now)));
+        let (lost, _keeper) = shared.change(|ledger, now| (!ledger.is_closed(), ledger.keeper_ended(now)));
         if lost {
             tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
             shared.tell(|| Event::RuntimeShutDown);
@@ -119,7 +118,7 @@ fn rest<M: Manager>(
     let Some(shared) = presence.0.upgrade() else { return Poll::Ready(()) };
     // Cloned, and the old one dropped, outside the lock.
     let mut waker = Some(cx.waker().clone());
-    let called = !shared.ledger.lock().doze(&mut waker);
+    let called = !shared.change(|ledger, _| ledger.doze(&mut waker));
     let rings = timer.is_some_and(|(_, timer)| timer.rings(cx) != Some(false));
     if called || rings { Poll::Ready(()) } else { Poll::Pending }
 }

@@ -4,64 +4,36 @@
 //! other idle ones may be too: the keeper examines those, side by side, while the caller waits for whichever is first, one
 //! of them or a new one.
 
-use crate::engine::Shared;
 use crate::engine::call::{CallError, call};
-use crate::engine::checkin::Resting;
-use crate::engine::connect::{Refused, run_hooks};
+use crate::engine::run_hooks::{Refused, run_hooks};
+use crate::engine::shared::Shared;
 use crate::error::Phase;
-use crate::event::{CloseReason, Event, SharedError};
-use crate::hooks::{HookPoint, RequestRefusal};
-use crate::lease::{LeaseMeta, PooledConnection};
+use crate::event::{CloseReason, Event};
+use crate::hooks::HookPoint;
+use crate::ledger::{Examination, Examined, LeaseMeta, PooledConnection};
 use crate::manager::{ErrorClass, Manager};
-use crate::rt;
 use crate::rt::time::Time;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What an examination came to.
-pub(crate) enum Examined<C> {
-    Fit(PooledConnection<C>),
-    Unfit {
-        refused: Option<SharedError>,
-    },
-    /// The connection is fit and has gone back; the caller is refused.
-    Refused(Arc<RequestRefusal>),
+/// The ping.
+pub(crate) fn begin_ping<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    held: PooledConnection<M::Connection>,
+) -> Examination<M::Connection> {
+    let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
+    let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
+    Examination { stage: Box::pin(ping(examinee)), phase: Phase::Ping, limit, slot }
 }
 
-/// A stage of an examination. It belongs to the pool as a connect does: if its caller goes away, the keeper sees it through.
-pub(crate) struct Examination<C> {
-    pub(crate) stage: Pin<Box<dyn Future<Output = Examined<C>> + Send>>,
-    pub(crate) phase: Phase,
-    /// The longest that it takes.
-    pub(crate) limit: Duration,
-    /// The place of the connection.
-    pub(crate) slot: u32,
-}
-
-impl<C: Send + 'static> Examination<C> {
-    /// The ping.
-    pub(crate) fn ping<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: PooledConnection<C>) -> Self {
-        let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
-        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
-        Self { stage: Box::pin(ping(examinee)), phase: Phase::Ping, limit, slot }
-    }
-
-    /// The `on_checkout` hooks.
-    pub(crate) fn hooks<M: Manager<Connection = C>>(shared: &Arc<Shared<M>>, held: PooledConnection<C>) -> Self {
-        let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
-        let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
-        let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
-        Self { stage: Box::pin(call_hooks(examinee)), phase: Phase::Hook, limit, slot }
-    }
-}
-
-impl<C> fmt::Debug for Examination<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Examination").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
-    }
+/// The `on_checkout` hooks.
+pub(crate) fn begin_hooks<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    held: PooledConnection<M::Connection>,
+) -> Examination<M::Connection> {
+    let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
+    let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
+    let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
+    Examination { stage: Box::pin(call_hooks(examinee)), phase: Phase::Hook, limit, slot }
 }
 
 async fn ping<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connection> {
@@ -95,18 +67,6 @@ async fn call_hooks<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connec
     }
 }
 
-/// Sees an examination through whose caller has gone. It may have been begun on a runtime that stands still by now, so its
-/// limit is set anew.
-pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, examination: Examination<M::Connection>) {
-    let Examination { stage, phase, limit, .. } = examination;
-    match rt::until(rt::sleep(limit), stage).await {
-        // Its hooks may have used it.
-        Some(Examined::Fit(held)) if phase == Phase::Hook => shared.give_back(held),
-        Some(Examined::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
-        Some(Examined::Unfit { .. } | Examined::Refused(_)) | None => {}
-    }
-}
-
 /// A connection under examination. If the examination is dropped half way, the connection was cut off and is closed.
 pub(crate) struct Examinee<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
@@ -135,17 +95,6 @@ impl<M: Manager> Drop for Examinee<M> {
     fn drop(&mut self) {
         self.refuse(CloseReason::Interrupted, false);
     }
-}
-
-/// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
-pub(crate) async fn examine_idle<M: Manager>(mut resting: Resting<M>) {
-    let shared = Arc::clone(&resting.shared);
-    let Some(held) = &mut resting.held else { return };
-    let limit = shared.config.ping_timeout;
-    let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
-    let refused = outcome.err().map(|error| failed_ping(&shared, held.inner.tag, error));
-    held.inner.tag.proved_at = shared.now();
-    resting.finish(refused);
 }
 
 /// Tells of a ping that failed, and acts on what the manager makes of it.

@@ -1,11 +1,8 @@
-//! What falls due by the clock alone, and the operations that touch every connection at once.
+//! What falls due by the clock, at each turn of the maintenance task.
 
-use crate::error::PoolError;
 use crate::event::CloseReason;
-use crate::lease::Renewal;
-use crate::ledger::slots::Stage;
-use crate::ledger::{Job, Keeper, Ledger};
-use crate::rt::Handle;
+use crate::ledger::entry::{Job, Renewal};
+use crate::ledger::state::Ledger;
 use crate::rt::time::Time;
 use crate::status::Holder;
 use std::mem;
@@ -25,8 +22,8 @@ pub(crate) struct Turn<C> {
 impl<C: Send + 'static> Ledger<C> {
     /// One turn of the keeper: everything that is due, and everything in the inbox.
     pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.called = Some(now);
+        if let Some(task) = &mut self.task {
+            task.called = Some(now);
         }
         self.sweep_idle(now);
         self.open_more(now);
@@ -35,9 +32,9 @@ impl<C: Send + 'static> Ledger<C> {
             _ => Vec::new(),
         };
         let wakes_at = self.next_due(now);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.called = None;
-            keeper.wakes_at = wakes_at;
+        if let Some(task) = &mut self.task {
+            task.called = None;
+            task.wakes_at = wakes_at;
         }
         self.check();
         let done = self.closed && self.inbox.is_empty() && self.slots.used() == 0;
@@ -47,10 +44,10 @@ impl<C: Send + 'static> Ledger<C> {
     /// The keeper goes to sleep unless it was called meanwhile; returns whether it does. Its old waker is left in `waker`,
     /// to be dropped outside the lock.
     pub(crate) fn doze(&mut self, waker: &mut Option<Waker>) -> bool {
-        let Some(keeper) = &mut self.keeper else { return true };
-        let dozes = keeper.called.is_none() && self.inbox.is_empty();
+        let Some(task) = &mut self.task else { return true };
+        let dozes = task.called.is_none() && self.inbox.is_empty();
         if dozes {
-            mem::swap(&mut keeper.waker, waker);
+            mem::swap(&mut task.waker, waker);
         }
         dozes
     }
@@ -120,113 +117,5 @@ impl<C: Send + 'static> Ledger<C> {
             due = due.min(since.after(age));
         }
         due
-    }
-
-    /// A keeper is about to start on this runtime.
-    pub(crate) fn keeper_starts(&mut self, home: Handle, now: Time) {
-        self.keeper = Some(Keeper { home, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
-        self.note_eventful();
-    }
-
-    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
-    /// is left of the keeper is to be dropped outside the lock.
-    pub(crate) fn keeper_ended(&mut self, now: Time) -> Option<Keeper> {
-        let keeper = self.keeper.take();
-        self.homes_lost = self.homes_lost.saturating_add(1);
-        self.generation = self.generation.saturating_add(1);
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::RuntimeShutDown, now);
-        }
-        for job in mem::take(&mut self.inbox) {
-            match job {
-                Job::Connect(attempt) => self.free(attempt.slot, now),
-                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
-                Job::SeeThrough(examination) => self.aftermath.examinations.push(examination),
-                Job::Close(held, reason) => self.retire(held, reason, now),
-            }
-        }
-        // Everybody looks again: the next one to look brings a new home.
-        self.aftermath.wakes.extend(self.waiters.take_wakers());
-        self.notify_watchers();
-        keeper
-    }
-
-    /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
-    pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
-        let shrinks = pool_size < self.config.pool_size;
-        (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
-        let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
-        while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
-            let Some(held) = self.idle.pop_oldest() else { break };
-            self.retire(held, CloseReason::Shrunk, now);
-        }
-        self.note_eventful();
-        self.open_more(now);
-        self.notify_watchers();
-        self.check();
-    }
-
-    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a farewell.
-    pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
-        self.generation = self.generation.saturating_add(1);
-        if hard {
-            self.hard_below = self.generation;
-        }
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::Invalidated, now);
-        }
-        self.forget_attempts(now);
-        self.open_more(now);
-        self.check();
-        self.generation
-    }
-
-    /// Nothing is lent or opened from now on. What is being opened already may still come, and is not lent.
-    pub(crate) fn suspend(&mut self, now: Time) {
-        self.suspended = true;
-        self.note_eventful();
-        self.forget_attempts(now);
-    }
-
-    /// Frees the places of connections whose opening has not begun.
-    fn forget_attempts(&mut self, now: Time) {
-        for job in mem::take(&mut self.inbox) {
-            match job {
-                Job::Connect(attempt) => self.free(attempt.slot, now),
-                job => self.inbox.push(job),
-            }
-        }
-    }
-
-    /// Lending goes on: idle connections go to those who have waited longest.
-    pub(crate) fn resume(&mut self, now: Time) {
-        self.suspended = false;
-        self.note_eventful();
-        while !self.waiters.is_empty() {
-            let Some(held) = self.idle.pop_freshest() else { break };
-            self.settle(held, now);
-        }
-        self.open_more(now);
-        // Successors that were due meanwhile.
-        self.call_keeper(now);
-        self.check();
-    }
-
-    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done before.
-    pub(crate) fn close(&mut self, now: Time) -> bool {
-        if mem::replace(&mut self.closed, true) {
-            return false;
-        }
-        self.suspended = false;
-        self.note_eventful();
-        self.fail_waiters(&PoolError::Closed);
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::PoolClosed, now);
-        }
-        self.forget_attempts(now);
-        self.call_keeper(now);
-        self.notify_watchers();
-        self.check();
-        true
     }
 }

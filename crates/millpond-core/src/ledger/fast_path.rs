@@ -3,23 +3,12 @@
 //! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to be considered: a state
 //! of the pool, a setting that looks at every loan or wait, a connection's age.
 
-use crate::lease::PooledConnection;
-use crate::ledger::grant::Grant;
+use crate::ledger::entry::{Grant, PooledConnection};
 use crate::ledger::slots::{Caller, Stage};
+use crate::ledger::state::{Ledger, MaintenanceTask};
 use crate::ledger::wait_queue::Ticket;
-use crate::ledger::{Keeper, Ledger, bump};
 use crate::rt::time::Time;
 use std::task::Waker;
-
-/// What the fast path of a return has done.
-pub(crate) enum Homecoming<C> {
-    /// The connection is idle.
-    Idle,
-    /// It was granted to the oldest waiter, to be woken outside the lock unless that has been done.
-    Granted(Option<Waker>),
-    /// Something has to be considered: here it is again.
-    Considered(PooledConnection<C>),
-}
 
 /// How many idle connections behind the freshest are looked at for the one that the caller had last.
 const LOOKS: usize = 3;
@@ -64,21 +53,20 @@ impl<C: Send + 'static> Ledger<C> {
         held.inner.tag.note_loan(caller.task);
         self.slots.lend_idle(held.inner.tag.slot, caller, now);
         self.arrive();
-        bump(&mut self.totals.succeeded);
-        self.measure_wait(now, now);
+        self.count_loan(now, now);
         self.check();
         Some(held)
     }
 
     /// The fast path of a claim that has to wait: others wait already, every place is taken, and nothing follows from one
-    /// waiter more. Leaves the waker otherwise.
+    /// waiter more. Returns its number too. Leaves the waker otherwise.
     #[inline]
     pub(crate) fn join_fresh(
         &mut self,
         caller: Caller,
         waker: &mut Option<Waker>,
         now: Time,
-    ) -> Option<Ticket<Grant<C>>> {
+    ) -> Option<(Ticket<Grant<C>>, u64)> {
         let others_wait = self.watched && !self.waiters.is_empty();
         let none_to_come = self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
         if self.eventful || !self.waits_plainly || !others_wait || !none_to_come || self.opening.failures > 0 {
@@ -87,31 +75,34 @@ impl<C: Send + 'static> Ledger<C> {
         let arrival = self.arrive();
         let ticket = self.waiters.join(arrival, now, false, caller, waker.take());
         self.check();
-        Some(ticket)
+        Some((ticket, arrival))
     }
 
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle
-    /// ones.
+    /// ones. Gives it back if something has to be considered.
     #[inline]
-    pub(crate) fn put_back_fresh(&mut self, mut held: PooledConnection<C>, now: Time) -> Homecoming<C> {
+    pub(crate) fn put_back_fresh(&mut self, mut held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
         let tag = &mut held.inner.tag;
         if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
-            return Homecoming::Considered(held);
+            return Some(held);
         }
         if let Some((caller, _)) = self.waiters.first() {
             if self.times.is_some() {
-                return Homecoming::Considered(held);
+                return Some(held);
             }
             (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
             tag.note_loan(caller.task);
             self.slots.hand_over(tag.slot, caller, now);
             let granted = self.waiters.grant(Grant::Fresh(held));
+            if let Ok(waker) = granted {
+                self.wake(waker);
+            }
             self.check();
-            return granted.map_or(Homecoming::Idle, Homecoming::Granted);
+            return None;
         }
-        let wakes_in_time = |keeper: &Keeper| keeper.called.is_some() || keeper.wakes_at <= tag.renew_at;
-        if !self.keeper.as_ref().is_some_and(wakes_in_time) || self.idle.len() >= self.config.pool_size as usize {
-            return Homecoming::Considered(held);
+        let wakes_in_time = |task: &MaintenanceTask| task.called.is_some() || task.wakes_at <= tag.renew_at;
+        if !self.task.as_ref().is_some_and(wakes_in_time) || self.idle.len() >= self.config.pool_size as usize {
+            return Some(held);
         }
         (tag.idle_since, tag.proved_at) = (now, now);
         if self.times.is_some() {
@@ -120,20 +111,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.return_idle(tag.slot, now);
         self.idle.push(held, now);
         self.check();
-        Homecoming::Idle
-    }
-
-    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
-    pub(crate) fn note_eventful(&mut self) {
-        let config = &self.config;
-        self.lends_plainly =
-            !self.closed && !self.suspended && config.min_idle.is_none() && config.report_after().is_none();
-        self.eventful = !self.lends_plainly
-            || !self.keeps
-            || config.idle_timeout.is_some()
-            || !config.overflow_linger.is_zero()
-            || self.slots.doubts()
-            || self.slots.used() > config.cap();
-        self.waits_plainly = self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
+        None
     }
 }

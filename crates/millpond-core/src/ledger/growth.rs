@@ -1,16 +1,14 @@
-//! When a connection is opened, and what follows when that fails: the ledger's policy of demand and backoff.
+//! When a connection is opened, and what follows when that fails.
 //!
 //! Connects never exceed demand: one for each waiter that no connection is on its way to, one for each idle connection
-//! short of `min_idle`, one for each that is about to be recycled. While connects fail there is one at a time, after a
-//! pause of full jitter (`random(0, min(backoff_max, 10 ms x 2^n))`, as in the AWS Architecture Blog's "Exponential Backoff
-//! And Jitter", Marc Brooker, 2015). While nobody asks, the limit is 5 s in place of `backoff_max`.
+//! short of `min_idle`, one for each that is about to be recycled. While connects fail there is one at a time.
 
-use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::event::SharedError;
-use crate::lease::{LeaseMeta, PooledConnection, Renewal};
+use crate::ledger::backoff::{PATIENCE_LEAST, Pause};
+use crate::ledger::entry::{Attempt, Job, LeaseMeta, PooledConnection, Renewal, bump};
 use crate::ledger::slots::Stage;
-use crate::ledger::{Attempt, Job, Ledger, bump};
+use crate::ledger::state::Ledger;
 use crate::manager::ErrorClass;
 use crate::rt::time::Time;
 use std::mem;
@@ -20,23 +18,8 @@ use std::time::Duration;
 /// takes longer hangs, and a waiter gets another connection if there is room.
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
-/// The pause after a first failure; it doubles from there up to `backoff_max`.
-const BACKOFF_BASE: Duration = Duration::from_millis(10);
-
-/// The longest pause while nobody asks for a connection, unless `backoff_max` is longer.
-const UNASKED_MAX: Duration = Duration::from_secs(5);
-
 /// How long a caller that waits in vain or is refused counts as asking after it has gone.
 const ASKED_LASTS: Duration = Duration::from_secs(10);
-
-/// How many times longer than usual an attempt to connect takes that counts as hanging.
-const PATIENCE: u32 = 4;
-
-/// After how long it does so at the earliest: a lost packet is sent again by then.
-const PATIENCE_LEAST: Duration = Duration::from_millis(250);
-
-/// The same while it is not known what is usual.
-const PATIENCE_AT_FIRST: Duration = Duration::from_secs(2);
 
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
@@ -46,55 +29,6 @@ const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 
 /// How far ahead of its time a connection's replacement is opened, at most; never more than a twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
-
-/// How opening has gone lately.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    /// Failures in a row.
-    pub(crate) failures: u32,
-    pub(crate) failing_since: Option<Time>,
-    pub(crate) last_error: Option<SharedError>,
-    /// No attempt before this.
-    pause: Pause,
-    /// When somebody last asked who was not served.
-    asked: Option<Time>,
-    /// Whether the `on_first_connect` hooks have still to succeed.
-    pub(crate) first_pending: bool,
-    /// Idle connections that had to go before their successors could be opened.
-    pub(crate) owed: u32,
-    /// How many connections each `prewarm` under way wants to exist.
-    pub(crate) warm: Vec<u32>,
-    /// How long of nothing but failure makes newcomers fail at once.
-    fail_fast_after: Duration,
-    /// Whether nothing has worked for that long, attempt after attempt.
-    failing_fast: bool,
-    /// Whether a caller was refused because of that.
-    refused: bool,
-    last_failure: Time,
-    /// Whether the last failure was one that trying again does not cure.
-    pub(crate) hopeless: bool,
-    /// How long opening a connection takes: the later ones count for more.
-    usual: Option<Duration>,
-    random: fastrand::Rng,
-}
-
-/// When the pause after a failure is over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pause {
-    /// While somebody asks for a connection.
-    pub(crate) asked: Time,
-    /// While nobody does.
-    pub(crate) unasked: Time,
-}
-
-impl Pause {
-    const NONE: Self = Self { asked: Time::ZERO, unasked: Time::ZERO };
-
-    /// The end that holds, as somebody asks or nobody does.
-    pub(crate) fn end(self, asked: bool) -> Time {
-        if asked { self.asked } else { self.unasked }
-    }
-}
 
 /// What a failed attempt leads to.
 #[derive(Debug)]
@@ -106,64 +40,10 @@ pub(crate) struct Setback {
     pub(crate) failing_fast: bool,
 }
 
-impl Opening {
-    pub(crate) fn new(config: &PoolConfig, first_pending: bool, seed: u64) -> Self {
-        Self {
-            failures: 0,
-            failing_since: None,
-            last_error: None,
-            pause: Pause::NONE,
-            asked: None,
-            first_pending,
-            owed: 0,
-            warm: Vec::new(),
-            fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
-            failing_fast: false,
-            refused: false,
-            last_failure: Time::ZERO,
-            hopeless: false,
-            usual: None,
-            random: fastrand::Rng::with_seed(seed),
-        }
-    }
-
-    /// After how long an attempt to connect counts as hanging.
-    fn patience(&self) -> Duration {
-        self.usual.map_or(PATIENCE_AT_FIRST, |usual| usual.saturating_mul(PATIENCE).max(PATIENCE_LEAST))
-    }
-
-    /// A connection was opened in this time.
-    pub(crate) fn note_took(&mut self, took: Duration) {
-        let before = self.usual.unwrap_or(took).saturating_mul(3);
-        self.usual = before.saturating_add(took).checked_div(4);
-    }
-
-    /// Somebody asks who is not served at once.
-    pub(crate) fn note_asked(&mut self, now: Time) {
-        self.asked = Some(now);
-    }
-
-    /// Full jitter: anything between a millisecond and the limit that doubles with every failure.
-    fn draw_pause(&mut self, backoff_max: Duration, now: Time) -> Pause {
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings);
-        let part = self.random.f64();
-        let end = |longest| now.after(limit.min(longest).mul_f64(part).max(Duration::from_millis(1)));
-        Pause { asked: end(backoff_max), unasked: end(backoff_max.max(UNASKED_MAX)) }
-    }
-
-    /// A life of `age`, shortened by a random part of up to `percent` percent.
-    fn life(&mut self, age: Duration, percent: u32) -> Duration {
-        let most = age.saturating_mul(percent).checked_div(100).unwrap_or(Duration::ZERO);
-        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        age.saturating_sub(Duration::from_nanos(self.random.u64(0..=nanos)))
-    }
-}
-
 impl<C: Send + 'static> Ledger<C> {
     /// Has connections opened while there is demand, room, and no reason to hold back.
     pub(crate) fn open_more(&mut self, now: Time) {
-        let lends = !self.closed && !self.suspended && self.keeper.is_some();
+        let lends = !self.closed && !self.suspended && self.task.is_some();
         if !lends || self.slots.used() >= self.config.cap() {
             return;
         }
@@ -330,7 +210,7 @@ impl<C: Send + 'static> Ledger<C> {
         bump(&mut self.totals.created);
         let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
         self.opening.failures = 0;
-        self.aftermath.errors.extend(self.opening.last_error.take());
+        self.effects.errors.extend(self.opening.last_error.take());
         (self.opening.pause, self.opening.asked) = (Pause::NONE, None);
         (self.opening.failing_fast, self.opening.refused) = (false, false);
         self.opening.owed = self.opening.owed.saturating_sub(1);
@@ -355,7 +235,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.opening.failures = self.opening.failures.saturating_add(1);
         let before = self.opening.last_error.replace(error.clone());
-        self.aftermath.errors.extend(before);
+        self.effects.errors.extend(before);
         self.opening.hopeless = fault == ErrorClass::Permanent;
         let pause = self.opening.draw_pause(self.config.backoff_max, now);
         self.opening.pause = pause;
@@ -419,7 +299,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// leave the runtime to the probe. If nobody had asked for long, the server may be back: an attempt is made at once,
     /// and the caller waits for it. The refusal is dropped outside the lock.
     pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError, now: Time) -> Duration {
-        self.aftermath.refusals.push(refusal);
+        self.effects.refusals.push(refusal);
         let was_quiet = self.not_before(now) > self.opening.pause.asked;
         self.note_refusal(now);
         if was_quiet {
@@ -435,6 +315,11 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn note_refusal(&mut self, now: Time) {
         self.opening.note_asked(now);
         self.open_more(now);
+    }
+
+    /// Why the last attempt to connect failed, unless one has succeeded since.
+    pub(crate) fn last_error(&self) -> Option<SharedError> {
+        self.opening.last_error.clone()
     }
 
     /// The cached cause of failing connects.

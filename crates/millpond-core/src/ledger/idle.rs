@@ -3,7 +3,8 @@
 //! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or a turn of the keeper
 //! costs the same however many connections are idle.
 
-use crate::lease::{PooledConnection, Renewal};
+use crate::ledger::entry::{PooledConnection, Renewal};
+use crate::ledger::visits;
 use crate::rt::time::Time;
 use std::collections::VecDeque;
 
@@ -149,32 +150,13 @@ impl<C> Idle<C> {
     }
 }
 
-/// How many connections and places were looked at one by one, for the test that says of what this does not depend.
-pub(crate) mod visits {
-    #[cfg(test)]
-    std::thread_local! {
-        static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    }
-
-    #[inline]
-    pub(crate) fn note() {
-        #[cfg(test)]
-        COUNT.set(COUNT.get() + 1);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn take() -> u64 {
-        COUNT.take()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::visits;
     use crate::config::PoolConfig;
-    use crate::lease::PooledConnection;
+    use crate::ledger::entry::{Attempt, Job, PooledConnection};
     use crate::ledger::slots::Caller;
-    use crate::ledger::{Attempt, Job, Ledger};
+    use crate::ledger::state::Ledger;
+    use crate::ledger::visits;
     use crate::rt;
     use crate::rt::time::Time;
     use std::panic::Location;

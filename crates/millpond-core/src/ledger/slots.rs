@@ -6,7 +6,7 @@
 //! 2. A number is given to one connection only.
 
 use crate::info::ConnectionId;
-use crate::ledger::idle::visits;
+use crate::ledger::visits;
 use crate::rt::TaskId;
 use crate::rt::time::Time;
 use crate::status::Holder;

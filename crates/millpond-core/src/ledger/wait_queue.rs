@@ -2,7 +2,7 @@
 //!
 //! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from between is marked, and
 //! swept out when the marks are many: no single leaver pays for the length of the queue. What a waiter is granted lies in
-//! a [`Seat`] of its own, so that taking it needs no other lock; seats are used again, so that waiting allocates nothing
+//! a [`WaiterCell`] of its own, so that taking it needs no other lock; seats are used again, so that waiting allocates nothing
 //! once there are enough.
 //!
 //! # Invariants
@@ -34,9 +34,9 @@ thread_local! {
 }
 
 /// Where a waiter finds what it was granted.
-pub(crate) struct Seat<G>(Mutex<Option<G>>);
+pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
 
-impl<G: Send + 'static> Seat<G> {
+impl<G: Send + 'static> WaiterCell<G> {
     /// The one that this thread has left over, or a new one.
     fn vacant() -> Arc<Self> {
         let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.downcast().ok());
@@ -67,9 +67,9 @@ impl<G: Send + 'static> Seat<G> {
     }
 }
 
-impl<G> fmt::Debug for Seat<G> {
+impl<G> fmt::Debug for WaiterCell<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").finish_non_exhaustive()
+        f.debug_struct("WaiterCell").finish_non_exhaustive()
     }
 }
 
@@ -77,7 +77,7 @@ impl<G> fmt::Debug for Seat<G> {
 #[derive(Debug)]
 pub(crate) struct Ticket<G> {
     arrival: u64,
-    pub(crate) seat: Arc<Seat<G>>,
+    pub(crate) cell: Arc<WaiterCell<G>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ struct Waiter<G> {
     caller: Caller,
     /// Whom to wake, unless it has been woken since it last looked, and where to put what it is granted; `None`: it has
     /// left.
-    claim: Option<(Option<Waker>, Arc<Seat<G>>)>,
+    claim: Option<(Option<Waker>, Arc<WaiterCell<G>>)>,
     /// Whether it watches its own deadline.
     armed: bool,
 }
@@ -169,8 +169,8 @@ impl<G: Send + 'static> Queue<G> {
         caller: Caller,
         waker: Option<Waker>,
     ) -> Ticket<G> {
-        let seat = Seat::vacant();
-        let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&seat))), armed };
+        let cell = WaiterCell::vacant();
+        let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), armed };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
             self.ring.push_back(waiter);
         } else {
@@ -179,7 +179,7 @@ impl<G: Send + 'static> Queue<G> {
         }
         // One who comes again may have arrived before somebody who watches already.
         self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
-        Ticket { arrival, seat }
+        Ticket { arrival, cell }
     }
 
     /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
@@ -203,8 +203,8 @@ impl<G: Send + 'static> Queue<G> {
     /// Grants something to the first waiter, and returns its waker unless it has been woken already. `Err` gives it back
     /// when nobody waits.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
-        let Some((waker, seat)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
-        seat.put(granted);
+        let Some((waker, cell)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
+        cell.put(granted);
         self.tidy();
         Ok(waker)
     }
@@ -212,8 +212,8 @@ impl<G: Send + 'static> Queue<G> {
     /// Looks whether something was granted; if not, `waker` will be woken. What is left in `waker` is to be dropped outside
     /// the lock, and it was cloned there: both are user code.
     pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Look<G> {
-        if let Some(granted) = ticket.seat.take() {
-            ticket.seat.leave_over();
+        if let Some(granted) = ticket.cell.take() {
+            ticket.cell.leave_over();
             return Look::Granted(granted);
         }
         if let Some(new) = waker.as_ref()
@@ -227,7 +227,7 @@ impl<G: Send + 'static> Queue<G> {
 
     /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket<G>) -> (Option<G>, Option<Waker>) {
-        let granted = ticket.seat.take();
+        let granted = ticket.cell.take();
         let mut waker = None;
         if granted.is_none()
             && let Some((left, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
@@ -236,7 +236,7 @@ impl<G: Send + 'static> Queue<G> {
             self.gone = self.gone.saturating_add(1);
             self.tidy();
         }
-        ticket.seat.leave_over();
+        ticket.cell.leave_over();
         (granted, waker)
     }
 

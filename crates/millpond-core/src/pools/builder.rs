@@ -1,6 +1,7 @@
 //! From a manager, settings, hooks and observers to a pool.
 
 use crate::config::{ConfigError, Limits, PoolConfig};
+use crate::engine::Parts;
 use crate::event::Observer;
 use crate::hooks::{HookFuture, HookLists, HookPoint, Hooks};
 use crate::info::ConnectionInfo;
@@ -17,25 +18,6 @@ pub trait Buildable: Sized {
 
     #[doc(hidden)]
     fn assemble(parts: Parts<Self::Manager>) -> Self;
-}
-
-/// What a pool is made of.
-#[doc(hidden)]
-pub struct Parts<M: Manager> {
-    pub(crate) manager: M,
-    pub(crate) config: PoolConfig,
-    pub(crate) name: Arc<str>,
-    pub(crate) hooks: HookLists<M::Connection>,
-    pub(crate) observers: Vec<Box<dyn Observer>>,
-    pub(crate) runtime: Option<Handle>,
-    /// Of a `SharedPool`: how many loans a connection's turn has.
-    pub(crate) acquires_per_turn: u32,
-}
-
-impl<M: Manager> fmt::Debug for Parts<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("name", &self.name).field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 /// Builds a pool. Nothing is opened and no runtime is needed until the first acquire.

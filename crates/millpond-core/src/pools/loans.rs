@@ -1,6 +1,6 @@
 //! The loans of a `SharedPool`: who has a clone of which connection, since when, and which loans are too long.
 
-use crate::lease::LeaseMeta;
+use crate::ledger::LeaseMeta;
 use crate::rt::time::Time;
 use crate::status::Holder;
 use std::panic::Location;

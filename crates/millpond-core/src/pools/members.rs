@@ -7,20 +7,19 @@
 //! it is closed when its last loan ends. If no young member serves, one of the ageing ones stands in for them, so that
 //! a healthy connection is always shared.
 
-use crate::engine::ClonesOut;
-use crate::engine::call::{call, calmly, drop_calmly};
-use crate::engine::validate::failed_ping;
+use crate::engine::{ClonesOut, call, failed_ping};
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::histogram::PoolHistograms;
 use crate::info::ConnectionId;
-use crate::lease::{Lease, LeaseMeta};
-use crate::ledger::bump;
+use crate::lease::Lease;
+use crate::ledger::{LeaseMeta, bump};
 use crate::manager::Manager;
-use crate::pools::Request;
 use crate::pools::loans::{Loan, Loans};
 use crate::pools::queue::QueuePool;
+use crate::request::Request;
 use crate::rt::lock::{AtomicU64, Mutex};
+use crate::rt::panics::{calmly, drop_calmly};
 use crate::rt::time::Time;
 use crate::rt::{self, Bell, Handle};
 use crate::status::{Holder, Totals};
@@ -299,8 +298,7 @@ impl<M: Manager> Core<M> {
         members: &mut Members<M::Connection>,
         now: Time,
     ) -> Vec<Arc<Member<M::Connection>>> {
-        let ledger = self.pool.shared().ledger.lock();
-        members.retire(|tag| ledger.unfit(tag, now))
+        self.pool.shared().look(|ledger| members.retire(|tag| ledger.unfit(tag, now)))
     }
 
     /// Whether one more member is to be opened, and where. The failure is the last one's, to be dropped outside the lock.
@@ -471,7 +469,8 @@ pub(crate) fn clone_of<C: Clone + Send + 'static>(member: &Member<C>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{LeaseOwner, PooledConnection};
+    use crate::lease::LeaseOwner;
+    use crate::ledger::PooledConnection;
 
     struct Nowhere;
 

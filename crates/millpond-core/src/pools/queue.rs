@@ -2,19 +2,17 @@
 
 use crate::config::conflicts::Conflict;
 use crate::config::{ConfigError, PoolConfig};
-use crate::engine::Shared;
-use crate::engine::acquire::Acquire;
-use crate::engine::checkout::try_acquire;
-use crate::engine::drain;
+use crate::engine::{self, Acquire, Parts, Shared, try_acquire};
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::histogram::PoolHistograms;
 use crate::lease::Lease;
-use crate::ledger::slots::Caller;
+use crate::ledger::{Caller, Ledger};
 use crate::manager::Manager;
-use crate::pools::builder::{Buildable, Builder, Parts};
+use crate::pools::builder::{Buildable, Builder};
 use crate::pools::reservation::Reservation;
-use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
+use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
+use crate::request::Request;
 use crate::status::{CloseReport, Holder, Status};
 use std::fmt;
 use std::ops::Deref;
@@ -82,9 +80,7 @@ impl<M: Manager> Drop for Alive<M> {
         self.shared.begin_close();
         // The keeper holds the pool only while it works; now it is all that is left to close what is open.
         let survivor = Arc::clone(&self.shared);
-        if let Some(keeper) = &mut self.shared.ledger.lock().keeper {
-            keeper.survivor = Some(survivor);
-        }
+        drop(self.shared.change(|ledger, _| ledger.survive(survivor)));
     }
 }
 
@@ -102,7 +98,7 @@ impl<M: Manager> QueuePool<M> {
 
     fn begin(shared: Shared<M>, conflicts: Vec<Conflict>) -> Self {
         let shared = Arc::new(shared);
-        let keeps = shared.ledger.lock().keeps;
+        let keeps = shared.look(Ledger::keeps);
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
             // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
             let _ = shared.ensure_keeper();
@@ -187,13 +183,13 @@ impl<M: Manager> QueuePool<M> {
     /// How the pool is doing: one consistent look.
     pub fn status(&self) -> Status {
         let now = self.shared().now();
-        self.shared().ledger.lock().status(now)
+        self.shared().look(|ledger| ledger.status(now))
     }
 
     /// Who has a connection, and for how long: the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         let now = self.shared().now();
-        self.shared().ledger.lock().slots.holders(now)
+        self.shared().look(|ledger| ledger.holders(now))
     }
 
     /// Takes a free place under the cap for a connection that is opened past the pool, an errand to its server for one, so
@@ -225,7 +221,7 @@ impl<M: Manager> QueuePool<M> {
 
     /// The settings that the pool was built with, and the sizes that hold now.
     pub fn config(&self) -> PoolConfig {
-        self.shared().ledger.lock().config.clone()
+        self.shared().look(|ledger| ledger.config().clone())
     }
 
     /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once and the others when
@@ -241,7 +237,7 @@ impl<M: Manager> QueuePool<M> {
         wanted.min_idle = wanted.min_idle.map(|idle| idle.min(pool_size));
         wanted.check()?;
         let seq = self.shared().change(|ledger, now| {
-            let resizes = !ledger.closed;
+            let resizes = !ledger.is_closed();
             if resizes {
                 ledger.resize(pool_size, max_overflow, now);
             }
@@ -302,7 +298,7 @@ impl<M: Manager> QueuePool<M> {
     /// What was opened stays; nothing more is opened once the future is dropped.
     pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        drain::prewarm(Arc::clone(self.shared()), connections, caller).await
+        engine::prewarm(Arc::clone(self.shared()), connections, caller).await
     }
 
     /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
@@ -321,12 +317,12 @@ impl<M: Manager> QueuePool<M> {
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
     pub async fn close_within(&self, limit: Duration) -> CloseReport {
-        drain::close(Arc::clone(self.shared()), limit).await
+        engine::close(Arc::clone(self.shared()), limit).await
     }
 
     /// Whether the pool is closed or closing.
     pub fn is_closed(&self) -> bool {
-        self.shared().ledger.lock().closed
+        self.shared().look(Ledger::is_closed)
     }
 }
 

@@ -3,18 +3,18 @@
 //! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so connecting, backoff, hooks,
 //! the cap and closing are that pool's. A borrower gets a clone of a member's connection and keeps the member alive.
 
-use crate::engine::ClonesOut;
-use crate::engine::diagnosis::timed_out;
+use crate::engine::{ClonesOut, Parts};
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::Lease;
-use crate::ledger::slots::Caller;
+use crate::ledger::Caller;
 use crate::manager::Manager;
-use crate::pools::builder::{Buildable, Builder, Parts};
+use crate::pools::builder::{Buildable, Builder};
 use crate::pools::members::{Core, LoanLimits, Members};
 use crate::pools::queue::{Invalidate, QueuePool};
 use crate::pools::shared_loan::{acquire, try_take};
-use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, Request};
+use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
+use crate::request::Request;
 use crate::rt::Bell;
 use crate::rt::lock::Mutex;
 use crate::rt::time::Time;
@@ -183,7 +183,8 @@ impl<M: Manager> Core<M> {
     pub(crate) fn timed_out(&self, request: Request, limit: Duration) -> PoolError {
         let shared = self.pool.shared();
         let caller = Caller { location: request.location, label: request.label, task: None };
-        let mut error = timed_out(shared, &shared.ledger.lock(), caller, limit, None, shared.now());
+        let now = shared.now();
+        let mut error = shared.look(|ledger| ledger.timed_out(shared.names(), caller, limit, None, now));
         if let PoolError::TimedOut(told) = &mut error {
             told.kind = "SharedPool";
             told.status = self.status();

@@ -3,12 +3,12 @@
 use crate::error::PoolError;
 use crate::event::{CloseReason, Event, share};
 use crate::info::ConnectionInfo;
-use crate::lease::{Lease, LeaseMeta, LeaseOwner, PooledConnection};
-use crate::ledger::bump;
+use crate::lease::{Lease, LeaseOwner};
+use crate::ledger::{LeaseMeta, PooledConnection, bump};
 use crate::manager::Manager;
-use crate::pools::Request;
 use crate::pools::members::{Core, Member, Pick, clone_of, pick};
 use crate::pools::shared::Refusal;
+use crate::request::Request;
 use crate::rt::time::Time;
 use crate::rt::{self, Timer};
 use std::future::poll_fn;

@@ -6,18 +6,14 @@
 //! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is found.
 
 use crate::config::PoolConfig;
-use crate::engine::Shared;
-use crate::engine::acquire::Acquire;
-use crate::engine::close::{Closing, close};
-use crate::engine::connect::{Place, connect};
+use crate::engine::{Acquire, Closing, Parts, Place, Shared, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
 use crate::info::ConnectInfo;
 use crate::lease::Lease;
 use crate::ledger::Job;
 use crate::manager::Manager;
-use crate::pools::Request;
-use crate::pools::builder::Parts;
+use crate::request::Request;
 use crate::rt;
 use crate::rt::lock::AtomicBool;
 use crate::rt::lock::model::{block_on, explore, thread};
@@ -89,7 +85,7 @@ impl World {
     /// The same where many have waited before: then the shortest ways in and out are taken.
     fn crowded(places: u32) -> Self {
         let world = Self::new(places);
-        world.0.ledger.lock().watched = true;
+        world.0.change(|ledger, _| ledger.watch_deadlines());
         world.0.crowded.store(true, Ordering::Relaxed);
         world
     }
@@ -144,7 +140,7 @@ impl World {
         let shared = Arc::clone(&self.0);
         match job {
             Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
-            Job::Close(held, reason) => block_on(close(Closing { shared, held: Some(held), reason })),
+            Job::Close(held, reason) => block_on(close_connection(Closing { shared, held: Some(held), reason })),
             Job::Checkin { .. } | Job::Examine(_) | Job::SeeThrough(_) => panic!("nothing is reset or examined here"),
         }
     }
@@ -153,7 +149,7 @@ impl World {
     fn assert_sound(&self, places: u32) {
         self.keep();
         let loans: Vec<Loan> = (0..places).map(|_| self.lend()).collect();
-        let status = self.0.ledger.lock().status(Time::ZERO);
+        let status = self.0.look(|ledger| ledger.status(Time::ZERO));
         assert_eq!((status.in_use, status.open, status.waiting), (places, places, 0), "{status:?}");
         let mut one_more = pin!(self.acquire());
         assert!(one_more.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -233,7 +229,7 @@ fn a_close_against_an_acquire_and_a_return_leaves_nothing_open() {
         drop(lease);
         join([caller, closer]);
         world.keep();
-        let status = world.0.ledger.lock().status(Time::ZERO);
+        let status = world.0.look(|ledger| ledger.status(Time::ZERO));
         assert_eq!((status.open, status.waiting, world.alive()), (0, 0, 0), "{status:?}");
         assert!(world.wait().is_err_and(|error| error.is_closed()));
     });

@@ -5,7 +5,7 @@
 //! not a task, since a task may be stuck behind one that blocks its worker, and deadlines must hold then too. It sleeps
 //! while nobody waits. Where no thread can be had, and where tokio's clock is paused, waiters set their timers at once.
 
-use crate::engine::call::calmly;
+use crate::rt::panics::calmly;
 use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};

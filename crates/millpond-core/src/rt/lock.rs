@@ -2,7 +2,7 @@
 //!
 //! In the exhaustive models (`proof/models.rs`) they are loom's, which tries every order in which threads can meet.
 
-pub(crate) use kind::{AtomicBool, AtomicU64, KEPT_FOR_LATER, Mutex, MutexGuard};
+pub(crate) use kind::{AtomicBool, AtomicU64, KEPT_FOR_LATER, Mutex};
 
 #[cfg(not(all(test, millpond_models)))]
 mod kind {

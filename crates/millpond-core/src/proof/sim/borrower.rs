@@ -5,7 +5,6 @@ use super::plan::Fate;
 use super::users::State;
 use super::world::World;
 use crate::event::CloseReason;
-use crate::ledger::fast_path::Homecoming;
 
 impl World {
     /// A borrower gives its connection back, in whatever state.
@@ -17,18 +16,11 @@ impl World {
         let plain = !self.plan.checkin_hooks;
         held.inner.conn.phase = if soiled { Phase::Soiled } else { Phase::Ready };
         held.inner.conn.heard = self.now;
-        if let Some(seat) = held.inner.seat.take() {
-            seat.leave_over();
+        if let Some(cell) = held.inner.cell.take() {
+            cell.leave_over();
         }
         if fate == Fate::Well && plain && !soiled {
-            let considered = self.change(|ledger, now| match ledger.put_back_fresh(held, now) {
-                Homecoming::Idle => None,
-                Homecoming::Granted(waker) => {
-                    ledger.wake(waker);
-                    None
-                }
-                Homecoming::Considered(back) => Some(back),
-            });
+            let considered = self.change(|ledger, now| ledger.put_back_fresh(held, now));
             let Some(back) = considered else { return };
             held = back;
         }

@@ -6,11 +6,11 @@ use super::users::{Examination, Kind, State, Trip};
 use super::world::World;
 use crate::error::PoolError;
 use crate::event::CloseReason;
-use crate::lease::{LeaseMeta, PooledConnection};
-use crate::ledger::grant::Grant;
-use crate::ledger::slots::Caller;
-use crate::ledger::wait_queue::{Look, Ticket};
-use crate::ledger::{Asker, Claim, EXAMINED_LASTS, bump};
+use crate::ledger::Caller;
+use crate::ledger::Grant;
+use crate::ledger::{Asker, Claim, RECENT_PING};
+use crate::ledger::{LeaseMeta, PooledConnection};
+use crate::ledger::{Look, Ticket};
 use crate::rt::deadline_thread::ARM_AFTER;
 use crate::rt::time::Time;
 use std::cmp::Reverse;
@@ -49,7 +49,7 @@ impl World {
             self.known.assert_not_suspect(&held.inner.conn, self.now);
             self.known.begun += 1;
             // To who tries, the keeper's last examination counts for a while as this checkout's.
-            let examined = tries && self.now.since(held.inner.conn.heard) < EXAMINED_LASTS;
+            let examined = tries && self.now.since(held.inner.conn.heard) < RECENT_PING;
             self.lend(who, held, examined);
             return true;
         }
@@ -57,8 +57,9 @@ impl World {
             return tries;
         }
         let mut waker = Some(self.users.get(who).bell.waker());
-        let Some(ticket) = self.change(|ledger, now| ledger.join_fresh(caller, &mut waker, now)) else { return false };
-        let asker = Asker { caller, arrival: self.ledger.totals.acquires, since: self.now, again: false, armed: false };
+        let joined = self.change(|ledger, now| ledger.join_fresh(caller, &mut waker, now));
+        let Some((ticket, arrival)) = joined else { return false };
+        let asker = Asker { caller, arrival, since: self.now, again: false, armed: false };
         self.known.begun += 1;
         let trip = self.trip(who, asker);
         self.wait(who, ticket, trip, false);
@@ -117,13 +118,11 @@ impl World {
 
     /// What comes with a grant is taken, unless it has gone out of date since.
     fn receive(&mut self, who: u32, mut held: PooledConnection<Wire>, mut trip: Trip, granted: Option<Time>) {
-        match self.ledger.unfit(&held.inner.tag, self.now) {
-            None if !self.ledger.suspended => return self.inspect(who, held, trip, granted),
-            None => self.change(|ledger, now| ledger.settle_checked(held, now)),
-            Some(reason) => {
-                held.inner.conn.phase = Phase::Doomed;
-                self.change(|ledger, now| ledger.retire(held, reason, now));
-            }
+        if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
+            held.inner.conn.phase = Phase::Doomed;
+        }
+        if let Some(held) = self.change(|ledger, now| ledger.accept(held, now)) {
+            return self.inspect(who, held, trip, granted);
         }
         trip.asker.again = true;
         self.claim(who, trip);
@@ -132,14 +131,13 @@ impl World {
     /// Lends a connection for which nothing is due, or has it examined.
     fn inspect(&mut self, who: u32, mut held: PooledConnection<Wire>, trip: Trip, granted: Option<Time>) {
         let opened_for_this = opened_for(&held, granted);
-        let doubted = self.ledger.slots.is_doubted(held.inner.tag.slot);
-        let ping = doubted || self.ledger.ping_due(&held.inner.tag, self.now);
+        let ping = self.ledger.must_ping(&held.inner.tag, self.now);
         self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
         if !ping {
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
         }
         if !ping && !self.plan.checkout_hooks {
-            self.change(|ledger, _| bump(&mut ledger.totals.succeeded));
+            self.change(|ledger, now| ledger.count_loan(trip.asker.since, now));
             return self.lend(who, held, opened_for_this);
         }
         self.known.assert_ready(&held, self.now);
@@ -211,8 +209,8 @@ impl World {
         }
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
         if let Some(mut held) = self.take_from_seat(&ticket) {
-            held.inner.seat = Some(ticket.seat);
-            self.ledger.fetched.fetch_add(1, Ordering::Relaxed);
+            held.inner.cell = Some(ticket.cell);
+            self.ledger.fetched().fetch_add(1, Ordering::Relaxed);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
@@ -235,10 +233,10 @@ impl World {
 
     /// What may be lent as it is, without the ledger's lock.
     fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
-        let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config.ping_after());
+        let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config().ping_after());
         let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
         let fresh = |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
-        match ticket.seat.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
+        match ticket.cell.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
             Grant::Fresh(held) => Some(held),
             Grant::Due(_) | Grant::Refusal(_) => None,
         }
@@ -270,13 +268,15 @@ impl World {
                 (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
                 held.inner.conn.proved = self.now;
             }
-            if let Some(reason) = self.ledger.unfit(&held.inner.tag, self.now) {
+            if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
                 held.inner.conn.phase = Phase::Doomed;
-                self.change(|ledger, now| ledger.retire(held, reason, now));
+            }
+            let Some(fit) = self.change(|ledger, now| ledger.still_fit(held, now)) else {
                 trip.asker.again = true;
                 return self.claim(who, trip);
-            }
-            self.change(|ledger, _| bump(&mut ledger.totals.succeeded));
+            };
+            held = fit;
+            self.change(|ledger, now| ledger.count_loan(trip.asker.since, now));
             self.hand_over(who, &mut held);
             self.users.put(who, State::Holding(held));
             return;

@@ -2,9 +2,9 @@
 //!
 //! A world lives on one thread, so its notes are the thread's own.
 
-use crate::engine::validate::{Examination, Examined};
 use crate::error;
-use crate::lease::PooledConnection;
+use crate::ledger::PooledConnection;
+use crate::ledger::{Examination, Examined};
 use crate::rt::time::Time;
 use std::cell::{Cell, RefCell};
 use std::future::ready;

@@ -18,8 +18,8 @@ impl World {
         self.the_server_is_healed();
         self.vacate_all();
         self.resume();
-        self.known.warm.clear();
-        self.change(|ledger, _| ledger.opening.warm.clear());
+        let warm = mem::take(&mut self.known.warm);
+        self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_warming(wanted)));
         self.everybody_is_served();
         self.every_place_is_back();
         self.close();
@@ -58,7 +58,7 @@ impl World {
     fn every_place_is_back(&mut self) {
         let everybody: Vec<u32> = self.holders();
         everybody.into_iter().for_each(|who| self.give_back(who));
-        let cap = self.ledger.config.cap().min(self.plan.users);
+        let cap = self.ledger.config().cap().min(self.plan.users);
         for _ in 0..PATIENCE {
             if self.users.count(Kind::Holding) == cap {
                 break;
@@ -137,7 +137,7 @@ impl World {
         }
         let status = self.ledger.status(self.now);
         assert_eq!((status.open, status.connecting, desk::alive()), (0, 0, 0), "I6: something is left: {status:?}");
-        assert!(self.ledger.keeper.is_none(), "I6: the keeper stays");
+        assert!(!self.ledger.has_task(), "I6: the keeper stays");
         assert_eq!(status.totals.acquires, self.known.ended, "I17: {status:?}");
         assert_eq!(
             status.totals.succeeded, self.known.served,

@@ -17,9 +17,9 @@ use super::world::World;
 use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::info::ConnectionId;
-use crate::lease::PooledConnection;
 use crate::ledger::Job;
-use crate::ledger::growth::{Pause, Setback};
+use crate::ledger::PooledConnection;
+use crate::ledger::{Pause, Setback};
 use crate::manager::ErrorClass;
 use crate::rt::time::Time;
 use crate::status::{Status, Totals};
@@ -291,7 +291,7 @@ impl World {
         let grows = counts(before).iter().zip(counts(totals)).all(|(before, now)| *before <= now);
         assert!(grows, "I17: a total has gone down: {before:?}, {totals:?}");
         assert_eq!(status.generation, known.generation, "I19: {status:?}");
-        let old = self.ledger.idle.iter().find(|held| held.inner.tag.generation < known.generation);
+        let old = self.ledger.idle().find(|held| held.inner.tag.generation < known.generation);
         assert!(old.is_none(), "I19: what is idle is older than the last invalidation: {old:?}");
         let gone = status.closed && (status.idle > 0 || status.waiting > 0);
         assert!(!gone, "I6: something is idle or waits in a closed pool: {status:?}");
@@ -305,7 +305,7 @@ impl World {
         // A quiet moment: nobody has been woken, nothing is under way, the keeper sleeps.
         let quiet = !self.keeper_awake && self.jobs.is_empty() && self.woken.is_empty();
         let room = status.open + status.connecting + status.reserved < status.cap();
-        let helpless = self.keeper_sleeps_until == Time::NEVER && self.ledger.keeper.is_some();
+        let helpless = self.keeper_sleeps_until == Time::NEVER && self.ledger.has_task();
         assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
     }
 
@@ -314,7 +314,7 @@ impl World {
     fn check_looked_after(&self, status: &Status) {
         let known = &self.known;
         let room = status.open + status.connecting + status.reserved < status.cap();
-        let idle = status.closed || status.suspended || self.ledger.keeper.is_none() || !room;
+        let idle = status.closed || status.suspended || !self.ledger.has_task() || !room;
         let (hanging, due) = self.ledger.hanging(self.now);
         assert!(idle || self.keeper_awake || self.keeper_sleeps_until <= due, "I22: a connect that hangs holds all up");
         if idle || status.connecting > hanging || self.keeper_awake {

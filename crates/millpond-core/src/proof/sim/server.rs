@@ -4,9 +4,9 @@ use super::desk::{self, Bell, KEEPER, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
-use crate::engine::validate::Examination;
 use crate::event::{CloseReason, SharedError};
-use crate::lease::PooledConnection;
+use crate::ledger::Examination;
+use crate::ledger::PooledConnection;
 use crate::ledger::{Attempt, Job};
 use crate::manager::ErrorClass;
 use crate::rt;
@@ -111,11 +111,11 @@ impl World {
         let fault = match fate {
             Fate::Well => {
                 if attempt.first {
-                    self.change(|ledger, _| ledger.opening.first_pending = false);
+                    self.change(|ledger, _| ledger.first_connect_done());
                 }
                 let wire = Wire::open(attempt.generation, self.now);
                 self.known.note_connected(attempt.id);
-                self.ledger.opening.note_took(took);
+                self.ledger.note_took(took);
                 self.change(|ledger, now| {
                     let tag = ledger.new_tag(attempt, now);
                     ledger.connected(PooledConnection::new(wire, tag), now)
@@ -138,7 +138,7 @@ impl World {
     }
 
     fn rest_ends(&mut self, mut held: PooledConnection<Wire>, fate: Fate, reason: CloseReason) {
-        let began = self.ledger.slots.since(held.inner.tag.slot);
+        let began = self.ledger.slot_since(held.inner.tag.slot);
         if fate == Fate::Well {
             held.inner.conn.proved = self.now;
             // A ping refreshes what was idle; a reset comes right after a return.
@@ -181,7 +181,7 @@ impl World {
             17 => self.home_ends(),
             18 => self.everybody_comes(),
             19 => self.reserve_or_vacate(),
-            _ => self.change(|ledger, now| ledger.examine_idle(ledger.config.pre_ping_idle, now)),
+            _ => self.change(|ledger, now| ledger.examine_idle(ledger.config().pre_ping_idle, now)),
         }
     }
 
@@ -223,12 +223,11 @@ impl World {
         if warms {
             self.known.warm.push(wanted);
             self.change(|ledger, now| {
-                ledger.opening.warm.push(wanted);
-                ledger.open_more(now);
+                ledger.begin_warming(wanted, now);
             });
         } else {
-            self.known.warm.clear();
-            self.change(|ledger, _| ledger.opening.warm.clear());
+            let warm = mem::take(&mut self.known.warm);
+            self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_warming(wanted)));
         }
     }
 
@@ -259,7 +258,7 @@ impl World {
 
     /// The runtime of the pool ends: its jobs are dropped wherever they are, and its keeper too.
     fn home_ends(&mut self) {
-        if self.ledger.keeper.is_none() {
+        if !self.ledger.has_task() {
             return;
         }
         self.faults += 1;

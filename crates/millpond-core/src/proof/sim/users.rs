@@ -2,10 +2,10 @@
 
 use super::desk::{Bell, Wire};
 use super::plan::Fate;
-use crate::lease::PooledConnection;
 use crate::ledger::Asker;
-use crate::ledger::grant::Grant;
-use crate::ledger::wait_queue::Ticket;
+use crate::ledger::Grant;
+use crate::ledger::PooledConnection;
+use crate::ledger::Ticket;
 use crate::rt::time::Time;
 use fastrand::Rng;
 use std::mem;

@@ -5,8 +5,8 @@ use super::invariants::Known;
 use super::plan::{Fate, Plan};
 use super::server::Running;
 use super::users::{Kind, State, Users};
+use crate::ledger::Armed;
 use crate::ledger::Ledger;
-use crate::ledger::wait_queue::Armed;
 use crate::rt::deadline_thread::ARM_AFTER;
 use crate::rt::time::Time;
 use fastrand::Rng;
@@ -130,8 +130,8 @@ impl World {
     }
 
     pub(super) fn follow(&mut self) {
-        let wake = self.ledger.aftermath.wake.take();
-        let rest = mem::take(&mut self.ledger.aftermath);
+        let (wake, rest) = self.ledger.take_effects();
+        let rest = rest.unwrap_or_default();
         wake.into_iter().chain(rest.wakes).for_each(Waker::wake);
         let told = desk::told();
         if !self.known.alarm {
@@ -150,7 +150,7 @@ impl World {
 
     /// Those who had been woken before and have not looked yet are not woken again when they are granted something.
     fn note_silent_grants(&mut self, told: &[u32]) {
-        let first = self.ledger.waiters.first_arrival().unwrap_or(u64::MAX);
+        let first = self.ledger.first_arrival().unwrap_or(u64::MAX);
         for who in self.known.served_before(first) {
             if !told.contains(&who) {
                 assert!(self.users.get(who).woken, "I4: somebody was granted a connection and not woken");

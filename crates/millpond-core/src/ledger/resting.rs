@@ -1,11 +1,10 @@
 //! What the keeper looks after before it may be lent again: resets, pings of idle connections, examinations whose callers
 //! have gone.
 
-use crate::engine::validate::Examination;
 use crate::event::CloseReason;
-use crate::lease::{LeaseMeta, PooledConnection};
+use crate::ledger::entry::{Examination, Job, LeaseMeta, PooledConnection};
 use crate::ledger::slots::Stage;
-use crate::ledger::{Job, Ledger};
+use crate::ledger::state::Ledger;
 use crate::rt::time::Time;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
         }
-        if self.keeper.is_none() {
+        if self.task.is_none() {
             return self.retire(held, CloseReason::RuntimeShutDown, now);
         }
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
@@ -41,7 +40,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     fn examine_those(&mut self, those: impl Fn(&LeaseMeta) -> bool, now: Time) {
-        if self.keeper.is_none() {
+        if self.task.is_none() {
             return;
         }
         for held in self.idle.take_all() {
@@ -62,7 +61,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The caller of an examination goes away, and the keeper sees it through. Without a keeper it comes back.
     pub(crate) fn adopt(&mut self, examination: Examination<C>, now: Time) -> Option<Examination<C>> {
-        if self.keeper.is_none() {
+        if self.task.is_none() {
             return Some(examination);
         }
         self.slots.shift(examination.slot, Stage::Resting, now);

@@ -1,0 +1,60 @@
+//! Calling the hooks of a hook point.
+
+use crate::engine::call::{CallError, call};
+use crate::engine::shared::Shared;
+use crate::event::{Event, SharedError};
+use crate::hooks::{HookPoint, RequestRefusal};
+use crate::info::ConnectionInfo;
+use crate::manager::{BoxError, Manager};
+use crate::rt::time::Time;
+use std::sync::Arc;
+
+/// What a hook refused.
+pub(crate) enum Refused {
+    /// This connection, or the call was cut off or panicked.
+    Connection(SharedError),
+    /// The request that the connection was for.
+    Request(Arc<RequestRefusal>),
+}
+
+impl Refused {
+    /// The error, where no request is under way.
+    pub(crate) fn into_error(self) -> SharedError {
+        match self {
+            Self::Connection(error) => error,
+            Self::Request(refusal) => refusal,
+        }
+    }
+}
+
+/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
+/// ends the row; that of a connection is told.
+pub(crate) async fn run_hooks<M: Manager>(
+    shared: &Shared<M>,
+    moment: HookPoint,
+    conn: &mut M::Connection,
+    info: &ConnectionInfo,
+    deadline: Time,
+) -> Result<(), Refused> {
+    for hook in shared.hooks.at(moment) {
+        let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
+        let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
+        if let Err(error) = outcome {
+            let error = match error {
+                CallError::Failed(error) if moment == HookPoint::Checkout => match error.downcast::<RequestRefusal>() {
+                    Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
+                    Err(error) => CallError::Failed(error),
+                },
+                error => error,
+            };
+            if let CallError::Panicked(message) = &error {
+                shared.tell_panic(moment.name(), message.clone());
+            }
+            let error = error.shared("hook_timeout");
+            let told = error.clone();
+            shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
+            return Err(Refused::Connection(error));
+        }
+    }
+    Ok(())
+}

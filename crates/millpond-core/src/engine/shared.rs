@@ -1,0 +1,375 @@
+//! What the pool's handles, its leases and its maintenance task share, and the one way to change the ledger.
+
+use crate::config::PoolConfig;
+use crate::engine::parts::Parts;
+use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
+use crate::histogram::PoolHistograms;
+use crate::hooks::{HookLists, HookPoint};
+use crate::info::ConnectionInfo;
+use crate::ledger::{Armed, Effects, LeaseMeta, Ledger, PooledConnection};
+use crate::manager::{ErrorClass, Manager};
+use crate::rt::deadline_thread::{self, ARM_AFTER};
+use crate::rt::lock::{AtomicBool, AtomicU64, Mutex};
+use crate::rt::panics::{calmly, drop_calmly};
+use crate::rt::time::Time;
+use crate::rt::{Clock, Handle, Signal};
+use crate::status::Holder;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Duration;
+
+pub(crate) struct Shared<M: Manager> {
+    /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is changed by
+    /// [`change_at`](Shared::change_at) alone.
+    ledger: Mutex<Ledger<M::Connection>>,
+    pub(crate) manager: M,
+    pub(crate) hooks: HookLists<M::Connection>,
+    pub(crate) name: Arc<str>,
+    /// The settings as built; the sizes that hold now are the ledger's.
+    pub(crate) config: PoolConfig,
+    /// `QueuePool` or `NullPool`, as error messages name it.
+    pub(crate) kind: &'static str,
+    pub(crate) clock: Clock,
+    /// The oldest generation whose connections may still be opened; above all of them once the pool is closed.
+    pub(crate) opens_from: Signal,
+    pub(crate) home: Option<Handle>,
+    /// Whether a checkout has anything to do for hooks.
+    pub(crate) checkout_hooks: bool,
+    pub(crate) checkin_hooks: bool,
+    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer is told.
+    pub(crate) plain_checkout: bool,
+    /// The same of a return.
+    pub(crate) plain_checkin: bool,
+    /// After how many nanoseconds without a sign of life a ping is due.
+    pub(crate) ping_after: u64,
+    /// The generation that may be lent now, for those who look without the lock.
+    lendable: AtomicU64,
+    /// The ledger's count of loans that waiters have fetched without the lock.
+    pub(crate) fetched: Arc<AtomicU64>,
+    /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
+    pub(crate) crowded: AtomicBool,
+    observers: Vec<Watching>,
+    /// Whether an observer is told of every loan.
+    routine_observed: bool,
+    /// Whether loans are measured, or told with their times: then the clock has to be exact.
+    exact: bool,
+    /// Whether loans are the members of a `SharedPool`: then they are not reported as events.
+    of_members: bool,
+    /// Then these are the loans.
+    clones: OnceLock<Weak<dyn ClonesOut>>,
+}
+
+/// The loans of a `SharedPool`. The ledger knows only those of its members, which are held for as long as they serve.
+pub(crate) trait ClonesOut: Send + Sync {
+    /// The holders to be reported now for keeping a clone too long, and when the next one may be due.
+    fn report_long(&self, now: Time) -> (Vec<Holder>, Time);
+}
+
+/// An observer, and whether it is told of every loan.
+struct Watching {
+    observer: Box<dyn Observer>,
+    routine: bool,
+}
+
+impl<M: Manager> Shared<M> {
+    pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
+        let Parts { manager, config, name, hooks, observers, runtime, acquires_per_turn: _ } = parts;
+        let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
+        let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
+        let observers: Vec<_> = observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
+        let routine_observed = observers.iter().any(|watching| watching.routine);
+        Self {
+            exact: routine_observed || ledger.histograms().is_some(),
+            fetched: Arc::clone(ledger.fetched()),
+            ledger: Mutex::new(ledger),
+            manager,
+            checkout_hooks: hooks.has(HookPoint::Checkout),
+            checkin_hooks: hooks.has(HookPoint::Checkin),
+            plain_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
+            plain_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
+            ping_after: config.ping_after(),
+            lendable: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
+            hooks,
+            name,
+            config,
+            kind,
+            clock: Clock::start(),
+            opens_from: Signal::new(),
+            home: runtime,
+            observers,
+            routine_observed,
+            of_members: false,
+            clones: OnceLock::new(),
+        }
+    }
+
+    /// From now on loans are the members of a `SharedPool`. Its borrowers' are told with [`tell_loan`](Self::tell_loan)
+    /// instead, and measured here.
+    pub(crate) fn keep_members(&mut self) -> Option<Arc<PoolHistograms>> {
+        self.of_members = true;
+        self.change(|ledger, _| {
+            ledger.leave_loans_unmeasured();
+            ledger.histograms().cloned()
+        })
+    }
+
+    /// Has the maintenance task report long loans of these.
+    pub(crate) fn report_clones_of(&self, clones: Weak<dyn ClonesOut>) {
+        let _set_once = self.clones.set(clones);
+    }
+
+    /// The holders of clones to be reported now, and when the next one may be due.
+    pub(crate) fn long_clones(&self) -> (Vec<Holder>, Time) {
+        let clones = self.clones.get().and_then(Weak::upgrade);
+        clones.map_or((Vec::new(), Time::NEVER), |clones| clones.report_long(self.now()))
+    }
+
+    /// What the pool is called in errors: its name and its kind.
+    pub(crate) fn names(&self) -> (&Arc<str>, &'static str) {
+        (&self.name, self.kind)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Looks at the ledger, under its lock.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Ledger<M::Connection>) -> R) -> R {
+        look(&self.ledger.lock())
+    }
+
+    /// Changes the ledger, and runs the effects once its lock is released.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+        self.change_at(self.now(), change)
+    }
+
+    /// The same at a time that was read elsewhere, or that need not be exact. The only way to change the ledger.
+    #[inline]
+    pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+        let mut ledger = self.ledger.lock();
+        let result = change(&mut ledger, now);
+        let lendable = ledger.lendable();
+        if self.lendable.load(Ordering::Relaxed) != lendable {
+            self.lendable.store(lendable, Ordering::Release);
+        }
+        let (wake, effects) = ledger.take_effects();
+        drop(ledger);
+        if let Some(wake) = wake {
+            wake.wake();
+        }
+        if let Some(effects) = effects {
+            self.run(effects);
+        }
+        result
+    }
+
+    #[cold]
+    fn run(&self, effects: Effects<M::Connection>) {
+        for waker in effects.wakes {
+            if let Err(message) = calmly(|| waker.wake()) {
+                self.tell_panic("waker", message);
+            }
+        }
+        effects.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
+    }
+
+    /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock: what may not be lent any
+    /// more was made so before.
+    #[inline]
+    pub(crate) fn is_fresh(&self, tag: &LeaseMeta, now: Time) -> bool {
+        tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
+    }
+
+    /// Whether a connection is of the generation that is lent and not too old. Looks without the lock, as
+    /// [`is_fresh`](Self::is_fresh) does.
+    pub(crate) fn is_young(&self, tag: &LeaseMeta, now: Time) -> bool {
+        tag.is_fresh(self.lendable.load(Ordering::Acquire), u64::MAX, now)
+    }
+
+    /// The time of a loan, a wait or a return: exact if it is measured or told.
+    #[inline]
+    pub(crate) fn glance(&self) -> Time {
+        if self.exact { self.now() } else { self.clock.coarse() }
+    }
+
+    /// Drops a connection that nobody is left to close properly; then its place is free.
+    fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+        let LeaseMeta { id, slot, .. } = held.inner.tag;
+        let error = drop_calmly(held).err().map(|message| share(message.into()));
+        let seq = self.change(|ledger, now| {
+            ledger.gone(slot, now);
+            ledger.stamp_if(self.observed())
+        });
+        if let Some(seq) = seq {
+            self.tell_at(seq, &Event::Closed { id, reason, error });
+        }
+    }
+
+    /// Tells the observers, with the event's place in the order of things. For events that do not belong to one change
+    /// of the ledger; those that do take their stamp there.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.observed() {
+            let seq = self.change(|ledger, _| ledger.stamp());
+            self.tell_at(seq, &event());
+        }
+    }
+
+    /// Tells the observers of an acquire or a loan of a `SharedPool`'s borrower.
+    pub(crate) fn tell_loan(&self, event: impl FnOnce() -> Event) {
+        if self.observed() {
+            let seq = self.change(|ledger, _| ledger.stamp());
+            self.tell_all(seq, &event());
+        }
+    }
+
+    pub(crate) fn observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    /// Whether anybody is told of a loan that goes well.
+    pub(crate) fn routine_observed(&self) -> bool {
+        self.routine_observed
+    }
+
+    /// Tells the observers of an event whose place was given under the lock.
+    pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
+        if !self.of_members || !event.is_of_a_loan() {
+            self.tell_all(seq, event);
+        }
+    }
+
+    fn tell_all(&self, seq: u64, event: &Event) {
+        let stamp = EventContext { pool: &self.name, seq };
+        for Watching { observer, .. } in
+            self.observers.iter().filter(|watching| watching.routine || !event.is_routine())
+        {
+            if let Err(message) = calmly(|| observer.observe(event, &stamp)) {
+                tracing::warn!(pool = &*self.name, message, "an observer panicked");
+            }
+        }
+    }
+
+    /// Tells of a panic in code that is not ours, in the log too.
+    pub(crate) fn tell_panic(&self, place: &'static str, message: String) {
+        tracing::warn!(pool = &*self.name, place, message, "user code panicked");
+        self.tell(|| Event::Panicked { place, message });
+    }
+
+    /// What the manager makes of an error.
+    pub(crate) fn classify(&self, error: &M::Error) -> ErrorClass {
+        match calmly(|| self.manager.classify(error)) {
+            Ok(fault) => fault,
+            Err(message) => {
+                self.tell_panic("classify", message);
+                ErrorClass::Transient
+            }
+        }
+    }
+
+    /// What the manager makes of an error that may be its own.
+    pub(crate) fn classify_shared(&self, error: &SharedError) -> ErrorClass {
+        error.downcast_ref::<M::Error>().map_or(ErrorClass::Transient, |error| self.classify(error))
+    }
+
+    /// What is known of a connection.
+    pub(crate) fn describe(&self, tag: &LeaseMeta) -> ConnectionInfo {
+        ConnectionInfo {
+            pool: Arc::clone(&self.name),
+            id: tag.id,
+            generation: tag.generation,
+            uses: tag.uses,
+            age: self.now().since(tag.created),
+            idle: Duration::from_nanos(tag.idled),
+        }
+    }
+
+    /// Has the watch look after the pool's waiters. `false` if they have to watch their own deadlines from the start.
+    pub(crate) fn enlist(self: &Arc<Self>) -> bool {
+        self.clock.look_for_pause();
+        let weak = Arc::downgrade(self);
+        let round = move || {
+            let Some(shared) = weak.upgrade() else { return false };
+            let goes_on = shared.arm(ARM_AFTER);
+            if let Some(shared) = Arc::into_inner(shared) {
+                // The pool has gone meanwhile. Its connections' destructors must not hold the watch up.
+                thread::spawn(move || drop(shared));
+            }
+            goes_on
+        };
+        let watched = !self.clock.is_paused() && deadline_thread::enlist(Box::new(round));
+        if !watched {
+            // Others may count on the watch already: all look after themselves from now on.
+            self.arm(Duration::ZERO);
+        }
+        watched
+    }
+
+    /// Has those who have waited for so long watch their own deadlines. Whether there are others, who have not.
+    fn arm(&self, waited: Duration) -> bool {
+        loop {
+            match self.change(|ledger, now| ledger.arm(now.before(waited), now)) {
+                Armed::All => return false,
+                Armed::Due => return true,
+                Armed::Enough => {}
+            }
+        }
+    }
+
+    /// Ends a connection through the ledger.
+    pub(crate) fn retire(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+        self.change(|ledger, now| ledger.retire(held, reason, now));
+    }
+
+    /// Closes the pool: the first half of `close`, and all of it when the last handle is dropped.
+    pub(crate) fn begin_close(&self) {
+        let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.stamp()));
+        self.opens_from.raise(u64::MAX);
+        if let Some(seq) = closing {
+            self.tell_at(seq, &Event::Closing);
+        }
+    }
+
+    /// Makes everything opened so far out of date.
+    pub(crate) fn invalidate_all(&self, hard: bool) {
+        let (generation, seq) = self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
+        self.opens_from.raise(generation);
+        self.tell_at(seq, &Event::Invalidated { generation });
+    }
+}
+
+/// Asks an observer what it wants to be told, and has loans measured if it wants that.
+fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: &mut Ledger<C>) -> Watching {
+    let asked = calmly(|| {
+        let interest = observer.interest();
+        if interest == Interest::Measurements {
+            observer.attach_histograms(pool, Arc::clone(ledger.measure()));
+        }
+        interest == Interest::Everything
+    });
+    let routine = asked.unwrap_or_else(|message| {
+        tracing::warn!(pool, message, "an observer panicked");
+        true
+    });
+    Watching { observer, routine }
+}
+
+impl<M: Manager> Drop for Shared<M> {
+    fn drop(&mut self) {
+        // The keeper sleeps without holding us: it has to see that there is nothing left to keep.
+        if let Some(task) = self.change(Ledger::keeper_ended) {
+            task.wake();
+        }
+        if let Some(histograms) = self.look(|ledger| ledger.histograms().cloned()) {
+            histograms.end();
+        }
+    }
+}
+
+impl<M: Manager> fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Asking for a connection: what is idle is lent, else the caller joins the queue, looks and leaves.
+
+use crate::error::PoolError;
+use crate::event::CloseReason;
+use crate::ledger::entry::{Asker, Claim, Grant, LeaseMeta, PooledConnection};
+use crate::ledger::slots::Caller;
+use crate::ledger::state::Ledger;
+use crate::ledger::wait_queue::{Armed, Look, Ticket};
+use crate::rt::time::Time;
+use std::mem;
+use std::task::Waker;
+use std::time::Duration;
+
+/// How long the keeper's examination of an idle connection counts for `try_acquire`.
+pub(crate) const RECENT_PING: Duration = Duration::from_millis(500);
+
+impl<C: Send + 'static> Ledger<C> {
+    /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted; else it is to be dropped
+    /// outside the lock, as it was cloned there: both are user code.
+    pub(crate) fn claim(&mut self, asker: Asker, waker: &mut Option<Waker>, now: Time) -> Claim<C> {
+        if self.closed {
+            return Claim::Failed(PoolError::Closed);
+        }
+        if !self.suspended
+            && let Some(held) = self.take_idle(asker.caller, now)
+        {
+            return Claim::Idle(held);
+        }
+        // Before any refusal: without a keeper nobody would look for the server's return.
+        if self.task.is_none() {
+            return Claim::NeedsKeeper;
+        }
+        if let Some(error) = self.refusal().filter(|_| !asker.again) {
+            return Claim::Failed(error);
+        }
+        self.opening.note_asked(now);
+        let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.take());
+        self.open_more(now);
+        self.check();
+        let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
+        Claim::Wait { ticket, enlist }
+    }
+
+    /// The freshest idle connection that is young enough, lent to the caller.
+    fn take_idle(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
+        self.prefer_last_of(caller, now);
+        self.retire_unfit(now);
+        let mut held = self.idle.pop_freshest()?;
+        held.inner.tag.idled = now.nanos_since(held.inner.tag.idle_since);
+        self.lend(&mut held, caller, now);
+        if self.config.min_idle.is_some() {
+            self.open_more(now);
+        }
+        Some(held)
+    }
+
+    /// Ends what may not be lent any more, until the freshest idle connection may.
+    fn retire_unfit(&mut self, now: Time) {
+        while let Some(reason) = self.idle.freshest().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
+            && let Some(held) = self.idle.pop_freshest()
+        {
+            self.retire(held, reason, now);
+        }
+    }
+
+    /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
+    /// for long enough, and it was not opened for this very borrower.
+    pub(crate) fn ping_due(&self, tag: &LeaseMeta, now: Time) -> bool {
+        let just_opened = tag.uses <= 1 && tag.idled == 0;
+        !just_opened && self.ping_would_be_due(tag, now)
+    }
+
+    /// Whether a connection has to be examined before `try_acquire` lends it. Where every checkout pings, the answer that
+    /// the keeper has just had for it counts as this checkout's.
+    fn try_has_to_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
+        let examined = tag.proved_at > tag.idle_since && now.since(tag.proved_at) < RECENT_PING;
+        !examined && self.ping_would_be_due(tag, now)
+    }
+
+    pub(crate) fn ping_would_be_due(&self, tag: &LeaseMeta, now: Time) -> bool {
+        now.nanos_since(tag.proved_at) >= self.ping_after
+    }
+
+    pub(super) fn lend(&mut self, held: &mut PooledConnection<C>, caller: Caller, now: Time) {
+        held.inner.tag.note_loan(caller.task);
+        self.slots.lend(held.inner.tag.slot, caller, now);
+        if let Some(age) = self.config.report_after() {
+            self.expect_sweep(now.after(age), now);
+        }
+    }
+
+    /// Lends an idle connection for which nothing is due, and has the others examined.
+    pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
+        if self.closed || self.suspended {
+            return None;
+        }
+        self.prefer_last_of(caller, now);
+        self.retire_unfit(now);
+        if self.idle.freshest().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
+            self.examine_idle(self.config.pre_ping_idle, now);
+            return None;
+        }
+        let held = self.take_idle(caller, now);
+        if held.is_some() {
+            self.arrive();
+            self.count_loan(now, now);
+        }
+        self.check();
+        held
+    }
+
+    /// Why this connection may not be lent, if so.
+    pub(crate) fn unfit(&self, tag: &LeaseMeta, now: Time) -> Option<CloseReason> {
+        if tag.generation != self.generation {
+            Some(CloseReason::Invalidated)
+        } else if now >= tag.expires {
+            Some(CloseReason::Recycled)
+        } else {
+            None
+        }
+    }
+
+    /// A waiter looks whether it was granted something. A granted connection must still be validated and counted.
+    pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &mut Option<Waker>) -> Look<Grant<C>> {
+        self.waiters.look(ticket, waker)
+    }
+
+    /// A waiter takes the connection that it was granted, unless it has gone out of date since, or nothing may be lent.
+    pub(crate) fn accept(&mut self, held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
+        if self.suspended && self.unfit(&held.inner.tag, now).is_none() {
+            self.settle_checked(held, now);
+            return None;
+        }
+        self.still_fit(held, now)
+    }
+
+    /// The connection, unless it has gone out of date while it was validated; then it is closed.
+    pub(crate) fn still_fit(&mut self, held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
+        match self.unfit(&held.inner.tag, now) {
+            None => Some(held),
+            Some(reason) => {
+                self.retire(held, reason, now);
+                None
+            }
+        }
+    }
+
+    /// Whether a connection that was lent just now has to be pinged before its borrower gets it.
+    pub(crate) fn must_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
+        self.ping_due(tag, now) || self.slots.is_doubted(tag.slot)
+    }
+
+    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
+    pub(crate) fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
+        let (granted, waker) = self.waiters.leave(ticket);
+        match granted {
+            Some(Grant::Fresh(held) | Grant::Due(held)) => self.settle(held, now),
+            Some(Grant::Refusal(error)) => self.effects.refusals.push(error),
+            None => {}
+        }
+        self.check();
+        waker
+    }
+
+    /// Wakes those who have waited since `latest` without a timer. Once all have one, the watch need not come again.
+    pub(crate) fn arm(&mut self, latest: Time, now: Time) -> Armed {
+        let armed = self.waiters.arm(latest, now, &mut self.effects.wakes);
+        self.watched = armed != Armed::All;
+        armed
+    }
+
+    /// Fails everybody who waits.
+    pub(crate) fn fail_waiters(&mut self, error: &PoolError) {
+        while let Ok(waker) = self.waiters.grant(Grant::Refusal(error.clone())) {
+            self.wake(waker);
+        }
+    }
+}

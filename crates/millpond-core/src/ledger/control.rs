@@ -1,0 +1,181 @@
+//! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated, suspended, closed.
+
+use crate::error::PoolError;
+use crate::event::CloseReason;
+use crate::ledger::entry::Job;
+use crate::ledger::slots::Stage;
+use crate::ledger::state::{Ledger, MaintenanceTask};
+use crate::rt::Handle;
+use crate::rt::time::Time;
+use std::any::Any;
+use std::mem;
+use std::sync::Arc;
+
+impl<C: Send + 'static> Ledger<C> {
+    pub(crate) fn has_task(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// The runtime that the maintenance task runs on.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.task.as_ref().map(|task| &task.runtime)
+    }
+
+    /// Whether a runtime of the pool has shut down.
+    pub(crate) fn has_lost_a_runtime(&self) -> bool {
+        self.runtimes_lost > 0
+    }
+
+    /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a maintenance task it is
+    /// given back.
+    pub(crate) fn survive(&mut self, pool: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn Any + Send + Sync>> {
+        match &mut self.task {
+            Some(task) => task.survivor.replace(pool),
+            None => Some(pool),
+        }
+    }
+
+    /// The `on_first_connect` hooks have succeeded.
+    pub(crate) fn first_connect_done(&mut self) {
+        self.opening.first_pending = false;
+    }
+
+    /// Has connections opened until so many exist. `false` if the pool keeps none.
+    pub(crate) fn begin_warming(&mut self, connections: u32, now: Time) -> bool {
+        if self.keeps {
+            self.opening.warm.push(connections);
+            // What failed an hour ago says nothing of the attempt that begins now.
+            self.opening.hopeless = false;
+            self.open_more(now);
+        }
+        self.keeps
+    }
+
+    pub(crate) fn end_warming(&mut self, connections: u32) {
+        let mine = self.opening.warm.iter().position(|wanted| *wanted == connections);
+        mine.map(|at| self.opening.warm.swap_remove(at));
+    }
+
+    /// What has become of a wish for so many connections, once that is certain.
+    pub(crate) fn warmth(&self, connections: u32) -> Option<Result<(), PoolError>> {
+        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
+        if self.closed {
+            Some(Err(PoolError::Closed))
+        } else if alive >= connections.min(self.config.pool_size) {
+            Some(Ok(()))
+        } else if self.opening.hopeless || self.fails_fast() {
+            self.connect_error().map(Err)
+        } else {
+            None
+        }
+    }
+
+    /// A maintenance task is about to start on this runtime.
+    pub(crate) fn keeper_starts(&mut self, runtime: Handle, now: Time) {
+        self.task =
+            Some(MaintenanceTask { runtime, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
+        self.note_eventful();
+    }
+
+    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
+    /// is left of the keeper is to be dropped outside the lock.
+    pub(crate) fn keeper_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
+        let task = self.task.take();
+        self.runtimes_lost = self.runtimes_lost.saturating_add(1);
+        self.generation = self.generation.saturating_add(1);
+        while let Some(held) = self.idle.pop_oldest() {
+            self.retire(held, CloseReason::RuntimeShutDown, now);
+        }
+        for job in mem::take(&mut self.inbox) {
+            match job {
+                Job::Connect(attempt) => self.free(attempt.slot, now),
+                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
+                Job::SeeThrough(examination) => self.effects.examinations.push(examination),
+                Job::Close(held, reason) => self.retire(held, reason, now),
+            }
+        }
+        // Everybody looks again: the next one to look brings a new home.
+        self.effects.wakes.extend(self.waiters.take_wakers());
+        self.notify_watchers();
+        task
+    }
+
+    /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
+    pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
+        let shrinks = pool_size < self.config.pool_size;
+        (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
+        let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
+        while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
+            let Some(held) = self.idle.pop_oldest() else { break };
+            self.retire(held, CloseReason::Shrunk, now);
+        }
+        self.note_eventful();
+        self.open_more(now);
+        self.notify_watchers();
+        self.check();
+    }
+
+    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a farewell.
+    pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
+        self.generation = self.generation.saturating_add(1);
+        if hard {
+            self.hard_below = self.generation;
+        }
+        while let Some(held) = self.idle.pop_oldest() {
+            self.retire(held, CloseReason::Invalidated, now);
+        }
+        self.forget_attempts(now);
+        self.open_more(now);
+        self.check();
+        self.generation
+    }
+
+    /// Nothing is lent or opened from now on. What is being opened already may still come, and is not lent.
+    pub(crate) fn suspend(&mut self, now: Time) {
+        self.suspended = true;
+        self.note_eventful();
+        self.forget_attempts(now);
+    }
+
+    /// Frees the places of connections whose opening has not begun.
+    fn forget_attempts(&mut self, now: Time) {
+        for job in mem::take(&mut self.inbox) {
+            match job {
+                Job::Connect(attempt) => self.free(attempt.slot, now),
+                job => self.inbox.push(job),
+            }
+        }
+    }
+
+    /// Lending goes on: idle connections go to those who have waited longest.
+    pub(crate) fn resume(&mut self, now: Time) {
+        self.suspended = false;
+        self.note_eventful();
+        while !self.waiters.is_empty() {
+            let Some(held) = self.idle.pop_freshest() else { break };
+            self.settle(held, now);
+        }
+        self.open_more(now);
+        // Successors that were due meanwhile.
+        self.call_keeper(now);
+        self.check();
+    }
+
+    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done before.
+    pub(crate) fn close(&mut self, now: Time) -> bool {
+        if mem::replace(&mut self.closed, true) {
+            return false;
+        }
+        self.suspended = false;
+        self.note_eventful();
+        self.fail_waiters(&PoolError::Closed);
+        while let Some(held) = self.idle.pop_oldest() {
+            self.retire(held, CloseReason::PoolClosed, now);
+        }
+        self.forget_attempts(now);
+        self.call_keeper(now);
+        self.notify_watchers();
+        self.check();
+        true
+    }
+}

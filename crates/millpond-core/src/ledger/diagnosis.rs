@@ -1,0 +1,61 @@
+//! Why a deadline passed: what the pool looked like at that moment, so that the error can say what helps.
+
+use crate::error::{Phase, PoolError, TimedOut};
+use crate::ledger::slots::{Caller, Stage};
+use crate::ledger::state::Ledger;
+use crate::rt::time::Time;
+use crate::status::Status;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many of the oldest holders a timeout names.
+const HOLDERS_TOLD: usize = 3;
+
+/// How long the keeper may be late before a timeout says that its runtime is blocked.
+const STALLED: Duration = Duration::from_millis(100);
+
+impl<C: Send + 'static> Ledger<C> {
+    /// Why a deadline passed, and what the pool looked like. `pool` and `kind` are what it is called.
+    pub(crate) fn timed_out(
+        &self,
+        (pool, kind): (&Arc<str>, &'static str),
+        caller: Caller,
+        limit: Duration,
+        phase: Option<Phase>,
+        now: Time,
+    ) -> PoolError {
+        let status = self.status(now);
+        let phase = phase.unwrap_or_else(|| self.waiting_phase(&status));
+        let mut holders = self.slots.holders(now);
+        holders.truncate(HOLDERS_TOLD);
+        let all_held = self.slots.count(Stage::Idle) == 0;
+        let late = |since: Time| Some(now.since(since)).filter(|late| *late >= STALLED);
+        PoolError::TimedOut(Box::new(TimedOut {
+            pool: Arc::clone(pool),
+            kind,
+            phase,
+            limit,
+            holders,
+            last_error: self.last_error(),
+            self_deadlock: all_held && caller.task.is_some_and(|task| self.slots.holds(task)),
+            runtime_stalled_for: self.task.as_ref().and_then(|task| task.called).and_then(late),
+            status,
+        }))
+    }
+
+    /// Which phase a waiting caller is in.
+    fn waiting_phase(&self, status: &Status) -> Phase {
+        let full = status.open >= status.cap();
+        if self.suspended {
+            Phase::Suspended
+        } else if full {
+            Phase::Wait
+        } else if status.connecting > 0 || self.opening.failing_since.is_some() {
+            Phase::Connect
+        } else if status.open >= status.pool_size {
+            Phase::Overflow
+        } else {
+            Phase::NotReady
+        }
+    }
+}

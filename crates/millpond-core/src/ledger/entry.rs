@@ -1,0 +1,225 @@
+//! What the ledger keeps and hands out: connections with what is known of them, requests, grants, and jobs for the
+//! maintenance task.
+
+use crate::error::{Phase, PoolError};
+use crate::event::{CloseReason, SharedError};
+use crate::hooks::RequestRefusal;
+use crate::info::ConnectionId;
+use crate::ledger::slots::Caller;
+use crate::ledger::wait_queue::{Ticket, WaiterCell};
+use crate::rt::TaskId;
+use crate::rt::time::Time;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is known of a connection; travels with it wherever it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseMeta {
+    pub(crate) slot: u32,
+    pub(crate) id: ConnectionId,
+    pub(crate) generation: u64,
+    pub(crate) uses: u64,
+    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the present loan too; here it is
+    /// at hand where the idle ones are looked at.
+    pub(crate) last_task: Option<TaskId>,
+    pub(crate) created: Time,
+    /// When it has to be replaced; drawn once, with its jitter.
+    pub(crate) expires: Time,
+    /// When its successor is to be opened.
+    pub(crate) renew_at: Time,
+    /// When it came back, or was opened.
+    pub(crate) idle_since: Time,
+    /// When it was last known to be alive: came back, was opened, or answered a ping.
+    pub(crate) proved_at: Time,
+    /// How many nanoseconds it had been idle when its present borrower came.
+    pub(crate) idled: u64,
+    pub(crate) renewal: Renewal,
+}
+
+/// Whether a connection that is soon too old has a successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It is young.
+    NotYet,
+    /// A successor has been asked for.
+    Wanted,
+    /// The successor has come; this one may be lent until its time is up.
+    Done,
+}
+
+impl LeaseMeta {
+    /// Notes one loan more, and whose it is.
+    #[inline]
+    pub(crate) fn note_loan(&mut self, task: Option<TaskId>) {
+        bump(&mut self.uses);
+        self.last_task = task;
+    }
+
+    /// What stands for it in a pool that is not ours.
+    pub(crate) fn of_a_custom_pool() -> Self {
+        Self {
+            slot: 0,
+            id: ConnectionId(0),
+            generation: 0,
+            uses: 1,
+            last_task: None,
+            created: Time::ZERO,
+            expires: Time::NEVER,
+            renew_at: Time::NEVER,
+            idle_since: Time::ZERO,
+            proved_at: Time::ZERO,
+            idled: 0,
+            renewal: Renewal::NotYet,
+        }
+    }
+
+    /// The number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is due after so many
+    /// nanoseconds without a sign of life.
+    #[inline]
+    pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
+        self.generation == lendable && now < self.expires && now.nanos_since(self.proved_at) < ping_after
+    }
+}
+
+/// A connection together with what is known of it: what a lease holds, and what comes back to a [`LeaseOwner`].
+pub struct PooledConnection<C> {
+    /// Boxed, since it is moved a dozen times in a checkout.
+    pub(crate) inner: Box<Content<C>>,
+}
+
+/// What a [`PooledConnection`] holds.
+pub(crate) struct Content<C> {
+    pub(crate) conn: C,
+    pub(crate) tag: LeaseMeta,
+    /// The waiter cell this connection was delivered through, kept for reuse.
+    pub(crate) cell: Option<Arc<WaiterCell<Grant<C>>>>,
+}
+
+impl<C> PooledConnection<C> {
+    pub(crate) fn new(conn: C, tag: LeaseMeta) -> Self {
+        Self { inner: Box::new(Content { conn, tag, cell: None }) }
+    }
+
+    /// The connection.
+    pub fn connection(&mut self) -> &mut C {
+        &mut self.inner.conn
+    }
+
+    /// Takes the connection out.
+    pub fn into_connection(self) -> C {
+        self.inner.conn
+    }
+
+    /// The number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.inner.tag.id
+    }
+}
+
+impl<C> fmt::Debug for PooledConnection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledConnection").field("tag", &self.inner.tag).finish_non_exhaustive()
+    }
+}
+
+/// What an examination came to.
+pub(crate) enum Examined<C> {
+    Fit(PooledConnection<C>),
+    Unfit {
+        refused: Option<SharedError>,
+    },
+    /// The connection is fit and has gone back; the caller is refused.
+    Refused(Arc<RequestRefusal>),
+}
+
+/// A stage of an examination. It belongs to the pool as a connect does: if its caller goes away, the keeper sees it through.
+pub(crate) struct Examination<C> {
+    pub(crate) stage: Pin<Box<dyn Future<Output = Examined<C>> + Send>>,
+    pub(crate) phase: Phase,
+    /// The longest that it takes.
+    pub(crate) limit: Duration,
+    /// The place of the connection.
+    pub(crate) slot: u32,
+}
+
+impl<C> fmt::Debug for Examination<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Examination").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+/// What a waiter is granted.
+#[derive(Debug)]
+pub(crate) enum Grant<C> {
+    /// A connection for which nothing is due: its waiter may fetch it without the lock, and counts the loan itself.
+    Fresh(PooledConnection<C>),
+    /// A connection to be looked at.
+    Due(PooledConnection<C>),
+    /// No.
+    Refusal(PoolError),
+}
+
+/// Something that must be awaited and is nobody's acquire.
+#[derive(Debug)]
+pub(crate) enum Job<C> {
+    /// Open a connection in this place.
+    Connect(Attempt),
+    /// Reset or ping a connection that came back, if need be, and call the `on_checkin` hooks.
+    Checkin { held: PooledConnection<C>, reset: bool, ping: bool },
+    /// Ping an idle connection that nobody is waiting for.
+    Examine(PooledConnection<C>),
+    /// See through an examination whose caller has gone.
+    SeeThrough(Examination<C>),
+    /// Say goodbye and close.
+    Close(PooledConnection<C>, CloseReason),
+}
+
+/// A connection to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) slot: u32,
+    pub(crate) id: ConnectionId,
+    pub(crate) generation: u64,
+    pub(crate) attempt: u32,
+    /// Whether the `on_first_connect` hooks have to be called.
+    pub(crate) first: bool,
+}
+
+/// The answer to one who asks for a connection.
+#[derive(Debug)]
+pub(crate) enum Claim<C> {
+    /// An idle connection, to be examined if something is due.
+    Idle(PooledConnection<C>),
+    /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
+    Wait { ticket: Ticket<Grant<C>>, enlist: bool },
+    /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
+    NeedsKeeper,
+    /// No.
+    Failed(PoolError),
+}
+
+/// Who asks, and when it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    /// Its place in the order of arrival, from [`Ledger::arrive`].
+    pub(crate) arrival: u64,
+    pub(crate) since: Time,
+    /// Whether it asks again because the connection that it got was no good.
+    pub(crate) again: bool,
+    /// Whether it watches its own deadline from the start; else the watch wakes it to do so.
+    pub(crate) armed: bool,
+}
+
+/// Counts one more.
+pub(crate) fn bump(count: &mut u64) {
+    *count = count.saturating_add(1);
+}

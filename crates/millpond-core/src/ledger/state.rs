@@ -1,0 +1,369 @@
+//! The fields of the ledger, and what every change of them needs: numbers for events, measurements, calls of the maintenance task.
+
+use crate::config::PoolConfig;
+use crate::error::PoolError;
+use crate::histogram::PoolHistograms;
+use crate::ledger::backoff::Opening;
+use crate::ledger::effects::Effects;
+#[cfg(test)]
+use crate::ledger::entry::PooledConnection;
+use crate::ledger::entry::{Grant, Job, bump};
+use crate::ledger::idle::Idle;
+use crate::ledger::slots::{Slots, Stage};
+use crate::ledger::wait_queue::Queue;
+use crate::rt::Handle;
+use crate::rt::lock::AtomicU64;
+use crate::rt::time::Time;
+use crate::status::{Holder, Status, Totals};
+use std::any::Any;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+/// State of the pool's background task.
+#[derive(Debug)]
+pub(crate) struct MaintenanceTask {
+    /// The runtime that it runs on.
+    pub(super) runtime: Handle,
+    pub(super) waker: Option<Waker>,
+    /// When it wakes by itself.
+    pub(super) wakes_at: Time,
+    /// When it was last woken without having run yet.
+    pub(super) called: Option<Time>,
+    /// The pool itself, from the moment its last handle is gone until everything is closed.
+    pub(super) survivor: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl MaintenanceTask {
+    /// Wakes the task whose state this was.
+    pub(crate) fn wake(self) {
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger<C> {
+    pub(super) config: PoolConfig,
+    /// Whether connections are kept at all (`NullPool` keeps none).
+    pub(super) keeps: bool,
+    pub(super) closed: bool,
+    pub(super) suspended: bool,
+    /// Whether returns have to take the slow path.
+    pub(super) eventful: bool,
+    /// True if no setting needs work on every acquire, so the fast path may be used.
+    pub(super) lends_plainly: bool,
+    /// True if no setting needs work on every wait.
+    pub(super) waits_plainly: bool,
+    /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
+    pub(super) ping_after: u64,
+    pub(super) generation: u64,
+    /// Connections of a generation below this are dropped without a farewell.
+    pub(super) hard_below: u64,
+    /// Ready to be lent.
+    pub(super) idle: Idle<C>,
+    pub(super) waiters: Queue<Grant<C>>,
+    /// Whether the deadline thread looks after the waiters.
+    pub(super) watched: bool,
+    pub(super) slots: Slots,
+    pub(super) opening: Opening,
+    pub(super) inbox: Vec<Job<C>>,
+    pub(super) task: Option<MaintenanceTask>,
+    /// How many times the pool's runtime has shut down.
+    pub(super) runtimes_lost: u32,
+    /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
+    pub(super) watchers: Vec<(u64, Waker)>,
+    pub(super) last_watcher: u64,
+    pub(super) totals: Totals,
+    /// Loans that waiters have fetched without the lock; `totals.succeeded` has the others.
+    pub(super) fetched: Arc<AtomicU64>,
+    pub(super) effects: Effects<C>,
+    /// How long waits and loans took, if somebody wants to know.
+    pub(super) times: Option<Arc<PoolHistograms>>,
+    /// Whether waits and loans are counted there. Of a `SharedPool`'s members only the opening is.
+    pub(super) measures_loans: bool,
+    seq: u64,
+}
+
+impl<C: Send + 'static> Ledger<C> {
+    pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
+        Self {
+            ping_after: config.ping_after(),
+            opening: Opening::new(&config, first_connect_hooks, seed),
+            config,
+            keeps,
+            closed: false,
+            suspended: false,
+            eventful: true,
+            lends_plainly: false,
+            waits_plainly: false,
+            generation: 0,
+            hard_below: 0,
+            idle: Idle::new(),
+            waiters: Queue::new(),
+            watched: false,
+            slots: Slots::new(),
+            inbox: Vec::new(),
+            task: None,
+            runtimes_lost: 0,
+            watchers: Vec::new(),
+            last_watcher: 0,
+            totals: Totals::default(),
+            fetched: Arc::default(),
+            effects: Effects::default(),
+            times: None,
+            measures_loans: true,
+            seq: 0,
+        }
+    }
+
+    /// The next number in the order of events.
+    pub(crate) fn stamp(&mut self) -> u64 {
+        self.seq = self.seq.saturating_add(1);
+        self.seq
+    }
+
+    /// The same if there is anybody to tell.
+    pub(crate) fn stamp_if(&mut self, observed: bool) -> Option<u64> {
+        observed.then(|| self.stamp())
+    }
+
+    /// Records how long an acquire that began at `since` waited.
+    #[inline]
+    pub(crate) fn measure_wait(&self, since: Time, now: Time) {
+        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
+            times.waits.add(now.nanos_since(since));
+        }
+    }
+
+    /// Records how long a connection that was lent at `since` was held.
+    #[inline]
+    pub(crate) fn measure_use(&self, since: Time, now: Time) {
+        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
+            times.uses.add(now.nanos_since(since));
+        }
+    }
+
+    /// Records how long a connect took.
+    pub(crate) fn note_took(&mut self, took: Duration) {
+        self.opening.note_took(took);
+        if let Some(times) = &self.times {
+            times.creations.add(Time::at(took).nanos_since(Time::ZERO));
+        }
+    }
+
+    /// Counts an acquire; its number is its place in the order of arrival.
+    pub(crate) fn arrive(&mut self) -> u64 {
+        bump(&mut self.totals.acquires);
+        self.totals.acquires
+    }
+
+    pub(crate) fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// Whether connections are kept at all (`NullPool` keeps none).
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// How many callers wait.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiters.len()
+    }
+
+    /// Who holds what, the oldest loan first.
+    pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
+        self.slots.holders(now)
+    }
+
+    /// When the connection in a slot was lent, or came where it is.
+    pub(crate) fn slot_since(&self, slot: u32) -> Time {
+        self.slots.since(slot)
+    }
+
+    /// How many slots are taken.
+    pub(crate) fn used(&self) -> u32 {
+        self.slots.used()
+    }
+
+    /// The count of loans that waiters have fetched without the lock.
+    pub(crate) fn fetched(&self) -> &Arc<AtomicU64> {
+        &self.fetched
+    }
+
+    /// The pool's histograms, if somebody has asked for them.
+    pub(crate) fn histograms(&self) -> Option<&Arc<PoolHistograms>> {
+        self.times.as_ref()
+    }
+
+    /// The pool's histograms; from now on they are filled.
+    pub(crate) fn measure(&mut self) -> &Arc<PoolHistograms> {
+        self.times.get_or_insert_default()
+    }
+
+    /// From now on waits and loans are measured elsewhere.
+    pub(crate) fn leave_loans_unmeasured(&mut self) {
+        self.measures_loans = false;
+    }
+
+    /// An acquire has lent a connection. It began at `since`.
+    pub(crate) fn count_loan(&mut self, since: Time, now: Time) {
+        bump(&mut self.totals.succeeded);
+        self.measure_wait(since, now);
+    }
+
+    /// An acquire has failed.
+    pub(crate) fn count_failure(&mut self, error: &PoolError) {
+        bump(if error.is_timeout() { &mut self.totals.timed_out } else { &mut self.totals.failed });
+    }
+
+    /// An acquire was dropped by its caller.
+    pub(crate) fn count_cancelled(&mut self) {
+        bump(&mut self.totals.cancelled);
+    }
+
+    /// The arrival number of the first waiter.
+    #[cfg(test)]
+    pub(crate) fn first_arrival(&self) -> Option<u64> {
+        self.waiters.first_arrival()
+    }
+
+    /// The idle connections, the oldest first.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> impl Iterator<Item = &PooledConnection<C>> {
+        self.idle.iter()
+    }
+
+    /// The deadline thread looks after the waiters.
+    #[cfg(all(test, millpond_models))]
+    pub(crate) fn watch_deadlines(&mut self) {
+        self.watched = true;
+    }
+
+    /// Takes what has to be done once the lock is released: one wake, which is the rule, and the rest.
+    #[inline]
+    pub(crate) fn take_effects(&mut self) -> (Option<Waker>, Option<Effects<C>>) {
+        let wake = self.effects.wake.take();
+        (wake, self.effects.is_large().then(|| mem::take(&mut self.effects)))
+    }
+
+    /// How the pool is doing.
+    pub(crate) fn status(&self, now: Time) -> Status {
+        let succeeded = self.totals.succeeded.saturating_add(self.fetched.load(Ordering::Relaxed));
+        Status {
+            pool_size: self.config.pool_size,
+            max_overflow: self.config.max_overflow,
+            open: self.slots.open(),
+            connecting: self.slots.count(Stage::Connecting),
+            idle: self.slots.count(Stage::Idle),
+            in_use: self.slots.count(Stage::InUse),
+            resetting: self.slots.count(Stage::Resting),
+            closing: self.slots.count(Stage::Closing),
+            reserved: self.slots.count(Stage::Reserved),
+            waiting: self.waiters.len(),
+            oldest_waiter: self.waiters.first().map(|(_, since)| now.since(since)),
+            failing_since: self.failing_for(now),
+            generation: self.generation,
+            suspended: self.suspended,
+            closed: self.closed,
+            totals: Totals { succeeded, ..self.totals },
+        }
+    }
+
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        match self.effects.wake {
+            None => self.effects.wake = waker,
+            Some(_) => self.effects.wakes.extend(waker),
+        }
+    }
+
+    /// There is something for the keeper to do.
+    pub(crate) fn call_keeper(&mut self, now: Time) {
+        let Some(task) = &mut self.task else { return };
+        if task.called.is_none() {
+            task.called = Some(now);
+            let waker = task.waker.take();
+            self.wake(waker);
+        }
+    }
+
+    /// Something falls due then: the keeper must not sleep longer.
+    pub(crate) fn expect_sweep(&mut self, due: Time, now: Time) {
+        if self.task.as_ref().is_some_and(|task| due < task.wakes_at) {
+            self.call_keeper(now);
+        }
+    }
+
+    /// A number for one who is going to watch.
+    pub(crate) fn number_watcher(&mut self) -> u64 {
+        self.last_watcher = self.last_watcher.saturating_add(1);
+        self.last_watcher
+    }
+
+    /// Wakes this task at the next change. The waker that it had before, to be dropped outside the lock.
+    pub(crate) fn watch(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        match self.watchers.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, old)) => Some(mem::replace(old, waker)),
+            None => {
+                self.watchers.push((number, waker));
+                None
+            }
+        }
+    }
+
+    /// That task watches no longer.
+    pub(crate) fn unwatch(&mut self, number: u64) -> Option<Waker> {
+        let at = self.watchers.iter().position(|(other, _)| *other == number)?;
+        Some(self.watchers.swap_remove(at).1)
+    }
+
+    pub(crate) fn notify_watchers(&mut self) {
+        self.effects.wakes.extend(self.watchers.drain(..).map(|(_, waker)| waker));
+    }
+
+    /// A connection has come back: what made the fast paths stand aside may be over.
+    pub(crate) fn note_return(&mut self) {
+        if self.eventful {
+            self.note_eventful();
+        }
+    }
+
+    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
+    pub(crate) fn note_eventful(&mut self) {
+        let config = &self.config;
+        self.lends_plainly =
+            !self.closed && !self.suspended && config.min_idle.is_none() && config.report_after().is_none();
+        self.eventful = !self.lends_plainly
+            || !self.keeps
+            || config.idle_timeout.is_some()
+            || !config.overflow_linger.is_zero()
+            || self.slots.doubts()
+            || self.slots.used() > config.cap();
+        self.waits_plainly = self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
+    }
+
+    /// The generation that may be lent now; none while the pool is suspended.
+    pub(crate) fn lendable(&self) -> u64 {
+        if self.suspended { u64::MAX } else { self.generation }
+    }
+
+    #[cfg(not(debug_assertions))]
+    pub(crate) fn check(&self) {}
+
+    /// The invariants, after every transition of a debug build.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check(&self) {
+        self.slots.check();
+        debug_assert_eq!(self.slots.count(Stage::Idle) as usize, self.idle.len(), "idle connections are miscounted");
+        let idle_while_waiting = !self.suspended && !self.waiters.is_empty() && !self.idle.is_empty();
+        debug_assert!(!idle_while_waiting, "somebody waits while a connection is idle");
+    }
+}

@@ -1,0 +1,25 @@
+//! Guards against panics in code that is not ours.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Calls a function that answers at once; a panic in it is caught.
+pub(crate) fn calmly<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
+}
+
+/// Drops a value that is not ours, whatever its destructor does.
+pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
+    calmly(|| drop(value))
+}
+
+/// What a panic said.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a message".to_owned()
+    }
+}
