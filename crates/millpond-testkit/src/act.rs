@@ -14,10 +14,12 @@ use std::time::Duration;
 pub enum Call {
     /// [`Manager::connect`](millpond_core::Manager::connect).
     Connect,
-    /// [`Manager::ping`](millpond_core::Manager::ping). A dirty connection fails it, whatever the script says.
+    /// [`Manager::ping`](millpond_core::Manager::ping). A dirty connection fails it, whatever the
+    /// script says.
     Ping,
-    /// [`Manager::triage`](millpond_core::Manager::triage). `Act::Ok` keeps a clean connection and has a dirty one reset,
-    /// `Act::broken` calls it broken, another error discards it, a panic panics. It cannot wait: what comes after a wait is done at once.
+    /// [`Manager::triage`](millpond_core::Manager::triage). `Act::Ok` keeps a clean connection and
+    /// has a dirty one reset, `Act::broken` calls it broken, another error discards it, a panic
+    /// panics. It cannot wait: an act after a wait is performed at once.
     Triage,
     /// [`Manager::reset`](millpond_core::Manager::reset). Success makes the connection clean.
     Reset,
@@ -53,14 +55,14 @@ pub enum Act {
     Panic,
     /// Never ends.
     Never,
-    /// Sleeps for so much of tokio's time, then does the other act.
+    /// Sleeps for this time on tokio's clock, then performs the other act.
     Sleep(Duration, Box<Self>),
-    /// Waits until the gate lets it through, then does the other act.
+    /// Waits for the gate, then performs the other act.
     Gated(Gate, Box<Self>),
 }
 
 impl Act {
-    /// Succeeds after so much of tokio's time.
+    /// Succeeds after this time on tokio's clock.
     pub fn slow(pause: Duration) -> Self {
         Self::Sleep(pause, Box::new(Self::Ok))
     }
@@ -90,7 +92,8 @@ impl Act {
         Self::Fail(ScriptedError::new(ErrorClass::Connection, text))
     }
 
-    /// The same wait with another end: `Act::slow(pause).then(Act::Panic)`. An act without a wait is replaced.
+    /// The same wait with another outcome: `Act::slow(pause).then(Act::Panic)`. An act without a
+    /// wait is replaced.
     #[must_use]
     pub fn then(self, end: Self) -> Self {
         match self {
@@ -100,7 +103,7 @@ impl Act {
         }
     }
 
-    /// Does it.
+    /// Performs the act.
     pub(crate) async fn perform(mut self, call: Call) -> Result<(), ScriptedError> {
         loop {
             self = match self {
@@ -118,7 +121,7 @@ impl Act {
         }
     }
 
-    /// What is left of it where nothing can wait.
+    /// The act without its wait, for calls that cannot wait.
     pub(crate) fn end(self, call: Call) -> Result<(), ScriptedError> {
         match self {
             Self::Ok | Self::Never => Ok(()),
@@ -129,12 +132,12 @@ impl Act {
     }
 }
 
-/// Panics without the panic hook's report: a test that asked for the panic does not want to read about it.
+/// Panics without a report by the panic hook, since the test asked for the panic.
 fn scripted_panic(call: Call) -> ! {
     std::panic::resume_unwind(Box::new(format!("scripted panic in {call}")))
 }
 
-/// The error of a scripted call, or of the manager that a script was put over.
+/// The error of a scripted call, or of the wrapped manager.
 #[derive(Debug, Clone)]
 pub struct ScriptedError {
     fault: ErrorClass,
@@ -144,17 +147,18 @@ pub struct ScriptedError {
 }
 
 impl ScriptedError {
-    /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) takes for that fault.
+    /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) puts
+    /// into that class.
     pub fn new(fault: ErrorClass, text: &str) -> Self {
         Self { fault, text: Arc::from(text), real: None }
     }
 
-    /// The error of the other manager, which takes it for that fault.
+    /// An error of the wrapped manager, which puts it into that class.
     pub(crate) fn real(fault: ErrorClass, error: impl Error + Send + Sync + 'static) -> Self {
         Self { fault, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
     }
 
-    /// What it means for the pool.
+    /// Its class.
     pub fn fault(&self) -> ErrorClass {
         self.fault
     }

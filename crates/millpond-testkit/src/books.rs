@@ -1,4 +1,4 @@
-//! The books that a scripted manager keeps for itself: its script, its counts, and what became of each connection.
+//! The state of a scripted manager: its script, its counts, and the history of each connection.
 
 use crate::act::{Act, Call};
 use millpond_core::ConnectInfo;
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 pub struct Attempt {
     /// When it began, by tokio's clock.
     pub at: Instant,
-    /// What the pool said about it.
+    /// What the pool passed to it.
     pub info: ConnectInfo,
 }
 
-/// What all clones of a manager, its connections and its hooks share.
+/// State that all clones of a manager, its connections and its hooks share.
 #[derive(Default)]
 pub(crate) struct Books {
     pages: Mutex<Pages>,
@@ -26,7 +26,7 @@ pub(crate) struct Books {
 
 type Probe = dyn Fn(Call) + Send + Sync;
 
-/// Guarded by the lock of [`Books`], under which nothing foreign is called.
+/// Guarded by the lock of [`Books`], under which no foreign code is called.
 #[derive(Default)]
 pub(crate) struct Pages {
     pub(crate) scripts: HashMap<Call, Script>,
@@ -60,7 +60,7 @@ impl Books {
         *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(probe);
     }
 
-    /// Enters one call, and says what it is to do. It counts as running until the guard is dropped.
+    /// Records one call, and returns its act. It counts as running until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, call: Call, id: u64) -> (Act, Running) {
         let act = {
             let mut pages = self.open();
@@ -101,7 +101,8 @@ impl Drop for Running {
     }
 }
 
-/// One socket as the operating system would count it: from the first byte of connecting until it is dropped.
+/// One socket as the operating system would count it: from the first byte of connecting until it is
+/// dropped.
 pub(crate) struct Socket {
     books: Arc<Books>,
 }

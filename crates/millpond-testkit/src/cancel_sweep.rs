@@ -1,4 +1,4 @@
-//! Every future dropped after every number of polls, while every foreign call comes to every end.
+//! Drops a future after every number of polls, combined with every outcome of every foreign call.
 
 use crate::act::{Act, Call};
 use crate::poll::{poll_n, poll_n_woken};
@@ -26,12 +26,12 @@ const CALLS: [Call; 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     polls: usize,
-    /// Only when it was woken once more: what woke it is then on its way already.
+    /// Only after it was woken once more, when the event that woke it has already happened.
     woken: bool,
 }
 
 impl Cut {
-    /// Polls the future and drops it; `None` if it had not come to its end.
+    /// Polls the future and drops it; `None` if it had not completed.
     ///
     /// # Cancel safety
     ///
@@ -44,22 +44,23 @@ impl Cut {
 /// One case of a sweep: a call, what it does, and when the future is dropped.
 #[derive(Debug, Clone)]
 pub struct CutCase {
-    /// The call that does not go as usual.
+    /// The call that is scripted.
     pub call: Call,
-    /// What it does, always after a wait, so that there is a place to cancel at.
+    /// Its act, always after a wait, so that there is a point at which to cancel.
     pub act: Act,
     /// When the future under test is dropped.
     pub cut: Cut,
 }
 
-/// Plays `round` for every call of a manager and of hooks, with every outcome (slow, failing, failing for good, hanging,
-/// panicking), and every point at which a runtime can cancel. `round` tells the script to do `case.act` at `case.call`,
-/// hands the future under test to [`Cut::of`], checks what is left, and says whether the future came to its end; then the
-/// next outcome begins. Exhaustive over a [`ScriptedManager`](crate::ScriptedManager) under a paused clock.
+/// Plays `round` for every call of a manager and of hooks, with every outcome (slow, failing,
+/// failing for good, hanging, panicking), and every point at which a runtime can cancel. `round`
+/// tells the script to do `case.act` at `case.call`, hands the future under test to [`Cut::of`],
+/// checks what is left, and says whether the future came to its end; then the next outcome begins.
+/// Exhaustive over a [`ScriptedManager`](crate::ScriptedManager) under a paused clock.
 ///
 /// # Panics
 ///
-/// If a future is polled a thousand times without coming to its end.
+/// If a future does not complete within a thousand polls.
 ///
 /// # Cancel safety
 ///

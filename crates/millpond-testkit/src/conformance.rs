@@ -1,8 +1,9 @@
 //! One suite for every manager and every pool: the cases, their names, and what each of them needs.
 //!
-//! A case is a function over a [`Trial`](stage::Trial), which is a fixture and a pool. The table in the macro names the
-//! cases once, with the capabilities that each needs; a test that lacks one prints `SKIP` and the reason. The cases are
-//! written against a [`ScriptedManager`](crate::ScriptedManager) over the fixture's manager: what the script lets
+//! A case is a function over a [`Trial`](stage::Trial), which is a fixture and a pool. The table in
+//! the macro names the cases once, with the capabilities that each needs; a test that lacks one
+//! prints `SKIP` and the reason. The cases are written against a
+//! [`ScriptedManager`](crate::ScriptedManager) over the fixture's manager: what the script lets
 //! happen, really happens.
 
 mod abandoned;
@@ -100,8 +101,8 @@ pub fn run<F, P, Played>(
     }
 }
 
-/// Prints on standard error, past the test harness that captures the output of passing tests, how many of the cases
-/// apply, what is not claimed, and what that leaves untested. The macro calls it.
+/// Prints on standard error, past the test harness that captures the output of passing tests, how
+/// many of the cases apply, what is not claimed, and what that leaves untested. The macro calls it.
 pub fn summarize<F, P>(_: F, suite: &str, claimed: &[Capability], cases: &[&[Capability]])
 where
     F: Fixture,
@@ -128,10 +129,11 @@ fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> Stri
 
 /// Tries a manager, and the pool over it, with one named test for each promise and case.
 ///
-/// `fixture` is an expression that makes a [`Fixture`](crate::Fixture); a closure will do that gives a manager. `can` says
-/// what the manager can do beyond the two methods that it has to have, in the words of
-/// [`Capability`](crate::Capability). `pool` names the pool, [`QueuePool`](millpond_core::QueuePool) if left out. Call it
-/// in a module of its own, in the tests:
+/// `fixture` is an expression that makes a [`Fixture`](crate::Fixture); a closure will do that
+/// gives a manager. `can` says what the manager can do beyond the two methods that it has to have,
+/// in the words of [`Capability`](crate::Capability). `pool` names the pool,
+/// [`QueuePool`](millpond_core::QueuePool) if left out. Call it in a module of its own, in the
+/// tests:
 ///
 /// ```
 /// use millpond_core::{ConnectInfo, Manager};

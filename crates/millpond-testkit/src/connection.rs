@@ -5,20 +5,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A connection to nowhere, or around the one that another manager has opened. Its drop is counted by the manager that
-/// opened it. A clone is the same connection, as that of a multiplexed one.
+/// A connection to nowhere, or around the one that another manager has opened. Its drop is counted
+/// by the manager that opened it. A clone is the same connection, as that of a multiplexed one.
 #[derive(Clone)]
 pub struct ScriptedConnection<C = ()> {
     real: C,
     body: Arc<Body>,
 }
 
-/// What the clones of a connection share.
+/// State that the clones of a connection share.
 struct Body {
     id: u64,
     generation: u64,
     dirty: AtomicBool,
-    /// Whether `close` came to its end on it.
+    /// Whether `close` completed on it.
     said_goodbye: AtomicBool,
     socket: Socket,
 }
@@ -55,7 +55,8 @@ impl<C> ScriptedConnection<C> {
         &mut self.real
     }
 
-    /// The other manager's connection, to be closed, and what is called when that has come to its end.
+    /// The other manager's connection, to be closed, and what is called when that has come to its
+    /// end.
     pub(crate) fn into_real(self) -> (C, impl FnOnce()) {
         let Self { real, body } = self;
         (real, move || body.said_goodbye.store(true, Ordering::SeqCst))

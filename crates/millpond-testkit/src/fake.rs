@@ -1,4 +1,4 @@
-//! A server that says what a real one will not say on demand: half a message, a refusal, nothing.
+//! A server that sends what a real one does not send on demand: half a message, a refusal, nothing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,18 +13,20 @@ use tokio::task::{JoinHandle, JoinSet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Line {
-    /// Waits until the client has said something.
+    /// Waits for data from the client.
     Hear,
-    /// Says this. [`postgres_error`] and [`mysql_error`] make refusals; half of one is a partial packet.
+    /// Sends these bytes. [`postgres_error`] and [`mysql_error`] make refusals; half of one is a
+    /// partial packet.
     Say(Vec<u8>),
-    /// Says nothing any more, and does not hang up either.
+    /// Falls silent without closing the connection.
     FallSilent,
     /// Resets the connection.
     Reset,
 }
 
-/// A server on a free loopback port that plays a script to each connection, one after the other, and hangs up at its
-/// end; when the scripts have run out, further clients are passed on to a real server, or disconnected.
+/// A server on a free loopback port that plays a script to each connection, one after the other,
+/// and hangs up at its end; when the scripts have run out, further clients are passed on to a real
+/// server, or disconnected.
 ///
 /// ```
 /// use millpond_testkit::{FakeServer, Line, postgres_error};
@@ -85,7 +87,7 @@ impl Drop for FakeServer {
     }
 }
 
-/// An ErrorResponse of PostgreSQL, severity FATAL: what a server says before it hangs up.
+/// An ErrorResponse of PostgreSQL, severity FATAL: what a server sends before it disconnects.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 pub fn postgres_error(code: &str, message: &str) -> Vec<u8> {
     let mut fields = Vec::new();
@@ -99,7 +101,8 @@ pub fn postgres_error(code: &str, message: &str) -> Vec<u8> {
     [&b"E"[..], &length.to_be_bytes(), &fields].concat()
 }
 
-/// An ERR packet of MySQL as the first word of a server, which it may say in the place of its greeting.
+/// An ERR packet of MySQL as the first word of a server, which it may say in the place of its
+/// greeting.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html>
 pub fn mysql_error(number: u16, message: &str) -> Vec<u8> {
     let body = [&[0xff][..], &number.to_le_bytes(), message.as_bytes()].concat();
@@ -109,7 +112,8 @@ pub fn mysql_error(number: u16, message: &str) -> Vec<u8> {
 /// The greeting of a MySQL server, protocol 10, which offers `mysql_native_password`.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_v10.html>
 pub fn mysql_greeting() -> Vec<u8> {
-    // CLIENT_PROTOCOL_41, CLIENT_CONNECT_WITH_DB, CLIENT_SECURE_CONNECTION and CLIENT_PLUGIN_AUTH, among others.
+    // CLIENT_PROTOCOL_41, CLIENT_CONNECT_WITH_DB, CLIENT_SECURE_CONNECTION and CLIENT_PLUGIN_AUTH,
+    // among others.
     let (low, high) = (0xa20a_u16.to_le_bytes(), 0x0008_u16.to_le_bytes());
     let mut body = vec![10];
     body.extend_from_slice(b"10.11.0-fake\0");

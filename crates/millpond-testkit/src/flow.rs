@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Which way bytes go through a [`ChaosProxy`](crate::ChaosProxy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the client to the server: what is asked.
+    /// From the client to the server.
     ToServer,
-    /// From the server to the client: what is answered.
+    /// From the server to the client.
     ToClient,
 }
 
@@ -16,28 +16,28 @@ impl Direction {
     pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
 }
 
-/// What becomes of a connection, or of one of its directions.
+/// A fault of a connection, or of one of its directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// Both ends are closed, as a process closes them that ends: FIN, or RST where bytes had not been read.
+    /// Both ends are closed as at the end of a process: FIN, or RST if bytes were not read.
     Cut,
     /// Both ends are reset: RST.
     Reset,
     /// Data is dropped silently; in both directions, this is a half-open connection.
     Swallow,
-    /// What comes is held back until another flow is set.
+    /// Data is held back until another flow is set.
     Stall,
 }
 
-/// How bytes go in one direction: in pieces, after a delay, and up to a trouble. Plain values:
+/// How bytes pass in one direction: in pieces, after a delay, and up to a fault. Plain values:
 /// `Flow::free().in_pieces_of(3).then(100, Trouble::Reset)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
     /// The most bytes that are passed on at once; 0 is any number.
     piece: usize,
-    /// How long each piece waits.
+    /// The delay of each piece.
     delay: Duration,
-    /// What comes after so many bytes.
+    /// The fault, and after how many bytes it happens.
     trouble: Option<(u64, Trouble)>,
 }
 
@@ -58,20 +58,20 @@ impl Flow {
         Self { piece: bytes, ..self }
     }
 
-    /// Each piece waits so long before it is passed on. In real time.
+    /// Delays each piece by this time, which is real time.
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    /// When so many bytes have passed since this flow was set, the trouble begins; with 0 at once.
+    /// Causes the fault once this many bytes have passed since the flow was set; with 0 at once.
     #[must_use]
     pub fn then(self, bytes: u64, trouble: Trouble) -> Self {
         Self { trouble: Some((bytes, trouble)), ..self }
     }
 
-    /// A flow that a seed draws: free or in pieces of up to 16 bytes, and one in four ends in a cut, a reset or silence
-    /// within 2,000 bytes. It neither delays nor stalls.
+    /// A random flow: free or in pieces of up to 16 bytes, and one in four ends in a cut, a reset
+    /// or silence within 2,000 bytes. It neither delays nor stalls.
     pub fn drawn(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let flow = if dice.bool() { Self::free() } else { Self::free().in_pieces_of(dice.usize(1..=16)) };
@@ -108,9 +108,9 @@ impl Flow {
 pub(crate) enum Step {
     /// Read, or take note of another flow.
     Read,
-    /// Pass so many bytes on.
+    /// Pass this many bytes on.
     Pass(usize),
-    /// Throw away what has come and comes.
+    /// Discard everything.
     Swallow,
     /// Wait for another flow.
     Wait,

@@ -1,8 +1,8 @@
-//! Text for parsers: what was well-formed once, torn apart, doubled, escaped and mixed, all from a seed.
+//! Malformed text for parsers: well-formed text, cut, doubled, escaped and mixed, from a seed.
 
 use fastrand::Rng;
 
-/// What parsers stumble over.
+/// Pieces that parsers often mishandle.
 const STUMBLES: [&str; 44] = [
     "",
     " ",
@@ -50,8 +50,8 @@ const STUMBLES: [&str; 44] = [
     "..",
 ];
 
-/// Makes text for parsers, the same for the same seed. For tests that want of a parser that it never panics, shows no
-/// secret, and means what it accepts.
+/// Makes text for parsers, the same for the same seed. For tests that a parser never panics, shows
+/// no secret, and accepts only what it understands.
 ///
 /// ```
 /// use millpond_testkit::Garbler;
@@ -75,12 +75,12 @@ impl Garbler {
         Self { dice: Rng::with_seed(seed) }
     }
 
-    /// One of these; nothing if there are none.
+    /// One of these; `None` if there are none.
     pub fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         if of.is_empty() { "" } else { of[self.dice.usize(..of.len())] }
     }
 
-    /// A word of up to so many pieces: letters, digits, and what parsers stumble over.
+    /// A word of up to this many pieces: letters, digits, and pieces that parsers mishandle.
     pub fn word(&mut self, pieces: usize) -> String {
         let mut word = String::new();
         for _ in 0..self.dice.usize(0..=pieces) {

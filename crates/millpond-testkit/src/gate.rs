@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 /// Blocks every caller until it is opened. Clones are the same gate.
 #[derive(Clone)]
 pub struct Gate {
-    /// Closed when the gate is open; a permit lets one through.
+    /// Closed when the gate is open; a permit lets one call through.
     passes: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
 }
@@ -24,21 +24,21 @@ impl Gate {
         self.passes.close();
     }
 
-    /// Lets one call through: the one that has waited longest, or else the next to come.
+    /// Lets one call through: the one that has waited longest, else the next one.
     pub fn let_one_through(&self) {
         self.passes.add_permits(1);
     }
 
-    /// How many calls stand before the gate.
+    /// How many calls wait at the gate.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Comes back when the gate lets the caller through.
+    /// Returns when the gate lets the caller through.
     ///
     /// # Cancel safety
     ///
-    /// A caller that goes away lets nobody else through.
+    /// Dropping the future lets no other caller through.
     pub async fn pass(&self) {
         let _standing = Standing::new(&self.waiting);
         if let Ok(pass) = self.passes.acquire().await {
@@ -59,7 +59,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// One more before the gate, for as long as it lives.
+/// Counts one waiting call for as long as it lives.
 struct Standing<'a>(&'a AtomicUsize);
 
 impl<'a> Standing<'a> {

@@ -1,20 +1,23 @@
-//! What authors of managers, hooks and pools test with.
+//! Test tools for authors of managers, hooks and pools.
 //!
-//! - [`ScriptedManager`] opens [`ScriptedConnection`]s and does at each call what the test told it: succeed, fail, be
-//!   slow, hang, panic, or wait for a [`Gate`]. It counts what is alive by itself, so that a pool's own numbers can be
-//!   held against it. Put over another manager it does the same to that one's calls.
+//! - [`ScriptedManager`] opens [`ScriptedConnection`]s and follows a script at each call: succeed,
+//!   fail, be slow, hang, panic, or wait for a [`Gate`]. It counts connections independently, so
+//!   that a pool's own numbers can be compared with it. Wrapped around another manager it scripts
+//!   the calls of that one.
 //! - [`ScriptedHooks`] is a [`Hooks`](millpond_core::Hooks) object under the same script.
-//! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text an event.
-//! - [`ChaosProxy`] stands before a real server and delays, chops up, stalls, swallows, cuts or resets, each direction for
-//!   itself.
-//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again; [`variable`] leads to one that
-//!   all tests share.
-//! - [`FakeServer`] says what a real server will not say on demand: half a packet, "starting up", nothing.
+//! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text per event.
+//! - [`ChaosProxy`] stands before a real server and delays, splits, stalls, swallows, cuts or
+//!   resets, each direction for itself.
+//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again;
+//!   [`variable`] names one that all tests share.
+//! - [`FakeServer`] sends what a real server does not send on demand: half a packet, "starting up",
+//!   nothing.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
-//!   [`cancel_sweep`] drops it after every number, while every call of the manager comes to every end. [`until`] waits
-//!   for what happens.
-//! - [`StillClock`] stops tokio's clock for a test with a real server: an outage of minutes is over in a moment.
-//! - [`Garbler`] makes text for parsers out of text that was well-formed once.
+//!   [`cancel_sweep`] drops it after every number, combined with every outcome of every call of the
+//!   manager. [`until`] waits for what happens.
+//! - [`StillClock`] stops tokio's clock for a test with a real server: an outage of minutes is over
+//!   in a moment.
+//! - [`Garbler`] makes malformed text for parsers from well-formed text.
 //!
 //! ```
 //! use millpond_core::{PoolExt, QueuePool};

@@ -14,7 +14,8 @@ use tokio::time::sleep;
 /// How many bytes a direction holds at most.
 const BUFFER: usize = 16 * 1024;
 
-/// A handle of one connection through a [`ChaosProxy`](crate::ChaosProxy). Clones are the same connection.
+/// A handle of one connection through a [`ChaosProxy`](crate::ChaosProxy). Clones are the same
+/// connection.
 #[derive(Clone)]
 pub struct Link {
     state: Arc<State>,
@@ -28,7 +29,7 @@ struct State {
     open: watch::Sender<bool>,
 }
 
-/// One direction: how its bytes go, and how many there were.
+/// One direction: its flow, and its count of bytes.
 struct Way {
     flow: watch::Sender<Flow>,
     arrived: watch::Sender<u64>,
@@ -63,7 +64,7 @@ impl Link {
         *self.state.open.borrow()
     }
 
-    /// From now on the bytes of that direction go so; the bytes until a trouble are counted from now.
+    /// Sets the flow of a direction; the bytes until a fault are counted from now.
     pub fn set(&self, direction: Direction, flow: Flow) {
         self.way(direction).flow.send_replace(flow);
     }
@@ -78,8 +79,9 @@ impl Link {
         self.state.end.send_replace(Some(Trouble::Reset));
     }
 
-    /// From now on everything is swallowed in both directions, the end of either side included: the other side is not
-    /// told. Only when the client has given the connection up, the server is let go as well.
+    /// From now on everything is dropped in both directions, including the end of either side: the
+    /// other side is not notified. Only when the client has given the connection up, the server's
+    /// side is closed as well.
     pub fn half_open(&self) {
         for direction in Direction::BOTH {
             self.set(direction, Flow::free().then(0, Trouble::Swallow));
@@ -96,7 +98,7 @@ impl Link {
         *self.way(direction).passed.borrow()
     }
 
-    /// Comes back when that many bytes have come to the proxy, or the connection has ended.
+    /// Returns when this many bytes have arrived at the proxy, or the connection has ended.
     ///
     /// # Cancel safety
     ///
@@ -109,7 +111,7 @@ impl Link {
         }
     }
 
-    /// Comes back when the proxy has ended the connection.
+    /// Returns when the proxy has ended the connection.
     ///
     /// # Cancel safety
     ///
@@ -169,7 +171,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Tells that the link is no more, however its task ends.
+/// Records the end of the link, however its task ends.
 struct Closing<'a>(&'a watch::Sender<bool>);
 
 impl Drop for Closing<'_> {
@@ -178,13 +180,14 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Has the system send RST when the socket is dropped.
+/// Makes the system send RST when the socket is dropped.
 fn reset(socket: &TcpStream) {
     // If it cannot be done the peer sees an ordinary end.
     let _ = socket.set_zero_linger();
 }
 
-/// Carries the bytes of one direction; comes back when there will be no more, or with the end of the whole connection.
+/// Carries the bytes of one direction; returns at their end, or with the end of the whole
+/// connection.
 async fn carry(direction: Direction, way: &Way, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Trouble> {
     let mut flows = way.flow.subscribe();
     let mut flow = *flows.borrow_and_update();

@@ -1,4 +1,4 @@
-//! A manager by remote control.
+//! A manager that follows a script.
 
 use crate::act::{Act, Call, ScriptedError};
 use crate::books::{Attempt, Books, Socket};
@@ -10,12 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A manager that does what the test tells it, and then what another manager does: by default [`Nowhere`], which opens
-/// nothing. Clones share one script and one set of counts: give one to the pool and keep one.
+/// A manager that follows a script, and then calls another manager: by default [`Nowhere`], which
+/// opens nothing. Clones share one script and one set of counts: pass one to the pool and keep one.
 ///
-/// Every call does the first of the acts queued for it with [`next`](Self::next), and else what
-/// [`always`](Self::always) says; a fresh manager lets everything happen at once. An act that fails or hangs keeps the
-/// call from the other manager.
+/// Every call does the first of the acts queued for it with [`next`](Self::next), else what
+/// [`always`](Self::always) says; a new manager succeeds at once. An act that fails or hangs skips
+/// the call of the other manager.
 pub struct ScriptedManager<M = Nowhere> {
     books: Arc<Books>,
     real: Arc<M>,
@@ -46,7 +46,7 @@ impl ScriptedManager {
 }
 
 impl<M> ScriptedManager<M> {
-    /// A script over another manager: its calls are counted and, where the script says so, hindered.
+    /// Wraps another manager: its calls are counted and, where the script says so, fail or wait.
     pub fn over(real: M) -> Self {
         Self { books: Arc::default(), real: Arc::new(real) }
     }
@@ -56,17 +56,18 @@ impl<M> ScriptedManager<M> {
         &self.real
     }
 
-    /// From now on every such call does this, those with an act of their own in the queue excepted.
+    /// From now on every such call performs this act, except those with a queued act.
     pub fn always(&self, call: Call, act: Act) {
         self.books.open().scripts.entry(call).or_default().always = act;
     }
 
-    /// The next such calls do these acts, one each, after those queued before.
+    /// Queues these acts for the next such calls, one each.
     pub fn next(&self, call: Call, acts: impl IntoIterator<Item = Act>) {
         self.books.open().scripts.entry(call).or_default().next.extend(acts);
     }
 
-    /// Forgets the script: everything succeeds at once again. What has begun goes on as it was.
+    /// Clears the script: everything succeeds at once again. Calls that have begun are not
+    /// affected.
     pub fn heal(&self) {
         for script in self.books.open().scripts.values_mut() {
             script.always = Act::Ok;
@@ -90,7 +91,7 @@ impl<M> ScriptedManager<M> {
     }
 }
 
-/// What the manager has seen. None of it comes from the pool.
+/// What the manager has observed, independently of the pool.
 impl<M> ScriptedManager<M> {
     /// How many such calls have begun.
     pub fn calls(&self, call: Call) -> usize {
@@ -122,12 +123,12 @@ impl<M> ScriptedManager<M> {
         self.books.open().peak
     }
 
-    /// The numbers of the connections for which `close` came to its end, in that order.
+    /// The numbers of the connections for which `close` completed, in that order.
     pub fn closed(&self) -> Vec<u64> {
         self.books.open().closed.clone()
     }
 
-    /// The numbers of the connections that were dropped without a farewell, in that order.
+    /// The numbers of the connections that were dropped without `close`, in that order.
     pub fn dropped(&self) -> Vec<u64> {
         self.books.open().dropped.clone()
     }

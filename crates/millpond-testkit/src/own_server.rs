@@ -10,12 +10,13 @@ use std::process::{Child, Command, Stdio};
 /// What the names of all variables begin with.
 const PREFIX: &str = "MILLPOND_TEST_";
 
-/// A server that belongs to one test: `$MILLPOND_TEST_XTASK servers --private KIND` starts it, says in variables where it
-/// is and how to start it again, and ends it when this value is dropped, or with the thread that made it. A kind of several
-/// servers (`cluster`, `sentinel`) is one too; each of them has a stem of its own in the variables.
+/// A server that belongs to one test: `$MILLPOND_TEST_XTASK servers --private KIND` starts it, says
+/// in variables where it is and how to start it again, and ends it when this value is dropped, or
+/// with the thread that made it. A kind of several servers (`cluster`, `sentinel`) is one too; each
+/// of them has a stem of its own in the variables.
 ///
-/// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and ends the server when its
-/// standard input is closed.
+/// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and
+/// ends the server when its standard input is closed.
 pub struct OwnServer {
     launcher: Child,
     stem: String,
@@ -104,7 +105,8 @@ impl OwnServer {
         fs::write(self.option(option), fs::read(self.told(told))?)
     }
 
-    /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to `REDIS` if it is the only one.
+    /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to
+    /// `REDIS` if it is the only one.
     ///
     /// # Errors
     ///
@@ -131,7 +133,8 @@ impl OwnServer {
         self.signal(&self.stem, signal)?;
         match self.again.take() {
             Some(mut child) => drop(child.wait()?),
-            // Until its parent has collected it, its number is taken, and PostgreSQL takes it for alive.
+            // Until its parent has collected it, its number is taken, and PostgreSQL takes it for
+            // alive.
             None => {
                 let process = format!("/proc/{pid}");
                 while fs::exists(&process)? {
@@ -142,7 +145,8 @@ impl OwnServer {
         Ok(())
     }
 
-    /// Starts it again, on its port and data, with more settings for this time. It takes a moment to accept connections.
+    /// Starts it again, on its port and data, with more settings for this time. It takes a moment
+    /// to accept connections.
     ///
     /// # Errors
     ///

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Polls the future `polls` times, each time after it was woken, as a runtime would; then drops it.
 ///
-/// Answers what the future came to, or `None` if it was dropped before it came to anything. Call it for 0, 1, 2, .. until
-/// it answers `Some`, and the future has been cancelled everywhere where a runtime can cancel it.
+/// Returns the future's output, or `None` if it was dropped before it completed. Call it for 0, 1,
+/// 2, .. until it returns `Some`, and the future has been cancelled everywhere where a runtime can
+/// cancel it.
 ///
 /// # Cancel safety
 ///
@@ -18,8 +19,8 @@ pub async fn poll_n<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     cut(future, polls, false).await
 }
 
-/// As [`poll_n`], but drops the future only when it has been woken once more: whatever woke it, a connection handed
-/// over for example, is already on its way.
+/// Like [`poll_n`], but drops the future only after it was woken once more: the event that woke it,
+/// a connection handed over for example, has already happened.
 ///
 /// # Cancel safety
 ///
@@ -66,7 +67,7 @@ impl Wake for Relay {
     }
 }
 
-/// A future polled by the test itself, outside any task: for looking at what is woken, and when.
+/// A future that the test polls itself, outside any task, to observe what is woken, and when.
 ///
 /// ```
 /// use millpond_testkit::ByHand;
@@ -109,7 +110,7 @@ impl<F: Future> ByHand<F> {
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// How often it was woken so far.
+    /// How many times it was woken so far.
     pub fn wakes(&self) -> usize {
         self.wakes.count.load(Ordering::SeqCst)
     }

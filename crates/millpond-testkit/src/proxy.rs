@@ -1,4 +1,4 @@
-//! A TCP proxy that makes trouble on command.
+//! A TCP proxy that causes faults on command.
 
 use crate::flow::{Direction, Flow};
 use crate::link::Link;
@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A proxy in front of a real server, on a free port of the loopback interface, under remote control: each direction is
-/// free, in pieces, delayed, stalled, swallowed, cut or reset, for all connections or for one.
+/// A proxy in front of a real server, on a free port of the loopback interface, under remote
+/// control: each direction is free, in pieces, delayed, stalled, swallowed, cut or reset, for all
+/// connections or for one.
 ///
-/// It runs on the runtime that started it and ends, with all its connections, when it is dropped. It sleeps only where a
-/// delay was asked for; a test sees what happens by [`Link::until_arrived`] and needs none. Time must not be paused where
-/// a delay is to be felt.
+/// It runs on the runtime that started it and ends, with all its connections, when it is dropped.
+/// It sleeps only where a delay was asked for; a test sees what happens by [`Link::until_arrived`]
+/// and needs none. Time must not be paused where a delay is to be felt.
 ///
 /// ```
 /// use millpond_testkit::{ChaosProxy, Direction, Flow};
@@ -78,8 +79,8 @@ impl ChaosProxy {
     ///
     /// # Errors
     ///
-    /// If there is no free port on the loopback interface. A server that is not there is noticed by the clients: each is
-    /// reset.
+    /// If there is no free port on the loopback interface. A server that is not there is noticed by
+    /// the clients: each is reset.
     ///
     /// # Panics
     ///
@@ -115,13 +116,15 @@ impl ChaosProxy {
         book.links.iter().for_each(|link| link.set(direction, flow));
     }
 
-    /// The flows of future connections, by their numbers; the first connection ever has the number 1. A seed makes a plan
-    /// that can be repeated: `proxy.plan(move |number, _| Flow::drawn(seed ^ number))`.
+    /// The flows of future connections, by their numbers; the first connection ever has the
+    /// number 1. A seed makes a plan that can be repeated: `proxy.plan(move |number, _|
+    /// Flow::drawn(seed ^ number))`.
     pub fn plan(&self, plan: impl Fn(u64, Direction) -> Flow + Send + 'static) {
         self.open().plan = Some(Box::new(plan));
     }
 
-    /// Everything is free again, for present and future connections, and nobody is refused. What was swallowed is gone.
+    /// Everything is free again, for present and future connections, and nobody is refused. What
+    /// was swallowed is gone.
     pub fn heal(&self) {
         self.refuse(false);
         for direction in Direction::BOTH {
@@ -144,7 +147,8 @@ impl ChaosProxy {
         self.links().iter().for_each(Link::reset);
     }
 
-    /// Makes every present connection half-open: data is dropped silently. New connections are not affected.
+    /// Makes every present connection half-open: data is dropped silently. New connections are not
+    /// affected.
     pub fn half_open(&self) {
         self.links().iter().for_each(Link::half_open);
     }
@@ -161,19 +165,22 @@ impl ChaosProxy {
         self.open().accepted
     }
 
-    /// The sockets by which this process holds on to the proxy or is about to, as the kernel lists them (`/proc/net/tcp`),
-    /// by their inodes: one that its client has closed is not among them, one that only the proxy has closed is. The kernel
-    /// does not list all of them at the same instant; those listed twice in a row existed together. Linux only.
+    /// The sockets by which this process holds on to the proxy or is about to, as the kernel lists
+    /// them (`/proc/net/tcp`), by their inodes: one that its client has closed is not among them,
+    /// one that only the proxy has closed is. The kernel does not list all of them at the same
+    /// instant; those listed twice in a row existed together. Linux only.
     ///
     /// # Errors
     ///
     /// If `/proc` cannot be read.
     pub fn client_sockets(&self) -> io::Result<HashSet<String>> {
-        // Columns: number, this address, the other one, state (established, being opened, or closed by the other side).
+        // Columns: number, this address, the other one, state (established, being opened, or closed
+        // by the other side).
         const HELD: [&str; 3] = ["01", "02", "08"];
         const INODE: usize = 9;
         let proxy = format!("0100007F:{:04X}", self.address.port());
-        // Reading a long table takes time, in which a listed socket may be closed; so the list is read before as well.
+        // Reading a long table takes time, in which a listed socket may be closed; so the list is
+        // read before as well.
         let mut ours = own_sockets()?;
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -184,7 +191,8 @@ impl ChaosProxy {
             _ => None,
         };
         let mut sockets: HashSet<String> = rows.filter_map(socket).collect();
-        // A child that is being started has a copy of all of them until it runs its program, of those just closed too.
+        // A child that is being started has a copy of all of them until it runs its program, of
+        // those just closed too.
         ours.extend(own_sockets()?);
         sockets.retain(|inode| ours.contains(inode));
         Ok(sockets)

@@ -8,8 +8,9 @@ use tokio::time;
 
 /// Stops tokio's clock until the value is dropped: time passes only when a test says so.
 ///
-/// A clock that is only paused runs ahead whenever the runtime has nothing else to do, and that includes waiting for a
-/// socket. This one lets a test with a real server go through an outage of minutes in a moment.
+/// A clock that is only paused runs ahead whenever the runtime has nothing else to do, and that
+/// includes waiting for a socket. This one lets a test with a real server go through an outage of
+/// minutes in a moment.
 ///
 /// ```
 /// use millpond_testkit::StillClock;

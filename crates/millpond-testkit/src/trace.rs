@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// An observer that keeps every event and writes each as a line. Clones share what they keep: give one to the pool and
-/// keep one.
+/// An observer that keeps every event and writes each as a line. Clones share what they keep: give
+/// one to the pool and keep one.
 ///
-/// A line begins with what happened and why, and the number of the connection ends it; spans of time, source lines and
-/// the texts of errors are left out, so that lines can be compared: `connecting #1`, `acquired #1`,
-/// `closed overflow #3`, `acquire failed timed_out`, `hook failed on_connect #2`. What is left out stands in
-/// [`events`](Self::events).
+/// A line begins with what happened and why, and the number of the connection ends it; spans of
+/// time, source lines and the texts of errors are left out, so that lines can be compared:
+/// `connecting #1`, `acquired #1`, `closed overflow #3`, `acquire failed timed_out`, `hook failed
+/// on_connect #2`. What is left out stands in [`events`](Self::events).
 #[derive(Debug, Clone)]
 pub struct Trace {
     kept: Arc<Mutex<Vec<Kept>>>,
@@ -36,7 +36,8 @@ impl Trace {
         self.in_order().iter().map(|kept| line(&kept.event)).collect()
     }
 
-    /// How many lines begin with these words: `closed` counts every close, `closed overflow` those for that reason.
+    /// How many lines begin with these words: `closed` counts every close, `closed overflow` those
+    /// for that reason.
     pub fn count(&self, words: &str) -> usize {
         self.lines().iter().filter(|line| begins_with(line, words)).count()
     }
@@ -51,7 +52,8 @@ impl Trace {
         self.in_order().iter().filter_map(|kept| pick(&kept.event)).collect()
     }
 
-    /// When the lines that begin with these words were written: by tokio's clock, since this trace was made.
+    /// When the lines that begin with these words were written: by tokio's clock, since this trace
+    /// was made.
     pub fn times(&self, words: &str) -> Vec<Duration> {
         let kept = self.in_order().into_iter().filter(|kept| begins_with(&line(&kept.event), words));
         kept.map(|kept| kept.at.duration_since(self.made)).collect()

@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 const COLUMNS_MAX: usize = 100;
 
 /// Pages that are generated, and crates that are not wrapped yet.
-const EXCEPT: [&str; 18] = [
+const EXCEPT: [&str; 17] = [
     "CHANGELOG.md",
     "docs/comparison.md",
     "docs/performance.md",
@@ -24,7 +24,6 @@ const EXCEPT: [&str; 18] = [
     "crates/millpond-redis/",
     "crates/millpond-sqlite/",
     "crates/millpond-sqlx/",
-    "crates/millpond-testkit/",
     "crates/millpond/",
 ];
 

@@ -1,4 +1,5 @@
-//! What was abandoned is stopped at the server: in time, under the cap, and without a word to anybody else.
+//! What was abandoned is stopped at the server: in time, under the cap, and without a word to
+//! anybody else.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::network::through;
@@ -10,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use tokio::runtime::Builder;
 
-/// The cancels come at about the time at which the questions end by themselves, some before and some after: where all
-/// places are taken, and where one is free for them. The sockets are the kernel's to count, all the while.
+/// The cancels come at about the time at which the questions end by themselves, some before and
+/// some after: where all places are taken, and where one is free for them. The sockets are the
+/// kernel's to count, all the while.
 pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(stage: Stage<T>) {
     for cap in [2, 6] {
         let (service, proxy) = through(&stage, cap, ms(80)).await;
@@ -35,7 +37,8 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
     }
 }
 
-/// Begins what takes a moment, drops it, and then is somebody else. How often there was something to be dropped.
+/// Begins what takes a moment, drops it, and then is somebody else. How often there was something
+/// to be dropped.
 async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
     let mut cut = 0;
     for round in 0..60 {
@@ -52,7 +55,8 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
     cut
 }
 
-/// How many there were together, at the least, and how many the kernel told of in one breath, at the most.
+/// How many there were together, at the least, and how many the kernel told of in one breath, at
+/// the most.
 fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
     let told = || proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"));
     let (mut together, mut most, mut before) = (0, 0, told());

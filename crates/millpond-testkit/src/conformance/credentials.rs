@@ -1,4 +1,5 @@
-//! Passwords: every printable character works, one that changes retires the old ones, and none is ever shown.
+//! Passwords: every printable character works, one that changes retires the old ones, and none is
+//! ever shown.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process};
 
-/// What is asked next brings the new password in, and what was opened with the old one goes when it comes back.
+/// What is asked next brings the new password in, and what was opened with the old one goes when it
+/// comes back.
 pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections_and_disturbs_nobody<T: Trial>(
     stage: Stage<T>,
 ) {

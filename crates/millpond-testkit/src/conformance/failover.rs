@@ -51,7 +51,8 @@ pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T:
     assert_eq!((generation(&service), service.trace.count("connected")), (0, 1));
 }
 
-/// A session that somebody has ended says something of the others, but not that they are out of date.
+/// A session that somebody has ended says something of the others, but not that they are out of
+/// date.
 pub async fn b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones<T: Trial>(stage: Stage<T>) {
     let service = stage.service(|plan| plan.config.pool_size = 3);
     let mut leases = service.leases(3).await;

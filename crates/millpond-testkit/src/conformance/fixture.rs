@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Makes the manager that is to be tried. Where a manager is all there is, a closure will do:
 /// `|| async { Tcp(address) }`.
 ///
-/// A test calls [`manager`](Self::manager) once, on a runtime of its own. The other methods are called only if what they
-/// stand for is claimed; a claim without its method fails.
+/// A test calls [`manager`](Self::manager) once, on a runtime of its own. The other methods are
+/// called only if what they stand for is claimed; a claim without its method fails.
 pub trait Fixture: Sized + Send + Sync + 'static {
     /// What is tried.
     type Manager: Manager;
@@ -27,8 +27,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// It is not cancelled.
     fn manager(&self) -> impl Future<Output = Result<Self::Manager, String>> + Send;
 
-    /// Stands for [`Capability::Answers`]: asks over the connection for an answer that `number` alone has, and comes back
-    /// with the number that the answer is of. `SELECT 4711`, `ECHO 4711`.
+    /// Stands for [`Capability::Answers`]: asks over the connection for an answer that `number`
+    /// alone has, and comes back with the number that the answer is of. `SELECT 4711`, `ECHO 4711`.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Answers", "ask")) }
     }
 
-    /// Stands for [`Capability::Answers`]: the same in a wording of its own for each `wording`, so that every one is a statement
-    /// to be prepared. By default there is one wording.
+    /// Stands for [`Capability::Answers`]: the same in a wording of its own for each `wording`, so
+    /// that every one is a statement to be prepared. By default there is one wording.
     ///
     /// # Errors
     ///
@@ -62,7 +62,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         self.ask(conn, number)
     }
 
-    /// Stands for [`Capability::Dies`]: has the server end this connection, and comes back when it has.
+    /// Stands for [`Capability::Dies`]: has the server end this connection, and comes back when it
+    /// has.
     ///
     /// # Errors
     ///
@@ -76,8 +77,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dies", "kill")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: does something on the connection that must not be there any more when the next
-    /// borrower has it: a setting, a temporary table, a lock, a subscription, a transaction that is left open.
+    /// Stands for [`Capability::Dirty`]: does something on the connection that must not be there
+    /// any more when the next borrower has it: a setting, a temporary table, a lock, a
+    /// subscription, a transaction that is left open.
     ///
     /// # Errors
     ///
@@ -91,7 +93,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "soil")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: whether what [`soil`](Self::soil) did is there, if possible as the server says it.
+    /// Stands for [`Capability::Dirty`]: whether what [`soil`](Self::soil) did is there, if
+    /// possible as the server says it.
     ///
     /// # Errors
     ///
@@ -105,8 +108,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "is_soiled")) }
     }
 
-    /// Stands for [`Capability::Counted`]: how many connections of this fixture's managers are open at the server, as the
-    /// server counts them. Those of other tests at the same server must not be among them.
+    /// Stands for [`Capability::Counted`]: how many connections of this fixture's managers are open
+    /// at the server, as the server counts them. Those of other tests at the same server must not
+    /// be among them.
     ///
     /// # Errors
     ///
@@ -119,8 +123,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Counted", "open_at_server")) }
     }
 
-    /// The most connections that the server lets the tests have at the same time, if there are few. Cases that need more
-    /// are skipped, and say so. Called after [`manager`](Self::manager).
+    /// The most connections that the server lets the tests have at the same time, if there are few.
+    /// Cases that need more are skipped, and say so. Called after [`manager`](Self::manager).
     fn sessions_max(&self) -> Option<u32> {
         None
     }
@@ -143,8 +147,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "execute")) }
     }
 
-    /// Stands for [`Capability::Transactions`]: the same past everything that would notice it, as a function does that is
-    /// passed the driver's own connection. By default it is noticed.
+    /// Stands for [`Capability::Transactions`]: the same past everything that would notice it, as a
+    /// function does that is passed the driver's own connection. By default it is noticed.
     ///
     /// # Errors
     ///
@@ -184,7 +188,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         &["BEGIN", "/* read */ begin", "-- read\nBegin", "SELECT 1; BEGIN", "BEGIN; SAVEPOINT a"]
     }
 
-    /// Stands for [`Capability::Transactions`]: begins a transaction as the driver does it, and leaves it open.
+    /// Stands for [`Capability::Transactions`]: begins a transaction as the driver does it, and
+    /// leaves it open.
     ///
     /// # Errors
     ///
@@ -198,7 +203,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "begin")) }
     }
 
-    /// Stands for [`Capability::Transactions`]: whether a transaction is open, as the server says it.
+    /// Stands for [`Capability::Transactions`]: whether a transaction is open, as the server says
+    /// it.
     ///
     /// # Errors
     ///
@@ -212,7 +218,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "is_in_transaction")) }
     }
 
-    /// Stands for [`Capability::Streams`]: asks for 5,000 rows, reads so many of them, and drops what would give the rest.
+    /// Stands for [`Capability::Streams`]: asks for 5,000 rows, reads so many of them, and drops
+    /// what would give the rest.
     ///
     /// # Errors
     ///
@@ -226,8 +233,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Streams", "fetch")) }
     }
 
-    /// Stands for [`Capability::Redis`]: sends a command as it is written, and comes back with its answer as text: nothing
-    /// for nil. Words that begin with `key` are keys. What the driver refuses to send is an error.
+    /// Stands for [`Capability::Redis`]: sends a command as it is written, and comes back with its
+    /// answer as text: nothing for nil. Words that begin with `key` are keys. What the driver
+    /// refuses to send is an error.
     ///
     /// # Errors
     ///
@@ -245,8 +253,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Redis", "command")) }
     }
 
-    /// Stands for [`Capability::Redis`]: executes commands in one transaction; whether they were: not if a watched key has
-    /// changed.
+    /// Stands for [`Capability::Redis`]: executes commands in one transaction; whether they were:
+    /// not if a watched key has changed.
     ///
     /// # Errors
     ///
@@ -321,7 +329,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Cancels", "pause")) }
     }
 
-    /// Stands for [`Capability::Restarts`]: a server of the test's own, which is at the URL that comes with it.
+    /// Stands for [`Capability::Restarts`]: a server of the test's own, which is at the URL that
+    /// comes with it.
     ///
     /// # Errors
     ///
@@ -362,14 +371,14 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Demotes", "demote")) }
     }
 
-    /// Stands for [`Capability::Demotes`]: scripts that are refused much as a write to a demoted server is, for harmless
-    /// causes. There is a table `ponds`.
+    /// Stands for [`Capability::Demotes`]: scripts that are refused much as a write to a demoted
+    /// server is, for harmless causes. There is a table `ponds`.
     fn harmless(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Stands for [`Capability::Statements`]: how many statements the session keeps prepared, if possible as the server
-    /// says it.
+    /// Stands for [`Capability::Statements`]: how many statements the session keeps prepared, if
+    /// possible as the server says it.
     ///
     /// # Errors
     ///
@@ -383,7 +392,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Statements", "statements")) }
     }
 
-    /// Stands for [`Capability::Credentials`]: sets the password of a user, who may have to be created.
+    /// Stands for [`Capability::Credentials`]: sets the password of a user, who may have to be
+    /// created.
     ///
     /// # Errors
     ///
@@ -407,7 +417,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         Err(unclaimed("Memory", "in_memory"))
     }
 
-    /// Stands for [`Capability::Readers`]: a pool of one writer, and one of `pool_size` readers, over one database.
+    /// Stands for [`Capability::Readers`]: a pool of one writer, and one of `pool_size` readers,
+    /// over one database.
     ///
     /// # Errors
     ///
@@ -438,7 +449,8 @@ fn unclaimed(capability: &str, method: &str) -> BoxError {
     format!("`can` claims {capability}, but the fixture has no `{method}`").into()
 }
 
-/// Something that not every manager or pool can do. A case that needs it is skipped where it is not claimed.
+/// Something that not every manager or pool can do. A case that needs it is skipped where it is not
+/// claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -448,7 +460,8 @@ pub enum Capability {
     Answers,
     /// Of managers: the server can end a connection. See [`Fixture::kill`].
     Dies,
-    /// Of managers: a borrower can leave something on a connection. See [`Fixture::soil`] and [`Fixture::is_soiled`].
+    /// Of managers: a borrower can leave something on a connection. See [`Fixture::soil`] and
+    /// [`Fixture::is_soiled`].
     Dirty,
     /// Of managers: the server says how many connections are open. See [`Fixture::open_at_server`].
     Counted,
@@ -457,20 +470,25 @@ pub enum Capability {
     Transactions,
     /// Of managers: answers come row by row. See [`Fixture::fetch`].
     Streams,
-    /// Of managers: Redis' commands, transactions and subscriptions. See [`Fixture::command`], [`Fixture::transact`] and
-    /// [`Fixture::subscribe`].
+    /// Of managers: Redis' commands, transactions and subscriptions. See [`Fixture::command`],
+    /// [`Fixture::transact`] and [`Fixture::subscribe`].
     Redis,
-    /// Of backends: they build a pool of their own. See [`Fixture::url`] and [`Fixture::pool`]; what follows needs it too.
+    /// Of backends: they build a pool of their own. See [`Fixture::url`] and [`Fixture::pool`];
+    /// what follows needs it too.
     Pools,
     /// Of backends: a session has state beyond its transaction. See [`Fixture::marks`].
     Session,
-    /// Of backends: the server is at a host and port. See [`Fixture::refusals`] and [`Fixture::ask_worded`].
+    /// Of backends: the server is at a host and port. See [`Fixture::refusals`] and
+    /// [`Fixture::ask_worded`].
     Network,
-    /// Of backends: what was abandoned is stopped at the server, over a connection more. See [`Fixture::pause`].
+    /// Of backends: what was abandoned is stopped at the server, over a connection more. See
+    /// [`Fixture::pause`].
     Cancels,
-    /// Of backends: a test can have a server of its own. See [`Fixture::own_server`] and [`Fixture::dial`].
+    /// Of backends: a test can have a server of its own. See [`Fixture::own_server`] and
+    /// [`Fixture::dial`].
     Restarts,
-    /// Of backends: a server can become one that takes no writes. See [`Fixture::demote`] and [`Fixture::harmless`].
+    /// Of backends: a server can become one that takes no writes. See [`Fixture::demote`] and
+    /// [`Fixture::harmless`].
     Demotes,
     /// Of backends: statements are prepared and kept. See [`Fixture::statements`].
     Statements,
@@ -487,7 +505,8 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// What stays untested for a manager that does not claim this; `None` for what only a backend or a pool can claim.
+    /// What stays untested for a manager that does not claim this; `None` for what only a backend
+    /// or a pool can claim.
     pub(crate) fn untested(self) -> Option<&'static str> {
         Some(match self {
             Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",

@@ -60,7 +60,8 @@ pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T
     assert_eq!(world.lease().await.id(), 3);
 }
 
-/// What a borrower leaves on a connection is undone before the next one has it, or the connection is not lent again.
+/// What a borrower leaves on a connection is undone before the next one has it, or the connection
+/// is not lent again.
 pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let soiled = async |lease: &mut Loan<T>| match stage.fixture.is_soiled(lease.real()).await {

@@ -131,7 +131,8 @@ pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
     assert_eq!(told, [("ponds".to_owned(), 1, 1, 0), ("ponds".to_owned(), 1, 2, 0)]);
 }
 
-/// Every connection that became the pool's meets `on_connect` once, and `on_close` once before it is closed.
+/// Every connection that became the pool's meets `on_connect` once, and `on_close` once before it
+/// is closed.
 pub async fn c77_every_connection_is_opened_once_and_closed_once<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 2, |builder, manager| builder.hooks(manager.hooks()));
     for round in 0..6 {

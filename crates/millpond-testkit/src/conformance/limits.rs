@@ -70,7 +70,8 @@ pub async fn c23_growing_serves_waiters_at_once<T: Trial>(stage: Stage<T>) {
     world.until_calm().await;
 }
 
-/// However the size changes, what is open and being opened never exceeds the largest cap, and the last one holds.
+/// However the size changes, what is open and being opened never exceeds the largest cap, and the
+/// last one holds.
 pub async fn c24_however_the_size_changes_under_load_the_cap_holds<T: Trial>(stage: Stage<T>) {
     let world = stage.world(3, 0);
     let users = (0..12).map(|_| {

@@ -15,7 +15,8 @@ pub type Served<F> = Arc<dyn Pool<Connection = Connection<F>>>;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Where the server is, without parameters: [`Fixture::url`](crate::Fixture::url), or a proxy before it.
+    /// Where the server is, without parameters: [`Fixture::url`](crate::Fixture::url), or a proxy
+    /// before it.
     pub url: String,
     /// All settings of the pool.
     pub config: PoolConfig,

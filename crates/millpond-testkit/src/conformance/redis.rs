@@ -1,4 +1,5 @@
-//! No session state of Redis reaches the next borrower: nothing watched, begun, selected, subscribed to, set or waited for.
+//! No session state of Redis reaches the next borrower: nothing watched, begun, selected,
+//! subscribed to, set or waited for.
 
 use crate::conformance::fixture::{Connection, Fixture};
 use crate::conformance::stage::{Loan, Stage, Trial, World, secs};
@@ -10,7 +11,8 @@ fn key() -> String {
     format!("key:{:x}", fastrand::u64(..))
 }
 
-/// Somebody else changes what the last borrower watched; the next one's transaction is executed all the same.
+/// Somebody else changes what the last borrower watched; the next one's transaction is executed all
+/// the same.
 pub async fn b13_a_watch_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let (world, others) = (stage.world(1, 0), stage.world(1, 0));
     for _ in 0..5 {
@@ -84,7 +86,8 @@ pub async fn b13_client_settings_never_reach_the_next_borrower<T: Trial>(stage: 
     }
 }
 
-/// Who waited at the server is gone at any point of it: nobody is held up behind it, and it takes nothing that comes later.
+/// Who waited at the server is gone at any point of it: nobody is held up behind it, and it takes
+/// nothing that comes later.
 pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for polls in 0..6 {
@@ -114,7 +117,8 @@ pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: T
     }
 }
 
-/// A driver that reconnects behind its borrower's back has lost what was watched, and does not say so.
+/// A driver that reconnects behind its borrower's back has lost what was watched, and does not say
+/// so.
 pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for _ in 0..3 {

@@ -18,7 +18,8 @@ const AWAY: Duration = secs(41);
 /// How many pools go through the outage.
 const POOLS: usize = 10;
 
-/// How many seconds after its return somebody asks once a second, and how many of them may be refused at first.
+/// How many seconds after its return somebody asks once a second, and how many of them may be
+/// refused at first.
 const ASKED: i64 = 60;
 const REFUSED_MAX: i64 = 5;
 
@@ -34,7 +35,8 @@ struct Count {
     over: AtomicBool,
 }
 
-/// Nobody gets another one's answer, every place can be taken again, and the first answer comes at once.
+/// Nobody gets another one's answer, every place can be taken again, and the first answer comes at
+/// once.
 pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T: Trial>(stage: Stage<T>) {
     let (mut server, url) = match stage.fixture.own_server().await {
         Ok(own) => own,
@@ -66,8 +68,8 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
     drop(leases);
 }
 
-/// Two requests hold a connection each that the outage has killed, and wait for a second one until their deadlines. Nobody
-/// is left who waits then, and the server is back soon afterwards.
+/// Two requests hold a connection each that the outage has killed, and wait for a second one until
+/// their deadlines. Nobody is left who waits then, and the server is back soon afterwards.
 pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is<T: Trial>(stage: Stage<T>) {
     let (mut server, url) = match stage.fixture.own_server().await {
         Ok(own) => own,
@@ -112,7 +114,8 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
     assert!(all_back, "served in the minute after the server was back, of {ASKED} in each pool: {served:?}");
 }
 
-/// Acquires another connection while it holds one, and notices only then that the one that it holds has died.
+/// Acquires another connection while it holds one, and notices only then that the one that it holds
+/// has died.
 fn wait_for_a_second<F: Fixture>(service: &Service<F>, mut first: Lease<Connection<F>>) -> JoinHandle<()> {
     let service = service.clone();
     tokio::spawn(async move {

@@ -1,4 +1,5 @@
-//! What a borrower does to a session reaches the next one as far as the level of reset allows, and no further.
+//! What a borrower does to a session reaches the next one as far as the level of reset allows, and
+//! no further.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::stage::{Stage, Trial};

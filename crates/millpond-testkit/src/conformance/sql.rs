@@ -1,4 +1,5 @@
-//! No open transaction and no answer that somebody else asked for reaches the next borrower of a SQL connection.
+//! No open transaction and no answer that somebody else asked for reaches the next borrower of a
+//! SQL connection.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::stage::{Loan, Stage, Trial, World};

@@ -1,4 +1,5 @@
-//! What every case plays on: a scripted manager over the fixture's, a pool over that, and a trace of what happens.
+//! What every case plays on: a scripted manager over the fixture's, a pool over that, and a trace
+//! of what happens.
 
 use crate::conformance::fixture::{Capability, Fixture};
 use crate::conformance::pools::PoolUnderTest;
@@ -101,7 +102,8 @@ impl<T: Trial> Stage<T> {
         World { manager: self.manager.clone(), trace, pool, paused: self.paused }
     }
 
-    /// The case needs so many connections at once: it ends here, as skipped, if the server does not have them.
+    /// The case needs so many connections at once: it ends here, as skipped, if the server does not
+    /// have them.
     pub(crate) fn needs(&self, sessions: u32) {
         if let Some(max) = self.fixture.sessions_max().filter(|max| *max < sessions) {
             resume_unwind(Box::new(Skipped(format!("sessions_max is {max}, and it needs {sessions}"))));

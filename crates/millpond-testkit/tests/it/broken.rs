@@ -1,4 +1,5 @@
-//! The suite sees what is broken: for every flaw there is a case that falls, and a sound pool passes the same case.
+//! The suite sees what is broken: for every flaw there is a case that falls, and a sound pool
+//! passes the same case.
 
 use millpond_core::{
     CloseReport, ConnectInfo, Invalidate, Lease, Manager, Pool, PoolError, QueuePool, Request, Status, async_trait,
@@ -156,7 +157,8 @@ falls! {
     a_pool_that_lends_after_close_is_seen: LENDING_AFTER_CLOSE falls at c80_after_close_every_acquire_is_refused;
 }
 
-/// A device that answers in turn, like every server on one connection: what was asked and not fetched is answered first.
+/// A device that answers in turn, like every server on one connection: what was asked and not
+/// fetched is answered first.
 struct Device {
     tracked: bool,
     honest_ping: bool,

@@ -1,4 +1,5 @@
-//! Faults that were planted in a manager: the suite fails on each of them, and passes the same manager without.
+//! Faults that were planted in a manager: the suite fails on each of them, and passes the same
+//! manager without.
 
 use crate::broken::passes;
 use millpond_core::{BoxError, ConnectInfo, Manager, QueuePool, Triage};
