@@ -4,6 +4,8 @@
 //! `localhost` and `127.0.0.1`, one for another host, and one that has expired; and one for a
 //! client.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -58,7 +60,11 @@ impl Certificates {
     }
 
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<(), String> {
-        Account::Current.write(&self.home.join(format!("{name}.pem")), certificate)?;
+        let path = self.home.join(format!("{name}.pem"));
+        // A server that runs as another user reads the authority of its clients.
+        let written =
+            fs::write(&path, certificate).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
+        written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
         Account::Current.write(&self.home.join(format!("{name}.key")), key.serialize_pem())
     }
 
