@@ -4,9 +4,10 @@ use crate::fault;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
 use crate::verify::{drain, verify};
 use millpond_core::async_trait;
-use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, SyncState, TransactionState, Unfinished, Verified,
-    argument_size, effect_of, mentions,
+use millpond_sqlx::SyncState;
+use millpond_sqlx::backend_api::{
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified, argument_size,
+    effect_of, mentions,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};

@@ -3,7 +3,8 @@
 use crate::fault;
 use crate::kill::kill;
 use millpond_core::async_trait;
-use millpond_sqlx::{CancelTransport, Credentials, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
+use millpond_sqlx::Credentials;
+use millpond_sqlx::backend_api::{CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Error, MySql, MySqlConnection};
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@
 //! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::{ErrorImpact, Memory, is_failover};
+use millpond_sqlx::backend_api::{ErrorImpact, Memory, is_failover};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;

@@ -6,7 +6,7 @@
 
 use crate::fault::{is_fatal, refusal};
 use crate::verify::drain;
-use millpond_sqlx::{MayEnd, TransactionState};
+use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
 
 /// The name of the savepoint by which a transaction is known again.

@@ -107,9 +107,10 @@ pub use millpond_core::{
     CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, RequestRefusal, ResetLevel,
     Status,
 };
+pub use millpond_sqlx::backend_api::{UrlError, UrlProblem};
 pub use millpond_sqlx::{
     Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost,
-    TransactionOutcome, UrlError, UrlProblem, pool_error, transaction_lost,
+    TransactionOutcome, pool_error, transaction_lost,
 };
 pub use options::{MySqlPool, MySqlPoolOptions, PoolKind};
 pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};

@@ -3,7 +3,8 @@
 use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::{NullPool, QueuePool};
-use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, pool_settings};
+use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
 use std::time::Duration;
@@ -182,12 +183,12 @@ impl MySqlPoolOptions {
             PoolKind::Queue => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                Ok(SqlPool::queue(pool))
+                Ok(SqlPool::from_queue(pool))
             }
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                Ok(SqlPool::null(pool))
+                Ok(SqlPool::from_null(pool))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is ignored is missed later:
 //! sqlx goes on in the clear at `?ssl=require`.
 
-use millpond_sqlx::{ServerUrl, UrlError, UrlForm, UrlProblem};
+use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use std::collections::BTreeMap;
 
@@ -199,7 +199,7 @@ fn is_zone(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_sqlx::percent_encode;
+    use millpond_sqlx::backend_api::percent_encode;
     use millpond_testkit::Garbler;
 
     fn mode_of(query: &str) -> String {

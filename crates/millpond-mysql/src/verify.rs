@@ -9,7 +9,9 @@
 
 use crate::fault::{is_fatal, refusal};
 use crate::server_info::TAKES_WRITES;
-use millpond_sqlx::{ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors};
+use millpond_sqlx::backend_api::{
+    ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors,
+};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use crate::fault;
 use crate::verify::{in_step, is_late, mark, transaction_state, verify};
 use millpond_core::async_trait;
-use millpond_sqlx::{
+use millpond_sqlx::backend_api::{
     Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified, argument_size,
     effect_of, mentions, read_late_errors,
 };

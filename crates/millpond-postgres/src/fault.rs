@@ -1,7 +1,7 @@
 //! What SQLSTATEs mean for a connection and for the pool.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::{ErrorImpact, Memory, is_failover};
+use millpond_sqlx::backend_api::{ErrorImpact, Memory, is_failover};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;

@@ -4,7 +4,8 @@ use crate::manager::PgManager;
 use crate::pooler::{BEGIN, Pooler};
 use crate::url::parse;
 use millpond_core::{NullPool, PoolExt, QueuePool, ResetLevel};
-use millpond_sqlx::{Credentials, SqlPool, SqlPoolSettings, config_error, lending_error, pool_settings};
+use millpond_sqlx::backend_api::{SqlPoolSettings, config_error, lending_error};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
 use std::time::Duration;
@@ -161,12 +162,12 @@ impl PgPoolOptions {
             PoolKind::Queue => {
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                SqlPool::queue(pool)
+                SqlPool::from_queue(pool)
             }
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
-                SqlPool::null(pool)
+                SqlPool::from_null(pool)
             }
         };
         Ok(if pooler == Pooler::None { pool } else { pool.transactions_only(BEGIN) })

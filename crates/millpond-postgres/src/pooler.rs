@@ -4,7 +4,7 @@ use crate::backend::POSTGRES;
 use crate::lexer::{Part, Parts};
 use crate::verify::{end_transactions, verify};
 use millpond_core::async_trait;
-use millpond_sqlx::{
+use millpond_sqlx::backend_api::{
     Backend, Effect, ErrorImpact, MayEnd, Memory, TransactionState, TransactionWrapper, Unfinished, Verified,
 };
 use sqlx::postgres::{PgArguments, PgRow};

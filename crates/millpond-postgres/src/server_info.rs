@@ -2,7 +2,7 @@
 
 use crate::fault::{is_fatal, refusal};
 use crate::session::NUMBER;
-use millpond_sqlx::ServerLimits;
+use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;

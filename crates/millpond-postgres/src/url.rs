@@ -3,7 +3,7 @@
 //! What was understood is written down once more, in the one form that sqlx cannot misread, `postgres:?name=value`, and
 //! read by sqlx: so the `PG..` variables and the password file count as they do there.
 
-use millpond_sqlx::{ServerUrl, UrlError, UrlForm, UrlProblem, percent_encode};
+use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem, percent_encode};
 use sqlx::postgres::PgConnectOptions;
 use std::collections::BTreeMap;
 use std::str::FromStr;

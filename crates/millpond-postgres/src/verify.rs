@@ -6,7 +6,9 @@
 //! statement that was cut off comes first, as an error, and is read over.
 
 use crate::fault::{is_fatal, refusal};
-use millpond_sqlx::{ROUNDS_MAX, TransactionState, forget_transactions, nonce, out_of_rounds, out_of_step};
+use millpond_sqlx::backend_api::{
+    ROUNDS_MAX, TransactionState, forget_transactions, nonce, out_of_rounds, out_of_step,
+};
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sql};
 
 /// Everything of a session but what was prepared: a session as it was after the connection was opened. DISCARD ALL would

@@ -4,7 +4,7 @@ use crate::fault;
 use crate::schema;
 use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
-use millpond_sqlx::{
+use millpond_sqlx::backend_api::{
     Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of, stopped,
 };
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};

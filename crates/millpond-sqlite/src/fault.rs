@@ -1,7 +1,7 @@
 //! What SQLite's result codes mean for a connection and for the pool.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::ErrorImpact;
+use millpond_sqlx::backend_api::ErrorImpact;
 use sqlx::Error;
 
 /// Primary result codes; see <https://www.sqlite.org/rescode.html>.

@@ -2,7 +2,8 @@
 //!
 //! Paths are looked up here, and never opened: when a process closes a file it loses the locks that SQLite has on it.
 
-use millpond_sqlx::{Tracked, WeakPoolHandle};
+use millpond_sqlx::Tracked;
+use millpond_sqlx::backend_api::WeakPoolHandle;
 use sqlx::{Error, Sqlite};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -162,7 +162,7 @@ impl Manager for SqliteManager {
         let standing = conn.standing();
         if standing != SyncState::Clean {
             // Whatever still runs for the borrower who is gone.
-            conn.stop();
+            conn.interrupt();
         }
         let is_memory = self.memory().is_some();
         match (self.reset, standing) {
@@ -195,7 +195,7 @@ impl Manager for SqliteManager {
         }
         let standing = conn.standing();
         if standing != SyncState::Clean {
-            conn.stop();
+            conn.interrupt();
         }
         // It counts as open until it is closed.
         let _anchor = conn.take_anchor();

@@ -4,7 +4,7 @@
 //! mistake on the other side costs a turn at the writer. What has to be kept from the readers although it only reads is
 //! what only the writer's connection knows: its last row id, its changes, its temporary tables.
 
-use millpond_sqlx::{first_keyword, is_single};
+use millpond_sqlx::backend_api::{first_keyword, is_single};
 
 /// Words with which a `SELECT` asks its own connection for something that only the writer knows.
 const WRITERS_OWN: [&str; 6] =

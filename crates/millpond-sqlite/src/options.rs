@@ -6,7 +6,8 @@ use crate::only_reads::only_reads;
 use crate::pragma::PragmaHook;
 use crate::url::{Target, parse};
 use millpond_core::{Event, EventContext, Interest, NullPool, Observer, QueuePool, ResetLevel};
-use millpond_sqlx::{SqlPool, SqlPoolSettings, config_error, pool_settings};
+use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
+use millpond_sqlx::{SqlPool, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite, SqliteConnection};
 use std::sync::Arc;
@@ -150,14 +151,14 @@ impl SqlitePoolOptions {
         match kind {
             PoolKind::Null => {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
-                Ok(SqlPool::null(pool))
+                Ok(SqlPool::from_null(pool))
             }
             PoolKind::Queue | PoolKind::ReadWrite => {
                 let files = manager.files();
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 let [link, _] = &files.pools;
                 link.join(&pool);
-                Ok(SqlPool::queue(pool))
+                Ok(SqlPool::from_queue(pool))
             }
         }
     }
@@ -181,7 +182,7 @@ impl SqlitePoolOptions {
                 (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) = (None, None, false);
                 (config.overflow_after, config.overflow_linger) = (Duration::ZERO, Duration::ZERO);
                 let pool: QueuePool<_> = self.settings.build(manager, &self.settings.name, config)?;
-                return Ok(SqlPool::queue(pool));
+                return Ok(SqlPool::from_queue(pool));
             }
         };
         let message = format!("a {asked} cannot be had for a database in memory: its one connection is the database");
@@ -215,7 +216,7 @@ impl SqlitePoolOptions {
         let [writers, readers_of] = &files.pools;
         writers.join(&writer);
         readers_of.join(&readers);
-        Ok(SqlPool::split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
+        Ok(SqlPool::from_split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
     }
 }
 

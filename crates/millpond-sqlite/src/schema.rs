@@ -6,7 +6,7 @@
 //! A statement that is prepared for the first time is no better off if the connection has not noticed the change yet.
 
 use crate::only_reads::only_reads;
-use millpond_sqlx::Seen;
+use millpond_sqlx::backend_api::Seen;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row, SqliteConnection, raw_sql};
 
 /// Whether a statement may have a `*` that stands for columns: every one but that of `count(*)`.

@@ -1,6 +1,6 @@
 //! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is ignored is missed later.
 
-use millpond_sqlx::{is_parameter, one_line};
+use millpond_sqlx::backend_api::{is_parameter, one_line};
 use percent_encoding::percent_decode_str;
 use sqlx::Error;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -272,7 +272,7 @@ impl From<UrlError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_sqlx::percent_encode;
+    use millpond_sqlx::backend_api::percent_encode;
     use millpond_testkit::Garbler;
 
     const CORPUS: &str = include_str!("../tests/corpus/urls.txt");

@@ -5,7 +5,7 @@
 //! `lock_handle` jumps that queue: wrong 127 times of 137.)
 
 use crate::fault;
-use millpond_sqlx::TransactionState;
+use millpond_sqlx::backend_api::TransactionState;
 use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
 /// How many transactions and savepoints left open one inside the other are undone before the connection is given up.

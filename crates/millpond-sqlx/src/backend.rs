@@ -89,7 +89,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         }
     }
 
-    /// Whether an error may mean that the server is no longer the one to talk to: see [`FailoverDetector`](crate::FailoverDetector). By
+    /// Whether an error may mean that the server is no longer the one to talk to: see [`FailoverDetector`](crate::backend_api::FailoverDetector). By
     /// default none does.
     fn is_suspicious(&self, error: &Error) -> bool {
         let _ = error;

@@ -36,7 +36,7 @@ struct Shared {
 
 impl SchemaChanges {
     /// No change was noticed yet. `validate_idle` has the idle connections of the pool pinged before they are lent again:
-    /// [`WeakPoolHandle::validate_idle`](crate::WeakPoolHandle::validate_idle).
+    /// [`WeakPoolHandle::validate_idle`](crate::backend_api::WeakPoolHandle::validate_idle).
     pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
         let validate_idle = Box::new(validate_idle);
         Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), validate_idle }))

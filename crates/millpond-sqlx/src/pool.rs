@@ -94,30 +94,30 @@ struct Readers<DB: Database> {
 
 impl<DB: Database> SqlPool<DB> {
     /// Lends from a pool that keeps connections.
-    pub fn queue<M: Manager<Connection = Tracked<DB>>>(pool: QueuePool<M>) -> Self {
+    pub fn from_queue<M: Manager<Connection = Tracked<DB>>>(pool: QueuePool<M>) -> Self {
         Self::from_source("queue", Source::Ours(Arc::new(pool)))
     }
 
     /// Lends from a pool that opens a connection for every borrower and keeps none.
-    pub fn null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
+    pub fn from_null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
         Self::from_source("null", Source::Ours(Arc::new(QueuePool::clone(&pool))))
     }
 
     /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and `max_lease`, are not known here:
     /// [`statement_timeout`](Self::statement_timeout) sets one.
-    pub fn custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
+    pub fn from_custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
         Self::from_source("custom", Source::Custom(pool))
     }
 
     /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can only read: when in doubt,
     /// `only_reads` says no. `begin` is the statement that begins a transaction on the writer.
-    pub fn split<M: Manager<Connection = Tracked<DB>>>(
+    pub fn from_split<M: Manager<Connection = Tracked<DB>>>(
         writer: QueuePool<M>,
         readers: QueuePool<M>,
         only_reads: fn(&str) -> bool,
         begin: &'static str,
     ) -> Self {
-        let readers = Readers { pool: Self::queue(readers), only_reads };
+        let readers = Readers { pool: Self::from_queue(readers), only_reads };
         let limits = Limits::of(&writer.config());
         let main = Source::Ours(Arc::new(writer));
         let inner = Inner {
@@ -372,13 +372,13 @@ impl<DB: Database> Clone for SqlPool<DB> {
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<QueuePool<M>> for SqlPool<DB> {
     fn from(pool: QueuePool<M>) -> Self {
-        Self::queue(pool)
+        Self::from_queue(pool)
     }
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<NullPool<M>> for SqlPool<DB> {
     fn from(pool: NullPool<M>) -> Self {
-        Self::null(pool)
+        Self::from_null(pool)
     }
 }
 

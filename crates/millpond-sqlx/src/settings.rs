@@ -167,7 +167,7 @@ macro_rules! pool_settings {
             /// What the options of all backends have in common, for code that fills it in whatever the backend is.
             pub fn settings_mut(
                 &mut self,
-            ) -> &mut $crate::SqlPoolSettings<<$Connection as ::sqlx::Connection>::Database> {
+            ) -> &mut $crate::backend_api::SqlPoolSettings<<$Connection as ::sqlx::Connection>::Database> {
                 &mut self.settings
             }
 

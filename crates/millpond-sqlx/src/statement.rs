@@ -23,7 +23,7 @@ pub enum Effect {
 /// which there may be one. A backend on which no setting turns autocommit off can take that back.
 ///
 /// ```
-/// use millpond_sqlx::{Effect, effect_of};
+/// use millpond_sqlx::backend_api::{Effect, effect_of};
 ///
 /// assert_eq!(effect_of("SELECT 1"), Effect::None);
 /// assert_eq!(effect_of("-- who\n insert into t values (1);"), Effect::None);
@@ -112,7 +112,7 @@ fn behind_comments(sql: &str) -> Option<&str> {
 /// `before` in front of a `_`, and `after` behind it.
 ///
 /// ```
-/// use millpond_sqlx::mentions;
+/// use millpond_sqlx::backend_api::mentions;
 ///
 /// assert!(mentions("SELECT Get_Lock('a', 1)", "get", "lock"));
 /// assert!(!mentions("SELECT get_locker", "get", "unlock"));

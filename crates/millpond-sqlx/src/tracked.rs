@@ -218,8 +218,8 @@ impl<DB: Database> Tracked<DB> {
         self.brake.store(false, Ordering::Release);
     }
 
-    /// Stops whatever still runs for the connection, if something may: for managers, when it comes back.
-    pub fn stop(&self) {
+    /// Interrupts what still runs for the connection, if anything does: for managers, when it comes back.
+    pub fn interrupt(&self) {
         self.brake.store(true, Ordering::Release);
     }
 

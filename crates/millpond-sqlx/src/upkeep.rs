@@ -34,7 +34,7 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Whether a session lock may have been taken since this was last asked: by a statement that
-    /// [takes one](crate::Backend::takes_session_lock), or by a borrower who had the driver's own connection.
+    /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the driver's own connection.
     /// `migrate!().run(&pool)` has, and if it fails it leaves a lock behind that keeps every other migrator out. So managers
     /// release such locks.
     pub fn take_escaped(&mut self) -> bool {

@@ -3,7 +3,8 @@
 use crate::any_conversion::Bridge;
 use crate::backend::Backend;
 use millpond_core::PoolExt;
-use millpond_sqlx::{SqlLease, SqlPool, Transaction, lending_error};
+use millpond_sqlx::backend_api::lending_error;
+use millpond_sqlx::{SqlLease, SqlPool, Transaction};
 use sqlx::Error;
 #[cfg(feature = "mysql")]
 use sqlx::MySql;

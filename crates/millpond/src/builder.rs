@@ -8,7 +8,7 @@ use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
 use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
 use millpond_core::{ConnectionInfo, Handle, HookFuture, Observer, ResetLevel};
-use millpond_sqlx::SqlPoolSettings;
+use millpond_sqlx::backend_api::SqlPoolSettings;
 use sqlx::Database;
 use std::fmt;
 use std::sync::Arc;

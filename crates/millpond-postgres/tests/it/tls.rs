@@ -4,7 +4,7 @@ use crate::backend::{TLS_KIND, TLS_URL};
 use crate::refusals::refused_at_once;
 use crate::support::one;
 use millpond_postgres::{PgConnectOptions, PgPool};
-use millpond_sqlx::bridged;
+use millpond_sqlx::backend_api::bridged;
 use millpond_testkit::{OwnServer, variable};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgSslMode;

@@ -45,7 +45,7 @@ async fn it_lends_through_the_same_face() {
     let dir = Dir::new();
     let inner = NullPool::builder(SqliteManager::new(dir.options("x.db"))).build().unwrap();
     let counting = Arc::new(Counting { inner, came: AtomicU32::new(0), went: Arc::default() });
-    let pool = SqlPool::custom(Arc::clone(&counting) as Arc<dyn Pool<Connection = Tracked<Sqlite>>>);
+    let pool = SqlPool::from_custom(Arc::clone(&counting) as Arc<dyn Pool<Connection = Tracked<Sqlite>>>);
     sqlx::query("CREATE TABLE t (i)").execute(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();

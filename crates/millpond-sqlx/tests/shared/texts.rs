@@ -3,7 +3,7 @@
 //!
 //! A few thousand here; `MILLPOND_TEXTS=1000000` for a run by hand, `MILLPOND_TEXTS_SEED` for another one.
 
-use millpond_sqlx::{Effect, effect_of};
+use millpond_sqlx::backend_api::{Effect, effect_of};
 use std::env;
 
 /// Blanks, for one server or another, and what is none.

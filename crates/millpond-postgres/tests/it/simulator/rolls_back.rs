@@ -2,8 +2,9 @@
 
 use millpond_core::{ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait};
 use millpond_postgres::{PgBackend, PgConnectOptions, PgManager, PgPool, SqlPool};
-use millpond_sqlx::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, Tracked, TransactionState, Unfinished, Verified,
+use millpond_sqlx::Tracked;
+use millpond_sqlx::backend_api::{
+    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, TransactionState, Unfinished, Verified,
 };
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -79,7 +80,7 @@ pub fn pool(options: PgConnectOptions, reset: ResetLevel, config: PoolConfig) ->
     let manager = RollsBackManager { inner, changes: link.schema_changes() };
     let pool = QueuePool::builder(manager).config(config).build().unwrap();
     link.join(&pool);
-    SqlPool::queue(pool)
+    SqlPool::from_queue(pool)
 }
 
 impl Manager for RollsBackManager {

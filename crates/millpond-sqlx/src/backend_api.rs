@@ -1,0 +1,29 @@
+//! What a backend needs to make its pools: for authors of backends, as `millpond-sqlite`, `millpond-postgres` and
+//! `millpond-mysql` are.
+//!
+//! A backend implements [`Backend`] for what differs from database to database, and the core's `Manager` over
+//! [`Tracked`](crate::Tracked) connections. Its options hold [`SqlPoolSettings`], whose setters
+//! [`pool_settings!`](crate::pool_settings) writes.
+
+pub use crate::addresses::Target;
+pub use crate::argument_size::argument_size;
+pub use crate::backend::{Backend, ErrorImpact, LARGE, MayEnd, Seen, TransactionWrapper, Unfinished, Verified};
+#[cfg(unix)]
+pub use crate::bridge::bridged;
+pub use crate::cached::{Memory, SchemaChanges};
+pub use crate::canceller::{CancelTransport, Canceller};
+pub use crate::credentials::{Rotation, Versioned};
+pub use crate::error::{config_error, lending_error};
+pub use crate::failover::{FailoverDetector, is_failover};
+pub use crate::hooks::DriverHooks;
+pub use crate::keepalive::TcpKeepalive;
+pub use crate::operation::stopped;
+pub use crate::pool_handle::WeakPoolHandle;
+pub use crate::server_limits::ServerLimits;
+pub use crate::server_url::{ServerUrl, is_parameter, one_line, percent_encode};
+pub use crate::settings::SqlPoolSettings;
+pub use crate::statement::{Effect, effect_of, first_keyword, is_single, mentions};
+pub use crate::tracked::Anchor;
+pub use crate::transaction_state::TransactionState;
+pub use crate::url_error::{UrlError, UrlForm, UrlProblem};
+pub use crate::verification::{ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors};
