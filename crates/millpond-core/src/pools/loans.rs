@@ -1,6 +1,10 @@
-//! The loans of a `SharedPool`: who has a clone of which connection, since when, and which loans are too long.
+//! The loans of a `SharedPool`: who has a clone of which connection, since when, and which loans are
+//! too long.
+//!
+//! What every loan calls is `inline`: nothing here is generic, so another crate could not inline it
+//! otherwise.
 
-use crate::ledger::LeaseMeta;
+use crate::info::ConnectionId;
 use crate::rt::time::Time;
 use crate::status::Holder;
 use std::panic::Location;
@@ -8,7 +12,7 @@ use std::panic::Location;
 /// Who has a clone of which connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loan {
-    pub(crate) tag: LeaseMeta,
+    pub(crate) id: ConnectionId,
     pub(crate) location: &'static Location<'static>,
     pub(crate) label: Option<&'static str>,
     pub(crate) since: Time,
@@ -28,6 +32,7 @@ pub(crate) struct Loans {
 
 impl Loans {
     /// Notes a loan: its place.
+    #[inline]
     pub(crate) fn begin(&mut self, loan: Loan) -> u32 {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -40,12 +45,14 @@ impl Loans {
     }
 
     /// A loan has ended: what was noted of it.
+    #[inline]
     pub(crate) fn end(&mut self, place: u32) -> Option<Loan> {
         let loan = self.places.get_mut(place as usize).and_then(Option::take)?;
         self.free.push(place);
         Some(loan)
     }
 
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Loan> {
         self.places.iter().flatten()
     }
@@ -59,6 +66,7 @@ impl Loans {
 
     /// A loan begins at `now` where long ones are reported. Returns true if no other one was waited for: then the maintenance
     /// task does not know yet when to look.
+    #[inline]
     pub(crate) fn expect_report(&mut self, now: Time) -> bool {
         let is_first = self.quiet_since.is_none();
         self.quiet_since.get_or_insert(now);
@@ -91,6 +99,6 @@ impl Loans {
 
 impl Loan {
     fn holder(&self, now: Time) -> Holder {
-        Holder { id: self.tag.id, location: self.location, label: self.label, held: now.since(self.since) }
+        Holder { id: self.id, location: self.location, label: self.label, held: now.since(self.since) }
     }
 }

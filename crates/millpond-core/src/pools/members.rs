@@ -151,8 +151,8 @@ impl<C: Send + 'static> Members<C> {
         if let Some(member) = self.stand_in.and_then(find) {
             return Some(Arc::clone(member));
         }
-        let loans = self.loans.iter().filter(|loan| find(loan.tag.id).is_some());
-        let member = loans.min_by_key(|loan| loan.since).and_then(|loan| find(loan.tag.id)).cloned();
+        let loans = self.loans.iter().filter(|loan| find(loan.id).is_some());
+        let member = loans.min_by_key(|loan| loan.since).and_then(|loan| find(loan.id)).cloned();
         self.stand_in = member.as_ref().map(|member| member.tag.id);
         member
     }
@@ -412,8 +412,8 @@ where
         let first_to_report =
             member.is_some() && core.limits.report_after.is_some() && members.loans.expect_report(now);
         let member = member.map(|member| {
-            let (location, label) = (request.location, request.label);
-            let loan = Loan { tag: member.tag, location, label, since: now, is_reported: false };
+            let (id, location, label) = (member.tag.id, request.location, request.label);
+            let loan = Loan { id, location, label, since: now, is_reported: false };
             let place = members.lend(&member, loan, came.unwrap_or(now));
             if came.is_none() {
                 members.count_acquire();
