@@ -208,7 +208,7 @@ impl TimedOut {
                 None => write!(f, "no connection could be opened: the server has not answered, timeout {limit:.2}"),
             },
             Phase::Ping => write!(f, "no connection passed its ping in time, timeout {limit:.2}"),
-            Phase::Hook => write!(f, "an on_checkout hook has not come to an end, timeout {limit:.2}"),
+            Phase::Hook => write!(f, "an on_checkout hook did not finish, timeout {limit:.2}"),
             Phase::Overflow => write!(
                 f,
                 "all {} connections of pool_size are open and overflow_after has not passed, connection timed out, timeout {limit:.2}",

@@ -19,7 +19,7 @@ pub trait Observer: Send + Sync + 'static {
     /// Takes note of one event.
     fn observe(&self, event: &Event, stamp: &EventContext<'_>);
 
-    /// Which events this observer is told of: all of them, unless it says otherwise. Asked once, when the pool is built.
+    /// Which events this observer gets: all of them by default. Asked once, when the pool is built.
     ///
     /// A pool that does not have to tell of every loan lends at half the price.
     fn interest(&self) -> Interest {
@@ -33,7 +33,7 @@ pub trait Observer: Send + Sync + 'static {
     }
 }
 
-/// What an [`Observer`] wants to be told of.
+/// What an [`Observer`] wants to observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interest {
@@ -205,7 +205,7 @@ pub enum Event {
         /// For how long so far.
         held: Duration,
     },
-    /// User code panicked: a manager or a hook. (A borrower who panics is told by `Closed` with its reason.)
+    /// User code panicked: a manager or a hook. (A borrower that panics is reported by `Closed` with its reason.)
     Panicked {
         /// Whose panic.
         place: &'static str,
@@ -300,7 +300,7 @@ pub enum CloseReason {
     Interrupted,
     /// The driver reported that it is of no use any more.
     Broken,
-    /// It could not be proved to be in step, or the manager's `triage` discarded it.
+    /// It could not be verified to be in sync, or the manager's `triage` discarded it.
     Unverified,
     /// A reset failed or took too long.
     ResetFailed,

@@ -13,7 +13,7 @@ const DOUBLINGS: usize = 40;
 const CLASSES: usize = (DOUBLINGS + 1) * STEPS;
 
 /// How long waits for a pool's connections, loans of them and their opening took, since the pool was built. The pool counts,
-/// and whoever was given it may read at any time: see [`Observer::attach_histograms`](crate::Observer::attach_histograms).
+/// and observers may read it at any time: see [`Observer::attach_histograms`](crate::Observer::attach_histograms).
 #[derive(Debug, Default)]
 pub struct PoolHistograms {
     pub(crate) waits: Histogram,
@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_told_at_most_3_2_percent_off() {
+    fn a_span_is_reported_at_most_3_2_percent_off() {
         let mut nanos = 1_u64;
         while nanos < 1 << 43 {
             for span in [nanos, nanos + nanos / 3, nanos * 2 - 1] {
                 let counted = counted(&[span]);
                 let off = (counted[0].0 - span as f64).abs() / span as f64;
-                assert!(counted.len() == 1 && off <= 0.032, "{span} ns was told as {} ns", counted[0].0);
+                assert!(counted.len() == 1 && off <= 0.032, "{span} ns was reported as {} ns", counted[0].0);
             }
             nanos *= 2;
         }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_spans_are_told_together_and_in_order() {
+    fn equal_spans_are_reported_together_and_in_order() {
         let counted = counted(&[5, 1_000_000, 5, 1_000_001]);
         assert_eq!(counted.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2, 2]);
         assert!(counted[0].0 < counted[1].0);

@@ -21,7 +21,7 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// What [`Manager::connect`](crate::Manager::connect) is told about the attempt.
+/// What [`Manager::connect`](crate::Manager::connect) gets to know about the attempt.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectInfo {
@@ -44,7 +44,7 @@ impl ConnectInfo {
     }
 }
 
-/// What a hook, or [`Lease::info`](crate::Lease::info), is told about a connection.
+/// What a hook, or [`Lease::info`](crate::Lease::info), shows of a connection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionInfo {

@@ -55,7 +55,7 @@ pub struct Lease<C: Send + 'static> {
 }
 
 impl<C: Send + 'static> Lease<C> {
-    /// Lends a connection of a custom pool; when the lease ends, `home` is told.
+    /// Lends a connection of a custom pool; when the lease ends, `home` gets it back.
     pub fn new(conn: C, home: Arc<dyn LeaseOwner<C>>) -> Self {
         Self::lend(PooledConnection::new(conn, LeaseMeta::of_a_custom_pool()), home)
     }
@@ -118,7 +118,7 @@ impl<C: Send + 'static> Lease<C> {
     }
 }
 
-/// A lease without a connection cannot be reached: whoever takes it out consumes the lease.
+/// A lease without a connection cannot be reached: taking the connection out consumes the lease.
 #[expect(clippy::unreachable, reason = "Drop needs to move out of the lease, and safe code has only Option for that")]
 fn absent() -> ! {
     unreachable!("a lease holds its connection until it is consumed")

@@ -1,7 +1,7 @@
-//! The pool's whole state as one plain struct: who has what, who waits, what is to be done next.
+//! The pool's whole state as one plain struct: who has what, who waits, what must be done next.
 //!
-//! The ledger takes an event and the time, changes itself, and says what follows: a connection to examine, wakers to
-//! wake, jobs for the keeper. It performs nothing: no async, no clock, no I/O, no user code; nothing is woken or dropped
+//! The ledger takes an event and the time, changes itself, and says what follows: a connection to validate, wakers to
+//! wake, jobs for the maintenance task. It performs nothing: no async, no clock, no I/O, no user code; nothing is woken or dropped
 //! while its lock is held. So it can be simulated by seed and checked exhaustively.
 //!
 //! A connection that becomes available has one way to go, [`Ledger::settle`]: to the oldest waiter, else to the idle
@@ -12,7 +12,7 @@
 //! 1. Places taken never grow beyond the cap; those being opened and closed count.
 //! 2. While lending goes on, nobody waits while a connection is idle.
 //! 3. Nobody is passed in the queue: a newcomer finds something idle only if nobody waits (2).
-//! 4. Every connection is in exactly one place: idle, in use, with the keeper or in its inbox, or granted to a waiter.
+//! 4. Every connection is in exactly one place: idle, in use, with the maintenance task or in its inbox, or granted to a waiter.
 //! 5. What is older than the last `invalidate_all` is never lent.
 
 mod backoff;
@@ -33,7 +33,7 @@ mod visits;
 mod wait_queue;
 
 pub(crate) use effects::Effects;
-pub(crate) use entry::{Asker, Attempt, Claim, Examination, Examined, Grant, Job, bump};
+pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation, bump};
 pub use entry::{LeaseMeta, PooledConnection};
 pub(crate) use slots::Caller;
 pub(crate) use state::Ledger;

@@ -13,11 +13,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// | method | called when | on | limit | if it fails, panics or takes too long |
 /// |---|---|---|---|---|
-/// | [`connect`](Manager::connect) | somebody waits and there is room, or `min_idle` asks | the keeper | `connect_timeout` | tried again, as [`classify`](Manager::classify) says |
-/// | [`ping`](Manager::ping) | a connection was idle for longer than `pre_ping_idle` | the acquirer; the keeper after a first dead one | `ping_timeout` and what is left of `pool_timeout` | closed, the next one is taken |
+/// | [`connect`](Manager::connect) | somebody waits and there is room, or `min_idle` asks | the maintenance task | `connect_timeout` | tried again, as [`classify`](Manager::classify) says |
+/// | [`ping`](Manager::ping) | a connection was idle for longer than `pre_ping_idle` | the acquirer; the maintenance task after a first dead one | `ping_timeout` and what is left of `pool_timeout` | closed, the next one is taken |
 /// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
-/// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the keeper | `ping_timeout` | closed |
-/// | [`close`](Manager::close) | the pool is done with a connection | the keeper | `close_timeout` | dropped, and an event says why |
+/// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the maintenance task | `ping_timeout` | closed |
+/// | [`close`](Manager::close) | the pool is done with a connection | the maintenance task | `close_timeout` | dropped, and an event says why |
 /// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`ErrorClass::Transient`] |
 ///
 /// Every future is polled behind a panic guard and may be dropped at any await point; a connection whose call was cut
@@ -119,7 +119,7 @@ pub trait Manager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error is told as an event; the connection is gone either way.
+    /// An error is reported as an event; the connection is gone either way.
     ///
     /// # Cancel safety
     ///
@@ -142,11 +142,11 @@ pub trait Manager: Send + Sync + 'static {
 pub enum Triage {
     /// Fit to be lent at once.
     Keep,
-    /// To be reset by the keeper before it can be lent.
+    /// To be reset by the maintenance task before it can be lent.
     Reset,
     /// Not to be lent again: closed with the reason `Unverified`.
     Discard,
-    /// Broken: closed with the reason `Broken`, and since its server may be gone the keeper pings the idle ones.
+    /// Broken: closed with the reason `Broken`, and since its server may be gone the maintenance task pings the idle ones.
     Broken,
 }
 
@@ -158,7 +158,7 @@ pub enum ErrorClass {
     Connection,
     /// The server is no longer the one to talk to: everything opened so far is invalidated.
     Failover,
-    /// Trying again will not help (a wrong password, an unknown database): who waits is told at once if nothing is open.
+    /// Trying again will not help (a wrong password, an unknown database): waiting callers get the error at once if nothing is open.
     Permanent,
     /// It may pass: the pool goes on trying until the caller's deadline.
     Transient,

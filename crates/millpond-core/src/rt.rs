@@ -159,7 +159,7 @@ pub(crate) async fn sleep(span: Duration) {
     tokio::time::sleep(span.min(FAR)).await;
 }
 
-/// The jobs of a keeper, side by side. Dropping it drops them.
+/// The jobs of a maintenance task, side by side. Dropping it drops them.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs(tokio::task::JoinSet<()>);
 

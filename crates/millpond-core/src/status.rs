@@ -21,9 +21,9 @@ pub struct Status {
     pub connecting: u32,
     /// Connections ready to be lent.
     pub idle: u32,
-    /// Connections lent, or being examined for the caller who is about to get them.
+    /// Connections lent, or being validated for the caller who is about to get them.
     pub in_use: u32,
-    /// Connections that came back and are being reset or examined.
+    /// Connections that came back and are being reset or validated.
     pub resetting: u32,
     /// Connections being closed.
     pub closing: u32,

@@ -78,7 +78,7 @@ impl Certificates {
     pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = home.join(name);
-            let contents = std::fs::read(self.home.join(name)).map_err(|e| format!("could not read {name}: {e}"))?;
+            let contents = fs::read(self.home.join(name)).map_err(|e| format!("could not read {name}: {e}"))?;
             account.write(&to, contents).map(|()| to.display().to_string())
         };
         Ok([copy("server.pem")?, copy("server.key")?])

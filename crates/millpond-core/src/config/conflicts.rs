@@ -1,6 +1,6 @@
 //! Settings that do not go together: each is in its range, but one of them keeps another from having its effect.
 //!
-//! A pool with such settings works, so they are no error. They are reported when it is built, since whoever wrote
+//! A pool with such settings works, so they are no error. They are reported when it is built, since the one who wrote
 //! them counts on them. What could never work is refused by [`PoolConfig::check`].
 
 use crate::config::PoolConfig;

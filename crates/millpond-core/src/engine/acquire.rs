@@ -1,13 +1,13 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
 
 use crate::engine::checkout::{
-    SHORT, Stand, Trip, begin, claim, examine, fail, failed, hand_over, lent, look, pause, resume,
+    SHORT, Stand, Trip, begin, claim, fail, failed, hand_over, lent, look, pause, resume, validate,
 };
 use crate::engine::shared::Shared;
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::lease::Lease;
-use crate::ledger::{Asker, Caller, Examination, Grant, Ticket};
+use crate::ledger::{Asker, Caller, Grant, Ticket, Validation};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 /// # Cancel safety
 ///
 /// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
-/// connection being opened for it goes to the pool, and so does one that was being examined, if it turns out well.
+/// connection being opened for it goes to the pool, and so does one that was being validated, if it turns out well.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<M: Manager> {
     /// `None` once the future has ended.
@@ -38,7 +38,7 @@ enum State<C> {
     /// Not polled yet, or ended.
     Still,
     Waiting(Ticket<Grant<C>>, Trip),
-    Examining(Examination<C>, Trip),
+    Validating(Validation<C>, Trip),
     /// Refused, and about to ask once more: when the timer rings, or when other tasks have had their turn.
     Pausing(Trip, Option<Timer>),
 }
@@ -72,7 +72,7 @@ impl<M: Manager> Acquire<M> {
                 shared.fetched.fetch_add(1, Ordering::Relaxed);
                 held
             }
-            State::Examining(..) | State::Pausing(..) => return None,
+            State::Validating(..) | State::Pausing(..) => return None,
         };
         self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
     }
@@ -112,14 +112,14 @@ impl<M: Manager> Future for Acquire<M> {
         let (mut stand, mut trip) = match mem::replace(&mut this.state, State::Still) {
             State::Still => begin(&shared, this.request, cx),
             State::Waiting(ticket, trip) => (Stand::Wait(ticket), trip),
-            State::Examining(examination, trip) => (Stand::Examine(examination), trip),
+            State::Validating(validation, trip) => (Stand::Validate(validation), trip),
             State::Pausing(trip, timer) => (resume(timer, cx), trip),
         };
         loop {
             stand = match stand {
                 Stand::Claim => claim(&shared, &mut trip, cx),
-                Stand::NeedsKeeper if shared.ensure_keeper() => Stand::Claim,
-                Stand::NeedsKeeper => fail(&shared, &trip, PoolError::NoRuntime),
+                Stand::NeedsMaintenance if shared.ensure_maintenance() => Stand::Claim,
+                Stand::NeedsMaintenance => fail(&shared, &trip, PoolError::NoRuntime),
                 Stand::Join { ticket, enlist, told } => {
                     if let Some((seq, waiting)) = told {
                         shared.tell_at(seq, &Event::Waiting { waiting });
@@ -141,10 +141,10 @@ impl<M: Manager> Future for Acquire<M> {
                         return Poll::Pending;
                     }
                 },
-                Stand::Examine(examination) => match examine(&shared, examination, &mut trip, cx) {
+                Stand::Validate(validation) => match validate(&shared, validation, &mut trip, cx) {
                     ControlFlow::Break(stand) => stand,
-                    ControlFlow::Continue(examination) => {
-                        this.state = State::Examining(examination, trip);
+                    ControlFlow::Continue(validation) => {
+                        this.state = State::Validating(validation, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
@@ -169,8 +169,8 @@ impl<M: Manager> Acquire<M> {
         let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
             State::Still => return,
             State::Waiting(ticket, trip) => (trip, Some(ticket)),
-            State::Examining(examination, trip) => {
-                hand_over(shared, examination);
+            State::Validating(validation, trip) => {
+                hand_over(shared, validation);
                 (trip, None)
             }
             State::Pausing(trip, _) => (trip, None),

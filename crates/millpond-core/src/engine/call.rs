@@ -22,7 +22,7 @@ pub(crate) enum CallError<E> {
 }
 
 impl<E: Into<BoxError>> CallError<E> {
-    /// As one error to be told and kept; `setting` is where its limit comes from.
+    /// As one error to report and keep; `setting` is where its limit comes from.
     pub(crate) fn shared(self, setting: &'static str) -> SharedError {
         match self {
             Self::Failed(error) => share(error.into()),

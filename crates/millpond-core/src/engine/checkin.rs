@@ -1,7 +1,7 @@
 //! The way back: what happens when a lease ends, from the borrower's drop to the idle connections.
 //!
 //! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes somebody. What has to
-//! be awaited is a job of the keeper.
+//! be awaited is a job of the maintenance task.
 
 use crate::engine::shared::Shared;
 use crate::event::{CloseReason, Event};
@@ -97,7 +97,7 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// The return of a connection for which something has to be considered. What is to be told of it, if anybody wants
+    /// The slow path of a return. What must be reported of it, if anybody wants
     /// to know: the event's place, and how long it was held.
     fn take_back(
         &self,
@@ -106,7 +106,7 @@ impl<M: Manager> Shared<M> {
         verdict: Result<bool, CloseReason>,
         now: Time,
     ) -> Option<(u64, Duration)> {
-        (held.inner.tag.idle_since, held.inner.tag.proved_at) = (now, now);
+        (held.inner.tag.idle_since, held.inner.tag.validated_at) = (now, now);
         let lent = ledger.slot_since(held.inner.tag.slot);
         ledger.measure_use(lent, now);
         let overdue = ledger.config().max_lease.is_some_and(|limit| now.since(lent) >= limit);

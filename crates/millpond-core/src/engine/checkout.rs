@@ -1,6 +1,6 @@
 //! The way out: the steps of a checkout, from `acquire` to a lease.
 //!
-//! Ask the ledger; take what is idle, or wait in the queue; examine what one gets; if it is no good, ask again with the
+//! Ask the ledger; take what is idle, or wait in the queue; validate what one gets; if it is no good, ask again with the
 //! same place in the order of arrival and the same deadline.
 
 use crate::engine::shared::Shared;
@@ -9,7 +9,7 @@ use crate::error::{Phase, PoolError};
 use crate::event::Event;
 use crate::hooks::HookPoint;
 use crate::lease::{Lease, LeaseOwner};
-use crate::ledger::{Asker, Caller, Claim, Examination, Examined, Grant, Ledger, Look, PooledConnection, Ticket};
+use crate::ledger::{Asker, Caller, Claim, Grant, Ledger, Look, PooledConnection, Ticket, Validated, Validation};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::deadline_thread::ARM_AFTER;
@@ -52,7 +52,7 @@ impl Trip {
 /// Where a checkout stands.
 pub(crate) enum Stand<C> {
     Claim,
-    NeedsKeeper,
+    NeedsMaintenance,
     /// Queued just now, with the present waker.
     Join {
         ticket: Ticket<Grant<C>>,
@@ -60,7 +60,7 @@ pub(crate) enum Stand<C> {
         told: Option<(u64, usize)>,
     },
     Wait(Ticket<Grant<C>>),
-    Examine(Examination<C>),
+    Validate(Validation<C>),
     /// Refused by the pool; it asks once more after this moment.
     Refused(Time),
     Pause(Option<Timer>),
@@ -68,7 +68,7 @@ pub(crate) enum Stand<C> {
     Failed(PoolError, Told),
 }
 
-/// What the observers will be told of an end: its place in the order of events, and how long it took.
+/// What the observers will see of an end: its place in the order of events, and how long it took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Told {
     seq: Option<u64>,
@@ -132,7 +132,7 @@ fn answer<M: Manager>(
             let told = ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting));
             Stand::Join { ticket, enlist, told }
         }
-        Claim::NeedsKeeper => Stand::NeedsKeeper,
+        Claim::NeedsMaintenance => Stand::NeedsMaintenance,
         Claim::Failed(error @ PoolError::Connect { .. }) if !trip.insists => {
             trip.insists = true;
             let until = now.after(ledger.pause_of_refusal(error, now)).min(trip.deadline);
@@ -180,7 +180,7 @@ fn receive<M: Manager>(
     Stand::Claim
 }
 
-/// Lends a connection for which nothing is due, or has it examined.
+/// Lends a connection for which nothing is due, or has it validated.
 fn inspect<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
@@ -189,10 +189,10 @@ fn inspect<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     if ledger.must_ping(&held.inner.tag, now) {
-        return Stand::Examine(begin_ping(shared, held));
+        return Stand::Validate(begin_ping(shared, held));
     }
     if shared.checkout_hooks {
-        return Stand::Examine(begin_hooks(shared, held));
+        return Stand::Validate(begin_hooks(shared, held));
     }
     count_loan(shared, ledger, held, trip.asker.since, now)
 }
@@ -261,7 +261,7 @@ pub(crate) fn look<M: Manager>(
         ControlFlow::Break(stand) => return Ok(stand),
         ControlFlow::Continue(waiting) => waiting,
     };
-    if homeless && !shared.ensure_keeper() {
+    if homeless && !shared.ensure_maintenance() {
         return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
     }
     if trip.timer.is_none() {
@@ -302,64 +302,64 @@ fn leave<M: Manager>(
     stand
 }
 
-/// Goes on with an examination, on the pool's runtime if the caller has none. At the caller's deadline the keeper takes it
+/// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's deadline the maintenance task takes it
 /// over.
-pub(crate) fn examine<M: Manager>(
+pub(crate) fn validate<M: Manager>(
     shared: &Arc<Shared<M>>,
-    mut examination: Examination<M::Connection>,
+    mut validation: Validation<M::Connection>,
     trip: &mut Trip,
     cx: &mut Context<'_>,
-) -> ControlFlow<Stand<M::Connection>, Examination<M::Connection>> {
+) -> ControlFlow<Stand<M::Connection>, Validation<M::Connection>> {
     let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
     let entered = home.as_ref().map(|home| home.enter());
-    if let Poll::Ready(examined) = examination.stage.as_mut().poll(cx) {
-        return ControlFlow::Break(conclude(shared, examined, examination.phase, trip));
+    if let Poll::Ready(validated) = validation.stage.as_mut().poll(cx) {
+        return ControlFlow::Break(conclude(shared, validated, validation.phase, trip));
     }
     drop(entered);
-    if trip.timer.is_none() && trip.deadline > shared.now().after(examination.limit) {
+    if trip.timer.is_none() && trip.deadline > shared.now().after(validation.limit) {
         // It ends before the deadline, whatever happens.
-        return ControlFlow::Continue(examination);
+        return ControlFlow::Continue(validation);
     }
     if trip.timer.is_none() {
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
     }
     if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
-        return ControlFlow::Continue(examination);
+        return ControlFlow::Continue(validation);
     }
-    let phase = examination.phase;
-    hand_over(shared, examination);
+    let phase = validation.phase;
+    hand_over(shared, validation);
     ControlFlow::Break(shared.change(|ledger, now| {
         let error = ledger.timed_out(shared.names(), trip.asker.caller, trip.limit, Some(phase), now);
         count_failure(shared, ledger, error, trip.asker.since, now)
     }))
 }
 
-/// The caller of an examination goes away: the keeper sees it through. Without one it is cut off here, outside the lock.
-pub(crate) fn hand_over<M: Manager>(shared: &Shared<M>, examination: Examination<M::Connection>) {
-    let refused = shared.change(|ledger, now| ledger.adopt(examination, now));
+/// The caller of a validation goes away: the maintenance task sees it through. Without one it is cut off here, outside the lock.
+pub(crate) fn hand_over<M: Manager>(shared: &Shared<M>, validation: Validation<M::Connection>) {
+    let refused = shared.change(|ledger, now| ledger.adopt(validation, now));
     drop(refused);
 }
 
-/// What follows from an examination.
+/// What follows from a validation.
 fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
-    examined: Examined<M::Connection>,
+    validated: Validated<M::Connection>,
     phase: Phase,
     trip: &mut Trip,
 ) -> Stand<M::Connection> {
-    match examined {
-        Examined::Fit(held) => shared.change(|ledger, now| {
-            // It may have been invalidated, or the pool closed, while it was examined.
+    match validated {
+        Validated::Fit(held) => shared.change(|ledger, now| {
+            // It may have been invalidated, or the pool closed, while it was validated.
             let Some(held) = ledger.still_fit(held, now) else {
                 trip.asker.again = true;
                 return Stand::Claim;
             };
             if phase == Phase::Ping && shared.checkout_hooks {
-                return Stand::Examine(begin_hooks(shared, held));
+                return Stand::Validate(begin_hooks(shared, held));
             }
             count_loan(shared, ledger, held, trip.asker.since, now)
         }),
-        Examined::Unfit { refused } => {
+        Validated::Unfit { refused } => {
             trip.asker.again = true;
             trip.refusals = trip.refusals.saturating_add(u32::from(refused.is_some()));
             match refused {
@@ -370,7 +370,7 @@ fn conclude<M: Manager>(
                 _ => Stand::Claim,
             }
         }
-        Examined::Refused(refusal) => fail(shared, trip, PoolError::RequestRefused(refusal)),
+        Validated::Refused(refusal) => fail(shared, trip, PoolError::RequestRefused(refusal)),
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
         && shared.hooks.has(HookPoint::Close)
     {
         let info = shared.describe(&held.inner.tag);
-        // A refusal changes nothing; it has been told.
+        // A refusal changes nothing; it has been reported.
         let _ = run_hooks(&shared, HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
     }
     let left = deadline.since(shared.now());

@@ -1,6 +1,6 @@
 //! The only caller of `Manager::connect`: one attempt, its hooks, and what follows.
 //!
-//! Runs as a job of the keeper, so a caller that goes away cancels nothing: a connection that arrives late serves the
+//! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection that arrives late serves the
 //! next one.
 
 use crate::engine::call::{CallError, call};
@@ -74,7 +74,7 @@ async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Co
         if let Err(refused) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
             let error = refused.into_error();
             let fault = shared.classify_shared(&error);
-            // Its failure is told by the refusal; the connection never was one of the pool's.
+            // Its failure is reported by the refusal; the connection never was one of the pool's.
             let _ = farewell(shared, conn).await;
             return Err((share(Box::new(Refusal { moment, source: error })), fault));
         }

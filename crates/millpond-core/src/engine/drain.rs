@@ -31,7 +31,7 @@ pub(crate) async fn prewarm<M: Manager>(
     connections: u32,
     caller: Caller,
 ) -> Result<(), PoolError> {
-    if !shared.ensure_keeper() {
+    if !shared.ensure_maintenance() {
         return Err(PoolError::NoRuntime);
     }
     let (began, keeps) = shared.change(|ledger, now| (now, ledger.begin_warming(connections, now)));
@@ -44,7 +44,7 @@ pub(crate) async fn prewarm<M: Manager>(
     let outcome = watch(&shared, began.after(limit), enough).await;
     drop(warming);
     if matches!(outcome, Some(Err(_))) {
-        // Whoever tries again and again must not keep its runtime from finding out that the server is back.
+        // A caller that retries in a loop must not keep its runtime from noticing that the server is back.
         rt::yield_now().await;
     }
     outcome.unwrap_or_else(|| {

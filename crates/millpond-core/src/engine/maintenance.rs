@@ -1,11 +1,11 @@
-//! The keeper: the one task of a pool, in which everything is awaited that is nobody's acquire.
+//! The maintenance task: the one task of a pool, in which everything is awaited that is nobody's acquire.
 //!
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
 //! under its own limit: one that hangs delays no other.
 
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{Place, connect};
-use crate::engine::recheck::{Resting, check_in, examine_idle, see_through};
+use crate::engine::recheck::{Resting, check_in, see_through, validate_idle};
 use crate::engine::shared::Shared;
 use crate::event::Event;
 use crate::ledger::{Job, Ledger};
@@ -17,13 +17,13 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-/// How often a caller tries to start a keeper before it says that there is no runtime.
+/// How often a caller tries to start a maintenance task before it says that there is no runtime.
 const STARTS: u32 = 2;
 
 impl<M: Manager> Shared<M> {
-    /// Makes sure that there is a keeper. `false` if there is no runtime for one.
-    pub(crate) fn ensure_keeper(self: &Arc<Self>) -> bool {
-        // A runtime that is shutting down drops the keeper at once, and the guard in it says so: then another one is tried.
+    /// Makes sure that there is a maintenance task. `false` if there is no runtime for one.
+    pub(crate) fn ensure_maintenance(self: &Arc<Self>) -> bool {
+        // A runtime that is shutting down drops the maintenance task at once, and the guard in it says so: then another one is tried.
         for _ in 0..STARTS {
             if self.look(Ledger::has_task) {
                 return true;
@@ -33,7 +33,7 @@ impl<M: Manager> Shared<M> {
             let starts = self.change(|ledger, now| {
                 let missing = !ledger.has_task();
                 if missing {
-                    ledger.keeper_starts(home.clone(), now);
+                    ledger.maintenance_starts(home.clone(), now);
                 }
                 missing
             });
@@ -51,13 +51,13 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// That there is a keeper. Dropped when the keeper ends, or when its runtime does.
+/// That there is a maintenance task. Dropped when the maintenance task ends, or when its runtime does.
 struct Presence<M: Manager>(Weak<Shared<M>>);
 
 impl<M: Manager> Drop for Presence<M> {
     fn drop(&mut self) {
         let Some(shared) = self.0.upgrade() else { return };
-        let (lost, _keeper) = shared.change(|ledger, now| (!ledger.is_closed(), ledger.keeper_ended(now)));
+        let (lost, _maintenance) = shared.change(|ledger, now| (!ledger.is_closed(), ledger.maintenance_ended(now)));
         if lost {
             tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
             shared.tell(|| Event::RuntimeShutDown);
@@ -65,7 +65,7 @@ impl<M: Manager> Drop for Presence<M> {
     }
 }
 
-/// Keeps house until the pool is closed and empty, or gone.
+/// Runs until the pool is closed and empty, or gone.
 async fn keep<M: Manager>(presence: Presence<M>) {
     let mut jobs = Jobs::default();
     let mut timer = None;
@@ -93,8 +93,8 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
     match job {
         Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
         Job::Checkin { held, reset, ping } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset, ping)),
-        Job::Examine(held) => jobs.start(examine_idle(Resting { shared, held: Some(held) })),
-        Job::SeeThrough(examination) => jobs.start(see_through(shared, examination)),
+        Job::Validate(held) => jobs.start(validate_idle(Resting { shared, held: Some(held) })),
+        Job::SeeThrough(validation) => jobs.start(see_through(shared, validation)),
         Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),
     }
 }

@@ -8,33 +8,33 @@ use crate::engine::validate::failed_ping;
 use crate::error::Phase;
 use crate::event::{CloseReason, Event};
 use crate::hooks::HookPoint;
-use crate::ledger::{Examination, Examined, LeaseMeta, PooledConnection};
+use crate::ledger::{LeaseMeta, PooledConnection, Validated, Validation};
 use crate::manager::{ErrorClass, Manager};
 use crate::rt;
 use crate::rt::panics::calmly;
 use crate::rt::time::Time;
 use std::sync::Arc;
 
-/// Sees an examination through whose caller has gone. It may have been begun on a runtime that stands still by now, so its
+/// Sees a validation through whose caller has gone. It may have been begun on a runtime that stands still by now, so its
 /// limit is set anew.
-pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, examination: Examination<M::Connection>) {
-    let Examination { stage, phase, limit, .. } = examination;
+pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, validation: Validation<M::Connection>) {
+    let Validation { stage, phase, limit, .. } = validation;
     match rt::until(rt::sleep(limit), stage).await {
         // Its hooks may have used it.
-        Some(Examined::Fit(held)) if phase == Phase::Hook => shared.give_back(held),
-        Some(Examined::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
-        Some(Examined::Unfit { .. } | Examined::Refused(_)) | None => {}
+        Some(Validated::Fit(held)) if phase == Phase::Hook => shared.give_back(held),
+        Some(Validated::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
+        Some(Validated::Unfit { .. } | Validated::Refused(_)) | None => {}
     }
 }
 
 /// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
-pub(crate) async fn examine_idle<M: Manager>(mut resting: Resting<M>) {
+pub(crate) async fn validate_idle<M: Manager>(mut resting: Resting<M>) {
     let shared = Arc::clone(&resting.shared);
     let Some(held) = &mut resting.held else { return };
     let limit = shared.config.ping_timeout;
     let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
     let refused = outcome.err().map(|error| failed_ping(&shared, held.inner.tag, error));
-    held.inner.tag.proved_at = shared.now();
+    held.inner.tag.validated_at = shared.now();
     resting.finish(refused);
 }
 
@@ -97,7 +97,7 @@ fn failed_reset<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError
     CloseReason::ResetFailed
 }
 
-/// A connection that the keeper is looking after. If the job is dropped half way, the connection was cut off.
+/// A connection that the maintenance task is looking after. If the job is dropped half way, the connection was cut off.
 pub(crate) struct Resting<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<PooledConnection<M::Connection>>,
@@ -108,7 +108,7 @@ impl<M: Manager> Resting<M> {
         let Some(held) = self.held.take() else { return };
         self.shared.change(|ledger, now| {
             let Some(reason) = refused else { return ledger.settle_checked(held, now) };
-            // Since when it had been with the keeper: what was heard of since then is well.
+            // Since when it had been with the maintenance task: what was heard of since then is well.
             let began = ledger.slot_since(held.inner.tag.slot);
             ledger.retire(held, reason, now);
             if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {

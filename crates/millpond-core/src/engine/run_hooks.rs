@@ -28,7 +28,7 @@ impl Refused {
 }
 
 /// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
-/// ends the row; that of a connection is told.
+/// ends the row; that of a connection is reported.
 pub(crate) async fn run_hooks<M: Manager>(
     shared: &Shared<M>,
     moment: HookPoint,

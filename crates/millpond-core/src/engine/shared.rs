@@ -38,7 +38,7 @@ pub(crate) struct Shared<M: Manager> {
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
     pub(crate) checkin_hooks: bool,
-    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer is told.
+    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer sees it.
     pub(crate) plain_checkout: bool,
     /// The same of a return.
     pub(crate) plain_checkin: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Shared<M: Manager> {
     /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
     pub(crate) crowded: AtomicBool,
     observers: Vec<Watching>,
-    /// Whether an observer is told of every loan.
+    /// Whether an observer wants an event for every lease.
     routine_observed: bool,
     /// Whether loans are measured, or told with their times: then the clock has to be exact.
     exact: bool,
@@ -67,7 +67,7 @@ pub(crate) trait ClonesOut: Send + Sync {
     fn report_long(&self, now: Time) -> (Vec<Holder>, Time);
 }
 
-/// An observer, and whether it is told of every loan.
+/// An observer, and whether it wants an event for every lease.
 struct Watching {
     observer: Box<dyn Observer>,
     routine: bool,
@@ -106,7 +106,7 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// From now on loans are the members of a `SharedPool`. Its borrowers' are told with [`tell_loan`](Self::tell_loan)
+    /// From now on loans are the members of a `SharedPool`. Its borrowers' are reported with [`tell_loan`](Self::tell_loan)
     /// instead, and measured here.
     pub(crate) fn keep_members(&mut self) -> Option<Arc<PoolHistograms>> {
         self.of_members = true;
@@ -229,7 +229,7 @@ impl<M: Manager> Shared<M> {
         !self.observers.is_empty()
     }
 
-    /// Whether anybody is told of a loan that goes well.
+    /// Whether any observer wants an event for a lease that goes well.
     pub(crate) fn routine_observed(&self) -> bool {
         self.routine_observed
     }
@@ -340,7 +340,7 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// Asks an observer what it wants to be told, and has loans measured if it wants that.
+/// Asks an observer what it wants to observe, and has leases measured if it wants that.
 fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: &mut Ledger<C>) -> Watching {
     let asked = calmly(|| {
         let interest = observer.interest();
@@ -358,8 +358,8 @@ fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: 
 
 impl<M: Manager> Drop for Shared<M> {
     fn drop(&mut self) {
-        // The keeper sleeps without holding us: it has to see that there is nothing left to keep.
-        if let Some(task) = self.change(Ledger::keeper_ended) {
+        // The maintenance task sleeps without holding us: it has to see that there is nothing left to keep.
+        if let Some(task) = self.change(Ledger::maintenance_ended) {
             task.wake();
         }
         if let Some(histograms) = self.look(|ledger| ledger.histograms().cloned()) {

@@ -1,7 +1,7 @@
 //! Looking at an idle connection before it is lent: the ping if one is due, and the `on_checkout` hooks.
 //!
-//! The first connection is examined on the caller's path, and by the keeper if the caller goes away. If it is dead the
-//! other idle ones may be too: the keeper examines those, side by side, while the caller waits for whichever is first, one
+//! The first connection is validated on the caller's path, and by the maintenance task if the caller goes away. If it is dead the
+//! other idle ones may be too: the maintenance task validates those, side by side, while the caller waits for whichever is first, one
 //! of them or a new one.
 
 use crate::engine::call::{CallError, call};
@@ -10,7 +10,7 @@ use crate::engine::shared::Shared;
 use crate::error::Phase;
 use crate::event::{CloseReason, Event};
 use crate::hooks::HookPoint;
-use crate::ledger::{Examination, Examined, LeaseMeta, PooledConnection};
+use crate::ledger::{LeaseMeta, PooledConnection, Validated, Validation};
 use crate::manager::{ErrorClass, Manager};
 use crate::rt::time::Time;
 use std::sync::Arc;
@@ -19,66 +19,66 @@ use std::sync::Arc;
 pub(crate) fn begin_ping<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
-) -> Examination<M::Connection> {
+) -> Validation<M::Connection> {
     let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
-    let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
-    Examination { stage: Box::pin(ping(examinee)), phase: Phase::Ping, limit, slot }
+    let candidate = Candidate { shared: Arc::clone(shared), held: Some(held) };
+    Validation { stage: Box::pin(ping(candidate)), phase: Phase::Ping, limit, slot }
 }
 
 /// The `on_checkout` hooks.
 pub(crate) fn begin_hooks<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
-) -> Examination<M::Connection> {
+) -> Validation<M::Connection> {
     let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
     let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
-    let examinee = Examinee { shared: Arc::clone(shared), held: Some(held) };
-    Examination { stage: Box::pin(call_hooks(examinee)), phase: Phase::Hook, limit, slot }
+    let candidate = Candidate { shared: Arc::clone(shared), held: Some(held) };
+    Validation { stage: Box::pin(call_hooks(candidate)), phase: Phase::Hook, limit, slot }
 }
 
-async fn ping<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connection> {
-    let shared = Arc::clone(&examinee.shared);
-    let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
+async fn ping<M: Manager>(mut candidate: Candidate<M>) -> Validated<M::Connection> {
+    let shared = Arc::clone(&candidate.shared);
+    let Some(held) = &mut candidate.held else { return Validated::Unfit { refused: None } };
     if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut held.inner.conn)).await {
         let reason = failed_ping(&shared, held.inner.tag, error);
-        examinee.refuse(reason, true);
-        return Examined::Unfit { refused: None };
+        candidate.refuse(reason, true);
+        return Validated::Unfit { refused: None };
     }
-    held.inner.tag.proved_at = shared.now();
-    examinee.fit()
+    held.inner.tag.validated_at = shared.now();
+    candidate.fit()
 }
 
-async fn call_hooks<M: Manager>(mut examinee: Examinee<M>) -> Examined<M::Connection> {
-    let shared = Arc::clone(&examinee.shared);
-    let Some(held) = &mut examinee.held else { return Examined::Unfit { refused: None } };
+async fn call_hooks<M: Manager>(mut candidate: Candidate<M>) -> Validated<M::Connection> {
+    let shared = Arc::clone(&candidate.shared);
+    let Some(held) = &mut candidate.held else { return Validated::Unfit { refused: None } };
     let info = shared.describe(&held.inner.tag);
     match run_hooks(&shared, HookPoint::Checkout, &mut held.inner.conn, &info, Time::NEVER).await {
-        Ok(()) => examinee.fit(),
+        Ok(()) => candidate.fit(),
         Err(Refused::Request(refusal)) => {
-            if let Some(held) = examinee.held.take() {
+            if let Some(held) = candidate.held.take() {
                 shared.give_back(held);
             }
-            Examined::Refused(refusal)
+            Validated::Refused(refusal)
         }
         Err(Refused::Connection(error)) => {
-            examinee.refuse(CloseReason::RefusedByHook, false);
-            Examined::Unfit { refused: Some(error) }
+            candidate.refuse(CloseReason::RefusedByHook, false);
+            Validated::Unfit { refused: Some(error) }
         }
     }
 }
 
-/// A connection under examination. If the examination is dropped half way, the connection was cut off and is closed.
-pub(crate) struct Examinee<M: Manager> {
+/// A connection under validation. If the validation is dropped half way, the connection was cut off and is closed.
+pub(crate) struct Candidate<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<PooledConnection<M::Connection>>,
 }
 
-impl<M: Manager> Examinee<M> {
-    fn fit(&mut self) -> Examined<M::Connection> {
-        self.held.take().map_or(Examined::Unfit { refused: None }, Examined::Fit)
+impl<M: Manager> Candidate<M> {
+    fn fit(&mut self) -> Validated<M::Connection> {
+        self.held.take().map_or(Validated::Unfit { refused: None }, Validated::Fit)
     }
 
-    /// Closes it. If it was `dead`, the other idle ones may be too: the keeper examines them, side by side.
+    /// Closes it. If it was `dead`, the other idle ones may be too: the maintenance task validates them, side by side.
     fn refuse(&mut self, reason: CloseReason, dead: bool) {
         if let Some(held) = self.held.take() {
             self.shared.change(|ledger, now| {
@@ -91,7 +91,7 @@ impl<M: Manager> Examinee<M> {
     }
 }
 
-impl<M: Manager> Drop for Examinee<M> {
+impl<M: Manager> Drop for Candidate<M> {
     fn drop(&mut self) {
         self.refuse(CloseReason::Interrupted, false);
     }

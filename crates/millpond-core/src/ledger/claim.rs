@@ -11,7 +11,7 @@ use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
-/// How long the keeper's examination of an idle connection counts for `try_acquire`.
+/// How long the maintenance task's validation of an idle connection counts for `try_acquire`.
 pub(crate) const RECENT_PING: Duration = Duration::from_millis(500);
 
 impl<C: Send + 'static> Ledger<C> {
@@ -26,9 +26,9 @@ impl<C: Send + 'static> Ledger<C> {
         {
             return Claim::Idle(held);
         }
-        // Before any refusal: without a keeper nobody would look for the server's return.
+        // Before any refusal: without a maintenance task nobody would look for the server's return.
         if self.task.is_none() {
-            return Claim::NeedsKeeper;
+            return Claim::NeedsMaintenance;
         }
         if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
@@ -70,15 +70,15 @@ impl<C: Send + 'static> Ledger<C> {
         !just_opened && self.ping_would_be_due(tag, now)
     }
 
-    /// Whether a connection has to be examined before `try_acquire` lends it. Where every checkout pings, the answer that
-    /// the keeper has just had for it counts as this checkout's.
+    /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout pings, the answer that
+    /// the maintenance task has just had for it counts as this checkout's.
     fn try_has_to_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
-        let examined = tag.proved_at > tag.idle_since && now.since(tag.proved_at) < RECENT_PING;
-        !examined && self.ping_would_be_due(tag, now)
+        let validated = tag.validated_at > tag.idle_since && now.since(tag.validated_at) < RECENT_PING;
+        !validated && self.ping_would_be_due(tag, now)
     }
 
     pub(crate) fn ping_would_be_due(&self, tag: &LeaseMeta, now: Time) -> bool {
-        now.nanos_since(tag.proved_at) >= self.ping_after
+        now.nanos_since(tag.validated_at) >= self.ping_after
     }
 
     pub(super) fn lend(&mut self, held: &mut PooledConnection<C>, caller: Caller, now: Time) {
@@ -89,7 +89,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Lends an idle connection for which nothing is due, and has the others examined.
+    /// Lends an idle connection for which nothing is due, and has the others validated.
     pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if self.closed || self.suspended {
             return None;
@@ -97,7 +97,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
         if self.idle.freshest().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
-            self.examine_idle(self.config.pre_ping_idle, now);
+            self.validate_idle(self.config.pre_ping_idle, now);
             return None;
         }
         let held = self.take_idle(caller, now);

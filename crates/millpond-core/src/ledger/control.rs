@@ -71,15 +71,15 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A maintenance task is about to start on this runtime.
-    pub(crate) fn keeper_starts(&mut self, runtime: Handle, now: Time) {
+    pub(crate) fn maintenance_starts(&mut self, runtime: Handle, now: Time) {
         self.task =
             Some(MaintenanceTask { runtime, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
         self.note_eventful();
     }
 
-    /// The keeper has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
-    /// is left of the keeper is to be dropped outside the lock.
-    pub(crate) fn keeper_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
+    /// The maintenance task has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
+    /// is left of the maintenance task is to be dropped outside the lock.
+    pub(crate) fn maintenance_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
         let task = self.task.take();
         self.runtimes_lost = self.runtimes_lost.saturating_add(1);
         self.generation = self.generation.saturating_add(1);
@@ -89,8 +89,8 @@ impl<C: Send + 'static> Ledger<C> {
         for job in mem::take(&mut self.inbox) {
             match job {
                 Job::Connect(attempt) => self.free(attempt.slot, now),
-                Job::Checkin { held, .. } | Job::Examine(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
-                Job::SeeThrough(examination) => self.effects.examinations.push(examination),
+                Job::Checkin { held, .. } | Job::Validate(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
+                Job::SeeThrough(validation) => self.effects.validations.push(validation),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }
@@ -157,7 +157,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.open_more(now);
         // Successors that were due meanwhile.
-        self.call_keeper(now);
+        self.call_maintenance(now);
         self.check();
     }
 
@@ -173,7 +173,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.retire(held, CloseReason::PoolClosed, now);
         }
         self.forget_attempts(now);
-        self.call_keeper(now);
+        self.call_maintenance(now);
         self.notify_watchers();
         self.check();
         true

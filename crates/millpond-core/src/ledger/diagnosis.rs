@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How many of the oldest holders a timeout names.
 const HOLDERS_TOLD: usize = 3;
 
-/// How long the keeper may be late before a timeout says that its runtime is blocked.
+/// How long the maintenance task may be late before a timeout says that its runtime is blocked.
 const STALLED: Duration = Duration::from_millis(100);
 
 impl<C: Send + 'static> Ledger<C> {

@@ -2,7 +2,7 @@
 
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
-use crate::ledger::entry::{Examination, PooledConnection};
+use crate::ledger::entry::{PooledConnection, Validation};
 use std::task::Waker;
 
 /// What has to be done when the lock is released.
@@ -12,8 +12,8 @@ pub(crate) struct Effects<C> {
     pub(crate) wake: Option<Waker>,
     /// Connections that nobody is left to close properly, and why they go.
     pub(crate) dropped: Vec<(PooledConnection<C>, CloseReason)>,
-    /// Examinations that nobody is left to see through.
-    pub(crate) examinations: Vec<Examination<C>>,
+    /// Validations that nobody is left to see through.
+    pub(crate) validations: Vec<Validation<C>>,
     /// Errors that nobody needs any more: their destructors are user code.
     pub(crate) errors: Vec<SharedError>,
     /// Refusals that were granted to waiters who have gone.
@@ -26,7 +26,7 @@ impl<C> Default for Effects<C> {
             wakes: Vec::new(),
             wake: None,
             dropped: Vec::new(),
-            examinations: Vec::new(),
+            validations: Vec::new(),
             errors: Vec::new(),
             refusals: Vec::new(),
         }
@@ -36,7 +36,7 @@ impl<C> Default for Effects<C> {
 impl<C> Effects<C> {
     /// Whether there is anything to be done beyond one wake.
     pub(crate) fn is_large(&self) -> bool {
-        let few = self.wakes.is_empty() && self.dropped.is_empty() && self.examinations.is_empty();
+        let few = self.wakes.is_empty() && self.dropped.is_empty() && self.validations.is_empty();
         !(few && self.errors.is_empty() && self.refusals.is_empty())
     }
 }

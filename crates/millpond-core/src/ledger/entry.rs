@@ -33,7 +33,7 @@ pub struct LeaseMeta {
     /// When it came back, or was opened.
     pub(crate) idle_since: Time,
     /// When it was last known to be alive: came back, was opened, or answered a ping.
-    pub(crate) proved_at: Time,
+    pub(crate) validated_at: Time,
     /// How many nanoseconds it had been idle when its present borrower came.
     pub(crate) idled: u64,
     pub(crate) renewal: Renewal,
@@ -70,7 +70,7 @@ impl LeaseMeta {
             expires: Time::NEVER,
             renew_at: Time::NEVER,
             idle_since: Time::ZERO,
-            proved_at: Time::ZERO,
+            validated_at: Time::ZERO,
             idled: 0,
             renewal: Renewal::NotYet,
         }
@@ -85,7 +85,7 @@ impl LeaseMeta {
     /// nanoseconds without a sign of life.
     #[inline]
     pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
-        self.generation == lendable && now < self.expires && now.nanos_since(self.proved_at) < ping_after
+        self.generation == lendable && now < self.expires && now.nanos_since(self.validated_at) < ping_after
     }
 }
 
@@ -130,8 +130,8 @@ impl<C> fmt::Debug for PooledConnection<C> {
     }
 }
 
-/// What an examination came to.
-pub(crate) enum Examined<C> {
+/// What a validation came to.
+pub(crate) enum Validated<C> {
     Fit(PooledConnection<C>),
     Unfit {
         refused: Option<SharedError>,
@@ -140,9 +140,9 @@ pub(crate) enum Examined<C> {
     Refused(Arc<RequestRefusal>),
 }
 
-/// A stage of an examination. It belongs to the pool as a connect does: if its caller goes away, the keeper sees it through.
-pub(crate) struct Examination<C> {
-    pub(crate) stage: Pin<Box<dyn Future<Output = Examined<C>> + Send>>,
+/// A stage of a validation. It belongs to the pool as a connect does: if its caller goes away, the maintenance task sees it through.
+pub(crate) struct Validation<C> {
+    pub(crate) stage: Pin<Box<dyn Future<Output = Validated<C>> + Send>>,
     pub(crate) phase: Phase,
     /// The longest that it takes.
     pub(crate) limit: Duration,
@@ -150,9 +150,9 @@ pub(crate) struct Examination<C> {
     pub(crate) slot: u32,
 }
 
-impl<C> fmt::Debug for Examination<C> {
+impl<C> fmt::Debug for Validation<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Examination").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("Validation").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
     }
 }
 
@@ -175,9 +175,9 @@ pub(crate) enum Job<C> {
     /// Reset or ping a connection that came back, if need be, and call the `on_checkin` hooks.
     Checkin { held: PooledConnection<C>, reset: bool, ping: bool },
     /// Ping an idle connection that nobody is waiting for.
-    Examine(PooledConnection<C>),
-    /// See through an examination whose caller has gone.
-    SeeThrough(Examination<C>),
+    Validate(PooledConnection<C>),
+    /// See through a validation whose caller has gone.
+    SeeThrough(Validation<C>),
     /// Say goodbye and close.
     Close(PooledConnection<C>, CloseReason),
 }
@@ -196,12 +196,12 @@ pub(crate) struct Attempt {
 /// The answer to one who asks for a connection.
 #[derive(Debug)]
 pub(crate) enum Claim<C> {
-    /// An idle connection, to be examined if something is due.
+    /// An idle connection, to be validated if something is due.
     Idle(PooledConnection<C>),
     /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
     Wait { ticket: Ticket<Grant<C>>, enlist: bool },
-    /// The caller has to wait, and there is no keeper yet: bring a runtime, then ask again.
-    NeedsKeeper,
+    /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask again.
+    NeedsMaintenance,
     /// No.
     Failed(PoolError),
 }

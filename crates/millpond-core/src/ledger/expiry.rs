@@ -8,7 +8,7 @@ use crate::status::Holder;
 use std::mem;
 use std::task::Waker;
 
-/// What the keeper has to do now.
+/// What the maintenance task has to do now.
 #[derive(Debug)]
 pub(crate) struct Turn<C> {
     pub(crate) jobs: Vec<Job<C>>,
@@ -20,7 +20,7 @@ pub(crate) struct Turn<C> {
 }
 
 impl<C: Send + 'static> Ledger<C> {
-    /// One turn of the keeper: everything that is due, and everything in the inbox.
+    /// One turn of the maintenance task: everything that is due, and everything in the inbox.
     pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
         if let Some(task) = &mut self.task {
             task.called = Some(now);
@@ -41,7 +41,7 @@ impl<C: Send + 'static> Ledger<C> {
         Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
     }
 
-    /// The keeper goes to sleep unless it was called meanwhile; returns whether it does. Its old waker is left in `waker`,
+    /// The maintenance task goes to sleep unless it was called meanwhile; returns whether it does. Its old waker is left in `waker`,
     /// to be dropped outside the lock.
     pub(crate) fn doze(&mut self, waker: &mut Option<Waker>) -> bool {
         let Some(task) = &mut self.task else { return true };
@@ -100,7 +100,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// When the keeper has to look again.
+    /// When the maintenance task has to look again.
     fn next_due(&self, now: Time) -> Time {
         let mut due = self.opening_due(now);
         due = due.min(self.idle.due());

@@ -90,7 +90,7 @@ impl<C: Send + 'static> Ledger<C> {
             if self.times.is_some() {
                 return Some(held);
             }
-            (tag.idle_since, tag.proved_at, tag.idled) = (now, now, 0);
+            (tag.idle_since, tag.validated_at, tag.idled) = (now, now, 0);
             tag.note_loan(caller.task);
             self.slots.hand_over(tag.slot, caller, now);
             let granted = self.waiters.grant(Grant::Fresh(held));
@@ -104,7 +104,7 @@ impl<C: Send + 'static> Ledger<C> {
         if !self.task.as_ref().is_some_and(wakes_in_time) || self.idle.len() >= self.config.pool_size as usize {
             return Some(held);
         }
-        (tag.idle_since, tag.proved_at) = (now, now);
+        (tag.idle_since, tag.validated_at) = (now, now);
         if self.times.is_some() {
             self.measure_use(self.slots.since(tag.slot), now);
         }

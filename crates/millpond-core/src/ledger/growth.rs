@@ -18,7 +18,7 @@ use std::time::Duration;
 /// takes longer hangs, and a waiter gets another connection if there is room.
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
-/// How long a caller that waits in vain or is refused counts as asking after it has gone.
+/// How long a caller that timed out or was refused still counts as demand.
 const ASKED_LASTS: Duration = Duration::from_secs(10);
 
 /// The longest pause of a refused caller before it asks once more, in microseconds.
@@ -79,7 +79,7 @@ impl<C: Send + 'static> Ledger<C> {
                 attempt: self.opening.failures.saturating_add(1),
                 first: self.opening.first_pending,
             }));
-            self.call_keeper(now);
+            self.call_maintenance(now);
         }
     }
 
@@ -121,12 +121,12 @@ impl<C: Send + 'static> Ledger<C> {
         self.config.min_idle.map(|idle| idle.min(self.config.pool_size))
     }
 
-    /// Connections with the keeper that will be back in a moment.
+    /// Connections with the maintenance task that will be back in a moment.
     fn coming_back(&self, now: Time) -> u32 {
         u32::try_from(self.fresh_resets(now).count()).unwrap_or(u32::MAX)
     }
 
-    /// Since when they have been with the keeper, the latest first.
+    /// Since when they have been with the maintenance task, the latest first.
     fn fresh_resets(&self, now: Time) -> impl Iterator<Item = Time> {
         self.slots.resting_since().take_while(move |since| now.since(*since) < RESET_GRACE)
     }
@@ -163,7 +163,7 @@ impl<C: Send + 'static> Ledger<C> {
         next.map_or(Time::NEVER, |since| since.after(wait))
     }
 
-    /// When the keeper has to think about opening again: after a pause, or when a reset takes too long.
+    /// When the maintenance task has to think about opening again: after a pause, or when a reset takes too long.
     pub(crate) fn opening_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
         let not_before = self.not_before(now);
@@ -199,7 +199,7 @@ impl<C: Send + 'static> Ledger<C> {
             expires,
             renew_at,
             idle_since: now,
-            proved_at: now,
+            validated_at: now,
             idled: 0,
             renewal: Renewal::NotYet,
         }
@@ -248,7 +248,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.note_eventful();
         let failing_fast = self.note_streak(broken, now);
-        self.call_keeper(now);
+        self.call_maintenance(now);
         self.notify_watchers();
         self.check();
         Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }

@@ -1,6 +1,6 @@
 //! The idle connections: a stack with the freshest on top, which knows when something falls due for one of them.
 //!
-//! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or a turn of the keeper
+//! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or a turn of the maintenance task
 //! costs the same however many connections are idle.
 
 use crate::ledger::entry::{PooledConnection, Renewal};
@@ -76,7 +76,7 @@ impl<C> Idle<C> {
         self.stack.push_back(held);
     }
 
-    /// Puts a connection among the others by how long it has been idle: one that comes from an examination is not the
+    /// Puts a connection among the others by how long it has been idle: one that comes from a validation is not the
     /// freshest.
     pub(crate) fn insert(&mut self, held: PooledConnection<C>, now: Time) {
         let since = held.inner.tag.idle_since;
@@ -164,7 +164,7 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// A pool with so many idle connections, in which all that needs the keeper is switched on.
+    /// A pool with so many idle connections, in which all that needs the maintenance task is switched on.
     fn ledger_with(idle: u32) -> Ledger<u32> {
         let config = PoolConfig {
             pool_size: idle + 10,
@@ -175,7 +175,7 @@ mod tests {
             ..PoolConfig::default()
         };
         let mut ledger = Ledger::new(config, true, false, 1);
-        ledger.keeper_starts(rt::still().handle().clone(), Time::ZERO);
+        ledger.maintenance_starts(rt::still().handle().clone(), Time::ZERO);
         for n in 0..idle {
             let (slot, id) = ledger.slots.take(Time::ZERO);
             let attempt = Attempt { slot, id, generation: 0, attempt: 1, first: false };

@@ -1,8 +1,8 @@
-//! What the keeper looks after before it may be lent again: resets, pings of idle connections, examinations whose callers
+//! What the maintenance task looks after before it may be lent again: resets, pings of idle connections, validations whose callers
 //! have gone.
 
 use crate::event::CloseReason;
-use crate::ledger::entry::{Examination, Job, LeaseMeta, PooledConnection};
+use crate::ledger::entry::{Job, LeaseMeta, PooledConnection, Validation};
 use crate::ledger::slots::Stage;
 use crate::ledger::state::Ledger;
 use crate::rt::time::Time;
@@ -21,52 +21,52 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
         self.inbox.push(Job::Checkin { held, reset, ping });
-        self.call_keeper(now);
+        self.call_maintenance(now);
         self.check();
     }
 
     /// A connection was found broken. The others that have not answered since `before` may be broken too: those that are idle
-    /// are examined now, and those that are out when they come back. To come back is no answer.
+    /// are validated now, and those that are out when they come back. To come back is no answer.
     pub(crate) fn suspect(&mut self, before: Time, now: Time) {
-        let silent = |tag: &LeaseMeta| tag.created <= before && tag.proved_at <= before.max(tag.idle_since);
-        self.examine_those(silent, now);
+        let silent = |tag: &LeaseMeta| tag.created <= before && tag.validated_at <= before.max(tag.idle_since);
+        self.validate_those(silent, now);
         self.slots.doubt_loans(before);
         self.note_eventful();
     }
 
-    /// Has the idle connections of which nothing was heard for so long examined by the keeper, side by side.
-    pub(crate) fn examine_idle(&mut self, unheard: Duration, now: Time) {
-        self.examine_those(|tag| now.since(tag.proved_at) >= unheard, now);
+    /// Has the idle connections of which nothing was heard for so long validated by the maintenance task, side by side.
+    pub(crate) fn validate_idle(&mut self, unheard: Duration, now: Time) {
+        self.validate_those(|tag| now.since(tag.validated_at) >= unheard, now);
     }
 
-    fn examine_those(&mut self, those: impl Fn(&LeaseMeta) -> bool, now: Time) {
+    fn validate_those(&mut self, those: impl Fn(&LeaseMeta) -> bool, now: Time) {
         if self.task.is_none() {
             return;
         }
         for held in self.idle.take_all() {
             if those(&held.inner.tag) {
-                self.examine(held, now);
+                self.validate(held, now);
             } else {
                 self.idle.push(held, now);
             }
         }
     }
 
-    /// Has a connection examined by the keeper.
-    pub(crate) fn examine(&mut self, held: PooledConnection<C>, now: Time) {
+    /// Has a connection validated by the maintenance task.
+    pub(crate) fn validate(&mut self, held: PooledConnection<C>, now: Time) {
         self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
-        self.inbox.push(Job::Examine(held));
-        self.call_keeper(now);
+        self.inbox.push(Job::Validate(held));
+        self.call_maintenance(now);
     }
 
-    /// The caller of an examination goes away, and the keeper sees it through. Without a keeper it comes back.
-    pub(crate) fn adopt(&mut self, examination: Examination<C>, now: Time) -> Option<Examination<C>> {
+    /// The caller of a validation goes away, and the maintenance task sees it through. Without a maintenance task it comes back.
+    pub(crate) fn adopt(&mut self, validation: Validation<C>, now: Time) -> Option<Validation<C>> {
         if self.task.is_none() {
-            return Some(examination);
+            return Some(validation);
         }
-        self.slots.shift(examination.slot, Stage::Resting, now);
-        self.inbox.push(Job::SeeThrough(examination));
-        self.call_keeper(now);
+        self.slots.shift(validation.slot, Stage::Resting, now);
+        self.inbox.push(Job::SeeThrough(validation));
+        self.call_maintenance(now);
         self.check();
         None
     }

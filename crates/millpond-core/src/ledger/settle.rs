@@ -18,7 +18,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// A connection that the keeper looked after is fit again.
+    /// A connection that the maintenance task looked after is fit again.
     pub(crate) fn settle_checked(&mut self, held: PooledConnection<C>, now: Time) {
         self.settle(held, now);
         self.check();
@@ -35,7 +35,7 @@ impl<C: Send + 'static> Ledger<C> {
             return self.retire(held, reason, now);
         }
         if self.slots.is_doubted(held.inner.tag.slot) && self.task.is_some() {
-            return self.examine(held, now);
+            return self.validate(held, now);
         }
         if !self.suspended
             && let Some((caller, _)) = self.waiters.first()
@@ -79,13 +79,13 @@ impl<C: Send + 'static> Ledger<C> {
         self.idle.renewals_done().saturating_add(self.config.pool_size as usize)
     }
 
-    /// Ends a connection: the keeper closes it, and it holds its place until that is done.
+    /// Ends a connection: the maintenance task closes it, and it holds its place until that is done.
     pub(crate) fn retire(&mut self, held: PooledConnection<C>, reason: CloseReason, now: Time) {
         let slot = held.inner.tag.slot;
         self.slots.shift(slot, Stage::Closing, now);
         if self.task.is_some() && held.inner.tag.generation >= self.hard_below {
             self.inbox.push(Job::Close(held, reason));
-            self.call_keeper(now);
+            self.call_maintenance(now);
         } else {
             // It is dropped when the lock is released, and holds its place until then.
             self.effects.dropped.push((held, reason));
@@ -112,7 +112,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.open_more(now);
         self.notify_watchers();
         if self.closed && self.slots.used() == 0 {
-            self.call_keeper(now);
+            self.call_maintenance(now);
         }
         self.check();
     }

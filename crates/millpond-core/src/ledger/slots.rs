@@ -21,9 +21,9 @@ pub(crate) enum Stage {
     Free,
     Connecting,
     Idle,
-    /// Lent, or being examined for the caller who is about to get it.
+    /// Lent, or being validated for the caller who is about to get it.
     InUse,
-    /// With the keeper: being reset or examined.
+    /// With the maintenance task: being reset or validated.
     Resting,
     Closing,
     /// Held for a connection that is not one of the pool's.
@@ -63,7 +63,7 @@ pub(crate) struct Slots {
     counts: [u32; STAGES],
     /// What is being opened, and since when, in that order.
     connecting: Vec<(u32, Time)>,
-    /// What is with the keeper, by when it came there.
+    /// What is with the maintenance task, by when it came there.
     resting: BTreeSet<(Time, u32)>,
     /// When the oldest loan began that was not reported as a leak. May be earlier, if that one has ended.
     quiet_since: Option<Time>,
@@ -250,7 +250,7 @@ impl Slots {
         self.slots.get(slot as usize).map_or(Time::ZERO, |place| place.since)
     }
 
-    /// Since when connections have been with the keeper, the latest first.
+    /// Since when connections have been with the maintenance task, the latest first.
     pub(crate) fn resting_since(&self) -> impl Iterator<Item = Time> {
         self.resting.iter().rev().map(|(since, _)| *since)
     }
@@ -268,7 +268,7 @@ impl Slots {
         self.slots.iter().any(|place| place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs))
     }
 
-    /// Holders since before `deadline` that nobody was told of yet; they count as told from now on.
+    /// Holders since before `deadline` that were not reported yet; they count as reported from now on.
     pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
         let mut leaks = Vec::new();
         if self.quiet_since.is_none_or(|since| since > deadline) {

@@ -285,8 +285,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// There is something for the keeper to do.
-    pub(crate) fn call_keeper(&mut self, now: Time) {
+    /// There is something for the maintenance task to do.
+    pub(crate) fn call_maintenance(&mut self, now: Time) {
         let Some(task) = &mut self.task else { return };
         if task.called.is_none() {
             task.called = Some(now);
@@ -295,10 +295,10 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Something falls due then: the keeper must not sleep longer.
+    /// Something falls due then: the maintenance task must not sleep longer.
     pub(crate) fn expect_sweep(&mut self, due: Time, now: Time) {
         if self.task.as_ref().is_some_and(|task| due < task.wakes_at) {
-            self.call_keeper(now);
+            self.call_maintenance(now);
         }
     }
 

@@ -22,7 +22,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// How many waiters are told at once to watch their own deadlines: the lock is held meanwhile.
+/// How many waiters are woken at once to set timers of their own: the lock is held meanwhile.
 const ARMED_AT_ONCE: usize = 256;
 
 /// How many places an empty queue keeps for the next waiters.
@@ -97,9 +97,9 @@ struct Waiter<G> {
 pub(crate) enum Armed {
     /// Everybody.
     All,
-    /// Whoever has waited long enough; the others will have to be told later.
+    /// Those that have waited long enough; the others must be woken later.
     Due,
-    /// As many as are told at once: there are more.
+    /// As many as are woken at once: there are more.
     Enough,
 }
 
@@ -177,13 +177,13 @@ impl<G: Send + 'static> Queue<G> {
             let at = self.ring.partition_point(|other| other.arrival < arrival);
             self.ring.insert(at, waiter);
         }
-        // One who comes again may have arrived before somebody who watches already.
+        // One that joins again may have arrived before one that has set its timer already.
         self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
         Ticket { arrival, cell }
     }
 
     /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
-    /// who came later than `now` goes by a clock that was paused and set forward: nobody else can watch for him.
+    /// that came later than `now` uses a clock that was paused and set forward: only it can set its timer.
     pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Armed {
         let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
         for waiter in self.ring.range_mut(from..) {
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_have_waited_long_are_told_to_watch_their_deadlines_and_only_once() {
+    fn only_those_that_have_waited_long_are_woken_to_set_timers_and_only_once() {
         let mut queue: Queue<u64> = Queue::new();
         let caller = Caller { location: Location::caller(), label: None, task: None };
         let at = |n: u64| Time::at_nanos(n);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_comes_again_when_nobody_else_waits_is_told_too() {
+    fn one_that_joins_again_when_no_other_waits_is_woken_too() {
         let (mut queue, mut tickets) = queue_of(&[1, 2]);
         let mut told = Vec::new();
         queue.arm(Time::ZERO, Time::ZERO, &mut told);

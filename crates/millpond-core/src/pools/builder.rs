@@ -24,7 +24,9 @@ pub trait Buildable: Sized {
 ///
 /// ```
 /// use millpond_core::{ConnectInfo, Manager, QueuePool};
-/// /// # struct Echo;
+/// use std::time::Duration;
+///
+/// # struct Echo;
 /// # impl Manager for Echo {
 /// #     type Connection = String;
 /// #     type Error = std::io::Error;
@@ -89,14 +91,14 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    /// The runtime on which the pool connects and keeps house. Default: that of the first acquire, and when it has ended
+    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the first acquire, and when it has ended
     /// that of the next one.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.parts.runtime = Some(handle);
         self
     }
 
-    /// Adds an observer. Several are told in the order in which they were added. One that holds a handle of its own pool
+    /// Adds an observer. Several are called in the order in which they were added. One that holds a handle of its own pool
     /// keeps that pool open for ever.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.parts.observers.push(Box::new(observer));

@@ -55,7 +55,7 @@ impl<C: Send + 'static> Member<C> {
         self.lease.as_deref()
     }
 
-    /// Says why it goes; whoever is first is believed.
+    /// Records the close reason; the first one wins.
     pub(crate) fn dismiss(&self, why: CloseReason) {
         let _ = self.why.set(why);
     }
@@ -103,7 +103,7 @@ pub(crate) struct Members<C: Send + 'static> {
     /// Why the last opening failed, unless one has succeeded since.
     pub(crate) failure: Option<PoolError>,
     pub(crate) loans: Loans,
-    /// Since when whoever waits has waited, in the order of arrival.
+    /// Since when each waiter has waited, in the order of arrival.
     waiters: BTreeMap<u64, Time>,
     last_ticket: u64,
     pub(crate) closed: bool,
@@ -451,7 +451,7 @@ async fn open<M: Manager>(opening: Opening<M>)
 where
     M::Connection: Clone + Sync,
 {
-    // The acquire outlives the pool only to be told that it is closed.
+    // The acquire outlives the pool only to report that it is closed.
     let request = Request { patient: true, ..Request::here() };
     let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire_with(request)) else { return };
     let outcome = acquire.await;
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_has_as_many_loans_as_it_was_told() {
+    fn a_turn_has_as_many_loans_as_were_asked_for() {
         assert_eq!(drawn(1, 6), [1, 2, 0, 1, 2, 0]);
         assert_eq!(drawn(0, 3), [1, 2, 0]);
         assert_eq!(drawn(4, 13), [1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1]);

@@ -31,7 +31,7 @@ pub enum Invalidate {
 }
 
 /// A pool of exclusive connections with SQLAlchemy's semantics: `pool_size` are kept, `max_overflow` more may be open,
-/// whoever comes later waits in turn.
+/// later callers wait in turn.
 ///
 /// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes what is idle, and what is in
 /// use when it comes back.
@@ -65,7 +65,7 @@ pub struct NullPool<M: Manager> {
     pool: QueuePool<M>,
 }
 
-/// A handle that does not keep a pool alive: for managers, which the pool owns, and for whoever watches it.
+/// A handle that does not keep a pool alive: for managers, which the pool owns, and for monitoring.
 pub struct WeakPool<M: Manager> {
     handle: Weak<Alive<M>>,
 }
@@ -78,7 +78,7 @@ struct Alive<M: Manager> {
 impl<M: Manager> Drop for Alive<M> {
     fn drop(&mut self) {
         self.shared.begin_close();
-        // The keeper holds the pool only while it works; now it is all that is left to close what is open.
+        // The maintenance task holds the pool only while it works; now it is all that is left to close what is open.
         let survivor = Arc::clone(&self.shared);
         drop(self.shared.change(|ledger, _| ledger.survive(survivor)));
     }
@@ -101,7 +101,7 @@ impl<M: Manager> QueuePool<M> {
         let keeps = shared.look(Ledger::keeps);
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
             // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
-            let _ = shared.ensure_keeper();
+            let _ = shared.ensure_maintenance();
         }
         let pool = Self { handle: Arc::new(Alive { shared }) };
         pool.report(conflicts);
@@ -159,7 +159,7 @@ impl<M: Manager> QueuePool<M> {
         self.acquire_with(Request::here().within(limit))
     }
 
-    /// Lends a connection to whoever the request names: for pools that wrap this one.
+    /// Lends a connection to the caller that the request names: for pools that wrap this one.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl<M: Manager> QueuePool<M> {
     }
 
     /// Lends the freshest idle connection if nothing is due for it, else nothing; never waits. If a ping is due, the
-    /// keeper examines the idle connections meanwhile, and a later call finds them ready. While there is an
+    /// maintenance task validates the idle connections meanwhile, and a later call finds them ready. While there is an
     /// `on_checkout` hook it lends nothing, since that would have to be awaited.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Lease<M::Connection>> {
@@ -258,7 +258,7 @@ impl<M: Manager> QueuePool<M> {
     /// Has every idle connection pinged, and lends none of them again before its ping has succeeded: for managers that
     /// learn on one connection that something concerns them all.
     pub fn validate_idle(&self) {
-        self.shared().change(|ledger, now| ledger.examine_idle(Duration::ZERO, now));
+        self.shared().change(|ledger, now| ledger.validate_idle(Duration::ZERO, now));
     }
 
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their deadlines. What is in

@@ -50,7 +50,7 @@ where
         let mut listener = core.bell.listen();
         match take(core, request, Some(since), &mut panics)? {
             Taken::Lent(lease) => return Ok(lease),
-            Taken::Homeless if shared.ensure_keeper() => continue,
+            Taken::Homeless if shared.ensure_maintenance() => continue,
             Taken::Homeless => return Err(PoolError::NoRuntime),
             Taken::Nothing => {}
         }
@@ -74,7 +74,7 @@ where
         let Some(timer) = shared.clock.timer(deadline, || shared.home()) else { return Err(PoolError::NoRuntime) };
         rt::until(rung(timer), listener.hear()).await;
         let failure = core.members.lock().failure.clone();
-        // Whoever was opening began before us; its deadline is not ours. Any other failure is permanent.
+        // The attempt began before this call; its deadline is not ours. Any other failure is permanent.
         if let Some(error) = failure.filter(|error| !error.is_timeout()) {
             return Err(error);
         }
@@ -132,7 +132,7 @@ impl<'a, M: Manager> Journey<'a, M> {
         Self { core, location: request.location, since, done: false }
     }
 
-    /// That it lent something was told when the clone was made.
+    /// The loan was reported when the clone was made.
     fn end<T>(mut self, outcome: Result<T, PoolError>) -> Result<T, PoolError> {
         self.done = true;
         {

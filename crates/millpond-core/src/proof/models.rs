@@ -1,6 +1,6 @@
 //! Exhaustive models of the hand-off: every order in which a few threads can meet in the pool's own code.
 //!
-//! Callers run the real `Acquire`, returns are dropped leases, and what the keeper would do is done by its real jobs in one
+//! Callers run the real `Acquire`, returns are dropped leases, and what the maintenance task would do is done by its real jobs in one
 //! of the threads. Nothing here is a copy. `cargo xtask models` runs them and counts the orders that were tried.
 //!
 //! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is found.
@@ -60,7 +60,7 @@ impl Manager for Server {
 
 type Loan = Lease<Wire>;
 
-/// A pool of so many places, and its keeper's part.
+/// A pool of so many places, and its maintenance task's part.
 #[derive(Clone)]
 struct World(Arc<Shared<Server>>);
 
@@ -78,7 +78,7 @@ impl World {
             acquires_per_turn: 1,
         };
         let shared = Arc::new(Shared::new(parts, "QueuePool", true));
-        shared.change(|ledger, now| ledger.keeper_starts(rt::still().handle().clone(), now));
+        shared.change(|ledger, now| ledger.maintenance_starts(rt::still().handle().clone(), now));
         Self(shared)
     }
 
@@ -124,7 +124,7 @@ impl World {
         panic!("no connection came");
     }
 
-    /// The keeper's part, until there is nothing left to do. Pauses after failures are over at once.
+    /// The maintenance task's part, until there is nothing left to do. Pauses after failures are over at once.
     fn keep(&self) {
         loop {
             let later = Time::at(Duration::from_secs(1));
@@ -141,7 +141,7 @@ impl World {
         match job {
             Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
             Job::Close(held, reason) => block_on(close_connection(Closing { shared, held: Some(held), reason })),
-            Job::Checkin { .. } | Job::Examine(_) | Job::SeeThrough(_) => panic!("nothing is reset or examined here"),
+            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => panic!("nothing is reset or validated here"),
         }
     }
 
@@ -257,7 +257,7 @@ fn a_failed_connect_strands_neither_of_two_waiters() {
         world.0.manager.fails.store(1, Ordering::SeqCst);
         let waiters = [world.waiter(), world.waiter()];
         let threads = waiters.map(|waiter| thread::spawn(move || drop(block_on(waiter).expect("it is served"))));
-        // The keeper's first attempt fails, its second one does not.
+        // The maintenance task's first attempt fails, its second one does not.
         world.keep();
         join(threads);
         world.assert_sound(1);

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a waiter goes without a timer of its own, and how often the watch comes by: whoever is waiting then waits a little
+/// How long a waiter goes without a timer of its own, and how often the thread looks: a caller that waits then waits a little
 /// longer, so it should be fewer than one wait in a thousand.
 pub(crate) const ARM_AFTER: Duration = Duration::from_millis(250);
 

@@ -20,7 +20,7 @@ mod kind {
     /// How often the one at the door looks again with its core kept busy, for twice as long each time.
     const SPINS: u32 = 3;
 
-    /// How often it gives its core away for a turn before it sleeps: whoever has the lock has lost its own core.
+    /// How often it yields before it sleeps: the owner of the lock has lost its core.
     const TURNS: u32 = 100;
 
     /// How long it sleeps.
@@ -29,7 +29,7 @@ mod kind {
     /// A mutex without poison: no user code runs under it, and the ledger is never left half changed.
     ///
     /// It is given back by a plain store, which spares the atomic operation that finds out whether somebody sleeps on it. So
-    /// whoever waits has to look by itself: one stands at the door, and the others sleep on a lock of the usual kind.
+    /// a waiting thread has to look by itself: one polls, and the others sleep on a lock of the usual kind.
     pub(crate) struct Mutex<T> {
         door: spin::mutex::SpinMutex<T>,
         queue: parking_lot::Mutex<()>,
@@ -131,7 +131,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn whoever_waits_gets_in_and_nobody_gets_in_together() {
+    fn every_waiting_thread_gets_in_and_no_two_get_in_together() {
         const THREADS: u32 = 8;
         const ROUNDS: u32 = 2_000;
         let mutex = Mutex::new(0);

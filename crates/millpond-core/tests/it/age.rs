@@ -48,11 +48,11 @@ async fn a_connection_that_comes_back_too_old_is_not_lent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_first_after_the_age_is_reached_gets_no_connection_beyond_it() {
+async fn the_first_caller_after_the_age_is_reached_gets_no_connection_beyond_it() {
     for pause in [299_999, 300_000, 300_001, 300_500, 400_000, 4_000_000] {
         let world = World::with(2, 0, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
         world.idle(2).await;
-        // Jumps: the keeper has no chance to act before the caller does.
+        // Jumps: the maintenance task has no chance to act before the caller does.
         advance(ms(pause)).await;
         let lease = world.lease().await;
         assert!(Lease::info(&lease).age < secs(300), "{:?} after {pause} ms", Lease::info(&lease));
@@ -218,7 +218,7 @@ async fn a_lease_knows_age_idle_time_and_uses_of_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_examination_by_the_keeper_does_not_make_a_connection_look_used() {
+async fn an_validation_by_the_maintenance_does_not_make_a_connection_look_used() {
     let world = World::with(2, 0, |builder| builder.idle_timeout(secs(60)).min_idle(0));
     world.idle(2).await;
     sleep(secs(10)).await;

@@ -27,7 +27,7 @@ pub struct Walk {
     pub loans: Vec<Loan>,
     callers: Vec<Caller>,
     asked: u64,
-    /// Whether nothing is examined before it is lent, so that callers are answered strictly in turn.
+    /// Whether nothing is validated before it is lent, so that callers are answered strictly in turn.
     plain: bool,
     /// The generation at the last look: with each new one, what was granted may be taken back.
     generation: u64,

@@ -1,4 +1,4 @@
-//! Close means closed: waiters are told, borrowers are waited for, stragglers are named, and nothing stays behind.
+//! Close means closed: waiters get an error, borrowers are waited for, stragglers are named, and nothing stays behind.
 
 use crate::support::{Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{HookPoint, Lease, PoolExt};
@@ -308,7 +308,7 @@ async fn a_lease_outlives_its_pool_and_is_closed_on_return() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_acquire_keeps_its_pool_alive_or_is_told_that_it_is_closed() {
+async fn a_waiting_acquire_keeps_its_pool_alive_or_learns_that_it_is_closed() {
     let world = World::new(1, 0);
     let lease = world.lease().await;
     let waiter = tokio::spawn(world.pool.acquire());

@@ -165,7 +165,7 @@ async fn while_connects_fail_there_is_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_told_its_number_and_a_success_begins_anew() {
+async fn an_attempt_knows_its_number_and_a_success_begins_anew() {
     let world = World::with(2, 0, |builder| builder.name("orders").connect_timeout(secs(7)));
     world.manager.next(Call::Connect, [Act::transient("one"), Act::transient("two"), Act::Ok, Act::transient("four")]);
     let _loans = world.leases(2).await;
@@ -246,7 +246,7 @@ async fn with_a_permanent_error_the_waiters_go_on_waiting_for_what_is_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_ran_into_the_deadline_meanwhile_is_told_the_permanent_error() {
+async fn a_caller_that_ran_into_the_deadline_meanwhile_gets_the_permanent_error() {
     let world = World::new(2, 0);
     let _lease = world.lease().await;
     world.manager.always(Call::Connect, Act::permanent("password authentication failed"));
@@ -269,7 +269,7 @@ async fn a_failed_connect_does_not_strand_the_second_waiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_connect_counts_as_a_failure_and_is_told() {
+async fn a_panic_in_connect_counts_as_a_failure_and_is_reported() {
     let world = World::with(1, 0, |builder| builder.pool_timeout(secs(2)));
     world.manager.always(Call::Connect, Act::Panic);
     let (result, took) = timed(world.pool.acquire()).await;
@@ -298,7 +298,7 @@ async fn a_failover_fault_invalidates_what_was_opened_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classify_is_told_in_the_event() {
+async fn classify_is_reported_in_the_event() {
     let world = World::new(1, 0);
     world.manager.next(Call::Connect, [Act::broken("reset by peer")]);
     drop(world.lease().await);

@@ -304,7 +304,7 @@ async fn pools_of_different_kinds_stand_side_by_side_behind_one_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_counts_its_loans_is_told_of_every_end() {
+async fn a_pool_that_counts_its_loans_sees_every_end() {
     let world = World::new(4, 0);
     let out = Arc::new(AtomicUsize::new(0));
     let mut loans = Vec::new();

@@ -148,7 +148,7 @@ async fn a_checkout_hook_may_not_outlast_the_caller() {
     let error = refused(result);
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
     assert_eq!(timed_out.phase, Phase::Hook);
-    assert!(error.to_string().starts_with("an on_checkout hook has not come to an end, timeout 1.00"), "{error}");
+    assert!(error.to_string().starts_with("an on_checkout hook did not finish, timeout 1.00"), "{error}");
     assert_took(took, secs(1));
 }
 
@@ -160,7 +160,7 @@ async fn ten_dead_connections_cost_the_caller_one_ping_timeout_and_not_ten() {
     world.manager.always(Call::Ping, Act::Never);
     let (lease, took) = timed(world.pool.acquire()).await;
     assert!(took <= secs(2) + ms(100), "one ping, and a moment of hope for the others: {took:?}");
-    assert_eq!(lease.unwrap().id(), 11, "a new one: none of the old was proved alive");
+    assert_eq!(lease.unwrap().id(), 11, "a new one: none of the old was found alive");
     sleep(secs(10)).await;
     assert_eq!(world.trace.count("closed ping_failed"), 10);
     world.manager.heal();
@@ -168,7 +168,7 @@ async fn ten_dead_connections_cost_the_caller_one_ping_timeout_and_not_ten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_first_dead_connection_the_others_are_examined_and_the_living_kept() {
+async fn after_a_first_dead_connection_the_others_are_validated_and_the_living_kept() {
     let world = World::new(6, 0);
     world.idle(6).await;
     sleep(secs(10)).await;
@@ -179,7 +179,7 @@ async fn after_a_first_dead_connection_the_others_are_examined_and_the_living_ke
     assert_eq!(world.trace.count("closed ping_failed"), 1);
     assert!(status.idle >= 5, "{status:?}");
     let pinged = world.manager.calls(Call::Ping);
-    assert!(pinged >= 6, "the keeper has looked at the rest: {pinged} pings");
+    assert!(pinged >= 6, "the maintenance task has looked at the rest: {pinged} pings");
     drop(world.leases(5).await);
     assert_eq!(world.manager.calls(Call::Ping), pinged, "and a caller need not look again");
 }
@@ -323,7 +323,7 @@ async fn a_waiter_gets_the_connection_when_its_reset_is_done_and_not_before() {
 
 /// Where many wait, the deadline is read off a coarse clock. In real time: a paused clock is never coarse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_crowd_that_waits_in_real_time_nobody_is_told_before_its_limit() {
+async fn of_a_crowd_that_waits_in_real_time_no_caller_times_out_before_its_limit() {
     let limit = ms(751);
     let (mut crowd, mut held) = (Vec::new(), Vec::new());
     for round in 0..200 {

@@ -95,7 +95,7 @@ async fn an_object_is_called_only_at_the_moments_it_wants() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_is_told_about_the_connection() {
+async fn a_hook_sees_which_connection_it_is() {
     let notes = Notes::default();
     let world = World::with(1, 0, |b| b.on_checkout(notes.write("out")).on_checkin(notes.write("in")));
     for _ in 0..2 {
@@ -226,7 +226,7 @@ async fn a_hanging_checkout_hook_is_a_refusal_at_hook_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_examined_at_checkin_is_not_lent_meanwhile() {
+async fn what_is_validated_at_checkin_is_not_lent_meanwhile() {
     let world = World::hooked(1, 0, |builder| builder);
     let gate = Gate::new();
     world.manager.next(Call::Hook(HookPoint::Checkin), [Act::gated(&gate)]);
@@ -270,7 +270,7 @@ async fn on_checkin_comes_after_the_reset_and_only_if_that_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_at_close_is_told_and_changes_nothing() {
+async fn a_refusal_at_close_is_reported_and_changes_nothing() {
     for refusal in [Act::broken("no"), Act::Panic, Act::Never] {
         let world = World::hooked(1, 0, |builder| builder.close_timeout(secs(30)));
         world.manager.next(Call::Hook(HookPoint::Close), [refusal]);

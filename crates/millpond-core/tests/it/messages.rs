@@ -92,7 +92,7 @@ fn here_of(location: &std::panic::Location<'_>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn holders_are_told_with_their_age_the_oldest_first() {
+async fn holders_are_named_with_their_age_the_oldest_first() {
     let world = World::new(3, 0);
     let mut loans = Vec::new();
     for _ in 0..3 {
@@ -131,7 +131,7 @@ async fn where_the_cap_is_not_the_reason_the_text_does_not_say_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_is_told_as_that() {
+async fn a_server_that_does_not_answer_is_reported_as_that() {
     let world = World::new(10, 20);
     world.manager.always(Call::Connect, Act::Never);
     let text = refused(world.pool.acquire_within(secs(2)).await).to_string();
@@ -160,7 +160,7 @@ async fn an_error_that_was_overcome_is_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_waits_for_what_it_holds_itself_is_told_so() {
+async fn a_task_that_waits_for_what_it_holds_itself_gets_that_as_the_reason() {
     let world = World::new(2, 0);
     let hint = "this task holds one of the connections that it is waiting for: release it before acquiring again";
     let nested = |pool: Pool| async move {
@@ -185,7 +185,7 @@ async fn ten_nested_tasks_all_end_at_their_deadline() {
                 quiet().await;
                 let (result, took) = timed(pool.acquire()).await;
                 assert_took(took, secs(30));
-                // Whoever ends first frees a connection, and the others still are in their last tick.
+                // The first that ends frees a connection, and the others still are in their last tick.
                 drop(result);
             })
         })

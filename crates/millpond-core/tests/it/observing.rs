@@ -74,7 +74,7 @@ async fn events_tell_how_long_things_took_and_who_asked() {
     assert_eq!(seen, 3);
 }
 
-/// Wants no event of a loan that goes well; keeps what it is told, and the pool's measurements if it asked for them.
+/// Wants no event of a loan that goes well; keeps what it gets, and the pool's measurements if it asked for them.
 struct Reserved {
     interest: Interest,
     told: Trace,
@@ -102,7 +102,7 @@ impl Observer for Reserved {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_wants_incidents_is_told_everything_but_the_loans_that_go_well() {
+async fn an_observer_of_incidents_gets_everything_but_the_loans_that_go_well() {
     let (reserved, curious) = (Reserved::new(Interest::Incidents), Trace::new());
     let builder = QueuePool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0);
     let pool = builder.observer(Arc::clone(&reserved)).observer(curious.clone()).build().unwrap();
@@ -123,7 +123,7 @@ async fn who_wants_incidents_is_told_everything_but_the_loans_that_go_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_wants_incidents_is_told_of_a_connection_that_is_held_for_long() {
+async fn an_observer_of_incidents_sees_a_connection_that_is_held_for_long() {
     let reserved = Reserved::new(Interest::Incidents);
     let builder = QueuePool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).leak_after(secs(60));
     let pool = builder.observer(Arc::clone(&reserved)).build().unwrap();
@@ -286,12 +286,12 @@ async fn an_observer_that_panics_costs_nothing() {
         .unwrap();
     let world = World { manager, trace: after, pool };
     a_busy_day(&world).await;
-    assert_eq!(seen.load(Ordering::SeqCst), world.trace.events().len(), "both observers are told everything");
+    assert_eq!(seen.load(Ordering::SeqCst), world.trace.events().len(), "both observers get everything");
     assert_eq!(world.manager.sockets(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_observers_are_told_the_same_under_the_pools_name() {
+async fn several_observers_get_the_same_under_the_pools_name() {
     let (first, second, manager) = (Trace::new(), Trace::new(), ScriptedManager::new());
     let named = |_: &Event, stamp: &EventContext<'_>| assert_eq!(stamp.pool, "orders");
     let pool = Pool::builder(manager)
@@ -307,7 +307,7 @@ async fn several_observers_are_told_the_same_under_the_pools_name() {
     assert!(!first.lines().is_empty());
 }
 
-/// Whoever is called by the pool may call the pool: no lock is held.
+/// What the pool calls may call the pool: no lock is held.
 #[tokio::test(start_paused = true)]
 async fn managers_hooks_and_observers_may_look_at_the_pool_and_try_it() {
     let (manager, trace) = (ScriptedManager::new(), Trace::new());
@@ -324,7 +324,7 @@ async fn managers_hooks_and_observers_may_look_at_the_pool_and_try_it() {
         .pool_size(4)
         .max_overflow(2)
         .observer(move |_: &Event, _: &EventContext<'_>| {
-            // What it does causes events, of which it would be told in turn without end.
+            // What it does causes events, which it would get in turn without end.
             if depth.fetch_add(1, Ordering::SeqCst) == 0 {
                 peek(&observing);
             }

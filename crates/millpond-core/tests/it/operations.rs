@@ -44,7 +44,7 @@ async fn resume_serves_all_waiters_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_resume_in_vain_is_told_so() {
+async fn a_caller_that_waits_too_long_for_resume_gets_that_as_the_reason() {
     let world = World::new(2, 0);
     world.idle(2).await;
     world.pool.suspend();
@@ -172,7 +172,7 @@ async fn prewarm_fails_with_the_cause_and_within_pool_timeout() {
     world.manager.always(Call::Connect, Act::permanent("no such database"));
     let (result, took) = timed(world.pool.prewarm(2)).await;
     assert!(result.unwrap_err().to_string().contains("no such database"));
-    assert!(took <= ms(10), "a permanent error is told at once: {took:?}");
+    assert!(took <= ms(10), "a permanent error is reported at once: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +293,7 @@ async fn try_acquire_lends_the_freshest_for_which_nothing_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_acquire_has_the_keeper_examine_what_is_due_and_succeeds_later() {
+async fn try_acquire_has_the_maintenance_validate_what_is_due_and_succeeds_later() {
     let world = World::new(2, 0);
     world.idle(2).await;
     sleep(secs(10)).await;
@@ -304,7 +304,7 @@ async fn try_acquire_has_the_keeper_examine_what_is_due_and_succeeds_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_every_checkout_pings_an_examination_counts_for_half_a_second_and_a_return_does_not() {
+async fn where_every_checkout_pings_an_validation_counts_for_half_a_second_and_a_return_does_not() {
     let world = World::with(1, 0, |builder| builder.pre_ping_idle(Duration::ZERO));
     world.idle(1).await;
     for (age, lends) in [(0, true), (499, true), (500, false)] {
@@ -357,7 +357,7 @@ async fn a_warm_connection_that_was_idle_for_long_is_pinged_after_a_suspension_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_connection_broke_in_use_the_idle_ones_are_examined_and_not_where_one_was_cut_off() {
+async fn where_one_connection_broke_in_use_the_idle_ones_are_validated_and_not_where_one_was_cut_off() {
     for (act, pings) in [(Act::broken("reset by peer"), 2), (Act::transient("scripted"), 0)] {
         let world = World::new(3, 0);
         world.idle(3).await;

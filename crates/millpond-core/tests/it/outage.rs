@@ -19,7 +19,7 @@ async fn outage() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_fail_fast_after_newcomers_are_told_the_cause_at_once() {
+async fn after_fail_fast_after_newcomers_get_the_cause_at_once() {
     let world = outage().await;
     let (result, took) = timed(world.pool.acquire()).await;
     assert_took(took, Duration::ZERO);
@@ -82,7 +82,7 @@ async fn a_failure_long_ago_fails_nobody_today() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_that_nobody_watched_ends_for_the_first_who_comes_back() {
+async fn an_outage_that_nobody_watched_ends_for_the_first_later_caller() {
     let world = outage().await;
     sleep(secs(600)).await;
     world.manager.heal();

@@ -299,7 +299,7 @@ async fn a_burst_of_callers_whose_time_is_short_does_not_churn_connections() {
     assert_eq!(world.manager.calls(Call::Connect), 4, "a connection that comes too late for its caller is kept");
 }
 
-/// A task of its own that borrows and gives back when it is told to.
+/// A task of its own that borrows and returns on command.
 struct Borrower(mpsc::UnboundedSender<oneshot::Sender<u64>>);
 
 impl Borrower {

@@ -328,7 +328,7 @@ async fn a_close_that_is_polled_often_is_woken_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_acquire_succeeds_after_the_examination_also_where_every_checkout_pings() {
+async fn try_acquire_succeeds_after_the_validation_also_where_every_checkout_pings() {
     let world = World::with(1, 0, |builder| builder.pre_ping_idle(Duration::ZERO));
     world.idle(1).await;
     let mut lent = false;

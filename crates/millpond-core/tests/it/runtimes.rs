@@ -18,7 +18,7 @@ fn runtime() -> Runtime {
 }
 
 /// On the home that follows one that has ended.
-async fn every_place_is_to_be_had_again(pool: &Pool, manager: &ScriptedManager, held: Vec<Loan>) {
+async fn every_slot_can_be_lent_again(pool: &Pool, manager: &ScriptedManager, held: Vec<Loan>) {
     let lease = pool.acquire().await.unwrap();
     assert!(lease.id() > 3, "it was opened on the new home");
     drop(held);
@@ -93,7 +93,7 @@ fn a_home_may_end_while_connections_are_out_idle_connecting_resting_and_awaited(
     drop(first);
     manager.heal();
     let second = runtime();
-    second.block_on(every_place_is_to_be_had_again(&pool, &manager, held));
+    second.block_on(every_slot_can_be_lent_again(&pool, &manager, held));
     assert_eq!(trace.count("home ended"), 1);
 }
 

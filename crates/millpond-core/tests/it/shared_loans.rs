@@ -145,7 +145,7 @@ async fn a_dropped_pool_keeps_only_the_members_that_are_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_on_a_pool_that_is_dropped_is_told_so() {
+async fn a_caller_that_waits_on_a_dropped_pool_gets_that_as_the_reason() {
     let (pool, server, _) = pool_of(1, |builder| builder);
     server.down.store(true, Ordering::Relaxed);
     let waiter = tokio::spawn(pool.acquire());

@@ -157,7 +157,7 @@ async fn after_an_invalidation_nothing_older_is_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_error_is_told_at_once_and_a_transient_one_at_the_deadline() {
+async fn a_permanent_error_is_reported_at_once_and_a_transient_one_at_the_deadline() {
     let (pool, server, _) = pool_of(1, |builder| builder.pool_timeout(secs(5)));
     server.locked.store(true, Ordering::Relaxed);
     let (result, took) = timed(pool.acquire()).await;

@@ -263,7 +263,7 @@ async fn where_many_wait_one_more_than_max_waiters_is_turned_away() {
 
 /// In real time; the others wait for so short a time that they watch their own deadlines from the start.
 #[tokio::test]
-async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline() {
+async fn one_that_waits_for_long_among_others_that_do_not_times_out_at_its_deadline() {
     for others_leave in [false, true] {
         let world = World::unwatched(1, 0, |builder| builder);
         let _lease = world.pool.acquire_within(ms(750)).await.unwrap();
@@ -275,7 +275,7 @@ async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline(
         let mut waiter = ByHand::new(world.pool.acquire_within(ms(751)));
         assert!(waiter.poll().is_pending());
         let mut seen = 0;
-        until("it is told", async || {
+        until("it has timed out", async || {
             waiter.wakes() > std::mem::replace(&mut seen, waiter.wakes()) && waiter.poll().is_ready()
         })
         .await;
@@ -284,7 +284,7 @@ async fn one_who_waits_for_long_among_others_who_do_not_is_told_at_its_deadline(
 }
 
 #[tokio::test]
-async fn where_many_wait_for_a_server_that_is_away_a_newcomer_is_told_at_once() {
+async fn where_many_wait_for_a_server_that_is_away_a_newcomer_gets_the_cause_at_once() {
     let world = World::unwatched(1, 0, |builder| builder.fail_fast_after(ms(1)));
     world.manager.next(Call::Connect, (0..4).map(|_| Act::transient("connection refused")));
     world.manager.always(Call::Connect, Act::Never);
@@ -300,7 +300,7 @@ async fn where_many_wait_for_a_server_that_is_away_a_newcomer_is_told_at_once() 
 
 /// On a real clock: only there a crowd's deadlines are watched together, and only such a crowd is joined the short way.
 #[tokio::test]
-async fn whoever_comes_while_others_wait_has_a_connection_opened_for_him_if_there_is_a_place() {
+async fn a_caller_that_comes_while_others_wait_has_a_connection_opened_if_there_is_a_slot() {
     let world = World::unwatched(3, 0, |builder| builder);
     world.manager.always(Call::Connect, Act::Never);
     let mut waiters: Vec<_> = (0..4).map(|_| ByHand::new(world.pool.acquire())).collect();

@@ -72,7 +72,7 @@ async fn seq_has_no_gap_and_no_twin_when_events_come_from_four_threads() {
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap or a twin");
 }
 
-/// The keeper sits in the queue of a thread that a task blocks, where no other thread can get at it.
+/// The maintenance task sits in the queue of a thread that a task blocks, where no other thread can get at it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline() {
     let world = World::new(2, 0);
@@ -85,7 +85,7 @@ async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline
             let error = refused(pool.acquire_within(ms(100)).await);
             ended.send(error).unwrap();
         });
-        // Wakes the keeper, as the next task of this thread.
+        // Wakes the maintenance task, as the next task of this thread.
         drop(dirty);
         blocked.recv_timeout(secs(5))
     });
@@ -120,7 +120,7 @@ async fn every_look_at_the_status_is_consistent() {
 #[test]
 fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
     let (done, ended) = mpsc::channel();
-    // In a thread of its own: one who waits for a lock that he holds himself never comes back.
+    // In a thread of its own: a thread that waits for a lock that it holds never comes back.
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -45,7 +45,7 @@ async fn callers_who_go_away_during_a_ping_empty_no_healthy_pool() {
         assert!(caller.poll().is_pending());
         assert_eq!(world.pool.status().in_use, 1);
         drop(caller);
-        assert_eq!(world.pool.status().in_use, 0, "the keeper has it");
+        assert_eq!(world.pool.status().in_use, 0, "the maintenance task has it");
     }
     assert_eq!(world.manager.calls(Call::Ping), 10);
     assert_all_ten_are_there(&world).await;

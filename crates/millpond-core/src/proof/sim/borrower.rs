@@ -24,7 +24,7 @@ impl World {
             let Some(back) = considered else { return };
             held = back;
         }
-        (held.inner.tag.idle_since, held.inner.tag.proved_at) = (self.now, self.now);
+        (held.inner.tag.idle_since, held.inner.tag.validated_at) = (self.now, self.now);
         let (keeps, slot) = (self.plan.keeps, held.inner.tag.slot);
         match fate {
             Fate::Well if keeps && (soiled || !plain) => self.change(|ledger, now| ledger.rest(held, soiled, now)),

@@ -2,7 +2,7 @@
 
 use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
-use super::users::{Examination, Kind, State, Trip};
+use super::users::{Kind, State, Trip, Validation};
 use super::world::World;
 use crate::error::PoolError;
 use crate::event::CloseReason;
@@ -48,9 +48,9 @@ impl World {
             self.known.assert_nobody_passed(u64::MAX);
             self.known.assert_not_suspect(&held.inner.conn, self.now);
             self.known.begun += 1;
-            // To who tries, the keeper's last examination counts for a while as this checkout's.
-            let examined = tries && self.now.since(held.inner.conn.heard) < RECENT_PING;
-            self.lend(who, held, examined);
+            // To who tries, the maintenance task's last validation counts for a while as this checkout's.
+            let validated = tries && self.now.since(held.inner.conn.heard) < RECENT_PING;
+            self.lend(who, held, validated);
             return true;
         }
         if tries || !self.crowded || self.plan.armed {
@@ -90,8 +90,8 @@ impl World {
                 self.inspect(who, held, trip, None);
             }
             Claim::Wait { ticket, enlist } => self.wait(who, ticket, trip, enlist),
-            Claim::NeedsKeeper => {
-                self.keeper_comes();
+            Claim::NeedsMaintenance => {
+                self.maintenance_comes();
                 self.claim(who, trip);
             }
             Claim::Failed(error) => {
@@ -128,7 +128,7 @@ impl World {
         self.claim(who, trip);
     }
 
-    /// Lends a connection for which nothing is due, or has it examined.
+    /// Lends a connection for which nothing is due, or has it validated.
     fn inspect(&mut self, who: u32, mut held: PooledConnection<Wire>, trip: Trip, granted: Option<Time>) {
         let opened_for_this = opened_for(&held, granted);
         let ping = self.ledger.must_ping(&held.inner.tag, self.now);
@@ -144,8 +144,8 @@ impl World {
         held.inner.conn.phase = Phase::Out;
         let limit = self.plan.config.ping_timeout;
         let fate = self.plan.fate(&mut self.dice, self.now);
-        let examination = Examination { held, trip, fate, ping, ends: self.now.after(limit) };
-        self.users.put(who, State::Examining(Box::new(examination)));
+        let validation = Validation { held, trip, fate, ping, ends: self.now.after(limit) };
+        self.users.put(who, State::Validating(Box::new(validation)));
     }
 
     fn lend(&mut self, who: u32, mut held: PooledConnection<Wire>, known_to_live: bool) {
@@ -170,7 +170,7 @@ impl World {
         assert_eq!(Arc::strong_count(bell), 1, "I13: the waker of one who does not wait is kept");
     }
 
-    /// Somebody who was woken comes, or a borrower or an examination goes on.
+    /// Somebody who was woken comes, or a borrower or a validation goes on.
     pub(super) fn somebody_goes_on(&mut self) {
         match self.dice.u32(0..10) {
             0..5 if !self.woken.is_empty() => self.the_woken_come(),
@@ -182,7 +182,7 @@ impl World {
                 Some(who) => self.look(who),
                 None => self.the_woken_come(),
             },
-            _ => match self.users.draw(Kind::Examining, &mut self.dice) {
+            _ => match self.users.draw(Kind::Validating, &mut self.dice) {
                 Some(who) => self.conclude(who),
                 None => self.the_woken_come(),
             },
@@ -191,7 +191,7 @@ impl World {
 
     fn the_woken_come(&mut self) {
         if self.woken.is_empty() {
-            if let Some(who) = self.users.draw(Kind::Examining, &mut self.dice) {
+            if let Some(who) = self.users.draw(Kind::Validating, &mut self.dice) {
                 self.conclude(who);
             }
             return;
@@ -255,18 +255,18 @@ impl World {
         }
     }
 
-    /// An examination ends.
+    /// A validation ends.
     pub(super) fn conclude(&mut self, who: u32) {
-        let State::Examining(examination) = self.users.take(who) else { return };
-        if examination.fate == Fate::Hangs && self.now < examination.ends {
-            self.users.put(who, State::Examining(examination));
+        let State::Validating(validation) = self.users.take(who) else { return };
+        if validation.fate == Fate::Hangs && self.now < validation.ends {
+            self.users.put(who, State::Validating(validation));
             return;
         }
-        let Examination { mut held, mut trip, fate, ping, .. } = *examination;
+        let Validation { mut held, mut trip, fate, ping, .. } = *validation;
         if fate == Fate::Well {
             if ping {
-                (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
-                held.inner.conn.proved = self.now;
+                (held.inner.tag.validated_at, held.inner.conn.heard) = (self.now, self.now);
+                held.inner.conn.validated = self.now;
             }
             if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
                 held.inner.conn.phase = Phase::Doomed;
@@ -297,11 +297,11 @@ impl World {
         self.claim(who, trip);
     }
 
-    /// The caller goes away while its connection is examined: the keeper sees that through, if there is one.
+    /// The caller goes away while its connection is validated: the maintenance task sees that through, if there is one.
     fn abandon(&mut self, who: u32, held: PooledConnection<Wire>) {
-        let examination = desk::examination(held, self.plan.config.ping_timeout);
-        let cut = self.change(|ledger, now| ledger.adopt(examination, now));
-        cut.into_iter().for_each(|examination| self.cut_off(examination));
+        let validation = desk::validation(held, self.plan.config.ping_timeout);
+        let cut = self.change(|ledger, now| ledger.adopt(validation, now));
+        cut.into_iter().for_each(|validation| self.cut_off(validation));
         self.known.ended += 1;
         self.forget_waker(who);
     }
@@ -311,12 +311,12 @@ impl World {
         if self.dice.u32(0..100) >= self.plan.impatience {
             return self.the_woken_come();
         }
-        let kind = if self.dice.u32(0..4) == 0 { Kind::Examining } else { Kind::Waiting };
+        let kind = if self.dice.u32(0..4) == 0 { Kind::Validating } else { Kind::Waiting };
         let Some(who) = self.users.draw(kind, &mut self.dice) else { return };
         self.faults += 1;
         match self.users.take(who) {
             State::Waiting(ticket, trip) => self.leave(who, ticket, trip),
-            State::Examining(examination) => self.abandon(who, examination.held),
+            State::Validating(validation) => self.abandon(who, validation.held),
             State::Away | State::Holding(_) => {}
         }
     }
@@ -334,7 +334,7 @@ impl World {
     pub(super) fn deadline_of(&mut self, who: u32, deadline: Time) {
         let trip = match &self.users.get(who).state {
             State::Waiting(_, trip) => *trip,
-            State::Examining(examination) => examination.trip,
+            State::Validating(validation) => validation.trip,
             State::Away | State::Holding(_) => return,
         };
         if trip.deadline != deadline {
@@ -342,7 +342,7 @@ impl World {
         }
         let ticket = match self.users.take(who) {
             State::Waiting(ticket, _) => ticket,
-            State::Examining(examination) => return self.abandon(who, examination.held),
+            State::Validating(validation) => return self.abandon(who, validation.held),
             State::Away | State::Holding(_) => return,
         };
         match self.change(|ledger, _| ledger.look(ticket, &mut None)) {

@@ -4,7 +4,7 @@
 
 use crate::error;
 use crate::ledger::PooledConnection;
-use crate::ledger::{Examination, Examined};
+use crate::ledger::{Validated, Validation};
 use crate::rt::time::Time;
 use std::cell::{Cell, RefCell};
 use std::future::ready;
@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// The waker of the keeper's task.
-pub(super) const KEEPER: u32 = u32::MAX;
+/// The waker of the maintenance task's task.
+pub(super) const MAINTENANCE: u32 = u32::MAX;
 
 thread_local! {
     /// Whether the ledger's lock would be held at this moment.
@@ -56,7 +56,7 @@ fn assert_unlocked(what: &str) {
 pub(super) enum Phase {
     /// Opened, or given back and found well.
     Ready,
-    /// Being examined or held.
+    /// Being validated or held.
     Out,
     /// Given back, and in need of a reset.
     Soiled,
@@ -73,14 +73,14 @@ pub(super) struct Wire {
     /// When the server was last heard of through it.
     pub(super) heard: Time,
     /// When it last answered: a return is no answer.
-    pub(super) proved: Time,
+    pub(super) validated: Time,
     pub(super) loans: u64,
 }
 
 impl Wire {
     pub(super) fn open(generation: u64, now: Time) -> Self {
         ALIVE.set(ALIVE.get() + 1);
-        Self { phase: Phase::Ready, generation, opened: now, heard: now, proved: now, loans: 0 }
+        Self { phase: Phase::Ready, generation, opened: now, heard: now, validated: now, loans: 0 }
     }
 }
 
@@ -91,17 +91,17 @@ impl Drop for Wire {
     }
 }
 
-/// An examination as the keeper takes it over. What becomes of it is up to the world.
-pub(super) fn examination(held: PooledConnection<Wire>, limit: Duration) -> Examination<Wire> {
+/// A validation as the maintenance task takes it over. What becomes of it is up to the world.
+pub(super) fn validation(held: PooledConnection<Wire>, limit: Duration) -> Validation<Wire> {
     let slot = held.inner.tag.slot;
-    Examination { stage: Box::pin(ready(Examined::Fit(held))), phase: error::Phase::Ping, limit, slot }
+    Validation { stage: Box::pin(ready(Validated::Fit(held))), phase: error::Phase::Ping, limit, slot }
 }
 
-/// The connection under such an examination.
-pub(super) fn examined(mut examination: Examination<Wire>) -> PooledConnection<Wire> {
-    match examination.stage.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Examined::Fit(held)) => held,
-        _ => panic!("an examination of the simulator has a connection"),
+/// The connection under such a validation.
+pub(super) fn validated(mut validation: Validation<Wire>) -> PooledConnection<Wire> {
+    match validation.stage.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Validated::Fit(held)) => held,
+        _ => panic!("a validation of the simulator has a connection"),
     }
 }
 

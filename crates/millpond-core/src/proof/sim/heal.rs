@@ -32,10 +32,10 @@ impl World {
             running.fate = Fate::Transient;
         }
         for user in &mut self.users.all {
-            if let State::Examining(examination) = &mut user.state
-                && examination.fate != Fate::Hangs
+            if let State::Validating(validation) = &mut user.state
+                && validation.fate != Fate::Hangs
             {
-                examination.fate = Fate::Well;
+                validation.fate = Fate::Well;
             }
         }
     }
@@ -73,7 +73,7 @@ impl World {
     }
 
     fn under_way(&self) -> u32 {
-        self.users.count(Kind::Waiting) + self.users.count(Kind::Examining)
+        self.users.count(Kind::Waiting) + self.users.count(Kind::Validating)
     }
 
     /// One event of a world in which nothing goes wrong.
@@ -88,9 +88,9 @@ impl World {
         if let Some(who) = self.woken.pop() {
             self.users.get(who).woken = false;
             self.look(who);
-        } else if self.keeper_awake {
-            self.keeper_turn();
-        } else if let Some(who) = self.users.draw(Kind::Examining, &mut self.dice) {
+        } else if self.maintenance_awake {
+            self.maintenance_turn();
+        } else if let Some(who) = self.users.draw(Kind::Validating, &mut self.dice) {
             self.conclude_or_pass_time(who);
         } else if self.jobs.is_empty() {
             self.pass_time();
@@ -106,7 +106,7 @@ impl World {
 
     fn conclude_or_pass_time(&mut self, who: u32) {
         self.conclude(who);
-        if matches!(self.users.get(who).state, State::Examining(_)) {
+        if matches!(self.users.get(who).state, State::Validating(_)) {
             self.pass_time();
         }
     }
@@ -130,14 +130,14 @@ impl World {
         everybody.into_iter().for_each(|who| self.give_back(who));
         for _ in 0..PATIENCE {
             let status = self.ledger.status(self.now);
-            if status.open + status.connecting == 0 && !self.keeper_awake && !self.somebody_is_under_way() {
+            if status.open + status.connecting == 0 && !self.maintenance_awake && !self.somebody_is_under_way() {
                 break;
             }
             self.goes_well_for_holders();
         }
         let status = self.ledger.status(self.now);
         assert_eq!((status.open, status.connecting, desk::alive()), (0, 0, 0), "I6: something is left: {status:?}");
-        assert!(!self.ledger.has_task(), "I6: the keeper stays");
+        assert!(!self.ledger.has_task(), "I6: the maintenance task stays");
         assert_eq!(status.totals.acquires, self.known.ended, "I17: {status:?}");
         assert_eq!(
             status.totals.succeeded, self.known.served,

@@ -6,7 +6,7 @@
 //! - I12 a call that panics (a fate like any other: its guard is dropped), I13 nothing is kept of who has gone.
 //! - I14 nothing foreign under the lock (`desk.rs`), I15 any span of time (`plan.rs` and `time_passes`).
 //! - I17 the totals, I18 the end of a runtime, I19 freshness, I20 connects follow demand, I21 all is well in the end.
-//! - I22 what is wanted is looked after: a connect is under way, or the keeper comes by when the pause is over.
+//! - I22 what is wanted is looked after: a connect is under way, or the maintenance task comes by when the pause is over.
 //!
 //! I16, that no secret is shown, has nothing to look at here: the ledger holds none. `storm.rs` of the tests checks it.
 
@@ -34,7 +34,7 @@ pub(super) struct Known {
     pub(super) now: Time,
     pub(super) closed: bool,
     pub(super) suspended: bool,
-    /// Those who are woken now are not granted anything: the watch or the end of the keeper wakes them.
+    /// Those who are woken now are not granted anything: the watch or the end of the maintenance task wakes them.
     pub(super) alarm: bool,
     pub(super) generation: u64,
     /// Those who wait and were granted nothing, by arrival.
@@ -170,7 +170,10 @@ impl Known {
     /// Once a connection was found broken, the others answer before they are lent.
     pub(super) fn assert_not_suspect(&self, wire: &Wire, lent: Time) {
         let (before, at) = self.suspicion;
-        assert!(lent <= at || wire.proved >= before, "I11: another connection was broken, and this one is not pinged");
+        assert!(
+            lent <= at || wire.validated >= before,
+            "I11: another connection was broken, and this one is not pinged"
+        );
     }
 
     /// A connection was found broken; others that answered since `before` are not suspected.
@@ -228,7 +231,7 @@ impl Known {
         let longest = longest.max(Duration::from_secs(5));
         assert!(pause.asked <= pause.unasked && pause.unasked.since(now) <= longest, "I20: the pause is too long");
         self.pause = pause;
-        assert_eq!(now.after(setback.retry_in), self.not_before(now, self.waiting()), "I20: another pause is told");
+        assert_eq!(now.after(setback.retry_in), self.not_before(now, self.waiting()), "I20: another pause is reported");
     }
 
     /// The end of the pause after a failure: the short one while somebody asks, has waited or was refused lately.
@@ -269,11 +272,11 @@ impl World {
         assert_eq!(desk::alive(), status.open, "I1, I2: connections that exist, and those counted: {status:?}");
         let parts = status.idle + status.in_use + status.resetting + status.closing;
         assert_eq!(status.open, parts, "I2: {status:?}");
-        let out = self.users.count(Kind::Holding) + self.users.count(Kind::Examining);
+        let out = self.users.count(Kind::Holding) + self.users.count(Kind::Validating);
         assert!(status.in_use >= out, "I2: {out} are out: {status:?}");
         let granted = status.in_use - out;
         let told = self.users.count(Kind::Waiting) - known.waiting();
-        assert!(granted <= told, "I4: {granted} are granted, {told} were told: {status:?}");
+        assert!(granted <= told, "I4: {granted} are granted, {told} were reported: {status:?}");
         assert_eq!(status.reserved as usize, self.reserved.len(), "I2: reserved: {status:?}");
         assert_eq!(status.waiting, known.waiting(), "I2: waiters: {status:?}");
         assert_eq!(totals.created, known.created, "I7: created: {status:?}");
@@ -281,7 +284,7 @@ impl World {
         assert_eq!(totals.detached, known.detached, "I7: detached: {status:?}");
         assert_eq!(totals.connect_failed, known.connect_failed, "I17: {status:?}");
         assert_eq!(totals.acquires, known.begun, "I17: {status:?}");
-        let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Examining));
+        let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Validating));
         assert_eq!(known.begun, known.ended + under_way, "I17, I10: an acquire was lost: {status:?}");
         assert_eq!(totals.succeeded, known.served, "I17: loans, and those counted: {status:?}");
         let (before, ended) =
@@ -302,10 +305,10 @@ impl World {
             return;
         }
         assert_eq!(status.idle, 0, "I4: somebody waits while a connection is idle: {status:?}");
-        // A quiet moment: nobody has been woken, nothing is under way, the keeper sleeps.
-        let quiet = !self.keeper_awake && self.jobs.is_empty() && self.woken.is_empty();
+        // A quiet moment: nobody has been woken, nothing is under way, the maintenance task sleeps.
+        let quiet = !self.maintenance_awake && self.jobs.is_empty() && self.woken.is_empty();
         let room = status.open + status.connecting + status.reserved < status.cap();
-        let helpless = self.keeper_sleeps_until == Time::NEVER && self.ledger.has_task();
+        let helpless = self.maintenance_sleeps_until == Time::NEVER && self.ledger.has_task();
         assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
     }
 
@@ -316,8 +319,11 @@ impl World {
         let room = status.open + status.connecting + status.reserved < status.cap();
         let idle = status.closed || status.suspended || !self.ledger.has_task() || !room;
         let (hanging, due) = self.ledger.hanging(self.now);
-        assert!(idle || self.keeper_awake || self.keeper_sleeps_until <= due, "I22: a connect that hangs holds all up");
-        if idle || status.connecting > hanging || self.keeper_awake {
+        assert!(
+            idle || self.maintenance_awake || self.maintenance_sleeps_until <= due,
+            "I22: a connect that hangs holds all up"
+        );
+        if idle || status.connecting > hanging || self.maintenance_awake {
             return;
         }
         let probes = self.ledger.fails_fast();
@@ -326,7 +332,7 @@ impl World {
         let short = self.plan.keeps && spare && status.resetting == 0 && status.idle < floor;
         let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
         let cold = self.plan.keeps && spare && status.open - status.closing < warm;
-        let in_time = self.keeper_sleeps_until <= known.not_before(self.now, status.waiting).max(self.now);
+        let in_time = self.maintenance_sleeps_until <= known.not_before(self.now, status.waiting).max(self.now);
         assert!(!probes || in_time, "I22: callers are refused, and nobody looks for the server's return: {status:?}");
         assert!(!short || in_time, "I22: nobody fills what is short of min_idle: {status:?}");
         assert!(!cold || in_time, "I22: nobody opens what prewarm wants: {status:?}");
@@ -353,12 +359,12 @@ impl World {
         assert!(fresh <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
     }
 
-    /// After a turn of the keeper its jobs are all there is of them.
+    /// After a turn of the maintenance task its jobs are all there is of them.
     pub(super) fn check_places(&self) {
         let status = self.ledger.status(self.now);
         let count = |which: fn(&Job<Wire>) -> bool| self.jobs.iter().filter(|job| which(&job.job)).count() as u32;
         assert_eq!(status.connecting, count(|job| matches!(job, Job::Connect(_))), "I2: connecting: {status:?}");
-        let resting = count(|job| matches!(job, Job::Checkin { .. } | Job::Examine(_)));
+        let resting = count(|job| matches!(job, Job::Checkin { .. } | Job::Validate(_)));
         assert_eq!(status.resetting, resting, "I2: resting: {status:?}");
         assert_eq!(status.closing, count(|job| matches!(job, Job::Close(..))), "I2: closing: {status:?}");
     }

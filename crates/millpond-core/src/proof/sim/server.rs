@@ -1,12 +1,12 @@
-//! The keeper and its jobs against a server that fails in every way, and whoever changes the pool as a whole.
+//! The maintenance task and its jobs against a server that fails in every way, and operations on the pool as a whole.
 
-use super::desk::{self, Bell, KEEPER, Phase, Wire};
+use super::desk::{self, Bell, MAINTENANCE, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
 use crate::event::{CloseReason, SharedError};
-use crate::ledger::Examination;
 use crate::ledger::PooledConnection;
+use crate::ledger::Validation;
 use crate::ledger::{Attempt, Job};
 use crate::manager::ErrorClass;
 use crate::rt;
@@ -16,7 +16,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A job of the keeper that has begun.
+/// A job of the maintenance task that has begun.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) job: Job<Wire>,
@@ -38,27 +38,30 @@ impl fmt::Display for Down {
 impl std::error::Error for Down {}
 
 impl World {
-    /// The keeper comes round, takes its jobs, and goes to sleep if nothing has happened meanwhile.
-    pub(super) fn keeper_turn(&mut self) {
-        self.keeper_awake = false;
+    /// The maintenance task comes round, takes its jobs, and goes to sleep if nothing has happened meanwhile.
+    pub(super) fn maintenance_turn(&mut self) {
+        self.maintenance_awake = false;
         let turn = self.change(|ledger, now| ledger.turn(now));
-        self.keeper_sleeps_until = turn.wakes_at;
+        self.maintenance_sleeps_until = turn.wakes_at;
         for leak in &turn.leaks {
             let limit = self.plan.config.report_after();
             assert!(limit.is_some_and(|limit| leak.held >= limit), "I9: {leak} is no leak yet");
         }
         let idle_turn = turn.jobs.is_empty() && !turn.done;
-        assert!(!idle_turn || turn.wakes_at > self.now, "I20: the keeper would come again and again for nothing");
+        assert!(
+            !idle_turn || turn.wakes_at > self.now,
+            "I20: the maintenance task would come again and again for nothing"
+        );
         for job in turn.jobs {
             self.start(job);
         }
         self.check_places();
         if turn.done {
-            self.keeper_goes();
+            self.maintenance_goes();
             return;
         }
-        let mut waker = Some(Bell::of(KEEPER).waker());
-        self.keeper_awake |= !self.change(|ledger, _| ledger.doze(&mut waker));
+        let mut waker = Some(Bell::of(MAINTENANCE).waker());
+        self.maintenance_awake |= !self.change(|ledger, _| ledger.doze(&mut waker));
     }
 
     fn start(&mut self, job: Job<Wire>) {
@@ -68,17 +71,17 @@ impl World {
                 assert!(!self.known.closed, "I6: a connection is opened after the close");
                 config.connect_timeout
             }
-            Job::Checkin { .. } | Job::Examine(_) | Job::SeeThrough(_) => config.ping_timeout,
+            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => config.ping_timeout,
             Job::Close(..) => config.close_timeout,
         };
         let job = match job {
-            Job::SeeThrough(examination) => Job::Examine(desk::examined(examination)),
+            Job::SeeThrough(validation) => Job::Validate(desk::validated(validation)),
             job => job,
         };
         self.jobs.push(Running { job, fate, limit: self.now.after(limit) });
     }
 
-    /// One of the keeper's jobs comes to its end, if it does not hang.
+    /// One of the maintenance task's jobs comes to its end, if it does not hang.
     pub(super) fn a_job_ends(&mut self) {
         if self.jobs.is_empty() {
             return;
@@ -96,13 +99,13 @@ impl World {
                 self.connect_ends(&attempt, fate, self.now.since(began));
             }
             Job::Checkin { held, .. } => self.rest_ends(held, fate, CloseReason::ResetFailed),
-            Job::Examine(held) => {
+            Job::Validate(held) => {
                 self.rest_ends(held, fate, CloseReason::PingFailed);
                 if fate == Fate::Failover {
                     self.invalidate(false);
                 }
             }
-            Job::SeeThrough(examination) => self.cut_off(examination),
+            Job::SeeThrough(validation) => self.cut_off(validation),
             Job::Close(held, _) => self.close_ends(held),
         }
     }
@@ -140,10 +143,10 @@ impl World {
     fn rest_ends(&mut self, mut held: PooledConnection<Wire>, fate: Fate, reason: CloseReason) {
         let began = self.ledger.slot_since(held.inner.tag.slot);
         if fate == Fate::Well {
-            held.inner.conn.proved = self.now;
+            held.inner.conn.validated = self.now;
             // A ping refreshes what was idle; a reset comes right after a return.
             if reason == CloseReason::PingFailed {
-                (held.inner.tag.proved_at, held.inner.conn.heard) = (self.now, self.now);
+                (held.inner.tag.validated_at, held.inner.conn.heard) = (self.now, self.now);
             }
             held.inner.conn.phase = Phase::Ready;
             self.change(|ledger, now| ledger.settle_checked(held, now));
@@ -181,7 +184,7 @@ impl World {
             17 => self.home_ends(),
             18 => self.everybody_comes(),
             19 => self.reserve_or_vacate(),
-            _ => self.change(|ledger, now| ledger.examine_idle(ledger.config().pre_ping_idle, now)),
+            _ => self.change(|ledger, now| ledger.validate_idle(ledger.config().pre_ping_idle, now)),
         }
     }
 
@@ -256,19 +259,19 @@ impl World {
         }
     }
 
-    /// The runtime of the pool ends: its jobs are dropped wherever they are, and its keeper too.
+    /// The runtime of the pool ends: its jobs are dropped wherever they are, and its maintenance task too.
     fn home_ends(&mut self) {
         if !self.ledger.has_task() {
             return;
         }
         self.faults += 1;
-        let keeper_first = self.dice.bool();
-        if keeper_first {
-            self.keeper_goes();
+        let maintenance_first = self.dice.bool();
+        if maintenance_first {
+            self.maintenance_goes();
         }
         mem::take(&mut self.jobs).into_iter().for_each(|running| self.give_up(running));
-        if !keeper_first {
-            self.keeper_goes();
+        if !maintenance_first {
+            self.maintenance_goes();
         }
     }
 
@@ -276,36 +279,38 @@ impl World {
     pub(super) fn give_up(&mut self, running: Running) {
         match running.job {
             Job::Connect(attempt) => self.change(|ledger, now| ledger.free(attempt.slot, now)),
-            Job::Checkin { held, .. } | Job::Examine(held) => self.rest_ends(held, Fate::Cut, CloseReason::Interrupted),
-            Job::SeeThrough(examination) => self.cut_off(examination),
+            Job::Checkin { held, .. } | Job::Validate(held) => {
+                self.rest_ends(held, Fate::Cut, CloseReason::Interrupted)
+            }
+            Job::SeeThrough(validation) => self.cut_off(validation),
             Job::Close(held, _) => self.close_ends(held),
         }
     }
 
-    /// An examination is dropped half way.
-    pub(super) fn cut_off(&mut self, examination: Examination<Wire>) {
-        let mut held = desk::examined(examination);
+    /// A validation is dropped half way.
+    pub(super) fn cut_off(&mut self, validation: Validation<Wire>) {
+        let mut held = desk::validated(validation);
         held.inner.conn.phase = Phase::Doomed;
         self.change(|ledger, now| ledger.retire(held, CloseReason::Interrupted, now));
     }
 
-    pub(super) fn keeper_goes(&mut self) {
+    pub(super) fn maintenance_goes(&mut self) {
         self.known.alarm = true;
         self.known.generation += 1;
-        let keeper = self.change(|ledger, now| ledger.keeper_ended(now));
-        drop(keeper);
+        let maintenance = self.change(|ledger, now| ledger.maintenance_ended(now));
+        drop(maintenance);
         self.known.alarm = false;
-        (self.keeper_awake, self.keeper_sleeps_until) = (false, Time::NEVER);
-        // Whoever looks next brings a new home, as `engine/checkout.rs` has it.
+        (self.maintenance_awake, self.maintenance_sleeps_until) = (false, Time::NEVER);
+        // The next acquire brings a new runtime, as `engine/checkout.rs` has it.
         if self.users.count(Kind::Waiting) > 0 && !self.known.closed {
-            self.keeper_comes();
+            self.maintenance_comes();
         }
     }
 
-    pub(super) fn keeper_comes(&mut self) {
+    pub(super) fn maintenance_comes(&mut self) {
         let home = rt::still().handle().clone();
-        self.change(|ledger, now| ledger.keeper_starts(home, now));
-        self.keeper_awake = true;
+        self.change(|ledger, now| ledger.maintenance_starts(home, now));
+        self.maintenance_awake = true;
     }
 
     /// All that are out.
@@ -315,6 +320,6 @@ impl World {
 
     /// Whether somebody is in the middle of an acquire.
     pub(super) fn somebody_is_under_way(&self) -> bool {
-        self.users.all.iter().any(|user| matches!(user.state, State::Waiting(..) | State::Examining(_)))
+        self.users.all.iter().any(|user| matches!(user.state, State::Waiting(..) | State::Validating(_)))
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) enum State {
     Away,
     Waiting(Ticket<Grant<Wire>>, Trip),
-    Examining(Box<Examination>),
+    Validating(Box<Validation>),
     Holding(PooledConnection<Wire>),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Trip {
 
 /// A connection being looked at for the one who is about to get it.
 #[derive(Debug)]
-pub(super) struct Examination {
+pub(super) struct Validation {
     pub(super) held: PooledConnection<Wire>,
     pub(super) trip: Trip,
     pub(super) fate: Fate,
@@ -42,7 +42,7 @@ pub(super) struct Examination {
 pub(super) enum Kind {
     Away,
     Waiting,
-    Examining,
+    Validating,
     Holding,
 }
 
@@ -131,7 +131,7 @@ impl State {
         match self {
             Self::Away => Kind::Away,
             Self::Waiting(..) => Kind::Waiting,
-            Self::Examining(_) => Kind::Examining,
+            Self::Validating(_) => Kind::Validating,
             Self::Holding(_) => Kind::Holding,
         }
     }

@@ -1,6 +1,6 @@
-//! One pool and everybody around it: the ledger, its users, the keeper's jobs, and the next thing that happens.
+//! One pool and everybody around it: the ledger, its users, the maintenance task's jobs, and the next thing that happens.
 
-use super::desk::{self, KEEPER, Wire};
+use super::desk::{self, MAINTENANCE, Wire};
 use super::invariants::Known;
 use super::plan::{Fate, Plan};
 use super::server::Running;
@@ -37,8 +37,8 @@ pub(super) struct World {
     pub(super) jobs: Vec<Running>,
     /// Places taken for connections that are not the pool's.
     pub(super) reserved: Vec<u32>,
-    pub(super) keeper_awake: bool,
-    pub(super) keeper_sleeps_until: Time,
+    pub(super) maintenance_awake: bool,
+    pub(super) maintenance_sleeps_until: Time,
     /// When the watch makes its next round, if it looks after this pool.
     pub(super) watch: Option<Time>,
     /// Whether the last one who came had to wait: then the fast path is not tried.
@@ -66,8 +66,8 @@ impl World {
             woken: Vec::new(),
             jobs: Vec::new(),
             reserved: Vec::new(),
-            keeper_awake: false,
-            keeper_sleeps_until: Time::NEVER,
+            maintenance_awake: false,
+            maintenance_sleeps_until: Time::NEVER,
             watch: None,
             crowded: false,
             deadlines: Some(BinaryHeap::new()),
@@ -108,7 +108,7 @@ impl World {
                 n if n < rush => self.somebody_asks(),
                 n if n < 60 => self.somebody_goes_on(),
                 60..75 => self.a_job_ends(),
-                75..85 if self.keeper_awake => self.keeper_turn(),
+                75..85 if self.maintenance_awake => self.maintenance_turn(),
                 75..85 => self.a_job_ends(),
                 85..90 => self.somebody_loses_patience(),
                 _ => self.time_passes(),
@@ -140,7 +140,7 @@ impl World {
         for who in told {
             self.hear(who);
         }
-        rest.examinations.into_iter().for_each(|examination| self.cut_off(examination));
+        rest.validations.into_iter().for_each(|validation| self.cut_off(validation));
         for (held, _) in rest.dropped {
             let slot = held.inner.tag.slot;
             drop(held);
@@ -162,8 +162,8 @@ impl World {
 
     /// Somebody's waker was called.
     fn hear(&mut self, who: u32) {
-        if who == KEEPER {
-            self.keeper_awake = true;
+        if who == MAINTENANCE {
+            self.maintenance_awake = true;
             return;
         }
         if !mem::replace(&mut self.users.get(who).woken, true) {
@@ -174,7 +174,7 @@ impl World {
         }
     }
 
-    /// Time goes on, by a little or by a lot; deadlines, the watch and the keeper's timer ring.
+    /// Time goes on, by a little or by a lot; deadlines, the watch and the maintenance task's timer ring.
     pub(super) fn time_passes(&mut self) {
         let span = match self.dice.u32(0..100) {
             0..50 => Duration::from_micros(self.dice.u64(0..1_000)),
@@ -189,16 +189,16 @@ impl World {
     pub(super) fn next_due(&self) -> Time {
         let deadline = self.deadlines.as_ref().and_then(BinaryHeap::peek).map_or(Time::NEVER, |Reverse((at, _))| *at);
         let jobs = self.jobs.iter().filter(|job| job.fate == Fate::Hangs).map(|job| job.limit).min();
-        let keeper = self.keeper_sleeps_until;
-        deadline.min(jobs.unwrap_or(Time::NEVER)).min(keeper).min(self.watch.unwrap_or(Time::NEVER))
+        let maintenance = self.maintenance_sleeps_until;
+        deadline.min(jobs.unwrap_or(Time::NEVER)).min(maintenance).min(self.watch.unwrap_or(Time::NEVER))
     }
 
     pub(super) fn advance(&mut self, span: Duration) {
         self.events += 1;
         self.now = self.now.after(span);
         self.known.now = self.now;
-        if self.now >= self.keeper_sleeps_until {
-            self.keeper_awake = true;
+        if self.now >= self.maintenance_sleeps_until {
+            self.maintenance_awake = true;
         }
         if self.watch.is_some_and(|at| at <= self.now) {
             self.watch_round();
