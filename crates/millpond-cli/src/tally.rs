@@ -1,7 +1,8 @@
 //! Counts what the pools of a database tell: the second book, kept apart from the pools' own.
 
 use crate::histogram::Histogram;
-use millpond::{AcquireFailure, ConnectionId, Event, EventContext, Observer};
+use millpond::core::AcquireFailure;
+use millpond::{ConnectionId, Event, EventContext, Observer};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

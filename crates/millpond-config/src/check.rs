@@ -18,7 +18,7 @@ const LIFT: &str = "limits = \"off\"";
 
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to be used.
 pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<SettingProblem>) -> Settings {
-    let mut settings = Settings::defaults();
+    let mut settings = Settings::default();
     let mut refused = Vec::new();
     for setting in SETTINGS.iter() {
         if let Some(raw) = layers.value(&setting.path)

@@ -2,13 +2,13 @@
 //!
 //! Those of one pool are known to the core; here are those of `db.pool`, `db.reset` and `db.behind` beside it.
 
-use millpond_core::{Conflict, ResetLevel};
+use millpond_core::{Conflict, PoolKind, Pooler, ResetLevel};
 
+use crate::Settings;
 use crate::error::SettingProblem;
 use crate::layers::{DEFAULT, Layers};
 use crate::presets;
 use crate::schema;
-use crate::{PoolKind, Pooler, Settings};
 
 const NO_EFFECT: &str = "has no effect with";
 

@@ -54,9 +54,9 @@ pub struct SettingProblem {
     pub help: String,
 }
 
-/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::check`].
+/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::load_with`].
 ///
-/// [`Loader::check`]: crate::Loader::check
+/// [`Loader::load_with`]: crate::Loader::load_with
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The setting, by its section and name such as `storage.connection_string`.

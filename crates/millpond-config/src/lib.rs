@@ -95,6 +95,6 @@ pub use error::{Refusal, SettingProblem, SettingsError};
 pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
 pub use secret::Secret;
-pub use settings::{DbSettings, PoolKind, Pooler, RedisSettings, Settings, StorageSettings};
+pub use settings::{DbSettings, RedisSettings, Settings, StorageSettings};
 pub use suggest::nearest;
 pub use value::Value;

@@ -39,11 +39,7 @@ pub struct Loader {
     environment: Source<Vec<(OsString, OsString)>>,
     code: Vec<(String, Value)>,
     required: Vec<String>,
-    check: Option<Check>,
 }
-
-/// What somebody else has to say about the settings.
-type Check = fn(&Settings) -> Vec<Refusal>;
 
 /// Where a layer is read from.
 #[derive(Clone)]
@@ -62,7 +58,6 @@ impl Loader {
             environment: Source::Usual,
             code: Vec::new(),
             required: Vec::new(),
-            check: None,
         }
     }
 
@@ -141,29 +136,6 @@ impl Loader {
         self
     }
 
-    /// Asks `check` about the settings as a whole; its refusals are in the same report as all others, each with the source
-    /// of its setting. This crate takes any text for a connection string, since it does not know which databases there are.
-    ///
-    /// ```
-    /// use millpond_config::{Loader, Refusal};
-    ///
-    /// let loader = Loader::new().no_file().no_environment().set("storage.connection_string", "sqllite:///./app.db");
-    /// let loader = loader.check(|settings| match &settings.storage.connection_string {
-    ///     Some(url) if !url.expose().starts_with("sqlite:") => vec![Refusal {
-    ///         setting: "storage.connection_string",
-    ///         message: "is no URL of SQLite".into(),
-    ///         help: "begin with `sqlite:`".into(),
-    ///     }],
-    ///     _ => Vec::new(),
-    /// });
-    /// let error = loader.load().unwrap_err();
-    /// assert_eq!(error.to_string(), "storage.connection_string (code) is no URL of SQLite; begin with `sqlite:`");
-    /// ```
-    pub fn check(mut self, check: fn(&Settings) -> Vec<Refusal>) -> Self {
-        self.check = Some(check);
-        self
-    }
-
     /// Reads all layers and checks the result.
     ///
     /// Blocks while it reads the file and the files named by variables, none longer than 64 KiB.
@@ -172,26 +144,55 @@ impl Loader {
     ///
     /// A [`SettingsError`] with every problem at once: a file that cannot be read or is not TOML, a key or variable
     /// that is no setting, a value that is not of its setting's form, an unknown preset, a value out of its range.
-    pub fn load(mut self) -> Result<Settings, SettingsError> {
+    pub fn load(self) -> Result<Settings, SettingsError> {
+        self.load_with(|_| Ok(())).map(|(settings, ())| settings)
+    }
+
+    /// As [`load`](Self::load), and makes something of the settings, of which it may refuse some: the refusals are in the same
+    /// report as all other problems, each with the source of its setting. This crate takes any text for a connection string,
+    /// since it does not know which databases there are.
+    ///
+    /// ```
+    /// use millpond_config::{Loader, Refusal};
+    ///
+    /// let loader = Loader::new().no_file().no_environment().set("storage.connection_string", "sqllite:///./app.db");
+    /// let loaded = loader.load_with(|settings| {
+    ///     let url = settings.storage.connection_string.as_ref().map_or("", |url| url.expose());
+    ///     url.strip_prefix("sqlite:").map(str::to_owned).ok_or_else(|| vec![Refusal {
+    ///         setting: "storage.connection_string",
+    ///         message: "is not a URL of SQLite".into(),
+    ///         help: "begin with `sqlite:`".into(),
+    ///     }])
+    /// });
+    /// let error = loaded.unwrap_err();
+    /// assert_eq!(error.to_string(), "storage.connection_string (code) is not a URL of SQLite; begin with `sqlite:`");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with<T>(
+        mut self,
+        make: impl FnOnce(&Settings) -> Result<T, Vec<Refusal>>,
+    ) -> Result<(Settings, T), SettingsError> {
         let required = mem::take(&mut self.required);
         let prefix = self.names.prefix.clone();
-        let check = self.check;
         let mut gathered = self.gather();
         let preset = preset_leaves(&gathered.leaves);
         let layers = Layers::new().merge(preset.iter().chain(&gathered.leaves));
         let settings = check::settings(&layers, &prefix, &mut gathered.problems);
-        if let Some(check) = check {
-            let refusals = check(&settings).into_iter();
-            gathered.problems.extend(refusals.map(|refusal| refused(refusal, &settings, &layers)));
+        let made = make(&settings);
+        for refusal in made.as_ref().err().into_iter().flatten() {
+            gathered.problems.push(refused(refusal, &settings, &layers));
         }
         for path in required {
             if !gathered.problems.iter().any(|problem| problem.setting == path) {
                 gathered.problems.extend(missing(&path, &prefix, &layers));
             }
         }
-        match gathered.problems {
-            problems if problems.is_empty() => Ok(settings),
-            problems => Err(SettingsError { problems }),
+        match made {
+            Ok(made) if gathered.problems.is_empty() => Ok((settings, made)),
+            _ => Err(SettingsError { problems: gathered.problems }),
         }
     }
 
@@ -252,11 +253,11 @@ fn unknown(path: &str) -> SettingProblem {
 }
 
 /// The problem of a value that somebody else cannot use.
-fn refused(refusal: Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
+fn refused(refusal: &Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
     let Refusal { setting: path, message, help } = refusal;
     let shown = schema::find(path).filter(|setting| !setting.is_secret());
     let value = shown.map(|setting| setting.shown(&mut settings.clone()));
-    SettingProblem::new(path, &layers.source(path), message, help).of_value(value)
+    SettingProblem::new(path, &layers.source(path), message.as_str(), help.as_str()).of_value(value)
 }
 
 /// The problem of a required setting that no layer sets.

@@ -31,7 +31,7 @@ fn the_page_of_settings_has_every_setting_with_its_default_its_range_and_its_doc
 }
 
 fn row(setting: &Setting) -> String {
-    let mut defaults = Settings::defaults();
+    let mut defaults = Settings::default();
     let range = match &setting.form {
         Form::Secret(_) => "a URL".to_owned(),
         Form::Pool(of_pool) => {

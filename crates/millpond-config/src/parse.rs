@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use millpond_core::{Limits, ResetLevel};
+use millpond_core::{Limits, PoolKind, Pooler, ResetLevel};
 
 use crate::raw::Raw;
-use crate::{PoolKind, Pooler};
 
 /// The words of `db.reset`.
 pub(crate) const RESETS: [(&str, ResetLevel); 4] = [
@@ -23,7 +22,7 @@ pub(crate) const KINDS: [(&str, PoolKind); 3] =
     [("null", PoolKind::Null), ("queue", PoolKind::Queue), ("read-write", PoolKind::ReadWrite)];
 
 /// The words of `db.behind`.
-pub(crate) const POOLERS: [(&str, Pooler); 2] = [("server", Pooler::None), ("pgbouncer", Pooler::PgBouncer)];
+pub(crate) const POOLERS: [(&str, Pooler); 2] = [("server", Pooler::Direct), ("pgbouncer", Pooler::PgBouncer)];
 
 /// A whole number from 0, in digits.
 pub(crate) fn read_count(raw: &Raw) -> Option<u32> {

@@ -266,9 +266,9 @@ mod tests {
 
     #[test]
     fn every_default_reads_back_unchanged_from_its_explanation() {
-        let mut defaults = Settings::defaults();
+        let mut defaults = Settings::default();
         for setting in SETTINGS.iter().filter(|setting| !setting.is_secret() && setting.path != "preset") {
-            let mut settings = Settings::defaults();
+            let mut settings = Settings::default();
             let text = setting.shown(&mut defaults);
             assert_eq!(setting.put(&Raw::Text(text.clone()), &mut settings), Some(()), "{} = {text}", setting.path);
             assert_eq!(settings, defaults, "{}", setting.path);
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_setting_sits_in_its_own_field() {
-        let defaults = Settings::defaults();
+        let defaults = Settings::default();
         for setting in SETTINGS.iter() {
             let raw = match setting.form {
                 Form::Preset => Raw::Text("batch".to_owned()),

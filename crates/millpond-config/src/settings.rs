@@ -1,6 +1,6 @@
 //! The settings after loading: plain values, one struct a section of the file.
 
-use millpond_core::{PoolConfig, ResetLevel};
+use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel};
 
 use crate::explain::Explanation;
 use crate::{Loader, Secret};
@@ -44,7 +44,7 @@ pub struct DbSettings {
     pub reset: ResetLevel,
     /// `pool`: which pool lends the connections. Default `None` ("auto"): what suits the database.
     pub kind: Option<PoolKind>,
-    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default [`Pooler::None`] ("server").
+    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default [`Pooler::Direct`] ("server").
     pub behind: Pooler,
     /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there. Default `true`; PostgreSQL
     /// and MySQL, and not behind a pooler.
@@ -73,29 +73,6 @@ pub struct RedisSettings {
     pub max_connections: u32,
 }
 
-/// Which pool lends the connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PoolKind {
-    /// `null`: no pooling, a fresh connection each time.
-    Null,
-    /// `queue`: connections are kept and queued for.
-    Queue,
-    /// `read-write`: SQLite's one writer and many readers, each in a pool of its own.
-    ReadWrite,
-}
-
-/// What stands between the pool and its server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Pooler {
-    /// `server`: nothing, or a pooler that lends a server for a whole session.
-    #[default]
-    None,
-    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
-    PgBouncer,
-}
-
 impl Settings {
     /// Starts loading: see [`Loader`].
     pub fn loader() -> Loader {
@@ -106,9 +83,11 @@ impl Settings {
     pub fn explain(&self) -> &Explanation {
         &self.explanation
     }
+}
 
-    /// The lowest layer.
-    pub(crate) fn defaults() -> Self {
+/// The defaults, as if nothing had been loaded: there is nothing to explain.
+impl Default for Settings {
+    fn default() -> Self {
         Self {
             preset: None,
             storage: StorageSettings::default(),

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use millpond_core::{Limits, ResetLevel};
+use millpond_core::{Limits, PoolKind, Pooler, ResetLevel};
 
+use crate::Secret;
 use crate::parse;
 use crate::raw::Raw;
 use crate::secret::STARS;
-use crate::{PoolKind, Pooler, Secret};
 
 /// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s, [`Secret`]s, the enums of the
 /// settings, and `Option`s of these (`None` is "off", "auto" or unset, whichever the setting has).

@@ -39,6 +39,46 @@ impl Limits {
     }
 }
 
+/// Which pool lends the connections of a SQL backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// `null`: opens a connection for every borrower and keeps none.
+    Null,
+    /// `queue`: keeps `pool_size` connections.
+    Queue,
+    /// `read-write`: one writer and `pool_size` readers, each in a pool of its own; SQLite only.
+    ReadWrite,
+}
+
+impl PoolKind {
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Queue => "queue",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
+impl fmt::Display for PoolKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What stands between a SQL pool and its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Pooler {
+    /// `server`: nothing, or a pooler that lends a server for a whole session.
+    #[default]
+    Direct,
+    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
+    PgBouncer,
+}
+
 /// What a SQL backend does to a connection between two borrowers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResetLevel {

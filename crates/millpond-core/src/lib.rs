@@ -82,7 +82,7 @@ mod proof;
 pub use async_trait::async_trait;
 pub use config::conflicts::Conflict;
 pub use config::table::{PoolSetting, SettingForm, SettingValue};
-pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, Problem, ResetLevel};
+pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel};
 pub use engine::Acquire;
 #[doc(hidden)]
 pub use engine::Parts;

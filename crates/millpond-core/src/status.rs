@@ -2,6 +2,7 @@
 
 use crate::info::ConnectionId;
 use std::fmt;
+use std::ops::Add;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -57,6 +58,51 @@ impl Status {
     /// Connections open beyond `pool_size`.
     pub fn overflow(&self) -> u32 {
         self.open.saturating_sub(self.pool_size)
+    }
+}
+
+/// Several pools seen as one: of a writer and its readers, for example.
+impl Add for Status {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            pool_size: self.pool_size.saturating_add(other.pool_size),
+            max_overflow: self.max_overflow.saturating_add(other.max_overflow),
+            open: self.open.saturating_add(other.open),
+            connecting: self.connecting.saturating_add(other.connecting),
+            idle: self.idle.saturating_add(other.idle),
+            in_use: self.in_use.saturating_add(other.in_use),
+            resetting: self.resetting.saturating_add(other.resetting),
+            closing: self.closing.saturating_add(other.closing),
+            reserved: self.reserved.saturating_add(other.reserved),
+            waiting: self.waiting.saturating_add(other.waiting),
+            oldest_waiter: self.oldest_waiter.max(other.oldest_waiter),
+            failing_since: self.failing_since.max(other.failing_since),
+            generation: self.generation.max(other.generation),
+            suspended: self.suspended || other.suspended,
+            closed: self.closed && other.closed,
+            totals: self.totals + other.totals,
+        }
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            created: self.created.saturating_add(other.created),
+            closed: self.closed.saturating_add(other.closed),
+            detached: self.detached.saturating_add(other.detached),
+            connect_failed: self.connect_failed.saturating_add(other.connect_failed),
+            acquires: self.acquires.saturating_add(other.acquires),
+            succeeded: self.succeeded.saturating_add(other.succeeded),
+            timed_out: self.timed_out.saturating_add(other.timed_out),
+            cancelled: self.cancelled.saturating_add(other.cancelled),
+            failed: self.failed.saturating_add(other.failed),
+            peak: self.peak.saturating_add(other.peak),
+        }
     }
 }
 

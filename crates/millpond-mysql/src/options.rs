@@ -2,8 +2,8 @@
 
 use crate::manager::MySqlManager;
 use crate::url::parse;
-use millpond_core::{NullPool, QueuePool};
-use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
+use millpond_core::{NullPool, PoolKind, QueuePool};
+use millpond_sqlx::backend_api::{SqlPoolSettings, config_error, unsupported_pool};
 use millpond_sqlx::{Credentials, SqlPool, pool_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
@@ -11,17 +11,6 @@ use std::time::Duration;
 
 /// A pool of MySQL or MariaDB connections: a drop-in for `sqlx::MySqlPool`.
 pub type MySqlPool = SqlPool<MySql>;
-
-/// How connections are pooled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PoolKind {
-    /// Keeps `pool_size` connections.
-    #[default]
-    Queue,
-    /// Opens a connection for every borrower and keeps none.
-    Null,
-}
 
 /// How a MySQL pool is to be: kind, settings, hooks.
 ///
@@ -47,10 +36,10 @@ pub struct MySqlPoolOptions {
 impl MySqlPoolOptions {
     /// The defaults: those of the guide, [`PoolKind::Queue`].
     pub fn new() -> Self {
-        Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::default(), credentials: None }
+        Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::Queue, credentials: None }
     }
 
-    /// How connections are pooled.
+    /// How connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
         self
@@ -140,6 +129,15 @@ impl MySqlPoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
+    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL.
+    pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, Error> {
+        Ok(parse(url)?)
+    }
+
     /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
     ///
     /// # Errors
@@ -190,6 +188,7 @@ impl MySqlPoolOptions {
                 link.join(&pool);
                 Ok(SqlPool::from_null(pool))
             }
+            other => Err(unsupported_pool(other, "MySQL")),
         }
     }
 }

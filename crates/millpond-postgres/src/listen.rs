@@ -3,8 +3,8 @@
 use crate::dialer::with_login;
 use crate::fault::without_password;
 use crate::options::PgPoolOptions;
-use crate::pooler::Pooler;
 use crate::url::parse;
+use millpond_core::Pooler;
 use sqlx::Error;
 use sqlx::postgres::{PgConnectOptions, PgListener};
 
@@ -49,7 +49,7 @@ impl PgPoolOptions {
     ///
     /// As [`listener`](Self::listener).
     pub async fn listener_with(self, options: PgConnectOptions) -> Result<PgListener, Error> {
-        if self.pooler != Pooler::None {
+        if self.pooler != Pooler::Direct {
             let text = "behind a transaction pooler nothing can be listened to: give the listener the URL of the server itself";
             return Err(Error::Configuration(text.into()));
         }

@@ -3,11 +3,11 @@
 use crate::backend::POSTGRES;
 use crate::dialer::Dialer;
 use crate::fault;
-use crate::pooler::{POOLED, Pooler};
+use crate::pooler::POOLED;
 use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
 use crate::server_info::{greet, limits, takes_writes};
 use crate::verify::{clear_session, release_locks};
-use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
+use millpond_core::{ConnectInfo, ErrorClass, Manager, Pooler, ResetLevel, Triage};
 use millpond_sqlx::backend_api::{Canceller, FailoverDetector, SchemaChanges, WeakPoolHandle};
 use millpond_sqlx::{Credentials, SyncState, Tracked};
 use sqlx::postgres::PgConnectOptions;
@@ -66,9 +66,10 @@ impl PgManager {
     /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only) as well.
     #[must_use]
     pub fn behind(self, pooler: Pooler) -> Self {
-        let dialer = match pooler {
-            Pooler::None => self.dialer,
-            Pooler::PgBouncer => Arc::new(Arc::unwrap_or_clone(self.dialer).behind_pgbouncer()),
+        let dialer = if pooler == Pooler::Direct {
+            self.dialer
+        } else {
+            Arc::new(Arc::unwrap_or_clone(self.dialer).behind_pgbouncer())
         };
         Self { dialer, pooler, ..self }
     }

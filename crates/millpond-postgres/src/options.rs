@@ -1,10 +1,10 @@
 //! Building a PostgreSQL pool: from a URL or sqlx's options.
 
 use crate::manager::PgManager;
-use crate::pooler::{BEGIN, Pooler};
+use crate::pooler::BEGIN;
 use crate::url::parse;
-use millpond_core::{NullPool, PoolExt, QueuePool, ResetLevel};
-use millpond_sqlx::backend_api::{SqlPoolSettings, config_error, lending_error};
+use millpond_core::{NullPool, PoolExt, PoolKind, Pooler, QueuePool, ResetLevel};
+use millpond_sqlx::backend_api::{SqlPoolSettings, config_error, lending_error, unsupported_pool};
 use millpond_sqlx::{Credentials, SqlPool, pool_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
@@ -12,17 +12,6 @@ use std::time::Duration;
 
 /// A pool of PostgreSQL connections: a drop-in for `sqlx::PgPool`.
 pub type PgPool = SqlPool<Postgres>;
-
-/// How connections are pooled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PoolKind {
-    /// Keeps `pool_size` connections.
-    #[default]
-    Queue,
-    /// Opens a connection for every borrower and keeps none.
-    Null,
-}
 
 /// How a PostgreSQL pool is to be: kind, settings, hooks.
 ///
@@ -51,13 +40,13 @@ impl PgPoolOptions {
     pub fn new() -> Self {
         Self {
             settings: SqlPoolSettings::new("postgres"),
-            kind: PoolKind::default(),
+            kind: PoolKind::Queue,
             credentials: None,
             pooler: Pooler::default(),
         }
     }
 
-    /// How connections are pooled.
+    /// How connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
         self
@@ -116,6 +105,15 @@ impl PgPoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
+    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL.
+    pub fn parse_url(url: &str) -> Result<PgConnectOptions, Error> {
+        Ok(parse(url)?)
+    }
+
     /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
     ///
     /// # Errors
@@ -151,7 +149,7 @@ impl PgPoolOptions {
             .with_reset(settings.reset)
             .behind(pooler)
             .with_tcp_keepalive(settings.tcp_keepalive);
-        if settings.cancel_abandoned && pooler == Pooler::None {
+        if settings.cancel_abandoned && pooler == Pooler::Direct {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
         if let Some(credentials) = credentials {
@@ -169,8 +167,9 @@ impl PgPoolOptions {
                 link.join(&pool);
                 SqlPool::from_null(pool)
             }
+            other => return Err(unsupported_pool(other, "PostgreSQL")),
         };
-        Ok(if pooler == Pooler::None { pool } else { pool.transactions_only(BEGIN) })
+        Ok(if pooler == Pooler::Direct { pool } else { pool.transactions_only(BEGIN) })
     }
 
     /// What stands between the pool and its server. Default: nothing.
@@ -251,7 +250,7 @@ fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Err
     if settings.has_hooks() {
         problems.push("hooks: what they do to a session would stay with a server that others use; remove them");
     }
-    if pooler == Pooler::None || problems.is_empty() {
+    if pooler == Pooler::Direct || problems.is_empty() {
         return Ok(());
     }
     Err(Error::Configuration(format!("behind a transaction pooler: {}", problems.join("; ")).into()))

@@ -10,17 +10,6 @@ use millpond_sqlx::backend_api::{
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
-/// What stands between the pool and its server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Pooler {
-    /// Nothing, or a pooler that lends a server for a whole session.
-    #[default]
-    None,
-    /// PgBouncer with `pool_mode = transaction`, or another one that works like it.
-    PgBouncer,
-}
-
 /// Begins a transaction on a server that somebody else has had before. What is prepared there is not ours, though it may
 /// have the names that the driver would give.
 pub(crate) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";

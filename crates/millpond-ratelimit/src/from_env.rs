@@ -3,7 +3,7 @@
 use crate::error::RateLimitError;
 use crate::storage::{CentralizedStateStorage, StorageOptions, setting};
 use millpond_config::{Loader, Refusal, Settings};
-use millpond_redis::RedisConnectOptions;
+use millpond_redis::{RedisConnectOptions, UrlError};
 
 const URL: &str = "redis.url";
 
@@ -39,20 +39,19 @@ impl CentralizedStateStorage {
 }
 
 fn load(loader: Loader) -> Result<CentralizedStateStorage, RateLimitError> {
-    let settings = loader.require(URL).check(unusable).load().map_err(|error| setting(&error))?;
+    let (settings, place) = loader.require(URL).load_with(place).map_err(|error| setting(&error))?;
     let options = StorageOptions::new().max_connections(settings.redis.max_connections);
-    // Present, because it was required above.
-    let url = settings.redis.url.as_ref().map_or("", |url| url.expose());
-    options.limits(settings.db.pool.limits).connect_lazy(url)
+    options.limits(settings.db.pool.limits).connect_lazy_with(place)
 }
 
-fn unusable(settings: &Settings) -> Vec<Refusal> {
-    let url = settings.redis.url.iter();
-    let errors = url.filter_map(|url| url.expose().parse::<RedisConnectOptions>().err());
-    let refusal = |error| Refusal {
-        setting: URL,
-        message: format!("is not understood: {error}"),
-        help: "correct the URL, as in redis://localhost:6379/1".to_owned(),
-    };
-    errors.map(refusal).collect()
+fn place(settings: &Settings) -> Result<RedisConnectOptions, Vec<Refusal>> {
+    // A missing URL is reported as such, since it is required.
+    let url = settings.redis.url.as_ref().ok_or_else(Vec::new)?;
+    url.expose().parse().map_err(|error: UrlError| {
+        vec![Refusal {
+            setting: URL,
+            message: format!("is not understood: {error}"),
+            help: "correct the URL, as in redis://localhost:6379/1".to_owned(),
+        }]
+    })
 }

@@ -69,7 +69,7 @@ pub use manager::SqliteManager;
 pub use millpond_core::{
     AcquireFailure, BoxError, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId, ConnectionInfo,
     DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder, HookFuture, HookPoint, HookPoints, Hooks,
-    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, QueuePool,
+    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolKind, QueuePool,
     RequestRefusal, ResetLevel, SharedError, Status, TimedOut, Triage, async_trait,
 };
 pub use millpond_sqlx::{
@@ -77,7 +77,7 @@ pub use millpond_sqlx::{
     transaction_lost,
 };
 pub use only_reads::only_reads;
-pub use options::{PoolKind, SqlitePool, SqlitePoolOptions};
+pub use options::{SqlitePool, SqlitePoolOptions};
 pub use pragma::{PragmaHook, TempStore};
 pub use pragma_value::{PragmaError, PragmaValue};
 pub use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};

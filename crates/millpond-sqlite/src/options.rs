@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::only_reads::only_reads;
 use crate::pragma::PragmaHook;
 use crate::url::{Target, parse};
-use millpond_core::{Event, EventContext, Interest, NullPool, Observer, QueuePool, ResetLevel};
+use millpond_core::{Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel};
 use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
 use millpond_sqlx::{SqlPool, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -15,28 +15,6 @@ use std::time::Duration;
 
 /// A pool of SQLite connections: a drop-in for `sqlx::SqlitePool`.
 pub type SqlitePool = SqlPool<Sqlite>;
-
-/// How the connections to a file are pooled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PoolKind {
-    /// Opens a connection for every borrower and keeps none, as SQLAlchemy does for SQLite files.
-    #[default]
-    Null,
-    /// Keeps `pool_size` connections.
-    Queue,
-    /// One writer and `pool_size` readers.
-    ///
-    /// The writer is a queue of one, without overflow. [`SqlPool::acquire`], [`SqlPool::begin`] (with `BEGIN IMMEDIATE`) and
-    /// migrations have it. The readers are a queue of exactly `pool_size`, with `query_only` on;
-    /// [`SqlPool::reader`] is a handle on them, and a statement on `&pool` goes to them if by its text it can only read
-    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at most the one writer.
-    /// The database is brought into WAL mode, `synchronous` is `NORMAL`, and `busy_timeout` is that of the options (5 s),
-    /// against other processes: among our own connections nobody ever meets a lock.
-    ///
-    /// In events, logs and metrics the two are named `<name>-writer` and `<name>-reader`.
-    ReadWrite,
-}
 
 /// How a SQLite pool is to be: kind, settings, hooks, pragmas.
 ///
@@ -67,7 +45,16 @@ impl SqlitePoolOptions {
         Self { settings: SqlPoolSettings::new("sqlite"), kind: None, pragmas: Vec::new() }
     }
 
-    /// How the connections to a file are pooled. (A database in memory always has one connection.)
+    /// How the connections to a file are pooled. Default [`PoolKind::Null`], as in SQLAlchemy. A database in memory always has
+    /// one connection.
+    ///
+    /// [`PoolKind::ReadWrite`] has one writer, a queue of one without overflow. [`SqlPool::acquire`], [`SqlPool::begin`] (with
+    /// `BEGIN IMMEDIATE`) and migrations have it. The readers are a queue of exactly `pool_size`, with `query_only` on;
+    /// [`SqlPool::reader`] is a handle on them, and a statement on `&pool` goes to them if by its text it can only read
+    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at most the one writer. The
+    /// database is brought into WAL mode, `synchronous` is `NORMAL`, and `busy_timeout` is that of the options (5 s), against
+    /// other processes: among our own connections nobody ever meets a lock. In events, logs and metrics the two are named
+    /// `<name>-writer` and `<name>-reader`.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = Some(kind);
         self
@@ -106,15 +93,24 @@ impl SqlitePoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
+    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` for what is wrong with the URL.
+    pub fn parse_url(url: &str) -> Result<SqliteConnectOptions, Error> {
+        match parse(url)? {
+            Target::Memory(options) | Target::File(options) => Ok(options),
+        }
+    }
+
     /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
     ///
     /// # Errors
     ///
     /// `Error::Configuration` for what is wrong with the URL or the settings.
     pub fn connect_lazy(self, url: &str) -> Result<SqlitePool, Error> {
-        match parse(url)? {
-            Target::Memory(options) | Target::File(options) => self.connect_lazy_with(options),
-        }
+        self.connect_lazy_with(Self::parse_url(url)?)
     }
 
     /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
@@ -141,7 +137,7 @@ impl SqlitePoolOptions {
         if let Some(memory) = manager.memory().cloned() {
             return self.kept(manager, memory);
         }
-        let kind = self.kind.unwrap_or_default();
+        let kind = self.kind.unwrap_or(PoolKind::Null);
         if kind == PoolKind::ReadWrite {
             return self.split(options);
         }
@@ -153,7 +149,7 @@ impl SqlitePoolOptions {
                 let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 Ok(SqlPool::from_null(pool))
             }
-            PoolKind::Queue | PoolKind::ReadWrite => {
+            _ => {
                 let files = manager.files();
                 let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
                 let [link, _] = &files.pools;

@@ -13,7 +13,7 @@ pub use crate::bridge::bridged;
 pub use crate::cached::{Memory, SchemaChanges};
 pub use crate::canceller::{CancelTransport, Canceller};
 pub use crate::credentials::{Rotation, Versioned};
-pub use crate::error::{config_error, lending_error};
+pub use crate::error::{config_error, lending_error, unsupported_pool};
 pub use crate::failover::{FailoverDetector, is_failover};
 pub use crate::hooks::DriverHooks;
 pub use crate::keepalive::TcpKeepalive;

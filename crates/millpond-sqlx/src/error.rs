@@ -1,6 +1,6 @@
 //! What a pool has to say, told as `sqlx::Error` so that `?` works, and read back out of it.
 
-use millpond_core::{ConfigError, PoolError, RequestRefusal};
+use millpond_core::{ConfigError, PoolError, PoolKind, RequestRefusal};
 use sqlx::Error;
 use sqlx::error::{DatabaseError, ErrorKind};
 use std::borrow::Cow;
@@ -34,6 +34,11 @@ pub fn pool_error(error: &Error) -> Option<&PoolError> {
         Error::Database(error) => error.try_downcast_ref::<ConnectError>().map(|error| &error.0),
         _ => None,
     }
+}
+
+/// The error of a pool of a kind that the backend does not have.
+pub fn unsupported_pool(kind: PoolKind, backend: &str) -> Error {
+    Error::Configuration(format!("pool = {kind} is not supported by {backend}; choose queue or null").into())
 }
 
 /// Settings that a pool refused, as `sqlx::Error`.

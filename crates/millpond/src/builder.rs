@@ -1,15 +1,16 @@
 //! From settings, hooks and observers to a [`DatabaseConnection`].
 
-use crate::backend::{Backend, CONNECTION_STRING};
+use crate::any_conversion::Bridge;
 use crate::backends::TypedPool;
-use crate::column_types;
-use crate::compatibility::unsuited;
 use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
-use millpond_config::{Loader, PoolKind, Refusal, Settings, Value};
-use millpond_core::{ConnectionInfo, Handle, HookFuture, Observer, ResetLevel};
+use crate::hooks::AnyHook;
+use crate::link::AnyConnection;
+use crate::target::{Target, target};
+use millpond_config::{Loader, Settings, Value};
+use millpond_core::{ConnectionInfo, Handle, HookFuture, HookPoint, Observer, PoolKind, ResetLevel};
 use millpond_sqlx::backend_api::SqlPoolSettings;
-use sqlx::Database;
+use sqlx::Executor;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -235,11 +236,98 @@ impl DatabaseBuilder {
     }
 }
 
+/// Hooks for every database. They get the connection as [`AnyConnection`], which says by `dialect()` what it leads to and
+/// executes queries in sqlx's `Any` types. They are called before those for one database, such as `on_sqlite_connect`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millpond::{Backend, DatabaseConnection};
+///
+/// let db = DatabaseConnection::builder("sqlite::memory:")
+///     .on_connect(|conn, _info| Box::pin(async move {
+///         if conn.dialect() == Backend::Sqlite {
+///             sqlx::query("PRAGMA foreign_keys = ON").execute(conn).await?;
+///         }
+///         Ok(())
+///     }))
+///     .connect()
+///     .await?;
+/// # Ok::<(), millpond::ConnectError>(())
+/// # }).unwrap();
+/// ```
+impl DatabaseBuilder {
+    /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`](millpond_core::Hooks::on_first_connect).
+    pub fn on_first_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hook(HookPoint::FirstConnect, hook)
+    }
+
+    /// Adds a hook for every new connection: see [`Hooks::on_connect`](millpond_core::Hooks::on_connect).
+    pub fn on_connect<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hook(HookPoint::Connect, hook)
+    }
+
+    /// Adds a hook before every loan: see [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout).
+    pub fn on_checkout<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hook(HookPoint::Checkout, hook)
+    }
+
+    /// Adds a hook after every return: see [`Hooks::on_checkin`](millpond_core::Hooks::on_checkin).
+    pub fn on_checkin<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hook(HookPoint::Checkin, hook)
+    }
+
+    /// Adds a hook before every close: see [`Hooks::on_close`](millpond_core::Hooks::on_close).
+    pub fn on_close<F>(self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hook(HookPoint::Close, hook)
+    }
+
+    fn hook<F>(mut self, moment: HookPoint, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.common.hooks.push(AnyHook { moment, hook: Arc::new(hook) });
+        self
+    }
+}
+
 impl DatabaseBuilder {
     pub(crate) fn new(loader: Loader) -> Self {
         Self {
             loader,
-            common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new() },
+            common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new(), hooks: Vec::new() },
             #[cfg(feature = "metrics")]
             metrics: Vec::new(),
             #[cfg(feature = "mysql")]
@@ -273,52 +361,38 @@ impl DatabaseBuilder {
     ///
     /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at once.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
-        let check: fn(&Settings) -> Vec<Refusal> =
-            if self.postgres_hook { |settings| unusable(settings, true) } else { |settings| unusable(settings, false) };
-        let settings = self.loader.clone().check(check).load()?;
-        let Some(url) = settings.storage.connection_string.clone() else { return Err(ConnectError::NoUrl) };
+        let hooked = self.postgres_hook || !self.common.hooks.is_empty();
+        let (settings, target) = self.loader.load_with(|settings| target(settings, hooked))?;
+        let Some(target) = target else { return Err(ConnectError::NoUrl) };
         #[cfg(feature = "metrics")]
-        let (metrics, name) = (self.metrics.clone(), Arc::clone(&self.common.name));
-        let pool = self.typed_pool(url.expose(), &settings)?;
-        #[cfg(feature = "metrics")]
-        metrics.iter().for_each(|metrics| pool.followed_by(metrics, &name));
-        Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
-    }
-
-    fn typed_pool(self, url: &str, settings: &Settings) -> Result<TypedPool, ConnectError> {
+        let name = Arc::clone(&self.common.name);
         let kind = settings.db.kind;
-        match Backend::of(url) {
+        let pool: TypedPool = match target {
             #[cfg(feature = "mysql")]
-            Ok(Backend::MySql) => {
-                let mut options = MySqlPoolOptions::new();
-                if let Some(kind) = kind.and_then(column_types::mysql) {
-                    options = options.pool(kind);
-                }
-                self.common.fill(options.settings_mut(), settings);
-                Ok(with(self.mysql, options).connect_lazy(url)?.into())
+            Target::MySql(url) => {
+                let options = MySqlPoolOptions::new();
+                let mut options = kind.into_iter().fold(options, MySqlPoolOptions::pool);
+                self.common.fill::<sqlx::MySql>(options.settings_mut(), &settings);
+                with(self.mysql, options).connect_lazy_with(url)?.into()
             }
             #[cfg(feature = "postgres")]
-            Ok(Backend::Postgres) => {
-                let mut options = PgPoolOptions::new();
-                if let Some(kind) = kind.and_then(column_types::postgres) {
-                    options = options.pool(kind);
-                }
-                options = options.behind(column_types::pooler(settings.db.behind));
-                self.common.fill(options.settings_mut(), settings);
-                Ok(with(self.postgres, options).connect_lazy(url)?.into())
+            Target::Postgres(url) => {
+                let options = PgPoolOptions::new().behind(settings.db.behind);
+                let mut options = kind.into_iter().fold(options, PgPoolOptions::pool);
+                self.common.fill::<sqlx::Postgres>(options.settings_mut(), &settings);
+                with(self.postgres, options).connect_lazy_with(url)?.into()
             }
             #[cfg(feature = "sqlite")]
-            Ok(Backend::Sqlite) => {
-                let mut options = SqlitePoolOptions::new();
-                if let Some(kind) = kind.and_then(column_types::sqlite) {
-                    options = options.pool(kind);
-                }
-                self.common.fill(options.settings_mut(), settings);
-                Ok(with(self.sqlite, options).connect_lazy(url)?.into())
+            Target::Sqlite(url) => {
+                let options = SqlitePoolOptions::new();
+                let mut options = kind.into_iter().fold(options, SqlitePoolOptions::pool);
+                self.common.fill::<sqlx::Sqlite>(options.settings_mut(), &settings);
+                with(self.sqlite, options).connect_lazy_with(url)?.into()
             }
-            // All others were refused by `usable`, with all that is wrong with the settings.
-            _ => Err(sqlx::Error::Configuration("there is no backend for the URL".into()).into()),
-        }
+        };
+        #[cfg(feature = "metrics")]
+        self.metrics.iter().for_each(|metrics| pool.followed_by(metrics, &name));
+        Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 }
 
@@ -332,58 +406,22 @@ struct Common {
     name: Arc<str>,
     runtime: Option<Handle>,
     observers: Vec<Arc<dyn Observer>>,
+    hooks: Vec<AnyHook>,
 }
 
 impl Common {
-    fn fill<DB: Database>(self, to: &mut SqlPoolSettings<DB>, settings: &Settings) {
+    fn fill<DB: Bridge>(self, to: &mut SqlPoolSettings<DB>, settings: &Settings)
+    where
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
         to.name = self.name;
         to.config = settings.db.pool.clone();
         to.reset = settings.db.reset;
         to.cancel_abandoned = settings.db.cancel_abandoned;
         to.runtime = self.runtime;
-        for observer in self.observers {
-            to.add_observer(observer);
-        }
+        self.observers.into_iter().for_each(|observer| to.add_observer(observer));
+        self.hooks.into_iter().for_each(|hook| to.add_tracked_hooks(hook));
     }
-}
-
-/// What is wrong with the settings in the eyes of the backend that the URL means, and with those of Redis. Opens nothing.
-fn unusable(settings: &Settings, postgres_hook: bool) -> Vec<Refusal> {
-    #[cfg(feature = "redis")]
-    let of_redis = crate::redis_settings::unusable(settings);
-    #[cfg(not(feature = "redis"))]
-    let of_redis = [];
-    unusable_database(settings, postgres_hook).into_iter().chain(of_redis).collect()
-}
-
-fn unusable_database(settings: &Settings, postgres_hook: bool) -> Vec<Refusal> {
-    let Some(url) = &settings.storage.connection_string else { return Vec::new() };
-    let backend = match Backend::of(url.expose()) {
-        Ok(backend) => backend,
-        Err(refusal) => return vec![refusal],
-    };
-    let understood = match backend {
-        #[cfg(feature = "mysql")]
-        Backend::MySql => MySqlPoolOptions::new().connect_lazy(url.expose()).map(drop),
-        #[cfg(feature = "postgres")]
-        Backend::Postgres => PgPoolOptions::new().connect_lazy(url.expose()).map(drop),
-        #[cfg(feature = "sqlite")]
-        Backend::Sqlite => SqlitePoolOptions::new().connect_lazy(url.expose()).map(drop),
-        #[cfg(not(all(feature = "mysql", feature = "postgres", feature = "sqlite")))]
-        other => return vec![other.absent()],
-    };
-    let misunderstood = understood.err().map(misunderstood);
-    misunderstood.into_iter().chain(unsuited(&settings.db, backend, postgres_hook)).collect()
-}
-
-/// The refusal of a URL that its backend does not understand; the backend's message tells no values.
-fn misunderstood(error: sqlx::Error) -> Refusal {
-    let why = match error {
-        sqlx::Error::Configuration(why) => why.to_string(),
-        other => other.to_string(),
-    };
-    let message = format!("is not understood: {why}");
-    Refusal { setting: CONNECTION_STRING, message, help: "correct the URL".to_owned() }
 }
 
 /// Without the settings, which may hold a password.

@@ -1,23 +1,29 @@
 //! Settings that do not suit the backend, or each other there: found before anything is made.
 
 use crate::backend::Backend;
-use crate::column_types;
-use millpond_config::{DbSettings, Pooler, Refusal};
-use millpond_core::ResetLevel;
+use millpond_config::{DbSettings, Refusal};
+use millpond_core::{PoolKind, Pooler, ResetLevel};
 
 /// All of them. A setting that would have no effect is refused as well, since its author relies on it.
-pub(crate) fn unsuited(db: &DbSettings, backend: Backend, postgres_hook: bool) -> Vec<Refusal> {
-    let kind = db.kind.and_then(|kind| column_types::unknown(kind, backend));
-    let hooked = (postgres_hook && backend == Backend::Postgres && db.behind != Pooler::None).then(|| {
-        let message = "does not go together with on_postgres_connect: what a hook does to a session would stay with a server \
-                       that others use";
-        refusal("db.behind", message.to_owned(), "remove the hook, or connect to the server itself with db.behind = server")
+pub(crate) fn unsuited(db: &DbSettings, backend: Backend, hooked: bool) -> Vec<Refusal> {
+    let hooked = (hooked && backend == Backend::Postgres && db.behind != Pooler::Direct).then(|| {
+        let message = "does not go together with hooks: what a hook does to a session would stay with a server that others \
+                       use";
+        let help = "remove the hooks, or connect to the server itself with db.behind = server";
+        refusal("db.behind", message.to_owned(), help)
     });
-    kind.into_iter().chain(pooler(db, backend)).chain(hooked).chain(cancelling(db, backend)).collect()
+    kind(db, backend).into_iter().chain(pooler(db, backend)).chain(hooked).chain(cancelling(db, backend)).collect()
+}
+
+fn kind(db: &DbSettings, backend: Backend) -> Option<Refusal> {
+    (db.kind == Some(PoolKind::ReadWrite) && backend != Backend::Sqlite).then(|| {
+        let message = format!("is not supported by {backend}");
+        refusal("db.pool", message, "write `queue` or `null`, or leave it out")
+    })
 }
 
 fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
-    if db.behind == Pooler::None {
+    if db.behind == Pooler::Direct {
         return None;
     }
     if backend != Backend::Postgres {

@@ -5,13 +5,11 @@ use crate::backends::{TypedPool, each};
 use crate::builder::DatabaseBuilder;
 use crate::error::ConnectError;
 use crate::lease::DatabaseLease;
-use crate::metrics::PerformanceMetrics;
 use crate::migrate::migrate;
 use crate::transaction::DatabaseTransaction;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 use millpond_config::{Explanation, Loader, Settings};
-use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Status};
 use sqlx::Error;
 use sqlx::migrate::{MigrateError, Migrator};
 use std::fmt;
@@ -219,39 +217,23 @@ impl DatabaseConnection {
     }
 }
 
-/// Looking at it and steering it.
+/// What it is.
 impl DatabaseConnection {
     /// Which database it is.
     pub fn backend(&self) -> Backend {
         self.pool.backend()
     }
 
-    /// The settings that it was made with.
+    /// The settings that it was made with; the defaults if it was made of a typed pool.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Each setting's value and where it came from, as they were asked for: a database in memory has one connection
-    /// whatever `db.pool_size` says here, and [`status`](Self::status) tells it. It holds no secret.
+    /// whatever `db.pool_size` says here, and [`status`](Self::status) tells it. It holds no secret. Of one that was made of a
+    /// typed pool there is nothing to explain.
     pub fn explain(&self) -> &Explanation {
         self.settings.explain()
-    }
-
-    /// How the pool is doing. Of one writer and many readers this is the writer; for the others ask
-    /// [`reader`](Self::reader).
-    pub fn status(&self) -> Status {
-        each!(TypedPool, &self.pool, pool => pool.status())
-    }
-
-    /// How it is doing in three numbers: `pool_size`, `pool_in_use`, `pool_available`. Of one writer and many readers they are
-    /// the readers', since `pool_size` is how many of those there are.
-    pub fn performance_metrics(&self) -> PerformanceMetrics {
-        PerformanceMetrics::of(&self.reader().status())
-    }
-
-    /// Who holds a connection, and for how long: the oldest first.
-    pub fn holders(&self) -> Vec<Holder> {
-        each!(TypedPool, &self.pool, pool => pool.holders())
     }
 
     /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
@@ -289,48 +271,34 @@ impl DatabaseConnection {
     pub fn as_sqlite(&self) -> Option<&millpond_sqlite::SqlitePool> {
         self.pool.as_pool_of()
     }
-
-    /// Changes the sizes of the pool; of one writer and many readers, those of the readers.
-    ///
-    /// # Errors
-    ///
-    /// `Error::Configuration` if a size is out of its range.
-    pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
-        each!(TypedPool, &self.pool, pool => pool.resize(pool_size, max_overflow))
-    }
-
-    /// Makes everything opened so far out of date: nothing older is lent from now on.
-    pub fn invalidate_all(&self, how: Invalidate) {
-        each!(TypedPool, &self.pool, pool => pool.invalidate_all(how));
-    }
-
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report says who still holds one.
-    ///
-    /// # Cancel safety
-    ///
-    /// The pool stays closed if the future is dropped after its first poll.
-    pub async fn close(&self) -> CloseReport {
-        self.close_within(DEFAULT_CLOSE_TIMEOUT).await
-    }
-
-    /// The same with a limit of its own.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`close`](Self::close).
-    pub async fn close_within(&self, limit: Duration) -> CloseReport {
-        each!(TypedPool, &self.pool, pool => pool.close_within(limit).await)
-    }
-
-    /// Whether the pool was closed.
-    pub fn is_closed(&self) -> bool {
-        self.status().closed
-    }
 }
 
 impl fmt::Debug for DatabaseConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DatabaseConnection").field(&self.pool).finish()
+    }
+}
+
+/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+#[cfg(feature = "mysql")]
+impl From<millpond_mysql::MySqlPool> for DatabaseConnection {
+    fn from(pool: millpond_mysql::MySqlPool) -> Self {
+        Self { pool: pool.into(), settings: Arc::default() }
+    }
+}
+
+/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+#[cfg(feature = "postgres")]
+impl From<millpond_postgres::PgPool> for DatabaseConnection {
+    fn from(pool: millpond_postgres::PgPool) -> Self {
+        Self { pool: pool.into(), settings: Arc::default() }
+    }
+}
+
+/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+#[cfg(feature = "sqlite")]
+impl From<millpond_sqlite::SqlitePool> for DatabaseConnection {
+    fn from(pool: millpond_sqlite::SqlitePool) -> Self {
+        Self { pool: pool.into(), settings: Arc::default() }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::backends::{TypedLease, each};
 use crate::link::AnyConnection;
-use millpond_core::ConnectionInfo;
+use millpond_core::{ConnectionInfo, Lease};
+use millpond_sqlx::SqlLease;
 use std::ops::{Deref, DerefMut};
 
 /// A connection on loan.
@@ -17,12 +18,19 @@ pub struct DatabaseLease(pub(crate) TypedLease);
 impl DatabaseLease {
     /// Gives the connection back and says that it must not be lent again.
     pub fn discard(lease: Self) {
-        each!(TypedLease, lease.0, lease => millpond_sqlx::SqlLease::discard(lease));
+        each!(TypedLease, lease.0, lease => SqlLease::discard(lease));
+    }
+
+    /// Takes the connection out of the pool for good. Its slot is free at once, and the connection is closed when it is
+    /// dropped.
+    #[must_use]
+    pub fn detach(lease: Self) -> Box<dyn AnyConnection> {
+        each!(TypedLease, lease.0, lease => Box::new(Lease::detach(SqlLease::into_inner(lease))))
     }
 
     /// What is known of the connection: its number, its age, how often it was lent.
     pub fn info(lease: &Self) -> ConnectionInfo {
-        each!(TypedLease, &lease.0, lease => millpond_sqlx::SqlLease::info(lease))
+        each!(TypedLease, &lease.0, lease => SqlLease::info(lease))
     }
 }
 

@@ -37,17 +37,18 @@
 //! The URL of a database whose feature is off is an error that names the feature. For one backend alone write
 //! `default-features = false` and its feature, or depends on the backend's own crate.
 
+mod admin;
 mod any_conversion;
 mod backend;
 mod backends;
 mod builder;
 #[cfg(feature = "cache")]
 pub mod cache;
-mod column_types;
 mod compatibility;
 mod connection;
 mod error;
 mod executor;
+mod hooks;
 mod lease;
 mod link;
 mod metrics;
@@ -59,6 +60,7 @@ pub mod ratelimit;
 #[cfg(feature = "redis")]
 mod redis_settings;
 mod statement;
+mod target;
 mod tokens;
 mod transaction;
 
@@ -73,16 +75,21 @@ pub use metrics::PerformanceMetrics;
 pub use prepared_query::{Answer, Call};
 pub use transaction::DatabaseTransaction;
 
-pub use millpond_config::{
-    DEFAULT_FILE, DbSettings, Explanation, Loader, PoolKind, Pooler, RedisSettings, Refusal, Row, Secret,
-    SettingProblem, Settings, SettingsError, StorageSettings, Value,
-};
+/// Settings as they are loaded, and what can be said about them; beside these [`Settings`](crate::Settings) and the sections of it.
+pub mod settings {
+    pub use millpond_config::{
+        DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret, SettingProblem, Settings,
+        SettingsError, StorageSettings, Value,
+    };
+}
+
+pub use millpond_config::{Loader, Secret, Settings, SettingsError};
+pub use millpond_core as core;
 pub use millpond_core::{
-    Acquire, AcquireFailure, AcquireFuture, BoxError, Buildable, Builder, CloseReason, CloseReport, ConfigError,
-    ConnectInfo, ConnectionId, ConnectionInfo, DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder,
-    HookFuture, HookPoint, HookPoints, Hooks, Invalidate, Lease, LeaseMeta, LeaseOwner, Limits, MAX_CONNECTIONS,
-    Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PooledConnection, Problem, QueuePool,
-    Request, RequestRefusal, ResetLevel, SharedError, SharedPool, Status, TimedOut, Totals, Triage, async_trait,
+    BoxError, Builder, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId, ConnectionInfo,
+    DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder, HookFuture, HookPoint, HookPoints, Hooks,
+    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PoolKind,
+    Pooler, QueuePool, Request, RequestRefusal, ResetLevel, SharedPool, Status, TimedOut, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};

@@ -1,6 +1,7 @@
 //! One connection whose database is not named: what a lease and a transaction have in common.
 
 use crate::any_conversion::Bridge;
+use crate::backend::Backend;
 use crate::prepared_query::{self, Answer, Call};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -29,6 +30,12 @@ use std::fmt;
 ///
 /// Only our own connections are links: what the trait asks for is hidden, and not for others to implement.
 pub trait AnyConnection: any::Any + fmt::Debug + Send {
+    /// Which database it leads to.
+    fn dialect(&self) -> Backend;
+
+    #[doc(hidden)]
+    fn as_any(&mut self) -> &mut dyn any::Any;
+
     #[doc(hidden)]
     fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer>;
 
@@ -46,6 +53,14 @@ impl<DB: Bridge> AnyConnection for Tracked<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
+    fn dialect(&self) -> Backend {
+        DB::BACKEND
+    }
+
+    fn as_any(&mut self) -> &mut dyn any::Any {
+        self
+    }
+
     fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer> {
         prepared_query::fetch_many(self, call)
     }
@@ -65,27 +80,27 @@ where
 
 /// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
 /// which is not, and which is verified before it is lent again.
-impl dyn AnyConnection {
+impl dyn AnyConnection + '_ {
     /// The typed connection, if it is one to MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     pub fn as_mysql(&mut self) -> Option<&mut Tracked<sqlx::MySql>> {
-        (self as &mut dyn any::Any).downcast_mut()
+        self.as_any().downcast_mut()
     }
 
     /// The typed connection, if it is one to PostgreSQL.
     #[cfg(feature = "postgres")]
     pub fn as_postgres(&mut self) -> Option<&mut Tracked<sqlx::Postgres>> {
-        (self as &mut dyn any::Any).downcast_mut()
+        self.as_any().downcast_mut()
     }
 
     /// The typed connection, if it is one to SQLite.
     #[cfg(feature = "sqlite")]
     pub fn as_sqlite(&mut self) -> Option<&mut Tracked<sqlx::Sqlite>> {
-        (self as &mut dyn any::Any).downcast_mut()
+        self.as_any().downcast_mut()
     }
 }
 
-impl<'c> Executor<'c> for &'c mut dyn AnyConnection {
+impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
     type Database = Any;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use millpond_config::{PoolKind, Pooler, Secret, Settings};
-use millpond_core::{Limits, PoolConfig, ResetLevel};
+use millpond_config::{Secret, Settings};
+use millpond_core::{Limits, PoolConfig, PoolKind, Pooler, ResetLevel};
 
 use crate::{bare, env, file, toml};
 

@@ -95,9 +95,10 @@ fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_sour
         let refusal = |settings: &Settings| {
             let setting = "storage.connection_string";
             let refusal = || Refusal { setting, message: "is refused".to_owned(), help: "change it".to_owned() };
-            settings.storage.connection_string.iter().map(|_| refusal()).collect()
+            let refusals: Vec<_> = settings.storage.connection_string.iter().map(|_| refusal()).collect();
+            if refusals.is_empty() { Ok(()) } else { Err(refusals) }
         };
-        loader.check(refusal).load()
+        loader.load_with(refusal)
     };
     let error = refuse(toml("[storage]\nconnection_string = 'hunter2'\n[db]\npool_size = 0\n")).unwrap_err();
     let found = problem(&error, "storage.connection_string");

@@ -23,14 +23,15 @@ async fn the_three_numbers_follow_what_is_lent() {
 }
 
 #[tokio::test]
-async fn of_one_writer_and_many_readers_the_numbers_are_the_readers() {
+async fn of_one_writer_and_many_readers_the_numbers_are_those_of_both() {
     let files = Directory::new();
     let db =
         DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3).connect().await.unwrap();
     let lease = db.reader().acquire().await.unwrap();
+    let writer = db.acquire().await.unwrap();
     let metrics = db.performance_metrics();
-    assert_eq!((metrics.pool_size, metrics.pool_in_use, metrics.pool_available), (3, 1, 2));
-    drop(lease);
+    assert_eq!((metrics.pool_size, metrics.pool_in_use, metrics.pool_available), (4, 2, 2));
+    drop((lease, writer));
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use crate::world::Directory;
 use millpond::{
-    CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook, RequestRefusal, pool_error,
+    Backend, CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook, RequestRefusal,
+    pool_error,
 };
 use std::sync::{Arc, Mutex};
 
@@ -56,6 +57,108 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
     let db = hooked(&url).connect().await.unwrap();
     let name: String = sqlx::query_scalar("SELECT current_setting('application_name')").fetch_one(&db).await.unwrap();
     assert_eq!(name, "hooked");
+}
+
+#[tokio::test]
+async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every_database() {
+    for url in urls() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let note = |moment: &'static str| {
+            let heard = Arc::clone(&heard);
+            move |dialect: Backend| heard.lock().unwrap().push((moment, dialect))
+        };
+        let [first, connect, checkout, checkin, close] =
+            ["first", "connect", "checkout", "checkin", "close"].map(|moment| Arc::new(note(moment)));
+        let db = DatabaseConnection::builder(&url)
+            .pool(PoolKind::Queue)
+            .on_first_connect(move |conn, _| {
+                first(conn.dialect());
+                Box::pin(async { Ok(()) })
+            })
+            .on_connect(move |conn, _| {
+                connect(conn.dialect());
+                Box::pin(async move {
+                    let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(conn).await?;
+                    assert_eq!(one, 1);
+                    Ok(())
+                })
+            })
+            .on_checkout(move |conn, _| {
+                checkout(conn.dialect());
+                Box::pin(async { Ok(()) })
+            })
+            .on_checkin(move |conn, _| {
+                checkin(conn.dialect());
+                Box::pin(async { Ok(()) })
+            })
+            .on_close(move |conn, _| {
+                close(conn.dialect());
+                Box::pin(async { Ok(()) })
+            })
+            .connect_lazy()
+            .unwrap();
+        drop(db.acquire().await.unwrap());
+        assert!(db.close().await.is_clean());
+        let heard = heard.lock().unwrap();
+        let moments: Vec<_> = heard.iter().map(|(moment, _)| *moment).collect();
+        assert_eq!(moments, ["first", "connect", "checkout", "checkin", "close"], "{}", db.backend());
+        assert!(heard.iter().all(|(_, dialect)| *dialect == db.backend()), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_hook_of_the_guide_sets_a_pragma_where_the_dialect_is_sqlite() {
+    for url in urls() {
+        let db = DatabaseConnection::builder(&url)
+            .on_connect(|conn, _| {
+                Box::pin(async move {
+                    if conn.dialect().name() == "SQLite" {
+                        sqlx::query("PRAGMA foreign_keys = ON").execute(conn).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect()
+            .await
+            .unwrap();
+        if db.backend() == Backend::Sqlite {
+            let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&db).await.unwrap();
+            assert_eq!(keys, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_such_a_hook_leaves_open_reaches_nobody() {
+    for url in urls() {
+        let db = DatabaseConnection::builder(&url).pool_size(1).max_overflow(0).on_connect(|conn, _| {
+            Box::pin(async move {
+                sqlx::raw_sql("BEGIN").execute(conn).await?;
+                Ok(())
+            })
+        });
+        let db = db.connect().await.unwrap();
+        let tx = db.begin().await.unwrap_or_else(|error| panic!("{}: {error}", db.backend()));
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn behind_a_pooler_hooks_are_refused_with_the_way_out() {
+    let builder = DatabaseConnection::builder("postgresql://u:hunter2@h/d").set("db.behind", "pgbouncer");
+    let error = builder.on_connect(|_, _| Box::pin(async { Ok(()) })).connect_lazy().unwrap_err();
+    let expected =
+        if cfg!(feature = "postgres") { "does not go together with hooks" } else { "the feature `postgres`" };
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+/// SQLite in memory, and the servers that there are.
+fn urls() -> Vec<String> {
+    let servers = ["MILLPOND_TEST_POSTGRES_URL", "MILLPOND_TEST_MARIADB_URL"];
+    let [postgres, mariadb] = servers.map(|name| millpond_testkit::variable(name));
+    let postgres = postgres.filter(|_| cfg!(feature = "postgres"));
+    let mariadb = mariadb.filter(|_| cfg!(feature = "mysql"));
+    [Some("sqlite::memory:".to_owned()), postgres, mariadb].into_iter().flatten().collect()
 }
 
 #[tokio::test]

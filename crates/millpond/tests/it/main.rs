@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod abandoned;
+mod admin;
 mod borrowing;
 #[cfg(feature = "cache")]
 mod cache;

@@ -90,7 +90,7 @@ async fn hooks_are_refused_with_all_else_and_those_of_a_step_when_the_pool_is_ma
     let builder = || DatabaseConnection::builder("postgresql://u@h/d").set("db.behind", Pooler::PgBouncer);
     let hooked = builder().pool_size(0).on_postgres_connect(|_, _| Box::pin(async { Ok(()) }));
     let error = hooked.connect_lazy().unwrap_err().to_string();
-    assert!(error.contains("db.behind = pgbouncer (code) does not go together with on_postgres_connect"), "{error}");
+    assert!(error.contains("db.behind = pgbouncer (code) does not go together with hooks"), "{error}");
     assert!(error.contains("pool_size = 0"), "{error}");
     let step = builder().postgres(|options| options.on_checkout(|_, _| Box::pin(async { Ok(()) })));
     let error = step.connect_lazy().unwrap_err().to_string();

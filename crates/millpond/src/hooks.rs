@@ -1,0 +1,52 @@
+//! Hooks that do not name a database: they get the connection as what all databases have in common.
+
+use crate::any_conversion::Bridge;
+use crate::link::AnyConnection;
+use millpond_core::{BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait};
+use millpond_sqlx::Tracked;
+use sqlx::Executor;
+use std::sync::Arc;
+
+type Closure =
+    dyn for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
+
+/// A closure for one moment.
+#[derive(Clone)]
+pub(crate) struct AnyHook {
+    pub(crate) moment: HookPoint,
+    pub(crate) hook: Arc<Closure>,
+}
+
+/// After a hook has had a connection that nobody has borrowed, its backend verifies that nothing is open on it.
+#[async_trait]
+impl<DB: Bridge> Hooks<Tracked<DB>> for AnyHook
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    fn moments(&self) -> HookPoints {
+        self.moment.into()
+    }
+
+    async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        (self.hook)(conn, info).await?;
+        Ok(conn.settle().await?)
+    }
+
+    async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        (self.hook)(conn, info).await?;
+        Ok(conn.settle().await?)
+    }
+
+    async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        (self.hook)(conn, info).await
+    }
+
+    async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        (self.hook)(conn, info).await?;
+        Ok(conn.settle().await?)
+    }
+
+    async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        (self.hook)(conn, info).await
+    }
+}
