@@ -10,6 +10,7 @@ use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
 use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting, is_untidy};
+use crate::settings::TCP_KEEPALIVE;
 use crate::suggest;
 
 /// A way out of the core's that holds this is to lift the ranges. What is to be written for that depends on where the value
@@ -50,7 +51,7 @@ pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<Setting
         }
     }
     for setting in SETTINGS.iter() {
-        problems.extend(redis_problem(setting, &mut settings, layers, prefix));
+        problems.extend(range_problem(setting, &settings, layers, prefix));
     }
     problems.extend(refused.iter().map(|(setting, raw)| refusal(setting, raw, &settings, layers)));
     settings.explanation = explanation(&settings, layers);
@@ -67,21 +68,21 @@ fn lift(source: &str, prefix: &str) -> String {
     format!("choose a value in the range, or lift the ranges with {lift}")
 }
 
-fn redis_problem(setting: &Setting, settings: &mut Settings, layers: &Layers, prefix: &str) -> Option<SettingProblem> {
-    let Form::Redis(field) = setting.form else { return None };
-    let count = *field(settings);
+/// The problem of a value that is out of its range, of those that are no setting of the core's.
+fn range_problem(setting: &Setting, settings: &Settings, layers: &Layers, prefix: &str) -> Option<SettingProblem> {
+    let is_within = match setting.form {
+        Form::Redis(field) => settings.db.pool.limits.max_connections().contains(field(&mut settings.clone())),
+        Form::TcpKeepalive => settings.db.tcp_keepalive.is_none_or(|idle| TCP_KEEPALIVE.contains(&idle)),
+        _ => true,
+    };
+    let range = setting.range(settings).filter(|_| !is_within)?;
     let source = layers.source(&setting.path);
-    let limits = settings.db.pool.limits;
-    if limits.max_connections().contains(&count) {
-        return None;
-    }
-    let help = match limits {
+    let help = match settings.db.pool.limits {
         Limits::On => lift(&source, prefix),
         Limits::Off => "choose a value in the range".to_owned(),
     };
-    let message = format!("is out of range: expected {}", setting.range(settings).unwrap_or_default());
-    let problem = SettingProblem::new(&setting.path, &source, message, help);
-    Some(problem.of_value(Some(count.to_string())))
+    let problem = SettingProblem::new(&setting.path, &source, format!("is out of range: expected {range}"), help);
+    Some(problem.of_value(Some(setting.shown(&mut settings.clone()))))
 }
 
 /// The problem of a value that is not of its setting's form.

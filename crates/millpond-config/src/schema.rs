@@ -11,6 +11,7 @@ use crate::parse::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::raw::Raw;
 use crate::secret::shown_secret;
+use crate::settings::TCP_KEEPALIVE;
 use crate::text;
 use crate::{Secret, Settings};
 
@@ -35,6 +36,7 @@ pub(crate) enum Form {
     Kind,
     Pooler,
     CancelAbandoned,
+    TcpKeepalive,
     /// The size of a Redis pool.
     Redis(fn(&mut Settings) -> &mut u32),
 }
@@ -65,6 +67,12 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             Form::CancelAbandoned,
             "Whether what was abandoned is cancelled at the server; PostgreSQL and MySQL, not behind PgBouncer.",
         ),
+        setting(
+            "db.tcp_keepalive",
+            Form::TcpKeepalive,
+            "How long a TCP connection is idle before the kernel asks whether its peer is still there; PostgreSQL and MySQL, \
+             on Linux.",
+        ),
         setting("redis.url", Form::Secret(|s| &mut s.redis.url), "The Redis of the rate limiter."),
         setting("redis.max_connections", Form::Redis(|s| &mut s.redis.max_connections), "Its connections."),
         setting("cache.url", Form::Secret(|s| &mut s.cache.url), "The Redis of the cache."),
@@ -88,6 +96,8 @@ pub(crate) fn is_database_url(section: &str, name: &str) -> bool {
 
 /// The word that leaves `db.pool` to the backend.
 const AUTO: &str = "auto";
+
+const OFF: &str = "off";
 
 /// The setting at `path`.
 pub(crate) fn find(path: &str) -> Option<&'static Setting> {
@@ -126,6 +136,7 @@ impl Setting {
             Form::Kind => settings.db.kind = or_word(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?,
             Form::Pooler => settings.db.behind = parse::read_word(raw, &POOLERS)?,
             Form::CancelAbandoned => settings.db.cancel_abandoned = parse::read_flag(raw)?,
+            Form::TcpKeepalive => settings.db.tcp_keepalive = or_word(raw, OFF, parse::read_time)?,
             Form::Redis(field) => *field(settings) = parse::read_count(raw)?,
         }
         Some(())
@@ -149,6 +160,7 @@ impl Setting {
             Form::Kind => settings.db.kind.map_or(AUTO, parse::spell_kind).to_owned(),
             Form::Pooler => parse::spell_pooler(settings.db.behind).to_owned(),
             Form::CancelAbandoned => settings.db.cancel_abandoned.to_string(),
+            Form::TcpKeepalive => settings.db.tcp_keepalive.map_or_else(|| OFF.to_owned(), parse::spell_time),
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -167,6 +179,7 @@ impl Setting {
                 (_, Some(word)) => format!("{TIME}, or \"{word}\""),
             },
             Form::CancelAbandoned => FLAG.to_owned(),
+            Form::TcpKeepalive => format!("{TIME}, or \"{OFF}\""),
             Form::Limits => "\"on\" or \"off\"".to_owned(),
             Form::Reset | Form::Kind | Form::Pooler => format!("one of {}", list(self.words())),
         }
@@ -182,7 +195,8 @@ impl Setting {
             Form::Pooler => POOLERS.iter().map(|(word, _)| *word).collect(),
             Form::Pool(PoolSetting { form: SettingForm::Flag, .. }) | Form::CancelAbandoned => FLAGS.to_vec(),
             Form::Pool(PoolSetting { unset, .. }) => unset.iter().copied().collect(),
-            Form::Limits => vec!["off", "on"],
+            Form::Limits => vec![OFF, "on"],
+            Form::TcpKeepalive => vec![OFF],
             Form::Secret(_) | Form::Redis(_) => Vec::new(),
         }
     }
@@ -195,6 +209,9 @@ impl Setting {
             Form::Redis(_) => {
                 let (low, high) = config.limits.max_connections().into_inner();
                 Some(format!("{low}-{high}"))
+            }
+            Form::TcpKeepalive if config.limits == Limits::On => {
+                Some(format!("{:?} to {:?}", TCP_KEEPALIVE.start(), TCP_KEEPALIVE.end()))
             }
             _ => None,
         }
@@ -288,6 +305,7 @@ mod tests {
                 Form::Reset => Raw::Text("session".to_owned()),
                 Form::Kind => Raw::Text("queue".to_owned()),
                 Form::Pooler => Raw::Text("pgbouncer".to_owned()),
+                Form::TcpKeepalive => Raw::Text(OFF.to_owned()),
                 _ => Raw::Whole(77),
             };
             let mut settings = defaults.clone();

@@ -1,5 +1,8 @@
 //! The settings after loading: plain values, one struct a section of the file.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel};
 
 use crate::explain::Explanation;
@@ -49,7 +52,13 @@ pub struct DbSettings {
     /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there. Default `true`; PostgreSQL
     /// and MySQL, and not behind a pooler.
     pub cancel_abandoned: bool,
+    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether its peer is still there, `None` for
+    /// never ("off"). Default 60 s, range 1-3600 s; PostgreSQL and MySQL, on Linux.
+    pub tcp_keepalive: Option<Duration>,
 }
+
+/// The range of `tcp_keepalive`.
+pub(crate) const TCP_KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 impl Default for DbSettings {
     fn default() -> Self {
@@ -59,6 +68,7 @@ impl Default for DbSettings {
             kind: None,
             behind: Pooler::default(),
             cancel_abandoned: true,
+            tcp_keepalive: Some(Duration::from_secs(60)),
         }
     }
 }

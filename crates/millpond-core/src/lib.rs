@@ -102,3 +102,7 @@ pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt
 pub use request::Request;
 pub use rt::Handle;
 pub use status::{CloseReport, Holder, Status, Totals};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

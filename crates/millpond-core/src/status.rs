@@ -82,7 +82,7 @@ impl Add for Status {
             generation: self.generation.max(other.generation),
             suspended: self.suspended || other.suspended,
             closed: self.closed && other.closed,
-            totals: self.totals + other.totals,
+            totals: self.totals.add(other.totals),
         }
     }
 }

@@ -81,3 +81,7 @@ pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
 pub use still_clock::StillClock;
 pub use trace::Trace;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -418,6 +418,7 @@ impl Common {
         to.config = settings.db.pool.clone();
         to.reset = settings.db.reset;
         to.cancel_abandoned = settings.db.cancel_abandoned;
+        to.tcp_keepalive = settings.db.tcp_keepalive;
         to.runtime = self.runtime;
         self.observers.into_iter().for_each(|observer| to.add_observer(observer));
         self.hooks.into_iter().for_each(|hook| to.add_tracked_hooks(hook));

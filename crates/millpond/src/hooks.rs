@@ -29,12 +29,12 @@ where
 
     async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
@@ -43,7 +43,7 @@ where
 
     async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.settle().await?)
+        Ok(conn.verify().await?)
     }
 
     async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {

@@ -113,4 +113,5 @@ pub use sqlx;
 
 #[cfg(all(doctest, feature = "cache", feature = "metrics", feature = "ratelimit", feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -38,7 +38,7 @@ fn a_file_may_hold_every_setting() {
         pool_pre_ping = false\npre_ping_idle = 0.5\nping_timeout = '700ms'\nconnect_timeout = '8s'\nhook_timeout = '2m'
         close_timeout = 10.0\nidle_timeout = '1h'\nmin_idle = 1\nmax_waiters = 13\nmax_connecting = 14
         backoff_max = '15s'\nfail_fast_after = 16\noverflow_after = '17ms'\noverflow_linger = 18\nleak_after = 19
-        max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false
+        max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false\ntcp_keepalive = 22
         [redis]\nurl = 'redis://r/1'\nmax_connections = 7
         [cache]\nurl = 'redis://c/0'\nmax_connections = 300\n";
     let settings = toml(text).load().unwrap();
@@ -55,6 +55,7 @@ fn a_file_may_hold_every_setting() {
     assert_eq!(settings.db.pool, pool);
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Session, Some(PoolKind::ReadWrite)));
     assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, false));
+    assert_eq!(settings.db.tcp_keepalive, Some(s(22)));
     assert_eq!(settings.storage.connection_string, Some(Secret::new("sqlite:///./x.db")));
     assert_eq!((settings.redis.url, settings.redis.max_connections), (Some(Secret::new("redis://r/1")), 7));
     assert_eq!((settings.cache.url, settings.cache.max_connections), (Some(Secret::new("redis://c/0")), 300));

@@ -34,6 +34,7 @@ fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
         ("db.pool", &["QueuePool", "", "read write"]),
         ("db.behind", &["pgbounce", "", "none", "auto", "true"]),
         ("db.cancel_abandoned", &["never", "", "2"]),
+        ("db.tcp_keepalive", &["0", "3601", "auto", ""]),
         ("redis.max_connections", &["9", "201", "0", "-1", "", "many"]),
         ("cache.max_connections", &["9", "201", "1e2"]),
         ("preset", &["huge", "", "none"]),

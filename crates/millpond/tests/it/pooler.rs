@@ -79,7 +79,7 @@ async fn the_report_refuses_the_resets_that_the_backend_refuses_and_no_other() {
         ("session", ResetLevel::Session),
         ("replace", ResetLevel::Replace),
     ] {
-        let backend = postgres::PgPoolOptions::new().behind(postgres::Pooler::PgBouncer).reset(level);
+        let backend = postgres::PgPoolOptions::new().behind(Pooler::PgBouncer).reset(level);
         let text = told(url, &[("PSN_DB_BEHIND", "pgbouncer"), ("PSN_DB_RESET", word)]);
         assert_eq!(text.contains("db.reset"), backend.connect_lazy(url).is_err(), "{word}: {text}");
     }
