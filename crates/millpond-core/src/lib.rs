@@ -101,6 +101,8 @@ pub use pools::shared::{SharedPool, WeakSharedPool};
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
 pub use rt::Handle;
+#[doc(hidden)] // For backends whose commands have limits.
+pub use rt::deadline_thread;
 pub use status::{CloseReport, Holder, Status, Totals};
 
 #[cfg(doctest)]

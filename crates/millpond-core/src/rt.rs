@@ -1,6 +1,6 @@
 //! The runtime: the only file that names tokio.
 
-pub(crate) mod deadline_thread;
+pub mod deadline_thread;
 pub(crate) mod lock;
 pub(crate) mod panics;
 pub(crate) mod time;

@@ -107,21 +107,11 @@ impl RedisPool {
     /// A command that was sent is executed; its answer reaches nobody.
     #[track_caller]
     pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
-        let request = Request::here();
-        let pool = self.clone();
-        async move {
-            if !command.idempotent {
-                return pool.acquire_with(request).await?.run(command).await;
-            }
-            let mut attempt = 1;
-            loop {
-                let mut lease = pool.acquire_with(request).await?;
-                match lease.run(command.clone()).await {
-                    Err(error) if error.has_no_answer() && attempt < ATTEMPTS_MAX => attempt += 1,
-                    outcome => return outcome,
-                }
-            }
-        }
+        let (pool, request) = (self.clone(), Request::here());
+        repeat(command, move |command| {
+            let acquiring = pool.acquire_with(request);
+            async move { acquiring.await?.run(command).await }
+        })
     }
 
     /// How the pool is doing.
@@ -149,8 +139,23 @@ impl RedisPool {
     }
 
     /// The pool of the core, whose leases know nothing of [`OnExhausted`](crate::OnExhausted).
-    pub fn core(&self) -> &QueuePool<RedisManager> {
+    pub fn as_core(&self) -> &QueuePool<RedisManager> {
         &self.pool
+    }
+}
+
+/// Sends a command; one that is idempotent again while there is no answer.
+async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
+    mut command: Command,
+    send: impl Fn(Command) -> F,
+) -> Result<T, RedisError> {
+    let mut attempt = 1;
+    loop {
+        let again = (command.idempotent && attempt < ATTEMPTS_MAX).then(|| command.clone());
+        match (send(command).await, again) {
+            (Err(error), Some(again)) if error.has_no_answer() => (command, attempt) = (again, attempt + 1),
+            (outcome, _) => return outcome,
+        }
     }
 }
 
@@ -247,21 +252,11 @@ impl SharedRedisPool {
     /// A command that was sent is executed; its answer reaches nobody.
     #[track_caller]
     pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
-        let request = Request::here();
-        let pool = self.clone();
-        async move {
-            if !command.idempotent {
-                return pool.acquire_with(request).await?.run(command).await;
-            }
-            let mut attempt = 1;
-            loop {
-                let lease = pool.acquire_with(request).await?;
-                match lease.run(command.clone()).await {
-                    Err(error) if error.has_no_answer() && attempt < ATTEMPTS_MAX => attempt += 1,
-                    outcome => return outcome,
-                }
-            }
-        }
+        let (pool, request) = (self.clone(), Request::here());
+        repeat(command, move |command| {
+            let acquiring = pool.acquire_with(request);
+            async move { acquiring.await?.run(command).await }
+        })
     }
 
     /// How the pool is doing.
@@ -284,7 +279,7 @@ impl SharedRedisPool {
     }
 
     /// The pool of the core.
-    pub fn core(&self) -> &SharedPool<SharedRedisManager> {
+    pub fn as_core(&self) -> &SharedPool<SharedRedisManager> {
         &self.pool
     }
 }

@@ -69,7 +69,7 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
 ///     .observer(cache::metrics())
 ///     .pool_observer(metrics.clone())
 ///     .connect_lazy()?;
-/// metrics.follow_shared_pool(cache.pool().core());
+/// metrics.follow_shared_pool(cache.pool().as_core());
 /// # Ok::<(), cache::CacheError>(())
 /// # }).unwrap();
 /// ```

@@ -14,16 +14,16 @@ use std::time::Duration;
 
 /// How long a waiter goes without a timer of its own, and how often the thread looks: a caller that waits then waits a little
 /// longer, so it should be fewer than one wait in a thousand.
-pub(crate) const ARM_AFTER: Duration = Duration::from_millis(250);
+pub const ARM_AFTER: Duration = Duration::from_millis(250);
 
 /// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
-pub(crate) type Round = Box<dyn Fn() -> bool + Send>;
+pub type Round = Box<dyn Fn() -> bool + Send>;
 
 /// The watch of this process: a forked child has none of its threads.
 static WATCH: Mutex<Option<(u32, Sender<Round>)>> = Mutex::new(None);
 
 /// Has a pool looked after for as long as its rounds say so. `false` if there is no watch.
-pub(crate) fn enlist(round: Round) -> bool {
+pub fn enlist(round: Round) -> bool {
     let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
     if watch.as_ref().is_none_or(|(process, _)| *process != process::id()) {
         let (sender, inbox) = channel();

@@ -61,7 +61,7 @@ impl World {
             Deed::Prewarm => {
                 until("it is idle", async || pool.status().idle == 1).await;
                 pool.invalidate_all(Invalidate::Hard);
-                poll_n(pool.core().prewarm(1), polls).await.inspect(|warm| assert!(warm.is_ok())).is_some()
+                poll_n(pool.as_core().prewarm(1), polls).await.inspect(|warm| assert!(warm.is_ok())).is_some()
             }
             Deed::Connect => poll_n(few(1).connect(&self.url), polls).await.is_some(),
             Deed::Run => {

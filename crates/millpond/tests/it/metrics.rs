@@ -59,8 +59,8 @@ async fn the_pools_of_cache_and_rate_limiter_are_reported_like_all_others() {
     let metrics = PoolMetrics::manual();
     let cache = millpond::cache::RedisCache::builder().url("redis://h").connect_lazy().unwrap();
     let storage = millpond::ratelimit::StorageOptions::new().connect_lazy("redis://h").unwrap();
-    metrics.follow_shared_pool(cache.pool().core());
-    metrics.follow_shared_pool(storage.pool().core());
+    metrics.follow_shared_pool(cache.pool().as_core());
+    metrics.follow_shared_pool(storage.pool().as_core());
     let numbers = told(&metrics);
     assert_eq!(
         (numbers["pool_size cache"], numbers["pool_size ratelimit"]),
