@@ -1,12 +1,15 @@
-//! A cluster loses a master under the load of 64 tasks: how long its keys, and those of the others, get no answer.
+//! A cluster loses a master under the load of 64 tasks: how long its keys, and those of the others,
+//! get no answer.
 //!
-//! `cargo xtask servers redis -- cargo run --release -p millpond-redis --features redis-rs --example failover -- CLIENT EVENT [ROUNDS]`
+//! `cargo xtask servers redis -- cargo run --release -p millpond-redis --features redis-rs
+//! --example failover -- CLIENT EVENT [ROUNDS]`
 //!
-//! CLIENT is `shared` or `exclusive` (ours over fred), `shared-rs` or `exclusive-rs` (ours over redis-rs), `fred` (its own
-//! pool, with a reconnect policy, since without one it never comes back) or `deadpool` (deadpool-redis' cluster pool).
-//! EVENT is `kill` (kill -9), `stop` (SIGSTOP), `planned` (CLUSTER FAILOVER) or `move` (a slot moves between two masters).
-//! Each round has a cluster of its own, with a node timeout of 1.5 s, whose healthy nodes go on answering while some slots
-//! have no owner (`cluster-require-full-coverage no`); the figures are the medians.
+//! CLIENT is `shared` or `exclusive` (ours over fred), `shared-rs` or `exclusive-rs` (ours over
+//! redis-rs), `fred` (its own pool, with a reconnect policy, since without one it never comes back)
+//! or `deadpool` (deadpool-redis' cluster pool). EVENT is `kill` (kill -9), `stop` (SIGSTOP),
+//! `planned` (CLUSTER FAILOVER) or `move` (a slot moves between two masters). Each round has a
+//! cluster of its own, with a node timeout of 1.5 s, whose healthy nodes go on answering while some
+//! slots have no owner (`cluster-require-full-coverage no`); the figures are the medians.
 
 use deadpool_redis::redis::AsyncTypedCommands;
 use fred::interfaces::KeysInterface;
@@ -125,8 +128,8 @@ async fn work(client: Client, task: usize, until: Instant, moving: bool) -> Repo
         n += 1;
         let tag = if moving && n.is_multiple_of(2) { MOVED_KEY.to_owned() } else { format!("{{{}}}", n % 97) };
         let key = format!("{tag}:{task}");
-        // Half of the tasks ask for keys of the lost node, the others for those of healthy ones: as in a service, where who
-        // waits for one does not hold up who wants the other.
+        // Half of the tasks ask for keys of the lost node, the others for those of healthy ones: as
+        // in a service, where who waits for one does not hold up who wants the other.
         if !moving && LOST.contains(&slot_of(key.as_bytes())) != task.is_multiple_of(2) {
             continue;
         }
@@ -154,7 +157,7 @@ async fn work(client: Client, task: usize, until: Instant, moving: bool) -> Repo
 
 /// The servers of one round.
 struct Cluster {
-    keeper: Child,
+    servers: Child,
     variables: HashMap<String, String>,
 }
 
@@ -167,13 +170,13 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut keeper = command.spawn().expect("xtask starts");
-        let lines = BufReader::new(keeper.stdout.take().expect("is piped")).lines().map_while(Result::ok);
+        let mut servers = command.spawn().expect("xtask starts");
+        let lines = BufReader::new(servers.stdout.take().expect("is piped")).lines().map_while(Result::ok);
         let pairs = lines.take_while(|line| !line.is_empty());
         let unquoted = |text: &str| text.trim_matches('\'').to_owned();
         let variables =
             pairs.filter_map(|line| line.split_once('=').map(|(a, b)| (a.to_owned(), unquoted(b)))).collect();
-        let cluster = Self { keeper, variables };
+        let cluster = Self { servers, variables };
         for address in cluster.variable("CLUSTER_NODES").split(',') {
             cluster.ask(address, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
         }
@@ -242,8 +245,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.servers.stdin.take());
+        let _ = self.servers.wait();
     }
 }
 

@@ -1,20 +1,20 @@
-//! Not asking a Redis that is known to be down.
+//! A circuit breaker: a Redis that is known to be down is asked only now and then.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For how long nobody asks Redis after it has failed.
+/// How long Redis is not asked after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Remembers that Redis is down, so that not every caller has to find out: for who has another way on.
+/// Remembers that Redis is down, for callers that can do without it.
 #[derive(Debug, Default)]
 pub struct Breaker {
     until: Mutex<Option<Instant>>,
 }
 
 impl Breaker {
-    /// Whether to ask. After a pause one caller may, and the others wait for what becomes of it.
+    /// Returns whether to ask Redis. After a failure, one caller per pause may.
     pub fn may_ask(&self) -> bool {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         match *until {
@@ -27,7 +27,7 @@ impl Breaker {
         }
     }
 
-    /// It has answered, or has not.
+    /// Records whether Redis has answered.
     pub fn note(&self, is_up: bool) {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if is_up != until.is_none() {
@@ -35,7 +35,7 @@ impl Breaker {
         }
     }
 
-    /// For how long nobody asks after a failure: 200 ms.
+    /// How long Redis is not asked after a failure: 200 ms.
     pub const PAUSE: Duration = PAUSE;
 }
 

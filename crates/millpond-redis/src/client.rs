@@ -4,14 +4,14 @@ use crate::command::effects::{Effect, effect};
 use crate::command::{ClusterNode, Command};
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
-use crate::link::{Link, Manner, proves_life};
+use crate::link::{Link, Manner, verify_pong};
 use crate::value::FromValue;
 use std::fmt;
 
-/// A multiplexed connection: commands of many borrowers travel on it together.
+/// A multiplexed connection, used by many borrowers at once.
 ///
-/// It runs whatever leaves the session as it was; WATCH, transactions, SELECT, blocking commands and subscriptions need a
-/// connection of one's own, from a [`RedisPool`](crate::RedisPool).
+/// It runs commands that leave the session as it was. WATCH, transactions, SELECT, blocking
+/// commands and subscriptions need an exclusive connection, from a [`RedisPool`](crate::RedisPool).
 pub struct RedisClient {
     link: Link,
     epoch: Epoch,
@@ -26,11 +26,12 @@ impl RedisClient {
     ///
     /// # Errors
     ///
-    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been executed.
+    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been
+    /// executed.
     ///
     /// # Cancel safety
     ///
-    /// A command that was sent is executed; its answer reaches nobody.
+    /// A command that was sent is executed; its answer is discarded.
     pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
         admit(&command)?;
         let outcome = self.link.call(command, Manner::Plain).await;
@@ -40,12 +41,12 @@ impl RedisClient {
         T::from_value(outcome?)
     }
 
-    /// The masters that it is connected to, one of a single server: for [`run_on`](Self::run_on).
+    /// Returns the masters of the cluster, or the one server: for [`run_on`](Self::run_on).
     pub fn nodes(&self) -> Vec<ClusterNode> {
         self.link.nodes()
     }
 
-    /// Runs a command without a key on one node, as `SCAN` and `DBSIZE` have to be in a cluster.
+    /// Runs a command on one node, as commands without a key (`SCAN`, `DBSIZE`) need in a cluster.
     ///
     /// # Errors
     ///
@@ -58,12 +59,12 @@ impl RedisClient {
         self.run(Command { node: Some(node.clone()), ..command }).await
     }
 
-    /// Whether it leads to a cluster.
+    /// Returns whether this is a connection to a cluster.
     pub fn is_cluster(&self) -> bool {
         self.link.is_cluster()
     }
 
-    /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
+    /// The most sockets that it has: 1, in a cluster one for each master.
     pub fn sockets(&self) -> usize {
         self.link.sockets()
     }
@@ -71,22 +72,22 @@ impl RedisClient {
     pub(crate) async fn ping(&self) -> Result<(), RedisError> {
         let nonce = fastrand::u64(..).to_string();
         let outcome = self.run(Command::new("PING").arg(&nonce)).await;
-        // Whoever has got another's answer is not alone in that.
-        proves_life(outcome, &nonce).inspect_err(|_| self.abort())
+        // If this answer was for another command, so are the others'.
+        verify_pong(outcome, &nonce).inspect_err(|_| self.abort())
     }
 
-    /// Whether it may be lent as far as this side knows.
+    /// Returns whether it may be lent, as far as is known here.
     pub(crate) fn is_fit(&self) -> bool {
         !self.link.is_dead() && !self.epoch.is_over() && !self.link.is_large()
     }
 
-    /// Gives it up: its sockets close.
+    /// Closes its sockets.
     pub(crate) fn abort(&self) {
         self.link.abort();
     }
 }
 
-/// Whether the command leaves the session as it was.
+/// Refuses commands that change or block the session.
 fn admit(command: &Command) -> Result<(), RedisError> {
     let reason = match effect(command) {
         Effect::None => return Ok(()),

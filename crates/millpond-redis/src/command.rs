@@ -1,4 +1,4 @@
-//! A command: its name, its arguments, which of them are keys, and what is known about repeating it.
+//! A command: its name, its arguments, which of them are keys, and whether it may be repeated.
 
 pub(crate) mod argument;
 pub(crate) mod arguments;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// One command to Redis.
 ///
-/// Keys are told from other arguments, since in a cluster they say which node is asked:
+/// Keys are added by methods of their own, since in a cluster they decide which node is asked:
 ///
 /// ```
 /// use millpond_redis::Command;
@@ -31,7 +31,7 @@ pub struct Command {
     pub(crate) slot: Slot,
     pub(crate) idempotent: bool,
     pub(crate) limit: Option<Duration>,
-    /// Where it is sent whatever its keys are.
+    /// The node to ask, if the keys do not decide that.
     pub(crate) node: Option<ClusterNode>,
 }
 
@@ -40,7 +40,8 @@ pub struct Command {
 pub struct ClusterNode(pub(crate) Node);
 
 impl Command {
-    /// A command of this name. Names of two words are one name and an argument: `CLIENT` with the argument `ID`.
+    /// Creates a command. The second word of a name is an argument: `CLIENT` with the argument
+    /// `ID`.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         let mut name = name.into();
         if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -78,14 +79,14 @@ impl Command {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// A limit of its own instead of the pool's `command_timeout`. For a command that blocks, the time after what it
-    /// asks the server to wait.
+    /// Sets a limit instead of the pool's `command_timeout`. For a blocking command it begins after
+    /// the time for which the server may block.
     pub fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// Says that the command may be executed twice without harm, as `GET` and `SET` may and `INCR` may not. Only such
-    /// commands are ever sent again after their connection was lost.
+    /// Marks the command as one that may be executed twice without harm, as `GET` and `SET` may and
+    /// `INCR` may not. Only such commands are sent again after their connection was lost.
     pub fn idempotent(self) -> Self {
         Self { idempotent: true, ..self }
     }
@@ -95,7 +96,7 @@ impl Command {
         &self.name
     }
 
-    /// An argument, or nothing.
+    /// Returns an argument, or nothing.
     pub(crate) fn argument(&self, at: usize) -> &[u8] {
         self.args.iter().nth(at).map_or(&[], |arg| arg)
     }
@@ -103,7 +104,7 @@ impl Command {
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the arguments: they may hold whatever is worth hiding.
+        // The arguments are left out: they may be secret.
         f.debug_struct("Command").field("name", &self.name).field("arguments", &self.args.len()).finish_non_exhaustive()
     }
 }

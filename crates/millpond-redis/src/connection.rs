@@ -1,4 +1,5 @@
-//! A connection for one borrower: it may watch, block and subscribe, and knows what it has to undo.
+//! A connection for one borrower at a time. It may watch, block and subscribe, and tracks what must
+//! be undone afterwards.
 
 use crate::command::Command;
 use crate::command::argument::Argument;
@@ -21,17 +22,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A connection that one borrower has for itself.
+/// An exclusive connection: one borrower has it at a time.
 ///
-/// It runs every command but those that would break the protocol; [`transaction`](Self::transaction) and
-/// [`subscribe`](Self::subscribe) stand for MULTI and SUBSCRIBE. What a command leaves behind is undone before the next
-/// borrower gets the connection, or the connection is closed:
+/// It runs every command except those that would break the protocol.
+/// [`transaction`](Self::transaction) and [`subscribe`](Self::subscribe) replace MULTI and
+/// SUBSCRIBE. What a borrower leaves behind is undone before the connection is lent again, or the
+/// connection is closed:
 ///
 /// | left behind | what happens on return |
 /// |---|---|
-/// | nothing | it goes back at once |
-/// | WATCH, SELECT, a command cut off before its answer | undone, and a nonce echoed, before it is lent again |
-/// | a blocking command cut off, a subscription, AUTH, CLIENT settings, use of the driver's own client | closed |
+/// | nothing | it is idle at once |
+/// | WATCH, SELECT, a command dropped before its answer | undone and verified by an echoed nonce |
+/// | a blocking command that was dropped, a subscription, AUTH, CLIENT settings, use of fred's client | closed |
 /// | a timeout, a lost connection | closed |
 pub struct RedisConnection {
     link: Link,
@@ -41,29 +43,30 @@ pub struct RedisConnection {
     subscription: Option<Subscription>,
     #[cfg(feature = "fred")]
     fred: Option<FredClient>,
-    /// Whether it was led back to the database of the URL, where a hook may have led it elsewhere.
+    /// Whether the last reset selected the database of the URL, where a hook may have chosen
+    /// another.
     led_back: bool,
 }
 
-/// What a borrower has done to the session.
+/// What the borrower has done to the session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Session {
-    /// Keys are watched, and in a cluster there.
+    /// The slot of the watched keys, if there are any.
     watched: Option<Slot>,
-    /// Where the last command was sent.
+    /// The slot of the last command.
     last: Option<Slot>,
-    /// Another database is talked to.
+    /// Another database is selected.
     selected: bool,
-    /// Something was changed that only a new connection has not.
+    /// State was changed that only a new connection clears.
     lasting: bool,
     /// The connection cannot be lent again.
     spoilt: bool,
-    /// Somebody had the driver's own client.
+    /// fred's own client was handed out.
     shown: bool,
     flight: Flight,
 }
 
-/// What is under way. It stays so if the future is dropped.
+/// The command under way. It stays noted if its future is dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Flight {
     #[default]
@@ -88,17 +91,18 @@ impl RedisConnection {
 
     /// Runs a command.
     ///
-    /// A command that blocks at the server has its own wait in addition to the limit; it must name one, since 0 would wait
-    /// for ever on a server that is gone.
+    /// A blocking command may block for as long as its timeout says, in addition to the limit. A
+    /// timeout of 0 is refused: it would block without a limit.
     ///
     /// # Errors
     ///
-    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been executed.
+    /// A [`RedisError`]: [`is_ambiguous`](RedisError::is_ambiguous) says whether it may have been
+    /// executed.
     ///
     /// # Cancel safety
     ///
-    /// A command that was sent is executed; its answer reaches nobody. If it blocks at the server the connection is closed
-    /// on return, since an element that it takes would be lost.
+    /// A command that was sent is executed; its answer is discarded. If it blocks at the server,
+    /// the connection is closed on return, since an element that it takes would be lost.
     pub async fn run<T: FromValue>(&mut self, command: Command) -> Result<T, RedisError> {
         let mut command = command;
         let (effect, manner) = self.begin(&mut command)?;
@@ -106,7 +110,7 @@ impl RedisConnection {
         T::from_value(self.end(effect, outcome)?)
     }
 
-    /// Notes what a command may do before it is sent: it may take effect without our hearing of it.
+    /// Notes the effect of a command before it is sent: it may be executed without an answer.
     fn begin(&mut self, command: &mut Command) -> Result<(Effect, Manner), RedisError> {
         let effect = effect(command);
         let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
@@ -128,7 +132,7 @@ impl RedisConnection {
         Ok((effect, manner))
     }
 
-    /// Notes what has become of it.
+    /// Notes the outcome of a command.
     fn end(&mut self, effect: Effect, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
         self.session.flight = Flight::None;
         if effect == Effect::Unwatch && outcome.is_ok() {
@@ -137,17 +141,17 @@ impl RedisConnection {
         self.judge(outcome)
     }
 
-    /// Runs commands as one transaction (MULTI, EXEC), sent as a whole: all of them or none. `None` if a key that was
-    /// WATCHed has changed since.
+    /// Runs commands as one transaction (MULTI, EXEC), sent as one write. Returns `None` if a
+    /// watched key has changed, so that nothing was executed.
     ///
     /// # Errors
     ///
-    /// The first command's that failed. If the server refused it when it was queued (`EXECABORT`) nothing was executed;
-    /// else the others were.
+    /// The error of the first command that failed. If the server refused to queue it (`EXECABORT`),
+    /// nothing was executed; otherwise the other commands were.
     ///
     /// # Cancel safety
     ///
-    /// A transaction that was sent is executed; its answers reach nobody.
+    /// A transaction that was sent is executed; its answers are discarded.
     pub async fn transaction<T: FromValue>(
         &mut self,
         commands: impl IntoIterator<Item = Command>,
@@ -168,15 +172,15 @@ impl RedisConnection {
         let outcome = self.link.transaction(commands).await;
         self.session.flight = Flight::None;
         let value = self.judge(outcome)?;
-        // EXEC forgets what was watched, whatever comes of it.
+        // EXEC ends the watch, whatever its outcome.
         self.session.watched = None;
         if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
     }
 
-    /// Subscribes to channels: what is published from then on arrives. In a cluster channels that begin with `__key`, which tell
-    /// what happens to keys, are listened to at every master, all others at one. Commands may be run still, if the server
-    /// knows the third version of the protocol; their answers have its forms from then on (`HGETALL` is a map). From now on the connection serves
-    /// [`message`](Self::message); it is closed on return.
+    /// Subscribes to channels, for [`message`](Self::message). In a cluster, channels that begin
+    /// with `__key` (keyspace notifications) are subscribed to at every master, all others at one.
+    /// If the server supports RESP3, commands may still be run, and their answers have the forms of
+    /// RESP3 (`HGETALL` returns a map). The connection is closed on return.
     ///
     /// # Errors
     ///
@@ -189,7 +193,7 @@ impl RedisConnection {
         self.listen(Command::new("SUBSCRIBE").args(channels)).await
     }
 
-    /// Subscribes to the channels that fit a pattern, as [`subscribe`](Self::subscribe) does.
+    /// Subscribes to the channels that match patterns, as [`subscribe`](Self::subscribe) does.
     ///
     /// # Errors
     ///
@@ -202,13 +206,13 @@ impl RedisConnection {
         self.listen(Command::new("PSUBSCRIBE").args(patterns)).await
     }
 
-    /// The next message, or `None` if none came within the limit. A server that is gone without a word is silent too:
-    /// subscribe anew now and then, on another connection.
+    /// Waits for the next message. Returns `None` if none arrives within the limit. A server that
+    /// has vanished is silent as well: TCP keepalive ends the connection then.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Lost`] when the connection is gone, [`RedisError::Lagged`] when messages were dropped because more
-    /// than 1,024 waited, [`RedisError::Refused`] without a subscription.
+    /// [`RedisError::Lost`] when the connection has ended, [`RedisError::Lagged`] when messages
+    /// were dropped because more than 1,024 waited, [`RedisError::Refused`] without a subscription.
     ///
     /// # Cancel safety
     ///
@@ -221,13 +225,15 @@ impl RedisConnection {
         subscription.next(limit).await
     }
 
-    /// fred's own client, for what is not offered here; `None` over another [`Driver`], or if its settings cannot be (the
-    /// certificates of its authority, for example).
+    /// Returns fred's own client, for what is not offered here. Returns `None` over another
+    /// [`Driver`], or if the client cannot be set up (because its certificates cannot be read, for
+    /// example).
     ///
-    /// It is a connection beside this one, opened when it is first asked for, and not counted by `max_connections`: its
-    /// session is another one, and its commands wait until it is there. It reads answers by fred's own rules, by which a list
-    /// that looks like a message is one. This connection is closed on return, and the client with it; a clone that outlives
-    /// the lease is told as the reason [`Escaped`](millpond_core::CloseReason::HandleLeaked).
+    /// The client has a connection of its own, opened at the first call and not counted by
+    /// `max_connections`; its commands wait until that is open. It reads answers by fred's own
+    /// rules: a list that looks like a message is one. This connection is closed on return, and the
+    /// client with it; if a clone of the client still exists, the reason is
+    /// [`HandleLeaked`](millpond_core::CloseReason::HandleLeaked).
     #[cfg(feature = "fred")]
     pub fn driver(&mut self) -> Option<&Client> {
         if self.options.driver != Driver::Fred {
@@ -240,7 +246,7 @@ impl RedisConnection {
         self.fred.as_ref().map(FredClient::client)
     }
 
-    /// How many sockets it has, or may come to have: 1, in a cluster one for each master.
+    /// The most sockets that it has: 1, in a cluster one for each master.
     pub fn sockets(&self) -> usize {
         self.link.sockets()
     }
@@ -251,15 +257,15 @@ impl RedisConnection {
         }
         let nonce = fastrand::u64(..).to_string();
         let outcome = self.run::<Value>(Command::new("PING").arg(&nonce)).await;
-        crate::link::proves_life(outcome, &nonce).inspect_err(|_| self.session.spoilt = true)
+        crate::link::verify_pong(outcome, &nonce).inspect_err(|_| self.session.spoilt = true)
     }
 
-    /// Whether it may be lent as far as this side knows.
+    /// Returns whether it may be lent, as far as is known here.
     pub(crate) fn is_fit(&self) -> bool {
         !self.link.is_dead() && !self.epoch.is_over() && !self.session.spoilt
     }
 
-    /// Whether somebody else has a handle to it.
+    /// Returns whether a clone of fred's client exists outside.
     pub(crate) fn has_escaped(&self) -> bool {
         #[cfg(feature = "fred")]
         return self.fred.as_ref().is_some_and(FredClient::has_escaped);
@@ -267,7 +273,7 @@ impl RedisConnection {
         false
     }
 
-    /// What has to be done with it when it comes back.
+    /// Returns what to do with the connection on return.
     pub(crate) fn triage(&self) -> Triage {
         let Session { watched, selected, lasting, shown, flight, .. } = self.session;
         let is_changed = lasting || shown || self.subscription.is_some() || flight == Flight::Blocking;
@@ -280,16 +286,17 @@ impl RedisConnection {
         }
     }
 
-    /// Makes what was done up to now the state that every borrower finds: the `on_connect` hooks have run.
+    /// Takes the present session for the one that every borrower finds: the `on_connect` hooks have
+    /// run.
     pub(crate) fn set_up(&mut self) {
         (self.session.selected, self.session.lasting) = (false, false);
     }
 
-    /// Undoes what a borrower has left, and proves that the connection is in step.
+    /// Undoes what the borrower has left behind, and verifies that the connection is in sync.
     ///
     /// # Errors
     ///
-    /// Then it must be closed.
+    /// The connection must be closed.
     ///
     /// # Cancel safety
     ///
@@ -303,29 +310,30 @@ impl RedisConnection {
             self.link.call(Command::new("SELECT").arg(u32::from(self.options.database)), Manner::Plain).await?;
         }
         let nonce = fastrand::u64(..).to_string();
-        // Of the node that may still owe an answer.
+        // Ask the node that may still owe an answer.
         let slot = self.session.last.unwrap_or(Slot::Any);
         let echo = self.link.call(Command { slot, ..Command::new("ECHO").arg(&nonce) }, Manner::Plain).await?;
         if String::from_value(echo)? != nonce {
-            return Err(RedisError::Lost { reason: "it is out of step with the server".to_owned() });
+            return Err(RedisError::Lost { reason: "it is out of sync with the server".to_owned() });
         }
         self.led_back = self.session.selected;
         self.session = Session::default();
         Ok(())
     }
 
-    /// Whether the last [`restore`](Self::restore) has undone what an `on_connect` hook may have done.
+    /// Returns whether the last [`restore`](Self::restore) has undone what an `on_connect` hook may
+    /// have done.
     pub(crate) fn take_led_back(&mut self) -> bool {
         std::mem::take(&mut self.led_back)
     }
 
-    /// Gives it up. Its sockets are closed when the future has ended.
+    /// Closes the connection. Its sockets are closed when the future completes.
     pub(crate) async fn close(mut self) {
         self.link.abort();
         self.link.lost().await;
     }
 
-    /// Notes where keys are watched. At two places in a cluster it is too much to undo.
+    /// Notes the slot of watched keys. Two of them in a cluster cannot be undone.
     fn watch(&mut self, slot: Slot) {
         self.session.spoilt |= self.session.watched.is_some_and(|other| other != slot) && self.link.is_cluster();
         self.session.watched = Some(slot);
@@ -341,7 +349,7 @@ impl RedisConnection {
         self.link.subscribe(&command, subscription).await
     }
 
-    /// Notes what an answer says about the connection.
+    /// Notes what an outcome says about the connection.
     fn judge(&mut self, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
         if let Err(error) = &outcome {
             self.session.spoilt |= error.ends_the_connection();

@@ -1,9 +1,10 @@
 //! Limits of time, without a timer for each command.
 //!
-//! Most answers arrive within microseconds, and a timer costs more than everything else that is done for a command here. So a
-//! command starts without one. If it is still under way when the deadline thread of the process comes by, at the latest after
-//! [`ARM_AFTER`], it is woken once and sets its own timer. Every thread registers its commands in a list of its own, so that
-//! threads on several cores do not contend for one lock.
+//! Most answers arrive within microseconds, and a timer costs more than everything else that is
+//! done for a command here. So a command starts without one. If it is still under way when the
+//! deadline thread of the process comes by, at the latest after [`ARM_AFTER`], it is woken once and
+//! sets its own timer. Every thread registers its commands in a list of its own, so that threads on
+//! several cores do not contend for one lock.
 
 use millpond_core::deadline_thread::{ARM_AFTER, enlist};
 use std::future::{Future, poll_fn};
@@ -79,7 +80,8 @@ struct Registration {
 }
 
 impl Registration {
-    /// Registers the command for its next wake-up. Returns whether it must set a timer of its own instead.
+    /// Registers the command for its next wake-up. Returns whether it must set a timer of its own
+    /// instead.
     fn needs_timer(&mut self, cx: &Context<'_>) -> bool {
         let waker = cx.waker().clone();
         let (commands, at) = match self.entry.take() {
@@ -89,7 +91,8 @@ impl Registration {
         };
         let mut entries = lock(&commands);
         let at = at.unwrap_or_else(|| entries.vacant());
-        // A displaced waker may be the last handle to a task: it is dropped after the lock is released.
+        // A displaced waker may be the last handle to a task: it is dropped after the lock is
+        // released.
         let displaced = match entries.entries.get_mut(at) {
             Some(Entry::Woken) | None => None,
             Some(entry) => Some(mem::replace(entry, Entry::Waiting(waker))),
@@ -100,7 +103,8 @@ impl Registration {
         if !is_watched {
             let watched = Arc::downgrade(commands);
             if !enlist(Box::new(move || watched.upgrade().is_some_and(|commands| wake_all(&commands)))) {
-                // There is no deadline thread, and others may already count on it: all set their timers.
+                // There is no deadline thread, and others may already count on it: all set their
+                // timers.
                 wake_all(commands);
                 return true;
             }
@@ -134,7 +138,8 @@ fn lock(commands: &Commands) -> MutexGuard<'_, Entries> {
     commands.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Wakes every command that has no timer yet. Returns whether there was one; if not, the deadline thread need not come again.
+/// Wakes every command that has no timer yet. Returns whether there was one; if not, the deadline
+/// thread need not come again.
 fn wake_all(commands: &Commands) -> bool {
     let mut entries = lock(commands);
     let mut wakers = Vec::new();

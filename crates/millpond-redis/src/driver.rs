@@ -1,7 +1,7 @@
 //! One socket to one server: opened, logged in, and served by one of the drivers.
 //!
-//! No driver is given a retry, a reconnect or a limit of its own: whatever ends a socket ends it for good, and time is kept by
-//! who uses it.
+//! No driver retries, reconnects or has limits of its own: a socket that ends stays closed, and the
+//! callers keep the time.
 
 pub(crate) mod dial;
 #[cfg(feature = "fred")]
@@ -32,14 +32,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tls::{SPEAKS_TLS, speaks_tls};
 
-/// A connection to one server. Whoever drops it closes the socket.
+/// A connection to one server. Dropping it closes the socket.
 pub(crate) struct Socket {
     wire: Driven,
-    /// How many answers have come.
+    /// The number of answers received so far.
     answers: AtomicU64,
 }
 
-/// By whom it is served.
+/// The driver that serves the socket.
 enum Driven {
     #[cfg(feature = "fred")]
     Fred(Wire),
@@ -47,7 +47,7 @@ enum Driven {
     RedisRs(RedisRs),
 }
 
-/// Hands a call on to the driver.
+/// Forwards a call to the driver.
 macro_rules! driven {
     ($socket:expr, $wire:ident => $call:expr) => {
         match &$socket.wire {
@@ -64,11 +64,11 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Why it could not.
+    /// The reason why there is no connection.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is left of it.
+    /// The socket is closed.
     pub(crate) async fn dial(
         place: Place<'_>,
         login: &Login,
@@ -115,7 +115,7 @@ impl Socket {
         let ping = Command::new("PING");
         let (answers, ping) = tokio::join!(asked, self.send(&ping, patience));
         for answer in answers {
-            answer.map_err(|error| login.hidden_from(error))?;
+            answer.map_err(|error| login.redact(error))?;
         }
         match ping {
             Err(error) if !error.is_a_sign_of_life() => Err(error),
@@ -123,23 +123,23 @@ impl Socket {
         }
     }
 
-    /// Sends a command and waits for its answer. If there is none when the patience is over, the socket is closed, whether
-    /// anybody still waits or not.
+    /// Sends a command and waits for its answer. If no answer arrives within `patience`, the socket
+    /// is closed, even if no caller waits any more.
     ///
     /// # Errors
     ///
-    /// An error of the server's is one here.
+    /// An error reply is returned as an error.
     ///
     /// # Cancel safety
     ///
-    /// What was sent is executed; its answer is read and thrown away.
+    /// A command that was sent is executed; its answer is read and discarded.
     pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         let answer = driven!(self, wire => wire.send(command, patience).await);
         let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
         self.hear(answer)
     }
 
-    /// Sends commands in one piece. Errors of the server's are values.
+    /// Sends commands as one write. Error replies are returned as values.
     ///
     /// # Errors
     ///
@@ -152,16 +152,16 @@ impl Socket {
         self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
     }
 
-    /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. The third version of the protocol is spoken from then on, in which messages
-    /// are told from answers, if the server knows it.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE. From then on the connection speaks RESP3, which marks
+    /// messages, if the server supports it.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Refused`] over a driver that cannot.
+    /// [`RedisError::Refused`] if the driver cannot subscribe.
     ///
     /// # Cancel safety
     ///
-    /// It may be subscribed or not.
+    /// The connection may be subscribed or not.
     pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
         match &self.wire {
             #[cfg(feature = "fred")]
@@ -175,7 +175,7 @@ impl Socket {
         }
     }
 
-    /// What is published, from now on.
+    /// Returns a receiver of the messages that are published from now on.
     pub(crate) fn ear(&self) -> Option<Ear> {
         match &self.wire {
             #[cfg(feature = "fred")]
@@ -185,17 +185,17 @@ impl Socket {
         }
     }
 
-    /// How many answers have come.
+    /// The number of answers received so far.
     pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody has given up waiting for the answer that is to come next.
+    /// Returns whether the caller of the oldest command has given up waiting.
     pub(crate) fn is_stuck(&self) -> bool {
         driven!(self, wire => wire.is_stuck())
     }
 
-    /// Whether its buffers have grown so large that it is not worth keeping: those of redis-rs never shrink.
+    /// Returns whether its buffers have grown too large to keep: those of redis-rs never shrink.
     pub(crate) fn is_large(&self) -> bool {
         match &self.wire {
             #[cfg(feature = "fred")]
@@ -205,17 +205,17 @@ impl Socket {
         }
     }
 
-    /// Whether it is closed, as far as this side knows.
+    /// Returns whether the socket is known to be closed.
     pub(crate) fn is_dead(&self) -> bool {
         driven!(self, wire => wire.is_dead())
     }
 
-    /// Closes it; who waits for an answer hears that there will be none.
+    /// Closes it. Callers that wait for an answer get an error.
     pub(crate) fn abort(&self) {
         driven!(self, wire => wire.abort());
     }
 
-    /// Ends when it is closed.
+    /// Completes when the socket is closed.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         until_closed(driven!(self, wire => wire.closed()))
     }
@@ -232,7 +232,7 @@ fn late(place: Place<'_>, limit: Duration) -> RedisError {
     RedisError::NotSent { reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()) }
 }
 
-/// The error that an answer is.
+/// Returns the error if an answer is one.
 pub(crate) fn error_in(value: &Value) -> Option<RedisError> {
     if let Value::Error(text) = value { Some(RedisError::of_server(text)) } else { None }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a command, told so that a caller knows whether it may have been executed.
+//! Errors of commands, which say whether the command may have been executed.
 
 use millpond_core::PoolError;
 use std::fmt;
@@ -10,31 +10,32 @@ use std::time::Duration;
 pub enum RedisError {
     /// No connection was lent, so nothing was sent.
     Pool(PoolError),
-    /// Redis answered with an error: the command was not executed, or not to its end.
+    /// Redis answered with an error: the command was not executed, or not completely.
     Server {
-        /// The first word: `WRONGTYPE`, `NOSCRIPT`, `OOM`. `ERR` if there is nothing better.
+        /// The first word: `WRONGTYPE`, `NOSCRIPT`, `OOM`; `ERR` for errors without a code.
         code: String,
         /// The rest.
         message: String,
     },
-    /// No answer in time. Whether the command was executed is not known.
+    /// No answer arrived in time. Whether the command was executed is not known.
     TimedOut {
         /// Its name.
         command: String,
-        /// How long was waited.
+        /// The limit that was exceeded.
         limit: Duration,
     },
-    /// The connection was lost while the command was under way. Whether it was executed is not known.
+    /// The connection was lost while the command was under way. Whether it was executed is not
+    /// known.
     Lost {
-        /// What is known of it.
+        /// The cause, as far as it is known.
         reason: String,
     },
-    /// There was no connection, or none any more: nothing of the command was sent, so it was not executed.
+    /// There was no connection: nothing of the command was sent, so it was not executed.
     NotSent {
         /// Why.
         reason: String,
     },
-    /// The command was not sent, because it cannot do here what it is for.
+    /// The command was not sent, because it would not work on this connection.
     Refused {
         /// Its name.
         command: String,
@@ -46,34 +47,35 @@ pub enum RedisError {
         /// The command's name.
         command: String,
     },
-    /// The answer is of another kind than was asked for. The command was executed.
+    /// The answer is not of the requested type. The command was executed.
     Decode {
-        /// What was asked for.
+        /// The requested type.
         wanted: &'static str,
-        /// What came.
+        /// The kind of the answer.
         got: &'static str,
     },
-    /// Messages were not fetched fast enough, and this many were dropped.
+    /// Messages were dropped, because they were not fetched fast enough.
     Lagged {
         /// How many.
         missed: u64,
     },
-    /// The settings or the server's certificate make a connection impossible.
+    /// The settings or the server's certificate permit no connection.
     Setup {
         /// Why.
         reason: String,
     },
 }
 
-/// What a server says that answers nobody: it is starting, busy, cut off from its master or its cluster, or was a master.
+/// Codes of a server that serves no command: it is starting, busy, cut off from its master or its
+/// cluster, or no longer a master.
 const OUTAGES: [&str; 5] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "UNBLOCKED"];
 
-/// What a server says that takes no writes and answers reads: its memory is full, its disk is, it misses its replicas, or it
-/// is a replica.
+/// Codes of a server that refuses writes but answers reads: its memory or disk is full, it lacks
+/// replicas, or it is a replica.
 const WRITES_REFUSED: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
 impl RedisError {
-    /// The first word of Redis' own error.
+    /// Returns the code of an error reply, its first word.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Server { code, .. } => Some(code),
@@ -81,13 +83,13 @@ impl RedisError {
         }
     }
 
-    /// Whether the command may have been executed although there is no answer.
+    /// Returns whether the command may have been executed although there is no answer.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Lost { .. })
     }
 
-    /// Whether it means that Redis is down or answers nobody, rather than that it refuses this command. A write that is
-    /// refused is no outage: see [`is_refused_write`](Self::is_refused_write).
+    /// Returns whether Redis is down or serves no command, rather than refusing this one. A refused
+    /// write is no outage: see [`is_refused_write`](Self::is_refused_write).
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Pool(PoolError::RequestRefused(_)) => false,
@@ -97,23 +99,24 @@ impl RedisError {
         }
     }
 
-    /// Whether the server takes no writes at present (`OOM`, `MISCONF`, `NOREPLICAS`, `READONLY`). Reads go on.
+    /// Returns whether the server refuses writes at present (`OOM`, `MISCONF`, `NOREPLICAS`,
+    /// `READONLY`). Reads go on.
     pub fn is_refused_write(&self) -> bool {
         self.code().is_some_and(|code| WRITES_REFUSED.contains(&code))
     }
 
-    /// Whether a server that answers a PING so is well all the same: Redis refuses PING too while it cannot save to its disk
-    /// (`MISCONF`), and a user may not be allowed to send it.
+    /// Returns whether this answer to a PING means that the server is well: Redis refuses PING
+    /// while it cannot save to disk (`MISCONF`), and a user may lack the right to send it.
     pub(crate) fn is_a_sign_of_life(&self) -> bool {
         self.code().is_some_and(|code| code == "MISCONF" || code == "NOPERM")
     }
 
-    /// Whether there is no answer, and perhaps nothing was sent: what may be sent twice may be sent again.
+    /// Returns whether there was no answer, so that an idempotent command may be sent again.
     pub(crate) fn has_no_answer(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. })
     }
 
-    /// Whether the connection is of no use any more.
+    /// Returns whether the connection must be closed.
     pub(crate) fn ends_the_connection(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
@@ -122,29 +125,29 @@ impl RedisError {
         }
     }
 
-    /// Whether this server is no longer the one to write to.
+    /// Returns whether the server is no longer a master.
     pub(crate) fn tells_of_a_failover(&self) -> bool {
         self.code().is_some_and(|code| code == "READONLY" || code == "UNBLOCKED")
     }
 
-    /// The slot of a command's keys is not where it was looked for. The command was not executed.
+    /// The error of a command whose slot was not found. It was not executed.
     pub(crate) fn moving() -> Self {
         Self::Server { code: "MOVED".to_owned(), message: "the slot of its keys is moving to another node".to_owned() }
     }
 
-    /// Redis' own words.
+    /// Reads an error reply.
     pub(crate) fn of_server(text: &str) -> Self {
         let (code, message) = match text.split_once(' ') {
             Some((code, message)) if is_code(code) => (code, message),
             _ => ("ERR", text),
         };
-        // Redis repeats the arguments of a command it does not know, whatever they hold.
+        // Redis repeats the arguments of an unknown command, which may be secret.
         let message = message.split(", with args beginning with").next().unwrap_or(message);
         Self::Server { code: code.to_owned(), message: message.trim().to_owned() }
     }
 }
 
-/// Redis writes the codes of its errors in capitals.
+/// Returns whether a word is a code: Redis writes them in capitals.
 fn is_code(word: &str) -> bool {
     word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_s_own_words_are_told_by_their_code() {
+    fn an_error_reply_has_the_code_of_the_server() {
         let error = RedisError::of_server("WRONGTYPE Operation against a key holding the wrong kind of value");
         assert_eq!(error.code(), Some("WRONGTYPE"));
         assert_eq!(RedisError::of_server("something else").code(), Some("ERR"));
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_answer_is_told_that_the_command_may_have_been_executed() {
+    fn an_error_without_an_answer_says_that_the_command_may_have_been_executed() {
         let error = RedisError::TimedOut { command: "INCR".into(), limit: Duration::from_secs(2) };
         assert!(error.is_ambiguous() && error.to_string().contains("not known"), "{error}");
         assert!(!RedisError::CrossSlot { command: "MGET".into() }.is_ambiguous());

@@ -1,9 +1,9 @@
-//! What an error of `connect` or `ping` means for the pool.
+//! Classifies errors of `connect` and `ping` for the pool.
 
 use crate::error::RedisError;
 use millpond_core::ErrorClass;
 
-/// What an error of `connect` or `ping` means for the pool.
+/// Returns what an error of `connect` or `ping` means for the pool.
 pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     match error {
         RedisError::Setup { .. } => ErrorClass::Permanent,
@@ -18,7 +18,7 @@ pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     }
 }
 
-/// A database that does not exist, a password for a server that has none, a cluster that is none.
+/// Errors that repeat: no such database, a password for a server without one, not a cluster.
 fn is_permanent(message: &str) -> bool {
     ["DB index", "AUTH", "invalid password", "cluster support disabled", "No such master"]
         .iter()

@@ -1,4 +1,4 @@
-//! Which connections were opened before the last failover was noticed.
+//! Counts failovers, so that older connections are recognised.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Epochs(Arc<AtomicU64>);
 
-/// When a connection was opened.
+/// The count at which a connection was opened.
 #[derive(Debug)]
 pub(crate) struct Epoch {
     of: Epochs,
@@ -15,19 +15,20 @@ pub(crate) struct Epoch {
 }
 
 impl Epochs {
-    /// The present one.
+    /// Returns the present epoch.
     pub(crate) fn now(&self) -> Epoch {
         Epoch { of: self.clone(), born: self.0.load(Ordering::Acquire) }
     }
 }
 
 impl Epoch {
-    /// A failover was noticed here: everything opened no later is out of date. Told once for each failover.
+    /// Reports a failover: every connection of this epoch or an earlier one is outdated. Several
+    /// reports of one failover count once.
     pub(crate) fn end(&self) {
         let _ = self.of.0.compare_exchange(self.born, self.born.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether a failover was noticed since.
+    /// Returns whether a failover was reported since.
     pub(crate) fn is_over(&self) -> bool {
         self.of.0.load(Ordering::Acquire) != self.born
     }

@@ -1,4 +1,4 @@
-//! What a borrower holds: a connection of one's own, or a share of one.
+//! Leases: an exclusive connection, or a share of one.
 
 use crate::client::RedisClient;
 use crate::connection::RedisConnection;
@@ -8,12 +8,13 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// A [`RedisConnection`] on loan. It goes back when it is dropped.
+/// A lent [`RedisConnection`]. Dropping the lease returns it to the pool.
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct RedisLease {
     /// `None` only inside `drop` and `discard`.
     lease: Option<Lease<RedisConnection>>,
-    /// Behind the lease, so that whoever gets the permit finds the connection back.
+    /// Dropped after the lease, so that the next holder of the permit finds the connection
+    /// returned.
     _permit: Option<Permit>,
 }
 
@@ -22,14 +23,14 @@ impl RedisLease {
         Self { lease: Some(lease), _permit: permit }
     }
 
-    /// Gives the connection back and says that it must not be lent again.
+    /// Returns the connection to be closed instead of lent again.
     pub fn discard(mut lease: Self) {
         if let Some(lease) = lease.lease.take() {
             Lease::discard(lease, CloseReason::Discarded);
         }
     }
 
-    /// What is known of the connection.
+    /// Returns facts about the connection.
     pub fn info(lease: &Self) -> ConnectionInfo {
         Lease::info(lease.held())
     }
@@ -42,7 +43,7 @@ impl RedisLease {
     }
 }
 
-/// A lease without a connection cannot be reached: whoever takes it out consumes the lease.
+/// A lease without a connection cannot be reached: taking the connection consumes the lease.
 fn absent() -> ! {
     unreachable!("a lease holds its connection until it is consumed")
 }
@@ -91,7 +92,7 @@ impl SharedRedisLease {
         Self { lease: Some(lease) }
     }
 
-    /// What is known of the connection.
+    /// Returns facts about the connection.
     pub fn info(lease: &Self) -> ConnectionInfo {
         Lease::info(lease.held())
     }
@@ -113,7 +114,7 @@ impl Deref for SharedRedisLease {
 
 impl Drop for SharedRedisLease {
     fn drop(&mut self) {
-        // The first borrower who sees that it is lost has it replaced.
+        // The first borrower to notice that it is lost has it replaced.
         if let Some(lease) = self.lease.take()
             && !lease.is_fit()
         {

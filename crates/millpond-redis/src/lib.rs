@@ -1,7 +1,9 @@
-//! Redis connection pools: single, Sentinel and Cluster; no session state reaches the next borrower.
+//! Redis connection pools: single, Sentinel and Cluster; no session state reaches the next
+//! borrower.
 //!
-//! Two pools. [`RedisPool`] lends a connection to one borrower at a time, who may watch, block, select and subscribe;
-//! [`SharedRedisPool`] lets many use a few connections at once, for everything that leaves the session as it was.
+//! There are two pools. [`RedisPool`] lends a connection to one borrower at a time, for WATCH,
+//! blocking commands, SELECT and subscriptions. [`SharedRedisPool`] lets many borrowers use a few
+//! connections at once, for every command that leaves the session as it was.
 //!
 //! ```no_run
 //! use millpond_redis::{Command, RedisPoolOptions, SharedRedisPoolOptions};
@@ -21,37 +23,42 @@
 //!
 //! # What `max_connections` counts
 //!
-//! Of a [`RedisPool`] connections that are lent, 50 unless said otherwise (10-200). On one server a connection is a socket;
-//! in a cluster it has a socket to every master that it was used for, so 50 of them may be 150 sockets of three masters. With
-//! [`Count::Sockets`] the number is that of sockets. A [`SharedRedisPool`] has 4 connections, each of which many use.
+//! In a [`RedisPool`] it counts the connections that are lent: 50 by default (10-200). On one
+//! server a connection is a socket. In a cluster it has a socket to every master that it was used
+//! for, so 50 connections may be 150 sockets to three masters; [`Count::Sockets`] counts sockets
+//! instead. A [`SharedRedisPool`] has 4 connections, each with many users.
 //!
-//! # An answer is an answer, and everybody's own
+//! # Every caller gets its own answer
 //!
-//! What a frame is stands in its first byte: a list that begins with `message` is a list, a stored text `MOVED 7 host:port` is
-//! a text, and only an error of the server's redirects a command. Commands are counted against answers; an answer that nobody
-//! waits for ends the connection with everybody on it, and so does a PING whose nonce does not come back. A connection that
-//! subscribes speaks the third version of the protocol (`HELLO 3`) from then on, in which messages are of a kind of their own;
-//! where a server does not know it, messages are told from answers only once all that was asked before is answered. Others
-//! speak the second version, over which nothing arrives that was not asked for, and whose answers have the same form
-//! everywhere.
+//! The first byte of a frame decides what it is: a list that begins with `message` is a list, a
+//! stored text `MOVED 7 host:port` is a text, and only an error reply redirects a command. Commands
+//! are counted against answers; an answer without a command closes the connection for all its
+//! users, and so does a PING that is answered with another nonce. A connection that subscribes
+//! speaks RESP3 (`HELLO 3`) from then on, which marks messages. If the server does not support
+//! that, lists count as messages only after every command before the subscription has been
+//! answered. Other connections speak RESP2, over which nothing arrives unasked, and whose answers
+//! have the same form on every server.
 //!
-//! # Nothing waits for ever, nothing is sent twice
+//! # Nothing waits without a limit, nothing is sent twice
 //!
-//! A command without an answer fails after its `command_timeout` of 2 s, and if nothing else was answered there meanwhile, its
-//! connection is closed. A lost connection is closed, and the pool opens another; a shared connection to a cluster dials the
-//! lost node again. Only what says [`Command::idempotent`] is ever sent again, or what a server has answered with a
-//! redirection. [`RedisError::NotSent`] says that nothing was sent, [`RedisError::is_ambiguous`] that nobody knows.
+//! A command without an answer fails after `command_timeout`, 2 s by default. A connection whose
+//! oldest command is older than that is closed, and the pool opens another one; a shared connection
+//! to a cluster dials the lost node again. A command is sent again only if it is
+//! [`idempotent`](Command::idempotent), or after a redirection, which says that it was not
+//! executed. [`RedisError::NotSent`] means that nothing was sent; [`RedisError::is_ambiguous`]
+//! tells whether a command may have been executed.
 //!
-//! A connection that is known to be lost is never lent. After the first `READONLY` every connection opened before it is out
-//! of date: that server is a replica now.
+//! A connection that is known to be lost is never lent. After the first `READONLY` every older
+//! connection is replaced: that server is a replica now.
 //!
 //! # Two drivers
 //!
-//! The way to a master that sentinels name, and through a cluster, is this crate's own: a master that is lost stops nobody but
-//! those who ask for its keys, and they get an error at once. `driver=` in a URL or [`RedisConnectOptions::driver`] chooses what
-//! serves the sockets: `fred`, the default, can subscribe too and offers fred's own client beside a connection; over
-//! `redis-rs` a connection cannot subscribe. Each is a feature of that name, of which at least one must be on; `fred` is on
-//! by default.
+//! This crate itself finds the master that sentinels name, and the nodes of a cluster: a lost
+//! master concerns only callers that ask for its keys, and they get an error at once. `driver=` in
+//! a URL or [`RedisConnectOptions::driver`] chooses what serves the sockets: `fred`, the default,
+//! can subscribe and offers fred's own client beside a connection; over `redis-rs` a connection
+//! cannot subscribe. Each driver is a feature of that name, of which at least one must be on;
+//! `fred` is on by default.
 
 #[cfg(not(any(feature = "fred", feature = "redis-rs")))]
 compile_error!("millpond-redis needs a driver: enable the feature `fred` (on by default) or `redis-rs`");

@@ -1,14 +1,14 @@
 //! A connection: one socket, in a cluster one to each node that it is used for.
 //!
-//! The way through a cluster, and to the master that sentinels name, is ours, whichever driver serves the sockets: what
-//! happens to one node concerns those who ask for its keys, and nobody else.
+//! Commands find their way through a cluster here, whichever driver serves the sockets: trouble
+//! with one node concerns only callers that ask for its keys.
 //!
 //! # Invariants
 //!
-//! 1. Whoever drops a link closes its sockets.
-//! 2. A command is sent again only after an error of the server's that says that it was not executed. What a stored text says,
-//!    or an error inside an answer, redirects nothing.
-//! 3. A socket of a connection for one borrower is never dialled again: a WATCH would be lost unnoticed.
+//! 1. Dropping a link closes its sockets.
+//! 2. A command is sent again only after an error reply that says that it was not executed. Stored
+//!    texts and errors inside answers redirect nothing.
+//! 3. An exclusive connection never dials a socket again: a WATCH would be lost unnoticed.
 
 mod redirection;
 
@@ -36,27 +36,27 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-/// How often one command is redirected.
+/// How often a command is redirected at most.
 const REDIRECTIONS_MAX: u32 = 16;
 
-/// The pause before a second and further redirection: a slot changes hands, or some of the keys have moved and others not.
+/// The pause before the second and every further redirection: the slot is being moved.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Whom a connection serves.
+/// Who uses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// One borrower at a time. It never reconnects: a WATCH that is lost with its connection must not pass for one.
+    /// One borrower at a time. The connection never dials a socket again.
     Exclusive,
-    /// Many at once. In a cluster it finds its nodes again by itself; else the pool opens another one.
+    /// Many borrowers at once. In a cluster the connection dials lost nodes again.
     Shared,
 }
 
 /// How a command is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It is answered at once.
+    /// The server answers at once.
     Plain,
-    /// It blocks at the server for so long.
+    /// The server may block for this long.
     Blocking(Duration),
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Link {
     aborted: AtomicBool,
     /// Where keys are watched.
     watched: Mutex<Option<Arc<Node>>>,
-    /// What the topology had learnt when sockets to nodes that have left the cluster were last closed.
+    /// The count of topology updates at which sockets to former nodes were last closed.
     learnt: AtomicU64,
 }
 
@@ -80,15 +80,15 @@ enum Sockets {
     Cluster(Mutex<HashMap<Arc<Node>, Dialled>>),
 }
 
-/// A socket that one caller dials while others wait for it.
+/// A socket; one caller dials it while others wait.
 type Dialled = Arc<OnceCell<Arc<Socket>>>;
 
 impl Link {
-    /// Connects; in a cluster to one of its nodes.
+    /// Connects, in a cluster to one of its nodes.
     ///
     /// # Errors
     ///
-    /// Why there is no connection.
+    /// The reason why there is no connection.
     ///
     /// # Cancel safety
     ///
@@ -117,7 +117,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Learns who owns what, unless it is known, and finds a node that answers.
+    /// Learns the slots, unless they are known, and connects to a node that answers.
     async fn enter(&self, limit: Duration) -> Result<(), RedisError> {
         if self.topology.owners().is_empty() {
             self.topology.learn().await?;
@@ -132,7 +132,7 @@ impl Link {
         last
     }
 
-    /// Whether the connection is lost, as far as this side knows.
+    /// Returns whether the connection is known to be lost.
     pub(crate) fn is_dead(&self) -> bool {
         self.aborted.load(Ordering::Acquire)
             || match &self.sockets {
@@ -141,55 +141,55 @@ impl Link {
             }
     }
 
-    /// Whether its buffers have grown so large that it is not worth keeping.
+    /// Returns whether the buffers of a socket have grown too large to keep.
     pub(crate) fn is_large(&self) -> bool {
         self.open_sockets(Socket::is_large).contains(&true)
     }
 
-    /// Ends when it is closed.
+    /// Completes when all sockets are closed.
     pub(crate) async fn lost(&mut self) {
         join_all(self.open_sockets(Socket::closed)).await;
     }
 
-    /// Gives the connection up: its sockets close.
+    /// Closes its sockets.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Release);
         self.open_sockets(Socket::abort);
     }
 
-    /// The limit of a command that has none of its own.
+    /// The limit of commands without one of their own.
     pub(crate) fn limit(&self) -> Duration {
         self.topology.options().command_timeout
     }
 
-    /// Whether it leads to a cluster.
+    /// Returns whether this is a connection to a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.sockets, Sockets::Cluster(_))
     }
 
-    /// The masters.
+    /// Returns the masters of the cluster, or the one server.
     pub(crate) fn nodes(&self) -> Vec<ClusterNode> {
         match &self.sockets {
-            // Whatever it is called: there is no other.
+            // Its address does not matter: there is no other.
             Sockets::One(_) => vec![ClusterNode(Node { host: String::new(), port: 0 })],
             Sockets::Cluster(_) => self.topology.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect(),
         }
     }
 
-    /// How many sockets it may come to have.
+    /// The most sockets that it has.
     pub(crate) fn sockets(&self) -> usize {
         self.nodes().len()
     }
 
-    /// Sends a command to where its keys are, and waits for its answer.
+    /// Sends a command to the node of its keys, and waits for the answer.
     ///
     /// # Errors
     ///
-    /// An error of the server's is one here; `MOVED` if a slot is still moving in the end.
+    /// An error reply is returned as an error; `MOVED` if a slot keeps moving.
     ///
     /// # Cancel safety
     ///
-    /// What was sent is executed; its answer is read and thrown away.
+    /// A command that was sent is executed; its answer is read and discarded.
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
         let limit = command.limit.unwrap_or(self.limit());
         let limit = if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
@@ -198,16 +198,16 @@ impl Link {
             Sockets::One(socket) => {
                 self.send(socket, None, &command, patience, socket.send(&command, self.on_the_wire(patience))).await
             }
-            // Its future has some kilobytes.
+            // Boxed, since its future has several KiB.
             Sockets::Cluster(_) => Box::pin(self.follow(&command, patience)).await,
         }
     }
 
-    /// Sends commands as one transaction. The answer is nil if a watched key has changed.
+    /// Sends commands as one transaction. Returns nil if a watched key has changed.
     ///
     /// # Errors
     ///
-    /// The first error of the server's.
+    /// The first error reply.
     ///
     /// # Cancel safety
     ///
@@ -216,33 +216,33 @@ impl Link {
         let patience = Patience::new(self.limit());
         let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
         let all: Vec<Command> = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
-        let mut teller = String::new();
+        let mut answering = String::new();
         let answers = match &self.sockets {
             Sockets::One(socket) => {
                 self.send(socket, None, &exec, patience, socket.pipeline(&all, self.on_the_wire(patience))).await?
             }
             Sockets::Cluster(_) => {
                 let (node, watched) = (self.place_of(&exec)?, self.watched());
-                // What is watched elsewhere would not be noticed here.
+                // A change of a key that is watched at another node would not be noticed.
                 if watched.is_some_and(|watched| watched != node) {
                     return Err(RedisError::moving());
                 }
-                teller.clone_from(&node.host);
+                answering.clone_from(&node.host);
                 let socket = self.socket(&node, patience.left()).await?;
                 let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
                 self.send(&socket, Some(&node), &exec, patience, socket.pipeline(&all, on_the_wire)).await?
             }
         };
-        // Then the server took each command by itself.
+        // Without MULTI the server has executed each command by itself.
         if let Some(refused) = answers.first().and_then(error_in)
-            && redirection(&refused, exec.slot, &teller).is_none()
+            && redirection(&refused, exec.slot, &answering).is_none()
         {
             let reason = format!("MULTI was refused, and its commands may have been executed one by one: {refused}");
             return Err(RedisError::Lost { reason });
         }
-        // A command that could not be queued: nothing was executed.
+        // A command was not queued, so nothing was executed.
         if let Some(error) = answers.iter().find_map(error_in) {
-            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &teller)).flatten() {
+            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &answering)).flatten() {
                 Some(Redirection::Moved(slot, node)) => {
                     self.topology.moved(slot, &Arc::new(node));
                     RedisError::moving()
@@ -258,16 +258,17 @@ impl Link {
         error.map_or(Ok(answer), Err)
     }
 
-    /// Subscribes, by a SUBSCRIBE or PSUBSCRIBE. In a cluster any node hears what is published; what happens to keys is told
-    /// by the node that has them, so for that all masters are listened to.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE. In a cluster every node receives what is published, but
+    /// only the owner of a key sends its keyspace notifications, so these are subscribed to at
+    /// every master.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Refused`] over a driver that cannot.
+    /// [`RedisError::Refused`] if the driver cannot subscribe.
     ///
     /// # Cancel safety
     ///
-    /// It may be subscribed or not.
+    /// The connection may be subscribed or not.
     pub(crate) async fn subscribe(&self, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
         let Sockets::One(socket) = &self.sockets else {
             let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
@@ -293,7 +294,7 @@ impl Link {
         within(limit, socket.subscribe(command, Patience::new(limit))).await.ok_or_else(timed_out)?
     }
 
-    /// Goes where the cluster sends it.
+    /// Sends a command and follows redirections.
     async fn follow(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         let (mut node, mut asking) = (self.place_of(command)?, false);
         for attempt in 0..REDIRECTIONS_MAX {
@@ -315,7 +316,7 @@ impl Link {
                         "WATCH" if outcome.is_ok() => {
                             let before = self.watched();
                             self.watch(Some(Arc::clone(&node)));
-                            // What is watched at another node would not be noticed by the transaction.
+                            // The transaction would not notice changes at the other node.
                             if before.is_some_and(|before| before != node) {
                                 self.abort();
                                 return Err(RedisError::moving());
@@ -331,7 +332,7 @@ impl Link {
         Err(RedisError::moving())
     }
 
-    /// Sends a command to a node. Where the slot is just arriving, it has to be asked for in the same breath.
+    /// Sends a command to a node; with ASKING in front if the node is importing the slot.
     async fn ask(
         &self,
         node: &Arc<Node>,
@@ -340,7 +341,7 @@ impl Link {
         patience: Patience,
     ) -> Result<Value, RedisError> {
         let socket = self.socket(node, patience.left()).await?;
-        // Dialling may have taken a while.
+        // Dialling may have taken some of the time.
         let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
         if !asking {
             return self.send(&socket, Some(node), command, patience, socket.send(command, on_the_wire)).await;
@@ -351,9 +352,9 @@ impl Link {
         error_in(&answer).map_or(Ok(answer), Err)
     }
 
-    /// Waits for an answer as long as there is time. A socket on which none has come in the meantime, to nobody, is given up,
-    /// and so is one that owes its next answer to somebody who has waited in vain: it may never come, and then all that
-    /// follow are somebody else's.
+    /// Waits for an answer until the limit. After that the socket is closed if no other answer has
+    /// arrived on it meanwhile, or if its next answer is for a caller that has given up: an answer
+    /// may be missing, and then all later ones go to the wrong callers.
     async fn send<T>(
         &self,
         socket: &Socket,
@@ -376,12 +377,13 @@ impl Link {
         Err(ran_out(command, patience))
     }
 
-    /// How long a socket may owe the answer to what is sent now: one for whom it takes too long does not end it for all.
+    /// How long the answer to a command may be missing on a socket: a caller with a short limit
+    /// does not close it for the others.
     fn on_the_wire(&self, patience: Patience) -> Patience {
         Patience { limit: patience.limit.max(self.limit()), ..patience }
     }
 
-    /// Where a command is sent at first.
+    /// The node that a command is sent to first.
     fn place_of(&self, command: &Command) -> Result<Arc<Node>, RedisError> {
         if let Some(ClusterNode(server)) = &command.node {
             return Ok(Arc::new(server.clone()));
@@ -392,16 +394,16 @@ impl Link {
             Slot::One(slot) => self.topology.owner(slot),
             Slot::Any => None,
         };
-        // Whoever answers knows better.
+        // Any node redirects the command.
         let any = || self.topology.owners().into_iter().find(|node| !self.topology.is_down(node));
         known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
     }
 
-    /// The socket to a node of a cluster, dialled if need be.
+    /// Returns the socket to a node of a cluster, and dials it if there is none.
     async fn socket(&self, node: &Arc<Node>, limit: Duration) -> Result<Arc<Socket>, RedisError> {
         let Sockets::Cluster(sockets) = &self.sockets else { return Err(unsent("it is no cluster")) };
         if self.aborted.load(Ordering::Acquire) {
-            return Err(unsent("it was given up"));
+            return Err(unsent("the connection was closed"));
         }
         if self.topology.is_down(node) {
             return Err(unsent(&format!("{node} does not answer")));
@@ -429,7 +431,7 @@ impl Link {
             Some(Err(error)) => error,
             None => late(limit),
         };
-        // Who was in a hurry knows nothing of the node.
+        // A short limit says nothing about the node.
         let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
         if was_patient && matches!(error, RedisError::NotSent { .. }) {
             self.topology.suspect(node);
@@ -437,7 +439,7 @@ impl Link {
         Err(error)
     }
 
-    /// What is to be known of each socket that is open.
+    /// Calls a function for each open socket.
     fn open_sockets<T>(&self, what: impl Fn(&Socket) -> T) -> Vec<T> {
         match &self.sockets {
             Sockets::One(socket) => vec![what(socket)],
@@ -461,7 +463,7 @@ fn ran_out(command: &Command, patience: Patience) -> RedisError {
     RedisError::TimedOut { command: command.name().to_owned(), limit: patience.limit }
 }
 
-/// The slot that all commands of a transaction share.
+/// Returns the slot that all commands of a transaction share.
 fn common_slot(commands: &[Command]) -> Slot {
     commands.iter().fold(Slot::Any, |common, command| match (common, command.slot) {
         (Slot::Any, slot) | (slot, Slot::Any) => slot,
@@ -470,21 +472,21 @@ fn common_slot(commands: &[Command]) -> Slot {
     })
 }
 
-/// Whether the answer to a PING with this nonce says that all is well, and is the answer to that PING.
+/// Checks that this is the answer to a PING with this nonce.
 ///
 /// # Errors
 ///
-/// Why not.
-pub(crate) fn proves_life(outcome: Result<Value, RedisError>, nonce: &str) -> Result<(), RedisError> {
+/// The reason why the connection must be closed.
+pub(crate) fn verify_pong(outcome: Result<Value, RedisError>, nonce: &str) -> Result<(), RedisError> {
     match outcome {
         Err(error) if error.is_a_sign_of_life() => Ok(()),
         Err(error) => Err(error),
         Ok(Value::Bytes(text)) if text == nonce.as_bytes() => Ok(()),
-        // On a connection that has subscribed, over the second version of the protocol.
+        // The form of the answer on a subscribed connection, over RESP2.
         Ok(Value::List(parts)) if parts.last() == Some(&Value::Bytes(Bytes::copy_from_slice(nonce.as_bytes()))) => {
             Ok(())
         }
-        Ok(_) => Err(RedisError::Lost { reason: "it is out of step with the server".to_owned() }),
+        Ok(_) => Err(RedisError::Lost { reason: "it is out of sync with the server".to_owned() }),
     }
 }
 

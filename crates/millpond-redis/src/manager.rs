@@ -1,4 +1,4 @@
-//! Opens, proves, resets and closes Redis connections.
+//! Managers: open, ping, reset and close Redis connections.
 
 use crate::client::RedisClient;
 use crate::connect::options::RedisConnectOptions;
@@ -12,8 +12,8 @@ use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The manager of connections for one borrower each. [`RedisPoolOptions`](crate::RedisPoolOptions) makes one for you; build
-/// a core pool over it if you want to wrap one in a pool of your own.
+/// The manager of exclusive connections. [`RedisPoolOptions`](crate::RedisPoolOptions) creates one;
+/// use it directly to build a pool of the core, or of your own.
 #[derive(Debug)]
 pub struct RedisManager {
     opener: Opener,
@@ -21,7 +21,7 @@ pub struct RedisManager {
 }
 
 impl RedisManager {
-    /// A manager of connections that are opened with these options.
+    /// Creates a manager that connects with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
         Self { opener: Opener::new(options), epochs: Epochs::default() }
     }
@@ -32,7 +32,7 @@ impl Manager for RedisManager {
     type Error = RedisError;
 
     async fn connect(&self, info: &ConnectInfo) -> Result<RedisConnection, RedisError> {
-        // What a failover outdates while it is being opened is out of date.
+        // Taken first: a failover while the connection is opened outdates it.
         let epoch = self.epochs.now();
         let link = self.opener.open(Use::Exclusive, info.limit).await?;
         Ok(RedisConnection::new(link, epoch, Arc::clone(&self.opener.options)))
@@ -72,7 +72,7 @@ pub struct SharedRedisManager {
 }
 
 impl SharedRedisManager {
-    /// A manager of connections that are opened with these options.
+    /// Creates a manager that connects with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
         Self { opener: Opener::new(options), epochs: Epochs::default() }
     }
@@ -106,7 +106,7 @@ impl Manager for SharedRedisManager {
 #[derive(Debug)]
 struct Opener {
     options: Arc<RedisConnectOptions>,
-    /// What they know together.
+    /// What its connections know together.
     topology: Arc<Topology>,
 }
 
@@ -120,7 +120,7 @@ impl Opener {
     ///
     /// # Errors
     ///
-    /// Why there is no connection; nothing is left of the attempt then.
+    /// The reason why there is no connection.
     ///
     /// # Cancel safety
     ///

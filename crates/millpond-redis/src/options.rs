@@ -1,4 +1,4 @@
-//! Building the pools: from a URL, or from what a URL says.
+//! Builds pools, from a URL or from connect options.
 
 use crate::connect::options::RedisConnectOptions;
 use crate::error::RedisError;
@@ -17,41 +17,40 @@ use std::time::Duration;
 /// The default of `max_connections`.
 const DEFAULT_MAX_CONNECTIONS: u32 = 50;
 
-/// How many multiplexed connections a shared pool opens unless it is told otherwise.
+/// The default of `max_connections` of a shared pool.
 const SHARED: u32 = 4;
 
-/// How many borrowers in a row share one connection, so that their commands go out in one write: Redis answers all
-/// connections with one thread. With 1 it is a fifth slower for 64 tasks on 10 connections.
+/// How many borrowers in a row get the same connection, so that their commands share a write: Redis
+/// answers all connections with one thread. With 1, 64 tasks on 10 connections are a fifth slower.
 const LOANS_IN_TURN: u32 = 16;
 
 /// The range of `command_timeout`.
 const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
 const COMMAND_TIMEOUT_HIGH: Duration = Duration::from_secs(300);
 
-/// The range of `tcp_keepalive`, if it is not off.
+/// The range of `tcp_keepalive`, unless it is off.
 const TCP_KEEPALIVE_LOW: Duration = Duration::from_secs(1);
 const TCP_KEEPALIVE_HIGH: Duration = Duration::from_secs(3600);
 
-/// How a [`RedisPool`] is to be.
+/// Options of a [`RedisPool`].
 pub type RedisPoolOptions = PoolOptions<QueuePool<RedisManager>>;
 
-/// How a [`SharedRedisPool`] is to be.
+/// Options of a [`SharedRedisPool`].
 pub type SharedRedisPoolOptions = PoolOptions<SharedPool<SharedRedisManager>>;
 
 /// What `max_connections` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Count {
-    /// Connections as they are lent. In a cluster each of them has a socket to every master, and one more while it looks
-    /// for them.
+    /// Connections that are lent. In a cluster each of them has up to one socket to every master.
     #[default]
     Leases,
-    /// Sockets: in a cluster of three masters 50 of them are 12 connections. How many masters there are is seen by
-    /// `connect`, once; `connect_lazy` cannot know it.
+    /// Sockets: in a cluster of three masters, 50 of them are 12 connections. `connect` counts the
+    /// masters once; `connect_lazy` cannot, and refuses this.
     Sockets,
 }
 
-/// How a pool is to be: sizes, limits, hooks.
+/// Options of a pool: sizes, limits, hooks.
 ///
 /// ```
 /// use millpond_redis::{OnExhausted, RedisPoolOptions};
@@ -101,13 +100,13 @@ impl<P: Buildable> PoolOptions<P> {
         self
     }
 
-    /// The settings of the core; the sizes among them are overruled by `max_connections`.
+    /// The settings of the core; `max_connections` overrules the sizes among them.
     pub fn config(mut self, config: PoolConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Changes any of the settings of the core; the sizes among them are overruled by `max_connections`.
+    /// Changes any of the settings of the core; `max_connections` overrules the sizes among them.
     pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
         change(&mut self.config);
         self
@@ -119,7 +118,8 @@ impl<P: Buildable> PoolOptions<P> {
         self
     }
 
-    /// How long a command may go without its answer, instead of what the connect options say. Default 2 s, range 1 ms-300 s.
+    /// How long a command may have no answer; overrules the connect options. Default 2 s, range
+    /// 1 ms-300 s. See [`RedisConnectOptions::command_timeout`].
     pub fn command_timeout(mut self, limit: Duration) -> Self {
         self.command_timeout = Some(limit);
         self
@@ -131,7 +131,7 @@ impl<P: Buildable> PoolOptions<P> {
         self
     }
 
-    /// The runtime on which the pool connects and keeps house.
+    /// The runtime on which the pool connects and runs its maintenance task.
     pub fn runtime(self, handle: Handle) -> Self {
         self.step(|builder| builder.runtime(handle))
     }
@@ -141,14 +141,15 @@ impl<P: Buildable> PoolOptions<P> {
         self.step(|builder| builder.observer(observer))
     }
 
-    /// Adds an object that acts at the moments it asks for.
+    /// Adds an object that acts at the hook points it asks for.
     pub fn hooks(self, hooks: impl Hooks<Connection<P>>) -> Self {
         self.step(|builder| builder.hooks(hooks))
     }
 
-    /// Adds a hook for every new connection: see [`Hooks::on_connect`]. In a [`RedisPool`] every borrower finds what it has
-    /// done to the session, by `SELECT`, `CLIENT SETNAME` or `AUTH` for example. In a cluster a connection has several
-    /// sockets, of which such a command reaches one.
+    /// Adds a hook for every new connection: see [`Hooks::on_connect`]. In a [`RedisPool`] every
+    /// borrower finds the session as the hook has left it, after `SELECT`, `CLIENT SETNAME` or
+    /// `AUTH` for example. In a cluster a connection has several sockets, of which such a command
+    /// reaches one.
     pub fn on_connect<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
@@ -177,7 +178,7 @@ impl<P: Buildable> PoolOptions<P> {
         self
     }
 
-    /// Checks everything, and builds a pool of these sizes.
+    /// Checks the options, and builds a pool of these sizes.
     fn build(
         self,
         range: RangeInclusive<u32>,
@@ -189,7 +190,7 @@ impl<P: Buildable> PoolOptions<P> {
         self.check(range, timeout, options.tcp_keepalive)?;
         let manager = manager(options.command_timeout(timeout));
         let mut config = self.config;
-        // Checked above, by the ranges of this crate: those of the core are a database's.
+        // Checked above, by the ranges of this crate: those of the core are for databases.
         (config.pool_size, config.max_overflow) = sizes;
         config.limits = Limits::Off;
         let builder = Builder::<P>::new(manager).name(self.name).config(config);
@@ -197,7 +198,7 @@ impl<P: Buildable> PoolOptions<P> {
         builder.build().map_err(|error| RedisError::Setup { reason: error.to_string() })
     }
 
-    /// All problems at once.
+    /// Reports all problems at once.
     fn check(&self, range: RangeInclusive<u32>, timeout: Duration, keepalive: Duration) -> Result<(), RedisError> {
         const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
         let mut problems = Vec::new();
@@ -224,15 +225,15 @@ impl<P: Buildable> PoolOptions<P> {
     }
 }
 
-/// A pool of connections for one borrower each.
+/// Options of exclusive connections.
 impl PoolOptions<QueuePool<RedisManager>> {
     /// The defaults: `max_connections` 50, `on_exhausted` wait.
     pub fn new() -> Self {
         Self::with(DEFAULT_MAX_CONNECTIONS)
     }
 
-    /// The most connections that are lent at once; as many are kept. Default 50, range 10-200. See [`Count`] for what it
-    /// means in a cluster.
+    /// The most connections that are lent at once; as many are kept. Default 50, range 10-200. See
+    /// [`Count`] for clusters.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
@@ -244,28 +245,29 @@ impl PoolOptions<QueuePool<RedisManager>> {
         self
     }
 
-    /// What happens to whoever asks when all are lent. Default [`OnExhausted::Wait`].
+    /// What an acquire does when all connections are lent. Default [`OnExhausted::Wait`].
     pub fn on_exhausted(mut self, what: OnExhausted) -> Self {
         self.on_exhausted = what;
         self
     }
 
-    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    /// Makes a pool from a URL, and opens a first connection to check that it works.
     ///
     /// | URL | |
     /// |---|---|
     /// | `redis://user:password@host:6379/0` | one server; `valkey` means the same everywhere |
-    /// | `rediss://host` | with TLS; `?tls_ca=/path/ca.pem` for an authority of one's own |
+    /// | `rediss://host` | with TLS; `?tls_ca=/path/ca.pem` for another authority than the system's |
     /// | `redis-cluster://node1:7000,node2:7001` | a cluster; also `?node=node2:7001`; with TLS `rediss-cluster` |
     /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel` |
-    /// | `unix:///run/redis.sock?db=0` | a socket of this machine |
+    /// | `unix:///run/redis.sock?db=0` | a Unix socket |
     /// | `..?driver=redis-rs` | over redis-rs instead of fred: see [`Driver`](crate::Driver) |
     ///
-    /// Every other scheme and parameter is an error. `%2F` and its like stand for themselves in names and passwords.
+    /// Every other scheme and parameter is an error. Names and passwords are percent-decoded.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Setup`] for what is wrong with the URL or the settings; otherwise that of the first connection.
+    /// [`RedisError::Setup`] if the URL or a setting is wrong; else the error of the first
+    /// connection.
     ///
     /// # Cancel safety
     ///
@@ -274,7 +276,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
         self.connect_with(read(url)?).await
     }
 
-    /// Makes a pool from options, and opens a first connection to see that it works.
+    /// Makes a pool from options, and opens a first connection to check that it works.
     ///
     /// # Errors
     ///
@@ -286,7 +288,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
     pub async fn connect_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
         let (max, by_sockets) = (self.max_connections, self.count == Count::Sockets && options.is_cluster());
         let fail = self.on_exhausted == OnExhausted::Fail;
-        // One for a look at the cluster, if sockets are counted.
+        // One connection first, to count the masters.
         let first_size = if by_sockets { 1 } else { max };
         let pool = self.exclusive(first_size, options)?;
         let lease = pool.acquire().await?;
@@ -300,20 +302,20 @@ impl PoolOptions<QueuePool<RedisManager>> {
         Ok(RedisPool::new(pool, fail.then(|| Permits::new(size))))
     }
 
-    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    /// Makes a pool from a URL. Nothing is opened before the first acquire.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Setup`] for what is wrong with the URL or the settings.
+    /// [`RedisError::Setup`] if the URL or a setting is wrong.
     pub fn connect_lazy(self, url: &str) -> Result<RedisPool, RedisError> {
         self.connect_lazy_with(read(url)?)
     }
 
-    /// Makes a pool from options. Nothing is opened until somebody asks for a connection.
+    /// Makes a pool from options. Nothing is opened before the first acquire.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Setup`] for what is wrong with the settings.
+    /// [`RedisError::Setup`] if a setting is wrong.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
         if self.count == Count::Sockets && options.is_cluster() {
             let reason = "sockets can be counted only after a look at the cluster: use connect, or Count::Leases";
@@ -325,7 +327,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
     }
 
     fn exclusive(self, size: u32, options: RedisConnectOptions) -> Result<QueuePool<RedisManager>, RedisError> {
-        // Behind all other hooks: what they have done stays.
+        // Runs after all other hooks: what they have done to the session stays.
         let set_up = self.on_connect(|conn, _| {
             Box::pin(async move {
                 conn.set_up();
@@ -337,26 +339,26 @@ impl PoolOptions<QueuePool<RedisManager>> {
     }
 }
 
-/// A pool of multiplexed connections.
+/// Options of shared connections.
 impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// The defaults: 4 connections.
     pub fn new() -> Self {
         Self::with(SHARED)
     }
 
-    /// How many connections serve, each of them many borrowers at once. Default 4, range 1-200; more of them do not make
-    /// it faster. While one is replaced there may be one more.
+    /// The number of connections, each with many borrowers at once. Default 4, range 1-200; more
+    /// are rarely faster. While one is replaced there may be one more.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Makes a pool from a URL, and opens a first connection to see that it works. The URLs are those of
-    /// [`RedisPoolOptions::connect`].
+    /// Makes a pool from a URL, and opens a first connection to check that it works. The URLs are
+    /// those of [`RedisPoolOptions::connect`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`RedisPoolOptions::connect`].
     ///
     /// # Cancel safety
     ///
@@ -365,7 +367,7 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
         self.connect_with(read(url)?).await
     }
 
-    /// Makes a pool from options, and opens a first connection to see that it works.
+    /// Makes a pool from options, and opens a first connection to check that it works.
     ///
     /// # Errors
     ///
@@ -380,20 +382,20 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
         Ok(pool)
     }
 
-    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    /// Makes a pool from a URL. Nothing is opened before the first acquire.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Setup`] for what is wrong with the URL or the settings.
+    /// [`RedisError::Setup`] if the URL or a setting is wrong.
     pub fn connect_lazy(self, url: &str) -> Result<SharedRedisPool, RedisError> {
         self.connect_lazy_with(read(url)?)
     }
 
-    /// Makes a pool from options. Nothing is opened until somebody asks for a connection.
+    /// Makes a pool from options. Nothing is opened before the first acquire.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Setup`] for what is wrong with the settings.
+    /// [`RedisError::Setup`] if a setting is wrong.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
         let sizes = (self.max_connections, 1);
         // One connection serves many borrowers.

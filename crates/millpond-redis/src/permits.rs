@@ -1,20 +1,21 @@
-//! What happens to whoever asks when all connections are lent.
+//! What an acquire does when all connections are lent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What happens to whoever asks when all connections are lent.
+/// What an acquire does when all connections are lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnExhausted {
-    /// Waits in turn, for up to `pool_timeout`.
+    /// It waits in turn, for up to `pool_timeout`.
     #[default]
     Wait,
-    /// Gets an error at once, as with redis-py's `ConnectionPool`. Opening a connection is still waited for.
+    /// It fails at once, as in redis-py's `ConnectionPool`. It still waits for a connection to
+    /// open.
     Fail,
 }
 
-/// How many connections are lent, where nobody may wait for one.
+/// Counts the lent connections, for [`OnExhausted::Fail`].
 #[derive(Debug)]
 pub(crate) struct Permits {
     lent: AtomicU32,
@@ -26,21 +27,21 @@ impl Permits {
         Arc::new(Self { lent: AtomicU32::new(0), max })
     }
 
-    /// `None` if all connections are lent.
+    /// Returns `None` if all connections are lent.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Permit> {
         let more = |lent| (lent < self.max).then_some(lent + 1);
         self.lent.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         Some(Permit(Arc::clone(self)))
     }
 
-    /// A permit for somebody who has a connection already, whose last borrower is about to give back his.
+    /// Issues a permit beyond the limit; the previous holder's is about to be released.
     pub(crate) fn owe(self: &Arc<Self>) -> Permit {
         self.lent.fetch_add(1, Ordering::AcqRel);
         Permit(Arc::clone(self))
     }
 }
 
-/// That one connection is lent.
+/// Counts one lent connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Permits>);
 

@@ -1,4 +1,4 @@
-//! The pools: connections for one borrower each, and connections for many.
+//! The two pools: of exclusive connections, and of shared ones.
 
 use crate::command::Command;
 use crate::connection::RedisConnection;
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 /// How often an idempotent command is sent when its connection is lost.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// A pool of connections that one borrower has at a time: for WATCH and transactions, blocking commands, SELECT, pub/sub,
-/// and for everything else where one slow answer must not hold up the others.
+/// A pool of exclusive connections, for WATCH and transactions, blocking commands, SELECT and
+/// subscriptions, and wherever one slow answer must not delay others.
 ///
 /// Cheap to clone: all clones are one pool.
 ///
@@ -42,7 +42,7 @@ const ATTEMPTS_MAX: u32 = 3;
 #[derive(Clone)]
 pub struct RedisPool {
     pool: QueuePool<RedisManager>,
-    /// Where nobody may wait.
+    /// Present with [`OnExhausted::Fail`](crate::OnExhausted::Fail).
     permits: Option<Arc<Permits>>,
 }
 
@@ -51,13 +51,13 @@ impl RedisPool {
         Self { pool, permits }
     }
 
-    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder. A connection that is known
-    /// to be lost is not lent.
+    /// Lends a connection within `pool_timeout`. The calling line counts as its holder. A
+    /// connection that is known to be lost is not lent.
     ///
     /// # Errors
     ///
-    /// A [`PoolError`]; with [`OnExhausted::Fail`](crate::OnExhausted::Fail) its phase is `NotReady` when all connections
-    /// are lent.
+    /// A [`PoolError`]; with [`OnExhausted::Fail`](crate::OnExhausted::Fail) its phase is
+    /// `NotReady` when all connections are lent.
     ///
     /// # Cancel safety
     ///
@@ -67,7 +67,7 @@ impl RedisPool {
         self.acquire_with(Request::here())
     }
 
-    /// Lends a connection to whoever the request names, within its limit.
+    /// Lends a connection within the limit of the request.
     ///
     /// # Errors
     ///
@@ -86,7 +86,8 @@ impl RedisPool {
                 None => (pool.acquire_with(request).await?, None),
                 Some(permits) => match permits.take() {
                     Some(permit) => (pool.acquire_with(request).await?, Some(permit)),
-                    // The core's error says who holds them. If one has just come back, so will its permit.
+                    // The error of the core names the holders. If a connection was just returned,
+                    // its permit will be released in a moment.
                     None => (pool.acquire_with(request.within(Duration::ZERO)).await?, Some(permits.owe())),
                 },
             };
@@ -95,8 +96,8 @@ impl RedisPool {
         }
     }
 
-    /// Acquires a connection and runs one command. An idempotent one is sent again, up to three times in all, when the
-    /// connection is lost.
+    /// Acquires a connection and runs one command. An idempotent one is sent up to three times if
+    /// there is no answer.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl RedisPool {
     ///
     /// # Cancel safety
     ///
-    /// A command that was sent is executed; its answer reaches nobody.
+    /// A command that was sent is executed; its answer is discarded.
     #[track_caller]
     pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
         let (pool, request) = (self.clone(), Request::here());
@@ -114,17 +115,17 @@ impl RedisPool {
         })
     }
 
-    /// How the pool is doing.
+    /// Returns the pool's counts.
     pub fn status(&self) -> Status {
         self.pool.status()
     }
 
-    /// The settings that the pool was built with.
+    /// Returns the settings that the pool was built with.
     pub fn config(&self) -> PoolConfig {
         self.pool.config()
     }
 
-    /// Makes everything opened so far out of date.
+    /// Outdates all connections opened so far: they are not lent again.
     pub fn invalidate_all(&self, how: Invalidate) {
         self.pool.invalidate_all(how);
     }
@@ -138,13 +139,13 @@ impl RedisPool {
         self.pool.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
-    /// The pool of the core, whose leases know nothing of [`OnExhausted`](crate::OnExhausted).
+    /// Returns the pool of the core, which ignores [`OnExhausted`](crate::OnExhausted).
     pub fn as_core(&self) -> &QueuePool<RedisManager> {
         &self.pool
     }
 }
 
-/// Sends a command; one that is idempotent again while there is no answer.
+/// Sends a command, and an idempotent one again if there is no answer.
 async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
     mut command: Command,
     send: impl Fn(Command) -> F,
@@ -159,7 +160,7 @@ async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
     }
 }
 
-/// Replaces a connection that is not fit, within what is left of the limit.
+/// Replaces a connection that may not be lent, within the rest of the limit.
 async fn another(
     pool: &QueuePool<RedisManager>,
     request: Request,
@@ -178,8 +179,8 @@ async fn another(
     }
 }
 
-/// A pool of a few multiplexed connections, each used by many borrowers at once: for everything that leaves the session as
-/// it was. Nobody waits while one is open.
+/// A pool of a few multiplexed connections, each used by many borrowers at once, for commands that
+/// leave the session as it was. An acquire waits only while no connection is open.
 ///
 /// Cheap to clone: all clones are one pool.
 #[derive(Clone)]
@@ -206,7 +207,7 @@ impl SharedRedisPool {
         self.acquire_with(Request::here())
     }
 
-    /// Lends a share to whoever the request names, within its limit.
+    /// Lends a share of a connection within the limit of the request.
     ///
     /// # Errors
     ///
@@ -221,7 +222,7 @@ impl SharedRedisPool {
     ) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
         let pool = self.pool.clone();
         async move {
-            // The first member in turn is there without waiting, as a rule.
+            // A connection is usually open, so that there is nothing to wait for.
             let mut request = request;
             let mut since = None;
             loop {
@@ -241,7 +242,7 @@ impl SharedRedisPool {
         }
     }
 
-    /// Runs one command. An idempotent one is sent again, up to three times in all, when the connection is lost.
+    /// Runs one command. An idempotent one is sent up to three times if there is no answer.
     ///
     /// # Errors
     ///
@@ -249,7 +250,7 @@ impl SharedRedisPool {
     ///
     /// # Cancel safety
     ///
-    /// A command that was sent is executed; its answer reaches nobody.
+    /// A command that was sent is executed; its answer is discarded.
     #[track_caller]
     pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
         let (pool, request) = (self.clone(), Request::here());
@@ -259,12 +260,12 @@ impl SharedRedisPool {
         })
     }
 
-    /// How the pool is doing.
+    /// Returns the pool's counts.
     pub fn status(&self) -> Status {
         self.pool.status()
     }
 
-    /// No connection opened so far is lent again.
+    /// Outdates all connections opened so far: they are not lent again.
     pub fn invalidate_all(&self, how: Invalidate) {
         self.pool.invalidate_all(how);
     }
@@ -278,7 +279,7 @@ impl SharedRedisPool {
         self.pool.close().await
     }
 
-    /// The pool of the core.
+    /// Returns the pool of the core.
     pub fn as_core(&self) -> &SharedPool<SharedRedisManager> {
         &self.pool
     }

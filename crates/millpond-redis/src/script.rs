@@ -1,4 +1,4 @@
-//! Lua scripts, sent once by their text and then by their name.
+//! Lua scripts, sent as text once and by their hash from then on.
 
 use crate::command::Command;
 use crate::command::argument::Argument;
@@ -7,8 +7,8 @@ use crate::pool::SharedRedisPool;
 use crate::value::{FromValue, Value};
 use bytes::Bytes;
 
-/// A Lua script. It is called by the hash of its text; a server that does not know it (after a restart, a failover, on
-/// another node of a cluster) is sent the text.
+/// A Lua script. It is called by the hash of its text; if the server does not know the hash (after
+/// a restart, a failover, or on another node of a cluster), the text is sent.
 ///
 /// ```no_run
 /// use millpond_redis::{Script, SharedRedisPool};
@@ -26,14 +26,15 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script of this text.
+    /// Creates a script from its text.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
         let name = sha1_smol::Sha1::from(&text).digest().to_string();
         Self { text: text.into(), name: name.into() }
     }
 
-    /// A call of it. All keys that it touches must be given; in a cluster they must live in one slot.
+    /// Creates a call. All keys that the script uses must be given; in a cluster they must share a
+    /// slot.
     pub fn call<K: Argument, A: Argument>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -64,7 +65,7 @@ impl ScriptCall {
     ///
     /// # Cancel safety
     ///
-    /// A script that was sent is executed; its answer reaches nobody.
+    /// A script that was sent is executed; its answer is discarded.
     #[track_caller]
     pub fn run<T: FromValue>(
         self,
@@ -74,7 +75,7 @@ impl ScriptCall {
         async move {
             let lease = lease.await?;
             let answer = match lease.run::<Value>(self.by_name).await {
-                // It was not executed, so this is no second time.
+                // The script was not executed.
                 Err(RedisError::Server { code, message })
                     if code == "NOSCRIPT" && message.starts_with("No matching script") =>
                 {

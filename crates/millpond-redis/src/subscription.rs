@@ -8,32 +8,33 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 
-/// Something that was published.
+/// A published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// On which channel. What is not UTF-8 in its name stands here as `U+FFFD`.
+    /// The channel. Parts of its name that are not UTF-8 are replaced by `U+FFFD`.
     pub channel: String,
-    /// The name of the channel, byte by byte: that of a keyspace notification ends with the key, which may be any bytes.
+    /// The exact name of the channel: that of a keyspace notification ends with the key.
     pub channel_bytes: Bytes,
-    /// What.
+    /// The payload.
     pub payload: Bytes,
 }
 
-/// What is heard on one socket, and how its end is heard of.
+/// The messages of one socket, and a signal of its end.
 pub(crate) struct Ear {
-    /// Of which it is.
+    /// Identifies the socket.
     pub(crate) socket: usize,
     pub(crate) messages: Receiver<Message>,
     pub(crate) closed: watch::Receiver<()>,
 }
 
-/// What a connection is subscribed to: on one socket, of a cluster perhaps on several.
+/// The subscriptions of a connection: on one socket, in a cluster perhaps on several.
 #[derive(Default)]
 pub(crate) struct Subscription(Vec<Ear>);
 
 impl Subscription {
-    /// Listens to a socket, if it is not listened to yet. To be called before the first SUBSCRIBE, so that nothing is missed.
+    /// Adds a socket, unless it was added before. Must be called before the first SUBSCRIBE, so
+    /// that no message is missed.
     pub(crate) fn add(&mut self, ear: Option<Ear>) {
         if let Some(ear) = ear
             && !self.0.iter().any(|known| known.socket == ear.socket)
@@ -42,10 +43,10 @@ impl Subscription {
         }
     }
 
-    /// The next message. Whatever socket is lost ends it.
+    /// Waits for the next message. Any socket that is lost is an error.
     pub(crate) async fn next(&mut self, limit: Duration) -> Result<Option<Message>, RedisError> {
         tokio::select! {
-            // What has arrived before the connection was lost is still told.
+            // Messages that arrived before the connection was lost come first.
             biased;
             received = Self::any(&mut self.0) => received.map(Some),
             () = tokio::time::sleep(limit) => Ok(None),
@@ -77,7 +78,7 @@ impl Subscription {
     }
 }
 
-/// Ends when the socket with this other half is closed.
+/// Completes when the socket is closed.
 pub(crate) async fn until_closed(mut closed: watch::Receiver<()>) {
     while closed.changed().await.is_ok() {}
 }

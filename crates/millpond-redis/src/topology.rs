@@ -1,14 +1,15 @@
-//! What all connections of one manager know together of a cluster: who owns which slot, and who does not answer.
+//! What all connections of one manager know of a cluster: the owners of slots, and nodes that are
+//! down.
 //!
-//! A node that does not answer is *down*: nothing is sent to it any more, and whoever asks for its keys is told at once, so
-//! that nobody's lease or patience is spent on it. One task for each node that is down asks the others who owns its slots now,
-//! and the node itself whether it is back.
+//! A node that does not answer is *down*: nothing is sent to it, and callers that ask for its keys
+//! get an error at once. One task for each such node asks the other nodes who owns its slots now,
+//! and dials the node until it answers.
 //!
 //! # Invariants
 //!
-//! 1. A node is down only while a task looks after it; the task ends when the node answers, owns nothing any more, or the topology
-//!    is dropped or has ended.
-//! 2. No lock is held over anything awaited.
+//! 1. A node is down only while its task runs. The task ends when the node answers or owns no slot
+//!    any more, and when the topology is dropped or ended.
+//! 2. No lock is held across an await.
 
 pub(crate) mod sentinel;
 mod slots;
@@ -32,10 +33,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-/// The pause between two looks at a cluster in which something is wrong.
+/// The pause between two checks of a cluster in trouble.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many nodes are asked at once who owns what; the first answer counts.
+/// How many nodes are asked for the slots at the same time; the first answer counts.
 const ASKED: usize = 3;
 
 /// What all connections of one manager know together.
@@ -44,9 +45,9 @@ pub(crate) struct Topology {
     options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
     down: Mutex<HashMap<Arc<Node>, Option<AbortHandle>>>,
-    /// Somebody is asking who owns what, because of a MOVED.
+    /// Whether the slots are being learnt again, because of a MOVED.
     asking: Arc<AtomicBool>,
-    /// How often it was learnt who owns what.
+    /// How often the slots were learnt.
     learnt: AtomicU64,
 }
 
@@ -56,7 +57,7 @@ impl Topology {
         Arc::new(Self { options, slots, down, asking: Arc::default(), learnt: AtomicU64::new(0) })
     }
 
-    /// No connection will be opened any more.
+    /// Ends the tasks: no connection will be opened any more.
     pub(crate) fn end(&self) {
         let tasks: Vec<AbortHandle> = self.down().values().flatten().cloned().collect();
         tasks.iter().for_each(AbortHandle::abort);
@@ -66,27 +67,27 @@ impl Topology {
         &self.options
     }
 
-    /// The owner of a slot, as far as is known.
+    /// Returns the owner of a slot, if it is known.
     pub(crate) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).owner(slot)
     }
 
-    /// All owners, in a certain order.
+    /// Returns all owners, sorted.
     pub(crate) fn owners(&self) -> Vec<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).owners()
     }
 
-    /// All nodes, replicas too.
+    /// Returns all nodes, replicas included.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes()
     }
 
-    /// How often it was learnt who owns what.
+    /// Returns how often the slots were learnt.
     pub(crate) fn learnt(&self) -> u64 {
         self.learnt.load(Ordering::Acquire)
     }
 
-    /// Whether a node is known not to answer.
+    /// Returns whether a node is known not to answer.
     pub(crate) fn is_down(&self, node: &Node) -> bool {
         self.down().contains_key(node)
     }
@@ -96,21 +97,21 @@ impl Topology {
         Socket::dial(Place::Network(node), &self.options.login, &self.options, limit).await
     }
 
-    /// A node does not answer.
+    /// Marks a node as down.
     pub(crate) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
         match self.down().entry(Arc::clone(node)) {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(None),
         };
         let down = Down { topology: Arc::downgrade(self), node: Arc::clone(node) };
-        // Unlocked: on a runtime that has ended it is dropped at once.
+        // Without the lock: on a runtime that has ended, `down` is dropped at once.
         let task = tokio::spawn(look_after(down));
         if let Some(known) = self.down().get_mut(node) {
             *known = Some(task.abort_handle());
         }
     }
 
-    /// A slot has moved. Where one has, others may have: once for all of them somebody is asked.
+    /// Notes the new owner of a slot. Others may have moved as well, so all are learnt again.
     pub(crate) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
         if !self.asking.swap(true, Ordering::AcqRel) {
@@ -125,11 +126,11 @@ impl Topology {
         }
     }
 
-    /// Asks a few nodes who owns what; the first answer counts.
+    /// Asks a few nodes for the slots; the first answer counts.
     ///
     /// # Errors
     ///
-    /// That of the last one if none answers.
+    /// The error of the last one if none answers.
     pub(crate) async fn learn(&self) -> Result<(), RedisError> {
         let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
         let mut asking: FuturesUnordered<_> = self.informants().into_iter().map(|node| self.ask(node)).collect();
@@ -154,7 +155,7 @@ impl Topology {
         read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
     }
 
-    /// Some of the nodes that are not down, drawn by lot; at first the start-up nodes.
+    /// Returns a few random nodes that are not down; at first the startup nodes.
     fn informants(&self) -> Vec<Arc<Node>> {
         let mut nodes = self.nodes();
         nodes.retain(|node| !self.is_down(node));
@@ -173,7 +174,8 @@ impl Topology {
     }
 }
 
-/// That somebody is asking who owns what. It ends with the task, however that ends: its runtime may be shut down.
+/// Marks the slots as being learnt until it is dropped, as happens when the runtime of its task
+/// ends.
 struct Asking(Arc<AtomicBool>);
 
 impl Drop for Asking {
@@ -182,7 +184,7 @@ impl Drop for Asking {
     }
 }
 
-/// That a node is down. It ends with the task, as [`Asking`] does.
+/// Marks a node as down until it is dropped.
 struct Down {
     topology: Weak<Topology>,
     node: Arc<Node>,
@@ -196,7 +198,7 @@ impl Drop for Down {
     }
 }
 
-/// Looks after a node that is down.
+/// Waits until a node answers or owns no slot any more.
 async fn look_after(down: Down) {
     let Down { topology, node } = &down;
     let knocking = async {

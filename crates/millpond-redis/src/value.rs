@@ -1,34 +1,34 @@
-//! What Redis answers, and how an answer becomes a Rust value.
+//! Answers of Redis, and how they become Rust values.
 
 use crate::error::RedisError;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// An answer, as it came.
+/// An answer of Redis.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Nothing: no such key, a wait that ended without anything.
+    /// Nothing: no such key, or a wait that ended without a result.
     Nil,
-    /// A number.
+    /// An integer.
     Int(i64),
-    /// A floating point number, from servers that send such.
+    /// A floating point number (RESP3).
     Double(f64),
-    /// Yes or no, from servers that send such.
+    /// A boolean (RESP3).
     Bool(bool),
-    /// Text or bytes; `OK` as well.
+    /// A string of any bytes; also `OK`.
     Bytes(Bytes),
-    /// Several.
+    /// A list.
     List(Vec<Value>),
-    /// Pairs, from servers that send such.
+    /// Pairs (RESP3).
     Map(Vec<(Value, Value)>),
-    /// An error inside a list: of one command of several.
+    /// An error inside a list, of one of several commands.
     Error(String),
 }
 
 impl Value {
-    /// What it is, for an error that must not show it.
+    /// Names its kind, for errors that must not show the value.
     fn kind(&self) -> &'static str {
         match self {
             Self::Nil => "nil",
@@ -43,13 +43,13 @@ impl Value {
     }
 }
 
-/// What an answer can be turned into.
+/// A type that an answer can be converted to.
 pub trait FromValue: Sized {
-    /// Turns it.
+    /// Converts an answer.
     ///
     /// # Errors
     ///
-    /// [`RedisError::Decode`] if the answer is of another kind; it does not show the answer.
+    /// [`RedisError::Decode`] if the answer is of another kind. The error does not show the answer.
     fn from_value(value: Value) -> Result<Self, RedisError>;
 }
 
@@ -63,7 +63,7 @@ impl FromValue for Value {
     }
 }
 
-/// Any answer will do.
+/// Accepts any answer.
 impl FromValue for () {
     fn from_value(_value: Value) -> Result<Self, RedisError> {
         Ok(())
@@ -90,7 +90,7 @@ impl FromValue for String {
     }
 }
 
-/// `1`, `OK` and true are yes; `0`, nil and false are no.
+/// `1`, `OK` and true are `true`; `0`, nil and false are `false`.
 impl FromValue for bool {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         match &value {
@@ -149,7 +149,7 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
 }
 
-/// Pairs, or a list in which keys and values take turns.
+/// From pairs, or from a list of alternating keys and values.
 impl<K: FromValue + Eq + Hash, V: FromValue> FromValue for HashMap<K, V> {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         let pairs: Vec<(Value, Value)> = match value {

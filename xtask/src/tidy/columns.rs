@@ -7,12 +7,11 @@ use super::workspace::Workspace;
 const COLUMNS_MAX: usize = 100;
 
 /// Pages that are generated, and crates that are not wrapped yet.
-const EXCEPT: [&str; 17] = [
+const EXCEPT: [&str; 15] = [
     "CHANGELOG.md",
     "docs/comparison.md",
     "docs/performance.md",
     "docs/promises.md",
-    "docs/redis.md",
     "docs/settings.md",
     "docs/testing.md",
     "README.md",
@@ -21,7 +20,6 @@ const EXCEPT: [&str; 17] = [
     "crates/millpond-core/",
     "crates/millpond-mysql/",
     "crates/millpond-postgres/",
-    "crates/millpond-redis/",
     "crates/millpond-sqlite/",
     "crates/millpond-sqlx/",
     "crates/millpond/",

@@ -70,7 +70,6 @@ const EXCEPT: [&str; 9] = [
     "crates/millpond-config/",
     "crates/millpond-mysql/",
     "crates/millpond-postgres/",
-    "crates/millpond-redis/",
     "crates/millpond-sqlite/",
     "crates/millpond-sqlx/",
 ];

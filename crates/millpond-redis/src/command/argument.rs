@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// What can be an argument or a key: text, bytes and numbers.
 pub trait Argument {
-    /// As it is sent.
+    /// Returns the bytes to send.
     fn into_bytes(self) -> Bytes;
 }
 
@@ -50,7 +50,7 @@ impl Argument for &[u8] {
     }
 }
 
-/// Numbers are sent as Redis reads them: in decimal.
+/// Numbers are sent in decimal.
 macro_rules! numbers {
     ($($Number:ty),*) => {$(
         impl Argument for $Number {

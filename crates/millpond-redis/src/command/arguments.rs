@@ -1,4 +1,4 @@
-//! The arguments of a command, the first of which lies in the command itself: most commands have no other.
+//! The arguments of a command. The first one needs no allocation: most commands have only one.
 
 use bytes::Bytes;
 

@@ -1,7 +1,8 @@
-//! What a command does to the session of its connection, told by its name.
+//! What a command does to the session of its connection, by its name.
 //!
-//! The commands that change a session are a closed list: <https://redis.io/docs/latest/commands/?group=connection>, pub/sub
-//! and transactions. Whatever is not on it leaves no trace for the next borrower.
+//! The commands that change a session are a closed list:
+//! <https://redis.io/docs/latest/commands/?group=connection>, pub/sub and transactions. All other
+//! commands leave nothing to the next borrower.
 
 use crate::command::Command;
 use std::time::Duration;
@@ -9,23 +10,23 @@ use std::time::Duration;
 /// What a command does to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing that outlives it.
+    /// Nothing lasting.
     None,
     /// Watches keys until the next transaction.
     Watch,
-    /// Forgets what is watched.
+    /// Ends the watch.
     Unwatch,
-    /// Talks to another database from now on.
+    /// Selects another database.
     Select,
-    /// Changes something that only a new connection has not.
+    /// Changes session state that only a new connection clears.
     Lasting,
-    /// Waits at the server.
+    /// Blocks at the server.
     Blocks(Wait),
-    /// Not to be sent at all; the text is the way out.
+    /// Must not be sent; the text says what to do instead.
     Refused(&'static str),
 }
 
-/// How long a command may wait at the server.
+/// How long a command may block at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     For(Duration),
@@ -37,7 +38,7 @@ const TRANSACTION: &str = "a transaction is sent as a whole: use `transaction` o
 const PROTOCOL: &str = "it changes what the server sends, which the driver would not understand";
 const GOODBYE: &str = "the pool closes its connections: discard the lease";
 
-/// What this command does.
+/// Returns what the command does to the session.
 pub(crate) fn effect(command: &Command) -> Effect {
     match command.name() {
         "WATCH" => Effect::Watch,
@@ -75,7 +76,7 @@ fn client(what: &[u8]) -> Effect {
     }
 }
 
-/// `BLOCK` stands somewhere in front of `STREAMS`, behind which names follow. A group or a consumer may have any name.
+/// `BLOCK` may stand anywhere before `STREAMS`; groups and consumers may have any name.
 fn stream(command: &Command) -> Effect {
     let mut options = command.args.iter();
     while let Some(option) = options.next() {
@@ -93,18 +94,19 @@ fn stream(command: &Command) -> Effect {
     Effect::None
 }
 
-/// Reads a timeout as the server does, by C's `strtold`. One that it refuses ends at once.
+/// Reads a timeout as the server does, with C's `strtold`. A command with a malformed one does not
+/// block.
 fn seconds(text: &[u8]) -> Wait {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let seconds = text.parse().ok().or_else(|| hexadecimal(text)).unwrap_or(f64::NAN);
-    // The server counts whole milliseconds, rounded up.
+    // The server rounds up to milliseconds.
     if seconds > -0.001 && seconds <= 0.0 {
         return Wait::Forever;
     }
     Wait::For(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// `0x1.8p-2`
+/// Reads a hexadecimal number such as `0x1.8p-2`.
 fn hexadecimal(text: &str) -> Option<f64> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(text) => (-1.0, text),

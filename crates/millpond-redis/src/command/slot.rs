@@ -1,18 +1,19 @@
-//! Which of the slots of a cluster a key lives in.
+//! The slots of a cluster, and how they follow from keys.
 
-/// Where the keys of a command live.
+/// The slots of the keys of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
-    /// It has no key: any node will do.
+    /// The command has no key.
     Any,
-    /// All of its keys live here.
+    /// All keys have this slot.
     One(u16),
-    /// Its keys live in different slots, which a cluster refuses.
+    /// The keys have different slots, which a cluster refuses.
     Several,
 }
 
-/// Which of the 16,384 slots of a cluster a key lives in. What stands between the first `{` and the next `}` decides, if
-/// it is not empty: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+/// Returns the slot of a key, of the 16,384 slots of a cluster. If there is something between the
+/// first `{` and the next `}`, that part alone decides:
+/// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 pub fn slot_of(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
 }
@@ -20,7 +21,7 @@ pub fn slot_of(key: &[u8]) -> u16 {
 /// How many slots there are.
 const SLOTS: u16 = 16_384;
 
-/// What decides instead of the whole key, if there is such a part.
+/// Returns the part between braces that decides instead of the whole key.
 fn tag(key: &[u8]) -> Option<&[u8]> {
     let (_, behind) = key.split_at_checked(key.iter().position(|byte| *byte == b'{')?.saturating_add(1))?;
     let (tag, _) = behind.split_at_checked(behind.iter().position(|byte| *byte == b'}')?)?;

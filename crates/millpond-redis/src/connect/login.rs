@@ -1,29 +1,29 @@
-//! Logging in, and keeping the password out of what is shown.
+//! A login, and errors without its password.
 
 use crate::error::RedisError;
 use std::fmt;
 
-/// A user and a password, each of which may be missing.
+/// An optional user and an optional password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
 
-/// A part of a password of this length must not be seen in what a server says.
+/// The length from which on a part of a password must not be shown.
 const SECRET_PART: usize = 4;
 
 impl Login {
-    /// An error of a server, or of something that stands before it, without the password and parts of it: Redis repeats what
-    /// it did not understand.
-    pub(crate) fn hidden_from(&self, error: RedisError) -> RedisError {
+    /// Returns an error of the server without the password and parts of it: Redis repeats commands
+    /// that it does not understand.
+    pub(crate) fn redact(&self, error: RedisError) -> RedisError {
         let (RedisError::Server { code, message }, Some(password)) = (&error, &self.password) else { return error };
         let secret = password.as_bytes();
         let length = SECRET_PART.min(secret.len()).max(1);
-        let is_told = secret.windows(length).any(|part| {
+        let is_shown = secret.windows(length).any(|part| {
             [code, message].into_iter().any(|text| text.as_bytes().windows(length).any(|shown| shown == part))
         });
-        if !is_told {
+        if !is_shown {
             return error;
         }
         let message = "AUTH was refused (the words of the server are left out, since they may repeat the password)";

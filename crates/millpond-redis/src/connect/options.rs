@@ -1,4 +1,4 @@
-//! Where Redis is and how it is talked to.
+//! Where Redis is and how to connect to it.
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
@@ -12,7 +12,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The default of [`RedisConnectOptions::tcp_keepalive`].
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Where Redis is and how it is talked to: what a URL says, and what it cannot say.
+/// Where Redis is and how to connect to it. A URL can say all of this but `command_timeout`.
 ///
 /// ```
 /// use millpond_redis::RedisConnectOptions;
@@ -33,23 +33,23 @@ pub struct RedisConnectOptions {
     pub(crate) tcp_keepalive: Duration,
 }
 
-/// Who speaks to the server.
+/// The library that serves the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Driver {
-    /// Sockets that are served here, since fred takes some answers for messages or redirections; subscriptions too, and
-    /// fred's own client on a connection of its own, for what is not offered:
-    /// [`RedisConnection::driver`](crate::RedisConnection::driver).
+    /// This crate serves the sockets, since fred takes some answers for messages or redirections.
+    /// Connections can subscribe, and fred's own client is available on a connection of its own:
+    /// [`RedisConnection::driver`](crate::RedisConnection::driver). With the feature `fred`.
     #[cfg(feature = "fred")]
     #[default]
     Fred,
-    /// Sockets that redis-rs serves. No subscriptions. With the feature `redis-rs`.
+    /// redis-rs serves the sockets. Connections cannot subscribe. With the feature `redis-rs`.
     #[cfg(feature = "redis-rs")]
     #[cfg_attr(not(feature = "fred"), default)]
     RedisRs,
 }
 
-/// How Redis is set up.
+/// How Redis is deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Deployment {
     Single(Node),
@@ -58,10 +58,10 @@ pub(crate) enum Deployment {
     Cluster(Vec<Node>),
 }
 
-/// That the connection is encrypted, and who vouches for the server.
+/// That the connection is encrypted, and which authority is trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// A file of certificates; else the system's.
+    /// A file of certificates; if there is none, those of the system.
     pub(crate) authority: Option<PathBuf>,
 }
 
@@ -83,12 +83,12 @@ impl RedisConnectOptions {
         Self::new(Deployment::Single(Node { host: host.into(), port }))
     }
 
-    /// One server behind a socket of this machine.
+    /// One server behind a Unix socket.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self::new(Deployment::Unix(path.into()))
     }
 
-    /// A cluster: some of its nodes, from which the others are learnt. The guide's `startup_nodes`.
+    /// A cluster, by some of its nodes (`startup_nodes`); the others are learnt from them.
     pub fn cluster<H: Into<String>>(startup_nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         Self::new(Deployment::Cluster(nodes(startup_nodes)))
     }
@@ -105,7 +105,7 @@ impl RedisConnectOptions {
         Self::new(deployment)
     }
 
-    /// Logs in with a password, as a user if there is one.
+    /// Logs in with a password, and as a user if one is given.
     #[must_use]
     pub fn login(mut self, user: Option<&str>, password: &str) -> Self {
         self.login = Login { user: user.map(str::to_owned), password: Some(password.to_owned()) };
@@ -119,39 +119,41 @@ impl RedisConnectOptions {
         self
     }
 
-    /// Encrypts with the system's certificates, or those of a file.
+    /// Encrypts. Trusts the certificates in a file, or else those of the system.
     #[must_use]
     pub fn tls(mut self, authority: Option<PathBuf>) -> Self {
         self.tls = Some(Tls { authority });
         self
     }
 
-    /// How long a command may go without its answer. Default 2 s, range 1 ms-300 s. A command that blocks at the server
-    /// has the time it asked for in addition.
+    /// How long a command may have no answer. Default 2 s, range 1 ms-300 s. For a command that
+    /// blocks at the server it begins after the time for which the server may block. A connection
+    /// whose oldest command is older is closed.
     #[must_use]
     pub fn command_timeout(mut self, limit: Duration) -> Self {
         self.command_timeout = limit;
         self
     }
 
-    /// How long a TCP connection may be idle before the system asks the server's whether it is still there. Default 60 s,
-    /// range 1 s-3600 s, zero is off; fractions of a second are dropped. Four questions without an answer, a quarter of this
-    /// time apart, end the connection; on Linux so does what was sent and not acknowledged for twice this time
-    /// (`TCP_USER_TIMEOUT`). In a URL it is `?tcp_keepalive=60`.
+    /// How long a TCP connection may be idle before the operating system probes whether the server
+    /// is still there. Default 60 s, range 1 s-3600 s, 0 s is off; fractions of a second are
+    /// dropped. Four unanswered probes, a quarter of this time apart, end the connection. On Linux
+    /// it also ends when sent data is not acknowledged for twice this time (`TCP_USER_TIMEOUT`). In
+    /// a URL: `?tcp_keepalive=60`.
     #[must_use]
     pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
         self.tcp_keepalive = idle;
         self
     }
 
-    /// Who speaks to the server. Default [`Driver::Fred`].
+    /// The library that serves the sockets. Default `fred`, if it is built in.
     #[must_use]
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = driver;
         self
     }
 
-    /// Whether it is a cluster.
+    /// Returns whether the options are those of a cluster.
     pub fn is_cluster(&self) -> bool {
         matches!(self.deployment, Deployment::Cluster(_))
     }

@@ -1,4 +1,4 @@
-//! Connection URLs, strictly: nothing is ignored, since what is ignored is missed later.
+//! Reads connection URLs. Nothing in them is ignored: what is not known is an error.
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
@@ -16,7 +16,7 @@ const SENTINEL_PORT: u16 = 26379;
 /// The most seconds of `tcp_keepalive`.
 const TCP_KEEPALIVE_HIGH: u64 = 3600;
 
-/// What a scheme says.
+/// The kind of deployment that a scheme names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Single,
@@ -40,7 +40,7 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
         return Err(UrlError::Fragment);
     }
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // A `?` in a password ends the place too early: better no connection than one to half a password.
+    // An unescaped `?` in a password: an error, since the host would be a part of the password.
     if query.contains('@') {
         return Err(UrlError::Ambiguous);
     }
@@ -60,7 +60,7 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
         let is_name = pair.contains('=') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let set = parts.set(&name, decode("a parameter", value)?);
         match set {
-            // What follows an unescaped `&` or `?` in a password is no name to be shown.
+            // Behind an unescaped `&` or `?` in a password the name may be a part of the password.
             Err(UrlError::Parameter(_)) if !is_name || query.contains("assword=") => {
                 return Err(UrlError::Parameter(String::new()));
             }
@@ -70,8 +70,8 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     parts.finish()
 }
 
-/// A URL without the one line end that files and variables have at their end. `None` if there is a blank before or behind it,
-/// or a line end or another character in it that nobody sees.
+/// Removes the one line end that files and variables may have at their end. Returns `None` if there
+/// is a blank before or after the URL, or an invisible character in it.
 fn one_line(url: &str) -> Option<&str> {
     let url = url.strip_suffix("\r\n").or_else(|| url.strip_suffix(['\n', '\r'])).unwrap_or(url);
     let is_unseen = |c: char| {
@@ -80,7 +80,7 @@ fn one_line(url: &str) -> Option<&str> {
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
 
-/// What was probably meant. Who asks for TLS is never sent where there is none.
+/// Returns the scheme that was probably meant; never one without TLS for one with it.
 fn suggestion(scheme: &str) -> &'static str {
     let scheme = scheme.to_ascii_lowercase();
     let is_encrypted = ["rediss", "valkeys", "tls", "ssl", "https"].iter().any(|word| scheme.contains(word));
@@ -94,7 +94,7 @@ fn suggestion(scheme: &str) -> &'static str {
     }
 }
 
-/// What a URL says, each thing once.
+/// The parts of a URL.
 struct Parts {
     kind: Kind,
     nodes: Vec<Node>,
@@ -165,7 +165,7 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Takes the login off, and returns what is left.
+    /// Reads the login, and returns what follows it.
     fn credentials<'a>(&mut self, authority: &'a str) -> Result<&'a str, UrlError> {
         let Some((login, servers)) = authority.rsplit_once('@') else { return Ok(authority) };
         let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
@@ -250,7 +250,7 @@ fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), 
     }
 }
 
-/// A driver that is built in.
+/// Reads the name of a driver that is built in.
 fn driver(name: &str) -> Result<Driver, UrlError> {
     let wrong = |wanted| Err(UrlError::Value { name: "driver".to_owned(), wanted });
     match name {
@@ -294,7 +294,7 @@ fn node(text: &str, default: u16) -> Result<Node, UrlError> {
     if is_open || !(is_address || is_name) { Err(UrlError::Host) } else { Ok(Node { host, port }) }
 }
 
-/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
+/// Turns `%41` into `A`. A `%` without two hexadecimal digits stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::Encoding(what))?;
     if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text.into_owned()) }
@@ -457,7 +457,7 @@ mod tests {
         }
     }
 
-    /// The URL of these options.
+    /// Writes these options as a URL.
     fn write(options: &RedisConnectOptions) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let listed = |nodes: &[Node]| {

@@ -6,31 +6,31 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// Its scheme is none of Redis'. What was probably meant, or nothing.
+    /// Its scheme is not one of Redis. Carries the scheme that was probably meant, or nothing.
     Scheme(String),
-    /// It names no host, or in a socket's place a host.
+    /// It has no host, or a host before the path of a socket.
     NoHost,
-    /// Its host is none: there is a blank in it, or an address whose brackets are missing or hold none.
+    /// Its host is malformed: it contains a blank, or an IPv6 address has no brackets.
     Host,
-    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    /// There is a blank before or after it, or an invisible character in it.
     Blank,
-    /// There is an `@` where none should be: an unescaped password, perhaps.
+    /// There is an `@` after the host, perhaps from an unescaped password.
     Ambiguous,
     /// There is a `#` in it.
     Fragment,
     /// It names several hosts for one server.
     Hosts,
-    /// A port is no port.
+    /// A port is not a number from 1 to 65535.
     Port,
-    /// It has a parameter that we do not know here. Its name is empty where it may be a part of a password.
+    /// It has an unknown parameter. The name is empty where it may be a part of a password.
     Parameter(String),
-    /// It says one thing in two ways.
+    /// It sets a parameter twice, to different values.
     Twice(String),
-    /// It has a parameter whose value means nothing, or contradicts another one.
+    /// It has a parameter whose value is malformed or contradicts another one.
     Value {
         /// The parameter.
         name: String,
-        /// What it could be.
+        /// What the value should be.
         wanted: &'static str,
     },
     /// A part of it is not UTF-8.
@@ -49,7 +49,7 @@ impl fmt::Display for UrlError {
             }
             Self::NoHost => f.write_str("the host is missing (or stands before the path of a socket)"),
             Self::Host => {
-                f.write_str("the host is none: write no blanks, and an IPv6 address in brackets, as in redis://[::1]:6379")
+                f.write_str("the host is malformed: write no blanks, and an IPv6 address in brackets, as in redis://[::1]:6379")
             }
             Self::Blank => f.write_str(
                 "there is a blank before or behind it, or a line end or another character that nobody sees: leave it out, \

@@ -1,4 +1,4 @@
-//! Opening the socket of a connection: over TCP, over TLS, or of this machine.
+//! Opens the socket of a connection: over TCP, over TLS, or a Unix socket.
 
 use crate::connect::node::Node;
 use crate::connect::options::Tls;
@@ -27,7 +27,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// A socket, whatever it is made of.
+/// A socket of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -35,11 +35,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 ///
 /// # Errors
 ///
-/// [`RedisError::Setup`] if it can never be, [`RedisError::NotSent`] if it cannot be now.
+/// [`RedisError::Setup`] for permanent errors, else [`RedisError::NotSent`].
 ///
 /// # Cancel safety
 ///
-/// Nothing is left of it.
+/// The socket is closed.
 pub(crate) async fn dial(
     place: Place<'_>,
     tls: Option<&Tls>,

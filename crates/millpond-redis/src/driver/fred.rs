@@ -1,16 +1,16 @@
-//! A connection to one server on which many commands are under way at once.
+//! A multiplexed connection to one server, without a driver of others below it.
 //!
-//! Redis answers in the order in which it was asked, and an answer does not say to which question it belongs. So the
-//! commands are counted against the answers, byte by byte: what comes before anything was asked ends the connection, with
-//! everybody on it, and so does what cannot be read.
+//! Redis answers commands in their order, and an answer does not name its command. So commands are
+//! counted against answers, byte by byte: an answer without a command ends the connection for all
+//! its callers, and so do bytes that are no frame.
 //!
 //! # Invariants
 //!
-//! 1. Commands stand in the buffer in the order of those who wait: both are written under one lock.
-//! 2. A caller who is told that nothing was sent may believe it: no byte of the command has reached the socket.
-//! 3. On a connection that has not subscribed every frame is an answer, unless it is a push of the third version of the
-//!    protocol. On one that has, over the second version, messages are told from answers only once all that was asked before
-//!    is answered: from then on the server itself answers nothing but PING.
+//! 1. Commands stand in the buffer in the order of their waiting callers: one lock guards both.
+//! 2. [`RedisError::NotSent`] means that no byte of the command has reached the socket.
+//! 3. Without a subscription every frame is an answer, unless it is a RESP3 push. With one, over
+//!    RESP2, a list counts as a message only after all commands before the SUBSCRIBE have been
+//!    answered: from then on the server answers only PING.
 
 pub(crate) mod client;
 mod frame;
@@ -33,21 +33,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// How many messages wait for a subscriber who does not fetch them, before the oldest is dropped.
+/// The most messages that wait for a slow subscriber; beyond that the oldest is dropped.
 const MESSAGES_MAX: usize = 1024;
 
-/// A connection to one server. Whoever drops it closes the socket.
+/// A connection to one server. Dropping it closes the socket.
 pub(crate) struct Wire {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
-    /// Its other half is dropped when the socket is closed.
+    /// The sender is dropped when the socket is closed.
     closed: watch::Receiver<()>,
-    /// Whether the third version of the protocol is spoken.
+    /// Whether the connection speaks RESP3.
     pushes: AtomicBool,
 }
 
 impl Wire {
-    /// Serves a socket.
+    /// Starts the task that serves a socket.
     pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let (open, closed) = watch::channel(());
@@ -55,23 +55,24 @@ impl Wire {
         Self { shared, task, closed, pushes: AtomicBool::new(false) }
     }
 
-    /// Sends a command and waits for its answer. An error of the server's is a value. If there is none when the patience is
-    /// over, the connection ends with everybody on it, whether anybody still waits or not.
+    /// Sends a command and waits for its answer. An error reply is returned as a value. If no
+    /// answer arrives within `patience`, the connection is closed for all its callers, even if none
+    /// of them waits any more.
     ///
     /// # Errors
     ///
-    /// The connection was lost, or is.
+    /// The connection is lost.
     ///
     /// # Cancel safety
     ///
-    /// What was sent is executed; its answer is read and thrown away.
+    /// A command that was sent is executed; its answer is read and discarded.
     pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         let (caller, answer) = oneshot::channel();
         self.put(std::slice::from_ref(command), Who::One(caller), patience)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sends commands in one piece, between which nothing else is written. Errors of the server's are values.
+    /// Sends commands as one write. Error replies are returned as values.
     ///
     /// # Errors
     ///
@@ -87,20 +88,20 @@ impl Wire {
         answers.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel. The third version of the protocol is
-    /// spoken from then on, in which messages differ from answers, if the server knows it.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel. From
+    /// then on the connection speaks RESP3, which marks messages, if the server supports it.
     ///
     /// # Errors
     ///
-    /// The server's refusal, or the connection was lost.
+    /// The server's refusal, or the connection is lost.
     ///
     /// # Cancel safety
     ///
-    /// It may be subscribed or not.
+    /// The connection may be subscribed or not.
     pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
         if !self.pushes.load(Ordering::Relaxed) {
             let hello = Command::new("HELLO").arg(3);
-            // A server that knows the second version alone answers with an error.
+            // A server without RESP3 answers with an error.
             let speaks_it = !matches!(self.send(&hello, patience).await?, Value::Error(_));
             self.pushes.store(speaks_it, Ordering::Relaxed);
         }
@@ -115,14 +116,14 @@ impl Wire {
         confirmed.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// What is published, from now on.
+    /// Returns a receiver of the messages that are published from now on.
     pub(crate) fn ear(&self) -> Ear {
         let mut state = self.shared.lock();
         let messages = state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
         Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: self.closed() }
     }
 
-    /// Whether somebody has given up waiting for the answer that is to come next.
+    /// Returns whether the caller of the oldest command has given up waiting.
     pub(crate) fn is_stuck(&self) -> bool {
         self.shared.lock().waiting.front().is_some_and(|waiting| match &waiting.who {
             Who::One(caller) => caller.is_closed(),
@@ -131,19 +132,19 @@ impl Wire {
         })
     }
 
-    /// Whether it is closed, or about to be.
+    /// Returns whether the socket is closed or closing.
     pub(crate) fn is_dead(&self) -> bool {
         self.shared.dead.load(Ordering::Acquire) || self.task.is_finished()
     }
 
-    /// Closes it; who waits for an answer hears that there will be none.
+    /// Closes it. Callers that wait for an answer get an error.
     pub(crate) fn abort(&self) {
         self.shared.lock().end(gone());
         self.shared.dead.store(true, Ordering::Release);
         self.task.abort();
     }
 
-    /// Its other half is dropped when the socket is closed.
+    /// The sender is dropped when the socket is closed.
     pub(crate) fn closed(&self) -> watch::Receiver<()> {
         self.closed.clone()
     }
@@ -173,7 +174,7 @@ impl Drop for Wire {
     }
 }
 
-/// As Redis reads commands: a list of texts.
+/// Appends a command in the form that Redis reads: an array of bulk strings.
 fn encode(out: &mut BytesMut, name: &str, args: &Arguments) {
     head(out, b'*', args.len().saturating_add(1));
     for part in std::iter::once(name.as_bytes()).chain(args.iter().map(|arg| &arg[..])) {

@@ -1,14 +1,14 @@
-//! The end of a connection whose oldest command has gone without an answer for too long, whether anybody still waits or not.
+//! When a connection is closed because its oldest command has had no answer for too long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The longest limit; a moment that is further away cannot be told.
+/// The longest limit: later moments may not be representable.
 const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// Since when something is under way, and how long it may be.
+/// A start and a limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) since: Instant,
@@ -16,29 +16,32 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Begins now.
+    /// Starts now.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { since: Instant::now(), limit }
     }
 
+    /// How much of the limit is left.
     pub(crate) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.since.elapsed())
     }
 
-    /// When it is over.
+    /// When the limit is reached.
     pub(crate) fn end(&self) -> Instant {
         self.since + self.limit.min(LONGEST)
     }
 }
 
-/// The timer of one connection. It follows the oldest command, and is set again only when it has gone off.
+/// The timer of one connection. It follows the oldest command, and is reset only when it fires or
+/// the oldest command is due earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Overdue {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Overdue {
-    /// Ready when the oldest command is overdue, which is due at this moment; `None` if all are answered.
+    /// Ready when the oldest command, which is due at `oldest`, is overdue. `None` means that every
+    /// command is answered.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, oldest: Option<Instant>) -> Poll<()> {
         let Some(due) = oldest else { return Poll::Pending };
         loop {
@@ -55,7 +58,7 @@ impl Overdue {
     }
 }
 
-/// Why such a connection is closed.
+/// The reason that callers of such a connection see.
 pub(crate) const SILENT: &str = "the server has not answered in time";
 
 #[cfg(test)]

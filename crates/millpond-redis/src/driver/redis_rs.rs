@@ -1,4 +1,4 @@
-//! A socket multiplexed by redis-rs, with its answers counted beside it.
+//! A socket that redis-rs multiplexes; its answers are counted outside of redis-rs.
 
 mod counted;
 
@@ -21,29 +21,29 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A connection to one server. Whoever drops it closes the socket.
+/// A connection to one server. Dropping it closes the socket.
 pub(crate) struct RedisRs {
     connection: MultiplexedConnection,
-    /// Reads and writes.
+    /// The task that reads and writes.
     task: JoinHandle<()>,
     aborted: AtomicBool,
-    /// Its other half is dropped when the socket is closed.
+    /// The sender is dropped when the socket is closed.
     closed: watch::Receiver<()>,
     shared: Arc<Shared>,
 }
 
-/// What callers and the task know together.
+/// State that callers and the task share.
 struct Shared {
     traffic: Arc<Traffic>,
-    /// How long a command may go without its answer.
+    /// How long a command may have no answer, unless its caller asked for more.
     limit: Duration,
-    /// Until when those wait who have more patience than that.
+    /// Until when callers wait that asked for more.
     patient: Mutex<Vec<Instant>>,
     silent: AtomicBool,
 }
 
 impl Shared {
-    /// When the oldest command is overdue.
+    /// When the oldest command becomes overdue.
     fn due(&self) -> Option<Instant> {
         let due = Patience { since: self.traffic.oldest()?, limit: self.limit }.end();
         self.patient().iter().copied().chain([due]).max()
@@ -54,7 +54,7 @@ impl Shared {
     }
 }
 
-/// Somebody who waits for longer than others.
+/// A caller that waits for longer than `limit`; removed from the list on drop.
 struct Patient<'a> {
     shared: &'a Shared,
     until: Instant,
@@ -70,11 +70,11 @@ impl Drop for Patient<'_> {
 }
 
 impl RedisRs {
-    /// Serves a socket.
+    /// Starts the task that serves a socket.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// The driver's error.
     pub(crate) async fn over(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         limit: Duration,
@@ -89,7 +89,7 @@ impl RedisRs {
         let (open, closed) = watch::channel(());
         let watched = Arc::clone(&shared);
         let task = tokio::spawn(async move {
-            // Dropped behind the stream.
+            // Dropped after the stream.
             let _open = open;
             let (mut driver, mut overdue) = (pin!(driver), Overdue::default());
             poll_fn(|cx| match driver.as_mut().poll(cx) {
@@ -103,27 +103,28 @@ impl RedisRs {
         Ok(Self { connection, task, aborted: AtomicBool::new(false), closed, shared })
     }
 
-    /// Sends a command and waits for its answer. An error of the server's is a value. If there is none when the patience is
-    /// over, the connection ends with everybody on it, whether anybody still waits or not.
+    /// Sends a command and waits for its answer. An error reply is returned as a value. If no
+    /// answer arrives within `patience`, the connection is closed for all its callers, even if none
+    /// of them waits any more.
     ///
     /// # Errors
     ///
-    /// The connection was lost.
+    /// The connection is lost.
     ///
     /// # Cancel safety
     ///
-    /// What was sent is executed; its answer is read and thrown away.
+    /// A command that was sent is executed; its answer is read and discarded.
     pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
         self.check()?;
         let _patient = self.wait_for(patience);
         self.answer(self.connection.clone().send_packed_command(&packed(command)).await)
     }
 
-    /// Sends commands in one piece. Errors of the server's are values.
+    /// Sends commands as one write. Error replies are returned as values.
     ///
     /// # Errors
     ///
-    /// The connection was lost.
+    /// The connection is lost.
     ///
     /// # Cancel safety
     ///
@@ -142,28 +143,29 @@ impl RedisRs {
         }
     }
 
-    /// Whether the answer that is to come next has been due for so long that whoever waited for it has gone.
+    /// Returns whether the oldest command has had no answer for half the limit, so that its caller
+    /// has probably gone.
     pub(crate) fn is_stuck(&self) -> bool {
         self.shared.traffic.oldest().is_some_and(|since| since.elapsed() >= self.shared.limit / 2)
     }
 
-    /// Whether it has carried so much at once that its buffers are not worth keeping: the driver never gives them back.
+    /// Returns whether its buffers have grown too large to keep: redis-rs never shrinks them.
     pub(crate) fn is_large(&self) -> bool {
         self.shared.traffic.is_large()
     }
 
-    /// Whether it is closed, as far as this side knows.
+    /// Returns whether the socket is known to be closed.
     pub(crate) fn is_dead(&self) -> bool {
         self.aborted.load(Ordering::Acquire) || self.task.is_finished()
     }
 
-    /// Closes it; who waits for an answer hears that there will be none.
+    /// Closes it. Callers that wait for an answer get an error.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Release);
         self.task.abort();
     }
 
-    /// Its other half is dropped when the socket is closed.
+    /// The sender is dropped when the socket is closed.
     pub(crate) fn closed(&self) -> watch::Receiver<()> {
         self.closed.clone()
     }
@@ -221,7 +223,7 @@ fn value(value: DriverValue) -> Value {
             Some(details) => format!("{} {details}", error.code()),
             None => error.code().to_owned(),
         }),
-        // The rest belongs to the third version of the protocol, which is not spoken.
+        // The other kinds belong to RESP3, which is not spoken here.
         _ => Value::Nil,
     }
 }

@@ -1,22 +1,22 @@
-//! Where a frame of Redis' protocol ends, of its second version and its third, and of which kind it is.
+//! Finds the ends of frames, of RESP2 and RESP3, and their kinds.
 //!
-//! What a frame is stands in its first byte and nowhere else: a text is a text whatever it says, a list is a list whatever it
-//! begins with, and only `>` is a push.
+//! The first byte alone decides what a frame is: a string is a string whatever it says, an array is
+//! an array whatever it begins with, and only `>` is a push.
 
 use std::fmt;
 
-/// How deep lists may lie in each other.
+/// How deep arrays may be nested.
 pub(crate) const DEPTH_MAX: usize = 128;
 
-/// What was read is no frame.
+/// The bytes are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// The byte that begins no frame, if it was that.
+    /// The byte that begins no frame, if that is the reason.
     pub(crate) first: Option<u8>,
 }
 
-/// How that is told.
-pub(crate) const NOT_REDIS: &str = "what came is not of Redis' protocol";
+/// How the error begins.
+pub(crate) const NOT_REDIS: &str = "the answer is not in the Redis protocol";
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,32 +25,34 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Looks for the ends of frames in bytes that come in pieces, at each byte once; texts are passed over.
+/// Finds the ends of frames in bytes that arrive in pieces. Looks at each byte once and skips the
+/// contents of strings.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     line: Line,
-    /// The first byte of the frame, of whatever is behind its attributes.
+    /// The first byte of the frame, after its attributes.
     kind: u8,
-    /// What is left of a text, with the end of its line.
+    /// How many bytes of a string are left, its CRLF included.
     skip: usize,
-    /// How many frames are still to come, at each depth.
+    /// How many frames are still expected at each depth.
     open: Vec<usize>,
 }
 
-/// The line that begins a frame, as far as it has come.
+/// What was read of the first line of a frame.
 #[derive(Debug, Default)]
 enum Line {
-    /// Nothing of it.
+    /// Nothing.
     #[default]
     None,
-    /// One that is a whole frame.
+    /// The line is the whole frame.
     Whole,
-    /// One with a number: its kind, the number, and whether it is negative.
+    /// A line with a number: the kind of the frame, the number, and whether it is negative.
     Count(u8, Option<usize>, bool),
 }
 
 impl Scanner {
-    /// Goes on to the end of a frame. How many bytes belong to it; `None` if all do, and it has not ended yet.
+    /// Reads up to the end of a frame. Returns how many of the bytes belong to it, or `None` if it
+    /// continues after them.
     ///
     /// # Errors
     ///
@@ -71,13 +73,13 @@ impl Scanner {
         }
     }
 
-    /// Whether nothing of a frame has come that has not ended.
+    /// Returns whether no frame has begun that has not ended.
     #[cfg(any(test, feature = "redis-rs"))]
     pub(crate) fn is_between(&self) -> bool {
         self.skip == 0 && self.open.is_empty() && matches!(self.line, Line::None)
     }
 
-    /// The first byte of the last frame that has begun, or of what stands behind its attributes.
+    /// The first byte of the latest frame, after its attributes.
     pub(crate) fn kind(&self) -> u8 {
         self.kind
     }
@@ -85,7 +87,7 @@ impl Scanner {
     /// Reads a byte of a line. Returns whether a frame without parts has ended.
     fn next(&mut self, byte: u8) -> Result<bool, Malformed> {
         let malformed = Malformed { first: None };
-        // What attributes belong to is the last part of their frame.
+        // Attributes are followed by the value they belong to, as the last part of their frame.
         let is_head = self.open.is_empty() || (self.kind == b'|' && self.open.iter().all(|left| *left == 1));
         if matches!(self.line, Line::None) && is_head {
             self.kind = byte;
@@ -117,17 +119,18 @@ impl Scanner {
         Ok(false)
     }
 
-    /// Begins what a line with a number announces. Whether it has ended with it; `None` if it cannot be.
+    /// Begins what a line with a number announces. Returns whether it ends with the line, or `None`
+    /// if it is malformed.
     fn begin(&mut self, kind: u8, count: Option<usize>) -> Option<bool> {
         let parts = match (kind, count) {
-            // Less than none: nil.
+            // A negative length is nil.
             (_, None) => return Some(true),
             (b'$' | b'!' | b'=', Some(length)) => {
                 self.skip = length.checked_add(2)?;
                 return Some(false);
             }
             (b'%', Some(pairs)) => pairs.checked_mul(2)?,
-            // And what has these attributes.
+            // The attributes, and the value they belong to.
             (b'|', Some(pairs)) => pairs.checked_mul(2)?.checked_add(1)?,
             (_, Some(count)) => count,
         };
@@ -138,7 +141,7 @@ impl Scanner {
         (self.open.len() <= DEPTH_MAX).then_some(false)
     }
 
-    /// A frame has ended, and perhaps those that it is the last part of. Whether all have.
+    /// Ends a frame, and those whose last part it is. Returns whether all have ended.
     fn ended(&mut self) -> bool {
         while let Some(left) = self.open.last_mut() {
             *left = left.saturating_sub(1);

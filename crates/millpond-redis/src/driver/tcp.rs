@@ -1,4 +1,4 @@
-//! Connecting to one of the addresses of a host.
+//! Connects to one of the addresses of a host.
 
 use crate::connect::node::Node;
 use crate::error::RedisError;
@@ -11,15 +11,15 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
 
-/// How long one address of a host is tried alone before the next is tried beside it: RFC 8305.
+/// How long after one address of a host the next one is tried as well: RFC 8305.
 const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
-/// How many questions of the system's may stay without an answer: see [`RedisConnectOptions::tcp_keepalive`].
+/// How many keepalive probes may stay unanswered: see [`RedisConnectOptions::tcp_keepalive`].
 ///
 /// [`RedisConnectOptions::tcp_keepalive`]: crate::RedisConnectOptions::tcp_keepalive
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// Connects to one of the addresses of a host: to the first, and after a moment to the next beside it.
+/// Connects to the first address of a host, and after a moment to the next one at the same time.
 pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
     let lookup = lookup_host((node.host.as_str(), node.port)).await;
     let mut addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
@@ -51,7 +51,7 @@ async fn try_address(address: SocketAddr, keepalive: Duration) -> Result<TcpStre
     Ok(stream)
 }
 
-/// Has the system find out whether the other side is still there.
+/// Turns on keepalive, and on Linux the limit for unacknowledged data.
 fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
     if idle.is_zero() {
         return Ok(());
@@ -76,7 +76,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn the_system_is_told_how_long_a_connection_may_be_silent() {
+    async fn keepalive_and_user_timeout_are_set_on_the_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = async |seconds| {

@@ -1,4 +1,4 @@
-//! TLS: which certificates are accepted, and telling a server that speaks it from one that does not.
+//! TLS: which certificates are accepted, and whether a server speaks it at all.
 
 use crate::connect::node::Node;
 use crate::connect::options::Tls;
@@ -20,10 +20,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
-/// How long a TLS handshake may go without an end before the server is asked whether it speaks without.
+/// How long a TLS handshake may take before the server is tried without TLS.
 const PLAIN_DELAY: Duration = Duration::from_millis(250);
 
-/// The way out for who has come without TLS.
+/// The error for a client without TLS.
 pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS in front of its address, rediss://, \
      rediss-cluster:// or rediss-sentinel://, or call RedisConnectOptions::tls";
 
@@ -31,7 +31,7 @@ pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a
 ///
 /// # Errors
 ///
-/// [`RedisError::Setup`] if it can never be, [`RedisError::NotSent`] if it cannot be now.
+/// [`RedisError::Setup`] for permanent errors, else [`RedisError::NotSent`].
 ///
 /// # Cancel safety
 ///
@@ -44,7 +44,7 @@ pub(crate) async fn encrypt(node: &Node, tls: &Tls, stream: TcpStream) -> Result
     }
 }
 
-/// Which certificates are accepted.
+/// Returns a configuration that accepts the certificates of an authority, or of the system.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub(crate) fn rustls_config(tls: &Tls) -> Result<ClientConfig, RedisError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Whether a server, which has hung up on somebody who came without TLS, speaks TLS.
+/// Returns whether a server that closed a connection without TLS speaks TLS.
 pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
     let asking = async {
         let nobody = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -85,19 +85,20 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
         Some(match outcome.as_ref().map_err(tls_error) {
             Ok(_) => true,
             Err(None | Some(TlsError::InvalidMessage(_))) => false,
-            // About its certificate, or ours.
+            // An error about a certificate.
             Err(Some(_)) => true,
         })
     };
     within(limit, asking).await.flatten().unwrap_or(false)
 }
 
-/// Ends if a server turns out not to speak TLS. One that does not waits in silence for the end of a line, which never comes.
+/// Completes if the server does not speak TLS. Such a server takes the handshake for the beginning
+/// of a line and waits for its end.
 async fn answers_without_tls(node: &Node) {
     sleep(PLAIN_DELAY).await;
     let asking = async {
         let mut stream = tcp(node, Duration::ZERO).await.ok()?;
-        // It says nothing of us, and a server that wants a password says so.
+        // A PING reveals nothing, and a server that wants a password answers it too.
         stream.write_all(b"PING\r\n").await.ok()?;
         stream.read_u8().await.ok()
     };
@@ -121,7 +122,7 @@ pub(crate) fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref().and_then(|error| error.downcast_ref())
 }
 
-/// What a TLS handshake ended with.
+/// The error of a failed TLS handshake.
 fn refused(node: &Node, error: &io::Error) -> RedisError {
     let setup = |reason| RedisError::Setup { reason };
     match tls_error(error) {

@@ -1,6 +1,6 @@
-//! The master that sentinels name.
+//! Finds the master that sentinels name.
 //!
-//! All sentinels are asked at once, each within the limit: one that is silent, or knows no such master, holds nobody up.
+//! All sentinels are asked at the same time, so that a silent one causes no delay.
 
 use crate::command::Command;
 use crate::connect::login::Login;
@@ -23,11 +23,11 @@ use tokio::time::{Instant, timeout_at};
 ///
 /// # Errors
 ///
-/// Why there is none: that it has no such name only if no sentinel says anything else.
+/// The reason why there is no master; "no such master" only if there is no other error.
 ///
 /// # Cancel safety
 ///
-/// Nothing is left of it.
+/// All sockets are closed.
 pub(crate) async fn master(
     topology: &Arc<Topology>,
     sentinels: &[Node],
@@ -59,7 +59,7 @@ pub(crate) async fn master(
             Step::Answered(Ok(None)) => {
                 last = last.or(Some(RedisError::of_server("ERR No such master with that name")))
             }
-            // It says more than that another one does not know the name.
+            // It says more than "no such master".
             Step::Answered(Err(error)) => last = last.filter(|last| last.code().is_none()).or(Some(error)),
         }
     }
@@ -79,7 +79,7 @@ async fn ask(
     login: &Login,
     limit: Duration,
 ) -> Result<Option<Node>, RedisError> {
-    // Database 0, the only one that a sentinel has.
+    // A sentinel has only database 0.
     let options = topology.options().clone().database(0);
     let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let asking = async {
@@ -91,8 +91,8 @@ async fn ask(
     within(limit, asking).await.unwrap_or_else(|| Err(RedisError::NotSent { reason: reason() }))
 }
 
-/// Connects to who is said to be the master, and asks whether that is so: a sentinel that has not heard of the last failover
-/// names the one that was.
+/// Connects to a node that a sentinel names, and checks that it is a master: the sentinel may not
+/// know of the last failover.
 async fn enter(topology: &Topology, node: Node, limit: Duration) -> Result<Socket, RedisError> {
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {

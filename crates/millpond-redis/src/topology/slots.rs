@@ -1,4 +1,4 @@
-//! Who owns which slot of a cluster, as `CLUSTER SLOTS` tells it.
+//! The owners of the slots of a cluster, from `CLUSTER SLOTS`.
 
 use crate::connect::node::Node;
 use crate::error::RedisError;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 const SLOTS: usize = 16_384;
 
-/// Who owns which slot.
+/// The owner of each slot.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// All nodes, replicas too.
+    /// All nodes, replicas included.
     nodes: Vec<Arc<Node>>,
-    /// For each slot the place of its owner among the nodes.
+    /// The index of the owner of each slot.
     owners: Vec<Option<usize>>,
 }
 
@@ -22,7 +22,7 @@ impl Slots {
         self.nodes.get(at?).cloned()
     }
 
-    /// All owners, in a certain order.
+    /// Returns all owners, sorted.
     pub(super) fn owners(&self) -> Vec<Arc<Node>> {
         let mut places: Vec<usize> = self.owners.iter().flatten().copied().collect();
         places.sort_unstable();
@@ -32,7 +32,7 @@ impl Slots {
         nodes
     }
 
-    /// All nodes, replicas too.
+    /// Returns all nodes, replicas included.
     pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
         self.nodes.clone()
     }
@@ -62,34 +62,34 @@ impl Slots {
 ///
 /// # Errors
 ///
-/// [`RedisError::Lost`] if it owns up to none: it is not in the cluster, or not yet.
-pub(super) fn read(answer: Value, teller: &Node) -> Result<Slots, RedisError> {
+/// [`RedisError::Lost`] if it knows no slots: it is not in a cluster, or not yet.
+pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError> {
     let mut slots = Slots::default();
     for range in Vec::<Value>::from_value(answer)? {
         let Value::List(parts) = range else { continue };
         let mut parts = parts.into_iter();
         let (Some(first), Some(last)) = (parts.next(), parts.next()) else { continue };
         let (first, last) = (usize::from_value(first)?, usize::from_value(last)?);
-        // The owner, and then its replicas.
+        // The owner comes first, then its replicas.
         for (nth, node) in parts.enumerate() {
-            let Some(node) = node_in(node, teller) else { continue };
+            let Some(node) = node_in(node, answering) else { continue };
             let at = slots.place_of(Arc::new(node));
             if nth == 0 {
                 slots.own(first, last, at);
             }
         }
     }
-    let reason = || format!("{} knows of no slots", teller.host);
+    let reason = || format!("{} knows of no slots", answering.host);
     if slots.nodes.is_empty() { Err(RedisError::Lost { reason: reason() }) } else { Ok(slots) }
 }
 
-/// `[host, port, id, ..]`. No host means that of the node that tells it.
-fn node_in(value: Value, teller: &Node) -> Option<Node> {
+/// Reads `[host, port, id, ..]`. Without a host it is that of the answering node.
+fn node_in(value: Value, answering: &Node) -> Option<Node> {
     let Value::List(parts) = value else { return None };
     let mut parts = parts.into_iter();
     let host = Option::<String>::from_value(parts.next()?).ok()?;
     let port = u16::from_value(parts.next()?).ok()?;
-    let host = host.filter(|host| !host.is_empty() && host != "?").unwrap_or_else(|| teller.host.clone());
+    let host = host.filter(|host| !host.is_empty() && host != "?").unwrap_or_else(|| answering.host.clone());
     Some(Node { host, port })
 }
 

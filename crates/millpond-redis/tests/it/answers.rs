@@ -48,7 +48,7 @@ enum Either {
 }
 
 impl Either {
-    /// Of one connection, so that whoever comes next has it.
+    /// Of one connection, so that the next caller gets it.
     async fn of(url: &str) -> [Self; 2] {
         [
             Self::Own(few(1).connect(url).await.unwrap()),
@@ -127,7 +127,7 @@ async fn lists_of_chance_come_back_as_they_were_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_looks_like_a_message_leaves_everybody_else_his_own_answer() {
+async fn a_list_that_looks_like_a_message_leaves_all_others_their_own_answers() {
     for pool in pools().await {
         let inbox = key("inbox");
         pool.run::<()>(Command::new("RPUSH").key(&inbox).args(["message", "from", "somebody"])).await.unwrap();
@@ -242,8 +242,8 @@ async fn an_answer_that_nobody_waits_for_ends_the_connection_and_reaches_nobody(
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_ends_the_connection_with_the_first_who_waits_in_vain() {
-    // From the second on everybody would get the answer to the question behind his own.
+async fn an_answer_that_never_comes_ends_the_connection_with_the_first_wait_that_times_out() {
+    // From the second on every caller would get the answer to the next question.
     let server = Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) }).await;
     let options = SharedRedisPoolOptions::new().max_connections(1).command_timeout(Duration::from_millis(500));
     let pool = options.connect(&format!("redis://{}", server.address)).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
         let mut other = client.clone();
         let (one, two) = tokio::join!(manager.ping(&mut client), client_ping(&manager, &mut other));
         let told = [one, two].map(|outcome| outcome.err().map(|error| error.to_string()).unwrap_or_default());
-        assert!(told.iter().any(|told| told.contains("out of step")), "{told:?}");
+        assert!(told.iter().any(|told| told.contains("out of sync")), "{told:?}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Through a proxy that chops up, swallows, cuts and resets, while commands are cut off: nobody gets another's answer, and no
-//! place is lost.
+//! Through a proxy that chops up, swallows, cuts and resets, while commands are cut off: nobody
+//! gets another's answer, and no place is lost.
 
 use crate::support::{by_each_driver, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisPool, Value};
@@ -33,7 +33,8 @@ async fn cut(pool: &RedisPool, seed: u64, rounds: u32) -> u32 {
     cut
 }
 
-/// How many commands are cut off in all; the soak of `MILLPOND_REDIS_CUTS=100000` takes some minutes.
+/// How many commands are cut off in all; the soak of `MILLPOND_REDIS_CUTS=100000` takes some
+/// minutes.
 fn cuts() -> u32 {
     std::env::var("MILLPOND_REDIS_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }

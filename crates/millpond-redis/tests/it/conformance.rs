@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 struct Servers {
     variable: &'static str,
     driver: Driver,
-    /// Whom the manager logs in as: on a cluster one by one's own, by whom its connections can be told from others.
+    /// The user that the manager logs in as, by which the server tells its connections from others.
     user: OnceLock<String>,
 }
 
@@ -145,7 +145,8 @@ impl Fixture for Shared {
 const SINGLE: &str = "MILLPOND_TEST_REDIS_ADDRESS";
 const CLUSTER: &str = "MILLPOND_TEST_CLUSTER_NODES";
 
-/// The suite over one driver: exclusive connections to a server and to a cluster, kept by nobody, and shared ones.
+/// The suite over one driver: exclusive connections to a server and to a cluster, kept by nobody,
+/// and shared ones.
 macro_rules! suite_over {
     ($driver:ident) => {
         use super::{CLUSTER, Driver, SINGLE, Servers, Shared};

@@ -14,7 +14,7 @@ async fn refused(url: &str) -> RedisError {
 }
 
 #[tokio::test]
-async fn who_comes_without_tls_is_told_at_once_that_the_server_wants_it() {
+async fn a_client_without_tls_learns_at_once_that_the_server_wants_it() {
     let Some(url) = variable("MILLPOND_TEST_REDIS_TLS_URL") else { return };
     for url in by_each_driver(&url.replace("rediss://", "redis://")) {
         let error = refused(&url).await.to_string();
@@ -23,7 +23,7 @@ async fn who_comes_without_tls_is_told_at_once_that_the_server_wants_it() {
 }
 
 #[tokio::test]
-async fn who_comes_with_tls_is_told_at_once_that_the_server_has_none_and_not_to_go_without() {
+async fn a_client_with_tls_learns_at_once_that_the_server_has_none_and_not_to_go_without() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url.replace("redis://", "rediss://")) {
         let error = refused(&url).await.to_string();
@@ -64,13 +64,13 @@ async fn a_server_of_another_kind_is_found_out_at_once() {
     });
     for url in by_each_driver(&format!("redis://{address}")) {
         let error = refused(&url).await.to_string();
-        assert!(error.contains("not of Redis' protocol") && error.contains(&address.to_string()), "{error}");
+        assert!(error.contains("not in the Redis protocol") && error.contains(&address.to_string()), "{error}");
     }
     serving.abort();
 }
 
 #[tokio::test]
-async fn of_a_server_that_is_silent_nobody_is_told_that_something_may_have_been_executed() {
+async fn a_connect_to_a_silent_server_does_not_report_that_something_may_have_been_executed() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for address in [silent.local_addr().unwrap(), gone] {
@@ -111,7 +111,7 @@ async fn a_server_that_cannot_save_to_its_disk_is_connected_to_and_read_from() {
 }
 
 #[tokio::test]
-async fn no_part_of_a_password_is_in_what_is_told_of_a_refused_login() {
+async fn no_part_of_a_password_is_in_the_error_of_a_refused_login() {
     let mut random = fastrand::Rng::with_seed(11);
     for round in 0..60 {
         let password: String = (0..random.usize(8..30)).map(|_| random.alphanumeric()).collect();
@@ -157,7 +157,7 @@ async fn a_sentinel_that_is_silent_or_knows_no_such_master_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_master_that_no_sentinel_knows_is_told_at_once() {
+async fn a_master_that_no_sentinel_knows_is_an_error_at_once() {
     let Some(url) = variable("MILLPOND_TEST_SENTINEL_URL") else { return };
     for url in by_each_driver(&url.replace("sentinelServiceName=millpond", "sentinelServiceName=other")) {
         let error = refused(&url).await.to_string();

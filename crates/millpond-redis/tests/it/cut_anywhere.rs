@@ -1,5 +1,5 @@
-//! Every future that a pool and its connections give out, dropped after every number of polls, over a network on which
-//! messages come in pieces.
+//! Every future that a pool and its connections give out, dropped after every number of polls, over
+//! a network on which messages come in pieces.
 
 use crate::support::{by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, single};
 use millpond_core::Invalidate;
@@ -189,7 +189,7 @@ fn shared() -> SharedRedisPoolOptions {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_on_a_shared_connection_who_comes_next_is_answered_with_what_he_asked() {
+async fn whatever_is_cut_off_on_a_shared_connection_the_next_caller_gets_its_own_answer() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let world = World::over(&url).await;

@@ -29,7 +29,7 @@ async fn a_database_that_does_not_exist_and_a_cluster_that_is_none_fail_at_once(
 }
 
 #[tokio::test]
-async fn an_error_of_the_server_is_told_by_its_code_and_costs_nothing() {
+async fn an_error_of_the_server_has_its_code_and_costs_nothing() {
     let Some(url) = single() else { return };
     let trace = Trace::new();
     let pool = few(1).observer(trace.clone()).connect(&url).await.unwrap();

@@ -7,7 +7,7 @@ use millpond_testkit::poll_n;
 use std::time::Duration;
 
 #[tokio::test]
-async fn whoever_asks_waits_in_turn_unless_the_pool_is_told_to_fail() {
+async fn callers_wait_in_turn_unless_the_pool_is_set_to_fail() {
     let Some(url) = single() else { return };
     let pool = few(1).connect(&url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
@@ -19,7 +19,7 @@ async fn whoever_asks_waits_in_turn_unless_the_pool_is_told_to_fail() {
 }
 
 #[tokio::test]
-async fn with_fail_the_eleventh_of_ten_is_told_at_once_who_has_them() {
+async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
     let Some(url) = single() else { return };
     let options = RedisPoolOptions::new().max_connections(10).on_exhausted(OnExhausted::Fail);
     let pool = options.connect(&url).await.unwrap();
@@ -42,7 +42,7 @@ async fn with_fail_the_eleventh_of_ten_is_told_at_once_who_has_them() {
 }
 
 #[test]
-fn sizes_out_of_range_are_told_all_at_once_with_the_way_out() {
+fn sizes_out_of_range_are_reported_together_with_the_way_out() {
     let options =
         RedisPoolOptions::new().max_connections(9).command_timeout(Duration::ZERO).pool_timeout(Duration::ZERO);
     let error = options.connect_lazy("redis://localhost").unwrap_err().to_string();

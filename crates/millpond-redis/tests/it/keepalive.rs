@@ -39,7 +39,7 @@ async fn the_system_asks_whether_a_silent_server_is_there_unless_that_is_off() {
 }
 
 #[tokio::test]
-async fn a_time_out_of_range_is_told_with_its_setting() {
+async fn a_time_out_of_range_is_reported_with_its_setting() {
     for (keepalive, is_fine) in [(0, true), (1, true), (3600, true), (3601, false)] {
         let options =
             millpond_redis::RedisConnectOptions::single("localhost", 1).tcp_keepalive(Duration::from_secs(keepalive));

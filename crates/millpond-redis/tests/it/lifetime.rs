@@ -1,4 +1,5 @@
-//! A connection that is done with leaves neither a socket nor a task behind, and nobody keeps one unnoticed.
+//! A connection that is done with leaves neither a socket nor a task behind, and nobody keeps one
+//! unnoticed.
 
 use crate::support::{by_each_driver, clients, echo, few, id, single};
 use millpond_core::{ConnectInfo, Manager};
@@ -100,7 +101,7 @@ async fn a_lost_connection_is_not_lent() {
             let kill = millpond_redis::Command::new("CLIENT").arg("KILL").arg("ID").arg(id).arg("SKIPME").arg("no");
             let _ = few(1).connect(&url).await.unwrap().run::<i64>(kill).await.unwrap();
         }
-        // The borrower of one hears of it by his next command.
+        // The borrower of one notices with the next command.
         assert!(other.run::<String>(echo("x")).await.unwrap_err().is_outage());
         drop(other);
         for _ in 0..4 {

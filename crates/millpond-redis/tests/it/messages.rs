@@ -44,7 +44,7 @@ async fn a_pattern_hears_every_channel_that_fits() {
 }
 
 #[tokio::test]
-async fn who_is_told_of_a_subscription_has_it_at_the_server() {
+async fn a_subscription_that_is_ok_exists_at_the_server() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let pool = few(1).command_timeout(SHORT).connect(server.url()).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
@@ -79,7 +79,7 @@ async fn who_listens_hears_that_the_connection_is_lost() {
 }
 
 #[tokio::test]
-async fn what_happens_to_keys_is_told_whatever_bytes_they_have() {
+async fn notifications_of_keys_arrive_whatever_bytes_they_have() {
     let Some(url) = single() else { return };
     let pool = few(2).connect(&url).await.unwrap();
     pool.run::<()>(Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"])).await.unwrap();
@@ -96,7 +96,7 @@ async fn what_happens_to_keys_is_told_whatever_bytes_they_have() {
 }
 
 #[tokio::test]
-async fn in_a_cluster_what_happens_to_the_keys_of_every_master_is_told() {
+async fn in_a_cluster_notifications_of_the_keys_of_every_master_arrive() {
     let Some(url) = cluster() else { return };
     let shared = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
     for node in shared.acquire().await.unwrap().nodes() {
@@ -117,7 +117,7 @@ async fn in_a_cluster_what_happens_to_the_keys_of_every_master_is_told() {
     }
     shared.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
     assert_eq!(lease.message(LONG).await.unwrap().unwrap().channel, channel);
-    assert_eq!(lease.message(Duration::from_millis(50)).await.unwrap(), None, "nothing is told twice");
+    assert_eq!(lease.message(Duration::from_millis(50)).await.unwrap(), None, "nothing arrives twice");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn over_the_second_version_of_the_protocol_a_list_that_was_asked_for_befor
 }
 
 #[tokio::test]
-async fn who_may_not_listen_is_told_by_the_server() {
+async fn a_user_who_may_not_listen_gets_the_error_of_the_server() {
     let Some(url) = single() else { return };
     let admin = few(1).connect(&url).await.unwrap();
     let user = key("deaf").replace(':', "-");

@@ -33,7 +33,7 @@ async fn after_a_restart_the_pool_is_back_within_a_second() {
     }
 }
 
-/// Each pool's two requests hold a dead connection each and wait in vain for another one.
+/// Each pool's two requests hold a dead connection each and wait for another one that never comes.
 #[tokio::test]
 async fn pools_whose_callers_gave_up_in_an_outage_are_back_when_the_server_is() {
     for driver in by_each_driver("") {
@@ -106,7 +106,8 @@ async fn stopped(server: &OwnServer, url: &str) {
     assert!(lease.run::<Option<String>>(get("k")).await.unwrap_err().is_ambiguous());
     assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
     drop(lease);
-    // Acquire and a command together, of one pool and then of the other: each within the limits of both.
+    // Acquire and a command together, of one pool and then of the other: each within the limits of
+    // both.
     for _ in 0..2 {
         for attempt in [pool.run::<()>(set("k", 1)).boxed(), shared.run::<()>(set("k", 1)).boxed()] {
             let began = Instant::now();
@@ -132,7 +133,8 @@ async fn on_half_open_connections_an_acquire_and_a_get_end_within_their_limits_a
         let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).pool_timeout(ACQUIRE);
         let shared = shared.connect(&url).await.unwrap();
         drop(futures_util::future::join_all((0..2).map(|_| pool.acquire())).await);
-        // What is open falls silent and stays open, as behind a firewall that has forgotten it; what is opened now works.
+        // What is open falls silent and stays open, as behind a firewall that has forgotten it;
+        // what is opened now works.
         let before = proxy.accepted();
         proxy.half_open();
         let question = || Command::new("GET").key("k");

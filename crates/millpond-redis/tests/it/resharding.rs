@@ -68,7 +68,8 @@ impl Masters {
     }
 }
 
-/// Writes and reads keys of the slot and of others until it is told to stop. Every value carries its key.
+/// Writes and reads keys of the slot and of others until it is stopped. Every value carries
+/// its key.
 async fn use_keys<F>(task: usize, stop: Arc<AtomicBool>, run: impl Fn(Command) -> F)
 where
     F: Future<Output = Result<Option<String>, RedisError>>,

@@ -15,7 +15,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Answers every command, of which it is told the connection's number and the words.
+    /// Answers every command. The function gets the number of the connection and the words.
     pub async fn start(answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,5 @@
-//! Sentinels name another master: the pools find it, within their limits, and nobody gets another's answer.
+//! Sentinels name another master: the pools find it, within their limits, and nobody gets another's
+//! answer.
 
 use crate::support::{by_each_driver, few, get, set};
 use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions};
@@ -57,7 +58,8 @@ async fn use_key(pool: Pool, user: u64, seen: Arc<Seen>) {
     }
 }
 
-/// Uses both pools while something happens to the master; how long after another one was ready they were back.
+/// Uses both pools while something happens to the master; how long after another one was ready they
+/// were back.
 async fn through(servers: &OwnServer, url: &str, strike: impl AsyncFn(&OwnServer)) -> Duration {
     let own = few(4).command_timeout(COMMAND).pool_timeout(ACQUIRE).connect(url).await.unwrap();
     let shared = SharedRedisPoolOptions::new().max_connections(2).command_timeout(COMMAND).pool_timeout(ACQUIRE);
@@ -111,7 +113,8 @@ async fn port_of(pool: &Pool) -> Option<u16> {
     info.lines().find_map(|line| line.strip_prefix("tcp_port:")?.trim().parse().ok())
 }
 
-/// Longer than it takes to give up a connection and an attempt to open one, on a machine that does much else.
+/// Longer than it takes to give up a connection and an attempt to open one, on a machine that does
+/// much else.
 const BACK_MAX: Duration = Duration::from_secs(3);
 
 async fn is_back_soon(strike: impl AsyncFn(&OwnServer)) {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// A server that answers no `HANG` and nothing behind it, and a pool of one connection to it over each driver.
+/// A server that answers no `HANG` and nothing behind it, and a pool of one connection to it over
+/// each driver.
 async fn hanging() -> (Scripted, Vec<SharedRedisPool>) {
     let hung = std::sync::Mutex::new(std::collections::HashSet::new());
     let server = Scripted::start(move |connection, words| {

@@ -92,7 +92,7 @@ async fn a_transaction_that_the_server_did_not_begin_may_have_been_executed_and_
 }
 
 #[tokio::test]
-async fn keys_that_are_watched_at_two_nodes_are_watched_in_vain_and_nothing_passes_for_a_transaction() {
+async fn after_a_watch_at_two_nodes_nothing_passes_for_a_transaction() {
     let Some(url) = cluster() else { return };
     for url in by_each_driver(&url) {
         let pool = few(1).connect(&url).await.unwrap();

@@ -1,4 +1,4 @@
-//! fred's own client beside a connection, for who asks for it, and the end of its task and sockets.
+//! fred's own client, opened beside a connection on request.
 
 use super::settings;
 use crate::connect::options::RedisConnectOptions;
@@ -8,17 +8,17 @@ use fred::interfaces::ClientLike;
 use fred::types::ConnectHandle;
 use std::sync::Arc;
 
-/// How many handles to a client there are while nobody outside holds one: this one, and its task's.
+/// The handles to a client that are ours: this one, and that of its task.
 const HANDLES: usize = 2;
 
-/// A client of fred. Whoever drops it ends its task, and its sockets with it: the driver would keep both for ever.
+/// A client of fred. Dropping it ends its task and closes its sockets, which fred alone would keep.
 pub(crate) struct FredClient {
     client: Client,
     task: ConnectHandle,
 }
 
 impl FredClient {
-    /// Begins to connect: commands wait until it has.
+    /// Starts to connect; commands wait for that.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl FredClient {
         &self.client
     }
 
-    /// Whether somebody outside holds a handle.
+    /// Returns whether a clone of the client exists outside.
     pub(crate) fn has_escaped(&self) -> bool {
         Arc::strong_count(self.client.inner()) > HANDLES
     }

@@ -1,23 +1,23 @@
-//! What a whole frame says.
+//! Reads whole frames.
 
 use crate::driver::scanner::Malformed;
 use crate::value::Value;
 use bytes::Bytes;
 
-/// From this length on a text is a part of what was read, and no copy: a copy would cost more, and a short one would keep
-/// all of the buffer alive.
+/// From this length on a string shares the memory of its frame instead of being copied. Short ones
+/// are copied, since they would keep the whole buffer alive.
 const SHARED_MIN: usize = 4096;
 
 /// A whole frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frame {
-    /// It answers a command.
+    /// The answer to a command.
     Answer(Value),
-    /// It answers nothing.
+    /// A RESP3 push, which answers nothing.
     Push(Vec<Value>),
 }
 
-/// Reads a whole frame of this kind. Of a long one the texts are no copies.
+/// Reads a whole frame of this kind. Long strings share its memory.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Passes over the attributes in front of a frame.
+    /// Skips the attributes in front of a frame.
     fn attributes(&mut self) -> Option<()> {
         while self.left.first() == Some(&b'|') {
             let (_, line) = self.line()?;
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// `None` if it is malformed. Its depth is bounded by the scanner, which has seen it before.
+    /// Returns `None` if the frame is malformed. The scanner has checked its depth before.
     fn value(&mut self) -> Option<Value> {
         self.attributes()?;
         let (kind, line) = self.line()?;
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
                 Value::Bytes(self.bytes(data))
             }
             b'!' => Value::Error(String::from_utf8_lossy(self.data(text()?.parse().ok()?)?).into_owned()),
-            // Its format stands in front: `txt:`.
+            // Three letters and a colon name the format: `txt:`.
             b'=' => {
                 let data = self.data(text()?.parse().ok()?)?;
                 Value::Bytes(self.bytes(data.get(4..)?))
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| Some((self.value()?, self.value()?))).collect()
     }
 
-    /// The kind of the next frame and the rest of its first line.
+    /// Returns the kind of the next frame and the rest of its first line.
     fn line(&mut self) -> Option<(u8, &'a [u8])> {
         let (kind, rest) = self.left.split_first()?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         Some((*kind, line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
-    /// A text of this length, and the end of its line.
+    /// Returns a string of this length, and skips the CRLF after it.
     fn data(&mut self, length: usize) -> Option<&'a [u8]> {
         let (data, rest) = self.left.split_at_checked(length)?;
         self.left = rest.strip_prefix(b"\r\n")?;

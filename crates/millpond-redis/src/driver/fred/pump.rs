@@ -1,4 +1,4 @@
-//! The task of a connection: it writes what callers have put, and hands out what comes.
+//! The task of a connection: writes the callers' commands and delivers the answers.
 
 use super::frame::{Frame, read};
 use super::state::{Shared, gone, lost};
@@ -19,36 +19,36 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::rustls::Error as TlsError;
 
-/// How much is read at once.
+/// How many bytes are read at once, at least.
 const PIECE: usize = 16 * 1024;
 
-/// How often is read before it is the turn of what is to be written: messages may come without end.
+/// How many reads may follow each other before commands are written: messages may never stop.
 const READS_IN_TURN: usize = 16;
 
-/// A buffer that had to hold more than this is given back once it is empty.
+/// A buffer that had to hold more than this is freed once it is empty.
 const BUFFER_MAX: usize = 256 * 1024;
 
-/// What a TLS server writes first to somebody who does not speak TLS.
+/// The first byte that a TLS server sends to a client without TLS.
 const TLS_ALERT: u8 = 0x15;
 
-/// The most that one record of TLS holds: RFC 8446, 5.1.
+/// The most bytes in one TLS record: RFC 8446, 5.1.
 const TLS_RECORD: usize = 16 * 1024;
 
-/// It ends when the connection does.
+/// Completes when the connection has ended.
 pub(super) struct Pump<S> {
     shared: Arc<Shared>,
     stream: S,
-    /// Taken from what callers have put.
+    /// Commands that are being written.
     out: BytesMut,
-    /// Whether it was so much that the buffer is not worth keeping.
+    /// Whether `out` had to hold too much to be kept.
     is_large: bool,
     unflushed: bool,
     scanner: Scanner,
     input: BytesMut,
-    /// How much of the input the scanner has seen.
+    /// How many bytes of the input the scanner has seen.
     seen: usize,
     overdue: Overdue,
-    /// Dropped behind the stream.
+    /// Dropped after the stream.
     _open: watch::Sender<()>,
 }
 
@@ -68,11 +68,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Writes as much as the socket takes. Ready if it is at an end.
+    /// Writes as much as the socket takes. Ready if writing has failed.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             if self.out.is_empty() {
-                // Its capacity would not tell: what was written is no part of it.
+                // The capacity does not tell: it leaves out the part that was written.
                 if self.is_large {
                     self.out = BytesMut::new();
                 }
@@ -88,7 +88,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 self.unflushed = false;
                 return Poll::Pending;
             }
-            // One record of TLS at the most: of several, those sent before an error would count as not sent.
+            // At most one TLS record: if the second of several fails, the first was sent, and the
+            // error would not say so.
             let piece = self.out.get(..self.out.len().min(TLS_RECORD)).unwrap_or_default();
             match ready!(Pin::new(&mut self.stream).poll_write(cx, piece)) {
                 Ok(0) => return Poll::Ready(io::ErrorKind::WriteZero.into()),
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Reads what there is, but not without end. Ready if there will be no more.
+    /// Reads what has arrived, up to a limit. Ready if reading has ended.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
         for _ in 0..READS_IN_TURN {
             self.input.reserve(PIECE);
@@ -112,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(broken(&error)),
             }
-            if let Err(error) = self.hand_out() {
+            if let Err(error) = self.deliver_all() {
                 return Poll::Ready(error);
             }
         }
@@ -120,8 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         Poll::Pending
     }
 
-    /// Hands out what has come as a whole.
-    fn hand_out(&mut self) -> Result<(), RedisError> {
+    /// Delivers the frames that are complete.
+    fn deliver_all(&mut self) -> Result<(), RedisError> {
         loop {
             let fresh = self.input.get(self.seen..).unwrap_or_default();
             let Some(end) = self.scanner.feed(fresh).map_err(unreadable)? else {
@@ -130,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             };
             let frame = self.input.split_to(self.seen.saturating_add(end)).freeze();
             self.seen = 0;
-            // What is left is a part of the same memory.
+            // The rest would keep the same memory alive.
             if frame.len() > BUFFER_MAX {
                 self.input = BytesMut::from(&self.input[..]);
             }
@@ -145,10 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             Frame::Push(parts) => (true, Value::List(parts)),
             Frame::Answer(value) => (state.is_message(&value), value),
         };
-        let done = if is_message { state.tell(value) } else { state.answer(value)? };
+        let done = if is_message { state.receive(value) } else { state.answer(value)? };
         drop(state);
         if let Some(done) = done {
-            done.tell();
+            done.deliver();
         }
         Ok(())
     }
@@ -159,7 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Pump<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.bell.register(cx.waker());
-        // What has come says more than that nothing can be written any more, and after its end nothing is sent.
+        // Reading comes first: the server's last words say more than a failed write, and after its
+        // end nothing is written.
         let ended = match self.read(cx) {
             Poll::Ready(error) => error,
             Poll::Pending => match self.write(cx) {
@@ -185,12 +187,12 @@ impl<S> Drop for Pump<S> {
         let ended = state.ended.clone().unwrap_or_else(gone);
         drop(state);
         for waiting in waiting {
-            waiting.disappoint(written, &ended);
+            waiting.fail(written, &ended);
         }
     }
 }
 
-/// Why nothing can be read or written any more. What the other side says against this one by TLS stays so.
+/// The error of a failed read or write. A TLS alert of the server is permanent.
 fn broken(error: &io::Error) -> RedisError {
     match tls_error(error) {
         Some(cause @ TlsError::AlertReceived(_)) => RedisError::Setup { reason: format!("no TLS: {cause}") },
@@ -217,13 +219,13 @@ mod tests {
     use std::time::Duration;
     use tokio::io::ReadBuf;
 
-    /// A socket whose other side says what is to be read, and takes what is written as TLS does: record by record.
+    /// A socket with a scripted other side, which accepts writes record by record, as TLS does.
     struct Fake {
         says: VecDeque<io::Result<Vec<u8>>>,
-        /// How many records arrive before nothing does any more.
+        /// How many records arrive before the other side is gone.
         records: usize,
         arrived: Arc<Mutex<Vec<u8>>>,
-        /// How much was left to be read when something was written first.
+        /// How many reads were left at the first write.
         left: Arc<Mutex<Option<usize>>>,
     }
 

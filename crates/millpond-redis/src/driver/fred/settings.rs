@@ -1,5 +1,5 @@
-//! fred's settings for a client of its own: its defaults wait for ever, repeat what is not known to be repeatable, and
-//! reconnect behind the pool's back.
+//! Settings of fred's own client. By default it waits without a limit, repeats commands that may
+//! have been executed, and reconnects unnoticed.
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError> {
     let Login { user, password } = options.login.clone();
     let config = Config {
-        // A first attempt that fails is the pool's to repeat.
+        // The pool repeats a first attempt that fails.
         fail_fast: true,
         server: server(&options.deployment),
         username: user,
@@ -40,7 +40,7 @@ pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError
         internal_command_timeout: limit,
         // At most once.
         max_command_attempts: 1,
-        // fred takes the next answer of a connection for that to its ASKING, whoever it is meant for.
+        // fred takes the next answer on a connection for that to its ASKING.
         max_redirections: 0,
         unresponsive: UnresponsiveConfig { max_timeout: None, interval: (limit / 8).max(Duration::from_millis(1)) },
         ..ConnectionConfig::default()
@@ -54,7 +54,7 @@ fn server(deployment: &Deployment) -> ServerConfig {
     match deployment {
         Deployment::Single(node) => ServerConfig::new_centralized(node.host.as_str(), node.port),
         Deployment::Unix(path) => ServerConfig::new_unix_socket(path),
-        // Whatever the start-up nodes have become, those that were learnt from them are asked as well.
+        // Asks the nodes that were learnt later as well as the startup nodes.
         Deployment::Cluster(nodes) => {
             ServerConfig::Clustered { hosts: servers(nodes), policy: ClusterDiscoveryPolicy::UseCache }
         }

@@ -1,6 +1,6 @@
-//! The commands of a connection that are under way, and who waits for which answer.
+//! The commands of a connection that are under way, and the callers that wait for their answers.
 //!
-//! Callers put them here, and the task of the connection takes them.
+//! Callers add commands; the task of the connection takes them.
 
 use crate::error::RedisError;
 use crate::subscription::Message;
@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
-/// What callers and the task know together.
+/// State that callers and the task share.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
@@ -24,39 +24,39 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// What is to be written.
+    /// Commands that are not written yet.
     pub(super) out: BytesMut,
-    /// How many bytes have ever been put there.
+    /// How many bytes callers have added in all.
     pub(super) put: u64,
-    /// How many bytes the socket has taken.
+    /// How many bytes the socket has accepted in all.
     pub(super) written: u64,
     pub(super) waiting: VecDeque<Waiting>,
-    /// Why nothing is sent any more.
+    /// Why the connection has ended, if it has.
     pub(super) ended: Option<RedisError>,
     pub(super) messages: Option<broadcast::Sender<Message>>,
-    /// Where the first SUBSCRIBE begins, over the second version of the protocol.
+    /// Where the first SUBSCRIBE begins, over RESP2.
     pub(super) listens: Option<u64>,
     /// Whether the server has confirmed a subscription.
     pub(super) is_subscribed: bool,
 }
 
-/// Somebody who waits for the answer to what begins at this byte.
+/// A caller that waits for the answer to a command, which begins at this byte of all.
 pub(super) struct Waiting {
     pub(super) begin: u64,
-    /// When the connection is given up for want of this answer.
+    /// When the connection is closed if the answer is still missing.
     pub(super) due: Instant,
     pub(super) who: Who,
 }
 
 pub(super) enum Who {
     One(oneshot::Sender<Result<Value, RedisError>>),
-    /// A pipeline, with the answers that have come.
+    /// A pipeline, with the answers received so far.
     Many {
         left: usize,
         come: Vec<Value>,
         caller: oneshot::Sender<Result<Vec<Value>, RedisError>>,
     },
-    /// A SUBSCRIBE, with how many confirmations are still to come.
+    /// A SUBSCRIBE, with the number of confirmations still missing.
     Listener {
         left: usize,
         caller: oneshot::Sender<Result<(), RedisError>>,
@@ -70,17 +70,17 @@ impl Shared {
 }
 
 impl State {
-    /// Nothing is sent any more; the first reason counts.
+    /// Ends the connection. The first reason counts.
     pub(super) fn end(&mut self, reason: RedisError) {
         self.ended.get_or_insert(reason);
     }
 }
 
 impl Waiting {
-    /// There will be no answer.
-    pub(super) fn disappoint(self, written: u64, ended: &RedisError) {
-        let error = if self.begin < written { told_to_sent(ended) } else { unsent(ended) };
-        // Who is not there any more need not hear of it.
+    /// Reports that there will be no answer.
+    pub(super) fn fail(self, written: u64, ended: &RedisError) {
+        let error = if self.begin < written { if_sent(ended) } else { unsent(ended) };
+        // The caller may have gone.
         match self.who {
             Who::One(caller) => drop(caller.send(Err(error))),
             Who::Many { caller, .. } => drop(caller.send(Err(error))),
@@ -89,7 +89,7 @@ impl Waiting {
     }
 }
 
-/// Somebody whose answer is complete.
+/// A caller whose answer is complete.
 pub(super) enum Done {
     One(oneshot::Sender<Result<Value, RedisError>>, Value),
     Many(oneshot::Sender<Result<Vec<Value>, RedisError>>, Vec<Value>),
@@ -97,8 +97,8 @@ pub(super) enum Done {
 }
 
 impl Done {
-    /// Who is not there any more need not hear of it.
-    pub(super) fn tell(self) {
+    /// Delivers the answer. The caller may have gone.
+    pub(super) fn deliver(self) {
         match self {
             Self::One(caller, answer) => drop(caller.send(Ok(answer))),
             Self::Many(caller, answers) => drop(caller.send(Ok(answers))),
@@ -108,14 +108,14 @@ impl Done {
 }
 
 impl State {
-    /// Gives an answer to who has waited longest. An answer that nobody waits for is an error.
+    /// Assigns an answer to the oldest command. Without one it is an error.
     pub(super) fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
         let written = self.written;
         let Some(Waiting { who, .. }) = self.waiting.front_mut().filter(|waiting| waiting.begin < written) else {
             return Err(match answer {
-                // As a server does that has no room, or wants a password.
+                // For example from a server that has reached its limit of clients.
                 Value::Error(text) => RedisError::of_server(&text),
-                _ => lost("it is out of step with the server: an answer came that nobody waits for"),
+                _ => lost("it is out of sync with the server: an answer without a command arrived"),
             });
         };
         match who {
@@ -125,7 +125,7 @@ impl State {
                 return Ok(None);
             }
             Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
-                return Err(lost("it is out of step with the server: an answer came to a subscription"));
+                return Err(lost("it is out of sync with the server: an answer to a subscription arrived"));
             }
             _ => {}
         }
@@ -138,7 +138,7 @@ impl State {
             Who::Listener { caller, .. } => {
                 let refused = if let Value::Error(text) = &answer { text } else { "" };
                 if !self.is_subscribed {
-                    // Nothing is published to it, so a list is an answer again.
+                    // No message can arrive, so a list is an answer again.
                     self.listens = None;
                 }
                 Done::Listener(caller, Err(RedisError::of_server(refused)))
@@ -146,8 +146,8 @@ impl State {
         }))
     }
 
-    /// Whether a list is a message, over the second version of the protocol: only if the connection has subscribed, and all
-    /// that was asked before that is answered.
+    /// Returns whether a list is a message, over RESP2: only if the connection has subscribed, and
+    /// every command before that has been answered.
     pub(super) fn is_message(&self, value: &Value) -> bool {
         let Some(listens) = self.listens else { return false };
         let Value::List(parts) = value else { return false };
@@ -157,29 +157,29 @@ impl State {
         is_answered && kinds.into_iter().any(is)
     }
 
-    /// Takes note of what came unasked.
-    pub(super) fn tell(&mut self, push: Value) -> Option<Done> {
+    /// Handles a message or a confirmation.
+    pub(super) fn receive(&mut self, push: Value) -> Option<Done> {
         let Value::List(parts) = push else { return None };
         let mut parts = parts.into_iter();
         let kind = Bytes::from_value(parts.next()?).ok()?;
         match &kind[..] {
             b"subscribe" | b"psubscribe" => return self.confirmed(),
             b"message" | b"smessage" => {}
-            // The pattern.
+            // Skip the pattern.
             b"pmessage" => drop(parts.next()),
             _ => return None,
         }
         let channel = Bytes::from_value(parts.next()?).ok()?;
         let payload = Bytes::from_value(parts.next()?).unwrap_or_default();
         if let Some(messages) = &self.messages {
-            // Nobody may be listening yet, or any more.
+            // There may be no receiver.
             let name = String::from_utf8_lossy(&channel).into_owned();
             let _ = messages.send(Message { channel: name, channel_bytes: channel, payload });
         }
         None
     }
 
-    /// A channel more is subscribed to.
+    /// Counts the confirmation of one channel.
     pub(super) fn confirmed(&mut self) -> Option<Done> {
         self.is_subscribed = true;
         match self.waiting.front_mut() {
@@ -201,15 +201,15 @@ pub(super) fn gone() -> RedisError {
     RedisError::Lost { reason: "it was given up".to_owned() }
 }
 
-/// What is told to those who were sent.
-pub(super) fn told_to_sent(ended: &RedisError) -> RedisError {
+/// The error of commands that were sent, at least in part.
+pub(super) fn if_sent(ended: &RedisError) -> RedisError {
     match ended {
         RedisError::Server { .. } => RedisError::Lost { reason: ended.to_string() },
         ended => ended.clone(),
     }
 }
 
-/// What is told to those of whom nothing was sent.
+/// The error of commands of which nothing was sent.
 pub(super) fn unsent(ended: &RedisError) -> RedisError {
     match ended {
         RedisError::Lost { reason } => RedisError::NotSent { reason: reason.clone() },

@@ -1,5 +1,5 @@
-//! A socket that counts the commands that are written against the answers that are read: a driver that drops an answer for
-//! which nobody waits, or gives it to who comes next, never sees it.
+//! A socket that counts written commands against the answers read. An answer without a command
+//! never reaches the driver, which would drop it or give it to the next caller.
 
 use crate::driver::scanner::{Malformed, Scanner};
 use std::collections::VecDeque;
@@ -11,34 +11,34 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// A frame larger than this leaves the driver with buffers that it never gives back.
+/// A larger frame leaves the driver with buffers that it never frees.
 const FRAME_MAX: usize = 4 * 1024 * 1024;
 
-/// A socket on which an answer that nobody waits for is an error.
+/// A socket on which an answer without a command is an error.
 pub(crate) struct Counted<S> {
     stream: S,
     commands: Scanner,
     answers: Scanner,
-    /// How long the command and the answer are that are under way.
+    /// The bytes so far of the command that is being written and of the answer that is being read.
     lengths: (usize, usize),
     traffic: Arc<Traffic>,
 }
 
-/// What is known of a socket beside the driver.
+/// What is known of a socket outside the driver.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// When the commands were begun that are not answered.
+    /// When each unanswered command was begun, the oldest first.
     owed: Mutex<VecDeque<Instant>>,
     is_large: AtomicBool,
 }
 
 impl Traffic {
-    /// When the oldest command was begun that is not answered.
+    /// When the oldest unanswered command was begun.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.owed().front().copied()
     }
 
-    /// Whether it has carried so large a frame that the driver's buffers are not worth keeping.
+    /// Returns whether a frame was so large that the driver's buffers should not be kept.
     pub(crate) fn is_large(&self) -> bool {
         self.is_large.load(Ordering::Relaxed)
     }
@@ -47,7 +47,7 @@ impl Traffic {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes so many bytes more of a frame, and whether it ends with them.
+    /// Adds bytes of a frame to its length, and starts again at its end.
     fn measure(&self, length: &mut usize, more: usize, is_end: bool) {
         *length = length.saturating_add(more);
         if *length > FRAME_MAX {
@@ -69,11 +69,11 @@ impl<S> Counted<S> {
         Arc::clone(&self.traffic)
     }
 
-    /// What was written.
-    fn ask(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Counts what was written.
+    fn count_commands(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let mut now = None;
         while !bytes.is_empty() {
-            // It may be answered before it is there as a whole.
+            // It may be answered before all of it is written.
             if self.commands.is_between() {
                 self.traffic.owed().push_back(*now.get_or_insert_with(Instant::now));
             }
@@ -84,8 +84,9 @@ impl<S> Counted<S> {
         Ok(())
     }
 
-    /// What was read. An error that answers nothing stands: so does a server speak that has no room.
-    fn hear(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Counts what was read. An error without a command is passed on: a server that has reached its
+    /// limit of clients sends one.
+    fn count_answers(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let malformed = |malformed: Malformed| io::Error::other(malformed.to_string());
             let end = self.answers.feed(bytes).map_err(malformed)?;
@@ -95,7 +96,7 @@ impl<S> Counted<S> {
                 b'>' => {}
                 kind if self.traffic.owed().pop_front().is_some() || kind == b'-' => {}
                 _ => {
-                    let reason = "it is out of step with the server: an answer came that nobody waits for";
+                    let reason = "it is out of sync with the server: an answer without a command arrived";
                     return Err(io::Error::other(reason));
                 }
             }
@@ -109,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let outcome = self.hear(buf.filled().get(before..).unwrap_or_default());
+        let outcome = self.count_answers(buf.filled().get(before..).unwrap_or_default());
         if outcome.is_err() {
             buf.set_filled(before);
         }
@@ -120,7 +121,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.ask(buf.get(..written).unwrap_or_default())?;
+        self.count_commands(buf.get(..written).unwrap_or_default())?;
         Poll::Ready(Ok(written))
     }
 
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    /// What a server that says this in two pieces is heard to say, after so many commands.
+    /// Returns what is read of a server that sends these two pieces, after so many commands.
     async fn heard(commands: usize, pieces: [&[u8]; 2]) -> io::Result<Vec<u8>> {
         let (mut server, client) = duplex(1024);
         let mut client = Counted::new(client);
