@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 const COLUMNS_MAX: usize = 100;
 
 /// Pages that are generated, and crates that are not wrapped yet.
-const EXCEPT: [&str; 15] = [
+const EXCEPT: &[&str] = &[
     "CHANGELOG.md",
     "docs/comparison.md",
     "docs/performance.md",
