@@ -12,6 +12,8 @@ mod caller;
 mod desk;
 mod heal;
 mod invariants;
+mod job;
+mod known;
 mod plan;
 mod server;
 mod users;

@@ -1,6 +1,7 @@
 //! The maintenance task and its jobs against a server that fails in every way, and operations on the pool as a whole.
 
 use super::desk::{self, Bell, MAINTENANCE, Phase, Wire};
+use super::job::Running;
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
@@ -15,15 +16,6 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A job of the maintenance task that has begun.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) job: Job<Wire>,
-    pub(super) fate: Fate,
-    /// When it is cut off if it hangs.
-    pub(super) limit: Time,
-}
 
 /// The error of the simulated server.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! One pool and everybody around it: the ledger, its users, the maintenance task's jobs, and the next thing that happens.
 
 use super::desk::{self, MAINTENANCE, Wire};
-use super::invariants::Known;
+use super::job::Running;
+use super::known::Known;
 use super::plan::{Fate, Plan};
-use super::server::Running;
 use super::users::{Kind, State, Users};
 use crate::ledger::Armed;
 use crate::ledger::Ledger;
