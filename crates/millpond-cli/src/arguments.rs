@@ -14,7 +14,8 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run some seconds of load on an embedded SQLite file, provoke an overflow, a timeout and a leak, and add up
+    /// Run some seconds of load on an embedded SQLite file, provoke an overflow, a timeout and a
+    /// leak, and add up
     Demo(DemoArguments),
     /// Check the settings and say where each comes from; nothing is connected to without --connect
     Check(CheckArguments),
@@ -26,7 +27,8 @@ pub struct DemoArguments {
     /// How long readers and writers work
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
-    /// Keep the database in this file, which must not exist yet; without it a temporary one is used and removed
+    /// Keep the database in this file, which must not exist yet; without it a temporary one is used
+    /// and removed
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
     /// Print one JSON object and nothing else
@@ -40,7 +42,8 @@ pub struct CheckArguments {
     /// The settings file; without it ./millpond.toml is read if it is there
     #[arg(long, visible_alias = "file", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Open a connection to every server that the settings name, and say whether a pooler is in front of it
+    /// Open a connection to every server that the settings name, and say whether a pooler is in
+    /// front of it
     #[arg(long)]
     pub connect: bool,
     /// Print one JSON object and nothing else

@@ -1,4 +1,5 @@
-//! `millpond check`: loads the settings as a service would, and explains them or says all that is wrong with them.
+//! `millpond check`: loads the settings as a service would, and explains them or says all that is
+//! wrong with them.
 
 use crate::arguments::CheckArguments;
 use crate::reach::{self, Reached};
@@ -14,8 +15,9 @@ pub fn run(arguments: &CheckArguments) -> Result<bool, Box<dyn Error>> {
     if let Some(file) = &arguments.config {
         loader = loader.file(file);
     }
-    // A URL for which there is no backend is an error, though its settings may be fine: this command has every backend that
-    // there is, so no service could use it, and what guards a deployment must not let it pass.
+    // A URL for which there is no backend is an error, though its settings may be fine: this
+    // command has every backend that there is, so no service could use it, and what guards a
+    // deployment must not let it pass.
     let settings = match DatabaseConnection::load(loader.clone()).connect_lazy() {
         Ok(database) => database.settings().clone(),
         // No connection string is no mistake: the settings may be used for Redis alone.

@@ -1,4 +1,5 @@
-//! `millpond demo`: a real workload on an embedded database, trouble made on purpose, and the books at the end.
+//! `millpond demo`: a real workload on an embedded database, trouble made on purpose, and the books
+//! at the end.
 
 mod bank;
 mod incidents;
@@ -29,7 +30,8 @@ const LEAK_AFTER: Duration = Duration::from_millis(750);
 const NAME: &str = "demo";
 const WRITER_NAME: &str = "demo-writer";
 const READERS_NAME: &str = "demo-reader";
-/// How long the observer may lag behind the pool: events are sent after the pool's lock is released.
+/// How long the observer may lag behind the pool: events are sent after the pool's lock is
+/// released.
 const LAG: Duration = Duration::from_secs(1);
 
 /// Whether the books balance.
@@ -81,8 +83,8 @@ async fn play(arguments: &DemoArguments, scratch: &Arc<Scratch>, mut screen: Scr
     Ok(report.is_balanced())
 }
 
-/// Opens the database as a service would: what the demo needs is set in code, the rest comes from the user's own file and
-/// environment.
+/// Opens the database as a service would: what the demo needs is set in code, the rest comes from
+/// the user's own file and environment.
 async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box<dyn Error>> {
     let file = std::path::absolute(file)?;
     let Some(path) = file.to_str() else { return Err("the path of the database is not UTF-8".into()) };

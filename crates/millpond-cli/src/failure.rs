@@ -1,11 +1,13 @@
-//! What is said when something fails: all problems of settings one by one, everything else in a line.
+//! What is said when something fails: all problems of settings one by one, everything else in a
+//! line.
 
 use millpond::{ConnectError, SettingsError};
 use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
 
-/// Says why the program failed: in JSON on standard output if that is for a machine, else on standard error.
+/// Says why the program failed: in JSON on standard output if that is for a machine, else on
+/// standard error.
 ///
 /// # Errors
 ///

@@ -1,6 +1,8 @@
-//! How long many things took, in buckets: the memory is the same for a second of demo and for a week.
+//! How long many things took, in buckets: the memory is the same for a second of demo and for a
+//! week.
 //!
-//! A bucket is a sixteenth of a power of two wide, so a quantile is at most 6.25 % too high, and never too low.
+//! A bucket is a sixteenth of a power of two wide, so a quantile is at most 6.25 % too high, and
+//! never too low.
 
 use std::time::Duration;
 

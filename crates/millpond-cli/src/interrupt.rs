@@ -12,8 +12,8 @@ const INTERRUPTED: i32 = 130;
 pub struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Starts to listen, on the current runtime. From now on Ctrl-C does not end the process by itself; only the second one
-    /// does, after `last` has tidied up.
+    /// Starts to listen, on the current runtime. From now on Ctrl-C does not end the process by
+    /// itself; only the second one does, after `last` has tidied up.
     ///
     /// # Errors
     ///

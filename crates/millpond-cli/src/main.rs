@@ -1,6 +1,8 @@
-//! The `millpond` command: reads its arguments, does what they ask for, and says by its exit code how that went.
+//! The `millpond` command: reads its arguments, does what they ask for, and says by its exit code
+//! how that went.
 //!
-//! 0: all is well. 1: the settings or the books are wrong, or something failed. 2: the arguments make no sense.
+//! 0: all is well. 1: the settings or the books are wrong, or something failed. 2: the arguments
+//! make no sense.
 
 mod arguments;
 mod books;

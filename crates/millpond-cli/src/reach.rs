@@ -1,4 +1,5 @@
-//! Connecting to every server that the settings name, as a service would, and what its pool says of it.
+//! Connecting to every server that the settings name, as a service would, and what its pool says of
+//! it.
 
 use millpond::redis::RedisPoolOptions;
 use millpond::{Backend, DatabaseConnection, Event, EventContext, Loader, Pooler, Settings};
@@ -28,8 +29,8 @@ impl Reached {
 ///
 /// # Errors
 ///
-/// Which one could not be reached within `pool_timeout`, and why; a pooler that lends its servers for a transaction is
-/// among the reasons, unless the settings say that it is there.
+/// Which one could not be reached within `pool_timeout`, and why; a pooler that lends its servers
+/// for a transaction is among the reasons, unless the settings say that it is there.
 pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

@@ -1,4 +1,5 @@
-//! Where the demo's database stands: a directory of its own that goes away with it, or a file that stays.
+//! Where the demo's database stands: a directory of its own that goes away with it, or a file that
+//! stays.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -9,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How often the removal of a directory is tried.
 const ATTEMPTS: u32 = 10;
 
-/// The place of a database file. A directory of our own is removed on drop, the file's companions (`-wal`, `-shm`) with it.
+/// The place of a database file. A directory of our own is removed on drop, the file's companions
+/// (`-wal`, `-shm`) with it.
 #[derive(Debug)]
 pub struct Scratch {
     file: PathBuf,
@@ -54,7 +56,8 @@ impl Scratch {
     /// Removes what is temporary. May be called more than once.
     pub fn remove(&self) {
         if let Some(directory) = &self.directory {
-            // SQLite may put a file there while the others go. If it does not end, the directory is left to the system.
+            // SQLite may put a file there while the others go. If it does not end, the directory is
+            // left to the system.
             let gone = |_: &u32| fs::remove_dir_all(directory).is_ok() || !directory.exists();
             let _ = (0..ATTEMPTS).find(gone);
         }

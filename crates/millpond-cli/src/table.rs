@@ -23,7 +23,8 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The same table with text in all columns: by default all but the first hold numbers, and are right-aligned.
+    /// The same table with text in all columns: by default all but the first hold numbers, and are
+    /// right-aligned.
     #[must_use]
     pub fn left_aligned(mut self) -> Self {
         self.left = true;

@@ -1,4 +1,5 @@
-//! What reaches the user: lines on standard output, a line that changes on a terminal, colour only where it can be seen.
+//! What reaches the user: lines on standard output, a line that changes on a terminal, colour only
+//! where it can be seen.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -67,7 +68,8 @@ impl Screen {
         }
         let width = text.chars().count();
         let blanks = " ".repeat(self.shown.saturating_sub(width));
-        // No escape codes: this works on the plainest terminal. A progress that cannot be shown is no failure.
+        // No escape codes: this works on the plainest terminal. A progress that cannot be shown is
+        // no failure.
         let _ = write!(io::stderr(), "\r{text}{blanks}");
         self.shown = width;
     }

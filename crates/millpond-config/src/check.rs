@@ -1,4 +1,5 @@
-//! From merged layers to settings: every value read, every range checked, every refusal with its source.
+//! From merged layers to settings: every value read, every range checked, every refusal with its
+//! source.
 
 use millpond_core::Limits;
 
@@ -13,11 +14,12 @@ use crate::schema::{Form, SETTINGS, Setting, is_untidy};
 use crate::settings::TCP_KEEPALIVE;
 use crate::suggest;
 
-/// A way out of the core's that holds this is to lift the ranges. What is to be written for that depends on where the value
-/// was written, which the core does not know.
+/// If the help of the core's problem contains this, it says to lift the ranges. How that is written
+/// depends on where the value was written, which the core does not know.
 const LIFT: &str = "limits = \"off\"";
 
-/// Reads every setting; problems go to `problems`, and where there is one the settings are not to be used.
+/// Reads every setting; problems go to `problems`, and where there is one the settings are not to
+/// be used.
 pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<SettingProblem>) -> Settings {
     let mut settings = Settings::default();
     let mut refused = Vec::new();

@@ -1,6 +1,7 @@
 //! Settings that have no effect, or less than they say, beside others, each with its source.
 //!
-//! Those of one pool are known to the core; here are those of `db.pool`, `db.reset` and `db.behind` beside it.
+//! Those of one pool are known to the core; here are those of `db.pool`, `db.reset` and `db.behind`
+//! beside it.
 
 use millpond_core::{Conflict, PoolKind, Pooler, ResetLevel};
 

@@ -1,7 +1,8 @@
 //! The environment layer: variables, and the files that `NAME_FILE` variables name.
 //!
-//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or `"q"` stays itself. The
-//! line end that editors and shells put at the end is left to the reader of the value.
+//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or
+//! `"q"` stays itself. The line end that editors and shells put at the end is left to the reader of
+//! the value.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -96,10 +97,11 @@ impl Names {
         variables.iter().any(|(name, _)| name.as_os_str() == plain.as_str())
     }
 
-    /// What to do about an unknown variable that was surely meant for us; `None` for one that belongs to others.
+    /// What to do about an unknown variable that was surely meant for us; `None` for one that
+    /// belongs to others.
     ///
-    /// The prefix may be shared, so it is not enough: the rest must begin with a section of ours, be two slips away
-    /// from a setting at most, or be a setting without its section.
+    /// The prefix may be shared, so it is not enough: the rest must begin with a section of ours,
+    /// be two slips away from a setting at most, or be a setting without its section.
     fn meant(&self, name: &str) -> Option<String> {
         let head = name.get(..self.prefix.len())?;
         let rest = name.get(self.prefix.len()..)?.to_ascii_uppercase();
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_told_from_a_variable_of_somebody_else() {
+    fn a_slip_is_distinguished_from_a_variable_of_others() {
         for (name, meant) in [
             ("PSN_DB_POOL_SISE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
             ("PSN_POOL_SIZE", Some("did you mean `PSN_DB_POOL_SIZE`?")),

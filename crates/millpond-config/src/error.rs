@@ -8,12 +8,13 @@ use crate::secret::shown;
 
 /// Settings that cannot be used: all that is wrong with them, not the first thing found.
 ///
-/// `Display` is one problem a line, and so is `Debug`, which is what `main` prints of an error that it returns. No problem
-/// holds a secret.
+/// `Display` is one problem a line, and so is `Debug`, which is what `main` prints of an error that
+/// it returns. No problem holds a secret.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// The problems: those of the file, of the environment, of code, then values that cannot be used. Never empty.
+    /// The problems: those of the file, of the environment, of code, then values that cannot be
+    /// used. Never empty.
     pub problems: Vec<SettingProblem>,
 }
 
@@ -41,8 +42,8 @@ impl std::error::Error for SettingsError {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SettingProblem {
-    /// The setting as written in a file, with its section (`db.pool_size`); the variable, if it is not one that we
-    /// know; or `settings file`, if the file as a whole is at fault.
+    /// The setting as written in a file, with its section (`db.pool_size`); the variable, if it is
+    /// not one that we know; or `settings file`, if the file as a whole is at fault.
     pub setting: String,
     /// What it was set to, as it was written. `None` for secrets, for unknown names and for files.
     pub value: Option<String>,
@@ -54,14 +55,15 @@ pub struct SettingProblem {
     pub help: String,
 }
 
-/// Why a value cannot be used, in the words of whoever was to use it: see [`Loader::load_with`].
+/// Why a value cannot be used, as the code that would use it says: see [`Loader::load_with`].
 ///
 /// [`Loader::load_with`]: crate::Loader::load_with
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The setting, by its section and name such as `storage.connection_string`.
     pub setting: &'static str,
-    /// What is wrong, as it follows on the setting's name and source. It must not repeat a password.
+    /// What is wrong, as it follows on the setting's name and source. It must not repeat a
+    /// password.
     pub message: String,
     /// What the user can do.
     pub help: String,

@@ -8,8 +8,8 @@ use crate::error::SettingProblem;
 
 /// Each effective value and where it came from, in the order of the settings' table.
 ///
-/// `Display` is an aligned table, and a line for each warning, for a log at start-up or a `check` command. It holds no
-/// secrets.
+/// `Display` is an aligned table, and a line for each warning, for a log at start-up or a `check`
+/// command. It holds no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {

@@ -1,4 +1,5 @@
-//! The file layer: `millpond.toml`, with the line of every value and every mistake, and never a line of its text.
+//! The file layer: `millpond.toml`, with the line of every value and every mistake, and never a
+//! line of its text.
 
 use std::path::Path;
 
@@ -47,7 +48,8 @@ fn gather_text(text: &str, name: String) -> Gathered {
         if place == last {
             continue;
         }
-        // Only the parser's fixed phrases: its `Display` would quote the line, and with it the password.
+        // Only the parser's fixed phrases: its `Display` would quote the line, and with it the
+        // password.
         let message = format!("is not TOML: {}", error.message());
         let help = "correct the line; texts, such as URLs, stand in quotes";
         reader.gathered.problems.push(SettingProblem::new(FILE, &place, message, help));
@@ -164,7 +166,8 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of the same section, a section, a setting of another section.
+/// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of
+/// the same section, a section, a setting of another section.
 fn help(section: &str, name: &str) -> String {
     if schema::is_database_url(section, name) {
         return "did you mean `connection_string` under `[storage]`?".to_owned();

@@ -1,7 +1,9 @@
-//! The layers: figment merges them and remembers where each value came from. Nothing else names figment.
+//! The layers: figment merges them and remembers where each value came from. Nothing else names
+//! figment.
 //!
-//! One provider a value, so that figment's provenance is exact: the variable, the line, the preset. Its own providers
-//! for TOML and the environment are not used: they guess at the type of a value, which changes or prints secrets.
+//! One provider a value, so that figment's provenance is exact: the variable, the line, the preset.
+//! Its own providers for TOML and the environment are not used: they guess at the type of a value,
+//! which changes or prints secrets.
 
 use figment::value::{Dict, Empty, Map, Num, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};

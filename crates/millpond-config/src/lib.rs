@@ -1,4 +1,5 @@
-//! Settings for millpond: defaults, preset, file, environment and code, merged, checked, and each with its source.
+//! Settings for millpond: defaults, preset, file, environment and code, merged, checked, and each
+//! with its source.
 //!
 //! ```
 //! use millpond_config::Settings;
@@ -26,10 +27,12 @@
 //! Lowest first; a higher layer overrides a lower one, one setting at a time:
 //!
 //! 1. the defaults of [`PoolConfig`](millpond_core::PoolConfig) and [`Settings`];
-//! 2. a preset's values. Its name is itself a setting, `preset`, and comes from the file, the environment or code;
+//! 2. a preset's values. Its name is itself a setting, `preset`, and comes from the file, the
+//!    environment or code;
 //! 3. a file, `./millpond.toml` or the one named by [`Loader::file`];
-//! 4. the environment: `PSN_` and the setting in capitals, such as `PSN_DB_POOL_SIZE` for `db.pool_size`. `NAME_FILE`
-//!    gives the path of a file that holds the value, as orchestrators hand out secrets;
+//! 4. the environment: `PSN_` and the setting in capitals, such as `PSN_DB_POOL_SIZE` for
+//!    `db.pool_size`. `NAME_FILE` gives the path of a file that holds the value, as orchestrators
+//!    hand out secrets;
 //! 5. code: [`Loader::set`] and [`Loader::preset`].
 //!
 //! ```toml
@@ -53,23 +56,26 @@
 //! max_connections = 50
 //! ```
 //!
-//! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may stand in quotes, since in a variable they have
-//! no other form. URLs are never parsed: `12345` stays a text. One line end at the end of a value, as editors and shells leave
-//! it there, is left out, be it `\n`, `\r\n` or `\r`; a URL with a blank before or behind it, or with a line end or another
-//! character in it that nobody sees, is refused.
+//! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may stand in quotes, since in a
+//! variable they have no other form. URLs are never parsed: `12345` stays a text. One line end at
+//! the end of a value, as editors and shells leave it there, is left out, be it `\n`, `\r\n` or
+//! `\r`; a URL with a blank before or behind it, or with a line end or another character in it that
+//! nobody sees, is refused.
 //!
 //! # Mistakes
 //!
-//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was expected, and the way out.
-//! Unknown keys are mistakes, and unknown variables too if they begin with a section of ours or look like a slip; see
-//! [`Loader::foreign`]. A value that a higher layer overrides is not looked at.
+//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was
+//! expected, and the way out. Unknown keys are mistakes, and unknown variables too if they begin
+//! with a section of ours or look like a slip; see [`Loader::foreign`]. A value that a higher layer
+//! overrides is not looked at.
 //!
-//! A setting that has no effect beside another one is no mistake: it is among the warnings of the [`Explanation`].
+//! A setting that has no effect beside another one is no mistake: it is among the warnings of the
+//! [`Explanation`].
 //!
 //! # Secrets
 //!
-//! Connection strings and URLs are a [`Secret`], which prints as `***`. No error and no explanation shows one: URLs
-//! stand there without password and query, and lines of a file are never quoted.
+//! Connection strings and URLs are a [`Secret`], which prints as `***`. No error and no explanation
+//! shows one: URLs stand there without password and query, and lines of a file are never quoted.
 
 mod check;
 mod conflicts;

@@ -17,8 +17,8 @@ use crate::{Settings, SettingsError, check, file, presets, suggest};
 /// The file that is read from the working directory when none is named and it is there.
 pub const DEFAULT_FILE: &str = "millpond.toml";
 
-/// Loads [`Settings`]: defaults, then a preset's values, then a file, then the environment, then code; each layer
-/// overrides the ones before, one setting at a time.
+/// Loads [`Settings`]: defaults, then a preset's values, then a file, then the environment, then
+/// code; each layer overrides the ones before, one setting at a time.
 ///
 /// ```
 /// use millpond_config::Loader;
@@ -50,7 +50,8 @@ enum Source<T> {
 }
 
 impl Loader {
-    /// The prefix `PSN_`, `./millpond.toml` if it is there, the process's environment, and nothing from code.
+    /// The prefix `PSN_`, `./millpond.toml` if it is there, the process's environment, and nothing
+    /// from code.
     pub fn new() -> Self {
         Self {
             names: Names { prefix: "PSN_".to_owned(), foreign: Vec::new() },
@@ -63,17 +64,20 @@ impl Loader {
 
     /// What the names of variables begin with, underscore included. Default `PSN_`.
     ///
-    /// With an empty prefix, every variable that begins with `DB_`, `STORAGE_`, `REDIS_` or `CACHE_` is taken for ours.
+    /// With an empty prefix, every variable that begins with `DB_`, `STORAGE_`, `REDIS_` or
+    /// `CACHE_` is taken for ours.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.names.prefix = prefix.into();
         self
     }
 
-    /// Leaves variables that begin with `prefix` (the whole name, such as `PSN_DB_BACKUP_`) to the rest of the program.
+    /// Leaves variables that begin with `prefix` (the whole name, such as `PSN_DB_BACKUP_`) to the
+    /// rest of the program.
     ///
-    /// Needed only for unknown variables that begin with a section of ours (`PSN_DB_`, `PSN_STORAGE_`, `PSN_REDIS_`,
-    /// `PSN_CACHE_`) or look like a slip in one of our names: those are errors. Other variables with our prefix are
-    /// ignored anyway, and a variable that is a setting always counts. May be called more than once.
+    /// Needed only for unknown variables that begin with a section of ours (`PSN_DB_`,
+    /// `PSN_STORAGE_`, `PSN_REDIS_`, `PSN_CACHE_`) or look like a slip in one of our names: those
+    /// are errors. Other variables with our prefix are ignored anyway, and a variable that is a
+    /// setting always counts. May be called more than once.
     pub fn foreign(mut self, prefix: impl Into<String>) -> Self {
         self.names.foreign.push(prefix.into());
         self
@@ -110,12 +114,14 @@ impl Loader {
 
     /// Chooses a preset: `production`, `development`, `batch`, `small`, `medium` or `large`.
     ///
-    /// This overrides `PSN_PRESET`, which overrides `preset` in the file. The preset's values override only defaults.
+    /// This overrides `PSN_PRESET`, which overrides `preset` in the file. The preset's values
+    /// override only defaults.
     pub fn preset(self, name: impl Into<String>) -> Self {
         self.set("preset", name.into())
     }
 
-    /// Sets one setting, by its section and name such as `db.pool_size`, above all other layers; the last call wins.
+    /// Sets one setting, by its section and name such as `db.pool_size`, above all other layers;
+    /// the last call wins.
     ///
     /// The value is checked in [`load`](Self::load), along with all others.
     pub fn set(mut self, setting: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -142,15 +148,17 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// A [`SettingsError`] with every problem at once: a file that cannot be read or is not TOML, a key or variable
-    /// that is no setting, a value that is not of its setting's form, an unknown preset, a value out of its range.
+    /// A [`SettingsError`] with every problem at once: a file that cannot be read or is not TOML, a
+    /// key or variable that is no setting, a value that is not of its setting's form, an unknown
+    /// preset, a value out of its range.
     pub fn load(self) -> Result<Settings, SettingsError> {
         self.load_with(|_| Ok(())).map(|(settings, ())| settings)
     }
 
-    /// As [`load`](Self::load), and makes something of the settings, of which it may refuse some: the refusals are in the same
-    /// report as all other problems, each with the source of its setting. This crate takes any text for a connection string,
-    /// since it does not know which databases there are.
+    /// As [`load`](Self::load), and makes something of the settings, of which it may refuse some:
+    /// the refusals are in the same report as all other problems, each with the source of its
+    /// setting. This crate takes any text for a connection string, since it does not know which
+    /// databases there are.
     ///
     /// ```
     /// use millpond_config::{Loader, Refusal};
@@ -274,7 +282,8 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
     Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", help))
 }
 
-/// The layer below `leaves`: the values of the preset that they name. An unknown name is left to the check.
+/// The layer below `leaves`: the values of the preset that they name. An unknown name is left to
+/// the check.
 fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
     let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else { return Vec::new() };
     let Some(preset) = presets::find(name.trim()) else { return Vec::new() };

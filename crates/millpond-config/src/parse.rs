@@ -1,7 +1,8 @@
-//! How values are written: the one grammar of numbers, times, flags and words for files, variables and code.
+//! How values are written: the one grammar of numbers, times, flags and words for files, variables
+//! and code.
 //!
-//! Every reader returns `None` for what does not fit: nothing is rounded, cut or guessed. What a speller writes, its
-//! reader reads back unchanged.
+//! Every reader returns `None` for what does not fit: nothing is rounded, cut or guessed. What a
+//! speller writes, its reader reads back unchanged.
 
 use std::time::Duration;
 

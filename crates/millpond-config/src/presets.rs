@@ -6,7 +6,7 @@ pub(crate) struct Preset {
     pub(crate) values: &'static [(&'static str, &'static str)],
 }
 
-/// The names, in the order in which they are told.
+/// The names, in the order of messages.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|preset| preset.name)
 }

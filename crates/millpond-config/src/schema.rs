@@ -1,7 +1,7 @@
 //! All settings: for each its path, the form of its value, and its place in [`Settings`].
 //!
-//! File keys, variable names, suggestions, parsing, the explanation and `docs/settings.md` come from here. The settings
-//! of a pool are those that the core lists.
+//! File keys, variable names, suggestions, parsing, the explanation and `docs/settings.md` come
+//! from here. The settings of a pool are those that the core lists.
 
 use std::sync::LazyLock;
 
@@ -88,8 +88,9 @@ pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 const URL_NAMES: [&str; 8] =
     ["url", "uri", "dsn", "database", "database_url", "db_url", "connection_url", "connection_uri"];
 
-/// Whether an unknown `name` in this section is the slip of somebody who looks for [`CONNECTION_STRING`]. The names of the
-/// settings are of no help there: the `url` that they hold is Redis's.
+/// Whether an unknown `name` in this section is the slip of somebody who looks for
+/// [`CONNECTION_STRING`]. The names of the settings are of no help there: the `url` that they hold
+/// is Redis's.
 pub(crate) fn is_database_url(section: &str, name: &str) -> bool {
     ["storage", "db", ""].contains(&section) && URL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
@@ -142,7 +143,8 @@ impl Setting {
         Some(())
     }
 
-    /// The value in force, fit to be seen by anybody, in the form in which [`Setting::put`] would read it.
+    /// The value in force, fit to be seen by anybody, in the form in which [`Setting::put`] would
+    /// read it.
     pub(crate) fn shown(&self, settings: &mut Settings) -> String {
         let config = &settings.db.pool;
         match self.form {
@@ -236,8 +238,9 @@ fn read_preset(raw: &Raw) -> Option<Option<String>> {
     }
 }
 
-/// Not parsed, and unchanged but for one line end, which files and variables have at their end. What may be neither is refused:
-/// an empty text, since it is a variable that somebody forgot, and what [`is_untidy`].
+/// Not parsed, and unchanged but for one line end, which files and variables have at their end.
+/// What may be neither is refused: an empty text, since it is a variable that somebody forgot, and
+/// what [`is_untidy`].
 fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     match raw {
         Raw::Unset => Some(None),
@@ -250,8 +253,8 @@ fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     }
 }
 
-/// Whether there is a blank before or behind a text, or a character in it that nobody sees: a file of that name would be
-/// created, or a password of that kind be sent.
+/// Whether there is a blank before or behind a text, or a character in it that nobody sees: a file
+/// of that name would be created, or a password of that kind be sent.
 pub(crate) fn is_untidy(text: &str) -> bool {
     let is_unseen = |c: char| {
         c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')

@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 /// What stands where a secret would be.
 pub(crate) const STARS: &str = "***";
 
-/// A connection string, password or token: `Debug`, `Display` and `Serialize` show `***`, never the content.
+/// A connection string, password or token: `Debug`, `Display` and `Serialize` show `***`, never the
+/// content.
 ///
 /// ```
 /// use millpond_config::Secret;
@@ -61,10 +62,12 @@ impl Serialize for Secret {
     }
 }
 
-/// What may be shown of a connection string: scheme, user, host and path of the URLs we know, `***` for the rest.
+/// What may be shown of a connection string: scheme, user, host and path of the URLs we know, `***`
+/// for the rest.
 ///
-/// Whatever is in doubt is hidden: a text without a known scheme, all of a query, and an authority that does not look
-/// like hosts with ports (it may be a user and a password whose `@host` is missing).
+/// Whatever is in doubt is hidden: a text without a known scheme, all of a query, and an authority
+/// that does not look like hosts with ports (it may be a user and a password whose `@host` is
+/// missing).
 fn redacted(text: &str) -> String {
     readable_url(text).unwrap_or_else(|| STARS.to_owned())
 }
@@ -74,7 +77,8 @@ pub(crate) fn shown_secret(text: &str) -> String {
     short(&redacted(text))
 }
 
-/// A value or a name for a message, hidden if it looks like a secret that was put in the wrong place.
+/// A value or a name for a message, hidden if it looks like a secret that was put in the wrong
+/// place.
 pub(crate) fn shown(text: &str) -> String {
     if text.contains('@') { shown_secret(text) } else { shown_path(text) }
 }

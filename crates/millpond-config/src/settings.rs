@@ -10,8 +10,8 @@ use crate::{Loader, Secret};
 
 /// All settings of a service, checked, each from the highest layer that names it.
 ///
-/// Made by [`Settings::loader`]. The fields are plain: change what you like, and [`PoolConfig::check`] is asked again
-/// when the pool is built.
+/// Made by [`Settings::loader`]. The fields are plain: change what you like, and
+/// [`PoolConfig::check`] is asked again when the pool is built.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -40,20 +40,23 @@ pub struct StorageSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DbSettings {
-    /// Sizes and times. Every field is a setting of the same name, such as `db.pool_size` or `PSN_DB_POOL_SIZE`; units,
-    /// defaults and ranges stand at the fields of [`PoolConfig`].
+    /// Sizes and times. Every field is a setting of the same name, such as `db.pool_size` or
+    /// `PSN_DB_POOL_SIZE`; units, defaults and ranges stand at the fields of [`PoolConfig`].
     pub pool: PoolConfig,
-    /// `reset`: what happens to a connection between two borrowers. Default [`ResetLevel::Transaction`].
+    /// `reset`: what happens to a connection between two borrowers. Default
+    /// [`ResetLevel::Transaction`].
     pub reset: ResetLevel,
     /// `pool`: which pool lends the connections. Default `None` ("auto"): what suits the database.
     pub kind: Option<PoolKind>,
-    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default [`Pooler::Direct`] ("server").
+    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default
+    /// [`Pooler::Direct`] ("server").
     pub behind: Pooler,
-    /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there. Default `true`; PostgreSQL
-    /// and MySQL, and not behind a pooler.
+    /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there.
+    /// Default `true`; PostgreSQL and MySQL, and not behind a pooler.
     pub cancel_abandoned: bool,
-    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether its peer is still there, `None` for
-    /// never ("off"). Default 60 s, range 1-3600 s; PostgreSQL and MySQL, on Linux.
+    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether its peer
+    /// is still there, `None` for never ("off"). Default 60 s, range 1-3600 s; PostgreSQL and
+    /// MySQL, on Linux.
     pub tcp_keepalive: Option<Duration>,
 }
 
@@ -77,7 +80,8 @@ impl Default for DbSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisSettings {
-    /// The URL of the server, which may hold a password: `PSN_REDIS_URL`, `PSN_CACHE_URL`. Default unset.
+    /// The URL of the server, which may hold a password: `PSN_REDIS_URL`, `PSN_CACHE_URL`. Default
+    /// unset.
     pub url: Option<Secret>,
     /// Connections in the pool at most. Default 20 for `[redis]`, 50 for `[cache]`, range 10-200.
     pub max_connections: u32,
@@ -89,7 +93,8 @@ impl Settings {
         Loader::new()
     }
 
-    /// Each effective value and where it came from, as they were loaded; changes made to the fields since do not show.
+    /// Each effective value and where it came from, as they were loaded; changes made to the fields
+    /// since do not show.
     pub fn explain(&self) -> &Explanation {
         &self.explanation
     }

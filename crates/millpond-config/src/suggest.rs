@@ -6,8 +6,8 @@ const WORD_MAX: usize = 64;
 /// A shorter word is part of too many names.
 const PART_MIN: usize = 4;
 
-/// The candidate that is meant by `word`, if there is one: the nearest that is not further than a third of its letters
-/// (two at least), or else the first that `word` is a part of.
+/// The candidate that is meant by `word`, if there is one: the nearest that is not further than a
+/// third of its letters (two at least), or else the first that `word` is a part of.
 ///
 /// ```
 /// assert_eq!(millpond_config::nearest("sqllite", ["postgresql", "sqlite"]), Some("sqlite"));
@@ -21,36 +21,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     nearest.map(|(_, name)| name).or_else(whole)
 }
 
-/// How many letters must be added, dropped, replaced or swapped with their neighbour, in any case; `None` for what is
-/// too long to be compared.
+/// How many letters must be added, dropped, replaced or swapped with their neighbour, in any case;
+/// `None` for what is too long to be compared.
 pub(crate) fn distance(a: &str, b: &str) -> Option<usize> {
-    if a.len() > WORD_MAX || b.len() > WORD_MAX {
-        return None;
-    }
-    let b: Vec<char> = b.to_ascii_lowercase().chars().collect();
-    // Three rows of the usual table: two letters back, one letter back, and the one being filled.
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    let mut previous = None;
-    for (row, letter) in a.to_ascii_lowercase().chars().enumerate() {
-        let mut line = vec![row + 1];
-        for (column, other) in b.iter().enumerate() {
-            let replaced = cell(&above, column) + usize::from(letter != *other);
-            let mut least = replaced.min(cell(&above, column + 1) + 1).min(cell(&line, column) + 1);
-            let swapped = column > 0 && previous == Some(*other) && b.get(column - 1) == Some(&letter);
-            if swapped {
-                least = least.min(cell(&before, column - 1) + 1);
-            }
-            line.push(least);
-        }
-        before = std::mem::replace(&mut above, line);
-        previous = Some(letter);
-    }
-    above.last().copied()
-}
-
-fn cell(row: &[usize], column: usize) -> usize {
-    row.get(column).copied().unwrap_or(WORD_MAX)
+    let is_short = a.len() <= WORD_MAX && b.len() <= WORD_MAX;
+    is_short.then(|| strsim::osa_distance(&a.to_ascii_lowercase(), &b.to_ascii_lowercase()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The longest file that is read, in bytes: far more than settings need, and little enough to be read twice.
+/// The longest file that is read, in bytes: far more than settings need, and little enough to be
+/// read twice.
 const FILE_MAX: u64 = 1 << 16;
 
 /// Why a file could not be read. Holds nothing of its content.
@@ -29,7 +30,8 @@ impl Unreadable {
     }
 }
 
-/// The content of a file; of one that is too long, and may be endless, no more than the limit is read.
+/// The content of a file; of one that is too long, and may be endless, no more than the limit is
+/// read.
 pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)).map_err(Unreadable::Io)?;

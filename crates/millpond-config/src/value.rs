@@ -10,8 +10,9 @@ use crate::parse;
 use crate::raw::Raw;
 use crate::secret::STARS;
 
-/// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s, [`Secret`]s, the enums of the
-/// settings, and `Option`s of these (`None` is "off", "auto" or unset, whichever the setting has).
+/// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s,
+/// [`Secret`]s, the enums of the settings, and `Option`s of these (`None` is "off", "auto" or
+/// unset, whichever the setting has).
 ///
 /// `Debug` does not show the content, which may be a secret.
 #[derive(Clone, PartialEq)]

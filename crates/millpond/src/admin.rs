@@ -7,42 +7,45 @@ use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Stat
 use sqlx::Error;
 use std::time::Duration;
 
-/// A pool of one writer and many readers is looked at and steered as one; [`reader`](Self::reader) is a handle to the readers
-/// alone. A custom pool is steered through its own handle: what only millpond's pools can do does nothing to it, or is an error
-/// where one can be returned.
+/// A pool of one writer and many readers is looked at and steered as one; [`reader`](Self::reader)
+/// is a handle to the readers alone. A custom pool is steered through its own handle: what only
+/// millpond's pools can do does nothing to it, or is an error where one can be returned.
 impl DatabaseConnection {
-    /// How the pool is doing. Of one writer and many readers, both together: there is one connection more than `pool_size` in
-    /// the settings, the writer.
+    /// How the pool is doing. Of one writer and many readers, both together: there is one
+    /// connection more than `pool_size` in the settings, the writer.
     pub fn status(&self) -> Status {
         each!(TypedPool, &self.pool, pool => {
             if pool.is_split() { pool.status() + pool.reader().status() } else { pool.status() }
         })
     }
 
-    /// How it is doing in three numbers: `pool_size`, `pool_in_use`, `pool_available`. They are those of
-    /// [`status`](Self::status).
+    /// How it is doing in three numbers: `pool_size`, `pool_in_use`, `pool_available`. They are
+    /// those of [`status`](Self::status).
     pub fn performance_metrics(&self) -> PerformanceMetrics {
         PerformanceMetrics::of(&self.status())
     }
 
-    /// Who holds a connection, and for how long: the oldest first, writers and readers among each other.
+    /// Who holds a connection, and for how long: the oldest first, writers and readers among each
+    /// other.
     pub fn holders(&self) -> Vec<Holder> {
         each!(TypedPool, &self.pool, pool => pool.holders())
     }
 
-    /// Changes the sizes of the pool. Of one writer and many readers `pool_size` is the number of readers, as in the settings;
-    /// there is always one writer and never an overflow.
+    /// Changes the sizes of the pool. Of one writer and many readers `pool_size` is the number of
+    /// readers, as in the settings; there is always one writer and never an overflow.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` if a size is out of its range, or does not go together with another setting.
+    /// `Error::Configuration` if a size is out of its range, or does not go together with another
+    /// setting.
     pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
         each!(TypedPool, &self.pool, pool => {
             pool.resize(pool_size, if pool.is_split() { 0 } else { max_overflow })
         })
     }
 
-    /// Sends a statement to the database and waits for its answer, to see that the two can talk to each other.
+    /// Sends a statement to the database and waits for its answer, to see that the two can talk to
+    /// each other.
     ///
     /// # Errors
     ///
@@ -55,7 +58,8 @@ impl DatabaseConnection {
         sqlx::query("SELECT 1").execute(self).await.map(drop)
     }
 
-    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers and the writer.
+    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers
+    /// and the writer.
     ///
     /// # Errors
     ///
@@ -68,7 +72,8 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.prewarm(idle).await)
     }
 
-    /// Lends nothing until [`resume`](Self::resume); callers wait within their deadlines. What is lent goes on.
+    /// Lends nothing until [`resume`](Self::resume); callers wait within their deadlines. What is
+    /// lent goes on.
     pub fn suspend(&self) {
         each!(TypedPool, &self.pool, pool => pool.suspend());
     }
@@ -83,8 +88,9 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.invalidate_all(how));
     }
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report says who still holds one.
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
+    /// when they come back. Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report
+    /// says who still holds one.
     ///
     /// # Cancel safety
     ///

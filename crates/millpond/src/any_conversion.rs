@@ -1,8 +1,10 @@
-//! From one database's own types to sqlx's `Any` types and back: one implementation, and one file, a backend.
+//! From one database's own types to sqlx's `Any` types and back: one implementation, and one file,
+//! a backend.
 //!
-//! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL, is silently wrong for unsigned
-//! integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of type DOUBLE among the arguments; so this one is our
-//! own. What it cannot convert is an error that names the column.
+//! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL, is
+//! silently wrong for unsigned integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of
+//! type DOUBLE among the arguments; so this one is our own. What it cannot convert is an error that
+//! names the column.
 
 #[cfg(feature = "mysql")]
 mod mysql;

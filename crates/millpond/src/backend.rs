@@ -36,7 +36,8 @@ impl Backend {
 
     /// The backend that a URL asks for, whether or not this build has it.
     ///
-    /// `+driver`, as SQLAlchemy has it (`postgresql+asyncpg:`), is passed over: the database decides, not the driver.
+    /// `+driver`, as SQLAlchemy has it (`postgresql+asyncpg:`), is passed over: the database
+    /// decides, not the driver.
     ///
     /// # Errors
     ///

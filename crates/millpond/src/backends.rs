@@ -56,8 +56,8 @@ impl TypedPool {
         each!(Self, self, pool => of(pool))
     }
 
-    /// Opens a first connection, to see that it works. It is not used, so a pool that lends nobody a connection to be used
-    /// alone does this too.
+    /// Opens a first connection, to see that it works. It is not used, so a pool that lends nobody
+    /// a connection to be used alone does this too.
     pub(crate) async fn open_first(&self) -> Result<(), Error> {
         each!(Self, self, pool => pool.pool().acquire().await.map(drop).map_err(lending_error))
     }

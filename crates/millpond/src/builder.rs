@@ -26,8 +26,8 @@ use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
 
 /// Builds a [`DatabaseConnection`].
 ///
-/// What is set here is the settings' layer "code": it overrides all others, is checked together with them, and shows in
-/// [`explain`](DatabaseConnection::explain).
+/// What is set here is the settings' layer "code": it overrides all others, is checked together
+/// with them, and shows in [`explain`](DatabaseConnection::explain).
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -58,7 +58,8 @@ pub struct DatabaseBuilder {
     mysql: Vec<Step<MySqlPoolOptions>>,
     #[cfg(feature = "postgres")]
     postgres: Vec<Step<PgPoolOptions>>,
-    /// Whether a hook was added that acts on PostgreSQL's connections. What a step adds is not known before it is done.
+    /// Whether a hook was added that acts on PostgreSQL's connections. What a step adds is not
+    /// known before it is done.
     postgres_hook: bool,
     #[cfg(feature = "sqlite")]
     sqlite: Vec<Step<SqlitePoolOptions>>,
@@ -70,7 +71,8 @@ type Step<Options> = Box<dyn FnOnce(Options) -> Options + Send>;
 /// The settings that are set most, by name; all others by [`set`](Self::set).
 ///
 /// A database in memory always has one connection, whatever the sizes say; they show in
-/// [`explain`](DatabaseConnection::explain) as they were set, and in [`status`](DatabaseConnection::status) as they are.
+/// [`explain`](DatabaseConnection::explain) as they were set, and in
+/// [`status`](DatabaseConnection::status) as they are.
 impl DatabaseBuilder {
     /// Connections to maintain.
     pub fn pool_size(self, connections: u32) -> Self {
@@ -122,7 +124,8 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the first acquire.
+    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the
+    /// first acquire.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.common.runtime = Some(handle);
         self
@@ -134,7 +137,8 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Has the recorder of the `metrics` facade told how the pool is doing; one [`PoolMetrics`] serves any number of pools.
+    /// Has the recorder of the `metrics` facade told how the pool is doing; one [`PoolMetrics`]
+    /// serves any number of pools.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -151,17 +155,19 @@ impl DatabaseBuilder {
         self.observer(metrics.clone())
     }
 
-    /// Does something to the typed options if the database is MySQL or MariaDB: hooks for every moment, and whatever
-    /// else they have. Called when the pool is made, after the settings were applied.
+    /// Does something to the typed options if the database is MySQL or MariaDB: hooks for every
+    /// moment, and whatever else they have. Called when the pool is made, after the settings were
+    /// applied.
     #[cfg(feature = "mysql")]
     pub fn mysql(mut self, step: impl FnOnce(MySqlPoolOptions) -> MySqlPoolOptions + Send + 'static) -> Self {
         self.mysql.push(Box::new(step));
         self
     }
 
-    /// Adds a hook for every new connection, with the driver's own type, if the database is MySQL or MariaDB. It is called
-    /// before anybody gets the connection; an error means "not this connection", and one that the backend calls permanent,
-    /// such as `sqlx::Error::Configuration`, ends the wait of everybody at once.
+    /// Adds a hook for every new connection, with the driver's own type, if the database is MySQL
+    /// or MariaDB. It is called before anybody gets the connection; an error means "not this
+    /// connection", and one that the backend calls permanent, such as `sqlx::Error::Configuration`,
+    /// ends the wait of everybody at once.
     #[cfg(feature = "mysql")]
     pub fn on_mysql_connect<F>(self, hook: F) -> Self
     where
@@ -170,17 +176,18 @@ impl DatabaseBuilder {
         self.mysql(|options| options.on_connect(hook))
     }
 
-    /// Does something to the typed options if the database is PostgreSQL: hooks for every moment, and whatever else they
-    /// have. Called when the pool is made, after the settings were applied.
+    /// Does something to the typed options if the database is PostgreSQL: hooks for every moment,
+    /// and whatever else they have. Called when the pool is made, after the settings were applied.
     #[cfg(feature = "postgres")]
     pub fn postgres(mut self, step: impl FnOnce(PgPoolOptions) -> PgPoolOptions + Send + 'static) -> Self {
         self.postgres.push(Box::new(step));
         self
     }
 
-    /// Adds a hook for every new connection, with the driver's own type, if the database is PostgreSQL. It is called before
-    /// anybody gets the connection; an error means "not this connection", and one that the backend calls permanent, such as
-    /// `sqlx::Error::Configuration`, ends the wait of everybody at once.
+    /// Adds a hook for every new connection, with the driver's own type, if the database is
+    /// PostgreSQL. It is called before anybody gets the connection; an error means "not this
+    /// connection", and one that the backend calls permanent, such as `sqlx::Error::Configuration`,
+    /// ends the wait of everybody at once.
     #[cfg(feature = "postgres")]
     pub fn on_postgres_connect<F>(mut self, hook: F) -> Self
     where
@@ -197,12 +204,13 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite. It is called before
-    /// anybody gets the connection; an error means "not this connection".
+    /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite.
+    /// It is called before anybody gets the connection; an error means "not this connection".
     ///
-    /// An error may pass, so another connection is opened, until `pool_timeout` is over. To refuse for good, return an error
-    /// of sqlx's own that the backend calls permanent, as `sqlx::Error::Configuration` is: as long as the pool has no other
-    /// connection, it ends the wait of everybody at once.
+    /// An error may pass, so another connection is opened, until `pool_timeout` is over. To refuse
+    /// for good, return an error of sqlx's own that the backend calls permanent, as
+    /// `sqlx::Error::Configuration` is: as long as the pool has no other connection, it ends the
+    /// wait of everybody at once.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -236,8 +244,9 @@ impl DatabaseBuilder {
     }
 }
 
-/// Hooks for every database. They get the connection as [`AnyConnection`], which says by `dialect()` what it leads to and
-/// executes queries in sqlx's `Any` types. They are called before those for one database, such as `on_sqlite_connect`.
+/// Hooks for every database. They get the connection as [`AnyConnection`], which says by
+/// `dialect()` what it leads to and executes queries in sqlx's `Any` types. They are called before
+/// those for one database, such as `on_sqlite_connect`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -256,7 +265,8 @@ impl DatabaseBuilder {
 /// # }).unwrap();
 /// ```
 impl DatabaseBuilder {
-    /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`](millpond_core::Hooks::on_first_connect).
+    /// Adds a hook for the pool's very first connection: see
+    /// [`Hooks::on_first_connect`](millpond_core::Hooks::on_first_connect).
     pub fn on_first_connect<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -267,7 +277,8 @@ impl DatabaseBuilder {
         self.hook(HookPoint::FirstConnect, hook)
     }
 
-    /// Adds a hook for every new connection: see [`Hooks::on_connect`](millpond_core::Hooks::on_connect).
+    /// Adds a hook for every new connection: see
+    /// [`Hooks::on_connect`](millpond_core::Hooks::on_connect).
     pub fn on_connect<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -278,7 +289,8 @@ impl DatabaseBuilder {
         self.hook(HookPoint::Connect, hook)
     }
 
-    /// Adds a hook before every loan: see [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout).
+    /// Adds a hook before every loan: see
+    /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout).
     pub fn on_checkout<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -359,7 +371,8 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at once.
+    /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at
+    /// once.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
         let hooked = self.postgres_hook || !self.common.hooks.is_empty();
         let (settings, target) = self.loader.load_with(|settings| target(settings, hooked))?;

@@ -26,8 +26,9 @@ use millpond_config::Settings;
 
 pub use millpond_cache::*;
 
-/// Starts a cache with what the section `[cache]` says: `url` (`PSN_CACHE_URL`) and `max_connections`
-/// (`PSN_CACHE_MAX_CONNECTIONS`, default 50, range 10-200 unless `limits = "off"`).
+/// Starts a cache with what the section `[cache]` says: `url` (`PSN_CACHE_URL`) and
+/// `max_connections` (`PSN_CACHE_MAX_CONNECTIONS`, default 50, range 10-200 unless `limits =
+/// "off"`).
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -46,7 +47,8 @@ pub use millpond_cache::*;
 ///
 /// # Errors
 ///
-/// [`CacheError::Setting`] if there is no URL, or none that is understood: with the setting, its source and the way out.
+/// [`CacheError::Setting`] if there is no URL, or none that is understood: with the setting, its
+/// source and the way out.
 pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     let section = &settings.cache;
     let place = place(settings, "cache", section).map_err(|reason| CacheError::Setting { reason })?;
@@ -54,9 +56,9 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
 }
 
-/// An observer that reports what the cache does to the recorder of the `metrics` facade; the table is
-/// in [`millpond_metrics`](https://docs.rs/millpond-metrics). Pool events need `pool_observer`, pool
-/// gauges `follow_shared_pool`.
+/// An observer that reports what the cache does to the recorder of the `metrics` facade; the table
+/// is in [`millpond_metrics`](https://docs.rs/millpond-metrics). Pool events need `pool_observer`,
+/// pool gauges `follow_shared_pool`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -4,7 +4,8 @@ use crate::backend::Backend;
 use millpond_config::{DbSettings, Refusal};
 use millpond_core::{PoolKind, Pooler, ResetLevel};
 
-/// All of them. A setting that would have no effect is refused as well, since its author relies on it.
+/// All of them. A setting that would have no effect is refused as well, since its author relies on
+/// it.
 pub(crate) fn unsuited(db: &DbSettings, backend: Backend, hooked: bool) -> Vec<Refusal> {
     let hooked = (hooked && backend == Backend::Postgres && db.behind != Pooler::Direct).then(|| {
         let message = "does not go together with hooks: what a hook does to a session would stay with a server that others \

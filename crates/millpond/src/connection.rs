@@ -19,8 +19,9 @@ use std::time::Duration;
 
 /// A pool of connections to the database that its URL names.
 ///
-/// `&db` is an `Executor` in sqlx's `Any` types, so sqlx's queries, streams, `FromRow` and `QueryBuilder` work on it, and
-/// a program that uses nothing else runs on any backend. Cloning is cheap, and all clones are the same pool.
+/// `&db` is an `Executor` in sqlx's `Any` types, so sqlx's queries, streams, `FromRow` and
+/// `QueryBuilder` work on it, and a program that uses nothing else runs on any backend. Cloning is
+/// cheap, and all clones are the same pool.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -37,32 +38,36 @@ use std::time::Duration;
 ///
 /// # What crosses
 ///
-/// `$1` is how a placeholder is written for every database. Values cross as sqlx's `Any` types: `bool`, `i16`, `i32`,
-/// `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. What does not fit the type that is asked for is an error
-/// that names the column, never another value.
+/// `$1` is how a placeholder is written for every database. Values cross as sqlx's `Any` types:
+/// `bool`, `i16`, `i32`, `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. What does
+/// not fit the type that is asked for is an error that names the column, never another value.
 ///
-/// - **SQLite**: a value arrives as it is stored, whatever its column was declared to hold, and 0 and 1 from a BOOLEAN column
-///   as `bool`; dates are the text that was stored. The key of a row that was added is
-///   [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
-/// - **PostgreSQL**: numbers, booleans and `bytea` arrive as what they are. Text, `numeric`, `uuid`, `json`, `jsonb`, dates,
-///   times, `interval`, enums, bits and addresses arrive as the text that the server writes (`2024-02-29 12:34:56.5+00`,
-///   `10.250`). Arrays, ranges, composite and geometric types and `money` are an error that names the column and says to
-///   write `column::text`. An argument has the type it was bound with, so a text that shall become a date is written
-///   `$1::date`. The key of an added row is asked for with `RETURNING`, which SQLite understands as well.
-/// - **MySQL, MariaDB**: numbers arrive as what they are, unsigned ones in a type that holds them; a `BIGINT UNSIGNED` that
-///   does not fit into `i64` is an error that names the column. 0 and 1 from a BOOLEAN column arrive as `bool`; `DECIMAL`, `JSON`,
-///   `ENUM`, `SET`, dates and times as text, the latter without decimals that are zero. The key of the first row that was added
-///   is `last_insert_id`.
+/// - **SQLite**: a value arrives as it is stored, whatever its column was declared to hold, and 0
+///   and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. The key of a row
+///   that was added is [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
+/// - **PostgreSQL**: numbers, booleans and `bytea` arrive as what they are. Text, `numeric`,
+///   `uuid`, `json`, `jsonb`, dates, times, `interval`, enums, bits and addresses arrive as the
+///   text that the server writes (`2024-02-29 12:34:56.5+00`, `10.250`). Arrays, ranges, composite
+///   and geometric types and `money` are an error that names the column and says to write
+///   `column::text`. An argument has the type it was bound with, so a text that shall become a date
+///   is written `$1::date`. The key of an added row is asked for with `RETURNING`, which SQLite
+///   understands as well.
+/// - **MySQL, MariaDB**: numbers arrive as what they are, unsigned ones in a type that holds them;
+///   a `BIGINT UNSIGNED` that does not fit into `i64` is an error that names the column. 0 and 1
+///   from a BOOLEAN column arrive as `bool`; `DECIMAL`, `JSON`, `ENUM`, `SET`, dates and times as
+///   text, the latter without decimals that are zero. The key of the first row that was added is
+///   `last_insert_id`.
 ///
 /// `rows_affected` counts rows changed, so it is 0 for a statement that only reads.
 ///
-/// For what a database has of its own there are the typed pools: `as_mysql`, `as_postgres`, `as_sqlite`.
+/// For what a database has of its own there are the typed pools: `as_mysql`, `as_postgres`,
+/// `as_sqlite`.
 ///
 /// # What it is not
 ///
-/// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes several statements takes
-/// `&mut dyn` [`AnyConnection`](crate::AnyConnection), which a lease and a transaction both give. Nor is it what
-/// `Migrator::run` takes: call [`migrate`](Self::migrate).
+/// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes
+/// several statements takes `&mut dyn` [`AnyConnection`](crate::AnyConnection), which a lease and a
+/// transaction both give. Nor is it what `Migrator::run` takes: call [`migrate`](Self::migrate).
 #[derive(Clone)]
 pub struct DatabaseConnection {
     pub(crate) pool: TypedPool,
@@ -106,13 +111,15 @@ impl DatabaseConnection {
         Self::load(Loader::new().no_file().no_environment()).set("storage.connection_string", url)
     }
 
-    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the loader says.
+    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the
+    /// loader says.
     pub fn load(loader: Loader) -> DatabaseBuilder {
         DatabaseBuilder::new(loader)
     }
 
-    /// Connects to the database that the environment names (`PSN_STORAGE_CONNECTION_STRING`, `PSN_DB_POOL_SIZE`, ..). What
-    /// it does not name comes from `./millpond.toml`, if that is there.
+    /// Connects to the database that the environment names (`PSN_STORAGE_CONNECTION_STRING`,
+    /// `PSN_DB_POOL_SIZE`, ..). What it does not name comes from `./millpond.toml`, if that is
+    /// there.
     ///
     /// # Errors
     ///
@@ -125,7 +132,8 @@ impl DatabaseConnection {
         Self::load(Loader::new()).connect().await
     }
 
-    /// Connects to the database that this file names. The environment overrides what stands in the file.
+    /// Connects to the database that this file names. The environment overrides what stands in the
+    /// file.
     ///
     /// # Errors
     ///
@@ -141,10 +149,11 @@ impl DatabaseConnection {
 
 /// Borrowing from it.
 impl DatabaseConnection {
-    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and every timeout names the
-    /// oldest ones.
+    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and
+    /// every timeout names the oldest ones.
     ///
-    /// On a pool of one writer and many readers this is the writer; for a reader ask [`reader`](Self::reader).
+    /// On a pool of one writer and many readers this is the writer; for a reader ask
+    /// [`reader`](Self::reader).
     ///
     /// # Errors
     ///
@@ -184,7 +193,8 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => Some(DatabaseLease(pool.try_acquire()?.into())))
     }
 
-    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.
+    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it
+    /// has the writer.
     ///
     /// # Errors
     ///
@@ -192,7 +202,8 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open: the connection is rolled back before it is lent again.
+    /// If the future is dropped, nothing stays open: the connection is rolled back before it is
+    /// lent again.
     #[track_caller]
     pub fn begin(&self) -> BoxFuture<'static, Result<DatabaseTransaction<'static>, Error>> {
         each!(TypedPool, &self.pool, pool => {
@@ -201,8 +212,9 @@ impl DatabaseConnection {
         })
     }
 
-    /// Applies the migrations that are still missing, on the writer if there is one. SQL differs from database to database,
-    /// so a program for several of them needs a directory of migrations for each.
+    /// Applies the migrations that are still missing, on the writer if there is one. SQL differs
+    /// from database to database, so a program for several of them needs a directory of migrations
+    /// for each.
     ///
     /// # Errors
     ///
@@ -210,8 +222,8 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the migrations that were complete stay applied, and nobody else's are locked out: the
-    /// connection is closed, as it is after an error.
+    /// If the future is dropped, the migrations that were complete stay applied, and nobody else's
+    /// are locked out: the connection is closed, as it is after an error.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
         each!(TypedPool, &self.pool, pool => migrate(pool, migrator).await)
     }
@@ -229,9 +241,9 @@ impl DatabaseConnection {
         &self.settings
     }
 
-    /// Each setting's value and where it came from, as they were asked for: a database in memory has one connection
-    /// whatever `db.pool_size` says here, and [`status`](Self::status) tells it. It holds no secret. Of one that was made of a
-    /// typed pool there is nothing to explain.
+    /// Each setting's value and where it came from, as they were asked for: a database in memory
+    /// has one connection whatever `db.pool_size` says here, and [`status`](Self::status) tells it.
+    /// It holds no secret. Of one that was made of a typed pool there is nothing to explain.
     pub fn explain(&self) -> &Explanation {
         self.settings.explain()
     }
@@ -243,10 +255,11 @@ impl DatabaseConnection {
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
-    /// The same pool with a limit of its own for every statement: for one call, or for a part of a program. `None` is no
-    /// limit; the pool's own is the setting `db.statement_timeout`.
+    /// The same pool with a limit of its own for every statement: for one call, or for a part of a
+    /// program. `None` is no limit; the pool's own is the setting `db.statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error that names it and the line, and its server gets a request to stop it.
+    /// A statement that takes longer ends with an error that names it and the line, and its server
+    /// gets a request to stop it.
     #[must_use]
     pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into();

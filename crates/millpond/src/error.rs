@@ -5,12 +5,13 @@ use std::fmt;
 
 /// Why a database could not be connected to.
 ///
-/// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password. `Debug` is `Display`,
-/// since that is what `main` prints of an error that it returns: one problem a line.
+/// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password.
+/// `Debug` is `Display`, since that is what `main` prints of an error that it returns: one problem
+/// a line.
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings cannot be used: all that is wrong with them, a URL that no backend understands or can be had for among
-    /// it.
+    /// The settings cannot be used: all that is wrong with them, a URL that no backend understands
+    /// or can be had for among it.
     Settings(SettingsError),
     /// No layer of the settings says where the database is.
     NoUrl,

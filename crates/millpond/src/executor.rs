@@ -1,4 +1,5 @@
-//! sqlx's `Executor`, in its `Any` types, for whatever is asked to execute: a pool, a lease, a transaction.
+//! sqlx's `Executor`, in its `Any` types, for whatever is asked to execute: a pool, a lease, a
+//! transaction.
 
 use crate::backends::{TypedPool, each};
 use crate::connection::DatabaseConnection;

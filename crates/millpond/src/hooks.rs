@@ -17,7 +17,8 @@ pub(crate) struct AnyHook {
     pub(crate) hook: Arc<Closure>,
 }
 
-/// After a hook has had a connection that nobody has borrowed, its backend verifies that nothing is open on it.
+/// After a hook has had a connection that nobody has borrowed, its backend verifies that nothing is
+/// open on it.
 #[async_trait]
 impl<DB: Bridge> Hooks<Tracked<DB>> for AnyHook
 where

@@ -8,9 +8,9 @@ use std::ops::{Deref, DerefMut};
 
 /// A connection on loan.
 ///
-/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it gives the connection back,
-/// anywhere and without waiting. It has no methods, so that none can hide one of the connection's:
-/// `DatabaseLease::discard(lease)`.
+/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it gives the
+/// connection back, anywhere and without waiting. It has no methods, so that none can hide one of
+/// the connection's: `DatabaseLease::discard(lease)`.
 #[derive(Debug)]
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct DatabaseLease(pub(crate) TypedLease);
@@ -21,8 +21,8 @@ impl DatabaseLease {
         each!(TypedLease, lease.0, lease => SqlLease::discard(lease));
     }
 
-    /// Takes the connection out of the pool for good. Its slot is free at once, and the connection is closed when it is
-    /// dropped.
+    /// Takes the connection out of the pool for good. Its slot is free at once, and the connection
+    /// is closed when it is dropped.
     #[must_use]
     pub fn detach(lease: Self) -> Box<dyn AnyConnection> {
         each!(TypedLease, lease.0, lease => Box::new(Lease::detach(SqlLease::into_inner(lease))))

@@ -1,9 +1,10 @@
-//! Connection pools that never lend a connection that is out of step with its server, for a database that is chosen at
-//! run time.
+//! Connection pools that never lend a connection that is out of step with its server, for a
+//! database that is chosen at run time.
 //!
-//! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it can do beyond the pools of
-//! a single backend is to choose; a program that knows its backend can take the typed pool, `sqlite::SqlitePool`,
-//! `postgres::PgPool` or `mysql::MySqlPool`, and one that pools something else its own [`Manager`] and a [`QueuePool`].
+//! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it
+//! can do beyond the pools of a single backend is to choose; a program that knows its backend can
+//! take the typed pool, `sqlite::SqlitePool`, `postgres::PgPool` or `mysql::MySqlPool`, and one
+//! that pools something else its own [`Manager`] and a [`QueuePool`].
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -34,8 +35,8 @@
 //! | `redis` | the module `redis`, with pools of Redis connections; `cache` and `ratelimit` bring it along |
 //! | `redis-rs` | the second driver for Redis, `?driver=redis-rs` in the URL |
 //!
-//! The URL of a database whose feature is off is an error that names the feature. For one backend alone write
-//! `default-features = false` and its feature, or depends on the backend's own crate.
+//! The URL of a database whose feature is off is an error that names the feature. For one backend
+//! alone write `default-features = false` and its feature, or depends on the backend's own crate.
 
 mod admin;
 mod any_conversion;
@@ -75,7 +76,8 @@ pub use metrics::PerformanceMetrics;
 pub use prepared_query::{Answer, Call};
 pub use transaction::DatabaseTransaction;
 
-/// Settings as they are loaded, and what can be said about them; beside these [`Settings`](crate::Settings) and the sections of it.
+/// Settings as they are loaded, and what can be said about them; beside these
+/// [`Settings`](crate::Settings) and the sections of it.
 pub mod settings {
     pub use millpond_config::{
         DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret, SettingProblem, Settings,

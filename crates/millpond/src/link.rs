@@ -12,10 +12,11 @@ use sqlx::{Any, Describe, Either, Error, Execute, Executor, SqlStr};
 use std::any;
 use std::fmt;
 
-/// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a transaction.
+/// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a
+/// transaction.
 ///
-/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a function executes several
-/// statements and shall not care whether it is in a transaction:
+/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a
+/// function executes several statements and shall not care whether it is in a transaction:
 ///
 /// ```
 /// use millpond::AnyConnection;
@@ -28,7 +29,8 @@ use std::fmt;
 /// # let _ = rename;
 /// ```
 ///
-/// Only our own connections are links: what the trait asks for is hidden, and not for others to implement.
+/// Only our own connections are links: what the trait asks for is hidden, and not for others to
+/// implement.
 pub trait AnyConnection: any::Any + fmt::Debug + Send {
     /// Which database it leads to.
     fn dialect(&self) -> Backend;
@@ -78,8 +80,8 @@ where
     }
 }
 
-/// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you get the driver's own,
-/// which is not, and which is verified before it is lent again.
+/// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you
+/// get the driver's own, which is not, and which is verified before it is lent again.
 impl dyn AnyConnection + '_ {
     /// The typed connection, if it is one to MySQL or MariaDB.
     #[cfg(feature = "mysql")]

@@ -1,7 +1,8 @@
 //! Migrations, on a connection that is not lent again unless they went well.
 //!
-//! On PostgreSQL and MySQL the lock that keeps other migrators out is the session's. sqlx gives it back only at a good end, so
-//! a session in which migrations failed or were cut off has to end, or nobody else can migrate while it lives.
+//! On PostgreSQL and MySQL the lock that keeps other migrators out is the session's. sqlx gives it
+//! back only at a good end, so a session in which migrations failed or were cut off has to end, or
+//! nobody else can migrate while it lives.
 
 use millpond_sqlx::{SqlLease, SqlPool};
 use sqlx::Database;

@@ -1,13 +1,16 @@
 //! Placeholders as each database wants them, and as many arguments as there are placeholders.
 //!
-//! `$1` is the one spelling that every backend of [`DatabaseConnection`](crate::DatabaseConnection) understands; the `?` of
-//! [`QueryBuilder`](sqlx::QueryBuilder) is understood too. SQLite takes both as they are. PostgreSQL gets `$1` for `?`, where
-//! a `?` can only be a placeholder; MySQL gets `?` for `$1`, and its arguments in that order. SQLite takes a placeholder
-//! without an argument for NULL, where others refuse the statement, so the arguments are counted before anything is sent.
+//! `$1` is the one spelling that every backend of [`DatabaseConnection`](crate::DatabaseConnection)
+//! understands; the `?` of [`QueryBuilder`](sqlx::QueryBuilder) is understood too. SQLite takes
+//! both as they are. PostgreSQL gets `$1` for `?`, where a `?` can only be a placeholder; MySQL
+//! gets `?` for `$1`, and its arguments in that order. SQLite takes a placeholder without an
+//! argument for NULL, where others refuse the statement, so the arguments are counted before
+//! anything is sent.
 //!
-//! For PostgreSQL the types of the arguments are written behind the statement, in a comment. sqlx keeps a prepared statement
-//! by its text alone, with the types of the arguments it was first seen with: a number bound as `f64` where an earlier one
-//! was an `i64` would be read as another number. With its types in it, the text is another one.
+//! For PostgreSQL the types of the arguments are written behind the statement, in a comment. sqlx
+//! keeps a prepared statement by its text alone, with the types of the arguments it was first seen
+//! with: a number bound as `f64` where an earlier one was an `i64` would be read as another number.
+//! With its types in it, the text is another one.
 
 use crate::backend::Backend;
 use crate::statement::{Outline, Placeholders};
@@ -34,7 +37,8 @@ pub(crate) fn fit(
     }
     match backend {
         Backend::Sqlite => check(found.highest.max(found.unnumbered), bound)?,
-        // What the statement defines has placeholders of its own; and without a number a `?` may be an operator.
+        // What the statement defines has placeholders of its own; and without a number a `?` may be
+        // an operator.
         Backend::Postgres if bound == 0 && (outline.defines || found.numbered == 0) => {}
         Backend::Postgres => {
             let sql = if found.numbered == 0 {
@@ -60,8 +64,8 @@ pub(crate) fn fit(
     Ok((sql, arguments))
 }
 
-/// The statement as the database wants it, if it is to be prepared before its arguments are known, and how many arguments it
-/// asks for, if the database cannot tell any more.
+/// The statement as the database wants it, if it is to be prepared before its arguments are known,
+/// and how many arguments it asks for, if the database cannot tell any more.
 pub(crate) fn unbound(sql: &SqlStr, backend: Backend) -> (SqlStr, Option<usize>) {
     let found = Outline::of(sql.as_str(), backend).placeholders;
     match backend {

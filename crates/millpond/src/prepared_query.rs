@@ -1,4 +1,5 @@
-//! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their way back.
+//! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their
+//! way back.
 
 use crate::any_conversion::{self, Bridge, Rows};
 use crate::placeholder;
@@ -114,7 +115,8 @@ where
     async move { row.await?.map(|row| Rows::default().convert::<DB>(&row)).transpose() }.boxed()
 }
 
-/// Prepares a statement. The types of its parameters are not passed on: they come from the statement's text.
+/// Prepares a statement. The types of its parameters are not passed on: they come from the
+/// statement's text.
 pub(crate) fn prepare<'e, DB, X>(executor: X, sql: SqlStr) -> BoxFuture<'e, Result<AnyStatement, Error>>
 where
     DB: Bridge,

@@ -10,9 +10,9 @@ use millpond_config::Settings;
 
 pub use millpond_ratelimit::*;
 
-/// Makes a storage with what the section `[redis]` says: `url` (`PSN_REDIS_URL`) and `max_connections`
-/// (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits = "off"`); all else is as in the options. Nothing is
-/// opened until the first decision.
+/// Makes a storage with what the section `[redis]` says: `url` (`PSN_REDIS_URL`) and
+/// `max_connections` (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits =
+/// "off"`); all else is as in the options. Nothing is opened until the first decision.
 ///
 /// [`CentralizedStateStorage::from_env`] reads the same settings by itself.
 ///
@@ -31,7 +31,8 @@ pub use millpond_ratelimit::*;
 ///
 /// # Errors
 ///
-/// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting, its source and the way out.
+/// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting,
+/// its source and the way out.
 pub fn from_settings(settings: &Settings, options: StorageOptions) -> Result<CentralizedStateStorage, RateLimitError> {
     let section = &settings.redis;
     let place = place(settings, "redis", section).map_err(|reason| RateLimitError::Setting { reason })?;

@@ -1,6 +1,7 @@
 //! What a statement's text tells before it runs: how many arguments it asks for, and what it does.
 //!
-//! Only words, placeholders and parentheses are looked at; see [`Tokens`]. What is not understood is left to the database.
+//! Only words, placeholders and parentheses are looked at; see [`Tokens`]. What is not understood
+//! is left to the database.
 
 use crate::backend::Backend;
 use crate::tokens::{Token, Tokens};

@@ -1,4 +1,5 @@
-//! What the URL of the settings leads to, in its driver's own terms, and what is wrong with the settings there.
+//! What the URL of the settings leads to, in its driver's own terms, and what is wrong with the
+//! settings there.
 
 use crate::backend::{Backend, CONNECTION_STRING};
 use crate::compatibility::unsuited;
@@ -15,11 +16,13 @@ pub(crate) enum Target {
     Sqlite(millpond_sqlite::SqliteConnectOptions),
 }
 
-/// Reads the URL; `None` if there is none. `hooked` says whether hooks were added that act on PostgreSQL's connections.
+/// Reads the URL; `None` if there is none. `hooked` says whether hooks were added that act on
+/// PostgreSQL's connections.
 ///
 /// # Errors
 ///
-/// All that is wrong with the settings in the eyes of the backend that the URL means, and with those of Redis.
+/// All that is wrong with the settings in the eyes of the backend that the URL means, and with
+/// those of Redis.
 pub(crate) fn target(settings: &Settings, hooked: bool) -> Result<Option<Target>, Vec<Refusal>> {
     #[cfg(feature = "redis")]
     let of_redis = crate::redis_settings::unusable(settings);
@@ -60,7 +63,8 @@ fn parse(backend: Backend, url: &str) -> Result<Target, Refusal> {
     }
 }
 
-/// The refusal of a URL that its backend does not understand; the backend's message holds no values.
+/// The refusal of a URL that its backend does not understand; the backend's message holds no
+/// values.
 fn misunderstood(error: Error) -> Refusal {
     let why = match error {
         Error::Configuration(why) => why.to_string(),

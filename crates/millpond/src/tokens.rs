@@ -123,7 +123,8 @@ impl<'a> Tokens<'a> {
         self.peek() == Some(b'-') && (self.backend != Backend::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
     }
 
-    /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is read.
+    /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is
+    /// read.
     fn skip_comment(&mut self) {
         self.at = self.at.saturating_add(1);
         match self.backend {
@@ -157,7 +158,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The digits of a placeholder. A number that fits nothing asks for more arguments than anybody can bind.
+    /// The digits of a placeholder. A number that fits nothing asks for more arguments than anybody
+    /// can bind.
     fn number(&mut self) -> Option<usize> {
         let start = self.at;
         self.skip_while(|byte| byte.is_ascii_digit());

@@ -5,10 +5,11 @@ use crate::link::AnyConnection;
 use sqlx::Error;
 use std::ops::{Deref, DerefMut};
 
-/// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and spawned.
+/// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and
+/// spawned.
 ///
-/// `&mut *tx` is an `Executor` in sqlx's `Any` types, as is `&mut tx`. Dropping it rolls back, before anybody else can
-/// get the connection.
+/// `&mut *tx` is an `Executor` in sqlx's `Any` types, as is `&mut tx`. Dropping it rolls back,
+/// before anybody else can get the connection.
 #[derive(Debug)]
 #[must_use = "a transaction is rolled back when it is dropped"]
 pub struct DatabaseTransaction<'c>(pub(crate) TypedTransaction<'c>);
@@ -36,7 +37,8 @@ impl DatabaseTransaction<'_> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them.
+    /// If the future is dropped, the database decides: the changes are committed or rolled back,
+    /// all of them.
     pub async fn commit(self) -> Result<(), Error> {
         each!(TypedTransaction, self.0, tx => tx.commit().await)
     }

@@ -1,4 +1,5 @@
-//! Deliberate incidents, to show what the pool reports: a burst, a timeout, a cancelled caller, a leaked lease.
+//! Deliberate incidents, to show what the pool reports: a burst, a timeout, a cancelled caller, a
+//! leaked lease.
 
 use super::{LEAK_AFTER, OVERFLOW, READERS, READERS_NAME};
 use crate::interrupt::Interrupt;
@@ -58,7 +59,8 @@ pub async fn provoke(
     Ok(incidents)
 }
 
-/// Borrows all that can be had. From tasks of their own, as in a server: the pool notices when a task waits for itself.
+/// Borrows all that can be had. From tasks of their own, as in a server: the pool notices when a
+/// task waits for itself.
 async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>> {
     let mut held = Vec::new();
     for _ in 0..READERS + OVERFLOW {

@@ -1,4 +1,5 @@
-//! The end of the demo: the table, the settings, and whether the books balance; for people and for machines.
+//! The end of the demo: the table, the settings, and whether the books balance; for people and for
+//! machines.
 
 use super::incidents::Incidents;
 use super::workload::Work;

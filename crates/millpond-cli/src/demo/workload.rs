@@ -97,7 +97,8 @@ fn outcome(ended: Result<sqlx::Result<()>, tokio::task::JoinError>) -> sqlx::Res
 }
 
 async fn write(db: DatabaseConnection, counters: Arc<Counters>, number: i64) -> sqlx::Result<()> {
-    // Every task goes its own round through the accounts; the strides have no factor in common with their number.
+    // Every task goes its own round through the accounts; the strides have no factor in common with
+    // their number.
     let mut at = number;
     for line in 0.. {
         if counters.stop.load(Ordering::Relaxed) {

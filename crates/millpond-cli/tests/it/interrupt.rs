@@ -5,10 +5,12 @@ use crate::run::{Ended, Sandbox};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-/// Seconds that no test waits for, unless the demo does not hear the signal: then it ends by itself, and the test fails.
+/// Seconds that no test waits for, unless the demo does not hear the signal: then it ends by
+/// itself, and the test fails.
 const LONG: &str = "30";
 
-/// A demo of so many seconds, and with whatever other arguments, once it has printed what is waited for.
+/// A demo of so many seconds, and with whatever other arguments, once it has printed what is waited
+/// for.
 fn running(sandbox: &Sandbox, arguments: &[&str], until: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut command = sandbox.millpond(&["demo", "--seconds"]);
     command.args(arguments);

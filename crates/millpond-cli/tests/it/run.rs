@@ -1,4 +1,5 @@
-//! Runs the binary in a directory of its own, with nothing of ours in its environment but what a test sets.
+//! Runs the binary in a directory of its own, with nothing of ours in its environment but what a
+//! test sets.
 
 use std::env;
 use std::fs;
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that serves as working directory and holds the temporary files; removed when dropped.
+/// A directory that serves as working directory and holds the temporary files; removed when
+/// dropped.
 pub struct Sandbox {
     path: PathBuf,
 }

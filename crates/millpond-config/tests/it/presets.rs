@@ -6,7 +6,8 @@ use crate::{bare, env, file, problem, toml};
 
 #[test]
 fn every_preset_holds_its_values() {
-    // Size, overflow, timeout, recycling, cache: the last two are defaults where the preset is silent.
+    // Size, overflow, timeout, recycling, cache: the last two are defaults where the preset is
+    // silent.
     for (preset, size, overflow, timeout, recycle, cache) in [
         ("production", 25, 50, 30, 1800, 50),
         ("development", 5, 10, 10, 3600, 50),

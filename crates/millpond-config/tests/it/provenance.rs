@@ -135,7 +135,7 @@ fn a_malformed_size_does_not_draw_a_second_problem_from_what_depends_on_it() {
 }
 
 #[test]
-fn a_value_of_the_wrong_form_is_told_the_form_and_the_range() {
+fn the_problem_of_a_value_of_the_wrong_form_names_the_form_and_the_range() {
     let error = env([("PSN_DB_POOL_SIZE", "ten"), ("PSN_DB_PING_TIMEOUT", "-1"), ("PSN_REDIS_MAX_CONNECTIONS", "x")])
         .load()
         .unwrap_err();

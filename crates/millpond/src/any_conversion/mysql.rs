@@ -1,10 +1,11 @@
 //! MySQL's and MariaDB's types in `Any`'s terms.
 //!
-//! Numbers cross as what they are: unsigned ones in the next larger type, `BIT` and `YEAR` as numbers. A `BIGINT UNSIGNED` or
-//! `BIT(64)` beyond 2^63 - 1 is an error that names the column. There are no booleans: 0 and 1 in a column that was declared
-//! `BOOLEAN`, which is `TINYINT(1)`, are `Bool`. Texts, `DECIMAL`, `JSON`, `ENUM` and `SET` are `Text`; so are dates and times,
-//! without decimals that are zero, and the zero date (`0000-00-00`) as well, which the driver takes for NULL. Binary
-//! strings and geometries are `Blob`.
+//! Numbers cross as what they are: unsigned ones in the next larger type, `BIT` and `YEAR` as
+//! numbers. A `BIGINT UNSIGNED` or `BIT(64)` beyond 2^63 - 1 is an error that names the column.
+//! There are no booleans: 0 and 1 in a column that was declared `BOOLEAN`, which is `TINYINT(1)`,
+//! are `Bool`. Texts, `DECIMAL`, `JSON`, `ENUM` and `SET` are `Text`; so are dates and times,
+//! without decimals that are zero, and the zero date (`0000-00-00`) as well, which the driver takes
+//! for NULL. Binary strings and geometries are `Blob`.
 
 mod times;
 
@@ -21,7 +22,8 @@ impl Bridge for MySql {
     const BACKEND: Backend = Backend::MySql;
 
     fn kind(declared: &MySqlTypeInfo) -> AnyTypeInfoKind {
-        // The binary flag, by which the names tell texts from bytes, is set for texts that are compared byte by byte too.
+        // The binary flag, by which the names tell texts from bytes, is set for texts that are
+        // compared byte by byte too.
         if <str as Type<MySql>>::compatible(declared) {
             return AnyTypeInfoKind::Text;
         }

@@ -1,10 +1,12 @@
 //! PostgreSQL's types in `Any`'s terms.
 //!
-//! `boolean`, `smallint`, `integer`, `bigint`, `real`, `double precision` and `bytea` cross as what they are, and `oid` as
-//! `BigInt`. Everything else that has one obvious text is `Text`: the text that the server itself writes, with dates in ISO
-//! style, times of day with a zone in UTC and intervals in the style `postgres`. Nothing is rounded.
-//! Of arrays, ranges, composite and geometric types and `money` the driver gives only a binary form: they are an error that
-//! names the column and says how to ask for the text. (`raw_sql` gets text from the server, and so all of them.)
+//! `boolean`, `smallint`, `integer`, `bigint`, `real`, `double precision` and `bytea` cross as what
+//! they are, and `oid` as `BigInt`. Everything else that has one obvious text is `Text`: the text
+//! that the server itself writes, with dates in ISO style, times of day with a zone in UTC and
+//! intervals in the style `postgres`. Nothing is rounded. Of arrays, ranges, composite and
+//! geometric types and `money` the driver gives only a binary form: they are an error that names
+//! the column and says how to ask for the text. (`raw_sql` gets text from the server, and so all of
+//! them.)
 
 mod network;
 mod numbers;
@@ -21,8 +23,8 @@ use sqlx::{Decode, TypeInfo, ValueRef};
 use sqlx_core::any::AnyValueKind;
 use std::str;
 
-/// The numbers of the types that are looked at, from PostgreSQL's catalogue `pg_type`; they never change. Names would not
-/// do: any user can create a type of the name `uuid`.
+/// The numbers of the types that are looked at, from PostgreSQL's catalogue `pg_type`; they never
+/// change. Names would not do: any user can create a type of the name `uuid`.
 mod oid {
     pub const BOOL: u32 = 16;
     pub const BYTEA: u32 = 17;

@@ -1,8 +1,9 @@
 //! SQLite's types in `Any`'s terms.
 //!
-//! A value crosses as what is stored, whatever the column was declared to hold: INTEGER as `BigInt`, REAL as `Double`,
-//! TEXT as `Text`, BLOB as `Blob`. There is one exception, since SQLite stores no booleans: 0 and 1 in a column that
-//! was declared BOOLEAN are `Bool`. Dates and times are the text, or the number, that was stored.
+//! A value crosses as what is stored, whatever the column was declared to hold: INTEGER as
+//! `BigInt`, REAL as `Double`, TEXT as `Text`, BLOB as `Blob`. There is one exception, since SQLite
+//! stores no booleans: 0 and 1 in a column that was declared BOOLEAN are `Bool`. Dates and times
+//! are the text, or the number, that was stored.
 
 use super::{Bridge, add, blob, text};
 use crate::backend::Backend;
@@ -49,8 +50,8 @@ impl Bridge for Sqlite {
 
     fn outcome(result: SqliteQueryResult, statement: Outline) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
-        // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after one that changes
-        // no row; and the key of an earlier row after one that added none.
+        // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after
+        // one that changes no row; and the key of an earlier row after one that added none.
         if statement.effect != Effect::Other {
             outcome.rows_affected = result.rows_affected();
         }

@@ -1,4 +1,5 @@
-//! The setting `db.cancel_abandoned`: whether a query whose future was dropped goes on at the server.
+//! The setting `db.cancel_abandoned`: whether a query whose future was dropped goes on at the
+//! server.
 
 use crate::world;
 use millpond::{Backend, DatabaseConnection};

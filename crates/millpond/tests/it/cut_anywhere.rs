@@ -1,5 +1,6 @@
-//! Every future that a `DatabaseConnection`, its leases and its transactions give out, dropped after every number of polls;
-//! where there is a network, over one on which messages come in pieces.
+//! Every future that a `DatabaseConnection`, its leases and its transactions give out, dropped
+//! after every number of polls; where there is a network, over one on which messages come in
+//! pieces.
 
 use crate::world::{self, Directory};
 use futures_util::TryStreamExt;
@@ -241,7 +242,8 @@ impl World {
         done.is_some()
     }
 
-    /// The next caller gets the answer to its own query, outside any transaction, and the pool has its slot.
+    /// The next caller gets the answer to its own query, outside any transaction, and the pool has
+    /// its slot.
     async fn next_is_served(&self, deed: Deed) {
         let (db, n) = (&self.db, nonce());
         let backend = db.backend();

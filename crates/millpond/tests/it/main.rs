@@ -1,4 +1,5 @@
-//! `DatabaseConnection` as its users meet it, on every database that is available. One module a behaviour.
+//! `DatabaseConnection` as its users meet it, on every database that is available. One module a
+//! behaviour.
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod abandoned;

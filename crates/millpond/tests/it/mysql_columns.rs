@@ -1,4 +1,5 @@
-//! Every type that MariaDB has: the value as the server itself writes it, or an error that names the column.
+//! Every type that MariaDB has: the value as the server itself writes it, or an error that names
+//! the column.
 
 use crate::world::database;
 use millpond::DatabaseConnection;
@@ -8,8 +9,8 @@ use sqlx::{AssertSqlSafe, Column, Row, TypeInfo};
 /// A type, and values of it as they are written in SQL.
 type Samples = (&'static str, &'static [&'static str]);
 
-/// What crosses as text. The server is the judge: the text is the one that a cast to CHAR gives, without decimals that are
-/// zero of times.
+/// What crosses as text. The server is the judge: the text is the one that a cast to CHAR gives,
+/// without decimals that are zero of times.
 const AS_TEXT: [Samples; 22] = [
     ("CHAR(5)", &["'ab'", "''"]),
     ("VARCHAR(20)", &["'ünïcödé 字'", "'it''s'"]),
@@ -35,7 +36,8 @@ const AS_TEXT: [Samples; 22] = [
     ("UUID", &["'123e4567-e89b-42d3-a456-426614174000'"]),
 ];
 
-/// The value `v` of a row in a table with one column of the type, by the binary and by the text protocol.
+/// The value `v` of a row in a table with one column of the type, by the binary and by the text
+/// protocol.
 async fn stored(db: &DatabaseConnection, kind: &str, value: &str) -> Vec<Result<AnyRow, sqlx::Error>> {
     let sql =
         format!("SET sql_mode = ''; DROP TABLE IF EXISTS t; CREATE TABLE t (v {kind}); INSERT INTO t VALUES ({value})");

@@ -1,4 +1,5 @@
-//! `$1` is the one spelling, `?` works too, and a placeholder without its argument is an error before anything is sent.
+//! `$1` is the one spelling, `?` works too, and a placeholder without its argument is an error
+//! before anything is sent.
 
 use crate::world::everywhere;
 use sqlx::Row;

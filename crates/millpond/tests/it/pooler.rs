@@ -1,4 +1,5 @@
-//! The setting `db.behind`: what it brings behind the real PgBouncer, and what does not go together with it.
+//! The setting `db.behind`: what it brings behind the real PgBouncer, and what does not go together
+//! with it.
 
 use millpond::{DatabaseConnection, Pooler, ResetLevel, Settings, postgres};
 
@@ -24,7 +25,8 @@ async fn behind_pgbouncer_every_caller_gets_its_own_answer() {
         .map(|client| {
             let db = db.clone();
             tokio::spawn(async move {
-                // Two texts of the same types: what one has prepared can be executed in the place of the other.
+                // Two texts of the same types: what one has prepared can be executed in the place
+                // of the other.
                 for n in client..client + 100 {
                     let (sql, factor) = if n % 2 == 0 { ("SELECT $1 * 2", 2) } else { ("SELECT $1 * 3", 3) };
                     let answer: i64 = sqlx::query_scalar(sql).bind(n).fetch_one(&db).await.unwrap();

@@ -1,4 +1,5 @@
-//! Every type that PostgreSQL has: the value as the server itself writes it, or an error that names the column.
+//! Every type that PostgreSQL has: the value as the server itself writes it, or an error that names
+//! the column.
 
 use crate::world::schema;
 use millpond::DatabaseConnection;

@@ -195,7 +195,8 @@ async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
             Migrator::with_migrations(vec![Migration::new(1, "test".into(), MigrationType::Simple, sql, false)])
         };
         db.migrate(&migrator("CREATE PUDDLE users")).await.unwrap_err();
-        // Where a statement such as this one is no part of a transaction, sqlx wants somebody to look first.
+        // Where a statement such as this one is no part of a transaction, sqlx wants somebody to
+        // look first.
         sqlx::query("DELETE FROM _sqlx_migrations").execute(&db).await.unwrap();
         let url = db.settings().storage.connection_string.clone().unwrap();
         let other = DatabaseConnection::connect(url.expose()).await.unwrap();

@@ -1,4 +1,5 @@
-//! The pages keep what they say: the table of settings, the table of crates, the length of the README.
+//! The pages keep what they say: the table of settings, the table of crates, the length of the
+//! README.
 
 use millpond::{Loader, Settings};
 use std::collections::BTreeMap;

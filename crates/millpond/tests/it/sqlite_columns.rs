@@ -1,4 +1,5 @@
-//! Every type that SQLite has, and every value where its column did not promise it: right, or an error that names the column.
+//! Every type that SQLite has, and every value where its column did not promise it: right, or an
+//! error that names the column.
 
 use crate::world::{Directory, memory};
 use millpond::{DatabaseConnection, PoolKind};

@@ -51,7 +51,8 @@ pub async fn database() -> Option<DatabaseConnection> {
     Some(DatabaseConnection::connect(&format!("{server}/{name}")).await.unwrap())
 }
 
-/// An empty database of every kind that is available. A test that goes through them says which one it was at.
+/// An empty database of every kind that is available. A test that goes through them says which one
+/// it was at.
 pub async fn everywhere() -> Vec<DatabaseConnection> {
     [Some(memory().await), schema().await, database().await].into_iter().flatten().collect()
 }

@@ -1,6 +1,7 @@
 //! Dates and times from their binary form to MySQL's own text; what came as text is left as it is.
 //!
-//! The binary form begins with its length, which is less than 13; a text begins with a digit or a sign, which are more.
+//! The binary form begins with its length, which is less than 13; a text begins with a digit or a
+//! sign, which are more.
 
 use sqlx::error::BoxDynError;
 use std::str;
@@ -17,7 +18,8 @@ pub(super) fn date(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(format!("{:04}-{month:02}-{day:02}", u16::from_le_bytes([year, century])))
 }
 
-/// The same, then hour, minute, second, and microseconds in four bytes. Parts at the end that are zero may be left out.
+/// The same, then hour, minute, second, and microseconds in four bytes. Parts at the end that are
+/// zero may be left out.
 pub(super) fn timestamp(bytes: &[u8]) -> Result<String, BoxDynError> {
     let parts = match binary(bytes)? {
         Form::Text(text) => return Ok(text),

@@ -21,7 +21,8 @@ pub(super) fn hardware(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// Family, bits, whether it is a network, length, address; with the bits that an address of its family has.
+/// Family, bits, whether it is a network, length, address; with the bits that an address of its
+/// family has.
 fn read(bytes: &[u8]) -> Result<(IpAddr, u8, u8), BoxDynError> {
     let ([family, bits, _, _], address) = split::<4>(bytes)?;
     match family {

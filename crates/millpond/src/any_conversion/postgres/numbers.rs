@@ -8,8 +8,9 @@ use std::fmt::Write;
 const BASE: i16 = 10_000;
 const WIDTH: usize = 4;
 
-/// How many digits, the weight of the first, sign, decimals shown; then the digits, most significant first. The weight is
-/// how many digits follow before the decimal point; digits that are zero may be left out at both ends.
+/// How many digits, the weight of the first, sign, decimals shown; then the digits, most
+/// significant first. The weight is how many digits follow before the decimal point; digits that
+/// are zero may be left out at both ends.
 pub(super) fn numeric(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (count, rest) = split::<2>(bytes)?;
     let (weight, rest) = split::<2>(rest)?;

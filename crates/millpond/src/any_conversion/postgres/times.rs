@@ -1,4 +1,5 @@
-//! Dates, times and intervals from their binary form to PostgreSQL's own text, ISO style. No leap seconds, no rounding.
+//! Dates, times and intervals from their binary form to PostgreSQL's own text, ISO style. No leap
+//! seconds, no rounding.
 
 use super::{exactly, split};
 use sqlx::error::BoxDynError;
@@ -48,7 +49,8 @@ pub(super) fn time_with_zone(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(text)
 }
 
-/// Microseconds, days and months, which do not convert into one another and have signs of their own.
+/// Microseconds, days and months, which do not convert into one another and have signs of their
+/// own.
 pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (micros, rest) = split::<8>(bytes)?;
     let (days, months) = split::<4>(rest)?;
@@ -92,8 +94,9 @@ fn on_day(days: i64, then: &str) -> String {
     format!("{year:04}-{month:02}-{day:02}{then}{era}")
 }
 
-/// The day of the calendar that is so many days after 1970-01-01, in the proleptic Gregorian calendar. The year begins in
-/// March, so that the leap day is its last: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
+/// The day of the calendar that is so many days after 1970-01-01, in the proleptic Gregorian
+/// calendar. The year begins in March, so that the leap day is its last:
+/// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
 fn civil(days: i64) -> (i64, i64, i64) {
     const CYCLE_DAYS: i64 = 146_097; // 400 years
     let days = days.saturating_add(719_468); // from 0000-03-01
