@@ -55,7 +55,7 @@ impl<M: Manager> Acquire<M> {
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
                 let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
-                shared.change_at(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
+                shared.change_plainly(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
                 self.state = self.join_fresh(shared, cx)?;
@@ -88,7 +88,7 @@ impl<M: Manager> Acquire<M> {
         // Cloned, and dropped if it is not needed, outside the lock.
         let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();
-        let joined = shared.change_at(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
+        let joined = shared.change_plainly(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
         let (ticket, arrival) = joined?;
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.

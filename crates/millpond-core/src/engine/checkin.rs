@@ -88,10 +88,14 @@ impl<M: Manager> Shared<M> {
         }
         let plain = self.plain_checkin && verdict == Ok(false);
         let id = held.inner.tag.id;
-        let told = self.change_at(self.glance(), |ledger, now| {
-            let held = if plain { ledger.put_back_fresh(held, now)? } else { held };
-            self.take_back(ledger, held, verdict, now)
-        });
+        let now = self.glance();
+        if plain {
+            match self.change_plainly(now, |ledger, now| ledger.put_back_fresh(held, now)) {
+                None => return,
+                Some(considered) => held = considered,
+            }
+        }
+        let told = self.change_at(now, |ledger, now| self.take_back(ledger, held, verdict, now));
         if let Some((seq, held)) = told {
             self.tell_at(seq, &Event::Returned { id, held });
         }

@@ -166,6 +166,19 @@ impl<M: Manager> Shared<M> {
         result
     }
 
+    /// The same for the fast paths of the ledger, which leave nothing but a wake and change nothing of what may be lent.
+    #[inline]
+    pub(crate) fn change_plainly<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+        let mut ledger = self.ledger.lock();
+        let result = change(&mut ledger, now);
+        let wake = ledger.take_wake();
+        drop(ledger);
+        if let Some(wake) = wake {
+            wake.wake();
+        }
+        result
+    }
+
     #[cold]
     fn run(&self, effects: Effects<M::Connection>) {
         for waker in effects.wakes {

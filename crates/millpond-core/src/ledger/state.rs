@@ -248,6 +248,12 @@ impl<C: Send + 'static> Ledger<C> {
         self.watched = true;
     }
 
+    /// Takes the wake that is all a fast path leaves to be done.
+    #[inline]
+    pub(crate) fn take_wake(&mut self) -> Option<Waker> {
+        self.effects.wake.take()
+    }
+
     /// Takes what has to be done once the lock is released: one wake, which is the rule, and the rest.
     #[inline]
     pub(crate) fn take_effects(&mut self) -> (Option<Waker>, Option<Effects<C>>) {
