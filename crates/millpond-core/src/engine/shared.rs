@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
     /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is changed by
-    /// [`change_at`](Shared::change_at) alone.
+    /// [`change_at`](Shared::change_at) and [`change_plainly`](Shared::change_plainly) alone.
     ledger: Mutex<Ledger<M::Connection>>,
     pub(crate) manager: M,
     pub(crate) hooks: HookLists<M::Connection>,
@@ -146,7 +146,8 @@ impl<M: Manager> Shared<M> {
         self.change_at(self.now(), change)
     }
 
-    /// The same at a time that was read elsewhere, or that need not be exact. The only way to change the ledger.
+    /// The same at a time that was read elsewhere, or that need not be exact. With [`change_plainly`](Self::change_plainly)
+    /// the only way to change the ledger.
     #[inline]
     pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
