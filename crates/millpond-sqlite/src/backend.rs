@@ -5,7 +5,7 @@ use crate::schema;
 use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of, stopped,
+    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of, is_blank, stopped,
 };
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
@@ -39,7 +39,7 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     fn may_be_empty(&self, sql: &str) -> bool {
-        is_empty(sql)
+        is_blank(sql)
     }
 
     async fn confirm(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
@@ -107,23 +107,4 @@ pub(crate) static SQLITE: SqliteBackend = SqliteBackend;
 pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
     drop(conn.lock_handle().await?);
     conn.ping().await
-}
-
-/// Whether a text holds no statement at all, as SQLite reads it.
-fn is_empty(sql: &str) -> bool {
-    let mut rest = sql.trim();
-    loop {
-        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_ascii_whitespace());
-        let after = if let Some(comment) = rest.strip_prefix("--") {
-            comment.split_once('\n').map(|(_, after)| after)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map(|(_, after)| after)
-        } else {
-            return rest.is_empty();
-        };
-        match after {
-            Some(after) => rest = after,
-            None => return true,
-        }
-    }
 }

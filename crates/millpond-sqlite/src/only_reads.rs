@@ -4,7 +4,7 @@
 //! mistake on the other side costs a turn at the writer. What has to be kept from the readers although it only reads is
 //! what only the writer's connection knows: its last row id, its changes, its temporary tables.
 
-use millpond_sqlx::backend_api::{first_keyword, is_single};
+use millpond_sqlx::backend_api::{first_keyword, is_single, words};
 
 /// Words with which a `SELECT` asks its own connection for something that only the writer knows.
 const WRITERS_OWN: [&str; 6] =
@@ -29,12 +29,6 @@ pub fn only_reads(sql: &str) -> bool {
     }
     let may_write = is("WITH");
     !words(sql).any(|word| is_in(word, &WRITERS_OWN) || (may_write && is_in(word, &WRITES)))
-}
-
-/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words in strings and comments.
-/// Looking at too much errs on the safe side, and there is no string to lose one's way in.
-fn words(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
 fn is_in(word: &str, list: &[&str]) -> bool {

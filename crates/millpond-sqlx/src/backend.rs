@@ -1,7 +1,7 @@
 //! What a database brings along to be pooled: one implementation a backend crate.
 
 use crate::cached::Memory;
-use crate::statement::{Effect, effect_of, first_keyword};
+use crate::sql_text::{Effect, effect_of, first_keyword};
 use crate::sync_state::SyncState;
 use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;

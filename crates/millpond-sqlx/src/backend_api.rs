@@ -22,7 +22,7 @@ pub use crate::pool_handle::WeakPoolHandle;
 pub use crate::server_limits::ServerLimits;
 pub use crate::server_url::{ServerUrl, is_parameter, one_line, percent_encode};
 pub use crate::settings::SqlPoolSettings;
-pub use crate::statement::{Effect, effect_of, first_keyword, is_single, mentions};
+pub use crate::sql_text::{Effect, effect_of, first_keyword, is_blank, is_single, mentions, words};
 pub use crate::tracked::Anchor;
 pub use crate::transaction_state::TransactionState;
 pub use crate::url_error::{UrlError, UrlForm, UrlProblem};

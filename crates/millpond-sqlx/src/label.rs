@@ -4,14 +4,11 @@
 //! many there are; each thread remembers some by where the text of the statement is, so that a statement that is
 //! executed again costs one comparison and no lock.
 
+use crate::sql_text::label_of;
 use millpond_core::Request;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-
-/// How many words and bytes a label has at most.
-const WORDS_MAX: usize = 6;
-const BYTES_MAX: usize = 60;
 
 /// How many labels there are at most in a process; then statements are called by their first word.
 const LABELS_MAX: usize = 4_096;
@@ -38,7 +35,7 @@ fn label(sql: &str) -> &'static str {
         let last = last.get(place)?;
         let label = last.get();
         if label.is_empty() || !sql.starts_with(label) {
-            last.set(known(first_words(sql)));
+            last.set(known(label_of(sql)));
         }
         Some(last.get())
     });
@@ -64,28 +61,6 @@ fn known(words: &str) -> &'static str {
     let label: &'static str = Box::leak(words.into());
     labels.insert(label);
     label
-}
-
-/// The words up to the first that may be a value, or that ends the line.
-fn first_words(sql: &str) -> &str {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.,*".contains(&byte);
-    // `SET a TO secret`: there a value looks like a name.
-    let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    let tells_all = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
-    let words_max = if tells_all.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
-    let (mut end, mut begun, mut words) = (0, true, 0);
-    for (at, byte) in sql.bytes().enumerate().take(BYTES_MAX) {
-        match byte {
-            b' ' => begun = true,
-            _ if begun && (byte.is_ascii_digit() || words == words_max) => break,
-            _ if is_name(byte) => {
-                words += usize::from(begun);
-                (begun, end) = (false, at + 1);
-            }
-            _ => break,
-        }
-    }
-    sql.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Needed where a driver answers with the columns that it remembers of a statement although a migration has changed them.
 //! The second look closes the gap between the first one and the statement; in a transaction the database does so.
 
-use crate::statement::Effect;
+use crate::sql_text::Effect;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};

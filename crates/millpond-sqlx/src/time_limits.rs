@@ -1,5 +1,6 @@
 //! The limits of one operation, kept on this side of the connection: a server that is silent ends no statement.
 
+use crate::sql_text::excerpt;
 use millpond_core::PoolConfig;
 use sqlx::Error;
 use std::fmt;
@@ -9,9 +10,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
-
-/// How much of a statement is shown.
-const SHOWN_MAX: usize = 80;
 
 /// The settings of a pool that limit what is done on its connections.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,7 +48,7 @@ impl Loan {
         if self.limits.statement.is_none() && self.over_at.is_none() {
             return None;
         }
-        Some(Box::new(Alarm { loan: *self, shown: first_words(sql), due: None, timer: None, paused: None }))
+        Some(Box::new(Alarm { loan: *self, shown: excerpt(sql), due: None, timer: None, paused: None }))
     }
 
     /// The error of an operation that comes when the loan is over.
@@ -179,40 +177,3 @@ impl fmt::Display for Expired {
 }
 
 impl std::error::Error for Expired {}
-
-/// The begin of a statement in one line, up to the first text or number in it.
-fn first_words(sql: &str) -> String {
-    let mut shown = String::new();
-    let mut before = ' ';
-    for c in sql.trim_start().chars() {
-        let is_number = c.is_ascii_digit() && !before.is_alphanumeric() && !matches!(before, '_' | '$');
-        if is_number || matches!(c, '\'' | '"') || (c == '$' && before == '$') || shown.len() >= SHOWN_MAX {
-            return shown.trim_end_matches(['$', ' ']).to_owned() + " ..";
-        }
-        if !(c.is_whitespace() && before.is_whitespace()) {
-            shown.push(if c.is_whitespace() { ' ' } else { c });
-        }
-        before = c;
-    }
-    shown.trim_end().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_words_of_a_statement_hold_no_value() {
-        for (sql, shown) in [
-            ("SELECT *\n  FROM t WHERE a = $1", "SELECT * FROM t WHERE a = $1"),
-            ("  SELECT x2 FROM t3 WHERE a = 17", "SELECT x2 FROM t3 WHERE a = .."),
-            ("INSERT INTO t VALUES ('secret')", "INSERT INTO t VALUES ( .."),
-            ("SELECT $$secret$$", "SELECT .."),
-            ("SELECT E'secret'", "SELECT E .."),
-            ("", ""),
-        ] {
-            assert_eq!(first_words(sql), shown);
-        }
-        assert!(first_words(&"SELECT a, ".repeat(50)).len() < SHOWN_MAX + 8);
-    }
-}

@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Seen, Unfinished, Verified};
 use crate::cached::{Cached, SchemaChanges};
 use crate::operation::{Marks, Watch};
-use crate::statement::Effect;
+use crate::sql_text::Effect;
 use crate::stopping::{StopMark, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::time_limits::Loan;

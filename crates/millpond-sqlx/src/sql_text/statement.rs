@@ -108,26 +108,6 @@ fn behind_comments(sql: &str) -> Option<&str> {
     Some(rest)
 }
 
-/// Whether a name that contains `_` and what is written on both sides of it stands somewhere in a text, in whatever case:
-/// `before` in front of a `_`, and `after` behind it.
-///
-/// ```
-/// use millpond_sqlx::backend_api::mentions;
-///
-/// assert!(mentions("SELECT Get_Lock('a', 1)", "get", "lock"));
-/// assert!(!mentions("SELECT get_locker", "get", "unlock"));
-/// ```
-pub fn mentions(sql: &str, before: &str, after: &str) -> bool {
-    let text = sql.as_bytes();
-    let is_there = |at: usize| {
-        let (front, back) = text.split_at_checked(at)?;
-        let front = front.get(front.len().checked_sub(before.len())?..)?;
-        let back = back.get(1..after.len().checked_add(1)?)?;
-        Some(front.eq_ignore_ascii_case(before.as_bytes()) && back.eq_ignore_ascii_case(after.as_bytes()))
-    };
-    text.iter().enumerate().any(|(at, byte)| *byte == b'_' && is_there(at).unwrap_or(false))
-}
-
 /// Whether a text is surely a single statement: no `;` but at its end.
 pub fn is_single(sql: &str) -> bool {
     let ends = |byte: u8| byte == b';' || byte.is_ascii_whitespace();

@@ -1,6 +1,7 @@
 //! What a statement means for the transaction in which it is executed, judged by its text.
 
-use crate::statement::{first_keyword, is_single};
+use crate::sql_text::statement::{first_keyword, is_single};
+use crate::sql_text::words::has;
 
 /// What a statement does with transactions. Only asked of a statement that is not plainly harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +95,6 @@ pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
 /// Whether TO stands among the first words: `ROLLBACK [WORK | TRANSACTION] TO [SAVEPOINT] x`.
 fn rolls_back_to(sql: &str) -> bool {
     sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"))
-}
-
-/// Whether a text has such a part somewhere, in whatever case.
-fn has(sql: &str, part: &str) -> bool {
-    sql.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
 }
 
 #[cfg(test)]

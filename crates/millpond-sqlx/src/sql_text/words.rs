@@ -1,0 +1,51 @@
+//! What a text contains, be it in a string or a comment: a word too many costs a look, one too few would be a hole.
+
+/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words in strings and comments.
+/// Looking at too much errs on the safe side, and there is no string to lose one's way in.
+pub fn words(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+/// Whether a name that contains `_` and what is written on both sides of it stands somewhere in a text, in whatever case:
+/// `before` in front of a `_`, and `after` behind it.
+///
+/// ```
+/// use millpond_sqlx::backend_api::mentions;
+///
+/// assert!(mentions("SELECT Get_Lock('a', 1)", "get", "lock"));
+/// assert!(!mentions("SELECT get_locker", "get", "unlock"));
+/// ```
+pub fn mentions(sql: &str, before: &str, after: &str) -> bool {
+    let text = sql.as_bytes();
+    let is_there = |at: usize| {
+        let (front, back) = text.split_at_checked(at)?;
+        let front = front.get(front.len().checked_sub(before.len())?..)?;
+        let back = back.get(1..after.len().checked_add(1)?)?;
+        Some(front.eq_ignore_ascii_case(before.as_bytes()) && back.eq_ignore_ascii_case(after.as_bytes()))
+    };
+    text.iter().enumerate().any(|(at, byte)| *byte == b'_' && is_there(at).unwrap_or(false))
+}
+
+/// Whether a text has such a part somewhere, in whatever case.
+pub(crate) fn has(sql: &str, part: &str) -> bool {
+    sql.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+}
+
+/// Whether a text holds no statement at all, as SQLite reads it.
+pub fn is_blank(sql: &str) -> bool {
+    let mut rest = sql.trim();
+    loop {
+        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_ascii_whitespace());
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map(|(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map(|(_, after)| after)
+        } else {
+            return rest.is_empty();
+        };
+        match after {
+            Some(after) => rest = after,
+            None => return true,
+        }
+    }
+}
