@@ -4,6 +4,9 @@
 //! statement anew by itself, and sqlx goes on with the columns of before: its thread panics at one more, and two that
 //! have changed places have each other's names. That concerns statements with a `*`; every other text names its columns.
 //! A statement that is prepared for the first time is no better off if the connection has not noticed the change yet.
+//!
+//! Measured in one loop, a row by its key in a file: 40 us for `SELECT *` against 14 us for named columns on a pool, and
+//! 17 us against 10 us in a transaction, which looks once. Each look is a trip to the driver's thread.
 
 use crate::only_reads::only_reads;
 use millpond_sqlx::backend_api::Seen;
