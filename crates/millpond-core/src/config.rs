@@ -1,8 +1,10 @@
-//! The settings of a pool: plain values, their defaults, and the one check that refuses the impossible.
+//! The settings of a pool: plain values, their defaults, and the one check that refuses the
+//! impossible.
 //!
-//! Names, defaults and ranges are those of the user's guide, and stand in [`table`]. A setting out of range is an error
-//! in `build()`, never at the first acquire, and all problems are reported at once. `limits = "off"` ([`Limits::Off`])
-//! lifts the ranges and leaves only what could not work at all.
+//! Names, defaults and ranges are those of the user's guide, and stand in [`table`]. A setting out
+//! of range is an error in `build()`, never at the first acquire, and all problems are reported at
+//! once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves only what could not work at
+//! all.
 
 pub(crate) mod conflicts;
 pub(crate) mod table;
@@ -13,7 +15,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How many places a pool may have when [`Limits::Off`] is set: more is surely a slip, and costs memory a place.
+/// How many places a pool may have when [`Limits::Off`] is set: more is surely a slip, and costs
+/// memory a place.
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
 
 with_pool_settings! { [define] [] }
@@ -29,8 +32,8 @@ pub enum Limits {
 }
 
 impl Limits {
-    /// The range of `max_connections`, the size of a pool of connections to Redis: 10-200, or from 1 where the ranges do
-    /// not hold.
+    /// The range of `max_connections`, the size of a pool of connections to Redis: 10-200, or from
+    /// 1 where the ranges do not hold.
     pub fn max_connections(self) -> RangeInclusive<u32> {
         match self {
             Self::On => 10..=200,
@@ -87,8 +90,9 @@ pub enum ResetLevel {
     /// No open transaction is lent on.
     #[default]
     Transaction,
-    /// No session state either: role, variables, temporary tables, locks. What `on_connect` hooks leave on a connection is
-    /// the state that it leads back to: where it has undone that, they are called again.
+    /// No session state either: role, variables, temporary tables, locks. What `on_connect` hooks
+    /// leave on a connection is the state that it leads back to: where it has undone that, they are
+    /// called again.
     Session,
     /// Every connection is closed on return.
     Replace,
@@ -111,12 +115,13 @@ impl PoolConfig {
         if self.pool_pre_ping { idle } else { u64::MAX }
     }
 
-    /// Checks every setting, alone and beside the others. What works, but not as it says, is no error: see
-    /// [`conflicts`](Self::conflicts).
+    /// Checks every setting, alone and beside the others. What works, but not as it says, is no
+    /// error: see [`conflicts`](Self::conflicts).
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] with all problems at once, each naming the setting, its value, the range and the way out.
+    /// A [`ConfigError`] with all problems at once, each naming the setting, its value, the range
+    /// and the way out.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         self.check_ranges(&mut problems);

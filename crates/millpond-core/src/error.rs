@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// Why no connection was lent.
 ///
-/// Cheap to clone: one failing server fails many waiters, and they share its cause. No message contains a connection
-/// string or a password; a driver's own text stands in [`source`](std::error::Error::source) and at the end of the
-/// message.
+/// Cheap to clone: one failing server fails many waiters, and they share its cause. No message
+/// contains a connection string or a password; a driver's own text stands in
+/// [`source`](std::error::Error::source) and at the end of the message.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -24,8 +24,8 @@ pub enum PoolError {
         /// The limit.
         limit: u32,
     },
-    /// No connection could be opened, and waiting would not help: the error is permanent, or nothing has worked for
-    /// `fail_fast_after`.
+    /// No connection could be opened, and waiting would not help: the error is permanent, or
+    /// nothing has worked for `fail_fast_after`.
     Connect {
         /// How many attempts in a row have failed.
         attempts: u32,
@@ -41,8 +41,8 @@ pub enum PoolError {
         /// The last refusal.
         source: SharedError,
     },
-    /// An `on_checkout` hook refused this request, not the connection: see [`RequestRefusal`], which has the hook's own
-    /// error.
+    /// An `on_checkout` hook refused this request, not the connection: see [`RequestRefusal`],
+    /// which has the hook's own error.
     RequestRefused(Arc<RequestRefusal>),
     /// There is no tokio runtime (with its timer enabled) on which to wait or to connect.
     NoRuntime,
@@ -118,7 +118,8 @@ pub enum Phase {
     Ping,
     /// Waiting for an `on_checkout` hook.
     Hook,
-    /// Waiting for `overflow_after` to pass: `pool_size` connections are open, and no more were allowed yet.
+    /// Waiting for `overflow_after` to pass: `pool_size` connections are open, and no more were
+    /// allowed yet.
     Overflow,
     /// Not waiting: nothing was ready at this moment, and the limit was zero.
     NotReady,
@@ -144,8 +145,9 @@ pub struct TimedOut {
     pub holders: Vec<Holder>,
     /// Why the last attempt to connect failed, unless one has succeeded since.
     pub last_error: Option<SharedError>,
-    /// The caller's own task took one of the connections that it is waiting for, and it has not come back. Known for
-    /// spawned tasks only: what runs in the body of `block_on`, as `#[tokio::main]` does, has no task of its own.
+    /// The caller's own task took one of the connections that it is waiting for, and it has not
+    /// come back. Known for spawned tasks only: what runs in the body of `block_on`, as
+    /// `#[tokio::main]` does, has no task of its own.
     pub self_deadlock: bool,
     /// The runtime on which the pool connects has not run for this long.
     pub runtime_stalled_for: Option<Duration>,
@@ -178,8 +180,9 @@ impl fmt::Display for TimedOut {
 }
 
 impl TimedOut {
-    /// A deadline that passed in a custom pool: its name, its kind, what the caller was waiting for, the deadline it had, and
-    /// the pool at that moment. The other fields are empty, and can be set. [`PoolError::TimedOut`] holds it boxed.
+    /// A deadline that passed in a custom pool: its name, its kind, what the caller was waiting
+    /// for, the deadline it had, and the pool at that moment. The other fields are empty, and can
+    /// be set. [`PoolError::TimedOut`] holds it boxed.
     pub fn new(pool: impl Into<Arc<str>>, kind: &'static str, phase: Phase, limit: Duration, status: Status) -> Self {
         Self {
             pool: pool.into(),

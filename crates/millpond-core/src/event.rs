@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// Watches a pool. Cannot fail, cannot touch a connection, and must not block.
 ///
-/// Called after the pool's lock is released, on whatever thread the event happened, so two events may arrive out of
-/// order: [`EventContext::seq`] says which was first. A panic in an observer is caught and costs nothing but the event.
+/// Called after the pool's lock is released, on whatever thread the event happened, so two events
+/// may arrive out of order: [`EventContext::seq`] says which was first. A panic in an observer is
+/// caught and costs nothing but the event.
 ///
 /// A closure will do: `builder.observer(|event: &Event, stamp: &EventContext<'_>| ..)`.
 pub trait Observer: Send + Sync + 'static {
@@ -26,8 +27,8 @@ pub trait Observer: Send + Sync + 'static {
         Interest::Everything
     }
 
-    /// Takes the pool's own measurements. Called once, when the pool is built, for one whose interest is
-    /// [`Interest::Measurements`].
+    /// Takes the pool's own measurements. Called once, when the pool is built, for one whose
+    /// interest is [`Interest::Measurements`].
     fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
         let _ = (pool, times);
     }
@@ -39,8 +40,8 @@ pub trait Observer: Send + Sync + 'static {
 pub enum Interest {
     /// Every event.
     Everything,
-    /// Every event but those of a loan that goes well: [`Waiting`](Event::Waiting), [`Acquired`](Event::Acquired) and
-    /// [`Returned`](Event::Returned).
+    /// Every event but those of a loan that goes well: [`Waiting`](Event::Waiting),
+    /// [`Acquired`](Event::Acquired) and [`Returned`](Event::Returned).
     Incidents,
     /// The same, and how long loans and the waits for them took, which the pool counts itself: see
     /// [`Observer::attach_histograms`].
@@ -78,8 +79,8 @@ pub struct EventContext<'a> {
 }
 
 impl<'a> EventContext<'a> {
-    /// The stamp of an event of a custom pool: its name, and the event's place in the order of its events, which counts
-    /// from 1 and is given to one event only.
+    /// The stamp of an event of a custom pool: its name, and the event's place in the order of its
+    /// events, which counts from 1 and is given to one event only.
     pub fn new(pool: &'a str, seq: u64) -> Self {
         Self { pool, seq }
     }
@@ -156,7 +157,8 @@ pub enum Event {
         error: SharedError,
         /// What the manager makes of it.
         fault: ErrorClass,
-        /// The pause before the next attempt. A caller that comes meanwhile shortens it to at most `backoff_max`.
+        /// The pause before the next attempt. A caller that comes meanwhile shortens it to at most
+        /// `backoff_max`.
         retry_in: Duration,
     },
     /// A ping failed, panicked or took too long; the connection will be closed.
@@ -188,7 +190,8 @@ pub enum Event {
         id: ConnectionId,
         /// Why it was closed.
         reason: CloseReason,
-        /// What went wrong with the farewell, if anything did: then the connection was just dropped.
+        /// What went wrong with the farewell, if anything did: then the connection was just
+        /// dropped.
         error: Option<SharedError>,
     },
     /// A borrower took a connection out of the pool for good.
@@ -196,7 +199,8 @@ pub enum Event {
         /// Which one.
         id: ConnectionId,
     },
-    /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Told once for each lease.
+    /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Told once for
+    /// each lease.
     Leaked {
         /// Which one.
         id: ConnectionId,
@@ -205,7 +209,8 @@ pub enum Event {
         /// For how long so far.
         held: Duration,
     },
-    /// User code panicked: a manager or a hook. (A borrower that panics is reported by `Closed` with its reason.)
+    /// User code panicked: a manager or a hook. (A borrower that panics is reported by `Closed`
+    /// with its reason.)
     Panicked {
         /// Whose panic.
         place: &'static str,
@@ -234,8 +239,9 @@ pub enum Event {
         /// The generation that holds from now on.
         generation: u64,
     },
-    /// A setting does not go together with another one ([`PoolConfig::conflicts`](crate::PoolConfig::conflicts)), or with
-    /// the server ([`QueuePool::warn`](crate::QueuePool::warn)).
+    /// A setting does not go together with another one
+    /// ([`PoolConfig::conflicts`](crate::PoolConfig::conflicts)), or with the server
+    /// ([`QueuePool::warn`](crate::QueuePool::warn)).
     Warned {
         /// The setting that could be changed.
         setting: &'static str,

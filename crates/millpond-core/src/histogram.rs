@@ -1,4 +1,5 @@
-//! How long waits and loans took, as the pool counts them for its observers: two additions a loan, and no lock to read them.
+//! How long waits and loans took, as the pool counts them for its observers: two additions a loan,
+//! and no lock to read them.
 
 use crate::rt::lock::{AtomicBool, AtomicU64};
 use std::fmt;
@@ -8,12 +9,14 @@ use std::sync::atomic::Ordering;
 const FINENESS: u32 = 4;
 const STEPS: usize = 1 << FINENESS;
 
-/// From the first doubling that is divided, 2^4 ns, to the last, 2^43 ns: 4.9 hours. What is longer counts as that.
+/// From the first doubling that is divided, 2^4 ns, to the last, 2^43 ns: 4.9 hours. What is longer
+/// counts as that.
 const DOUBLINGS: usize = 40;
 const CLASSES: usize = (DOUBLINGS + 1) * STEPS;
 
-/// How long waits for a pool's connections, loans of them and their opening took, since the pool was built. The pool counts,
-/// and observers may read it at any time: see [`Observer::attach_histograms`](crate::Observer::attach_histograms).
+/// How long waits for a pool's connections, loans of them and their opening took, since the pool
+/// was built. The pool counts, and observers may read it at any time: see
+/// [`Observer::attach_histograms`](crate::Observer::attach_histograms).
 #[derive(Debug, Default)]
 pub struct PoolHistograms {
     pub(crate) waits: Histogram,
@@ -50,8 +53,9 @@ impl PoolHistograms {
 
 /// Spans of time, counted in classes, in the memory of 656 numbers.
 ///
-/// A class is as wide as a sixteenth of the power of two at or below its values: 0 ns to 15 ns one by one, then 16 classes to
-/// every doubling. So the middle of a class is at most 1/32 off the values in it.
+/// A class is as wide as a sixteenth of the power of two at or below its values: 0 ns to 15 ns one
+/// by one, then 16 classes to every doubling. So the middle of a class is at most 1/32 off the
+/// values in it.
 pub struct Histogram(Box<[AtomicU64; CLASSES]>);
 
 impl Histogram {
@@ -65,8 +69,9 @@ impl Histogram {
 
     /// Counts a span of so many nanoseconds.
     ///
-    /// Only one thread may do so at a time, else counts are lost: the pool does it under its lock. So it is two plain
-    /// instructions instead of an atomic addition, and can be read without that lock.
+    /// Only one thread may do so at a time, else counts are lost: the pool does it under its lock.
+    /// So it is two plain instructions instead of an atomic addition, and can be read without that
+    /// lock.
     #[inline]
     pub(crate) fn add(&self, nanos: u64) {
         if let Some(count) = self.0.get(class(nanos)) {
@@ -74,7 +79,8 @@ impl Histogram {
         }
     }
 
-    /// How often each class was counted so far, the shortest first: the middle of the class in nanoseconds, and the count.
+    /// How often each class was counted so far, the shortest first: the middle of the class in
+    /// nanoseconds, and the count.
     pub fn classes(&self) -> impl Iterator<Item = (f64, u64)> {
         self.0.iter().enumerate().map(|(class, count)| (middle(class), count.load(Ordering::Relaxed)))
     }

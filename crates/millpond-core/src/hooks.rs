@@ -237,10 +237,10 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     }
 
     hook! {
-        /// Before the pool closes a connection, for whatever reason. A refusal is reported as an event
-        /// and changes nothing. Not called for a connection that is detached, dropped where no
-        /// runtime is left or by a hard invalidation, or that a hook refused before it became the
-        /// pool's.
+        /// Before the pool closes a connection, for whatever reason. A refusal is reported as an
+        /// event and changes nothing. Not called for a connection that is detached, dropped where
+        /// no runtime is left or by a hard invalidation, or that a hook refused before it became
+        /// the pool's.
         on_close
     }
 }

@@ -29,7 +29,8 @@ pub struct ConnectInfo {
     pub pool: Arc<str>,
     /// The number that the connection will have.
     pub id: ConnectionId,
-    /// 1 for the first attempt, and one more for every attempt that failed in a row before this one.
+    /// 1 for the first attempt, and one more for every attempt that failed in a row before this
+    /// one.
     pub attempt: u32,
     /// How often everything was invalidated before: what is opened now belongs to this generation.
     pub generation: u64,
@@ -48,7 +49,8 @@ impl ConnectInfo {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// The name of the pool it belongs to; empty for a lease that a custom pool made with `Lease::new`.
+    /// The name of the pool it belongs to; empty for a lease that a custom pool made with
+    /// `Lease::new`.
     pub pool: Arc<str>,
     /// Its number.
     pub id: ConnectionId,

@@ -10,11 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool that wraps another one
-/// needs only [`Lease::on_return`] or [`Lease::on_end`].
+/// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool
+/// that wraps another one needs only [`Lease::on_return`] or [`Lease::on_end`].
 ///
-/// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any runtime: they must
-/// not block and not panic.
+/// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any
+/// runtime: they must not block and not panic.
 pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
     /// The lease was dropped: here is the connection.
     fn returned(&self, held: PooledConnection<C>);
@@ -45,8 +45,9 @@ pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
 
 /// A connection on loan. Dereferences to it, and gives it back when dropped.
 ///
-/// Dropping never blocks, never does I/O, and works anywhere: outside a runtime, during its shutdown, after the pool.
-/// It has no methods of its own, so that none can hide one of the connection's: `Lease::detach(lease)`.
+/// Dropping never blocks, never does I/O, and works anywhere: outside a runtime, during its
+/// shutdown, after the pool. It has no methods of its own, so that none can hide one of the
+/// connection's: `Lease::detach(lease)`.
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct Lease<C: Send + 'static> {
     /// `None` only inside `drop`, `detach` and `discard`, which consume the lease.
@@ -82,16 +83,16 @@ impl<C: Send + 'static> Lease<C> {
         lease.home.info(&lease.held().inner.tag)
     }
 
-    /// Calls `then` when the lease ends by being dropped, before the connection goes back. For pools that wrap another
-    /// pool: SQLAlchemy's `_do_return_conn`. Not called when the connection is detached or discarded; a panic in it
-    /// discards the connection.
+    /// Calls `then` when the lease ends by being dropped, before the connection goes back. For
+    /// pools that wrap another pool: SQLAlchemy's `_do_return_conn`. Not called when the connection
+    /// is detached or discarded; a panic in it discards the connection.
     pub fn on_return(lease: Self, then: impl FnOnce(&mut C) + Send + 'static) -> Self {
         let (held, home) = lease.dissolve();
         Self::lend(held, Arc::new(Then { home, then: Mutex::new(Some(Box::new(then))) }))
     }
 
-    /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For pools that count what
-    /// they have out. A panic in it is caught.
+    /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For
+    /// pools that count what they have out. A panic in it is caught.
     pub fn on_end(lease: Self, then: impl FnOnce() + Send + 'static) -> Self {
         let (held, home) = lease.dissolve();
         Self::lend(held, Arc::new(Finally { home, then: Mutex::new(Some(Box::new(then))) }))

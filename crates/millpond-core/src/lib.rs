@@ -1,9 +1,9 @@
 //! Connection pools for anything that can be connected to. This crate knows no database.
 //!
-//! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its connections:
-//! [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any, [`SharedPool`] to many at once.
-//! [`Hooks`] act on connections at five moments, an [`Observer`] watches everything that happens, and a pool of your own
-//! implements [`Pool`].
+//! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its
+//! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any,
+//! [`SharedPool`] to many at once. [`Hooks`] act on connections at five moments, an [`Observer`]
+//! watches everything that happens, and a pool of your own implements [`Pool`].
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -30,21 +30,22 @@
 //! # One checkout, in the order of the files
 //!
 //! 1. `pools/queue.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
-//! 2. `engine/acquire.rs`: its first poll asks the ledger. This file holds the only loop; the steps are in
-//!    `engine/checkout.rs`.
-//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a place in the queue, or an error. `ledger/growth.rs`
-//!    decides whether a connection is opened for the caller.
-//! 4. `engine/validate.rs` checks an idle connection if a ping is due or there are hooks; a waiter sleeps until it is
-//!    granted one or its timer rings, and then `ledger/diagnosis.rs` says why.
-//! 5. `engine/connect.rs`: the maintenance task (`engine/maintenance.rs`) opens connections; a new one goes to the oldest
-//!    waiter.
+//! 2. `engine/acquire.rs`: its first poll asks the ledger. This file holds the only loop; the steps
+//!    are in `engine/checkout.rs`.
+//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a place in the queue, or an
+//!    error. `ledger/growth.rs` decides whether a connection is opened for the caller.
+//! 4. `engine/validate.rs` checks an idle connection if a ping is due or there are hooks; a waiter
+//!    sleeps until it is granted one or its timer rings, and then `ledger/diagnosis.rs` says why.
+//! 5. `engine/connect.rs`: the maintenance task (`engine/maintenance.rs`) opens connections; a new
+//!    one goes to the oldest waiter.
 //! 6. `lease.rs`: the borrower works, and drops the lease.
 //! 7. `engine/checkin.rs`: the manager's `triage` decides: keep, reset first, or discard.
-//! 8. `ledger/settle.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones; else `engine/close.rs`
-//!    closes it.
+//! 8. `ledger/settle.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones;
+//!    else `engine/close.rs` closes it.
 //!
-//! No lock is held across an await, a hook, a driver's call or a connection's drop; only `ledger/slots.rs` counts; only
-//! `engine/connect.rs` opens and only `engine/close.rs` closes; only `rt.rs` names the runtime.
+//! No lock is held across an await, a hook, a driver's call or a connection's drop; only
+//! `ledger/slots.rs` counts; only `engine/connect.rs` opens and only `engine/close.rs` closes; only
+//! `rt.rs` names the runtime.
 
 #![cfg_attr(
     not(test),

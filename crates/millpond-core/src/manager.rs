@@ -1,4 +1,5 @@
-//! The trait that a backend implements: how to connect, check, reset and close one kind of connection.
+//! The trait that a backend implements: how to connect, check, reset and close one kind of
+//! connection.
 
 use crate::info::ConnectInfo;
 use std::future::Future;
@@ -9,7 +10,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Opens, checks, resets and closes one kind of connection.
 ///
-/// Two methods have to be written, `connect` and `ping`; plain `async fn` will do. The others have defaults.
+/// Two methods have to be written, `connect` and `ping`; plain `async fn` will do. The others have
+/// defaults.
 ///
 /// | method | called when | on | limit | if it fails, panics or takes too long |
 /// |---|---|---|---|---|
@@ -20,9 +22,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// | [`close`](Manager::close) | the pool is done with a connection | the maintenance task | `close_timeout` | dropped, and an event says why |
 /// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`ErrorClass::Transient`] |
 ///
-/// Every future is polled behind a panic guard and may be dropped at any await point; a connection whose call was cut
-/// off is closed, never lent. The pool calls no method while it holds its lock, and no two methods at once for the same
-/// connection.
+/// Every future is polled behind a panic guard and may be dropped at any await point; a connection
+/// whose call was cut off is closed, never lent. The pool calls no method while it holds its lock,
+/// and no two methods at once for the same connection.
 ///
 /// # Examples
 ///
@@ -63,12 +65,14 @@ pub trait Manager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Whatever the driver says. The pool asks [`classify`](Manager::classify) whether to try again.
+    /// Whatever the driver says. The pool asks [`classify`](Manager::classify) whether to try
+    /// again.
     ///
     /// # Cancel safety
     ///
-    /// The pool drops the future after `connect_timeout`, when the pool is closed and when its runtime ends; never
-    /// because a caller went away: a connection that arrives late goes to the pool.
+    /// The pool drops the future after `connect_timeout`, when the pool is closed and when its
+    /// runtime ends; never because a caller went away: a connection that arrives late goes to the
+    /// pool.
     fn connect(&self, info: &ConnectInfo) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
 
     /// Asks the server whether the connection is alive. Not called for a connection just opened.
@@ -82,20 +86,23 @@ pub trait Manager: Send + Sync + 'static {
     /// If the future is dropped before it ends, the connection is closed.
     fn ping(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Looks at a connection that comes back, without any I/O: keep it as it is, reset it first, or discard it.
+    /// Looks at a connection that comes back, without any I/O: keep it as it is, reset it first, or
+    /// discard it.
     ///
-    /// The default keeps it. Return [`Triage::Reset`] if you override [`reset`](Manager::reset): nothing else calls it.
+    /// The default keeps it. Return [`Triage::Reset`] if you override [`reset`](Manager::reset):
+    /// nothing else calls it.
     fn triage(&self, conn: &mut Self::Connection) -> Triage {
         let _ = conn;
         Triage::Keep
     }
 
-    /// Brings a returned connection back to how it was when it was opened. The default does nothing.
+    /// Brings a returned connection back to how it was when it was opened. The default does
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// An error closes the connection. If [`classify`](Manager::classify) calls it [`ErrorClass::Failover`], everything opened so
-    /// far is invalidated.
+    /// An error closes the connection. If [`classify`](Manager::classify) calls it
+    /// [`ErrorClass::Failover`], everything opened so far is invalidated.
     ///
     /// # Cancel safety
     ///
@@ -105,8 +112,9 @@ pub trait Manager: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Whether the [`reset`](Manager::reset) that has just ended well has undone what `on_connect` hooks had done. If so they
-    /// are called again before the connection is lent. The default says no.
+    /// Whether the [`reset`](Manager::reset) that has just ended well has undone what `on_connect`
+    /// hooks had done. If so they are called again before the connection is lent. The default says
+    /// no.
     fn undoes_on_connect(&self, conn: &mut Self::Connection) -> bool {
         let _ = conn;
         false
@@ -114,8 +122,9 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Says goodbye to the server and closes. The default drops the connection.
     ///
-    /// Not called for a connection that is given away by [`Lease::detach`](crate::Lease::detach), that is dropped
-    /// because no runtime is left to close it on, or that is invalidated [`Hard`](crate::Invalidate::Hard).
+    /// Not called for a connection that is given away by [`Lease::detach`](crate::Lease::detach),
+    /// that is dropped because no runtime is left to close it on, or that is invalidated
+    /// [`Hard`](crate::Invalidate::Hard).
     ///
     /// # Errors
     ///
@@ -129,7 +138,8 @@ pub trait Manager: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Says what an error of `connect`, `ping` or `reset` means for the pool. The default is [`ErrorClass::Transient`].
+    /// Says what an error of `connect`, `ping` or `reset` means for the pool. The default is
+    /// [`ErrorClass::Transient`].
     fn classify(&self, error: &Self::Error) -> ErrorClass {
         let _ = error;
         ErrorClass::Transient
@@ -146,7 +156,8 @@ pub enum Triage {
     Reset,
     /// Not to be lent again: closed with the reason `Unverified`.
     Discard,
-    /// Broken: closed with the reason `Broken`, and since its server may be gone the maintenance task pings the idle ones.
+    /// Broken: closed with the reason `Broken`, and since its server may be gone the maintenance
+    /// task pings the idle ones.
     Broken,
 }
 
@@ -158,7 +169,8 @@ pub enum ErrorClass {
     Connection,
     /// The server is no longer the one to talk to: everything opened so far is invalidated.
     Failover,
-    /// Trying again will not help (a wrong password, an unknown database): waiting callers get the error at once if nothing is open.
+    /// Trying again will not help (a wrong password, an unknown database): waiting callers get the
+    /// error at once if nothing is open.
     Permanent,
     /// It may pass: the pool goes on trying until the caller's deadline.
     Transient,

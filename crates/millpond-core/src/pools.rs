@@ -1,4 +1,5 @@
-//! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls that a user writes.
+//! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls
+//! that a user writes.
 
 pub(crate) mod builder;
 pub(crate) mod loans;
@@ -16,10 +17,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`] works on it.
+/// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`]
+/// works on it.
 ///
-/// Implement it to change how connections are had: wrap one of ours and pass the request on, or stand alone with
-/// [`LeaseOwner`](crate::LeaseOwner) and [`Lease::new`].
+/// Implement it to change how connections are had: wrap one of ours and pass the request on, or
+/// stand alone with [`LeaseOwner`](crate::LeaseOwner) and [`Lease::new`].
 ///
 /// ```
 /// use millpond_core::{async_trait, CloseReport, Lease, Pool, PoolError, Request, Status};
@@ -46,8 +48,8 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// The two asynchronous methods are declared as the attribute `async_trait` declares them, which the feature `async-trait`
-/// re-exports: write `async fn` under it.
+/// The two asynchronous methods are declared as the attribute `async_trait` declares them, which
+/// the feature `async-trait` re-exports: write `async fn` under it.
 pub trait Pool: Send + Sync + 'static {
     /// What is lent.
     type Connection: Send + 'static;
@@ -77,7 +79,8 @@ pub trait Pool: Send + Sync + 'static {
         ""
     }
 
-    /// The most connections that may be open at once. The default is that of the [`status`](Self::status).
+    /// The most connections that may be open at once. The default is that of the
+    /// [`status`](Self::status).
     fn limit(&self) -> u32 {
         self.status().cap()
     }
@@ -91,8 +94,8 @@ pub trait Pool: Send + Sync + 'static {
     /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that until `limit` and reports what is left.
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
+    /// when they come back. Waits for that until `limit` and reports what is left.
     ///
     /// # Cancel safety
     ///
@@ -114,7 +117,8 @@ pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The calls that a user writes, for every [`Pool`], also behind `dyn`.
 pub trait PoolExt: Pool {
-    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder.
+    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the
+    /// holder.
     ///
     /// # Errors
     ///

@@ -9,9 +9,11 @@ use std::time::Duration;
 pub struct Request {
     /// The line that will be named as the holder of the connection.
     pub location: &'static Location<'static>,
-    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there or fails at once.
+    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there
+    /// or fails at once.
     pub limit: Option<Duration>,
-    /// What the connection is for, to be shown as its holder in the line's place. No value and no secret belongs there.
+    /// What the connection is for, to be shown as its holder in the line's place. No value and no
+    /// secret belongs there.
     pub label: Option<&'static str>,
     /// Whether it may wait where other newcomers would fail at once.
     pub(crate) patient: bool,
@@ -24,7 +26,8 @@ impl Request {
         Self { location: Location::caller(), limit: None, label: None, patient: false }
     }
 
-    /// The same request with a label, which is shown as the holder in the line's place. Default: none.
+    /// The same request with a label, which is shown as the holder in the line's place. Default:
+    /// none.
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {
         Self { label: Some(label), ..self }

@@ -23,20 +23,20 @@ pub(crate) type TaskId = tokio::task::Id;
 /// Further away than any pool lives, and near enough for every clock: thirty years.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
-/// By how much the coarse clock may be wrong. The kernel moves it at each tick, every 1 to 10 ms; on a machine that had lost a
-/// core to others for a while it was seen to be 20 ms late.
+/// By how much the coarse clock may be wrong. The kernel moves it at each tick, every 1 to 10 ms;
+/// on a machine that had lost a core to others for a while it was seen to be 20 ms late.
 pub(crate) const COARSE_ERROR: Duration = Duration::from_millis(50);
 
-/// How many acquires share one unit of a task's cooperative budget of 128: a task that does nothing else lets others run
-/// several times a millisecond, and an acquire pays for a count.
+/// How many acquires share one unit of a task's cooperative budget of 128: a task that does nothing
+/// else lets others run several times a millisecond, and an acquire pays for a count.
 const LAPS: u8 = 16;
 
 thread_local! {
     static LAP: Cell<u8> = const { Cell::new(0) };
 }
 
-/// Takes part in tokio's cooperative scheduling, once in [`LAPS`] calls. Pending: the task has gone on for long, and is
-/// woken again when others have had their turn.
+/// Takes part in tokio's cooperative scheduling, once in [`LAPS`] calls. Pending: the task has gone
+/// on for long, and is woken again when others have had their turn.
 #[inline]
 pub(crate) fn cooperate(cx: &mut Context<'_>) -> Poll<()> {
     let lap = LAP.try_with(|lap| lap.replace(lap.get().wrapping_add(1)));
@@ -68,7 +68,8 @@ pub(crate) fn spawn(home: &Handle, task: impl Future<Output = ()> + Send + 'stat
     home.spawn(task);
 }
 
-/// The pool's clock: tokio's, so that a paused clock pauses the pool. For ages there is a coarse one beside it.
+/// The pool's clock: tokio's, so that a paused clock pauses the pool. For ages there is a coarse
+/// one beside it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: tokio::time::Instant,
@@ -92,7 +93,8 @@ impl Clock {
         Time::at(tokio::time::Instant::now().saturating_duration_since(self.origin))
     }
 
-    /// The time to within [`COARSE_ERROR`], early or late: good enough for ages, not for a deadline.
+    /// The time to within [`COARSE_ERROR`], early or late: good enough for ages, not for a
+    /// deadline.
     pub(crate) fn coarse(&self) -> Time {
         if self.paused.load(Ordering::Relaxed) {
             return self.now();
@@ -106,7 +108,8 @@ impl Clock {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests that pause it.
+    /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests
+    /// that pause it.
     pub(crate) fn look_for_pause(&self) {
         if self.paused.load(Ordering::Relaxed) {
             return;
@@ -120,7 +123,8 @@ impl Clock {
         }
     }
 
-    /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if neither has a timer.
+    /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if
+    /// neither has a timer.
     pub(crate) fn timer(&self, deadline: Time, home: impl FnOnce() -> Option<Handle>) -> Option<Timer> {
         let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
         // A runtime without a timer panics here; that must not reach the caller.
@@ -147,7 +151,8 @@ pub(crate) fn has_timer(home: &Handle) -> bool {
 pub(crate) struct Timer(Pin<Box<tokio::time::Sleep>>);
 
 impl Timer {
-    /// Whether it has rung; if not, the task is woken when it does. `None`: the runtime that it was set on has ended.
+    /// Whether it has rung; if not, the task is woken when it does. `None`: the runtime that it was
+    /// set on has ended.
     pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> Option<bool> {
         // tokio says so by a panic.
         catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx).is_ready())).ok()
@@ -237,7 +242,8 @@ impl Listener {
     }
 }
 
-/// A runtime on which nothing ever runs and whose clock stands still: a home for what tests drive by hand.
+/// A runtime on which nothing ever runs and whose clock stands still: a home for what tests drive
+/// by hand.
 #[cfg(test)]
 pub(crate) fn still() -> &'static tokio::runtime::Runtime {
     static STILL: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();

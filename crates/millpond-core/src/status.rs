@@ -6,9 +6,9 @@ use std::ops::Add;
 use std::panic::Location;
 use std::time::Duration;
 
-/// What a pool looks like at one moment. All numbers are taken together, so they add up:
-/// `open = idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the cap, or after a shrink
-/// never grows until it does not.
+/// What a pool looks like at one moment. All numbers are taken together, so they add up: `open =
+/// idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the cap,
+/// or after a shrink never grows until it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -28,16 +28,17 @@ pub struct Status {
     pub resetting: u32,
     /// Connections being closed.
     pub closing: u32,
-    /// Places held for connections that are not the pool's: see [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
+    /// Places held for connections that are not the pool's: see
+    /// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
     pub reserved: u32,
     /// Callers who wait.
     pub waiting: u32,
     /// For how long the first in the queue has waited.
     pub oldest_waiter: Option<Duration>,
-    /// For how long no connection could be opened, attempt after attempt. `None` if the last attempt worked, if none was
-    /// made, or if the last failure is so long ago that it says nothing of now: longer than
-    /// twice `connect_timeout + backoff_max` (or the pause, if that is longer). Of several pools one may choose another
-    /// while this one is failing.
+    /// For how long no connection could be opened, attempt after attempt. `None` if the last
+    /// attempt worked, if none was made, or if the last failure is so long ago that it says nothing
+    /// of now: longer than twice `connect_timeout + backoff_max` (or the pause, if that is longer).
+    /// Of several pools one may choose another while this one is failing.
     pub failing_since: Option<Duration>,
     /// How often everything was invalidated.
     pub generation: u64,
@@ -135,8 +136,8 @@ impl fmt::Display for Status {
     }
 }
 
-/// What has happened since the pool was built. The books balance: `created = closed + detached + open`, and when no
-/// acquire is under way `acquires = succeeded + timed_out + cancelled + failed`.
+/// What has happened since the pool was built. The books balance: `created = closed + detached +
+/// open`, and when no acquire is under way `acquires = succeeded + timed_out + cancelled + failed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -170,8 +171,8 @@ pub struct Holder {
     pub id: ConnectionId,
     /// The line that acquired it.
     pub location: &'static Location<'static>,
-    /// What it acquired it for, where the line alone would say little: of a query on a pool, the first words of the
-    /// statement, without values. It is shown in the line's place.
+    /// What it acquired it for, where the line alone would say little: of a query on a pool, the
+    /// first words of the statement, without values. It is shown in the line's place.
     pub label: Option<&'static str>,
     /// How long ago.
     pub held: Duration,
@@ -192,7 +193,8 @@ impl fmt::Display for Holder {
 #[non_exhaustive]
 #[must_use = "it says who still holds a connection"]
 pub struct CloseReport {
-    /// Who still holds a connection, the oldest first. What they hold is closed when they give it back.
+    /// Who still holds a connection, the oldest first. What they hold is closed when they give it
+    /// back.
     pub holders: Vec<Holder>,
     /// Connections still being opened, reset or closed.
     pub pending: u32,

@@ -1,7 +1,9 @@
-//! What a checkout costs in memory: nothing when a connection is there, one allocation when it has to wait.
+//! What a checkout costs in memory: nothing when a connection is there, one allocation when it has
+//! to wait.
 //!
-//! A binary of its own, because counting replaces the allocator of the whole process. What is measured polls by itself, and
-//! so often that a task would have to let others run in between: it is left unconstrained.
+//! A binary of its own, because counting replaces the allocator of the whole process. What is
+//! measured polls by itself, and so often that a task would have to let others run in between: it
+//! is left unconstrained.
 
 use allocation_counter::measure;
 use millpond_core::{Lease, QueuePool};

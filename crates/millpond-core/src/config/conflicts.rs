@@ -1,7 +1,9 @@
-//! Settings that do not go together: each is in its range, but one of them keeps another from having its effect.
+//! Settings that do not go together: each is in its range, but one of them keeps another from
+//! having its effect.
 //!
-//! A pool with such settings works, so they are no error. They are reported when it is built, since the one who wrote
-//! them counts on them. What could never work is refused by [`PoolConfig::check`].
+//! A pool with such settings works, so they are no error. They are reported when it is built, since
+//! the one who wrote them counts on them. What could never work is refused by
+//! [`PoolConfig::check`].
 
 use crate::config::PoolConfig;
 use std::fmt;
@@ -33,11 +35,12 @@ impl fmt::Display for Conflict {
 }
 
 impl PoolConfig {
-    /// All settings that have no effect, or less than they say, beside others. A setting at its default is never the
-    /// cause for one, so changing a single setting of the defaults reports nothing that was not changed.
+    /// All settings that have no effect, or less than they say, beside others. A setting at its
+    /// default is never the cause for one, so changing a single setting of the defaults reports
+    /// nothing that was not changed.
     ///
-    /// [`Builder::build`](crate::Builder::build) reports each as an [`Event::Warned`](crate::Event::Warned) and in the
-    /// log.
+    /// [`Builder::build`](crate::Builder::build) reports each as an
+    /// [`Event::Warned`](crate::Event::Warned) and in the log.
     ///
     /// ```
     /// use millpond_core::PoolConfig;
@@ -62,7 +65,8 @@ impl PoolConfig {
         conflicts.0
     }
 
-    /// The same of a [`NullPool`](crate::NullPool), which has no use for settings of idle connections.
+    /// The same of a [`NullPool`](crate::NullPool), which has no use for settings of idle
+    /// connections.
     pub fn null_conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = Conflicts(Vec::new());
         let null = ("pool", "null".to_owned());

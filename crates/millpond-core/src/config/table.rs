@@ -1,7 +1,9 @@
-//! The table of a pool's settings: name, form, default, range and documentation of each, written once.
+//! The table of a pool's settings: name, form, default, range and documentation of each, written
+//! once.
 //!
-//! From it come the fields of [`PoolConfig`](crate::PoolConfig), its defaults and its check, the setters of the
-//! builders, the names in files and variables (`millpond-config`) and `docs/settings.md`. A new setting is a row here.
+//! From it come the fields of [`PoolConfig`](crate::PoolConfig), its defaults and its check, the
+//! setters of the builders, the names in files and variables (`millpond-config`) and
+//! `docs/settings.md`. A new setting is a row here.
 
 use crate::config::{Limits, PoolConfig, SETTINGS};
 use std::fmt;
@@ -131,8 +133,8 @@ impl<T: SettingType> SettingType for Option<T> {
 
 /// Gives the table to the macro in the first brackets, behind the second.
 ///
-/// A row is `name: form = default, lowest..=highest;`, where the form is `count`, `time` or `flag`, and `or off` or `or auto`
-/// behind it makes it an `Option` whose `None` is called so.
+/// A row is `name: form = default, lowest..=highest;`, where the form is `count`, `time` or `flag`,
+/// and `or off` or `or auto` behind it makes it an `Option` whose `None` is called so.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! with_pool_settings {
@@ -146,20 +148,23 @@ macro_rules! with_pool_settings {
             max_overflow: count = 20, 0..=100;
             /// How long an acquire may take in all: waiting, connecting, ping and hooks.
             ///
-            /// Where many callers wait, a timeout may be reported up to 50 ms late, by a coarse clock.
+            /// Where many callers wait, a timeout may be reported up to 50 ms late, by a coarse
+            /// clock.
             pool_timeout: time = 30 s, 1 s..=300 s;
             /// The age at which a connection is replaced.
             pool_recycle: time or off = 3600 s, 300 s..=7200 s;
             /// By how many percent the age of one connection may fall short of `pool_recycle`.
             ///
-            /// Drawn once when a connection is opened, so that connections opened together do not close together.
+            /// Drawn once when a connection is opened, so that connections opened together do not
+            /// close together.
             recycle_jitter: count = 10, 0..=50;
-            /// Whether a connection that was idle for longer than `pre_ping_idle` is pinged before it is lent.
+            /// Whether a connection that was idle for longer than `pre_ping_idle` is pinged before
+            /// it is lent.
             pool_pre_ping: flag = true;
             /// Idle time after which a ping is due; 0 pings before every loan.
             ///
-            /// A connection that its server ended less long ago is lent unpinged. Once one was found broken, the others are
-            /// pinged before they are lent, whenever they were used.
+            /// A connection that its server ended less long ago is lent unpinged. Once one was
+            /// found broken, the others are pinged before they are lent, whenever they were used.
             pre_ping_idle: time = 500 ms, 0 s..=3600 s;
             /// Limit of one ping, and of one reset.
             ping_timeout: time = 2 s, 1 ms..=300 s;
@@ -169,28 +174,34 @@ macro_rules! with_pool_settings {
             hook_timeout: time = 5 s, 1 ms..=300 s;
             /// Limit of one close, `on_close` hooks included; its slot counts as taken until then.
             close_timeout: time = 5 s, 1 ms..=300 s;
-            /// How long a connection may sit idle before it is closed; it needs a `min_idle` below `pool_size`.
+            /// How long a connection may sit idle before it is closed; it needs a `min_idle` below
+            /// `pool_size`.
             ///
-            /// Connections are closed down to `min_idle`, or down to `pool_size` where that is unset: then only those that
-            /// `overflow_linger` would have kept for longer.
+            /// Connections are closed down to `min_idle`, or down to `pool_size` where that is
+            /// unset: then only those that `overflow_linger` would have kept for longer.
             idle_timeout: time or off = off, 1 s..=86_400 s;
-            /// Idle connections to keep ready, and the floor of `idle_timeout`; unset, none are opened ahead of demand.
+            /// Idle connections to keep ready, and the floor of `idle_timeout`; unset, none are
+            /// opened ahead of demand.
             ///
-            /// They are opened from the start if the pool is given its runtime, else from the first acquire on.
+            /// They are opened from the start if the pool is given its runtime, else from the first
+            /// acquire on.
             min_idle: count or auto = auto, 0..=pool_size;
             /// How many callers may wait at once; one more fails at once.
             max_waiters: count or off = off, 1..=1_000_000;
             /// How many connections may be connecting at once.
             ///
-            /// One that takes four times longer than usual, and at least 250 ms, no longer counts: while there is room it
-            /// holds up nobody.
+            /// One that takes four times longer than usual, and at least 250 ms, no longer counts:
+            /// while there is room it holds up nobody.
             max_connecting: count = 4, 1..=50;
-            /// The longest pause between two failing attempts to connect (exponential, full jitter).
+            /// The longest pause between two failing attempts to connect (exponential, full
+            /// jitter).
             backoff_max: time = 200 ms, 1 ms..=60 s;
-            /// After this long of nothing but failing connects, new callers fail at once; unset, after `pool_timeout`.
+            /// After this long of nothing but failing connects, new callers fail at once; unset,
+            /// after `pool_timeout`.
             ///
-            /// They get the cached cause while one probe looks for the server's return: the first of them at once, the
-            /// others after up to 4 ms, so that retrying in a loop without a pause takes no core from the probe.
+            /// They get the cached cause while one probe looks for the server's return: the first
+            /// of them at once, the others after up to 4 ms, so that retrying in a loop without a
+            /// pause takes no core from the probe.
             fail_fast_after: time or auto = auto, 1 ms..=3600 s;
             /// How long a caller waits before a connection beyond `pool_size` is opened for it.
             ///
@@ -200,10 +211,11 @@ macro_rules! with_pool_settings {
             overflow_linger: time = 0 s, 0 s..=3600 s;
             /// Report a holder who has kept a connection for longer than this.
             leak_after: time or off = off, 1 ms..=86_400 s;
-            /// The longest loan: after it, statements are refused, and the connection is closed on return.
+            /// The longest loan: after it, statements are refused, and the connection is closed on
+            /// return.
             ///
-            /// Its holder is reported as by `leak_after`. On SQL pools the statement that runs then ends with an error, and
-            /// every later one on that lease is refused.
+            /// Its holder is reported as by `leak_after`. On SQL pools the statement that runs then
+            /// ends with an error, and every later one on that lease is refused.
             max_lease: time or off = off, 1 ms..=86_400 s;
             /// Limit of one statement on a SQL pool, kept on this side; the server cancels it.
             ///
@@ -223,7 +235,8 @@ macro_rules! define {
                 $(, $low:literal $($low_unit:ident)?..=$high:tt $($high_unit:ident)?)?;
         )*
     ) => {
-        /// How a pool behaves. Plain values: start with [`PoolConfig::default`], change fields, and hand it to a builder.
+        /// How a pool behaves. Plain values: start with [`PoolConfig::default`], change fields, and
+        /// hand it to a builder.
         ///
         /// ```
         /// use millpond_core::PoolConfig;
@@ -311,8 +324,8 @@ macro_rules! define {
 }
 pub(crate) use define;
 
-/// Expands to one method for each setting of a pool, for a builder that keeps a [`PoolConfig`] in the field that is named
-/// in brackets. Each sets a field of it and returns the builder.
+/// Expands to one method for each setting of a pool, for a builder that keeps a [`PoolConfig`] in
+/// the field that is named in brackets. Each sets a field of it and returns the builder.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! pool_setters {

@@ -1,4 +1,5 @@
-//! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it is dropped.
+//! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it
+//! is dropped.
 
 use crate::engine::checkout::{
     SHORT, Stand, Trip, begin, claim, fail, failed, hand_over, lent, look, pause, resume, validate,
@@ -24,8 +25,9 @@ use std::task::{Context, Poll};
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the next waiter, a
-/// connection being opened for it goes to the pool, and so does one that was being validated, if it turns out well.
+/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the
+/// next waiter, a connection being opened for it goes to the pool, and so does one that was being
+/// validated, if it turns out well.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<M: Manager> {
     /// `None` once the future has ended.
@@ -39,7 +41,8 @@ enum State<C> {
     Still,
     Waiting(Ticket<Grant<C>>, Trip),
     Validating(Validation<C>, Trip),
-    /// Refused, and about to ask once more: when the timer rings, or when other tasks have had their turn.
+    /// Refused, and about to ask once more: when the timer rings, or when other tasks have had
+    /// their turn.
     Pausing(Trip, Option<Timer>),
 }
 
@@ -48,7 +51,8 @@ impl<M: Manager> Acquire<M> {
         Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
     }
 
-    /// The fast paths of a poll, where nothing at all is due: a lease, or a place in the queue. `None`: something is.
+    /// The fast paths of a poll, where nothing at all is due: a lease, or a place in the queue.
+    /// `None`: something is.
     #[inline]
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;

@@ -1,7 +1,7 @@
 //! The way back: what happens when a lease ends, from the borrower's drop to the idle connections.
 //!
-//! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes somebody. What has to
-//! be awaited is a job of the maintenance task.
+//! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes
+//! somebody. What has to be awaited is a job of the maintenance task.
 
 use crate::engine::shared::Shared;
 use crate::event::{CloseReason, Event};
@@ -40,7 +40,8 @@ impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
 }
 
 impl<M: Manager> Shared<M> {
-    /// What the manager's `triage` makes of a connection that comes back, as [`come_back`](Self::come_back) takes it.
+    /// What the manager's `triage` makes of a connection that comes back, as
+    /// [`come_back`](Self::come_back) takes it.
     fn judge(&self, held: &mut PooledConnection<M::Connection>) -> Result<bool, CloseReason> {
         match calmly(|| self.manager.triage(&mut held.inner.conn)) {
             Ok(Triage::Keep) => Ok(false),
@@ -54,8 +55,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Takes back a connection that was to be lent and was not: its hooks may have used it, so it is treated as if it had
-    /// been, but for telling and measuring.
+    /// Takes back a connection that was to be lent and was not: its hooks may have used it, so it
+    /// is treated as if it had been, but for telling and measuring.
     pub(crate) fn give_back(&self, mut held: PooledConnection<M::Connection>) {
         let verdict = self.judge(&mut held);
         self.change(|ledger, now| self.put_away(ledger, held, verdict, now));

@@ -1,7 +1,7 @@
 //! The way out: the steps of a checkout, from `acquire` to a lease.
 //!
-//! Ask the ledger; take what is idle, or wait in the queue; validate what one gets; if it is no good, ask again with the
-//! same place in the order of arrival and the same deadline.
+//! Ask the ledger; take what is idle, or wait in the queue; validate what one gets; if it is no
+//! good, ask again with the same place in the order of arrival and the same deadline.
 
 use crate::engine::shared::Shared;
 use crate::engine::validate::{begin_hooks, begin_ping};
@@ -24,14 +24,15 @@ use std::time::Duration;
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
 
-/// A limit that is too short to go without a timer at first: the watch comes by after two rounds at the latest, if it is in time.
+/// A limit that is too short to go without a timer at first: the watch comes by after two rounds at
+/// the latest, if it is in time.
 pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
 
 /// A ticket of a waiter for connections of this manager.
 type Ticketed<M> = Ticket<Grant<<M as Manager>::Connection>>;
 
-/// What an acquire carries along that is not served at once. It never moves under the lock: to drop its timer drops a
-/// waker, which is user code.
+/// What an acquire carries along that is not served at once. It never moves under the lock: to drop
+/// its timer drops a waker, which is user code.
 #[derive(Debug)]
 pub(crate) struct Trip {
     pub(crate) asker: Asker,
@@ -142,8 +143,9 @@ fn answer<M: Manager>(
     }
 }
 
-/// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who tries again and again
-/// without a pause must not keep its runtime from finding out that the server is back.
+/// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who
+/// tries again and again without a pause must not keep its runtime from finding out that the server
+/// is back.
 pub(crate) fn pause<M: Manager>(shared: &Shared<M>, until: Time, cx: &mut Context<'_>) -> Stand<M::Connection> {
     let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
     match timer {
@@ -161,7 +163,8 @@ pub(crate) fn resume<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Stand
     if rings { Stand::Claim } else { Stand::Pause(timer) }
 }
 
-/// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be lent any more.
+/// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be
+/// lent any more.
 fn receive<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
@@ -271,7 +274,8 @@ pub(crate) fn look<M: Manager>(
     }
     let mut rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
     if rings.is_none() {
-        // It was set on a runtime that has ended, or there was none to set it on: now another one may be here.
+        // It was set on a runtime that has ended, or there was none to set it on: now another one
+        // may be here.
         trip.timer = shared.clock.timer(trip.deadline, || shared.home());
         rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
     }
@@ -302,8 +306,8 @@ fn leave<M: Manager>(
     stand
 }
 
-/// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's deadline the maintenance task takes it
-/// over.
+/// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's
+/// deadline the maintenance task takes it over.
 pub(crate) fn validate<M: Manager>(
     shared: &Arc<Shared<M>>,
     mut validation: Validation<M::Connection>,
@@ -334,7 +338,8 @@ pub(crate) fn validate<M: Manager>(
     }))
 }
 
-/// The caller of a validation goes away: the maintenance task sees it through. Without one it is cut off here, outside the lock.
+/// The caller of a validation goes away: the maintenance task sees it through. Without one it is
+/// cut off here, outside the lock.
 pub(crate) fn hand_over<M: Manager>(shared: &Shared<M>, validation: Validation<M::Connection>) {
     let refused = shared.change(|ledger, now| ledger.adopt(validation, now));
     drop(refused);

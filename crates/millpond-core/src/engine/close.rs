@@ -1,4 +1,5 @@
-//! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that becomes free after it.
+//! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that
+//! becomes free after it.
 
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::run_hooks;
@@ -11,7 +12,8 @@ use crate::rt::panics::drop_calmly;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Closes a connection within `close_timeout`, hooks included. Its place counts as taken until then.
+/// Closes a connection within `close_timeout`, hooks included. Its place counts as taken until
+/// then.
 pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     let shared = Arc::clone(&closing.shared);
     let began = shared.now();
@@ -48,7 +50,8 @@ async fn bounded_close<M: Manager>(
     }
 }
 
-/// A connection on its way out. If the job is dropped half way, the connection is dropped and the place becomes free.
+/// A connection on its way out. If the job is dropped half way, the connection is dropped and the
+/// place becomes free.
 pub(crate) struct Closing<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<PooledConnection<M::Connection>>,

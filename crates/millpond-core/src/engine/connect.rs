@@ -1,7 +1,7 @@
 //! The only caller of `Manager::connect`: one attempt, its hooks, and what follows.
 //!
-//! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection that arrives late serves the
-//! next one.
+//! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection
+//! that arrives late serves the next one.
 
 use crate::engine::call::{CallError, call};
 use crate::engine::close::farewell;
@@ -25,7 +25,8 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
     let began = shared.now();
     let outcome = rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
     match outcome {
-        // The pool was closed or invalidated meanwhile, and the connection could not be lent: the guard frees the place.
+        // The pool was closed or invalidated meanwhile, and the connection could not be lent: the
+        // guard frees the place.
         None => {}
         Some(Ok(conn)) => {
             let took = shared.now().since(began);
@@ -146,7 +147,8 @@ fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError
     }
 }
 
-/// The place of a connection that is being opened. If the job is dropped half way, the place becomes free.
+/// The place of a connection that is being opened. If the job is dropped half way, the place
+/// becomes free.
 pub(crate) struct Place<M: Manager> {
     shared: Arc<Shared<M>>,
     slot: Option<u32>,

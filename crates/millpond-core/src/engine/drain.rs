@@ -44,7 +44,8 @@ pub(crate) async fn prewarm<M: Manager>(
     let outcome = watch(&shared, began.after(limit), enough).await;
     drop(warming);
     if matches!(outcome, Some(Err(_))) {
-        // A caller that retries in a loop must not keep its runtime from noticing that the server is back.
+        // A caller that retries in a loop must not keep its runtime from noticing that the server
+        // is back.
         rt::yield_now().await;
     }
     outcome.unwrap_or_else(|| {
@@ -54,7 +55,8 @@ pub(crate) async fn prewarm<M: Manager>(
     })
 }
 
-/// That somebody is warming the pool up to so many connections; without one, nothing is opened ahead of demand.
+/// That somebody is warming the pool up to so many connections; without one, nothing is opened
+/// ahead of demand.
 struct Warming<M: Manager>(Arc<Shared<M>>, u32);
 
 impl<M: Manager> Drop for Warming<M> {

@@ -1,7 +1,8 @@
-//! The maintenance task: the one task of a pool, in which everything is awaited that is nobody's acquire.
+//! The maintenance task: the one task of a pool, in which everything is awaited that is nobody's
+//! acquire.
 //!
-//! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run side by side, each
-//! under its own limit: one that hangs delays no other.
+//! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run
+//! side by side, each under its own limit: one that hangs delays no other.
 
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{Place, connect};
@@ -23,7 +24,8 @@ const STARTS: u32 = 2;
 impl<M: Manager> Shared<M> {
     /// Makes sure that there is a maintenance task. `false` if there is no runtime for one.
     pub(crate) fn ensure_maintenance(self: &Arc<Self>) -> bool {
-        // A runtime that is shutting down drops the maintenance task at once, and the guard in it says so: then another one is tried.
+        // A runtime that is shutting down drops the maintenance task at once, and the guard in it
+        // says so: then another one is tried.
         for _ in 0..STARTS {
             if self.look(Ledger::has_task) {
                 return true;
@@ -51,7 +53,8 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// That there is a maintenance task. Dropped when the maintenance task ends, or when its runtime does.
+/// That there is a maintenance task. Dropped when the maintenance task ends, or when its runtime
+/// does.
 struct Presence<M: Manager>(Weak<Shared<M>>);
 
 impl<M: Manager> Drop for Presence<M> {
@@ -87,7 +90,8 @@ async fn keep<M: Manager>(presence: Presence<M>) {
     }
 }
 
-/// Starts a job. The guard of its place is made here and not in the future, which may be dropped before it is polled.
+/// Starts a job. The guard of its place is made here and not in the future, which may be dropped
+/// before it is polled.
 fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Connection>) {
     let shared = Arc::clone(shared);
     match job {

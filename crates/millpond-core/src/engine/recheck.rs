@@ -1,5 +1,5 @@
-//! What the maintenance task does with connections before they may be lent again: resets, pings of idle ones, and
-//! validations whose callers have gone.
+//! What the maintenance task does with connections before they may be lent again: resets, pings of
+//! idle ones, and validations whose callers have gone.
 
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::run_hooks;
@@ -15,8 +15,8 @@ use crate::rt::panics::calmly;
 use crate::rt::time::Time;
 use std::sync::Arc;
 
-/// Sees a validation through whose caller has gone. It may have been begun on a runtime that stands still by now, so its
-/// limit is set anew.
+/// Sees a validation through whose caller has gone. It may have been begun on a runtime that stands
+/// still by now, so its limit is set anew.
 pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, validation: Validation<M::Connection>) {
     let Validation { stage, phase, limit, .. } = validation;
     match rt::until(rt::sleep(limit), stage).await {
@@ -97,7 +97,8 @@ fn failed_reset<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError
     CloseReason::ResetFailed
 }
 
-/// A connection that the maintenance task is looking after. If the job is dropped half way, the connection was cut off.
+/// A connection that the maintenance task is looking after. If the job is dropped half way, the
+/// connection was cut off.
 pub(crate) struct Resting<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<PooledConnection<M::Connection>>,
@@ -108,7 +109,8 @@ impl<M: Manager> Resting<M> {
         let Some(held) = self.held.take() else { return };
         self.shared.change(|ledger, now| {
             let Some(reason) = refused else { return ledger.settle_checked(held, now) };
-            // Since when it had been with the maintenance task: what was heard of since then is well.
+            // Since when it had been with the maintenance task: what was heard of since then is
+            // well.
             let began = ledger.slot_since(held.inner.tag.slot);
             ledger.retire(held, reason, now);
             if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {

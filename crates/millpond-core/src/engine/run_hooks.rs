@@ -27,8 +27,8 @@ impl Refused {
     }
 }
 
-/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until `deadline`. The first refusal
-/// ends the row; that of a connection is reported.
+/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until
+/// `deadline`. The first refusal ends the row; that of a connection is reported.
 pub(crate) async fn run_hooks<M: Manager>(
     shared: &Shared<M>,
     moment: HookPoint,

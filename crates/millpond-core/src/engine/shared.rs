@@ -1,4 +1,5 @@
-//! What the pool's handles, its leases and its maintenance task share, and the one way to change the ledger.
+//! What the pool's handles, its leases and its maintenance task share, and the one way to change
+//! the ledger.
 
 use crate::config::PoolConfig;
 use crate::engine::parts::Parts;
@@ -21,8 +22,9 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
-    /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is changed by
-    /// [`change_at`](Shared::change_at) and [`change_plainly`](Shared::change_plainly) alone.
+    /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is
+    /// changed by [`change_at`](Shared::change_at) and [`change_plainly`](Shared::change_plainly)
+    /// alone.
     ledger: Mutex<Ledger<M::Connection>>,
     pub(crate) manager: M,
     pub(crate) hooks: HookLists<M::Connection>,
@@ -32,13 +34,15 @@ pub(crate) struct Shared<M: Manager> {
     /// `QueuePool` or `NullPool`, as error messages name it.
     pub(crate) kind: &'static str,
     pub(crate) clock: Clock,
-    /// The oldest generation whose connections may still be opened; above all of them once the pool is closed.
+    /// The oldest generation whose connections may still be opened; above all of them once the pool
+    /// is closed.
     pub(crate) opens_from: Signal,
     pub(crate) home: Option<Handle>,
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
     pub(crate) checkin_hooks: bool,
-    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer sees it.
+    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer sees
+    /// it.
     pub(crate) plain_checkout: bool,
     /// The same of a return.
     pub(crate) plain_checkin: bool,
@@ -48,7 +52,8 @@ pub(crate) struct Shared<M: Manager> {
     lendable: AtomicU64,
     /// The ledger's count of loans that waiters have fetched without the lock.
     pub(crate) fetched: Arc<AtomicU64>,
-    /// Whether the last one who could not be served at once had to wait: then the fast path is not even tried.
+    /// Whether the last one who could not be served at once had to wait: then the fast path is not
+    /// even tried.
     pub(crate) crowded: AtomicBool,
     observers: Vec<Watching>,
     /// Whether an observer wants an event for every lease.
@@ -61,9 +66,11 @@ pub(crate) struct Shared<M: Manager> {
     clones: OnceLock<Weak<dyn ClonesOut>>,
 }
 
-/// The loans of a `SharedPool`. The ledger knows only those of its members, which are held for as long as they serve.
+/// The loans of a `SharedPool`. The ledger knows only those of its members, which are held for as
+/// long as they serve.
 pub(crate) trait ClonesOut: Send + Sync {
-    /// The holders to be reported now for keeping a clone too long, and when the next one may be due.
+    /// The holders to be reported now for keeping a clone too long, and when the next one may be
+    /// due.
     fn report_long(&self, now: Time) -> (Vec<Holder>, Time);
 }
 
@@ -106,8 +113,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// From now on loans are the members of a `SharedPool`. Its borrowers' are reported with [`tell_loan`](Self::tell_loan)
-    /// instead, and measured here.
+    /// From now on loans are the members of a `SharedPool`. Its borrowers' are reported with
+    /// [`tell_loan`](Self::tell_loan) instead, and measured here.
     pub(crate) fn keep_members(&mut self) -> Option<Arc<PoolHistograms>> {
         self.of_members = true;
         self.change(|ledger, _| {
@@ -146,8 +153,8 @@ impl<M: Manager> Shared<M> {
         self.change_at(self.now(), change)
     }
 
-    /// The same at a time that was read elsewhere, or that need not be exact. With [`change_plainly`](Self::change_plainly)
-    /// the only way to change the ledger.
+    /// The same at a time that was read elsewhere, or that need not be exact. With
+    /// [`change_plainly`](Self::change_plainly) the only way to change the ledger.
     #[inline]
     pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
@@ -167,7 +174,8 @@ impl<M: Manager> Shared<M> {
         result
     }
 
-    /// The same for the fast paths of the ledger, which leave nothing but a wake and change nothing of what may be lent.
+    /// The same for the fast paths of the ledger, which leave nothing but a wake and change nothing
+    /// of what may be lent.
     #[inline]
     pub(crate) fn change_plainly<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
         let mut ledger = self.ledger.lock();
@@ -190,15 +198,15 @@ impl<M: Manager> Shared<M> {
         effects.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
     }
 
-    /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock: what may not be lent any
-    /// more was made so before.
+    /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock:
+    /// what may not be lent any more was made so before.
     #[inline]
     pub(crate) fn is_fresh(&self, tag: &LeaseMeta, now: Time) -> bool {
         tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
-    /// Whether a connection is of the generation that is lent and not too old. Looks without the lock, as
-    /// [`is_fresh`](Self::is_fresh) does.
+    /// Whether a connection is of the generation that is lent and not too old. Looks without the
+    /// lock, as [`is_fresh`](Self::is_fresh) does.
     pub(crate) fn is_young(&self, tag: &LeaseMeta, now: Time) -> bool {
         tag.is_fresh(self.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
@@ -222,8 +230,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Tells the observers, with the event's place in the order of things. For events that do not belong to one change
-    /// of the ledger; those that do take their stamp there.
+    /// Tells the observers, with the event's place in the order of things. For events that do not
+    /// belong to one change of the ledger; those that do take their stamp there.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
             let seq = self.change(|ledger, _| ledger.stamp());
@@ -300,7 +308,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Has the watch look after the pool's waiters. `false` if they have to watch their own deadlines from the start.
+    /// Has the watch look after the pool's waiters. `false` if they have to watch their own
+    /// deadlines from the start.
     pub(crate) fn enlist(self: &Arc<Self>) -> bool {
         self.clock.look_for_pause();
         let weak = Arc::downgrade(self);
@@ -308,7 +317,8 @@ impl<M: Manager> Shared<M> {
             let Some(shared) = weak.upgrade() else { return false };
             let goes_on = shared.arm(ARM_AFTER);
             if let Some(shared) = Arc::into_inner(shared) {
-                // The pool has gone meanwhile. Its connections' destructors must not hold the watch up.
+                // The pool has gone meanwhile. Its connections' destructors must not hold the watch
+                // up.
                 thread::spawn(move || drop(shared));
             }
             goes_on
@@ -321,7 +331,8 @@ impl<M: Manager> Shared<M> {
         watched
     }
 
-    /// Has those who have waited for so long watch their own deadlines. Whether there are others, who have not.
+    /// Has those who have waited for so long watch their own deadlines. Whether there are others,
+    /// who have not.
     fn arm(&self, waited: Duration) -> bool {
         loop {
             match self.change(|ledger, now| ledger.arm(now.before(waited), now)) {
@@ -372,7 +383,8 @@ fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: 
 
 impl<M: Manager> Drop for Shared<M> {
     fn drop(&mut self) {
-        // The maintenance task sleeps without holding us: it has to see that there is nothing left to keep.
+        // The maintenance task sleeps without holding us: it has to see that there is nothing left
+        // to keep.
         if let Some(task) = self.change(Ledger::maintenance_ended) {
             task.wake();
         }

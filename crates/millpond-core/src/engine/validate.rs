@@ -1,8 +1,9 @@
-//! Looking at an idle connection before it is lent: the ping if one is due, and the `on_checkout` hooks.
+//! Looking at an idle connection before it is lent: the ping if one is due, and the `on_checkout`
+//! hooks.
 //!
-//! The first connection is validated on the caller's path, and by the maintenance task if the caller goes away. If it is dead the
-//! other idle ones may be too: the maintenance task validates those, side by side, while the caller waits for whichever is first, one
-//! of them or a new one.
+//! The first connection is validated on the caller's path, and by the maintenance task if the
+//! caller goes away. If it is dead the other idle ones may be too: the maintenance task validates
+//! those, side by side, while the caller waits for whichever is first, one of them or a new one.
 
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::{Refused, run_hooks};
@@ -67,7 +68,8 @@ async fn call_hooks<M: Manager>(mut candidate: Candidate<M>) -> Validated<M::Con
     }
 }
 
-/// A connection under validation. If the validation is dropped half way, the connection was cut off and is closed.
+/// A connection under validation. If the validation is dropped half way, the connection was cut off
+/// and is closed.
 pub(crate) struct Candidate<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) held: Option<PooledConnection<M::Connection>>,
@@ -78,7 +80,8 @@ impl<M: Manager> Candidate<M> {
         self.held.take().map_or(Validated::Unfit { refused: None }, Validated::Fit)
     }
 
-    /// Closes it. If it was `dead`, the other idle ones may be too: the maintenance task validates them, side by side.
+    /// Closes it. If it was `dead`, the other idle ones may be too: the maintenance task validates
+    /// them, side by side.
     fn refuse(&mut self, reason: CloseReason, dead: bool) {
         if let Some(held) = self.held.take() {
             self.shared.change(|ledger, now| {

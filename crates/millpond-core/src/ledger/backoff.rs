@@ -1,7 +1,8 @@
 //! How connecting has gone lately, and the pauses between failing attempts.
 //!
-//! The pause has full jitter (`random(0, min(backoff_max, 10 ms x 2^n))`, as in the AWS Architecture Blog's "Exponential
-//! Backoff And Jitter", Marc Brooker, 2015). While nobody asks, the limit is 5 s in place of `backoff_max`.
+//! The pause has full jitter (`random(0, min(backoff_max, 10 ms x 2^n))`, as in the AWS
+//! Architecture Blog's "Exponential Backoff And Jitter", Marc Brooker, 2015). While nobody asks,
+//! the limit is 5 s in place of `backoff_max`.
 
 use crate::config::PoolConfig;
 use crate::event::SharedError;

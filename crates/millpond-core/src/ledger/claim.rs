@@ -1,4 +1,5 @@
-//! Asking for a connection: what is idle is lent, else the caller joins the queue, looks and leaves.
+//! Asking for a connection: what is idle is lent, else the caller joins the queue, looks and
+//! leaves.
 
 use crate::error::PoolError;
 use crate::event::CloseReason;
@@ -15,8 +16,8 @@ use std::time::Duration;
 pub(crate) const RECENT_PING: Duration = Duration::from_millis(500);
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted; else it is to be dropped
-    /// outside the lock, as it was cloned there: both are user code.
+    /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted;
+    /// else it is to be dropped outside the lock, as it was cloned there: both are user code.
     pub(crate) fn claim(&mut self, asker: Asker, waker: &mut Option<Waker>, now: Time) -> Claim<C> {
         if self.closed {
             return Claim::Failed(PoolError::Closed);
@@ -63,15 +64,15 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Whether a connection that was lent just now has to be pinged before its borrower gets it: nothing was heard of it
-    /// for long enough, and it was not opened for this very borrower.
+    /// Whether a connection that was lent just now has to be pinged before its borrower gets it:
+    /// nothing was heard of it for long enough, and it was not opened for this very borrower.
     pub(crate) fn ping_due(&self, tag: &LeaseMeta, now: Time) -> bool {
         let just_opened = tag.uses <= 1 && tag.idled == 0;
         !just_opened && self.ping_would_be_due(tag, now)
     }
 
-    /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout pings, the answer that
-    /// the maintenance task has just had for it counts as this checkout's.
+    /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout
+    /// pings, the answer that the maintenance task has just had for it counts as this checkout's.
     fn try_has_to_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
         let validated = tag.validated_at > tag.idle_since && now.since(tag.validated_at) < RECENT_PING;
         !validated && self.ping_would_be_due(tag, now)
@@ -120,12 +121,14 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A waiter looks whether it was granted something. A granted connection must still be validated and counted.
+    /// A waiter looks whether it was granted something. A granted connection must still be
+    /// validated and counted.
     pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &mut Option<Waker>) -> Look<Grant<C>> {
         self.waiters.look(ticket, waker)
     }
 
-    /// A waiter takes the connection that it was granted, unless it has gone out of date since, or nothing may be lent.
+    /// A waiter takes the connection that it was granted, unless it has gone out of date since, or
+    /// nothing may be lent.
     pub(crate) fn accept(&mut self, held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
         if self.suspended && self.unfit(&held.inner.tag, now).is_none() {
             self.settle_checked(held, now);
@@ -150,7 +153,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.ping_due(tag, now) || self.slots.is_doubted(tag.slot)
     }
 
-    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped outside the lock.
+    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped
+    /// outside the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
         let (granted, waker) = self.waiters.leave(ticket);
         match granted {
@@ -162,7 +166,8 @@ impl<C: Send + 'static> Ledger<C> {
         waker
     }
 
-    /// Wakes those who have waited since `latest` without a timer. Once all have one, the watch need not come again.
+    /// Wakes those who have waited since `latest` without a timer. Once all have one, the watch
+    /// need not come again.
     pub(crate) fn arm(&mut self, latest: Time, now: Time) -> Armed {
         let armed = self.waiters.arm(latest, now, &mut self.effects.wakes);
         self.watched = armed != Armed::All;

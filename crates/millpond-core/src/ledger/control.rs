@@ -1,4 +1,5 @@
-//! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated, suspended, closed.
+//! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated,
+//! suspended, closed.
 
 use crate::error::PoolError;
 use crate::event::CloseReason;
@@ -26,8 +27,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.runtimes_lost > 0
     }
 
-    /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a maintenance task it is
-    /// given back.
+    /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a
+    /// maintenance task it is given back.
     pub(crate) fn survive(&mut self, pool: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn Any + Send + Sync>> {
         match &mut self.task {
             Some(task) => task.survivor.replace(pool),
@@ -77,8 +78,9 @@ impl<C: Send + 'static> Ledger<C> {
         self.note_eventful();
     }
 
-    /// The maintenance task has ended. If the pool is not closed, its runtime has, and everything that lived there is gone. What
-    /// is left of the maintenance task is to be dropped outside the lock.
+    /// The maintenance task has ended. If the pool is not closed, its runtime has, and everything
+    /// that lived there is gone. What is left of the maintenance task is to be dropped outside the
+    /// lock.
     pub(crate) fn maintenance_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
         let task = self.task.take();
         self.runtimes_lost = self.runtimes_lost.saturating_add(1);
@@ -115,7 +117,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a farewell.
+    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a
+    /// farewell.
     pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
         self.generation = self.generation.saturating_add(1);
         if hard {
@@ -130,7 +133,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.generation
     }
 
-    /// Nothing is lent or opened from now on. What is being opened already may still come, and is not lent.
+    /// Nothing is lent or opened from now on. What is being opened already may still come, and is
+    /// not lent.
     pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
         self.note_eventful();
@@ -161,7 +165,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done before.
+    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done
+    /// before.
     pub(crate) fn close(&mut self, now: Time) -> bool {
         if mem::replace(&mut self.closed, true) {
             return false;

@@ -1,4 +1,5 @@
-//! Why a deadline passed: what the pool looked like at that moment, so that the error can say what helps.
+//! Why a deadline passed: what the pool looked like at that moment, so that the error can say what
+//! helps.
 
 use crate::error::{Phase, PoolError, TimedOut};
 use crate::ledger::slots::{Caller, Stage};
@@ -15,7 +16,8 @@ const HOLDERS_TOLD: usize = 3;
 const STALLED: Duration = Duration::from_millis(100);
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Why a deadline passed, and what the pool looked like. `pool` and `kind` are what it is called.
+    /// Why a deadline passed, and what the pool looked like. `pool` and `kind` are what it is
+    /// called.
     pub(crate) fn timed_out(
         &self,
         (pool, kind): (&Arc<str>, &'static str),

@@ -1,4 +1,5 @@
-//! What follows from a change of the ledger and is done when its lock is released: who is woken, what is dropped.
+//! What follows from a change of the ledger and is done when its lock is released: who is woken,
+//! what is dropped.
 
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};

@@ -1,5 +1,5 @@
-//! What the ledger keeps and hands out: connections with what is known of them, requests, grants, and jobs for the
-//! maintenance task.
+//! What the ledger keeps and hands out: connections with what is known of them, requests, grants,
+//! and jobs for the maintenance task.
 
 use crate::error::{Phase, PoolError};
 use crate::event::{CloseReason, SharedError};
@@ -22,8 +22,8 @@ pub struct LeaseMeta {
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
     pub(crate) uses: u64,
-    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the present loan too; here it is
-    /// at hand where the idle ones are looked at.
+    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the
+    /// present loan too; here it is at hand where the idle ones are looked at.
     pub(crate) last_task: Option<TaskId>,
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
@@ -81,15 +81,16 @@ impl LeaseMeta {
         self.id
     }
 
-    /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is due after so many
-    /// nanoseconds without a sign of life.
+    /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is
+    /// due after so many nanoseconds without a sign of life.
     #[inline]
     pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
         self.generation == lendable && now < self.expires && now.nanos_since(self.validated_at) < ping_after
     }
 }
 
-/// A connection together with what is known of it: what a lease holds, and what comes back to a [`LeaseOwner`].
+/// A connection together with what is known of it: what a lease holds, and what comes back to a
+/// [`LeaseOwner`].
 pub struct PooledConnection<C> {
     /// Boxed, since it is moved a dozen times in a checkout.
     pub(crate) inner: Box<Content<C>>,
@@ -140,7 +141,8 @@ pub(crate) enum Validated<C> {
     Refused(Arc<RequestRefusal>),
 }
 
-/// A stage of a validation. It belongs to the pool as a connect does: if its caller goes away, the maintenance task sees it through.
+/// A stage of a validation. It belongs to the pool as a connect does: if its caller goes away, the
+/// maintenance task sees it through.
 pub(crate) struct Validation<C> {
     pub(crate) stage: Pin<Box<dyn Future<Output = Validated<C>> + Send>>,
     pub(crate) phase: Phase,
@@ -159,7 +161,8 @@ impl<C> fmt::Debug for Validation<C> {
 /// What a waiter is granted.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
-    /// A connection for which nothing is due: its waiter may fetch it without the lock, and counts the loan itself.
+    /// A connection for which nothing is due: its waiter may fetch it without the lock, and counts
+    /// the loan itself.
     Fresh(PooledConnection<C>),
     /// A connection to be looked at.
     Due(PooledConnection<C>),
@@ -200,7 +203,8 @@ pub(crate) enum Claim<C> {
     Idle(PooledConnection<C>),
     /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
     Wait { ticket: Ticket<Grant<C>>, enlist: bool },
-    /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask again.
+    /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask
+    /// again.
     NeedsMaintenance,
     /// No.
     Failed(PoolError),

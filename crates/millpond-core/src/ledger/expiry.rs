@@ -41,8 +41,8 @@ impl<C: Send + 'static> Ledger<C> {
         Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
     }
 
-    /// The maintenance task goes to sleep unless it was called meanwhile; returns whether it does. Its old waker is left in `waker`,
-    /// to be dropped outside the lock.
+    /// The maintenance task goes to sleep unless it was called meanwhile; returns whether it does.
+    /// Its old waker is left in `waker`, to be dropped outside the lock.
     pub(crate) fn doze(&mut self, waker: &mut Option<Waker>) -> bool {
         let Some(task) = &mut self.task else { return true };
         let dozes = task.called.is_none() && self.inbox.is_empty();
@@ -80,7 +80,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too long.
+    /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too
+    /// long.
     fn sweep_surplus(&mut self, now: Time) {
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();

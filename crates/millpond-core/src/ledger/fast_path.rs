@@ -1,7 +1,8 @@
 //! The fast paths of the ledger: loans, waits and returns for which nothing at all is due.
 //!
-//! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to be considered: a state
-//! of the pool, a setting that looks at every loan or wait, a connection's age.
+//! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to
+//! be considered: a state of the pool, a setting that looks at every loan or wait, a connection's
+//! age.
 
 use crate::ledger::entry::{Grant, PooledConnection};
 use crate::ledger::slots::{Caller, Stage};
@@ -10,13 +11,15 @@ use crate::ledger::wait_queue::Ticket;
 use crate::rt::time::Time;
 use std::task::Waker;
 
-/// How many idle connections behind the freshest are looked at for the one that the caller had last.
+/// How many idle connections behind the freshest are looked at for the one that the caller had
+/// last.
 const LOOKS: usize = 3;
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Puts the connection in front of the other idle ones that the caller's task had last, if it is nearly as fresh as they
-    /// are and nothing is due for it. Two tasks that return and ask at the same moment would exchange theirs otherwise, which
-    /// was measured to cost far more than this look (`docs/performance.md`).
+    /// Puts the connection in front of the other idle ones that the caller's task had last, if it
+    /// is nearly as fresh as they are and nothing is due for it. Two tasks that return and ask at
+    /// the same moment would exchange theirs otherwise, which was measured to cost far more than
+    /// this look (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
         if self.idle.freshest().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
@@ -36,7 +39,8 @@ impl<C: Send + 'static> Ledger<C> {
         });
     }
 
-    /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or because of it.
+    /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or
+    /// because of it.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if !self.lends_plainly {
@@ -58,8 +62,8 @@ impl<C: Send + 'static> Ledger<C> {
         Some(held)
     }
 
-    /// The fast path of a claim that has to wait: others wait already, every place is taken, and nothing follows from one
-    /// waiter more. Returns its number too. Leaves the waker otherwise.
+    /// The fast path of a claim that has to wait: others wait already, every place is taken, and
+    /// nothing follows from one waiter more. Returns its number too. Leaves the waker otherwise.
     #[inline]
     pub(crate) fn join_fresh(
         &mut self,
@@ -78,8 +82,8 @@ impl<C: Send + 'static> Ledger<C> {
         Some((ticket, arrival))
     }
 
-    /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there is room among the idle
-    /// ones. Gives it back if something has to be considered.
+    /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there
+    /// is room among the idle ones. Gives it back if something has to be considered.
     #[inline]
     pub(crate) fn put_back_fresh(&mut self, mut held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
         let tag = &mut held.inner.tag;

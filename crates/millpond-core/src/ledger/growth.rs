@@ -1,7 +1,8 @@
 //! When a connection is opened, and what follows when that fails.
 //!
-//! Connects never exceed demand: one for each waiter that no connection is on its way to, one for each idle connection
-//! short of `min_idle`, one for each that is about to be recycled. While connects fail there is one at a time.
+//! Connects never exceed demand: one for each waiter that no connection is on its way to, one for
+//! each idle connection short of `min_idle`, one for each that is about to be recycled. While
+//! connects fail there is one at a time.
 
 use crate::error::PoolError;
 use crate::event::SharedError;
@@ -14,8 +15,8 @@ use crate::rt::time::Time;
 use std::mem;
 use std::time::Duration;
 
-/// How long a connection that is being reset counts as being on its way to a waiter. A reset is a round trip; one that
-/// takes longer hangs, and a waiter gets another connection if there is room.
+/// How long a connection that is being reset counts as being on its way to a waiter. A reset is a
+/// round trip; one that takes longer hangs, and a waiter gets another connection if there is room.
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a caller that timed out or was refused still counts as demand.
@@ -24,10 +25,12 @@ const ASKED_LASTS: Duration = Duration::from_secs(10);
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
 
-/// How long a caller that is the first to ask for long waits for the attempt that is made for it, at least.
+/// How long a caller that is the first to ask for long waits for the attempt that is made for it,
+/// at least.
 const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 
-/// How far ahead of its time a connection's replacement is opened, at most; never more than a twentieth of its life.
+/// How far ahead of its time a connection's replacement is opened, at most; never more than a
+/// twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
 /// What a failed attempt leads to.
@@ -50,8 +53,9 @@ impl<C: Send + 'static> Ledger<C> {
         if now >= self.not_before(now) {
             self.open_while_wanted(now);
         }
-        // What is wanted and cannot be opened yet is looked at again, even if nobody asks until then: after the pause, or
-        // when the next waiter becomes entitled to an overflow connection.
+        // What is wanted and cannot be opened yet is looked at again, even if nobody asks until
+        // then: after the pause, or when the next waiter becomes entitled to an overflow
+        // connection.
         self.expect_sweep(self.opening_due(now), now);
     }
 
@@ -106,12 +110,14 @@ impl<C: Send + 'static> Ledger<C> {
         (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
     }
 
-    /// How many connections are being opened, those left aside that take much longer than usual: they hold nothing up.
+    /// How many connections are being opened, those left aside that take much longer than usual:
+    /// they hold nothing up.
     fn connecting(&self, now: Time) -> u32 {
         self.slots.count(Stage::Connecting).saturating_sub(self.hanging(now).0)
     }
 
-    /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not run beside themselves.
+    /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not
+    /// run beside themselves.
     pub(crate) fn hanging(&self, now: Time) -> (u32, Time) {
         if self.opening.first_pending { (0, Time::NEVER) } else { self.slots.hanging(self.opening.patience(), now) }
     }
@@ -148,8 +154,8 @@ impl<C: Send + 'static> Ledger<C> {
         alive.saturating_add(self.connecting(now)) < wanted
     }
 
-    /// When the next waiter becomes entitled to an overflow connection. Those behind the first few can wait for their
-    /// turn: no more than `max_connecting` are opened at once.
+    /// When the next waiter becomes entitled to an overflow connection. Those behind the first few
+    /// can wait for their turn: no more than `max_connecting` are opened at once.
     pub(crate) fn overflow_due(&self, now: Time) -> Time {
         let wait = self.config.overflow_after;
         if wait.is_zero() {
@@ -163,7 +169,8 @@ impl<C: Send + 'static> Ledger<C> {
         next.map_or(Time::NEVER, |since| since.after(wait))
     }
 
-    /// When the maintenance task has to think about opening again: after a pause, or when a reset takes too long.
+    /// When the maintenance task has to think about opening again: after a pause, or when a reset
+    /// takes too long.
     pub(crate) fn opening_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
         let not_before = self.not_before(now);
@@ -254,8 +261,9 @@ impl<C: Send + 'static> Ledger<C> {
         Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }
     }
 
-    /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail at once. A pause in
-    /// which nobody wanted a connection begins a new row: what failed an hour ago says nothing of now.
+    /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail
+    /// at once. A pause in which nobody wanted a connection begins a new row: what failed an hour
+    /// ago says nothing of now.
     fn note_streak(&mut self, broken: bool, now: Time) -> bool {
         self.opening.last_failure = now;
         let since = match self.opening.failing_since {
@@ -294,10 +302,11 @@ impl<C: Send + 'static> Ledger<C> {
         (self.waiters.len() >= limit).then_some(PoolError::TooManyWaiters { limit })
     }
 
-    /// How long a caller that was refused because connecting fails waits before it asks once more. The first one waits for
-    /// other tasks only, from the second in a row it is some milliseconds, so that callers who try again without a pause
-    /// leave the runtime to the probe. If nobody had asked for long, the server may be back: an attempt is made at once,
-    /// and the caller waits for it. The refusal is dropped outside the lock.
+    /// How long a caller that was refused because connecting fails waits before it asks once more.
+    /// The first one waits for other tasks only, from the second in a row it is some milliseconds,
+    /// so that callers who try again without a pause leave the runtime to the probe. If nobody had
+    /// asked for long, the server may be back: an attempt is made at once, and the caller waits for
+    /// it. The refusal is dropped outside the lock.
     pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError, now: Time) -> Duration {
         self.effects.refusals.push(refusal);
         let was_quiet = self.not_before(now) > self.opening.pause.asked;
@@ -340,7 +349,8 @@ impl<C: Send + 'static> Ledger<C> {
         due
     }
 
-    /// When the successor of a connection is to be opened; once that was asked for, when the connection has to go.
+    /// When the successor of a connection is to be opened; once that was asked for, when the
+    /// connection has to go.
     pub(crate) fn renewal_due(tag: &LeaseMeta) -> Time {
         if tag.renewal == Renewal::NotYet { tag.renew_at } else { tag.expires }
     }

@@ -1,7 +1,8 @@
-//! The idle connections: a stack with the freshest on top, which knows when something falls due for one of them.
+//! The idle connections: a stack with the freshest on top, which knows when something falls due for
+//! one of them.
 //!
-//! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or a turn of the maintenance task
-//! costs the same however many connections are idle.
+//! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or
+//! a turn of the maintenance task costs the same however many connections are idle.
 
 use crate::ledger::entry::{PooledConnection, Renewal};
 use crate::ledger::visits;
@@ -16,7 +17,8 @@ pub(crate) struct Idle<C> {
     renewals_wanted: usize,
     /// How many of them have one.
     renewals_done: usize,
-    /// When the first of them reaches its age or is due for a successor. May be earlier, if that one has been lent since.
+    /// When the first of them reaches its age or is due for a successor. May be earlier, if that
+    /// one has been lent since.
     due: Time,
     /// Whether a successor is due already and has not been asked for.
     overdue: bool,
@@ -76,8 +78,8 @@ impl<C> Idle<C> {
         self.stack.push_back(held);
     }
 
-    /// Puts a connection among the others by how long it has been idle: one that comes from a validation is not the
-    /// freshest.
+    /// Puts a connection among the others by how long it has been idle: one that comes from a
+    /// validation is not the freshest.
     pub(crate) fn insert(&mut self, held: PooledConnection<C>, now: Time) {
         let since = held.inner.tag.idle_since;
         let later = self.stack.iter().rev().take_while(|other| other.inner.tag.idle_since > since).count();
@@ -164,7 +166,8 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// A pool with so many idle connections, in which all that needs the maintenance task is switched on.
+    /// A pool with so many idle connections, in which all that needs the maintenance task is
+    /// switched on.
     fn ledger_with(idle: u32) -> Ledger<u32> {
         let config = PoolConfig {
             pool_size: idle + 10,
@@ -186,7 +189,8 @@ mod tests {
         ledger
     }
 
-    /// How many connections and places are looked at while one is lent, returned, reset and returned again.
+    /// How many connections and places are looked at while one is lent, returned, reset and
+    /// returned again.
     fn visits_of_a_reset(idle: u32) -> u64 {
         let mut ledger = ledger_with(idle);
         let caller = Caller { location: Location::caller(), label: None, task: None };

@@ -1,5 +1,5 @@
-//! What the maintenance task looks after before it may be lent again: resets, pings of idle connections, validations whose callers
-//! have gone.
+//! What the maintenance task looks after before it may be lent again: resets, pings of idle
+//! connections, validations whose callers have gone.
 
 use crate::event::CloseReason;
 use crate::ledger::entry::{Job, LeaseMeta, PooledConnection, Validation};
@@ -25,8 +25,9 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// A connection was found broken. The others that have not answered since `before` may be broken too: those that are idle
-    /// are validated now, and those that are out when they come back. To come back is no answer.
+    /// A connection was found broken. The others that have not answered since `before` may be
+    /// broken too: those that are idle are validated now, and those that are out when they come
+    /// back. To come back is no answer.
     pub(crate) fn suspect(&mut self, before: Time, now: Time) {
         let silent = |tag: &LeaseMeta| tag.created <= before && tag.validated_at <= before.max(tag.idle_since);
         self.validate_those(silent, now);
@@ -34,7 +35,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.note_eventful();
     }
 
-    /// Has the idle connections of which nothing was heard for so long validated by the maintenance task, side by side.
+    /// Has the idle connections of which nothing was heard for so long validated by the maintenance
+    /// task, side by side.
     pub(crate) fn validate_idle(&mut self, unheard: Duration, now: Time) {
         self.validate_those(|tag| now.since(tag.validated_at) >= unheard, now);
     }
@@ -59,7 +61,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.call_maintenance(now);
     }
 
-    /// The caller of a validation goes away, and the maintenance task sees it through. Without a maintenance task it comes back.
+    /// The caller of a validation goes away, and the maintenance task sees it through. Without a
+    /// maintenance task it comes back.
     pub(crate) fn adopt(&mut self, validation: Validation<C>, now: Time) -> Option<Validation<C>> {
         if self.task.is_none() {
             return Some(validation);

@@ -1,4 +1,5 @@
-//! What becomes of a connection that is available: it is granted, kept idle, or closed, and its slot is free at the end.
+//! What becomes of a connection that is available: it is granted, kept idle, or closed, and its
+//! slot is free at the end.
 
 use crate::event::CloseReason;
 use crate::ledger::entry::{Grant, Job, PooledConnection, bump};
@@ -24,7 +25,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// The one way of a connection that has become available: to the oldest waiter, to the idle ones, or out.
+    /// The one way of a connection that has become available: to the oldest waiter, to the idle
+    /// ones, or out.
     pub(crate) fn settle(&mut self, mut held: PooledConnection<C>, now: Time) {
         let reason = if self.closed {
             Some(CloseReason::PoolClosed)
@@ -56,7 +58,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.used().saturating_sub(self.slots.count(Stage::Closing)) > self.config.cap()
     }
 
-    /// Nobody waits: keep the connection if there is room among the idle ones, or let it linger, or close it.
+    /// Nobody waits: keep the connection if there is room among the idle ones, or let it linger, or
+    /// close it.
     fn keep_idle(&mut self, held: PooledConnection<C>, now: Time) {
         if !self.keeps {
             return self.retire(held, CloseReason::NotPooled, now);
@@ -74,12 +77,14 @@ impl<C: Send + 'static> Ledger<C> {
         self.notify_watchers();
     }
 
-    /// How many connections may be idle: `pool_size`, and those that wait for their end beside their successors.
+    /// How many connections may be idle: `pool_size`, and those that wait for their end beside
+    /// their successors.
     pub(crate) fn idle_room(&self) -> usize {
         self.idle.renewals_done().saturating_add(self.config.pool_size as usize)
     }
 
-    /// Ends a connection: the maintenance task closes it, and it holds its place until that is done.
+    /// Ends a connection: the maintenance task closes it, and it holds its place until that is
+    /// done.
     pub(crate) fn retire(&mut self, held: PooledConnection<C>, reason: CloseReason, now: Time) {
         let slot = held.inner.tag.slot;
         self.slots.shift(slot, Stage::Closing, now);

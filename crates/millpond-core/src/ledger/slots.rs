@@ -1,8 +1,10 @@
-//! The places of a pool, one for each connection that exists or is being opened, and the only counters of them.
+//! The places of a pool, one for each connection that exists or is being opened, and the only
+//! counters of them.
 //!
 //! # Invariants
 //!
-//! 1. A place is in exactly one [`Stage`]; `counts` says how many are in each. Only [`Slots::shift`] changes either.
+//! 1. A place is in exactly one [`Stage`]; `counts` says how many are in each. Only
+//!    [`Slots::shift`] changes either.
 //! 2. A number is given to one connection only.
 
 use crate::info::ConnectionId;
@@ -65,7 +67,8 @@ pub(crate) struct Slots {
     connecting: Vec<(u32, Time)>,
     /// What is with the maintenance task, by when it came there.
     resting: BTreeSet<(Time, u32)>,
-    /// When the oldest loan began that was not reported as a leak. May be earlier, if that one has ended.
+    /// When the oldest loan began that was not reported as a leak. May be earlier, if that one has
+    /// ended.
     quiet_since: Option<Time>,
     /// How many loans are doubted.
     doubted: u32,
@@ -169,9 +172,9 @@ impl Slots {
         }
     }
 
-    /// How many attempts to open a connection take so long that they count as hanging, and when the next one will. The
-    /// oldest does after `patience`, and each further one only after twice the time of the one before it, so that a server
-    /// that never answers is not asked ever more often.
+    /// How many attempts to open a connection take so long that they count as hanging, and when the
+    /// next one will. The oldest does after `patience`, and each further one only after twice the
+    /// time of the one before it, so that a server that never answers is not asked ever more often.
     pub(crate) fn hanging(&self, patience: Duration, now: Time) -> (u32, Time) {
         let (mut hanging, mut patience) = (0_u32, patience);
         for (_, since) in &self.connecting {
@@ -268,7 +271,8 @@ impl Slots {
         self.slots.iter().any(|place| place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs))
     }
 
-    /// Holders since before `deadline` that were not reported yet; they count as reported from now on.
+    /// Holders since before `deadline` that were not reported yet; they count as reported from now
+    /// on.
     pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
         let mut leaks = Vec::new();
         if self.quiet_since.is_none_or(|since| since > deadline) {

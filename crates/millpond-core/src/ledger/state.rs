@@ -1,4 +1,5 @@
-//! The fields of the ledger, and what every change of them needs: numbers for events, measurements, calls of the maintenance task.
+//! The fields of the ledger, and what every change of them needs: numbers for events, measurements,
+//! calls of the maintenance task.
 
 use crate::config::PoolConfig;
 use crate::error::PoolError;
@@ -254,7 +255,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.effects.wake.take()
     }
 
-    /// Takes what has to be done once the lock is released: one wake, which is the rule, and the rest.
+    /// Takes what has to be done once the lock is released: one wake, which is the rule, and the
+    /// rest.
     #[inline]
     pub(crate) fn take_effects(&mut self) -> (Option<Waker>, Option<Effects<C>>) {
         let wake = self.effects.wake.take();
@@ -314,7 +316,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.last_watcher
     }
 
-    /// Wakes this task at the next change. The waker that it had before, to be dropped outside the lock.
+    /// Wakes this task at the next change. The waker that it had before, to be dropped outside the
+    /// lock.
     pub(crate) fn watch(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         match self.watchers.iter_mut().find(|(other, _)| *other == number) {
             Some((_, old)) => Some(mem::replace(old, waker)),
@@ -342,7 +345,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that looks at every loan.
+    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that
+    /// looks at every loan.
     pub(crate) fn note_eventful(&mut self) {
         let config = &self.config;
         self.lends_plainly =

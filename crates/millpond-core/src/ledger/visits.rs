@@ -1,4 +1,5 @@
-//! How many connections and slots were looked at one by one, for the tests that say on what that does not depend.
+//! How many connections and slots were looked at one by one, for the tests that say on what that
+//! does not depend.
 
 #[cfg(test)]
 std::thread_local! {

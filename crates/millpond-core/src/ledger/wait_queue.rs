@@ -1,14 +1,17 @@
 //! The queue of waiters: first come, first served, and leaving costs the same wherever one stands.
 //!
-//! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from between is marked, and
-//! swept out when the marks are many: no single leaver pays for the length of the queue. What a waiter is granted lies in
-//! a [`WaiterCell`] of its own, so that taking it needs no other lock; seats are used again, so that waiting allocates nothing
-//! once there are enough.
+//! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from
+//! between is marked, and swept out when the marks are many: no single leaver pays for the length
+//! of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that taking it
+//! needs no other lock; seats are used again, so that waiting allocates nothing once there are
+//! enough.
 //!
 //! # Invariants
 //!
-//! 1. The ring is in order of arrival, and neither end of it is somebody who has left; `gone` counts those between.
-//! 2. A waiter is in the ring, or something lies in its seat: what it was granted, until it comes or goes.
+//! 1. The ring is in order of arrival, and neither end of it is somebody who has left; `gone`
+//!    counts those between.
+//! 2. A waiter is in the ring, or something lies in its seat: what it was granted, until it comes
+//!    or goes.
 //! 3. Something is put into a seat under the pool's lock only.
 
 use crate::ledger::slots::Caller;
@@ -43,7 +46,8 @@ impl<G: Send + 'static> WaiterCell<G> {
         spare.unwrap_or_else(|| Arc::new(Self(Mutex::new(None))))
     }
 
-    /// Keeps an empty one for the next who waits on this thread: mostly the one who has just given a connection back.
+    /// Keeps an empty one for the next who waits on this thread: mostly the one who has just given
+    /// a connection back.
     pub(crate) fn leave_over(self: Arc<Self>) {
         if KEPT_FOR_LATER {
             // A thread that ends keeps nothing.
@@ -85,8 +89,8 @@ struct Waiter<G> {
     arrival: u64,
     since: Time,
     caller: Caller,
-    /// Whom to wake, unless it has been woken since it last looked, and where to put what it is granted; `None`: it has
-    /// left.
+    /// Whom to wake, unless it has been woken since it last looked, and where to put what it is
+    /// granted; `None`: it has left.
     claim: Option<(Option<Waker>, Arc<WaiterCell<G>>)>,
     /// Whether it watches its own deadline.
     armed: bool,
@@ -159,8 +163,8 @@ impl<G: Send + 'static> Queue<G> {
         self.waiting().take(most as usize).map(|waiter| waiter.since).find(|since| *since > latest)
     }
 
-    /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has to come again.
-    /// `armed`: it watches its own deadline from the start.
+    /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has
+    /// to come again. `armed`: it watches its own deadline from the start.
     pub(crate) fn join(
         &mut self,
         arrival: u64,
@@ -182,8 +186,9 @@ impl<G: Send + 'static> Queue<G> {
         Ticket { arrival, cell }
     }
 
-    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be woken outside the lock. One
-    /// that came later than `now` uses a clock that was paused and set forward: only it can set its timer.
+    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be
+    /// woken outside the lock. One that came later than `now` uses a clock that was paused and set
+    /// forward: only it can set its timer.
     pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Armed {
         let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
         for waiter in self.ring.range_mut(from..) {
@@ -200,8 +205,8 @@ impl<G: Send + 'static> Queue<G> {
         Armed::All
     }
 
-    /// Grants something to the first waiter, and returns its waker unless it has been woken already. `Err` gives it back
-    /// when nobody waits.
+    /// Grants something to the first waiter, and returns its waker unless it has been woken
+    /// already. `Err` gives it back when nobody waits.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
         let Some((waker, cell)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
         cell.put(granted);
@@ -209,8 +214,8 @@ impl<G: Send + 'static> Queue<G> {
         Ok(waker)
     }
 
-    /// Looks whether something was granted; if not, `waker` will be woken. What is left in `waker` is to be dropped outside
-    /// the lock, and it was cloned there: both are user code.
+    /// Looks whether something was granted; if not, `waker` will be woken. What is left in `waker`
+    /// is to be dropped outside the lock, and it was cloned there: both are user code.
     pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Look<G> {
         if let Some(granted) = ticket.cell.take() {
             ticket.cell.leave_over();
@@ -240,12 +245,14 @@ impl<G: Send + 'static> Queue<G> {
         (granted, waker)
     }
 
-    /// Takes the wakers of all who wait, to wake them: they keep their places, and leave new ones when they look.
+    /// Takes the wakers of all who wait, to wake them: they keep their places, and leave new ones
+    /// when they look.
     pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.ring.iter_mut().filter_map(|waiter| waiter.claim.as_mut()).filter_map(|(waker, _)| waker.take())
     }
 
-    /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or somewhat before.
+    /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or
+    /// somewhat before.
     fn find(&mut self, arrival: u64) -> Option<&mut Waiter<G>> {
         let guess = usize::try_from(arrival.checked_sub(self.first_arrival()?)?).unwrap_or(usize::MAX);
         let is_there = self.ring.get(guess).is_some_and(|waiter| waiter.arrival == arrival);
@@ -253,7 +260,8 @@ impl<G: Send + 'static> Queue<G> {
         self.ring.get_mut(at).filter(|waiter| waiter.arrival == arrival)
     }
 
-    /// Sweeps out those who have left: at the ends at once, elsewhere when they are as many as those who wait.
+    /// Sweeps out those who have left: at the ends at once, elsewhere when they are as many as
+    /// those who wait.
     fn tidy(&mut self) {
         while self.gone > 0 && self.ring.front().is_some_and(|first| first.claim.is_none()) {
             self.ring.pop_front();

@@ -10,8 +10,9 @@ use crate::rt::Handle;
 use std::fmt;
 use std::sync::Arc;
 
-/// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool), [`NullPool`](crate::NullPool),
-/// [`SharedPool`](crate::SharedPool). A pool of your own implements [`Pool`](crate::Pool) instead.
+/// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool),
+/// [`NullPool`](crate::NullPool), [`SharedPool`](crate::SharedPool). A pool of your own implements
+/// [`Pool`](crate::Pool) instead.
 pub trait Buildable: Sized {
     /// Who opens its connections.
     type Manager: Manager;
@@ -68,8 +69,9 @@ impl<P: Buildable> Builder<P> {
         }
     }
 
-    /// Checks the settings and makes the pool. Settings that do not go together are reported to the observers, as
-    /// [`Event::Warned`](crate::Event::Warned), and to the log: see [`PoolConfig::conflicts`].
+    /// Checks the settings and makes the pool. Settings that do not go together are reported to the
+    /// observers, as [`Event::Warned`](crate::Event::Warned), and to the log: see
+    /// [`PoolConfig::conflicts`].
     ///
     /// # Errors
     ///
@@ -91,15 +93,15 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the first acquire, and when it has ended
-    /// that of the next one.
+    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the
+    /// first acquire, and when it has ended that of the next one.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.parts.runtime = Some(handle);
         self
     }
 
-    /// Adds an observer. Several are called in the order in which they were added. One that holds a handle of its own pool
-    /// keeps that pool open for ever.
+    /// Adds an observer. Several are called in the order in which they were added. One that holds a
+    /// handle of its own pool keeps that pool open for ever.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.parts.observers.push(Box::new(observer));
         self

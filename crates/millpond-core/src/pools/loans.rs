@@ -1,5 +1,5 @@
-//! The loans of a `SharedPool`: who has a clone of which connection, since when, and which loans are
-//! too long.
+//! The loans of a `SharedPool`: who has a clone of which connection, since when, and which loans
+//! are too long.
 //!
 //! What every loan calls is `inline`: nothing here is generic, so another crate could not inline it
 //! otherwise.
@@ -26,7 +26,8 @@ pub(crate) struct Loans {
     places: Vec<Option<Loan>>,
     /// The places that are empty.
     free: Vec<u32>,
-    /// When the oldest loan began that was not reported, if reports are wanted. Earlier, if that one has ended.
+    /// When the oldest loan began that was not reported, if reports are wanted. Earlier, if that
+    /// one has ended.
     quiet_since: Option<Time>,
 }
 
@@ -64,8 +65,8 @@ impl Loans {
         holders
     }
 
-    /// A loan begins at `now` where long ones are reported. Returns true if no other one was waited for: then the maintenance
-    /// task does not know yet when to look.
+    /// A loan begins at `now` where long ones are reported. Returns true if no other one was waited
+    /// for: then the maintenance task does not know yet when to look.
     #[inline]
     pub(crate) fn expect_report(&mut self, now: Time) -> bool {
         let is_first = self.quiet_since.is_none();
@@ -73,7 +74,8 @@ impl Loans {
         is_first
     }
 
-    /// The holders since before `deadline` that were not reported yet; they count as reported from now on.
+    /// The holders since before `deadline` that were not reported yet; they count as reported from
+    /// now on.
     pub(crate) fn report(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
         let mut holders = Vec::new();
         if self.quiet_since.is_none_or(|since| since > deadline) {

@@ -1,11 +1,12 @@
-//! The members of a `SharedPool`: which connections serve, whose turn it is, who has a clone, and who waits for one.
+//! The members of a `SharedPool`: which connections serve, whose turn it is, who has a clone, and
+//! who waits for one.
 //!
-//! How they come and go as well: one is opened at a time, behind the borrowers' backs; one that is unfit, fails its ping
-//! or cannot be cloned goes out of service.
+//! How they come and go as well: one is opened at a time, behind the borrowers' backs; one that is
+//! unfit, fails its ping or cannot be cloned goes out of service.
 //!
-//! A member that is only too old, and still lent, is ageing: it gets no new borrowers while a young member serves, and
-//! it is closed when its last loan ends. If no young member serves, one of the ageing ones stands in for them, so that
-//! a healthy connection is always shared.
+//! A member that is only too old, and still lent, is ageing: it gets no new borrowers while a young
+//! member serves, and it is closed when its last loan ends. If no young member serves, one of the
+//! ageing ones stands in for them, so that a healthy connection is always shared.
 
 use crate::engine::{ClonesOut, call, failed_ping};
 use crate::error::PoolError;
@@ -86,7 +87,8 @@ pub(crate) struct Ended<C: Send + 'static> {
     pub(crate) gone: Option<Arc<Member<C>>>,
 }
 
-/// All members. Guarded by the shared pool's lock: no user code runs in here, and what leaves is dropped outside.
+/// All members. Guarded by the shared pool's lock: no user code runs in here, and what leaves is
+/// dropped outside.
 pub(crate) struct Members<C: Send + 'static> {
     pub(crate) serving: Vec<Arc<Member<C>>>,
     /// Those that are too old, and still lent.
@@ -144,8 +146,9 @@ impl<C: Send + 'static> Members<C> {
         self.serving.get(self.turn).cloned()
     }
 
-    /// The ageing member that is lent while no young one serves: the one with the oldest loan, since the others are
-    /// sooner free to be replaced. It stays the same for as long as it is there.
+    /// The ageing member that is lent while no young one serves: the one with the oldest loan,
+    /// since the others are sooner free to be replaced. It stays the same for as long as it is
+    /// there.
     fn stand_in(&mut self) -> Option<Arc<Member<C>>> {
         let find = |id: ConnectionId| self.ageing.iter().find(|member| member.tag.id == id);
         if let Some(member) = self.stand_in.and_then(find) {
@@ -157,7 +160,8 @@ impl<C: Send + 'static> Members<C> {
         member
     }
 
-    /// Takes the members out of service that are unfit. One that is only too old ages for as long as it is lent.
+    /// Takes the members out of service that are unfit. One that is only too old ages for as long
+    /// as it is lent.
     pub(crate) fn retire(&mut self, unfit: impl Fn(&LeaseMeta) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
         let goes = |member: &mut Arc<Member<C>>| match unfit(&member.tag) {
             Some(CloseReason::Recycled) if member.is_lent() => false,
@@ -217,8 +221,8 @@ impl<C: Send + 'static> Members<C> {
         Some(loan)
     }
 
-    /// The same at a time, which is asked for if the loan is measured. An ageing member whose last loan it was goes out
-    /// of service, and is to be dropped outside the lock.
+    /// The same at a time, which is asked for if the loan is measured. An ageing member whose last
+    /// loan it was goes out of service, and is to be dropped outside the lock.
     pub(crate) fn end_loan(&mut self, member: &Member<C>, place: u32, now: impl FnOnce() -> Time) -> Ended<C> {
         let loan = self.give_back(member, place);
         if let (Some(times), Some(loan)) = (&self.times, &loan) {
@@ -233,7 +237,8 @@ impl<C: Send + 'static> Members<C> {
         Ended { loan, gone }
     }
 
-    /// One more waits, unless as many as `limit` allows do already: its ticket, and how many wait now.
+    /// One more waits, unless as many as `limit` allows do already: its ticket, and how many wait
+    /// now.
     pub(crate) fn join(&mut self, since: Time, limit: Option<u32>) -> Result<(u64, u32), PoolError> {
         if let Some(limit) = limit.filter(|limit| self.waiting() >= *limit) {
             return Err(PoolError::TooManyWaiters { limit });
@@ -259,7 +264,8 @@ impl<C: Send + 'static> Members<C> {
     }
 }
 
-/// After how long the holder of a loan is reported, and after how long the connection is closed when it comes back.
+/// After how long the holder of a loan is reported, and after how long the connection is closed
+/// when it comes back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoanLimits {
     pub(crate) report_after: Option<Duration>,
@@ -272,9 +278,11 @@ pub(crate) struct Core<M: Manager> {
     pub(crate) pool: QueuePool<M>,
     /// No user code runs while it is locked.
     pub(crate) members: Mutex<Members<M::Connection>>,
-    /// What is too long for a loan: the pool of the members has no such limits, since members are held for long.
+    /// What is too long for a loan: the pool of the members has no such limits, since members are
+    /// held for long.
     pub(crate) limits: LoanLimits,
-    /// Rung whenever a member has come, could not be had, or was given up because the home runtime ended.
+    /// Rung whenever a member has come, could not be had, or was given up because the home runtime
+    /// ended.
     pub(crate) bell: Bell,
 }
 
@@ -291,8 +299,9 @@ where
 }
 
 impl<M: Manager> Core<M> {
-    /// Takes the members out of service that are too old, or of a generation that a failover, an `invalidate_all` or the
-    /// end of their runtime outdated. They are to be dropped outside the lock.
+    /// Takes the members out of service that are too old, or of a generation that a failover, an
+    /// `invalidate_all` or the end of their runtime outdated. They are to be dropped outside the
+    /// lock.
     pub(crate) fn retire_unfit(
         &self,
         members: &mut Members<M::Connection>,
@@ -301,7 +310,8 @@ impl<M: Manager> Core<M> {
         self.pool.shared().look(|ledger| members.retire(|tag| ledger.unfit(tag, now)))
     }
 
-    /// Whether one more member is to be opened, and where. The failure is the last one's, to be dropped outside the lock.
+    /// Whether one more member is to be opened, and where. The failure is the last one's, to be
+    /// dropped outside the lock.
     fn begin_opening(
         self: &Arc<Self>,
         members: &mut Members<M::Connection>,
@@ -348,8 +358,8 @@ impl<M: Manager> Core<M> {
         drop(dismissed);
     }
 
-    /// Asks the server in the background whether the member is alive, if its last answer is older than
-    /// `pre_ping_idle`.
+    /// Asks the server in the background whether the member is alive, if its last answer is older
+    /// than `pre_ping_idle`.
     pub(crate) fn check_if_due(core: &Arc<Self>, member: &Arc<Member<M::Connection>>, now: Time)
     where
         M::Connection: Clone + Sync,
@@ -385,8 +395,9 @@ pub(crate) struct Pick<C: Send + 'static> {
     pub(crate) opening: bool,
 }
 
-/// Lends the next member in turn. Retires those that are unfit if this one is, and has one more opened if there are too
-/// few. Who did not come before, and so has not waited, is counted as an acquire that went well.
+/// Lends the next member in turn. Retires those that are unfit if this one is, and has one more
+/// opened if there are too few. Who did not come before, and so has not waited, is counted as an
+/// acquire that went well.
 pub(crate) fn pick<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
@@ -425,7 +436,8 @@ where
     if let Some(age) = core.limits.report_after.filter(|_| first_to_report) {
         core.pool.shared().change_at(now, |ledger, now| ledger.expect_sweep(now.after(age), now));
     }
-    // The old ones go once the lock is released, and so does the last failure: their destructors are not ours.
+    // The old ones go once the lock is released, and so does the last failure: their destructors
+    // are not ours.
     drop(old);
     if let Some((home, guard, failure)) = opening {
         let _ = drop_calmly(failure);
@@ -434,7 +446,8 @@ where
     Ok(pick)
 }
 
-/// That one more member is being opened. Does not keep the pool alive: nothing is opened for nobody.
+/// That one more member is being opened. Does not keep the pool alive: nothing is opened for
+/// nobody.
 struct Opening<M: Manager>(Weak<Core<M>>);
 
 impl<M: Manager> Drop for Opening<M> {

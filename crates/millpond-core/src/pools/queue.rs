@@ -20,8 +20,8 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How thoroughly `invalidate_all` works. In both cases nothing opened before is lent again, and what is in use goes when
-/// it comes back: no pool can take a connection out of a borrower's hands.
+/// How thoroughly `invalidate_all` works. In both cases nothing opened before is lent again, and
+/// what is in use goes when it comes back: no pool can take a connection out of a borrower's hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalidate {
     /// Connections are closed properly, hooks and farewell included: for new credentials.
@@ -30,11 +30,11 @@ pub enum Invalidate {
     Hard,
 }
 
-/// A pool of exclusive connections with SQLAlchemy's semantics: `pool_size` are kept, `max_overflow` more may be open,
-/// later callers wait in turn.
+/// A pool of exclusive connections with SQLAlchemy's semantics: `pool_size` are kept,
+/// `max_overflow` more may be open, later callers wait in turn.
 ///
-/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes what is idle, and what is in
-/// use when it comes back.
+/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes what is
+/// idle, and what is in use when it comes back.
 ///
 /// ```
 /// # use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -59,8 +59,8 @@ pub struct QueuePool<M: Manager> {
     handle: Arc<Alive<M>>,
 }
 
-/// A pool that keeps nothing: it opens a connection for each acquire and closes it on return, but obeys the cap, the
-/// queue and the deadline like any other. The guide's choice for SQLite files.
+/// A pool that keeps nothing: it opens a connection for each acquire and closes it on return, but
+/// obeys the cap, the queue and the deadline like any other. The guide's choice for SQLite files.
 pub struct NullPool<M: Manager> {
     pool: QueuePool<M>,
 }
@@ -78,7 +78,8 @@ struct Alive<M: Manager> {
 impl<M: Manager> Drop for Alive<M> {
     fn drop(&mut self) {
         self.shared.begin_close();
-        // The maintenance task holds the pool only while it works; now it is all that is left to close what is open.
+        // The maintenance task holds the pool only while it works; now it is all that is left to
+        // close what is open.
         let survivor = Arc::clone(&self.shared);
         drop(self.shared.change(|ledger, _| ledger.survive(survivor)));
     }
@@ -100,7 +101,8 @@ impl<M: Manager> QueuePool<M> {
         let shared = Arc::new(shared);
         let keeps = shared.look(Ledger::keeps);
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
-            // The first connections are opened before anybody asks. Without a timer there, the first acquire says so.
+            // The first connections are opened before anybody asks. Without a timer there, the
+            // first acquire says so.
             let _ = shared.ensure_maintenance();
         }
         let pool = Self { handle: Arc::new(Alive { shared }) };
@@ -108,8 +110,8 @@ impl<M: Manager> QueuePool<M> {
         pool
     }
 
-    /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the measurements of the
-    /// borrowers, if an observer asked for them.
+    /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the
+    /// measurements of the borrowers, if an observer asked for them.
     pub(crate) fn of_members(parts: Parts<M>, conflicts: Vec<Conflict>) -> (Self, Option<Arc<PoolHistograms>>) {
         let mut shared = Shared::new(parts, "SharedPool", true);
         let times = shared.keep_members();
@@ -129,13 +131,13 @@ impl<M: Manager> QueuePool<M> {
         &self.handle.shared
     }
 
-    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and every timeout names
-    /// the oldest ones.
+    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and
+    /// every timeout names the oldest ones.
     ///
     /// # Errors
     ///
-    /// A [`PoolError`]: the deadline passed, the pool is closed, `max_waiters` are waiting, no connection can be opened,
-    /// hooks refused three connections in a row, or there is no runtime.
+    /// A [`PoolError`]: the deadline passed, the pool is closed, `max_waiters` are waiting, no
+    /// connection can be opened, hooks refused three connections in a row, or there is no runtime.
     ///
     /// # Cancel safety
     ///
@@ -145,7 +147,8 @@ impl<M: Manager> QueuePool<M> {
         self.acquire_with(Request::here())
     }
 
-    /// Lends a connection within a limit of its own. Zero takes what is ready at this moment or fails at once.
+    /// Lends a connection within a limit of its own. Zero takes what is ready at this moment or
+    /// fails at once.
     ///
     /// # Errors
     ///
@@ -172,9 +175,10 @@ impl<M: Manager> QueuePool<M> {
         Acquire::new(self.shared(), request)
     }
 
-    /// Lends the freshest idle connection if nothing is due for it, else nothing; never waits. If a ping is due, the
-    /// maintenance task validates the idle connections meanwhile, and a later call finds them ready. While there is an
-    /// `on_checkout` hook it lends nothing, since that would have to be awaited.
+    /// Lends the freshest idle connection if nothing is due for it, else nothing; never waits. If a
+    /// ping is due, the maintenance task validates the idle connections meanwhile, and a later call
+    /// finds them ready. While there is an `on_checkout` hook it lends nothing, since that would
+    /// have to be awaited.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Lease<M::Connection>> {
         try_acquire(self.shared(), Request::here())
@@ -192,8 +196,9 @@ impl<M: Manager> QueuePool<M> {
         self.shared().look(|ledger| ledger.holders(now))
     }
 
-    /// Takes a free place under the cap for a connection that is opened past the pool, an errand to its server for one, so
-    /// that both together never exceed the cap. Nothing if none is free, or if the pool is suspended or closed; never waits.
+    /// Takes a free place under the cap for a connection that is opened past the pool, an errand to
+    /// its server for one, so that both together never exceed the cap. Nothing if none is free, or
+    /// if the pool is suspended or closed; never waits.
     pub fn try_reserve(&self) -> Option<Reservation> {
         Reservation::try_new(self.shared())
     }
@@ -203,7 +208,8 @@ impl<M: Manager> QueuePool<M> {
         WeakPool { handle: Arc::downgrade(&self.handle) }
     }
 
-    /// Tells the observers and the log that a setting does not fit the server: for managers, who find that out.
+    /// Tells the observers and the log that a setting does not fit the server: for managers, who
+    /// find that out.
     pub fn warn(&self, setting: &'static str, message: String) {
         tracing::warn!(pool = self.name(), setting, message, "the pool does not fit its server");
         self.shared().tell(|| Event::Warned { setting, message });
@@ -224,9 +230,9 @@ impl<M: Manager> QueuePool<M> {
         self.shared().look(|ledger| ledger.config().clone())
     }
 
-    /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once and the others when
-    /// they come back; until then nothing is opened. `min_idle` counts as at most `pool_size`. After a close it does
-    /// nothing.
+    /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once
+    /// and the others when they come back; until then nothing is opened. `min_idle` counts as at
+    /// most `pool_size`. After a close it does nothing.
     ///
     /// # Errors
     ///
@@ -249,20 +255,20 @@ impl<M: Manager> QueuePool<M> {
         Ok(())
     }
 
-    /// Makes everything opened so far out of date: none of it is lent again once this has returned. For rotated
-    /// credentials and failovers.
+    /// Makes everything opened so far out of date: none of it is lent again once this has returned.
+    /// For rotated credentials and failovers.
     pub fn invalidate_all(&self, how: Invalidate) {
         self.shared().invalidate_all(how == Invalidate::Hard);
     }
 
-    /// Has every idle connection pinged, and lends none of them again before its ping has succeeded: for managers that
-    /// learn on one connection that something concerns them all.
+    /// Has every idle connection pinged, and lends none of them again before its ping has
+    /// succeeded: for managers that learn on one connection that something concerns them all.
     pub fn validate_idle(&self) {
         self.shared().change(|ledger, now| ledger.validate_idle(Duration::ZERO, now));
     }
 
-    /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their deadlines. What is in
-    /// use goes on and may come back.
+    /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their
+    /// deadlines. What is in use goes on and may come back.
     pub fn suspend(&self) {
         let seq = self.shared().change(|ledger, now| {
             ledger.suspend(now);
@@ -285,13 +291,15 @@ impl<M: Manager> QueuePool<M> {
         }
     }
 
-    /// Opens connections until this many exist, at most `pool_size`, and at most for `pool_timeout`. While the pool is
-    /// suspended nothing is opened; a `NullPool` keeps none, so there it is done at once.
+    /// Opens connections until this many exist, at most `pool_size`, and at most for
+    /// `pool_timeout`. While the pool is suspended nothing is opened; a `NullPool` keeps none, so
+    /// there it is done at once.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Connect`] with the last failure if they could not be opened in time or the failure is permanent,
-    /// [`PoolError::TimedOut`] if nothing failed and nothing came, [`PoolError::Closed`], or [`PoolError::NoRuntime`].
+    /// [`PoolError::Connect`] with the last failure if they could not be opened in time or the
+    /// failure is permanent, [`PoolError::TimedOut`] if nothing failed and nothing came,
+    /// [`PoolError::Closed`], or [`PoolError::NoRuntime`].
     ///
     /// # Cancel safety
     ///
@@ -310,8 +318,9 @@ impl<M: Manager> QueuePool<M> {
         self.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
-    /// Closes the pool: who waits gets [`PoolError::Closed`], idle connections are closed at once, those in use when they
-    /// come back. Waits for that until `limit`, and reports who still holds what. May be called again, and by several.
+    /// Closes the pool: who waits gets [`PoolError::Closed`], idle connections are closed at once,
+    /// those in use when they come back. Waits for that until `limit`, and reports who still holds
+    /// what. May be called again, and by several.
     ///
     /// # Cancel safety
     ///

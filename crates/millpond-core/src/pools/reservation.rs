@@ -1,12 +1,14 @@
-//! A place under the cap for a connection that is not one of the pool's: a short errand to the same server.
+//! A place under the cap for a connection that is not one of the pool's: a short errand to the same
+//! server.
 
 use crate::engine::Shared;
 use crate::manager::Manager;
 use std::fmt;
 use std::sync::Arc;
 
-/// A place under the cap, held for a connection that is opened past the pool. It is free again when this is dropped: close
-/// that connection first. See [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
+/// A place under the cap, held for a connection that is opened past the pool. It is free again when
+/// this is dropped: close that connection first. See
+/// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
 #[must_use = "the place is free again when the reservation is dropped"]
 pub struct Reservation {
     landlord: Arc<dyn Landlord>,

@@ -1,7 +1,8 @@
 //! `SharedPool`: a few multiplexed connections, handed out in turn to any number of borrowers.
 //!
-//! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so connecting, backoff, hooks,
-//! the cap and closing are that pool's. A borrower gets a clone of a member's connection and keeps the member alive.
+//! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so
+//! connecting, backoff, hooks, the cap and closing are that pool's. A borrower gets a clone of a
+//! member's connection and keeps the member alive.
 
 use crate::engine::{ClonesOut, Parts};
 use crate::error::PoolError;
@@ -26,25 +27,29 @@ use std::time::Duration;
 /// How many of the oldest holders a timeout names.
 const HOLDERS_TOLD: usize = 3;
 
-/// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out in turn.
+/// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out
+/// in turn.
 ///
-/// Nobody waits once one connection is open; the others are opened behind the first borrowers' backs. A member that
-/// fails its ping (sent in the background when the last answer is older than `pre_ping_idle`), that is discarded by a
-/// borrower or invalidated is not lent again, and closes when its last borrower is gone. A member as old as
-/// `pool_recycle` gets no new borrowers as soon as a younger one serves, and closes when its last one is gone; until
-/// then it serves on, so leases that are kept for long starve nobody. `max_overflow` is the room for members beside
-/// those that are still lent. The `on_checkout` and `on_checkin` hooks are called for a member when it begins to serve,
-/// not for every loan. [`Lease::detach`] takes only the borrower's clone; the member serves on.
+/// Nobody waits once one connection is open; the others are opened behind the first borrowers'
+/// backs. A member that fails its ping (sent in the background when the last answer is older than
+/// `pre_ping_idle`), that is discarded by a borrower or invalidated is not lent again, and closes
+/// when its last borrower is gone. A member as old as `pool_recycle` gets no new borrowers as soon
+/// as a younger one serves, and closes when its last one is gone; until then it serves on, so
+/// leases that are kept for long starve nobody. `max_overflow` is the room for members beside those
+/// that are still lent. The `on_checkout` and `on_checkin` hooks are called for a member when it
+/// begins to serve, not for every loan. [`Lease::detach`] takes only the borrower's clone; the
+/// member serves on.
 ///
-/// A loan longer than `leak_after` or `max_lease` is reported once. A connection that one borrower has had for longer than
-/// `max_lease` goes out of service when that borrower gives it back. `min_idle` connections are kept ready beside the
-/// members, as far as `pool_size` allows, and become members when they are needed.
+/// A loan longer than `leak_after` or `max_lease` is reported once. A connection that one borrower
+/// has had for longer than `max_lease` goes out of service when that borrower gives it back.
+/// `min_idle` connections are kept ready beside the members, as far as `pool_size` allows, and
+/// become members when they are needed.
 ///
-/// Events, totals and measurements of acquires and loans are those of the borrowers, as in a [`QueuePool`]; those of
-/// connections are the members'.
+/// Events, totals and measurements of acquires and loans are those of the borrowers, as in a
+/// [`QueuePool`]; those of connections are the members'.
 ///
-/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the members that are lent to
-/// nobody, and each of the others when its last borrower is gone.
+/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the
+/// members that are lent to nobody, and each of the others when its last borrower is gone.
 pub struct SharedPool<M: Manager>
 where
     M::Connection: Clone + Sync,
@@ -82,9 +87,9 @@ where
     ///
     /// # Errors
     ///
-    /// A [`PoolError`]: no connection could be opened in time or at all, `max_waiters` are waiting, the pool is closed,
-    /// or there is no runtime. If one connection after the other panics while it is cloned, [`PoolError::Connect`] says
-    /// so.
+    /// A [`PoolError`]: no connection could be opened in time or at all, `max_waiters` are waiting,
+    /// the pool is closed, or there is no runtime. If one connection after the other panics while
+    /// it is cloned, [`PoolError::Connect`] says so.
     ///
     /// # Cancel safety
     ///
@@ -110,8 +115,8 @@ where
         WeakSharedPool { handle: Arc::downgrade(&self.handle) }
     }
 
-    /// How the pool is doing. A connection that at least one borrower has counts as in use, any other as idle; the
-    /// totals of acquires are those of the borrowers.
+    /// How the pool is doing. A connection that at least one borrower has counts as in use, any
+    /// other as idle; the totals of acquires are those of the borrowers.
     pub fn status(&self) -> Status {
         self.handle.core.status()
     }
@@ -123,7 +128,8 @@ where
 
     /// No connection opened so far is lent again; each closes when its last borrower is gone.
     pub fn invalidate_all(&self, how: Invalidate) {
-        // The new generation first: it also outdates the member that is just being opened, and a hard end needs it.
+        // The new generation first: it also outdates the member that is just being opened, and a
+        // hard end needs it.
         self.handle.core.pool.invalidate_all(how);
         let old =
             self.handle.core.retire_unfit(&mut self.handle.core.members.lock(), self.handle.core.pool.shared().now());
@@ -167,7 +173,8 @@ impl<M: Manager> Core<M> {
         status
     }
 
-    /// Why a newcomer may not even wait, if nothing has worked for long. One that has not insisted yet asks again first.
+    /// Why a newcomer may not even wait, if nothing has worked for long. One that has not insisted
+    /// yet asks again first.
     pub(crate) fn refusal(&self, insists: bool) -> Option<Refusal> {
         self.pool.shared().change(|ledger, now| {
             let error = ledger.fails_fast().then(|| ledger.connect_error()).flatten()?;
@@ -179,7 +186,8 @@ impl<M: Manager> Core<M> {
         })
     }
 
-    /// The pool of the members knows what it is waiting for; who waits for it and who has a clone, we do.
+    /// The pool of the members knows what it is waiting for; who waits for it and who has a clone,
+    /// we do.
     pub(crate) fn timed_out(&self, request: Request, limit: Duration) -> PoolError {
         let shared = self.pool.shared();
         let caller = Caller { location: request.location, label: request.label, task: None };
@@ -239,9 +247,10 @@ impl<M: Manager> Builder<SharedPool<M>>
 where
     M::Connection: Clone + Sync,
 {
-    /// How many borrowers in a row get the same connection, before it is the turn of the next. Default 1, which spreads
-    /// them. More of them suit a server that is no faster for having several connections: what is asked for together then
-    /// travels together, in fewer and larger writes. 0 is taken for 1.
+    /// How many borrowers in a row get the same connection, before it is the turn of the next.
+    /// Default 1, which spreads them. More of them suit a server that is no faster for having
+    /// several connections: what is asked for together then travels together, in fewer and larger
+    /// writes. 0 is taken for 1.
     pub fn acquires_per_turn(self, loans: u32) -> Self {
         self.with_loans_in_turn(loans)
     }

@@ -32,7 +32,8 @@ where
     journey.end(outcome)
 }
 
-/// The loop of an acquire: a clone if there is a member, else wait until something has become of an opening.
+/// The loop of an acquire: a clone if there is a member, else wait until something has become of an
+/// opening.
 async fn serve<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
@@ -58,7 +59,8 @@ where
             return Err(core.timed_out(request, limit));
         }
         if waiting.is_none() {
-            // As in any pool only newcomers fail fast: who waits already may do so until its deadline.
+            // As in any pool only newcomers fail fast: who waits already may do so until its
+            // deadline.
             match core.refusal(insists) {
                 None => {}
                 Some(Refusal::Final(error)) => return Err(error),
@@ -74,14 +76,16 @@ where
         let Some(timer) = shared.clock.timer(deadline, || shared.home()) else { return Err(PoolError::NoRuntime) };
         rt::until(rung(timer), listener.hear()).await;
         let failure = core.members.lock().failure.clone();
-        // The attempt began before this call; its deadline is not ours. Any other failure is permanent.
+        // The attempt began before this call; its deadline is not ours. Any other failure is
+        // permanent.
         if let Some(error) = failure.filter(|error| !error.is_timeout()) {
             return Err(error);
         }
     }
 }
 
-/// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless something happens before.
+/// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless
+/// something happens before.
 async fn pause<M: Manager>(core: &Core<M>, until: Time, something_happens: impl Future<Output = bool>) {
     let shared = core.pool.shared();
     let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
@@ -174,8 +178,8 @@ enum Taken<C: Send + 'static> {
     Homeless,
 }
 
-/// A clone of the next member's connection, if there is a member. Has more opened and old ones checked on the way. Without
-/// a beginning there was no wait, and it is counted only if it lends.
+/// A clone of the next member's connection, if there is a member. Has more opened and old ones
+/// checked on the way. Without a beginning there was no wait, and it is counted only if it lends.
 fn take<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,

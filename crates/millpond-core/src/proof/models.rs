@@ -1,9 +1,12 @@
-//! Exhaustive models of the hand-off: every order in which a few threads can meet in the pool's own code.
+//! Exhaustive models of the hand-off: every order in which a few threads can meet in the pool's own
+//! code.
 //!
-//! Callers run the real `Acquire`, returns are dropped leases, and what the maintenance task would do is done by its real jobs in one
-//! of the threads. Nothing here is a copy. `cargo xtask models` runs them and counts the orders that were tried.
+//! Callers run the real `Acquire`, returns are dropped leases, and what the maintenance task would
+//! do is done by its real jobs in one of the threads. Nothing here is a copy. `cargo xtask models`
+//! runs them and counts the orders that were tried.
 //!
-//! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is found.
+//! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is
+//! found.
 
 use crate::config::PoolConfig;
 use crate::engine::{Acquire, Closing, Parts, Place, Shared, close_connection, connect};
@@ -124,7 +127,8 @@ impl World {
         panic!("no connection came");
     }
 
-    /// The maintenance task's part, until there is nothing left to do. Pauses after failures are over at once.
+    /// The maintenance task's part, until there is nothing left to do. Pauses after failures are
+    /// over at once.
     fn keep(&self) {
         loop {
             let later = Time::at(Duration::from_secs(1));

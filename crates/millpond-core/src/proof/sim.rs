@@ -1,11 +1,14 @@
-//! The simulator of the ledger: users, a server that fails in every way, time and chance, all from one seed.
+//! The simulator of the ledger: users, a server that fails in every way, time and chance, all from
+//! one seed.
 //!
-//! A world is one pool from its first acquire to its last close. Each step is one event: somebody asks, gives back, goes
-//! away; a connect, ping, reset or close ends well or badly or not at all; time passes; somebody resizes, suspends,
-//! invalidates, or takes the runtime away. After every step the invariants I1 to I22 are checked (`invariants.rs` says
-//! which is what). In the end the server is healed, and every waiter must be served and every place must be back.
+//! A world is one pool from its first acquire to its last close. Each step is one event: somebody
+//! asks, gives back, goes away; a connect, ping, reset or close ends well or badly or not at all;
+//! time passes; somebody resizes, suspends, invalidates, or takes the runtime away. After every
+//! step the invariants I1 to I22 are checked (`invariants.rs` says which is what). In the end the
+//! server is healed, and every waiter must be served and every place must be back.
 //!
-//! `cargo xtask sim` runs it optimised for as long as one likes, and a seed that fails prints the command to see it again.
+//! `cargo xtask sim` runs it optimised for as long as one likes, and a seed that fails prints the
+//! command to see it again.
 
 mod borrower;
 mod caller;

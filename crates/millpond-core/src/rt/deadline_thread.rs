@@ -1,9 +1,10 @@
 //! The watch: the one thread of the process that tells waiters to look after their own deadlines.
 //!
-//! Most waits are over in microseconds, and a timer costs more than all the rest of such a wait. So a waiter begins without
-//! one; if it still waits after [`ARM_AFTER`], the watch wakes it once and it sets its own. The watch is a thread and
-//! not a task, since a task may be stuck behind one that blocks its worker, and deadlines must hold then too. It sleeps
-//! while nobody waits. Where no thread can be had, and where tokio's clock is paused, waiters set their timers at once.
+//! Most waits are over in microseconds, and a timer costs more than all the rest of such a wait. So
+//! a waiter begins without one; if it still waits after [`ARM_AFTER`], the watch wakes it once and
+//! it sets its own. The watch is a thread and not a task, since a task may be stuck behind one that
+//! blocks its worker, and deadlines must hold then too. It sleeps while nobody waits. Where no
+//! thread can be had, and where tokio's clock is paused, waiters set their timers at once.
 
 use crate::rt::panics::calmly;
 use std::process;
@@ -12,11 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a waiter goes without a timer of its own, and how often the thread looks: a caller that waits then waits a little
-/// longer, so it should be fewer than one wait in a thousand.
+/// How long a waiter goes without a timer of its own, and how often the thread looks: a caller that
+/// waits then waits a little longer, so it should be fewer than one wait in a thousand.
 pub const ARM_AFTER: Duration = Duration::from_millis(250);
 
-/// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be woken.
+/// Wakes the waiters of one pool that have waited long enough; `false` if there are none left to be
+/// woken.
 pub type Round = Box<dyn Fn() -> bool + Send>;
 
 /// The watch of this process: a forked child has none of its threads.

@@ -1,6 +1,7 @@
 //! The locks and atomics of a pool: the only file that names an implementation of them.
 //!
-//! In the exhaustive models (`proof/models.rs`) they are loom's, which tries every order in which threads can meet.
+//! In the exhaustive models (`proof/models.rs`) they are loom's, which tries every order in which
+//! threads can meet.
 
 pub(crate) use kind::{AtomicBool, AtomicU64, KEPT_FOR_LATER, Mutex};
 
@@ -17,7 +18,8 @@ mod kind {
     /// Whether a thread may keep what has a lock in it for another time.
     pub(crate) const KEPT_FOR_LATER: bool = true;
 
-    /// How often the one at the door looks again with its core kept busy, for twice as long each time.
+    /// How often the one at the door looks again with its core kept busy, for twice as long each
+    /// time.
     const SPINS: u32 = 3;
 
     /// How often it yields before it sleeps: the owner of the lock has lost its core.
@@ -26,10 +28,12 @@ mod kind {
     /// How long it sleeps.
     const NAP: Duration = Duration::from_micros(50);
 
-    /// A mutex without poison: no user code runs under it, and the ledger is never left half changed.
+    /// A mutex without poison: no user code runs under it, and the ledger is never left half
+    /// changed.
     ///
-    /// It is given back by a plain store, which spares the atomic operation that finds out whether somebody sleeps on it. So
-    /// a waiting thread has to look by itself: one polls, and the others sleep on a lock of the usual kind.
+    /// It is given back by a plain store, which spares the atomic operation that finds out whether
+    /// somebody sleeps on it. So a waiting thread has to look by itself: one polls, and the others
+    /// sleep on a lock of the usual kind.
     pub(crate) struct Mutex<T> {
         door: spin::mutex::SpinMutex<T>,
         queue: parking_lot::Mutex<()>,
@@ -116,7 +120,8 @@ pub(crate) mod model {
     pub(crate) use loom::future::block_on;
     pub(crate) use loom::thread;
 
-    /// Runs `body` once for each order in which its threads can meet, with at most so many preemptions.
+    /// Runs `body` once for each order in which its threads can meet, with at most so many
+    /// preemptions.
     pub(crate) fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
@@ -141,7 +146,8 @@ mod tests {
                     for round in 0..ROUNDS {
                         let mut count = mutex.lock();
                         let before = *count;
-                        // Now and then its core is lost under the lock, for one turn of the others or for several.
+                        // Now and then its core is lost under the lock, for one turn of the others
+                        // or for several.
                         (0..round % 7).for_each(|_| thread::yield_now());
                         *count = before + 1;
                     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A moment, in nanoseconds since the pool was built. A plain number, so that a test or a simulator can make it up.
+/// A moment, in nanoseconds since the pool was built. A plain number, so that a test or a simulator
+/// can make it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

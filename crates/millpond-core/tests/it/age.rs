@@ -1,4 +1,5 @@
-//! Connections grow old: `pool_recycle`, its jitter, `idle_timeout`, `min_idle`, and what a lease knows of its past.
+//! Connections grow old: `pool_recycle`, its jitter, `idle_timeout`, `min_idle`, and what a lease
+//! knows of its past.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, secs, settle, timed};
 use millpond_core::{Handle, Lease, Limits};

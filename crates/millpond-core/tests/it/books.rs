@@ -1,4 +1,5 @@
-//! A random walk through everything one can do to a pool: at each step, and at the end, the books balance.
+//! A random walk through everything one can do to a pool: at each step, and at the end, the books
+//! balance.
 
 use crate::support::{Loan, Pool, World, assert_books, assert_books_closed, ms, secs, settle};
 use millpond_core::{CloseReason, HookPoint, Invalidate, Lease, PoolError, Status};
@@ -27,7 +28,8 @@ pub struct Walk {
     pub loans: Vec<Loan>,
     callers: Vec<Caller>,
     asked: u64,
-    /// Whether nothing is validated before it is lent, so that callers are answered strictly in turn.
+    /// Whether nothing is validated before it is lent, so that callers are answered strictly in
+    /// turn.
     plain: bool,
     /// The generation at the last look: with each new one, what was granted may be taken back.
     generation: u64,
@@ -52,8 +54,8 @@ impl Walk {
         Self::over(world, dice)
     }
 
-    /// A walk over a pool of four and three that has neither pings, nor hooks, nor an observer: what can be lent, waited for
-    /// and given back in the shortest way is.
+    /// A walk over a pool of four and three that has neither pings, nor hooks, nor an observer:
+    /// what can be lent, waited for and given back in the shortest way is.
     pub fn plain(seed: u64) -> Self {
         let world = World::unwatched(4, 3, |builder| {
             let builder = builder.fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
@@ -206,7 +208,8 @@ impl Walk {
         let status = self.pool().status();
         assert_books(&status);
         let places = (status.open + status.connecting) as usize;
-        // Besides those that hang: one since 250 ms and one since 500 ms, and after a second they are cut off.
+        // Besides those that hang: one since 250 ms and one since 500 ms, and after a second they
+        // are cut off.
         assert!(status.connecting <= 2 + 2, "I20: seed {seed}: more than max_connecting at once: {status:?}");
         assert!(places <= self.cap, "seed {seed}: {places} places, the cap is {}: {status:?}", self.cap);
         self.cap = (status.cap() as usize).max(places);
@@ -264,7 +267,8 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance() {
     }
 }
 
-/// With a server that always answers, every quiet moment is one at which nobody waits for what is there.
+/// With a server that always answers, every quiet moment is one at which nobody waits for what is
+/// there.
 #[tokio::test(start_paused = true)]
 async fn nobody_ever_waits_for_what_is_there() {
     for seed in 0..8 {

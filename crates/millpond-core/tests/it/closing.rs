@@ -1,4 +1,5 @@
-//! Close means closed: waiters get an error, borrowers are waited for, stragglers are named, and nothing stays behind.
+//! Close means closed: waiters get an error, borrowers are waited for, stragglers are named, and
+//! nothing stays behind.
 
 use crate::support::{Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{HookPoint, Lease, PoolExt};

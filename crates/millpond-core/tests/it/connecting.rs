@@ -1,4 +1,5 @@
-//! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and told apart by its faults.
+//! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and told
+//! apart by its faults.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, refused, secs, settle, timed};
 use millpond_core::{ErrorClass, Invalidate, Lease, Phase, PoolError};

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Lends what a `QueuePool` lends, marked on the way out and counted on the way back: `_do_get`, `_do_return_conn`.
+/// Lends what a `QueuePool` lends, marked on the way out and counted on the way back: `_do_get`,
+/// `_do_return_conn`.
 struct Counting {
     inner: Queue,
     lent: AtomicUsize,
@@ -46,7 +47,8 @@ impl Pool for Counting {
     }
 }
 
-/// Two replicas: lends from the one with fewer loans, unless its server is gone. Says itself what goes wrong.
+/// Two replicas: lends from the one with fewer loans, unless its server is gone. Says itself what
+/// goes wrong.
 struct Replicas {
     name: &'static str,
     pools: [Queue; 2],

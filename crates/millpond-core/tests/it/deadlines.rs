@@ -321,7 +321,8 @@ async fn a_waiter_gets_the_connection_when_its_reset_is_done_and_not_before() {
     assert!(lease.id() == 1 && !lease.is_dirty());
 }
 
-/// Where many wait, the deadline is read off a coarse clock. In real time: a paused clock is never coarse.
+/// Where many wait, the deadline is read off a coarse clock. In real time: a paused clock is never
+/// coarse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_crowd_that_waits_in_real_time_no_caller_times_out_before_its_limit() {
     let limit = ms(751);

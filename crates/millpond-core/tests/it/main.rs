@@ -1,4 +1,5 @@
-//! The core from outside: one module a behaviour. Time is tokio's and paused; nothing here sleeps in earnest.
+//! The core from outside: one module a behaviour. Time is tokio's and paused; nothing here sleeps
+//! in earnest.
 
 mod age;
 mod books;

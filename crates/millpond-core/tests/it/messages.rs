@@ -185,7 +185,8 @@ async fn ten_nested_tasks_all_end_at_their_deadline() {
                 quiet().await;
                 let (result, took) = timed(pool.acquire()).await;
                 assert_took(took, secs(30));
-                // The first that ends frees a connection, and the others still are in their last tick.
+                // The first that ends frees a connection, and the others still are in their last
+                // tick.
                 drop(result);
             })
         })

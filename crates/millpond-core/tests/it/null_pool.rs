@@ -1,4 +1,5 @@
-//! `NullPool` opens on acquire, closes on return and keeps nothing, but cap, queue and deadline hold.
+//! `NullPool` opens on acquire, closes on return and keeps nothing, but cap, queue and deadline
+//! hold.
 
 use crate::support::{assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{Builder, Lease, NullPool, PoolError};

@@ -74,7 +74,8 @@ async fn events_tell_how_long_things_took_and_who_asked() {
     assert_eq!(seen, 3);
 }
 
-/// Wants no event of a loan that goes well; keeps what it gets, and the pool's measurements if it asked for them.
+/// Wants no event of a loan that goes well; keeps what it gets, and the pool's measurements if it
+/// asked for them.
 struct Reserved {
     interest: Interest,
     told: Trace,
@@ -148,7 +149,8 @@ async fn a_pool_measures_every_wait_and_every_loan_once_for_who_wants_to_know() 
     let builder = QueuePool::builder(manager).pool_size(1).max_overflow(0);
     let pool = builder.observer(Arc::clone(&observer)).build().unwrap();
     let times = observer.times.lock().unwrap().clone().unwrap();
-    // It is opened, and held for 5 ms while two wait; one of them gives up, the other one holds it for 8 ms.
+    // It is opened, and held for 5 ms while two wait; one of them gives up, the other one holds it
+    // for 8 ms.
     let lease = pool.acquire().await.unwrap();
     let (mut first, mut second) = (ByHand::new(pool.acquire()), ByHand::new(pool.acquire()));
     assert!(first.poll().is_pending() && second.poll().is_pending());

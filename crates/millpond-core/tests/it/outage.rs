@@ -1,4 +1,5 @@
-//! The server is away for long: newcomers fail fast, one probe looks for its return, and then there is no storm.
+//! The server is away for long: newcomers fail fast, one probe looks for its return, and then there
+//! is no storm.
 
 use crate::support::{World, assert_took, ms, quiet, refused, secs, settle, timed};
 use millpond_core::{AcquireFailure, CloseReason, Handle, Lease, PoolError};
@@ -90,7 +91,8 @@ async fn an_outage_that_nobody_watched_ends_for_the_first_later_caller() {
     assert!(world.pool.acquire().await.is_ok());
 }
 
-/// A pool with `min_idle` whose server has been away for ten minutes, and nobody has asked for anything.
+/// A pool with `min_idle` whose server has been away for ten minutes, and nobody has asked for
+/// anything.
 async fn outage_that_nobody_notices() -> World {
     let world = World::with(3, 2, |builder| builder.min_idle(2).runtime(Handle::current()));
     world.manager.always(Call::Connect, Act::transient("connection refused"));
@@ -150,8 +152,8 @@ async fn callers_who_are_refused_keep_the_probe_quick() {
     assert_took(took, Duration::ZERO);
 }
 
-/// Two requests hold a dead connection each and wait for a second one; both give up within the pause after the last
-/// failed connect. The server is back from then on.
+/// Two requests hold a dead connection each and wait for a second one; both give up within the
+/// pause after the last failed connect. The server is back from then on.
 async fn two_requests_give_up_in_the_pause(world: &World, tick: impl AsyncFn()) {
     const FAILURES: u64 = 8;
     let dead = world.leases(2).await;

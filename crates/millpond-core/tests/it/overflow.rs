@@ -1,4 +1,5 @@
-//! `pool_size` and `max_overflow` mean exactly what they mean to SQLAlchemy, and the cap holds whatever happens.
+//! `pool_size` and `max_overflow` mean exactly what they mean to SQLAlchemy, and the cap holds
+//! whatever happens.
 
 use crate::support::{World, assert_took, ms, ready, secs, settle, timed};
 use millpond_core::{CloseReason, ConnectInfo, Invalidate, Lease, Manager, QueuePool, Status};
@@ -253,7 +254,8 @@ fn a_place_is_free_only_when_its_connection_is_gone() {
     assert!(early.is_empty(), "the place was given away before its connection was gone: {early:?}");
 }
 
-/// Once went wrong: when both who stood first were entitled already, nobody looked when the third one would be.
+/// Once went wrong: when both who stood first were entitled already, nobody looked when the third
+/// one would be.
 #[tokio::test(start_paused = true)]
 async fn one_who_moves_up_in_the_queue_gets_an_overflow_connection_in_its_time_too() {
     let world = World::with(1, 5, |builder| builder.overflow_after(ms(50)).max_connecting(1));

@@ -1,4 +1,5 @@
-//! Who gets the next connection: waiters in order of arrival, nobody past a waiter, the freshest connection first.
+//! Who gets the next connection: waiters in order of arrival, nobody past a waiter, the freshest
+//! connection first.
 
 use crate::support::{Loan, Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};

@@ -32,7 +32,8 @@ async fn every_slot_can_be_lent_again(pool: &Pool, manager: &ScriptedManager, he
 
 static SHARED: LazyLock<Pool> = LazyLock::new(|| Pool::builder(ScriptedManager::new()).pool_size(3).build().unwrap());
 
-/// In earnest time: a paused clock runs ahead as soon as its own runtime has nothing to do, whatever another one does.
+/// In earnest time: a paused clock runs ahead as soon as its own runtime has nothing to do,
+/// whatever another one does.
 async fn use_the_shared_pool() {
     for _ in 0..200 {
         let loans: Vec<Loan> = vec![SHARED.acquire().await.unwrap(), SHARED.acquire().await.unwrap()];
@@ -343,7 +344,8 @@ async fn an_hour_of_paused_time_is_an_hour() {
     assert_eq!(world.pool.status().oldest_waiter, None::<Duration>);
 }
 
-/// After two hours by tokio's clock, in jumps, the connection is too old, whichever clock the pool was built under.
+/// After two hours by tokio's clock, in jumps, the connection is too old, whichever clock the pool
+/// was built under.
 async fn two_hours_later_another_connection_is_lent(pool: &Pool) {
     let first = pool.acquire().await.unwrap().id();
     quiet().await;

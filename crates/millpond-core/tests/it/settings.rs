@@ -1,5 +1,5 @@
-//! Settings that do not go together: what makes no sense is refused, what has no effect is reported when the pool is
-//! built.
+//! Settings that do not go together: what makes no sense is refused, what has no effect is reported
+//! when the pool is built.
 
 use crate::support::{World, ms, secs};
 use millpond_core::{Builder, ConfigError, Event, EventContext, Limits, NullPool, PoolConfig, QueuePool, SharedPool};

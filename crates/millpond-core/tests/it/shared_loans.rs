@@ -1,4 +1,5 @@
-//! `SharedPool`: what becomes of a connection that is lent for long, and what is counted and told of its loans.
+//! `SharedPool`: what becomes of a connection that is lent for long, and what is counted and told
+//! of its loans.
 
 use crate::shared_pool::{pool_of, warm};
 use crate::support::{ms, secs, timed};

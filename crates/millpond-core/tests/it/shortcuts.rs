@@ -1,5 +1,5 @@
-//! Pools without pings, hooks and observers, in which loans, waits and returns go the shortest way: what is lent there is as
-//! good as elsewhere.
+//! Pools without pings, hooks and observers, in which loans, waits and returns go the shortest way:
+//! what is lent there is as good as elsewhere.
 
 use crate::support::{World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{Invalidate, NullPool, PoolError};
@@ -66,7 +66,8 @@ async fn what_was_out_when_the_pool_was_closed_is_closed_when_it_comes_back() {
     assert!(ready(close.poll()).is_clean());
 }
 
-/// In real time: with a paused clock all look after their own deadlines, and nobody joins the queue the shortest way.
+/// In real time: with a paused clock all look after their own deadlines, and nobody joins the queue
+/// the shortest way.
 #[tokio::test]
 async fn where_many_wait_a_newcomer_is_served_after_them_all() {
     let world = World::unwatched(1, 0, |builder| builder);
@@ -261,7 +262,8 @@ async fn where_many_wait_one_more_than_max_waiters_is_turned_away() {
     assert!(matches!(error, PoolError::TooManyWaiters { limit: 2 }), "{error}");
 }
 
-/// In real time; the others wait for so short a time that they watch their own deadlines from the start.
+/// In real time; the others wait for so short a time that they watch their own deadlines from the
+/// start.
 #[tokio::test]
 async fn one_that_waits_for_long_among_others_that_do_not_times_out_at_its_deadline() {
     for others_leave in [false, true] {
@@ -298,7 +300,8 @@ async fn where_many_wait_for_a_server_that_is_away_a_newcomer_gets_the_cause_at_
     assert!(matches!(error, PoolError::Connect { .. }), "{error}");
 }
 
-/// On a real clock: only there a crowd's deadlines are watched together, and only such a crowd is joined the short way.
+/// On a real clock: only there a crowd's deadlines are watched together, and only such a crowd is
+/// joined the short way.
 #[tokio::test]
 async fn a_caller_that_comes_while_others_wait_has_a_connection_opened_if_there_is_a_slot() {
     let world = World::unwatched(3, 0, |builder| builder);

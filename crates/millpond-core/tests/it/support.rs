@@ -1,4 +1,5 @@
-//! What the tests of all modules share: a pool with its manager and its trace, spans of time, and the books.
+//! What the tests of all modules share: a pool with its manager and its trace, spans of time, and
+//! the books.
 
 use millpond_core::{Builder, Lease, PoolError, QueuePool, Status};
 use millpond_testkit::{ScriptedConnection, ScriptedManager, Trace};
@@ -51,7 +52,8 @@ impl World {
         Self { manager, trace, pool }
     }
 
-    /// Without pings, hooks and observer: whatever can go the shortest way does. The trace stays empty.
+    /// Without pings, hooks and observer: whatever can go the shortest way does. The trace stays
+    /// empty.
     pub fn unwatched(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> Self {
         let (manager, trace) = (ScriptedManager::new(), Trace::new());
         let builder = QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);

@@ -72,7 +72,8 @@ async fn seq_has_no_gap_and_no_twin_when_events_come_from_four_threads() {
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap or a twin");
 }
 
-/// The maintenance task sits in the queue of a thread that a task blocks, where no other thread can get at it.
+/// The maintenance task sits in the queue of a thread that a task blocks, where no other thread can
+/// get at it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline() {
     let world = World::new(2, 0);

@@ -1,4 +1,5 @@
-//! Looking at a connection before it is lent belongs to the pool: the caller may go, what comes of it is kept.
+//! Looking at a connection before it is lent belongs to the pool: the caller may go, what comes of
+//! it is kept.
 
 use crate::support::{World, ms, quiet, refused, secs, settle};
 use millpond_core::{CloseReason, HookPoint, Lease, Phase, PoolError};
@@ -130,7 +131,8 @@ async fn a_pool_that_is_closed_meanwhile_ends_with_the_ping() {
 
 #[tokio::test(start_paused = true)]
 async fn after_the_first_broken_connection_the_others_are_pinged_before_they_are_lent() {
-    // The server has ended all five: some are idle, some are out and come back unused, one has been found out.
+    // The server has ended all five: some are idle, some are out and come back unused, one has been
+    // found out.
     let world = World::new(5, 0);
     world.manager.always(Call::Ping, Act::broken("server restarted"));
     let mut loans = world.leases(5).await;

@@ -1,4 +1,5 @@
-//! What borrowers do: give back, in whatever state. It does with the ledger what `engine/checkin.rs` does with it.
+//! What borrowers do: give back, in whatever state. It does with the ledger what
+//! `engine/checkin.rs` does with it.
 
 use super::desk::Phase;
 use super::plan::Fate;

@@ -1,4 +1,5 @@
-//! What callers do: ask, wait, look, get, give up. It does with the ledger what `engine/checkout.rs` does with it.
+//! What callers do: ask, wait, look, get, give up. It does with the ledger what
+//! `engine/checkout.rs` does with it.
 
 use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
@@ -48,7 +49,8 @@ impl World {
             self.known.assert_nobody_passed(u64::MAX);
             self.known.assert_not_suspect(&held.inner.conn, self.now);
             self.known.begun += 1;
-            // To who tries, the maintenance task's last validation counts for a while as this checkout's.
+            // To who tries, the maintenance task's last validation counts for a while as this
+            // checkout's.
             let validated = tries && self.now.since(held.inner.conn.heard) < RECENT_PING;
             self.lend(who, held, validated);
             return true;
@@ -297,7 +299,8 @@ impl World {
         self.claim(who, trip);
     }
 
-    /// The caller goes away while its connection is validated: the maintenance task sees that through, if there is one.
+    /// The caller goes away while its connection is validated: the maintenance task sees that
+    /// through, if there is one.
     fn abandon(&mut self, who: u32, held: PooledConnection<Wire>) {
         let validation = desk::validation(held, self.plan.config.ping_timeout);
         let cut = self.change(|ledger, now| ledger.adopt(validation, now));

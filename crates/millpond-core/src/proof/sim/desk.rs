@@ -1,4 +1,5 @@
-//! What the world sees of the ledger from outside: connections and wakers that notice what is done to them, and when.
+//! What the world sees of the ledger from outside: connections and wakers that notice what is done
+//! to them, and when.
 //!
 //! A world lives on one thread, so its notes are the thread's own.
 

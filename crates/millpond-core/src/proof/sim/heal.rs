@@ -1,4 +1,5 @@
-//! The end of a world: the server is healed, everybody is served, every place is back, and a close leaves nothing (I21, I6).
+//! The end of a world: the server is healed, everybody is served, every place is back, and a close
+//! leaves nothing (I21, I6).
 
 use super::desk;
 use super::plan::Fate;
@@ -25,7 +26,8 @@ impl World {
         self.close();
     }
 
-    /// What is under way ends well, or hangs until its limit. Callers have all the time in the world from now on.
+    /// What is under way ends well, or hangs until its limit. Callers have all the time in the
+    /// world from now on.
     fn the_server_is_healed(&mut self) {
         self.deadlines = None;
         for running in self.jobs.iter_mut().filter(|running| running.fate == Fate::Permanent) {
@@ -111,7 +113,8 @@ impl World {
         }
     }
 
-    /// Time goes on, but by so little that no deadline of an acquire passes before the pool's own timers.
+    /// Time goes on, but by so little that no deadline of an acquire passes before the pool's own
+    /// timers.
     fn pass_time(&mut self) {
         let next = self.next_due();
         let span = if next == Time::NEVER { Duration::from_millis(1) } else { next.since(self.now) };

@@ -1,14 +1,23 @@
-//! The invariants, each with its number: the ledger is held against what the world knows (`known.rs`).
+//! The invariants, each with its number: the ledger is held against what the world knows
+//! (`known.rs`).
 //!
-//! - I1 the cap, I2 the sums, I3 one borrower at a time, I4 nobody sleeps needlessly, I5 first come first served.
-//! - I6 closed means closed, I7 one beginning and one end for each connection, I8 the stages of a connection's life.
-//! - I9 deadlines are looked after, I10 cancelling (a step like any other), I11 nothing unfit is lent.
-//! - I12 a call that panics (a fate like any other: its guard is dropped), I13 nothing is kept of who has gone.
-//! - I14 nothing foreign under the lock (`desk.rs`), I15 any span of time (`plan.rs` and `time_passes`).
-//! - I17 the totals, I18 the end of a runtime, I19 freshness, I20 connects follow demand, I21 all is well in the end.
-//! - I22 what is wanted is looked after: a connect is under way, or the maintenance task comes by when the pause is over.
+//! - I1 the cap, I2 the sums, I3 one borrower at a time, I4 nobody sleeps needlessly, I5 first come
+//!   first served.
+//! - I6 closed means closed, I7 one beginning and one end for each connection, I8 the stages of a
+//!   connection's life.
+//! - I9 deadlines are looked after, I10 cancelling (a step like any other), I11 nothing unfit is
+//!   lent.
+//! - I12 a call that panics (a fate like any other: its guard is dropped), I13 nothing is kept of
+//!   who has gone.
+//! - I14 nothing foreign under the lock (`desk.rs`), I15 any span of time (`plan.rs` and
+//!   `time_passes`).
+//! - I17 the totals, I18 the end of a runtime, I19 freshness, I20 connects follow demand, I21 all
+//!   is well in the end.
+//! - I22 what is wanted is looked after: a connect is under way, or the maintenance task comes by
+//!   when the pause is over.
 //!
-//! I16, that no secret is shown, has nothing to look at here: the ledger holds none. `storm.rs` of the tests checks it.
+//! I16, that no secret is shown, has nothing to look at here: the ledger holds none. `storm.rs` of
+//! the tests checks it.
 
 use super::desk::{self, Wire};
 use super::users::Kind;
@@ -76,8 +85,9 @@ impl World {
         assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
     }
 
-    /// While something is wanted and there is room, somebody is about to open it: a pool that refuses callers because it
-    /// fails fast has a probe, and what `min_idle` and `prewarm` want is not forgotten.
+    /// While something is wanted and there is room, somebody is about to open it: a pool that
+    /// refuses callers because it fails fast has a probe, and what `min_idle` and `prewarm` want is
+    /// not forgotten.
     fn check_looked_after(&self, status: &Status) {
         let known = &self.known;
         let room = status.open + status.connecting + status.reserved < status.cap();

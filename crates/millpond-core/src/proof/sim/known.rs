@@ -21,7 +21,8 @@ pub(super) struct Known {
     pub(super) now: Time,
     pub(super) closed: bool,
     pub(super) suspended: bool,
-    /// Those who are woken now are not granted anything: the watch or the end of the maintenance task wakes them.
+    /// Those who are woken now are not granted anything: the watch or the end of the maintenance
+    /// task wakes them.
     pub(super) alarm: bool,
     pub(super) generation: u64,
     /// Those who wait and were granted nothing, by arrival.
@@ -96,8 +97,9 @@ impl Known {
         }
     }
 
-    /// Somebody was woken. Whether that is a grant; then it must be the first of those who wait. Those who were served
-    /// silently have been in the queue up to the first who still waits, in whatever order.
+    /// Somebody was woken. Whether that is a grant; then it must be the first of those who wait.
+    /// Those who were served silently have been in the queue up to the first who still waits, in
+    /// whatever order.
     pub(super) fn note_grant(&mut self, who: u32, silently: bool) -> bool {
         let Some(arrival) = self.arrival_of.remove(&who) else { return false };
         let first = if silently { self.waiting.remove_entry(&arrival) } else { self.waiting.pop_first() };
@@ -221,7 +223,8 @@ impl Known {
         assert_eq!(now.after(setback.retry_in), self.not_before(now, self.waiting()), "I20: another pause is reported");
     }
 
-    /// The end of the pause after a failure: the short one while somebody asks, has waited or was refused lately.
+    /// The end of the pause after a failure: the short one while somebody asks, has waited or was
+    /// refused lately.
     pub(super) fn not_before(&self, now: Time, waiting: u32) -> Time {
         let lately = self.asked.is_some_and(|at| now.since(at) < Duration::from_secs(10));
         self.pause.end(lately || waiting > 0 || !self.warm.is_empty())

@@ -1,4 +1,5 @@
-//! The maintenance task and its jobs against a server that fails in every way, and operations on the pool as a whole.
+//! The maintenance task and its jobs against a server that fails in every way, and operations on
+//! the pool as a whole.
 
 use super::desk::{self, Bell, MAINTENANCE, Phase, Wire};
 use super::job::Running;
@@ -30,7 +31,8 @@ impl fmt::Display for Down {
 impl std::error::Error for Down {}
 
 impl World {
-    /// The maintenance task comes round, takes its jobs, and goes to sleep if nothing has happened meanwhile.
+    /// The maintenance task comes round, takes its jobs, and goes to sleep if nothing has happened
+    /// meanwhile.
     pub(super) fn maintenance_turn(&mut self) {
         self.maintenance_awake = false;
         let turn = self.change(|ledger, now| ledger.turn(now));
@@ -251,7 +253,8 @@ impl World {
         }
     }
 
-    /// The runtime of the pool ends: its jobs are dropped wherever they are, and its maintenance task too.
+    /// The runtime of the pool ends: its jobs are dropped wherever they are, and its maintenance
+    /// task too.
     fn home_ends(&mut self) {
         if !self.ledger.has_task() {
             return;

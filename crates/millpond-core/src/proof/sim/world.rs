@@ -1,4 +1,5 @@
-//! One pool and everybody around it: the ledger, its users, the maintenance task's jobs, and the next thing that happens.
+//! One pool and everybody around it: the ledger, its users, the maintenance task's jobs, and the
+//! next thing that happens.
 
 use super::desk::{self, MAINTENANCE, Wire};
 use super::job::Running;
@@ -148,7 +149,8 @@ impl World {
         }
     }
 
-    /// Those who had been woken before and have not looked yet are not woken again when they are granted something.
+    /// Those who had been woken before and have not looked yet are not woken again when they are
+    /// granted something.
     fn note_silent_grants(&mut self, told: &[u32]) {
         let first = self.ledger.first_arrival().unwrap_or(u64::MAX);
         for who in self.known.served_before(first) {
@@ -174,7 +176,8 @@ impl World {
         }
     }
 
-    /// Time goes on, by a little or by a lot; deadlines, the watch and the maintenance task's timer ring.
+    /// Time goes on, by a little or by a lot; deadlines, the watch and the maintenance task's timer
+    /// ring.
     pub(super) fn time_passes(&mut self) {
         let span = match self.dice.u32(0..100) {
             0..50 => Duration::from_micros(self.dice.u64(0..1_000)),
