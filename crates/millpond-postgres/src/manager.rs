@@ -183,6 +183,7 @@ impl Manager for PgManager {
         }
         match (self.reset, conn.standing()) {
             (_, SyncState::Broken) => Triage::Broken,
+            _ if conn.is_given_up() => Triage::Discard,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,

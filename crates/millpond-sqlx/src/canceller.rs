@@ -2,18 +2,17 @@
 //!
 //! # Invariants
 //!
-//! 1. One cancel of a pool at a time.
-//! 2. It goes over an idle connection of the pool, or over one of its own in a place under the cap, or not at all. That
-//!    place is the victim's where the victim is closed first.
-//! 3. The victim is with its caller, in no pool, until the cancel has returned: a late one cannot hit the next borrower. If
-//!    the call is dropped half-way, the victim is to be closed.
+//! 1. One cancel of a pool at a time. Its limit begins when it has its turn.
+//! 2. It goes over an idle connection of the pool that has just answered a ping, or over one of its own in a place under
+//!    the cap, or not at all. That place is the victim's where the victim is closed first.
+//! 3. The victim is with its caller, in no pool, until the server has answered the cancel: a late one cannot hit the next
+//!    borrower. If the answer does not come, or the call is dropped half-way, the victim is closed.
 
-use crate::backing_pool::Steered;
 use crate::pool_handle::WeakPoolHandle;
-use crate::stopping::{StopSession, Stopping};
+use crate::stopping::{CancelOutcome, Decision, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
-use millpond_core::{Request, async_trait};
+use millpond_core::{CloseReason, Lease, Request, async_trait};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use tokio::time::{sleep, timeout};
 /// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon needs no cancel.
 const PATIENCE: u32 = 8;
 
-const FULL: &str = "what was cut off goes on at the server, and the pool has no place for the errand to cancel it";
+const NOT_SENT: &str = "what was cut off goes on at the server, and the pool has no connection to cancel it over";
 
 /// How a backend stops what another session of the same user executes: implemented by its manager.
 #[async_trait]
@@ -72,30 +71,28 @@ impl<DB: Database> Canceller<DB> {
     ///
     /// # Errors
     ///
-    /// Those of [`Tracked::verify`]; one that says so if no place was free for the errand: then
-    /// [`drop_and_stop`](Self::drop_and_stop) will do.
+    /// Those of [`Tracked::verify`]; that nothing was free to send the cancel over; that the server has not answered it, so
+    /// that it may come late. Then [`drop_and_stop`](Self::drop_and_stop) will do.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn verify(&self, conn: &mut Tracked<DB>, errand: &dyn CancelTransport<DB>) -> Result<(), Error> {
         conn.stand_down().await;
+        conn.refuse_if_given_up()?;
         let mut patience = self.patience();
         while conn.session().is_some() {
             if let Ok(verified) = timeout(patience, conn.verify()).await {
                 return verified;
             }
-            // Not known while the errand is under way: if it hangs, nobody is to try it again.
-            let session = conn.take_session();
-            let cancelled = match session {
-                Some(session) => self.cancel_now(session, errand).await,
-                None => None,
-            };
-            if let (Some(session), Some(made)) = (session, cancelled) {
-                conn.set_session(session);
-                if !made {
-                    return Err(Error::Protocol(FULL.to_owned()));
-                }
+            // Not known while the cancel is under way: if it hangs, it is not tried again.
+            let Some(session) = conn.take_session() else { break };
+            let outcome = self.cancel(session, errand, &Decision::default()).await;
+            conn.set_session(session);
+            match outcome {
+                CancelOutcome::Answered => {}
+                CancelOutcome::NotSent => return Err(Error::Protocol(NOT_SENT.to_owned())),
+                CancelOutcome::Unknown => return Err(conn.give_up_for_late_cancel()),
             }
             // A cancel that came before the statement had begun has hit nothing; where the network is slow, nothing is amiss.
             patience = patience.saturating_mul(2);
@@ -114,13 +111,13 @@ impl<DB: Database> Canceller<DB> {
         let session = conn.take_session();
         drop(conn);
         if let Some(session) = session {
-            let cancel = async {
-                let _turn = self.turn.lock().await;
+            let _turn = self.turn.lock().await;
+            let end = async {
                 let mut conn = errand.connect().await?;
                 errand.end(&mut conn, session).await?;
                 conn.close().await
             };
-            self.within_limit(cancel).await;
+            self.within_limit(end).await;
         }
     }
 
@@ -140,14 +137,50 @@ impl<DB: Database> Canceller<DB> {
         self.limit / PATIENCE
     }
 
-    /// Cancels what a session executes: `false` if the pool has no slot for that now, `None` if it failed, which is
-    /// told as a warning of the pool.
-    pub(crate) async fn cancel_now(&self, session: u64, transport: &dyn CancelTransport<DB>) -> Option<bool> {
-        self.within_limit(self.cancel(session, transport)).await
+    /// Cancels what a session executes, if `decision` can be taken when everything is ready to send it. A failure is
+    /// reported as a warning of the pool.
+    async fn cancel(&self, session: u64, transport: &dyn CancelTransport<DB>, decision: &Decision) -> CancelOutcome {
+        let _turn = self.turn.lock().await;
+        if let Some(mut lease) = self.idle_connection().await {
+            if !decision.take() {
+                return CancelOutcome::NotSent;
+            }
+            let (conn, watch) = lease.watched(SyncState::Clean);
+            return self.outcome(watch.follow(transport.cancel(conn, session))).await;
+        }
+        // It is freed after the connection is dropped.
+        let Some(_place) = self.link.try_reserve() else { return CancelOutcome::NotSent };
+        let Some(mut conn) = self.within_limit(transport.connect()).await else { return CancelOutcome::NotSent };
+        if !decision.take() {
+            return CancelOutcome::NotSent;
+        }
+        let outcome = self.outcome(transport.cancel(&mut conn, session)).await;
+        // The cancel has its outcome, whatever becomes of the goodbye.
+        let _ = timeout(self.limit, conn.close()).await;
+        outcome
     }
 
-    async fn within_limit<T>(&self, cancel: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        let outcome = timeout(self.limit, cancel).await;
+    /// An idle connection of the pool that answers. Those that do not are closed: what is sent over them would have an
+    /// unknown outcome.
+    async fn idle_connection(&self) -> Option<Lease<Tracked<DB>>> {
+        loop {
+            let mut lease = self.link.pool()?.try_acquire_with(Request::here())?;
+            let (conn, watch) = lease.watched(SyncState::Clean);
+            let pinged = timeout(self.patience(), watch.follow(Box::pin(conn.ping()))).await;
+            if matches!(pinged, Ok(Ok(()))) {
+                return Some(lease);
+            }
+            Lease::discard(lease, CloseReason::PingFailed);
+        }
+    }
+
+    /// The outcome of a cancel that was sent.
+    async fn outcome(&self, sent: impl Future<Output = Result<(), Error>>) -> CancelOutcome {
+        self.within_limit(sent).await.map_or(CancelOutcome::Unknown, |()| CancelOutcome::Answered)
+    }
+
+    async fn within_limit<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        let outcome = timeout(self.limit, step).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
         outcome
             .map_err(|error| {
@@ -155,25 +188,6 @@ impl<DB: Database> Canceller<DB> {
                 self.link.warn("cancel_abandoned", message);
             })
             .ok()
-    }
-
-    /// `false` if nothing was free for it.
-    async fn cancel(&self, session: u64, errand: &dyn CancelTransport<DB>) -> Result<bool, Error> {
-        let _turn = self.turn.lock().await;
-        match self.link.pool().and_then(Means::of) {
-            None => return Ok(false),
-            Some(Means::Idle(mut lease)) => {
-                let (conn, watch) = lease.watched(SyncState::Clean);
-                watch.follow(errand.cancel(conn, session)).await?;
-            }
-            // The place is dropped after the connection.
-            Some(Means::Place(_place)) => {
-                let mut conn = errand.connect().await?;
-                errand.cancel(&mut conn, session).await?;
-                conn.close().await?;
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -186,25 +200,28 @@ struct Stopper<DB: Database> {
 }
 
 impl<DB: Database> StopSession for Stopper<DB> {
-    /// While the pool has no slot for the cancel, it is tried again.
+    /// As long as it could not be sent, it is tried again.
     fn begin(&self, session: u64, patience: Duration) -> Stopping {
         let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
-        let (needed, mut stood_down) = oneshot::channel::<()>();
+        let decision = Decision::default();
+        let (needed, mut called_off) = oneshot::channel::<()>();
+        let theirs = decision.clone();
         let task = self.runtime.spawn(async move {
             let mut pause = patience;
             loop {
                 tokio::select! {
                     biased;
-                    _ = &mut stood_down => return false,
+                    _ = &mut called_off => return CancelOutcome::NotSent,
                     () = sleep(pause) => {}
                 }
-                if canceller.cancel_now(session, &*transport).await != Some(false) {
-                    return true;
+                let outcome = canceller.cancel(session, &*transport, &theirs).await;
+                if outcome != CancelOutcome::NotSent {
+                    return outcome;
                 }
                 pause = pause.max(canceller.patience()).saturating_mul(2).min(canceller.limit);
             }
         });
-        Stopping::new(needed, task)
+        Stopping::new(decision, needed, task)
     }
 
     fn patience(&self) -> Duration {
@@ -213,19 +230,6 @@ impl<DB: Database> StopSession for Stopper<DB> {
 
     fn limit(&self) -> Duration {
         self.canceller.limit
-    }
-}
-
-/// Over what a cancel goes.
-enum Means<DB: Database> {
-    Idle(millpond_core::Lease<Tracked<DB>>),
-    Place(millpond_core::Reservation),
-}
-
-impl<DB: Database> Means<DB> {
-    fn of(pool: Box<dyn Steered<DB>>) -> Option<Self> {
-        let idle = pool.try_acquire_with(Request::here()).map(Self::Idle);
-        idle.or_else(|| pool.try_reserve().map(Self::Place))
     }
 }
 

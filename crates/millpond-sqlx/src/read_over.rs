@@ -1,60 +1,73 @@
 //! Reads over what is left of an operation that its borrower has cut off, before the next one of the same borrower.
 
 use crate::backend::Unfinished;
+use crate::stopping::CancelOutcome;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Database, Error};
 use std::io;
-use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 const RESTLESS: &str = "an operation on this connection was dropped before it ended, and the server did not finish or \
                         cancel it within ping_timeout: drop the connection and acquire another one";
 
+const LATE_CANCEL: &str = "an operation on this connection was dropped before it ended, and whether the server will still \
+                           cancel something on it is not known: drop the connection and acquire another one";
+
 impl<DB: Database> Tracked<DB> {
-    /// Waits until no cancel is on its way, and has none sent that has not been yet. Returns whether one was sent.
+    /// Calls off the cancel of what was left behind, or waits for its outcome if it may have been sent. If that is
+    /// unknown, the connection is given up.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
-    pub(crate) async fn stand_down(&mut self) -> bool {
-        let Some(stopping) = &mut self.stopping else { return false };
-        let sent = stopping.stand_down().await;
+    /// It can be called again.
+    pub(crate) async fn stand_down(&mut self) -> CancelOutcome {
+        let Some(stopping) = &mut self.stopping else { return CancelOutcome::NotSent };
+        let outcome = stopping.stand_down().await;
         self.stopping = None;
-        sent
+        if outcome == CancelOutcome::Unknown {
+            let _told_by_the_next_statement = self.give_up(LATE_CANCEL);
+        }
+        outcome
     }
 
-    /// Reads over what is left of an operation that was cut off, and has it cancelled if that takes long. The error of
-    /// what was cut off is the result.
+    /// Fails if the connection was given up: nothing more is executed on it, and it is closed when it comes back.
+    pub(crate) fn refuse_if_given_up(&self) -> Result<(), Error> {
+        self.given_up.map_or(Ok(()), |reason| Err(given_up(reason)))
+    }
+
+    /// Gives the connection up because a cancel may still hit what is executed on it.
+    pub(crate) fn give_up_for_late_cancel(&mut self) -> Error {
+        self.give_up(LATE_CANCEL)
+    }
+
+    fn give_up(&mut self, reason: &'static str) -> Error {
+        self.given_up = Some(reason);
+        self.degrade(SyncState::Cut);
+        given_up(reason)
+    }
+
+    /// Reads over what is left of an operation that was cut off, while its cancel is under way beside that. All of it
+    /// takes `ping_timeout` at most; then the connection is given up. The error of what was cut off is the result.
     pub(crate) async fn read_over(&mut self, left: Unfinished) -> Result<Option<Error>, Error> {
         let stopper = self.stopper.as_deref().filter(|_| left == Unfinished::Operation && self.session().is_some());
-        let Some((patience, limit)) = stopper.map(|stopper| (stopper.patience(), stopper.limit())) else {
+        let Some(limit) = stopper.map(|stopper| stopper.limit()) else {
             return self.read_over_once(left, true).await;
         };
-        let (mut first, mut is_last, mut wait) = (None, false, patience);
+        let deadline = Instant::now() + limit;
+        let mut first = None;
         loop {
-            match timeout(wait, self.read_over_once(left, false)).await {
-                Ok(read_over) => {
-                    let error = read_over?;
-                    first = first.or(error);
-                    if !self.stand_down().await {
-                        return Ok(first);
-                    }
-                    // The cancel may have come too late for the statement: what it has hit is read over as well.
-                }
-                Err(_) if is_last => return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, RESTLESS))),
-                Err(_) => self.wait_for_cancel(limit).await,
+            let Ok(read_over) = timeout_at(deadline, self.read_over_once(left, false)).await else {
+                return Err(self.give_up(RESTLESS));
+            };
+            let error = read_over?;
+            first = first.or(error);
+            match timeout_at(deadline, self.stand_down()).await {
+                Ok(CancelOutcome::NotSent) => return Ok(first),
+                // It may have come too late for the statement: what it has hit is read over as well.
+                Ok(CancelOutcome::Answered) => {}
+                Ok(CancelOutcome::Unknown) | Err(_) => return Err(self.give_up(LATE_CANCEL)),
             }
-            (is_last, wait) = (true, limit);
-        }
-    }
-
-    /// Waits until the cancel that is due was sent, for a limited time.
-    async fn wait_for_cancel(&mut self, limit: Duration) {
-        if let Some(stopping) = &mut self.stopping
-            && timeout(limit, stopping.until_sent()).await.is_ok()
-        {
-            self.stopping = None;
         }
     }
 
@@ -68,4 +81,8 @@ impl<DB: Database> Tracked<DB> {
         }
         watch.follow(backend.resume(conn, left)).await
     }
+}
+
+fn given_up(reason: &'static str) -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, reason))
 }

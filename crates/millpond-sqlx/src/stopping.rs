@@ -1,61 +1,98 @@
 //! Stops at the server what a borrower has left behind on a connection that it keeps.
 //!
-//! The cancel is sent by a task of its own, off the caller's path: at once for a statement that has exceeded its limit,
-//! after a moment for one that was dropped, since most of those end by themselves.
+//! The cancel is sent by a task of its own, off the caller's path: at once for a statement that has
+//! exceeded its limit, after a moment for one that was dropped, since most of those end by
+//! themselves.
 //!
 //! # Invariants
 //!
-//! 1. A connection has at most one such task. It has ended before the next statement is executed and before the
-//!    connection is lent again, so a late cancel hits neither.
-//! 2. A task that has not sent its cancel yet ends without sending it when its connection is verified or dropped.
+//! 1. A connection has at most one such task. Before the next statement is executed and before the
+//!    connection is lent again, the task has either sent nothing and never will, or the server has
+//!    answered its cancel. If neither is certain, nothing more is executed on the connection, and it
+//!    is closed.
+//! 2. Whether a cancel is sent is decided once: by the task right before it sends, or by the
+//!    connection, which calls it off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// What has become of a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CancelOutcome {
+    /// The server was not asked, and will not be.
+    NotSent,
+    /// The server has answered, so nothing is on its way any more.
+    Answered,
+    /// The server may have been asked and may still act on it: the session must end.
+    Unknown,
+}
+
 /// How what one connection executes is stopped at its server.
 pub(crate) trait StopSession: Send + Sync {
-    /// Begins to cancel what `session` executes, unless it is stood down within `patience`.
+    /// Begins to cancel what `session` executes, unless it is called off within `patience`.
     fn begin(&self, session: u64, patience: Duration) -> Stopping;
 
     /// How long a statement may take to end by itself.
     fn patience(&self) -> Duration;
 
-    /// How long a cancel may take.
+    /// How long reading over what was cut off may take, its cancel included.
     fn limit(&self) -> Duration;
 }
 
-/// A cancel that is due or on its way. It is not sent any more if this is dropped in time.
+/// Decides once whether a cancel is sent.
+#[derive(Clone, Default)]
+pub(crate) struct Decision(Arc<AtomicBool>);
+
+impl Decision {
+    /// Takes the decision. Returns `false` if the other side has taken it before.
+    pub(crate) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// A cancel that is due or on its way. It is called off if this is dropped in time.
 pub(crate) struct Stopping {
+    decision: Decision,
+    /// Dropped to wake the task once the cancel is called off.
     needed: Option<oneshot::Sender<()>>,
-    /// Whether it was sent.
-    task: JoinHandle<bool>,
+    task: JoinHandle<CancelOutcome>,
 }
 
 impl Stopping {
-    /// The cancel that `task` sends unless `needed` is dropped before.
-    pub(crate) fn new(needed: oneshot::Sender<()>, task: JoinHandle<bool>) -> Self {
-        Self { needed: Some(needed), task }
+    /// The cancel that `task` sends if it takes the decision; the task ends early if `needed` is
+    /// dropped.
+    pub(crate) fn new(decision: Decision, needed: oneshot::Sender<()>, task: JoinHandle<CancelOutcome>) -> Self {
+        Self { decision, needed: Some(needed), task }
     }
 
-    /// Has it not sent if it has not been yet, and waits until it is not on its way. Returns whether it was sent.
+    /// Sees to it that the cancel is not sent. Returns `false` if it may have been sent already.
+    pub(crate) fn call_off(&mut self) -> bool {
+        if self.needed.is_some() && self.decision.take() {
+            self.needed = None;
+        }
+        self.needed.is_none()
+    }
+
+    /// Calls the cancel off, or waits for its outcome if it may have been sent.
     ///
     /// # Cancel safety
     ///
     /// It can be called again.
-    pub(crate) async fn stand_down(&mut self) -> bool {
-        self.needed = None;
-        self.until_sent().await
+    pub(crate) async fn stand_down(&mut self) -> CancelOutcome {
+        if self.call_off() {
+            return CancelOutcome::NotSent;
+        }
+        // An error means that the task ended, with the runtime of the pool, after it had sent.
+        (&mut self.task).await.unwrap_or(CancelOutcome::Unknown)
     }
+}
 
-    /// Waits until it was sent.
-    ///
-    /// # Cancel safety
-    ///
-    /// It can be called again.
-    pub(crate) async fn until_sent(&mut self) -> bool {
-        // It fails if the runtime of the pool has ended: then nothing is sent any more.
-        (&mut self.task).await.unwrap_or(false)
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.call_off();
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Tracked<DB: Database> {
     pub(crate) stopper: Option<Box<dyn StopSession>>,
     /// The cancel of what was left behind.
     pub(crate) stopping: Option<Stopping>,
+    /// Why nothing more is executed on it until it is closed.
+    pub(crate) given_up: Option<&'static str>,
 }
 
 /// Whether what a connection leads to is still what it was opened for.
@@ -107,6 +109,7 @@ impl<DB: Database> Tracked<DB> {
             bulky: false,
             stopper: None,
             stopping: None,
+            given_up: None,
         }
     }
 
@@ -201,6 +204,12 @@ impl<DB: Database> Tracked<DB> {
         self.spent
     }
 
+    /// Whether nothing may be executed on it any more, since a cancel may still hit it or what was cut off does not end:
+    /// for managers, who close it on return.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.is_some()
+    }
+
     /// Whether an error on it may have meant that the server is no longer the one to talk to.
     pub fn is_suspect(&self) -> bool {
         self.suspect
@@ -259,6 +268,7 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn verify(&mut self) -> Result<(), Error> {
+        self.refuse_if_given_up()?;
         let backend = self.backend;
         match backend.verify(self.driver_mut()).await? {
             Verified::InSync { late_error } => {
@@ -399,6 +409,7 @@ impl<DB: Database> Tracked<DB> {
     pub(crate) fn has_to_resume(&self) -> bool {
         let doubtful = self.shown || self.standing == SyncState::Broken;
         doubtful
+            || self.is_given_up()
             || self.is_braked()
             || self.left != Unfinished::Nothing
             || self.tracker.is_troubled()

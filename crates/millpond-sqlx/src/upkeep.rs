@@ -14,6 +14,7 @@ impl<DB: Database> Tracked<DB> {
         if self.standing == SyncState::Broken {
             return Err(Error::Protocol(BROKEN.to_owned()));
         }
+        self.refuse_if_given_up()?;
         if self.shown {
             let backend = self.backend();
             let (conn, watch) = self.watched(SyncState::Clean);

@@ -1,9 +1,9 @@
 //! What a borrower leaves behind is stopped at the server even if the borrower keeps the connection.
 
 use crate::backend::{Db, SURVIVES_A_CUT, Session};
-use crate::support::{LONG, Server, id, one, server};
+use crate::support::{LONG, SHORT, Server, id, one, server};
 use millpond_sqlx::{Expired, SqlLease};
-use millpond_testkit::{ChaosProxy, Direction, Flow, until};
+use millpond_testkit::{ChaosProxy, Direction, Flow, Trouble, until};
 use sqlx::raw_sql;
 use std::time::Duration;
 
@@ -82,4 +82,31 @@ async fn on_a_silent_server_the_next_statement_of_a_lease_ends_with_an_error() {
     proxy.set(Direction::ToClient, Flow::stalled());
     let next = raw_sql("SELECT 1").execute(&mut *lease);
     tokio::time::timeout(SOON, next).await.expect("it has no limit").unwrap_err();
+}
+
+/// The bytes of a ping, as both drivers send it.
+const PING: u64 = 5;
+
+#[tokio::test]
+async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let pool = one().pool_size(2).connect(&proxy.reroute(&server.url)).await.unwrap();
+    let (mut lease, other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let before = id(&mut lease).await;
+    drop(other);
+    until("the other one is idle", async || pool.num_idle() == 1).await;
+    // The cancel goes over the other one, and is held up on its way.
+    let link = proxy.links().pop().unwrap();
+    link.set(Direction::ToServer, Flow::free().then(PING, Trouble::Stall));
+    lease.set_statement_timeout(Duration::from_millis(20));
+    raw_sql(SHORT).execute(&mut *lease).await.unwrap_err();
+    lease.set_statement_timeout(None);
+    raw_sql("SELECT 1").execute(&mut *lease).await.unwrap_err();
+    raw_sql("SELECT 1").execute(&mut *lease).await.unwrap_err();
+    drop(lease);
+    let mut lease = pool.acquire().await.unwrap();
+    link.set(Direction::ToServer, Flow::free());
+    assert_ne!(id(&mut lease).await, before, "it was lent again");
+    raw_sql(SHORT).execute(&mut *lease).await.unwrap();
 }
