@@ -51,8 +51,12 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
     }
 
     async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+        let escaped = conn.has_escaped();
         self.hooks.on_checkin(conn, info).await?;
-        Ok(conn.verify().await?)
+        conn.verify().await?;
+        // It is called at every return, which would be reset every time.
+        conn.escaped = escaped;
+        Ok(())
     }
 
     async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {

@@ -286,6 +286,7 @@ impl<DB: Database> Tracked<DB> {
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
         self.degrade(SyncState::Raw);
         self.seen = Seen::default();
+        self.escaped = true;
         self.driver_mut()
     }
 

@@ -1,6 +1,6 @@
 //! Hooks get the driver's own connection, and leave nothing open on it.
 
-use crate::support::{one, server};
+use crate::support::{one, server, until};
 use millpond_core::HookFuture;
 use millpond_postgres::{ConnectionInfo, PgConnection};
 use sqlx::{Executor, raw_sql};
@@ -39,5 +39,32 @@ async fn what_a_hook_leaves_open_at_a_return_does_not_reach_the_next_borrower() 
     let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
     for _ in 0..3 {
         server.same_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn no_lock_that_a_hook_takes_at_a_checkout_survives_the_return() {
+    let Some(server) = server() else { return };
+    let options = one().on_checkout(|conn, _| {
+        Box::pin(async move {
+            raw_sql("SELECT pg_advisory_lock(4715)").execute(conn).await?;
+            Ok(())
+        })
+    });
+    let pool = options.connect(&server.url).await.unwrap();
+    drop(pool.acquire().await.unwrap());
+    until(|| pool.num_idle() == 1).await;
+    let sql = "SELECT pg_try_advisory_lock(4715)";
+    let free: bool = sqlx::query_scalar(sql).fetch_one(&mut server.connection().await).await.unwrap();
+    assert!(free);
+}
+
+#[tokio::test]
+async fn a_hook_at_every_return_is_no_reason_to_release_locks_at_every_return() {
+    let Some(server) = server() else { return };
+    let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
+    for first in [true, false] {
+        let lease = pool.acquire().await.unwrap();
+        assert!(first || !lease.has_escaped());
     }
 }
