@@ -88,7 +88,7 @@ impl CancelTransport<MySql> for Dialer {
         self.open(CANCEL_LIMIT).await
     }
 
-    async fn cancel(&self, conn: &mut MySqlConnection, session: u64) -> Result<(), Error> {
-        kill(conn, session).await
+    async fn cancel(&self, conn: &mut MySqlConnection, session: u64, is_older: bool) -> Result<(), Error> {
+        kill(conn, session, is_older).await
     }
 }

@@ -113,7 +113,7 @@ impl CancelTransport<Postgres> for Dialer {
         self.open(CANCEL_LIMIT).await
     }
 
-    async fn cancel(&self, conn: &mut PgConnection, session: u64) -> Result<(), Error> {
+    async fn cancel(&self, conn: &mut PgConnection, session: u64, _is_older: bool) -> Result<(), Error> {
         cancel(conn, session).await
     }
 

@@ -9,7 +9,7 @@
 //!    borrower. If the answer does not come, or the call is dropped half-way, the victim is closed.
 
 use crate::pool_handle::WeakPoolHandle;
-use crate::stopping::{CancelOutcome, Decision, StopSession, Stopping};
+use crate::stopping::{CancelOutcome, Decision, Session, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, Lease, Request, async_trait};
@@ -37,19 +37,21 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
     async fn connect(&self) -> Result<DB::Connection, Error>;
 
     /// Stops what the session with this number executes. It must have been stopped, or told to, when this returns.
+    /// `is_older` says that `conn` was opened before that session, so the server has not been started again since.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the victim is closed.
-    async fn cancel(&self, conn: &mut DB::Connection, session: u64) -> Result<(), Error>;
+    async fn cancel(&self, conn: &mut DB::Connection, session: u64, is_older: bool) -> Result<(), Error>;
 
-    /// Ends the session with this number, of which this side has been closed. By default what it executes is stopped.
+    /// Ends the session with this number, of which this side has been closed, over a connection that is newer. By default
+    /// what it executes is stopped.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the session may go on.
     async fn end(&self, conn: &mut DB::Connection, session: u64) -> Result<(), Error> {
-        self.cancel(conn, session).await
+        self.cancel(conn, session, false).await
     }
 }
 
@@ -86,9 +88,9 @@ impl<DB: Database> Canceller<DB> {
                 return verified;
             }
             // Not known while the cancel is under way: if it hangs, it is not tried again.
-            let Some(session) = conn.take_session() else { break };
+            let Some(session) = conn.session_mut().take() else { break };
             let outcome = self.cancel(session, errand, &Decision::default()).await;
-            conn.set_session(session);
+            *conn.session_mut() = Some(session);
             match outcome {
                 CancelOutcome::Answered => {}
                 CancelOutcome::NotSent => return Err(Error::Protocol(NOT_SENT.to_owned())),
@@ -108,13 +110,13 @@ impl<DB: Database> Canceller<DB> {
     /// If the future is dropped the server may go on.
     pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &dyn CancelTransport<DB>) {
         conn.stand_down().await;
-        let session = conn.take_session();
+        let session = conn.session_mut().take();
         drop(conn);
         if let Some(session) = session {
             let _turn = self.turn.lock().await;
             let end = async {
                 let mut conn = errand.connect().await?;
-                errand.end(&mut conn, session).await?;
+                errand.end(&mut conn, session.number).await?;
                 conn.close().await
             };
             self.within_limit(end).await;
@@ -139,14 +141,20 @@ impl<DB: Database> Canceller<DB> {
 
     /// Cancels what a session executes, if `decision` can be taken when everything is ready to send it. A failure is
     /// reported as a warning of the pool.
-    async fn cancel(&self, session: u64, transport: &dyn CancelTransport<DB>, decision: &Decision) -> CancelOutcome {
+    async fn cancel(
+        &self,
+        session: Session,
+        transport: &dyn CancelTransport<DB>,
+        decision: &Decision,
+    ) -> CancelOutcome {
         let _turn = self.turn.lock().await;
         if let Some(mut lease) = self.idle_connection().await {
             if !decision.take() {
                 return CancelOutcome::NotSent;
             }
+            let is_older = lease.session_mut().is_some_and(|own| own.known_at <= session.known_at);
             let (conn, watch) = lease.watched(SyncState::Clean);
-            return self.outcome(watch.follow(transport.cancel(conn, session))).await;
+            return self.outcome(watch.follow(transport.cancel(conn, session.number, is_older))).await;
         }
         // It is freed after the connection is dropped.
         let Some(_place) = self.link.try_reserve() else { return CancelOutcome::NotSent };
@@ -154,7 +162,7 @@ impl<DB: Database> Canceller<DB> {
         if !decision.take() {
             return CancelOutcome::NotSent;
         }
-        let outcome = self.outcome(transport.cancel(&mut conn, session)).await;
+        let outcome = self.outcome(transport.cancel(&mut conn, session.number, false)).await;
         // The cancel has its outcome, whatever becomes of the goodbye.
         let _ = timeout(self.limit, conn.close()).await;
         outcome
@@ -201,7 +209,7 @@ struct Stopper<DB: Database> {
 
 impl<DB: Database> StopSession for Stopper<DB> {
     /// As long as it could not be sent, it is tried again.
-    fn begin(&self, session: u64, patience: Duration) -> Stopping {
+    fn begin(&self, session: Session, patience: Duration) -> Stopping {
         let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
         let decision = Decision::default();
         let (needed, mut called_off) = oneshot::channel::<()>();

@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -30,10 +30,19 @@ pub(crate) enum CancelOutcome {
     Unknown,
 }
 
+/// A session at its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// By which the server knows it.
+    pub(crate) number: u64,
+    /// When the server has told the number.
+    pub(crate) known_at: Instant,
+}
+
 /// How what one connection executes is stopped at its server.
 pub(crate) trait StopSession: Send + Sync {
     /// Begins to cancel what `session` executes, unless it is called off within `patience`.
-    fn begin(&self, session: u64, patience: Duration) -> Stopping;
+    fn begin(&self, session: Session, patience: Duration) -> Stopping;
 
     /// How long a statement may take to end by itself.
     fn patience(&self) -> Duration;
@@ -99,7 +108,7 @@ impl Drop for Stopping {
 /// What an operation needs to have itself stopped.
 pub(crate) struct StopMark<'e> {
     pub(crate) stopper: Option<&'e dyn StopSession>,
-    pub(crate) session: Option<u64>,
+    pub(crate) session: Option<Session>,
     pub(crate) stopping: &'e mut Option<Stopping>,
 }
 

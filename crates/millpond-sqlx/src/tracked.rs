@@ -4,7 +4,7 @@ use crate::backend::{Backend, Seen, Unfinished, Verified};
 use crate::cached::{Cached, SchemaChanges};
 use crate::operation::{Marks, Watch};
 use crate::sql_text::Effect;
-use crate::stopping::{StopMark, StopSession, Stopping};
+use crate::stopping::{Session, StopMark, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::time_limits::Loan;
 use crate::transaction_state::{Tracker, TransactionOutcome};
@@ -13,7 +13,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The driver's connection, and what is known of it.
 ///
@@ -39,7 +39,7 @@ pub struct Tracked<DB: Database> {
     pub(crate) shown: bool,
     /// Whether a reset has undone what hooks had set when it was opened.
     pub(crate) hooks_undone: bool,
-    session: Option<u64>,
+    session: Option<Session>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
     cached: Cached,
@@ -137,12 +137,12 @@ impl<DB: Database> Tracked<DB> {
 
     /// The number by which the server knows this session, if it is known and the session can be cancelled.
     pub fn session(&self) -> Option<u64> {
-        self.session
+        self.session.map(|session| session.number)
     }
 
     /// Notes the number by which the server knows this session: for managers.
     pub fn set_session(&mut self, session: u64) {
-        self.session = Some(session);
+        self.session = Some(Session { number: session, known_at: Instant::now() });
     }
 
     /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
@@ -182,9 +182,9 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Forgets it: whoever cancels does so once.
-    pub(crate) fn take_session(&mut self) -> Option<u64> {
-        self.session.take()
+    /// The session at the server, which whoever cancels takes, so that it is done once.
+    pub(crate) fn session_mut(&mut self) -> &mut Option<Session> {
+        &mut self.session
     }
 
     /// What is known of the connection. A transaction that sqlx knows to be open makes it at least `Raw`.

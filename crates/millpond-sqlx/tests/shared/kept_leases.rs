@@ -110,3 +110,35 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
     assert_ne!(id(&mut lease).await, before, "it was lent again");
     raw_sql(SHORT).execute(&mut *lease).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_full_pool_stops_it_over_an_idle_connection_be_that_older_or_newer() {
+    let Some(server) = server() else { return };
+    for is_older in [true, false] {
+        let options = one().pool_size(2).statement_timeout(Duration::from_millis(300));
+        let pool = options.connect(&server.url).await.unwrap();
+        let (first, second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        let (idle, mut lease) = if is_older { (first, second) } else { (second, first) };
+        let session = id(&mut lease).await;
+        drop(idle);
+        raw_sql(LONG).execute(&mut *lease).await.unwrap_err();
+        is_stopped(&server, session, &mut lease).await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_stopped_although_the_idle_connection_that_is_tried_first_is_dead() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let options = one().pool_size(3).statement_timeout(Duration::from_millis(300));
+    let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let session = id(&mut lease).await;
+    let (second, third) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    drop(second);
+    drop(third);
+    until("the others are idle", async || pool.num_idle() == 2).await;
+    proxy.links().pop().unwrap().half_open();
+    raw_sql(LONG).execute(&mut *lease).await.unwrap_err();
+    is_stopped(&server, session, &mut lease).await;
+}
