@@ -189,6 +189,8 @@ impl Manager for PgManager {
             _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
             (ResetLevel::Transaction, _) if conn.has_escaped() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
+            // Nothing waits for it at this level.
+            (ResetLevel::None, _) if !conn.call_off_cancel() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,

@@ -1,7 +1,7 @@
 //! Reads over what is left of an operation that its borrower has cut off, before the next one of the same borrower.
 
 use crate::backend::Unfinished;
-use crate::stopping::CancelOutcome;
+use crate::stopping::{CancelOutcome, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Database, Error};
@@ -29,6 +29,16 @@ impl<DB: Database> Tracked<DB> {
             let _told_by_the_next_statement = self.give_up(LATE_CANCEL);
         }
         outcome
+    }
+
+    /// Calls off the cancel of what was left behind. Returns `false` if it may have been sent already, so that it may hit
+    /// what is executed next: for managers, who close the connection then if it would be lent without a reset.
+    pub fn call_off_cancel(&mut self) -> bool {
+        let is_off = self.stopping.as_mut().is_none_or(Stopping::call_off);
+        if is_off {
+            self.stopping = None;
+        }
+        is_off
     }
 
     /// Fails if the connection was given up: nothing more is executed on it, and it is closed when it comes back.

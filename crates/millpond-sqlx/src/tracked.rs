@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 ///
 /// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's own connection, so a
 /// lease can be passed to a function that takes `&mut SqliteConnection`; what happens there is not seen, so the connection
-/// counts as [`SyncState::Raw`] from then on.
+/// counts as [`SyncState::Raw`] from then on. What was dropped on it before is then not cancelled at the server any more. A
+/// cancel that is on its way at that moment can still hit what is executed on the driver's connection: after a dropped
+/// statement, execute something on the lease first, which waits for it.
 pub struct Tracked<DB: Database> {
     /// `None` only while it is being taken out, which consumes `self`.
     conn: Option<DB::Connection>,
@@ -124,8 +126,9 @@ impl<DB: Database> Tracked<DB> {
     /// `statement_timeout`.
     ///
     /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts
-    /// as dropped half-way: the server is told at once to stop it, and the next statement waits until it has, for at most
-    /// `ping_timeout`. The time that a consumer takes between two rows does not count.
+    /// as dropped half-way: the next statement waits until the server has ended it, for at most `ping_timeout`, and is an
+    /// error after that. The server is asked to cancel it at once if the pool has an idle connection or a free slot to do so;
+    /// a full pool cancels it when the connection comes back. The time that a consumer takes between two rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.loan.limits.statement = limit.into();
     }
@@ -472,6 +475,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.tracker.doubt_text("what was done with the driver's own connection", TransactionOutcome::Unknown, true);
         // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
         self.brake.store(false, Ordering::Release);
+        self.call_off_cancel();
         self.driver_mut()
     }
 }

@@ -16,6 +16,9 @@ impl<DB: Database> Tracked<DB> {
         }
         self.refuse_if_given_up()?;
         if self.shown {
+            // It could not be called off when the driver's own connection was handed out.
+            self.stand_down().await;
+            self.refuse_if_given_up()?;
             let backend = self.backend();
             let (conn, watch) = self.watched(SyncState::Clean);
             watch.follow(backend.in_step(conn)).await?;

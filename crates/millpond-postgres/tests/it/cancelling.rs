@@ -2,7 +2,7 @@
 
 use crate::support::{LONG, Server, one, pid, server, until};
 use futures_util::TryStreamExt;
-use millpond_postgres::{Limits, PgPool, PgPoolOptions, PoolKind, ResetLevel};
+use millpond_postgres::{Limits, PgPool, PgPoolOptions, PoolKind, Postgres, ResetLevel, SqlLease};
 use millpond_testkit::{ChaosProxy, Direction, Trace, poll_n};
 use sqlx::{Connection, PgConnection, Row, raw_sql};
 use std::time::{Duration, Instant};
@@ -116,4 +116,48 @@ async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed
     let sql = "SELECT state, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1";
     let row = sqlx::query(sql).bind(before).fetch_one(&mut conn).await.unwrap();
     assert_eq!(row.get::<&str, _>(0), "active");
+}
+
+#[tokio::test]
+async fn in_a_full_pool_the_next_statement_waits_for_what_was_dropped_and_for_nothing_more() {
+    let Some(server) = server() else { return };
+    let pool = one().ping_timeout(Duration::from_secs(12)).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    // It takes a little longer than the patience with which its cancel is sent.
+    assert!(poll_n(raw_sql("SELECT pg_sleep(1.7)").execute(&mut *lease), 1).await.is_none());
+    let next = sqlx::query_scalar::<_, i32>("SELECT 7").fetch_one(&mut *lease);
+    let next = tokio::time::timeout(Duration::from_secs(8), next).await.expect("it waits for a cancel");
+    assert_eq!(next.unwrap(), 7);
+}
+
+/// Drops a statement that ends by itself before it is cancelled.
+async fn drop_a_short_one(lease: &mut SqlLease<Postgres>) {
+    assert!(poll_n(raw_sql("SELECT pg_sleep(0.01)").execute(&mut **lease), 1).await.is_none());
+}
+
+#[tokio::test]
+async fn the_cancel_of_what_was_dropped_does_not_hit_the_drivers_own_connection() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).ping_timeout(Duration::from_millis(800));
+    let pool = options.connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    drop_a_short_one(&mut lease).await;
+    let conn: &mut PgConnection = lease.as_mut();
+    raw_sql("SELECT pg_sleep(0.5)").execute(&mut *conn).await.unwrap();
+    drop_a_short_one(&mut lease).await;
+    let mut tx = lease.as_mut().begin().await.unwrap();
+    raw_sql("SELECT pg_sleep(0.5)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_reset_the_cancel_of_what_was_dropped_does_not_hit_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).reset(ResetLevel::None).ping_timeout(Duration::from_millis(800));
+    let pool = options.connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    drop_a_short_one(&mut lease).await;
+    drop(lease);
+    let mut lease = pool.acquire().await.unwrap();
+    raw_sql("SELECT pg_sleep(0.5)").execute(lease.as_mut()).await.unwrap();
 }
