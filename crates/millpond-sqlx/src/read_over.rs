@@ -60,7 +60,9 @@ impl<DB: Database> Tracked<DB> {
     /// Reads over what is left of an operation that was cut off, while its cancel is under way beside that. All of it
     /// takes `ping_timeout` at most; then the connection is given up. The error of what was cut off is the result.
     pub(crate) async fn read_over(&mut self, left: Unfinished) -> Result<Option<Error>, Error> {
-        let stopper = self.stopper.as_deref().filter(|_| left == Unfinished::Operation && self.session().is_some());
+        // Only its cancel may be left, if reading over was dropped after the answer had come.
+        let is_stopped = self.stopping.is_some() || (left == Unfinished::Operation && self.session().is_some());
+        let stopper = self.stopper.as_deref().filter(|_| is_stopped);
         let Some(limit) = stopper.map(|stopper| stopper.limit()) else {
             return self.read_over_once(left, true).await;
         };

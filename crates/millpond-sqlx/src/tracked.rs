@@ -271,6 +271,7 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn verify(&mut self) -> Result<(), Error> {
+        self.stand_down().await;
         self.refuse_if_given_up()?;
         let backend = self.backend;
         match backend.verify(self.driver_mut()).await? {
