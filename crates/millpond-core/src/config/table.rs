@@ -217,9 +217,11 @@ macro_rules! with_pool_settings {
             /// Its holder is reported as by `leak_after`. On SQL pools the statement that runs then
             /// ends with an error, and every later one on that lease is refused.
             max_lease: time or off = off, 1 ms..=86_400 s;
-            /// Limit of one statement on a SQL pool, kept on this side; the server cancels it.
+            /// Limit of one statement on a SQL pool, kept on this side.
             ///
-            /// The statement ends with an error. Pools of other managers ignore it.
+            /// The statement ends with an error. The server cancels it at once if an idle
+            /// connection or a free slot can be used to ask for that, else when the connection
+            /// comes back. Pools of other managers ignore it.
             statement_timeout: time or off = off, 1 ms..=86_400 s;
         }
     };
