@@ -60,7 +60,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         setting(
             "db.behind",
             Form::Pooler,
-            "What the pool talks to; `pgbouncer`: PostgreSQL through PgBouncer in transaction mode.",
+            "What the pool talks to; `pgbouncer`: PostgreSQL through PgBouncer in transaction mode; `unchecked`: a server, \
+             without looking for a pooler, which is refused otherwise.",
         ),
         setting(
             "db.cancel_abandoned",

@@ -49,7 +49,7 @@ impl PgPoolOptions {
     ///
     /// As [`listener`](Self::listener).
     pub async fn listener_with(self, options: PgConnectOptions) -> Result<PgListener, Error> {
-        if self.pooler != Pooler::Direct {
+        if self.pooler == Pooler::PgBouncer {
             let text = "behind a transaction pooler nothing can be listened to: give the listener the URL of the server itself";
             return Err(Error::Configuration(text.into()));
         }

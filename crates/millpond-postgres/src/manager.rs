@@ -66,7 +66,7 @@ impl PgManager {
     /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only) as well.
     #[must_use]
     pub fn behind(self, pooler: Pooler) -> Self {
-        let dialer = if pooler == Pooler::Direct {
+        let dialer = if pooler != Pooler::PgBouncer {
             self.dialer
         } else {
             Arc::new(Arc::unwrap_or_clone(self.dialer).behind_pgbouncer())
@@ -105,7 +105,7 @@ impl PgManager {
     /// Asks the first server of the pool what it allows.
     async fn compare(&self, conn: &mut PgConnection, seems_lent: bool, limit: Duration) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
-            if seems_lent {
+            if seems_lent && self.pooler != Pooler::Unchecked {
                 self.look_between(conn, limit).await?;
             }
             self.link.compare(&limits(conn).await?);

@@ -149,7 +149,7 @@ impl PgPoolOptions {
             .with_reset(settings.reset)
             .behind(pooler)
             .with_tcp_keepalive(settings.tcp_keepalive);
-        if settings.cancel_abandoned && pooler == Pooler::Direct {
+        if settings.cancel_abandoned && pooler != Pooler::PgBouncer {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
         if let Some(credentials) = credentials {
@@ -169,13 +169,14 @@ impl PgPoolOptions {
             }
             other => return Err(unsupported_pool(other, "PostgreSQL")),
         };
-        Ok(if pooler == Pooler::Direct { pool } else { pool.transactions_only(BEGIN) })
+        Ok(if pooler != Pooler::PgBouncer { pool } else { pool.transactions_only(BEGIN) })
     }
 
     /// What stands between the pool and its server. Default: nothing.
     ///
     /// If a session seems to be lent by a pooler, the first connect looks with a second connection (under the cap, if there is
-    /// room) whether the two share a server. If they do, the pool is refused; otherwise it is warned
+    /// room) whether the two share a server. If they do, the pool is refused unless this is
+    /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise it is warned
     /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///
     /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two servers, and so may the
@@ -250,7 +251,7 @@ fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Err
     if settings.has_hooks() {
         problems.push("hooks: what they do to a session would stay with a server that others use; remove them");
     }
-    if pooler == Pooler::Direct || problems.is_empty() {
+    if pooler != Pooler::PgBouncer || problems.is_empty() {
         return Ok(());
     }
     Err(Error::Configuration(format!("behind a transaction pooler: {}", problems.join("; ")).into()))

@@ -13,7 +13,8 @@ const ROUNDS: usize = 6;
 /// What is said when it is certain.
 pub(crate) const CERTAIN: &str = "what answers is a pooler that lends a server for each transaction (PgBouncer with pool_mode \
     = transaction): two connections that are open have the same server process, so answers and sessions would be other \
-    people's; write behind = \"pgbouncer\" (PgPoolOptions::behind), or connect to the server itself";
+    people's; write behind = \"pgbouncer\" (PgPoolOptions::behind), or connect to the server itself; behind = \
+    \"unchecked\" connects without this look";
 
 /// What is said when it may be so.
 pub(crate) const PERHAPS: &str = "what answers seems to be a pooler: if it lends a server for each transaction (pool_mode = \

@@ -7,7 +7,7 @@ use millpond_core::{PoolKind, Pooler, ResetLevel};
 /// All of them. A setting that would have no effect is refused as well, since its author relies on
 /// it.
 pub(crate) fn unsuited(db: &DbSettings, backend: Backend, hooked: bool) -> Vec<Refusal> {
-    let hooked = (hooked && backend == Backend::Postgres && db.behind != Pooler::Direct).then(|| {
+    let hooked = (hooked && backend == Backend::Postgres && db.behind == Pooler::PgBouncer).then(|| {
         let message = "does not go together with hooks: what a hook does to a session would stay with a server that others \
                        use";
         let help = "remove the hooks, or connect to the server itself with db.behind = server";
@@ -31,7 +31,7 @@ fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
         let message = format!("is not supported by {backend}");
         return Some(refusal("db.behind", message, "write `server`, or leave it out"));
     }
-    (db.reset == ResetLevel::Session).then(|| {
+    (db.behind == Pooler::PgBouncer && db.reset == ResetLevel::Session).then(|| {
         let message = "needs a session, and behind PgBouncer in transaction mode there is none".to_owned();
         refusal("db.reset", message, "write `transaction`, or connect to the server itself with db.behind = server")
     })

@@ -334,6 +334,16 @@ async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_and_told_what_to_w
 }
 
 #[tokio::test]
+async fn what_is_taken_for_a_pooler_is_connected_to_if_the_settings_say_so() {
+    let Some(url) = bouncer() else { return };
+    let trace = Trace::new();
+    let options = PgPoolOptions::new().behind(Pooler::Unchecked).observer(Arc::new(trace.clone()));
+    let pool = options.connect_lazy_with(unasked(&url)).unwrap();
+    drop(pool.acquire().await.unwrap());
+    assert!(!trace.lines().contains(&"warned behind".to_owned()), "{trace:?}");
+}
+
+#[tokio::test]
 async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
     let Some(url) = bouncer() else { return };
     let url = url.replace("/millpond", "/millpond_session");
