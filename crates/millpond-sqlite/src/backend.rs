@@ -89,10 +89,6 @@ impl Backend<Sqlite> for SqliteBackend {
         mark(conn).await.map(Some)
     }
 
-    fn savepoint_begins(&self) -> bool {
-        true
-    }
-
     async fn verify(&self, conn: &mut SqliteConnection) -> Result<Verified, Error> {
         verify(conn).await?;
         Ok(Verified::InSync { late_error: None })

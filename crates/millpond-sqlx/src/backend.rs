@@ -217,11 +217,6 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         true
     }
 
-    /// Whether a savepoint outside of a transaction begins one. By default it does not.
-    fn savepoint_begins(&self) -> bool {
-        false
-    }
-
     /// Called before a COMMIT or ROLLBACK that the borrower writes in SQL, without saying there whether another transaction
     /// follows: sees to it that none does, whatever a function or a trigger has set. By default none does anyway.
     ///

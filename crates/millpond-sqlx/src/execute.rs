@@ -171,8 +171,8 @@ where
             }
             Meaning::Several { ends, reopens, nests } => {
                 self.resume().await?;
-                if is_guarded && ends && nests {
-                    self.refuse_what_cannot_be_followed(reopens)?;
+                if is_guarded && nests && (ends || reopens || self.tracker().is_implicit()) {
+                    self.refuse_what_cannot_be_followed()?;
                 }
                 if ends && may_begin_with_a_commit(sql) {
                     self.refuse_commit_of_a_failure().await?;
@@ -197,10 +197,9 @@ where
     }
 
     /// Refuses several statements after which it could not be told whether the transaction is still the one that was begun:
-    /// they end one and may begin another one, and set savepoints as well.
-    fn refuse_what_cannot_be_followed(&self, reopens: bool) -> Result<(), Error> {
-        let backend = self.backend();
-        if backend.mark_is_savepoint() && (reopens || backend.savepoint_begins()) {
+    /// they may end it and begin another one, and set savepoints as well.
+    fn refuse_what_cannot_be_followed(&self) -> Result<(), Error> {
+        if self.backend().mark_is_savepoint() {
             return Err(Error::InvalidArgument(NOT_FOLLOWED.to_owned()));
         }
         Ok(())

@@ -176,6 +176,10 @@ impl Tracker {
         self.chooses_completion
     }
 
+    pub(crate) fn is_implicit(&self) -> bool {
+        self.implicit
+    }
+
     pub(crate) fn set_implicit(&mut self) {
         self.implicit = true;
     }

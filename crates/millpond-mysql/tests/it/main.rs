@@ -51,5 +51,7 @@ mod secrets;
 mod shared_texts;
 #[path = "../../../millpond-sqlx/tests/shared/time_limits.rs"]
 mod time_limits;
+#[path = "../../../millpond-sqlx/tests/shared/transaction_texts.rs"]
+mod transaction_texts;
 #[path = "../../../millpond-sqlx/tests/shared/transactions.rs"]
 mod transactions;

@@ -2,6 +2,7 @@
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
 use crate::support::{rows, server};
+use crate::transaction_texts::no_text_deceives_a_transaction;
 use sqlx::{AssertSqlSafe, Row, raw_sql};
 
 #[tokio::test]
@@ -60,4 +61,11 @@ async fn a_function_that_chains_transactions_takes_no_row_of_the_next_borrowers(
     pool.begin().await.unwrap().rollback().await.unwrap();
     server.same_is_clean(&pool).await;
     assert_eq!(rows(&pool).await, [1]);
+}
+
+#[tokio::test]
+async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_transaction_texts").await;
+    no_text_deceives_a_transaction(&pool).await;
 }

@@ -2,6 +2,7 @@
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
 use crate::support::server;
+use crate::transaction_texts::no_text_deceives_a_transaction;
 use sqlx::{AssertSqlSafe, Row, raw_sql};
 
 #[tokio::test]
@@ -20,4 +21,11 @@ async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
         open
     })
     .await;
+}
+
+#[tokio::test]
+async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_transaction_texts").await;
+    no_text_deceives_a_transaction(&pool).await;
 }

@@ -29,3 +29,5 @@ mod ponds;
 mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;
+#[path = "../../../millpond-sqlx/tests/shared/transaction_texts.rs"]
+mod transaction_texts;

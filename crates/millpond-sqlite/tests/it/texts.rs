@@ -1,7 +1,8 @@
 //! What SQLite makes of texts that no generator of SQL would write.
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
-use crate::support::one;
+use crate::support::{Dir, one};
+use crate::transaction_texts::no_text_deceives_a_transaction;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, raw_sql};
 
 #[tokio::test]
@@ -33,4 +34,12 @@ async fn a_text_with_a_nul_character_is_refused_and_the_connection_goes_on() {
         assert!(pool.prepare(sqlx::SqlSafeStr::into_sql_str(text)).await.is_err());
     }
     assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&pool).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    pool.execute("CREATE TABLE t (i INTEGER)").await.unwrap();
+    no_text_deceives_a_transaction(&pool).await;
 }

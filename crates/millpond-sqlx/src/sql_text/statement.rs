@@ -73,12 +73,18 @@ fn has_semicolon(text: &[u8]) -> bool {
 
 /// The first keyword of a statement, or `None` if there is none that every backend would agree on.
 pub fn first_keyword(sql: &str) -> Option<&str> {
+    next_word(sql).map(|(keyword, _)| keyword).filter(|keyword| !keyword.is_empty())
+}
+
+/// The word that comes next behind blanks and comments, and what follows it. The word is empty if something else comes
+/// next, or nothing. `None` if not every backend reads it alike.
+pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
     // A byte that goes on with the word makes it another one.
     let goes_on = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'_' | b'$' | b'\0') || !byte.is_ascii();
     let ends = !rest.as_bytes().get(end).is_some_and(goes_on);
-    rest.get(..end).filter(|keyword| ends && !keyword.is_empty())
+    rest.split_at_checked(end).filter(|_| ends)
 }
 
 /// What follows the blanks and comments in front of a statement, if all backends agree on where those end.
@@ -88,7 +94,7 @@ fn behind_comments(sql: &str) -> Option<&str> {
     while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
         rest = rest.trim_ascii_start();
         if let Some(comment) = rest.strip_prefix("--") {
-            let (body, after) = comment.split_once('\n')?;
+            let (body, after) = comment.split_once('\n').unwrap_or((comment, ""));
             if body.strip_suffix('\r').unwrap_or(body).contains(['\r', '\0']) {
                 return None;
             }

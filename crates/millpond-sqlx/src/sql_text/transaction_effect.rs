@@ -1,6 +1,6 @@
 //! What a statement means for the transaction in which it is executed, judged by its text.
 
-use crate::sql_text::statement::{first_keyword, is_single};
+use crate::sql_text::statement::{first_keyword, is_single, next_word};
 use crate::sql_text::words::has;
 
 /// What a statement does with transactions. Only asked of a statement that is not plainly harmless.
@@ -28,53 +28,84 @@ pub(crate) enum Meaning<'a> {
     Other(&'a str),
 }
 
-/// What may begin a transaction, or do what its text does not say.
-const REOPENING: [&str; 6] = ["begin", "start", "chain", "autocommit", "call", "execute"];
+/// Words without which no text ends a transaction by name, be they in a string or a comment.
+const ENDING: [&str; 5] = ["commit", "rollback", "end", "abort", "prepare"];
+
+/// Words without which no text begins a transaction, or does what it does not say.
+const REOPENING: [&str; 7] = ["begin", "start", "chain", "autocommit", "call", "execute", "xa"];
 
 /// Reads a text.
 pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
-    let Some(keyword) = first_keyword(sql).filter(|_| is_single(sql)) else {
+    if !is_single(sql) {
         return several(sql);
-    };
-    let chained = || has(sql, "chain");
+    }
+    let Some((keyword, rest)) = next_word(sql) else { return unclear(sql) };
     match keyword.to_ascii_uppercase().as_str() {
+        "" => unclear(sql),
+        // MariaDB has a block that begins so.
+        "BEGIN" if has(sql, "atomic") => unclear(sql),
         "BEGIN" | "START" => Meaning::Begin,
         "SAVEPOINT" => Meaning::Savepoint,
         "RELEASE" => Meaning::Release,
-        "COMMIT" | "END" => Meaning::End { keeps: true, chained: chained() },
-        "ROLLBACK" | "ABORT" if rolls_back_to(sql) => Meaning::RollbackTo,
-        "ROLLBACK" | "ABORT" => Meaning::End { keeps: false, chained: chained() },
+        "COMMIT" | "END" => ending(true, sql, rest),
+        "ROLLBACK" | "ABORT" => ending(false, sql, rest),
         "SET" if has(sql, "autocommit") => Meaning::Autocommit,
         _ => Meaning::Other(keyword),
     }
 }
 
+/// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO ..]`, with nothing in
+/// between that backends read differently.
+fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
+    let is = |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
+    let next = match next_word(rest) {
+        Some((word, rest)) if is(word, &["WORK", "TRANSACTION"]) => next_word(rest),
+        next => next,
+    };
+    match next {
+        Some((word, _)) if !keeps && is(word, &["TO"]) => Meaning::RollbackTo,
+        Some(("", rest)) if !rest.is_empty() && !rest.starts_with(';') => unclear(sql),
+        Some((word, _)) if is(word, &["", "AND", "NO", "RELEASE"]) => {
+            Meaning::End { keeps, chained: has(sql, "chain") }
+        }
+        // SQLite lets a name follow TRANSACTION.
+        _ => unclear(sql),
+    }
+}
+
 /// Reads several statements. They are split at every `;`, be it in a string or a comment: so what begins a statement
-/// begins a part as well, and a part too many can only seem to do something.
+/// begins a part as well, and a part too many can only seem to do something. What follows in a statement may be in
+/// another part.
 fn several(sql: &str) -> Meaning<'_> {
     let (mut ends, mut reopens, mut nests) = (false, false, false);
     for part in sql.split(';').filter(|part| !part.trim_ascii().is_empty()) {
-        let Some(keyword) = first_keyword(part) else { return unclear(sql) };
-        let chains = has(part, "chain");
+        let Some((keyword, rest)) = next_word(part) else { return unclear(sql) };
         match keyword.to_ascii_uppercase().as_str() {
-            "ROLLBACK" | "ABORT" if rolls_back_to(part) => nests = true,
-            "COMMIT" | "END" | "ROLLBACK" | "ABORT" => (ends, reopens) = (true, reopens || chains),
-            "PREPARE" if has(part, "transaction") => ends = true,
+            "" => return unclear(sql),
+            "COMMIT" | "END" => ends = true,
+            "ROLLBACK" | "ABORT" => match ending(false, part, rest) {
+                Meaning::RollbackTo => nests = true,
+                Meaning::End { .. } => ends = true,
+                _ => return unclear(sql),
+            },
+            "PREPARE" => ends |= has(sql, "transaction"),
             "SAVEPOINT" | "RELEASE" => nests = true,
-            "SET" => reopens |= has(part, "autocommit"),
+            "SET" => reopens |= has(sql, "autocommit"),
             "BEGIN" | "START" | "CALL" | "EXECUTE" | "XA" => reopens = true,
             _ => {}
         }
     }
-    Meaning::Several { ends, reopens, nests }
+    Meaning::Several { ends, reopens: reopens || ends && has(sql, "chain"), nests }
 }
 
 /// What a text may do that cannot be told apart into statements, by the words that are somewhere in it.
 fn unclear(sql: &str) -> Meaning<'_> {
+    let has_one = |words: &[&str]| words.iter().any(|word| has(sql, word));
+    let has_to = || sql.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"));
     Meaning::Several {
-        ends: ["commit", "rollback", "end", "abort", "prepare"].iter().any(|word| has(sql, word)),
-        reopens: REOPENING.iter().any(|word| has(sql, word)),
-        nests: has(sql, "savepoint") || has(sql, " to "),
+        ends: has_one(&ENDING),
+        reopens: has_one(&REOPENING),
+        nests: has_one(&["savepoint", "release"]) || has_to(),
     }
 }
 
@@ -88,13 +119,8 @@ pub(crate) fn sets_completion(sql: &str) -> bool {
 pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
     match first_keyword(sql) {
         Some(keyword) => ["commit", "end", "prepare"].iter().any(|word| keyword.eq_ignore_ascii_case(word)),
-        None => !has(sql, "rollback") && !has(sql, "abort"),
+        None => ["commit", "end", "prepare"].iter().any(|word| has(sql, word)),
     }
-}
-
-/// Whether TO stands among the first words: `ROLLBACK [WORK | TRANSACTION] TO [SAVEPOINT] x`.
-fn rolls_back_to(sql: &str) -> bool {
-    sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"))
 }
 
 #[cfg(test)]
@@ -119,9 +145,44 @@ mod tests {
             ("ROLLBACK AND CHAIN", undone(true)),
             ("SET autocommit = 0", Meaning::Autocommit),
             ("CREATE TABLE t (i INT)", Meaning::Other("CREATE")),
+            ("ROLLBACK /* back to the start */", undone(false)),
+            ("ROLLBACK -- to be sure", undone(false)),
+            ("rollback/* a */transaction -- to\n;", undone(false)),
+            ("ROLLBACK WORK -- the\n TO SAVEPOINT \"to\"", Meaning::RollbackTo),
+            ("ROLLBACK AND /* to */ CHAIN", undone(true)),
+            ("COMMIT RELEASE", kept(false)),
         ] {
             assert_eq!(meaning(sql), wanted, "{sql}");
         }
+    }
+
+    #[test]
+    fn what_backends_read_differently_is_left_to_the_server() {
+        for sql in [
+            "ROLLBACK /*! TO a */",
+            "ROLLBACK /* /* */ TO a */",
+            "ROLLBACK # b\n TO a",
+            "ROLLBACK -- b\rTO a",
+            "ROLLBACK\u{b}TO a",
+            "ROLLBACK TRANSACTION x TO a",
+            "ROLLBACK TRANSACTION \"to\"",
+            "COMMIT PREPARED 'x'",
+            "COMMIT TRANSACTION x",
+        ] {
+            assert!(matches!(meaning(sql), Meaning::Several { ends: true, .. }), "{sql}");
+        }
+        assert!(matches!(meaning("BEGIN NOT ATOMIC END"), Meaning::Several { reopens: true, .. }));
+    }
+
+    #[test]
+    fn what_follows_a_semicolon_in_a_comment_is_read_as_well() {
+        for sql in ["COMMIT -- ;\n AND CHAIN", "COMMIT /* a;b */ AND CHAIN", "SELECT 1; COMMIT -- ;\n AND CHAIN"] {
+            assert!(matches!(meaning(sql), Meaning::Several { ends: true, reopens: true, .. }), "{sql}");
+        }
+        assert!(matches!(meaning("PREPARE -- ;\nTRANSACTION 'x'"), Meaning::Several { ends: true, .. }));
+        assert!(matches!(meaning("SET -- ;\nautocommit = 0"), Meaning::Several { reopens: true, .. }));
+        // A part of it may be in a comment that ends elsewhere.
+        assert!(matches!(meaning("ROLLBACK -- ;\n TO a"), Meaning::Several { ends: true, .. }));
     }
 
     #[test]
