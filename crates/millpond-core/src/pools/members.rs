@@ -14,7 +14,7 @@ use crate::event::CloseReason;
 use crate::histogram::PoolHistograms;
 use crate::info::ConnectionId;
 use crate::lease::Lease;
-use crate::ledger::{LeaseMeta, bump};
+use crate::ledger::LeaseMeta;
 use crate::manager::Manager;
 use crate::pools::loans::{Loan, Loans};
 use crate::pools::queue::QueuePool;
@@ -199,19 +199,9 @@ impl<C: Send + 'static> Members<C> {
         self.loans.begin(loan)
     }
 
-    /// One acquire more that went well.
-    fn count_acquire(&mut self) {
-        bump(&mut self.totals.acquires);
-        bump(&mut self.totals.succeeded);
-    }
-
     /// Nothing came of a loan: its clone panicked.
-    pub(crate) fn take_back(&mut self, member: &Member<C>, place: u32, counted: bool) {
+    pub(crate) fn take_back(&mut self, member: &Member<C>, place: u32) {
         let _ = self.give_back(member, place);
-        if counted {
-            let Totals { acquires, succeeded, .. } = &mut self.totals;
-            (*acquires, *succeeded) = (acquires.saturating_sub(1), succeeded.saturating_sub(1));
-        }
     }
 
     /// A loan ends: what was noted of it.
@@ -281,6 +271,9 @@ pub(crate) struct Core<M: Manager> {
     /// What is too long for a loan: the pool of the members has no such limits, since members are
     /// held for long.
     pub(crate) limits: LoanLimits,
+    /// How many loans came of an attempt that would not wait. Counted when the clone is made,
+    /// without the lock.
+    pub(crate) succeeded_at_once: AtomicU64,
     /// Rung whenever a member has come, could not be had, or was given up because the home runtime
     /// ended.
     pub(crate) bell: Bell,
@@ -396,8 +389,7 @@ pub(crate) struct Pick<C: Send + 'static> {
 }
 
 /// Lends the next member in turn. Retires those that are unfit if this one is, and has one more
-/// opened if there are too few. Who did not come before, and so has not waited, is counted as an
-/// acquire that went well.
+/// opened if there are too few. `came` is when the caller began to wait, if it has.
 pub(crate) fn pick<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
@@ -426,9 +418,6 @@ where
             let (id, location, label) = (member.tag.id, request.location, request.label);
             let loan = Loan { id, location, label, since: now, is_reported: false };
             let place = members.lend(&member, loan, came.unwrap_or(now));
-            if came.is_none() {
-                members.count_acquire();
-            }
             (member, place)
         });
         (Pick { member, opening: members.opening }, opening, old, first_to_report)

@@ -17,10 +17,11 @@ use crate::pools::shared_loan::{acquire, try_take};
 use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
 use crate::request::Request;
 use crate::rt::Bell;
-use crate::rt::lock::Mutex;
+use crate::rt::lock::{AtomicU64, Mutex};
 use crate::rt::time::Time;
 use crate::status::{CloseReport, Holder, Status, Totals};
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -168,6 +169,9 @@ impl<M: Manager> Core<M> {
         (status.in_use, status.idle) = (status.in_use.saturating_sub(unlent), status.idle.saturating_add(unlent));
         let Totals { created, closed, detached, connect_failed, peak, .. } = status.totals;
         status.totals = Totals { created, closed, detached, connect_failed, peak, ..members.totals };
+        let at_once = self.succeeded_at_once.load(Ordering::Relaxed);
+        status.totals.acquires = status.totals.acquires.saturating_add(at_once);
+        status.totals.succeeded = status.totals.succeeded.saturating_add(at_once);
         status.waiting = members.waiting();
         status.oldest_waiter = members.oldest_waiter().map(|since| now.since(since));
         status
@@ -236,7 +240,7 @@ where
         let acquires_per_turn = parts.acquires_per_turn;
         let (pool, times) = QueuePool::of_members(parts, conflicts);
         let members = Mutex::new(Members::new(acquires_per_turn, times));
-        let core = Arc::new(Core { pool, members, limits, bell: Bell::new() });
+        let core = Arc::new(Core { pool, members, limits, succeeded_at_once: AtomicU64::new(0), bell: Bell::new() });
         let clones: Weak<dyn ClonesOut> = Arc::<Core<M>>::downgrade(&core);
         core.pool.shared().report_clones_of(clones);
         Self { handle: Arc::new(Alive { core }) }

@@ -14,6 +14,7 @@ use crate::rt::{self, Timer};
 use std::future::poll_fn;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -198,6 +199,9 @@ where
         };
         match clone_of(&member) {
             Ok(conn) => {
+                if since.is_none() {
+                    core.succeeded_at_once.fetch_add(1, Ordering::Relaxed);
+                }
                 Core::check_if_due(core, &member, now);
                 shared.tell_loan(|| {
                     let waited = since.map_or(Duration::ZERO, |since| shared.now().since(since));
@@ -208,7 +212,7 @@ where
                 return Ok(Taken::Lent(Lease::lend(PooledConnection::new(conn, tag), Arc::new(home))));
             }
             Err(message) => {
-                core.members.lock().take_back(&member, loan, since.is_none());
+                core.members.lock().take_back(&member, loan);
                 core.broken(member.tag.id, message.clone());
                 *panics = panics.saturating_add(1);
                 if *panics >= PANICS_MAX {

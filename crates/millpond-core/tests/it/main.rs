@@ -26,6 +26,7 @@ mod settings;
 mod shared_limits;
 mod shared_loans;
 mod shared_pool;
+mod shared_totals;
 mod shortcuts;
 mod storm;
 mod support;

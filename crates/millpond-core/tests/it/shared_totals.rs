@@ -1,0 +1,46 @@
+//! The totals of a shared pool are counters: they only go up.
+
+use millpond_core::{ConnectInfo, Manager, SharedPool};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Calls a function when it is cloned, once there is one.
+struct Calling(Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>);
+
+impl Clone for Calling {
+    fn clone(&self) -> Self {
+        self.0.get().map(|call| call());
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Manager for Calling {
+    type Connection = Self;
+    type Error = io::Error;
+    async fn connect(&self, _: &ConnectInfo) -> io::Result<Self> {
+        Ok(Self(Arc::clone(&self.0)))
+    }
+    async fn ping(&self, _: &mut Self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loan_of_which_nothing_comes_never_counts_as_one_that_succeeded() {
+    let call = Arc::new(OnceLock::new());
+    let pool = SharedPool::builder(Calling(Arc::clone(&call))).pool_size(1).build().unwrap();
+    drop(pool.acquire().await.unwrap());
+    drop(pool.try_acquire().unwrap());
+    let (weak, seen) = (pool.downgrade(), Arc::new(AtomicUsize::new(0)));
+    let sees = Arc::clone(&seen);
+    let looks_and_panics = move || {
+        let totals = weak.upgrade().unwrap().status().totals;
+        sees.store(usize::try_from(totals.acquires + totals.succeeded).unwrap(), Ordering::Relaxed);
+        panic!("brittle");
+    };
+    assert!(call.set(Box::new(looks_and_panics)).is_ok());
+    assert!(pool.try_acquire().is_none());
+    let after = pool.status().totals;
+    assert_eq!((seen.load(Ordering::Relaxed), after.acquires, after.succeeded), (4, 2, 2));
+}
