@@ -3,7 +3,7 @@
 use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::{NullPool, PoolKind, QueuePool};
-use millpond_sqlx::backend_api::{SqlPoolSettings, config_error, unsupported_pool};
+use millpond_sqlx::backend_api::{SqlPoolSettings, unsupported_pool};
 use millpond_sqlx::{Credentials, SqlPool, pool_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
@@ -72,13 +72,18 @@ impl MySqlPoolOptions {
         self
     }
 
-    /// How long a TCP connection is idle before the kernel asks whether its peer is still there. Default: 60 s; `None` or
-    /// zero for never.
+    /// How long a TCP connection is idle before the kernel asks whether its peer is still there.
+    /// Default: 60 s, range 1 s to 3600 s; `None` or zero for never.
     ///
-    /// There are three questions, a sixth of this time apart. If none is answered, or if what was sent is not acknowledged
-    /// for as long (`TCP_USER_TIMEOUT`), the connection is broken: after 90 s by default. Without it an operation on a
-    /// connection whose peer has vanished ends by [`statement_timeout`](Self::statement_timeout) only. Linux only: the
-    /// driver has no options for its sockets, so they are found among the descriptors of the process.
+    /// There are three questions, a sixth of this time apart. If none is answered, the connection
+    /// is broken: after 90 s by default. Without it an operation on a connection whose peer has
+    /// vanished ends by [`statement_timeout`](Self::statement_timeout) only, and so does one whose
+    /// statement was sent after that: the kernel sends it again for a quarter of an hour.
+    ///
+    /// Linux only: the driver has no options for its sockets, so a new one is found among the
+    /// descriptors of the process. One that cannot be told from others to the same port, opened at
+    /// the same moment by a pool with another keepalive or past all pools, is left as it is, with a
+    /// warning.
     pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.settings.tcp_keepalive = idle.into();
         self
@@ -167,7 +172,7 @@ impl MySqlPoolOptions {
     /// `Error::Configuration` for what is wrong with the settings.
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         let Self { settings, kind, credentials } = self;
-        settings.config.check().map_err(config_error)?;
+        settings.check()?;
         let mut manager =
             MySqlManager::new(options).with_reset(settings.reset).with_tcp_keepalive(settings.tcp_keepalive);
         if settings.cancel_abandoned {

@@ -7,9 +7,13 @@
 
 use sqlx::Error;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// The range of `tcp_keepalive`, if it is not off.
+pub(crate) const RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// How many probes are sent before the peer counts as gone.
 #[cfg(target_os = "linux")]
@@ -49,11 +53,13 @@ impl TcpKeepalive {
         connect: impl Future<Output = Result<C, Error>>,
         warn: impl FnOnce(String),
     ) -> Result<C, Error> {
+        // Also without keepalive, so that other pools know that a new socket may not be theirs.
+        let connecting = Connecting::begin(port, self.idle);
         let Some(idle) = self.idle else { return connect.await };
         let before = descriptors().await;
         let conn = connect.await?;
         let outcome = match before {
-            Ok(before) => enable(idle, port, before).await,
+            Ok(before) => enable(idle, port, before, Arc::clone(&connecting.0)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = outcome
@@ -65,12 +71,73 @@ impl TcpKeepalive {
     }
 }
 
+/// The connects of all pools of this process that are under way.
+static UNDER_WAY: Mutex<Vec<Arc<Overlaps>>> = Mutex::new(Vec::new());
+
+fn under_way() -> MutexGuard<'static, Vec<Arc<Overlaps>>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connect to a port, and what overlaps with it.
+#[derive(Debug)]
+struct Overlaps {
+    port: u16,
+    idle: Option<Duration>,
+    /// How many other connects to this port with the same keepalive overlap with it.
+    same: AtomicUsize,
+    /// Whether one with another keepalive does.
+    others: AtomicBool,
+}
+
+/// That a connect is under way.
+struct Connecting(Arc<Overlaps>);
+
+impl Connecting {
+    fn begin(port: u16, idle: Option<Duration>) -> Self {
+        let new = Overlaps { port, idle, same: AtomicUsize::new(0), others: AtomicBool::new(false) };
+        let new = Arc::new(new);
+        let mut all = under_way();
+        for other in all.iter().filter(|other| other.port == port) {
+            other.meets(&new);
+            new.meets(other);
+        }
+        all.push(Arc::clone(&new));
+        Self(new)
+    }
+}
+
+impl Overlaps {
+    fn meets(&self, other: &Self) {
+        if self.idle == other.idle {
+            self.same.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.others.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How many new sockets to this port may be given the options, since their connects wanted the
+    /// same. Its own is one of them, so a single one is its own.
+    #[cfg(target_os = "linux")]
+    fn at_most(&self) -> usize {
+        if self.others.load(Ordering::Relaxed) {
+            return 1;
+        }
+        self.same.load(Ordering::Relaxed).saturating_add(1)
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        under_way().retain(|other| !Arc::ptr_eq(other, &self.0));
+    }
+}
+
 #[cfg(target_os = "linux")]
 use linux::{descriptors, enable};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{PROBE_SHARE, PROBES};
+    use super::{Overlaps, PROBE_SHARE, PROBES};
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     use socket2::{SockRef, TcpKeepalive};
@@ -81,6 +148,7 @@ mod linux {
     use std::os::fd::{AsRawFd, OwnedFd, RawFd};
     use std::os::unix::net::UnixDatagram;
     use std::path::PathBuf;
+    use std::sync::Arc;
     use std::time::Duration;
     use tokio::task::spawn_blocking;
 
@@ -92,16 +160,28 @@ mod linux {
         spawn_blocking(read_descriptors).await.map_err(io::Error::other)?
     }
 
-    /// Sets the options of all sockets that are new and lead to this port.
-    pub(super) async fn enable(idle: Duration, port: u16, before: Descriptors) -> io::Result<()> {
+    /// Sets the options of the sockets that are new and lead to this port, if there are no more than
+    /// connects that want them: else one may be somebody else's.
+    pub(super) async fn enable(
+        idle: Duration,
+        port: u16,
+        before: Descriptors,
+        overlaps: Arc<Overlaps>,
+    ) -> io::Result<()> {
         let work = move || {
             let (sender, receiver) = UnixDatagram::pair()?;
+            let mut found = Vec::new();
             for (descriptor, _) in read_descriptors()?.difference(&before) {
-                if let Some(copy) = copied(*descriptor, &sender, &receiver)? {
-                    set_options(SockRef::from(&copy), idle, port)?;
-                }
+                let copy = copied(*descriptor, &sender, &receiver)?;
+                found.extend(copy.filter(|copy| leads_to(SockRef::from(copy), port)));
             }
-            Ok(())
+            // Asked after the sockets were found, so that it knows of the connect of each.
+            if found.len() > overlaps.at_most() {
+                let text = "a new connection could not be told from others to the same port that \
+                            were opened at the same moment with another keepalive, or past all pools";
+                return Err(io::Error::other(text));
+            }
+            found.iter().try_for_each(|socket| set_options(SockRef::from(socket), idle))
         };
         spawn_blocking(work).await.map_err(io::Error::other)?
     }
@@ -139,16 +219,34 @@ mod linux {
         Ok(received.next())
     }
 
-    fn set_options(socket: SockRef<'_>, idle: Duration, port: u16) -> io::Result<()> {
-        let leads_there = |peer: socket2::SockAddr| peer.as_socket().is_some_and(|peer| peer.port() == port);
-        if !socket.peer_addr().is_ok_and(leads_there) {
-            return Ok(());
-        }
+    fn leads_to(socket: SockRef<'_>, port: u16) -> bool {
+        let peer = socket.peer_addr().ok().and_then(|peer| peer.as_socket());
+        peer.is_some_and(|peer| peer.port() == port)
+    }
+
+    fn set_options(socket: SockRef<'_>, idle: Duration) -> io::Result<()> {
         let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
+        // No TCP_USER_TIMEOUT: it would also end connections whose server is alive but reads
+        // nothing for so long, such as a COPY that waits for a lock.
         let options = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
-        socket.set_tcp_keepalive(&options)?;
-        // What was sent and is not acknowledged ends the connection after the same time.
-        socket.set_tcp_user_timeout(Some(idle.saturating_add(interval.saturating_mul(PROBES))))
+        socket.set_tcp_keepalive(&options)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use std::net::{TcpListener, TcpStream};
+
+        #[test]
+        fn a_server_that_is_alive_may_read_nothing_for_as_long_as_it_likes() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let socket = SockRef::from(&stream);
+            set_options(SockRef::from(&stream), Duration::from_secs(6)).unwrap();
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(6));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        }
     }
 }
 
@@ -158,6 +256,6 @@ async fn descriptors() -> std::io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn enable(_idle: Duration, _port: u16, _before: ()) -> std::io::Result<()> {
+async fn enable(_idle: Duration, _port: u16, _before: (), _overlaps: Arc<Overlaps>) -> std::io::Result<()> {
     Ok(())
 }

@@ -2,9 +2,11 @@
 
 use crate::error::config_error;
 use crate::hooks::{DriverHooks, OneMoment, Shared};
+use crate::keepalive;
 use crate::tracked::Tracked;
 use millpond_core::{
-    Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Manager, Observer, PoolConfig, ResetLevel,
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Limits, Manager, Observer, PoolConfig,
+    ResetLevel,
 };
 use sqlx::{Database, Error};
 use std::fmt;
@@ -23,6 +25,7 @@ pub struct SqlPoolSettings<DB: Database> {
     /// Whether what was abandoned is cancelled at the server.
     pub cancel_abandoned: bool,
     /// How long a TCP connection is idle before the kernel asks whether its peer is still there; `None` for never.
+    /// Range 1 s to 3600 s.
     pub tcp_keepalive: Option<Duration>,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,
@@ -45,6 +48,26 @@ impl<DB: Database> SqlPoolSettings<DB> {
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
+        }
+    }
+
+    /// Refuses settings out of their ranges.
+    ///
+    /// # Errors
+    ///
+    /// `Error::Configuration` that names them.
+    pub fn check(&self) -> Result<(), Error> {
+        self.config.check().map_err(config_error)?;
+        let idle = self.tcp_keepalive.filter(|idle| !idle.is_zero() && self.config.limits == Limits::On);
+        match idle {
+            Some(idle) if !keepalive::RANGE.contains(&idle) => {
+                let text = format!(
+                    "tcp_keepalive = {idle:?} is out of range 1s to 3600s, or None for off; choose a value in the \
+                     range, or lift the ranges with limits = \"off\""
+                );
+                Err(Error::Configuration(text.into()))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -29,3 +29,33 @@ async fn idle_connections_are_kept_alive_unless_that_is_switched_off() {
         assert_eq!(timers(&proxy.address().to_string()), [timer; 3], "{keepalive:?}");
     }
 }
+
+#[tokio::test]
+async fn keepalive_leaves_the_sockets_of_pools_without_it_alone() {
+    let Some(server) = server() else { return };
+    for _ in 0..8 {
+        let proxy = ChaosProxy::start(server.address()).await.unwrap();
+        let url = proxy.reroute(&server.url);
+        let (with, without) = (one().connect(&url), one().tcp_keepalive(None).connect(&url));
+        let (with, without) = tokio::join!(with, without);
+        let without = without.unwrap();
+        drop(with.unwrap());
+        let _lease = without.acquire().await.unwrap();
+        until_there_is_one(&proxy.address().to_string()).await;
+        assert_eq!(timers(&proxy.address().to_string()), [0]);
+    }
+}
+
+/// Waits until the kernel has closed the others.
+async fn until_there_is_one(address: &str) {
+    millpond_testkit::until("one socket is left", async || timers(address).len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_keepalive_out_of_its_range_is_refused_with_the_range() {
+    let Some(server) = server() else { return };
+    for idle in [Duration::from_millis(999), Duration::from_secs(3601)] {
+        let error = one().tcp_keepalive(idle).connect(&server.url).await.unwrap_err().to_string();
+        assert!(error.contains("tcp_keepalive") && error.contains("1s to 3600s"), "{error}");
+    }
+}
