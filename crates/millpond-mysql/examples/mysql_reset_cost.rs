@@ -1,7 +1,8 @@
-//! What each level of reset costs: `cargo xtask servers mariadb -- cargo run --release -p millpond-mysql --example mysql_reset_cost`.
+//! What each level of reset costs: `cargo xtask servers mariadb -- cargo run --release -p
+//! millpond-mysql --example mysql_reset_cost`.
 //!
-//! One borrower after the other takes the only connection of a pool, executes a statement and gives it back. What one of
-//! them takes beyond `none` is the level's.
+//! One borrower after the other takes the only connection of a pool, executes a statement and gives
+//! it back. What one of them takes beyond `none` is the level's.
 
 use millpond_mysql::{MySqlPoolOptions, ResetLevel};
 use std::env;

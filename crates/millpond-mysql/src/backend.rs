@@ -12,7 +12,8 @@ use millpond_sqlx::backend_api::{
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
-/// What is said to whoever goes on with a connection on which an operation of his was cut off.
+/// The error of an operation on a connection on which an earlier one of the same borrower was cut
+/// off.
 const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
                    connection after that: drop it and acquire another one; what was open on it is rolled back";
 
@@ -30,14 +31,14 @@ impl Backend<MySql> for MySqlBackend {
         }
     }
 
-    /// A trigger or a function can have set `completion_type`, which no text of the borrower shows; COMMIT and ROLLBACK then
-    /// begin another transaction.
+    /// A trigger or a function can have set `completion_type`, which no text of the borrower shows;
+    /// COMMIT and ROLLBACK then begin another transaction.
     fn transaction_end(&self) -> SyncState {
         SyncState::Raw
     }
 
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
-        fault::aftermath(error)
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
+        fault::error_impact(error)
     }
 
     fn is_suspicious(&self, error: &Error) -> bool {
@@ -61,8 +62,8 @@ impl Backend<MySql> for MySqlBackend {
         mentions(sql, "get", "lock")
     }
 
-    /// Of what locks others out UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK, BACKUP STAGE, an open
-    /// HANDLER and an XA transaction end with the session.
+    /// Of what locks others out UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK,
+    /// BACKUP STAGE, an open HANDLER and an XA transaction end with the session.
     fn outlasts_reset(&self, sql: &str) -> bool {
         let is_one = |word: &str| ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one));
         sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_one)
@@ -72,8 +73,9 @@ impl Backend<MySql> for MySqlBackend {
         conn.clear_cached_statements().await
     }
 
-    /// Between two rows the driver knows its place, and reads over the others. Anywhere else it may have read half a packet, or
-    /// wait for an answer that it has read already: it would take one answer for another, or panic.
+    /// Between two rows the driver knows its place, and reads over the others. Anywhere else it may
+    /// have read half a packet, or wait for an answer that it has read already: it would take one
+    /// answer for another, or panic.
     async fn resume(&self, conn: &mut MySqlConnection, left: Unfinished) -> Result<Option<Error>, Error> {
         if left == Unfinished::Operation {
             return Err(Error::Protocol(CUT.to_owned()));

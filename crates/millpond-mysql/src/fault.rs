@@ -1,7 +1,8 @@
 //! What MySQL's error numbers mean for a connection and for the pool.
 //!
 //! The numbers: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
-//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half of them.
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half
+//! of them.
 
 use millpond_core::ErrorClass;
 use millpond_sqlx::backend_api::{ErrorImpact, Memory, is_failover};
@@ -26,7 +27,8 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
     }
 }
 
-/// What failed while a connection was opened, with a way out where the driver's own words have none.
+/// What failed while a connection was opened, with a way out where the driver's own words have
+/// none.
 pub(crate) fn explained(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("mysql_cleartext_plugin") {
@@ -42,7 +44,7 @@ pub(crate) fn explained(error: Error) -> Error {
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
+pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match refusal(error) {
             Some(refusal) if !is_fatal(refusal.number()) => ErrorImpact::InStep,
@@ -85,7 +87,8 @@ pub(crate) fn is_fatal(number: u16) -> bool {
     )
 }
 
-/// The server refuses writes (1290, but `--secure-file-priv` and others cause that as well; 1836), or shuts down.
+/// The server refuses writes (1290, but `--secure-file-priv` and others cause that as well; 1836),
+/// or shuts down.
 fn may_be_a_demotion(number: u16) -> bool {
     matches!(number, 1290 | 1836 | 1053)
 }
@@ -96,19 +99,23 @@ fn is_permanent(number: u16) -> bool {
         number,
         // Wrong password, user or database, and no right to this one.
         1044 | 1045 | 1049 | 1698
-        // A host that is blocked or may not connect; an account that is locked, or whose password has expired.
+        // A host that is blocked or may not connect; an account that is locked, or whose password
+        // has expired.
         | 1129 | 1130 | 1820 | 1862 | 3118 | 4151
         | 3955 | 1227
-        // A way of authentication that one side does not know, or no TLS where it is demanded; another protocol.
+        // A way of authentication that one side does not know, or no TLS where it is demanded;
+        // another protocol.
         | 1251 | 1524 | 3159 | 1043
         // A name that cannot be one of a database or a user.
         | 1102 | 1059 | 1470
-        // A character set, collation, time zone or variable that sqlx sets and the server does not know.
+        // A character set, collation, time zone or variable that sqlx sets and the server does not
+        // know.
         | 1115 | 1193 | 1231 | 1253 | 1273 | 1298
     )
 }
 
-/// The server is full, or going down and perhaps coming up again: at a connect it says no more than "not now".
+/// The server is full, or going down and perhaps coming up again: at a connect it says no more than
+/// "not now".
 fn is_passing(number: u16) -> bool {
     matches!(number, 1040 | 1053 | 1203 | 1226)
 }
@@ -129,8 +136,8 @@ mod tests {
         for number in [1053, 1927, 4031, 2006, 2013, 1153] {
             assert!(is_fatal(number), "{number}");
         }
-        // A syntax error, a duplicate, a deadlock, a lock that was not had, an interrupted query, a limit of time: the
-        // statement is over and the session is not.
+        // A syntax error, a duplicate, a deadlock, a lock that was not had, an interrupted query, a
+        // limit of time: the statement is over and the session is not.
         for number in [1064, 1062, 1213, 1205, 1317, 1969, 3024] {
             assert!(!is_fatal(number) && !is_permanent(number) && !is_passing(number), "{number}");
         }
@@ -156,8 +163,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
-        assert_eq!(aftermath(&Error::Protocol("x".into())), ErrorImpact::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
+        assert_eq!(error_impact(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
+        assert_eq!(error_impact(&Error::Protocol("x".into())), ErrorImpact::Broken);
+        assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

@@ -1,8 +1,9 @@
 //! Whether a transaction is open at the server, and what may end one.
 //!
-//! The server ends transactions by itself: at a deadlock, at some other errors, at statements that commit first. MariaDB says
-//! whether one is open. Elsewhere a savepoint does: set outside a transaction it is gone at once. Where autocommit is off it is
-//! not, so there every doubt loses the transaction.
+//! The server ends transactions by itself: at a deadlock, at some other errors, at statements that
+//! commit first. MariaDB says whether one is open. Elsewhere a savepoint does: set outside a
+//! transaction it is gone at once. Where autocommit is off it is not, so there every doubt loses
+//! the transaction.
 
 use crate::fault::{is_fatal, refusal};
 use crate::verify::drain;
@@ -63,7 +64,8 @@ pub(crate) async fn is_marked(conn: &mut MySqlConnection, mark: &str) -> Result<
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })
 }
 
-/// Reads over the answers to what the driver has sent on its own account: a savepoint that was dropped is rolled back so.
+/// Reads over the answers to what the driver has sent on its own account: a savepoint that was
+/// dropped is rolled back so.
 async fn at_rest(conn: &mut MySqlConnection) -> Result<(), Error> {
     drain(conn).await.map(drop)
 }

@@ -1,7 +1,7 @@
 //! Ending at the server what was abandoned here.
 //!
-//! The whole session, not its query alone: its connection is closed already. KILL QUERY could come before the query has
-//! begun, and then nothing, or on MariaDB whatever comes next, would be hit.
+//! The whole session, not its query alone: its connection is closed already. KILL QUERY could come
+//! before the query has begun, and then nothing, or on MariaDB whatever comes next, would be hit.
 
 use crate::fault::refusal;
 use crate::verify::SESSION;

@@ -1,4 +1,4 @@
-//! Opens, proves and closes MySQL and MariaDB connections.
+//! Opens, verifies and closes MySQL and MariaDB connections.
 
 use crate::backend::MYSQL;
 use crate::dialer::Dialer;
@@ -17,12 +17,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The manager over `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) makes one for you; build a core
-/// pool over it if you want to wrap one in a pool of your own.
+/// The manager over `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) makes
+/// one for you; build a core pool over it if you want to wrap one in a pool of your own.
 pub struct MySqlManager {
     dialer: Arc<Dialer>,
     reset: ResetLevel,
-    /// The database in which connections begin, as the server spells it. Known from the first one on.
+    /// The database in which connections begin, as the server spells it. Known from the first one
+    /// on.
     home: OnceLock<Option<String>>,
     link: WeakPoolHandle<MySql>,
     suspicion: FailoverDetector,
@@ -50,34 +51,37 @@ impl MySqlManager {
 
     /// What is done to a connection between two borrowers.
     ///
-    /// `Transaction` also ends LOCK TABLES and FLUSH TABLES WITH READ LOCK, releases the locks of GET_LOCK if the text of a
-    /// statement names it, and closes a connection on which BACKUP, HANDLER or XA was executed.
+    /// `Transaction` also ends LOCK TABLES and FLUSH TABLES WITH READ LOCK, releases the locks of
+    /// GET_LOCK if the text of a statement names it, and closes a connection on which BACKUP,
+    /// HANDLER or XA was executed.
     ///
-    /// SQL cannot reset a session of MySQL: user variables, temporary tables (which can hide real ones) and prepared
-    /// statements stay, and what the protocol has for it sqlx does not offer. So `Session` closes every connection on
-    /// return, as `Replace` does: a plain SELECT can set a variable or take a lock. With `min_idle` the next one is opened
-    /// before it is asked for.
+    /// SQL cannot reset a session of MySQL: user variables, temporary tables (which can hide real
+    /// ones) and prepared statements stay, and what the protocol has for it sqlx does not offer. So
+    /// `Session` closes every connection on return, as `Replace` does: a plain SELECT can set a
+    /// variable or take a lock. With `min_idle` the next one is opened before it is asked for.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
-    /// with older ones.
+    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool
+    /// retires what was opened with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// Ends at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`.
+    /// Ends at the server what was abandoned and goes on there, `limit` being the pool's
+    /// `ping_timeout`.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
     }
 
-    /// Has the kernel ask after so much idle time whether the peer of a connection is still there; `None` for never, which
-    /// is the default here. See [`MySqlPoolOptions::tcp_keepalive`](crate::MySqlPoolOptions::tcp_keepalive).
+    /// Has the kernel ask after so much idle time whether the peer of a connection is still there;
+    /// `None` for never, which is the default here. See
+    /// [`MySqlPoolOptions::tcp_keepalive`](crate::MySqlPoolOptions::tcp_keepalive).
     #[must_use]
     pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
@@ -151,7 +155,8 @@ impl Manager for MySqlManager {
         }
         match (self.reset, conn.standing()) {
             (_, SyncState::Broken) => Triage::Broken,
-            // What was cut off cannot be proved: sqlx-mysql may have lost its place in the stream.
+            // What was cut off cannot be verified: sqlx-mysql may have lost its place in the
+            // stream.
             (_, SyncState::Cut) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Transaction, _) if conn.is_spent() => Triage::Discard,
@@ -177,7 +182,7 @@ impl Manager for MySqlManager {
             .as_ref()
             .filter(|_| conn.standing() == SyncState::Undrained)
             .map(|canceller| canceller.patience());
-        // Until it has been proved: whatever happens here, nobody goes on with it then.
+        // Until it has been verified: whatever happens here, nobody goes on with it then.
         conn.degrade(SyncState::Cut);
         match patience {
             Some(limit) => timeout(limit, self.verify_at_home(conn)).await.unwrap_or_else(|_| Err(restless())),
@@ -199,7 +204,8 @@ impl Manager for MySqlManager {
         match (conn.standing(), &self.canceller) {
             // Nobody is left to say goodbye to.
             (SyncState::Broken, _) => Ok(()),
-            // What is said would be taken for the rest of something else, or not be heard before the end of it.
+            // What is said would be taken for the rest of something else, or not be heard before
+            // the end of it.
             (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
                 canceller.drop_and_stop(conn, &*self.dialer).await;
                 Ok(())

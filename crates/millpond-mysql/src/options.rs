@@ -45,8 +45,9 @@ impl MySqlPoolOptions {
         self
     }
 
-    /// Where the password comes from, and the user if it changes too: a file, a variable, a callback. It is asked at every
-    /// connect, so a rotation needs no restart; see [`Credentials`]. Default: the URL or the options.
+    /// Where the password comes from, and the user if it changes too: a file, a variable, a
+    /// callback. It is asked at every connect, so a rotation needs no restart; see [`Credentials`].
+    /// Default: the URL or the options.
     ///
     /// ```
     /// use millpond_mysql::{Credentials, MySqlPoolOptions};
@@ -63,10 +64,11 @@ impl MySqlPoolOptions {
 
     /// Whether what was abandoned and goes on at the server is ended there. Default: yes.
     ///
-    /// The server executes a query whose future was dropped to its end. So when its connection has been closed, KILL ends
-    /// its session, over a connection that is opened for it in the place of the closed one, one at a time. A stream that was
-    /// dropped half-way is read on for an eighth of `ping_timeout`; after that it is treated likewise. The server must let
-    /// the user connect once more, and MySQL and MariaDB let everybody end his own sessions.
+    /// The server executes a query whose future was dropped to its end. So when its connection has
+    /// been closed, KILL ends its session, over a connection that is opened for it in the place of
+    /// the closed one, one at a time. A stream that was dropped half-way is read on for an eighth
+    /// of `ping_timeout`; after that it is treated likewise. The server must let the user connect
+    /// once more, and MySQL and MariaDB let every user end its own sessions.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self
@@ -91,10 +93,11 @@ impl MySqlPoolOptions {
 
     /// Makes a pool from a URL, and opens a first connection to see that it works.
     ///
-    /// `mysql://user:password@host:port/database?parameter=value`, also with `mariadb` and with the drivers of SQLAlchemy
-    /// (`mysql+pymysql`, `+aiomysql`, `+asyncmy`, `+mysqldb`, `+mysqlconnector`, `+mariadbconnector`). What is left out is
-    /// as with sqlx: `root`, no password, `localhost`, port 3306, no database. In user and password write `/`, `?`, `#`,
-    /// `:` and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every other character may stand for itself.
+    /// `mysql://user:password@host:port/database?parameter=value`, also with `mariadb` and with the
+    /// drivers of SQLAlchemy (`mysql+pymysql`, `+aiomysql`, `+asyncmy`, `+mysqldb`,
+    /// `+mysqlconnector`, `+mariadbconnector`). What is left out is as with sqlx: `root`, no
+    /// password, `localhost`, port 3306, no database. In user and password write `/`, `?`, `#`, `:`
+    /// and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every other character may stand for itself.
     ///
     /// | parameter | |
     /// |---|---|
@@ -107,13 +110,15 @@ impl MySqlPoolOptions {
     /// | `unix_socket` | the path of a socket instead of host and port |
     /// | `statement_cache_capacity` | how many prepared statements a connection keeps |
     ///
-    /// Every name may be written with `-` or `_`, and `sslca` and the like without either. Everything else is an error, and
-    /// so is what contradicts itself. Without any of the TLS parameters sqlx's `preferred` holds, which goes on in the clear
-    /// with a server that has no TLS.
+    /// Every name may be written with `-` or `_`, and `sslca` and the like without either.
+    /// Everything else is an error, and so is what contradicts itself. Without any of the TLS
+    /// parameters sqlx's `preferred` holds, which goes on in the clear with a server that has no
+    /// TLS.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the first connection.
+    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
+    /// first connection.
     ///
     /// # Cancel safety
     ///

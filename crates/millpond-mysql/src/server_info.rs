@@ -6,8 +6,8 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 use std::time::Duration;
 
-/// An expression for whether the server takes writes. `read_only` is a number or a word, depending on the version; the
-/// readers of some clouds have the other one.
+/// An expression for whether the server takes writes. `read_only` is a number or a word, depending
+/// on the version; the readers of some clouds have the other one.
 pub(crate) const TAKES_WRITES: &str =
     "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
 

@@ -1,5 +1,5 @@
-//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is ignored is missed later:
-//! sqlx goes on in the clear at `?ssl=require`.
+//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is
+//! ignored is missed later: sqlx goes on in the clear at `?ssl=require`.
 
 use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -109,7 +109,8 @@ impl Parts {
             (Some(_), _, Some(_)) => clash("ssl_check_hostname", "left out where there is an sslmode"),
             (None, false, Some(_)) => clash("ssl_check_hostname", "together with ssl_ca"),
             (None, true, Some("false")) | (Some("verify-ca"), ..) => Ok(MySqlSslMode::VerifyCa),
-            // As SQLAlchemy's usual driver has it: who names an authority wants to know whom he talks to.
+            // As SQLAlchemy's usual driver has it: a URL that names an authority wants the server
+            // verified.
             (None, true, _) | (Some("verify-identity"), ..) => Ok(MySqlSslMode::VerifyIdentity),
             // sqlx would encrypt and look at nothing.
             (Some("required"), true, _) => Ok(MySqlSslMode::VerifyCa),

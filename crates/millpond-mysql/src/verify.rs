@@ -1,14 +1,17 @@
 //! Verifies that a connection is in sync and that nothing is open on it, or makes it so.
 //!
-//! One round trip: what is open is undone, and a nonce must come back, so that the answer is the one to this question.
-//! `AND NO CHAIN NO RELEASE` because a plain ROLLBACK begins a new transaction under `completion_type = CHAIN`. Nor does a
-//! rollback turn autocommit on again, without which the next SELECT would begin a transaction that nobody ends, nor give
-//! back the locks of LOCK TABLES.
+//! One round trip: what is open is undone, and a nonce must come back, so that the answer is the
+//! one to this question. `AND NO CHAIN NO RELEASE` because a plain ROLLBACK begins a new
+//! transaction under `completion_type = CHAIN`. Nor does a rollback turn autocommit on again,
+//! without which the next SELECT would begin a transaction that nobody ends, nor give back the
+//! locks of LOCK TABLES.
 //!
-//! A ping is no proof: after one that was cut off, sqlx takes every answer for the one to the question before.
+//! A ping is no proof: after one that was cut off, sqlx takes every answer for the one to the
+//! question before.
 //!
-//! A connection is verified after each transaction. Measured in one loop on MariaDB with one connection: BEGIN, SELECT and
-//! COMMIT take 198 us, and 80 us where nothing is reset; 16 users of 10 connections get half as many done.
+//! A connection is verified after each transaction. Measured in one loop on MariaDB with one
+//! connection: BEGIN, SELECT and COMMIT take 198 us, and 80 us where nothing is reset; 16 users of
+//! 10 connections get half as many done.
 
 use crate::fault::{is_fatal, refusal};
 use crate::server_info::TAKES_WRITES;
@@ -26,7 +29,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the last one came, and the others did not come \
                              within 10 s: drop the connection and acquire another one; what was open on it is rolled back";
 
-/// What a new connection is told.
+/// The first statement on a new connection.
 pub(crate) struct Greeting {
     /// The database in which it begins, as the server spells it.
     pub(crate) database: Option<String>,
@@ -35,24 +38,25 @@ pub(crate) struct Greeting {
     pub(crate) takes_writes: bool,
 }
 
-/// The number of a session that no other one has, on whatever server: below, the number that KILL wants; above, which
-/// server gave it.
+/// The number of a session that no other one has, on whatever server: below, the number that KILL
+/// wants; above, which server gave it.
 pub(crate) const SESSION: &str = "CRC32(CONCAT(@@hostname, ':', @@port)) << 32 | CONNECTION_ID()";
 
-/// Proves a new connection, since a server can be told to open its sessions without autocommit, and asks where it leads.
+/// Verifies a new connection, since a server can be configured to open sessions without autocommit,
+/// and asks where it leads.
 pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error> {
     let row = ask(conn, &format!(", {SESSION}, {TAKES_WRITES}")).await?;
     Ok(Greeting { database: row.try_get(1)?, session: row.try_get(2)?, takes_writes: row.try_get(3)? })
 }
 
-/// Brings a connection out of every transaction, and tells in which database it is; an error means that it could not be
-/// done.
+/// Brings a connection out of every transaction, and tells in which database it is; an error means
+/// that it could not be done.
 pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
     forget_transactions::<MySql>(conn);
     for _ in 0..ROUNDS_MAX {
         match ask(conn, "").await {
-            // The answer to something older, of which nobody waits for the answer. A proof that was refused itself is
-            // refused again.
+            // The answer to something older, of which nobody waits for the answer. A proof that was
+            // refused itself is refused again.
             Err(error) if is_late(&error) => {}
             result => return result?.try_get(1),
         }
@@ -60,15 +64,15 @@ pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>,
     Err(out_of_rounds())
 }
 
-/// Reads over the rest of what was dropped between two rows, for a limited time. The first error among it, since nobody else
-/// will see it.
+/// Reads over the rest of what was dropped between two rows, for a limited time. The first error
+/// among it, since nobody else will see it.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
     let reading = read_late_errors::<MySql>(conn, is_late);
     timeout(DRAIN_MAX, reading).await.unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
 }
 
-/// Leads a connection back to the database of its pool. Statements that were prepared elsewhere mean the tables there, and
-/// sqlx would go on using them, so it has to forget them.
+/// Leads a connection back to the database of its pool. Statements that were prepared elsewhere
+/// mean the tables there, and sqlx would go on using them, so it has to forget them.
 pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, home: Option<&str>) -> Result<(), Error> {
     if here == home {
         return Ok(());
@@ -79,8 +83,8 @@ pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, ho
     raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
 }
 
-/// Releases the session's locks of GET_LOCK: a migrator that failed has left its own. A server that is too old for it
-/// (before MySQL 5.7 and MariaDB 10.5) refuses, and the connection is closed.
+/// Releases the session's locks of GET_LOCK: a migrator that failed has left its own. A server that
+/// is too old for it (before MySQL 5.7 and MariaDB 10.5) refuses, and the connection is closed.
 pub(crate) async fn release_locks(conn: &mut MySqlConnection) -> Result<(), Error> {
     raw_sql("DO RELEASE_ALL_LOCKS()").execute(conn).await.map(drop)
 }

@@ -1,6 +1,8 @@
-//! What each reset level costs: borrow, ask one question, give back, over and over, on one connection.
+//! What each reset level costs: borrow, ask one question, give back, over and over, on one
+//! connection.
 //!
-//! `cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example postgres_reset_cost`
+//! `cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example
+//! postgres_reset_cost`
 
 use millpond_postgres::{PgPoolOptions, ResetLevel};
 use std::env;

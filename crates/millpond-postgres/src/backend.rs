@@ -29,8 +29,8 @@ impl Backend<Postgres> for PgBackend {
         true
     }
 
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
-        fault::aftermath(error)
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
+        fault::error_impact(error)
     }
 
     fn is_suspicious(&self, error: &Error) -> bool {
@@ -97,8 +97,8 @@ impl Backend<Postgres> for PgBackend {
     }
 }
 
-/// Whether DISCARD or DEALLOCATE stands anywhere in a text, be it in a string: what is prepared anew for nothing costs a
-/// round trip.
+/// Whether DISCARD or DEALLOCATE stands anywhere in a text, be it in a string: what is prepared
+/// anew for nothing costs a round trip.
 fn deallocates(sql: &str) -> bool {
     let has = |word: &str| sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
     has("discard") || has("deallocate")

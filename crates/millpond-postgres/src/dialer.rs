@@ -35,8 +35,8 @@ impl Dialer {
 
     /// The same for PgBouncer in transaction mode.
     pub(crate) fn behind_pgbouncer(self) -> Self {
-        // What is remembered as prepared would be looked for on another server. A stock PgBouncer refuses
-        // `extra_float_digits`, without which servers tell floats exactly since version 12.
+        // What is remembered as prepared would be looked for on another server. A stock PgBouncer
+        // refuses `extra_float_digits`, without which servers tell floats exactly since version 12.
         let options = self.options.statement_cache_capacity(0).extra_float_digits(None);
         Self { options, ..self }
     }
@@ -98,7 +98,7 @@ fn explained(error: Error) -> Error {
     }
 }
 
-/// The same options for whoever a provider says we are.
+/// The same options for the login of a provider.
 pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
     let options = options.password(&login.password);
     match &login.user {

@@ -6,7 +6,8 @@ use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
 
-/// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY` causes it as well.
+/// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY`
+/// causes it as well.
 const READ_ONLY: &str = "25006";
 
 /// A violation of the protocol, says PostgreSQL; PgBouncer says everything with it.
@@ -34,7 +35,8 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
     }
 }
 
-/// What failed while a connection was opened, with a way out where the driver's own words have none.
+/// What failed while a connection was opened, with a way out where the driver's own words have
+/// none.
 pub(crate) fn explained(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("authentication method") || text.contains("SASL authentication mechanisms") {
@@ -48,7 +50,7 @@ pub(crate) fn explained(error: Error) -> Error {
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
+pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match refusal(error) {
             Some(refusal) if !is_fatal(refusal) => ErrorImpact::InStep,
@@ -109,19 +111,21 @@ pub(crate) fn is_fatal(refusal: &PgDatabaseError) -> bool {
     matches!(refusal.severity(), PgSeverity::Fatal | PgSeverity::Panic) || ends_the_session(refusal.code())
 }
 
-/// Shutdown, crash, idle timeouts, a lost connection: see <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Shutdown, crash, idle timeouts, a lost connection: see
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn ends_the_session(code: &str) -> bool {
     code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P04" | "57P05" | "25P03")
 }
 
-/// Who may not come in will not be let in the next time either: wrong password or role, no such database or one that takes
-/// no connections, no right to connect, a start-up setting that does not exist or has no such value.
+/// Who may not come in will not be let in the next time either: wrong password or role, no such
+/// database or one that takes no connections, no right to connect, a start-up setting that does not
+/// exist or has no such value.
 fn is_permanent(code: &str) -> bool {
     matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023" | "0A000" | "55000" | "42622")
 }
 
-/// What PgBouncer says with the code that means everything to it; as it is written, it is never translated. What comes from
-/// its server is passed on in the same way.
+/// What PgBouncer says with the code that means everything to it; as it is written, it is never
+/// translated. What comes from its server is passed on in the same way.
 fn poolers_own(message: &str) -> ErrorClass {
     const PERMANENT: [&str; 14] = [
         "no such database",
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pooler_says_is_told_apart_by_its_words() {
+    fn what_a_pooler_says_is_classified_by_its_words() {
         for message in [
             "no such database: x",
             "database \"x\" does not exist",
@@ -223,8 +227,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(aftermath(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
-        assert_eq!(aftermath(&Error::Protocol("x".into())), ErrorImpact::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
+        assert_eq!(error_impact(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
+        assert_eq!(error_impact(&Error::Protocol("x".into())), ErrorImpact::Broken);
+        assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

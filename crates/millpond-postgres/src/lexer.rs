@@ -1,4 +1,5 @@
-//! A text as PostgreSQL's lexer reads it, as far as it takes to find where its statements begin and end.
+//! A text as PostgreSQL's lexer reads it, as far as it takes to find where its statements begin and
+//! end.
 
 /// A part of a text. Comments and blanks are passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,8 @@ impl<'a> Parts<'a> {
         Part::Unclear
     }
 
-    /// A string whose opening quote has been read. Whether a backslash escapes in a plain one is a setting.
+    /// A string whose opening quote has been read. Whether a backslash escapes in a plain one is a
+    /// setting.
     fn string(&mut self, escapes: bool) -> Part<'a> {
         loop {
             let Some(at) = self.rest.find(['\'', '\\']) else { return self.unclear() };

@@ -1,4 +1,5 @@
-//! PostgreSQL connection pools over sqlx: no open transaction and no session state reaches the next borrower.
+//! PostgreSQL connection pools over sqlx: no open transaction and no session state reaches the next
+//! borrower.
 //!
 //! [`PgPool`] is a drop-in for `sqlx::PgPool` after a change of imports and construction.
 //!
@@ -20,13 +21,14 @@
 //!
 //! # In step
 //!
-//! A connection comes back without I/O if all that was done with it were single statements that ran to their end.
-//! Otherwise the pool's keeper asks the server, in one round trip, for a nonce and whether a transaction is open, before
-//! the next borrower can get the connection: a raw `BEGIN`, a cancelled `begin()`, a script that failed half-way, a dropped
-//! stream, a panic leave nothing behind. What cannot be proved within `ping_timeout` is closed.
+//! A connection comes back without I/O if all that was done with it were single statements that ran
+//! to their end. Otherwise the pool's maintenance task asks the server, in one round trip, for a
+//! nonce and whether a transaction is open, before the next borrower can get the connection: a raw
+//! `BEGIN`, a cancelled `begin()`, a script that failed half-way, a dropped stream, a panic leave
+//! nothing behind. What cannot be verified within `ping_timeout` is closed.
 //!
-//! A query that was cut off goes on at the server. What does not end by itself soon is cancelled there, so that it does not
-//! hold its place: see [`PgPoolOptions::cancel_abandoned`].
+//! A query that was cut off goes on at the server. What does not end by itself soon is cancelled
+//! there, so that it does not hold its place: see [`PgPoolOptions::cancel_abandoned`].
 //!
 //! # What is done between two borrowers
 //!
@@ -37,7 +39,8 @@
 //! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] | two round trips, 0.25 ms |
 //! | `Replace` | anything: every connection is closed on return | a new connection, 2.5 ms |
 //!
-//! The times are those of `examples/postgres_reset_cost.rs` with a server on the same machine, medians of five runs.
+//! The times are those of `examples/postgres_reset_cost.rs` with a server on the same machine,
+//! medians of five runs.
 //!
 //! ```sh
 //! cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example postgres_reset_cost
@@ -45,9 +48,10 @@
 //!
 //! # What differs from `sqlx::PgPool`
 //!
-//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`, savepoints, generic code over
-//! `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that take `PgConnectOptions` stay as they are. These change; a
-//! star marks what the compiler does not find:
+//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`,
+//! savepoints, generic code over `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that
+//! take `PgConnectOptions` stay as they are. These change; a star marks what the compiler does not
+//! find:
 //!
 //! | with sqlx | here |
 //! |---|---|
@@ -56,7 +60,7 @@
 //! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
 //! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
-//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is told with how long it took |
+//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is reported with how long it took |
 //! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
@@ -68,20 +72,23 @@
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
-//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is proved, a round trip later |
+//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is verified, a round trip later |
 //! | * a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
 //! | * an unknown parameter of a URL is ignored | it is an error |
 //!
-//! Two things stay that may surprise; the facade's `DatabaseConnection` sees to both. A connection knows a prepared statement by
-//! its text alone, with the types of its first arguments: an `f64` given to a text that an `i64` was given before is read as
-//! another number, as with sqlx's pool, so give a text the same types always. And migrations lock out other migrators for
-//! the session, which sqlx takes back at a good end only: after an error of `migrate!().run(&mut conn)`, or when it was
-//! dropped, call `SqlLease::discard(conn)`; from a pool that gets `run(&pool)` its connection goes back with the lock.
+//! Two things stay that may surprise; the facade's `DatabaseConnection` sees to both. A connection
+//! knows a prepared statement by its text alone, with the types of its first arguments: an `f64`
+//! given to a text that an `i64` was given before is read as another number, as with sqlx's pool,
+//! so give a text the same types always. And migrations lock out other migrators for the session,
+//! which sqlx takes back at a good end only: after an error of `migrate!().run(&mut conn)`, or when
+//! it was dropped, call `SqlLease::discard(conn)`; from a pool that gets `run(&pool)` its
+//! connection goes back with the lock.
 //!
 //! # TLS
 //!
-//! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says otherwise, and that goes on in
-//! the clear with a server that has no TLS: write `sslmode=verify-full` where it matters.
+//! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says
+//! otherwise, and that goes on in the clear with a server that has no TLS: write
+//! `sslmode=verify-full` where it matters.
 
 mod backend;
 mod dialer;

@@ -11,13 +11,15 @@ use sqlx::postgres::{PgConnectOptions, PgListener};
 impl PgPoolOptions {
     /// Opens a listener for notifications, with the URL of a pool.
     ///
-    /// It is sqlx's `PgListener`, on a connection of its own that counts under no cap, and opens that anew by itself when it
-    /// is lost; what is notified meanwhile is lost too, so ask again for what was missed when `try_recv` returns `None`. Of
-    /// these options the credentials count, as they are now, and `connect_timeout`.
+    /// It is sqlx's `PgListener`, on a connection of its own that counts under no cap, and opens
+    /// that anew by itself when it is lost; what is notified meanwhile is lost too, so ask again
+    /// for what was missed when `try_recv` returns `None`. Of these options the credentials count,
+    /// as they are now, and `connect_timeout`.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL, and behind a transaction pooler; otherwise that of the connect.
+    /// `Error::Configuration` for what is wrong with the URL, and behind a transaction pooler;
+    /// otherwise that of the connect.
     ///
     /// # Cancel safety
     ///

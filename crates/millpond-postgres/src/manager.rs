@@ -1,4 +1,4 @@
-//! Opens, proves, resets and closes PostgreSQL connections.
+//! Opens, verifies, resets and closes PostgreSQL connections.
 
 use crate::backend::POSTGRES;
 use crate::dialer::Dialer;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for you; build a core pool over
-/// it if you want to wrap one in a pool of your own.
+/// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for
+/// you; build a core pool over it if you want to wrap one in a pool of your own.
 pub struct PgManager {
     dialer: Arc<Dialer>,
     reset: ResetLevel,
@@ -49,14 +49,16 @@ impl PgManager {
 
     /// What is done to a connection between two borrowers.
     ///
-    /// `Transaction` also releases the session's advisory locks, if the text of a statement names a function that takes one;
-    /// a function of your own that does so hides it.
+    /// `Transaction` also releases the session's advisory locks, if the text of a statement names a
+    /// function that takes one; a function of your own that does so hides it.
     ///
-    /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT can call `set_config`
-    /// or take an advisory lock. It clears role, settings, search path, cursors, LISTEN, advisory locks, temporary
-    /// tables, sequence state and statements prepared by SQL, and keeps those that sqlx has prepared. Settings go back to
-    /// those of the URL or the options, and then `on_connect` hooks are called again. What PostgreSQL cannot undo stays: a
-    /// custom setting that was never set (`app.tenant`) is empty instead of unset, and a library that was loaded stays so.
+    /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT
+    /// can call `set_config` or take an advisory lock. It clears role, settings, search path,
+    /// cursors, LISTEN, advisory locks, temporary tables, sequence state and statements prepared by
+    /// SQL, and keeps those that sqlx has prepared. Settings go back to those of the URL or the
+    /// options, and then `on_connect` hooks are called again. What PostgreSQL cannot undo stays: a
+    /// custom setting that was never set (`app.tenant`) is empty instead of unset, and a library
+    /// that was loaded stays so.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
@@ -74,23 +76,24 @@ impl PgManager {
         Self { dialer, pooler, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool retires what was opened
-    /// with older ones.
+    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool
+    /// retires what was opened with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's `ping_timeout`. Needs a
-    /// [link](Self::link) to the pool.
+    /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's
+    /// `ping_timeout`. Needs a [link](Self::link) to the pool.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
     }
 
-    /// Has the kernel ask after so much idle time whether the peer of a connection is still there; `None` for never, which
-    /// is the default here. See [`PgPoolOptions::tcp_keepalive`](crate::PgPoolOptions::tcp_keepalive).
+    /// Has the kernel ask after so much idle time whether the peer of a connection is still there;
+    /// `None` for never, which is the default here. See
+    /// [`PgPoolOptions::tcp_keepalive`](crate::PgPoolOptions::tcp_keepalive).
     #[must_use]
     pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
@@ -114,7 +117,8 @@ impl PgManager {
         Ok(())
     }
 
-    /// Finds out whether a pooler lends a server for each transaction, by another connection under the pool's cap.
+    /// Finds out whether a pooler lends a server for each transaction, by another connection under
+    /// the pool's cap.
     async fn look_between(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
         let place = self.link.try_reserve();
         let certain = match &place {
@@ -154,7 +158,8 @@ impl Manager for PgManager {
             conn.share_schema_changes(&self.changes);
             return Ok(conn);
         }
-        // A round trip, so only for who has a use for the answer: a canceller, or who does not know what to suspect.
+        // A round trip, so only for who has a use for the answer: a canceller, or who does not know
+        // what to suspect.
         let asked = self.canceller.is_some() || !self.suspicion.has_written();
         let greeting = if asked { greet(&mut conn).await? } else { None };
         let seems_lent = greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));

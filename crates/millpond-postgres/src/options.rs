@@ -71,10 +71,11 @@ impl PgPoolOptions {
 
     /// Makes a pool from a URL, and opens a first connection to see that it works.
     ///
-    /// `postgres://user:password@host:port/database?parameter=value`, also with `postgresql` and with the drivers of
-    /// SQLAlchemy (`postgresql+asyncpg`, `+psycopg`, `+psycopg2`, `+pg8000`). A part that is left out comes from the `PG..`
-    /// variables and the password file, as with sqlx. In user and password write `/`, `?`, `#`, `:` and `%` as `%2F`, `%3F`,
-    /// `%23`, `%3A` and `%25`; every other character may stand for itself.
+    /// `postgres://user:password@host:port/database?parameter=value`, also with `postgresql` and
+    /// with the drivers of SQLAlchemy (`postgresql+asyncpg`, `+psycopg`, `+psycopg2`, `+pg8000`). A
+    /// part that is left out comes from the `PG..` variables and the password file, as with sqlx.
+    /// In user and password write `/`, `?`, `#`, `:` and `%` as `%2F`, `%3F`, `%23`, `%3A` and
+    /// `%25`; every other character may stand for itself.
     ///
     /// | parameter | |
     /// |---|---|
@@ -85,11 +86,13 @@ impl PgPoolOptions {
     /// | `application_name`, `options`, `options[name]` | settings of the session |
     /// | `statement_cache_capacity` | how many prepared statements a connection keeps |
     ///
-    /// Every name may be written with `-` or `_` as well. Everything else is an error, and so is what contradicts itself.
+    /// Every name may be written with `-` or `_` as well. Everything else is an error, and so is
+    /// what contradicts itself.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the first connection.
+    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
+    /// first connection.
     ///
     /// # Cancel safety
     ///
@@ -184,19 +187,22 @@ impl PgPoolOptions {
     /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise it is warned
     /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///
-    /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two servers, and so may the
-    /// two halves of a statement with arguments, if that is not in a transaction. So every statement is put into one, three to
-    /// four round trips instead of one, and prepared anew each time. `&pool` and `pool.begin()` work as ever;
-    /// `acquire()`, hooks, `reset = session`, migrations, statements that need a session (SET, LISTEN, PREPARE, COMMIT, locks
-    /// for a session) and all that are not known are refused; nothing is cancelled at the server. A stream that is dropped
-    /// early rolls its statement back. What cannot run in a transaction (VACUUM) goes through `raw_sql`, alone.
+    /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two
+    /// servers, and so may the two halves of a statement with arguments, if that is not in a
+    /// transaction. So every statement is put into one, three to four round trips instead of one,
+    /// and prepared anew each time. `&pool` and `pool.begin()` work as ever; `acquire()`, hooks,
+    /// `reset = session`, migrations, statements that need a session (SET, LISTEN, PREPARE, COMMIT,
+    /// locks for a session) and all that are not known are refused; nothing is cancelled at the
+    /// server. A stream that is dropped early rolls its statement back. What cannot run in a
+    /// transaction (VACUUM) goes through `raw_sql`, alone.
     ///
-    /// Whatever else a statement changes in the session of its server (`set_config`, a temporary table, what a function or a
-    /// trigger does) is gone when its transaction ends: settings, role, cursors, LISTEN, advisory locks, temporary tables,
-    /// sequence state and prepared statements are cleared in the message that ends it, since others get the server next. That
-    /// includes what PgBouncer's `connect_query` has set; settings for all sessions belong into `ALTER ROLE .. SET` or
-    /// `ALTER DATABASE .. SET`. What is done with the driver's own connection of a transaction is not read: do not end the
-    /// transaction there.
+    /// Whatever else a statement changes in the session of its server (`set_config`, a temporary
+    /// table, what a function or a trigger does) is gone when its transaction ends: settings, role,
+    /// cursors, LISTEN, advisory locks, temporary tables, sequence state and prepared statements
+    /// are cleared in the message that ends it, since others get the server next. That includes
+    /// what PgBouncer's `connect_query` has set; settings for all sessions belong into `ALTER ROLE
+    /// .. SET` or `ALTER DATABASE .. SET`. What is done with the driver's own connection of a
+    /// transaction is not read: do not end the transaction there.
     ///
     /// ```
     /// use millpond_postgres::{PgPoolOptions, Pooler};
@@ -209,8 +215,9 @@ impl PgPoolOptions {
         self
     }
 
-    /// Where the password comes from, and the user if it changes too: a file, a variable, a callback. It is asked at every
-    /// connect, so a rotation needs no restart; see [`Credentials`]. Default: the URL or the options.
+    /// Where the password comes from, and the user if it changes too: a file, a variable, a
+    /// callback. It is asked at every connect, so a rotation needs no restart; see [`Credentials`].
+    /// Default: the URL or the options.
     ///
     /// ```
     /// use millpond_postgres::{Credentials, PgPoolOptions};
@@ -227,12 +234,14 @@ impl PgPoolOptions {
 
     /// Whether what was abandoned and goes on at the server is cancelled there. Default: yes.
     ///
-    /// A query whose future was dropped runs on at the server. Its connection is waited for an eighth of `ping_timeout`; then
-    /// `pg_cancel_backend` stops it, over an idle connection of the pool or a new one in a place under the cap, one at a
-    /// time. Where none is free the connection is closed, and its own place serves.
+    /// A query whose future was dropped runs on at the server. Its connection is waited for an
+    /// eighth of `ping_timeout`; then `pg_cancel_backend` stops it, over an idle connection of the
+    /// pool or a new one in a place under the cap, one at a time. Where none is free the connection
+    /// is closed, and its own place serves.
     ///
-    /// It costs every connect a round trip: a session can be found again by its process id and the moment at which it began,
-    /// which has to be asked for. Without it the first connection alone asks, whether its server takes writes.
+    /// It costs every connect a round trip: a session can be found again by its process id and the
+    /// moment at which it began, which has to be asked for. Without it the first connection alone
+    /// asks, whether its server takes writes.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self

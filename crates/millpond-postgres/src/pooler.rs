@@ -1,4 +1,5 @@
-//! Behind a pooler that lends a server for each transaction there is no session: what that means for a connection.
+//! Behind a pooler that lends a server for each transaction there is no session: what that means
+//! for a connection.
 
 use crate::backend::POSTGRES;
 use crate::lexer::{Part, Parts};
@@ -10,12 +11,13 @@ use millpond_sqlx::backend_api::{
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
-/// Begins a transaction on a server that somebody else has had before. What is prepared there is not ours, though it may
-/// have the names that the driver would give.
+/// Begins a transaction on a server that somebody else has had before. What is prepared there is
+/// not ours, though it may have the names that the driver would give.
 pub(crate) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
-/// Clears everything of a session on a server that others get next: a trigger or a function may have changed it, which no
-/// text shows. Without quotes, and each part works in a block of several statements, unlike DISCARD ALL.
+/// Clears everything of a session on a server that others get next: a trigger or a function may
+/// have changed it, which no text shows. Without quotes, and each part works in a block of several
+/// statements, unlike DISCARD ALL.
 macro_rules! clear {
     () => {
         "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
@@ -23,8 +25,9 @@ macro_rules! clear {
     };
 }
 
-/// The pooler gives the server to others only after the last statement of a message. What stands before COMMIT fails in a
-/// transaction that has failed, so that it is not committed into nothing, and a COMMIT that fails leaves no locks.
+/// The pooler gives the server to others only after the last statement of a message. What stands
+/// before COMMIT fails in a transaction that has failed, so that it is not committed into nothing,
+/// and a COMMIT that fails leaves no locks.
 const COMMIT: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!());
 const ROLLBACK: &str = concat!("ROLLBACK; ", clear!());
 /// The same with an empty transaction afterwards, which the driver ends: it counts transactions.
@@ -67,8 +70,8 @@ impl Backend<Postgres> for Pooled {
         raw_sql(sql).execute(conn).await.map(drop)
     }
 
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
-        POSTGRES.aftermath(error)
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
+        POSTGRES.error_impact(error)
     }
 
     fn is_suspicious(&self, error: &Error) -> bool {
@@ -137,8 +140,8 @@ enum Place {
     Alone,
 }
 
-/// What begins a statement that can be executed in a transaction and does not end it. What it leaves in the session is
-/// cleared in the end.
+/// What begins a statement that can be executed in a transaction and does not end it. What it
+/// leaves in the session is cleared in the end.
 const ENCLOSED: [&str; 38] = [
     "SELECT",
     "INSERT",

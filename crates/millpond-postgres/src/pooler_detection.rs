@@ -1,13 +1,16 @@
-//! Whether something stands between a pool and its server that lends servers for one transaction each.
+//! Whether something stands between a pool and its server that lends servers for one transaction
+//! each.
 //!
-//! That is no session, so a pool that takes it for one gets other people's answers. A pooler says nothing of itself. It is
-//! suspected if a session is older than its connection, or has lost what the driver asked for when it was opened; both are so
-//! with a pooler that lends a server for a whole session, too. It is certain when two connections that are both open have
-//! the same server process.
+//! That is no session, so a pool that takes it for one gets other people's answers. A pooler says
+//! nothing of itself. It is suspected if a session is older than its connection, or has lost what
+//! the driver asked for when it was opened; both are so with a pooler that lends a server for a
+//! whole session, too. It is certain when two connections that are both open have the same server
+//! process.
 
 use sqlx::{Error, PgConnection, Row, raw_sql};
 
-/// How often two connections are compared. Others who use the pooler may take the server that was just given back.
+/// How often two connections are compared. Others who use the pooler may take the server that was
+/// just given back.
 const ROUNDS: usize = 6;
 
 /// What is said when it is certain.

@@ -1,4 +1,5 @@
-//! What is asked of a server about itself: who serves a new connection, whether it takes writes, and what it allows.
+//! What is asked of a server about itself: who serves a new connection, whether it takes writes,
+//! and what it allows.
 
 use crate::fault::{is_fatal, refusal};
 use crate::session::NUMBER;
@@ -7,9 +8,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;
 
-/// What a new connection is told about its server, in one round trip.
+/// What a new connection asks its server, in one round trip.
 pub(crate) struct Greeting {
-    /// The number by which [`session`](crate::session) finds it; none if the role that is set may not see it.
+    /// The number by which [`session`](crate::session) finds it; none if the role that is set may
+    /// not see it.
     pub(crate) session: Option<u64>,
     pub(crate) takes_writes: bool,
     /// How long it has been open, if the role that is set may see it.
@@ -19,7 +21,8 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// Whether the session may be one that somebody else has had before, `opened` being how long the connection took.
+    /// Whether the session may be one that somebody else has had before, `opened` being how long
+    /// the connection took.
     pub(crate) fn seems_lent(&self, opened: Duration) -> bool {
         // The server's clock may be set, and a process is there a moment before it answers.
         const MARGIN: Duration = Duration::from_secs(1);
@@ -27,7 +30,8 @@ impl Greeting {
     }
 }
 
-/// `None` if what answers does not know these functions: something that only speaks PostgreSQL's protocol.
+/// `None` if what answers does not know these functions: something that only speaks PostgreSQL's
+/// protocol.
 pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, Error> {
     let sql = format!(
         "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch', \
@@ -46,7 +50,8 @@ pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error>
     raw_sql("SELECT NOT pg_catalog.pg_is_in_recovery()").fetch_one(conn).await?.try_get(0)
 }
 
-/// What the server allows this role in this database. Some of the settings came with later versions than others.
+/// What the server allows this role in this database. Some of the settings came with later versions
+/// than others.
 pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Error> {
     const SQL: &str = "WITH s AS (SELECT name, setting::pg_catalog.int8 AS n FROM pg_catalog.pg_settings WHERE name IN \
          ('max_connections', 'superuser_reserved_connections', 'reserved_connections', 'idle_session_timeout')) \
@@ -70,7 +75,8 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
     })
 }
 
-/// By the simple protocol: nothing is prepared, so a pooler in between and sqlx's cache have nothing to remember.
+/// By the simple protocol: nothing is prepared, so a pooler in between and sqlx's cache have
+/// nothing to remember.
 async fn ask(conn: &mut PgConnection, sql: impl SqlSafeStr + Send) -> Result<Option<PgRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
         Ok(row) => Ok(row),

@@ -1,7 +1,8 @@
 //! The number by which a session is found again from another one, and what is done to it there.
 //!
-//! A process id alone does not say whose session it is: a server that was started again counts anew. So the number has the
-//! id in its upper half, and in its lower half the millisecond at which the session began, as far as it fits.
+//! A process id alone does not say whose session it is: a server that was started again counts
+//! anew. So the number has the id in its upper half, and in its lower half the millisecond at which
+//! the session began, as far as it fits.
 
 use sqlx::{AssertSqlSafe, Error, PgConnection, raw_sql};
 

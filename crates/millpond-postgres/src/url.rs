@@ -1,7 +1,9 @@
-//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is ignored is missed later.
+//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is
+//! ignored is missed later.
 //!
-//! What was understood is written down once more, in the one form that sqlx cannot misread, `postgres:?name=value`, and
-//! read by sqlx: so the `PG..` variables and the password file count as they do there.
+//! What was understood is written down once more, in the one form that sqlx cannot misread,
+//! `postgres:?name=value`, and read by sqlx: so the `PG..` variables and the password file count as
+//! they do there.
 
 use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem, percent_encode};
 use sqlx::postgres::PgConnectOptions;
@@ -50,7 +52,8 @@ impl Parameters {
         let mut is_behind_password = false;
         for (name, value) in pairs {
             match parameters.set(&name, value) {
-                // It may be what stands behind an unescaped `&` in the password, so it is not shown.
+                // It may be what stands behind an unescaped `&` in the password, so it is not
+                // shown.
                 Err(UrlProblem::Parameter(_)) if is_behind_password => return Err(UrlProblem::NoValue),
                 other => other?,
             }

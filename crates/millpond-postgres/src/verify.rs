@@ -1,9 +1,10 @@
 //! Verifies that a connection is in sync and that nothing is open on it, or makes it so.
 //!
-//! One simple query, one round trip: a nonce, which must come back, so that the answer is the one to this question; and
-//! whether `now()`, which stands still within a transaction, is the time at which this very statement came. If it is not, a
-//! transaction is open; the error 25P02 says that one is open and has failed. What the server still had to say about a
-//! statement that was cut off comes first, as an error, and is read over.
+//! One simple query, one round trip: a nonce, which must come back, so that the answer is the one
+//! to this question; and whether `now()`, which stands still within a transaction, is the time at
+//! which this very statement came. If it is not, a transaction is open; the error 25P02 says that
+//! one is open and has failed. What the server still had to say about a statement that was cut off
+//! comes first, as an error, and is read over.
 
 use crate::fault::{is_fatal, refusal};
 use millpond_sqlx::backend_api::{
@@ -11,14 +12,14 @@ use millpond_sqlx::backend_api::{
 };
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sql};
 
-/// Everything of a session but what was prepared: a session as it was after the connection was opened. DISCARD ALL would
-/// take the statements with it that sqlx has prepared and believes in.
+/// Everything of a session but what was prepared: a session as it was after the connection was
+/// opened. DISCARD ALL would take the statements with it that sqlx has prepared and believes in.
 const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
      SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
-/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be done. The result is
-/// the first error of what was cut off.
+/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be
+/// done. The result is the first error of what was cut off.
 pub(crate) async fn verify(conn: &mut PgConnection, rollback: &'static str) -> Result<Option<Error>, Error> {
     let mut first = None;
     for _ in 0..ROUNDS_MAX {
@@ -34,7 +35,8 @@ pub(crate) async fn verify(conn: &mut PgConnection, rollback: &'static str) -> R
     Err(out_of_rounds())
 }
 
-/// Finds out whether the answers are those to the questions: a COPY that was dropped half-way leaves one too many.
+/// Finds out whether the answers are those to the questions: a COPY that was dropped half-way
+/// leaves one too many.
 pub(crate) async fn in_step(conn: &mut PgConnection) -> Result<(), Error> {
     for _ in 0..ROUNDS_MAX {
         if !matches!(look(conn).await?, Found::LateError(_)) {
@@ -70,7 +72,8 @@ pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Erro
     }
 }
 
-/// Brings the session back to how it was when it was opened. The connection is outside a transaction.
+/// Brings the session back to how it was when it was opened. The connection is outside a
+/// transaction.
 pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> {
     // What `random()` gives next is part of a session too.
     let sql = format!("SELECT pg_catalog.setseed({}); {CLEAN_SLATE}", fastrand::f64());
@@ -104,7 +107,8 @@ enum Found {
 
 async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     let nonce = nonce();
-    // Neither names nor the operator are looked up along a search path that a borrower may have set.
+    // Neither names nor the operator are looked up along a search path that a borrower may have
+    // set.
     let sql = format!(
         "SELECT '{nonce}'::pg_catalog.text, \
          pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(), \
@@ -125,7 +129,8 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     Ok(if outside { Found::Nothing } else { Found::Transaction { began: row.try_get(2)? } })
 }
 
-/// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what sqlx sends itself.
+/// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what
+/// sqlx sends itself.
 pub(crate) async fn end_transactions(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
     for _ in 0..ROUNDS_MAX {
         match raw_sql(rollback).execute(&mut *conn).await {
@@ -151,7 +156,8 @@ fn has_failed(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| refusal.code() == "25P02")
 }
 
-/// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was not reached.
+/// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was
+/// not reached.
 pub(crate) fn is_late(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| !is_fatal(refusal))
 }

@@ -1,4 +1,5 @@
-//! What each kind of pool makes of a mixed load: 8 tasks, four reads to a write, in operations a second.
+//! What each kind of pool makes of a mixed load: 8 tasks, four reads to a write, in operations a
+//! second.
 //!
 //! `cargo run --release --example mixed -p millpond-sqlite [seconds]`
 

@@ -66,8 +66,8 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::forget(conn).await
     }
 
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
-        fault::aftermath(error)
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
+        fault::error_impact(error)
     }
 
     fn ends_transaction(&self, _keyword: &str) -> MayEnd {
@@ -98,8 +98,8 @@ impl Backend<Sqlite> for SqliteBackend {
 /// The one that every connection refers to.
 pub(crate) static SQLITE: SqliteBackend = SqliteBackend;
 
-/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its lock is free, but what it
-/// was sent before, while it panicked, waits for ever.
+/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its
+/// lock is free, but what it was sent before, while it panicked, waits for ever.
 pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
     drop(conn.lock_handle().await?);
     conn.ping().await

@@ -1,11 +1,12 @@
-//! The settings of a connection as its hooks have left them, and how it gets them back from a borrower.
+//! The settings of a connection as its hooks have left them, and how it gets them back from a
+//! borrower.
 
 use futures_util::TryStreamExt;
 use millpond_sqlx::Tracked;
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
 
-/// The pragmas that belong to a connection and can be read back. Those that belong to a file or to the process stay as
-/// the last one has set them, since others may have meant it.
+/// The pragmas that belong to a connection and can be read back. Those that belong to a file or to
+/// the process stay as the last one has set them, since others may have meant it.
 const PRAGMAS: [&str; 32] = [
     "analysis_limit",
     "automatic_index",
@@ -75,7 +76,8 @@ pub(crate) async fn read(conn: &mut SqliteConnection, sets_journal: bool) -> Res
 ///
 /// # Errors
 ///
-/// The driver's; `Error::Protocol` if a setting cannot be put back. Then the connection is to be closed.
+/// The driver's; `Error::Protocol` if a setting cannot be put back. Then the connection is to be
+/// closed.
 pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) -> Result<(), Error> {
     let sets_journal = baseline.last().is_some_and(Option::is_some);
     let mut sql = String::new();

@@ -32,7 +32,7 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 }
 
 /// What an error says about the connection on which a statement ended with it.
-pub(crate) fn aftermath(error: &Error) -> ErrorImpact {
+pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match primary_code(error) {
             Some(IOERR | CORRUPT | NOTADB) => ErrorImpact::Broken,
@@ -81,7 +81,7 @@ mod tests {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
-        assert_eq!(aftermath(&error), ErrorImpact::InStep);
+        assert_eq!(error_impact(&error), ErrorImpact::InStep);
         assert_eq!(classify(&error), ErrorClass::Permanent, "a hook that violates it will do so again");
     }
 
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn what_the_driver_says_about_itself_concerns_the_connection() {
         assert_eq!(classify(&Error::WorkerCrashed), ErrorClass::Connection);
-        assert_eq!(aftermath(&Error::WorkerCrashed), ErrorImpact::Broken);
-        assert_eq!(aftermath(&Error::BeginFailed), ErrorImpact::Doubt);
+        assert_eq!(error_impact(&Error::WorkerCrashed), ErrorImpact::Broken);
+        assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! What the first connection of a pool to a file is looked at for, since SQLite opens almost anything without a word.
+//! What the first connection of a pool to a file is looked at for, since SQLite opens almost
+//! anything without a word.
 //!
-//! The file is never opened here: when a process closes a file it loses the locks that SQLite has on it.
+//! The file is never opened here: when a process closes a file it loses the locks that SQLite has
+//! on it.
 
 use crate::fault::not_a_database;
 use sqlx::{Error, Row, SqliteConnection};
 
-/// Refuses a database in memory that its options do not show to be one: every connection would have its own. Reads
-/// nothing, since a hook may have to come first.
+/// Refuses a database in memory that its options do not show to be one: every connection would have
+/// its own. Reads nothing, since a hook may have to come first.
 pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
     for row in sqlx::raw_sql("PRAGMA database_list").fetch_all(conn).await? {
         if row.try_get::<String, _>(1)? == "main" && row.try_get::<Option<String>, _>(2)?.is_some_and(|f| !f.is_empty())
@@ -23,7 +25,7 @@ pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
 pub(crate) async fn is_database(conn: &mut SqliteConnection) -> Result<(), Error> {
     match sqlx::raw_sql("PRAGMA schema_version").execute(conn).await {
         Err(error) if not_a_database(&error) => Err(error),
-        // Everything else is told to whoever really reads.
+        // Every other error is reported by the first real read.
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! What is done to a new connection after all its hooks: only then anything is read or written.
 //!
-//! A hook may have to come first: with the key of an encrypted file, or with a `page_size`, which a database has for good
-//! from its first byte on.
+//! A hook may have to come first: with the key of an encrypted file, or with a `page_size`, which a
+//! database has for good from its first byte on.
 
 use crate::baseline;
 use crate::file_check::is_database;

@@ -1,4 +1,5 @@
-//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, nothing leaks to the next borrower.
+//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, nothing leaks to
+//! the next borrower.
 //!
 //! [`SqlitePool`] is a drop-in for `sqlx::SqlitePool` after a change of imports and construction.
 //!
@@ -31,17 +32,23 @@
 //!
 //! # What SQLite does not do by itself
 //!
-//! - A query that is dropped half-way is interrupted. With bare sqlx it runs on, and the next query waits for it.
-//! - A connection comes back without I/O if all that was done with it were single statements that ran to their end.
-//!   Otherwise it is proved to be outside a transaction, or rolled back, before the next borrower gets it.
-//! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it does not know.
-//! - What a borrower changes by pragmas is put back before the next one comes. What `last_insert_rowid()`, `changes()` and
-//!   `total_changes()` say is not: ask for it in the borrow in which you wrote.
-//! - `SELECT *` and `RETURNING *` give the columns that the table has now, whoever has altered it: such a statement asks for the
-//!   schema's version before and after. A statement that names its columns does without.
-//! - A file that is replaced or removed under a pool that keeps connections is an error at the next loan; the new file is opened
-//!   when all connections to the old one are closed, and if no write-ahead log of the old one is left. (Not on Windows,
-//!   where an open file cannot be replaced.)
+//! - A query that is dropped half-way is interrupted. With bare sqlx it runs on, and the next query
+//!   waits for it.
+//! - A connection comes back without I/O if all that was done with it were single statements that
+//!   ran to their end. Otherwise it is verified to be outside a transaction, or rolled back, before
+//!   the next borrower gets it.
+//! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it
+//!   does not know.
+//! - What a borrower changes by pragmas is put back before the next one comes. What
+//!   `last_insert_rowid()`, `changes()` and `total_changes()` say is not: ask for it in the borrow
+//!   in which you wrote.
+//! - `SELECT *` and `RETURNING *` give the columns that the table has now, whatever connection has
+//!   altered it: such a statement asks for the schema's version before and after. A statement that
+//!   names its columns does without.
+//! - A file that is replaced or removed under a pool that keeps connections is an error at the next
+//!   loan; the new file is opened when all connections to the old one are closed, and if no
+//!   write-ahead log of the old one is left. (Not on Windows, where an open file cannot be
+//!   replaced.)
 //! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
 
 mod backend;

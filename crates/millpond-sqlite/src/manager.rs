@@ -1,4 +1,4 @@
-//! Opens, proves, resets and closes SQLite connections.
+//! Opens, verifies, resets and closes SQLite connections.
 
 use crate::backend::{SQLITE, is_alive};
 use crate::baseline::{self, Baseline};
@@ -22,20 +22,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many steps of SQLite's virtual machine lie between two looks at whether to stop: some ten microseconds.
+/// How many steps of SQLite's virtual machine lie between two looks at whether to stop: some ten
+/// microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1000;
 
-/// The manager over `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes one for you; build a
-/// core pool over it if you want to wrap one in a pool of your own.
+/// The manager over `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes
+/// one for you; build a core pool over it if you want to wrap one in a pool of your own.
 ///
-/// Options that name an in-memory database (`:memory:`, or what sqlx makes of `sqlite::memory:`) make a manager of that
-/// one database: it has a single connection, which outlives every mishap of the pool. Give such a pool one place.
+/// Options that name an in-memory database (`:memory:`, or what sqlx makes of `sqlite::memory:`)
+/// make a manager of that one database: it has a single connection, which outlives every mishap of
+/// the pool. Give such a pool one place.
 pub struct SqliteManager {
     options: SqliteConnectOptions,
     role: Arc<Role>,
     reset: ResetLevel,
-    /// Held while a connection is closed: of two that close at the same time neither is the last one, which brings what
-    /// is in the write-ahead log into the file.
+    /// Held while a connection is closed: of two that close at the same time neither is the last
+    /// one, which brings what is in the write-ahead log into the file.
     closing: Arc<Mutex<()>>,
     files: Arc<Files>,
 }
@@ -57,13 +59,15 @@ impl SqliteManager {
         }
     }
 
-    /// What is done to a connection between two borrowers. `Session` cannot be had by SQL in SQLite: whatever may have
-    /// changed the session has its connection replaced. On an in-memory database `Session` and `Replace` do what
-    /// `Transaction` does, since its connection is the database.
+    /// What is done to a connection between two borrowers. `Session` cannot be had by SQL in
+    /// SQLite: whatever may have changed the session has its connection replaced. On an in-memory
+    /// database `Session` and `Replace` do what `Transaction` does, since its connection is the
+    /// database.
     ///
-    /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after `on_connect`, in pools
-    /// that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary tables and attached databases stay. No level
-    /// but `Replace` clears what `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to.
+    /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after
+    /// `on_connect`, in pools that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary
+    /// tables and attached databases stay. No level but `Replace` clears what
+    /// `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
@@ -92,8 +96,8 @@ impl SqliteManager {
         }
     }
 
-    /// What is done to its connections after all other hooks. `keeps` says whether they are lent again, `sets_journal`
-    /// whether the pool sets the journal mode.
+    /// What is done to its connections after all other hooks. `keeps` says whether they are lent
+    /// again, `sets_journal` whether the pool sets the journal mode.
     pub(crate) fn last_hook(&self, keeps: bool, sets_journal: bool) -> LastHook {
         LastHook {
             role: Arc::clone(&self.role),
@@ -176,12 +180,14 @@ impl Manager for SqliteManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
-        // Until that is proved: a thread that hangs or is gone is not waited for once more at the close.
+        // Until that is verified: a thread that hangs or is gone is not waited for once more at the
+        // close.
         conn.degrade(SyncState::Broken);
         verify(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
         if conn.was_unseen() {
-            // Whoever uses the driver's own connection looks at no schema before a statement that sqlx remembers.
+            // A user of the driver's own connection looks at no schema before a statement that sqlx
+            // remembers.
             forget(conn.driver_mut()).await?;
         }
         conn.mark_in_sync();
@@ -248,7 +254,8 @@ async fn open(options: &SqliteConnectOptions) -> Result<Kept, Error> {
     Ok(Kept { conn, brake })
 }
 
-/// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what sqlx's parser makes of it.
+/// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what
+/// sqlx's parser makes of it.
 fn is_memory(filename: &Path) -> bool {
     filename
         .to_str()

@@ -1,8 +1,10 @@
-//! The one connection to an in-memory database, kept through everything that makes a pool give a connection up.
+//! The one connection to an in-memory database, kept through everything that makes a pool give a
+//! connection up.
 //!
-//! Closing that connection would destroy the database. So the manager owns it, and what the pool calls a connection is a
-//! loan: whether the pool closes it, drops it, or loses it with a runtime or a panic, it comes back here, and the next
-//! `connect` proves it and lends it again. Only the end of the pool ends the database.
+//! Closing that connection would destroy the database. So the manager owns it, and what the pool
+//! calls a connection is a loan: whether the pool closes it, drops it, or loses it with a runtime
+//! or a panic, it comes back here, and the next `connect` verifies it and lends it again. Only the
+//! end of the pool ends the database.
 
 use crate::baseline::Baseline;
 use sqlx::{Error, SqliteConnection};
@@ -123,7 +125,8 @@ pub(crate) fn lost() -> Error {
 }
 
 impl Loan {
-    /// The driver's thread has ended: there is no database any more, and none is made up in its place.
+    /// The driver's thread has ended: there is no database any more, and none is made up in its
+    /// place.
     pub(crate) fn lose(mut self) {
         if let Some(memory) = self.memory.take() {
             memory.put(Place::Lost);

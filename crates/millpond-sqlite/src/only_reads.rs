@@ -1,8 +1,9 @@
 //! Whether a statement can only read, judged by its text: in doubt it cannot.
 //!
-//! A reader refuses every write anyway (`query_only`), so a mistake on the one side is an error and not a wrong answer. A
-//! mistake on the other side costs a turn at the writer. What has to be kept from the readers although it only reads is
-//! what only the writer's connection knows: its last row id, its changes, its temporary tables.
+//! A reader refuses every write anyway (`query_only`), so a mistake on the one side is an error and
+//! not a wrong answer. A mistake on the other side costs a turn at the writer. What has to be kept
+//! from the readers although it only reads is what only the writer's connection knows: its last row
+//! id, its changes, its temporary tables.
 
 use millpond_sqlx::backend_api::{first_keyword, is_single, words};
 
@@ -12,7 +13,8 @@ const WRITERS_OWN: [&str; 6] =
 /// Words that make a `WITH` write.
 const WRITES: [&str; 4] = ["insert", "update", "delete", "replace"];
 
-/// Whether a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that names nothing of the writer's own.
+/// Whether a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that names nothing
+/// of the writer's own.
 ///
 /// ```
 /// use millpond_sqlite::only_reads;

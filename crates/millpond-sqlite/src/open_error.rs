@@ -1,4 +1,5 @@
-//! Why a file could not be opened, with the file in it: SQLite's own message names neither the file nor the reason.
+//! Why a file could not be opened, with the file in it: SQLite's own message names neither the file
+//! nor the reason.
 
 use crate::fault::cannot_open;
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -12,14 +13,15 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{self, Component, Path, PathBuf};
 
-/// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay as they are.
+/// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay
+/// as they are.
 pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions) -> Error {
     let looked_up = cannot_open(&error);
     let Error::Database(refusal) = error else { return error };
     let asked = options.get_filename();
     let reason = if looked_up && !is_uri(asked) { reason(asked, mode(options)) } else { None };
     let reason = match reason {
-        // SQLite's own words stay, for whoever looks them up.
+        // SQLite's own words stay, so that they can be looked up.
         Some(reason) => format!("{reason} (code: {}, {})", refusal.code().unwrap_or_default(), refusal.message()),
         None => refusal.to_string(),
     };
@@ -50,7 +52,8 @@ fn reason(asked: &Path, mode: &str) -> Option<String> {
     let directory = file.parent().unwrap_or(&file);
     match fs::metadata(&file) {
         Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
-        // Opened only if that may fail: when a process closes a file it loses the locks that SQLite has on it.
+        // Opened only if that may fail: when a process closes a file it loses the locks that SQLite
+        // has on it.
         Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(&file) {
             Err(error) if denied(&error) => Some("this process has no permission to read it".to_owned()),
             _ => None,
@@ -101,7 +104,8 @@ fn missing(directory: &Path, mode: &str) -> String {
     }
 }
 
-/// The same path from the root, if that is likely to be what was meant: it exists, or its directory does.
+/// The same path from the root, if that is likely to be what was meant: it exists, or its directory
+/// does.
 fn rooted(asked: &Path) -> Option<PathBuf> {
     let root = Path::new("/");
     let mut from_root = root.to_owned();

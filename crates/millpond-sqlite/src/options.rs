@@ -1,4 +1,5 @@
-//! Building a SQLite pool: from a URL or sqlx's options to the kind of pool that suits the database.
+//! Building a SQLite pool: from a URL or sqlx's options to the kind of pool that suits the
+//! database.
 
 use crate::manager::SqliteManager;
 use crate::memory::Memory;
@@ -40,20 +41,23 @@ pub struct SqlitePoolOptions {
 }
 
 impl SqlitePoolOptions {
-    /// The defaults: those of the guide, [`PoolKind::Null`] for a file, one kept connection for `:memory:`.
+    /// The defaults: those of the guide, [`PoolKind::Null`] for a file, one kept connection for
+    /// `:memory:`.
     pub fn new() -> Self {
         Self { settings: SqlPoolSettings::new("sqlite"), kind: None, pragmas: Vec::new() }
     }
 
-    /// How the connections to a file are pooled. Default [`PoolKind::Null`], as in SQLAlchemy. A database in memory always has
-    /// one connection.
+    /// How the connections to a file are pooled. Default [`PoolKind::Null`], as in SQLAlchemy. A
+    /// database in memory always has one connection.
     ///
-    /// [`PoolKind::ReadWrite`] has one writer, a queue of one without overflow. [`SqlPool::acquire`], [`SqlPool::begin`] (with
-    /// `BEGIN IMMEDIATE`) and migrations have it. The readers are a queue of exactly `pool_size`, with `query_only` on;
-    /// [`SqlPool::reader`] is a handle on them, and a statement on `&pool` goes to them if by its text it can only read
-    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at most the one writer. The
-    /// database is brought into WAL mode, `synchronous` is `NORMAL`, and `busy_timeout` is that of the options (5 s), against
-    /// other processes: among our own connections nobody ever meets a lock. In events, logs and metrics the two are named
+    /// [`PoolKind::ReadWrite`] has one writer, a queue of one without overflow.
+    /// [`SqlPool::acquire`], [`SqlPool::begin`] (with `BEGIN IMMEDIATE`) and migrations have it.
+    /// The readers are a queue of exactly `pool_size`, with `query_only` on; [`SqlPool::reader`] is
+    /// a handle on them, and a statement on `&pool` goes to them if by its text it can only read
+    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at
+    /// most the one writer. The database is brought into WAL mode, `synchronous` is `NORMAL`, and
+    /// `busy_timeout` is that of the options (5 s), against other processes: among our own
+    /// connections nobody ever meets a lock. In events, logs and metrics the two are named
     /// `<name>-writer` and `<name>-reader`.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = Some(kind);
@@ -76,15 +80,16 @@ impl SqlitePoolOptions {
     /// | `sqlite://`, `sqlite:///:memory:`, `sqlite::memory:` | in memory, the pool's own |
     /// | `sqlite+aiosqlite:///ponds.db` | the same as without the driver |
     ///
-    /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx; with nothing behind them they are an
-    /// error, since a variable was probably not set. A missing file is created unless
-    /// `mode` says otherwise. Parameters: `mode` (`ro`, `rw`, `rwc`, `memory`), `cache` (`private`, `shared`), `immutable`,
-    /// `vfs`, `timeout` (seconds to wait for a lock), and `uri=true` for paths written as `file:`. Everything else is an
-    /// error.
+    /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx; with nothing
+    /// behind them they are an error, since a variable was probably not set. A missing file is
+    /// created unless `mode` says otherwise. Parameters: `mode` (`ro`, `rw`, `rwc`, `memory`),
+    /// `cache` (`private`, `shared`), `immutable`, `vfs`, `timeout` (seconds to wait for a lock),
+    /// and `uri=true` for paths written as `file:`. Everything else is an error.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the first connection.
+    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
+    /// first connection.
     ///
     /// # Cancel safety
     ///

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 /// Sets pragmas on every new connection: the guide's `PRAGMA foreign_keys=ON`, and friends.
 ///
-/// Names come from a table, values are checked by kind, nothing is pasted raw. A pragma that has the value already is left
-/// alone. After it was set it is read back: SQLite ignores silently what it does not know or cannot do at the moment, here
-/// that is an error, and the connection is not lent. What a borrower changes is put back before the next one comes.
+/// Names come from a table, values are checked by kind, nothing is pasted raw. A pragma that has
+/// the value already is left alone. After it was set it is read back: SQLite ignores silently what
+/// it does not know or cannot do at the moment, here that is an error, and the connection is not
+/// lent. What a borrower changes is put back before the next one comes.
 ///
 /// ```
 /// use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
@@ -32,7 +33,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub struct PragmaHook {
     settings: Vec<Setting>,
-    /// Held while a pragma is changed that concerns the file, so that hundreds of connections do not race for its lock.
+    /// Held while a pragma is changed that concerns the file, so that hundreds of connections do
+    /// not race for its lock.
     file: Arc<Mutex<()>>,
 }
 
@@ -57,8 +59,8 @@ impl PragmaHook {
     ///
     /// # Errors
     ///
-    /// If it is not a setting of a connection that can be read back, or does not take the value. The error says what it
-    /// takes.
+    /// If it is not a setting of a connection that can be read back, or does not take the value.
+    /// The error says what it takes.
     pub fn set(mut self, name: &str, value: impl Into<PragmaValue>) -> Result<Self, PragmaError> {
         let setting = Setting::new(name, &value.into())?;
         // The last word holds, as it would in SQLite.
@@ -128,8 +130,8 @@ impl PragmaHook {
         )
     }
 
-    /// How many bytes of the file are mapped into memory. SQLite has a limit of its own (2 GiB as built by default);
-    /// above it this is an error when the connection is opened.
+    /// How many bytes of the file are mapped into memory. SQLite has a limit of its own (2 GiB as
+    /// built by default); above it this is an error when the connection is opened.
     #[must_use]
     pub fn mmap_size(self, bytes: u32) -> Self {
         self.known("mmap_size", i64::from(bytes))
@@ -184,7 +186,8 @@ fn took(setting: &Setting, found: &Option<String>) -> bool {
     found.as_deref().is_some_and(|found| setting.is(found))
 }
 
-/// Sets some pragmas and reads some, in one trip to the worker. What SQLite does not know it answers with nothing.
+/// Sets some pragmas and reads some, in one trip to the worker. What SQLite does not know it
+/// answers with nothing.
 async fn change_and_read(
     conn: &mut SqliteConnection,
     changed: &[Setting],
@@ -216,7 +219,7 @@ impl Hooks<Tracked<Sqlite>> for PragmaHook {
     }
 
     async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
-        // It opens no transaction, so nothing has to be proved after it.
+        // It opens no transaction, so nothing has to be verified after it.
         Ok(self.apply(conn.driver_mut()).await?)
     }
 }

@@ -1,4 +1,5 @@
-//! The pragmas that a hook may set: settings of a connection that SQLite reads back, and what values they take.
+//! The pragmas that a hook may set: settings of a connection that SQLite reads back, and what
+//! values they take.
 
 /// One pragma.
 #[derive(Debug, PartialEq, Eq)]

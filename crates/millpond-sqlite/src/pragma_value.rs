@@ -176,13 +176,15 @@ pub enum PragmaError {
         /// What it takes.
         wanted: String,
     },
-    /// SQLite took it without a word and did not do it: this build, this file or this moment does not allow it.
+    /// SQLite took it without a word and did not do it: this build, this file or this moment does
+    /// not allow it.
     NotTaken {
         /// The pragma.
         name: &'static str,
         /// What it was to be set to.
         value: String,
-        /// What SQLite reads back; nothing if this build does not have the pragma, or not for this database.
+        /// What SQLite reads back; nothing if this build does not have the pragma, or not for this
+        /// database.
         found: Option<String>,
     },
 }

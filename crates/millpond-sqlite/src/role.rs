@@ -1,4 +1,5 @@
-//! What the connections of a manager are for: a file of its own, the one in memory, or a half of a pair.
+//! What the connections of a manager are for: a file of its own, the one in memory, or a half of a
+//! pair.
 
 use crate::memory::Memory;
 use crate::wal_mode::Ground;

@@ -1,12 +1,14 @@
 //! Whether the columns that sqlx remembers of a statement are still those of the database.
 //!
-//! sqlx reads the columns of a statement once, when it prepares it. When the schema has changed SQLite prepares the
-//! statement anew by itself, and sqlx goes on with the columns of before: its thread panics at one more, and two that
-//! have changed places have each other's names. That concerns statements with a `*`; every other text names its columns.
-//! A statement that is prepared for the first time is no better off if the connection has not noticed the change yet.
+//! sqlx reads the columns of a statement once, when it prepares it. When the schema has changed
+//! SQLite prepares the statement anew by itself, and sqlx goes on with the columns of before: its
+//! thread panics at one more, and two that have changed places have each other's names. That
+//! concerns statements with a `*`; every other text names its columns. A statement that is prepared
+//! for the first time is no better off if the connection has not noticed the change yet.
 //!
-//! Measured in one loop, a row by its key in a file: 40 us for `SELECT *` against 14 us for named columns on a pool, and
-//! 17 us against 10 us in a transaction, which looks once. Each look is a trip to the driver's thread.
+//! Measured in one loop, a row by its key in a file: 40 us for `SELECT *` against 14 us for named
+//! columns on a pool, and 17 us against 10 us in a transaction, which looks once. Each look is a
+//! trip to the driver's thread.
 
 use crate::only_reads::only_reads;
 use millpond_sqlx::backend_api::Seen;
@@ -23,7 +25,8 @@ pub(crate) async fn look(conn: &mut SqliteConnection, seen: &mut Seen, sql: &str
         seen.question = question(conn).await?;
     }
     if inside && !seen.held && !only_reads(sql) {
-        // Asking would begin to read, and a transaction that has begun so gets no lock to write if another one has it.
+        // Asking would begin to read, and a transaction that has begun so gets no lock to write if
+        // another one has it.
         seen.versions.clear();
         return forget(conn).await;
     }
@@ -40,7 +43,8 @@ pub(crate) async fn is_still(conn: &mut SqliteConnection, seen: &Seen) -> Result
     Ok(seen.versions.is_empty() || versions(conn, &seen.question).await? == seen.versions)
 }
 
-/// Makes sqlx forget the statements that it has prepared, and SQLite the schema, without reading the file.
+/// Makes sqlx forget the statements that it has prepared, and SQLite the schema, without reading
+/// the file.
 pub(crate) async fn forget(conn: &mut SqliteConnection) -> Result<(), Error> {
     conn.clear_cached_statements().await?;
     conn.execute("PRAGMA writable_schema = RESET").await?;

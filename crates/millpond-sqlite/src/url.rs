@@ -1,4 +1,5 @@
-//! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is ignored is missed later.
+//! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is
+//! ignored is missed later.
 
 use millpond_sqlx::backend_api::{is_parameter, one_line};
 use percent_encoding::percent_decode_str;
@@ -63,12 +64,14 @@ fn check_scheme(scheme: &str) -> Result<(), UrlError> {
     }
 }
 
-/// The path of a file, or nothing for a database in memory. In SQLAlchemy's forms the third slash belongs to the URL.
+/// The path of a file, or nothing for a database in memory. In SQLAlchemy's forms the third slash
+/// belongs to the URL.
 fn path_of(database: &str) -> Result<&str, UrlError> {
     match database.strip_prefix("//") {
         Some(after) => match after.strip_prefix('/') {
             Some(path) => Ok(path),
-            // Two slashes and a name: sqlx's form of a relative path. With an `@` it is more likely a server's URL.
+            // Two slashes and a name: sqlx's form of a relative path. With an `@` it is more likely
+            // a server's URL.
             None if after.contains('@') => Err(UrlError::Host),
             None => Ok(after),
         },
@@ -200,7 +203,8 @@ pub enum UrlError {
     Scheme,
     /// It asks for a driver that we do not know.
     Driver(String),
-    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    /// There is a blank before or behind it, or a line end or another character in it that nobody
+    /// sees.
     Blank,
     /// It names no database.
     NoPath,

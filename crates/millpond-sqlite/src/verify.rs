@@ -1,14 +1,15 @@
-//! Proves that nothing is open on a connection, or makes it so.
+//! Verifies that nothing is open on a connection, or makes it so.
 //!
-//! `begin_with("SELECT 1")` stands in the queue of sqlx's worker behind everything sent before it, and sqlx looks at
-//! SQLite's own autocommit flag after it: `BeginFailed` says that no transaction is open. (Asking the flag through
-//! `lock_handle` jumps that queue: wrong 127 times of 137.)
+//! `begin_with("SELECT 1")` stands in the queue of sqlx's worker behind everything sent before it,
+//! and sqlx looks at SQLite's own autocommit flag after it: `BeginFailed` says that no transaction
+//! is open. (Asking the flag through `lock_handle` jumps that queue: wrong 127 times of 137.)
 
 use crate::fault;
 use millpond_sqlx::backend_api::TransactionState;
 use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
-/// How many transactions and savepoints left open one inside the other are undone before the connection is given up.
+/// How many transactions and savepoints left open one inside the other are undone before the
+/// connection is given up.
 const LEVELS_MAX: usize = 64;
 
 /// Brings a connection out of every transaction; an error means that it could not be done.
@@ -23,8 +24,8 @@ pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
     Err(Error::Protocol(format!("the connection is still in a transaction after {LEVELS_MAX} rollbacks")))
 }
 
-/// What can be set only outside a transaction. In the database for temporary tables it is not looked at, so nothing changes,
-/// and nothing is left to be undone if the question is cut off.
+/// What can be set only outside a transaction. In the database for temporary tables it is not
+/// looked at, so nothing changes, and nothing is left to be undone if the question is cut off.
 const ONLY_OUTSIDE: &str = "PRAGMA temp.synchronous = NORMAL";
 
 /// Asks whether a transaction is open, in turn with everything that was sent before.
@@ -73,8 +74,8 @@ async fn look(conn: &mut SqliteConnection) -> Result<Found, Error> {
     }
 }
 
-/// If the transaction that sqlx knows of was ended behind its back, its rollback fails for ever, and so does the one to a
-/// savepoint in it, by the name that sqlx gives it. So it gets new ones.
+/// If the transaction that sqlx knows of was ended behind its back, its rollback fails for ever,
+/// and so does the one to a savepoint in it, by the name that sqlx gives it. So it gets new ones.
 async fn give_it_something_to_roll_back(conn: &mut SqliteConnection) -> Result<(), Error> {
     // Behind the queued rollback.
     conn.ping().await?;

@@ -1,7 +1,7 @@
 //! Brings a database into WAL mode before anybody gets a reader or writer of a pool.
 //!
-//! It is done once, after the hooks of the first connection, and only if the database is not in WAL mode already. It stays
-//! in that mode: the mode is part of the file.
+//! It is done once, after the hooks of the first connection, and only if the database is not in WAL
+//! mode already. It stays in that mode: the mode is part of the file.
 
 use crate::fault::not_a_database;
 use futures_util::lock::Mutex;
@@ -37,7 +37,8 @@ impl Ground {
         *self.ready.lock().await = false;
     }
 
-    /// Makes sure that the database exists and is in WAL mode, by a connection that may be a reader.
+    /// Makes sure that the database exists and is in WAL mode, by a connection that may be a
+    /// reader.
     pub(crate) async fn prepare(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         if self.locked.load(Ordering::Relaxed) {
             conn.execute(RELAXED).await?;

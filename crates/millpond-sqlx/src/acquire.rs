@@ -24,8 +24,8 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
     }
 
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
-        // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing of ours could be
-        // given back when it ends.
+        // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing
+        // of ours could be given back when it ends.
         Box::pin(future::err(Error::InvalidArgument(
             "`Acquire::begin` cannot begin a transaction on a millpond pool: call `SqlPool::begin(&pool)`; code that is \
              generic over `Acquire` writes `let mut conn = acq.acquire().await?; let mut tx = \

@@ -1,8 +1,9 @@
 //! A host name with several addresses, one of which may swallow what is sent to it.
 //!
-//! The driver tries one address after the other, and one that is silent holds it up until the limit of the whole connect.
-//! So a connect by name that has not ended after 250 ms (RFC 8305) is looked into: all addresses are dialled. If one answers
-//! while another one is silent, the driver is led to the one that answers.
+//! The driver tries one address after the other, and one that is silent holds it up until the limit
+//! of the whole connect. So a connect by name that has not ended after 250 ms (RFC 8305) is looked
+//! into: all addresses are dialled. If one answers while another one is silent, the driver is led
+//! to the one that answers.
 
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
@@ -38,8 +39,8 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Connects. `by_name` is the driver's own connect, `by_address` one that leads to one address; it is called only where
-    /// the name has several, of which one is silent.
+    /// Connects. `by_name` is the driver's own connect, `by_address` one that leads to one address;
+    /// it is called only where the name has several, of which one is silent.
     ///
     /// # Errors
     ///

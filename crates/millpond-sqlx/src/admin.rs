@@ -6,20 +6,24 @@ use crate::tracked::Tracked;
 use millpond_core::{Holder, Invalidate, Pool, Status};
 use sqlx::{Database, Error};
 
-/// A pool of your own is steered through your own handle on it: what only our pools can do does nothing to it, or says
-/// so where an error can be returned. A pool of one writer and many readers is steered as one, except as noted.
+/// A pool of your own is steered through your own handle on it: what only our pools can do does
+/// nothing to it, or says so where an error can be returned. A pool of one writer and many readers
+/// is steered as one, except as noted.
 impl<DB: Database> SqlPool<DB> {
-    /// How the pool is doing. Of one writer and many readers this is the writer: `pool.reader().status()` for the others.
+    /// How the pool is doing. Of one writer and many readers this is the writer:
+    /// `pool.reader().status()` for the others.
     pub fn status(&self) -> Status {
         self.main().as_pool().status()
     }
 
-    /// How many connections are open, as `sqlx::Pool` tells it; of one writer and many readers, all of them.
+    /// How many connections are open, as `sqlx::Pool` tells it; of one writer and many readers, all
+    /// of them.
     pub fn size(&self) -> u32 {
         self.pools().map(|pool| pool.status().open).sum()
     }
 
-    /// How many connections are idle, as `sqlx::Pool` tells it; of one writer and many readers, all of them.
+    /// How many connections are idle, as `sqlx::Pool` tells it; of one writer and many readers, all
+    /// of them.
     pub fn num_idle(&self) -> usize {
         self.pools().map(|pool| pool.status().idle).sum::<u32>().try_into().unwrap_or(usize::MAX)
     }
@@ -57,7 +61,8 @@ impl<DB: Database> SqlPool<DB> {
         self.steered().for_each(Steered::resume);
     }
 
-    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers and the writer.
+    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers
+    /// and the writer.
     ///
     /// # Errors
     ///

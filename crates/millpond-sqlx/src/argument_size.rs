@@ -1,4 +1,5 @@
-//! How large the arguments of a statement are: a driver sends them through a buffer that stays as large as they were.
+//! How large the arguments of a statement are: a driver sends them through a buffer that stays as
+//! large as they were.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -9,8 +10,8 @@ use std::fmt;
 
 /// The size of encoded arguments in bytes, `len` being that of their buffer: for backends.
 ///
-/// sqlx shows the buffer to nobody but values that are encoded into it. So one is, which looks and then refuses to be
-/// added: nothing is changed.
+/// sqlx shows the buffer to nobody but values that are encoded into it. So one is, which looks and
+/// then refuses to be added: nothing is changed.
 pub fn argument_size<DB: Database>(arguments: &mut DB::Arguments, len: fn(&DB::ArgumentBuffer) -> usize) -> usize
 where
     i32: Type<DB>,

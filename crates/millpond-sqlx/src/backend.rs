@@ -10,8 +10,8 @@ use std::fmt::Debug;
 
 /// What differs from database to database, apart from the manager that opens connections.
 ///
-/// Every method has a default that is safe to forget. A backend crate implements it for a type of its own (the database's
-/// type belongs to sqlx) and hands a `static` to [`Tracked::new`].
+/// Every method has a default that is safe to forget. A backend crate implements it for a type of
+/// its own (the database's type belongs to sqlx) and hands a `static` to [`Tracked::new`].
 #[async_trait]
 pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// What a statement may leave behind, by its text. The default is [`effect_of`].
@@ -19,27 +19,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         effect_of(sql)
     }
 
-    /// What the end of a transaction may leave behind, committed or rolled back. By default nothing.
+    /// What the end of a transaction may leave behind, committed or rolled back. By default
+    /// nothing.
     fn transaction_end(&self) -> SyncState {
         SyncState::Clean
     }
 
-    /// What is put around every statement, where a connection is lent another server for each transaction.
-    /// By default a connection is a session, and nothing is put around anything.
+    /// What is put around every statement, where a connection is lent another server for each
+    /// transaction. By default a connection is a session, and nothing is put around anything.
     fn enclosure(&self) -> Option<TransactionWrapper> {
         None
     }
 
-    /// Whether a text cannot be executed in a transaction, and needs none, where others are [enclosed](Self::enclosure) in
-    /// one. By default no text is.
+    /// Whether a text cannot be executed in a transaction, and needs none, where others are
+    /// [enclosed](Self::enclosure) in one. By default no text is.
     fn runs_alone(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Called when a transaction that was begun by the driver is about to be committed or rolled back, before the driver
-    /// does it. Where a connection is lent another server for each transaction this ends it and leaves nothing of its
-    /// session behind. By default nothing is done.
+    /// Called when a transaction that was begun by the driver is about to be committed or rolled
+    /// back, before the driver does it. Where a connection is lent another server for each
+    /// transaction this ends it and leaves nothing of its session behind. By default nothing is
+    /// done.
     ///
     /// # Cancel safety
     ///
@@ -55,21 +57,23 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the driver's `fetch_optional` leaves nothing of the statement behind. By default it does not: the rows
-    /// after the first one are read and thrown away, so that `fetch_one` is not a reason for doubt.
+    /// Whether the driver's `fetch_optional` leaves nothing of the statement behind. By default it
+    /// does not: the rows after the first one are read and thrown away, so that `fetch_one` is not
+    /// a reason for doubt.
     fn stops_after_one_row(&self) -> bool {
         false
     }
 
-    /// Whether a text may hold no statement at all, only blanks and comments. Every other command ends with the result of
-    /// its last statement; an answer that ends without one is an error. The default takes a text without a keyword for
-    /// an empty one.
+    /// Whether a text may hold no statement at all, only blanks and comments. Every other command
+    /// ends with the result of its last statement; an answer that ends without one is an error. The
+    /// default takes a text without a keyword for an empty one.
     fn may_be_empty(&self, sql: &str) -> bool {
         first_keyword(sql).is_none()
     }
 
-    /// Called when the driver's `fetch_optional` gave no row, where that [is used](Self::stops_after_one_row): an error says
-    /// that the driver stopped before the end of the command. By default it is believed.
+    /// Called when the driver's `fetch_optional` gave no row, where that [is
+    /// used](Self::stops_after_one_row): an error says that the driver stopped before the end of
+    /// the command. By default it is believed.
     ///
     /// # Cancel safety
     ///
@@ -79,9 +83,10 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What an error says about the connection on which it happened. By default an error of the database itself ends the
-    /// statement and nothing more; one of the transport or the protocol ends the connection; all others are doubtful.
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
+    /// What an error says about the connection on which it happened. By default an error of the
+    /// database itself ends the statement and nothing more; one of the transport or the protocol
+    /// ends the connection; all others are doubtful.
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
         match error {
             Error::Database(_) => ErrorImpact::InStep,
             Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
@@ -89,54 +94,58 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         }
     }
 
-    /// Whether an error may mean that the server is no longer the one to talk to: see [`FailoverDetector`](crate::backend_api::FailoverDetector). By
-    /// default none does.
+    /// Whether an error may mean that the server is no longer the one to talk to: see
+    /// [`FailoverDetector`](crate::backend_api::FailoverDetector). By default none does.
     fn is_suspicious(&self, error: &Error) -> bool {
         let _ = error;
         false
     }
 
-    /// Whether an error means that what the driver remembers of statements and types is out of date. By default none does.
+    /// Whether an error means that what the driver remembers of statements and types is out of
+    /// date. By default none does.
     fn memory(&self, error: &Error) -> Memory {
         let _ = error;
         Memory::Valid
     }
 
-    /// Whether the arguments of a statement are so large that the driver's buffers should not stay as large. They are not
-    /// changed. By default none are.
+    /// Whether the arguments of a statement are so large that the driver's buffers should not stay
+    /// as large. They are not changed. By default none are.
     fn has_large_arguments(&self, arguments: &mut DB::Arguments) -> bool {
         let _ = arguments;
         false
     }
 
-    /// Whether a row is so large that the driver's buffers should not stay as large. By default none is.
+    /// Whether a row is so large that the driver's buffers should not stay as large. By default
+    /// none is.
     fn is_large(&self, row: &DB::Row) -> bool {
         let _ = row;
         false
     }
 
-    /// Whether a statement may take a lock that its session keeps, by its text: a migration's, for one. Such a connection
-    /// counts as one whose driver was used unseen: managers release its locks. By default none does.
+    /// Whether a statement may take a lock that its session keeps, by its text: a migration's, for
+    /// one. Such a connection counts as one whose driver was used unseen: managers release its
+    /// locks. By default none does.
     fn takes_session_lock(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Whether a statement may leave something in its session that only its end undoes, by its text; asked only where
-    /// [`effect`](Self::effect) is not `None`. By default none does.
+    /// Whether a statement may leave something in its session that only its end undoes, by its
+    /// text; asked only where [`effect`](Self::effect) is not `None`. By default none does.
     fn outlasts_reset(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Whether a statement may make the server forget what the driver has prepared, by its text; asked only where
-    /// [`effect`](Self::effect) is not `None`. By default none does.
+    /// Whether a statement may make the server forget what the driver has prepared, by its text;
+    /// asked only where [`effect`](Self::effect) is not `None`. By default none does.
     fn deallocates(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Makes the driver forget what it remembers of statements and types. By default it remembers nothing.
+    /// Makes the driver forget what it remembers of statements and types. By default it remembers
+    /// nothing.
     ///
     /// # Cancel safety
     ///
@@ -146,25 +155,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the columns of a statement's rows follow from the schema, where the driver would go on with those that it
-    /// remembers when the schema has changed. By default it notices by itself.
+    /// Whether the columns of a statement's rows follow from the schema, where the driver would go
+    /// on with those that it remembers when the schema has changed. By default it notices by
+    /// itself.
     fn depends_on_schema(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Looks whether the schema is still the one of `seen`, and makes the driver forget what it remembers if not. Called
-    /// before a statement that [depends on it](Self::depends_on_schema); `inside` says that a transaction may be open.
+    /// Looks whether the schema is still the one of `seen`, and makes the driver forget what it
+    /// remembers if not. Called before a statement that [depends on it](Self::depends_on_schema);
+    /// `inside` says that a transaction may be open.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off, and nothing is known of the schema.
+    /// If the future is dropped the connection counts as cut off, and nothing is known of the
+    /// schema.
     async fn look(&self, conn: &mut DB::Connection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
         let _ = (conn, seen, sql, inside);
         Ok(())
     }
 
-    /// Whether the schema is still the one of `seen`, now that the statement has ended. Called outside of transactions.
+    /// Whether the schema is still the one of `seen`, now that the statement has ended. Called
+    /// outside of transactions.
     ///
     /// # Cancel safety
     ///
@@ -174,9 +187,10 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Called before the next operation of the *same* borrower on a connection of which an operation was cut off, with what
-    /// is left of it. The default pings, which waits until the server is through with what was cut. An error is the
-    /// operation's error. An error of what was cut off, which nobody else will see, is the result.
+    /// Called before the next operation of the *same* borrower on a connection of which an
+    /// operation was cut off, with what is left of it. The default pings, which waits until the
+    /// server is through with what was cut. An error is the operation's error. An error of what was
+    /// cut off, which nobody else will see, is the result.
     ///
     /// # Cancel safety
     ///
@@ -186,8 +200,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         conn.ping().await.map(|()| None)
     }
 
-    /// Asks the server whether a transaction is open; with a [mark](Self::mark), whether it is the one that was marked. By
-    /// default it is never known, so that every error in a transaction loses it.
+    /// Asks the server whether a transaction is open; with a [mark](Self::mark), whether it is the
+    /// one that was marked. By default it is never known, so that every error in a transaction
+    /// loses it.
     ///
     /// # Cancel safety
     ///
@@ -201,7 +216,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(TransactionState::None)
     }
 
-    /// Marks the open transaction, so that another one that takes its place is not taken for it. By default there is no mark.
+    /// Marks the open transaction, so that another one that takes its place is not taken for it. By
+    /// default there is no mark.
     ///
     /// # Cancel safety
     ///
@@ -211,8 +227,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether a [mark](Self::mark) is a savepoint, which goes if one that was set before it is released or rolled back
-    /// to. By default it is.
+    /// Whether a [mark](Self::mark) is a savepoint, which goes if one that was set before it is
+    /// released or rolled back to. By default it is.
     fn mark_is_savepoint(&self) -> bool {
         true
     }
@@ -228,21 +244,22 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the server refuses every statement in a transaction after one that has failed, so that it need not be asked
-    /// after an error. By default it does not.
+    /// Whether the server refuses every statement in a transaction after one that has failed, so
+    /// that it need not be asked after an error. By default it does not.
     fn refuses_after_failure(&self) -> bool {
         false
     }
 
-    /// Whether a statement that begins with this keyword may end the transaction in which it is executed, beside those that
-    /// are made for that. By default every one may.
+    /// Whether a statement that begins with this keyword may end the transaction in which it is
+    /// executed, beside those that are made for that. By default every one may.
     fn ends_transaction(&self, keyword: &str) -> MayEnd {
         let _ = keyword;
         MayEnd::Perhaps
     }
 
-    /// Called before the next operation of the *same* borrower after it had the driver's own connection. An error says that
-    /// answers would be those to other questions. By default the driver is trusted.
+    /// Called before the next operation of the *same* borrower after it had the driver's own
+    /// connection. An error says that answers would be those to other questions. By default the
+    /// driver is trusted.
     ///
     /// # Cancel safety
     ///
@@ -252,9 +269,10 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Verifies that nothing is open on a connection, or makes it so, and says what is known of it then. Called after
-    /// hooks have had the driver's connection, and by [`Tracked::verify`](crate::Tracked::verify), which managers call from
-    /// their `reset`. By default nothing is verified and the connection stays [`Raw`](SyncState::Raw).
+    /// Verifies that nothing is open on a connection, or makes it so, and says what is known of it
+    /// then. Called after hooks have had the driver's connection, and by
+    /// [`Tracked::verify`](crate::Tracked::verify), which managers call from their `reset`. By
+    /// default nothing is verified and the connection stays [`Raw`](SyncState::Raw).
     ///
     /// # Cancel safety
     ///
@@ -265,7 +283,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     }
 }
 
-/// What a connection has seen of the schema: for backends. Nothing, when something was done that may have changed it.
+/// What a connection has seen of the schema: for backends. Nothing, when something was done that
+/// may have changed it.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// How to ask for the versions of the schema.
@@ -288,15 +307,18 @@ pub enum Verified {
     Not,
 }
 
-/// How many bytes make a row or arguments large: see [`Backend::is_large`] and [`Backend::has_large_arguments`].
+/// How many bytes make a row or arguments large: see [`Backend::is_large`] and
+/// [`Backend::has_large_arguments`].
 pub const LARGE: usize = 128 * 1024;
 
 /// How a connection uses a server that it is lent for one transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct TransactionWrapper {
-    /// Begins a transaction, and forgets what others have prepared on that server under names that the driver would give.
+    /// Begins a transaction, and forgets what others have prepared on that server under names that
+    /// the driver would give.
     pub begin: &'static str,
-    /// Commits it and leaves nothing of the session behind. It fails in a transaction that has failed.
+    /// Commits it and leaves nothing of the session behind. It fails in a transaction that has
+    /// failed.
     pub commit: &'static str,
     /// Rolls it back and leaves nothing of the session behind.
     pub rollback: &'static str,
@@ -309,7 +331,7 @@ pub struct TransactionWrapper {
 pub enum ErrorImpact {
     /// The statement ended, and the connection is in step.
     InStep,
-    /// The connection has to be proved before it is lent again.
+    /// The connection has to be verified before it is lent again.
     Doubt,
     /// The connection is of no use any more.
     Broken,

@@ -87,7 +87,8 @@ impl<DB: Database> Source<DB> {
 /// What an acquire comes to.
 type Lent<DB> = Result<Lease<Tracked<DB>>, PoolError>;
 
-/// What our own pools can do beyond [`Pool`], whoever their manager is. A `NullPool` is a `QueuePool` that keeps nothing.
+/// What our own pools can do beyond [`Pool`], with any manager. A `NullPool` is a `QueuePool` that
+/// keeps nothing.
 pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     /// An acquire, polled once. Only one that has to wait costs an allocation.
     fn begin_acquire(&self, request: Request, cx: &mut Context<'_>) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>>;

@@ -1,8 +1,9 @@
 //! Leads a driver to one address of a host, while it goes on believing that it talks to the name.
 //!
-//! The name that TLS asks for and verifies is the host of the driver's options, and so is the address that it dials. To
-//! choose the address and to keep the name, the driver is given a Unix socket, behind which the bytes are passed on. That
-//! costs a copy, so it is done only where an address of the host is silent.
+//! The name that TLS asks for and verifies is the host of the driver's options, and so is the
+//! address that it dials. To choose the address and to keep the name, the driver is given a Unix
+//! socket, behind which the bytes are passed on. That costs a copy, so it is done only where an
+//! address of the host is silent.
 
 use sqlx::Error;
 use std::fs::{self, DirBuilder};
@@ -14,7 +15,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
-/// Connects to `address` through a socket of that name in a directory, with which `connect` is called.
+/// Connects to `address` through a socket of that name in a directory, with which `connect` is
+/// called.
 ///
 /// # Errors
 ///

@@ -1,8 +1,10 @@
-//! What a driver remembers of its server's schema (prepared statements, the numbers of types), and when it has to forget it.
+//! What a driver remembers of its server's schema (prepared statements, the numbers of types), and
+//! when it has to forget it.
 //!
-//! A migration makes that out of date on every connection of a pool at once. The first connection that notices says so to
-//! all others: idle ones empty their caches before they are lent again, those in use before their next statement or when
-//! they come back. So a change of the schema costs at most one error a connection.
+//! A migration makes that out of date on every connection of a pool at once. The first connection
+//! that notices says so to all others: idle ones empty their caches before they are lent again,
+//! those in use before their next statement or when they come back. So a change of the schema costs
+//! at most one error a connection.
 
 use std::fmt;
 use std::mem;
@@ -10,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the pool is told at most of changes that an error only hints at: it may be a mistake in a statement as well.
+/// How often the pool is notified at most of changes that an error only hints at: it may be a
+/// mistake in a statement as well.
 const HINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an error says about what the driver remembers of statements and types.
@@ -24,8 +27,8 @@ pub enum Memory {
     Outdated,
 }
 
-/// How often the schema of a pool's database has changed, as far as its connections have noticed: one for each pool, kept
-/// by its manager. Clones are the same one.
+/// How often the schema of a pool's database has changed, as far as its connections have noticed:
+/// one for each pool, kept by its manager. Clones are the same one.
 pub struct SchemaChanges(Arc<Shared>);
 
 struct Shared {
@@ -35,7 +38,8 @@ struct Shared {
 }
 
 impl SchemaChanges {
-    /// No change was noticed yet. `validate_idle` has the idle connections of the pool pinged before they are lent again:
+    /// No change was noticed yet. `validate_idle` has the idle connections of the pool pinged
+    /// before they are lent again:
     /// [`WeakPoolHandle::validate_idle`](crate::backend_api::WeakPoolHandle::validate_idle).
     pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
         let validate_idle = Box::new(validate_idle);
@@ -105,7 +109,8 @@ impl Cached {
         mem::replace(&mut self.outdated, is_forgotten)
     }
 
-    /// Learns from an error. If it shows a change that the other connections of the pool do not know of, they are told.
+    /// Learns from an error. If it shows a change that the other connections of the pool do not
+    /// know of, they are notified.
     pub(crate) fn note(&mut self, memory: Memory) {
         self.outdated |= memory != Memory::Valid;
         let Some(changes) = &self.changes else { return };

@@ -1,4 +1,5 @@
-//! Stopping at the server what was abandoned, so that a query that was cut off does not hold its place until it ends.
+//! Stopping at the server what was abandoned, so that a query that was cut off does not hold its
+//! place until it ends.
 //!
 //! # Invariants
 //!
@@ -21,7 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{sleep, timeout};
 
-/// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon needs no cancel.
+/// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon
+/// needs no cancel.
 const PATIENCE: u32 = 8;
 
 const NOT_SENT: &str = "what was cut off goes on at the server, and the pool has no connection to cancel it over";
@@ -68,8 +70,9 @@ impl<DB: Database> Canceller<DB> {
         Self { link, limit, turn: Mutex::new(()) }
     }
 
-    /// Verifies that a connection is at rest, as [`Tracked::verify`] does; if it does not come to rest within an eighth of
-    /// the limit, what it executes is cancelled first. A connection whose [session](Tracked::session) is not known is waited for.
+    /// Verifies that a connection is at rest, as [`Tracked::verify`] does; if it does not come to
+    /// rest within an eighth of the limit, what it executes is cancelled first. A connection whose
+    /// [session](Tracked::session) is not known is waited for.
     ///
     /// # Errors
     ///
@@ -96,14 +99,16 @@ impl<DB: Database> Canceller<DB> {
                 CancelOutcome::NotSent => return Err(Error::Protocol(NOT_SENT.to_owned())),
                 CancelOutcome::Unknown => return Err(conn.give_up_for_late_cancel()),
             }
-            // A cancel that came before the statement had begun has hit nothing; where the network is slow, nothing is amiss.
+            // A cancel that came before the statement had begun has hit nothing; where the network
+            // is slow, nothing is amiss.
             patience = patience.saturating_mul(2);
         }
         conn.verify().await
     }
 
-    /// Drops a connection and then ends its session at the server, over a connection in the place that the dropped one had: for [`Manager::close`](millpond_core::Manager::close), during which a place is taken. A failure is
-    /// told as a warning of the pool.
+    /// Drops a connection and then ends its session at the server, over a connection in the place
+    /// that the dropped one had: for [`Manager::close`](millpond_core::Manager::close), during
+    /// which a place is taken. A failure is reported as a warning of the pool.
     ///
     /// # Cancel safety
     ///
@@ -123,8 +128,8 @@ impl<DB: Database> Canceller<DB> {
         }
     }
 
-    /// Has what is dropped on a connection, or exceeds its limit there, cancelled while its borrower keeps it: when the
-    /// connection is new and its [session](Tracked::session) is known.
+    /// Has what is dropped on a connection, or exceeds its limit there, cancelled while its
+    /// borrower keeps it: when the connection is new and its [session](Tracked::session) is known.
     ///
     /// # Panics
     ///

@@ -6,7 +6,7 @@ use sqlx::{Arguments, Database, Error, Execute, SqlStr};
 use std::borrow::BorrowMut;
 use std::mem;
 
-/// What sqlx's `Execute` holds. Its `sql` consumes it, so whoever wants to see the text has to take it apart.
+/// What sqlx's `Execute` holds. Its `sql` consumes it, so reading the text means taking it apart.
 pub(crate) struct Command<DB: Database> {
     sql: SqlStr,
     statement: Option<DB::Statement>,
@@ -43,8 +43,8 @@ impl<DB: Database> Command<DB> {
     }
 }
 
-/// A statement for the driver, handed over or left where it is and lent: what is moved from future to future costs more
-/// than the whole look at its text.
+/// A statement for the driver, handed over or left where it is and lent: what is moved from future
+/// to future costs more than the whole look at its text.
 pub(crate) struct ForDriver<C>(pub(crate) C);
 
 impl<DB: Database, C: BorrowMut<Command<DB>> + Send> Execute<'_, DB> for ForDriver<C> {

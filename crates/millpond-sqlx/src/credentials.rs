@@ -1,4 +1,5 @@
-//! Who the pool is, asked anew for every connection: a password that is changed while the pool runs.
+//! Who the pool is, asked anew for every connection: a password that is changed while the pool
+//! runs.
 
 use futures_core::future::BoxFuture;
 use millpond_core::BoxError;
@@ -15,7 +16,8 @@ use tokio::task::spawn_blocking;
 /// The largest file that is read as a password.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// Where the password comes from, and the user if it changes too. Asked for every connection that is opened.
+/// Where the password comes from, and the user if it changes too. Asked for every connection that
+/// is opened.
 ///
 /// ```
 /// use millpond_sqlx::Credentials;
@@ -28,9 +30,10 @@ const FILE_MAX: u64 = 64 * 1024;
 ///
 /// # Rotation
 ///
-/// When a connection could be opened with a new password out of a file or a variable, or with another user, those opened
-/// before retire: idle ones are closed, those in use when they come back. Nobody gets an error of it. A callback's
-/// passwords may differ every time, as tokens do; they retire nothing, and a call of `invalidate_all` does.
+/// When a connection could be opened with a new password out of a file or a variable, or with
+/// another user, those opened before retire: idle ones are closed, those in use when they come
+/// back. Nobody gets an error of it. A callback's passwords may differ every time, as tokens do;
+/// they retire nothing, and a call of `invalidate_all` does.
 #[derive(Clone)]
 pub struct Credentials(Source);
 
@@ -64,13 +67,14 @@ impl Credentials {
         Self(Source::Variable(variable.into()))
     }
 
-    /// The content of a file of at most 64 KiB, without the end of its last line, be it `\n`, `\r\n` or `\r`.
+    /// The content of a file of at most 64 KiB, without the end of its last line, be it `\n`,
+    /// `\r\n` or `\r`.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into().into()))
     }
 
-    /// What a callback says: a password, user and password, or a [`Login`]. It is called within `connect_timeout`. An
-    /// error passes: the pool goes on trying until the caller's deadline.
+    /// What a callback says: a password, user and password, or a [`Login`]. It is called within
+    /// `connect_timeout`. An error passes: the pool goes on trying until the caller's deadline.
     pub fn with<F, W, L, E>(callback: F) -> Self
     where
         F: Fn() -> W + Send + Sync + 'static,
@@ -85,11 +89,12 @@ impl Credentials {
         Self(Source::Callback(Arc::new(boxed)))
     }
 
-    /// What is to be used now.
+    /// The login to use now.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for a variable or a file that cannot be used, `Error::Io` for what a callback returned.
+    /// `Error::Configuration` for a variable or a file that cannot be used, `Error::Io` for what a
+    /// callback returned.
     ///
     /// # Cancel safety
     ///
@@ -100,7 +105,7 @@ impl Credentials {
             Source::Variable(name) => from_variable(name),
             Source::File(path) => {
                 let file = Arc::clone(path);
-                // A slow file system must not hold the pool's keeper up.
+                // A slow file system must not hold the pool's maintenance task up.
                 let read = spawn_blocking(move || read(&file)).await.map_err(io::Error::other);
                 read.and_then(|read| read)
                     .map(Login::from)
@@ -201,7 +206,7 @@ impl Rotation {
         Self { credentials, state: Mutex::default() }
     }
 
-    /// What is to be used for a connection that is about to be opened.
+    /// The login to use for a connection that is about to be opened.
     ///
     /// # Errors
     ///
@@ -225,7 +230,7 @@ impl Rotation {
     pub fn opened(&self, with: &Versioned) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut state.opened {
-            // Read again after an older one had been read in between, by whoever began before: not new for that.
+            // Same login as the newest one seen, read again by a slower connect: not a rotation.
             Some(opened) if self.are_same(&opened.login, &with.login) => {
                 opened.version = opened.version.max(with.version);
                 false

@@ -10,7 +10,8 @@ use std::io;
 use std::iter;
 use std::sync::Arc;
 
-/// The pool's own error, if the error came from the pool: with its cause, the oldest holders and what the pool looked like.
+/// The pool's own error, if the error came from the pool: with its cause, the oldest holders and
+/// what the pool looked like.
 ///
 /// | `sqlx::Error` | says |
 /// |---|---|
@@ -82,8 +83,8 @@ fn driver_error(error: &PoolError) -> Option<&Error> {
     iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// No connection could be opened because the database refused it: the pool's error, which can be asked for the database's
-/// code and message like any `DatabaseError`.
+/// No connection could be opened because the database refused it: the pool's error, which can be
+/// asked for the database's code and message like any `DatabaseError`.
 #[derive(Debug)]
 pub struct ConnectError(PoolError);
 
@@ -102,7 +103,8 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         match driver_error(&self.0) {
-            // sqlx writes "error returned from database" before this text, and has written it before the cause already.
+            // sqlx writes "error returned from database" before this text, and has written it
+            // before the cause already.
             Some(cause @ Error::Database(refusal)) => {
                 f.write_str(&text.replacen(&cause.to_string(), &refusal.to_string(), 1))
             }

@@ -1,5 +1,5 @@
-//! Executes statements on a tracked connection: at once if they are plain and nothing is in the way, else with care for the
-//! transaction that they are executed in.
+//! Executes statements on a tracked connection: at once if they are plain and nothing is in the
+//! way, else with care for the transaction that they are executed in.
 
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
@@ -124,8 +124,8 @@ where
         Ok(())
     }
 
-    /// Finishes what was left unfinished, asks the server what is not known, and notes what the statement may do to the
-    /// transaction. `None` if there is nothing left for it to do.
+    /// Finishes what was left unfinished, asks the server what is not known, and notes what the
+    /// statement may do to the transaction. `None` if there is nothing left for it to do.
     async fn make_way(&mut self, effect: Effect, sql: &str) -> Result<Option<Then>, Error> {
         if effect == Effect::None {
             return self.resume().await.map(|()| Some(Then::Nothing));
@@ -215,7 +215,8 @@ where
         watch.follow(backend.unchain(conn)).await
     }
 
-    /// Refuses to commit a transaction in which a statement has failed, if the server says that it has.
+    /// Refuses to commit a transaction in which a statement has failed, if the server says that it
+    /// has.
     async fn refuse_commit_of_a_failure(&mut self) -> Result<(), Error> {
         if self.tracker().has_doubt() {
             self.ask().await?;
@@ -251,8 +252,8 @@ where
         }
     }
 
-    /// Ends the borrower's own transaction if the server has ended it already, or has to be told in another way. `false` if
-    /// his statement does it.
+    /// Ends the borrower's own transaction if the server has ended it already, or needs another
+    /// command. `false` if the statement itself ends it.
     async fn end_by_hand(&mut self, keeps: bool) -> Result<bool, Error> {
         self.complete().await?;
         if self.tracker().has_doubt() {
@@ -295,7 +296,8 @@ where
         Ok(())
     }
 
-    /// Notes that a statement with this keyword may end the transaction or, outside of one, begin one.
+    /// Notes that a statement with this keyword may end the transaction or, outside of one, begin
+    /// one.
     async fn doubt_statement(&mut self, keyword: &str) -> Result<(), Error> {
         let outcome = match self.backend().ends_transaction(keyword) {
             MayEnd::Never => return Ok(()),
@@ -419,7 +421,8 @@ where
     }
 }
 
-/// The first row of a statement; the others are read and thrown away, so that the connection ends in step.
+/// The first row of a statement; the others are read and thrown away, so that the connection ends
+/// in step.
 async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
     let mut first = None;
     while let Some(step) = steps.try_next().await? {

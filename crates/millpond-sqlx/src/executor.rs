@@ -1,8 +1,8 @@
 //! sqlx's `Executor` for a pool: lends a connection for one statement and gives it back at its end.
 //!
-//! sqlx's `fetch_one(&pool)` and its sisters do not hand on who called them, so the holder that a timeout error or
-//! `holders()` names is the first words of the statement ([`label`]). Queries that should be found by their own line go
-//! through [`SqlPool::acquire`].
+//! sqlx's `fetch_one(&pool)` and its sisters do not hand on who called them, so the holder that a
+//! timeout error or `holders()` names is the first words of the statement ([`label`]). Queries that
+//! should be found by their own line go through [`SqlPool::acquire`].
 
 use crate::command::{Command, ForDriver};
 use crate::generated_stream::generate;

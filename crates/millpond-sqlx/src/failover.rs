@@ -1,8 +1,10 @@
-//! A failover is suspected, then checked: an error that may mean one costs a look at the server, not the pool.
+//! A failover is suspected, then checked: an error that may mean one costs a look at the server,
+//! not the pool.
 //!
-//! A server that refuses a write may have become a standby, or the transaction was read-only by wish. So such an error
-//! only raises a suspicion. The next connection that the keeper looks after asks the server itself; if that takes no writes
-//! although the pool's servers did before, everything opened so far is out of date.
+//! A server that refuses a write may have become a standby, or the transaction was read-only by
+//! wish. So such an error only raises a suspicion. The next connection that the maintenance task
+//! looks after asks the server itself; if that takes no writes although the pool's servers did
+//! before, everything opened so far is out of date.
 
 use sqlx::Error;
 use std::fmt;
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 /// How long a check is good for.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the pool's server may no longer be the one to talk to: one for each pool, kept by its manager.
+/// Whether the pool's server may no longer be the one to talk to: one for each pool, kept by its
+/// manager.
 #[derive(Debug, Default)]
 pub struct FailoverDetector(Mutex<State>);
 
@@ -47,7 +50,7 @@ impl FailoverDetector {
         self.state().raised = true;
     }
 
-    /// Whether a check is due. Whoever is told so makes it: nobody else is for a second.
+    /// Returns true to at most one caller per second; that caller must run the check.
     pub fn is_due(&self) -> bool {
         self.is_due_at(Instant::now())
     }

@@ -1,7 +1,8 @@
 //! Hooks that are written for the driver's connection, made to run on ours.
 //!
-//! What a hook did with the connection is not seen. So after `on_first_connect`, `on_connect` and `on_checkin` the backend
-//! settles the connection before anybody can get it; what `on_checkout` did is proved when the connection comes back.
+//! What a hook did with the connection is not seen. So after `on_first_connect`, `on_connect` and
+//! `on_checkin` the backend settles the connection before anybody can get it; what `on_checkout`
+//! did is verified when the connection comes back.
 
 use crate::tracked::Tracked;
 use millpond_core::{BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait};
@@ -10,8 +11,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Runs an object that is `Hooks<SqliteConnection>` (or another driver's) on tracked connections: for pools built with the
-/// core's own builder. The options of the backends do it for you.
+/// Runs an object that is `Hooks<SqliteConnection>` (or another driver's) on tracked connections:
+/// for pools built with the core's own builder. The options of the backends do it for you.
 pub struct DriverHooks<DB, H> {
     hooks: H,
     backend: PhantomData<fn() -> DB>,

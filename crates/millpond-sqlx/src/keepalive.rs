@@ -1,9 +1,10 @@
-//! TCP keepalive for connections whose peer has vanished without a word: a host without power, a cable, a firewall.
+//! TCP keepalive for connections whose peer has vanished without a word: a host without power, a
+//! cable, a firewall.
 //!
-//! sqlx offers no options of its sockets and lends none of them. They are descriptors of this process, though: those that
-//! are new after a connect are copied, and a copy that leads to the server's port is given the options. Original and copy
-//! are one socket to the kernel. A descriptor that was closed and reused meanwhile is no danger, since the copy is looked
-//! at, not the number.
+//! sqlx offers no options of its sockets and lends none of them. They are descriptors of this
+//! process, though: those that are new after a connect are copied, and a copy that leads to the
+//! server's port is given the options. Original and copy are one socket to the kernel. A descriptor
+//! that was closed and reused meanwhile is no danger, since the copy is looked at, not the number.
 
 use sqlx::Error;
 use std::future::Future;
@@ -37,8 +38,8 @@ impl TcpKeepalive {
         Self { idle: idle.filter(|idle| !idle.is_zero()), failed: Arc::default() }
     }
 
-    /// Opens a connection to this port of a server by `connect`, and sets the options of its socket. `warn` is called at
-    /// the first failure to do so; the connection works without them.
+    /// Opens a connection to this port of a server by `connect`, and sets the options of its
+    /// socket. `warn` is called at the first failure to do so; the connection works without them.
     ///
     /// # Errors
     ///
@@ -152,7 +153,8 @@ mod linux {
     use std::time::Duration;
     use tokio::task::spawn_blocking;
 
-    /// The sockets among the descriptors of this process, each with the name that tells it from every other one.
+    /// The sockets among the descriptors of this process, each with the name that tells it from
+    /// every other one.
     type Descriptors = HashSet<(RawFd, PathBuf)>;
 
     pub(super) async fn descriptors() -> io::Result<Descriptors> {
@@ -200,7 +202,8 @@ mod linux {
         Ok(found)
     }
 
-    /// A copy of a descriptor, which the kernel makes when it is sent to another socket. `None` if it was closed meanwhile.
+    /// A copy of a descriptor, which the kernel makes when it is sent to another socket. `None` if
+    /// it was closed meanwhile.
     fn copied(descriptor: RawFd, sender: &UnixDatagram, receiver: &UnixDatagram) -> io::Result<Option<OwnedFd>> {
         let message = [ControlMessage::ScmRights(&[descriptor])];
         let sent = sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(&[0])], &message, MsgFlags::MSG_DONTWAIT, None);

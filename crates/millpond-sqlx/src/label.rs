@@ -1,11 +1,11 @@
 //! The holder of a query on a pool: the first words of its statement, never a value.
 //!
-//! sqlx does not hand on who called `fetch_one(&pool)`. A label lives as long as the process, so there is a limit to how
-//! many there are; each thread remembers some by where the text of the statement is, so that a statement that is
-//! executed again costs one comparison and no lock.
+//! sqlx does not hand on who called `fetch_one(&pool)`. A label lives as long as the process, so
+//! there is a limit to how many there are; each thread remembers some by where the text of the
+//! statement is, so that a statement that is executed again costs one comparison and no lock.
 //!
-//! Measured in one loop on PostgreSQL, a query on a pool takes as long as one on a lease that was acquired for it, 31 to
-//! 37 us: the look-up is less than what runs differ by.
+//! Measured in one loop on PostgreSQL, a query on a pool takes as long as one on a lease that was
+//! acquired for it, 31 to 37 us: the look-up is less than what runs differ by.
 
 use crate::sql_text::label_of;
 use millpond_core::Request;

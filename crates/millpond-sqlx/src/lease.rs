@@ -1,4 +1,5 @@
-//! The guards that a borrower holds: one that follows what is done with the connection, and one that cannot.
+//! The guards that a borrower holds: one that follows what is done with the connection, and one
+//! that cannot.
 
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, ConnectionInfo, Lease};
@@ -8,9 +9,10 @@ use std::ops::{Deref, DerefMut};
 
 /// A connection on loan: what [`SqlPool::acquire`](crate::SqlPool::acquire) gives.
 ///
-/// `&mut *lease` is an `Executor`; `&mut lease` can be passed to a function that takes `&mut SqliteConnection` and the
-/// like, and is an `Acquire`. Dropping it gives the connection back, anywhere and without waiting. It has no methods, so
-/// that none can hide one of the connection's: `SqlLease::detach(lease)`.
+/// `&mut *lease` is an `Executor`; `&mut lease` can be passed to a function that takes `&mut
+/// SqliteConnection` and the like, and is an `Acquire`. Dropping it gives the connection back,
+/// anywhere and without waiting. It has no methods, so that none can hide one of the connection's:
+/// `SqlLease::detach(lease)`.
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct SqlLease<DB: Database>(Lease<Tracked<DB>>);
 
@@ -72,10 +74,11 @@ impl<DB: Database> fmt::Debug for SqlLease<DB> {
     }
 }
 
-/// A connection on loan as code that is generic over sqlx's `Acquire` gets it, `migrate!().run(&pool)` for one.
+/// A connection on loan as code that is generic over sqlx's `Acquire` gets it,
+/// `migrate!().run(&pool)` for one.
 ///
-/// `Acquire` demands that it dereferences to the driver's own connection, so what is done with it is not followed, and the
-/// connection is proved when it comes back.
+/// `Acquire` demands that it dereferences to the driver's own connection, so what is done with it
+/// is not followed, and the connection is verified when it comes back.
 #[must_use = "the connection goes back when the lease is dropped"]
 pub struct RawLease<DB: Database>(SqlLease<DB>);
 

@@ -2,11 +2,13 @@
 //!
 //! # Invariants
 //!
-//! 1. From before the first poll until the operation has ended the connection stands as `Cut`, or as `Undrained` between
-//!    two rows. So a future that is dropped, forgotten or panics leaves the truth behind without any code being run.
-//! 2. An operation never improves a standing: it ends with the worse of what was there before and what it caused.
-//! 3. A stream that ends without the result of its last statement did not end well: that is an error, and the connection
-//!    is broken.
+//! 1. From before the first poll until the operation has ended the connection stands as `Cut`, or
+//!    as `Undrained` between two rows. So a future that is dropped, forgotten or panics leaves the
+//!    truth behind without any code being run.
+//! 2. An operation never improves a standing: it ends with the worse of what was there before and
+//!    what it caused.
+//! 3. A stream that ends without the result of its last statement did not end well: that is an
+//!    error, and the connection is broken.
 
 use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::cached::Cached;
@@ -25,8 +27,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// Something large is sent in many pieces. The driver does not tell how large its buffers are; to look after them for
-/// nothing costs some microseconds.
+/// Something large is sent in many pieces. The driver does not tell how large its buffers are; to
+/// look after them for nothing costs some microseconds.
 const MANY_POLLS: u16 = 12;
 
 /// What an operation may change of what is known of its connection.
@@ -84,7 +86,8 @@ impl<'e, DB: Database> Watch<'e, DB> {
         *self.marks.left = Unfinished::Operation;
     }
 
-    /// Whether the operation, which waits for its server, has taken too long. It then counts as dropped half-way.
+    /// Whether the operation, which waits for its server, has taken too long. It then counts as
+    /// dropped half-way.
     fn rings(&mut self, cx: &mut Context<'_>) -> Option<Error> {
         match self.alarm.as_mut()?.poll(cx) {
             Poll::Ready(error) => {
@@ -112,7 +115,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
                 self.marks.tracker.fail(Some(error.to_string()));
             }
         }
-        let damage = match error.map(|error| self.backend.aftermath(error)) {
+        let damage = match error.map(|error| self.backend.error_impact(error)) {
             None | Some(ErrorImpact::InStep) => SyncState::Clean,
             Some(ErrorImpact::Doubt) => SyncState::Raw,
             Some(ErrorImpact::Broken) => SyncState::Broken,
@@ -163,10 +166,11 @@ impl<DB: Database, T> Future for Followed<'_, DB, T> {
 /// What comes of a statement, one by one: its rows, then its result.
 pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
-/// The rows and results of a command under watch. The first error ends it, as it does with every driver of sqlx.
+/// The rows and results of a command under watch. The first error ends it, as it does with every
+/// driver of sqlx.
 ///
-/// A driver has something left to do after it has told the result of a statement. So it is polled once more then: who goes
-/// away with the result leaves nothing unfinished.
+/// A driver has something left to do after it has told the result of a statement. So it is polled
+/// once more then: who goes away with the result leaves nothing unfinished.
 pub(crate) struct Watched<'e, DB: Database> {
     /// Declared first, so that the driver's stream is gone before the brake is pulled.
     steps: BoxStream<'e, Result<Step<DB>, Error>>,

@@ -15,17 +15,19 @@ use std::time::Duration;
 
 /// A pool of connections to one database: a drop-in for `sqlx::Pool`.
 ///
-/// `&pool` is an `Executor` and an `Acquire`, so queries, streams and `migrate!().run(&pool)` work as with sqlx. Cloning
-/// is cheap, and all clones are the same pool. Errors are `sqlx::Error`; [`pool_error`](crate::pool_error) reads out what
-/// the pool has to say about one.
+/// `&pool` is an `Executor` and an `Acquire`, so queries, streams and `migrate!().run(&pool)` work
+/// as with sqlx. Cloning is cheap, and all clones are the same pool. Errors are `sqlx::Error`;
+/// [`pool_error`](crate::pool_error) reads out what the pool has to say about one.
 ///
-/// It lends from a [`QueuePool`], a [`NullPool`], a pool of your own, or from two: one writer and many readers.
+/// It lends from a [`QueuePool`], a [`NullPool`], a pool of your own, or from two: one writer and
+/// many readers.
 ///
 /// # `Acquire::begin` on a pool
 ///
-/// It returns an error: sqlx's `Transaction` cannot hold a connection of ours. Where the pool is known,
-/// `SqlPool::begin(&pool)` or `pool.begin()` gives our own [`Transaction`]. Code that is generic over `Acquire` begins on the
-/// connection, which works with every pool, lease and transaction:
+/// It returns an error: sqlx's `Transaction` cannot hold a connection of ours. Where the pool is
+/// known, `SqlPool::begin(&pool)` or `pool.begin()` gives our own [`Transaction`]. Code that is
+/// generic over `Acquire` begins on the connection, which works with every pool, lease and
+/// transaction:
 ///
 /// ```
 /// use sqlx::{Acquire, Connection, Database, Error};
@@ -43,9 +45,10 @@ use std::time::Duration;
 ///
 /// # Who is shown as the holder
 ///
-/// The line that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's `fetch_one(&pool)` and its sisters do
-/// not hand on who called them: such a borrower is shown by the first words of its statement, without values. A query that
-/// should be found by its own line goes through [`acquire`](Self::acquire).
+/// The line that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's
+/// `fetch_one(&pool)` and its sisters do not hand on who called them: such a borrower is shown by
+/// the first words of its statement, without values. A query that should be found by its own line
+/// goes through [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
     /// Those of the pool, or of this handle alone.
@@ -70,7 +73,7 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
     }
 }
 
-/// What is said to whoever wants a connection where there are only transactions.
+/// The error of a request for a connection where there are only transactions.
 const ALONE: &str = "behind a transaction pooler a connection leads to one server only within a transaction: begin one with \
                      `pool.begin()`, or execute single queries on `&pool`; for migrations and everything else that needs a \
                      session connect to the server itself";
@@ -103,14 +106,15 @@ impl<DB: Database> SqlPool<DB> {
         Self::from_source("null", Source::Ours(Arc::new(QueuePool::clone(&pool))))
     }
 
-    /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and `max_lease`, are not known here:
-    /// [`statement_timeout`](Self::statement_timeout) sets one.
+    /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and
+    /// `max_lease`, are not known here: [`statement_timeout`](Self::statement_timeout) sets one.
     pub fn from_custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
         Self::from_source("custom", Source::Custom(pool))
     }
 
-    /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can only read: when in doubt,
-    /// `only_reads` says no. `begin` is the statement that begins a transaction on the writer.
+    /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can
+    /// only read: when in doubt, `only_reads` says no. `begin` is the statement that begins a
+    /// transaction on the writer.
     pub fn from_split<M: Manager<Connection = Tracked<DB>>>(
         writer: QueuePool<M>,
         readers: QueuePool<M>,
@@ -131,8 +135,9 @@ impl<DB: Database> SqlPool<DB> {
         Self::from(Arc::new(inner))
     }
 
-    /// The same pool, for connections that are lent another server for each transaction: queries on `&pool` and
-    /// transactions work, and nobody gets a connection by itself. `begin` begins a transaction.
+    /// The same pool, for connections that are lent another server for each transaction: queries on
+    /// `&pool` and transactions work, and nobody gets a connection by itself. `begin` begins a
+    /// transaction.
     #[must_use]
     pub fn transactions_only(self, begin: &'static str) -> Self {
         let (kind, main, limits) = (self.inner.kind, self.inner.main.clone(), self.inner.limits);
@@ -140,8 +145,9 @@ impl<DB: Database> SqlPool<DB> {
         Self { inner: Arc::new(inner), limits: self.limits }
     }
 
-    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the holder; that of a query
-    /// on `&pool` cannot be known, see [above](Self#who-is-shown-as-the-holder).
+    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the
+    /// holder; that of a query on `&pool` cannot be known, see
+    /// [above](Self#who-is-shown-as-the-holder).
     ///
     /// # Errors
     ///
@@ -179,7 +185,8 @@ impl<DB: Database> SqlPool<DB> {
         main.anchored(main.as_pool().try_acquire_with(Request::here())?).ok()
     }
 
-    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it has the writer.
+    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it
+    /// has the writer.
     ///
     /// # Errors
     ///
@@ -187,7 +194,8 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open: the connection is rolled back before it is lent again.
+    /// If the future is dropped, nothing stays open: the connection is rolled back before it is
+    /// lent again.
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB> {
         self.transaction(Request::here(), self.inner.begin.map(SqlSafeStr::into_sql_str))
@@ -197,7 +205,8 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// # Errors
     ///
-    /// As [`begin`](Self::begin); `Error::BeginFailed` if the statement did not begin a transaction.
+    /// As [`begin`](Self::begin); `Error::BeginFailed` if the statement did not begin a
+    /// transaction.
     ///
     /// # Cancel safety
     ///
@@ -210,14 +219,14 @@ impl<DB: Database> SqlPool<DB> {
         self.transaction(Request::here(), Some(self.completed(statement.into_sql_str())))
     }
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others when they come back.
-    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s).
+    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
+    /// when they come back. Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s).
     ///
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped after its first poll.
     pub async fn close(&self) {
-        // Who still holds a connection is told by `close_within`; sqlx's own `close` returns nothing either.
+        // `close_within` names the remaining holders; sqlx's own `close` returns nothing either.
         let _report = self.close_within(DEFAULT_CLOSE_TIMEOUT).await;
     }
 
@@ -243,15 +252,16 @@ impl<DB: Database> SqlPool<DB> {
 
     /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
     ///
-    /// A reader cannot write: SQLite refuses with `(code: 8) attempt to write a readonly database`. What writes goes to the
-    /// pool itself, which finds the writer.
+    /// A reader cannot write: SQLite refuses with `(code: 8) attempt to write a readonly database`.
+    /// What writes goes to the pool itself, which finds the writer.
     pub fn reader(&self) -> Self {
         let pool = self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone();
         Self { limits: self.limits, ..pool }
     }
 
-    /// The same pool with a limit of its own for every statement: for one call, or for a part of a program. `None` is no
-    /// limit; the pool's own is `statement_timeout`. See [`Tracked::set_statement_timeout`].
+    /// The same pool with a limit of its own for every statement: for one call, or for a part of a
+    /// program. `None` is no limit; the pool's own is `statement_timeout`. See
+    /// [`Tracked::set_statement_timeout`].
     ///
     /// ```no_run
     /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
@@ -272,12 +282,13 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.readers.is_some()
     }
 
-    /// A handle that does not keep the pool alive: for whoever watches it.
+    /// A handle that does not keep the pool alive: for monitoring.
     pub fn downgrade(&self) -> WeakSqlPool<DB> {
         WeakSqlPool { inner: Arc::downgrade(&self.inner) }
     }
 
-    /// The pool beneath, for code that takes any pool; of a pool of one writer and many readers, the writer's.
+    /// The pool beneath, for code that takes any pool; of a pool of one writer and many readers,
+    /// the writer's.
     pub fn pool(&self) -> Arc<dyn Pool<Connection = Tracked<DB>>> {
         self.inner.main.to_pool()
     }

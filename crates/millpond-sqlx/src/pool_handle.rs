@@ -9,9 +9,9 @@ use sqlx::Database;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with its manager and
-/// [joins](Self::join) it when the pool is built; until then, and in a pool of another kind, nobody answers: what would be
-/// asked of the pool is left undone.
+/// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with
+/// its manager and [joins](Self::join) it when the pool is built; until then, and in a pool of
+/// another kind, nobody answers: what would be asked of the pool is left undone.
 pub struct WeakPoolHandle<DB: Database>(Arc<OnceLock<Box<dyn Linked<DB>>>>);
 
 impl<DB: Database> WeakPoolHandle<DB> {
@@ -51,13 +51,15 @@ impl<DB: Database> WeakPoolHandle<DB> {
         }
     }
 
-    /// What the connections of the pool notice of changes of the schema: for managers, one for each pool.
+    /// What the connections of the pool notice of changes of the schema: for managers, one for each
+    /// pool.
     pub fn schema_changes(&self) -> SchemaChanges {
         let pool = self.clone();
         SchemaChanges::new(move || pool.validate_idle())
     }
 
-    /// Retires what was opened before the attempt to connect that is under way, and that attempt as well.
+    /// Retires what was opened before the attempt to connect that is under way, and that attempt as
+    /// well.
     pub fn retire_older(&self) {
         if let Some(pool) = self.pool() {
             pool.invalidate_all(Invalidate::Soft);

@@ -1,4 +1,5 @@
-//! Reads over what is left of an operation that its borrower has cut off, before the next one of the same borrower.
+//! Reads over what is left of an operation that its borrower has cut off, before the next one of
+//! the same borrower.
 
 use crate::backend::Unfinished;
 use crate::stopping::{CancelOutcome, Stopping};
@@ -88,7 +89,8 @@ impl<DB: Database> Tracked<DB> {
         let effect = if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut };
         let (conn, mut watch) = self.watched(effect);
         if !has_alarm {
-            // It has a limit of its own, within which a statement that has exceeded the other one is cancelled.
+            // It has a limit of its own, within which a statement that has exceeded the other one
+            // is cancelled.
             watch.silence();
         }
         watch.follow(backend.resume(conn, left)).await

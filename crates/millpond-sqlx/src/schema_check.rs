@@ -1,7 +1,9 @@
-//! Looks at the schema before a statement whose columns follow from it, and once more when it has ended.
+//! Looks at the schema before a statement whose columns follow from it, and once more when it has
+//! ended.
 //!
-//! Needed where a driver answers with the columns that it remembers of a statement although a migration has changed them.
-//! The second look closes the gap between the first one and the statement; in a transaction the database does so.
+//! Needed where a driver answers with the columns that it remembers of a statement although a
+//! migration has changed them. The second look closes the gap between the first one and the
+//! statement; in a transaction the database does so.
 
 use crate::sql_text::Effect;
 use crate::sync_state::SyncState;

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_may_open_more_than_it_is_allowed_is_told_so_for_each_limit() {
+    fn a_pool_that_may_open_more_than_it_is_allowed_gets_a_warning_for_each_limit() {
         let limits = ServerLimits { connections: vec![("max_connections", 29), ("role", 5)], idle: None };
         assert_eq!(misfits(&limits, |_| {}), ["pool_size", "pool_size"]);
         let (_, text) = limits.misfits(&PoolConfig::default()).remove(0);

@@ -1,4 +1,5 @@
-//! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the backend's to say.
+//! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the
+//! backend's to say.
 
 use crate::credentials::without_line_end;
 use crate::url_error::{UrlError, UrlForm, UrlProblem};
@@ -6,7 +7,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty counts as left out.
+/// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty
+/// counts as left out.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerUrl {
@@ -27,9 +29,9 @@ pub struct ServerUrl {
 impl ServerUrl {
     /// Takes a URL of this form apart.
     ///
-    /// In user and password `/`, `?`, `#` and `%` have to be escaped, every other character may stand for itself. A URL
-    /// in which one of them seems to stand unescaped is refused: better no connection than one to a host whose name is
-    /// half a password.
+    /// In user and password `/`, `?`, `#` and `%` have to be escaped, every other character may
+    /// stand for itself. A URL in which one of them seems to stand unescaped is refused: better no
+    /// connection than one to a host whose name is half a password.
     ///
     /// # Errors
     ///
@@ -147,8 +149,9 @@ fn is_name(host: &str) -> bool {
     host.starts_with('/') || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
 }
 
-/// A URL without the one line end that files and variables have at their end. `None` if there is a blank before or behind it,
-/// or a line end or another character in it that nobody sees: to be written as `%20` and its like.
+/// A URL without the one line end that files and variables have at their end. `None` if there is a
+/// blank before or behind it, or a line end or another character in it that nobody sees: to be
+/// written as `%20` and its like.
 pub fn one_line(url: &str) -> Option<&str> {
     let url = without_line_end(url);
     let is_unseen = |c: char| {

@@ -1,4 +1,5 @@
-//! What every backend's options have in common: the settings of a pool, its hooks and observers, and how they build it.
+//! What every backend's options have in common: the settings of a pool, its hooks and observers,
+//! and how they build it.
 
 use crate::error::config_error;
 use crate::hooks::{DriverHooks, OneMoment, Shared};
@@ -13,8 +14,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The part of a backend's options that is the same for all: for authors of backends, who put it into a field named
-/// `settings` and let [`pool_settings!`](crate::pool_settings) write the methods that set it.
+/// The part of a backend's options that is the same for all: for authors of backends, who put it
+/// into a field named `settings` and let [`pool_settings!`](crate::pool_settings) write the methods
+/// that set it.
 pub struct SqlPoolSettings<DB: Database> {
     /// The settings of the pool.
     pub config: PoolConfig,
@@ -86,7 +88,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.hooks.push(Arc::new(DriverHooks::<DB, _>::new(hooks)));
     }
 
-    /// Adds an object that acts on the tracked connection, and answers for it that nothing is open afterwards.
+    /// Adds an object that acts on the tracked connection, and answers for it that nothing is open
+    /// afterwards.
     pub fn add_tracked_hooks(&mut self, hooks: impl Hooks<Tracked<DB>>) {
         self.hooks.push(Arc::new(hooks));
     }
@@ -99,7 +102,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.add_hooks(OneMoment { moment, hook });
     }
 
-    /// Builds a pool with these hooks, observers and this runtime, under a name and with settings that may be derived ones.
+    /// Builds a pool with these hooks, observers and this runtime, under a name and with settings
+    /// that may be derived ones.
     ///
     /// # Errors
     ///
@@ -152,8 +156,9 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
     }
 }
 
-/// Writes the methods of a backend's options that are the same for all backends. The options have a field
-/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of another crate.
+/// Writes the methods of a backend's options that are the same for all backends. The options have a
+/// field `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a
+/// type of another crate.
 #[macro_export]
 macro_rules! pool_settings {
     ($Options:ty, $Connection:ty) => {
@@ -173,28 +178,31 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// What is done to a connection between two borrowers. Default: no open transaction is lent on.
+            /// What is done to a connection between two borrowers. Default: no open transaction is
+            /// lent on.
             #[must_use]
             pub fn reset(mut self, level: ::millpond_core::ResetLevel) -> Self {
                 self.settings.reset = level;
                 self
             }
 
-            /// The runtime on which the pool connects and keeps house. Default: that of the first acquire.
+            /// The runtime on which the pool connects and its maintenance task runs. Default: that
+            /// of the first acquire.
             #[must_use]
             pub fn runtime(mut self, handle: ::millpond_core::Handle) -> Self {
                 self.settings.runtime = Some(handle);
                 self
             }
 
-            /// What the options of all backends have in common, for code that fills it in whatever the backend is.
+            /// What the options of all backends have in common, for code that fills it in whatever
+            /// the backend is.
             pub fn settings_mut(
                 &mut self,
             ) -> &mut $crate::backend_api::SqlPoolSettings<<$Connection as ::sqlx::Connection>::Database> {
                 &mut self.settings
             }
 
-            /// Adds an observer. Several are told in the order in which they were added.
+            /// Adds an observer. Several are called in the order in which they were added.
             #[must_use]
             pub fn observer(mut self, observer: impl ::millpond_core::Observer) -> Self {
                 self.settings.add_observer(observer);
@@ -208,7 +216,8 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for the pool's very first connection. See [`Hooks::on_first_connect`](::millpond_core::Hooks::on_first_connect).
+            /// Adds a hook for the pool's very first connection. See
+            /// [`Hooks::on_first_connect`](::millpond_core::Hooks::on_first_connect).
             #[must_use]
             pub fn on_first_connect<F>(mut self, hook: F) -> Self
             where
@@ -224,7 +233,8 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every new connection. See [`Hooks::on_connect`](::millpond_core::Hooks::on_connect).
+            /// Adds a hook for every new connection. See
+            /// [`Hooks::on_connect`](::millpond_core::Hooks::on_connect).
             #[must_use]
             pub fn on_connect<F>(mut self, hook: F) -> Self
             where
@@ -240,7 +250,8 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every loan: it is called before it. See [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout).
+            /// Adds a hook for every loan: it is called before it. See
+            /// [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout).
             #[must_use]
             pub fn on_checkout<F>(mut self, hook: F) -> Self
             where
@@ -256,7 +267,8 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every return: it is called after it. See [`Hooks::on_checkin`](::millpond_core::Hooks::on_checkin).
+            /// Adds a hook for every return: it is called after it. See
+            /// [`Hooks::on_checkin`](::millpond_core::Hooks::on_checkin).
             #[must_use]
             pub fn on_checkin<F>(mut self, hook: F) -> Self
             where
@@ -272,7 +284,8 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every close: it is called before it. See [`Hooks::on_close`](::millpond_core::Hooks::on_close).
+            /// Adds a hook for every close: it is called before it. See
+            /// [`Hooks::on_close`](::millpond_core::Hooks::on_close).
             #[must_use]
             pub fn on_close<F>(mut self, hook: F) -> Self
             where
@@ -289,7 +302,8 @@ macro_rules! pool_settings {
             }
         }
 
-        /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults and ranges.
+        /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults
+        /// and ranges.
         impl $Options {
             ::millpond_core::with_pool_settings! { [::millpond_core::pool_setters] [settings.config] }
 

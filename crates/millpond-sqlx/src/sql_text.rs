@@ -1,7 +1,8 @@
-//! Reads SQL texts, without parsing them: everything that is judged by the text of a statement is judged here.
+//! Reads SQL texts, without parsing them: everything that is judged by the text of a statement is
+//! judged here.
 //!
-//! Each answer is wrong only on the safe side, as its documentation says. What one server reads differently from the
-//! others is the business of its backend.
+//! Each answer is wrong only on the safe side, as its documentation says. What one server reads
+//! differently from the others is the business of its backend.
 
 mod excerpt;
 mod statement;

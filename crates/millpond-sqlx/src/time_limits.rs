@@ -1,4 +1,5 @@
-//! The limits of one operation, kept on this side of the connection: a server that is silent ends no statement.
+//! The limits of one operation, kept on this side of the connection: a server that is silent ends
+//! no statement.
 
 use crate::sql_text::excerpt;
 use millpond_core::PoolConfig;
@@ -43,7 +44,8 @@ impl Loan {
         Self { limits, over_at, location: Some(location) }
     }
 
-    /// The limits of an operation that begins now; nothing, and no clock is read, where none is set.
+    /// The limits of an operation that begins now; nothing, and no clock is read, where none is
+    /// set.
     pub(crate) fn alarm(&self, sql: &str) -> Option<Box<Alarm>> {
         if self.limits.statement.is_none() && self.over_at.is_none() {
             return None;
@@ -71,7 +73,8 @@ impl Loan {
 pub(crate) struct Alarm {
     loan: Loan,
     shown: String,
-    /// When the statement has taken too long. The time that its consumer takes between two rows does not count.
+    /// When the statement has taken too long. The time that its consumer takes between two rows
+    /// does not count.
     due: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     paused: Option<Instant>,
@@ -111,8 +114,9 @@ enum Setting {
 
 /// A statement took longer than `statement_timeout`, or a loan longer than `max_lease`.
 ///
-/// It is the cause of an `Error::Io` of kind `TimedOut`; [`of`](Self::of) reads it back. The connection is checked or closed
-/// when it comes back, and its server is told to stop what it still executes, where it can be.
+/// It is the cause of an `Error::Io` of kind `TimedOut`; [`of`](Self::of) reads it back. The
+/// connection is checked or closed when it comes back, and its server gets a request to stop what
+/// it still executes, where it can be.
 #[derive(Debug)]
 pub struct Expired {
     setting: Setting,
@@ -143,7 +147,8 @@ impl Expired {
         self.limit
     }
 
-    /// The first words of the statement, never a value in it; empty for what is no statement, a COMMIT for one.
+    /// The first words of the statement, never a value in it; empty for what is no statement, a
+    /// COMMIT for one.
     pub fn statement(&self) -> &str {
         &self.statement
     }

@@ -1,4 +1,5 @@
-//! The driver's connection with a memory: it knows whether it is in step, and what was done with it.
+//! The driver's connection with a memory: it knows whether it is in step, and what was done with
+//! it.
 
 use crate::backend::{Backend, Seen, Unfinished, Verified};
 use crate::cached::{Cached, SchemaChanges};
@@ -51,7 +52,8 @@ pub struct Tracked<DB: Database> {
     pub(crate) baseline: Vec<Option<String>>,
     pub(crate) anchor: Option<Anchor>,
     loan: Loan,
-    /// Whether a session lock may have been taken: by a statement, or by somebody who had the driver's own connection.
+    /// Whether a session lock may have been taken: by a statement, or by somebody who had the
+    /// driver's own connection.
     pub(crate) escaped: bool,
     /// Whether the driver's own connection was handed out since the last proof.
     unseen: bool,
@@ -74,13 +76,14 @@ pub type Anchor = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
 
 impl<DB: Database> Tracked<DB> {
-    /// A connection that was just opened, or proved to be as good as new.
+    /// A connection that was just opened, or verified to be as good as new.
     pub fn new(conn: DB::Connection, backend: &'static dyn Backend<DB>) -> Self {
         Self::with_interrupt_flag(conn, backend, Arc::default())
     }
 
-    /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped half-way, and cleared
-    /// before the next one. Whoever works for the connection may look at it and stop: SQLite's progress handler does.
+    /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped
+    /// half-way, and cleared before the next one. Code that works for the connection may look at it
+    /// and stop: SQLite's progress handler does.
     pub fn with_interrupt_flag(
         conn: DB::Connection,
         backend: &'static dyn Backend<DB>,
@@ -115,15 +118,16 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of the drop.
+    /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of
+    /// the drop.
     #[must_use]
     pub fn on_drop(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
         self.keepsake = Some(Box::new(keepsake));
         self
     }
 
-    /// Sets the limit of every statement from now on until the connection goes back; `None` for no limit. The pool's own is
-    /// `statement_timeout`.
+    /// Sets the limit of every statement from now on until the connection goes back; `None` for no
+    /// limit. The pool's own is `statement_timeout`.
     ///
     /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts
     /// as dropped half-way: the next statement waits until the server has ended it, for at most `ping_timeout`, and is an
@@ -138,7 +142,8 @@ impl<DB: Database> Tracked<DB> {
         self.loan = loan;
     }
 
-    /// The number by which the server knows this session, if it is known and the session can be cancelled.
+    /// The number by which the server knows this session, if it is known and the session can be
+    /// cancelled.
     pub fn session(&self) -> Option<u64> {
         self.session.map(|session| session.number)
     }
@@ -148,8 +153,8 @@ impl<DB: Database> Tracked<DB> {
         self.session = Some(Session { number: session, known_at: Instant::now() });
     }
 
-    /// Shares what this connection notices of changes of the schema with the others of its pool: for managers, when it is
-    /// new.
+    /// Shares what this connection notices of changes of the schema with the others of its pool:
+    /// for managers, when it is new.
     pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
         self.cached.share(changes);
     }
@@ -159,14 +164,15 @@ impl<DB: Database> Tracked<DB> {
         self.cached.is_outdated()
     }
 
-    /// Learns from an error of a statement that was cut off, which nobody else will see, whether what the driver remembers
-    /// of statements and types is out of date: for backends, when they have read it.
+    /// Learns from an error of a statement that was cut off, which nobody else will see, whether
+    /// what the driver remembers of statements and types is out of date: for backends, when they
+    /// have read it.
     pub fn note_late_error(&mut self, error: &Error) {
         self.cached.note(self.backend.memory(error));
     }
 
-    /// Makes the driver forget what it remembers of statements and types, if that is out of date: for managers, before the
-    /// connection is lent again.
+    /// Makes the driver forget what it remembers of statements and types, if that is out of date:
+    /// for managers, before the connection is lent again.
     ///
     /// # Errors
     ///
@@ -190,19 +196,21 @@ impl<DB: Database> Tracked<DB> {
         &mut self.session
     }
 
-    /// What is known of the connection. A transaction that sqlx knows to be open makes it at least `Raw`.
+    /// What is known of the connection. A transaction that sqlx knows to be open makes it at least
+    /// `Raw`.
     pub fn standing(&self) -> SyncState {
         let doubt = self.lasting || self.driver().is_in_transaction();
         if doubt { self.standing.max(SyncState::Raw) } else { self.standing }
     }
 
-    /// Whether the driver's own connection was handed out since the last proof, so that what was done with it was not seen:
-    /// for managers.
+    /// Whether the driver's own connection was handed out since the last proof, so that what was
+    /// done with it was not seen: for managers.
     pub fn was_unseen(&self) -> bool {
         self.unseen
     }
 
-    /// Whether something was left in its session that only its end undoes: for managers, who close it on return.
+    /// Whether something was left in its session that only its end undoes: for managers, who close
+    /// it on return.
     pub fn is_spent(&self) -> bool {
         self.spent
     }
@@ -218,7 +226,7 @@ impl<DB: Database> Tracked<DB> {
         self.suspect
     }
 
-    /// Declares the connection clean: for managers, after they have proved it.
+    /// Declares the connection clean: for managers, after they have verified it.
     pub fn mark_in_sync(&mut self) {
         self.unseen = false;
         self.standing = SyncState::Clean;
@@ -230,7 +238,8 @@ impl<DB: Database> Tracked<DB> {
         self.brake.store(false, Ordering::Release);
     }
 
-    /// Interrupts what still runs for the connection, if anything does: for managers, when it comes back.
+    /// Interrupts what still runs for the connection, if anything does: for managers, when it comes
+    /// back.
     pub fn interrupt(&self) {
         self.brake.store(true, Ordering::Release);
     }
@@ -243,8 +252,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// The driver's connection without a change of standing: for managers and backends, who prove afterwards or know what
-    /// they do. Everybody else dereferences.
+    /// The driver's connection without a change of standing: for managers and backends, who verify
+    /// afterwards or know what they do. Everybody else dereferences.
     pub fn driver_mut(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Some(conn) => conn,
@@ -286,7 +295,8 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// The driver's connection for a hook before a loan, whose deeds are looked into when the connection comes back.
+    /// The driver's connection for a hook before a loan, whose deeds are looked into when the
+    /// connection comes back.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
         self.degrade(SyncState::Raw);
         self.seen = Seen::default();
@@ -352,14 +362,14 @@ impl<DB: Database> Tracked<DB> {
         &mut self.tracker
     }
 
-    /// Whether a transaction on it was lost and its owner has not ended it. Such a connection has to be proved or closed
-    /// before it is lent again, at whatever level it is reset.
+    /// Whether a transaction on it was lost and its owner has not ended it. Such a connection has
+    /// to be verified or closed before it is lent again, at whatever level it is reset.
     pub fn has_lost_transaction(&self) -> bool {
         self.tracker.lost().is_some()
     }
 
-    /// Makes the connection usable for its borrower after one of his operations was cut off, and refuses to if his
-    /// transaction is lost. The doubt about its standing remains.
+    /// Makes the connection usable for its borrower after one of its operations was cut off, and
+    /// refuses to if the borrower's transaction is lost. The doubt about its standing remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
         self.tracker.refuse_if_lost()?;
         if let Some(error) = self.loan.overdue() {
@@ -410,7 +420,8 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Whether something has to be done before the next statement can be executed: see [`resume`](Self::resume).
+    /// Whether something has to be done before the next statement can be executed: see
+    /// [`resume`](Self::resume).
     pub(crate) fn has_to_resume(&self) -> bool {
         let doubtful = self.shown || self.standing == SyncState::Broken;
         doubtful
@@ -445,7 +456,7 @@ impl<DB: Database> Tracked<DB> {
     }
 }
 
-/// A tracked connection without its connection cannot be reached: whoever takes it out consumes the whole.
+/// A tracked connection without its connection cannot be reached: taking it out consumes the whole.
 #[expect(clippy::unreachable, reason = "Drop has to move the connection out, and safe code has only Option for that")]
 fn absent() -> ! {
     unreachable!("a tracked connection holds its connection until it is consumed")
@@ -474,7 +485,8 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.unseen = true;
         self.shown = true;
         self.tracker.doubt_text("what was done with the driver's own connection", TransactionOutcome::Unknown, true);
-        // What is executed from here on is not seen, so it must not be stopped for the sake of what was cut before.
+        // What is executed from here on is not seen, so it must not be stopped for the sake of what
+        // was cut before.
         self.brake.store(false, Ordering::Release);
         self.call_off_cancel();
         self.driver_mut()

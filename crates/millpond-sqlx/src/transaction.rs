@@ -9,13 +9,14 @@ use sqlx_core::transaction::TransactionManager;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and spawned.
+/// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and
+/// spawned.
 ///
-/// `&mut *tx` is an `Executor`. Dropping it rolls back: the connection goes back at once, and the pool's keeper rolls back
-/// before anybody else can get it.
+/// `&mut *tx` is an `Executor`. Dropping it rolls back: the connection goes back at once, and the
+/// pool's maintenance task rolls back before anybody else can get it.
 ///
-/// sqlx's own `Transaction` cannot hold a connection of ours; where code is generic over `Acquire`, `&mut tx` gives it a
-/// savepoint of sqlx's type.
+/// sqlx's own `Transaction` cannot hold a connection of ours; where code is generic over `Acquire`,
+/// `&mut tx` gives it a savepoint of sqlx's type.
 #[must_use = "a transaction is rolled back when it is dropped"]
 pub struct Transaction<'c, DB: Database> {
     ground: Ground<'c, DB>,
@@ -25,7 +26,7 @@ pub struct Transaction<'c, DB: Database> {
     depth: usize,
 }
 
-/// What is said to whoever goes on in a transaction of which that is true.
+/// The error of an operation in a transaction of which that is true.
 const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: \
                                   roll it back and begin anew";
 
@@ -44,7 +45,8 @@ enum Ground<'c, DB: Database> {
 }
 
 impl<DB: Database> Transaction<'static, DB> {
-    /// Begins a transaction on a connection that was lent, with a statement of your own or with the usual one.
+    /// Begins a transaction on a connection that was lent, with a statement of your own or with the
+    /// usual one.
     ///
     /// # Errors
     ///
@@ -52,7 +54,8 @@ impl<DB: Database> Transaction<'static, DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection goes back, and is rolled back before it is lent again.
+    /// If the future is dropped the connection goes back, and is rolled back before it is lent
+    /// again.
     pub async fn on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
         Self::start(Ground::Lease(lease), statement).await
     }
@@ -67,8 +70,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while the savepoint begins, the whole transaction is lost: every later statement in it, and
-    /// its `commit`, is an error that says so.
+    /// If the future is dropped while the savepoint begins, the whole transaction is lost: every
+    /// later statement in it, and its `commit`, is an error that says so.
     pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, Error> {
         Transaction::start(Ground::Outer(&mut **self), None).await
     }
@@ -77,14 +80,14 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the transaction is rolled back. A [`TransactionLost`] if the server has ended the transaction
-    /// before, or if a statement in it had failed on a server on which that makes the whole transaction fail
-    /// (PostgreSQL), with the first error.
+    /// The driver's; then the transaction is rolled back. A [`TransactionLost`] if the server has
+    /// ended the transaction before, or if a statement in it had failed on a server on which that
+    /// makes the whole transaction fail (PostgreSQL), with the first error.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the database decides: the changes are committed or rolled back, all of them. If it is a
-    /// savepoint's, the whole transaction is lost.
+    /// If the future is dropped, the database decides: the changes are committed or rolled back,
+    /// all of them. If it is a savepoint's, the whole transaction is lost.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.look().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
@@ -98,7 +101,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             return Err(failure.to_error());
         }
         if self.is_savepoint() {
-            // It may be gone already when it is rolled back then, and an older one of that name would be taken for it.
+            // It may be gone already when it is rolled back then, and an older one of that name
+            // would be taken for it.
             self.lose_if_cut(CUT_WHILE_IT_ENDED);
         }
         self.before_end(true).await?;
@@ -115,12 +119,13 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; then the keeper rolls back, or closes the connection. A [`TransactionLost`] if the changes were
-    /// committed before, or may have been: MySQL commits at a DDL statement.
+    /// The driver's; then the maintenance task rolls back, or closes the connection. A
+    /// [`TransactionLost`] if the changes were committed before, or may have been: MySQL commits at
+    /// a DDL statement.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the keeper rolls back.
+    /// If the future is dropped, the maintenance task rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
         self.look().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
@@ -157,7 +162,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         DB::TransactionManager::get_transaction_depth(self.driver())
     }
 
-    /// Leaves a transaction that is lost. What the driver believes to be open is put right with the outermost one.
+    /// Leaves a transaction that is lost. What the driver believes to be open is put right with the
+    /// outermost one.
     async fn leave(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
             let standing = self.standing();
@@ -178,7 +184,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         watch.follow(backend.before_end(conn, commits)).await
     }
 
-    /// The transaction is lost unless [`find_again`](crate::transaction_state::Tracker::find_again) follows.
+    /// The transaction is lost unless [`find_again`](crate::transaction_state::Tracker::find_again)
+    /// follows.
     fn lose_if_cut(&mut self, why: &str) {
         let lost = TransactionLost::new(TransactionOutcome::RolledBack, why.to_owned());
         self.tracker_mut().lose_by_precaution(lost);
@@ -198,7 +205,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     }
 
     async fn start(ground: Ground<'c, DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
-        // It exists before it has begun: whether the server has begun it when we are dropped, nobody knows.
+        // It exists before it has begun: whether the server has begun it when we are dropped,
+        // nobody knows.
         let mut tx = Self { ground, open: false, depth: 0 };
         tx.resume().await?;
         let is_savepoint = tx.is_savepoint();
@@ -212,8 +220,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         // Rolling back a savepoint that has not begun would hit the outer transaction.
         tx.open = !is_savepoint;
         if is_savepoint {
-            // While it begins, drivers lose track of the outer transaction: sqlx rolls it back behind its owner's back, and
-            // what follows would be committed one by one.
+            // While it begins, drivers lose track of the outer transaction: sqlx rolls it back
+            // behind its owner's back, and what follows would be committed one by one.
             tx.lose_if_cut(CUT_WHILE_IT_BEGAN);
         }
         let (conn, watch) = tx.watched(SyncState::Clean);
@@ -240,7 +248,8 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         self.degrade(SyncState::Raw);
         // What is lost has nothing to roll back, and the server would refuse to.
         if !self.has_lost_transaction() {
-            // Behind a pooler the proof rolls back, since the session has to be cleared in the same message.
+            // Behind a pooler the proof rolls back, since the session has to be cleared in the same
+            // message.
             if self.backend().enclosure().is_none() || self.is_savepoint() {
                 DB::TransactionManager::start_rollback(self.driver_mut());
             }

@@ -1,8 +1,10 @@
-//! One statement in a transaction of its own: for connections behind a pooler that lends a server for each transaction.
+//! One statement in a transaction of its own: for connections behind a pooler that lends a server
+//! for each transaction.
 //!
-//! A driver sends a statement with arguments in two turns, and outside a transaction such a pooler may give them to two
-//! servers, of which the second executes what somebody else has prepared there. And whatever a statement changes in the
-//! session of its server would meet others there, so it is cleared in the message that ends the transaction.
+//! A driver sends a statement with arguments in two turns, and outside a transaction such a pooler
+//! may give them to two servers, of which the second executes what somebody else has prepared
+//! there. And whatever a statement changes in the session of its server would meet others there, so
+//! it is cleared in the message that ends the transaction.
 
 use crate::backend::TransactionWrapper;
 use crate::command::Command;
@@ -26,8 +28,9 @@ where
         self.backend().enclosure().filter(|_| outside)
     }
 
-    /// The statement that has to be executed first in a transaction in which much was prepared. Nothing is kept for a next
-    /// time, since the next time is on another server; so all of it would pile up on this one.
+    /// The statement that has to be executed first in a transaction in which much was prepared.
+    /// Nothing is kept for a next time, since the next time is on another server; so all of it
+    /// would pile up on this one.
     pub(crate) fn forgetting(&mut self) -> Option<&'static str> {
         let enclosure = self.backend().enclosure()?;
         let names = self.names_mut();
@@ -113,7 +116,8 @@ where
         };
         if done.is_err() {
             let (conn, watch) = self.watched(SyncState::Clean);
-            // If it fails the connection is proved or closed; the statement's own error is what the caller needs.
+            // If it fails the connection is verified or closed; the statement's own error is what
+            // the caller needs.
             let _ = watch.follow(conn.execute(raw_sql(enclosure.rollback))).await;
         }
         done

@@ -1,12 +1,15 @@
-//! What is known of the transaction on a connection: who began it, what may have become of it, and whether it is lost.
+//! What is known of the transaction on a connection: who began it, what may have become of it, and
+//! whether it is lost.
 //!
-//! A server can end a transaction by itself: SQLite at an interrupted write, MySQL at a deadlock or a DDL statement. What is
-//! executed after that would be committed one by one, and the borrower would not notice. So whatever may have ended the
-//! transaction leaves a doubt, and the server is asked before the next operation.
+//! A server can end a transaction by itself: SQLite at an interrupted write, MySQL at a deadlock or
+//! a DDL statement. What is executed after that would be committed one by one, and the borrower
+//! would not notice. So whatever may have ended the transaction leaves a doubt, and the server is
+//! asked before the next operation.
 //!
 //! # Invariants
 //!
-//! 1. As long as there is a doubt that the backend cannot leave to its server, nothing is executed but the question.
+//! 1. As long as there is a doubt that the backend cannot leave to its server, nothing is executed
+//!    but the question.
 //! 2. A transaction that is lost stays lost until its owner ends it.
 
 use sqlx::Error;
@@ -37,8 +40,8 @@ pub enum TransactionOutcome {
     Unknown,
 }
 
-/// The error of every operation in a transaction that is no longer open at the server, and of the commit of one that has
-/// failed. [`transaction_lost`] reads it out of a `sqlx::Error`.
+/// The error of every operation in a transaction that is no longer open at the server, and of the
+/// commit of one that has failed. [`transaction_lost`] reads it out of a `sqlx::Error`.
 #[derive(Debug, Clone)]
 pub struct TransactionLost {
     message: String,
@@ -68,8 +71,8 @@ impl fmt::Display for TransactionLost {
 
 impl StdError for TransactionLost {}
 
-/// Why a transaction did not end as its owner wanted, if that is what an error says. Such an error is
-/// `sqlx::Error::Io` of kind `Other`; a new transaction can be begun at once.
+/// Why a transaction did not end as its owner wanted, if that is what an error says. Such an error
+/// is `sqlx::Error::Io` of kind `Other`; a new transaction can be begun at once.
 ///
 /// ```
 /// # use millpond_sqlx::transaction_lost;
@@ -82,7 +85,8 @@ pub fn transaction_lost(error: &Error) -> Option<&TransactionLost> {
     }
 }
 
-/// The name of several statements in one text. If they fail, it is not known how many of them were executed.
+/// The name of several statements in one text. If they fail, it is not known how many of them were
+/// executed.
 pub(crate) const SEVERAL: &str = "one of several statements that were sent together";
 
 /// Who began the transaction that is open.
@@ -91,7 +95,7 @@ pub(crate) enum Owner {
     /// None is, as far as is known.
     #[default]
     Nobody,
-    /// The borrower, in SQL of his own.
+    /// The borrower, in SQL.
     Borrower,
     /// A [`Transaction`](crate::Transaction).
     Guard,
@@ -100,11 +104,12 @@ pub(crate) enum Owner {
 /// Why it is not known whether the transaction is still open.
 #[derive(Debug)]
 struct Doubt {
-    /// A statement, or the driver's connection, that may have ended it: its name, and what would have become of the changes.
+    /// A statement, or the driver's connection, that may have ended it: its name, and what would
+    /// have become of the changes.
     text: Option<(String, TransactionOutcome)>,
-    /// Whether the borrower may have ended it himself, if it is his own.
+    /// Whether the borrower may have ended it, if the borrower has begun it.
     by_choice: bool,
-    /// Whether he wanted to end it.
+    /// Whether the borrower wanted to end it.
     ending: bool,
     /// Whether an operation failed or was cut off.
     failed: bool,
@@ -146,8 +151,8 @@ impl Tracker {
         self.lost.as_deref()
     }
 
-    /// Whether the server has to be asked before anything is executed. One that refuses statements in a failed transaction
-    /// need not be asked because of an error.
+    /// Whether the server has to be asked before anything is executed. One that refuses statements
+    /// in a failed transaction need not be asked because of an error.
     pub(crate) fn has_to_ask(&self, refuses_itself: bool) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| doubt.text.is_some() || !refuses_itself)
     }
@@ -199,7 +204,8 @@ impl Tracker {
         self.lost = None;
     }
 
-    /// Whether everything that was executed in a lost transaction was committed: its owner asks for no more.
+    /// Whether everything that was executed in a lost transaction was committed: its owner asks for
+    /// no more.
     pub(crate) fn is_committed(&self) -> bool {
         !self.refused && self.lost().is_some_and(|lost| lost.outcome == TransactionOutcome::Committed)
     }
@@ -210,7 +216,8 @@ impl Tracker {
         self.lost().map_or(Ok(()), |lost| Err(lost.to_error()))
     }
 
-    /// The error of a commit, if the server was asked and a doubt is left: then the transaction is lost, or has failed.
+    /// The error of a commit, if the server was asked and a doubt is left: then the transaction is
+    /// lost, or has failed.
     pub(crate) fn refuse_if_failed(&mut self) -> Result<(), Error> {
         self.refuse_if_lost()?;
         if self.has_doubt() { Err(self.failure().to_error()) } else { Ok(()) }

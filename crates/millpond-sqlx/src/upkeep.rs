@@ -1,11 +1,12 @@
-//! What a manager notes on a connection for later: session locks, memory, settings, and what it was opened for.
+//! What a manager notes on a connection for later: session locks, memory, settings, and what it was
+//! opened for.
 
 use crate::sync_state::SyncState;
 use crate::tracked::{Anchor, Tracked};
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
-/// What is said to whoever goes on with a connection that is lost.
+/// The error of an operation on a connection that is lost.
 const BROKEN: &str = "the connection was lost or is out of step with its server: drop it and acquire another one";
 
 impl<DB: Database> Tracked<DB> {
@@ -38,9 +39,9 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Whether a session lock may have been taken since this was last asked: by a statement that
-    /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the driver's own connection.
-    /// `migrate!().run(&pool)` has, and if it fails it leaves a lock behind that keeps every other migrator out. So managers
-    /// release such locks.
+    /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the
+    /// driver's own connection. `migrate!().run(&pool)` has, and if it fails it leaves a lock
+    /// behind that keeps every other migrator out. So managers release such locks.
     pub fn take_escaped(&mut self) -> bool {
         mem::take(&mut self.escaped)
     }
@@ -50,12 +51,14 @@ impl<DB: Database> Tracked<DB> {
         self.escaped
     }
 
-    /// Whether an operation may have made the driver's buffers grow: for managers, who [`shrink`](Self::shrink) them then.
+    /// Whether an operation may have made the driver's buffers grow: for managers, who
+    /// [`shrink`](Self::shrink) them then.
     pub fn is_bulky(&self) -> bool {
         self.bulky
     }
 
-    /// Gives back the memory of what was large: the buffers stay as large as the largest value that went through them.
+    /// Gives back the memory of what was large: the buffers stay as large as the largest value that
+    /// went through them.
     pub fn shrink(&mut self) {
         self.bulky = false;
         self.driver_mut().shrink_buffers();
@@ -66,18 +69,21 @@ impl<DB: Database> Tracked<DB> {
         &self.baseline
     }
 
-    /// Notes the settings of the session that a reset leads back to: for managers, in an order of their own.
+    /// Notes the settings of the session that a reset leads back to: for managers, in an order of
+    /// their own.
     pub fn set_baseline(&mut self, settings: Vec<Option<String>>) {
         self.baseline = settings;
     }
 
-    /// Has it asked before every loan whether what the connection leads to is still what it was opened for: for managers. If
-    /// it is not, the borrower gets the error, and the connection is closed. Asking must not block.
+    /// Has it asked before every loan whether what the connection leads to is still what it was
+    /// opened for: for managers. If it is not, the borrower gets the error, and the connection is
+    /// closed. Asking must not block.
     pub fn set_anchor(&mut self, anchor: Anchor) {
         self.anchor = Some(anchor);
     }
 
-    /// Takes out what was [set](Self::set_anchor): for managers, who may have put something into it that outlives the close.
+    /// Takes out what was [set](Self::set_anchor): for managers, who may have put something into it
+    /// that outlives the close.
     pub fn take_anchor(&mut self) -> Option<Anchor> {
         self.anchor.take()
     }

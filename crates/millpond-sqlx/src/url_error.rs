@@ -41,9 +41,11 @@ pub enum UrlProblem {
     Fragment,
     /// It names several hosts.
     Hosts,
-    /// Its host is no host: there is a blank in it, or an address whose brackets are missing or hold none.
+    /// Its host is no host: there is a blank in it, or an address whose brackets are missing or
+    /// hold none.
     Host,
-    /// There is a blank before or behind it, or a line end or another character in it that nobody sees.
+    /// There is a blank before or behind it, or a line end or another character in it that nobody
+    /// sees.
     Blank,
     /// Its port is no port.
     Port,

@@ -1,13 +1,16 @@
-//! What backends have in common when they verify that a connection is in sync: for servers that answer in turn.
+//! What backends have in common when they verify that a connection is in sync: for servers that
+//! answer in turn.
 
 use sqlx::{Connection, Database, Error};
 use sqlx_core::transaction::TransactionManager;
 
-/// How many answers to earlier statements are read over, and transactions undone, before a connection is given up.
+/// How many answers to earlier statements are read over, and transactions undone, before a
+/// connection is given up.
 pub const ROUNDS_MAX: usize = 64;
 
-/// Reads over what a server still has to say about statements that were cut off. The result is the first error among it,
-/// which nobody else sees. `is_late` says whether an error ended a statement and nothing more.
+/// Reads over what a server still has to say about statements that were cut off. The result is the
+/// first error among it, which nobody else sees. `is_late` says whether an error ended a statement
+/// and nothing more.
 ///
 /// # Errors
 ///
@@ -33,8 +36,9 @@ pub async fn read_late_errors<DB: Database>(
     Err(out_of_rounds())
 }
 
-/// Lets the driver forget the transactions that it believes to be open. It queues a rollback for each, which lowers its
-/// count; if the server knows nothing of it, since it was ended behind the driver's back, the answer is a late error.
+/// Lets the driver forget the transactions that it believes to be open. It queues a rollback for
+/// each, which lowers its count; if the server knows nothing of it, since it was ended behind the
+/// driver's back, the answer is a late error.
 pub fn forget_transactions<DB: Database>(conn: &mut DB::Connection) {
     while conn.is_in_transaction() {
         DB::TransactionManager::start_rollback(conn);

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// Far less than what is abandoned here takes, and enough for a machine that does much else.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
+/// Begins a statement that takes long, drops it, and gives the connection back. The number of its
+/// session.
 async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
     let mut lease = pool.acquire().await.unwrap();
     let id = id(&mut lease).await;
@@ -96,7 +97,7 @@ async fn where_it_is_switched_off_the_query_runs_on() {
 }
 
 #[tokio::test]
-async fn an_errand_that_the_server_refuses_is_told_and_costs_nothing_more() {
+async fn a_cancel_that_the_server_refuses_is_reported_and_costs_nothing_more() {
     let Some(server) = server() else { return };
     server.execute("CREATE OR REPLACE USER millpond_errand@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await;
     let trace = Trace::new();
@@ -113,7 +114,8 @@ async fn an_errand_that_the_server_refuses_is_told_and_costs_nothing_more() {
 #[tokio::test]
 async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     let Some(server) = server() else { return };
-    // As after a failover: it has the number that the victim had on the server that was there before.
+    // As after a failover: it has the number that the victim had on the server that was there
+    // before.
     let mut bystander = server.connection().await;
     let sql = "SELECT CRC32(CONCAT(@@hostname, ':', @@port + 1)) << 32 | CONNECTION_ID()";
     let row = raw_sql(sql).fetch_one(&mut bystander).await.unwrap();

@@ -1,4 +1,5 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of every server.
+//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
+//! every server.
 
 use crate::support::Server;
 use futures_util::TryStreamExt;
@@ -157,7 +158,7 @@ impl Fixture for Maria {
         server.stop("KILL").await.map_err(|error| told(error.into()))?;
         server.start_again("--secure-file-priv=/var/lib").map_err(|error| told(error.into()))?;
         while self.dial(&url).await.is_err() {}
-        // Whoever may do everything may also write to a server that is read-only.
+        // A user with all rights may also write to a read-only server.
         let sql = "CREATE USER miller@'127.0.0.1'; GRANT ALL ON millpond.* TO miller@'127.0.0.1'; \
                    GRANT FILE ON *.* TO miller@'127.0.0.1'";
         at(&url, sql).await.map_err(told)?;

@@ -1,4 +1,5 @@
-//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's question.
+//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's
+//! question.
 
 use crate::support::{LONG, id, one, rows, server};
 use millpond_core::CloseReason;
@@ -123,7 +124,7 @@ async fn a_connection_on_which_something_was_cut_off_is_closed() {
 }
 
 #[tokio::test]
-async fn the_same_borrower_is_told_that_a_connection_is_of_no_use_after_a_query_on_it_was_cut_off() {
+async fn the_same_borrower_gets_an_error_on_a_connection_after_a_query_on_it_was_cut_off() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_told").await;
     let mut tx = pool.begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! A pool that asks for more than its server allows is told so at the first connection.
+//! A pool that asks for more than its server allows gets a warning at the first connection.
 
 use crate::support::{one, server};
 use millpond_core::Event;
@@ -22,7 +22,7 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 }
 
 #[tokio::test]
-async fn a_ceiling_above_that_of_server_or_user_is_told_once() {
+async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
     let Some(server) = server() else { return };
     server.execute("CREATE OR REPLACE USER millpond_seven@'127.0.0.1' WITH MAX_USER_CONNECTIONS 7").await;
     let told = warned(&format!("mysql://millpond_seven@{}", server.address()), MySqlPoolOptions::new()).await;
@@ -40,7 +40,7 @@ async fn a_ceiling_above_that_of_server_or_user_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_told() {
+async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_reported() {
     let Some(server) = server() else { return };
     // The default of the server: eight hours.
     let options = || one().max_overflow(1).limits(millpond_mysql::Limits::Off);

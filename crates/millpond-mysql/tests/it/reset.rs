@@ -37,7 +37,8 @@ async fn what_was_cut_off_is_closed_at_every_level() {
     }
 }
 
-// MariaDB takes no lock where sqlx's migrator asks for one without a limit, so it is asked for here as MySQL gives it.
+// MariaDB takes no lock where sqlx's migrator asks for one without a limit, so it is asked for here
+// as MySQL gives it.
 #[tokio::test]
 async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back() {
     let Some(server) = server() else { return };
@@ -53,7 +54,8 @@ async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back(
     assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
 }
 
-/// What a session can hold against others, or keep for itself: how it is taken, and how another session sees it.
+/// What a session can hold against others, or keep for itself: how it is taken, and how another
+/// session sees it.
 const HELD: [(&str, &str); 7] = [
     ("LOCK TABLES t WRITE", "INSERT INTO t VALUES (1)"),
     ("FLUSH TABLES WITH READ LOCK", "INSERT INTO t VALUES (2)"),

@@ -1,4 +1,5 @@
-//! A migration under a running pool: what connections remember of prepared statements is forgotten in time.
+//! A migration under a running pool: what connections remember of prepared statements is forgotten
+//! in time.
 
 use crate::support::server;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};

@@ -19,7 +19,7 @@ pub struct Server {
     pub url: String,
 }
 
-/// The server, or `None` where there is none to be had.
+/// The server, or `None` where there is none.
 pub fn server() -> Option<Server> {
     Some(Server { url: variable("MILLPOND_TEST_MARIADB_URL")? })
 }
@@ -74,8 +74,8 @@ impl Server {
         pool
     }
 
-    /// The next borrower gets a connection outside any transaction, with autocommit and without locks, and is answered
-    /// with what it asked. Returns the server's number of the connection.
+    /// The next borrower gets a connection outside any transaction, with autocommit and without
+    /// locks, and is answered with what it asked. Returns the server's number of the connection.
     pub async fn next_is_clean(&self, pool: &MySqlPool) -> u64 {
         let mut lease = pool.acquire().await.unwrap();
         assert!(!lease.is_in_transaction());

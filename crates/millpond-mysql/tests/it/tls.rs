@@ -12,7 +12,7 @@ pub async fn is_encrypted(pool: &MySqlPool) -> bool {
     !row.get::<String, _>(1).is_empty()
 }
 
-/// The server comes back with another certificate, by the name that it was told under.
+/// The server comes back with another certificate, under its variable's name.
 pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
     server.stop("KILL").await.unwrap();
     server.replace_file("--ssl-cert=", &format!("{name}_CERT")).unwrap();

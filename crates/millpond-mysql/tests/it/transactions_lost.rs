@@ -1,4 +1,5 @@
-//! MySQL ends transactions by itself. The next statement is not committed on its own then: it is refused.
+//! MySQL ends transactions by itself. The next statement is not committed on its own then: it is
+//! refused.
 
 use crate::support::{one, rows, server};
 use millpond_mysql::{MySql, MySqlPool, Transaction, TransactionOutcome, transaction_lost};
@@ -30,7 +31,7 @@ async fn update<'e>(executor: impl Executor<'e, Database = MySql>, i: i32) -> Re
 
 /// Makes a transaction the victim of a deadlock; the error that it gets.
 async fn deadlock(tx: &mut Transaction<'_, MySql>, other: &MySqlPool) -> Error {
-    // Whoever has written less is the victim.
+    // The one that has written less is the victim.
     let mut winner = other.begin().await.unwrap();
     for i in 100..120 {
         insert(&mut winner, i).await.unwrap();

@@ -28,7 +28,8 @@ async fn where_nothing_is_cancelled_a_connect_costs_no_more_than_the_drivers_own
     println!("{bare} bytes to the server, {} more where it is cancelled", with - bare);
 }
 
-/// Begins a statement that takes long, drops it, and gives the connection back. The number of its session.
+/// Begins a statement that takes long, drops it, and gives the connection back. The number of its
+/// session.
 async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
     let mut lease = pool.acquire().await.unwrap();
     let pid = pid(&mut lease).await;

@@ -1,4 +1,5 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of every server.
+//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
+//! every server.
 
 use crate::support::Server;
 use futures_util::TryStreamExt;
@@ -97,7 +98,8 @@ impl Fixture for Pg {
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
-        // By the simple protocol: a statement with arguments begins its own transaction a message earlier.
+        // By the simple protocol: a statement with arguments begins its own transaction a message
+        // earlier.
         let row = raw_sql("SELECT now() <> statement_timestamp(), pg_backend_pid()").fetch_one(conn).await?;
         // And as another connection sees it, if that is where it is.
         let sql = "SELECT state <> 'idle' OR xact_start IS NOT NULL FROM pg_stat_activity WHERE pid = $1";

@@ -1,4 +1,5 @@
-//! PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and with no error. `commit` is one.
+//! PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and with no error. `commit`
+//! is one.
 
 use crate::support::{rows, server};
 use futures_util::TryStreamExt;
@@ -36,7 +37,7 @@ async fn a_commit_after_an_error_is_an_error_that_names_the_first_one() {
 }
 
 #[tokio::test]
-async fn an_error_that_nobody_has_read_is_told_by_the_commit() {
+async fn an_error_that_nobody_has_read_is_reported_by_the_commit() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_unread").await;
     for round in 0..6 {
@@ -161,7 +162,7 @@ async fn a_script_that_commits_a_failed_transaction_is_an_error_and_one_that_rol
 }
 
 #[tokio::test]
-async fn a_failure_on_the_drivers_own_connection_is_told_by_the_commit() {
+async fn a_failure_on_the_drivers_own_connection_is_reported_by_the_commit() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_failed_raw").await;
     let mut tx = pool.begin().await.unwrap();

@@ -1,4 +1,5 @@
-//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's question.
+//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's
+//! question.
 
 use crate::support::{LONG, one, server};
 use futures_util::TryStreamExt;
@@ -98,7 +99,8 @@ async fn a_connection_that_is_out_of_step_after_a_dropped_copy_is_found_out_and_
     copy.send(&b"1\n"[..]).await.unwrap();
     drop(copy);
     drop(lease);
-    // sqlx does not wait for the end of what it has aborted, and is one answer behind from then on: the nonce tells.
+    // sqlx does not wait for the end of what it has aborted, and is one answer behind from then on:
+    // the nonce tells.
     server.next_is_clean(&pool).await;
     assert_eq!(trace.closed(), [CloseReason::ResetFailed]);
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();

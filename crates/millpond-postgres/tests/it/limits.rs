@@ -1,4 +1,4 @@
-//! A pool that asks for more than its server allows is told so at the first connection.
+//! A pool that asks for more than its server allows gets a warning at the first connection.
 
 use crate::support::{Server, one, server};
 use millpond_core::Event;
@@ -26,7 +26,7 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 }
 
 #[tokio::test]
-async fn a_ceiling_above_that_of_server_role_or_database_is_told_once() {
+async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     let Some(server) = server() else { return };
     let sql = "DROP ROLE IF EXISTS millpond_few; CREATE ROLE millpond_few LOGIN PASSWORD 'x' CONNECTION LIMIT 7";
     raw_sql(sql).execute(&mut server.connection().await).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_told() {
+async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_reported() {
     let Some(server) = server() else { return };
     let told = warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;
     assert_eq!(told.len(), 1, "{told:?}");

@@ -20,7 +20,7 @@ async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'millpond_listens'";
     let ended = sqlx::query(sql).fetch_one(&pool).await.unwrap();
     assert_eq!(ended.get::<i64, _>(0), 1);
-    assert!(listener.try_recv().await.unwrap().is_none(), "the loss is told");
+    assert!(listener.try_recv().await.unwrap().is_none(), "the loss is reported");
     sqlx::query("SELECT pg_notify('millpond_floods', 'third')").execute(&pool).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), "third");
     assert_eq!(pool.size(), 1, "it is none of the pool's");

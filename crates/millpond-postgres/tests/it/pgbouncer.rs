@@ -1,4 +1,5 @@
-//! Behind the real PgBouncer in transaction mode: more clients than servers, and every question gets its own answer.
+//! Behind the real PgBouncer in transaction mode: more clients than servers, and every question
+//! gets its own answer.
 
 use crate::support::one;
 use futures_util::TryStreamExt;
@@ -271,7 +272,7 @@ async fn no_statement_leaves_anything_in_a_session_that_others_get() {
             if outcome.is_err() && refused.last() != Some(&text) {
                 refused.push(text);
             }
-            // Waits for the keeper, who ends what was dropped.
+            // Waits for the maintenance task, which ends what was dropped.
             assert!(ask(&pool, 2).await.unwrap());
             let left = left_behind(&url).await;
             assert!(left.is_empty(), "{text} ({how}, {outcome:?}) left {left:?}");
@@ -322,7 +323,7 @@ async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_can
 #[tokio::test]
 async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_and_told_what_to_write() {
     let Some(url) = bouncer() else { return };
-    // As if the pooler ignored the parameter, which most are told to do.
+    // As if the pooler ignored the parameter, which most are configured to do.
     let trace = Trace::new();
     let options = PgPoolOptions::new().observer(Arc::new(trace.clone())).connect_lazy_with(unasked(&url)).unwrap();
     let error = options.acquire().await.unwrap_err().to_string();

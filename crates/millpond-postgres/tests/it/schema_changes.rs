@@ -104,7 +104,7 @@ async fn after_the_error_in_a_transaction_the_next_one_works_on_the_same_lease()
 }
 
 #[tokio::test]
-async fn a_borrower_who_deallocates_everything_harms_neither_himself_nor_the_next() {
+async fn a_borrower_that_deallocates_everything_harms_neither_itself_nor_the_next() {
     let Some(server) = server() else { return };
     for level in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session] {
         let pool = one().reset(level).connect(&server.url).await.unwrap();

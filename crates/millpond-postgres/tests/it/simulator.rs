@@ -1,24 +1,29 @@
-//! The simulator of transactions: borrowers who do what users do, over the real pool and the real driver, and a server that
-//! makes trouble, all from one seed.
+//! The simulator of transactions: borrowers who do what users do, over the real pool and the real
+//! driver, and a server that makes trouble, all from one seed.
 //!
-//! The server speaks PostgreSQL's protocol over a socket of this process. It answers late, in pieces and in the middle of the
-//! rows with errors, forgets what was prepared, changes its schema, refuses commits, hangs up before and after it has done
-//! what it was asked for and, in every other world, undoes whole transactions by itself and goes on outside of one, as MySQL
-//! and SQLite do. The borrowers cut off what they do after some polls, leave rows unread, use savepoints, begin and commit
-//! by hand, and go away in the middle.
+//! The server speaks PostgreSQL's protocol over a socket of this process. It answers late, in
+//! pieces and in the middle of the rows with errors, forgets what was prepared, changes its schema,
+//! refuses commits, hangs up before and after it has done what it was asked for and, in every other
+//! world, undoes whole transactions by itself and goes on outside of one, as MySQL and SQLite do.
+//! The borrowers cut off what they do after some polls, leave rows unread, use savepoints, begin
+//! and commit by hand, and go away in the middle.
 //!
 //! These hold in every world:
 //!
-//! - A commit that was Ok is in the server's book as a whole, with nothing that was undone; what was certainly not
-//!   committed is not in it; what is not known is in it as a whole or not at all. Nothing is executed twice.
-//! - No statement is executed in a transaction of somebody else's or, if it belongs to one, outside of one.
+//! - A commit that was Ok is in the server's book as a whole, with nothing that was undone; what
+//!   was certainly not committed is not in it; what is not known is in it as a whole or not at all.
+//!   Nothing is executed twice.
+//! - No statement is executed in a transaction of somebody else's or, if it belongs to one, outside
+//!   of one.
 //! - No connection is lent in a transaction.
 //! - Every answer is the one to its question, and every error that of its statement.
 //! - Of what the server has forgotten on a connection, the pool asks for one statement at most.
-//! - Everybody is served. In the end all connections can be had at once, and a close leaves no session.
+//! - Everybody is served. In the end all connections can be had at once, and a close leaves no
+//!   session.
 //!
-//! `cargo xtask sim --transactions` runs it for as long as one likes. The seed decides what everybody does and what goes wrong;
-//! the order in which sockets are ready is the kernel's, so a seed that fails may need some attempts to fail again.
+//! `cargo xtask sim --transactions` runs it for as long as one likes. The seed decides what
+//! everybody does and what goes wrong; the order in which sockets are ready is the kernel's, so a
+//! seed that fails may need some attempts to fail again.
 
 mod borrower;
 mod execution;

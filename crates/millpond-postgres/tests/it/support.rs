@@ -19,7 +19,7 @@ pub struct Server {
     pub url: String,
 }
 
-/// The server, or `None` where there is none to be had.
+/// The server, or `None` where there is none.
 pub fn server() -> Option<Server> {
     Some(Server { url: variable("MILLPOND_TEST_POSTGRES_URL")? })
 }
@@ -67,13 +67,15 @@ impl Server {
         pool
     }
 
-    /// The next borrower gets a connection outside any transaction, and is answered with what it asked.
+    /// The next borrower gets a connection outside any transaction, and is answered with what it
+    /// asked.
     pub async fn next_is_clean(&self, pool: &PgPool) -> i32 {
         let mut lease = pool.acquire().await.unwrap();
         assert!(!lease.is_in_transaction());
         let echo: i64 = sqlx::query_scalar("SELECT $1::int8").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(echo, 4711);
-        // By the simple protocol: a statement with arguments begins its own transaction a message earlier.
+        // By the simple protocol: a statement with arguments begins its own transaction a message
+        // earlier.
         let sql = "SELECT now() = statement_timestamp(), pg_backend_pid()";
         let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
         assert!(row.get::<bool, _>(0), "a transaction is open");

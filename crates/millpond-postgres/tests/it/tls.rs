@@ -15,7 +15,7 @@ pub async fn is_encrypted(pool: &PgPool) -> bool {
     sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetch_one(pool).await.unwrap()
 }
 
-/// The server comes back with another certificate, by the name that it was told under.
+/// The server comes back with another certificate, under its variable's name.
 pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
     server.stop("INT").await.unwrap();
     server.replace_file("ssl_cert_file=", &format!("{name}_CERT")).unwrap();

@@ -1,4 +1,5 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of files.
+//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
+//! files.
 
 use crate::support::Dir;
 use futures_util::TryStreamExt;

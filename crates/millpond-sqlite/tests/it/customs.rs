@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Counts who comes and who goes.
+/// Counts checkouts and returns.
 struct Counting {
     inner: NullPool<SqliteManager>,
     came: AtomicU32,

@@ -90,14 +90,14 @@ async fn an_absolute_path_with_a_slash_too_few_is_recognised() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_may_not_be_read_is_told_as_such() {
+async fn a_file_that_may_not_be_read_is_reported_as_such() {
     use std::os::unix::fs::PermissionsExt;
     let dir = Dir::new();
     let path = dir.path().join("x.db");
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
-        println!("SKIP a_file_that_may_not_be_read_is_told_as_such: root may read everything");
+        println!("SKIP a_file_that_may_not_be_read_is_reported_as_such: root may read everything");
         return;
     }
     let text = connect_error(&dir.url("x.db")).await.to_string();

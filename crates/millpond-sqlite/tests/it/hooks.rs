@@ -60,7 +60,7 @@ async fn the_guides_hook_turns_foreign_keys_on() {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_costs_the_connection_and_is_told() {
+async fn a_hook_that_refuses_costs_the_connection_and_is_reported() {
     let dir = Dir::new();
     let pool = one()
         .on_connect(|_, _| Box::pin(async { Err(sqlx::Error::Configuration("not today".into()).into()) }))
@@ -143,7 +143,8 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
                 let first = first.swap(false, Ordering::Relaxed);
                 Box::pin(async move {
                     assert!(!first || length == 0, "{length} bytes were written");
-                    // What a database has for good from its first byte on, as the key of an encrypted one.
+                    // What a database has for good from its first byte on, as the key of an
+                    // encrypted one.
                     conn.execute("PRAGMA page_size = 8192").await?;
                     Ok(())
                 })

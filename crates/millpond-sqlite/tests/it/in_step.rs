@@ -9,7 +9,8 @@ use std::time::Duration;
 
 const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
 
-/// The next borrower gets the same connection, outside any transaction, and is answered with what it asked.
+/// The next borrower gets the same connection, outside any transaction, and is answered with what
+/// it asked.
 async fn next_is_clean(pool: &SqlitePool, id: u64) {
     let mut lease = pool.acquire().await.unwrap();
     assert_eq!(SqlLease::info(&lease).id.get(), id, "the connection was not worth closing");
@@ -58,7 +59,7 @@ async fn a_transaction_or_savepoint_that_was_dropped_leaves_doubt() {
     let dir = Dir::new();
     let pool = dir.one().await;
     drop(pool.begin().await.unwrap());
-    assert!(pool.try_acquire().is_none(), "the keeper looks at it first");
+    assert!(pool.try_acquire().is_none(), "the maintenance task looks at it first");
     let mut tx = pool.begin().await.unwrap();
     drop(tx.begin().await.unwrap());
     tx.commit().await.unwrap();
@@ -80,7 +81,7 @@ async fn whatever_else_was_done_with_a_connection_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
+async fn sqlxs_own_transaction_on_a_lease_is_verified_when_it_comes_back() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut lease = pool.acquire().await.unwrap();
@@ -196,7 +197,7 @@ async fn preparing_and_describing_leave_nothing_behind() {
 #[tokio::test]
 async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_ping() {
     let dir = Dir::new();
-    // Whoever waits for more than the ping waits for an hour.
+    // Waiting for anything but the ping takes an hour.
     let options = one().ping_timeout(Duration::from_millis(50)).close_timeout(Duration::from_secs(300));
     let pool = options.connect(&dir.url("one.db")).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();

@@ -1,4 +1,5 @@
-//! SQLite ends transactions by itself. The next statement is not committed on its own then: it is refused.
+//! SQLite ends transactions by itself. The next statement is not committed on its own then: it is
+//! refused.
 
 use crate::support::{Dir, ENDLESS, one};
 use millpond_sqlite::{Sqlite, SqlitePool, Transaction, TransactionOutcome, transaction_lost};

@@ -136,7 +136,8 @@ async fn it_ends_with_its_pool() {
 
 #[tokio::test]
 async fn nothing_of_it_is_left_after_the_pool_was_closed() {
-    // sqlx's form of it has a name, under which an outsider can look at it for as long as it exists.
+    // sqlx's form of it has a name, under which an outsider can look at it for as long as it
+    // exists.
     let options = SqliteConnectOptions::from_str("sqlite::memory:").unwrap();
     let pool = SqlitePoolOptions::new().connect_with(options.clone()).await.unwrap();
     pool.execute("CREATE TABLE ponds (name TEXT)").await.unwrap();
@@ -151,7 +152,7 @@ async fn nothing_of_it_is_left_after_the_pool_was_closed() {
 }
 
 #[tokio::test]
-async fn whoever_detaches_the_connection_takes_the_database_and_the_pool_makes_no_second_one_up() {
+async fn detaching_the_connection_takes_the_database_and_the_pool_makes_no_second_one_up() {
     let pool = pond(SqlitePoolOptions::new()).await;
     let mut conn = SqlLease::detach(pool.acquire().await.unwrap());
     conn.execute("SELECT * FROM ponds").await.unwrap();

@@ -134,7 +134,7 @@ async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_loan() {
     let pool = strict().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
     raw_sql("PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (i)").execute(&pool).await.unwrap();
-    // Proved when it is lent again.
+    // Verified when it is lent again.
     drop(pool.acquire().await.unwrap());
     raw_sql("PRAGMA busy_timeout = 0; INSERT INTO t VALUES (1)").execute(&mut *other).await.unwrap();
 }

@@ -119,7 +119,8 @@ async fn a_cut_read_leaves_its_reader_free_and_the_writer_untouched() {
 async fn transfer(pool: &SqlitePool, n: u32) -> sqlx::Result<()> {
     match n % 5 {
         0 => {
-            // Reads first and writes then: what gives 517 on connections that share the file as equals.
+            // Reads first and writes then: what gives 517 on connections that share the file as
+            // equals.
             let mut tx = pool.begin().await?;
             let i: i64 = sqlx::query_scalar("SELECT MAX(i) FROM t").fetch_one(&mut *tx).await?;
             sqlx::query("INSERT INTO t VALUES (?)").bind(i + 1).execute(&mut *tx).await?;

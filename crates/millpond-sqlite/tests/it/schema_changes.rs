@@ -1,4 +1,5 @@
-//! A table that is altered while connections know its columns: right rows or an error, never missing or swapped ones.
+//! A table that is altered while connections know its columns: right rows or an error, never
+//! missing or swapped ones.
 
 use crate::support::{Dir, one};
 use futures_util::TryStreamExt;
@@ -11,7 +12,8 @@ use std::task::Poll;
 async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_costs_the_connection() {
     let dir = Dir::new();
     let pool = dir.one().await;
-    // A column name that is not UTF-8 is one of several things over which the driver's thread panics.
+    // A column name that is not UTF-8 is one of several things over which the driver's thread
+    // panics.
     raw_sql("CREATE TABLE t (a); INSERT INTO t VALUES (1); PRAGMA writable_schema = ON; \
              UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424C45207420282261FF2229' AS TEXT) WHERE name = 't'")
         .execute(&pool)
@@ -98,7 +100,7 @@ async fn all_ways_are_right(pool: &SqlitePool, columns: usize) {
 }
 
 #[tokio::test]
-async fn whoever_changes_a_table_the_next_statement_has_its_columns() {
+async fn whatever_changes_a_table_the_next_statement_has_its_columns() {
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
         let pool = SqlitePoolOptions::new().pool(kind).pool_size(2).connect(&dir.url("x.db")).await.unwrap();

@@ -1,26 +1,31 @@
 //! What a statement may leave behind, judged by its text alone: wrong only on the safe side.
 //!
-//! No SQL is parsed. Only what means the same to every backend is skipped before the first keyword: ASCII blanks, `--`
-//! comments and plain `/* */` comments. Where lexers differ the answer is [`Effect::Doubt`]: a `\r` ends a `--` comment for
-//! PostgreSQL alone, PostgreSQL nests `/* */`, MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue
-//! after a letter that is not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even inside a
-//! string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`, dollar quotes)
-//! matters. A proof too many costs microseconds, one too few lends an open transaction.
+//! No SQL is parsed. Only what means the same to every backend is skipped before the first keyword:
+//! ASCII blanks, `--` comments and plain `/* */` comments. Where lexers differ the answer is
+//! [`Effect::Doubt`]: a `\r` ends a `--` comment for PostgreSQL alone, PostgreSQL nests `/* */`,
+//! MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue after a letter that is
+//! not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even inside a
+//! string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`,
+//! `ANSI_QUOTES`, dollar quotes) matters. A proof too many costs microseconds, one too few lends an
+//! open transaction.
 
 /// What a statement may leave behind on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing but its result.
     None,
-    /// Possibly an open transaction or changed session state: to be proved when the connection comes back.
+    /// Possibly an open transaction or changed session state: to be verified when the connection
+    /// comes back.
     Doubt,
-    /// Possibly a setting because of which later statements leave something behind: every return is in doubt.
+    /// Possibly a setting because of which later statements leave something behind: every return is
+    /// in doubt.
     Lasting,
 }
 
-/// Judges a statement by the rule that holds for every backend: single, and its first keyword is one of SELECT, INSERT,
-/// UPDATE, DELETE, VALUES, WITH. SET and CALL leave every later return in doubt, and so do several statements at once, among
-/// which there may be one. A backend on which no setting turns autocommit off can take that back.
+/// Judges a statement by the rule that holds for every backend: single, and its first keyword is
+/// one of SELECT, INSERT, UPDATE, DELETE, VALUES, WITH. SET and CALL leave every later return in
+/// doubt, and so do several statements at once, among which there may be one. A backend on which no
+/// setting turns autocommit off can take that back.
 ///
 /// ```
 /// use millpond_sqlx::backend_api::{Effect, effect_of};
@@ -51,11 +56,13 @@ pub fn effect_of(sql: &str) -> Effect {
     }
 }
 
-/// Whether a text begins with one of the harmless keywords of six letters and a blank, without anything before it.
+/// Whether a text begins with one of the harmless keywords of six letters and a blank, without
+/// anything before it.
 fn begins_plainly(text: &[u8]) -> bool {
     const WORDS: [u64; 5] =
         [number(b"select "), number(b"insert "), number(b"update "), number(b"delete "), number(b"values ")];
-    // Of a letter this makes the small one, of nothing else a letter, and a blank of a blank and of a zero only.
+    // Of a letter this makes the small one, of nothing else a letter, and a blank of a blank and of
+    // a zero only.
     const SMALL: u64 = number(&[0x20; 7]);
     text.first_chunk().is_some_and(|begin| WORDS.contains(&(number(begin) | SMALL)))
 }
@@ -87,7 +94,8 @@ pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     rest.split_at_checked(end).filter(|_| ends)
 }
 
-/// What follows the blanks and comments in front of a statement, if all backends agree on where those end.
+/// What follows the blanks and comments in front of a statement, if all backends agree on where
+/// those end.
 fn behind_comments(sql: &str) -> Option<&str> {
     let mut rest = sql;
     // Most have none.

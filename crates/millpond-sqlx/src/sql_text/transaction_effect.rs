@@ -15,9 +15,9 @@ pub(crate) enum Meaning<'a> {
         keeps: bool,
         chained: bool,
     },
-    /// Several statements, or a text that not every backend reads alike. `ends` if one of them may end a transaction by
-    /// name, `reopens` if another one may begin the next or hides what it does, `nests` if they may set savepoints or go
-    /// back to one.
+    /// Several statements, or a text that not every backend reads alike. `ends` if one of them may
+    /// end a transaction by name, `reopens` if another one may begin the next or hides what it
+    /// does, `nests` if they may set savepoints or go back to one.
     Several {
         ends: bool,
         reopens: bool,
@@ -98,7 +98,7 @@ fn several(sql: &str) -> Meaning<'_> {
     Meaning::Several { ends, reopens: reopens || ends && has(sql, "chain"), nests }
 }
 
-/// What a text may do that cannot be told apart into statements, by the words that are somewhere in it.
+/// What a text may do that cannot be split into statements, by the words that are somewhere in it.
 fn unclear(sql: &str) -> Meaning<'_> {
     let has_one = |words: &[&str]| words.iter().any(|word| has(sql, word));
     let has_to = || sql.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"));
@@ -114,8 +114,8 @@ pub(crate) fn sets_completion(sql: &str) -> bool {
     has(sql, "completion_type")
 }
 
-/// Whether the first of several statements may be a COMMIT. Behind any other one a failed transaction refuses the whole
-/// text by itself, or was rolled back.
+/// Whether the first of several statements may be a COMMIT. Behind any other one a failed
+/// transaction refuses the whole text by itself, or was rolled back.
 pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
     match first_keyword(sql) {
         Some(keyword) => ["commit", "end", "prepare"].iter().any(|word| keyword.eq_ignore_ascii_case(word)),

@@ -1,13 +1,15 @@
-//! What a text contains, be it in a string or a comment: a word too many costs a look, one too few would be a hole.
+//! What a text contains, be it in a string or a comment: a word too many costs a look, one too few
+//! would be a hole.
 
-/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words in strings and comments.
-/// Looking at too much errs on the safe side, and there is no string to lose one's way in.
+/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words
+/// in strings and comments. Looking at too much errs on the safe side, and there is no string to
+/// lose one's way in.
 pub fn words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// Whether a name that contains `_` and what is written on both sides of it stands somewhere in a text, in whatever case:
-/// `before` in front of a `_`, and `after` behind it.
+/// Whether a name that contains `_` and what is written on both sides of it stands somewhere in a
+/// text, in whatever case: `before` in front of a `_`, and `after` behind it.
 ///
 /// ```
 /// use millpond_sqlx::backend_api::mentions;

@@ -6,7 +6,8 @@ use millpond_sqlx::Transaction;
 use millpond_testkit::poll_n;
 use sqlx::AssertSqlSafe;
 
-/// The next borrower sees nothing of what was cut off, on the same connection if that can be used on.
+/// The next borrower sees nothing of what was cut off, on the same connection if that can be used
+/// on.
 async fn after_a_cut(server: &Server, pool: &Pool) {
     if SURVIVES_A_CUT {
         server.same_is_clean(pool).await;
@@ -70,7 +71,8 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         let begun = poll_n(async { tx.begin().await?.rollback().await }, 1).await.is_some();
         match sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await {
             Err(error) => {
-                // Or it had begun and its rollback was cut off: then a connection that does not survive that says so.
+                // Or it had begun and its rollback was cut off: then a connection that does not
+                // survive that says so.
                 let says_so = error.to_string().contains("the transaction is lost") || !SURVIVES_A_CUT;
                 assert!(!begun && says_so, "{error}");
                 lost += 1;

@@ -1,5 +1,5 @@
-//! Every future that a pool and its transactions give out, dropped after every number of polls, over a network on which
-//! messages come in pieces.
+//! Every future that a pool and its transactions give out, dropped after every number of polls,
+//! over a network on which messages come in pieces.
 
 use crate::backend::{PLUS, Pool};
 use crate::support::{Server, one, server};

@@ -17,8 +17,8 @@ async fn it_has_a_database_of_its_own(_: PoolOptions<Db>, options: ConnectOption
     Ok(())
 }
 
-/// What the attribute makes of it; it is not used itself, because its tests panic where there is no `DATABASE_URL`. As a
-/// process cannot safely change its own, another one runs the test.
+/// What the attribute makes of it; it is not used itself, because its tests panic where there is no
+/// `DATABASE_URL`. As a process cannot safely change its own, another one runs the test.
 #[test]
 fn sqlxs_attribute_for_tests_can_feed_a_pool() {
     let Some(server) = server() else { return };

@@ -1,4 +1,5 @@
-//! What a borrower leaves behind is stopped at the server even if the borrower keeps the connection.
+//! What a borrower leaves behind is stopped at the server even if the borrower keeps the
+//! connection.
 
 use crate::backend::{Db, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};

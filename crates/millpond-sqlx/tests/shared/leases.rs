@@ -27,7 +27,7 @@ async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
 }
 
 #[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_proved_when_it_comes_back() {
+async fn sqlxs_own_transaction_on_a_lease_is_verified_when_it_comes_back() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();

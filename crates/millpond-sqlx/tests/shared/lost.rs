@@ -1,4 +1,5 @@
-//! A transaction that is no longer the one that was begun says so, and rows that were left behind are in nobody's way.
+//! A transaction that is no longer the one that was begun says so, and rows that were left behind
+//! are in nobody's way.
 
 use crate::backend::{Db, MANY};
 use crate::support::{rows, server};

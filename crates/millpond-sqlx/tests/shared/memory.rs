@@ -34,7 +34,8 @@ async fn stay_small_after(large: impl AsyncFn(&mut SqlLease<Db>)) {
         leases.push(lease);
     }
     drop(leases);
-    // Other tests of this process come and go; what an idle connection holds would stay for an hour.
+    // Other tests of this process come and go; what an idle connection holds would stay for an
+    // hour.
     until(|| pool.num_idle() == 6 && resident() < before + 100).await;
     assert_eq!(pool.status().totals.created, 6);
 }

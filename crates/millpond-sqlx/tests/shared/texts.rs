@@ -1,7 +1,8 @@
-//! Texts that no generator of SQL would write, judged by us and by the server: where we say that nothing stays behind, the
-//! server must say that nothing is open.
+//! Texts that no generator of SQL would write, judged by us and by the server: where we say that
+//! nothing stays behind, the server must say that nothing is open.
 //!
-//! A few thousand here; `MILLPOND_TEXTS=1000000` for a run by hand, `MILLPOND_TEXTS_SEED` for another one.
+//! A few thousand here; `MILLPOND_TEXTS=1000000` for a run by hand, `MILLPOND_TEXTS_SEED` for
+//! another one.
 
 use millpond_sqlx::backend_api::{Effect, effect_of};
 use std::env;

@@ -1,4 +1,5 @@
-//! What takes too long ends on this side, whatever the server does, and the connection is checked or closed.
+//! What takes too long ends on this side, whatever the server does, and the connection is checked
+//! or closed.
 
 use crate::support::{LONG, one, server, until};
 use futures_util::TryStreamExt;

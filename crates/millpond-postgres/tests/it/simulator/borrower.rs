@@ -1,4 +1,5 @@
-//! A borrower: does what users do with a pool, drops a part of it half-way, and tells what it was told.
+//! A borrower: does what users do with a pool, drops a part of it half-way, and records what it
+//! got.
 
 use super::execution::{NAMED, nonce};
 use super::server::{Server, Temper};
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 /// Nothing in a world takes as long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a deed ended, as far as its borrower was told.
+/// How a deed ended, as far as its borrower knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Nothing of it was kept.
@@ -28,7 +29,7 @@ pub enum End {
     Unknown,
 }
 
-/// What a borrower was told of a transaction, or of a statement that commits by itself.
+/// What a borrower knows of a transaction, or of a statement that commits by itself.
 #[derive(Debug)]
 pub struct Story {
     number: i64,
@@ -66,7 +67,7 @@ impl Story {
         }
     }
 
-    /// What is wrong with what was committed, if it is not what the borrower was told.
+    /// What is wrong with what was committed, if it is not what the borrower knows.
     pub fn judge(&self, committed: Option<&HashSet<i64>>) -> Option<String> {
         let nothing = HashSet::new();
         let found = committed.unwrap_or(&nothing);
@@ -137,7 +138,7 @@ impl Borrower {
         let Error::Database(error) = error else { return };
         let named = error.message().rsplit_once(NAMED).map(|(_, named)| named.parse().unwrap());
         if named.is_some() && named != asked {
-            self.server.violation(format!("the error of {named:?} was told to {asked:?}"));
+            self.server.violation(format!("the error of {named:?} was reported to {asked:?}"));
         }
     }
 
@@ -224,7 +225,8 @@ impl Borrower {
             }
         }
         if self.dice.u8(0..6) == 0 {
-            // It goes back with a transaction that nobody has ended, and that the pool has not seen.
+            // It goes back with a transaction that nobody has ended, and that the pool has not
+            // seen.
             let _ = self.does_unseen((&mut **lease).execute("BEGIN")).await;
         }
     }

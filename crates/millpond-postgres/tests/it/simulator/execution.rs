@@ -1,7 +1,9 @@
-//! What a session executes, and where: a statement says whose it is, so the server notices one that does not belong.
+//! What a session executes, and where: a statement says whose it is, so the server notices one that
+//! does not belong.
 //!
-//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's deed 7, and `SELECT 7002` asks in it for an answer. A negative
-//! number is to commit by itself; a `first` statement is the first of a borrower.
+//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's deed 7, and `SELECT 7002` asks in
+//! it for an answer. A negative number is to commit by itself; a `first` statement is the first of
+//! a borrower.
 
 use super::server::Temper;
 use super::session::Session;

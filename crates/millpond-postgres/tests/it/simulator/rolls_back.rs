@@ -1,4 +1,5 @@
-//! A backend for a server that undoes a whole transaction by itself: PostgreSQL's, but for what follows from that.
+//! A backend for a server that undoes a whole transaction by itself: PostgreSQL's, but for what
+//! follows from that.
 
 use millpond_core::{ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait};
 use millpond_postgres::{PgBackend, PgConnectOptions, PgManager, PgPool, SqlPool};
@@ -31,8 +32,8 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.stops_after_one_row()
     }
 
-    fn aftermath(&self, error: &Error) -> ErrorImpact {
-        PgBackend.aftermath(error)
+    fn error_impact(&self, error: &Error) -> ErrorImpact {
+        PgBackend.error_impact(error)
     }
 
     fn memory(&self, error: &Error) -> Memory {

@@ -1,4 +1,5 @@
-//! The server: its book of what was committed, its sessions, and what it has noticed that must not be.
+//! The server: its book of what was committed, its sessions, and what it has noticed that must not
+//! be.
 
 use super::session::Session;
 use fastrand::Rng;
@@ -19,8 +20,8 @@ use tokio::task::JoinHandle;
 pub enum Temper {
     /// It refuses everything else in it, as PostgreSQL does.
     Refuses,
-    /// It undoes the statement or, if it likes, the whole transaction, and goes on outside of one. It commits at DDL. MySQL
-    /// and SQLite are so.
+    /// It undoes the statement or, if it likes, the whole transaction, and goes on outside of one.
+    /// It commits at DDL. MySQL and SQLite are so.
     RollsBack,
 }
 

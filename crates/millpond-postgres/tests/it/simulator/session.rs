@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::task::yield_now;
 
-/// How many of the last statements are told with a violation.
+/// How many of the last statements are printed with a violation.
 const HISTORY: usize = 12;
 
 /// A prepared statement.
@@ -35,7 +35,7 @@ pub struct Session {
     pub(super) pending: Vec<(i64, i64)>,
     pub(super) savepoints: Vec<(String, usize)>,
     statements: HashMap<String, Prepared>,
-    /// The names that were forgotten, and whether the client was told so.
+    /// The names that were forgotten, and whether the client knows.
     forgotten: (HashSet<String>, bool),
     bound: (String, Vec<i64>),
     /// Whether the messages up to the next Sync are passed over.
@@ -117,7 +117,8 @@ impl Session {
         }
     }
 
-    /// Says what there is to say: at once, late, in pieces, or only a part of it before it hangs up.
+    /// Says what there is to say: at once, late, in pieces, or only a part of it before it hangs
+    /// up.
     async fn deliver(&mut self, goes_on: bool) -> io::Result<()> {
         let is_healed = self.server.book().is_healed;
         let pieces = if is_healed { 1 } else { self.dice.usize(1..4) };
@@ -275,12 +276,11 @@ impl Session {
         Ok(())
     }
 
-    /// A prepared statement, unless it was forgotten. Whoever was told that one was may not ask for another one of those.
+    /// A prepared statement, unless it was forgotten. A client that knows that one was may not ask
+    /// for another one of those.
     fn known(&mut self, name: &str) -> Result<&Prepared, Stop> {
         if self.forgotten.0.contains(name) && mem::replace(&mut self.forgotten.1, true) {
-            self.violation(&format!(
-                "{name} was asked for, and the client has been told that others were forgotten with it"
-            ));
+            self.violation(&format!("{name} was asked for, and the client knows that others were forgotten with it"));
         }
         let gone = || Stop::Error("26000", format!("prepared statement \"{name}\" does not exist"), "");
         self.statements.get(name).ok_or_else(gone)

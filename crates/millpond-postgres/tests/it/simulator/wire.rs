@@ -51,7 +51,8 @@ impl Asked {
         i16::from_be_bytes(self.bytes())
     }
 
-    /// The parameters of a Bind whose portal and statement have been read: all of them numbers in the binary format.
+    /// The parameters of a Bind whose portal and statement have been read: all of them numbers in
+    /// the binary format.
     pub fn numbers(&mut self) -> Vec<i64> {
         for _ in 0..self.int16() {
             self.int16();
