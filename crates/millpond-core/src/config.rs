@@ -78,8 +78,8 @@ pub enum Pooler {
     /// `server`: nothing, or a pooler that lends a server for a whole session.
     #[default]
     Direct,
-    /// `unchecked`: as `server`, without looking whether a pooler stands there, which is refused if it lends a server for
-    /// one transaction only. For what is taken for such a pooler and is none.
+    /// `unchecked`: as `server`, without looking whether a pooler stands there, which is refused if
+    /// it lends a server for one transaction only. For what is taken for such a pooler and is none.
     Unchecked,
     /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
     PgBouncer,

@@ -10,9 +10,10 @@ use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 /// There is no session of that number any more.
 const UNKNOWN_SESSION: u16 = 1094;
 
-/// Ends a session. After a failover or a restart of the server its number is another session's: then nothing is done. Numbers
-/// are given out upwards, so a newer `conn` has a higher one unless the server was started again. One that `is_older` and
-/// still lives shows by that alone that the server was not.
+/// Ends a session. After a failover or a restart of the server its number is another session's:
+/// then nothing is done. Numbers are given out upwards, so a newer `conn` has a higher one unless
+/// the server was started again. One that `is_older` and still lives shows by that alone that the
+/// server was not.
 pub(crate) async fn kill(conn: &mut MySqlConnection, session: u64, is_older: bool) -> Result<(), Error> {
     let row = raw_sql(AssertSqlSafe(format!("SELECT {SESSION}"))).fetch_one(&mut *conn).await?;
     let ours: u64 = row.try_get(0)?;

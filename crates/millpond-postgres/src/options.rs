@@ -182,8 +182,9 @@ impl PgPoolOptions {
 
     /// What stands between the pool and its server. Default: nothing.
     ///
-    /// If a session seems to be lent by a pooler, the first connect looks with a second connection (under the cap, if there is
-    /// room) whether the two share a server. If they do, the pool is refused unless this is
+    /// If a session seems to be lent by a pooler, the first connect looks with a second connection
+    /// (under the cap, if there is room) whether the two share a server. If they do, the pool is
+    /// refused unless this is
     /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise it is warned
     /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///

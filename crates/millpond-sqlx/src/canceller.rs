@@ -4,10 +4,12 @@
 //! # Invariants
 //!
 //! 1. One cancel of a pool at a time. Its limit begins when it has its turn.
-//! 2. It goes over an idle connection of the pool that has just answered a ping, or over one of its own in a place under
-//!    the cap, or not at all. That place is the victim's where the victim is closed first.
-//! 3. The victim is with its caller, in no pool, until the server has answered the cancel: a late one cannot hit the next
-//!    borrower. If the answer does not come, or the call is dropped half-way, the victim is closed.
+//! 2. It goes over an idle connection of the pool that has just answered a ping, or over one of its
+//!    own in a place under the cap, or not at all. That place is the victim's where the victim is
+//!    closed first.
+//! 3. The victim is with its caller, in no pool, until the server has answered the cancel: a late
+//!    one cannot hit the next borrower. If the answer does not come, or the call is dropped
+//!    half-way, the victim is closed.
 
 use crate::pool_handle::WeakPoolHandle;
 use crate::stopping::{CancelOutcome, Decision, Session, StopSession, Stopping};
@@ -38,16 +40,17 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
     /// Nothing is left behind if the future is dropped.
     async fn connect(&self) -> Result<DB::Connection, Error>;
 
-    /// Stops what the session with this number executes. It must have been stopped, or told to, when this returns.
-    /// `is_older` says that `conn` was opened before that session, so the server has not been started again since.
+    /// Stops what the session with this number executes. It must have been stopped, or told to,
+    /// when this returns. `is_older` says that `conn` was opened before that session, so the server
+    /// has not been started again since.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the victim is closed.
     async fn cancel(&self, conn: &mut DB::Connection, session: u64, is_older: bool) -> Result<(), Error>;
 
-    /// Ends the session with this number, of which this side has been closed, over a connection that is newer. By default
-    /// what it executes is stopped.
+    /// Ends the session with this number, of which this side has been closed, over a connection
+    /// that is newer. By default what it executes is stopped.
     ///
     /// # Cancel safety
     ///
@@ -76,8 +79,9 @@ impl<DB: Database> Canceller<DB> {
     ///
     /// # Errors
     ///
-    /// Those of [`Tracked::verify`]; that nothing was free to send the cancel over; that the server has not answered it, so
-    /// that it may come late. Then [`drop_and_stop`](Self::drop_and_stop) will do.
+    /// Those of [`Tracked::verify`]; that nothing was free to send the cancel over; that the server
+    /// has not answered it, so that it may come late. Then [`drop_and_stop`](Self::drop_and_stop)
+    /// will do.
     ///
     /// # Cancel safety
     ///
@@ -144,8 +148,8 @@ impl<DB: Database> Canceller<DB> {
         self.limit / PATIENCE
     }
 
-    /// Cancels what a session executes, if `decision` can be taken when everything is ready to send it. A failure is
-    /// reported as a warning of the pool.
+    /// Cancels what a session executes, if `decision` can be taken when everything is ready to send
+    /// it. A failure is reported as a warning of the pool.
     async fn cancel(
         &self,
         session: Session,
@@ -173,8 +177,8 @@ impl<DB: Database> Canceller<DB> {
         outcome
     }
 
-    /// An idle connection of the pool that answers. Those that do not are closed: what is sent over them would have an
-    /// unknown outcome.
+    /// An idle connection of the pool that answers. Those that do not are closed: what is sent over
+    /// them would have an unknown outcome.
     async fn idle_connection(&self) -> Option<Lease<Tracked<DB>>> {
         loop {
             let mut lease = self.link.pool()?.try_acquire_with(Request::here())?;

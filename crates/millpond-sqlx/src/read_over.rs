@@ -16,8 +16,8 @@ const LATE_CANCEL: &str = "an operation on this connection was dropped before it
                            cancel something on it is not known: drop the connection and acquire another one";
 
 impl<DB: Database> Tracked<DB> {
-    /// Calls off the cancel of what was left behind, or waits for its outcome if it may have been sent. If that is
-    /// unknown, the connection is given up.
+    /// Calls off the cancel of what was left behind, or waits for its outcome if it may have been
+    /// sent. If that is unknown, the connection is given up.
     ///
     /// # Cancel safety
     ///
@@ -32,8 +32,9 @@ impl<DB: Database> Tracked<DB> {
         outcome
     }
 
-    /// Calls off the cancel of what was left behind. Returns `false` if it may have been sent already, so that it may hit
-    /// what is executed next: for managers, who close the connection then if it would be lent without a reset.
+    /// Calls off the cancel of what was left behind. Returns `false` if it may have been sent
+    /// already, so that it may hit what is executed next: for managers, who close the connection
+    /// then if it would be lent without a reset.
     pub fn call_off_cancel(&mut self) -> bool {
         let is_off = self.stopping.as_mut().is_none_or(Stopping::call_off);
         if is_off {
@@ -42,7 +43,8 @@ impl<DB: Database> Tracked<DB> {
         is_off
     }
 
-    /// Fails if the connection was given up: nothing more is executed on it, and it is closed when it comes back.
+    /// Fails if the connection was given up: nothing more is executed on it, and it is closed when
+    /// it comes back.
     pub(crate) fn refuse_if_given_up(&self) -> Result<(), Error> {
         self.given_up.map_or(Ok(()), |reason| Err(given_up(reason)))
     }
@@ -58,8 +60,9 @@ impl<DB: Database> Tracked<DB> {
         given_up(reason)
     }
 
-    /// Reads over what is left of an operation that was cut off, while its cancel is under way beside that. All of it
-    /// takes `ping_timeout` at most; then the connection is given up. The error of what was cut off is the result.
+    /// Reads over what is left of an operation that was cut off, while its cancel is under way
+    /// beside that. All of it takes `ping_timeout` at most; then the connection is given up. The
+    /// error of what was cut off is the result.
     pub(crate) async fn read_over(&mut self, left: Unfinished) -> Result<Option<Error>, Error> {
         // Only its cancel may be left, if reading over was dropped after the answer had come.
         let is_stopped = self.stopping.is_some() || (left == Unfinished::Operation && self.session().is_some());
@@ -77,7 +80,8 @@ impl<DB: Database> Tracked<DB> {
             first = first.or(error);
             match timeout_at(deadline, self.stand_down()).await {
                 Ok(CancelOutcome::NotSent) => return Ok(first),
-                // It may have come too late for the statement: what it has hit is read over as well.
+                // It may have come too late for the statement: what it has hit is read over as
+                // well.
                 Ok(CancelOutcome::Answered) => {}
                 Ok(CancelOutcome::Unknown) | Err(_) => return Err(self.give_up(LATE_CANCEL)),
             }

@@ -8,8 +8,8 @@
 //!
 //! 1. A connection has at most one such task. Before the next statement is executed and before the
 //!    connection is lent again, the task has either sent nothing and never will, or the server has
-//!    answered its cancel. If neither is certain, nothing more is executed on the connection, and it
-//!    is closed.
+//!    answered its cancel. If neither is certain, nothing more is executed on the connection, and
+//!    it is closed.
 //! 2. Whether a cancel is sent is decided once: by the task right before it sends, or by the
 //!    connection, which calls it off.
 

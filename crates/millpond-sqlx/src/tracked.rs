@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 
 /// The driver's connection, and what is known of it.
 ///
-/// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's own connection, so a
-/// lease can be passed to a function that takes `&mut SqliteConnection`; what happens there is not seen, so the connection
-/// counts as [`SyncState::Raw`] from then on. What was dropped on it before is then not cancelled at the server any more. A
-/// cancel that is on its way at that moment can still hit what is executed on the driver's connection: after a dropped
+/// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's
+/// own connection, so a lease can be passed to a function that takes `&mut SqliteConnection`; what
+/// happens there is not seen, so the connection counts as [`SyncState::Raw`] from then on. What was
+/// dropped on it before is then not cancelled at the server any more. A cancel that is on its way
+/// at that moment can still hit what is executed on the driver's connection: after a dropped
 /// statement, execute something on the lease first, which waits for it.
 pub struct Tracked<DB: Database> {
     /// `None` only while it is being taken out, which consumes `self`.
@@ -129,10 +130,12 @@ impl<DB: Database> Tracked<DB> {
     /// Sets the limit of every statement from now on until the connection goes back; `None` for no
     /// limit. The pool's own is `statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error of which [`Expired::of`](crate::Expired::of) tells more. It counts
-    /// as dropped half-way: the next statement waits until the server has ended it, for at most `ping_timeout`, and is an
-    /// error after that. The server is asked to cancel it at once if the pool has an idle connection or a free slot to do so;
-    /// a full pool cancels it when the connection comes back. The time that a consumer takes between two rows does not count.
+    /// A statement that takes longer ends with an error of which
+    /// [`Expired::of`](crate::Expired::of) tells more. It counts as dropped half-way: the next
+    /// statement waits until the server has ended it, for at most `ping_timeout`, and is an error
+    /// after that. The server is asked to cancel it at once if the pool has an idle connection or a
+    /// free slot to do so; a full pool cancels it when the connection comes back. The time that a
+    /// consumer takes between two rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.loan.limits.statement = limit.into();
     }
@@ -191,7 +194,7 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// The session at the server, which whoever cancels takes, so that it is done once.
+    /// The session at the server; the canceller takes it, so that it is stopped once.
     pub(crate) fn session_mut(&mut self) -> &mut Option<Session> {
         &mut self.session
     }
@@ -215,8 +218,8 @@ impl<DB: Database> Tracked<DB> {
         self.spent
     }
 
-    /// Whether nothing may be executed on it any more, since a cancel may still hit it or what was cut off does not end:
-    /// for managers, who close it on return.
+    /// Whether nothing may be executed on it any more, since a cancel may still hit it or what was
+    /// cut off does not end: for managers, who close it on return.
     pub fn is_given_up(&self) -> bool {
         self.given_up.is_some()
     }
