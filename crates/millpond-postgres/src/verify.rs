@@ -62,8 +62,8 @@ pub(crate) async fn transaction_state(conn: &mut PgConnection, mark: Option<&str
     Err(out_of_rounds())
 }
 
-/// By what the open transaction is known again: the time at which it began. One that has failed does not tell it, so no
-/// transaction in which statements can be executed later is taken for it.
+/// By what the open transaction is known again: the time at which it began. One that has failed
+/// does not tell it, so no transaction in which statements can be executed later is taken for it.
 pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
     match look(conn).await? {
         Found::Transaction { began } => Ok(Some(began)),

@@ -233,8 +233,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         true
     }
 
-    /// Called before a COMMIT or ROLLBACK that the borrower writes in SQL, without saying there whether another transaction
-    /// follows: sees to it that none does, whatever a function or a trigger has set. By default none does anyway.
+    /// Called before a COMMIT or ROLLBACK that the borrower writes in SQL, without saying there
+    /// whether another transaction follows: sees to it that none does, whatever a function or a
+    /// trigger has set. By default none does anyway.
     ///
     /// # Cancel safety
     ///

@@ -196,8 +196,8 @@ where
         }
     }
 
-    /// Refuses several statements after which it could not be told whether the transaction is still the one that was begun:
-    /// they may end it and begin another one, and set savepoints as well.
+    /// Refuses several statements after which nobody could say whether the transaction is still
+    /// the one that was begun: they may end it and begin another one, and set savepoints as well.
     fn refuse_what_cannot_be_followed(&self) -> Result<(), Error> {
         if self.backend().mark_is_savepoint() {
             return Err(Error::InvalidArgument(NOT_FOLLOWED.to_owned()));

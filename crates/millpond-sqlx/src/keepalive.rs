@@ -162,8 +162,8 @@ mod linux {
         spawn_blocking(read_descriptors).await.map_err(io::Error::other)?
     }
 
-    /// Sets the options of the sockets that are new and lead to this port, if there are no more than
-    /// connects that want them: else one may be somebody else's.
+    /// Sets the options of the sockets that are new and lead to this port, if there are no more
+    /// than connects that want them: else one may be somebody else's.
     pub(super) async fn enable(
         idle: Duration,
         port: u16,
@@ -179,7 +179,7 @@ mod linux {
             }
             // Asked after the sockets were found, so that it knows of the connect of each.
             if found.len() > overlaps.at_most() {
-                let text = "a new connection could not be told from others to the same port that \
+                let text = "a new connection could not be distinguished from others to the same port that \
                             were opened at the same moment with another keepalive, or past all pools";
                 return Err(io::Error::other(text));
             }

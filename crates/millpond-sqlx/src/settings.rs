@@ -26,8 +26,8 @@ pub struct SqlPoolSettings<DB: Database> {
     pub reset: ResetLevel,
     /// Whether what was abandoned is cancelled at the server.
     pub cancel_abandoned: bool,
-    /// How long a TCP connection is idle before the kernel asks whether its peer is still there; `None` for never.
-    /// Range 1 s to 3600 s.
+    /// How long a TCP connection is idle before the kernel asks whether its peer is still there;
+    /// `None` for never. Range 1 s to 3600 s.
     pub tcp_keepalive: Option<Duration>,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,

@@ -83,8 +83,8 @@ pub fn first_keyword(sql: &str) -> Option<&str> {
     next_word(sql).map(|(keyword, _)| keyword).filter(|keyword| !keyword.is_empty())
 }
 
-/// The word that comes next behind blanks and comments, and what follows it. The word is empty if something else comes
-/// next, or nothing. `None` if not every backend reads it alike.
+/// The word that comes next behind blanks and comments, and what follows it. The word is empty if
+/// something else comes next, or nothing. `None` if not every backend reads it alike.
 pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());

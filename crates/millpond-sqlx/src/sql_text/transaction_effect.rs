@@ -54,8 +54,8 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
     }
 }
 
-/// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO ..]`, with nothing in
-/// between that backends read differently.
+/// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO
+/// ..]`, with nothing in between that backends read differently.
 fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
     let is = |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
     let next = match next_word(rest) {
@@ -73,9 +73,9 @@ fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
     }
 }
 
-/// Reads several statements. They are split at every `;`, be it in a string or a comment: so what begins a statement
-/// begins a part as well, and a part too many can only seem to do something. What follows in a statement may be in
-/// another part.
+/// Reads several statements. They are split at every `;`, be it in a string or a comment: so what
+/// begins a statement begins a part as well, and a part too many can only seem to do something.
+/// What follows in a statement may be in another part.
 fn several(sql: &str) -> Meaning<'_> {
     let (mut ends, mut reopens, mut nests) = (false, false, false);
     for part in sql.split(';').filter(|part| !part.trim_ascii().is_empty()) {

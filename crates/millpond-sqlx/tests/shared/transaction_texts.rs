@@ -1,7 +1,8 @@
-//! Texts that seem to end a transaction, or seem not to: whatever the server makes of one, `commit` and `rollback` of the
-//! transaction in which it was executed say what became of the rows.
+//! Texts that seem to end a transaction, or seem not to: whatever the server makes of one, `commit`
+//! and `rollback` of the transaction in which it was executed say what became of the rows.
 //!
-//! Written by hand, and by a generator: some hundreds, or as many as `MILLPOND_TEXTS` says, from `MILLPOND_TEXTS_SEED` on.
+//! Written by hand, and by a generator: some hundreds, or as many as `MILLPOND_TEXTS` says, from
+//! `MILLPOND_TEXTS_SEED` on.
 
 use crate::backend::{Db, Pool};
 use millpond_sqlx::Transaction;
@@ -168,7 +169,8 @@ async fn in_a_transaction(pool: &Pool, text: &str, fails: bool, end: End) -> Opt
     let is_right = match kept {
         Some(true) => has_one && has_two == second.is_ok(),
         Some(false) => !has_one && !has_two,
-        // It said that it is not as wanted, or nobody listened. The text may have committed the first row.
+        // It said that it is not as wanted, or nobody listened. The text may have committed the
+        // first row.
         None => !has_two,
     };
     (!is_right).then(|| format!("{text:?}: {executed:?}, {second:?}, fails {fails}, {end:?} {kept:?}: {rows:?}"))
