@@ -291,12 +291,14 @@ impl Tracker {
 
     /// What the server says.
     pub(crate) fn answer(&mut self, state: TransactionState) {
-        self.mark = None;
+        let is_marked = self.mark.take().is_some();
         if state != TransactionState::None && !self.is_open() {
             self.owner = Owner::Borrower;
         }
         match state {
             TransactionState::Open => self.doubt = None,
+            // One that has failed does not tell whether it is the one that was marked.
+            TransactionState::Failed if is_marked => self.is_gone(),
             TransactionState::Failed => {
                 if let Some(doubt) = &mut self.doubt {
                     (doubt.text, doubt.failed) = (None, true);

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Error, Executor, raw_sql};
 use std::env;
 
 /// What has deceived somebody, or might.
-const TEXTS: [&str; 46] = [
+const TEXTS: [&str; 47] = [
+    "COMMIT AND CHAIN; SELECT nonsense",
     "ROLLBACK /* back to the start */",
     "ROLLBACK -- to be sure",
     "ROLLBACK -- to be sure\n",
