@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::tidy::Package;
-
 /// The directory of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> Result<PathBuf, String> {
     // Read at run time: a copy of the repository may share its target directory with the original.
@@ -32,6 +30,28 @@ pub fn keep_from(command: &mut Command) {
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
         command.env_remove(name);
     }
+}
+
+/// A package, as `cargo metadata` describes it.
+#[derive(Debug, Default, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub manifest_path: String,
+    pub dependencies: Vec<Dependency>,
+    pub targets: Vec<Target>,
+}
+
+/// A dependency of a package; its kind is `dev`, `build` or none.
+#[derive(Debug, Deserialize)]
+pub struct Dependency {
+    pub name: String,
+    pub kind: Option<String>,
+}
+
+/// The root file of a library, program, test, example, bench or build script.
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    pub src_path: String,
 }
 
 /// What `cargo metadata` says of the workspace.

@@ -25,7 +25,6 @@ mod workspace;
 use std::path::Path;
 
 use crate::cargo;
-pub use workspace::Package;
 use workspace::Workspace;
 
 /// A rule's name, as it stands in its violations, and the rule.

@@ -3,7 +3,8 @@
 //! Dependencies of tests are free, so `millpond-testkit` may be one anywhere.
 
 use super::Violation;
-use super::workspace::{Package, Workspace};
+use super::workspace::Workspace;
+use crate::cargo::Package;
 
 /// What a crate may be built with.
 struct Row {
@@ -115,8 +116,8 @@ fn line_of(workspace: &Workspace, package: &Package, dependency: &str) -> usize 
 
 #[cfg(test)]
 mod tests {
-    use super::super::workspace::Dependency;
     use super::*;
+    use crate::cargo::Dependency;
 
     fn check(packages: &[(&str, &[&str])]) -> Vec<String> {
         let built = |&name: &&str| Dependency { name: name.to_owned(), kind: None };

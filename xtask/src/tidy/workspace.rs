@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
-
-use crate::cargo;
+use crate::cargo::{self, Package};
 
 /// The directories of Rust code: the packages of the workspace.
 const CODE: [&str; 4] = ["crates/", "xtask/", "benches/", "soak/"];
@@ -22,28 +20,6 @@ pub struct Workspace {
     pub texts: BTreeMap<String, String>,
     /// Every file.
     pub paths: BTreeSet<String>,
-}
-
-/// A package, as `cargo metadata` describes it.
-#[derive(Debug, Default, Deserialize)]
-pub struct Package {
-    pub name: String,
-    pub manifest_path: String,
-    pub dependencies: Vec<Dependency>,
-    pub targets: Vec<Target>,
-}
-
-/// A dependency of a package; its kind is `dev`, `build` or none.
-#[derive(Debug, Deserialize)]
-pub struct Dependency {
-    pub name: String,
-    pub kind: Option<String>,
-}
-
-/// The root file of a library, program, test, example, bench or build script.
-#[derive(Debug, Deserialize)]
-pub struct Target {
-    pub src_path: String,
 }
 
 /// A Rust file.
@@ -181,7 +157,7 @@ impl Workspace {
         let paths: BTreeSet<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
         let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         let roots = paths.iter().filter(|path| path.ends_with("/lib.rs") || path.ends_with("/main.rs"));
-        let targets = roots.map(|path| Target { src_path: path.clone() }).collect();
+        let targets = roots.map(|path| cargo::Target { src_path: path.clone() }).collect();
         Self::assemble(vec![Package { targets, ..Package::default() }], texts, paths)
     }
 }

@@ -13,12 +13,11 @@ use crate::manager::Manager;
 use crate::pools::builder::{Buildable, Builder};
 use crate::pools::members::{Core, LoanLimits, Members};
 use crate::pools::queue::{Invalidate, QueuePool};
-use crate::pools::shared_loan::{acquire, try_take};
+use crate::pools::shared_loan::{Refusal, acquire, try_take};
 use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
 use crate::request::Request;
 use crate::rt::Bell;
 use crate::rt::lock::{AtomicU64, Mutex};
-use crate::rt::time::Time;
 use crate::status::{CloseReport, Holder, Status, Totals};
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -145,13 +144,6 @@ where
     pub async fn close(&self) -> CloseReport {
         self.handle.core.close(DEFAULT_CLOSE_TIMEOUT).await
     }
-}
-
-/// What a newcomer gets while nothing works.
-pub(crate) enum Refusal {
-    /// It is to ask again at this time.
-    AskAgain(Time),
-    Final(PoolError),
 }
 
 impl<M: Manager> Core<M> {

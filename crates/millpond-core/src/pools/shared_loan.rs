@@ -7,7 +7,6 @@ use crate::lease::{Lease, LeaseOwner};
 use crate::ledger::{LeaseMeta, PooledConnection, bump};
 use crate::manager::Manager;
 use crate::pools::members::{Core, Member, Pick, clone_of, pick};
-use crate::pools::shared::Refusal;
 use crate::request::Request;
 use crate::rt::time::Time;
 use crate::rt::{self, Timer};
@@ -20,6 +19,13 @@ use std::time::Duration;
 
 /// How many connections may panic while they are cloned for one caller.
 const PANICS_MAX: u32 = 3;
+
+/// What a newcomer gets while connecting fails.
+pub(crate) enum Refusal {
+    /// It has to ask again at this time.
+    AskAgain(Time),
+    Final(PoolError),
+}
 
 /// Waits for a member within the request's limit.
 pub(crate) async fn acquire<M: Manager>(core: Arc<Core<M>>, request: Request) -> Result<Lease<M::Connection>, PoolError>
