@@ -77,6 +77,7 @@ impl<C: Send + 'static> Ledger<C> {
             return None;
         }
         let arrival = self.arrive();
+        self.opening.note_asked(now);
         let ticket = self.waiters.join(arrival, now, false, caller, waker.take());
         self.check();
         Some((ticket, arrival))
