@@ -63,7 +63,7 @@ impl PgPoolOptions {
     /// Linux only: the driver has no options for its sockets, so a new one is found among the
     /// descriptors of the process. One that cannot be distinguished from others to the same port,
     /// opened at the same moment by a pool with another keepalive or past all pools, is left as it
-    /// is, with a warning.
+    /// is.
     pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.settings.tcp_keepalive = idle.into();
         self
