@@ -31,17 +31,15 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.holders())
     }
 
-    /// Changes the sizes of the pool. Of one writer and many readers `pool_size` is the number of
-    /// readers, as in the settings; there is always one writer and never an overflow.
+    /// Changes the sizes of the pool. Of one writer and many readers both are those of the readers;
+    /// there is always one writer.
     ///
     /// # Errors
     ///
     /// `Error::Configuration` if a size is out of its range, or does not go together with another
     /// setting.
     pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
-        each!(TypedPool, &self.pool, pool => {
-            pool.resize(pool_size, if pool.is_split() { 0 } else { max_overflow })
-        })
+        each!(TypedPool, &self.pool, pool => pool.resize(pool_size, max_overflow))
     }
 
     /// Sends a statement to the database and waits for its answer, to see that the two can talk to
