@@ -10,10 +10,10 @@ use crate::arguments::DemoArguments;
 use crate::books::Account;
 use crate::interrupt::Interrupt;
 use crate::scratch::Scratch;
-use crate::tally::{Counts, Tally};
+use crate::tally::Tally;
 use crate::terminal::{Screen, Tone};
 use incidents::Incidents;
-use millpond::{DatabaseConnection, PoolKind, PragmaHook, Settings};
+use millpond::{DatabaseConnection, PoolKind, PragmaHook, Settings, Status};
 use report::Report;
 use std::error::Error;
 use std::path::Path;
@@ -128,8 +128,8 @@ async fn settled(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
     let deadline = Instant::now() + LAG;
     loop {
         let accounts = vec![
-            account("writer", db, tally.counts(WRITER_NAME)),
-            account("readers", &db.reader(), tally.counts(READERS_NAME)),
+            Account { title: "writer", status: writer_status(db), counts: tally.counts(WRITER_NAME) },
+            Account { title: "readers", status: db.reader().status(), counts: tally.counts(READERS_NAME) },
         ];
         let settled = accounts.iter().flat_map(Account::checks).all(|check| check.holds);
         if settled || Instant::now() >= deadline {
@@ -139,6 +139,7 @@ async fn settled(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
     }
 }
 
-fn account(title: &'static str, pool: &DatabaseConnection, counts: Counts) -> Account {
-    Account { title, status: pool.status(), counts }
+/// Of the writer alone: `db` speaks of both.
+fn writer_status(db: &DatabaseConnection) -> Status {
+    db.as_sqlite().map_or_else(|| db.status(), |pool| pool.status())
 }

@@ -127,7 +127,7 @@ async fn read(db: DatabaseConnection, counters: Arc<Counters>) -> sqlx::Result<(
 }
 
 fn progress(db: &DatabaseConnection, counters: &Counters, started: Instant) -> String {
-    let (writer, readers) = (db.status(), db.reader().status());
+    let (writer, readers) = (super::writer_status(db), db.reader().status());
     format!(
         "  {:4.1} s  {} transfers  {} sums  readers {}/{} in use, {} waiting  writer {} waiting",
         started.elapsed().as_secs_f64(),
