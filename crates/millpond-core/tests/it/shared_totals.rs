@@ -10,7 +10,9 @@ struct Calling(Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>);
 
 impl Clone for Calling {
     fn clone(&self) -> Self {
-        self.0.get().map(|call| call());
+        if let Some(call) = self.0.get() {
+            call();
+        }
         Self(Arc::clone(&self.0))
     }
 }
