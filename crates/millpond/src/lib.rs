@@ -77,7 +77,7 @@ pub use prepared_query::{Answer, Call};
 pub use transaction::DatabaseTransaction;
 
 /// Settings as they are loaded, and what can be said about them; beside these
-/// [`Settings`](crate::Settings) and the sections of it.
+/// [`Settings`] and the sections of it.
 pub mod settings {
     pub use millpond_config::{
         DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret, SettingProblem, Settings,
