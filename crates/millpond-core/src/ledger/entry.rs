@@ -90,7 +90,7 @@ impl LeaseMeta {
 }
 
 /// A connection together with what is known of it: what a lease holds, and what comes back to a
-/// [`LeaseOwner`].
+/// [`LeaseOwner`](crate::LeaseOwner).
 pub struct PooledConnection<C> {
     /// Boxed, since it is moved a dozen times in a checkout.
     pub(crate) inner: Box<Content<C>>,
