@@ -11,7 +11,8 @@ use std::fmt::Debug;
 /// What differs from database to database, apart from the manager that opens connections.
 ///
 /// Every method has a default that is safe to forget. A backend crate implements it for a type of
-/// its own (the database's type belongs to sqlx) and hands a `static` to [`Tracked::new`].
+/// its own (the database's type belongs to sqlx) and hands a `static` to
+/// [`Tracked::new`](crate::Tracked::new).
 #[async_trait]
 pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// What a statement may leave behind, by its text. The default is [`effect_of`].

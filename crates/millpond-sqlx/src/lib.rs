@@ -13,7 +13,7 @@
 //! or panicking future cannot hide. A connection goes straight back to the pool only if everything
 //! done with it was a single statement that begins with SELECT, INSERT, UPDATE, DELETE, VALUES or
 //! WITH and ran to its end. Everything else is verified by the pool's maintenance task before the
-//! connection can be lent again, or closed: see [`Backend`].
+//! connection can be lent again, or closed: see [`Backend`](backend_api::Backend).
 //!
 //! # What differs from `sqlx::Pool`
 //!
