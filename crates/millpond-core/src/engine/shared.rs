@@ -165,8 +165,11 @@ impl<M: Manager> Shared<M> {
         }
         let (wake, effects) = ledger.take_effects();
         drop(ledger);
-        if let Some(wake) = wake {
-            wake.wake();
+        // What else is to be done is done even if it panics.
+        if let Some(wake) = wake
+            && let Err(message) = calmly(|| wake.wake())
+        {
+            self.tell_panic("waker", message);
         }
         if let Some(effects) = effects {
             self.run(effects);

@@ -6,7 +6,7 @@ use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -247,32 +247,6 @@ fn a_caller_on_a_runtime_without_a_timer_is_served_through_the_home() {
     drop(home.block_on(pool.acquire()).unwrap());
     let timerless = Builder::new_current_thread().build().unwrap();
     drop(timerless.block_on(pool.acquire()).unwrap());
-}
-
-struct Bomb;
-
-impl std::task::Wake for Bomb {
-    fn wake(self: Arc<Self>) {
-        panic!("a waker of a broken runtime");
-    }
-}
-
-#[tokio::test]
-async fn a_waker_that_panics_costs_no_other_pool_its_deadlines() {
-    let (broken, sound) = (World::new(1, 0), World::new(1, 0));
-    let _held = (broken.lease().await, sound.lease().await);
-    quiet().await;
-    let mut bomb = Box::pin(broken.pool.acquire());
-    let waker = std::task::Waker::from(Arc::new(Bomb));
-    assert!(bomb.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-    let mut waiter = ByHand::new(sound.pool.acquire_within(ms(200)));
-    assert!(waiter.poll().is_pending());
-    let woken = async {
-        while waiter.wakes() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(secs(10), woken).await.expect("nobody has woken it");
 }
 
 #[test]

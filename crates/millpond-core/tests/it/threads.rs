@@ -1,8 +1,8 @@
 //! The same promises on several threads at once, where things really happen at the same time.
 
-use crate::support::{Pool, World, assert_books, assert_books_closed, ms, refused, secs};
+use crate::support::{Pool, World, assert_books, assert_books_closed, ms, quiet, refused, secs};
 use millpond_core::{CloseReason, Lease};
-use millpond_testkit::{poll_n, poll_n_woken};
+use millpond_testkit::{ByHand, poll_n, poll_n_woken};
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use tokio::time::timeout;
 
 /// One who takes turns, gives up at random, and leaves connections in every state.
 async fn a_restless_user(pool: Pool, seed: u64) {
@@ -199,4 +200,50 @@ fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
         });
     });
     assert_eq!(ended.recv_timeout(secs(20)), Ok(()));
+}
+
+/// A waker that panics.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker of a broken runtime");
+    }
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_costs_no_other_pool_its_deadlines() {
+    let (broken, sound) = (World::new(1, 0), World::new(1, 0));
+    let _held = (broken.lease().await, sound.lease().await);
+    quiet().await;
+    let mut bomb = Box::pin(broken.pool.acquire());
+    let waker = Waker::from(Arc::new(Bomb));
+    assert!(bomb.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut waiter = ByHand::new(sound.pool.acquire_within(ms(200)));
+    assert!(waiter.poll().is_pending());
+    let woken = async {
+        while waiter.wakes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(secs(10), woken).await.expect("nobody has woken it");
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_keeps_no_other_waiter_from_being_woken() {
+    let world = World::new(1, 0);
+    let _held = world.lease().await;
+    let mut bomb = Box::pin(world.pool.acquire());
+    let waker = Waker::from(Arc::new(Bomb));
+    assert!(bomb.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut second = ByHand::new(world.pool.acquire());
+    assert!(second.poll().is_pending());
+    let closing = tokio::spawn({
+        let pool = world.pool.clone();
+        async move { pool.close().await }
+    });
+    quiet().await;
+    assert!(!closing.is_finished(), "it waits for what is lent, and has not panicked");
+    assert_eq!(second.wakes(), 1);
+    assert!(world.trace.count("panicked") > 0, "{:?}", world.trace.lines());
 }
