@@ -34,6 +34,7 @@ mod state;
 mod visits;
 mod wait_queue;
 
+pub(crate) use diagnosis::HOLDERS_TOLD;
 pub(crate) use effects::Effects;
 pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation, bump};
 pub use entry::{LeaseMeta, PooledConnection};

@@ -1,5 +1,7 @@
 //! What a caller asks a pool for.
 
+use crate::ledger::Caller;
+use crate::rt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -31,6 +33,12 @@ impl Request {
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {
         Self { label: Some(label), ..self }
+    }
+
+    /// Who asks, the task included.
+    #[inline]
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { location: self.location, label: self.label, task: rt::task() }
     }
 
     /// The same request with a limit of its own.

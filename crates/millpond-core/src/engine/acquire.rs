@@ -8,7 +8,7 @@ use crate::engine::shared::Shared;
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::lease::Lease;
-use crate::ledger::{Asker, Caller, Grant, Ticket, Validation};
+use crate::ledger::{Asker, Grant, Ticket, Validation};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
@@ -58,7 +58,7 @@ impl<M: Manager> Acquire<M> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
-                let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
+                let caller = self.request.caller();
                 shared.change_plainly(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
@@ -88,7 +88,7 @@ impl<M: Manager> Acquire<M> {
         if limit <= SHORT {
             return None;
         }
-        let caller = Caller { location: self.request.location, label: self.request.label, task: rt::task() };
+        let caller = self.request.caller();
         // Cloned, and dropped if it is not needed, outside the lock.
         let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();

@@ -82,7 +82,7 @@ pub(crate) fn begin<M: Manager>(
     request: Request,
     cx: &mut Context<'_>,
 ) -> (Stand<M::Connection>, Trip) {
-    let caller = Caller { location: request.location, label: request.label, task: rt::task() };
+    let caller = request.caller();
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     let armed = limit <= SHORT || shared.clock.is_paused();
     // Cloned, and dropped if it is not needed, outside the lock, as in what follows.
@@ -147,7 +147,7 @@ fn answer<M: Manager>(
 /// tries again and again without a pause must not keep its runtime from finding out that the server
 /// is back.
 pub(crate) fn pause<M: Manager>(shared: &Shared<M>, until: Time, cx: &mut Context<'_>) -> Stand<M::Connection> {
-    let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
+    let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
         Some(timer) => resume(Some(timer), cx),
         None => {
@@ -243,7 +243,7 @@ fn take_or_fail<M: Manager>(
     let error = if ledger.is_closed() {
         PoolError::Closed
     } else {
-        ledger.timed_out(shared.names(), caller, Duration::ZERO, None, now)
+        ledger.timed_out(shared.names(), caller.task, Duration::ZERO, None, now)
     };
     count_failure(shared, ledger, error, now, now)
 }
@@ -268,7 +268,7 @@ pub(crate) fn look<M: Manager>(
         return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
     }
     if trip.timer.is_none() {
-        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
+        trip.timer = shared.timer(trip.deadline);
         // If it has to come again it will not be without one.
         trip.asker.armed = true;
     }
@@ -276,7 +276,7 @@ pub(crate) fn look<M: Manager>(
     if rings.is_none() {
         // It was set on a runtime that has ended, or there was none to set it on: now another one
         // may be here.
-        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
+        trip.timer = shared.timer(trip.deadline);
         rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
     }
     match rings {
@@ -284,8 +284,8 @@ pub(crate) fn look<M: Manager>(
         Some(true) => {}
         None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
     }
-    let (caller, limit) = (trip.asker.caller, trip.limit);
-    Ok(leave(shared, ticket, trip, |ledger, now| ledger.timed_out(shared.names(), caller, limit, None, now)))
+    let (task, limit) = (trip.asker.caller.task, trip.limit);
+    Ok(leave(shared, ticket, trip, |ledger, now| ledger.timed_out(shared.names(), task, limit, None, now)))
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
@@ -325,7 +325,7 @@ pub(crate) fn validate<M: Manager>(
         return ControlFlow::Continue(validation);
     }
     if trip.timer.is_none() {
-        trip.timer = shared.clock.timer(trip.deadline, || shared.home());
+        trip.timer = shared.timer(trip.deadline);
     }
     if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
         return ControlFlow::Continue(validation);
@@ -333,7 +333,7 @@ pub(crate) fn validate<M: Manager>(
     let phase = validation.phase;
     hand_over(shared, validation);
     ControlFlow::Break(shared.change(|ledger, now| {
-        let error = ledger.timed_out(shared.names(), trip.asker.caller, trip.limit, Some(phase), now);
+        let error = ledger.timed_out(shared.names(), trip.asker.caller.task, trip.limit, Some(phase), now);
         count_failure(shared, ledger, error, trip.asker.since, now)
     }))
 }
@@ -406,7 +406,7 @@ pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request)
     if shared.checkout_hooks {
         return None;
     }
-    let caller = Caller { location: request.location, label: request.label, task: rt::task() };
+    let caller = request.caller();
     let (held, seq) = shared.change(|ledger, now| {
         let held = ledger.try_claim(caller, now)?;
         Some((held, ledger.stamp_if(shared.routine_observed())))

@@ -2,7 +2,7 @@
 
 use crate::engine::shared::Shared;
 use crate::error::PoolError;
-use crate::ledger::{Caller, Ledger};
+use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::rt;
 use crate::rt::time::Time;
@@ -26,11 +26,7 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
 }
 
 /// Opens connections until `connections` exist. A pool that keeps none has nothing to warm.
-pub(crate) async fn prewarm<M: Manager>(
-    shared: Arc<Shared<M>>,
-    connections: u32,
-    caller: Caller,
-) -> Result<(), PoolError> {
+pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32) -> Result<(), PoolError> {
     if !shared.ensure_maintenance() {
         return Err(PoolError::NoRuntime);
     }
@@ -50,7 +46,7 @@ pub(crate) async fn prewarm<M: Manager>(
     }
     outcome.unwrap_or_else(|| {
         let now = shared.now();
-        let timed_out = |ledger: &Ledger<M::Connection>| ledger.timed_out(shared.names(), caller, limit, None, now);
+        let timed_out = |ledger: &Ledger<M::Connection>| ledger.timed_out(shared.names(), None, limit, None, now);
         Err(shared.look(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
     })
 }
@@ -71,7 +67,7 @@ async fn watch<M: Manager, T>(
     deadline: Time,
     answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
 ) -> Option<T> {
-    let mut timer = shared.clock.timer(deadline, || shared.home());
+    let mut timer = shared.timer(deadline);
     let watcher = Watcher { shared, number: shared.change(|ledger, _| ledger.number_watcher()) };
     poll_fn(|cx| {
         // To clone a waker is user code, so outside the lock.

@@ -50,7 +50,7 @@ pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool, p
     if reset && let Err(error) = call(limit, || shared.manager.reset(&mut held.inner.conn)).await {
         refused = Some(failed_reset(&shared, held.inner.tag, error));
     }
-    if reset && refused.is_none() && !shared.hooks.at(HookPoint::Connect).is_empty() {
+    if reset && refused.is_none() && shared.hooks.has(HookPoint::Connect) {
         refused = connect_again(&shared, held).await;
     }
     if refused.is_none() && shared.checkin_hooks {

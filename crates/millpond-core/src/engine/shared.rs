@@ -13,7 +13,7 @@ use crate::rt::deadline_thread::{self, ARM_AFTER};
 use crate::rt::lock::{AtomicBool, AtomicU64, Mutex};
 use crate::rt::panics::{calmly, drop_calmly};
 use crate::rt::time::Time;
-use crate::rt::{Clock, Handle, Signal};
+use crate::rt::{Clock, Handle, Signal, Timer};
 use crate::status::Holder;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -297,6 +297,11 @@ impl<M: Manager> Shared<M> {
     /// What the manager makes of an error that may be its own.
     pub(crate) fn classify_shared(&self, error: &SharedError) -> ErrorClass {
         error.downcast_ref::<M::Error>().map_or(ErrorClass::Transient, |error| self.classify(error))
+    }
+
+    /// A timer on the caller's runtime, else on the pool's.
+    pub(crate) fn timer(&self, deadline: Time) -> Option<Timer> {
+        self.clock.timer(deadline, || self.home())
     }
 
     /// What is known of a connection.

@@ -4,7 +4,6 @@
 //! Architecture Blog's "Exponential Backoff And Jitter", Marc Brooker, 2015). While nobody asks,
 //! the limit is 5 s in place of `backoff_max`.
 
-use crate::config::PoolConfig;
 use crate::event::SharedError;
 use crate::rt::time::Time;
 use std::time::Duration;
@@ -41,8 +40,6 @@ pub(crate) struct Opening {
     pub(super) owed: u32,
     /// How many connections each `prewarm` under way wants to exist.
     pub(super) warm: Vec<u32>,
-    /// How long of nothing but failure makes newcomers fail at once.
-    pub(super) fail_fast_after: Duration,
     /// Whether nothing has worked for that long, attempt after attempt.
     pub(super) failing_fast: bool,
     /// Whether a caller was refused because of that.
@@ -74,7 +71,7 @@ impl Pause {
 }
 
 impl Opening {
-    pub(crate) fn new(config: &PoolConfig, first_pending: bool, seed: u64) -> Self {
+    pub(crate) fn new(first_pending: bool, seed: u64) -> Self {
         Self {
             failures: 0,
             failing_since: None,
@@ -84,7 +81,6 @@ impl Opening {
             first_pending,
             owed: 0,
             warm: Vec::new(),
-            fail_fast_after: config.fail_fast_after.unwrap_or(config.pool_timeout),
             failing_fast: false,
             refused: false,
             last_failure: Time::ZERO,

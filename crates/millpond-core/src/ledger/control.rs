@@ -24,7 +24,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether a runtime of the pool has shut down.
     pub(crate) fn has_lost_a_runtime(&self) -> bool {
-        self.runtimes_lost > 0
+        self.lost_a_runtime
     }
 
     /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a
@@ -83,7 +83,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// lock.
     pub(crate) fn maintenance_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
         let task = self.task.take();
-        self.runtimes_lost = self.runtimes_lost.saturating_add(1);
+        self.lost_a_runtime = true;
         self.generation = self.generation.saturating_add(1);
         while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::RuntimeShutDown, now);

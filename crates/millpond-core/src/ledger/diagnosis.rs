@@ -2,15 +2,16 @@
 //! helps.
 
 use crate::error::{Phase, PoolError, TimedOut};
-use crate::ledger::slots::{Caller, Stage};
+use crate::ledger::slots::Stage;
 use crate::ledger::state::Ledger;
+use crate::rt::TaskId;
 use crate::rt::time::Time;
 use crate::status::Status;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many of the oldest holders a timeout names.
-const HOLDERS_TOLD: usize = 3;
+pub(crate) const HOLDERS_TOLD: usize = 3;
 
 /// How long the maintenance task may be late before a timeout says that its runtime is blocked.
 const STALLED: Duration = Duration::from_millis(100);
@@ -21,7 +22,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn timed_out(
         &self,
         (pool, kind): (&Arc<str>, &'static str),
-        caller: Caller,
+        task: Option<TaskId>,
         limit: Duration,
         phase: Option<Phase>,
         now: Time,
@@ -39,7 +40,7 @@ impl<C: Send + 'static> Ledger<C> {
             limit,
             holders,
             last_error: self.last_error(),
-            self_deadlock: all_held && caller.task.is_some_and(|task| self.slots.holds(task)),
+            self_deadlock: all_held && task.is_some_and(|task| self.slots.holds(task)),
             runtime_stalled_for: self.task.as_ref().and_then(|task| task.called).and_then(late),
             status,
         }))

@@ -271,7 +271,7 @@ impl<C: Send + 'static> Ledger<C> {
             _ => now,
         };
         self.opening.failing_since = Some(since);
-        let long = now.since(since) >= self.opening.fail_fast_after;
+        let long = now.since(since) >= self.config.fail_fast_after.unwrap_or(self.config.pool_timeout);
         long && !mem::replace(&mut self.opening.failing_fast, long)
     }
 
@@ -321,7 +321,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// A caller was refused because connecting fails: the probe does not keep the long pause.
-    pub(crate) fn note_refusal(&mut self, now: Time) {
+    fn note_refusal(&mut self, now: Time) {
         self.opening.note_asked(now);
         self.open_more(now);
     }

@@ -6,7 +6,7 @@ use crate::error::PoolError;
 use crate::histogram::PoolHistograms;
 use crate::ledger::backoff::Opening;
 use crate::ledger::effects::Effects;
-#[cfg(test)]
+#[cfg(all(test, not(millpond_models)))]
 use crate::ledger::entry::PooledConnection;
 use crate::ledger::entry::{Grant, Job, bump};
 use crate::ledger::idle::Idle;
@@ -74,7 +74,7 @@ pub(crate) struct Ledger<C> {
     pub(super) inbox: Vec<Job<C>>,
     pub(super) task: Option<MaintenanceTask>,
     /// How many times the pool's runtime has shut down.
-    pub(super) runtimes_lost: u32,
+    pub(super) lost_a_runtime: bool,
     /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
     pub(super) watchers: Vec<(u64, Waker)>,
     pub(super) last_watcher: u64,
@@ -93,7 +93,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
         Self {
             ping_after: config.ping_after(),
-            opening: Opening::new(&config, first_connect_hooks, seed),
+            opening: Opening::new(first_connect_hooks, seed),
             config,
             keeps,
             closed: false,
@@ -109,7 +109,7 @@ impl<C: Send + 'static> Ledger<C> {
             slots: Slots::new(),
             inbox: Vec::new(),
             task: None,
-            runtimes_lost: 0,
+            lost_a_runtime: false,
             watchers: Vec::new(),
             last_watcher: 0,
             totals: Totals::default(),
@@ -232,13 +232,13 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The arrival number of the first waiter.
-    #[cfg(test)]
+    #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn first_arrival(&self) -> Option<u64> {
         self.waiters.first_arrival()
     }
 
     /// The idle connections, the oldest first.
-    #[cfg(test)]
+    #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn idle(&self) -> impl Iterator<Item = &PooledConnection<C>> {
         self.idle.iter()
     }

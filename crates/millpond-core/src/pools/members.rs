@@ -199,13 +199,8 @@ impl<C: Send + 'static> Members<C> {
         self.loans.begin(loan)
     }
 
-    /// Nothing came of a loan: its clone panicked.
-    pub(crate) fn take_back(&mut self, member: &Member<C>, place: u32) {
-        let _ = self.give_back(member, place);
-    }
-
-    /// A loan ends: what was noted of it.
-    fn give_back(&mut self, member: &Member<C>, place: u32) -> Option<Loan> {
+    /// A loan ends, or nothing came of it since its clone panicked: what was noted of it.
+    pub(crate) fn give_back(&mut self, member: &Member<C>, place: u32) -> Option<Loan> {
         let loan = self.loans.end(place)?;
         member.loans.fetch_sub(1, Ordering::Relaxed);
         Some(loan)

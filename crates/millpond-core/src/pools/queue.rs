@@ -7,7 +7,7 @@ use crate::error::PoolError;
 use crate::event::Event;
 use crate::histogram::PoolHistograms;
 use crate::lease::Lease;
-use crate::ledger::{Caller, Ledger};
+use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::pools::builder::{Buildable, Builder};
 use crate::pools::reservation::Reservation;
@@ -16,7 +16,6 @@ use crate::request::Request;
 use crate::status::{CloseReport, Holder, Status};
 use std::fmt;
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -305,8 +304,7 @@ impl<M: Manager> QueuePool<M> {
     ///
     /// What was opened stays; nothing more is opened once the future is dropped.
     pub async fn prewarm(&self, connections: u32) -> Result<(), PoolError> {
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        engine::prewarm(Arc::clone(self.shared()), connections, caller).await
+        engine::prewarm(Arc::clone(self.shared()), connections).await
     }
 
     /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.

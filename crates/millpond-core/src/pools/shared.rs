@@ -8,7 +8,7 @@ use crate::engine::{ClonesOut, Parts};
 use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::lease::Lease;
-use crate::ledger::Caller;
+use crate::ledger::HOLDERS_TOLD;
 use crate::manager::Manager;
 use crate::pools::builder::{Buildable, Builder};
 use crate::pools::members::{Core, LoanLimits, Members};
@@ -23,9 +23,6 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-/// How many of the oldest holders a timeout names.
-const HOLDERS_TOLD: usize = 3;
 
 /// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out
 /// in turn.
@@ -184,13 +181,11 @@ impl<M: Manager> Core<M> {
 
     /// The pool of the members knows what it is waiting for; who waits for it and who has a clone,
     /// we do.
-    pub(crate) fn timed_out(&self, request: Request, limit: Duration) -> PoolError {
+    pub(crate) fn timed_out(&self, limit: Duration) -> PoolError {
         let shared = self.pool.shared();
-        let caller = Caller { location: request.location, label: request.label, task: None };
         let now = shared.now();
-        let mut error = shared.look(|ledger| ledger.timed_out(shared.names(), caller, limit, None, now));
+        let mut error = shared.look(|ledger| ledger.timed_out(shared.names(), None, limit, None, now));
         if let PoolError::TimedOut(told) = &mut error {
-            told.kind = "SharedPool";
             told.status = self.status();
             told.holders = self.holders();
             told.holders.truncate(HOLDERS_TOLD);

@@ -63,7 +63,7 @@ where
             Taken::Nothing => {}
         }
         if shared.now() >= deadline {
-            return Err(core.timed_out(request, limit));
+            return Err(core.timed_out(limit));
         }
         if waiting.is_none() {
             // As in any pool only newcomers fail fast: who waits already may do so until its
@@ -80,7 +80,7 @@ where
             waiting = Some(Waiting::join(core, since)?);
         }
         // A new one each time: the runtime of the last one may have ended.
-        let Some(timer) = shared.clock.timer(deadline, || shared.home()) else { return Err(PoolError::NoRuntime) };
+        let Some(timer) = shared.timer(deadline) else { return Err(PoolError::NoRuntime) };
         rt::until(rung(timer), listener.hear()).await;
         let failure = core.members.lock().failure.clone();
         // The attempt began before this call; its deadline is not ours. Any other failure is
@@ -95,7 +95,7 @@ where
 /// something happens before.
 async fn pause<M: Manager>(core: &Core<M>, until: Time, something_happens: impl Future<Output = bool>) {
     let shared = core.pool.shared();
-    let timer = if until > shared.now() { shared.clock.timer(until, || shared.home()) } else { None };
+    let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
         Some(timer) => _ = rt::until(rung(timer), something_happens).await,
         None => rt::yield_now().await,
@@ -218,7 +218,7 @@ where
                 return Ok(Taken::Lent(Lease::lend(PooledConnection::new(conn, tag), Arc::new(home))));
             }
             Err(message) => {
-                core.members.lock().take_back(&member, loan);
+                core.members.lock().give_back(&member, loan);
                 core.broken(member.tag.id, message.clone());
                 *panics = panics.saturating_add(1);
                 if *panics >= PANICS_MAX {
