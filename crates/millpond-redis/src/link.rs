@@ -134,16 +134,12 @@ impl Link {
 
     /// Returns whether the connection is known to be lost.
     pub(crate) fn is_dead(&self) -> bool {
-        self.aborted.load(Ordering::Acquire)
-            || match &self.sockets {
-                Sockets::One(socket) => socket.is_dead(),
-                Sockets::Cluster(_) => !self.heals && self.open_sockets(Socket::is_dead).contains(&true),
-            }
+        self.aborted.load(Ordering::Acquire) || (!self.heals && self.has(Socket::is_dead))
     }
 
     /// Returns whether the buffers of a socket have grown too large to keep.
     pub(crate) fn is_large(&self) -> bool {
-        self.open_sockets(Socket::is_large).contains(&true)
+        self.has(Socket::is_large)
     }
 
     /// Completes when all sockets are closed.
@@ -424,6 +420,9 @@ impl Link {
             }
             Arc::clone(dialled)
         };
+        if let Some(socket) = dialled.get() {
+            return Ok(Arc::clone(socket));
+        }
         let dialling = dialled.get_or_try_init(async || self.topology.dial(node, limit).await.map(Arc::new));
         let since = Instant::now();
         let error = match within(limit, dialling).await {
@@ -437,6 +436,18 @@ impl Link {
             self.topology.suspect(node);
         }
         Err(error)
+    }
+
+    /// Returns whether this is true of an open socket. It is asked at every loan, so it allocates
+    /// nothing.
+    fn has(&self, what: impl Fn(&Socket) -> bool) -> bool {
+        match &self.sockets {
+            Sockets::One(socket) => what(socket),
+            Sockets::Cluster(sockets) => {
+                let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+                sockets.values().filter_map(|dialled| dialled.get()).any(|socket| what(socket))
+            }
+        }
     }
 
     /// Calls a function for each open socket.
