@@ -137,9 +137,9 @@ impl RedisConnectOptions {
 
     /// How long a TCP connection may be idle before the operating system probes whether the server
     /// is still there. Default 60 s, range 1 s-3600 s, 0 s is off; fractions of a second are
-    /// dropped. Four unanswered probes, a quarter of this time apart, end the connection. On Linux
-    /// it also ends when sent data is not acknowledged for twice this time (`TCP_USER_TIMEOUT`). In
-    /// a URL: `?tcp_keepalive=60`.
+    /// dropped. Three unanswered probes, a sixth of this time and at least 1 s apart, end the
+    /// connection. On Linux it also ends when sent data is not acknowledged for as long as all of
+    /// that takes (`TCP_USER_TIMEOUT`). In a URL: `?tcp_keepalive=60`.
     #[must_use]
     pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
         self.tcp_keepalive = idle;

@@ -17,7 +17,10 @@ const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// How many keepalive probes may stay unanswered: see [`RedisConnectOptions::tcp_keepalive`].
 ///
 /// [`RedisConnectOptions::tcp_keepalive`]: crate::RedisConnectOptions::tcp_keepalive
-const KEEPALIVE_PROBES: u32 = 4;
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Which part of the idle time lies between two probes.
+const PROBE_SHARE: u32 = 6;
 
 /// Connects to the first address of a host, and after a moment to the next one at the same time.
 pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
@@ -57,7 +60,7 @@ fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
         return Ok(());
     }
     let idle = idle.max(Duration::from_secs(1));
-    let interval = (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+    let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
@@ -88,8 +91,8 @@ mod tests {
             });
             (keepalive, socket.tcp_user_timeout().unwrap().map(|limit| limit.as_secs()))
         };
-        assert_eq!(options(60).await, (Some((60, 15, 4)), Some(120)));
-        assert_eq!(options(1).await, (Some((1, 1, 4)), Some(5)));
+        assert_eq!(options(60).await, (Some((60, 10, 3)), Some(90)));
+        assert_eq!(options(1).await, (Some((1, 1, 3)), Some(4)));
         assert_eq!(options(0).await, (None, None));
     }
 }
