@@ -86,7 +86,7 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn verify(&self, conn: &mut Tracked<DB>, errand: &dyn CancelTransport<DB>) -> Result<(), Error> {
+    pub async fn verify(&self, conn: &mut Tracked<DB>, transport: &dyn CancelTransport<DB>) -> Result<(), Error> {
         conn.stand_down().await;
         conn.refuse_if_given_up()?;
         let mut patience = self.patience();
@@ -96,7 +96,7 @@ impl<DB: Database> Canceller<DB> {
             }
             // Not known while the cancel is under way: if it hangs, it is not tried again.
             let Some(session) = conn.session_mut().take() else { break };
-            let outcome = self.cancel(session, errand, &Decision::default()).await;
+            let outcome = self.cancel(session, transport, &Decision::default()).await;
             *conn.session_mut() = Some(session);
             match outcome {
                 CancelOutcome::Answered => {}
@@ -117,15 +117,15 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the server may go on.
-    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, errand: &dyn CancelTransport<DB>) {
+    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, transport: &dyn CancelTransport<DB>) {
         conn.stand_down().await;
         let session = conn.session_mut().take();
         drop(conn);
         if let Some(session) = session {
             let _turn = self.turn.lock().await;
             let end = async {
-                let mut conn = errand.connect().await?;
-                errand.end(&mut conn, session.number).await?;
+                let mut conn = transport.connect().await?;
+                transport.end(&mut conn, session.number).await?;
                 conn.close().await
             };
             self.within_limit(end).await;
