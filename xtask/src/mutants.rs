@@ -45,12 +45,8 @@ pub struct Options {
     #[arg(value_parser = FILES)]
     files: Vec<String>,
     /// One part of all mutants, such as 2/5, for example on another machine.
-    #[arg(long, value_parser = part, conflicts_with = "again")]
+    #[arg(long, value_parser = part)]
     part: Option<(usize, usize)>,
-    /// Tests those again that were not caught, after new tests were written. This is what a second
-    /// run does anyway.
-    #[arg(long)]
-    again: bool,
     /// Forgets the results of earlier runs.
     #[arg(long)]
     anew: bool,

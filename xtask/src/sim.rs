@@ -14,7 +14,7 @@ use crate::cargo;
 /// The arguments of `cargo xtask sim`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// How many steps; 10^7 of the ledger or 10^5 of the pool by default.
+    /// How many steps; 10^7 of the ledger, 10^5 of the pool, 50,000 of transactions by default.
     #[arg(long, value_parser = number)]
     steps: Option<u64>,
     /// The first seed, as a violation names it; a fresh one by default.
@@ -23,6 +23,9 @@ pub struct Options {
     /// Simulates the whole pool instead of its ledger.
     #[arg(long)]
     pool: bool,
+    /// Simulates transactions over the PostgreSQL pool instead.
+    #[arg(long, conflicts_with = "pool")]
+    transactions: bool,
 }
 
 /// A number, which may be written as 10_000.
@@ -56,7 +59,11 @@ impl World {
 /// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
 pub fn run(options: &Options) -> Result<bool, String> {
     let root = cargo::workspace_root()?;
-    let world = if options.pool { World::Pool } else { World::Ledger };
+    let world = match (options.pool, options.transactions) {
+        (true, _) => World::Pool,
+        (false, true) => World::Transactions,
+        (false, false) => World::Ledger,
+    };
     simulate(&root, world, options.steps.unwrap_or(world.steps()), options.seed.unwrap_or_else(fresh_seed))
 }
 

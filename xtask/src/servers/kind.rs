@@ -29,7 +29,7 @@ pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, 
 const NEEDS: [(&str, &[Kind]); 7] = [
     ("millpond", &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::Redis, Kind::Cluster]),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
-    ("soak", &[Kind::Postgres, Kind::Mariadb]),
+    ("soak", &[Kind::Postgres, Kind::Mariadb, Kind::Redis]),
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
     ("millpond-cache", &[Kind::Redis, Kind::Cluster]),
     ("millpond-ratelimit", &[Kind::Redis, Kind::Cluster]),

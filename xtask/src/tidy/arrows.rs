@@ -25,7 +25,7 @@ enum External {
     Only(&'static [&'static str]),
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 16] = [
     // Every user of millpond builds the core, so each of its dependencies is a decision.
     row(
         "millpond-core",
@@ -42,7 +42,6 @@ const ROWS: [Row; 17] = [
     row("millpond-cache", Ours::Only(&["millpond-core", "millpond-redis"]), External::Any),
     row("millpond-ratelimit", Ours::Only(&["millpond-config", "millpond-core", "millpond-redis"]), External::Any),
     row("millpond-metrics", Ours::Only(&["millpond-core"]), External::Any),
-    row("millpond-inspect", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond", Ours::AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches"]), External::Any),
     row("millpond-cli", Ours::Only(&["millpond"]), External::Any),
     row("benches", Ours::AllBut(&["millpond-cli", "xtask"]), External::Any),

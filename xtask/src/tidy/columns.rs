@@ -6,7 +6,7 @@ use super::workspace::Workspace;
 
 const COLUMNS_MAX: usize = 100;
 
-/// Pages that are generated, and crates that are not wrapped yet.
+/// Pages that are generated, and the changelog.
 const EXCEPT: &[&str] = &["CHANGELOG.md", "docs/comparison.md", "docs/performance.md", "docs/settings.md"];
 
 /// No comment line and no line of prose is longer than 100 columns, except tables, addresses and
