@@ -5,8 +5,8 @@ use millpond_core::{ConnectInfo, HookPoint, Invalidate, Manager, NullPool, PoolE
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::mpsc;
 use std::sync::OnceLock;
+use std::sync::mpsc;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;

@@ -74,8 +74,10 @@ async fn a_changed_table_is_noticed_by_the_error_of_a_query_that_was_cut_off() {
         let mut lease = pool.acquire().await.unwrap();
         sqlx::query(ALL).fetch_all(&mut *lease).await.unwrap();
         sqlx::query(OTHER).fetch_all(&mut *lease).await.unwrap();
-        change(&mut admin, "ALTER TABLE t ADD COLUMN b INT").await;
+        // The table is locked, so the server cannot answer before the query is dropped.
+        change(&mut admin, "BEGIN; ALTER TABLE t ADD COLUMN b INT").await;
         assert!(poll_n(sqlx::query(ALL).fetch_all(&mut *lease), 1).await.is_none());
+        change(&mut admin, "COMMIT").await;
         if goes_on {
             sqlx::query(OTHER).fetch_all(&mut *lease).await.unwrap();
         } else {
