@@ -42,7 +42,8 @@ fn sizes(c: &mut Criterion) {
     for places in [1, 10, 100, 1_000, 10_000] {
         let pool = runtime.block_on(filled(places));
         group.bench_with_input(BenchmarkId::from_parameter(places), &pool, |b, pool| {
-            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
+            b.to_async(&runtime)
+                .iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
         });
     }
     group.finish();

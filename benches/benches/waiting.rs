@@ -24,7 +24,9 @@ fn holds(c: &mut Criterion) {
     ];
     for (name, hold, turns) in spans {
         group.throughput(Throughput::Elements(u64::from(TASKS * turns)));
-        group.bench_function(name, |b| b.to_async(&runtime).iter(|| work(&pool, TASKS, turns, hold)));
+        group.bench_function(name, |b| {
+            b.to_async(&runtime).iter(|| work(&pool, TASKS, turns, hold))
+        });
     }
     group.finish();
 }

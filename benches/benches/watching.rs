@@ -26,7 +26,8 @@ fn hooks(c: &mut Criterion) {
         }
         let pool = builder.build().expect("the defaults are in range");
         group.bench_function(count.to_string(), |b| {
-            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
+            b.to_async(&runtime)
+                .iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
         });
     }
     group.finish();
@@ -43,10 +44,13 @@ fn observer(c: &mut Criterion) {
     };
     let plain = || QueuePool::builder(NoOp).max_overflow(0);
     let metrics = plain().observer(PoolMetrics::manual());
-    for (name, builder) in [("off", plain()), ("metrics", metrics), ("every event", plain().observer(counts))] {
+    for (name, builder) in
+        [("off", plain()), ("metrics", metrics), ("every event", plain().observer(counts))]
+    {
         let pool = builder.build().expect("the defaults are in range");
         group.bench_function(name, |b| {
-            b.to_async(&runtime).iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
+            b.to_async(&runtime)
+                .iter(|| async { pool.acquire().await.map(|lease| black_box(*lease)) });
         });
     }
     group.finish();

@@ -34,7 +34,8 @@ impl Books {
 
     /// From now on connecting takes this long.
     pub fn connect_takes(&self, span: Duration) {
-        self.connect_millis.store(span.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.connect_millis
+            .store(span.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How many connections there are.

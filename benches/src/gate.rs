@@ -31,7 +31,11 @@ struct Lent {
 ///
 /// What it did wrong.
 pub fn pass<P: Rival>() -> Result<(), String> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| e.to_string())?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
     let verdict = runtime.block_on(async {
         let trial = tokio::spawn(timeout(LIMIT, trial::<P>()));
         match trial.await {
@@ -103,7 +107,12 @@ async fn everything_is_there<P: Rival>(pool: &P) -> Result<(), String> {
     for _ in 0..CAP {
         match timeout(Duration::from_secs(5), pool.acquire()).await {
             Ok(lease) => leases.push(lease),
-            Err(_) => return Err(format!("after aborts only {} of {CAP} connections can be lent", leases.len())),
+            Err(_) => {
+                return Err(format!(
+                    "after aborts only {} of {CAP} connections can be lent",
+                    leases.len()
+                ));
+            }
         }
     }
     Ok(())

@@ -28,7 +28,8 @@ pub fn race<W: Work>(work: &W, entrants: &[Entrant], effort: &Effort) {
             }
         }
     }
-    let place = |outcome: &Outcome| entrants.iter().position(|entrant| entrant.name() == outcome.pool);
+    let place =
+        |outcome: &Outcome| entrants.iter().position(|entrant| entrant.name() == outcome.pool);
     outcomes.sort_by_key(place);
     for outcome in &outcomes {
         outcome.print();
@@ -37,17 +38,28 @@ pub fn race<W: Work>(work: &W, entrants: &[Entrant], effort: &Effort) {
 }
 
 fn enter(outcomes: &mut Vec<Outcome>, pool: &'static str, figure: Figure) {
-    let known = outcomes.iter_mut().find(|outcome| outcome.row == figure.row && outcome.pool == pool);
+    let known =
+        outcomes.iter_mut().find(|outcome| outcome.row == figure.row && outcome.pool == pool);
     match known {
         Some(outcome) => outcome.values.push(figure.value),
-        None => outcomes.push(Outcome { row: figure.row, pool, unit: figure.unit, values: vec![figure.value] }),
+        None => outcomes.push(Outcome {
+            row: figure.row,
+            pool,
+            unit: figure.unit,
+            values: vec![figure.value],
+        }),
     }
 }
 
 impl Outcome {
     /// Whether a pool may be timed.
     pub fn of_the_gate(pool: &'static str, passed: bool) -> Self {
-        Self { row: "gate".to_owned(), pool, unit: "passed", values: vec![f64::from(u8::from(passed))] }
+        Self {
+            row: "gate".to_owned(),
+            pool,
+            unit: "passed",
+            values: vec![f64::from(u8::from(passed))],
+        }
     }
 
     /// What the rounds of one pool found, of a race that is not run by [`race`].
@@ -59,10 +71,13 @@ impl Outcome {
     pub fn print(&self) {
         let (low, median, high) = spread(&self.values);
         // JSON has no word for a number that could not be found but this.
-        let number = |value: f64| if value.is_finite() { value.to_string() } else { "null".to_owned() };
+        let number =
+            |value: f64| if value.is_finite() { value.to_string() } else { "null".to_owned() };
         let [median, low, high] = [median, low, high].map(number);
         let Self { row, pool, unit, .. } = self;
-        println!(r#"{{"row":"{row}","pool":"{pool}","median":{median},"unit":"{unit}","low":{low},"high":{high}}}"#);
+        println!(
+            r#"{{"row":"{row}","pool":"{pool}","median":{median},"unit":"{unit}","low":{low},"high":{high}}}"#
+        );
     }
 }
 

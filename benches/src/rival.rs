@@ -59,7 +59,8 @@ pub struct Effort {
 
 impl Effort {
     /// For figures to publish.
-    pub const FULL: Self = Self { rounds: 11, span: Duration::from_millis(100), cancels: 1_000_000 };
+    pub const FULL: Self =
+        Self { rounds: 11, span: Duration::from_millis(100), cancels: 1_000_000 };
     /// For a look while working.
     pub const QUICK: Self = Self { rounds: 5, span: Duration::from_millis(30), cancels: 100_000 };
 }

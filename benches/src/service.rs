@@ -55,7 +55,11 @@ pub struct Crowd<'a> {
 impl fmt::Debug for Crowd<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { row, tasks, turn, .. } = self;
-        f.debug_struct("Crowd").field("row", row).field("tasks", tasks).field("turn", turn).finish_non_exhaustive()
+        f.debug_struct("Crowd")
+            .field("row", row)
+            .field("tasks", tasks)
+            .field("turn", turn)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +115,12 @@ impl Crowd<'_> {
                 Outcome::of_rounds(row, contender.name, "us", tails).print();
             }
         }
-        eprintln!("rivals: {} ({} rounds, {:.1} s)", self.row, count, began.elapsed().as_secs_f64());
+        eprintln!(
+            "rivals: {} ({} rounds, {:.1} s)",
+            self.row,
+            count,
+            began.elapsed().as_secs_f64()
+        );
     }
 }
 
@@ -145,7 +154,8 @@ async fn work<S: Service>(service: &S, crowd: Crowd<'_>, span: Duration) -> Done
     let over = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for task in 0..crowd.tasks {
-        let (service, over, turn, is_timed) = (service.clone(), Arc::clone(&over), crowd.turn, crowd.tail.is_some());
+        let (service, over, turn, is_timed) =
+            (service.clone(), Arc::clone(&over), crowd.turn, crowd.tail.is_some());
         tasks.push(tokio::spawn(async move {
             let mut done = Done::default();
             while !over.load(Ordering::Relaxed) {

@@ -63,10 +63,17 @@ pub async fn soak<S: Subject, E: Display>(
         let (pool, tally) = (pool.clone(), Arc::clone(&tally));
         users.spawn(async move {
             let mut dice = Rng::with_seed(soak.seed.wrapping_mul(USERS).wrapping_add(user));
-            while tally.cuts.get() < soak.cuts && tally.unserved.get() < UNSERVED_MAX && Instant::now() < end {
+            while tally.cuts.get() < soak.cuts
+                && tally.unserved.get() < UNSERVED_MAX
+                && Instant::now() < end
+            {
                 let turn = Turn::draw(&mut dice);
                 // A panic of the driver drops the lease, as a borrower's panic does.
-                if AssertUnwindSafe(play(&pool, &tally, turn, &mut dice)).catch_unwind().await.is_err() {
+                if AssertUnwindSafe(play(&pool, &tally, turn, &mut dice))
+                    .catch_unwind()
+                    .await
+                    .is_err()
+                {
                     tally.panics.add();
                 }
             }
@@ -165,8 +172,11 @@ async fn places<S: Subject>(pool: &S) -> u64 {
             let taking = async {
                 loop {
                     let Ok(mut lease) = pool.lease().await else { continue };
-                    if matches!(timeout(Duration::from_secs(2), S::look(&mut lease, i64::from(taker))).await, Ok(Ok(_)))
-                    {
+                    if matches!(
+                        timeout(Duration::from_secs(2), S::look(&mut lease, i64::from(taker)))
+                            .await,
+                        Ok(Ok(_))
+                    ) {
                         return lease;
                     }
                 }
@@ -196,7 +206,8 @@ async fn books<S: Subject>(pool: &S) -> Vec<String> {
         let Some(status) = pool.status() else { return Vec::new() };
         let totals = &status.totals;
         let balance = totals.created == totals.closed + totals.detached + u64::from(status.open)
-            && totals.acquires == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed
+            && totals.acquires
+                == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed
             && status.in_use == 0;
         if balance && totals.peak <= PLACES {
             return Vec::new();

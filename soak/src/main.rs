@@ -6,7 +6,8 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--redis CUTS] [--seed SEED] [--without-sqlx]";
+const USAGE: &str =
+    "usage: soak [--postgres CUTS] [--mariadb CUTS] [--redis CUTS] [--seed SEED] [--without-sqlx]";
 
 /// More than any of ours needs: who is not through by then hangs.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -26,12 +27,20 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options =
-            Self { postgres: 100_000, mariadb: 10_000, redis: 100_000, seed: fastrand::u64(..), sqlx: true };
+        let mut options = Self {
+            postgres: 100_000,
+            mariadb: 10_000,
+            redis: 100_000,
+            seed: fastrand::u64(..),
+            sqlx: true,
+        };
         while let Some(arg) = args.next() {
             let mut number = || {
-                let value = args.next().ok_or_else(|| format!("`{arg}` wants a number; {USAGE}"))?;
-                value.parse::<u64>().map_err(|_| format!("`{arg} {value}`: that is no number; {USAGE}"))
+                let value =
+                    args.next().ok_or_else(|| format!("`{arg}` wants a number; {USAGE}"))?;
+                value
+                    .parse::<u64>()
+                    .map_err(|_| format!("`{arg} {value}`: that is no number; {USAGE}"))
             };
             match arg.as_str() {
                 "--postgres" => options.postgres = number()?,
@@ -85,25 +94,34 @@ async fn run(options: &Options) -> Result<bool, String> {
     if options.postgres > 0 {
         let (url, address) = server("POSTGRES")?;
         is_clean &= tell(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
-        is_clean &= tell_of(&transactions(ours(options.postgres), &url, &address, soak::postgres).await?);
+        is_clean &=
+            tell_of(&transactions(ours(options.postgres), &url, &address, soak::postgres).await?);
         if options.sqlx {
             tell(&soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
-            tell_of(&transactions(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
+            tell_of(
+                &transactions(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx)
+                    .await?,
+            );
         }
     }
     if options.mariadb > 0 {
         let (url, address) = server("MARIADB")?;
         is_clean &= tell(&soak(ours(options.mariadb), &url, &address, soak::mariadb).await?);
-        is_clean &= tell_of(&transactions(ours(options.mariadb), &url, &address, soak::mariadb).await?);
+        is_clean &=
+            tell_of(&transactions(ours(options.mariadb), &url, &address, soak::mariadb).await?);
         if options.sqlx {
             tell(&soak(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
-            tell_of(&transactions(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
+            tell_of(
+                &transactions(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx)
+                    .await?,
+            );
         }
     }
     if options.redis > 0 {
         let (url, address) = server("REDIS")?;
         is_clean &= tell(&soak(ours(options.redis), &url, &address, soak::redis).await?);
-        is_clean &= tell(&soak(ours(options.redis), &url, &address, soak::redis_by_redis_rs).await?);
+        is_clean &=
+            tell(&soak(ours(options.redis), &url, &address, soak::redis_by_redis_rs).await?);
     }
     Ok(is_clean)
 }

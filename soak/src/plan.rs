@@ -44,7 +44,8 @@ impl Turn {
 /// hundred falls silent.
 pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
     let mut dice = Rng::with_seed(seed ^ (number << 1) ^ direction as u64);
-    let flow = if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };
+    let flow =
+        if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };
     let bytes = dice.u64(300..20_000);
     match dice.u8(0..200) {
         0..=12 => flow.then(bytes, Trouble::Cut),
@@ -62,8 +63,12 @@ mod tests {
     fn a_seed_draws_the_same_again() {
         let draw = |seed| {
             let mut dice = Rng::with_seed(seed);
-            let turns: Vec<_> = (0..50).map(|_| Turn::draw(&mut dice)).map(|turn| (turn.deed, turn.polls)).collect();
-            let flows: Vec<_> = (0..50).map(|number| flow(seed, number, Direction::ToClient)).collect();
+            let turns: Vec<_> = (0..50)
+                .map(|_| Turn::draw(&mut dice))
+                .map(|turn| (turn.deed, turn.polls))
+                .collect();
+            let flows: Vec<_> =
+                (0..50).map(|number| flow(seed, number, Direction::ToClient)).collect();
             (turns, flows)
         };
         assert_eq!(draw(7), draw(7));

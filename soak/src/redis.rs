@@ -5,7 +5,8 @@ use crate::plan::Deed;
 use crate::subject::{Failure, LONG, PLACES, SHORT, Subject};
 use millpond_core::Status;
 use millpond_redis::{
-    Command, Driver, Limits, RedisConnectOptions, RedisError, RedisLease, RedisPool, RedisPoolOptions,
+    Command, Driver, Limits, RedisConnectOptions, RedisError, RedisLease, RedisPool,
+    RedisPoolOptions,
 };
 
 /// How many values are asked for at once.
@@ -34,7 +35,8 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
     async fn look(lease: &mut RedisLease, nonce: i64) -> Result<(i64, bool), Failure> {
         let info: String = lease.run(Command::new("CLIENT").arg("INFO")).await?;
         let is_new = ["db=0", "sub=0", "psub=0", "multi=-1", "flags=N"];
-        let is_stale = is_new.iter().any(|wanted| !info.split_ascii_whitespace().any(|word| word == *wanted));
+        let is_stale =
+            is_new.iter().any(|wanted| !info.split_ascii_whitespace().any(|word| word == *wanted));
         Ok((echo(lease, nonce).await?, is_stale))
     }
 
@@ -47,7 +49,8 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
             }
             // Nobody pushes anything: it waits at the server.
             Deed::Ask(variant) if variant % 4 == 1 => {
-                let nothing: Option<Vec<String>> = lease.run(Command::new("BLPOP").key(&key).arg("0.02")).await?;
+                let nothing: Option<Vec<String>> =
+                    lease.run(Command::new("BLPOP").key(&key).arg("0.02")).await?;
                 if nothing.is_none() { echo(lease, nonce).await } else { Err(Failure::Wrong) }
             }
             Deed::Ask(_) => echo(lease, nonce).await,
@@ -56,12 +59,17 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
                 let eval = Command::new("EVAL").arg(script).arg(1).key(&key).arg(nonce).arg(VALUES);
                 let values: Vec<i64> = lease.run(eval).await?;
                 let other = values.iter().find(|value| **value != nonce);
-                if values.len() == VALUES { Ok(other.copied().unwrap_or(nonce)) } else { Err(Failure::Wrong) }
+                if values.len() == VALUES {
+                    Ok(other.copied().unwrap_or(nonce))
+                } else {
+                    Err(Failure::Wrong)
+                }
             }
             Deed::Begin => {
                 lease.run::<()>(Command::new("WATCH").key(&key)).await?;
                 let set = Command::new("SET").key(&key).arg(nonce).args(["EX", "5"]);
-                let done: Option<(String, i64)> = lease.transaction([set, Command::new("GET").key(&key)]).await?;
+                let done: Option<(String, i64)> =
+                    lease.transaction([set, Command::new("GET").key(&key)]).await?;
                 done.map(|(_, answer)| answer).ok_or(Failure::Wrong)
             }
             // What they leave is for the pool to clear up.
@@ -105,8 +113,9 @@ pub fn redis_by_redis_rs(url: &str) -> Result<Redis<true>, RedisError> {
 }
 
 fn pool(url: &str, driver: Driver) -> Result<RedisPool, RedisError> {
-    let options: RedisConnectOptions =
-        url.parse().map_err(|error: millpond_redis::UrlError| RedisError::Setup { reason: error.to_string() })?;
+    let options: RedisConnectOptions = url.parse().map_err(|error: millpond_redis::UrlError| {
+        RedisError::Setup { reason: error.to_string() }
+    })?;
     let mut config = millpond_redis::PoolConfig::default();
     (config.ping_timeout, config.connect_timeout) = (SHORT, SHORT * 2);
     let sizes = RedisPoolOptions::new().config(config).limits(Limits::Off).max_connections(PLACES);

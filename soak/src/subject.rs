@@ -30,10 +30,17 @@ pub trait Subject: Clone + Send + Sync + 'static {
     fn lease(&self) -> impl Future<Output = Result<Self::Lease, Failure>> + Send;
 
     /// Asks for the nonce, and whether the last borrower has left something.
-    fn look(lease: &mut Self::Lease, nonce: i64) -> impl Future<Output = Result<(i64, bool), Failure>> + Send;
+    fn look(
+        lease: &mut Self::Lease,
+        nonce: i64,
+    ) -> impl Future<Output = Result<(i64, bool), Failure>> + Send;
 
     /// Does something; what it was answered must be the nonce.
-    fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> impl Future<Output = Result<i64, Failure>> + Send;
+    fn act(
+        lease: &mut Self::Lease,
+        deed: Deed,
+        nonce: i64,
+    ) -> impl Future<Output = Result<i64, Failure>> + Send;
 
     /// Does something on the pool itself: begins a transaction, and leaves it.
     fn begin(&self) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -88,11 +95,16 @@ macro_rules! subject {
                 match deed {
                     Deed::Ask(variant) => {
                         let sql = AssertSqlSafe(format!("{} /* {variant} */", $ask));
-                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut **lease).await?)
+                        Ok(sqlx::query_scalar::<$db, i64>(sql)
+                            .bind(nonce)
+                            .fetch_one(&mut **lease)
+                            .await?)
                     }
                     Deed::Rows => {
                         let sql = AssertSqlSafe(
-                            $rows.replace("NONCE", &nonce.to_string()).replace("ROWS", &ROWS.to_string()),
+                            $rows
+                                .replace("NONCE", &nonce.to_string())
+                                .replace("ROWS", &ROWS.to_string()),
                         );
                         let mut rows = sqlx::query_scalar::<$db, i64>(sql).fetch(&mut **lease);
                         let mut seen = 0;
@@ -107,12 +119,18 @@ macro_rules! subject {
                     Deed::Begin => {
                         let mut tx = Acquire::begin(lease).await?;
                         let sql = AssertSqlSafe($ask);
-                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut *tx).await?)
+                        Ok(sqlx::query_scalar::<$db, i64>(sql)
+                            .bind(nonce)
+                            .fetch_one(&mut *tx)
+                            .await?)
                     }
                     Deed::Script => {
                         raw_sql("BEGIN").execute(&mut **lease).await?;
                         let sql = AssertSqlSafe($ask);
-                        Ok(sqlx::query_scalar::<$db, i64>(sql).bind(nonce).fetch_one(&mut **lease).await?)
+                        Ok(sqlx::query_scalar::<$db, i64>(sql)
+                            .bind(nonce)
+                            .fetch_one(&mut **lease)
+                            .await?)
                     }
                 }
             }
@@ -192,7 +210,10 @@ pub fn mariadb(url: &str) -> Result<MySqlPool, Error> {
 ///
 /// What is wrong with the URL.
 pub fn postgres_by_sqlx(url: &str) -> Result<sqlx::PgPool, Error> {
-    sqlx::postgres::PgPoolOptions::new().max_connections(PLACES).acquire_timeout(SHORT * 4).connect_lazy(url)
+    sqlx::postgres::PgPoolOptions::new()
+        .max_connections(PLACES)
+        .acquire_timeout(SHORT * 4)
+        .connect_lazy(url)
 }
 
 /// sqlx's pool over the same MariaDB.
@@ -201,5 +222,8 @@ pub fn postgres_by_sqlx(url: &str) -> Result<sqlx::PgPool, Error> {
 ///
 /// What is wrong with the URL.
 pub fn mariadb_by_sqlx(url: &str) -> Result<sqlx::MySqlPool, Error> {
-    sqlx::mysql::MySqlPoolOptions::new().max_connections(PLACES).acquire_timeout(SHORT * 4).connect_lazy(url)
+    sqlx::mysql::MySqlPoolOptions::new()
+        .max_connections(PLACES)
+        .acquire_timeout(SHORT * 4)
+        .connect_lazy(url)
 }

@@ -142,7 +142,8 @@ pub async fn transactions<S: Transacting>(
             loop {
                 let mut story = Story { number: dice.i64(1..i64::MAX), ..Story::default() };
                 // A panic of the driver drops the transaction, as a user's panic does.
-                let play = AssertUnwindSafe(pool.transact(&mut dice, &mut story)).catch_unwind().await;
+                let play =
+                    AssertUnwindSafe(pool.transact(&mut dice, &mut story)).catch_unwind().await;
                 let mut stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
                 let (cuts, unserved, told) = &mut *stories;
                 *cuts += story.cuts;
@@ -347,10 +348,13 @@ mod tests {
         ] {
             assert!(judged(end, found).is_clean(), "{end:?} {found:?}");
         }
-        for (end, found) in [(End::Committed, &[][..]), (End::Committed, &[1]), (End::Committed, &[1, 2, 3])] {
+        for (end, found) in
+            [(End::Committed, &[][..]), (End::Committed, &[1]), (End::Committed, &[1, 2, 3])]
+        {
             assert!(!judged(end, found).is_clean(), "{end:?} {found:?}");
         }
-        for (end, found) in [(End::Unknown, &[1][..]), (End::Undone, &[1, 2]), (End::Undone, &[4])] {
+        for (end, found) in [(End::Unknown, &[1][..]), (End::Undone, &[1, 2]), (End::Undone, &[4])]
+        {
             assert_eq!(judged(end, found).torn, 1, "{end:?} {found:?}");
         }
     }

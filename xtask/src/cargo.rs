@@ -26,7 +26,8 @@ pub fn command(root: &Path, args: &[&str]) -> Command {
 /// such as ring's, and half of the workspace would be rebuilt whenever a manual build follows one
 /// of ours.
 pub fn keep_from(command: &mut Command) {
-    let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let is_ours =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
         command.env_remove(name);
     }
@@ -63,12 +64,18 @@ struct Metadata {
 
 fn metadata(root: &Path) -> Result<Metadata, String> {
     let args = ["metadata", "--format-version=1", "--no-deps"];
-    let output = command(root, &args).output().map_err(|e| format!("could not run `cargo metadata`: {e}"))?;
+    let output = command(root, &args)
+        .output()
+        .map_err(|e| format!("could not run `cargo metadata`: {e}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`cargo metadata` failed; repair the manifest it names: {}", said.trim()));
+        return Err(format!(
+            "`cargo metadata` failed; repair the manifest it names: {}",
+            said.trim()
+        ));
     }
-    serde_json::from_slice(&output.stdout).map_err(|e| format!("`cargo metadata` prints another format now: {e}"))
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("`cargo metadata` prints another format now: {e}"))
 }
 
 /// The members of the workspace; their dependencies are named but not resolved.

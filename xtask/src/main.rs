@@ -3,7 +3,10 @@
 //!
 //! An error is a `String` for the person at the terminal: what failed, and what to do.
 
-#![expect(clippy::disallowed_methods, reason = "servers are polled until they answer or have ended")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "servers are polled until they answer or have ended"
+)]
 
 mod cargo;
 mod models;

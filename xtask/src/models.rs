@@ -22,7 +22,10 @@ pub fn check(root: &Path) -> Result<bool, String> {
     let args = ["test", "--quiet", "--profile", "sim", "--package", "millpond-core", "--lib"];
     let mut command = cargo::command(root, &args);
     command.args(["--", "--nocapture", "proof::models"]).env("CARGO_TARGET_DIR", target);
-    command.env("RUSTFLAGS", "--cfg millpond_models").env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
+    command
+        .env("RUSTFLAGS", "--cfg millpond_models")
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("could not run `cargo test`: {e}"))?;
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines().map_while(Result::ok));
     let (mut models, mut sum) = (0, 0);
@@ -51,7 +54,10 @@ mod tests {
 
     #[test]
     fn the_lines_of_the_models_are_counted_and_no_others() {
-        assert_eq!(interleavings("3159 interleavings: close against acquire and return"), Some(3159));
+        assert_eq!(
+            interleavings("3159 interleavings: close against acquire and return"),
+            Some(3159)
+        );
         assert_eq!(interleavings("..70409 interleavings: return against cancel"), Some(70409));
         assert_eq!(interleavings("test proof::models::a_close ... ok"), None);
     }

@@ -53,8 +53,11 @@ pub struct Options {
 }
 
 fn part(text: &str) -> Result<(usize, usize), String> {
-    let numbers = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-    numbers.filter(|(part, of)| (1..=*of).contains(part)).ok_or_else(|| "write something like 2/5".to_owned())
+    let numbers =
+        text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    numbers
+        .filter(|(part, of)| (1..=*of).contains(part))
+        .ok_or_else(|| "write something like 2/5".to_owned())
 }
 
 /// Tests the mutants; `Ok(false)` if fewer than [`GOAL`] percent are noticed. The last line is the
@@ -71,15 +74,25 @@ pub fn run(options: &Options) -> Result<bool, String> {
     }
     fs::create_dir_all(&output).map_err(|e| format!("could not make {}: {e}", output.display()))?;
     let mut command = Command::new(tool(&root, &target)?);
-    command.arg("mutants").current_dir(&root).env("CARGO_PROFILE_DEV_DEBUG", "0").env("RUST_BACKTRACE", "0");
-    command.args(["--package", "millpond-core", "--timeout", TIMEOUT, "--colors", "never", "--output"]).arg(&output);
+    command
+        .arg("mutants")
+        .current_dir(&root)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("RUST_BACKTRACE", "0");
+    command
+        .args(["--package", "millpond-core", "--timeout", TIMEOUT, "--colors", "never", "--output"])
+        .arg(&output);
     match options.part {
         // A part is done in one go: with `--iterate` it would be a part of what is left.
         Some((part, of)) => command.args(["--shard", &format!("{}/{of}", part - 1)]),
         None => command.arg("--iterate"),
     };
-    let files = FILES.iter().filter(|file| options.files.is_empty() || options.files.iter().any(|it| it == *file));
-    files.for_each(|file| _ = command.args(["--file", &format!("crates/millpond-core/src/{file}.rs")]));
+    let files = FILES
+        .iter()
+        .filter(|file| options.files.is_empty() || options.files.iter().any(|it| it == *file));
+    files.for_each(|file| {
+        _ = command.args(["--file", &format!("crates/millpond-core/src/{file}.rs")])
+    });
     command.args(["--", "--lib", "--test", "it", "--test", "conformance"]);
     let status = command.status().map_err(|e| format!("could not run cargo-mutants: {e}"))?;
     // 2: some were missed; 3: some timed out.
@@ -93,13 +106,20 @@ pub fn run(options: &Options) -> Result<bool, String> {
 
 /// The sum of a run, and the percentage of mutants that were noticed.
 fn sum(results: &Path) -> (String, usize) {
-    let count = |file: &str| fs::read_to_string(results.join(file)).unwrap_or_default().lines().count();
+    let count =
+        |file: &str| fs::read_to_string(results.join(file)).unwrap_or_default().lines().count();
     // What was caught in earlier runs stands in a file of its own.
     let caught = count("caught.txt") + count("previously_caught.txt");
-    let (hang, alive, unviable) = (count("timeout.txt"), count("missed.txt"), count("unviable.txt"));
+    let (hang, alive, unviable) =
+        (count("timeout.txt"), count("missed.txt"), count("unviable.txt"));
     let viable = caught + hang + alive;
     let share = ((viable - alive) * 100).checked_div(viable).unwrap_or(100);
-    (format!("{caught} mutants caught, {hang} hang, {alive} alive, {unviable} unviable: {share} % noticed"), share)
+    (
+        format!(
+            "{caught} mutants caught, {hang} hang, {alive} alive, {unviable} unviable: {share} % noticed"
+        ),
+        share,
+    )
 }
 
 /// The path of the tool; installs it if it is missing.
@@ -115,7 +135,8 @@ fn tool(root: &Path, target: &Path) -> Result<PathBuf, String> {
         return Ok(found);
     }
     let mut install = cargo::command(root, &["install", "cargo-mutants", "--locked", "--root"]);
-    let status = install.arg(&tools).status().map_err(|e| format!("could not run `cargo install`: {e}"))?;
+    let status =
+        install.arg(&tools).status().map_err(|e| format!("could not run `cargo install`: {e}"))?;
     if status.success() { Ok(ours) } else { Err("cargo-mutants cannot be installed".to_owned()) }
 }
 
@@ -133,10 +154,15 @@ mod tests {
     fn what_cannot_be_compiled_counts_for_neither_side() {
         let results = std::env::temp_dir().join(format!("xtask-mutants-{}", std::process::id()));
         fs::create_dir_all(&results).unwrap();
-        for (file, lines) in [("caught.txt", 2), ("timeout.txt", 1), ("missed.txt", 1), ("unviable.txt", 7)] {
+        for (file, lines) in
+            [("caught.txt", 2), ("timeout.txt", 1), ("missed.txt", 1), ("unviable.txt", 7)]
+        {
             fs::write(results.join(file), "x\n".repeat(lines)).unwrap();
         }
-        assert_eq!(sum(&results), ("2 mutants caught, 1 hang, 1 alive, 7 unviable: 75 % noticed".to_owned(), 75));
+        assert_eq!(
+            sum(&results),
+            ("2 mutants caught, 1 hang, 1 alive, 7 unviable: 75 % noticed".to_owned(), 75)
+        );
         fs::remove_dir_all(&results).unwrap();
     }
 }

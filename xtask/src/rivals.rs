@@ -87,7 +87,9 @@ pub fn run(options: &Options) -> Result<bool, String> {
 
 fn build(root: &Path) -> Result<(), String> {
     let args = ["build", "--release", "--package", "benches", "--bins"];
-    let status = cargo::command(root, &args).status().map_err(|e| format!("could not run `cargo build`: {e}"))?;
+    let status = cargo::command(root, &args)
+        .status()
+        .map_err(|e| format!("could not run `cargo build`: {e}"))?;
     if status.success() { Ok(()) } else { Err("the programs of `benches` do not build".to_owned()) }
 }
 
@@ -127,7 +129,12 @@ impl Race<'_> {
     }
 
     /// Runs one program and reads its lines.
-    fn run(&mut self, program: &str, part: Option<&str>, pinned: Option<Command>) -> Result<(), String> {
+    fn run(
+        &mut self,
+        program: &str,
+        part: Option<&str>,
+        pinned: Option<Command>,
+    ) -> Result<(), String> {
         self.run_with(program, part, pinned, iter::empty::<(&str, &str)>())
     }
 
@@ -152,7 +159,10 @@ impl Race<'_> {
         if program == "rivals" {
             command.args(["--processes", &PROCESSES.to_string()]);
         }
-        command.args(self.options.quick.then_some("--quick")).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .args(self.options.quick.then_some("--quick"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         for name in &self.left_out {
             command.args(["--without", name]);
         }
@@ -164,6 +174,10 @@ impl Race<'_> {
         }
         let status = child.wait().map_err(broken)?;
         let part = part.unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(format!("`{program} {part}` ended with {status}")) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("`{program} {part}` ended with {status}"))
+        }
     }
 }

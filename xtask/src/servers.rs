@@ -69,7 +69,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let started = Instant::now();
     let known = if options.is_private { Variables::default() } else { set_already() };
-    let kinds: Vec<Kind> = options.kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let kinds: Vec<Kind> =
+        options.kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let fleet = start(&kinds, known, Install::Allowed)?;
     if !fleet.failures.is_empty() {
         let all = fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}"));
@@ -81,10 +82,17 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         eprintln!("xtask: {} ready in {seconds:.1} s", names.join(", "));
         let mut command = Command::new("setpriv");
         // The command must not go on without its servers when we are killed.
-        command.args(["--pdeathsig", "TERM", "--", program]).args(args).envs(fleet.variables.iter());
+        command
+            .args(["--pdeathsig", "TERM", "--", program])
+            .args(args)
+            .envs(fleet.variables.iter());
         cargo::keep_from(&mut command);
-        fleet.foreground().start(&mut command).map_err(|e| format!("could not run `{program}`: {e}"))?;
-        let status = fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
+        fleet
+            .foreground()
+            .start(&mut command)
+            .map_err(|e| format!("could not run `{program}`: {e}"))?;
+        let status =
+            fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
         return Ok(code(status));
     }
     // A reader of the pipe learns from the empty line that the list is complete.
@@ -110,7 +118,8 @@ pub fn for_rivals() -> Result<Fleet, String> {
 }
 
 fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Fleet, String> {
-    let missing: Vec<Kind> = kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
+    let missing: Vec<Kind> =
+        kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
     if let Ok(program) = env::current_exe() {
         // A test that kills its server starts one of its own by this.
         known.tell("XTASK", program.display().to_string());
@@ -122,7 +131,8 @@ fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Fleet
 fn set_already() -> Variables {
     let mut variables = Variables::default();
     for (name, value) in env::vars_os() {
-        if let (Some(name), Some(value)) = (name.to_str().and_then(|name| name.strip_prefix(PREFIX)), value.to_str())
+        if let (Some(name), Some(value)) =
+            (name.to_str().and_then(|name| name.strip_prefix(PREFIX)), value.to_str())
             && !value.is_empty()
         {
             variables.tell(name, value);

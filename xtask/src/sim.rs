@@ -64,7 +64,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
         (false, true) => World::Transactions,
         (false, false) => World::Ledger,
     };
-    simulate(&root, world, options.steps.unwrap_or(world.steps()), options.seed.unwrap_or_else(fresh_seed))
+    simulate(
+        &root,
+        world,
+        options.steps.unwrap_or(world.steps()),
+        options.seed.unwrap_or_else(fresh_seed),
+    )
 }
 
 /// What `cargo xtask test` runs: all of them, from fresh seeds.
@@ -78,15 +83,23 @@ pub fn check(root: &Path) -> Result<bool, String> {
 
 fn fresh_seed() -> u64 {
     // Short enough to be typed.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
 }
 
 fn simulate(root: &Path, world: World, steps: u64, seed: u64) -> Result<bool, String> {
     // The core is built optimised. With sqlx that would take longer than it gains.
     let (args, test): (&[&str], _) = match world {
-        World::Ledger => (&["millpond-core", "--profile", "sim", "--lib"], "proof::sim::whatever_happens"),
-        World::Pool => (&["millpond-core", "--profile", "sim", "--test", "it"], "storm::whatever_happens"),
-        World::Transactions => (&["millpond-postgres", "--test", "it"], "simulator::whatever_a_server_does"),
+        World::Ledger => {
+            (&["millpond-core", "--profile", "sim", "--lib"], "proof::sim::whatever_happens")
+        }
+        World::Pool => {
+            (&["millpond-core", "--profile", "sim", "--test", "it"], "storm::whatever_happens")
+        }
+        World::Transactions => {
+            (&["millpond-postgres", "--test", "it"], "simulator::whatever_a_server_does")
+        }
     };
     let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
     command.args(args).args(["--", "--nocapture", test]);

@@ -15,7 +15,8 @@ pub struct Options {
 /// Runs the program with the servers that it needs.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let build_and_run = "run --release --quiet --package soak --bin soak --".split(' ').map(str::to_owned);
+    let build_and_run =
+        "run --release --quiet --package soak --bin soak --".split(' ').map(str::to_owned);
     let command = [cargo].into_iter().chain(build_and_run).chain(options.arguments.iter().cloned());
     servers::run(&servers::Options {
         kinds: vec![Kind::Postgres, Kind::Mariadb, Kind::Redis],

@@ -49,24 +49,41 @@ struct Step {
 
 const TESTS: Step = Step { name: "tests", run: run_tests };
 const STEPS: [Step; 7] = [
-    Step { name: "tidy", run: |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names")) },
+    Step {
+        name: "tidy",
+        run: |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names")),
+    },
     Step {
         name: "fmt",
-        run: |root, _| check("fmt", cargo::command(root, &["fmt", "--all", "--check"]), "run `cargo fmt --all`"),
+        run: |root, _| {
+            check(
+                "fmt",
+                cargo::command(root, &["fmt", "--all", "--check"]),
+                "run `cargo fmt --all`",
+            )
+        },
     },
-    Step { name: "clippy", run: |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names") },
+    Step {
+        name: "clippy",
+        run: |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names"),
+    },
     TESTS,
     Step {
         name: "sim",
-        run: |root, _| Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above")),
+        run: |root, _| {
+            Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above"))
+        },
     },
     Step {
         name: "models",
-        run: |root, _| Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`")),
+        run: |root, _| {
+            Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`"))
+        },
     },
     Step { name: "doc", run: |root, _| check("doc", doc(root), "repair what it names") },
 ];
-const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+const CLIPPY: &[&str] =
+    &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
 
 /// Runs the steps and prints the closing line; true when all is well.
 pub fn run(options: &Options) -> Result<bool, String> {
@@ -140,8 +157,13 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
 
 /// Starts the servers that the crates of the workspace need, and tells of those that cannot be
 /// started.
-fn start_servers(root: &Path, install: Install, tally: &mut Tally) -> Result<Option<Fleet>, String> {
-    let crates: Vec<String> = cargo::packages(root)?.into_iter().map(|package| package.name).collect();
+fn start_servers(
+    root: &Path,
+    install: Install,
+    tally: &mut Tally,
+) -> Result<Option<Fleet>, String> {
+    let crates: Vec<String> =
+        cargo::packages(root)?.into_iter().map(|package| package.name).collect();
     let started = Instant::now();
     let fleet = servers::for_tests_of(&crates, install)?;
     if let Some(fleet) = &fleet {

@@ -80,8 +80,14 @@ pub fn report(root: &Path) -> Result<bool, String> {
         println!("{path}:{line}: {rule}: {message}");
     }
     match found.len() {
-        0 => println!("tidy: {} rules, {} Rust files, no violation", RULES.len(), workspace.sources.len()),
-        violations => println!("tidy: {violations} violation(s); CONTRIBUTING.md explains the rules"),
+        0 => println!(
+            "tidy: {} rules, {} Rust files, no violation",
+            RULES.len(),
+            workspace.sources.len()
+        ),
+        violations => {
+            println!("tidy: {violations} violation(s); CONTRIBUTING.md explains the rules")
+        }
     }
     Ok(found.is_empty())
 }

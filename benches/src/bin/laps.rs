@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let entrant = Entrant::ALL.into_iter().find(|entrant| args.first() == Some(&format!("{entrant:?}").to_lowercase()));
+    let entrant = Entrant::ALL
+        .into_iter()
+        .find(|entrant| args.first() == Some(&format!("{entrant:?}").to_lowercase()));
     let laps = args.get(1).and_then(|laps| laps.parse().ok()).map(Laps);
     let Some((entrant, laps)) = entrant.zip(laps) else {
         eprintln!("usage: laps millpond|observed|metered|sqlx|deadpool|bb8|mobc|r2d2|floor LAPS");

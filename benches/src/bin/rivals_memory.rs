@@ -21,10 +21,14 @@ use tokio::task::unconstrained;
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let effort = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
-    let left_out: Vec<&String> = args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
-    let entrants: Vec<Entrant> =
-        Entrant::ALL.into_iter().filter(|entrant| left_out.iter().all(|name| *name != entrant.name())).collect();
-    let defaults: Vec<Entrant> = entrants.iter().copied().filter(|entrant| entrant.is_default()).collect();
+    let left_out: Vec<&String> =
+        args.windows(2).filter(|pair| pair[0] == "--without").map(|pair| &pair[1]).collect();
+    let entrants: Vec<Entrant> = Entrant::ALL
+        .into_iter()
+        .filter(|entrant| left_out.iter().all(|name| *name != entrant.name()))
+        .collect();
+    let defaults: Vec<Entrant> =
+        entrants.iter().copied().filter(|entrant| entrant.is_default()).collect();
     race(&Allocations, &entrants, &effort);
     race(&Bytes, &defaults, &effort);
     race(&Cancels, &defaults, &effort);
@@ -49,7 +53,8 @@ impl Work for Allocations {
         let idle = || runtime.block_on(unconstrained(take_and_return(&pool, LAPS)));
         idle();
         let allocs = measure(idle).count_total as f64 / f64::from(LAPS);
-        let mut figures = vec![Figure::new(format!("allocs_uncontended{}", P::VARIANT), "allocations", allocs)];
+        let mut figures =
+            vec![Figure::new(format!("allocs_uncontended{}", P::VARIANT), "allocations", allocs)];
         // For a blocked thread there is no such number.
         if P::WAITS_AS_FUTURE {
             let pool = runtime.block_on(filled::<P>(1));
@@ -98,7 +103,8 @@ impl Work for Bytes {
         let mut figures = Vec::new();
         // A blocking pool opens connections on threads of its own, where they are not counted.
         if P::BOXED_WIRES && P::WAITS_AS_FUTURE {
-            let idle = (pool_bytes::<P>(MANY) - pool_bytes::<P>(FEW)) as f64 / f64::from(MANY - FEW);
+            let idle =
+                (pool_bytes::<P>(MANY) - pool_bytes::<P>(FEW)) as f64 / f64::from(MANY - FEW);
             figures.push(Figure::new("bytes_idle", "bytes", idle));
         }
         if P::WAITS_AS_FUTURE {

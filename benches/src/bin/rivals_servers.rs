@@ -28,7 +28,8 @@ fn on_postgres(url: &str, effort: &Effort) {
     let crowd = Crowd { row: "pg_select64", tail: None, url, tasks: 64, turn: Turn::Query };
     crowd.race(&pools, effort);
     let [millpond, sqlx, deadpool] = pools;
-    Crowd { row: "pg_select10", tasks: 10, ..crowd }.race(&[millpond, sqlx, deadpool, Contender::of::<Bare>()], effort);
+    Crowd { row: "pg_select10", tasks: 10, ..crowd }
+        .race(&[millpond, sqlx, deadpool, Contender::of::<Bare>()], effort);
     Crowd { row: "pg_raw64", turn: Turn::Raw, ..crowd }.race(&pools, effort);
 }
 
@@ -37,11 +38,19 @@ fn on_redis(url: &str, effort: &Effort) {
     runtime(1).block_on(redis::fill(url));
     let ours = [Contender::of::<Millpond>(), Contender::of::<MillpondRs>()];
     let pools = [ours[0], ours[1], Contender::of::<Deadpool>(), Contender::of::<FredExclusive>()];
-    let crowd = Crowd { row: "redis_get64", tail: Some("redis_get64_p999"), url, tasks: 64, turn: Turn::Query };
+    let crowd = Crowd {
+        row: "redis_get64",
+        tail: Some("redis_get64_p999"),
+        url,
+        tasks: 64,
+        turn: Turn::Query,
+    };
     crowd.race(&pools, effort);
-    Crowd { row: "redis_get10", tail: Some("redis_get10_p999"), tasks: 10, ..crowd }.race(&pools, effort);
+    Crowd { row: "redis_get10", tail: Some("redis_get10_p999"), tasks: 10, ..crowd }
+        .race(&pools, effort);
     let pools = [Contender::of::<Shared>(), Contender::of::<SharedRs>(), Contender::of::<Fred>()];
-    Crowd { row: "redis_shared64", tail: Some("redis_shared64_p999"), ..crowd }.race(&pools, effort);
+    Crowd { row: "redis_shared64", tail: Some("redis_shared64_p999"), ..crowd }
+        .race(&pools, effort);
 }
 
 fn on_sqlite(effort: &Effort) -> io::Result<()> {

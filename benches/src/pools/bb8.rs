@@ -33,8 +33,13 @@ impl Rival for Bb8 {
     type Lease<'a> = PooledConnection<'a, Opener>;
 
     async fn open(books: &Arc<Books>, spec: Spec) -> Self {
-        let builder = Pool::builder().max_size(spec.cap).test_on_check_out(false).max_lifetime(None).idle_timeout(None);
-        let pool = builder.queue_strategy(QueueStrategy::Lifo).build(Opener(Arc::clone(books))).await;
+        let builder = Pool::builder()
+            .max_size(spec.cap)
+            .test_on_check_out(false)
+            .max_lifetime(None)
+            .idle_timeout(None);
+        let pool =
+            builder.queue_strategy(QueueStrategy::Lifo).build(Opener(Arc::clone(books))).await;
         Self(pool.expect("nothing is opened yet"))
     }
 

@@ -86,7 +86,10 @@ impl Rival for Metered {
             metrics::set_global_recorder(recorder).expect("there is no other recorder");
         });
         let metrics = PoolMetrics::new();
-        let pool = builder(books, spec).observer(metrics.clone()).build().expect("the settings are in range");
+        let pool = builder(books, spec)
+            .observer(metrics.clone())
+            .build()
+            .expect("the settings are in range");
         metrics.follow_pool(&pool);
         Self(pool)
     }

@@ -29,7 +29,10 @@ impl Rival for Mobc {
     type Lease<'a> = Connection<Opener>;
 
     async fn open(books: &Arc<Books>, spec: Spec) -> Self {
-        let builder = Pool::builder().max_open(spec.cap.into()).max_idle(spec.cap.into()).test_on_check_out(false);
+        let builder = Pool::builder()
+            .max_open(spec.cap.into())
+            .max_idle(spec.cap.into())
+            .test_on_check_out(false);
         Self(builder.get_timeout(None).max_lifetime(None).build(Opener(Arc::clone(books))))
     }
 

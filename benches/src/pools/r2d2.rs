@@ -36,7 +36,12 @@ impl Rival for R2d2 {
 
     async fn open(books: &Arc<Books>, spec: Spec) -> Self {
         let builder = Pool::builder().max_size(spec.cap).min_idle(Some(0)).test_on_check_out(false);
-        Self(builder.max_lifetime(None).idle_timeout(None).build_unchecked(Opener(Arc::clone(books))))
+        Self(
+            builder
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .build_unchecked(Opener(Arc::clone(books))),
+        )
     }
 
     async fn acquire(&self) -> Self::Lease<'_> {

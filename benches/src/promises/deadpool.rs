@@ -30,7 +30,10 @@ impl Contender for Deadpool {
 
     async fn open(server: &Server, cap: u32, limit: Duration) -> Self {
         let builder = Pool::builder(server.clone()).max_size(cap as usize).runtime(Runtime::Tokio1);
-        let builder = builder.wait_timeout(Some(limit)).create_timeout(Some(limit)).recycle_timeout(Some(limit / 2));
+        let builder = builder
+            .wait_timeout(Some(limit))
+            .create_timeout(Some(limit))
+            .recycle_timeout(Some(limit / 2));
         Self(builder.build().expect("there is a runtime for the timeouts"))
     }
 

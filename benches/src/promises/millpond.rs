@@ -28,7 +28,8 @@ impl Contender for Millpond {
     type Lease = Lease<Wire>;
 
     async fn open(server: &Server, cap: u32, limit: Duration) -> Self {
-        let builder = QueuePool::builder(server.clone()).pool_size(cap).max_overflow(0).limits(Limits::Off);
+        let builder =
+            QueuePool::builder(server.clone()).pool_size(cap).max_overflow(0).limits(Limits::Off);
         let builder = builder.pool_timeout(limit).connect_timeout(limit).ping_timeout(limit / 2);
         Self(builder.pre_ping_idle(Duration::ZERO).build().expect("the settings are possible"))
     }

@@ -29,7 +29,8 @@ impl Contender for Mobc {
     type Lease = Connection<Server>;
 
     async fn open(server: &Server, cap: u32, limit: Duration) -> Self {
-        let builder = Pool::builder().max_open(cap.into()).max_idle(cap.into()).get_timeout(Some(limit));
+        let builder =
+            Pool::builder().max_open(cap.into()).max_idle(cap.into()).get_timeout(Some(limit));
         Self(builder.build(server.clone()))
     }
 

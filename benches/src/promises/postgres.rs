@@ -25,8 +25,16 @@ const TRACES: [(&str, &str, &str); 6] = [
     ("SET ROLE pg_monitor", "SELECT (current_user = session_user)::text", "true"),
     ("SET search_path = pg_catalog", "SELECT current_setting('search_path')", "\"$user\", public"),
     ("SET statement_timeout = 12345", "SELECT current_setting('statement_timeout')", "0"),
-    ("CREATE TEMP TABLE left_behind (a int)", "SELECT count(*)::text FROM pg_class WHERE relname = 'left_behind'", "0"),
-    ("SELECT pg_advisory_lock(77)", "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'", "0"),
+    (
+        "CREATE TEMP TABLE left_behind (a int)",
+        "SELECT count(*)::text FROM pg_class WHERE relname = 'left_behind'",
+        "0",
+    ),
+    (
+        "SELECT pg_advisory_lock(77)",
+        "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'",
+        "0",
+    ),
     (
         "PREPARE left_behind AS SELECT 1",
         "SELECT count(*)::text FROM pg_prepared_statements WHERE name = 'left_behind'",
@@ -51,7 +59,9 @@ pub(crate) async fn run(url: &str) {
         "0",
     );
     let proxy = ChaosProxy::start(address(url)).await.expect("there is a free port");
-    Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+    Direction::BOTH
+        .into_iter()
+        .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
     all(&proxy.reroute(url), Scenario::Begin).await;
     begin(
         "Wrong answers after operations that were cut off",
@@ -119,7 +129,11 @@ async fn wrong_answers<C: Contender>(pool: &C) -> String {
     let (mut wrong, mut none) = (0, 0);
     for number in 0..CUTS {
         let pause = Duration::from_micros(u64::from(number % 50) * 60);
-        let _ = timeout(pause, pool.ask(&format!("SELECT '{}' FROM pg_sleep(0.002)", number + 1_000_000))).await;
+        let _ = timeout(
+            pause,
+            pool.ask(&format!("SELECT '{}' FROM pg_sleep(0.002)", number + 1_000_000)),
+        )
+        .await;
         match timeout(Duration::from_secs(2), pool.ask(&format!("SELECT '{number}'"))).await {
             Ok(Some(answer)) => wrong += u32::from(answer != number.to_string()),
             Ok(None) | Err(_) => none += 1,
@@ -161,7 +175,8 @@ impl Contender for millpond_postgres::PgPool {
     const NAME: &'static str = "millpond";
 
     async fn open(url: &str, connections: u32) -> Self {
-        let options = PgPoolOptions::new().pool_size(connections).max_overflow(0).reset(ResetLevel::Session);
+        let options =
+            PgPoolOptions::new().pool_size(connections).max_overflow(0).reset(ResetLevel::Session);
         options.connect(url).await.expect("the server is there")
     }
 
@@ -178,7 +193,11 @@ impl Contender for sqlx::PgPool {
     const NAME: &'static str = "sqlx::Pool";
 
     async fn open(url: &str, connections: u32) -> Self {
-        SqlxPoolOptions::new().max_connections(connections).connect(url).await.expect("the server is there")
+        SqlxPoolOptions::new()
+            .max_connections(connections)
+            .connect(url)
+            .await
+            .expect("the server is there")
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {
@@ -225,7 +244,8 @@ impl Contender for Deadpool {
     const NAME: &'static str = "deadpool";
 
     async fn open(url: &str, connections: u32) -> Self {
-        let builder = deadpool::managed::Pool::builder(Server::at(url)).max_size(connections as usize);
+        let builder =
+            deadpool::managed::Pool::builder(Server::at(url)).max_size(connections as usize);
         Self(builder.build().expect("no timeouts, so no runtime is asked for"))
     }
 
@@ -295,7 +315,12 @@ impl Contender for Mobc {
     const NAME: &'static str = "mobc";
 
     async fn open(url: &str, connections: u32) -> Self {
-        Self(mobc::Pool::builder().max_open(connections.into()).max_idle(connections.into()).build(Server::at(url)))
+        Self(
+            mobc::Pool::builder()
+                .max_open(connections.into())
+                .max_idle(connections.into())
+                .build(Server::at(url)),
+        )
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {

@@ -61,7 +61,8 @@ struct Outcome {
 /// One kill.
 async fn round<C: Contender + 'static>(server: &mut Private) -> Outcome {
     let pool = Rc::new(C::open(server.url(), PLACES).await);
-    let (right, wrong, working) = (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0)), Rc::new(Cell::new(true)));
+    let (right, wrong, working) =
+        (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0)), Rc::new(Cell::new(true)));
     let mut tasks = JoinSet::new();
     for task in 0..64_u64 {
         let (pool, right, wrong, working) =
@@ -99,7 +100,10 @@ async fn places<C: Contender + 'static>(pool: &Rc<C>) -> usize {
     for _ in 0..PLACES {
         let pool = Rc::clone(pool);
         askers.spawn_local(async move {
-            timeout(PATIENCE, pool.ask("SELECT pg_backend_pid()::text FROM pg_sleep(0.5)")).await.ok().flatten()
+            timeout(PATIENCE, pool.ask("SELECT pg_backend_pid()::text FROM pg_sleep(0.5)"))
+                .await
+                .ok()
+                .flatten()
         });
     }
     let mut seen = HashSet::new();
@@ -120,7 +124,10 @@ struct Private {
 impl Private {
     fn start() -> Option<Self> {
         let mut command = Command::new(env::var_os("MILLPOND_TEST_XTASK")?);
-        command.args(["servers", "--private", "postgres"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["servers", "--private", "postgres"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut xtask = command.spawn().ok()?;
         let lines = BufReader::new(xtask.stdout.take()?).lines().map_while(Result::ok);
         let lines = lines.take_while(|line| !line.is_empty());
@@ -160,7 +167,8 @@ impl Private {
             // What is left of the one before holds the data for a moment: then it does not start.
             if self.again.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)))) {
                 sleep(20 * MS).await;
-                self.again = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn().ok();
+                self.again =
+                    Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn().ok();
             }
             sleep(MS).await;
         }

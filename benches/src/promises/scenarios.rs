@@ -123,7 +123,9 @@ async fn places_after_hanging_connects<C: Contender>() -> String {
     let mut callers = JoinSet::new();
     for _ in 0..3 {
         let pool = pool.clone();
-        callers.spawn(async move { timeout(2_000 * MS, pool.acquire()).await.ok().flatten().is_some() });
+        callers.spawn(
+            async move { timeout(2_000 * MS, pool.acquire()).await.ok().flatten().is_some() },
+        );
     }
     callers.join_all().await;
     sleep(3_000 * MS).await;
@@ -137,7 +139,9 @@ async fn served_after_a_panic<C: Contender>() -> String {
     let mut served = 0;
     for _ in 0..5 {
         let pool = pool.clone();
-        let caller = tokio::spawn(async move { timeout(2_000 * MS, pool.acquire()).await.ok().flatten().is_some() });
+        let caller = tokio::spawn(async move {
+            timeout(2_000 * MS, pool.acquire()).await.ok().flatten().is_some()
+        });
         served += u32::from(caller.await.unwrap_or(false));
     }
     format!("{served} of 5")
@@ -169,7 +173,9 @@ async fn fairness<C: Contender>() -> String {
             let (mut served, mut longest) = (0_u32, Duration::ZERO);
             while Instant::now() < end {
                 let began = Instant::now();
-                let Ok(Some(lease)) = timeout(end - began + 100 * MS, pool.acquire()).await else { break };
+                let Ok(Some(lease)) = timeout(end - began + 100 * MS, pool.acquire()).await else {
+                    break;
+                };
                 longest = longest.max(began.elapsed());
                 served += 1;
                 sleep(2 * MS).await;
@@ -180,7 +186,10 @@ async fn fairness<C: Contender>() -> String {
     }
     let results = tasks.join_all().await;
     let count = |result: &(u32, Duration)| result.0;
-    let (most, least) = (results.iter().map(count).max().unwrap_or(0), results.iter().map(count).min().unwrap_or(0));
+    let (most, least) = (
+        results.iter().map(count).max().unwrap_or(0),
+        results.iter().map(count).min().unwrap_or(0),
+    );
     let longest = results.iter().map(|result| result.1).max().unwrap_or_default();
     format!("{most} : {least}, {} ms", longest.as_millis())
 }

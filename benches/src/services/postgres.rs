@@ -28,14 +28,16 @@ impl Service for Millpond {
     const NAME: &'static str = "millpond";
 
     async fn open(url: &str, connections: u32) -> Self {
-        let options = millpond_postgres::PgPoolOptions::new().pool_size(connections).max_overflow(0);
+        let options =
+            millpond_postgres::PgPoolOptions::new().pool_size(connections).max_overflow(0);
         Self(options.connect(url).await.expect("the server is there"))
     }
 
     async fn ask(&self, _: usize, turn: Turn) {
         match turn {
             Turn::Query => {
-                let one: i32 = sqlx::query_scalar(QUESTION).fetch_one(&self.0).await.expect("an answer");
+                let one: i32 =
+                    sqlx::query_scalar(QUESTION).fetch_one(&self.0).await.expect("an answer");
                 assert_eq!(one, 1);
             }
             Turn::Raw => helper(&mut self.0.acquire().await.expect("millpond lends")).await,
@@ -62,7 +64,8 @@ impl Service for Sqlx {
     async fn ask(&self, _: usize, turn: Turn) {
         match turn {
             Turn::Query => {
-                let one: i32 = sqlx::query_scalar(QUESTION).fetch_one(&self.0).await.expect("an answer");
+                let one: i32 =
+                    sqlx::query_scalar(QUESTION).fetch_one(&self.0).await.expect("an answer");
                 assert_eq!(one, 1);
             }
             Turn::Raw => helper(&mut self.0.acquire().await.expect("sqlx lends")).await,

@@ -5,7 +5,9 @@ use deadpool_redis::redis::AsyncTypedCommands;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::Builder;
 use fred::types::config::Config;
-use millpond_redis::{Command, RedisPool, RedisPoolOptions, SharedRedisPool, SharedRedisPoolOptions};
+use millpond_redis::{
+    Command, RedisPool, RedisPoolOptions, SharedRedisPool, SharedRedisPoolOptions,
+};
 
 const KEY: &str = "pond";
 const VALUE: &str = "mill";
@@ -34,7 +36,13 @@ impl Service for Millpond {
     const NAME: &'static str = "millpond";
 
     async fn open(url: &str, connections: u32) -> Self {
-        Self(RedisPoolOptions::new().max_connections(connections).connect(url).await.expect("the server is there"))
+        Self(
+            RedisPoolOptions::new()
+                .max_connections(connections)
+                .connect(url)
+                .await
+                .expect("the server is there"),
+        )
     }
 
     async fn ask(&self, _: usize, _: Turn) {
@@ -124,7 +132,10 @@ impl Service for Deadpool {
 
     async fn open(url: &str, connections: u32) -> Self {
         let config = deadpool_redis::Config::from_url(url);
-        let builder = config.builder().expect("a URL of the servers for tests").max_size(connections as usize);
+        let builder = config
+            .builder()
+            .expect("a URL of the servers for tests")
+            .max_size(connections as usize);
         Self(builder.build().expect("no deadlines, so no runtime is asked for"))
     }
 
@@ -147,7 +158,9 @@ impl Service for FredExclusive {
     const NAME: &'static str = "fred";
 
     async fn open(url: &str, connections: u32) -> Self {
-        let pool = fred_at(url).build_exclusive_pool(connections as usize).expect("settings that can be used");
+        let pool = fred_at(url)
+            .build_exclusive_pool(connections as usize)
+            .expect("settings that can be used");
         pool.init().await.expect("the server is there");
         Self(pool)
     }
@@ -172,7 +185,8 @@ impl Service for Fred {
     const NAME: &'static str = "fred";
 
     async fn open(url: &str, connections: u32) -> Self {
-        let pool = fred_at(url).build_pool(connections as usize).expect("settings that can be used");
+        let pool =
+            fred_at(url).build_pool(connections as usize).expect("settings that can be used");
         pool.init().await.expect("the server is there");
         Self(pool)
     }

@@ -16,7 +16,10 @@ fn key() -> i64 {
 }
 
 fn options(path: &str) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
 }
 
 /// Makes the file.
@@ -48,7 +51,8 @@ impl Service for Millpond {
     }
 
     async fn ask(&self, _: usize, _: Turn) {
-        let _: String = sqlx::query_scalar(QUESTION).bind(key()).fetch_one(&self.0).await.expect("a row");
+        let _: String =
+            sqlx::query_scalar(QUESTION).bind(key()).fetch_one(&self.0).await.expect("a row");
     }
 
     async fn close(self) {
@@ -69,7 +73,8 @@ impl Service for Sqlx {
     }
 
     async fn ask(&self, _: usize, _: Turn) {
-        let _: String = sqlx::query_scalar(QUESTION).bind(key()).fetch_one(&self.0).await.expect("a row");
+        let _: String =
+            sqlx::query_scalar(QUESTION).bind(key()).fetch_one(&self.0).await.expect("a row");
     }
 
     async fn close(self) {

@@ -30,10 +30,15 @@ impl Work for Alone {
         let (budget, span) = (self.budget, effort.span);
         let task = async move {
             let pool = filled::<P>(10).await;
-            if budget { cost::<P, true>(&pool, span).await } else { cost::<P, false>(&pool, span).await }
+            if budget {
+                cost::<P, true>(&pool, span).await
+            } else {
+                cost::<P, false>(&pool, span).await
+            }
         };
         let runtime = runtime(self.workers);
-        let nanos = runtime.block_on(async { tokio::spawn(task).await }).expect("a pool does not panic");
+        let nanos =
+            runtime.block_on(async { tokio::spawn(task).await }).expect("a pool does not panic");
         vec![Figure::new(format!("{}{}", self.row, P::VARIANT), "ns", nanos)]
     }
 }

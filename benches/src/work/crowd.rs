@@ -66,13 +66,18 @@ impl Work for Crowd {
         let shift = self.shift::<P, false>(effort);
         let mut figures = vec![Figure::new(row(""), "ops/s", shift.throughput())];
         let Some(fairness) = self.fairness else { return figures };
-        figures.push(Figure::new(format!("{fairness}{}", P::VARIANT), "most/least", shift.most_to_least()));
+        figures.push(Figure::new(
+            format!("{fairness}{}", P::VARIANT),
+            "most/least",
+            shift.most_to_least(),
+        ));
         // Again, with two looks at the clock each turn, which would have cost the throughput
         // something.
         let shift = self.shift::<P, true>(effort);
         let mut waits: Vec<u32> = shift.served.into_iter().flat_map(|one| one.waits).collect();
         waits.sort_unstable();
-        for (ending, share) in [("_p50", 0.5), ("_p99", 0.99), ("_p999", 0.999), ("_longest", 1.0)] {
+        for (ending, share) in [("_p50", 0.5), ("_p99", 0.99), ("_p999", 0.999), ("_longest", 1.0)]
+        {
             figures.push(Figure::new(row(ending), "us", quantile(&waits, share) / 1e3));
         }
         figures
@@ -88,7 +93,11 @@ impl Crowd {
         let pool = runtime.block_on(filled::<P>(CAP));
         let mut tasks = Vec::new();
         for _ in 0..self.tasks {
-            tasks.push(runtime.spawn(borrow::<P, TIMED>(pool.clone(), Arc::clone(&phase), self.holds)));
+            tasks.push(runtime.spawn(borrow::<P, TIMED>(
+                pool.clone(),
+                Arc::clone(&phase),
+                self.holds,
+            )));
         }
         let span = effort.span;
         let referee = thread::spawn(move || {
@@ -117,8 +126,10 @@ impl Crowd {
 }
 
 async fn borrow<P: Rival, const TIMED: bool>(pool: P, phase: Arc<AtomicU8>, holds: bool) -> Served {
-    let mut served =
-        Served { turns: [0; WINDOWS as usize], waits: Vec::with_capacity(if TIMED { 1 << 14 } else { 0 }) };
+    let mut served = Served {
+        turns: [0; WINDOWS as usize],
+        waits: Vec::with_capacity(if TIMED { 1 << 14 } else { 0 }),
+    };
     let mut since_yield = 0;
     loop {
         let asked = TIMED.then(Instant::now);
@@ -129,7 +140,9 @@ async fn borrow<P: Rival, const TIMED: bool>(pool: P, phase: Arc<AtomicU8>, hold
         if now != WARMING {
             // Also the last wait, which ends after the time is over: somebody may have starved
             // until then.
-            served.waits.extend(waited.map(|waited| u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX)));
+            served
+                .waits
+                .extend(waited.map(|waited| u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX)));
         }
         match now {
             WARMING => {}

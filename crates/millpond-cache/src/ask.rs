@@ -41,14 +41,19 @@ impl<C: Codec> RedisCache<C> {
             match timeout_at(until, question(lease)).await {
                 Ok(Err(RedisError::Lost { .. })) if attempt < attempts => attempt += 1,
                 Ok(outcome) => return outcome,
-                Err(_) => return Err(RedisError::TimedOut { command: "the cache".to_owned(), limit }),
+                Err(_) => {
+                    return Err(RedisError::TimedOut { command: "the cache".to_owned(), limit });
+                }
             }
         }
     }
 
     /// Sends an idempotent command unless Redis is known to be down. Returns `None` with
     /// `on_outage = open` if Redis is down or refuses writes.
-    pub(crate) async fn ask<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
+    pub(crate) async fn ask<T, Q>(
+        &self,
+        question: impl Fn(SharedRedisLease) -> Q,
+    ) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
@@ -56,7 +61,10 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Like [`ask`](Self::ask) for a command that must not be sent twice.
-    pub(crate) async fn ask_once<T, Q>(&self, question: impl Fn(SharedRedisLease) -> Q) -> Result<Option<T>, CacheError>
+    pub(crate) async fn ask_once<T, Q>(
+        &self,
+        question: impl Fn(SharedRedisLease) -> Q,
+    ) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
     {

@@ -206,7 +206,9 @@ impl<C: Codec> CacheBuilder<C> {
         let range = limits.max_connections();
         if !range.contains(&max_connections) {
             let (low, high) = range.into_inner();
-            problems.push(format!("max_connections = {max_connections} is out of range {low}-{high}; {CHOOSE}"));
+            problems.push(format!(
+                "max_connections = {max_connections} is out of range {low}-{high}; {CHOOSE}"
+            ));
         }
         if !is_word(&namespace) {
             problems.push(format!("namespace = {namespace:?} cannot be part of a key; {WORD}"));
@@ -218,11 +220,17 @@ impl<C: Codec> CacheBuilder<C> {
                 None
             }
             Err(others) if others.is_empty() => {
-                problems.insert(0, "there is no url; write for example redis://localhost:6379/0".to_owned());
+                problems.insert(
+                    0,
+                    "there is no url; write for example redis://localhost:6379/0".to_owned(),
+                );
                 None
             }
             Err(_) => {
-                problems.insert(0, "url, startup_nodes and options say the same; leave one of them".to_owned());
+                problems.insert(
+                    0,
+                    "url, startup_nodes and options say the same; leave one of them".to_owned(),
+                );
                 None
             }
         };

@@ -57,7 +57,13 @@ pub(crate) struct Inside<C> {
 }
 
 impl<C: Codec> RedisCache<C> {
-    pub(crate) fn assemble(pool: SharedRedisPool, codec: C, namespace: String, settings: Settings, news: News) -> Self {
+    pub(crate) fn assemble(
+        pool: SharedRedisPool,
+        codec: C,
+        namespace: String,
+        settings: Settings,
+        news: News,
+    ) -> Self {
         let inside = Inside {
             pool,
             codec,
@@ -108,7 +114,10 @@ impl<C: Codec> RedisCache<C> {
     /// # Cancel safety
     ///
     /// The future may be dropped at any point.
-    pub async fn mget<T: DeserializeOwned>(&self, keys: &[&str]) -> Result<Vec<Option<T>>, CacheError> {
+    pub async fn mget<T: DeserializeOwned>(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<Option<T>>, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         let stale = self.inside.settings.stale_millis();
         let found = self.ask(|lease| crate::many::get(lease, &keys, stale)).await?;
@@ -282,13 +291,23 @@ impl<C: Codec> RedisCache<C> {
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CacheError> {
-        let bytes = self.inside.codec.encode(value).map_err(|error| CacheError::Codec(SharedError::from(error)))?;
+        let bytes = self
+            .inside
+            .codec
+            .encode(value)
+            .map_err(|error| CacheError::Codec(SharedError::from(error)))?;
         Ok(bytes.into())
     }
 
     /// Stores an entry.
-    pub(crate) async fn store(&self, key: &str, entry: &Entry, ttl: Duration) -> Result<(), CacheError> {
-        let (size, limit) = (entry.value().map_or(0, Bytes::len), self.inside.settings.max_value_size);
+    pub(crate) async fn store(
+        &self,
+        key: &str,
+        entry: &Entry,
+        ttl: Duration,
+    ) -> Result<(), CacheError> {
+        let (size, limit) =
+            (entry.value().map_or(0, Bytes::len), self.inside.settings.max_value_size);
         if size > limit {
             self.tell(&CacheEvent::TooLarge { size });
             return Err(CacheError::TooLarge { size, limit });

@@ -31,7 +31,8 @@ impl Look {
             // it.
             (None, _) | (_, Some(GONE)) => Self::Nothing,
             (Some(bytes), Some(left))
-                if Entry::is_ours(&bytes) && u64::try_from(left).is_ok_and(|left| left <= stale) =>
+                if Entry::is_ours(&bytes)
+                    && u64::try_from(left).is_ok_and(|left| left <= stale) =>
             {
                 Self::Stale(Entry::read(bytes))
             }
@@ -100,7 +101,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_read_as_it_was_written_and_a_counter_as_its_digits() {
-        for entry in [Entry::Nothing, Entry::Value(Bytes::from_static(b"null")), Entry::Value(Bytes::new())] {
+        for entry in
+            [Entry::Nothing, Entry::Value(Bytes::from_static(b"null")), Entry::Value(Bytes::new())]
+        {
             assert_eq!(Entry::read(entry.write()), entry);
         }
         assert_eq!(Entry::read(Bytes::from_static(b"42")), Entry::Value(Bytes::from_static(b"42")));

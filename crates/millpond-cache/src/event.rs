@@ -125,6 +125,9 @@ impl News {
 
 impl fmt::Debug for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("News").field("observers", &self.observers.len()).field("totals", &self.totals()).finish()
+        f.debug_struct("News")
+            .field("observers", &self.observers.len())
+            .field("totals", &self.totals())
+            .finish()
     }
 }

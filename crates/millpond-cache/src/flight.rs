@@ -81,7 +81,8 @@ struct Wait {
 impl Flights {
     /// Becomes the leader of the load of a key, or follows the present one.
     pub(crate) fn board(self: &Arc<Self>, key: &str) -> Role {
-        let load = LOADS.try_with(|loads| loads.iter().rfind(|load| Arc::ptr_eq(&load.flights, self)).cloned());
+        let load = LOADS
+            .try_with(|loads| loads.iter().rfind(|load| Arc::ptr_eq(&load.flights, self)).cloned());
         let mut flights = self.lock();
         let wait = match load {
             Ok(Some(load)) if leads_to(&flights, key, &load.key) => return Role::Circle,
@@ -101,8 +102,17 @@ impl Flights {
         }
         let (tell, outcome) = watch::channel(None);
         let hurry = Arc::new(Notify::new());
-        flights.insert(key.to_owned(), Flight { outcome, hurry: Arc::clone(&hurry), waits: Vec::new() });
-        Role::Leader(Lead { flights: Arc::clone(self), key: key.to_owned(), tell, hurry, _wait: wait })
+        flights.insert(
+            key.to_owned(),
+            Flight { outcome, hurry: Arc::clone(&hurry), waits: Vec::new() },
+        );
+        Role::Leader(Lead {
+            flights: Arc::clone(self),
+            key: key.to_owned(),
+            tell,
+            hurry,
+            _wait: wait,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flight>> {
@@ -113,7 +123,10 @@ impl Flights {
 /// True if the load of `from` waits for `to`, directly or through other loads. Terminates because
 /// no circle exists yet.
 fn leads_to(flights: &HashMap<String, Flight>, from: &str, to: &str) -> bool {
-    from == to || flights.get(from).is_some_and(|flight| flight.waits.iter().any(|key| leads_to(flights, key, to)))
+    from == to
+        || flights
+            .get(from)
+            .is_some_and(|flight| flight.waits.iter().any(|key| leads_to(flights, key, to)))
 }
 
 /// True if this runs inside a loader of any cache, which already holds a permit.

@@ -50,7 +50,11 @@ impl<C: Codec> RedisCache<C> {
     /// The loader runs inside this future and is dropped with it; one of the waiting callers then
     /// loads instead. A task releases the lock across processes if the future is dropped inside a
     /// runtime; otherwise the lock expires.
-    pub async fn get_or_load<T, E, F, L>(&self, key: &str, loader: L) -> Result<Option<T>, CacheError>
+    pub async fn get_or_load<T, E, F, L>(
+        &self,
+        key: &str,
+        loader: L,
+    ) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,
         E: Into<BoxError>,
@@ -65,7 +69,9 @@ impl<C: Codec> RedisCache<C> {
             Some(Some(value)) => {
                 self.tell_look(&look);
                 match look {
-                    Look::Stale(entry) => return Box::pin(self.refresh(&key, &entry, loader)).await,
+                    Look::Stale(entry) => {
+                        return Box::pin(self.refresh(&key, &entry, loader)).await;
+                    }
                     _ => return Ok(value),
                 }
             }
@@ -189,7 +195,12 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Returns an expired value. The first caller reloads it.
-    async fn refresh<T, E, F, L>(&self, key: &str, old: &Entry, loader: L) -> Result<Option<T>, CacheError>
+    async fn refresh<T, E, F, L>(
+        &self,
+        key: &str,
+        old: &Entry,
+        loader: L,
+    ) -> Result<Option<T>, CacheError>
     where
         T: Serialize + DeserializeOwned,
         E: Into<BoxError>,

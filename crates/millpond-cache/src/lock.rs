@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Removes the lock if this process still owns it.
-const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 /// The interval at which a caller that waits for another process looks for the value.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
@@ -81,7 +82,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let (Some(release), Ok(runtime)) = (self.release.take(), Handle::try_current()) else { return };
+        let (Some(release), Ok(runtime)) = (self.release.take(), Handle::try_current()) else {
+            return;
+        };
         let (pool, taking) = (self.pool.clone(), self.taking.take());
         runtime.spawn(async move {
             if let Some(lease) = taking

@@ -43,7 +43,11 @@ impl<C: Codec> RedisCache<C> {
         Ok(match Look::of(bytes, Some(left), stale) {
             Look::Fresh(Entry::Value(_)) => {
                 let left = u64::try_from(left).ok();
-                Some(left.map(|left| Duration::from_millis(if is_ours { left - stale } else { left })))
+                Some(
+                    left.map(|left| {
+                        Duration::from_millis(if is_ours { left - stale } else { left })
+                    }),
+                )
             }
             _ => None,
         })
@@ -61,7 +65,11 @@ impl<C: Codec> RedisCache<C> {
 }
 
 /// Runs `get` and PTTL together: the entry, and its remaining time by the server's clock.
-async fn with_time(lease: &SharedRedisLease, get: Command, key: &str) -> Result<(Option<Bytes>, i64), RedisError> {
+async fn with_time(
+    lease: &SharedRedisLease,
+    get: Command,
+    key: &str,
+) -> Result<(Option<Bytes>, i64), RedisError> {
     let left = Command::new("PTTL").key(key).idempotent();
     tokio::try_join!(lease.run::<Option<Bytes>>(get), lease.run::<i64>(left))
 }

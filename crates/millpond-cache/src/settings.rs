@@ -18,7 +18,8 @@ pub(crate) const WORD: &str = "use letters, digits, and any of _ - .";
 
 /// True if `text` can be part of a key without being mistaken for a separator or a hash tag.
 pub(crate) fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 /// How a cache behaves: see [`CacheBuilder`](crate::CacheBuilder).
@@ -71,7 +72,8 @@ impl Settings {
         ];
         for (name, value, high) in times {
             if let Some(value) = value.filter(|value| !(MS..=high).contains(value)) {
-                problems.push(format!("{name} = {value:?} is out of range 1ms to {high:?}; {CHOOSE}"));
+                problems
+                    .push(format!("{name} = {value:?} is out of range 1ms to {high:?}; {CHOOSE}"));
             }
         }
         let counts = [
@@ -93,7 +95,8 @@ impl Settings {
     /// How long a value lives in Redis, in milliseconds, with jitter and stale time.
     pub(crate) fn lifetime(&self, ttl: Duration) -> u64 {
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let most = millis / 100 * u64::from(self.ttl_jitter) + millis % 100 * u64::from(self.ttl_jitter) / 100;
+        let most = millis / 100 * u64::from(self.ttl_jitter)
+            + millis % 100 * u64::from(self.ttl_jitter) / 100;
         let shorter = if most == 0 { 0 } else { fastrand::u64(0..=most) };
         (millis - shorter).saturating_add(self.stale_millis())
     }
@@ -111,9 +114,13 @@ mod tests {
     #[test]
     fn a_lifetime_is_shorter_by_the_jitter_at_most() {
         let settings = Settings::default();
-        let lives: Vec<u64> = (0..1000).map(|_| settings.lifetime(Duration::from_secs(100))).collect();
+        let lives: Vec<u64> =
+            (0..1000).map(|_| settings.lifetime(Duration::from_secs(100))).collect();
         assert!(lives.iter().all(|life| (90_000..=100_000).contains(life)));
-        assert!(lives.iter().max().unwrap() - lives.iter().min().unwrap() > 5_000, "they go together");
+        assert!(
+            lives.iter().max().unwrap() - lives.iter().min().unwrap() > 5_000,
+            "they go together"
+        );
         let settings = Settings { ttl_jitter: 0, stale: Some(MINUTES), ..settings };
         assert_eq!(settings.lifetime(Duration::from_secs(1)), 301_000);
     }

@@ -58,13 +58,20 @@ impl Account {
             Check {
                 text: format!(
                     "{title}: acquires {} = ok {} + timed out {} + cancelled {} + failed {}",
-                    totals.acquires, totals.succeeded, totals.timed_out, totals.cancelled, totals.failed
+                    totals.acquires,
+                    totals.succeeded,
+                    totals.timed_out,
+                    totals.cancelled,
+                    totals.failed
                 ),
-                holds: totals.acquires == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
+                holds: totals.acquires
+                    == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
             },
             Check {
                 text: match seen == told {
-                    true => format!("{title}: an observer that counted the pool's events has the same numbers"),
+                    true => format!(
+                        "{title}: an observer that counted the pool's events has the same numbers"
+                    ),
                     false => format!("{title}: an observer counted {seen:?}, the pool {told:?}"),
                 },
                 holds: seen == told,

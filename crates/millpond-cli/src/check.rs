@@ -36,18 +36,27 @@ fn good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
     let mut screen = Screen::for_people();
     screen.line(Tone::Plain, &settings.explain().to_string())?;
     let Some(reached) = reached else {
-        return screen.line(Tone::Good, "\nThe settings are good. Nothing was connected to; with --connect it is.");
+        return screen.line(
+            Tone::Good,
+            "\nThe settings are good. Nothing was connected to; with --connect it is.",
+        );
     };
     for Reached { setting, server, warnings } in reached {
         screen.line(Tone::Plain, &format!("\n{setting}: connected to {server}"))?;
-        warnings.iter().try_for_each(|warning| screen.line(Tone::Bad, &format!("warning: {warning}")))?;
+        warnings
+            .iter()
+            .try_for_each(|warning| screen.line(Tone::Bad, &format!("warning: {warning}")))?;
     }
-    screen.line(Tone::Good, "\nThe settings are good, and every server that they name can be reached.")
+    screen.line(
+        Tone::Good,
+        "\nThe settings are good, and every server that they name can be reached.",
+    )
 }
 
 fn json_good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
     let explanation = settings.explain();
-    let mut good = json!({ "good": true, "settings": explanation.rows, "warnings": explanation.warnings });
+    let mut good =
+        json!({ "good": true, "settings": explanation.rows, "warnings": explanation.warnings });
     if let Some(reached) = reached {
         good["connected"] = reached.iter().map(Reached::to_json).collect();
     }

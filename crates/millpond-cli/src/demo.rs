@@ -48,7 +48,11 @@ pub fn run(arguments: &DemoArguments) -> Result<bool, Box<dyn Error>> {
     balanced
 }
 
-async fn play(arguments: &DemoArguments, scratch: &Arc<Scratch>, mut screen: Screen) -> Result<bool, Box<dyn Error>> {
+async fn play(
+    arguments: &DemoArguments,
+    scratch: &Arc<Scratch>,
+    mut screen: Screen,
+) -> Result<bool, Box<dyn Error>> {
     let removed_at_once = Arc::clone(scratch);
     let interrupt = Interrupt::listen(move || removed_at_once.remove())?;
     let tally = Arc::new(Tally::default());
@@ -57,7 +61,8 @@ async fn play(arguments: &DemoArguments, scratch: &Arc<Scratch>, mut screen: Scr
     bank::found(&db).await?;
 
     let started = Instant::now();
-    let work = workload::run(&db, Duration::from_secs(arguments.seconds), &interrupt, &mut screen).await?;
+    let work =
+        workload::run(&db, Duration::from_secs(arguments.seconds), &interrupt, &mut screen).await?;
     screen.line(Tone::Plain, &work.to_string())?;
     let incidents = match interrupt.is_wanted() {
         true => Incidents::default(),
@@ -87,7 +92,9 @@ async fn play(arguments: &DemoArguments, scratch: &Arc<Scratch>, mut screen: Scr
 /// the user's own file and environment.
 async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box<dyn Error>> {
     let file = std::path::absolute(file)?;
-    let Some(path) = file.to_str() else { return Err("the path of the database is not UTF-8".into()) };
+    let Some(path) = file.to_str() else {
+        return Err("the path of the database is not UTF-8".into());
+    };
     let loader = Settings::loader()
         .set("storage.connection_string", format!("sqlite:///{}", escaped(path)))
         .set("db.pool", PoolKind::ReadWrite)
@@ -118,7 +125,8 @@ fn introduce(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::R
         ),
     )?;
     match scratch.is_kept() {
-        true => screen.line(Tone::Plain, &format!("  The database stays in {}.", scratch.file().display())),
+        true => screen
+            .line(Tone::Plain, &format!("  The database stays in {}.", scratch.file().display())),
         false => Ok(()),
     }
 }
@@ -128,8 +136,16 @@ async fn settled(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
     let deadline = Instant::now() + LAG;
     loop {
         let accounts = vec![
-            Account { title: "writer", status: writer_status(db), counts: tally.counts(WRITER_NAME) },
-            Account { title: "readers", status: db.reader().status(), counts: tally.counts(READERS_NAME) },
+            Account {
+                title: "writer",
+                status: writer_status(db),
+                counts: tally.counts(WRITER_NAME),
+            },
+            Account {
+                title: "readers",
+                status: db.reader().status(),
+                counts: tally.counts(READERS_NAME),
+            },
         ];
         let settled = accounts.iter().flat_map(Account::checks).all(|check| check.holds);
         if settled || Instant::now() >= deadline {

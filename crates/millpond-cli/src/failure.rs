@@ -23,7 +23,9 @@ pub fn tell(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
         );
     }
     let mut out = io::stderr().lock();
-    let Some(SettingsError { problems, .. }) = problems else { return writeln!(out, "millpond: {error}") };
+    let Some(SettingsError { problems, .. }) = problems else {
+        return writeln!(out, "millpond: {error}");
+    };
     writeln!(out, "millpond: {} with the settings:", count(problems.len()))?;
     problems.iter().try_for_each(|problem| writeln!(out, "- {problem}"))
 }

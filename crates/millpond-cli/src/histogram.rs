@@ -86,7 +86,9 @@ mod tests {
     #[test]
     fn every_time_falls_into_a_bucket_that_holds_it() {
         let powers = (0..64).map(|power| 1_u64 << power);
-        for nanos in powers.flat_map(|power| [power - 1, power, power + 1, power + power / 3, power + (power - 1)]) {
+        for nanos in powers
+            .flat_map(|power| [power - 1, power, power + 1, power + power / 3, power + (power - 1)])
+        {
             let bucket = bucket_of(nanos);
             assert!(bucket < BUCKETS, "{nanos}");
             assert!(highest_in(bucket) >= nanos, "{nanos}");
@@ -113,7 +115,10 @@ mod tests {
     #[test]
     fn an_empty_histogram_has_no_times() {
         let histogram = Histogram::default();
-        assert_eq!((histogram.quantile(500), histogram.max(), histogram.count()), (Duration::ZERO, Duration::ZERO, 0));
+        assert_eq!(
+            (histogram.quantile(500), histogram.max(), histogram.count()),
+            (Duration::ZERO, Duration::ZERO, 0)
+        );
     }
 
     #[test]

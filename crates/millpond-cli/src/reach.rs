@@ -54,26 +54,39 @@ async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
     const SETTING: &str = "storage.connection_string";
     let heard = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&heard);
-    let builder = DatabaseConnection::load(loader).observer(move |event: &Event, _: &EventContext<'_>| {
-        if let Event::Warned { setting, message } = event {
-            note.lock().unwrap_or_else(PoisonError::into_inner).push((*setting, message.clone()));
-        }
-    });
+    let builder =
+        DatabaseConnection::load(loader).observer(move |event: &Event, _: &EventContext<'_>| {
+            if let Event::Warned { setting, message } = event {
+                note.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((*setting, message.clone()));
+            }
+        });
     let database = builder.connect().await.map_err(|error| format!("{SETTING}: {error}"))?;
     let mut warned = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
     // Settings that do not go together are explained already, with their sources.
     let config = &database.settings().db.pool;
-    let explained: Vec<_> =
-        config.null_conflicts().iter().chain(&config.conflicts()).map(ToString::to_string).collect();
+    let explained: Vec<_> = config
+        .null_conflicts()
+        .iter()
+        .chain(&config.conflicts())
+        .map(ToString::to_string)
+        .collect();
     warned.retain(|(_, message)| !explained.contains(message));
     let seems_pooled = warned.iter().any(|(setting, _)| *setting == "behind");
     let server = match (database.backend(), database.settings().db.behind) {
-        (backend @ Backend::Postgres, Pooler::PgBouncer) => format!("{backend} through a transaction pooler"),
+        (backend @ Backend::Postgres, Pooler::PgBouncer) => {
+            format!("{backend} through a transaction pooler")
+        }
         (backend @ Backend::Postgres, _) if !seems_pooled => {
             format!("{backend}; no transaction pooler was noticed in front of it")
         }
         (backend, _) => backend.to_string(),
     };
     let _ = database.close().await;
-    Ok(Reached { setting: SETTING, server, warnings: warned.into_iter().map(|(_, message)| message).collect() })
+    Ok(Reached {
+        setting: SETTING,
+        server,
+        warnings: warned.into_iter().map(|(_, message)| message).collect(),
+    })
 }

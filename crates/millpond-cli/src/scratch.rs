@@ -41,8 +41,10 @@ impl Scratch {
     /// If it exists: the demo writes into no database that it has not made.
     pub fn kept(path: &Path) -> io::Result<Self> {
         if path.try_exists()? {
-            let message =
-                format!("{} exists already, and the demo writes into no database that it has not made", path.display());
+            let message = format!(
+                "{} exists already, and the demo writes into no database that it has not made",
+                path.display()
+            );
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
         Ok(Self { file: path.to_owned(), directory: None })

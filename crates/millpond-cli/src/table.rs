@@ -71,7 +71,10 @@ mod tests {
         let mut table = Table::new(["", "writer", "readers"]);
         table.row(["acquires", "7", "1024"].map(str::to_owned));
         table.row(["wait p99", "12 us", ""].map(str::to_owned));
-        assert_eq!(table.to_string(), "          writer  readers\nacquires       7     1024\nwait p99   12 us");
+        assert_eq!(
+            table.to_string(),
+            "          writer  readers\nacquires       7     1024\nwait p99   12 us"
+        );
         assert!(table.left_aligned().to_string().ends_with("\nwait p99  12 us"));
     }
 }

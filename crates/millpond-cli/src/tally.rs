@@ -84,7 +84,12 @@ impl Counts {
 impl Tally {
     /// The counts so far.
     pub fn counts(&self, pool: &str) -> Counts {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(pool).cloned().unwrap_or_default()
+        self.pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(pool)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

@@ -20,7 +20,11 @@ const LIFT: &str = "limits = \"off\"";
 
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to
 /// be used.
-pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<SettingProblem>) -> Settings {
+pub(crate) fn settings(
+    layers: &Layers,
+    prefix: &str,
+    problems: &mut Vec<SettingProblem>,
+) -> Settings {
     let mut settings = Settings::default();
     let mut refused = Vec::new();
     for setting in SETTINGS.iter() {
@@ -35,7 +39,8 @@ pub(crate) fn settings(layers: &Layers, prefix: &str, problems: &mut Vec<Setting
     for field in fields.iter().flat_map(|error| error.problems()) {
         let path = format!("db.{}", field.setting);
         // Without the setting that the limit comes from there is nothing to compare with.
-        let is_moot = is_refused(&path) || field.other.is_some_and(|other| is_refused(&format!("db.{other}")));
+        let is_moot = is_refused(&path)
+            || field.other.is_some_and(|other| is_refused(&format!("db.{other}")));
         if !is_moot {
             let value = layers.value(&path).map_or_else(|| field.value.clone(), |raw| raw.shown());
             let mut message = format!("is out of range: expected {}", field.expected);
@@ -71,10 +76,19 @@ fn lift(source: &str, prefix: &str) -> String {
 }
 
 /// The problem of a value that is out of its range, of those that are no setting of the core's.
-fn range_problem(setting: &Setting, settings: &Settings, layers: &Layers, prefix: &str) -> Option<SettingProblem> {
+fn range_problem(
+    setting: &Setting,
+    settings: &Settings,
+    layers: &Layers,
+    prefix: &str,
+) -> Option<SettingProblem> {
     let is_within = match setting.form {
-        Form::Redis(field) => settings.db.pool.limits.max_connections().contains(field(&mut settings.clone())),
-        Form::TcpKeepalive => settings.db.tcp_keepalive.is_none_or(|idle| TCP_KEEPALIVE.contains(&idle)),
+        Form::Redis(field) => {
+            settings.db.pool.limits.max_connections().contains(field(&mut settings.clone()))
+        }
+        Form::TcpKeepalive => {
+            settings.db.tcp_keepalive.is_none_or(|idle| TCP_KEEPALIVE.contains(&idle))
+        }
         _ => true,
     };
     let range = setting.range(settings).filter(|_| !is_within)?;
@@ -83,7 +97,12 @@ fn range_problem(setting: &Setting, settings: &Settings, layers: &Layers, prefix
         Limits::On => lift(&source, prefix),
         Limits::Off => "choose a value in the range".to_owned(),
     };
-    let problem = SettingProblem::new(&setting.path, &source, format!("is out of range: expected {range}"), help);
+    let problem = SettingProblem::new(
+        &setting.path,
+        &source,
+        format!("is out of range: expected {range}"),
+        help,
+    );
     Some(problem.of_value(Some(setting.shown(&mut settings.clone()))))
 }
 
@@ -96,7 +115,12 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
         Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
             let message = "has a blank before or behind it, or a line end or another character that nobody sees in it";
             let help = "leave it out; in a URL write it as %20, %0A and their like";
-            return SettingProblem::new(&setting.path, &layers.source(&setting.path), message, help);
+            return SettingProblem::new(
+                &setting.path,
+                &layers.source(&setting.path),
+                message,
+                help,
+            );
         }
         _ if matches!(setting.form, Form::Preset) => "is not a preset",
         _ => "is not understood",

@@ -46,7 +46,9 @@ fn of_db(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
     }
     let written = pairs.into_iter().map(|(name, other, help)| (format!("db.{name}"), other, help));
     let written = written.filter(|(path, ..)| is_written(path, layers));
-    written.map(|(path, other, help)| problem(&path, NO_EFFECT, other, help, settings, layers)).collect()
+    written
+        .map(|(path, other, help)| problem(&path, NO_EFFECT, other, help, settings, layers))
+        .collect()
 }
 
 /// Whether somebody has written this very setting, and counts on it.

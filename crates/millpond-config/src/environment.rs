@@ -37,10 +37,14 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
         let name = name.to_string_lossy();
         let outcome = match names.find(&name) {
             Some((setting, false)) => from_variable(setting, &name, value),
-            Some((setting, true)) if names.is_also_plain(setting, variables) => Err(both_given(&name)),
+            Some((setting, true)) if names.is_also_plain(setting, variables) => {
+                Err(both_given(&name))
+            }
             Some((setting, true)) => from_file(setting, &name, value),
             None => match names.meant(&name) {
-                Some(help) => Err(SettingProblem::new(&name, &variable(&name), "is not a setting", help)),
+                Some(help) => {
+                    Err(SettingProblem::new(&name, &variable(&name), "is not a setting", help))
+                }
                 None => continue,
             },
         };
@@ -52,22 +56,35 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
     gathered
 }
 
-fn from_variable(setting: &'static Setting, name: &str, value: &OsStr) -> Result<Leaf, SettingProblem> {
+fn from_variable(
+    setting: &'static Setting,
+    name: &str,
+    value: &OsStr,
+) -> Result<Leaf, SettingProblem> {
     let source = variable(name);
     match value.to_str() {
         Some(value) => Ok(Leaf { path: &setting.path, raw: Raw::Text(value.to_owned()), source }),
-        None => {
-            Err(SettingProblem::new(&setting.path, &source, "is not UTF-8", "set it to a text in UTF-8, or unset it"))
-        }
+        None => Err(SettingProblem::new(
+            &setting.path,
+            &source,
+            "is not UTF-8",
+            "set it to a text in UTF-8, or unset it",
+        )),
     }
 }
 
 fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf, SettingProblem> {
-    let path = path.to_str().map_or(Path::new(path), |path| Path::new(text::without_line_end(path)));
+    let path =
+        path.to_str().map_or(Path::new(path), |path| Path::new(text::without_line_end(path)));
     let shown = shown_path(&path.to_string_lossy());
     let content = text::read(path).map_err(|why| {
         let message = format!("cannot be read from `{shown}`: {}", why.reason());
-        SettingProblem::new(&setting.path, &variable(name), message, "name a file that can be read, or unset it")
+        SettingProblem::new(
+            &setting.path,
+            &variable(name),
+            message,
+            "name a file that can be read, or unset it",
+        )
     })?;
     let source = format!("file `{shown}`, named by {}", variable(name));
     Ok(Leaf { path: &setting.path, raw: Raw::Text(content), source })
@@ -109,7 +126,8 @@ impl Names {
         if !head.eq_ignore_ascii_case(&self.prefix) || is_foreign {
             return None;
         }
-        let (plain, suffix) = rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
+        let (plain, suffix) =
+            rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
         let offer = |variable: &str| format!("did you mean `{}{variable}{suffix}`?", self.prefix);
         if let Some((section, name)) = plain.split_once('_')
             && schema::is_database_url(&section.to_ascii_lowercase(), name)
@@ -118,10 +136,14 @@ impl Names {
         }
         let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
         let near = suggest::nearest(plain, known.iter().map(String::as_str));
-        let is_slip = near.is_some_and(|near| suggest::distance(plain, near).is_some_and(|slips| slips <= 2));
-        let section = SECTIONS.iter().find(|section| plain.starts_with(&format!("{}_", section.to_ascii_uppercase())));
+        let is_slip =
+            near.is_some_and(|near| suggest::distance(plain, near).is_some_and(|slips| slips <= 2));
+        let section = SECTIONS
+            .iter()
+            .find(|section| plain.starts_with(&format!("{}_", section.to_ascii_uppercase())));
         // One word, such as `URL`, is too likely to be somebody else's.
-        let bare = SETTINGS.iter().find(|it| plain.contains('_') && it.name().eq_ignore_ascii_case(plain));
+        let bare =
+            SETTINGS.iter().find(|it| plain.contains('_') && it.name().eq_ignore_ascii_case(plain));
         match (near, bare, section) {
             (_, Some(setting), _) => Some(offer(&setting.variable())),
             (Some(near), _, _) if is_slip => Some(offer(near)),
@@ -133,9 +155,13 @@ impl Names {
 
     fn help(&self, section: &str, name: &str) -> String {
         let of_section = SETTINGS.iter().filter(|setting| setting.section() == section);
-        let known: Vec<_> = of_section.map(|setting| format!("{}{}", self.prefix, setting.variable())).collect();
+        let known: Vec<_> =
+            of_section.map(|setting| format!("{}{}", self.prefix, setting.variable())).collect();
         let known = schema::list(known.iter().map(String::as_str));
-        format!("[{section}] knows {known}; if it is not ours, load with .foreign(\"{}\")", shown(name))
+        format!(
+            "[{section}] knows {known}; if it is not ours, load with .foreign(\"{}\")",
+            shown(name)
+        )
     }
 }
 
@@ -157,7 +183,10 @@ mod tests {
             ("PSN_DB_POOL_SISE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
             ("PSN_POOL_SIZE", Some("did you mean `PSN_DB_POOL_SIZE`?")),
             ("psn_db_pool_size", Some("did you mean `PSN_DB_POOL_SIZE`?")),
-            ("PSN_STORAGE_CONECTION_STRING_FILE", Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?")),
+            (
+                "PSN_STORAGE_CONECTION_STRING_FILE",
+                Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?"),
+            ),
             ("PSN_STORAGE_URL", Some("did you mean `PSN_STORAGE_CONNECTION_STRING`?")),
             ("PSN_DB_URL_FILE", Some("did you mean `PSN_STORAGE_CONNECTION_STRING_FILE`?")),
             ("PSN_PRESETT", Some("did you mean `PSN_PRESET`?")),
@@ -185,10 +214,14 @@ mod tests {
     fn a_known_name_is_found_even_below_a_foreign_prefix() {
         let names = Names { foreign: vec!["PSN_".to_owned()], ..names() };
         assert!(
-            names.find("PSN_DB_POOL_SIZE").is_some_and(|(setting, in_file)| setting.path == "db.pool_size" && !in_file)
+            names
+                .find("PSN_DB_POOL_SIZE")
+                .is_some_and(|(setting, in_file)| setting.path == "db.pool_size" && !in_file)
         );
         assert!(
-            names.find("PSN_REDIS_URL_FILE").is_some_and(|(setting, in_file)| setting.path == "redis.url" && in_file)
+            names
+                .find("PSN_REDIS_URL_FILE")
+                .is_some_and(|(setting, in_file)| setting.path == "redis.url" && in_file)
         );
         assert!(names.find("DB_POOL_SIZE").is_none());
     }

@@ -70,7 +70,12 @@ pub struct Refusal {
 }
 
 impl SettingProblem {
-    pub(crate) fn new(setting: &str, source: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        setting: &str,
+        source: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         let (setting, source) = (shown(setting), source.to_owned());
         Self { setting, value: None, source, message: message.into(), help: help.into() }
     }

@@ -42,7 +42,12 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wide = |column: fn(&Row) -> &str, title: &str| {
-            self.rows.iter().map(|row| column(row).chars().count()).chain([title.len()]).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .map(|row| column(row).chars().count())
+                .chain([title.len()])
+                .max()
+                .unwrap_or(0)
         };
         let (names, values) = (wide(|row| row.setting, "setting"), wide(|row| &row.value, "value"));
         write!(f, "{:names$}  {:values$}  source", "setting", "value")?;

@@ -43,7 +43,8 @@ fn gather_text(text: &str, name: String) -> Gathered {
     }
     let mut last = String::new();
     for error in errors {
-        let place = error.span().map_or_else(|| reader.name_in_quotes(), |span| reader.place(span.start));
+        let place =
+            error.span().map_or_else(|| reader.name_in_quotes(), |span| reader.place(span.start));
         // What else is wrong with a line is as a rule a consequence.
         if place == last {
             continue;
@@ -74,7 +75,8 @@ impl Reader {
             match value.get_ref() {
                 DeValue::Table(section) if SECTIONS.contains(&name) => self.section(name, section),
                 _ if SECTIONS.contains(&name) => {
-                    let help = format!("write [{name}] on a line of its own, and its settings below");
+                    let help =
+                        format!("write [{name}] on a line of its own, and its settings below");
                     self.problem(name, value.span().start, "is a section, not a value", help);
                 }
                 value => match schema::find(name).filter(|setting| setting.section().is_empty()) {
@@ -150,9 +152,9 @@ fn scalar(value: &DeValue<'_>) -> Option<Raw> {
             i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| Raw::Text(number.to_string()), Raw::Whole),
         ),
-        DeValue::Float(number) => {
-            Some(number.as_str().parse().map_or_else(|_| Raw::Text(number.to_string()), Raw::Decimal))
-        }
+        DeValue::Float(number) => Some(
+            number.as_str().parse().map_or_else(|_| Raw::Text(number.to_string()), Raw::Decimal),
+        ),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
@@ -162,7 +164,9 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date or time of day",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a section",
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => "a value",
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => {
+            "a value"
+        }
     }
 }
 
@@ -172,7 +176,8 @@ fn help(section: &str, name: &str) -> String {
     if schema::is_database_url(section, name) {
         return "did you mean `connection_string` under `[storage]`?".to_owned();
     }
-    let own: Vec<_> = SETTINGS.iter().filter(|it| it.section() == section).map(Setting::name).collect();
+    let own: Vec<_> =
+        SETTINGS.iter().filter(|it| it.section() == section).map(Setting::name).collect();
     if let Some(name) = suggest::nearest(name, own.iter().copied()) {
         return format!("did you mean `{name}`?");
     }

@@ -55,7 +55,9 @@ impl Layers {
 
     /// Where the topmost value of a setting came from.
     pub(crate) fn source(&self, path: &str) -> String {
-        self.0.find_metadata(path).map_or_else(|| DEFAULT.to_owned(), |metadata| metadata.name.to_string())
+        self.0
+            .find_metadata(path)
+            .map_or_else(|| DEFAULT.to_owned(), |metadata| metadata.name.to_string())
     }
 }
 
@@ -93,7 +95,8 @@ mod tests {
 
     #[test]
     fn the_topmost_value_wins_and_keeps_its_source() {
-        let layers = Layers::new().merge(&[leaf(Raw::Whole(1), "low"), leaf(Raw::Whole(2), "high")]);
+        let layers =
+            Layers::new().merge(&[leaf(Raw::Whole(1), "low"), leaf(Raw::Whole(2), "high")]);
         assert!(layers.value("db.pool_size") == Some(Raw::Whole(2)));
         assert_eq!(layers.source("db.pool_size"), "high");
         assert_eq!(layers.source("db.max_overflow"), DEFAULT);

@@ -242,7 +242,9 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
     let mut gathered = Gathered::default();
     for (path, Value(raw)) in values {
         match schema::find(&path) {
-            Some(setting) => gathered.leaves.push(Leaf { path: &setting.path, raw, source: CODE.to_owned() }),
+            Some(setting) => {
+                gathered.leaves.push(Leaf { path: &setting.path, raw, source: CODE.to_owned() })
+            }
             None => gathered.problems.push(unknown(&path)),
         }
     }
@@ -253,7 +255,9 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
 fn unknown(path: &str) -> SettingProblem {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     let help = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path.as_str())) {
-        _ if schema::is_database_url(section, name) => format!("did you mean `{CONNECTION_STRING}`?"),
+        _ if schema::is_database_url(section, name) => {
+            format!("did you mean `{CONNECTION_STRING}`?")
+        }
         Some(near) => format!("did you mean `{near}`?"),
         None => "write section and name, such as `db.pool_size`".to_owned(),
     };
@@ -285,7 +289,9 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
 /// The layer below `leaves`: the values of the preset that they name. An unknown name is left to
 /// the check.
 fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
-    let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else { return Vec::new() };
+    let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else {
+        return Vec::new();
+    };
     let Some(preset) = presets::find(name.trim()) else { return Vec::new() };
     let source = presets::source(preset.name);
     let leaf = |(path, value): &(&'static str, &str)| {

@@ -35,9 +35,11 @@ fn row(setting: &Setting) -> String {
     let range = match &setting.form {
         Form::Secret(_) => "a URL".to_owned(),
         Form::Pool(of_pool) => {
-            let range =
-                of_pool.spell_range(&defaults.db.pool).map(|range| range.replace("0-10 (pool_size)", "0-pool_size"));
-            let words = range.into_iter().chain(of_pool.unset.map(str::to_owned)).collect::<Vec<_>>();
+            let range = of_pool
+                .spell_range(&defaults.db.pool)
+                .map(|range| range.replace("0-10 (pool_size)", "0-pool_size"));
+            let words =
+                range.into_iter().chain(of_pool.unset.map(str::to_owned)).collect::<Vec<_>>();
             if words.is_empty() { "true, false".to_owned() } else { words.join(", ") }
         }
         Form::CancelAbandoned => "true, false".to_owned(),

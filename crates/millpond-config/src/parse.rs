@@ -23,8 +23,11 @@ pub(crate) const KINDS: [(&str, PoolKind); 3] =
     [("null", PoolKind::Null), ("queue", PoolKind::Queue), ("read-write", PoolKind::ReadWrite)];
 
 /// The words of `db.behind`.
-pub(crate) const POOLERS: [(&str, Pooler); 3] =
-    [("server", Pooler::Direct), ("unchecked", Pooler::Unchecked), ("pgbouncer", Pooler::PgBouncer)];
+pub(crate) const POOLERS: [(&str, Pooler); 3] = [
+    ("server", Pooler::Direct),
+    ("unchecked", Pooler::Unchecked),
+    ("pgbouncer", Pooler::PgBouncer),
+];
 
 /// A whole number from 0, in digits.
 pub(crate) fn read_count(raw: &Raw) -> Option<u32> {

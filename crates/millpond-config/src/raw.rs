@@ -22,7 +22,9 @@ impl Raw {
             Raw::Flag(flag) => flag.to_string(),
             Raw::Whole(number) => number.to_string(),
             Raw::Decimal(number) => format!("{number:?}"),
-            Raw::Text(text) if text.is_empty() || text.contains(char::is_whitespace) => format!("\"{}\"", shown(text)),
+            Raw::Text(text) if text.is_empty() || text.contains(char::is_whitespace) => {
+                format!("\"{}\"", shown(text))
+            }
             Raw::Text(text) => shown(text),
         }
     }

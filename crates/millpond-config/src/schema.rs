@@ -20,7 +20,10 @@ pub(crate) struct Setting {
     /// Section and name, as in a file: `db.pool_size`.
     pub(crate) path: String,
     /// What it does, in Markdown.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tables of docs/settings.md are made from it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tables of docs/settings.md are made from it")
+    )]
     pub(crate) docs: &'static str,
     pub(crate) form: Form,
 }
@@ -48,15 +51,31 @@ pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let setting = |path: &str, form, docs| Setting { path: path.to_owned(), docs, form };
     let first = [
-        setting("preset", Form::Preset, "Values for a kind of work or a size of deployment, above the defaults only."),
-        setting(CONNECTION_STRING, Form::Secret(|s| &mut s.storage.connection_string), "The URL of the database."),
+        setting(
+            "preset",
+            Form::Preset,
+            "Values for a kind of work or a size of deployment, above the defaults only.",
+        ),
+        setting(
+            CONNECTION_STRING,
+            Form::Secret(|s| &mut s.storage.connection_string),
+            "The URL of the database.",
+        ),
     ];
     let of_pool = PoolConfig::settings().iter();
     let of_pool = of_pool.map(|it| setting(&format!("db.{}", it.name), Form::Pool(it), it.docs));
     let last = [
-        setting("db.limits", Form::Limits, "Whether the ranges hold, those of `max_connections` included."),
+        setting(
+            "db.limits",
+            Form::Limits,
+            "Whether the ranges hold, those of `max_connections` included.",
+        ),
         setting("db.reset", Form::Reset, "What is undone between two borrowers."),
-        setting("db.pool", Form::Kind, "Which pool lends the connections; `auto`: what suits the database."),
+        setting(
+            "db.pool",
+            Form::Kind,
+            "Which pool lends the connections; `auto`: what suits the database.",
+        ),
         setting(
             "db.behind",
             Form::Pooler,
@@ -75,9 +94,17 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
              on Linux.",
         ),
         setting("redis.url", Form::Secret(|s| &mut s.redis.url), "The Redis of the rate limiter."),
-        setting("redis.max_connections", Form::Redis(|s| &mut s.redis.max_connections), "Its connections."),
+        setting(
+            "redis.max_connections",
+            Form::Redis(|s| &mut s.redis.max_connections),
+            "Its connections.",
+        ),
         setting("cache.url", Form::Secret(|s| &mut s.cache.url), "The Redis of the cache."),
-        setting("cache.max_connections", Form::Redis(|s| &mut s.cache.max_connections), "Its connections."),
+        setting(
+            "cache.max_connections",
+            Form::Redis(|s| &mut s.cache.max_connections),
+            "Its connections.",
+        ),
     ];
     first.into_iter().chain(of_pool).chain(last).collect()
 });
@@ -93,7 +120,8 @@ const URL_NAMES: [&str; 8] =
 /// [`CONNECTION_STRING`]. The names of the settings are of no help there: the `url` that they hold
 /// is Redis's.
 pub(crate) fn is_database_url(section: &str, name: &str) -> bool {
-    ["storage", "db", ""].contains(&section) && URL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name))
+    ["storage", "db", ""].contains(&section)
+        && URL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
 /// The word that leaves `db.pool` to the backend.
@@ -133,9 +161,13 @@ impl Setting {
             Form::Preset => settings.preset = read_preset(raw)?,
             Form::Secret(field) => *field(settings) = read_secret(raw)?,
             Form::Pool(setting) => setting.set(config, read_of_pool(raw, setting)?)?,
-            Form::Limits => config.limits = if parse::read_flag(raw)? { Limits::On } else { Limits::Off },
+            Form::Limits => {
+                config.limits = if parse::read_flag(raw)? { Limits::On } else { Limits::Off }
+            }
             Form::Reset => settings.db.reset = parse::read_word(raw, &RESETS)?,
-            Form::Kind => settings.db.kind = or_word(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?,
+            Form::Kind => {
+                settings.db.kind = or_word(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?
+            }
             Form::Pooler => settings.db.behind = parse::read_word(raw, &POOLERS)?,
             Form::CancelAbandoned => settings.db.cancel_abandoned = parse::read_flag(raw)?,
             Form::TcpKeepalive => settings.db.tcp_keepalive = or_word(raw, OFF, parse::read_time)?,
@@ -150,9 +182,9 @@ impl Setting {
         let config = &settings.db.pool;
         match self.form {
             Form::Preset => settings.preset.clone().unwrap_or_else(|| "none".to_owned()),
-            Form::Secret(field) => {
-                field(settings).as_ref().map_or_else(|| "unset".to_owned(), |secret| shown_secret(secret.expose()))
-            }
+            Form::Secret(field) => field(settings)
+                .as_ref()
+                .map_or_else(|| "unset".to_owned(), |secret| shown_secret(secret.expose())),
             Form::Pool(setting) => match setting.get(config) {
                 SettingValue::Time(time) => parse::spell_time(time),
                 SettingValue::Unset => setting.unset.unwrap_or_default().to_owned(),
@@ -163,7 +195,9 @@ impl Setting {
             Form::Kind => settings.db.kind.map_or(AUTO, parse::spell_kind).to_owned(),
             Form::Pooler => parse::spell_pooler(settings.db.behind).to_owned(),
             Form::CancelAbandoned => settings.db.cancel_abandoned.to_string(),
-            Form::TcpKeepalive => settings.db.tcp_keepalive.map_or_else(|| OFF.to_owned(), parse::spell_time),
+            Form::TcpKeepalive => {
+                settings.db.tcp_keepalive.map_or_else(|| OFF.to_owned(), parse::spell_time)
+            }
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -172,7 +206,9 @@ impl Setting {
     pub(crate) fn expected(&self) -> String {
         match self.form {
             Form::Preset => format!("one of {}", list(presets::names())),
-            Form::Secret(_) => "a text that is not empty, in quotes if it stands in a file".to_owned(),
+            Form::Secret(_) => {
+                "a text that is not empty, in quotes if it stands in a file".to_owned()
+            }
             Form::Redis(_) => COUNT.to_owned(),
             Form::Pool(PoolSetting { form, unset, .. }) => match (form, unset) {
                 (SettingForm::Flag, _) => FLAG.to_owned(),
@@ -196,7 +232,9 @@ impl Setting {
             Form::Reset => RESETS.iter().map(|(word, _)| *word).collect(),
             Form::Kind => KINDS.iter().map(|(word, _)| *word).chain([AUTO]).collect(),
             Form::Pooler => POOLERS.iter().map(|(word, _)| *word).collect(),
-            Form::Pool(PoolSetting { form: SettingForm::Flag, .. }) | Form::CancelAbandoned => FLAGS.to_vec(),
+            Form::Pool(PoolSetting { form: SettingForm::Flag, .. }) | Form::CancelAbandoned => {
+                FLAGS.to_vec()
+            }
             Form::Pool(PoolSetting { unset, .. }) => unset.iter().copied().collect(),
             Form::Limits => vec![OFF, "on"],
             Form::TcpKeepalive => vec![OFF],
@@ -258,7 +296,8 @@ fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
 /// of that name would be created, or a password of that kind be sent.
 pub(crate) fn is_untidy(text: &str) -> bool {
     let is_unseen = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
     };
     let text = text::without_line_end(text);
     text.trim() != text || text.contains(is_unseen)
@@ -288,10 +327,17 @@ mod tests {
     #[test]
     fn every_default_reads_back_unchanged_from_its_explanation() {
         let mut defaults = Settings::default();
-        for setting in SETTINGS.iter().filter(|setting| !setting.is_secret() && setting.path != "preset") {
+        for setting in
+            SETTINGS.iter().filter(|setting| !setting.is_secret() && setting.path != "preset")
+        {
             let mut settings = Settings::default();
             let text = setting.shown(&mut defaults);
-            assert_eq!(setting.put(&Raw::Text(text.clone()), &mut settings), Some(()), "{} = {text}", setting.path);
+            assert_eq!(
+                setting.put(&Raw::Text(text.clone()), &mut settings),
+                Some(()),
+                "{} = {text}",
+                setting.path
+            );
             assert_eq!(settings, defaults, "{}", setting.path);
         }
     }
@@ -303,9 +349,9 @@ mod tests {
             let raw = match setting.form {
                 Form::Preset => Raw::Text("batch".to_owned()),
                 Form::Secret(_) => Raw::Text("x".to_owned()),
-                Form::Pool(PoolSetting { form: SettingForm::Flag, .. }) | Form::CancelAbandoned | Form::Limits => {
-                    Raw::Flag(false)
-                }
+                Form::Pool(PoolSetting { form: SettingForm::Flag, .. })
+                | Form::CancelAbandoned
+                | Form::Limits => Raw::Flag(false),
                 Form::Reset => Raw::Text("session".to_owned()),
                 Form::Kind => Raw::Text("queue".to_owned()),
                 Form::Pooler => Raw::Text("pgbouncer".to_owned()),
@@ -314,8 +360,9 @@ mod tests {
             };
             let mut settings = defaults.clone();
             setting.put(&raw, &mut settings).unwrap();
-            let changed =
-                SETTINGS.iter().filter(|it| it.shown(&mut settings.clone()) != it.shown(&mut defaults.clone()));
+            let changed = SETTINGS
+                .iter()
+                .filter(|it| it.shown(&mut settings.clone()) != it.shown(&mut defaults.clone()));
             assert_eq!(changed.map(|it| &it.path).collect::<Vec<_>>(), [&setting.path]);
             assert!(!format!("{:?}", settings).contains("Some(x)"));
         }

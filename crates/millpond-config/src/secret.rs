@@ -86,7 +86,8 @@ pub(crate) fn shown(text: &str) -> String {
 /// A path for a message. Unlike other texts it may well hold an `@`: systemd's credentials do.
 pub(crate) fn shown_path(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
-    let suspicious = ["://", "password=", "passwd=", "pwd="].iter().any(|mark| lower.contains(mark));
+    let suspicious =
+        ["://", "password=", "passwd=", "pwd="].iter().any(|mark| lower.contains(mark));
     if suspicious { shown_secret(text) } else { short(text) }
 }
 
@@ -101,7 +102,8 @@ fn short(text: &str) -> String {
 /// How many characters of a value or a name a message repeats.
 const SHOWN_MAX: usize = 120;
 
-const SCHEMES: [&str; 8] = ["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "valkey", "sqlite"];
+const SCHEMES: [&str; 8] =
+    ["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "valkey", "sqlite"];
 
 fn readable_url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
@@ -161,7 +163,9 @@ fn names_only_hosts(place: &str) -> bool {
             },
             None => host.split_once(':').unwrap_or((host, "")),
         };
-        !host.contains(['[', ']']) && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+        !host.contains(['[', ']'])
+            && port.len() <= 5
+            && port.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -173,7 +177,10 @@ mod tests {
     fn a_url_keeps_all_but_its_password_and_query() {
         for (url, readable) in [
             ("postgresql://user:pass@localhost/dbname", "postgresql://user:***@localhost/dbname"),
-            ("postgresql+asyncpg://u:p@h:5432/d?sslmode=require", "postgresql+asyncpg://u:***@h:5432/d?***"),
+            (
+                "postgresql+asyncpg://u:p@h:5432/d?sslmode=require",
+                "postgresql+asyncpg://u:***@h:5432/d?***",
+            ),
             ("mysql://u:p@ss@host/db", "mysql://u:***@host/db"),
             ("sqlite:///C:\\ponds\\x.db", "sqlite:///C:\\ponds\\x.db"),
             ("redis://:pass@host:6379/1", "redis://:***@host:6379/1"),

@@ -61,7 +61,8 @@ pub struct DbSettings {
 }
 
 /// The range of `tcp_keepalive`.
-pub(crate) const TCP_KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+pub(crate) const TCP_KEEPALIVE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 
 impl Default for DbSettings {
     fn default() -> Self {

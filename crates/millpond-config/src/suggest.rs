@@ -16,8 +16,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let reach = (word.len() / 3).max(2);
     let candidates: Vec<_> = candidates.into_iter().collect();
     let near = candidates.iter().filter_map(|name| distance(word, name).map(|far| (far, *name)));
-    let nearest = near.filter(|(far, name)| *far <= reach && *far < name.len()).min_by_key(|(far, _)| *far);
-    let whole = || candidates.into_iter().find(|name| word.len() >= PART_MIN && name.contains(word));
+    let nearest =
+        near.filter(|(far, name)| *far <= reach && *far < name.len()).min_by_key(|(far, _)| *far);
+    let whole =
+        || candidates.into_iter().find(|name| word.len() >= PART_MIN && name.contains(word));
     nearest.map(|(_, name)| name).or_else(whole)
 }
 

@@ -34,7 +34,9 @@ impl Unreadable {
 /// read.
 pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)).map_err(Unreadable::Io)?;
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(Unreadable::Io)?;
     if u64::try_from(bytes.len()).map_or(true, |len| len > FILE_MAX) {
         return Err(Unreadable::TooLong);
     }

@@ -143,7 +143,10 @@ impl PoolConfig {
     fn check_ranges(&self, problems: &mut Vec<Problem>) {
         for setting in SETTINGS {
             let value = setting.get(self);
-            let Some((low, high)) = setting.range(self).filter(|_| value != SettingValue::Unset) else { continue };
+            let Some((low, high)) = setting.range(self).filter(|_| value != SettingValue::Unset)
+            else {
+                continue;
+            };
             if !(low..=high).contains(&value) {
                 let expected = setting.spell_range(self).unwrap_or_default();
                 let help = setting.depends_on.map_or(LIFT, |_| "lower min_idle or raise pool_size");
@@ -165,10 +168,20 @@ impl PoolConfig {
             refuse("pool_size", SettingValue::Count(self.pool_size), &expected, help);
         }
         if self.max_connecting == 0 {
-            refuse("max_connecting", SettingValue::Count(0), "at least 1", "nothing could ever be opened");
+            refuse(
+                "max_connecting",
+                SettingValue::Count(0),
+                "at least 1",
+                "nothing could ever be opened",
+            );
         }
         if self.max_waiters == Some(0) {
-            refuse("max_waiters", SettingValue::Count(0), "at least 1", "a cold pool could lend nothing");
+            refuse(
+                "max_waiters",
+                SettingValue::Count(0),
+                "at least 1",
+                "a cold pool could lend nothing",
+            );
         }
         if self.recycle_jitter > 100 {
             let jitter = SettingValue::Count(self.recycle_jitter);
@@ -190,7 +203,8 @@ impl PoolConfig {
     fn check_overflow_after(&self, problems: &mut Vec<Problem>) {
         const NAME: &str = "overflow_after";
         let is_out_of_range = problems.iter().any(|problem| problem.setting == NAME);
-        let is_waited_for = self.overflow_after.is_zero() || self.overflow_after < self.pool_timeout;
+        let is_waited_for =
+            self.overflow_after.is_zero() || self.overflow_after < self.pool_timeout;
         if self.max_overflow == 0 || is_out_of_range || is_waited_for {
             return;
         }
@@ -198,11 +212,15 @@ impl PoolConfig {
         let help = "nobody waits that long, so max_overflow would never be used; \
                     lower overflow_after or raise pool_timeout";
         let value = SettingValue::Time(self.overflow_after);
-        problems.push(Problem { other: Some("pool_timeout"), ..Problem::new(NAME, value, expected, help) });
+        problems.push(Problem {
+            other: Some("pool_timeout"),
+            ..Problem::new(NAME, value, expected, help)
+        });
     }
 }
 
-const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\" (in code: Limits::Off)";
+const LIFT: &str =
+    "choose a value in the range, or lift the ranges with limits = \"off\" (in code: Limits::Off)";
 
 /// One setting that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,14 +239,23 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(setting: &'static str, value: SettingValue, expected: impl Into<String>, help: &'static str) -> Self {
+    fn new(
+        setting: &'static str,
+        value: SettingValue,
+        expected: impl Into<String>,
+        help: &'static str,
+    ) -> Self {
         Self { setting, value: value.to_string(), expected: expected.into(), other: None, help }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} is out of range {}; {}", self.setting, self.value, self.expected, self.help)
+        write!(
+            f,
+            "{} = {} is out of range {}; {}",
+            self.setting, self.value, self.expected, self.help
+        )
     }
 }
 
@@ -292,7 +319,8 @@ mod tests {
 
     #[test]
     fn with_the_limits_off_only_the_impossible_is_refused() {
-        let mut config = PoolConfig { limits: Limits::Off, pool_size: 10_000, ..PoolConfig::default() };
+        let mut config =
+            PoolConfig { limits: Limits::Off, pool_size: 10_000, ..PoolConfig::default() };
         assert_eq!(config.check(), Ok(()));
         config.pool_size = u32::MAX;
         assert!(config.check().is_err());

@@ -99,7 +99,9 @@ impl std::error::Error for PoolError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::TimedOut(timed_out) => timed_out.last_error.as_deref().map(|error| error as _),
-            Self::Connect { source, .. } | Self::Refused { source, .. } => Some(source.as_ref() as _),
+            Self::Connect { source, .. } | Self::Refused { source, .. } => {
+                Some(source.as_ref() as _)
+            }
             Self::RequestRefused(refusal) => Some(refusal.get_ref()),
             Self::Closed | Self::TooManyWaiters { .. } | Self::NoRuntime => None,
         }
@@ -162,7 +164,10 @@ impl fmt::Display for TimedOut {
         }
         if let Some(stalled) = self.runtime_stalled_for {
             let seconds = stalled.as_secs_f64();
-            write!(f, "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?")?;
+            write!(
+                f,
+                "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?"
+            )?;
         }
         if self.self_deadlock {
             f.write_str(
@@ -183,7 +188,13 @@ impl TimedOut {
     /// A deadline that passed in a custom pool: its name, its kind, what the caller was waiting
     /// for, the deadline it had, and the pool at that moment. The other fields are empty, and can
     /// be set. [`PoolError::TimedOut`] holds it boxed.
-    pub fn new(pool: impl Into<Arc<str>>, kind: &'static str, phase: Phase, limit: Duration, status: Status) -> Self {
+    pub fn new(
+        pool: impl Into<Arc<str>>,
+        kind: &'static str,
+        phase: Phase,
+        limit: Duration,
+        status: Status,
+    ) -> Self {
         Self {
             pool: pool.into(),
             kind,
@@ -207,8 +218,13 @@ impl TimedOut {
                 self.kind, self.status.pool_size, self.status.max_overflow
             ),
             Phase::Connect => match &self.last_error {
-                Some(error) => write!(f, "no connection could be opened: {error}, timeout {limit:.2}"),
-                None => write!(f, "no connection could be opened: the server has not answered, timeout {limit:.2}"),
+                Some(error) => {
+                    write!(f, "no connection could be opened: {error}, timeout {limit:.2}")
+                }
+                None => write!(
+                    f,
+                    "no connection could be opened: the server has not answered, timeout {limit:.2}"
+                ),
             },
             Phase::Ping => write!(f, "no connection passed its ping in time, timeout {limit:.2}"),
             Phase::Hook => write!(f, "an on_checkout hook did not finish, timeout {limit:.2}"),
@@ -217,8 +233,12 @@ impl TimedOut {
                 "all {} connections of pool_size are open and overflow_after has not passed, connection timed out, timeout {limit:.2}",
                 self.status.pool_size
             ),
-            Phase::NotReady => write!(f, "no connection was ready at this moment, timeout {limit:.2}"),
-            Phase::Suspended => write!(f, "the pool is suspended and was not resumed in time, timeout {limit:.2}"),
+            Phase::NotReady => {
+                write!(f, "no connection was ready at this moment, timeout {limit:.2}")
+            }
+            Phase::Suspended => {
+                write!(f, "the pool is suspended and was not resumed in time, timeout {limit:.2}")
+            }
         }
     }
 

@@ -266,7 +266,8 @@ impl Event {
 
     /// Whether it belongs to an acquire or a loan, however that goes.
     pub(crate) fn is_of_a_loan(&self) -> bool {
-        self.is_routine() || matches!(self, Self::AcquireFailed { .. } | Self::AcquireCancelled { .. })
+        self.is_routine()
+            || matches!(self, Self::AcquireFailed { .. } | Self::AcquireCancelled { .. })
     }
 }
 

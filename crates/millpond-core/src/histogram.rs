@@ -82,7 +82,10 @@ impl Histogram {
     /// How often each class was counted so far, the shortest first: the middle of the class in
     /// nanoseconds, and the count.
     pub fn classes(&self) -> impl Iterator<Item = (f64, u64)> {
-        self.0.iter().enumerate().map(|(class, count)| (middle(class), count.load(Ordering::Relaxed)))
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(class, count)| (middle(class), count.load(Ordering::Relaxed)))
     }
 }
 
@@ -137,7 +140,11 @@ mod tests {
             for span in [nanos, nanos + nanos / 3, nanos * 2 - 1] {
                 let counted = counted(&[span]);
                 let off = (counted[0].0 - span as f64).abs() / span as f64;
-                assert!(counted.len() == 1 && off <= 0.032, "{span} ns was reported as {} ns", counted[0].0);
+                assert!(
+                    counted.len() == 1 && off <= 0.032,
+                    "{span} ns was reported as {} ns",
+                    counted[0].0
+                );
             }
             nanos *= 2;
         }

@@ -254,7 +254,12 @@ pub(crate) enum Hook<C> {
 }
 
 impl<C: Send + 'static> Hook<C> {
-    pub(crate) fn call<'a>(&'a self, moment: HookPoint, conn: &'a mut C, info: &'a ConnectionInfo) -> HookFuture<'a> {
+    pub(crate) fn call<'a>(
+        &'a self,
+        moment: HookPoint,
+        conn: &'a mut C,
+        info: &'a ConnectionInfo,
+    ) -> HookFuture<'a> {
         match (self, moment) {
             (Self::Closure(hook), _) => hook(conn, info),
             (Self::Object(hooks), HookPoint::FirstConnect) => hooks.on_first_connect(conn, info),
@@ -307,9 +312,13 @@ impl<C: Send + 'static> HookLists<C> {
     /// Enters an object into the lists of the moments that it wants.
     pub(crate) fn add_object(&mut self, hooks: &Arc<dyn Hooks<C>>) {
         let wanted = hooks.moments();
-        for moment in
-            [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close]
-        {
+        for moment in [
+            HookPoint::FirstConnect,
+            HookPoint::Connect,
+            HookPoint::Checkout,
+            HookPoint::Checkin,
+            HookPoint::Close,
+        ] {
             if wanted.contains(moment) {
                 self.list(moment).push(Hook::Object(Arc::clone(hooks)));
             }

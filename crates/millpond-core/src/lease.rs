@@ -120,7 +120,10 @@ impl<C: Send + 'static> Lease<C> {
 }
 
 /// A lease without a connection cannot be reached: taking the connection out consumes the lease.
-#[expect(clippy::unreachable, reason = "Drop needs to move out of the lease, and safe code has only Option for that")]
+#[expect(
+    clippy::unreachable,
+    reason = "Drop needs to move out of the lease, and safe code has only Option for that"
+)]
 fn absent() -> ! {
     unreachable!("a lease holds its connection until it is consumed")
 }
@@ -151,7 +154,9 @@ impl<C: Send + 'static> Drop for Lease<C> {
 
 impl<C: Send + 'static> fmt::Debug for Lease<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("connection", &self.held().inner.tag.id).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("connection", &self.held().inner.tag.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,8 +171,14 @@ type ThenFn<C> = Box<dyn FnOnce(&mut C) + Send>;
 impl<C: Send + 'static> LeaseOwner<C> for Then<C> {
     fn returned(&self, mut held: PooledConnection<C>) {
         let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
-        let calm = then.is_none_or(|then| catch_unwind(AssertUnwindSafe(|| then(&mut held.inner.conn))).is_ok());
-        if calm { self.home.returned(held) } else { self.home.discarded(held, CloseReason::Panicked) }
+        let calm = then.is_none_or(|then| {
+            catch_unwind(AssertUnwindSafe(|| then(&mut held.inner.conn))).is_ok()
+        });
+        if calm {
+            self.home.returned(held)
+        } else {
+            self.home.discarded(held, CloseReason::Panicked)
+        }
     }
 
     fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {

@@ -83,12 +83,16 @@ mod proof;
 pub use async_trait::async_trait;
 pub use config::conflicts::Conflict;
 pub use config::table::{PoolSetting, SettingForm, SettingValue};
-pub use config::{ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel};
+pub use config::{
+    ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel,
+};
 pub use engine::Acquire;
 #[doc(hidden)]
 pub use engine::Parts;
 pub use error::{Phase, PoolError, TimedOut};
-pub use event::{AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError};
+pub use event::{
+    AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError,
+};
 pub use histogram::{Histogram, PoolHistograms};
 pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};

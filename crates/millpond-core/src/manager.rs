@@ -73,7 +73,10 @@ pub trait Manager: Send + Sync + 'static {
     /// The pool drops the future after `connect_timeout`, when the pool is closed and when its
     /// runtime ends; never because a caller went away: a connection that arrives late goes to the
     /// pool.
-    fn connect(&self, info: &ConnectInfo) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+    fn connect(
+        &self,
+        info: &ConnectInfo,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
 
     /// Asks the server whether the connection is alive. Not called for a connection just opened.
     ///
@@ -84,7 +87,10 @@ pub trait Manager: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped before it ends, the connection is closed.
-    fn ping(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn ping(
+        &self,
+        conn: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Looks at a connection that comes back, without any I/O: keep it as it is, reset it first, or
     /// discard it.
@@ -107,7 +113,10 @@ pub trait Manager: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped before it ends, the connection is closed.
-    fn reset(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+    fn reset(
+        &self,
+        conn: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = conn;
         async { Ok(()) }
     }
@@ -133,7 +142,10 @@ pub trait Manager: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// After `close_timeout` the future is dropped, and the connection with it.
-    fn close(&self, conn: Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+    fn close(
+        &self,
+        conn: Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         drop(conn);
         async { Ok(()) }
     }
@@ -180,11 +192,17 @@ impl<M: Manager> Manager for Arc<M> {
     type Connection = M::Connection;
     type Error = M::Error;
 
-    fn connect(&self, info: &ConnectInfo) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
+    fn connect(
+        &self,
+        info: &ConnectInfo,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
         (**self).connect(info)
     }
 
-    fn ping(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+    fn ping(
+        &self,
+        conn: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         (**self).ping(conn)
     }
 
@@ -192,7 +210,10 @@ impl<M: Manager> Manager for Arc<M> {
         (**self).triage(conn)
     }
 
-    fn reset(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+    fn reset(
+        &self,
+        conn: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         (**self).reset(conn)
     }
 
@@ -200,7 +221,10 @@ impl<M: Manager> Manager for Arc<M> {
         (**self).undoes_on_connect(conn)
     }
 
-    fn close(&self, conn: Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+    fn close(
+        &self,
+        conn: Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         (**self).close(conn)
     }
 

@@ -100,14 +100,18 @@ pub trait Pool: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The pool stays closed if the future is dropped; only the report is lost.
-    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    fn close_within<'life0, 'async_trait>(
+        &'life0 self,
+        limit: Duration,
+    ) -> CloseFuture<'async_trait>
     where
         'life0: 'async_trait,
         Self: 'async_trait;
 }
 
 /// A boxed acquire, as `dyn Pool` gives it.
-pub type AcquireFuture<'a, C> = Pin<Box<dyn Future<Output = Result<Lease<C>, PoolError>> + Send + 'a>>;
+pub type AcquireFuture<'a, C> =
+    Pin<Box<dyn Future<Output = Result<Lease<C>, PoolError>> + Send + 'a>>;
 
 /// A boxed close, as `dyn Pool` gives it.
 pub type CloseFuture<'a> = Pin<Box<dyn Future<Output = CloseReport> + Send + 'a>>;

@@ -125,7 +125,11 @@ impl Clock {
 
     /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if
     /// neither has a timer.
-    pub(crate) fn timer(&self, deadline: Time, home: impl FnOnce() -> Option<Handle>) -> Option<Timer> {
+    pub(crate) fn timer(
+        &self,
+        deadline: Time,
+        home: impl FnOnce() -> Option<Handle>,
+    ) -> Option<Timer> {
         let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
         // A runtime without a timer panics here; that must not reach the caller.
         let make = || catch_unwind(|| Timer(Box::pin(tokio::time::sleep_until(at)))).ok();
@@ -202,7 +206,10 @@ impl Signal {
 }
 
 /// Runs `future` until `end` ends; `None` if that was first.
-pub(crate) async fn until<F: Future>(end: impl Future<Output = ()>, future: F) -> Option<F::Output> {
+pub(crate) async fn until<F: Future>(
+    end: impl Future<Output = ()>,
+    future: F,
+) -> Option<F::Output> {
     let (mut end, mut future) = (pin!(end), pin!(future));
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -249,6 +256,10 @@ pub(crate) fn still() -> &'static tokio::runtime::Runtime {
     static STILL: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
     STILL.get_or_init(|| {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().expect("a runtime without I/O asks for nothing")
+        builder
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O asks for nothing")
     })
 }

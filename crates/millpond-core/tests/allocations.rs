@@ -33,7 +33,12 @@ impl millpond_core::Manager for Bare {
 type Pool = QueuePool<Bare>;
 
 async fn warm_pool(connections: u32) -> Pool {
-    let pool = Pool::builder(Bare).pool_size(connections).max_overflow(0).pool_pre_ping(false).build().unwrap();
+    let pool = Pool::builder(Bare)
+        .pool_size(connections)
+        .max_overflow(0)
+        .pool_pre_ping(false)
+        .build()
+        .unwrap();
     for _ in 0..100 {
         let mut loans = Vec::new();
         for _ in 0..connections {

@@ -1,7 +1,9 @@
 //! Metrics of caches. Recorded immediately (cheap next to a Redis round trip); descriptions are
 //! registered at the same interval as for pools.
 
-use crate::names::{CACHE_ERRORS, CACHE_LOAD_TIME, CACHE_LOADS, CACHE_NAMESPACE, CACHE_REQUESTS, describe_cache};
+use crate::names::{
+    CACHE_ERRORS, CACHE_LOAD_TIME, CACHE_LOADS, CACHE_NAMESPACE, CACHE_REQUESTS, describe_cache,
+};
 use crate::reporter::REPORT_INTERVAL;
 use metrics::{counter, histogram};
 use std::sync::{Mutex, PoisonError};
@@ -70,7 +72,8 @@ impl CacheMetrics {
             CacheOutcome::Shared => count(CACHE_REQUESTS, "outcome", "shared"),
             CacheOutcome::Loaded { took, found } => {
                 count(CACHE_LOADS, "outcome", if found { "found" } else { "nothing" });
-                histogram!(CACHE_LOAD_TIME, CACHE_NAMESPACE => namespace.to_owned()).record(took.as_secs_f64());
+                histogram!(CACHE_LOAD_TIME, CACHE_NAMESPACE => namespace.to_owned())
+                    .record(took.as_secs_f64());
             }
             CacheOutcome::LoadFailed => count(CACHE_LOADS, "outcome", "failed"),
             CacheOutcome::Bypassed => count(CACHE_ERRORS, "what", "bypassed"),
@@ -83,8 +86,10 @@ impl CacheMetrics {
 /// True if the descriptions are older than [`REPORT_INTERVAL`]: another recorder may be installed.
 fn description_is_due() -> bool {
     static DESCRIBED: Mutex<Option<Instant>> = Mutex::new(None);
-    let (mut described, now) = (DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-    let is_time = described.is_none_or(|moment| now.saturating_duration_since(moment) >= REPORT_INTERVAL);
+    let (mut described, now) =
+        (DESCRIBED.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    let is_time =
+        described.is_none_or(|moment| now.saturating_duration_since(moment) >= REPORT_INTERVAL);
     if is_time {
         *described = Some(now);
     }

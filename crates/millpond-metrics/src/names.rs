@@ -5,8 +5,8 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 /// Bucket bounds in seconds that suit all histograms, from 10 us to 60 s: for the settings of the
 /// exporter, such as `PrometheusBuilder::set_buckets(&BUCKETS)`.
 pub const BUCKETS: [f64; 21] = [
-    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-    2.5, 5.0, 10.0, 30.0, 60.0,
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
 pub(crate) const POOL: &str = "db.client.connection.pool.name";
@@ -58,13 +58,25 @@ pub(crate) fn describe() {
     describe_gauge!(POOL_IN_USE, Unit::Count, "Connections that are lent.");
     describe_gauge!(POOL_AVAILABLE, Unit::Count, "How many of pool_size are not lent.");
     describe_histogram!(CREATE_TIME, Unit::Seconds, "The time it took to open a connection.");
-    describe_histogram!(WAIT_TIME, Unit::Seconds, "The time it took to obtain a connection from the pool.");
-    describe_histogram!(USE_TIME, Unit::Seconds, "The time between borrowing a connection and returning it.");
+    describe_histogram!(
+        WAIT_TIME,
+        Unit::Seconds,
+        "The time it took to obtain a connection from the pool."
+    );
+    describe_histogram!(
+        USE_TIME,
+        Unit::Seconds,
+        "The time between borrowing a connection and returning it."
+    );
     describe_counter!(TIMEOUTS, Unit::Count, "Acquires that ended because their deadline passed.");
     describe_counter!(ACQUIRES, Unit::Count, "Acquires that have ended, by outcome.");
     describe_counter!(CREATED, Unit::Count, "Connections opened.");
     describe_counter!(CLOSED, Unit::Count, "Connections closed, by reason.");
-    describe_counter!(DETACHED, Unit::Count, "Connections taken out of the pool by their borrower.");
+    describe_counter!(
+        DETACHED,
+        Unit::Count,
+        "Connections taken out of the pool by their borrower."
+    );
     describe_counter!(CONNECT_FAILED, Unit::Count, "Attempts to connect that failed.");
     describe_counter!(FAILURES, Unit::Count, "Pings, resets and hooks that failed.");
     describe_counter!(LEAKS, Unit::Count, "Leases kept for longer than leak_after.");

@@ -2,7 +2,9 @@
 
 use crate::registry::Registry;
 use crate::reporter;
-use millpond_core::{Event, EventContext, Interest, Manager, Observer, PoolHistograms, QueuePool, SharedPool, Status};
+use millpond_core::{
+    Event, EventContext, Interest, Manager, Observer, PoolHistograms, QueuePool, SharedPool, Status,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,7 +30,11 @@ impl PoolMetrics {
 
     /// Reports the gauges of a pool too, under the name that its events carry, for as long as
     /// `status` returns one. The closure must not keep the pool alive.
-    pub fn follow(&self, pool: impl Into<String>, status: impl Fn() -> Option<Status> + Send + Sync + 'static) {
+    pub fn follow(
+        &self,
+        pool: impl Into<String>,
+        status: impl Fn() -> Option<Status> + Send + Sync + 'static,
+    ) {
         self.0.follow(pool.into(), Box::new(status));
     }
 

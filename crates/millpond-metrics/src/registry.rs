@@ -27,7 +27,10 @@ pub(crate) type ReadStatus = Box<dyn Fn() -> Option<Status> + Send + Sync>;
 
 impl Registry {
     pub(crate) fn follow(&self, pool: String, status: ReadStatus) {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).push(Followed { pool, status });
+        self.followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Followed { pool, status });
     }
 
     pub(crate) fn report(&self) {
@@ -37,7 +40,8 @@ impl Registry {
         self.report_gauges();
         if tallies.iter().any(|tally| tally.is_over()) {
             let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-            let followed: HashSet<&str> = followed.iter().map(|followed| followed.pool.as_str()).collect();
+            let followed: HashSet<&str> =
+                followed.iter().map(|followed| followed.pool.as_str()).collect();
             self.write().retain(|pool, tally| !tally.is_over() || followed.contains(pool.as_str()));
         }
     }

@@ -22,7 +22,9 @@ pub(crate) fn enlist(registry: &Arc<Registry>) {
     }
     match thread::Builder::new().name("millpond-metrics".to_owned()).spawn(work) {
         Ok(_) => *all = Some(vec![Arc::downgrade(registry)]),
-        Err(error) => tracing::warn!(%error, "metrics are reported only by `report`: no thread could be started"),
+        Err(error) => {
+            tracing::warn!(%error, "metrics are reported only by `report`: no thread could be started")
+        }
     }
 }
 

@@ -53,7 +53,9 @@ impl Tally {
             Event::AcquireFailed { .. } => one_more(&self.failed),
             Event::AcquireCancelled { .. } => one_more(&self.cancelled),
             Event::ConnectFailed { .. } => self.one_more_rare(CONNECT_FAILED, None),
-            Event::Closed { reason, .. } => self.one_more_rare(CLOSED, Some(("reason", reason.name()))),
+            Event::Closed { reason, .. } => {
+                self.one_more_rare(CLOSED, Some(("reason", reason.name())))
+            }
             Event::Detached { .. } => self.one_more_rare(DETACHED, None),
             Event::PingFailed { .. } => self.one_more_rare(FAILURES, Some(("what", "ping"))),
             Event::ResetFailed { .. } => self.one_more_rare(FAILURES, Some(("what", "reset"))),
@@ -66,7 +68,10 @@ impl Tally {
 
     /// Reports a pool's histograms from now on.
     pub(crate) fn attach(&self, histograms: Arc<PoolHistograms>) {
-        self.histograms.lock().unwrap_or_else(PoisonError::into_inner).push(Attached::new(histograms));
+        self.histograms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Attached::new(histograms));
     }
 
     /// Reports what was counted since the last report.
@@ -75,8 +80,16 @@ impl Tally {
         let timed_out = self.timed_out.swap(0, Ordering::Relaxed);
         self.report_count(TIMEOUTS, None, timed_out);
         self.report_count(ACQUIRES, Some(("outcome", "timed_out")), timed_out);
-        self.report_count(ACQUIRES, Some(("outcome", "cancelled")), self.cancelled.swap(0, Ordering::Relaxed));
-        self.report_count(ACQUIRES, Some(("outcome", "failed")), self.failed.swap(0, Ordering::Relaxed));
+        self.report_count(
+            ACQUIRES,
+            Some(("outcome", "cancelled")),
+            self.cancelled.swap(0, Ordering::Relaxed),
+        );
+        self.report_count(
+            ACQUIRES,
+            Some(("outcome", "failed")),
+            self.failed.swap(0, Ordering::Relaxed),
+        );
         let rare = mem::take(&mut *self.rare.lock().unwrap_or_else(PoisonError::into_inner));
         for ((name, label), count) in rare {
             self.report_count(name, label, count);
@@ -90,7 +103,11 @@ impl Tally {
         histograms.retain_mut(|pool| {
             // Read first, so that everything counted before the pool ended is reported.
             let lives = !pool.histograms.has_ended();
-            ok = ok.saturating_add(self.report_histogram(WAIT_TIME, pool.histograms.waits(), &mut pool.waits));
+            ok = ok.saturating_add(self.report_histogram(
+                WAIT_TIME,
+                pool.histograms.waits(),
+                &mut pool.waits,
+            ));
             self.report_histogram(USE_TIME, pool.histograms.uses(), &mut pool.uses);
             created = created.saturating_add(self.report_histogram(
                 CREATE_TIME,
@@ -105,14 +122,20 @@ impl Tally {
     }
 
     /// Reports what a histogram counted since the last report; returns the number of values.
-    fn report_histogram(&self, name: &'static str, histogram: &Histogram, reported: &mut Reported) -> u64 {
+    fn report_histogram(
+        &self,
+        name: &'static str,
+        histogram: &Histogram,
+        reported: &mut Reported,
+    ) -> u64 {
         let (mut handle, mut all) = (None, 0_u64);
         for ((nanos, count), reported) in histogram.classes().zip(reported) {
             let more = count.saturating_sub(*reported);
             if more > 0 {
                 *reported = count;
                 all = all.saturating_add(more);
-                let handle = handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
+                let handle =
+                    handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
                 handle.record_many(nanos * NANO, usize::try_from(more).unwrap_or(usize::MAX));
             }
         }
@@ -120,7 +143,12 @@ impl Tally {
     }
 
     /// Reports a count, even 0, so that the counter exists from the beginning.
-    fn report_count(&self, name: &'static str, label: Option<(&'static str, &'static str)>, count: u64) {
+    fn report_count(
+        &self,
+        name: &'static str,
+        label: Option<(&'static str, &'static str)>,
+        count: u64,
+    ) {
         let mut labels = vec![Label::new(POOL, self.pool.clone())];
         labels.extend(label.map(|(key, value)| Label::from_static_parts(key, value)));
         counter!(name, labels).increment(count);

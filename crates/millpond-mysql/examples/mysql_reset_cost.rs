@@ -14,7 +14,8 @@ const ROUNDS: usize = 9;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let url = env::var("MILLPOND_TEST_MARIADB_URL").map_err(|_| "MILLPOND_TEST_MARIADB_URL leads to no server")?;
+    let url = env::var("MILLPOND_TEST_MARIADB_URL")
+        .map_err(|_| "MILLPOND_TEST_MARIADB_URL leads to no server")?;
     println!("| level | in doubt | us a borrower |\n|---|---|---|");
     for (level, sql) in [
         (ResetLevel::None, "SELECT 0"),
@@ -37,7 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn round(url: &str, level: ResetLevel, sql: &'static str) -> Result<Duration, sqlx::Error> {
-    let pool = MySqlPoolOptions::new().pool_size(1).max_overflow(0).reset(level).connect(url).await?;
+    let pool =
+        MySqlPoolOptions::new().pool_size(1).max_overflow(0).reset(level).connect(url).await?;
     let begun = Instant::now();
     for _ in 0..LAPS {
         sqlx::query(sql).execute(&pool).await?;

@@ -6,8 +6,8 @@ use crate::verify::{drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified, argument_size,
-    effect_of, mentions,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified,
+    argument_size, effect_of, mentions,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -54,7 +54,8 @@ impl Backend<MySql> for MySqlBackend {
     }
 
     fn is_large(&self, row: &MySqlRow) -> bool {
-        let size = |n| row.try_get_unchecked::<Option<&[u8]>, _>(n).ok().flatten().map_or(0, <[u8]>::len);
+        let size =
+            |n| row.try_get_unchecked::<Option<&[u8]>, _>(n).ok().flatten().map_or(0, <[u8]>::len);
         (0..row.len()).map(size).sum::<usize>() > LARGE
     }
 
@@ -65,7 +66,9 @@ impl Backend<MySql> for MySqlBackend {
     /// Of what locks others out UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK,
     /// BACKUP STAGE, an open HANDLER and an XA transaction end with the session.
     fn outlasts_reset(&self, sql: &str) -> bool {
-        let is_one = |word: &str| ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one));
+        let is_one = |word: &str| {
+            ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one))
+        };
         sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_one)
     }
 
@@ -76,7 +79,11 @@ impl Backend<MySql> for MySqlBackend {
     /// Between two rows the driver knows its place, and reads over the others. Anywhere else it may
     /// have read half a packet, or wait for an answer that it has read already: it would take one
     /// answer for another, or panic.
-    async fn resume(&self, conn: &mut MySqlConnection, left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut MySqlConnection,
+        left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         if left == Unfinished::Operation {
             return Err(Error::Protocol(CUT.to_owned()));
         }

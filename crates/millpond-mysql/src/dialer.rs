@@ -4,7 +4,9 @@ use crate::fault;
 use crate::kill::kill;
 use millpond_core::async_trait;
 use millpond_sqlx::Credentials;
-use millpond_sqlx::backend_api::{CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
+use millpond_sqlx::backend_api::{
+    CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged,
+};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Error, MySql, MySqlConnection};
 use std::net::SocketAddr;
@@ -52,9 +54,15 @@ impl Dialer {
     }
 
     /// Connects; the kernel watches over the socket.
-    async fn dial(&self, options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
+    async fn dial(
+        &self,
+        options: &MySqlConnectOptions,
+        limit: Duration,
+    ) -> Result<MySqlConnection, Error> {
         let dialled = dial(options, limit);
-        self.keepalive.connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text)).await
+        self.keepalive
+            .connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text))
+            .await
     }
 }
 
@@ -62,13 +70,19 @@ impl Dialer {
 async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
     let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
     let target = Target { host, port: options.get_port(), limit };
-    let conn =
-        target.connect(Box::pin(options.connect()), |address| Box::pin(to_address(options.clone(), address))).await;
+    let conn = target
+        .connect(Box::pin(options.connect()), |address| {
+            Box::pin(to_address(options.clone(), address))
+        })
+        .await;
     conn.map_err(fault::explained)
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
-async fn to_address(options: MySqlConnectOptions, address: SocketAddr) -> Result<MySqlConnection, Error> {
+async fn to_address(
+    options: MySqlConnectOptions,
+    address: SocketAddr,
+) -> Result<MySqlConnection, Error> {
     match options.get_ssl_mode() {
         #[cfg(unix)]
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
@@ -88,7 +102,12 @@ impl CancelTransport<MySql> for Dialer {
         self.open(CANCEL_LIMIT).await
     }
 
-    async fn cancel(&self, conn: &mut MySqlConnection, session: u64, is_older: bool) -> Result<(), Error> {
+    async fn cancel(
+        &self,
+        conn: &mut MySqlConnection,
+        session: u64,
+        is_older: bool,
+    ) -> Result<(), Error> {
         kill(conn, session, is_older).await
     }
 }

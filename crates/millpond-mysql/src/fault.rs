@@ -14,7 +14,9 @@ use std::io::ErrorKind;
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
         _ if is_failover(error) => ErrorClass::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => ErrorClass::Permanent,
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
+            ErrorClass::Permanent
+        }
         // rustls tells so of a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
@@ -34,7 +36,10 @@ pub(crate) fn explained(error: Error) -> Error {
     let hint = if text.contains("mysql_cleartext_plugin") {
         "the server asks for the password in the clear, which the driver sends only if MySqlConnectOptions say \
          enable_cleartext_plugin(true); do so over TLS alone"
-    } else if ["authentication plugin", "auth plugin", "expected 21 bytes"].iter().any(|sign| text.contains(sign)) {
+    } else if ["authentication plugin", "auth plugin", "expected 21 bytes"]
+        .iter()
+        .any(|sign| text.contains(sign))
+    {
         "the driver knows mysql_native_password, caching_sha2_password, sha256_password and mysql_clear_password; give \
          the account one of them (ALTER USER .. IDENTIFIED VIA, or WITH)"
     } else {
@@ -50,7 +55,9 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
             Some(refusal) if !is_fatal(refusal.number()) => ErrorImpact::InStep,
             _ => ErrorImpact::Broken,
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+            ErrorImpact::Broken
+        }
         _ => ErrorImpact::Doubt,
     }
 }
@@ -155,9 +162,18 @@ mod tests {
 
     #[test]
     fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), ErrorClass::Transient);
-        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), ErrorClass::Permanent);
-        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), ErrorClass::Permanent);
+        assert_eq!(
+            classify(&Error::Io(ErrorKind::ConnectionRefused.into())),
+            ErrorClass::Transient
+        );
+        assert_eq!(
+            classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))),
+            ErrorClass::Permanent
+        );
+        assert_eq!(
+            classify(&Error::Tls("server does not support TLS".into())),
+            ErrorClass::Permanent
+        );
         assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
     }
 

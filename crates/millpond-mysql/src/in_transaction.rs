@@ -18,8 +18,8 @@ const NO_VARIABLE: u16 = 1193;
 
 /// Statements that end no transaction by themselves.
 const HARMLESS: [&str; 14] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "VALUES", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "USE",
-    "DO", "TABLE",
+    "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "VALUES", "WITH", "SHOW", "EXPLAIN",
+    "DESCRIBE", "DESC", "USE", "DO", "TABLE",
 ];
 
 /// Statements of which the text does not say what they do.
@@ -38,12 +38,15 @@ pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
 }
 
 /// Asks whether a transaction is open.
-pub(crate) async fn transaction_state(conn: &mut MySqlConnection) -> Result<TransactionState, Error> {
+pub(crate) async fn transaction_state(
+    conn: &mut MySqlConnection,
+) -> Result<TransactionState, Error> {
     at_rest(conn).await?;
     let is_open = match ask(conn, "SELECT CAST(@@in_transaction AS SIGNED)").await? {
         Answer::Value(value) => value == 1,
         Answer::Error(NO_VARIABLE) => {
-            let has_autocommit = matches!(ask(conn, "SELECT CAST(@@autocommit AS SIGNED)").await?, Answer::Value(1));
+            let has_autocommit =
+                matches!(ask(conn, "SELECT CAST(@@autocommit AS SIGNED)").await?, Answer::Value(1));
             has_autocommit && mark(conn).await?.is_some() && release(conn, MARK).await?
         }
         Answer::Error(_) => false,
@@ -58,7 +61,10 @@ pub(crate) async fn mark(conn: &mut MySqlConnection) -> Result<Option<String>, E
 }
 
 /// Asks whether the transaction that was marked is still open.
-pub(crate) async fn is_marked(conn: &mut MySqlConnection, mark: &str) -> Result<TransactionState, Error> {
+pub(crate) async fn is_marked(
+    conn: &mut MySqlConnection,
+    mark: &str,
+) -> Result<TransactionState, Error> {
     at_rest(conn).await?;
     let is_open = release(conn, mark).await?;
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })

@@ -14,7 +14,11 @@ const UNKNOWN_SESSION: u16 = 1094;
 /// then nothing is done. Numbers are given out upwards, so a newer `conn` has a higher one unless
 /// the server was started again. One that `is_older` and still lives shows by that alone that the
 /// server was not.
-pub(crate) async fn kill(conn: &mut MySqlConnection, session: u64, is_older: bool) -> Result<(), Error> {
+pub(crate) async fn kill(
+    conn: &mut MySqlConnection,
+    session: u64,
+    is_older: bool,
+) -> Result<(), Error> {
     let row = raw_sql(AssertSqlSafe(format!("SELECT {SESSION}"))).fetch_one(&mut *conn).await?;
     let ours: u64 = row.try_get(0)?;
     if ours >> 32 != session >> 32 || (!is_older && ours <= session) {
@@ -22,7 +26,11 @@ pub(crate) async fn kill(conn: &mut MySqlConnection, session: u64, is_older: boo
     }
     let sql = format!("KILL CONNECTION {}", session & u64::from(u32::MAX));
     match raw_sql(AssertSqlSafe(sql)).execute(conn).await {
-        Err(error) if refusal(&error).is_some_and(|refusal| refusal.number() == UNKNOWN_SESSION) => Ok(()),
+        Err(error)
+            if refusal(&error).is_some_and(|refusal| refusal.number() == UNKNOWN_SESSION) =>
+        {
+            Ok(())
+        }
         outcome => outcome.map(drop),
     }
 }

@@ -112,13 +112,13 @@ mod verify;
 pub use backend::MySqlBackend;
 pub use manager::MySqlManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, PoolKind, RequestRefusal,
-    ResetLevel, Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError,
+    PoolKind, RequestRefusal, ResetLevel, Status,
 };
 pub use millpond_sqlx::backend_api::{UrlError, UrlProblem};
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost,
-    TransactionOutcome, pool_error, transaction_lost,
+    Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction,
+    TransactionLost, TransactionOutcome, pool_error, transaction_lost,
 };
 pub use options::{MySqlPool, MySqlPoolOptions};
 pub use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};

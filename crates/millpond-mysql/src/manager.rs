@@ -185,7 +185,9 @@ impl Manager for MySqlManager {
         // Until it has been verified: whatever happens here, nobody goes on with it then.
         conn.degrade(SyncState::Cut);
         match patience {
-            Some(limit) => timeout(limit, self.verify_at_home(conn)).await.unwrap_or_else(|_| Err(restless())),
+            Some(limit) => {
+                timeout(limit, self.verify_at_home(conn)).await.unwrap_or_else(|_| Err(restless()))
+            }
             None => self.verify_at_home(conn).await,
         }?;
         if escaped {

@@ -178,8 +178,9 @@ impl MySqlPoolOptions {
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         let Self { settings, kind, credentials } = self;
         settings.check()?;
-        let mut manager =
-            MySqlManager::new(options).with_reset(settings.reset).with_tcp_keepalive(settings.tcp_keepalive);
+        let mut manager = MySqlManager::new(options)
+            .with_reset(settings.reset)
+            .with_tcp_keepalive(settings.tcp_keepalive);
         if settings.cancel_abandoned {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
@@ -189,12 +190,14 @@ impl MySqlPoolOptions {
         let link = manager.link();
         match kind {
             PoolKind::Queue => {
-                let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: QueuePool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
                 Ok(SqlPool::from_queue(pool))
             }
             PoolKind::Null => {
-                let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: NullPool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
                 Ok(SqlPool::from_null(pool))
             }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 /// An expression for whether the server takes writes. `read_only` is a number or a word, depending
 /// on the version; the readers of some clouds have the other one.
-pub(crate) const TAKES_WRITES: &str =
-    "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
+pub(crate) const TAKES_WRITES: &str = "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
 
 /// Whether the server takes writes now.
 pub(crate) async fn takes_writes(conn: &mut MySqlConnection) -> Result<bool, Error> {
@@ -28,9 +27,15 @@ pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, E
         }
         Err(error) => return Err(error),
     };
-    let connections = [("max_connections", number(&row, "server")), ("max_user_connections", number(&row, "user"))];
+    let connections = [
+        ("max_connections", number(&row, "server")),
+        ("max_user_connections", number(&row, "user")),
+    ];
     Ok(ServerLimits {
-        connections: connections.into_iter().filter_map(|(what, limit)| Some((what, limit?))).collect(),
+        connections: connections
+            .into_iter()
+            .filter_map(|(what, limit)| Some((what, limit?)))
+            .collect(),
         idle: number(&row, "idle").map(|seconds| ("wait_timeout", Duration::from_secs(seconds))),
     })
 }

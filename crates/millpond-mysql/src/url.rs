@@ -66,7 +66,9 @@ impl Parts {
                 _ => wrong("true or false"),
             },
             // sqlx writes its strings in UTF-8 whatever it tells the server.
-            "charset" if !["utf8mb4", "utf8mb3", "utf8"].contains(&value.as_str()) => wrong("utf8mb4, utf8mb3 or utf8"),
+            "charset" if !["utf8mb4", "utf8mb3", "utf8"].contains(&value.as_str()) => {
+                wrong("utf8mb4, utf8mb3 or utf8")
+            }
             "charset" => self.put("charset", value),
             "collation" if !(value.starts_with("utf8") && value.chars().all(is_word)) => {
                 wrong("a collation that begins with utf8")
@@ -82,7 +84,9 @@ impl Parts {
             }
             "socket" | "unix-socket" if value.is_empty() => wrong("the path of a socket"),
             "socket" | "unix-socket" => self.put("unix_socket", value),
-            "statement-cache-capacity" if value.parse::<u32>().is_err() => wrong("a number of statements"),
+            "statement-cache-capacity" if value.parse::<u32>().is_err() => {
+                wrong("a number of statements")
+            }
             "statement-cache-capacity" => self.put("statement_cache_capacity", value),
             _ => Err(UrlProblem::Parameter(name.to_owned())),
         }
@@ -106,7 +110,9 @@ impl Parts {
             return clash("ssl_cert", "together with ssl_key");
         }
         match (self.get("sslmode"), has("ssl_ca"), self.get("ssl_check_hostname")) {
-            (Some(_), _, Some(_)) => clash("ssl_check_hostname", "left out where there is an sslmode"),
+            (Some(_), _, Some(_)) => {
+                clash("ssl_check_hostname", "left out where there is an sslmode")
+            }
             (None, false, Some(_)) => clash("ssl_check_hostname", "together with ssl_ca"),
             (None, true, Some("false")) | (Some("verify-ca"), ..) => Ok(MySqlSslMode::VerifyCa),
             // As SQLAlchemy's usual driver has it: a URL that names an authority wants the server
@@ -115,10 +121,13 @@ impl Parts {
             // sqlx would encrypt and look at nothing.
             (Some("required"), true, _) => Ok(MySqlSslMode::VerifyCa),
             (Some("required"), false, _) => Ok(MySqlSslMode::Required),
-            (Some(_), true, _) => clash("ssl_ca", "together with sslmode=required, verify-ca or verify-identity"),
-            (Some("disabled"), ..) if has("ssl_cert") => {
-                clash("sslmode", "required, verify-ca or verify-identity where there is an ssl_cert")
+            (Some(_), true, _) => {
+                clash("ssl_ca", "together with sslmode=required, verify-ca or verify-identity")
             }
+            (Some("disabled"), ..) if has("ssl_cert") => clash(
+                "sslmode",
+                "required, verify-ca or verify-identity where there is an ssl_cert",
+            ),
             (Some("disabled"), ..) => Ok(MySqlSslMode::Disabled),
             (None, ..) if has("ssl_cert") => Ok(MySqlSslMode::Required),
             _ => Ok(MySqlSslMode::Preferred),
@@ -209,20 +218,34 @@ mod tests {
 
     #[test]
     fn every_part_of_a_url_arrives() {
-        for scheme in ["mysql", "mariadb", "MySQL", "mysql+pymysql", "mysql+aiomysql", "mariadb+mariadbconnector"] {
+        for scheme in [
+            "mysql",
+            "mariadb",
+            "MySQL",
+            "mysql+pymysql",
+            "mysql+aiomysql",
+            "mariadb+mariadbconnector",
+        ] {
             let options = parse(&format!("{scheme}://miller:x@db.example:3307/ponds")).unwrap();
             assert_eq!((options.get_host(), options.get_port()), ("db.example", 3307));
             assert_eq!((options.get_username(), options.get_database()), ("miller", Some("ponds")));
         }
-        let options = parse("mysql://u@[::1]:3307/a%20b?charset=utf8mb4&collation=utf8mb4_bin").unwrap();
+        let options =
+            parse("mysql://u@[::1]:3307/a%20b?charset=utf8mb4&collation=utf8mb4_bin").unwrap();
         assert_eq!((options.get_host(), options.get_port()), ("::1", 3307));
-        assert_eq!((options.get_database(), options.get_collation()), (Some("a b"), Some("utf8mb4_bin")));
+        assert_eq!(
+            (options.get_database(), options.get_collation()),
+            (Some("a b"), Some("utf8mb4_bin"))
+        );
         let options =
             parse("mysql://u@localhost/d?unix_socket=/run/mysqld.sock&time_zone=+02:00&statement_cache_capacity=7")
                 .unwrap();
         assert_eq!(options.get_socket().unwrap().to_str(), Some("/run/mysqld.sock"));
         let options = parse("mysql://").unwrap();
-        assert_eq!((options.get_host(), options.get_port(), options.get_database()), ("localhost", 3306, None));
+        assert_eq!(
+            (options.get_host(), options.get_port(), options.get_database()),
+            ("localhost", 3306, None)
+        );
     }
 
     #[test]
@@ -245,13 +268,24 @@ mod tests {
         let mode = text("sslmode=maybe");
         assert!(mode.contains("\"sslmode\"") && !mode.contains("maybe"), "{mode}");
         assert!(text("sslmode=allow").contains("disabled, preferred"));
-        for query in ["charset=latin1", "collation=latin1_bin", "collation=utf8'", "time_zone='", "time_zone="] {
+        for query in [
+            "charset=latin1",
+            "collation=latin1_bin",
+            "collation=utf8'",
+            "time_zone='",
+            "time_zone=",
+        ] {
             assert!(text(query).contains("has to be"), "{query}");
         }
         for (host, way_out) in [("[::1", "in brackets"), ("%2Frun%2Fmysqld.sock", "unix_socket")] {
-            assert!(parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains(way_out), "{host}");
+            assert!(
+                parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains(way_out),
+                "{host}"
+            );
         }
-        for url in ["mysql+pyodbc://u@h/d", "postgres://u@h/d", "mysql://u@a,b/d", "mysql://u@h:0/d"] {
+        for url in
+            ["mysql+pyodbc://u@h/d", "postgres://u@h/d", "mysql://u@a,b/d", "mysql://u@h:0/d"]
+        {
             parse(url).unwrap_err();
         }
     }
@@ -311,10 +345,15 @@ mod tests {
     fn write(parts: &Parts) -> String {
         let ServerUrl { user, password, host, port, database, .. } = &parts.server;
         let encoded = |part: &Option<String>| percent_encode(part.as_deref().unwrap_or_default());
-        let password = password.as_ref().map_or(String::new(), |password| format!(":{}", percent_encode(password)));
+        let password = password
+            .as_ref()
+            .map_or(String::new(), |password| format!(":{}", percent_encode(password)));
         let port = port.map_or(String::new(), |port| format!(":{port}"));
-        let pairs: Vec<String> =
-            parts.parameters.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        let pairs: Vec<String> = parts
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .collect();
         let (user, host, database) = (encoded(user), encoded(host), encoded(database));
         format!("mysql://{user}{password}@{host}{port}/{database}?{}", pairs.join("&"))
     }
@@ -325,8 +364,12 @@ mod tests {
             let url = Garbler::new(seed).line(CORPUS);
             let _ = parse(&url);
             if let Some(parts) = gather(&url) {
-                let again = gather(&write(&parts)).unwrap_or_else(|| panic!("{url:?}, {}", write(&parts)));
-                assert!(again.server == parts.server && again.parameters == parts.parameters, "{url:?}");
+                let again =
+                    gather(&write(&parts)).unwrap_or_else(|| panic!("{url:?}, {}", write(&parts)));
+                assert!(
+                    again.server == parts.server && again.parameters == parts.parameters,
+                    "{url:?}"
+                );
             }
         }
     }
@@ -336,11 +379,22 @@ mod tests {
         for seed in 0..20_000 {
             let mut garbler = Garbler::new(seed);
             let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
-            let rest =
-                garbler.pick(&["h/d", "[::1", "h:x/d", "a,b", "", "h/d?socket=x", "h?sslmode=no", "h?pass=word"]);
+            let rest = garbler.pick(&[
+                "h/d",
+                "[::1",
+                "h:x/d",
+                "a,b",
+                "",
+                "h/d?socket=x",
+                "h?sslmode=no",
+                "h?pass=word",
+            ]);
             let scheme = garbler.pick(&["mysql", "mariadb+aiomysql", "mysql+x", "oracle"]);
             if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+                assert!(
+                    !format!("{error} {error:?}").contains("hunter2"),
+                    "{password:?}, {rest}: {error}"
+                );
             }
         }
     }

@@ -46,7 +46,11 @@ pub(crate) const SESSION: &str = "CRC32(CONCAT(@@hostname, ':', @@port)) << 32 |
 /// and asks where it leads.
 pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error> {
     let row = ask(conn, &format!(", {SESSION}, {TAKES_WRITES}")).await?;
-    Ok(Greeting { database: row.try_get(1)?, session: row.try_get(2)?, takes_writes: row.try_get(3)? })
+    Ok(Greeting {
+        database: row.try_get(1)?,
+        session: row.try_get(2)?,
+        takes_writes: row.try_get(3)?,
+    })
 }
 
 /// Brings a connection out of every transaction, and tells in which database it is; an error means
@@ -68,12 +72,18 @@ pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>,
 /// among it, since nobody else will see it.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
     let reading = read_late_errors::<MySql>(conn, is_late);
-    timeout(DRAIN_MAX, reading).await.unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
+    timeout(DRAIN_MAX, reading)
+        .await
+        .unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
 }
 
 /// Leads a connection back to the database of its pool. Statements that were prepared elsewhere
 /// mean the tables there, and sqlx would go on using them, so it has to forget them.
-pub(crate) async fn lead_home(conn: &mut MySqlConnection, here: Option<&str>, home: Option<&str>) -> Result<(), Error> {
+pub(crate) async fn lead_home(
+    conn: &mut MySqlConnection,
+    here: Option<&str>,
+    home: Option<&str>,
+) -> Result<(), Error> {
     if here == home {
         return Ok(());
     }

@@ -16,7 +16,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("MILLPOND_TEST_POSTGRES_URL")?;
     println!("| reset | a SELECT, borrowed and given back | the same by raw access |");
     println!("|---|---|---|");
-    for level in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace] {
+    for level in
+        [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace]
+    {
         let tracked = per_round(&url, level, false).await?;
         let raw = per_round(&url, level, true).await?;
         println!("| `{level:?}` | {} us | {} us |", tracked.as_micros(), raw.as_micros());
@@ -33,8 +35,11 @@ async fn per_round(url: &str, level: ResetLevel, raw: bool) -> Result<Duration, 
         for _ in 0..ROUNDS / 5 {
             let mut lease = pool.acquire().await?;
             let question = sqlx::query_scalar::<_, i32>("SELECT 1");
-            let answer =
-                if raw { question.fetch_one(&mut **lease).await? } else { question.fetch_one(&mut *lease).await? };
+            let answer = if raw {
+                question.fetch_one(&mut **lease).await?
+            } else {
+                question.fetch_one(&mut *lease).await?
+            };
             assert_eq!(answer, 1, "the server can count");
         }
         *run = begun.elapsed() / (ROUNDS / 5);

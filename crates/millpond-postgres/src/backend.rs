@@ -4,8 +4,8 @@ use crate::fault;
 use crate::verify::{in_step, is_late, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified, argument_size,
-    effect_of, mentions, read_late_errors,
+    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified,
+    argument_size, effect_of, mentions, read_late_errors,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
@@ -46,7 +46,12 @@ impl Backend<Postgres> for PgBackend {
     }
 
     fn is_large(&self, row: &PgRow) -> bool {
-        let size = |n| row.try_get_raw(n).ok().and_then(|value| Some(value.as_bytes().ok()?.len())).unwrap_or(0);
+        let size = |n| {
+            row.try_get_raw(n)
+                .ok()
+                .and_then(|value| Some(value.as_bytes().ok()?.len()))
+                .unwrap_or(0)
+        };
         (0..row.len()).map(size).sum::<usize>() > LARGE
     }
 
@@ -62,7 +67,11 @@ impl Backend<Postgres> for PgBackend {
         conn.clear_cached_statements().await
     }
 
-    async fn resume(&self, conn: &mut PgConnection, _left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut PgConnection,
+        _left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         read_late_errors::<Postgres>(conn, is_late).await
     }
 
@@ -70,7 +79,11 @@ impl Backend<Postgres> for PgBackend {
         in_step(conn).await
     }
 
-    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+    async fn transaction_state(
+        &self,
+        conn: &mut PgConnection,
+        mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
         transaction_state(conn, mark).await
     }
 
@@ -100,7 +113,9 @@ impl Backend<Postgres> for PgBackend {
 /// Whether DISCARD or DEALLOCATE stands anywhere in a text, be it in a string: what is prepared
 /// anew for nothing costs a round trip.
 fn deallocates(sql: &str) -> bool {
-    let has = |word: &str| sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    let has = |word: &str| {
+        sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
     has("discard") || has("deallocate")
 }
 

@@ -4,7 +4,9 @@ use crate::fault;
 use crate::pooler_detection::REFUSES;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
-use millpond_sqlx::backend_api::{CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged};
+use millpond_sqlx::backend_api::{
+    CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged,
+};
 use millpond_sqlx::{Credentials, Login};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
@@ -57,9 +59,15 @@ impl Dialer {
     }
 
     /// Connects; the kernel watches over the socket.
-    async fn dial(&self, options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
+    async fn dial(
+        &self,
+        options: &PgConnectOptions,
+        limit: Duration,
+    ) -> Result<PgConnection, Error> {
         let dialled = dial(options, limit);
-        self.keepalive.connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text)).await
+        self.keepalive
+            .connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text))
+            .await
     }
 }
 
@@ -68,7 +76,9 @@ async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnectio
     let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
     let target = Target { host, port: options.get_port(), limit };
     let conn = target
-        .connect(Box::pin(connect(options.clone())), |address| Box::pin(to_address(options.clone(), address)))
+        .connect(Box::pin(connect(options.clone())), |address| {
+            Box::pin(to_address(options.clone(), address))
+        })
         .await;
     conn.map_err(explained)
 }
@@ -113,7 +123,12 @@ impl CancelTransport<Postgres> for Dialer {
         self.open(CANCEL_LIMIT).await
     }
 
-    async fn cancel(&self, conn: &mut PgConnection, session: u64, _is_older: bool) -> Result<(), Error> {
+    async fn cancel(
+        &self,
+        conn: &mut PgConnection,
+        session: u64,
+        _is_older: bool,
+    ) -> Result<(), Error> {
         cancel(conn, session).await
     }
 

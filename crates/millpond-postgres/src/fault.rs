@@ -20,7 +20,9 @@ const ADMIN_SHUTDOWN: &str = "57P01";
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
         _ if is_failover(error) => ErrorClass::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => ErrorClass::Permanent,
+        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
+            ErrorClass::Permanent
+        }
         // rustls tells so of a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
@@ -29,7 +31,9 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
             Some(refusal) if is_permanent(refusal.code()) => ErrorClass::Permanent,
             Some(refusal) if refusal.code() == POOLERS_OWN => poolers_own(refusal.message()),
             Some(refusal) if is_passing(refusal.code()) => ErrorClass::Transient,
-            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => ErrorClass::Connection,
+            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => {
+                ErrorClass::Connection
+            }
             _ => ErrorClass::Transient,
         },
     }
@@ -39,9 +43,14 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 /// none.
 pub(crate) fn explained(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
-    let hint = if text.contains("authentication method") || text.contains("SASL authentication mechanisms") {
+    let hint = if text.contains("authentication method")
+        || text.contains("SASL authentication mechanisms")
+    {
         "the driver knows passwords in the clear, MD5 and SCRAM-SHA-256; let pg_hba.conf ask this user for one of them"
-    } else if ["SSLRequest", "unknown message type", "establish: unexpected"].iter().any(|sign| text.contains(sign)) {
+    } else if ["SSLRequest", "unknown message type", "establish: unexpected"]
+        .iter()
+        .any(|sign| text.contains(sign))
+    {
         "what listens there does not speak PostgreSQL's protocol; check host and port"
     } else {
         return error;
@@ -56,7 +65,9 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
             Some(refusal) if !is_fatal(refusal) => ErrorImpact::InStep,
             _ => ErrorImpact::Broken,
         },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+            ErrorImpact::Broken
+        }
         _ => ErrorImpact::Doubt,
     }
 }
@@ -108,7 +119,8 @@ pub(crate) fn refusal(error: &Error) -> Option<&PgDatabaseError> {
 
 /// Whether the server ends the session with such an error.
 pub(crate) fn is_fatal(refusal: &PgDatabaseError) -> bool {
-    matches!(refusal.severity(), PgSeverity::Fatal | PgSeverity::Panic) || ends_the_session(refusal.code())
+    matches!(refusal.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+        || ends_the_session(refusal.code())
 }
 
 /// Shutdown, crash, idle timeouts, a lost connection: see
@@ -121,7 +133,10 @@ fn ends_the_session(code: &str) -> bool {
 /// database or one that takes no connections, no right to connect, a start-up setting that does not
 /// exist or has no such value.
 fn is_permanent(code: &str) -> bool {
-    matches!(code, "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023" | "0A000" | "55000" | "42622")
+    matches!(
+        code,
+        "28P01" | "28000" | "3D000" | "42501" | "42704" | "22023" | "0A000" | "55000" | "42622"
+    )
 }
 
 /// What PgBouncer says with the code that means everything to it; as it is written, it is never
@@ -182,23 +197,36 @@ mod tests {
 
     #[test]
     fn a_changed_schema_is_known_by_code_and_routine_in_every_language() {
-        let outdated = |code, routine, message| memory_of(code, routine, message) == Memory::Outdated;
+        let outdated =
+            |code, routine, message| memory_of(code, routine, message) == Memory::Outdated;
         assert!(outdated(
             "0A000",
             Some("RevalidateCachedQuery"),
             "zwischengespeicherter Plan darf den Ergebnistyp nicht ändern"
         ));
         assert!(!outdated("0A000", Some("transformSelectStmt"), "x"));
-        assert!(outdated("26000", None, "") && outdated("XX000", None, "cache lookup failed for type 16391"));
+        assert!(
+            outdated("26000", None, "")
+                && outdated("XX000", None, "cache lookup failed for type 16391")
+        );
         assert!(!outdated("XX000", None, "unexpected") && !outdated("42804", None, ""));
         assert_eq!(memory_of("23505", None, ""), Memory::Valid);
     }
 
     #[test]
     fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(classify(&Error::Io(ErrorKind::ConnectionRefused.into())), ErrorClass::Transient);
-        assert_eq!(classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))), ErrorClass::Permanent);
-        assert_eq!(classify(&Error::Tls("server does not support TLS".into())), ErrorClass::Permanent);
+        assert_eq!(
+            classify(&Error::Io(ErrorKind::ConnectionRefused.into())),
+            ErrorClass::Transient
+        );
+        assert_eq!(
+            classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))),
+            ErrorClass::Permanent
+        );
+        assert_eq!(
+            classify(&Error::Tls("server does not support TLS".into())),
+            ErrorClass::Permanent
+        );
         assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
     }
 

@@ -90,7 +90,8 @@ impl<'a> Parts<'a> {
     /// `$1`, or `$tag$ .. $tag$`, at whose first `$` the text stands.
     fn dollar(&mut self) -> Part<'a> {
         let after = self.rest.get(1..).unwrap_or_default();
-        let tag = after.bytes().position(|byte| !goes_on(byte) || byte == b'$').unwrap_or(after.len());
+        let tag =
+            after.bytes().position(|byte| !goes_on(byte) || byte == b'$').unwrap_or(after.len());
         let begins_well = !after.as_bytes().first().is_some_and(u8::is_ascii_digit);
         if begins_well && after.as_bytes().get(tag) == Some(&b'$') {
             let mark = self.skip(tag.saturating_add(2));
@@ -176,7 +177,9 @@ mod tests {
     /// The first words of the statements.
     fn beginnings(sql: &str) -> Vec<&str> {
         let parts: Vec<_> = Parts::of(sql).collect();
-        let words = parts.split(|part| *part == Part::End).filter_map(|statement| match statement.first()? {
+        let words = parts.split(|part| *part == Part::End).filter_map(|statement| match statement
+            .first()?
+        {
             Part::Word(word) => Some(*word),
             Part::Unclear => Some("?"),
             _ => Some("-"),
@@ -208,7 +211,16 @@ mod tests {
 
     #[test]
     fn what_depends_on_a_setting_or_has_no_end_is_unclear() {
-        for sql in ["SELECT '\\'; SET x", "'a", "\"a", "/* /* */", "$$ a", "SELECT E'\\'", "SELECT \0", "E'a'\n'\\''"] {
+        for sql in [
+            "SELECT '\\'; SET x",
+            "'a",
+            "\"a",
+            "/* /* */",
+            "$$ a",
+            "SELECT E'\\'",
+            "SELECT \0",
+            "E'a'\n'\\''",
+        ] {
             assert_eq!(Parts::of(sql).last(), Some(Part::Unclear), "{sql}");
         }
     }

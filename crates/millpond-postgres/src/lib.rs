@@ -107,13 +107,13 @@ mod verify;
 pub use backend::PgBackend;
 pub use manager::PgManager;
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError, PoolKind, Pooler,
-    RequestRefusal, ResetLevel, Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, PoolConfig, PoolError,
+    PoolKind, Pooler, RequestRefusal, ResetLevel, Status,
 };
 pub use millpond_sqlx::backend_api::{UrlError, UrlProblem};
 pub use millpond_sqlx::{
-    Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost,
-    TransactionOutcome, pool_error, transaction_lost,
+    Credentials, Login, RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction,
+    TransactionLost, TransactionOutcome, pool_error, transaction_lost,
 };
 pub use options::{PgPool, PgPoolOptions};
 pub use sqlx::postgres::{PgConnectOptions, PgListener, PgSslMode};

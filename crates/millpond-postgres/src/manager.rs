@@ -106,7 +106,12 @@ impl PgManager {
     }
 
     /// Asks the first server of the pool what it allows.
-    async fn compare(&self, conn: &mut PgConnection, seems_lent: bool, limit: Duration) -> Result<(), Error> {
+    async fn compare(
+        &self,
+        conn: &mut PgConnection,
+        seems_lent: bool,
+        limit: Duration,
+    ) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
             if seems_lent && self.pooler != Pooler::Unchecked {
                 self.look_between(conn, limit).await?;
@@ -162,7 +167,8 @@ impl Manager for PgManager {
         // what to suspect.
         let asked = self.canceller.is_some() || !self.suspicion.has_written();
         let greeting = if asked { greet(&mut conn).await? } else { None };
-        let seems_lent = greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));
+        let seems_lent =
+            greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));
         self.compare(&mut conn, seems_lent, info.limit).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
         conn.share_schema_changes(&self.changes);

@@ -166,12 +166,14 @@ impl PgPoolOptions {
         let link = manager.link();
         let pool = match kind {
             PoolKind::Queue => {
-                let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: QueuePool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
                 SqlPool::from_queue(pool)
             }
             PoolKind::Null => {
-                let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: NullPool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 link.join(&pool);
                 SqlPool::from_null(pool)
             }
@@ -269,7 +271,9 @@ fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Err
     if pooler != Pooler::PgBouncer || problems.is_empty() {
         return Ok(());
     }
-    Err(Error::Configuration(format!("behind a transaction pooler: {}", problems.join("; ")).into()))
+    Err(Error::Configuration(
+        format!("behind a transaction pooler: {}", problems.join("; ")).into(),
+    ))
 }
 
 async fn first(pool: PgPool) -> Result<PgPool, Error> {

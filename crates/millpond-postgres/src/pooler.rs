@@ -6,7 +6,8 @@ use crate::lexer::{Part, Parts};
 use crate::verify::{end_transactions, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, TransactionState, TransactionWrapper, Unfinished, Verified,
+    Backend, Effect, ErrorImpact, MayEnd, Memory, TransactionState, TransactionWrapper, Unfinished,
+    Verified,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
@@ -31,7 +32,8 @@ macro_rules! clear {
 const COMMIT: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!());
 const ROLLBACK: &str = concat!("ROLLBACK; ", clear!());
 /// The same with an empty transaction afterwards, which the driver ends: it counts transactions.
-const COMMIT_FOR_DRIVER: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!(), "; BEGIN");
+const COMMIT_FOR_DRIVER: &str =
+    concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!(), "; BEGIN");
 const ROLLBACK_FOR_DRIVER: &str = concat!("ROLLBACK; ", clear!(), "; BEGIN");
 
 /// PostgreSQL behind a pooler.
@@ -48,7 +50,12 @@ impl Backend<Postgres> for Pooled {
     }
 
     fn enclosure(&self) -> Option<TransactionWrapper> {
-        Some(TransactionWrapper { begin: BEGIN, commit: COMMIT, rollback: ROLLBACK, forget: "DEALLOCATE ALL" })
+        Some(TransactionWrapper {
+            begin: BEGIN,
+            commit: COMMIT,
+            rollback: ROLLBACK,
+            forget: "DEALLOCATE ALL",
+        })
     }
 
     fn runs_alone(&self, sql: &str) -> bool {
@@ -94,11 +101,19 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.forget(conn).await
     }
 
-    async fn resume(&self, conn: &mut PgConnection, left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut PgConnection,
+        left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         POSTGRES.resume(conn, left).await
     }
 
-    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+    async fn transaction_state(
+        &self,
+        conn: &mut PgConnection,
+        mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
         POSTGRES.transaction_state(conn, mark).await
     }
 
@@ -184,8 +199,12 @@ const ENCLOSED: [&str; 38] = [
 ];
 
 /// Locks that would be gone with the end of the statement, or with that of its transaction.
-const SESSION_LOCKS: [&str; 4] =
-    ["pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"];
+const SESSION_LOCKS: [&str; 4] = [
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+];
 
 /// Where a text can be executed, or why it cannot be. What is not known is refused.
 fn judge(sql: &str) -> Result<Place, String> {
@@ -227,14 +246,17 @@ fn judge_statement(start: &[Part<'_>]) -> Result<Place, String> {
         Some(Part::Word(word)) => *word,
         _ => "",
     };
-    let is = |n: usize, words: &[&str]| words.iter().any(|wanted| word(n).eq_ignore_ascii_case(wanted));
+    let is =
+        |n: usize, words: &[&str]| words.iter().any(|wanted| word(n).eq_ignore_ascii_case(wanted));
     let concurrent = |n: usize| is(n, &["INDEX"]) && is(n.saturating_add(1), &["CONCURRENTLY"]);
     let databases = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
     let admitted = match start.first() {
         // Only queries can stand in parentheses.
         Some(Part::Other) => true,
         _ if is(0, &["SET"]) => is(1, &["LOCAL", "TRANSACTION", "CONSTRAINTS"]),
-        _ if is(0, &["ROLLBACK"]) => is(1, &["TO"]) || (is(1, &["WORK", "TRANSACTION"]) && is(2, &["TO"])),
+        _ if is(0, &["ROLLBACK"]) => {
+            is(1, &["TO"]) || (is(1, &["WORK", "TRANSACTION"]) && is(2, &["TO"]))
+        }
         _ => is(0, &ENCLOSED),
     };
     let alone = is(0, &["VACUUM", "CHECKPOINT", "CLUSTER", "REINDEX"])
@@ -243,7 +265,9 @@ fn judge_statement(start: &[Part<'_>]) -> Result<Place, String> {
     match (admitted, alone) {
         (true, true) => Ok(Place::Alone),
         (true, false) => Ok(Place::Enclosed),
-        (false, _) if word(0).is_empty() => Err("the statement is not known, so it might need a session".to_owned()),
+        (false, _) if word(0).is_empty() => {
+            Err("the statement is not known, so it might need a session".to_owned())
+        }
         (false, _) => Err(format!("{} needs a session", word(0).to_ascii_uppercase())),
     }
 }
@@ -304,9 +328,12 @@ mod tests {
 
     #[test]
     fn what_no_transaction_can_hold_runs_alone() {
-        for sql in
-            ["VACUUM t", "/* x */ CREATE DATABASE a", "create unique index concurrently i ON t (a)", "REINDEX TABLE t;"]
-        {
+        for sql in [
+            "VACUUM t",
+            "/* x */ CREATE DATABASE a",
+            "create unique index concurrently i ON t (a)",
+            "REINDEX TABLE t;",
+        ] {
             assert_eq!(judge(sql), Ok(Place::Alone), "{sql}");
         }
     }

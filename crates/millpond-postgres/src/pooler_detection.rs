@@ -30,7 +30,10 @@ pub(crate) const REFUSES: &str = "what answers is a pooler that refuses a parame
     lends one for a whole session, add the parameter to its ignore_startup_parameters";
 
 /// Whether two open connections are seen on one server.
-pub(crate) async fn share_a_server(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, Error> {
+pub(crate) async fn share_a_server(
+    one: &mut PgConnection,
+    other: &mut PgConnection,
+) -> Result<bool, Error> {
     for _ in 0..ROUNDS {
         let first = process(one, "SELECT pg_catalog.pg_backend_pid()").await?;
         // In a transaction it stays where it is.

@@ -41,7 +41,8 @@ pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, E
     );
     let Some(row) = ask(conn, AssertSqlSafe(sql)).await? else { return Ok(None) };
     let session = row.try_get::<Option<i64>, _>(0)?.map(i64::unsigned_abs);
-    let age = row.try_get::<Option<f64>, _>(2)?.and_then(|age| Duration::try_from_secs_f64(age).ok());
+    let age =
+        row.try_get::<Option<f64>, _>(2)?.and_then(|age| Duration::try_from_secs_f64(age).ok());
     Ok(Some(Greeting { session, takes_writes: row.try_get(1)?, age, is_as_asked: row.try_get(3)? }))
 }
 
@@ -62,7 +63,9 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
          (SELECT n FROM s WHERE name = 'idle_session_timeout') AS idle";
     let Some(row) = ask(conn, SQL).await? else { return Ok(ServerLimits::default()) };
     // A limit of -1 is none, and so is an idle time of 0.
-    let number = |column| row.try_get::<Option<i64>, _>(column).ok().flatten().and_then(|n| u64::try_from(n).ok());
+    let number = |column| {
+        row.try_get::<Option<i64>, _>(column).ok().flatten().and_then(|n| u64::try_from(n).ok())
+    };
     let connections = [
         ("max_connections less what is reserved", number("server")),
         ("the role's CONNECTION LIMIT", number("role")),
@@ -70,7 +73,10 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
     ];
     let idle = number("idle").filter(|millis| *millis > 0).map(Duration::from_millis);
     Ok(ServerLimits {
-        connections: connections.into_iter().filter_map(|(what, limit)| Some((what, limit?))).collect(),
+        connections: connections
+            .into_iter()
+            .filter_map(|(what, limit)| Some((what, limit?)))
+            .collect(),
         idle: idle.map(|limit| ("idle_session_timeout", limit)),
     })
 }

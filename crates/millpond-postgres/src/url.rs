@@ -45,7 +45,13 @@ impl Parameters {
         let mut parameters = Self::default();
         let ServerUrl { user, password, host, port, database, parameters: pairs, .. } = url;
         let port = port.map(|port| port.to_string());
-        let parts = [("user", user), ("password", password), ("host", host), ("port", port), ("dbname", database)];
+        let parts = [
+            ("user", user),
+            ("password", password),
+            ("host", host),
+            ("port", port),
+            ("dbname", database),
+        ];
         for (name, value) in parts {
             value.map_or(Ok(()), |value| parameters.put(name, value))?;
         }
@@ -54,7 +60,9 @@ impl Parameters {
             match parameters.set(&name, value) {
                 // It may be what stands behind an unescaped `&` in the password, so it is not
                 // shown.
-                Err(UrlProblem::Parameter(_)) if is_behind_password => return Err(UrlProblem::NoValue),
+                Err(UrlProblem::Parameter(_)) if is_behind_password => {
+                    return Err(UrlProblem::NoValue);
+                }
                 other => other?,
             }
             is_behind_password |= name == "password";
@@ -80,13 +88,21 @@ impl Parameters {
             "sslcert" | "ssl-cert" => self.put("sslcert", value),
             "sslkey" | "ssl-key" => self.put("sslkey", value),
             "host" if value.contains(',') => Err(UrlProblem::Hosts),
-            "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => Err(wrong("one IP address")),
+            "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => {
+                Err(wrong("one IP address"))
+            }
             "port" if value.parse::<u16>().is_ok_and(|port| port > 0) => self.put("port", value),
             "port" => Err(wrong("a number from 1 to 65535")),
-            "statement-cache-capacity" if value.parse::<u32>().is_err() => Err(wrong("a number of statements")),
-            known @ ("host" | "hostaddr" | "user" | "password" | "dbname" | "options" | "statement-cache-capacity") => {
-                self.put(known, value)
+            "statement-cache-capacity" if value.parse::<u32>().is_err() => {
+                Err(wrong("a number of statements"))
             }
+            known @ ("host"
+            | "hostaddr"
+            | "user"
+            | "password"
+            | "dbname"
+            | "options"
+            | "statement-cache-capacity") => self.put(known, value),
             "application-name" => self.put("application_name", value),
             _ if name.starts_with("options[") && name.ends_with(']') => self.put(name, value),
             _ => Err(UrlProblem::Parameter(name.to_owned())),
@@ -115,8 +131,15 @@ impl Parameters {
             match mode {
                 Some("verify-ca" | "verify-full") => {}
                 // sqlx would encrypt and look at nothing; libpq's documented meaning is this one.
-                Some("require") => drop(self.0.insert("sslmode".to_owned(), "verify-ca".to_owned())),
-                _ => return clash("sslrootcert", "together with sslmode=require, verify-ca or verify-full"),
+                Some("require") => {
+                    drop(self.0.insert("sslmode".to_owned(), "verify-ca".to_owned()))
+                }
+                _ => {
+                    return clash(
+                        "sslrootcert",
+                        "together with sslmode=require, verify-ca or verify-full",
+                    );
+                }
             }
         } else if has("sslcert") && matches!(mode, Some("disable" | "allow")) {
             return clash("sslmode", "require, verify-ca or verify-full where there is an sslcert");
@@ -125,8 +148,11 @@ impl Parameters {
     }
 
     fn canonical(&self) -> String {
-        let pairs: Vec<_> =
-            self.0.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value))).collect();
+        let pairs: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
+            .collect();
         format!("postgres:?{}", pairs.join("&"))
     }
 }
@@ -145,20 +171,33 @@ mod tests {
 
     #[test]
     fn every_part_of_a_url_arrives() {
-        for scheme in ["postgres", "postgresql", "PostgreSQL", "postgresql+asyncpg", "postgres+psycopg2"] {
-            let options = parse(&format!("{scheme}://miller:x@db.example:5433/ponds?sslmode=Require")).unwrap();
+        for scheme in
+            ["postgres", "postgresql", "PostgreSQL", "postgresql+asyncpg", "postgres+psycopg2"]
+        {
+            let options =
+                parse(&format!("{scheme}://miller:x@db.example:5433/ponds?sslmode=Require"))
+                    .unwrap();
             assert_eq!(options.get_host(), "db.example");
             assert_eq!(options.get_port(), 5433);
             assert_eq!(options.get_username(), "miller");
             assert_eq!(options.get_database(), Some("ponds"));
             assert!(matches!(options.get_ssl_mode(), PgSslMode::Require));
         }
-        let options = parse("postgres://u@[::1]:5433?dbname=a%20b&application_name=x+y&options[geqo]=off").unwrap();
+        let options =
+            parse("postgres://u@[::1]:5433?dbname=a%20b&application_name=x+y&options[geqo]=off")
+                .unwrap();
         assert_eq!((options.get_host(), options.get_port()), ("::1", 5433));
-        assert_eq!((options.get_database(), options.get_application_name()), (Some("a b"), Some("x y")));
+        assert_eq!(
+            (options.get_database(), options.get_application_name()),
+            (Some("a b"), Some("x y"))
+        );
         assert_eq!(options.get_options(), Some("-c geqo=off"));
         for url in ["postgres://u@%2Frun%2Fpg/d", "postgres:///d?user=u&host=/run/pg"] {
-            assert_eq!(parse(url).unwrap().get_socket().unwrap().to_str(), Some("/run/pg"), "{url}");
+            assert_eq!(
+                parse(url).unwrap().get_socket().unwrap().to_str(),
+                Some("/run/pg"),
+                "{url}"
+            );
         }
     }
 
@@ -169,7 +208,10 @@ mod tests {
             let url = format!("postgres://u:{}@h/d", percent_encode(&secret));
             assert_eq!(value(&url, "password"), Some(secret.clone()));
             let canonical = Parameters::read(&url).unwrap().canonical();
-            assert!(format!("{:?}", PgConnectOptions::from_str(&canonical).unwrap()).contains(&format!("{secret:?}")));
+            assert!(
+                format!("{:?}", PgConnectOptions::from_str(&canonical).unwrap())
+                    .contains(&format!("{secret:?}"))
+            );
         }
     }
 
@@ -230,10 +272,22 @@ mod tests {
         for seed in 0..20_000 {
             let mut garbler = Garbler::new(seed);
             let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
-            let rest = garbler.pick(&["h/d", "[::1", "h:x/d", "a,b", "", "h/d?host=x", "h?sslmode=no", "h?pass=word"]);
+            let rest = garbler.pick(&[
+                "h/d",
+                "[::1",
+                "h:x/d",
+                "a,b",
+                "",
+                "h/d?host=x",
+                "h?sslmode=no",
+                "h?pass=word",
+            ]);
             let scheme = garbler.pick(&["postgres", "postgresql+asyncpg", "postgres+x", "oracle"]);
             if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+                assert!(
+                    !format!("{error} {error:?}").contains("hunter2"),
+                    "{password:?}, {rest}: {error}"
+                );
             }
         }
     }

@@ -20,7 +20,10 @@ const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET 
 
 /// Brings a connection out of every transaction, by `rollback`; an error means that it could not be
 /// done. The result is the first error of what was cut off.
-pub(crate) async fn verify(conn: &mut PgConnection, rollback: &'static str) -> Result<Option<Error>, Error> {
+pub(crate) async fn verify(
+    conn: &mut PgConnection,
+    rollback: &'static str,
+) -> Result<Option<Error>, Error> {
     let mut first = None;
     for _ in 0..ROUNDS_MAX {
         match look(conn).await? {
@@ -47,14 +50,21 @@ pub(crate) async fn in_step(conn: &mut PgConnection) -> Result<(), Error> {
 }
 
 /// Asks whether a transaction is open, and whether it is the one that was marked.
-pub(crate) async fn transaction_state(conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+pub(crate) async fn transaction_state(
+    conn: &mut PgConnection,
+    mark: Option<&str>,
+) -> Result<TransactionState, Error> {
     for _ in 0..ROUNDS_MAX {
         match look(conn).await? {
             Found::Nothing => return Ok(TransactionState::None),
             Found::Failed => return Ok(TransactionState::Failed),
             Found::Transaction { began } => {
                 let is_another = mark.is_some_and(|mark| mark != began);
-                return Ok(if is_another { TransactionState::None } else { TransactionState::Open });
+                return Ok(if is_another {
+                    TransactionState::None
+                } else {
+                    TransactionState::Open
+                });
             }
             Found::LateError(_) => {}
         }
@@ -78,7 +88,8 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
     // What `random()` gives next is part of a session too.
     let sql = format!("SELECT pg_catalog.setseed({}); {CLEAN_SLATE}", fastrand::f64());
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
-    let prepared: Vec<String> = rows.iter().filter_map(|row| row.try_get("prepared").ok()).collect();
+    let prepared: Vec<String> =
+        rows.iter().filter_map(|row| row.try_get("prepared").ok()).collect();
     if !prepared.is_empty() {
         let sql: String = prepared.iter().map(|name| format!("DEALLOCATE {name};")).collect();
         // The names are quoted by the server.
@@ -131,7 +142,10 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
 
 /// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what
 /// sqlx sends itself.
-pub(crate) async fn end_transactions(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
+pub(crate) async fn end_transactions(
+    conn: &mut PgConnection,
+    rollback: &'static str,
+) -> Result<(), Error> {
     for _ in 0..ROUNDS_MAX {
         match raw_sql(rollback).execute(&mut *conn).await {
             Err(error) if is_late(&error) => {}

@@ -9,7 +9,9 @@
 //! burst, say 50, which are back after 10 ms, each time the machine does something else for longer
 //! costs requests; the last numbers say how many.
 
-use millpond_ratelimit::{DecisionSource, Limit, OnOutage, RateLimitError, RateLimiter, StorageOptions};
+use millpond_ratelimit::{
+    DecisionSource, Limit, OnOutage, RateLimitError, RateLimiter, StorageOptions,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +54,11 @@ fn nanos(span: Duration) -> u64 {
 }
 
 /// Offers requests at a steady pace.
-async fn client(limiter: RateLimiter, pauses: Arc<Pauses>, span: Duration) -> Result<Seen, RateLimitError> {
+async fn client(
+    limiter: RateLimiter,
+    pauses: Arc<Pauses>,
+    span: Duration,
+) -> Result<Seen, RateLimitError> {
     let began = pauses.began;
     let mut seen = Seen::default();
     let each = Duration::from_secs_f64(f64::from(CLIENTS) / OFFERED);
@@ -83,7 +89,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     limiter.peek("everybody").await?;
     let began = Instant::now();
     let none = AtomicU64::default;
-    let pauses = Arc::new(Pauses { began, refill: limit.refill(), last: none(), longest: none(), beyond: none() });
+    let pauses = Arc::new(Pauses {
+        began,
+        refill: limit.refill(),
+        last: none(),
+        longest: none(),
+        beyond: none(),
+    });
     let work = || tokio::spawn(client(limiter.clone(), Arc::clone(&pauses), span));
     let tasks: Vec<_> = (0..CLIENTS).map(|_| work()).collect();
     let mut sum = Seen::default();
@@ -102,7 +114,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         sum.admitted as f64 / most * 100.0,
         sum.not_redis
     );
-    let seconds = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed)).as_secs_f64();
+    let seconds =
+        |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed)).as_secs_f64();
     println!(
         "a burst of {burst}; the longest pause {:.1} ms; lost to pauses: {:.0} requests",
         seconds(&pauses.longest) * 1e3,

@@ -129,7 +129,9 @@ impl ConcurrencyLimiter {
             problems.push("max = 0 admits nothing; write at least 1".to_owned());
         }
         if !(EXPIRY_LOW..=EXPIRY_HIGH).contains(&expiry) {
-            problems.push(format!("expiry = {expiry:?} is out of range 10ms to 24h; choose a value in the range"));
+            problems.push(format!(
+                "expiry = {expiry:?} is out of range 10ms to 24h; choose a value in the range"
+            ));
         }
         if !problems.is_empty() {
             return Err(RateLimitError::Setting { reason: problems.join("\n") });
@@ -155,17 +157,23 @@ impl ConcurrencyLimiter {
     pub async fn enter(&self, subject: &str) -> Result<Admission, RateLimitError> {
         let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
         let key = storage.key(Kind::Concurrency, subject, name);
-        let lease = format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
+        let lease =
+            format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
         let args = [lease.clone(), micros(*expiry), max.to_string()];
-        let answer = storage.ask(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool())).await?;
+        let answer =
+            storage.ask(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool())).await?;
         let granted = |in_redis| {
             let limiter = self.clone();
             Ok(Admission::Granted(ConcurrencyLease { limiter, key, lease, in_redis }))
         };
         match answer {
             Some((1, ..)) => granted(true),
-            Some((_, used, first)) => Ok(Admission::Full { used, retry_after: Duration::from_micros(first) }),
-            None if storage.on_outage() == OnOutage::Closed => Ok(Admission::Full { used: 0, retry_after: *expiry }),
+            Some((_, used, first)) => {
+                Ok(Admission::Full { used, retry_after: Duration::from_micros(first) })
+            }
+            None if storage.on_outage() == OnOutage::Closed => {
+                Ok(Admission::Full { used: 0, retry_after: *expiry })
+            }
             None => granted(false),
         }
     }

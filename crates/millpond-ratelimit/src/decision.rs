@@ -100,7 +100,12 @@ impl Decision {
     /// seconds a full burst refills, as in `"second";q=10;w=1`.
     pub fn policy_header(&self) -> String {
         list(&self.outcomes, |text, outcome| {
-            let _ = write!(text, ";q={};w={}", outcome.limit.burst_size(), seconds(outcome.limit.refill()));
+            let _ = write!(
+                text,
+                ";q={};w={}",
+                outcome.limit.burst_size(),
+                seconds(outcome.limit.refill())
+            );
         })
     }
 
@@ -156,7 +161,8 @@ mod tests {
             (Limit::per_second(999_983).unwrap(), "\"n\";q=999983;w=1"),
         ] {
             let used_up = Verdict { fits: false, ahead: limit.tolerance() };
-            let decision = Decision::of(DecisionSource::Redis, vec![LimitOutcome::of("n", limit, used_up, 1)]);
+            let decision =
+                Decision::of(DecisionSource::Redis, vec![LimitOutcome::of("n", limit, used_up, 1)]);
             assert_eq!(decision.policy_header(), policy);
             let seconds = policy.split_once("w=").unwrap().1;
             assert_eq!(decision.header(), format!("\"n\";r=0;t={seconds}"));

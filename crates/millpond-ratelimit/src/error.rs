@@ -42,7 +42,10 @@ impl fmt::Display for RateLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit { count, period, burst, reason } => {
-                write!(f, "a limit of count = {count}, period = {period:?}, burst = {burst} cannot be kept: {reason}")
+                write!(
+                    f,
+                    "a limit of count = {count}, period = {period:?}, burst = {burst} cannot be kept: {reason}"
+                )
             }
             Self::CostAboveBurst { name, cost, burst } => write!(
                 f,

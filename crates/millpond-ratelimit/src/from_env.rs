@@ -8,7 +8,8 @@ use millpond_redis::{RedisConnectOptions, UrlError};
 const URL: &str = "redis.url";
 
 /// The variables that affect a storage.
-const VARIABLES: [&str; 4] = ["PSN_REDIS_URL", "PSN_REDIS_MAX_CONNECTIONS", "PSN_DB_LIMITS", "PSN_PRESET"];
+const VARIABLES: [&str; 4] =
+    ["PSN_REDIS_URL", "PSN_REDIS_MAX_CONNECTIONS", "PSN_DB_LIMITS", "PSN_PRESET"];
 
 impl CentralizedStateStorage {
     /// Creates a storage from the section `[redis]` of the settings: `PSN_REDIS_URL`,
@@ -31,15 +32,19 @@ impl CentralizedStateStorage {
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateLimitError> {
-        let names = VARIABLES.into_iter().flat_map(|name| [name.to_owned(), format!("{name}_FILE")]);
+    pub fn from_variables(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, RateLimitError> {
+        let names =
+            VARIABLES.into_iter().flat_map(|name| [name.to_owned(), format!("{name}_FILE")]);
         let variables = names.filter_map(|name| variable(&name).map(|value| (name, value)));
         load(Settings::loader().no_file().environment(variables))
     }
 }
 
 fn load(loader: Loader) -> Result<CentralizedStateStorage, RateLimitError> {
-    let (settings, place) = loader.require(URL).load_with(place).map_err(|error| setting(&error))?;
+    let (settings, place) =
+        loader.require(URL).load_with(place).map_err(|error| setting(&error))?;
     let options = StorageOptions::new().max_connections(settings.redis.max_connections);
     options.limits(settings.db.pool.limits).connect_lazy_with(place)
 }

@@ -51,9 +51,14 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut stored, mut admitted) = (None, Vec::new());
         let mut now = 1_764_000_000_000_000;
-        let step = 1 + random.u64(0..2 * limit.period().as_micros() as u64 / u64::from(limit.count()));
+        let step =
+            1 + random.u64(0..2 * limit.period().as_micros() as u64 / u64::from(limit.count()));
         for _ in 0..200 {
-            now += if random.u32(0..20) == 0 { random.u64(0..5_000_000) } else { random.u64(0..=step) };
+            now += if random.u32(0..20) == 0 {
+                random.u64(0..5_000_000)
+            } else {
+                random.u64(0..=step)
+            };
             let look = look(limit, stored, 1, Span::micros(now));
             if look.fits {
                 stored = Some(Span::micros(now).plus(look.then));
@@ -68,14 +73,19 @@ mod tests {
         for seed in 0..5_000 {
             let mut random = fastrand::Rng::with_seed(seed);
             let period = Duration::from_micros(random.u64(1_000..2_000_000));
-            let limit = Limit::new(random.u32(1..500), period).unwrap().burst(random.u32(1..40)).unwrap();
+            let limit =
+                Limit::new(random.u32(1..500), period).unwrap().burst(random.u32(1..40)).unwrap();
             let times = admitted(&limit, seed);
             for (first, start) in times.iter().enumerate() {
                 for (last, end) in times.iter().enumerate().skip(first) {
                     let count = (last - first + 1) as f64;
                     let window = (end - start) as f64 / limit.period().as_micros() as f64;
                     let most = f64::from(limit.burst_size()) + f64::from(limit.count()) * window;
-                    assert!(count <= most + 1e-6, "seed {seed}: {count} of {most} in {} us", end - start);
+                    assert!(
+                        count <= most + 1e-6,
+                        "seed {seed}: {count} of {most} in {} us",
+                        end - start
+                    );
                 }
             }
         }

@@ -96,7 +96,10 @@ impl Limit {
     /// How long a full burst takes to refill.
     pub fn refill(&self) -> Duration {
         let Self { count, period, burst } = self;
-        let nanos = period.as_nanos().saturating_mul(u128::from(*burst)).div_ceil(u128::from((*count).max(1)));
+        let nanos = period
+            .as_nanos()
+            .saturating_mul(u128::from(*burst))
+            .div_ceil(u128::from((*count).max(1)));
         let seconds = u64::try_from(nanos / NANOS).unwrap_or(u64::MAX);
         // Less than a second.
         Duration::new(seconds, u32::try_from(nanos % NANOS).unwrap_or(0))
@@ -114,7 +117,8 @@ impl Limit {
 
     fn checked(self) -> Result<Self, RateLimitError> {
         let Self { count, period, burst } = self;
-        let wrong = |reason: &'static str| Err(RateLimitError::Limit { count, period, burst, reason });
+        let wrong =
+            |reason: &'static str| Err(RateLimitError::Limit { count, period, burst, reason });
         if count == 0 || burst == 0 {
             return wrong("count and burst must be at least 1");
         }
@@ -146,8 +150,13 @@ mod tests {
         let reason = |limit: Result<Limit, RateLimitError>| limit.unwrap_err().to_string();
         assert!(reason(Limit::per_second(0)).contains("count = 0"));
         assert!(reason(Limit::new(10, Duration::ZERO)).contains("a microsecond"));
-        assert!(reason(Limit::per_second(1).and_then(|limit| limit.burst(0))).contains("burst = 0"));
+        assert!(
+            reason(Limit::per_second(1).and_then(|limit| limit.burst(0))).contains("burst = 0")
+        );
         assert!(reason(Limit::new(1, Duration::MAX)).contains("ten years"));
-        assert!(reason(Limit::per_hour(1).and_then(|limit| limit.burst(u32::MAX))).contains("ten years"));
+        assert!(
+            reason(Limit::per_hour(1).and_then(|limit| limit.burst(u32::MAX)))
+                .contains("ten years")
+        );
     }
 }

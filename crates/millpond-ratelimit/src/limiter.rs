@@ -38,9 +38,14 @@ impl RateLimiter {
     /// # Errors
     ///
     /// [`RateLimitError::Setting`] for a name that cannot be part of a key.
-    pub fn new(storage: &CentralizedStateStorage, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
+    pub fn new(
+        storage: &CentralizedStateStorage,
+        name: &str,
+        limit: Limit,
+    ) -> Result<Self, RateLimitError> {
         let script = Arc::new(script());
-        Self { storage: storage.clone(), names: Vec::new(), limits: Vec::new(), script }.and(name, limit)
+        Self { storage: storage.clone(), names: Vec::new(), limits: Vec::new(), script }
+            .and(name, limit)
     }
 
     /// Adds a limit: a request is admitted only if it fits all limits, and is then charged to all.
@@ -50,10 +55,14 @@ impl RateLimiter {
     /// [`RateLimitError::Setting`] for a name that cannot be part of a key, or is already in use.
     pub fn and(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
         if !is_word(name) {
-            return Err(RateLimitError::Setting { reason: format!("a limit cannot be called {name:?}; {WORD}") });
+            return Err(RateLimitError::Setting {
+                reason: format!("a limit cannot be called {name:?}; {WORD}"),
+            });
         }
         if self.names.iter().any(|known| known == name) {
-            return Err(RateLimitError::Setting { reason: format!("two limits are called {name:?}; rename one") });
+            return Err(RateLimitError::Setting {
+                reason: format!("two limits are called {name:?}; rename one"),
+            });
         }
         self.names.push(name.to_owned());
         self.limits.push(limit);
@@ -66,9 +75,18 @@ impl RateLimiter {
     ///
     /// [`RateLimitError::Setting`] if there is no limit of this name.
     pub fn with(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
-        match self.names.iter().position(|known| known == name).and_then(|at| self.limits.get_mut(at)) {
+        match self
+            .names
+            .iter()
+            .position(|known| known == name)
+            .and_then(|at| self.limits.get_mut(at))
+        {
             Some(place) => *place = limit,
-            None => return Err(RateLimitError::Setting { reason: format!("there is no limit called {name:?}") }),
+            None => {
+                return Err(RateLimitError::Setting {
+                    reason: format!("there is no limit called {name:?}"),
+                });
+            }
         }
         Ok(self)
     }
@@ -104,11 +122,21 @@ impl RateLimiter {
             }
         }
         let keys = self.keys(subject);
-        let question = self.script.call(&keys, arguments(&self.limits, cost)).run::<Vec<u64>>(self.storage.pool());
-        Ok(match self.storage.ask(question).await?.and_then(|answer| verdicts(&answer, self.limits.len())) {
-            Some(verdicts) => self.decision(DecisionSource::Redis, &verdicts, cost),
-            None => self.without_redis(&keys, cost),
-        })
+        let question = self
+            .script
+            .call(&keys, arguments(&self.limits, cost))
+            .run::<Vec<u64>>(self.storage.pool());
+        Ok(
+            match self
+                .storage
+                .ask(question)
+                .await?
+                .and_then(|answer| verdicts(&answer, self.limits.len()))
+            {
+                Some(verdicts) => self.decision(DecisionSource::Redis, &verdicts, cost),
+                None => self.without_redis(&keys, cost),
+            },
+        )
     }
 
     /// Returns the state of the limits without charging a request.
@@ -133,25 +161,35 @@ impl RateLimiter {
         let limits = self.names.iter().zip(&self.limits).zip(verdicts);
         Decision::of(
             source,
-            limits.map(|((name, limit), verdict)| LimitOutcome::of(name, *limit, *verdict, cost)).collect(),
+            limits
+                .map(|((name, limit), verdict)| LimitOutcome::of(name, *limit, *verdict, cost))
+                .collect(),
         )
     }
 
     fn without_redis(&self, keys: &[String], cost: u32) -> Decision {
         let same = |verdict: Verdict| vec![verdict; self.limits.len()];
         match self.storage.on_outage() {
-            OnOutage::Local { .. } => {
-                self.decision(DecisionSource::Local, &self.storage.local().decide(keys, &self.limits, cost), cost)
-            }
-            OnOutage::Open => {
-                self.decision(DecisionSource::Open, &same(Verdict { fits: true, ahead: Span::default() }), cost)
-            }
+            OnOutage::Local { .. } => self.decision(
+                DecisionSource::Local,
+                &self.storage.local().decide(keys, &self.limits, cost),
+                cost,
+            ),
+            OnOutage::Open => self.decision(
+                DecisionSource::Open,
+                &same(Verdict { fits: true, ahead: Span::default() }),
+                cost,
+            ),
             OnOutage::Closed => {
                 let mut decision = self.decision(DecisionSource::Closed, &[], cost);
                 decision.allowed = false;
                 for (name, limit) in self.names.iter().zip(&self.limits) {
-                    let mut outcome =
-                        LimitOutcome::of(name, *limit, Verdict { fits: false, ahead: limit.tolerance() }, cost);
+                    let mut outcome = LimitOutcome::of(
+                        name,
+                        *limit,
+                        Verdict { fits: false, ahead: limit.tolerance() },
+                        cost,
+                    );
                     outcome.retry_after = Some(Breaker::PAUSE);
                     decision.outcomes.push(outcome);
                 }

@@ -24,22 +24,35 @@ impl Local {
     pub(crate) fn decide(&self, keys: &[String], limits: &[Limit], cost: u32) -> Vec<Verdict> {
         let now = Span::micros(u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX));
         let mut stored = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys: Vec<String> = keys.iter().enumerate().map(|(n, key)| self.place(&mut stored, key, n, now)).collect();
-        let looks: Vec<Look> =
-            keys.iter().zip(limits).map(|(key, limit)| look(limit, stored.get(key).copied(), cost, now)).collect();
+        let keys: Vec<String> =
+            keys.iter().enumerate().map(|(n, key)| self.place(&mut stored, key, n, now)).collect();
+        let looks: Vec<Look> = keys
+            .iter()
+            .zip(limits)
+            .map(|(key, limit)| look(limit, stored.get(key).copied(), cost, now))
+            .collect();
         let all = looks.iter().all(|look| look.fits);
         for (key, look) in keys.into_iter().zip(&looks) {
             if all && cost > 0 {
                 stored.insert(key, now.plus(look.then));
             }
         }
-        let verdict = |look: &Look| Verdict { fits: look.fits, ahead: if all { look.then } else { look.ahead } };
+        let verdict = |look: &Look| Verdict {
+            fits: look.fits,
+            ahead: if all { look.then } else { look.ahead },
+        };
         looks.iter().map(verdict).collect()
     }
 
     /// Returns the name under which a key is kept: its own while there is room, else one that all
     /// further keys of its limit share.
-    fn place(&self, stored: &mut HashMap<String, Span>, key: &str, limit: usize, now: Span) -> String {
+    fn place(
+        &self,
+        stored: &mut HashMap<String, Span>,
+        key: &str,
+        limit: usize,
+        now: Span,
+    ) -> String {
         if stored.contains_key(key) {
             return key.to_owned();
         }

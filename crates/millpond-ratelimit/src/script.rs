@@ -72,7 +72,8 @@ pub(crate) fn script() -> Script {
 /// The arguments of the script for these limits.
 pub(crate) fn arguments(limits: &[Limit], cost: u32) -> Vec<u64> {
     let of = |limit: &Limit| {
-        let ((cost, cost_part), (most, most_part)) = (limit.interval().times(cost).pair(), limit.tolerance().pair());
+        let ((cost, cost_part), (most, most_part)) =
+            (limit.interval().times(cost).pair(), limit.tolerance().pair());
         [cost, cost_part, most, most_part]
     };
     limits.iter().flat_map(of).collect()
@@ -81,7 +82,9 @@ pub(crate) fn arguments(limits: &[Limit], cost: u32) -> Vec<u64> {
 /// Reads the reply. Returns `None` if it is not a reply of this script.
 pub(crate) fn verdicts(answer: &[u64], limits: usize) -> Option<Vec<Verdict>> {
     let verdict = |three: &[u64]| match three {
-        [fits, ahead, part] => Some(Verdict { fits: *fits == 1, ahead: Span::of_pair(*ahead, *part) }),
+        [fits, ahead, part] => {
+            Some(Verdict { fits: *fits == 1, ahead: Span::of_pair(*ahead, *part) })
+        }
         _ => None,
     };
     (answer.len() == 3 * limits).then(|| answer.chunks(3).map(verdict).collect())?

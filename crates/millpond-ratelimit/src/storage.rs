@@ -4,7 +4,8 @@ use crate::error::RateLimitError;
 use crate::local::Local;
 use crate::outage::OnOutage;
 use millpond_redis::{
-    Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool, SharedRedisPoolOptions,
+    Breaker, Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPool,
+    SharedRedisPoolOptions,
 };
 use std::fmt;
 use std::future::Future;
@@ -135,7 +136,10 @@ impl StorageOptions {
     /// # Errors
     ///
     /// As [`connect_lazy`](Self::connect_lazy).
-    pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<CentralizedStateStorage, RateLimitError> {
+    pub fn connect_lazy_with(
+        self,
+        options: RedisConnectOptions,
+    ) -> Result<CentralizedStateStorage, RateLimitError> {
         self.check()?;
         let connections = self.max_connections.div_ceil(SHARE);
         let pool = SharedRedisPoolOptions::new()
@@ -163,15 +167,23 @@ impl StorageOptions {
         }
         if !(TIMEOUT_LOW..=TIMEOUT_HIGH).contains(&self.timeout) {
             let timeout = self.timeout;
-            problems.push(format!("timeout = {timeout:?} is out of range 1ms to 60s; choose a value in the range"));
+            problems.push(format!(
+                "timeout = {timeout:?} is out of range 1ms to 60s; choose a value in the range"
+            ));
         }
         if !is_word(&self.prefix) {
             problems.push(format!("prefix = {:?} cannot be part of a key; {WORD}", self.prefix));
         }
         if self.on_outage == (OnOutage::Local { keys: 0 }) {
-            problems.push("on_outage = local with keys = 0 keeps nothing; say open or closed".to_owned());
+            problems.push(
+                "on_outage = local with keys = 0 keeps nothing; say open or closed".to_owned(),
+            );
         }
-        if problems.is_empty() { Ok(()) } else { Err(RateLimitError::Setting { reason: problems.join("\n") }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RateLimitError::Setting { reason: problems.join("\n") })
+        }
     }
 }
 
@@ -209,7 +221,8 @@ pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
 
 /// True if `text` can be part of a key and of a header without an escape, and contains no hash tag.
 pub(crate) fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
 }
 
 pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {

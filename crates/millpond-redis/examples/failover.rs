@@ -16,7 +16,8 @@ use fred::interfaces::KeysInterface;
 use fred::types::Builder;
 use fred::types::config::{Config, ReconnectPolicy};
 use millpond_redis::{
-    Command, Driver, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPool, SharedRedisPoolOptions, slot_of,
+    Command, Driver, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPool,
+    SharedRedisPoolOptions, slot_of,
 };
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -48,20 +49,28 @@ impl Client {
     async fn open(name: &str, url: &str) -> Self {
         match name {
             "shared" | "shared-rs" => {
-                let options = url.parse::<RedisConnectOptions>().expect("a URL").driver(driver(name));
-                Self::Shared(SharedRedisPoolOptions::new().connect_with(options).await.expect("connects"))
+                let options =
+                    url.parse::<RedisConnectOptions>().expect("a URL").driver(driver(name));
+                Self::Shared(
+                    SharedRedisPoolOptions::new().connect_with(options).await.expect("connects"),
+                )
             }
             "exclusive" | "exclusive-rs" => {
-                let options = url.parse::<RedisConnectOptions>().expect("a URL").driver(driver(name));
+                let options =
+                    url.parse::<RedisConnectOptions>().expect("a URL").driver(driver(name));
                 let pool = RedisPoolOptions::new().max_connections(10);
                 Self::Exclusive(pool.connect_with(options).await.expect("connects"))
             }
             "deadpool" => {
-                let nodes = url.split(['/', '?', '&']).filter_map(|part| part.strip_prefix("node=").or(Some(part)));
+                let nodes = url
+                    .split(['/', '?', '&'])
+                    .filter_map(|part| part.strip_prefix("node=").or(Some(part)));
                 let nodes = nodes.filter(|part| part.contains(':') && !part.contains("redis"));
                 let nodes: Vec<String> = nodes.map(|node| format!("redis://{node}")).collect();
                 let config = deadpool_redis::cluster::Config::from_urls(nodes);
-                Self::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).expect("a pool"))
+                Self::Deadpool(
+                    config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).expect("a pool"),
+                )
             }
             "fred" => {
                 let mut builder = Builder::from_config(Config::from_url(url).expect("a URL"));
@@ -70,7 +79,9 @@ impl Client {
                 drop(fred::interfaces::ClientLike::init(&pool).await.expect("connects"));
                 Self::Fred(pool)
             }
-            other => panic!("{other} is none of shared, exclusive, shared-rs, exclusive-rs, fred, deadpool"),
+            other => panic!(
+                "{other} is none of shared, exclusive, shared-rs, exclusive-rs, fred, deadpool"
+            ),
         }
     }
 
@@ -79,7 +90,9 @@ impl Client {
         match self {
             Self::Shared(pool) => pool.run(set()).await.map_err(|error| error.to_string()),
             Self::Exclusive(pool) => pool.run(set()).await.map_err(|error| error.to_string()),
-            Self::Fred(pool) => pool.set(key, value, None, None, false).await.map_err(|error| error.to_string()),
+            Self::Fred(pool) => {
+                pool.set(key, value, None, None, false).await.map_err(|error| error.to_string())
+            }
             Self::Deadpool(pool) => {
                 let mut lease = pool.get().await.map_err(|error| error.to_string())?;
                 lease.set(key, value).await.map(|()| None).map_err(|error| error.to_string())
@@ -126,7 +139,11 @@ async fn work(client: Client, task: usize, until: Instant, moving: bool) -> Repo
     let mut n = 0_u64;
     while Instant::now() < until {
         n += 1;
-        let tag = if moving && n.is_multiple_of(2) { MOVED_KEY.to_owned() } else { format!("{{{}}}", n % 97) };
+        let tag = if moving && n.is_multiple_of(2) {
+            MOVED_KEY.to_owned()
+        } else {
+            format!("{{{}}}", n % 97)
+        };
         let key = format!("{tag}:{task}");
         // Half of the tasks ask for keys of the lost node, the others for those of healthy ones: as
         // in a service, where who waits for one does not hold up who wants the other.
@@ -134,15 +151,18 @@ async fn work(client: Client, task: usize, until: Instant, moving: bool) -> Repo
             continue;
         }
         let outcome = if n.is_multiple_of(3) {
-            let answer = tokio::time::timeout(OUTER, client.get(&key)).await.unwrap_or_else(|_| Err("outer".into()));
+            let answer = tokio::time::timeout(OUTER, client.get(&key))
+                .await
+                .unwrap_or_else(|_| Err("outer".into()));
             if let Ok(Some(value)) = &answer {
                 report.strangers += u32::from(!value.starts_with(&format!("{key}=")));
             }
             answer
         } else {
             let value = format!("{key}={n}");
-            let answer =
-                tokio::time::timeout(OUTER, client.set(&key, &value)).await.unwrap_or_else(|_| Err("outer".into()));
+            let answer = tokio::time::timeout(OUTER, client.set(&key, &value))
+                .await
+                .unwrap_or_else(|_| Err("outer".into()));
             if answer.is_ok() {
                 report.acked.insert(key.clone(), n);
             }
@@ -163,7 +183,8 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let xtask = std::env::var("MILLPOND_TEST_XTASK").expect("run it under `cargo xtask servers`");
+        let xtask =
+            std::env::var("MILLPOND_TEST_XTASK").expect("run it under `cargo xtask servers`");
         let mut command = process::Command::new(xtask);
         command
             .args(["servers", "--private", "cluster"])
@@ -171,11 +192,13 @@ impl Cluster {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut servers = command.spawn().expect("xtask starts");
-        let lines = BufReader::new(servers.stdout.take().expect("is piped")).lines().map_while(Result::ok);
+        let lines =
+            BufReader::new(servers.stdout.take().expect("is piped")).lines().map_while(Result::ok);
         let pairs = lines.take_while(|line| !line.is_empty());
         let unquoted = |text: &str| text.trim_matches('\'').to_owned();
-        let variables =
-            pairs.filter_map(|line| line.split_once('=').map(|(a, b)| (a.to_owned(), unquoted(b)))).collect();
+        let variables = pairs
+            .filter_map(|line| line.split_once('=').map(|(a, b)| (a.to_owned(), unquoted(b))))
+            .collect();
         let cluster = Self { servers, variables };
         for address in cluster.variable("CLUSTER_NODES").split(',') {
             cluster.ask(address, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
@@ -189,20 +212,24 @@ impl Cluster {
 
     fn ask(&self, address: &str, words: &[&str]) -> String {
         let (host, port) = address.rsplit_once(':').expect("host and port");
-        let output = process::Command::new("redis-cli").args(["-h", host, "-p", port]).args(words).output();
+        let output =
+            process::Command::new("redis-cli").args(["-h", host, "-p", port]).args(words).output();
         String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
     }
 
     fn signal(&self, signal: &str) {
-        let status = process::Command::new("kill").args([signal, self.variable("CLUSTER_1_PID")]).status();
+        let status =
+            process::Command::new("kill").args([signal, self.variable("CLUSTER_1_PID")]).status();
         assert!(status.is_ok_and(|status| status.success()));
     }
 
     /// The address of the replica of the first node.
     fn replica(&self) -> String {
         let first = self.variable("CLUSTER_1_ADDRESS");
-        let (id, nodes) = (self.ask(first, &["CLUSTER", "MYID"]), self.ask(first, &["CLUSTER", "NODES"]));
-        let line = nodes.lines().find(|line| line.contains("slave") && line.contains(&format!(" {id} ")));
+        let (id, nodes) =
+            (self.ask(first, &["CLUSTER", "MYID"]), self.ask(first, &["CLUSTER", "NODES"]));
+        let line =
+            nodes.lines().find(|line| line.contains("slave") && line.contains(&format!(" {id} ")));
         let address = line.and_then(|line| line.split([' ', '@']).nth(1)).expect("a replica");
         address.to_owned()
     }
@@ -224,7 +251,8 @@ impl Cluster {
         let (from, to) = (owner, owner % 3 + 1);
         let address = |n: usize| self.variable(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
         let (source, target) = (address(from), address(to));
-        let (from_id, to_id) = (self.ask(&source, &["CLUSTER", "MYID"]), self.ask(&target, &["CLUSTER", "MYID"]));
+        let (from_id, to_id) =
+            (self.ask(&source, &["CLUSTER", "MYID"]), self.ask(&target, &["CLUSTER", "MYID"]));
         let slot = slot.to_string();
         self.ask(&target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
         self.ask(&source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
@@ -235,7 +263,10 @@ impl Cluster {
             if keys.is_empty() {
                 break;
             }
-            self.ask(&source, &[&["MIGRATE", host, port, "", "0", "1000", "KEYS"][..], &keys].concat());
+            self.ask(
+                &source,
+                &[&["MIGRATE", host, port, "", "0", "1000", "KEYS"][..], &keys].concat(),
+            );
         }
         for n in [to, from, to % 3 + 1] {
             self.ask(&address(n), &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
@@ -267,7 +298,8 @@ async fn round(name: &str, event: &str) -> Round {
     let client = Client::open(name, cluster.variable("CLUSTER_URL")).await;
     let until = Instant::now() + BEFORE + AFTER;
     let moving = event == "move";
-    let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(work(client.clone(), task, until, moving))).collect();
+    let tasks: Vec<_> =
+        (0..TASKS).map(|task| tokio::spawn(work(client.clone(), task, until, moving))).collect();
     tokio::time::sleep(BEFORE).await;
     let struck = Instant::now();
     cluster.strike(event);
@@ -307,7 +339,8 @@ async fn round(name: &str, event: &str) -> Round {
             break;
         };
         let stored = stored.ok().flatten();
-        let stored = stored.and_then(|value| value.rsplit_once('=').and_then(|(_, n)| n.parse::<u64>().ok()));
+        let stored = stored
+            .and_then(|value| value.rsplit_once('=').and_then(|(_, n)| n.parse::<u64>().ok()));
         round.behind += f64::from(u8::from(stored.is_none_or(|stored| stored < *acked)));
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
@@ -336,7 +369,9 @@ fn median(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, event, rest @ ..] = &args[..] else {
-        panic!("failover shared|exclusive|shared-rs|exclusive-rs|fred|deadpool kill|stop|planned|move [ROUNDS]")
+        panic!(
+            "failover shared|exclusive|shared-rs|exclusive-rs|fred|deadpool kill|stop|planned|move [ROUNDS]"
+        )
     };
     let count = rest.first().map_or(5, |rounds| rounds.parse().expect("a number of rounds"));
     let mut rounds = Vec::new();

@@ -55,7 +55,11 @@ impl RedisClient {
     /// # Cancel safety
     ///
     /// As [`run`](Self::run).
-    pub async fn run_on<T: FromValue>(&self, node: &ClusterNode, command: Command) -> Result<T, RedisError> {
+    pub async fn run_on<T: FromValue>(
+        &self,
+        node: &ClusterNode,
+        command: Command,
+    ) -> Result<T, RedisError> {
         self.run(Command { node: Some(node.clone()), ..command }).await
     }
 

@@ -47,7 +47,14 @@ impl Command {
         if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
             name.to_mut().make_ascii_uppercase();
         }
-        Self { name, args: Arguments::default(), slot: Slot::Any, idempotent: false, limit: None, node: None }
+        Self {
+            name,
+            args: Arguments::default(),
+            slot: Slot::Any,
+            idempotent: false,
+            limit: None,
+            node: None,
+        }
     }
 
     /// Adds a key.
@@ -105,7 +112,10 @@ impl Command {
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The arguments are left out: they may be secret.
-        f.debug_struct("Command").field("name", &self.name).field("arguments", &self.args.len()).finish_non_exhaustive()
+        f.debug_struct("Command")
+            .field("name", &self.name)
+            .field("arguments", &self.args.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -113,12 +113,17 @@ impl RedisConnection {
     /// Notes the effect of a command before it is sent: it may be executed without an answer.
     fn begin(&mut self, command: &mut Command) -> Result<(Effect, Manner), RedisError> {
         let effect = effect(command);
-        let refused = |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
+        let refused =
+            |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
         let manner = match effect {
             Effect::Refused(reason) => return refused(reason),
-            Effect::Blocks(Wait::Forever) => return refused("0 would wait for ever: say how long, and ask again"),
+            Effect::Blocks(Wait::Forever) => {
+                return refused("0 would wait for ever: say how long, and ask again");
+            }
             Effect::Blocks(Wait::For(wait)) => Manner::Blocking(wait),
-            Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => Manner::Plain,
+            Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => {
+                Manner::Plain
+            }
         };
         match effect {
             Effect::Watch => self.watch(command.slot),
@@ -128,12 +133,17 @@ impl RedisConnection {
             _ => {}
         }
         self.session.last = Some(command.slot);
-        self.session.flight = if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
+        self.session.flight =
+            if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
         Ok((effect, manner))
     }
 
     /// Notes the outcome of a command.
-    fn end(&mut self, effect: Effect, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
+    fn end(
+        &mut self,
+        effect: Effect,
+        outcome: Result<Value, RedisError>,
+    ) -> Result<Value, RedisError> {
         self.session.flight = Flight::None;
         if effect == Effect::Unwatch && outcome.is_ok() {
             self.session.watched = None;
@@ -189,7 +199,10 @@ impl RedisConnection {
     /// # Cancel safety
     ///
     /// The connection may be subscribed or not; it is closed on return.
-    pub async fn subscribe(&mut self, channels: impl IntoIterator<Item = impl Argument>) -> Result<(), RedisError> {
+    pub async fn subscribe(
+        &mut self,
+        channels: impl IntoIterator<Item = impl Argument>,
+    ) -> Result<(), RedisError> {
         self.listen(Command::new("SUBSCRIBE").args(channels)).await
     }
 
@@ -202,7 +215,10 @@ impl RedisConnection {
     /// # Cancel safety
     ///
     /// As [`subscribe`](Self::subscribe).
-    pub async fn psubscribe(&mut self, patterns: impl IntoIterator<Item = impl Argument>) -> Result<(), RedisError> {
+    pub async fn psubscribe(
+        &mut self,
+        patterns: impl IntoIterator<Item = impl Argument>,
+    ) -> Result<(), RedisError> {
         self.listen(Command::new("PSUBSCRIBE").args(patterns)).await
     }
 
@@ -276,7 +292,8 @@ impl RedisConnection {
     /// Returns what to do with the connection on return.
     pub(crate) fn triage(&self) -> Triage {
         let Session { watched, selected, lasting, shown, flight, .. } = self.session;
-        let is_changed = lasting || shown || self.subscription.is_some() || flight == Flight::Blocking;
+        let is_changed =
+            lasting || shown || self.subscription.is_some() || flight == Flight::Blocking;
         if is_changed || !self.is_fit() || self.link.is_large() {
             Triage::Discard
         } else if watched.is_some() || selected || flight == Flight::Plain {
@@ -307,14 +324,21 @@ impl RedisConnection {
             self.link.call(Command { slot, ..Command::new("UNWATCH") }, Manner::Plain).await?;
         }
         if self.session.selected {
-            self.link.call(Command::new("SELECT").arg(u32::from(self.options.database)), Manner::Plain).await?;
+            self.link
+                .call(Command::new("SELECT").arg(u32::from(self.options.database)), Manner::Plain)
+                .await?;
         }
         let nonce = fastrand::u64(..).to_string();
         // Ask the node that may still owe an answer.
         let slot = self.session.last.unwrap_or(Slot::Any);
-        let echo = self.link.call(Command { slot, ..Command::new("ECHO").arg(&nonce) }, Manner::Plain).await?;
+        let echo = self
+            .link
+            .call(Command { slot, ..Command::new("ECHO").arg(&nonce) }, Manner::Plain)
+            .await?;
         if String::from_value(echo)? != nonce {
-            return Err(RedisError::Lost { reason: "it is out of sync with the server".to_owned() });
+            return Err(RedisError::Lost {
+                reason: "it is out of sync with the server".to_owned(),
+            });
         }
         self.led_back = self.session.selected;
         self.session = Session::default();
@@ -335,7 +359,8 @@ impl RedisConnection {
 
     /// Notes the slot of watched keys. Two of them in a cluster cannot be undone.
     fn watch(&mut self, slot: Slot) {
-        self.session.spoilt |= self.session.watched.is_some_and(|other| other != slot) && self.link.is_cluster();
+        self.session.spoilt |=
+            self.session.watched.is_some_and(|other| other != slot) && self.link.is_cluster();
         self.session.watched = Some(slot);
     }
 

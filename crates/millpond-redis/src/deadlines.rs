@@ -46,7 +46,10 @@ enum Entry {
 /// # Cancel safety
 ///
 /// The future may be dropped at any point.
-pub(crate) async fn answer_within<F: Future>(limit: Duration, mut answer: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn answer_within<F: Future>(
+    limit: Duration,
+    mut answer: Pin<&mut F>,
+) -> Option<F::Output> {
     if limit < ARM_AFTER {
         return timeout(limit, answer).await.ok();
     }
@@ -102,7 +105,9 @@ impl Registration {
         let (commands, _) = self.entry.insert((commands, at));
         if !is_watched {
             let watched = Arc::downgrade(commands);
-            if !enlist(Box::new(move || watched.upgrade().is_some_and(|commands| wake_all(&commands)))) {
+            if !enlist(Box::new(move || {
+                watched.upgrade().is_some_and(|commands| wake_all(&commands))
+            })) {
                 // There is no deadline thread, and others may already count on it: all set their
                 // timers.
                 wake_all(commands);

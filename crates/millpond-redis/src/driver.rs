@@ -82,7 +82,9 @@ impl Socket {
                 #[cfg(feature = "fred")]
                 Driver::Fred => Driven::Fred(Wire::over(stream)),
                 #[cfg(feature = "redis-rs")]
-                Driver::RedisRs => Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?),
+                Driver::RedisRs => {
+                    Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?)
+                }
             };
             let socket = Self { wire, answers: AtomicU64::new(0) };
             socket.greet(login, options.database, patience).await?;
@@ -103,7 +105,12 @@ impl Socket {
         Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
-    async fn greet(&self, login: &Login, database: u8, patience: Patience) -> Result<(), RedisError> {
+    async fn greet(
+        &self,
+        login: &Login,
+        database: u8,
+        patience: Patience,
+    ) -> Result<(), RedisError> {
         let mut commands = Vec::new();
         if let Some(password) = &login.password {
             commands.push(Command::new("AUTH").args(&login.user).arg(password));
@@ -133,7 +140,11 @@ impl Socket {
     /// # Cancel safety
     ///
     /// A command that was sent is executed; its answer is read and discarded.
-    pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
+    pub(crate) async fn send(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
         let answer = driven!(self, wire => wire.send(command, patience).await);
         let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
         self.hear(answer)
@@ -148,7 +159,11 @@ impl Socket {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub(crate) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
+    pub(crate) async fn pipeline(
+        &self,
+        commands: &[Command],
+        patience: Patience,
+    ) -> Result<Vec<Value>, RedisError> {
         self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
     }
 
@@ -162,7 +177,11 @@ impl Socket {
     /// # Cancel safety
     ///
     /// The connection may be subscribed or not.
-    pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
+    pub(crate) async fn subscribe(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<(), RedisError> {
         match &self.wire {
             #[cfg(feature = "fred")]
             Driven::Fred(wire) => wire.subscribe(command, patience).await,
@@ -229,7 +248,9 @@ impl Socket {
 }
 
 fn late(place: Place<'_>, limit: Duration) -> RedisError {
-    RedisError::NotSent { reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()) }
+    RedisError::NotSent {
+        reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()),
+    }
 }
 
 /// Returns the error if an answer is one.

@@ -93,7 +93,9 @@ impl RedisError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Pool(PoolError::RequestRefused(_)) => false,
-            Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
+            Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => {
+                true
+            }
             Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
             _ => false,
         }
@@ -120,7 +122,9 @@ impl RedisError {
     pub(crate) fn ends_the_connection(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
-            Self::Server { code, .. } => matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN" | "UNBLOCKED"),
+            Self::Server { code, .. } => {
+                matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN" | "UNBLOCKED")
+            }
             _ => false,
         }
     }
@@ -132,7 +136,10 @@ impl RedisError {
 
     /// The error of a command whose slot was not found. It was not executed.
     pub(crate) fn moving() -> Self {
-        Self::Server { code: "MOVED".to_owned(), message: "the slot of its keys is moving to another node".to_owned() }
+        Self::Server {
+            code: "MOVED".to_owned(),
+            message: "the slot of its keys is moving to another node".to_owned(),
+        }
     }
 
     /// Reads an error reply.
@@ -199,7 +206,9 @@ mod tests {
 
     #[test]
     fn an_error_reply_has_the_code_of_the_server() {
-        let error = RedisError::of_server("WRONGTYPE Operation against a key holding the wrong kind of value");
+        let error = RedisError::of_server(
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+        );
         assert_eq!(error.code(), Some("WRONGTYPE"));
         assert_eq!(RedisError::of_server("something else").code(), Some("ERR"));
         assert!(RedisError::of_server("READONLY You can't write").tells_of_a_failover());
@@ -221,7 +230,10 @@ mod tests {
     fn the_arguments_of_an_unknown_command_are_not_repeated() {
         let text = "ERR unknown command 'ATUH', with args beginning with: 'hunter2' ";
         let error = RedisError::of_server(text);
-        assert!(!error.to_string().contains("hunter2") && error.to_string().contains("ATUH"), "{error}");
+        assert!(
+            !error.to_string().contains("hunter2") && error.to_string().contains("ATUH"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -229,7 +241,8 @@ mod tests {
         let error = RedisError::TimedOut { command: "INCR".into(), limit: Duration::from_secs(2) };
         assert!(error.is_ambiguous() && error.to_string().contains("not known"), "{error}");
         assert!(!RedisError::CrossSlot { command: "MGET".into() }.is_ambiguous());
-        let error = RedisError::NotSent { reason: "no answer to the handshake within 2.000 s".into() };
+        let error =
+            RedisError::NotSent { reason: "no answer to the handshake within 2.000 s".into() };
         assert!(!error.is_ambiguous() && !error.to_string().contains("not known"), "{error}");
     }
 }

@@ -13,7 +13,9 @@ pub(crate) fn classify(error: &RedisError) -> ErrorClass {
             "ERR" if is_permanent(message) => ErrorClass::Permanent,
             _ => ErrorClass::Transient,
         },
-        RedisError::Lost { .. } | RedisError::NotSent { .. } | RedisError::TimedOut { .. } => ErrorClass::Transient,
+        RedisError::Lost { .. } | RedisError::NotSent { .. } | RedisError::TimedOut { .. } => {
+            ErrorClass::Transient
+        }
         _ => ErrorClass::Connection,
     }
 }
@@ -31,15 +33,22 @@ mod tests {
 
     #[test]
     fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
-        for text in
-            ["LOADING Redis is loading", "CLUSTERDOWN Hash slot not served", "ERR max number of clients reached"]
-        {
+        for text in [
+            "LOADING Redis is loading",
+            "CLUSTERDOWN Hash slot not served",
+            "ERR max number of clients reached",
+        ] {
             assert_eq!(classify(&RedisError::of_server(text)), ErrorClass::Transient, "{text}");
         }
-        for text in ["WRONGPASS invalid", "NOAUTH Authentication required.", "ERR DB index is out of range"] {
+        for text in
+            ["WRONGPASS invalid", "NOAUTH Authentication required.", "ERR DB index is out of range"]
+        {
             assert_eq!(classify(&RedisError::of_server(text)), ErrorClass::Permanent, "{text}");
         }
-        assert_eq!(classify(&RedisError::of_server("READONLY You can't write")), ErrorClass::Failover);
+        assert_eq!(
+            classify(&RedisError::of_server("READONLY You can't write")),
+            ErrorClass::Failover
+        );
         assert_eq!(classify(&RedisError::Lost { reason: "x".into() }), ErrorClass::Transient);
     }
 }

@@ -25,7 +25,12 @@ impl Epoch {
     /// Reports a failover: every connection of this epoch or an earlier one is outdated. Several
     /// reports of one failover count once.
     pub(crate) fn end(&self) {
-        let _ = self.of.0.compare_exchange(self.born, self.born.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.of.0.compare_exchange(
+            self.born,
+            self.born.wrapping_add(1),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 
     /// Returns whether a failover was reported since.

@@ -76,7 +76,9 @@ impl Drop for RedisLease {
 
 impl fmt::Debug for RedisLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisLease").field("connection", &Self::info(self).id).finish_non_exhaustive()
+        f.debug_struct("RedisLease")
+            .field("connection", &Self::info(self).id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,6 +127,8 @@ impl Drop for SharedRedisLease {
 
 impl fmt::Debug for SharedRedisLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRedisLease").field("connection", &Self::info(self).id).finish_non_exhaustive()
+        f.debug_struct("SharedRedisLease")
+            .field("connection", &Self::info(self).id)
+            .finish_non_exhaustive()
     }
 }

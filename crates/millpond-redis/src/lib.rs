@@ -61,7 +61,9 @@
 //! `fred` is on by default.
 
 #[cfg(not(any(feature = "fred", feature = "redis-rs")))]
-compile_error!("millpond-redis needs a driver: enable the feature `fred` (on by default) or `redis-rs`");
+compile_error!(
+    "millpond-redis needs a driver: enable the feature `fred` (on by default) or `redis-rs`"
+);
 
 mod breaker;
 mod client;
@@ -98,8 +100,8 @@ pub use error::RedisError;
 pub use lease::{RedisLease, SharedRedisLease};
 pub use manager::{RedisManager, SharedRedisManager};
 pub use millpond_core::{
-    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, Observer, PoolConfig, PoolError, RequestRefusal,
-    Status,
+    CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, Observer, PoolConfig,
+    PoolError, RequestRefusal, Status,
 };
 pub use options::{Count, PoolOptions, RedisPoolOptions, SharedRedisPoolOptions};
 pub use permits::OnExhausted;

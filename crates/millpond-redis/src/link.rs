@@ -11,6 +11,7 @@
 //! 3. An exclusive connection never dials a socket again: a WATCH would be lost unnoticed.
 
 mod redirection;
+mod routing;
 
 use crate::command::slot::Slot;
 use crate::command::{ClusterNode, Command};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// How often a command is redirected at most.
 const REDIRECTIONS_MAX: u32 = 16;
@@ -93,23 +94,28 @@ impl Link {
     /// # Cancel safety
     ///
     /// Dropping the future ends the attempt.
-    pub(crate) async fn open(topology: &Arc<Topology>, purpose: Use, limit: Duration) -> Result<Self, RedisError> {
+    pub(crate) async fn open(
+        topology: &Arc<Topology>,
+        purpose: Use,
+        limit: Duration,
+    ) -> Result<Self, RedisError> {
         let options = topology.options();
         let limit = limit.min(options.command_timeout);
         let sockets = match &options.deployment {
             Deployment::Single(node) => Sockets::One(Arc::new(topology.dial(node, limit).await?)),
-            Deployment::Unix(path) => {
-                Sockets::One(Arc::new(Socket::dial(Place::Unix(path), &options.login, options, limit).await?))
-            }
-            Deployment::Sentinel { nodes, service, login } => {
-                Sockets::One(Arc::new(sentinel::master(topology, nodes, service, login, limit).await?))
-            }
+            Deployment::Unix(path) => Sockets::One(Arc::new(
+                Socket::dial(Place::Unix(path), &options.login, options, limit).await?,
+            )),
+            Deployment::Sentinel { nodes, service, login } => Sockets::One(Arc::new(
+                sentinel::master(topology, nodes, service, login, limit).await?,
+            )),
             Deployment::Cluster(_) => Sockets::Cluster(Mutex::default()),
         };
         let heals = purpose == Use::Shared && options.is_cluster();
         let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
         let learnt = AtomicU64::new(0);
-        let link = Self { topology: Arc::clone(topology), sockets, heals, aborted, watched, learnt };
+        let link =
+            Self { topology: Arc::clone(topology), sockets, heals, aborted, watched, learnt };
         if link.is_cluster() {
             let entering = link.enter(limit);
             within(limit, entering).await.ok_or_else(|| late(limit))??;
@@ -168,7 +174,9 @@ impl Link {
         match &self.sockets {
             // Its address does not matter: there is no other.
             Sockets::One(_) => vec![ClusterNode(Node { host: String::new(), port: 0 })],
-            Sockets::Cluster(_) => self.topology.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect(),
+            Sockets::Cluster(_) => {
+                self.topology.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect()
+            }
         }
     }
 
@@ -188,11 +196,19 @@ impl Link {
     /// A command that was sent is executed; its answer is read and discarded.
     pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
         let limit = command.limit.unwrap_or(self.limit());
-        let limit = if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
+        let limit =
+            if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
         let patience = Patience::new(limit);
         match &self.sockets {
             Sockets::One(socket) => {
-                self.send(socket, None, &command, patience, socket.send(&command, self.on_the_wire(patience))).await
+                self.send(
+                    socket,
+                    None,
+                    &command,
+                    patience,
+                    socket.send(&command, self.on_the_wire(patience)),
+                )
+                .await
             }
             // Boxed, since its future has several KiB.
             Sockets::Cluster(_) => Box::pin(self.follow(&command, patience)).await,
@@ -211,11 +227,19 @@ impl Link {
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
         let patience = Patience::new(self.limit());
         let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
-        let all: Vec<Command> = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
+        let all: Vec<Command> =
+            [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
         let mut answering = String::new();
         let answers = match &self.sockets {
             Sockets::One(socket) => {
-                self.send(socket, None, &exec, patience, socket.pipeline(&all, self.on_the_wire(patience))).await?
+                self.send(
+                    socket,
+                    None,
+                    &exec,
+                    patience,
+                    socket.pipeline(&all, self.on_the_wire(patience)),
+                )
+                .await?
             }
             Sockets::Cluster(_) => {
                 let (node, watched) = (self.place_of(&exec)?, self.watched());
@@ -226,26 +250,35 @@ impl Link {
                 answering.clone_from(&node.host);
                 let socket = self.socket(&node, patience.left()).await?;
                 let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
-                self.send(&socket, Some(&node), &exec, patience, socket.pipeline(&all, on_the_wire)).await?
+                self.send(&socket, Some(&node), &exec, patience, socket.pipeline(&all, on_the_wire))
+                    .await?
             }
         };
         // Without MULTI the server has executed each command by itself.
         if let Some(refused) = answers.first().and_then(error_in)
             && redirection(&refused, exec.slot, &answering).is_none()
         {
-            let reason = format!("MULTI was refused, and its commands may have been executed one by one: {refused}");
+            let reason = format!(
+                "MULTI was refused, and its commands may have been executed one by one: {refused}"
+            );
             return Err(RedisError::Lost { reason });
         }
         // A command was not queued, so nothing was executed.
         if let Some(error) = answers.iter().find_map(error_in) {
-            return Err(match self.is_cluster().then(|| redirection(&error, exec.slot, &answering)).flatten() {
-                Some(Redirection::Moved(slot, node)) => {
-                    self.topology.moved(slot, &Arc::new(node));
-                    RedisError::moving()
-                }
-                Some(_) => RedisError::moving(),
-                None => error,
-            });
+            return Err(
+                match self
+                    .is_cluster()
+                    .then(|| redirection(&error, exec.slot, &answering))
+                    .flatten()
+                {
+                    Some(Redirection::Moved(slot, node)) => {
+                        self.topology.moved(slot, &Arc::new(node));
+                        RedisError::moving()
+                    }
+                    Some(_) => RedisError::moving(),
+                    None => error,
+                },
+            );
         }
         self.watch(None);
         let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
@@ -265,14 +298,20 @@ impl Link {
     /// # Cancel safety
     ///
     /// The connection may be subscribed or not.
-    pub(crate) async fn subscribe(&self, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
+    pub(crate) async fn subscribe(
+        &self,
+        command: &Command,
+        into: &mut Subscription,
+    ) -> Result<(), RedisError> {
         let Sockets::One(socket) = &self.sockets else {
             let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
             let some = |of_keys| {
                 let channels = command.args.iter().filter(|channel| is_of_keys(channel) == of_keys);
                 Command::new(command.name.clone()).args(channels)
             };
-            for (part, nodes) in [(some(false), vec![self.place_of(command)?]), (some(true), self.topology.owners())] {
+            for (part, nodes) in
+                [(some(false), vec![self.place_of(command)?]), (some(true), self.topology.owners())]
+            {
                 for node in if part.args.len() > 0 { nodes } else { Vec::new() } {
                     let socket = self.socket(&node, self.limit()).await?;
                     self.listen(&socket, &part, into).await?;
@@ -283,69 +322,18 @@ impl Link {
         self.listen(socket, command, into).await
     }
 
-    async fn listen(&self, socket: &Socket, command: &Command, into: &mut Subscription) -> Result<(), RedisError> {
+    async fn listen(
+        &self,
+        socket: &Socket,
+        command: &Command,
+        into: &mut Subscription,
+    ) -> Result<(), RedisError> {
         let limit = self.limit();
         let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
         into.add(socket.ear());
-        within(limit, socket.subscribe(command, Patience::new(limit))).await.ok_or_else(timed_out)?
-    }
-
-    /// Sends a command and follows redirections.
-    async fn follow(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
-        let (mut node, mut asking) = (self.place_of(command)?, false);
-        for attempt in 0..REDIRECTIONS_MAX {
-            if attempt > 1 {
-                sleep(PAUSE.min(patience.left())).await;
-            }
-            let outcome = self.ask(&node, command, asking, patience).await;
-            let next = outcome.as_ref().err().and_then(|error| redirection(error, command.slot, &node.host));
-            (node, asking) = match next {
-                Some(Redirection::Moved(slot, to)) => {
-                    let to = Arc::new(to);
-                    self.topology.moved(slot, &to);
-                    (to, false)
-                }
-                Some(Redirection::Ask(to)) => (Arc::new(to), true),
-                Some(Redirection::Again) => (self.place_of(command)?, false),
-                None => {
-                    match command.name() {
-                        "WATCH" if outcome.is_ok() => {
-                            let before = self.watched();
-                            self.watch(Some(Arc::clone(&node)));
-                            // The transaction would not notice changes at the other node.
-                            if before.is_some_and(|before| before != node) {
-                                self.abort();
-                                return Err(RedisError::moving());
-                            }
-                        }
-                        "UNWATCH" if outcome.is_ok() => self.watch(None),
-                        _ => {}
-                    }
-                    return outcome;
-                }
-            };
-        }
-        Err(RedisError::moving())
-    }
-
-    /// Sends a command to a node; with ASKING in front if the node is importing the slot.
-    async fn ask(
-        &self,
-        node: &Arc<Node>,
-        command: &Command,
-        asking: bool,
-        patience: Patience,
-    ) -> Result<Value, RedisError> {
-        let socket = self.socket(node, patience.left()).await?;
-        // Dialling may have taken some of the time.
-        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
-        if !asking {
-            return self.send(&socket, Some(node), command, patience, socket.send(command, on_the_wire)).await;
-        }
-        let both = [Command::new("ASKING"), command.clone()];
-        let answers = self.send(&socket, Some(node), command, patience, socket.pipeline(&both, on_the_wire)).await?;
-        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
-        error_in(&answer).map_or(Ok(answer), Err)
+        within(limit, socket.subscribe(command, Patience::new(limit)))
+            .await
+            .ok_or_else(timed_out)?
     }
 
     /// Waits for an answer until the limit. After that the socket is closed if no other answer has
@@ -379,65 +367,6 @@ impl Link {
         Patience { limit: patience.limit.max(self.limit()), ..patience }
     }
 
-    /// The node that a command is sent to first.
-    fn place_of(&self, command: &Command) -> Result<Arc<Node>, RedisError> {
-        if let Some(ClusterNode(server)) = &command.node {
-            return Ok(Arc::new(server.clone()));
-        }
-        let known = match command.slot {
-            Slot::Several => return Err(RedisError::CrossSlot { command: command.name().to_owned() }),
-            Slot::One(_) if command.name() == "UNWATCH" => self.watched(),
-            Slot::One(slot) => self.topology.owner(slot),
-            Slot::Any => None,
-        };
-        // Any node redirects the command.
-        let any = || self.topology.owners().into_iter().find(|node| !self.topology.is_down(node));
-        known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
-    }
-
-    /// Returns the socket to a node of a cluster, and dials it if there is none.
-    async fn socket(&self, node: &Arc<Node>, limit: Duration) -> Result<Arc<Socket>, RedisError> {
-        let Sockets::Cluster(sockets) = &self.sockets else { return Err(unsent("it is no cluster")) };
-        if self.aborted.load(Ordering::Acquire) {
-            return Err(unsent("the connection was closed"));
-        }
-        if self.topology.is_down(node) {
-            return Err(unsent(&format!("{node} does not answer")));
-        }
-        let dialled = {
-            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            let learnt = self.topology.learnt();
-            if self.learnt.swap(learnt, Ordering::AcqRel) != learnt {
-                let (members, watched) = (self.topology.nodes(), self.watched());
-                sockets.retain(|place, _| place == node || members.contains(place) || watched.as_ref() == Some(place));
-            }
-            let dialled = sockets.entry(Arc::clone(node)).or_default();
-            if dialled.get().is_some_and(|socket| socket.is_dead()) {
-                if !self.heals {
-                    return Err(unsent("the server has closed it"));
-                }
-                *dialled = Dialled::default();
-            }
-            Arc::clone(dialled)
-        };
-        if let Some(socket) = dialled.get() {
-            return Ok(Arc::clone(socket));
-        }
-        let dialling = dialled.get_or_try_init(async || self.topology.dial(node, limit).await.map(Arc::new));
-        let since = Instant::now();
-        let error = match within(limit, dialling).await {
-            Some(Ok(socket)) => return Ok(Arc::clone(socket)),
-            Some(Err(error)) => error,
-            None => late(limit),
-        };
-        // A short limit says nothing about the node.
-        let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
-        if was_patient && matches!(error, RedisError::NotSent { .. }) {
-            self.topology.suspect(node);
-        }
-        Err(error)
-    }
-
     /// Returns whether this is true of an open socket. It is asked at every loan, so it allocates
     /// nothing.
     fn has(&self, what: impl Fn(&Socket) -> bool) -> bool {
@@ -456,7 +385,11 @@ impl Link {
             Sockets::One(socket) => vec![what(socket)],
             Sockets::Cluster(sockets) => {
                 let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-                sockets.values().filter_map(|dialled| dialled.get()).map(|socket| what(socket)).collect()
+                sockets
+                    .values()
+                    .filter_map(|dialled| dialled.get())
+                    .map(|socket| what(socket))
+                    .collect()
             }
         }
     }
@@ -488,13 +421,18 @@ fn common_slot(commands: &[Command]) -> Slot {
 /// # Errors
 ///
 /// The reason why the connection must be closed.
-pub(crate) fn verify_pong(outcome: Result<Value, RedisError>, nonce: &str) -> Result<(), RedisError> {
+pub(crate) fn verify_pong(
+    outcome: Result<Value, RedisError>,
+    nonce: &str,
+) -> Result<(), RedisError> {
     match outcome {
         Err(error) if error.is_a_sign_of_life() => Ok(()),
         Err(error) => Err(error),
         Ok(Value::Bytes(text)) if text == nonce.as_bytes() => Ok(()),
         // The form of the answer on a subscribed connection, over RESP2.
-        Ok(Value::List(parts)) if parts.last() == Some(&Value::Bytes(Bytes::copy_from_slice(nonce.as_bytes()))) => {
+        Ok(Value::List(parts))
+            if parts.last() == Some(&Value::Bytes(Bytes::copy_from_slice(nonce.as_bytes()))) =>
+        {
             Ok(())
         }
         Ok(_) => Err(RedisError::Lost { reason: "it is out of sync with the server".to_owned() }),

@@ -6,8 +6,8 @@ use crate::manager::{RedisManager, SharedRedisManager};
 use crate::permits::{OnExhausted, Permits};
 use crate::pool::{RedisPool, SharedRedisPool};
 use millpond_core::{
-    Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer, PoolConfig, QueuePool,
-    SharedPool,
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer,
+    PoolConfig, QueuePool, SharedPool,
 };
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -152,7 +152,10 @@ impl<P: Buildable> PoolOptions<P> {
     /// reaches one.
     pub fn on_connect<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.step(|builder| builder.on_connect(hook))
     }
@@ -160,7 +163,10 @@ impl<P: Buildable> PoolOptions<P> {
     /// Adds a hook before every loan: see [`Hooks::on_checkout`].
     pub fn on_checkout<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.step(|builder| builder.on_checkout(hook))
     }
@@ -168,7 +174,10 @@ impl<P: Buildable> PoolOptions<P> {
     /// Adds a hook after every return: see [`Hooks::on_checkin`].
     pub fn on_checkin<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.step(|builder| builder.on_checkin(hook))
     }
@@ -199,20 +208,34 @@ impl<P: Buildable> PoolOptions<P> {
     }
 
     /// Reports all problems at once.
-    fn check(&self, range: RangeInclusive<u32>, timeout: Duration, keepalive: Duration) -> Result<(), RedisError> {
+    fn check(
+        &self,
+        range: RangeInclusive<u32>,
+        timeout: Duration,
+        keepalive: Duration,
+    ) -> Result<(), RedisError> {
         const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
         let mut problems = Vec::new();
         let on = self.config.limits == Limits::On;
         let count = self.max_connections;
         if !range.contains(&count) {
             let (low, high) = range.into_inner();
-            problems.push(format!("max_connections = {count} is out of range {low}-{high}; {LIFT}"));
+            problems
+                .push(format!("max_connections = {count} is out of range {low}-{high}; {LIFT}"));
         }
-        if (on && !(COMMAND_TIMEOUT_LOW..=COMMAND_TIMEOUT_HIGH).contains(&timeout)) || timeout.is_zero() {
-            problems.push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
+        if (on && !(COMMAND_TIMEOUT_LOW..=COMMAND_TIMEOUT_HIGH).contains(&timeout))
+            || timeout.is_zero()
+        {
+            problems
+                .push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
         }
-        if on && !keepalive.is_zero() && !(TCP_KEEPALIVE_LOW..=TCP_KEEPALIVE_HIGH).contains(&keepalive) {
-            problems.push(format!("tcp_keepalive = {keepalive:?} is out of range 1s to 3600s, or 0s for off; {LIFT}"));
+        if on
+            && !keepalive.is_zero()
+            && !(TCP_KEEPALIVE_LOW..=TCP_KEEPALIVE_HIGH).contains(&keepalive)
+        {
+            problems.push(format!(
+                "tcp_keepalive = {keepalive:?} is out of range 1s to 3600s, or 0s for off; {LIFT}"
+            ));
         }
         let defaults = PoolConfig::default();
         let mut rest = self.config.clone();
@@ -221,7 +244,11 @@ impl<P: Buildable> PoolOptions<P> {
         if let Err(error) = rest.check() {
             problems.extend(error.problems().iter().map(ToString::to_string));
         }
-        if problems.is_empty() { Ok(()) } else { Err(RedisError::Setup { reason: problems.join("\n") }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RedisError::Setup { reason: problems.join("\n") })
+        }
     }
 }
 
@@ -287,7 +314,8 @@ impl PoolOptions<QueuePool<RedisManager>> {
     ///
     /// Dropping the future drops the pool.
     pub async fn connect_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
-        let (max, by_sockets) = (self.max_connections, self.count == Count::Sockets && options.is_cluster());
+        let (max, by_sockets) =
+            (self.max_connections, self.count == Count::Sockets && options.is_cluster());
         let fail = self.on_exhausted == OnExhausted::Fail;
         // One connection first, to count the masters.
         let first_size = if by_sockets { 1 } else { max };
@@ -297,7 +325,8 @@ impl PoolOptions<QueuePool<RedisManager>> {
         if by_sockets {
             let each = u32::try_from(lease.sockets()).unwrap_or(u32::MAX).saturating_add(1);
             size = (max / each).max(1);
-            pool.resize(size, 0).map_err(|error| RedisError::Setup { reason: error.to_string() })?;
+            pool.resize(size, 0)
+                .map_err(|error| RedisError::Setup { reason: error.to_string() })?;
         }
         drop(lease);
         Ok(RedisPool::new(pool, fail.then(|| Permits::new(size))))
@@ -327,7 +356,11 @@ impl PoolOptions<QueuePool<RedisManager>> {
         Ok(RedisPool::new(pool, fail.then(|| Permits::new(max))))
     }
 
-    fn exclusive(self, size: u32, options: RedisConnectOptions) -> Result<QueuePool<RedisManager>, RedisError> {
+    fn exclusive(
+        self,
+        size: u32,
+        options: RedisConnectOptions,
+    ) -> Result<QueuePool<RedisManager>, RedisError> {
         // Runs after all other hooks: what they have done to the session stays.
         let set_up = self.on_connect(|conn, _| {
             Box::pin(async move {
@@ -377,7 +410,10 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the pool.
-    pub async fn connect_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
+    pub async fn connect_with(
+        self,
+        options: RedisConnectOptions,
+    ) -> Result<SharedRedisPool, RedisError> {
         let pool = self.connect_lazy_with(options)?;
         drop(pool.acquire().await?);
         Ok(pool)
@@ -397,7 +433,10 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
     /// # Errors
     ///
     /// [`RedisError::Setup`] if a setting is wrong.
-    pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<SharedRedisPool, RedisError> {
+    pub fn connect_lazy_with(
+        self,
+        options: RedisConnectOptions,
+    ) -> Result<SharedRedisPool, RedisError> {
         let sizes = (self.max_connections, 1);
         // One connection serves many borrowers.
         let range = 1..=*self.config.limits.max_connections().end();

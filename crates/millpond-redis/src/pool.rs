@@ -8,8 +8,8 @@ use crate::manager::{RedisManager, SharedRedisManager};
 use crate::permits::Permits;
 use crate::value::FromValue;
 use millpond_core::{
-    CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Invalidate, Lease, Pool, PoolConfig, PoolError, QueuePool,
-    Request, SharedPool, Status,
+    CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Invalidate, Lease, Pool, PoolConfig,
+    PoolError, QueuePool, Request, SharedPool, Status,
 };
 use std::fmt;
 use std::future::Future;
@@ -63,7 +63,9 @@ impl RedisPool {
     ///
     /// The future may be dropped at any point.
     #[track_caller]
-    pub fn acquire(&self) -> impl Future<Output = Result<RedisLease, PoolError>> + Send + 'static + use<> {
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<RedisLease, PoolError>> + Send + 'static + use<> {
         self.acquire_with(Request::here())
     }
 
@@ -88,7 +90,10 @@ impl RedisPool {
                     Some(permit) => (pool.acquire_with(request).await?, Some(permit)),
                     // The error of the core names the holders. If a connection was just returned,
                     // its permit will be released in a moment.
-                    None => (pool.acquire_with(request.within(Duration::ZERO)).await?, Some(permits.owe())),
+                    None => (
+                        pool.acquire_with(request.within(Duration::ZERO)).await?,
+                        Some(permits.owe()),
+                    ),
                 },
             };
             let lease = if first.is_fit() { first } else { another(&pool, request, first).await? };
@@ -107,7 +112,10 @@ impl RedisPool {
     ///
     /// A command that was sent is executed; its answer is discarded.
     #[track_caller]
-    pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
+    pub fn run<T: FromValue>(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
         let (pool, request) = (self.clone(), Request::here());
         repeat(command, move |command| {
             let acquiring = pool.acquire_with(request);
@@ -154,7 +162,9 @@ async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
     loop {
         let again = (command.idempotent && attempt < ATTEMPTS_MAX).then(|| command.clone());
         match (send(command).await, again) {
-            (Err(error), Some(again)) if error.has_no_answer() => (command, attempt) = (again, attempt + 1),
+            (Err(error), Some(again)) if error.has_no_answer() => {
+                (command, attempt) = (again, attempt + 1)
+            }
             (outcome, _) => return outcome,
         }
     }
@@ -203,7 +213,9 @@ impl SharedRedisPool {
     ///
     /// The future may be dropped at any point.
     #[track_caller]
-    pub fn acquire(&self) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
         self.acquire_with(Request::here())
     }
 
@@ -252,7 +264,10 @@ impl SharedRedisPool {
     ///
     /// A command that was sent is executed; its answer is discarded.
     #[track_caller]
-    pub fn run<T: FromValue>(&self, command: Command) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
+    pub fn run<T: FromValue>(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
         let (pool, request) = (self.clone(), Request::here());
         repeat(command, move |command| {
             let acquiring = pool.acquire_with(request);

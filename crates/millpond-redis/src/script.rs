@@ -42,8 +42,9 @@ impl Script {
     ) -> ScriptCall {
         let keys: Vec<Bytes> = keys.into_iter().map(Argument::into_bytes).collect();
         let args: Vec<Bytes> = args.into_iter().map(Argument::into_bytes).collect();
-        let command =
-            |name: &'static str, script: &Bytes| Command::new(name).arg(script).arg(keys.len()).keys(&keys).args(&args);
+        let command = |name: &'static str, script: &Bytes| {
+            Command::new(name).arg(script).arg(keys.len()).keys(&keys).args(&args)
+        };
         ScriptCall { by_name: command("EVALSHA", &self.name), by_text: command("EVAL", &self.text) }
     }
 }

@@ -133,7 +133,8 @@ impl Topology {
     /// The error of the last one if none answers.
     pub(crate) async fn learn(&self) -> Result<(), RedisError> {
         let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
-        let mut asking: FuturesUnordered<_> = self.informants().into_iter().map(|node| self.ask(node)).collect();
+        let mut asking: FuturesUnordered<_> =
+            self.informants().into_iter().map(|node| self.ask(node)).collect();
         while let Some(answer) = asking.next().await {
             match answer {
                 Ok(slots) => {
@@ -152,7 +153,10 @@ impl Topology {
         let socket = self.dial(&node, limit).await?;
         let slots = Command::new("CLUSTER").arg("SLOTS");
         let answer = within(limit, socket.send(&slots, Patience::new(limit))).await;
-        read(answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??, &node)
+        read(
+            answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??,
+            &node,
+        )
     }
 
     /// Returns a few random nodes that are not down; at first the startup nodes.

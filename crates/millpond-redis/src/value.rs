@@ -84,8 +84,8 @@ impl FromValue for Bytes {
 impl FromValue for String {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         let bytes = Bytes::from_value(value)?;
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| RedisError::Decode { wanted: "UTF-8 text", got: "bytes" })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| RedisError::Decode { wanted: "UTF-8 text", got: "bytes" })?;
         Ok(text.to_owned())
     }
 }
@@ -161,7 +161,10 @@ impl<K: FromValue + Eq + Hash, V: FromValue> FromValue for HashMap<K, V> {
             }
             value => return mismatch("pairs", &value),
         };
-        pairs.into_iter().map(|(key, value)| Ok((K::from_value(key)?, V::from_value(value)?))).collect()
+        pairs
+            .into_iter()
+            .map(|(key, value)| Ok((K::from_value(key)?, V::from_value(value)?)))
+            .collect()
     }
 }
 
@@ -200,7 +203,10 @@ mod tests {
         let list = Value::List(vec![text("a"), Value::Int(1)]);
         assert_eq!(<(String, i64)>::from_value(list.clone()).unwrap(), ("a".to_owned(), 1));
         assert_eq!(HashMap::<String, u32>::from_value(list).unwrap()["a"], 1);
-        assert_eq!(Vec::<Option<String>>::from_value(Value::List(vec![Value::Nil])).unwrap(), [None]);
+        assert_eq!(
+            Vec::<Option<String>>::from_value(Value::List(vec![Value::Nil])).unwrap(),
+            [None]
+        );
         assert_eq!(f64::from_value(text("1.5")).unwrap(), 1.5);
     }
 

@@ -5,7 +5,8 @@ use crate::schema;
 use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of, is_blank, stopped,
+    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of,
+    is_blank, stopped,
 };
 use sqlx::{Connection, Error, Sqlite, SqliteConnection};
 
@@ -26,8 +27,7 @@ impl Backend<Sqlite> for SqliteBackend {
     /// SQLite ends a text at a NUL; the driver then asks it for the rest for ever.
     fn admit(&self, sql: &str) -> Result<(), Error> {
         if sql.as_bytes().contains(&0) {
-            let text =
-                "the statement contains a NUL character, at which SQLite ends a text: bind the value that has it";
+            let text = "the statement contains a NUL character, at which SQLite ends a text: bind the value that has it";
             return Err(Error::InvalidArgument(text.to_owned()));
         }
         Ok(())
@@ -46,7 +46,11 @@ impl Backend<Sqlite> for SqliteBackend {
         is_alive(conn).await.map_err(|_| stopped())
     }
 
-    async fn resume(&self, conn: &mut SqliteConnection, _left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut SqliteConnection,
+        _left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         is_alive(conn).await.map(|()| None)
     }
 
@@ -54,7 +58,13 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::depends_on_it(sql)
     }
 
-    async fn look(&self, conn: &mut SqliteConnection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
+    async fn look(
+        &self,
+        conn: &mut SqliteConnection,
+        seen: &mut Seen,
+        sql: &str,
+        inside: bool,
+    ) -> Result<(), Error> {
         schema::look(conn, seen, sql, inside).await
     }
 

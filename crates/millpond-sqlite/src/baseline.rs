@@ -51,7 +51,10 @@ const JOURNAL: &str = "journal_mode";
 pub(crate) type Baseline = Vec<Option<String>>;
 
 /// Reads the settings in one trip.
-pub(crate) async fn read(conn: &mut SqliteConnection, sets_journal: bool) -> Result<Baseline, Error> {
+pub(crate) async fn read(
+    conn: &mut SqliteConnection,
+    sets_journal: bool,
+) -> Result<Baseline, Error> {
     let mut sql = String::new();
     for name in PRAGMAS {
         match name {
@@ -92,16 +95,21 @@ pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) ->
     conn.execute(raw_sql(AssertSqlSafe(sql))).await?;
     match changed(baseline, &read(conn, sets_journal).await?).next() {
         None => Ok(()),
-        Some((name, value)) => {
-            Err(Error::Protocol(format!("a borrower has changed pragma {name} from {value} for good")))
-        }
+        Some((name, value)) => Err(Error::Protocol(format!(
+            "a borrower has changed pragma {name} from {value} for good"
+        ))),
     }
 }
 
 /// The settings that have another value, and the one that they had.
-fn changed<'a>(was: &'a Baseline, is: &'a Baseline) -> impl Iterator<Item = (&'static str, &'a String)> {
+fn changed<'a>(
+    was: &'a Baseline,
+    is: &'a Baseline,
+) -> impl Iterator<Item = (&'static str, &'a String)> {
     let pairs = PRAGMAS.into_iter().zip(was.iter().zip(is));
-    pairs.filter(|(_, (was, is))| was != is).filter_map(|(name, (was, _))| Some((name, was.as_ref()?)))
+    pairs
+        .filter(|(_, (was, is))| was != is)
+        .filter_map(|(name, (was, _))| Some((name, was.as_ref()?)))
 }
 
 /// The same for a connection of a pool.

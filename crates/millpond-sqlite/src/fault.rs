@@ -56,7 +56,8 @@ pub(crate) fn not_a_database(error: &Error) -> bool {
 /// Whether something was refused because a transaction is open.
 pub(crate) fn is_inside_a_transaction(error: &Error) -> bool {
     let says_so = |message: &str| message.contains("inside a transaction");
-    primary_code(error) == Some(ERROR) && error.as_database_error().is_some_and(|error| says_so(error.message()))
+    primary_code(error) == Some(ERROR)
+        && error.as_database_error().is_some_and(|error| says_so(error.message()))
 }
 
 /// The primary code within an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
@@ -72,7 +73,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_permanent() {
-        let error = SqliteConnection::connect("sqlite:///no/such/directory/x.db").await.unwrap_err();
+        let error =
+            SqliteConnection::connect("sqlite:///no/such/directory/x.db").await.unwrap_err();
         assert_eq!(classify(&error), ErrorClass::Permanent);
     }
 
@@ -82,7 +84,11 @@ mod tests {
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
         assert_eq!(error_impact(&error), ErrorImpact::InStep);
-        assert_eq!(classify(&error), ErrorClass::Permanent, "a hook that violates it will do so again");
+        assert_eq!(
+            classify(&error),
+            ErrorClass::Permanent,
+            "a hook that violates it will do so again"
+        );
     }
 
     #[tokio::test]
@@ -91,8 +97,10 @@ mod tests {
         let error = raw_sql("PRAGM foreign_keys = ON").execute(&mut conn).await.unwrap_err();
         assert_eq!(classify(&error), ErrorClass::Permanent);
 
-        let path = std::env::temp_dir().join(format!("millpond-sqlite-lock-{}.db", std::process::id()));
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let path =
+            std::env::temp_dir().join(format!("millpond-sqlite-lock-{}.db", std::process::id()));
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
         let options = options.busy_timeout(std::time::Duration::ZERO);
         let mut first = SqliteConnection::connect_with(&options).await.unwrap();
         let mut second = SqliteConnection::connect_with(&options).await.unwrap();

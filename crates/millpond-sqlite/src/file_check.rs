@@ -11,7 +11,8 @@ use sqlx::{Error, Row, SqliteConnection};
 /// its own. Reads nothing, since a hook may have to come first.
 pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
     for row in sqlx::raw_sql("PRAGMA database_list").fetch_all(conn).await? {
-        if row.try_get::<String, _>(1)? == "main" && row.try_get::<Option<String>, _>(2)?.is_some_and(|f| !f.is_empty())
+        if row.try_get::<String, _>(1)? == "main"
+            && row.try_get::<Option<String>, _>(2)?.is_some_and(|f| !f.is_empty())
         {
             return Ok(());
         }

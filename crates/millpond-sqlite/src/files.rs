@@ -63,7 +63,8 @@ impl Files {
 
     /// Has a connection refused when its path leads to another file, or to none.
     pub(crate) fn anchor(self: &Arc<Self>, conn: &mut Tracked<Sqlite>, path: &Path) {
-        let Some((path, opened)) = absolute(path).and_then(|path| identity(&path).map(|found| (path, found)).ok())
+        let Some((path, opened)) =
+            absolute(path).and_then(|path| identity(&path).map(|found| (path, found)).ok())
         else {
             return;
         };

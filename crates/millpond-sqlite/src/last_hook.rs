@@ -33,7 +33,9 @@ impl LastHook {
                 is_database(conn.driver_mut()).await?;
                 seen.store(true, Ordering::Relaxed);
             }
-            Role::Writer(ground) | Role::Reader(ground) => ground.prepare(conn.driver_mut()).await?,
+            Role::Writer(ground) | Role::Reader(ground) => {
+                ground.prepare(conn.driver_mut()).await?
+            }
             _ => {}
         }
         if self.keeps {
@@ -54,7 +56,11 @@ impl Hooks<Tracked<Sqlite>> for LastHook {
         HookPoint::Connect.into()
     }
 
-    async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut Tracked<Sqlite>,
+        _info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         Ok(self.look(conn).await.map_err(|error| open_error(error, &self.options))?)
     }
 }

@@ -74,14 +74,15 @@ mod wal_mode;
 pub use backend::SqliteBackend;
 pub use manager::SqliteManager;
 pub use millpond_core::{
-    AcquireFailure, BoxError, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId, ConnectionInfo,
-    DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder, HookFuture, HookPoint, HookPoints, Hooks,
-    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolKind, QueuePool,
-    RequestRefusal, ResetLevel, SharedError, Status, TimedOut, Triage, async_trait,
+    AcquireFailure, BoxError, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
+    ConnectionInfo, DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder,
+    HookFuture, HookPoint, HookPoints, Hooks, Invalidate, Lease, Limits, Manager, NullPool,
+    Observer, Phase, Pool, PoolConfig, PoolError, PoolKind, QueuePool, RequestRefusal, ResetLevel,
+    SharedError, Status, TimedOut, Triage, async_trait,
 };
 pub use millpond_sqlx::{
-    RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost, TransactionOutcome, pool_error,
-    transaction_lost,
+    RawLease, SqlLease, SqlPool, SyncState, Tracked, Transaction, TransactionLost,
+    TransactionOutcome, pool_error, transaction_lost,
 };
 pub use only_reads::only_reads;
 pub use options::{SqlitePool, SqlitePoolOptions};

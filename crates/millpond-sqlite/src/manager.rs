@@ -79,7 +79,13 @@ impl SqliteManager {
         let reading = options.clone().pragma("query_only", "ON");
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
         let role = Arc::new(Role::Reader(Arc::clone(&ground)));
-        let reader = Self { options: reading, role, reset, closing: Arc::clone(&closing), files: Arc::clone(&files) };
+        let reader = Self {
+            options: reading,
+            role,
+            reset,
+            closing: Arc::clone(&closing),
+            files: Arc::clone(&files),
+        };
         (Self { options, role: Arc::new(Role::Writer(ground)), reset, closing, files }, reader)
     }
 
@@ -231,7 +237,10 @@ impl fmt::Debug for SqliteManager {
             Role::Reader(_) => "reader",
         };
         // Not the options: a pragma may hold the key of an encrypted database.
-        f.debug_struct("SqliteManager").field("role", &role).field("reset", &self.reset).finish_non_exhaustive()
+        f.debug_struct("SqliteManager")
+            .field("role", &role)
+            .field("reset", &self.reset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -250,14 +259,16 @@ async fn open(options: &SqliteConnectOptions) -> Result<Kept, Error> {
     let mut conn = options.connect().await?;
     let brake = Arc::new(AtomicBool::new(false));
     let pulled = Arc::clone(&brake);
-    conn.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, move || !pulled.load(Ordering::Acquire));
+    conn.lock_handle()
+        .await?
+        .set_progress_handler(STEPS_BETWEEN_LOOKS, move || !pulled.load(Ordering::Acquire));
     Ok(Kept { conn, brake })
 }
 
 /// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what
 /// sqlx's parser makes of it.
 fn is_memory(filename: &Path) -> bool {
-    filename
-        .to_str()
-        .is_some_and(|name| name.is_empty() || name == ":memory:" || name.starts_with("file:sqlx-in-memory-"))
+    filename.to_str().is_some_and(|name| {
+        name.is_empty() || name == ":memory:" || name.starts_with("file:sqlx-in-memory-")
+    })
 }

@@ -96,7 +96,8 @@ impl Memory {
 
     fn put(&self, new: Place) {
         let mut place = self.lock();
-        let unwanted = if matches!(*place, Place::Closed) { new } else { mem::replace(&mut *place, new) };
+        let unwanted =
+            if matches!(*place, Place::Closed) { new } else { mem::replace(&mut *place, new) };
         // Unlocked first: dropping a connection closes its database.
         drop(place);
         drop(unwanted);

@@ -8,8 +8,14 @@
 use millpond_sqlx::backend_api::{first_keyword, is_single, words};
 
 /// Words with which a `SELECT` asks its own connection for something that only the writer knows.
-const WRITERS_OWN: [&str; 6] =
-    ["last_insert_rowid", "changes", "total_changes", "temp", "sqlite_temp_master", "sqlite_temp_schema"];
+const WRITERS_OWN: [&str; 6] = [
+    "last_insert_rowid",
+    "changes",
+    "total_changes",
+    "temp",
+    "sqlite_temp_master",
+    "sqlite_temp_schema",
+];
 /// Words that make a `WITH` write.
 const WRITES: [&str; 4] = ["insert", "update", "delete", "replace"];
 

@@ -22,7 +22,11 @@ pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions) -> Error 
     let reason = if looked_up && !is_uri(asked) { reason(asked, mode(options)) } else { None };
     let reason = match reason {
         // SQLite's own words stay, so that they can be looked up.
-        Some(reason) => format!("{reason} (code: {}, {})", refusal.code().unwrap_or_default(), refusal.message()),
+        Some(reason) => format!(
+            "{reason} (code: {}, {})",
+            refusal.code().unwrap_or_default(),
+            refusal.message()
+        ),
         None => refusal.to_string(),
     };
     let text = format!("cannot open the SQLite file {}: {reason}", shown(asked));
@@ -40,7 +44,12 @@ struct OpenError {
 fn shown(asked: &Path) -> String {
     match (path::absolute(asked), env::current_dir()) {
         (Ok(absolute), Ok(here)) if asked.is_relative() && !is_uri(asked) => {
-            format!("{} (from {}, relative to {})", absolute.display(), asked.display(), here.display())
+            format!(
+                "{} (from {}, relative to {})",
+                absolute.display(),
+                asked.display(),
+                here.display()
+            )
         }
         _ => asked.display().to_string(),
     }
@@ -55,14 +64,17 @@ fn reason(asked: &Path, mode: &str) -> Option<String> {
         // Opened only if that may fail: when a process closes a file it loses the locks that SQLite
         // has on it.
         Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(&file) {
-            Err(error) if denied(&error) => Some("this process has no permission to read it".to_owned()),
+            Err(error) if denied(&error) => {
+                Some("this process has no permission to read it".to_owned())
+            }
             _ => None,
         },
         Ok(found) if found.is_file() => None,
         Ok(_) => Some("it is not a regular file".to_owned()),
-        Err(error) if denied(&error) => {
-            Some(format!("this process has no permission to look into the directory {}", directory.display()))
-        }
+        Err(error) if denied(&error) => Some(format!(
+            "this process has no permission to look into the directory {}",
+            directory.display()
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             let file = directory.ancestors().find(|place| place.is_file())?;
             Some(format!("{} is not a directory", file.display()))
@@ -99,7 +111,9 @@ fn missing(directory: &Path, mode: &str) -> String {
         return format!("the directory {shown} does not exist");
     }
     match mode {
-        "rwc" => format!("it does not exist, and cannot be created: may this process write to the directory {shown}?"),
+        "rwc" => format!(
+            "it does not exist, and cannot be created: may this process write to the directory {shown}?"
+        ),
         _ => format!("the file does not exist, and mode={mode} does not create it"),
     }
 }
@@ -117,7 +131,8 @@ fn rooted(asked: &Path) -> Option<PathBuf> {
         }
     }
     // The root itself always exists, so its being there says nothing.
-    let likely = from_root.exists() || from_root.parent().is_some_and(|place| place != root && place.is_dir());
+    let likely = from_root.exists()
+        || from_root.parent().is_some_and(|place| place != root && place.is_dir());
     likely.then_some(from_root)
 }
 

@@ -6,7 +6,9 @@ use crate::memory::Memory;
 use crate::only_reads::only_reads;
 use crate::pragma::PragmaHook;
 use crate::url::{Target, parse};
-use millpond_core::{Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel};
+use millpond_core::{
+    Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel,
+};
 use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
 use millpond_sqlx::{SqlPool, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -151,12 +153,14 @@ impl SqlitePoolOptions {
         let settings = &self.settings;
         match kind {
             PoolKind::Null => {
-                let pool: NullPool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: NullPool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 Ok(SqlPool::from_null(pool))
             }
             _ => {
                 let files = manager.files();
-                let pool: QueuePool<_> = settings.build(manager, &settings.name, settings.config.clone())?;
+                let pool: QueuePool<_> =
+                    settings.build(manager, &settings.name, settings.config.clone())?;
                 let [link, _] = &files.pools;
                 link.join(&pool);
                 Ok(SqlPool::from_queue(pool))
@@ -180,13 +184,17 @@ impl SqlitePoolOptions {
                 self.settings.add_tracked_hooks(last);
                 let mut config = self.settings.config.clone();
                 (config.pool_size, config.max_overflow, config.min_idle) = (1, 0, None);
-                (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) = (None, None, false);
+                (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) =
+                    (None, None, false);
                 (config.overflow_after, config.overflow_linger) = (Duration::ZERO, Duration::ZERO);
-                let pool: QueuePool<_> = self.settings.build(manager, &self.settings.name, config)?;
+                let pool: QueuePool<_> =
+                    self.settings.build(manager, &self.settings.name, config)?;
                 return Ok(SqlPool::from_queue(pool));
             }
         };
-        let message = format!("a {asked} cannot be had for a database in memory: its one connection is the database");
+        let message = format!(
+            "a {asked} cannot be had for a database in memory: its one connection is the database"
+        );
         Err(Error::Configuration(message.into()))
     }
 
@@ -194,7 +202,9 @@ impl SqlitePoolOptions {
     fn split(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         let settings = self.settings;
         if let Some(name) = self.pragmas.iter().find_map(PragmaHook::spoils_read_write) {
-            let message = format!("pragma {name} is the pool's own business with one writer and many readers");
+            let message = format!(
+                "pragma {name} is the pool's own business with one writer and many readers"
+            );
             return Err(Error::Configuration(message.into()));
         }
         let (writer, reader) = SqliteManager::pair(options, settings.reset);
@@ -212,8 +222,10 @@ impl SqlitePoolOptions {
         writers.add_tracked_hooks(writer.last_hook(true, true));
         readers.add_tracked_hooks(reader.last_hook(true, true));
         let files = writer.files();
-        let writer: QueuePool<_> = writers.build(writer, &format!("{}-writer", writers.name), writing)?;
-        let readers: QueuePool<_> = readers.build(reader, &format!("{}-reader", readers.name), reading)?;
+        let writer: QueuePool<_> =
+            writers.build(writer, &format!("{}-writer", writers.name), writing)?;
+        let readers: QueuePool<_> =
+            readers.build(reader, &format!("{}-reader", readers.name), reading)?;
         let [writers, readers_of] = &files.pools;
         writers.join(&writer);
         readers_of.join(&readers);

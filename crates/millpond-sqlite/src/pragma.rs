@@ -164,8 +164,10 @@ impl PragmaHook {
     async fn apply(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         let found = change_and_read(conn, &[], &self.settings).await?;
         let pairs = self.settings.iter().zip(&found);
-        let wrong: Vec<_> =
-            pairs.filter(|(setting, found)| !took(setting, found)).map(|(setting, _)| *setting).collect();
+        let wrong: Vec<_> = pairs
+            .filter(|(setting, found)| !took(setting, found))
+            .map(|(setting, _)| *setting)
+            .collect();
         if wrong.is_empty() {
             return Ok(());
         }
@@ -218,7 +220,11 @@ impl Hooks<Tracked<Sqlite>> for PragmaHook {
         HookPoint::Connect.into()
     }
 
-    async fn on_connect(&self, conn: &mut Tracked<Sqlite>, _info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut Tracked<Sqlite>,
+        _info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         // It opens no transaction, so nothing has to be verified after it.
         Ok(self.apply(conn.driver_mut()).await?)
     }
@@ -230,7 +236,11 @@ impl Hooks<SqliteConnection> for PragmaHook {
         HookPoint::Connect.into()
     }
 
-    async fn on_connect(&self, conn: &mut SqliteConnection, _info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut SqliteConnection,
+        _info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         Ok(self.apply(conn).await?)
     }
 }
@@ -263,8 +273,15 @@ mod tests {
     #[tokio::test]
     async fn a_pragma_that_does_not_take_is_an_error_that_says_so() {
         // WAL cannot be had in memory, and SQLite says so only if one asks again.
-        let error = PragmaHook::new().journal_mode(SqliteJournalMode::Wal).apply(&mut open().await).await.unwrap_err();
-        assert!(error.to_string().contains("journal_mode was set to wal but is still memory"), "{error}");
+        let error = PragmaHook::new()
+            .journal_mode(SqliteJournalMode::Wal)
+            .apply(&mut open().await)
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("journal_mode was set to wal but is still memory"),
+            "{error}"
+        );
         // Inside a transaction foreign_keys is a no-op without a word.
         let mut conn = open().await;
         raw_sql("BEGIN").execute(&mut conn).await.unwrap();
@@ -280,7 +297,10 @@ mod tests {
 
     #[test]
     fn what_would_spoil_one_writer_and_many_readers_is_known() {
-        assert_eq!(PragmaHook::new().journal_mode(SqliteJournalMode::Wal).spoils_read_write(), None);
+        assert_eq!(
+            PragmaHook::new().journal_mode(SqliteJournalMode::Wal).spoils_read_write(),
+            None
+        );
         let hook = PragmaHook::new().journal_mode(SqliteJournalMode::Delete);
         assert_eq!(hook.spoils_read_write(), Some("journal_mode"));
     }

@@ -83,7 +83,9 @@ impl Setting {
         let pragma = find(name).ok_or_else(|| PragmaError::Unknown { name: name.to_owned() })?;
         let number = match &pragma.kind {
             Kind::Flag => as_flag(value).map(i64::from),
-            Kind::Number(low, high) => as_number(value).filter(|number| (*low..=*high).contains(number)),
+            Kind::Number(low, high) => {
+                as_number(value).filter(|number| (*low..=*high).contains(number))
+            }
             Kind::Word(words) => as_place(value, words),
         };
         let number = number.ok_or_else(|| PragmaError::Value {
@@ -105,13 +107,19 @@ impl Setting {
     /// Whether what SQLite read back is this value: it answers some words by their number.
     pub(crate) fn is(&self, answer: &str) -> bool {
         match &self.pragma.kind {
-            Kind::Word(words) => answer.eq_ignore_ascii_case(self.word(words)) || answer == self.number.to_string(),
+            Kind::Word(words) => {
+                answer.eq_ignore_ascii_case(self.word(words)) || answer == self.number.to_string()
+            }
             Kind::Flag | Kind::Number(..) => answer == self.number.to_string(),
         }
     }
 
     fn word(&self, words: &'static [&'static str]) -> &'static str {
-        usize::try_from(self.number).ok().and_then(|place| words.get(place)).copied().unwrap_or_default()
+        usize::try_from(self.number)
+            .ok()
+            .and_then(|place| words.get(place))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -140,7 +148,9 @@ fn as_number(value: &PragmaValue) -> Option<i64> {
 fn as_place(value: &PragmaValue, words: &[&str]) -> Option<i64> {
     let place = match value {
         PragmaValue::Flag(on) => position(words, if *on { "on" } else { "off" }),
-        PragmaValue::Number(number) => usize::try_from(*number).ok().filter(|place| *place < words.len()),
+        PragmaValue::Number(number) => {
+            usize::try_from(*number).ok().filter(|place| *place < words.len())
+        }
         PragmaValue::Word(word) => position(words, word),
     };
     place.and_then(|place| i64::try_from(place).ok())
@@ -200,9 +210,14 @@ impl fmt::Display for PragmaError {
                 }
                 write!(f, " (these are: {})", known.join(", "))
             }
-            Self::Value { name, value, wanted } => write!(f, "pragma {name} cannot be {value}: it has to be {wanted}"),
+            Self::Value { name, value, wanted } => {
+                write!(f, "pragma {name} cannot be {value}: it has to be {wanted}")
+            }
             Self::NotTaken { name, value, found: Some(found) } => {
-                write!(f, "pragma {name} was set to {value} but is still {found}: SQLite does not allow it here")
+                write!(
+                    f,
+                    "pragma {name} was set to {value} but is still {found}: SQLite does not allow it here"
+                )
             }
             Self::NotTaken { name, value, found: None } => {
                 write!(
@@ -222,7 +237,9 @@ mod tests {
     use millpond_testkit::Garbler;
 
     fn sql(name: &str, value: impl Into<PragmaValue>) -> Result<String, String> {
-        Setting::new(name, &value.into()).map(|setting| setting.sql()).map_err(|error| error.to_string())
+        Setting::new(name, &value.into())
+            .map(|setting| setting.sql())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -253,8 +270,13 @@ mod tests {
 
     #[test]
     fn an_error_says_what_was_wanted() {
-        assert_eq!(sql("foreign_keys", 2).unwrap_err(), "pragma foreign_keys cannot be 2: it has to be on or off");
-        assert!(sql("synchronous", "fast").unwrap_err().contains("one of off, normal, full, extra"));
+        assert_eq!(
+            sql("foreign_keys", 2).unwrap_err(),
+            "pragma foreign_keys cannot be 2: it has to be on or off"
+        );
+        assert!(
+            sql("synchronous", "fast").unwrap_err().contains("one of off, normal, full, extra")
+        );
         assert!(sql("busy_timeout", -1).unwrap_err().contains("a number from 0 to 2147483647"));
         assert!(sql("foreing_keys", true).unwrap_err().contains("did you mean `foreign_keys`?"));
     }
@@ -279,7 +301,11 @@ mod tests {
                 sql.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)),
                 "{line:?}: {sql}"
             );
-            assert_eq!(Setting::new(setting.pragma.name, &sql.as_str().into()), Ok(setting), "{line:?}");
+            assert_eq!(
+                Setting::new(setting.pragma.name, &sql.as_str().into()),
+                Ok(setting),
+                "{line:?}"
+            );
             taken += 1;
         }
         assert!(taken > 1_000, "only {taken} were taken");

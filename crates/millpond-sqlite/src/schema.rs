@@ -16,11 +16,17 @@ use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row, SqliteConnection, ra
 
 /// Whether a statement may have a `*` that stands for columns: every one but that of `count(*)`.
 pub(crate) fn depends_on_it(sql: &str) -> bool {
-    sql.match_indices('*').any(|(at, _)| !sql.as_bytes().get(..at).is_some_and(|before| before.ends_with(b"(")))
+    sql.match_indices('*')
+        .any(|(at, _)| !sql.as_bytes().get(..at).is_some_and(|before| before.ends_with(b"(")))
 }
 
 /// Makes sqlx and SQLite forget what they know of the schema if it is not the one that was seen.
-pub(crate) async fn look(conn: &mut SqliteConnection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
+pub(crate) async fn look(
+    conn: &mut SqliteConnection,
+    seen: &mut Seen,
+    sql: &str,
+    inside: bool,
+) -> Result<(), Error> {
     if seen.question.is_empty() {
         seen.question = question(conn).await?;
     }
@@ -74,11 +80,20 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_columns_unless_it_is_counted() {
-        for sql in ["SELECT * FROM t", "select t.* from t", "INSERT INTO t VALUES (1) RETURNING *", "SELECT/**/*FROM t"]
-        {
+        for sql in [
+            "SELECT * FROM t",
+            "select t.* from t",
+            "INSERT INTO t VALUES (1) RETURNING *",
+            "SELECT/**/*FROM t",
+        ] {
             assert!(depends_on_it(sql), "{sql}");
         }
-        for sql in ["SELECT a, b FROM t", "SELECT COUNT(*) FROM t", "INSERT INTO t VALUES (1) RETURNING id", ""] {
+        for sql in [
+            "SELECT a, b FROM t",
+            "SELECT COUNT(*) FROM t",
+            "INSERT INTO t VALUES (1) RETURNING id",
+            "",
+        ] {
             assert!(!depends_on_it(sql), "{sql}");
         }
     }

@@ -43,7 +43,9 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
         // SQLite would open a file of its own for each connection, and delete it afterwards.
         "" => Err(UrlError::EmptyPath),
         // A name that begins so would be read as a URI with parameters of its own.
-        name if name.starts_with("file:") => Ok(Target::File(parameters.file(&format!("./{name}")))),
+        name if name.starts_with("file:") => {
+            Ok(Target::File(parameters.file(&format!("./{name}"))))
+        }
         name => Ok(Target::File(parameters.file(name))),
     }
 }
@@ -138,7 +140,10 @@ impl Parameters {
             "vfs" => self.vfs = Some(value.to_owned()),
             "timeout" => {
                 let seconds: f64 = value.parse().map_err(|_| wrong("a number of seconds"))?;
-                self.busy = Some(Duration::try_from_secs_f64(seconds).map_err(|_| wrong("a number of seconds"))?);
+                self.busy = Some(
+                    Duration::try_from_secs_f64(seconds)
+                        .map_err(|_| wrong("a number of seconds"))?,
+                );
             }
             _ => return Err(UrlError::Parameter(name.to_owned())),
         }
@@ -156,7 +161,9 @@ impl Parameters {
                 refused("mode", "something else for a database in memory: it begins empty")
             }
             Self { vfs: Some(_), .. } => refused("vfs", "left out for a database in memory"),
-            Self { busy, .. } => Ok(with_busy(SqliteConnectOptions::new().filename(":memory:"), busy)),
+            Self { busy, .. } => {
+                Ok(with_busy(SqliteConnectOptions::new().filename(":memory:"), busy))
+            }
         }
     }
 
@@ -229,8 +236,7 @@ pub enum UrlError {
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FORMS: &str =
-            "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, sqlite::memory: or sqlite://";
+        const FORMS: &str = "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, sqlite::memory: or sqlite://";
         match self {
             Self::Scheme => write!(f, "a SQLite URL begins with sqlite: as in {FORMS}"),
             Self::Driver(driver) => write!(
@@ -294,7 +300,10 @@ mod tests {
         assert_eq!(file("sqlite:file:x.db"), "./file:x.db");
         assert_eq!(file("sqlite:///file:x.db?uri=true"), "x.db");
         assert_eq!(file("sqlite:///file:///x.db?uri=true"), "/x.db");
-        assert_eq!(file("sqlite:///file:file:x.db%3Fmode=memory?uri=true"), "./file:x.db?mode=memory");
+        assert_eq!(
+            file("sqlite:///file:file:x.db%3Fmode=memory?uri=true"),
+            "./file:x.db?mode=memory"
+        );
         assert_eq!(parse("sqlite:///file:?uri=true").unwrap_err(), UrlError::EmptyPath);
     }
 
@@ -346,7 +355,8 @@ mod tests {
     fn what_looks_like_a_password_is_not_shown() {
         for seed in 0..20_000 {
             let mut garbler = Garbler::new(seed);
-            let word = format!("{}hunter2{}", garbler.word(3), garbler.word(3)).replace(['?', '&'], "");
+            let word =
+                format!("{}hunter2{}", garbler.word(3), garbler.word(3)).replace(['?', '&'], "");
             let front = garbler.pick(&[
                 "sqlite://user:",
                 "sqlite:",
@@ -355,7 +365,10 @@ mod tests {
                 "postgres://u:",
             ]);
             if let Err(error) = parse(&format!("{front}{word}@host")) {
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{front}{word:?}: {error}");
+                assert!(
+                    !format!("{error} {error:?}").contains("hunter2"),
+                    "{front}{word:?}: {error}"
+                );
             }
         }
     }

@@ -21,7 +21,9 @@ pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
             Found::RollbackQueued => give_it_something_to_roll_back(conn).await?,
         }
     }
-    Err(Error::Protocol(format!("the connection is still in a transaction after {LEVELS_MAX} rollbacks")))
+    Err(Error::Protocol(format!(
+        "the connection is still in a transaction after {LEVELS_MAX} rollbacks"
+    )))
 }
 
 /// What can be set only outside a transaction. In the database for temporary tables it is not
@@ -29,7 +31,9 @@ pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
 const ONLY_OUTSIDE: &str = "PRAGMA temp.synchronous = NORMAL";
 
 /// Asks whether a transaction is open, in turn with everything that was sent before.
-pub(crate) async fn transaction_state(conn: &mut SqliteConnection) -> Result<TransactionState, Error> {
+pub(crate) async fn transaction_state(
+    conn: &mut SqliteConnection,
+) -> Result<TransactionState, Error> {
     match sqlx::raw_sql(ONLY_OUTSIDE).execute(conn).await {
         Ok(_) => Ok(TransactionState::None),
         Err(error) if fault::is_inside_a_transaction(&error) => Ok(TransactionState::Open),
@@ -47,7 +51,10 @@ pub(crate) async fn mark(conn: &mut SqliteConnection) -> Result<String, Error> {
 }
 
 /// Asks whether the transaction that was marked is still open.
-pub(crate) async fn is_marked(conn: &mut SqliteConnection, mark: &str) -> Result<TransactionState, Error> {
+pub(crate) async fn is_marked(
+    conn: &mut SqliteConnection,
+    mark: &str,
+) -> Result<TransactionState, Error> {
     match sqlx::raw_sql(AssertSqlSafe(format!("RELEASE {mark}"))).execute(conn).await {
         Ok(_) => Ok(TransactionState::Open),
         // There is no such savepoint.
@@ -117,9 +124,13 @@ mod tests {
     #[tokio::test]
     async fn a_written_begin_is_rolled_back() {
         let mut conn = open().await;
-        raw_sql("CREATE TABLE t (i); BEGIN; INSERT INTO t VALUES (1)").execute(&mut conn).await.unwrap();
+        raw_sql("CREATE TABLE t (i); BEGIN; INSERT INTO t VALUES (1)")
+            .execute(&mut conn)
+            .await
+            .unwrap();
         verify(&mut conn).await.unwrap();
-        let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&mut conn).await.unwrap();
+        let left: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&mut conn).await.unwrap();
         assert_eq!(left, 0);
         begins_and_commits(&mut conn).await;
     }
@@ -154,7 +165,8 @@ mod tests {
         for _ in 0..200 {
             // Sent by the first poll, and answered later.
             let mut begin = Box::pin(raw_sql("BEGIN").execute(&mut conn));
-            std::future::poll_fn(|cx| std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready())).await;
+            std::future::poll_fn(|cx| std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready()))
+                .await;
             drop(begin);
             verify(&mut conn).await.unwrap();
             begins_and_commits(&mut conn).await;

@@ -61,6 +61,8 @@ async fn ensure_wal(conn: &mut SqliteConnection) -> Result<(), Error> {
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
-    let message = format!("one writer and many readers need WAL mode, but this database stays in mode {mode}");
+    let message = format!(
+        "one writer and many readers need WAL mode, but this database stays in mode {mode}"
+    );
     Err(Error::Configuration(message.into()))
 }

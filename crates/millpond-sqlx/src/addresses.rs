@@ -54,7 +54,9 @@ impl Target<'_> {
         by_name: BoxFuture<'_, Result<C, Error>>,
         by_address: impl FnOnce(SocketAddr) -> BoxFuture<'static, Result<C, Error>> + Send,
     ) -> Result<C, Error> {
-        if self.host.starts_with('/') || self.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        if self.host.starts_with('/')
+            || self.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+        {
             return by_name.await;
         }
         let (host, port) = (self.host.to_owned(), self.port);
@@ -94,7 +96,9 @@ impl Target<'_> {
         let error = match outcome {
             Ok(Err(Error::Io(error))) => error,
             Ok(outcome) => return outcome,
-            Err(_) => io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}")),
+            Err(_) => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"))
+            }
         };
         if answers.is_empty() {
             // The driver failed soon, and has told of the last address alone.
@@ -141,7 +145,10 @@ impl Answers {
     /// Notes what came of a dial; the address if it answers.
     fn heard(&self, address: SocketAddr, outcome: io::Result<TcpStream>) -> Option<SocketAddr> {
         let winner = outcome.is_ok().then_some(address);
-        self.note(address, outcome.err().map_or_else(|| "answers".to_owned(), |error| error.to_string()));
+        self.note(
+            address,
+            outcome.err().map_or_else(|| "answers".to_owned(), |error| error.to_string()),
+        );
         winner
     }
 
@@ -238,7 +245,10 @@ mod tests {
         let (good, _server) = listening().await;
         for addresses in [vec![silent, good], vec![good, silent], vec![silent, silent, good]] {
             let target = target(Duration::from_secs(10));
-            let reached = target.connect_to(lookup(&addresses), in_turn(addresses.clone()), to_one).await.unwrap();
+            let reached = target
+                .connect_to(lookup(&addresses), in_turn(addresses.clone()), to_one)
+                .await
+                .unwrap();
             assert_eq!(reached, good);
         }
     }
@@ -258,8 +268,12 @@ mod tests {
                 }
                 Ok(())
             });
-            let detour = |_| -> BoxFuture<'static, _> { Box::pin(async { Err(Error::WorkerCrashed) }) };
-            target(Duration::from_secs(10)).connect_to(lookup(&addresses), slow, detour).await.unwrap();
+            let detour =
+                |_| -> BoxFuture<'static, _> { Box::pin(async { Err(Error::WorkerCrashed) }) };
+            target(Duration::from_secs(10))
+                .connect_to(lookup(&addresses), slow, detour)
+                .await
+                .unwrap();
         }
     }
 
@@ -268,9 +282,12 @@ mod tests {
         let (silent, _listener, _full) = silent().await;
         let (closed, listener) = listening().await;
         drop(listener);
-        for (addresses, limit) in
-            [(vec![silent, closed], 1), (vec![closed], 5), (vec![silent], 1), (vec![closed, silent], 1)]
-        {
+        for (addresses, limit) in [
+            (vec![silent, closed], 1),
+            (vec![closed], 5),
+            (vec![silent], 1),
+            (vec![closed, silent], 1),
+        ] {
             let target = target(Duration::from_secs(limit));
             let error = target
                 .connect_to(lookup(&addresses), in_turn(addresses.clone()), to_one)
@@ -281,7 +298,10 @@ mod tests {
             for address in &addresses {
                 let answer = if *address == silent { "no answer" } else { "refused" };
                 let said = error.split("; ").find(|part| part.contains(&address.to_string()));
-                assert!(said.is_some_and(|said| said.contains(answer)) || addresses.len() == 1, "{address}: {error}");
+                assert!(
+                    said.is_some_and(|said| said.contains(answer)) || addresses.len() == 1,
+                    "{address}: {error}"
+                );
                 assert!(said.is_some(), "{error}");
             }
         }

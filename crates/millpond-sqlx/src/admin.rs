@@ -96,8 +96,13 @@ impl<DB: Database> SqlPool<DB> {
 }
 
 /// The pool as one of ours, or why that cannot be done with it.
-fn ours<'a, DB: Database>(source: &'a Source<DB>, what: &str) -> Result<&'a dyn Steered<DB>, Error> {
+fn ours<'a, DB: Database>(
+    source: &'a Source<DB>,
+    what: &str,
+) -> Result<&'a dyn Steered<DB>, Error> {
     source.steered().ok_or_else(|| {
-        Error::Configuration(format!("{what}: the pool is one of your own, use your own handle on it").into())
+        Error::Configuration(
+            format!("{what}: the pool is one of your own, use your own handle on it").into(),
+        )
     })
 }

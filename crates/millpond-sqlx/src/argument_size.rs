@@ -12,7 +12,10 @@ use std::fmt;
 ///
 /// sqlx shows the buffer to nobody but values that are encoded into it. So one is, which looks and
 /// then refuses to be added: nothing is changed.
-pub fn argument_size<DB: Database>(arguments: &mut DB::Arguments, len: fn(&DB::ArgumentBuffer) -> usize) -> usize
+pub fn argument_size<DB: Database>(
+    arguments: &mut DB::Arguments,
+    len: fn(&DB::ArgumentBuffer) -> usize,
+) -> usize
 where
     i32: Type<DB>,
 {

@@ -90,7 +90,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     fn error_impact(&self, error: &Error) -> ErrorImpact {
         match error {
             Error::Database(_) => ErrorImpact::InStep,
-            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+                ErrorImpact::Broken
+            }
             _ => ErrorImpact::Doubt,
         }
     }
@@ -172,7 +174,13 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     ///
     /// If the future is dropped the connection counts as cut off, and nothing is known of the
     /// schema.
-    async fn look(&self, conn: &mut DB::Connection, seen: &mut Seen, sql: &str, inside: bool) -> Result<(), Error> {
+    async fn look(
+        &self,
+        conn: &mut DB::Connection,
+        seen: &mut Seen,
+        sql: &str,
+        inside: bool,
+    ) -> Result<(), Error> {
         let _ = (conn, seen, sql, inside);
         Ok(())
     }
@@ -196,7 +204,11 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection stays as it was: cut.
-    async fn resume(&self, conn: &mut DB::Connection, left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut DB::Connection,
+        left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         let _ = left;
         conn.ping().await.map(|()| None)
     }

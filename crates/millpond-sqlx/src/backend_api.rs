@@ -7,7 +7,9 @@
 
 pub use crate::addresses::Target;
 pub use crate::argument_size::argument_size;
-pub use crate::backend::{Backend, ErrorImpact, LARGE, MayEnd, Seen, TransactionWrapper, Unfinished, Verified};
+pub use crate::backend::{
+    Backend, ErrorImpact, LARGE, MayEnd, Seen, TransactionWrapper, Unfinished, Verified,
+};
 #[cfg(unix)]
 pub use crate::bridge::bridged;
 pub use crate::cached::{Memory, SchemaChanges};
@@ -26,4 +28,6 @@ pub use crate::sql_text::{Effect, effect_of, first_keyword, is_blank, is_single,
 pub use crate::tracked::Anchor;
 pub use crate::transaction_state::TransactionState;
 pub use crate::url_error::{UrlError, UrlForm, UrlProblem};
-pub use crate::verification::{ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors};
+pub use crate::verification::{
+    ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors,
+};

@@ -7,7 +7,8 @@ use crate::tracked::Tracked;
 use either::Either;
 use futures_core::future::BoxFuture;
 use millpond_core::{
-    CloseReason, Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool, Request, Reservation,
+    CloseReason, Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool,
+    Request, Reservation,
 };
 use sqlx::{Database, Error};
 use std::future::{Future, poll_fn};
@@ -40,10 +41,12 @@ impl<DB: Database> Source<DB> {
         let location = request.location;
         async move {
             let outcome = match &source {
-                Self::Ours(pool) => match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
-                    Either::Left(outcome) => outcome,
-                    Either::Right(waiting) => waiting.await,
-                },
+                Self::Ours(pool) => {
+                    match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
+                        Either::Left(outcome) => outcome,
+                        Either::Right(waiting) => waiting.await,
+                    }
+                }
                 Self::Custom(pool) => pool.acquire_with(request).await,
             };
             let mut lease = source.anchored(outcome.map_err(lending_error)?)?;
@@ -91,7 +94,11 @@ type Lent<DB> = Result<Lease<Tracked<DB>>, PoolError>;
 /// keeps nothing.
 pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     /// An acquire, polled once. Only one that has to wait costs an allocation.
-    fn begin_acquire(&self, request: Request, cx: &mut Context<'_>) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>>;
+    fn begin_acquire(
+        &self,
+        request: Request,
+        cx: &mut Context<'_>,
+    ) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>>;
     fn holders(&self) -> Vec<Holder>;
     fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error>;
     fn invalidate_all(&self, how: Invalidate);
@@ -105,7 +112,11 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePool<M> {
-    fn begin_acquire(&self, request: Request, cx: &mut Context<'_>) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>> {
+    fn begin_acquire(
+        &self,
+        request: Request,
+        cx: &mut Context<'_>,
+    ) -> Either<Lent<DB>, BoxFuture<'static, Lent<DB>>> {
         let mut acquire = self.acquire_with(request);
         match Pin::new(&mut acquire).poll(cx) {
             Poll::Ready(outcome) => Either::Left(outcome),

@@ -25,7 +25,11 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 /// # Cancel safety
 ///
 /// Nothing is left behind if the future is dropped.
-pub async fn bridged<C, F>(address: SocketAddr, name: &str, connect: impl FnOnce(PathBuf) -> F) -> Result<C, Error>
+pub async fn bridged<C, F>(
+    address: SocketAddr,
+    name: &str,
+    connect: impl FnOnce(PathBuf) -> F,
+) -> Result<C, Error>
 where
     F: Future<Output = Result<C, Error>>,
 {

@@ -43,7 +43,11 @@ impl SchemaChanges {
     /// [`WeakPoolHandle::validate_idle`](crate::backend_api::WeakPoolHandle::validate_idle).
     pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
         let validate_idle = Box::new(validate_idle);
-        Self(Arc::new(Shared { noticed: AtomicU64::new(0), hinted: Mutex::default(), validate_idle }))
+        Self(Arc::new(Shared {
+            noticed: AtomicU64::new(0),
+            hinted: Mutex::default(),
+            validate_idle,
+        }))
     }
 
     /// Whether a hint counts: none has for a while.
@@ -116,7 +120,11 @@ impl Cached {
         let Some(changes) = &self.changes else { return };
         if memory == Memory::Outdated || (memory == Memory::Doubtful && changes.takes_hint()) {
             let (shared, next) = (&changes.0, self.seen.wrapping_add(1));
-            if shared.noticed.compare_exchange(self.seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if shared
+                .noticed
+                .compare_exchange(self.seen, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 (shared.validate_idle)();
             }
         }

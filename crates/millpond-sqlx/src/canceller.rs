@@ -28,7 +28,8 @@ use tokio::time::{sleep, timeout};
 /// needs no cancel.
 const PATIENCE: u32 = 8;
 
-const NOT_SENT: &str = "what was cut off goes on at the server, and the pool has no connection to cancel it over";
+const NOT_SENT: &str =
+    "what was cut off goes on at the server, and the pool has no connection to cancel it over";
 
 /// How a backend stops what another session of the same user executes: implemented by its manager.
 #[async_trait]
@@ -47,7 +48,12 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped, the victim is closed.
-    async fn cancel(&self, conn: &mut DB::Connection, session: u64, is_older: bool) -> Result<(), Error>;
+    async fn cancel(
+        &self,
+        conn: &mut DB::Connection,
+        session: u64,
+        is_older: bool,
+    ) -> Result<(), Error>;
 
     /// Ends the session with this number, of which this side has been closed, over a connection
     /// that is newer. By default what it executes is stopped.
@@ -86,7 +92,11 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection is to be closed.
-    pub async fn verify(&self, conn: &mut Tracked<DB>, transport: &dyn CancelTransport<DB>) -> Result<(), Error> {
+    pub async fn verify(
+        &self,
+        conn: &mut Tracked<DB>,
+        transport: &dyn CancelTransport<DB>,
+    ) -> Result<(), Error> {
         conn.stand_down().await;
         conn.refuse_if_given_up()?;
         let mut patience = self.patience();
@@ -138,7 +148,11 @@ impl<DB: Database> Canceller<DB> {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn stop_left_behind(self: &Arc<Self>, conn: &mut Tracked<DB>, transport: Arc<dyn CancelTransport<DB>>) {
+    pub fn stop_left_behind(
+        self: &Arc<Self>,
+        conn: &mut Tracked<DB>,
+        transport: Arc<dyn CancelTransport<DB>>,
+    ) {
         let canceller = Arc::clone(self);
         conn.stopper = Some(Box::new(Stopper { canceller, transport, runtime: Handle::current() }));
     }
@@ -163,11 +177,15 @@ impl<DB: Database> Canceller<DB> {
             }
             let is_older = lease.session_mut().is_some_and(|own| own.known_at <= session.known_at);
             let (conn, watch) = lease.watched(SyncState::Clean);
-            return self.outcome(watch.follow(transport.cancel(conn, session.number, is_older))).await;
+            return self
+                .outcome(watch.follow(transport.cancel(conn, session.number, is_older)))
+                .await;
         }
         // It is freed after the connection is dropped.
         let Some(_place) = self.link.try_reserve() else { return CancelOutcome::NotSent };
-        let Some(mut conn) = self.within_limit(transport.connect()).await else { return CancelOutcome::NotSent };
+        let Some(mut conn) = self.within_limit(transport.connect()).await else {
+            return CancelOutcome::NotSent;
+        };
         if !decision.take() {
             return CancelOutcome::NotSent;
         }
@@ -198,10 +216,13 @@ impl<DB: Database> Canceller<DB> {
 
     async fn within_limit<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Option<T> {
         let outcome = timeout(self.limit, step).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
         outcome
             .map_err(|error| {
-                let message = format!("a query that was cut off could not be cancelled at the server: {error}");
+                let message = format!(
+                    "a query that was cut off could not be cancelled at the server: {error}"
+                );
                 self.link.warn("cancel_abandoned", message);
             })
             .ok()

@@ -35,7 +35,8 @@ impl<DB: Database> Command<DB> {
     /// Whether it makes the driver's buffer for sending large.
     pub(crate) fn is_large(&mut self, backend: &dyn Backend<DB>) -> bool {
         let arguments = self.arguments.as_mut().filter(|arguments| arguments.len() > 0);
-        self.sql.as_str().len() > LARGE || arguments.is_some_and(|arguments| backend.has_large_arguments(arguments))
+        self.sql.as_str().len() > LARGE
+            || arguments.is_some_and(|arguments| backend.has_large_arguments(arguments))
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -107,12 +107,17 @@ impl Credentials {
                 let file = Arc::clone(path);
                 // A slow file system must not hold the pool's maintenance task up.
                 let read = spawn_blocking(move || read(&file)).await.map_err(io::Error::other);
-                read.and_then(|read| read)
-                    .map(Login::from)
-                    .map_err(|error| unusable(format!("the password file {} cannot be used: {error}", path.display())))
+                read.and_then(|read| read).map(Login::from).map_err(|error| {
+                    unusable(format!(
+                        "the password file {} cannot be used: {error}",
+                        path.display()
+                    ))
+                })
             }
             Source::Callback(callback) => callback().await.map_err(|error| {
-                Error::Io(io::Error::other(format!("the callback for the credentials failed: {error}")))
+                Error::Io(io::Error::other(format!(
+                    "the callback for the credentials failed: {error}"
+                )))
             }),
         }
     }
@@ -122,7 +127,9 @@ fn from_variable(name: &str) -> Result<Login, Error> {
     // The error of `var` would show a value that is not UTF-8.
     match env::var(name) {
         Ok(password) => Ok(without_line_end(&password).to_owned().into()),
-        Err(env::VarError::NotPresent) => Err(unusable(format!("the variable {name} for the password is not set"))),
+        Err(env::VarError::NotPresent) => {
+            Err(unusable(format!("the variable {name} for the password is not set")))
+        }
         Err(_) => Err(unusable(format!("the variable {name} for the password is not UTF-8"))),
     }
 }
@@ -268,9 +275,14 @@ mod tests {
 
     #[test]
     fn a_password_loses_one_line_end_of_any_kind_and_nothing_else() {
-        for (text, password) in
-            [("pw", "pw"), ("pw\n", "pw"), ("pw\r\n", "pw"), ("pw\r", "pw"), (" pw \n", " pw "), ("pw\n\n", "pw\n")]
-        {
+        for (text, password) in [
+            ("pw", "pw"),
+            ("pw\n", "pw"),
+            ("pw\r\n", "pw"),
+            ("pw\r", "pw"),
+            (" pw \n", " pw "),
+            ("pw\n\n", "pw\n"),
+        ] {
             assert_eq!(without_line_end(text), password, "{text:?}");
         }
     }
@@ -279,7 +291,9 @@ mod tests {
     fn a_file_is_read_anew_every_time_without_the_end_of_its_last_line() {
         let path = scratch("file");
         let credentials = Credentials::file(&path);
-        for (content, password) in [("a", "a"), ("b\n", "b"), ("c\r\n", "c"), (" d \n\n", " d \n"), ("", "")] {
+        for (content, password) in
+            [("a", "a"), ("b\n", "b"), ("c\r\n", "c"), (" d \n\n", " d \n"), ("", "")]
+        {
             fs::write(&path, content).unwrap();
             assert_eq!(now(credentials.current()).unwrap().password, password);
         }
@@ -297,7 +311,11 @@ mod tests {
     fn a_variable_that_is_missing_is_named() {
         assert!(!now(Credentials::env("PATH").current()).unwrap().password.is_empty());
         let error = now(Credentials::env("MILLPOND_NO_SUCH").current()).unwrap_err();
-        assert!(matches!(error, Error::Configuration(_)) && error.to_string().contains("MILLPOND_NO_SUCH"), "{error}");
+        assert!(
+            matches!(error, Error::Configuration(_))
+                && error.to_string().contains("MILLPOND_NO_SUCH"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -317,12 +335,18 @@ mod tests {
         fs::write(&path, "second").unwrap();
         let second = now(rotation.current()).unwrap();
         assert!(rotation.opened(&second));
-        assert!(!rotation.opened(&first), "a late one of the first must not retire those of the second");
+        assert!(
+            !rotation.opened(&first),
+            "a late one of the first must not retire those of the second"
+        );
         assert!(!rotation.opened(&now(rotation.current()).unwrap()));
         for content in ["first", "second"] {
             fs::write(&path, content).unwrap();
             let read = now(rotation.current()).unwrap();
-            assert!(content == "first" || !rotation.opened(&read), "what was read late and did not work");
+            assert!(
+                content == "first" || !rotation.opened(&read),
+                "what was read late and did not work"
+            );
         }
         fs::remove_file(&path).unwrap();
     }
@@ -336,7 +360,8 @@ mod tests {
             async move { Ok::<_, io::Error>((user.to_owned(), format!("token {n}"))) }
         };
         let rotation = Rotation::new(Credentials::with(callback));
-        let opened: Vec<_> = (0..4).map(|_| rotation.opened(&now(rotation.current()).unwrap())).collect();
+        let opened: Vec<_> =
+            (0..4).map(|_| rotation.opened(&now(rotation.current()).unwrap())).collect();
         assert_eq!(opened, [false, false, true, false]);
     }
 
@@ -344,6 +369,9 @@ mod tests {
     fn what_a_callback_says_stands_in_the_error_and_passes() {
         let credentials = Credentials::with(|| async { Err::<String, _>("the cloud is away") });
         let error = now(credentials.current()).unwrap_err();
-        assert!(matches!(error, Error::Io(_)) && error.to_string().contains("the cloud is away"), "{error}");
+        assert!(
+            matches!(error, Error::Io(_)) && error.to_string().contains("the cloud is away"),
+            "{error}"
+        );
     }
 }

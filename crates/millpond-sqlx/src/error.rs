@@ -39,7 +39,9 @@ pub fn pool_error(error: &Error) -> Option<&PoolError> {
 
 /// The error of a pool of a kind that the backend does not have.
 pub fn unsupported_pool(kind: PoolKind, backend: &str) -> Error {
-    Error::Configuration(format!("pool = {kind} is not supported by {backend}; choose queue or null").into())
+    Error::Configuration(
+        format!("pool = {kind} is not supported by {backend}; choose queue or null").into(),
+    )
 }
 
 /// Settings that a pool refused, as `sqlx::Error`.
@@ -60,7 +62,9 @@ pub fn lending_error(error: PoolError) -> Error {
         PoolError::RequestRefused(_) => io::Error::other(error).into(),
         PoolError::Closed => Error::PoolClosed,
         PoolError::TimedOut(_) => io::Error::new(io::ErrorKind::TimedOut, error).into(),
-        PoolError::TooManyWaiters { .. } => io::Error::new(io::ErrorKind::ResourceBusy, error).into(),
+        PoolError::TooManyWaiters { .. } => {
+            io::Error::new(io::ErrorKind::ResourceBusy, error).into()
+        }
         _ => match driver_error(&error) {
             Some(Error::Database(_)) => Error::Database(Box::new(ConnectError(error))),
             Some(Error::Configuration(_)) => Error::Configuration(Box::new(error)),
@@ -156,7 +160,9 @@ mod tests {
 
     #[test]
     fn every_error_of_the_pool_can_be_read_back() {
-        for error in [PoolError::Closed, PoolError::NoRuntime, PoolError::TooManyWaiters { limit: 4 }] {
+        for error in
+            [PoolError::Closed, PoolError::NoRuntime, PoolError::TooManyWaiters { limit: 4 }]
+        {
             let text = error.to_string();
             let error = lending_error(error);
             assert_eq!(pool_error(&error).unwrap().to_string(), text);

@@ -57,7 +57,10 @@ where
     /// # Cancel safety
     ///
     /// The connection counts as cut off if the future is dropped.
-    pub(crate) async fn first(&mut self, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
+    pub(crate) async fn first(
+        &mut self,
+        command: &mut Command<DB>,
+    ) -> Result<Option<DB::Row>, Error> {
         if !self.backend().stops_after_one_row() {
             return first_row::<DB>(self.fetch_many(ForDriver(command))).await;
         }
@@ -72,7 +75,11 @@ where
         Ok(row)
     }
 
-    async fn follow_first(&mut self, effect: Effect, command: &mut Command<DB>) -> Result<Option<DB::Row>, Error> {
+    async fn follow_first(
+        &mut self,
+        effect: Effect,
+        command: &mut Command<DB>,
+    ) -> Result<Option<DB::Row>, Error> {
         let look = self.look(command.text()).await?;
         let outcome = self.note(effect, command.text());
         let may_be_empty = self.backend().may_be_empty(command.text());
@@ -95,9 +102,14 @@ where
     }
 
     /// The rows of a statement under watch. Nothing is in the way of it.
-    pub(crate) fn follow_many(&mut self, effect: Effect, mut command: Command<DB>) -> Steps<'_, DB> {
+    pub(crate) fn follow_many(
+        &mut self,
+        effect: Effect,
+        mut command: Command<DB>,
+    ) -> Steps<'_, DB> {
         let outcome = self.note(effect, command.text());
-        let end = if self.backend().may_be_empty(command.text()) { End::Possible } else { End::Awaited };
+        let end =
+            if self.backend().may_be_empty(command.text()) { End::Possible } else { End::Awaited };
         self.bulky |= command.is_large(self.backend());
         let (conn, watch) = self.watched_saying(command.text(), outcome);
         Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
@@ -149,7 +161,10 @@ where
                     self.unchain().await?;
                 }
                 self.tracker_mut().doubt_end(if keeps { "COMMIT" } else { "ROLLBACK" });
-                Ok(Some(Then::Ended { keeps, chained: chained || self.tracker().chooses_completion() }))
+                Ok(Some(Then::Ended {
+                    keeps,
+                    chained: chained || self.tracker().chooses_completion(),
+                }))
             }
             Meaning::Begin => {
                 if is_guarded {
@@ -240,7 +255,8 @@ where
                 } else {
                     (TransactionOutcome::RolledBack, "a ROLLBACK in SQL has undone its changes")
                 };
-                let message = format!("the transaction is lost: {what}; nothing else is done in it");
+                let message =
+                    format!("the transaction is lost: {what}; nothing else is done in it");
                 tracker.lose(TransactionLost::new(outcome, message));
             }
             Then::Ended { chained, .. } => {
@@ -265,7 +281,9 @@ where
             self.tracker_mut().end();
             return match lost {
                 Some(lost) if keeps && !is_committed => Err(lost.to_error()),
-                Some(lost) if !keeps && lost.outcome() != TransactionOutcome::RolledBack => Err(lost.to_error()),
+                Some(lost) if !keeps && lost.outcome() != TransactionOutcome::RolledBack => {
+                    Err(lost.to_error())
+                }
                 _ => Ok(true),
             };
         }
@@ -325,7 +343,11 @@ where
         }
         if !is_open || ends || implicitly {
             // Without such a word it can only have been committed.
-            let outcome = if ends || reopens { TransactionOutcome::Unknown } else { TransactionOutcome::Committed };
+            let outcome = if ends || reopens {
+                TransactionOutcome::Unknown
+            } else {
+                TransactionOutcome::Committed
+            };
             self.tracker_mut().doubt_text(SEVERAL, outcome, ends || !is_open);
         }
         Ok(())
@@ -369,10 +391,14 @@ where
         if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
             return self.follow_many(effect, command);
         }
-        generate(move |out| async move { self.execute_with_care(effect, command, &out).await }).boxed()
+        generate(move |out| async move { self.execute_with_care(effect, command, &out).await })
+            .boxed()
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, DB>,

@@ -64,7 +64,10 @@ impl FailoverDetector {
     /// # Cancel safety
     ///
     /// If the future is dropped the suspicion remains, and the check is made again a second later.
-    pub async fn check(&self, takes_writes: impl Future<Output = Result<bool, Error>>) -> Result<(), Error> {
+    pub async fn check(
+        &self,
+        takes_writes: impl Future<Output = Result<bool, Error>>,
+    ) -> Result<(), Error> {
         let takes_writes = takes_writes.await?;
         self.state().raised = false;
         if takes_writes { Ok(()) } else { Err(Error::Io(io::Error::other(FailedOver))) }
@@ -72,7 +75,8 @@ impl FailoverDetector {
 
     fn is_due_at(&self, now: Instant) -> bool {
         let mut state = self.state();
-        let rests = state.checked.is_some_and(|checked| now.saturating_duration_since(checked) < PAUSE);
+        let rests =
+            state.checked.is_some_and(|checked| now.saturating_duration_since(checked) < PAUSE);
         let due = state.raised && state.wrote && !rests;
         if due {
             state.checked = Some(now);

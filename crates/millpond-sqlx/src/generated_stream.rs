@@ -157,7 +157,10 @@ mod tests {
     fn a_future_that_waits_for_something_else_makes_the_stream_wait() {
         let mut stream = generate(|out| async move {
             let mut polled = false;
-            poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+            poll_fn(|_| {
+                if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
             out.put(1).await;
             Ok::<(), ()>(())
         });

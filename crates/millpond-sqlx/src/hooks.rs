@@ -5,7 +5,9 @@
 //! did is verified when the connection comes back.
 
 use crate::tracked::Tracked;
-use millpond_core::{BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait};
+use millpond_core::{
+    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait,
+};
 use sqlx::Database;
 use std::fmt;
 use std::marker::PhantomData;
@@ -37,21 +39,37 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         self.hooks.moments()
     }
 
-    async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_first_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.hooks.on_first_connect(conn, info).await?;
         Ok(conn.verify().await?)
     }
 
-    async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.hooks.on_connect(conn, info).await?;
         Ok(conn.verify().await?)
     }
 
-    async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkout(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.hooks.on_checkout(conn.driver_for_hook(), info).await
     }
 
-    async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkin(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         let escaped = conn.has_escaped();
         self.hooks.on_checkin(conn, info).await?;
         conn.verify().await?;
@@ -60,7 +78,11 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         Ok(())
     }
 
-    async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_close(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.hooks.on_close(conn, info).await
     }
 }
@@ -111,23 +133,43 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         self.0.moments()
     }
 
-    async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_first_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.0.on_first_connect(conn, info).await
     }
 
-    async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.0.on_connect(conn, info).await
     }
 
-    async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkout(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.0.on_checkout(conn, info).await
     }
 
-    async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkin(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.0.on_checkin(conn, info).await
     }
 
-    async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_close(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.0.on_close(conn, info).await
     }
 }

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The range of `tcp_keepalive`, if it is not off.
-pub(crate) const RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+pub(crate) const RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// How many probes are sent before the peer counts as gone.
 #[cfg(target_os = "linux")]
@@ -95,7 +96,8 @@ struct Connecting(Arc<Overlaps>);
 
 impl Connecting {
     fn begin(port: u16, idle: Option<Duration>) -> Self {
-        let new = Overlaps { port, idle, same: AtomicUsize::new(0), others: AtomicBool::new(false) };
+        let new =
+            Overlaps { port, idle, same: AtomicUsize::new(0), others: AtomicBool::new(false) };
         let new = Arc::new(new);
         let mut all = under_way();
         for other in all.iter().filter(|other| other.port == port) {
@@ -202,7 +204,9 @@ mod linux {
             // One that was closed meanwhile cannot be read.
             let Ok(target) = fs::read_link(entry.path()) else { continue };
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if let Some(number) = number.filter(|_| target.as_os_str().as_encoded_bytes().starts_with(b"socket:")) {
+            if let Some(number) =
+                number.filter(|_| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+            {
                 found.insert((number, target));
             }
         }
@@ -211,9 +215,19 @@ mod linux {
 
     /// A copy of a descriptor, which the kernel makes when it is sent to another socket. `None` if
     /// it was closed meanwhile.
-    fn copied(descriptor: RawFd, sender: &UnixDatagram, receiver: &UnixDatagram) -> io::Result<Option<OwnedFd>> {
+    fn copied(
+        descriptor: RawFd,
+        sender: &UnixDatagram,
+        receiver: &UnixDatagram,
+    ) -> io::Result<Option<OwnedFd>> {
         let message = [ControlMessage::ScmRights(&[descriptor])];
-        let sent = sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(&[0])], &message, MsgFlags::MSG_DONTWAIT, None);
+        let sent = sendmsg::<()>(
+            sender.as_raw_fd(),
+            &[IoSlice::new(&[0])],
+            &message,
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        );
         match sent {
             Err(nix::errno::Errno::EBADF) => return Ok(None),
             sent => sent?,
@@ -238,7 +252,8 @@ mod linux {
         let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
         // No TCP_USER_TIMEOUT: it would also end connections whose server is alive but reads
         // nothing for so long, such as a COPY that waits for a lock.
-        let options = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
+        let options =
+            TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
         socket.set_tcp_keepalive(&options)
     }
 
@@ -266,6 +281,11 @@ async fn descriptors() -> std::io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn enable(_idle: Duration, _port: u16, _before: (), _overlaps: Arc<Overlaps>) -> std::io::Result<()> {
+async fn enable(
+    _idle: Duration,
+    _port: u16,
+    _before: (),
+    _overlaps: Arc<Overlaps>,
+) -> std::io::Result<()> {
     Ok(())
 }

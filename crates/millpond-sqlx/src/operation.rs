@@ -70,7 +70,10 @@ impl<'e, DB: Database> Watch<'e, DB> {
     }
 
     /// Follows a future of the driver to its end.
-    pub(crate) fn follow<T>(self, operation: BoxFuture<'e, Result<T, Error>>) -> Followed<'e, DB, T> {
+    pub(crate) fn follow<T>(
+        self,
+        operation: BoxFuture<'e, Result<T, Error>>,
+    ) -> Followed<'e, DB, T> {
         Followed { operation, watch: self }
     }
 
@@ -194,7 +197,11 @@ pub(crate) enum End {
 }
 
 impl<'e, DB: Database> Watched<'e, DB> {
-    pub(crate) fn new(steps: BoxStream<'e, Result<Step<DB>, Error>>, watch: Watch<'e, DB>, end: End) -> Self {
+    pub(crate) fn new(
+        steps: BoxStream<'e, Result<Step<DB>, Error>>,
+        watch: Watch<'e, DB>,
+        end: End,
+    ) -> Self {
         Self { steps, watch, end, waited: false, ahead: None }
     }
 

@@ -6,7 +6,9 @@ use crate::time_limits::Limits;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_util::future;
-use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Manager, NullPool, Pool, QueuePool, Request};
+use millpond_core::{
+    CloseReport, DEFAULT_CLOSE_TIMEOUT, Manager, NullPool, Pool, QueuePool, Request,
+};
 use sqlx::{AssertSqlSafe, Database, Error, SqlSafeStr, SqlStr};
 use std::fmt;
 use std::future::Future;
@@ -141,7 +143,14 @@ impl<DB: Database> SqlPool<DB> {
     #[must_use]
     pub fn transactions_only(self, begin: &'static str) -> Self {
         let (kind, main, limits) = (self.inner.kind, self.inner.main.clone(), self.inner.limits);
-        let inner = Inner { kind, main, limits, begin: Some(begin), transactions_only: true, readers: None };
+        let inner = Inner {
+            kind,
+            main,
+            limits,
+            begin: Some(begin),
+            transactions_only: true,
+            readers: None,
+        };
         Self { inner: Arc::new(inner), limits: self.limits }
     }
 
@@ -157,7 +166,9 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// Dropping the future loses no place, no connection and no wake-up.
     #[track_caller]
-    pub fn acquire(&self) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         self.lend_alone(Request::here())
     }
 
@@ -197,7 +208,10 @@ impl<DB: Database> SqlPool<DB> {
     /// If the future is dropped, nothing stays open: the connection is rolled back before it is
     /// lent again.
     #[track_caller]
-    pub fn begin(&self) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB> {
+    pub fn begin(
+        &self,
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB>
+    {
         self.transaction(Request::here(), self.inner.begin.map(SqlSafeStr::into_sql_str))
     }
 
@@ -215,7 +229,8 @@ impl<DB: Database> SqlPool<DB> {
     pub fn begin_with<S: SqlSafeStr>(
         &self,
         statement: S,
-    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB, S> {
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB, S>
+    {
         self.transaction(Request::here(), Some(self.completed(statement.into_sql_str())))
     }
 
@@ -240,7 +255,10 @@ impl<DB: Database> SqlPool<DB> {
             None => self.inner.main.as_pool().close_within(limit).await,
             Some(readers) => {
                 let writer = self.inner.main.as_pool().close_within(limit);
-                merged(future::join(writer, readers.pool.inner.main.as_pool().close_within(limit)).await)
+                merged(
+                    future::join(writer, readers.pool.inner.main.as_pool().close_within(limit))
+                        .await,
+                )
             }
         }
     }
@@ -338,15 +356,23 @@ impl<DB: Database> SqlPool<DB> {
 
     /// A statement that begins a transaction, with what has to be done first in every one.
     fn completed(&self, statement: SqlStr) -> SqlStr {
-        match self.inner.begin.and_then(|begin| begin.split_once(';')).filter(|_| self.inner.transactions_only) {
-            Some((_, first)) => AssertSqlSafe(format!("{};{first}", statement.as_str())).into_sql_str(),
+        match self
+            .inner
+            .begin
+            .and_then(|begin| begin.split_once(';'))
+            .filter(|_| self.inner.transactions_only)
+        {
+            Some((_, first)) => {
+                AssertSqlSafe(format!("{};{first}", statement.as_str())).into_sql_str()
+            }
             None => statement,
         }
     }
 
     fn from_source(kind: &'static str, main: Source<DB>) -> Self {
         let limits = main.steered().map(|pool| Limits::of(&pool.config())).unwrap_or_default();
-        let inner = Inner { kind, main, limits, begin: None, transactions_only: false, readers: None };
+        let inner =
+            Inner { kind, main, limits, begin: None, transactions_only: false, readers: None };
         Self::from(Arc::new(inner))
     }
 
@@ -354,7 +380,8 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         request: Request,
         statement: Option<SqlStr>,
-    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB> {
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB>
+    {
         let lease = self.lend(request);
         async move { Transaction::on(lease.await?, statement).await }
     }
@@ -396,6 +423,9 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<NullPool<M>> for S
 impl<DB: Database> fmt::Debug for SqlPool<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the connection string nor anything that might hold one.
-        f.debug_struct("SqlPool").field("backend", &DB::NAME).field("kind", &self.inner.kind).finish_non_exhaustive()
+        f.debug_struct("SqlPool")
+            .field("backend", &DB::NAME)
+            .field("kind", &self.inner.kind)
+            .finish_non_exhaustive()
     }
 }

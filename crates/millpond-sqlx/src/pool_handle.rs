@@ -35,7 +35,10 @@ impl<DB: Database> WeakPoolHandle<DB> {
     /// Warns of everything in the pool's settings that does not fit what its server allows.
     pub fn compare(&self, limits: &ServerLimits) {
         if let Some(pool) = self.pool() {
-            limits.misfits(&pool.config()).into_iter().for_each(|(setting, message)| pool.warn(setting, message));
+            limits
+                .misfits(&pool.config())
+                .into_iter()
+                .for_each(|(setting, message)| pool.warn(setting, message));
         }
     }
 

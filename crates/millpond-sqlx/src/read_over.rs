@@ -65,7 +65,8 @@ impl<DB: Database> Tracked<DB> {
     /// error of what was cut off is the result.
     pub(crate) async fn read_over(&mut self, left: Unfinished) -> Result<Option<Error>, Error> {
         // Only its cancel may be left, if reading over was dropped after the answer had come.
-        let is_stopped = self.stopping.is_some() || (left == Unfinished::Operation && self.session().is_some());
+        let is_stopped =
+            self.stopping.is_some() || (left == Unfinished::Operation && self.session().is_some());
         let stopper = self.stopper.as_deref().filter(|_| is_stopped);
         let Some(limit) = stopper.map(|stopper| stopper.limit()) else {
             return self.read_over_once(left, true).await;
@@ -88,7 +89,11 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    async fn read_over_once(&mut self, left: Unfinished, has_alarm: bool) -> Result<Option<Error>, Error> {
+    async fn read_over_once(
+        &mut self,
+        left: Unfinished,
+        has_alarm: bool,
+    ) -> Result<Option<Error>, Error> {
         let backend = self.backend();
         let effect = if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut };
         let (conn, mut watch) = self.watched(effect);

@@ -15,7 +15,8 @@ pub struct ServerLimits {
 impl ServerLimits {
     /// What does not fit: a setting of the pool, and what could be done.
     pub fn misfits(&self, config: &PoolConfig) -> Vec<(&'static str, String)> {
-        let connections = self.connections.iter().filter(|(_, limit)| u64::from(config.cap()) > *limit);
+        let connections =
+            self.connections.iter().filter(|(_, limit)| u64::from(config.cap()) > *limit);
         let mut misfits: Vec<_> = connections
             .map(|(what, limit)| {
                 let PoolConfig { pool_size, max_overflow, .. } = config;
@@ -64,24 +65,35 @@ mod tests {
 
     #[test]
     fn a_pool_that_may_open_more_than_it_is_allowed_gets_a_warning_for_each_limit() {
-        let limits = ServerLimits { connections: vec![("max_connections", 29), ("role", 5)], idle: None };
+        let limits =
+            ServerLimits { connections: vec![("max_connections", 29), ("role", 5)], idle: None };
         assert_eq!(misfits(&limits, |_| {}), ["pool_size", "pool_size"]);
         let (_, text) = limits.misfits(&PoolConfig::default()).remove(0);
         assert!(
-            text.contains("pool_size = 10 and max_overflow = 20") && text.contains("max_connections = 29"),
+            text.contains("pool_size = 10 and max_overflow = 20")
+                && text.contains("max_connections = 29"),
             "{text}"
         );
     }
 
     #[test]
     fn a_connection_must_not_live_longer_than_a_session_may_be_idle() {
-        let limits =
-            ServerLimits { connections: Vec::new(), idle: Some(("idle_session_timeout", Duration::from_secs(600))) };
+        let limits = ServerLimits {
+            connections: Vec::new(),
+            idle: Some(("idle_session_timeout", Duration::from_secs(600))),
+        };
         assert_eq!(misfits(&limits, |_| {}), ["pool_recycle"]);
         assert_eq!(misfits(&limits, |config| config.pool_recycle = None), ["pool_recycle"]);
-        assert_eq!(misfits(&limits, |config| config.pool_recycle = Some(Duration::from_secs(599))), Vec::<&str>::new());
+        assert_eq!(
+            misfits(&limits, |config| config.pool_recycle = Some(Duration::from_secs(599))),
+            Vec::<&str>::new()
+        );
         let idle = |config: &mut PoolConfig| config.idle_timeout = Some(Duration::from_secs(60));
-        assert_eq!(misfits(&limits, idle), ["pool_recycle"], "pool_size connections may be idle for longer");
+        assert_eq!(
+            misfits(&limits, idle),
+            ["pool_recycle"],
+            "pool_size connections may be idle for longer"
+        );
         let all_end = |config: &mut PoolConfig| {
             idle(config);
             config.min_idle = Some(0);

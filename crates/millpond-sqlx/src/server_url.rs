@@ -60,7 +60,8 @@ impl ServerUrl {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             // It may be what stands behind a `?` or `&` in a password, so it is not shown.
             let (name, value) = pair.split_once('=').ok_or(UrlProblem::NoValue)?;
-            let [name, value] = [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
+            let [name, value] =
+                [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
             let (name, value) = (name?, value?);
             if !is_parameter(&name) {
                 return Err(UrlProblem::NoValue);
@@ -77,15 +78,21 @@ impl ServerUrl {
             None => (None, authority),
         };
         if let Some(user) = user {
-            let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
+            let (user, password) = user
+                .split_once(':')
+                .map_or((user, None), |(user, password)| (user, Some(password)));
             self.user = Some(decode("the user", user)?).filter(|user| !user.is_empty());
-            self.password = password.map(|password| decode("the password", password)).transpose()?;
+            self.password =
+                password.map(|password| decode("the password", password)).transpose()?;
         }
         let is_bare = !server.starts_with('[');
-        let (host, port) = match server.strip_prefix('[').and_then(|server| server.split_once(']')) {
+        let (host, port) = match server.strip_prefix('[').and_then(|server| server.split_once(']'))
+        {
             Some((host, "")) => (host, None),
             Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlProblem::Port)?)),
-            None => server.rsplit_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
+            None => {
+                server.rsplit_once(':').map_or((server, None), |(host, port)| (host, Some(port)))
+            }
         };
         let is_open = is_bare && host.contains(':');
         let host = decode("the host", host)?;
@@ -107,7 +114,10 @@ impl ServerUrl {
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the password nor the parameters, among which there may be one.
-        f.debug_struct("ServerUrl").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("ServerUrl")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,16 +129,22 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
         Some((database, driver)) => (database, Some(driver)),
         None => (scheme, None),
     };
-    let is_ours = |database: &str| form.schemes.iter().any(|name| database.eq_ignore_ascii_case(name));
+    let is_ours =
+        |database: &str| form.schemes.iter().any(|name| database.eq_ignore_ascii_case(name));
     let scheme = scheme.to_ascii_lowercase();
-    if scheme.contains("tls") || scheme.contains("ssl") || database.strip_suffix(['s', 'S']).is_some_and(is_ours) {
+    if scheme.contains("tls")
+        || scheme.contains("ssl")
+        || database.strip_suffix(['s', 'S']).is_some_and(is_ours)
+    {
         return Err(UrlProblem::TlsScheme);
     }
     if !is_ours(database) {
         return Err(UrlProblem::Scheme);
     }
     match driver {
-        Some(driver) if !form.drivers.contains(&driver) => Err(UrlProblem::Driver(driver.to_owned())),
+        Some(driver) if !form.drivers.contains(&driver) => {
+            Err(UrlProblem::Driver(driver.to_owned()))
+        }
         _ => Ok(()),
     }
 }
@@ -146,7 +162,8 @@ fn is_ipv6(host: &str) -> bool {
 
 /// A name, an address of four numbers, a directory of sockets, or nothing.
 fn is_name(host: &str) -> bool {
-    host.starts_with('/') || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
+    host.starts_with('/')
+        || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
 }
 
 /// A URL without the one line end that files and variables have at their end. `None` if there is a
@@ -155,7 +172,8 @@ fn is_name(host: &str) -> bool {
 pub fn one_line(url: &str) -> Option<&str> {
     let url = without_line_end(url);
     let is_unseen = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
     };
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
@@ -190,7 +208,8 @@ mod tests {
     #[test]
     fn every_part_arrives_decoded() {
         for scheme in ["pond", "lake", "POND", "pond+reed"] {
-            let url = read(&format!("{scheme}://mil%20ler:p:w@h.example:54/a%2fb?x=1+2&y=")).unwrap();
+            let url =
+                read(&format!("{scheme}://mil%20ler:p:w@h.example:54/a%2fb?x=1+2&y=")).unwrap();
             assert_eq!(url.user.as_deref(), Some("mil ler"));
             assert_eq!(url.password.as_deref(), Some("p:w"));
             assert_eq!((url.host.as_deref(), url.port), (Some("h.example"), Some(54)));
@@ -201,7 +220,10 @@ mod tests {
         assert_eq!(read("pond://@:/").unwrap(), ServerUrl::default());
         assert_eq!(read("pond://u:@[::1]:7").unwrap().host.as_deref(), Some("::1"));
         assert_eq!(read("pond://u:@h").unwrap().password.as_deref(), Some(""));
-        assert_eq!(read("pond://[fe80::1%25eth0]:7").unwrap().host.as_deref(), Some("fe80::1%eth0"));
+        assert_eq!(
+            read("pond://[fe80::1%25eth0]:7").unwrap().host.as_deref(),
+            Some("fe80::1%eth0")
+        );
     }
 
     #[test]
@@ -271,7 +293,11 @@ mod tests {
             assert!(!error.to_string().contains("ret"), "{error}");
         }
         let error = Parameter("deep".into()).of(&FORM).to_string();
-        assert!(error.contains("\"deep\"") && error.contains("depth and width") && error.ends_with("write depth"));
+        assert!(
+            error.contains("\"deep\"")
+                && error.contains("depth and width")
+                && error.ends_with("write depth")
+        );
         assert!(!format!("{:?}", read("pond://u:secret@h?a=secret").unwrap()).contains("secret"));
     }
 }

@@ -6,8 +6,8 @@ use crate::hooks::{DriverHooks, OneMoment, Shared};
 use crate::keepalive;
 use crate::tracked::Tracked;
 use millpond_core::{
-    Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Limits, Manager, Observer, PoolConfig,
-    ResetLevel,
+    Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Limits, Manager,
+    Observer, PoolConfig, ResetLevel,
 };
 use sqlx::{Database, Error};
 use std::fmt;
@@ -60,7 +60,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
     /// `Error::Configuration` that names them.
     pub fn check(&self) -> Result<(), Error> {
         self.config.check().map_err(config_error)?;
-        let idle = self.tcp_keepalive.filter(|idle| !idle.is_zero() && self.config.limits == Limits::On);
+        let idle =
+            self.tcp_keepalive.filter(|idle| !idle.is_zero() && self.config.limits == Limits::On);
         match idle {
             Some(idle) if !keepalive::RANGE.contains(&idle) => {
                 let text = format!(
@@ -97,7 +98,10 @@ impl<DB: Database> SqlPoolSettings<DB> {
     /// Adds a closure that acts on the driver's connection at one moment.
     pub fn add_hook<F>(&mut self, moment: HookPoint, hook: F)
     where
-        F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.add_hooks(OneMoment { moment, hook });
     }

@@ -73,7 +73,11 @@ pub(crate) struct Stopping {
 impl Stopping {
     /// The cancel that `task` sends if it takes the decision; the task ends early if `needed` is
     /// dropped.
-    pub(crate) fn new(decision: Decision, needed: oneshot::Sender<()>, task: JoinHandle<CancelOutcome>) -> Self {
+    pub(crate) fn new(
+        decision: Decision,
+        needed: oneshot::Sender<()>,
+        task: JoinHandle<CancelOutcome>,
+    ) -> Self {
         Self { decision, needed: Some(needed), task }
     }
 

@@ -50,7 +50,13 @@ impl Loan {
         if self.limits.statement.is_none() && self.over_at.is_none() {
             return None;
         }
-        Some(Box::new(Alarm { loan: *self, shown: excerpt(sql), due: None, timer: None, paused: None }))
+        Some(Box::new(Alarm {
+            loan: *self,
+            shown: excerpt(sql),
+            due: None,
+            timer: None,
+            paused: None,
+        }))
     }
 
     /// The error of an operation that comes when the loan is over.
@@ -64,7 +70,12 @@ impl Loan {
             Setting::StatementTimeout => self.limits.statement,
             Setting::MaxLease => self.limits.lease,
         };
-        let expired = Expired { setting, limit: limit.unwrap_or_default(), statement, location: self.location };
+        let expired = Expired {
+            setting,
+            limit: limit.unwrap_or_default(),
+            statement,
+            location: self.location,
+        };
         Error::Io(io::Error::new(io::ErrorKind::TimedOut, expired))
     }
 }
@@ -92,12 +103,17 @@ impl Alarm {
             self.due = self.loan.limits.statement.and_then(|limit| now.checked_add(limit));
         }
         let (setting, at) = match (self.due, self.loan.over_at) {
-            (Some(due), over_at) if over_at.is_none_or(|over_at| due <= over_at) => (Setting::StatementTimeout, due),
+            (Some(due), over_at) if over_at.is_none_or(|over_at| due <= over_at) => {
+                (Setting::StatementTimeout, due)
+            }
             (_, Some(over_at)) => (Setting::MaxLease, over_at),
             _ => return Poll::Pending,
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        timer.as_mut().poll(cx).map(|()| self.loan.expired(setting, std::mem::take(&mut self.shown)))
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| self.loan.expired(setting, std::mem::take(&mut self.shown)))
     }
 
     /// The consumer has a row, and comes back for the next one.
@@ -163,7 +179,9 @@ impl fmt::Display for Expired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, limit) = (&self.statement, self.limit);
         match self.setting {
-            Setting::StatementTimeout if what.is_empty() => f.write_str("the operation did not end")?,
+            Setting::StatementTimeout if what.is_empty() => {
+                f.write_str("the operation did not end")?
+            }
             Setting::StatementTimeout => write!(f, "the statement `{what}` did not end")?,
             Setting::MaxLease if what.is_empty() => {
                 f.write_str("the lease has ended and nothing more is done on it")?

@@ -318,7 +318,11 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// The same for a statement, which is named if it takes too long.
-    pub(crate) fn watched_saying(&mut self, sql: &str, effect: SyncState) -> (&mut DB::Connection, Watch<'_, DB>) {
+    pub(crate) fn watched_saying(
+        &mut self,
+        sql: &str,
+        effect: SyncState,
+    ) -> (&mut DB::Connection, Watch<'_, DB>) {
         let alarm = self.loan.alarm(sql);
         match &mut self.conn {
             Some(conn) => {
@@ -402,7 +406,9 @@ impl<DB: Database> Tracked<DB> {
                 self.cached.set_forgotten(was_forgotten);
                 if let Some(error) = read_over {
                     self.note_late_error(&error);
-                    self.tracker.fail(Some(format!("(a statement that was dropped before it ended) {error}")));
+                    self.tracker.fail(Some(format!(
+                        "(a statement that was dropped before it ended) {error}"
+                    )));
                 }
                 Ok(())
             }
@@ -460,7 +466,10 @@ impl<DB: Database> Tracked<DB> {
 }
 
 /// A tracked connection without its connection cannot be reached: taking it out consumes the whole.
-#[expect(clippy::unreachable, reason = "Drop has to move the connection out, and safe code has only Option for that")]
+#[expect(
+    clippy::unreachable,
+    reason = "Drop has to move the connection out, and safe code has only Option for that"
+)]
 fn absent() -> ! {
     unreachable!("a tracked connection holds its connection until it is consumed")
 }
@@ -487,7 +496,11 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.escaped = true;
         self.unseen = true;
         self.shown = true;
-        self.tracker.doubt_text("what was done with the driver's own connection", TransactionOutcome::Unknown, true);
+        self.tracker.doubt_text(
+            "what was done with the driver's own connection",
+            TransactionOutcome::Unknown,
+            true,
+        );
         // What is executed from here on is not seen, so it must not be stopped for the sake of what
         // was cut before.
         self.brake.store(false, Ordering::Release);
@@ -498,6 +511,9 @@ impl<DB: Database> DerefMut for Tracked<DB> {
 
 impl<DB: Database> fmt::Debug for Tracked<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracked").field("backend", &DB::NAME).field("standing", &self.standing).finish_non_exhaustive()
+        f.debug_struct("Tracked")
+            .field("backend", &DB::NAME)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
     }
 }

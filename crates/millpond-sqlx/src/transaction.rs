@@ -153,7 +153,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         }
         // The driver would end an outer one in its place, or none at all.
         if self.tracker().lost().is_none() && self.driver_depth() < self.depth {
-            self.tracker_mut().lose(TransactionLost::new(TransactionOutcome::RolledBack, FORGOTTEN.to_owned()));
+            self.tracker_mut()
+                .lose(TransactionLost::new(TransactionOutcome::RolledBack, FORGOTTEN.to_owned()));
         }
         Ok(())
     }

@@ -90,7 +90,11 @@ where
     }
 
     /// Executes a statement and hands out what comes of it.
-    pub(crate) async fn pass_on(&mut self, command: Command<DB>, out: &Outlet<Step<DB>>) -> Result<(), Error> {
+    pub(crate) async fn pass_on(
+        &mut self,
+        command: Command<DB>,
+        out: &Outlet<Step<DB>>,
+    ) -> Result<(), Error> {
         let effect = self.backend().effect(command.text());
         let mut steps = self.follow_many(effect, command);
         while let Some(step) = steps.try_next().await? {
@@ -106,7 +110,11 @@ where
         watch.follow(conn.execute(raw_sql(enclosure.begin))).await.map(drop)
     }
 
-    async fn close_enclosure<T>(&mut self, enclosure: &TransactionWrapper, done: Result<T, Error>) -> Result<T, Error> {
+    async fn close_enclosure<T>(
+        &mut self,
+        enclosure: &TransactionWrapper,
+        done: Result<T, Error>,
+    ) -> Result<T, Error> {
         let done = match done {
             Ok(value) => {
                 let (conn, watch) = self.watched(SyncState::Clean);

@@ -207,7 +207,8 @@ impl Tracker {
     /// Whether everything that was executed in a lost transaction was committed: its owner asks for
     /// no more.
     pub(crate) fn is_committed(&self) -> bool {
-        !self.refused && self.lost().is_some_and(|lost| lost.outcome == TransactionOutcome::Committed)
+        !self.refused
+            && self.lost().is_some_and(|lost| lost.outcome == TransactionOutcome::Committed)
     }
 
     /// The error of whatever is done in a transaction that is lost.
@@ -348,14 +349,25 @@ impl Doubt {
             None => String::new(),
         };
         let (outcome, what) = match self.text {
-            None if self.cause.is_some() => (RolledBack, format!("the server has rolled it back{after}")),
-            None => (RolledBack, "the server has rolled it back after a statement in it was cut off".to_owned()),
+            None if self.cause.is_some() => {
+                (RolledBack, format!("the server has rolled it back{after}"))
+            }
+            None => (
+                RolledBack,
+                "the server has rolled it back after a statement in it was cut off".to_owned(),
+            ),
             Some((what, Committed)) => (Committed, format!("{what} has committed its changes")),
             Some((what, RolledBack)) => (RolledBack, format!("{what} has rolled it back")),
-            Some((what, Unknown)) => {
-                (Unknown, format!("{what} has ended it{after}; whether its changes were committed is not known"))
-            }
+            Some((what, Unknown)) => (
+                Unknown,
+                format!(
+                    "{what} has ended it{after}; whether its changes were committed is not known"
+                ),
+            ),
         };
-        TransactionLost::new(outcome, format!("the transaction is lost: {what}; nothing else is done in it"))
+        TransactionLost::new(
+            outcome,
+            format!("the transaction is lost: {what}; nothing else is done in it"),
+        )
     }
 }

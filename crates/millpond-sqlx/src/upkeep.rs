@@ -7,7 +7,8 @@ use sqlx::{Connection, Database, Error};
 use std::mem;
 
 /// The error of an operation on a connection that is lost.
-const BROKEN: &str = "the connection was lost or is out of step with its server: drop it and acquire another one";
+const BROKEN: &str =
+    "the connection was lost or is out of step with its server: drop it and acquire another one";
 
 impl<DB: Database> Tracked<DB> {
     /// Refuses what follows on a connection whose answers would be those to other questions.

@@ -84,7 +84,8 @@ impl UrlError {
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ESCAPES: &str = "in user and password write / as %2F, ? as %3F, # as %23 and % as %25";
+        const ESCAPES: &str =
+            "in user and password write / as %2F, ? as %3F, # as %23 and % as %25";
         let UrlForm { database, schemes, drivers, parameters, hints } = self.form;
         let scheme = schemes.first().unwrap_or(database);
         let form = format!("{scheme}://user:password@host:port/database");

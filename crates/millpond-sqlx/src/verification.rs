@@ -52,7 +52,9 @@ pub fn nonce() -> String {
 
 /// The error of a connection on which an answer belongs to another question.
 pub fn out_of_step() -> Error {
-    Error::Protocol("the connection is out of step: the answer belongs to another question".to_owned())
+    Error::Protocol(
+        "the connection is out of step: the answer belongs to another question".to_owned(),
+    )
 }
 
 /// The error of a connection that does not come to rest.

@@ -83,7 +83,10 @@ impl Books {
 impl fmt::Debug for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pages = self.open();
-        f.debug_struct("Books").field("alive", &pages.alive).field("peak", &pages.peak).finish_non_exhaustive()
+        f.debug_struct("Books")
+            .field("alive", &pages.alive)
+            .field("peak", &pages.peak)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,7 +37,11 @@ impl Cut {
     ///
     /// The future is dropped with it.
     pub async fn of<F: Future>(self, future: F) -> Option<F::Output> {
-        if self.woken { poll_n_woken(future, self.polls).await } else { poll_n(future, self.polls).await }
+        if self.woken {
+            poll_n_woken(future, self.polls).await
+        } else {
+            poll_n(future, self.polls).await
+        }
     }
 }
 
@@ -68,7 +72,8 @@ pub struct CutCase {
 pub async fn cancel_sweep(mut round: impl AsyncFnMut(CutCase) -> bool) {
     let slow = || Act::slow(Duration::from_millis(3));
     let ends = [Act::Ok, Act::transient("scripted"), Act::permanent("scripted"), Act::Panic];
-    let outcomes: Vec<Act> = ends.into_iter().map(|end| slow().then(end)).chain([Act::Never]).collect();
+    let outcomes: Vec<Act> =
+        ends.into_iter().map(|end| slow().then(end)).chain([Act::Never]).collect();
     for call in CALLS {
         for act in &outcomes {
             for woken in [false, true] {

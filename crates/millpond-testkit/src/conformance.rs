@@ -117,7 +117,9 @@ fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> Stri
     let mut text = format!("{suite}: {played} of {} cases apply.", cases.len());
     let unclaimed = Capability::OF_MANAGERS.iter().filter(lacks);
     let untested: Vec<String> = unclaimed
-        .filter_map(|capability| capability.untested().map(|what| format!("{what} ({capability:?})")))
+        .filter_map(|capability| {
+            capability.untested().map(|what| format!("{what} ({capability:?})"))
+        })
         .collect();
     if !untested.is_empty() {
         text.push_str(" Not claimed, and so not tested: ");
@@ -337,7 +339,10 @@ mod tests {
     fn the_summary_counts_what_applies_and_says_what_is_not_tested() {
         let cases: [&[Capability]; 4] = [&[], &[Exclusive, Answers], &[Keeps], &[PausedClock]];
         let text = summary("mine", &[Exclusive, Keeps, Capability::Dirty], &cases);
-        assert!(text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not tested: "), "{text}");
+        assert!(
+            text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not tested: "),
+            "{text}"
+        );
         assert!(text.contains("that an answer reaches only who asked for it (Answers)"), "{text}");
         assert!(!text.contains("Dirty"), "{text}");
     }

@@ -67,7 +67,8 @@ impl Drop for Body {
     fn drop(&mut self) {
         let mut pages = self.socket.books().open();
         pages.alive -= 1;
-        let fate = if *self.said_goodbye.get_mut() { &mut pages.closed } else { &mut pages.dropped };
+        let fate =
+            if *self.said_goodbye.get_mut() { &mut pages.closed } else { &mut pages.dropped };
         fate.push(self.id);
     }
 }

@@ -61,11 +61,15 @@ impl FakeServer {
     /// # Cancel safety
     ///
     /// Nothing is left if the future is dropped.
-    pub async fn start(scripts: impl IntoIterator<Item = Vec<Line>>, then: Option<&str>) -> io::Result<Self> {
+    pub async fn start(
+        scripts: impl IntoIterator<Item = Vec<Line>>,
+        then: Option<&str>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let accepted = Arc::new(AtomicUsize::new(0));
-        let (scripts, then) = (scripts.into_iter().collect::<VecDeque<_>>(), then.map(str::to_owned));
+        let (scripts, then) =
+            (scripts.into_iter().collect::<VecDeque<_>>(), then.map(str::to_owned));
         let accepting = tokio::spawn(accept(listener, scripts, then, Arc::clone(&accepted)));
         Ok(Self { address, accepted, accepting })
     }

@@ -74,7 +74,8 @@ impl Flow {
     /// or silence within 2,000 bytes. It neither delays nor stalls.
     pub fn drawn(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
-        let flow = if dice.bool() { Self::free() } else { Self::free().in_pieces_of(dice.usize(1..=16)) };
+        let flow =
+            if dice.bool() { Self::free() } else { Self::free().in_pieces_of(dice.usize(1..=16)) };
         if dice.u8(0..4) > 0 {
             return flow;
         }
@@ -97,7 +98,9 @@ impl Flow {
                 Trouble::Stall => Step::Read,
             },
             _ if held == 0 => Step::Read,
-            Some((after, _)) => Step::Pass(piece.min(usize::try_from(after - passed).unwrap_or(usize::MAX))),
+            Some((after, _)) => {
+                Step::Pass(piece.min(usize::try_from(after - passed).unwrap_or(usize::MAX)))
+            }
             None => Step::Pass(piece),
         }
     }
@@ -143,7 +146,10 @@ mod tests {
         let drawn: Vec<Flow> = (0..200).map(Flow::drawn).collect();
         assert_eq!(drawn, (0..200).map(Flow::drawn).collect::<Vec<_>>());
         for trouble in [Trouble::Cut, Trouble::Reset, Trouble::Swallow] {
-            assert!(drawn.iter().any(|flow| flow.trouble.is_some_and(|(_, drawn)| drawn == trouble)), "{trouble:?}");
+            assert!(
+                drawn.iter().any(|flow| flow.trouble.is_some_and(|(_, drawn)| drawn == trouble)),
+                "{trouble:?}"
+            );
         }
         assert!(drawn.contains(&Flow::free()));
     }

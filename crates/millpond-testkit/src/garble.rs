@@ -117,7 +117,8 @@ impl Garbler {
                 text.splice(start..end, other[from..to].iter().copied());
             }
             3 => {
-                let escaped: String = text[start..end].iter().collect::<String>().bytes().map(escape).collect();
+                let escaped: String =
+                    text[start..end].iter().collect::<String>().bytes().map(escape).collect();
                 text.splice(start..end, escaped.chars());
             }
             4 => text[start..end].iter_mut().for_each(|letter| letter.make_ascii_uppercase()),

@@ -55,7 +55,10 @@ impl Default for Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("open", &self.passes.is_closed()).field("waiting", &self.waiting()).finish()
+        f.debug_struct("Gate")
+            .field("open", &self.passes.is_closed())
+            .field("waiting", &self.waiting())
+            .finish()
     }
 }
 

@@ -28,23 +28,43 @@ impl<C: Send + 'static> Hooks<ScriptedConnection<C>> for ScriptedHooks {
         self.moments
     }
 
-    async fn on_first_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_first_connect(
+        &self,
+        conn: &mut ScriptedConnection<C>,
+        _: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.act(HookPoint::FirstConnect, conn.id()).await
     }
 
-    async fn on_connect(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut ScriptedConnection<C>,
+        _: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.act(HookPoint::Connect, conn.id()).await
     }
 
-    async fn on_checkout(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkout(
+        &self,
+        conn: &mut ScriptedConnection<C>,
+        _: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.act(HookPoint::Checkout, conn.id()).await
     }
 
-    async fn on_checkin(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkin(
+        &self,
+        conn: &mut ScriptedConnection<C>,
+        _: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.act(HookPoint::Checkin, conn.id()).await
     }
 
-    async fn on_close(&self, conn: &mut ScriptedConnection<C>, _: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_close(
+        &self,
+        conn: &mut ScriptedConnection<C>,
+        _: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         self.act(HookPoint::Close, conn.id()).await
     }
 }

@@ -38,7 +38,11 @@ struct Way {
 
 impl Way {
     fn new(flow: Flow) -> Self {
-        Self { flow: watch::Sender::new(flow), arrived: watch::Sender::new(0), passed: watch::Sender::new(0) }
+        Self {
+            flow: watch::Sender::new(flow),
+            arrived: watch::Sender::new(0),
+            passed: watch::Sender::new(0),
+        }
     }
 }
 
@@ -154,7 +158,8 @@ impl Link {
         let mut end = self.state.end.subscribe();
         let both = async {
             let asked = carry(Direction::ToServer, &self.state.to_server, from_client, to_server);
-            let answered = carry(Direction::ToClient, &self.state.to_client, from_server, to_client);
+            let answered =
+                carry(Direction::ToClient, &self.state.to_client, from_server, to_client);
             tokio::try_join!(asked, answered).err().unwrap_or(Trouble::Cut)
         };
         tokio::select! {
@@ -167,7 +172,10 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("number", &self.number()).field("open", &self.is_open()).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("number", &self.number())
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +196,12 @@ fn reset(socket: &TcpStream) {
 
 /// Carries the bytes of one direction; returns at their end, or with the end of the whole
 /// connection.
-async fn carry(direction: Direction, way: &Way, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Trouble> {
+async fn carry(
+    direction: Direction,
+    way: &Way,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+) -> Result<(), Trouble> {
     let mut flows = way.flow.subscribe();
     let mut flow = *flows.borrow_and_update();
     // Under this flow, and in the buffer.
@@ -224,7 +237,9 @@ async fn carry(direction: Direction, way: &Way, mut from: ReadHalf<'_>, mut to: 
                 // The receiver runs before the next piece comes.
                 tokio::task::yield_now().await;
             }
-            Step::Swallow if bytes == 0 && direction == Direction::ToServer => return Err(Trouble::Cut),
+            Step::Swallow if bytes == 0 && direction == Direction::ToServer => {
+                return Err(Trouble::Cut);
+            }
             Step::Swallow if bytes == 0 => return Ok(()),
             _ if bytes == 0 => return to.shutdown().await.map_err(broken),
             _ => {

@@ -141,8 +141,12 @@ impl<M> ScriptedManager<M> {
     /// The calls for one connection, in order: `connect on_connect ping reset close`.
     pub fn story(&self, id: u64) -> String {
         let pages = self.books.open();
-        let calls: Vec<String> =
-            pages.story.iter().filter(|(of, _)| *of == id).map(|(_, call)| call.to_string()).collect();
+        let calls: Vec<String> = pages
+            .story
+            .iter()
+            .filter(|(of, _)| *of == id)
+            .map(|(_, call)| call.to_string())
+            .collect();
         calls.join(" ")
     }
 }
@@ -164,7 +168,11 @@ impl<M: Manager> Manager for ScriptedManager<M> {
         let (act, _running) = self.books.begin(Call::Ping, conn.id());
         act.perform(Call::Ping).await?;
         self.real.ping(conn.real()).await.map_err(|error| self.error(error))?;
-        if conn.is_dirty() { Err(ScriptedError::new(ErrorClass::Connection, "out of step")) } else { Ok(()) }
+        if conn.is_dirty() {
+            Err(ScriptedError::new(ErrorClass::Connection, "out of step"))
+        } else {
+            Ok(())
+        }
     }
 
     fn triage(&self, conn: &mut Self::Connection) -> Triage {

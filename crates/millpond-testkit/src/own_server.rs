@@ -33,13 +33,18 @@ impl OwnServer {
     /// The reason why the server cannot be started; the test should then be skipped.
     pub fn start(kind: &str) -> Result<Self, String> {
         let stem = kind.to_uppercase().replace('-', "_");
-        let xtask = look_up(&format!("{PREFIX}{stem}_URL")).and_then(|_| look_up(&format!("{PREFIX}XTASK")))?;
+        let xtask = look_up(&format!("{PREFIX}{stem}_URL"))
+            .and_then(|_| look_up(&format!("{PREFIX}XTASK")))?;
         let mut command = Command::new(xtask);
         command.args(["servers", "--private", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut launcher = command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
+        let mut launcher =
+            command.spawn().map_err(|error| format!("{kind} cannot be started: {error}"))?;
         let mut variables = HashMap::new();
-        for line in launcher.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines()) {
-            let line = line.map_err(|error| format!("{kind} does not tell where it is: {error}"))?;
+        for line in
+            launcher.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines())
+        {
+            let line =
+                line.map_err(|error| format!("{kind} does not tell where it is: {error}"))?;
             match line.split_once('=') {
                 Some((name, value)) => variables.insert(name.to_owned(), unquoted(value)),
                 None => break,
@@ -50,7 +55,9 @@ impl OwnServer {
 
     /// The same, or nothing and a line `SKIP` that says why: the test is to return.
     pub fn or_skip(kind: &str) -> Option<Self> {
-        Self::start(kind).map_err(|why| println!("SKIP a test with a server of its own: {why}")).ok()
+        Self::start(kind)
+            .map_err(|why| println!("SKIP a test with a server of its own: {why}"))
+            .ok()
     }
 
     /// Where it is.
@@ -164,7 +171,8 @@ impl OwnServer {
     ///
     /// If the page has no such words, or `redis-cli` fails.
     pub fn redis_user(&self, page: &str, after: &str) -> io::Result<String> {
-        let list = page.split_once(after).map(|(_, rest)| rest.split('`').skip(1).step_by(2).take(2));
+        let list =
+            page.split_once(after).map(|(_, rest)| rest.split('`').skip(1).step_by(2).take(2));
         let list = list.ok_or_else(|| io::Error::other(format!("no `{after}` in the page")))?;
         let (_, port) = self.own("ADDRESS").split_once(':').unwrap_or_default();
         let mut cli = Command::new(self.told("REDIS_CLI_BIN"));
@@ -178,7 +186,10 @@ impl OwnServer {
 
     fn pid(&self, stem: &str) -> String {
         let again = self.again.as_ref().filter(|_| stem == self.stem);
-        again.map_or_else(|| self.told(&format!("{stem}_PID")).to_owned(), |child| child.id().to_string())
+        again.map_or_else(
+            || self.told(&format!("{stem}_PID")).to_owned(),
+            |child| child.id().to_string(),
+        )
     }
 }
 

@@ -44,7 +44,8 @@ async fn cut<F: Future>(future: F, polls: usize, one_more_wake: bool) -> Option<
             return Poll::Ready(None);
         }
         done += 1;
-        let waker = Waker::from(Arc::new(Relay { wakes: Arc::clone(&wakes), task: cx.waker().clone() }));
+        let waker =
+            Waker::from(Arc::new(Relay { wakes: Arc::clone(&wakes), task: cx.waker().clone() }));
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if done == polls && !one_more_wake => Poll::Ready(None),

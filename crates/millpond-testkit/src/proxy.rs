@@ -92,7 +92,13 @@ impl ChaosProxy {
     pub async fn start(server: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let book = Book { flows: [Flow::free(); 2], plan: None, refusing: false, accepted: 0, links: Vec::new() };
+        let book = Book {
+            flows: [Flow::free(); 2],
+            plan: None,
+            refusing: false,
+            accepted: 0,
+            links: Vec::new(),
+        };
         let state = Arc::new(State { server: server.to_owned(), book: Mutex::new(book) });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self { address, state, accepting })
@@ -206,8 +212,12 @@ impl ChaosProxy {
 /// The inodes of the sockets that this process holds.
 fn own_sockets() -> io::Result<HashSet<String>> {
     // One that is closed meanwhile cannot be read any more.
-    let links = std::fs::read_dir("/proc/self/fd")?.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let inode = |link: PathBuf| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    let links = std::fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let inode = |link: PathBuf| {
+        Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    };
     Ok(links.filter_map(inode).collect())
 }
 
@@ -239,7 +249,11 @@ impl State {
         }
         book.accepted += 1;
         let number = book.accepted;
-        let link = Link::new(number, book.flow(number, Direction::ToServer), book.flow(number, Direction::ToClient));
+        let link = Link::new(
+            number,
+            book.flow(number, Direction::ToServer),
+            book.flow(number, Direction::ToClient),
+        );
         book.links.retain(Link::is_open);
         book.links.push(link.clone());
         Some(link)

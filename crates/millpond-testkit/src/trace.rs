@@ -44,7 +44,9 @@ impl Trace {
 
     /// Why connections were closed, in that order.
     pub fn closed(&self) -> Vec<CloseReason> {
-        self.pick(|event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None })
+        self.pick(
+            |event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None },
+        )
     }
 
     /// What can be made of the events so far.
@@ -55,7 +57,8 @@ impl Trace {
     /// When the lines that begin with these words were written: by tokio's clock, since this trace
     /// was made.
     pub fn times(&self, words: &str) -> Vec<Duration> {
-        let kept = self.in_order().into_iter().filter(|kept| begins_with(&line(&kept.event), words));
+        let kept =
+            self.in_order().into_iter().filter(|kept| begins_with(&line(&kept.event), words));
         kept.map(|kept| kept.at.duration_since(self.made)).collect()
     }
 

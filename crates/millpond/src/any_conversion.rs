@@ -37,7 +37,10 @@ pub(crate) trait Bridge: Database<Row: ReadByPosition> {
     /// # Errors
     ///
     /// Whatever cannot cross unchanged.
-    fn value(value: Self::ValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError>;
+    fn value(
+        value: Self::ValueRef<'_>,
+        declared: AnyTypeInfoKind,
+    ) -> Result<AnyValueKind, BoxDynError>;
 
     /// The value that the driver takes for NULL, if it is none.
     fn not_null(_: Self::ValueRef<'_>) -> Option<AnyValueKind> {
@@ -91,7 +94,8 @@ impl Rows {
     pub(crate) fn convert<DB: Bridge>(&mut self, row: &DB::Row) -> Result<AnyRow, Error> {
         let blank = self.blank.get_or_insert_with(|| {
             let columns = columns::<DB>(row.columns());
-            let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
+            let names =
+                columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
             AnyRow { column_names: Arc::new(names), columns, values: Vec::new() }
         });
         let mut values = Vec::with_capacity(blank.columns.len());
@@ -100,12 +104,18 @@ impl Rows {
             let declared = column.type_info.kind;
             let kind = match value.is_null() {
                 true => DB::not_null(value).unwrap_or(AnyValueKind::Null(declared)),
-                false => DB::value(value, declared)
-                    .map_err(|source| Error::ColumnDecode { index: column.name.to_string(), source })?,
+                false => DB::value(value, declared).map_err(|source| Error::ColumnDecode {
+                    index: column.name.to_string(),
+                    source,
+                })?,
             };
             values.push(AnyValue { kind });
         }
-        Ok(AnyRow { column_names: Arc::clone(&blank.column_names), columns: blank.columns.clone(), values })
+        Ok(AnyRow {
+            column_names: Arc::clone(&blank.column_names),
+            columns: blank.columns.clone(),
+            values,
+        })
     }
 }
 
@@ -151,7 +161,11 @@ where
         AnyValueKind::Text(value) => to.add(value),
         AnyValueKind::TextSlice(value) => to.add(value),
         AnyValueKind::Blob(value) => to.add(value),
-        other => Err(format!("an argument of the kind {:?} is not known here", std::mem::discriminant(&other)).into()),
+        other => Err(format!(
+            "an argument of the kind {:?} is not known here",
+            std::mem::discriminant(&other)
+        )
+        .into()),
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 const SCHEMES: [&str; 5] = ["sqlite", "postgresql", "postgres", "mysql", "mariadb"];
 
 /// What a URL may look like.
-const EXAMPLE: &str = "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
+const EXAMPLE: &str =
+    "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
 
 impl Backend {
     /// The name as its makers write it.
@@ -43,25 +44,37 @@ impl Backend {
     ///
     /// A [`Refusal`] of what is no URL of a SQL database.
     pub(crate) fn of(url: &str) -> Result<Self, Refusal> {
-        let Some((scheme, rest)) = url.split_once(':') else { return Err(not_a_url(EXAMPLE.to_owned())) };
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(not_a_url(EXAMPLE.to_owned()));
+        };
         let family = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let near = || nearest(&family, SCHEMES).map(|near| (near, if rest.starts_with("//") { "//" } else { "" }));
+        let near = || {
+            nearest(&family, SCHEMES)
+                .map(|near| (near, if rest.starts_with("//") { "//" } else { "" }))
+        };
         match family.as_str() {
             "sqlite" => Ok(Self::Sqlite),
             "postgres" | "postgresql" => Ok(Self::Postgres),
             "mysql" | "mariadb" => Ok(Self::MySql),
             "redis" | "rediss" | "valkey" | "redis-cluster" | "redis-sentinel" => Err(of_redis()),
             // Without the slashes it may be anything, a password too, and must not be repeated.
-            _ if !rest.starts_with("//") || !is_scheme(scheme) => Err(not_a_url(did_you_mean(near()))),
+            _ if !rest.starts_with("//") || !is_scheme(scheme) => {
+                Err(not_a_url(did_you_mean(near())))
+            }
             _ => {
-                let scheme: String = scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
+                let scheme: String =
+                    scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
                 let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
                 let near = near();
                 let may_ask_for_tls = family.contains("tls")
                     || family.contains("ssl")
                     || near.is_some_and(|(near, _)| family.strip_suffix('s') == Some(near));
                 // Never from TLS to a connection that anybody can read.
-                let tls = if may_ask_for_tls { "for TLS add `?sslmode=require` to the URL; " } else { "" };
+                let tls = if may_ask_for_tls {
+                    "for TLS add `?sslmode=require` to the URL; "
+                } else {
+                    ""
+                };
                 Err(refusal(message, format!("{tls}{}", did_you_mean(near))))
             }
         }
@@ -96,7 +109,10 @@ fn refusal(message: String, help: String) -> Refusal {
 }
 
 fn did_you_mean(near: Option<(&str, &str)>) -> String {
-    near.map_or_else(|| EXAMPLE.to_owned(), |(scheme, slashes)| format!("did you mean `{scheme}:{slashes}`?"))
+    near.map_or_else(
+        || EXAMPLE.to_owned(),
+        |(scheme, slashes)| format!("did you mean `{scheme}:{slashes}`?"),
+    )
 }
 
 fn of_redis() -> Refusal {
@@ -140,9 +156,15 @@ mod tests {
     #[test]
     fn a_backend_that_is_off_is_named_with_its_feature() {
         assert!(told("sqlite:///./x.db").contains("enable the feature `sqlite`"));
-        for (url, feature) in [("postgresql://u:hunter2@h/d", "postgres"), ("mariadb://u:hunter2@h/d", "mysql")] {
+        for (url, feature) in
+            [("postgresql://u:hunter2@h/d", "postgres"), ("mariadb://u:hunter2@h/d", "mysql")]
+        {
             let text = told(url);
-            assert!(text.contains(&format!("enable the feature `{feature}`")) && !text.contains("hunter2"), "{text}");
+            assert!(
+                text.contains(&format!("enable the feature `{feature}`"))
+                    && !text.contains("hunter2"),
+                "{text}"
+            );
         }
     }
 
@@ -170,7 +192,13 @@ mod tests {
 
     #[test]
     fn who_asks_for_tls_is_not_shown_the_way_to_a_plain_connection() {
-        for url in ["mysqls://h/d", "postgresqls://h/d", "postgress://h/d", "mysql-ssl://h/d", "pgtls://h/d"] {
+        for url in [
+            "mysqls://h/d",
+            "postgresqls://h/d",
+            "postgress://h/d",
+            "mysql-ssl://h/d",
+            "pgtls://h/d",
+        ] {
             assert!(told(url).contains("sslmode=require"), "{url}: {}", told(url));
         }
         assert!(!told("mysql2://h/d").contains("sslmode"));

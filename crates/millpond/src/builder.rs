@@ -8,7 +8,9 @@ use crate::hooks::AnyHook;
 use crate::link::AnyConnection;
 use crate::target::{Target, target};
 use millpond_config::{Loader, Settings, Value};
-use millpond_core::{ConnectionInfo, Handle, HookFuture, HookPoint, Observer, PoolKind, ResetLevel};
+use millpond_core::{
+    ConnectionInfo, Handle, HookFuture, HookPoint, Observer, PoolKind, ResetLevel,
+};
 use millpond_sqlx::backend_api::SqlPoolSettings;
 use sqlx::Executor;
 use std::fmt;
@@ -159,7 +161,10 @@ impl DatabaseBuilder {
     /// moment, and whatever else they have. Called when the pool is made, after the settings were
     /// applied.
     #[cfg(feature = "mysql")]
-    pub fn mysql(mut self, step: impl FnOnce(MySqlPoolOptions) -> MySqlPoolOptions + Send + 'static) -> Self {
+    pub fn mysql(
+        mut self,
+        step: impl FnOnce(MySqlPoolOptions) -> MySqlPoolOptions + Send + 'static,
+    ) -> Self {
         self.mysql.push(Box::new(step));
         self
     }
@@ -171,7 +176,10 @@ impl DatabaseBuilder {
     #[cfg(feature = "mysql")]
     pub fn on_mysql_connect<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut sqlx::MySqlConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut sqlx::MySqlConnection, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.mysql(|options| options.on_connect(hook))
     }
@@ -179,7 +187,10 @@ impl DatabaseBuilder {
     /// Does something to the typed options if the database is PostgreSQL: hooks for every moment,
     /// and whatever else they have. Called when the pool is made, after the settings were applied.
     #[cfg(feature = "postgres")]
-    pub fn postgres(mut self, step: impl FnOnce(PgPoolOptions) -> PgPoolOptions + Send + 'static) -> Self {
+    pub fn postgres(
+        mut self,
+        step: impl FnOnce(PgPoolOptions) -> PgPoolOptions + Send + 'static,
+    ) -> Self {
         self.postgres.push(Box::new(step));
         self
     }
@@ -191,7 +202,10 @@ impl DatabaseBuilder {
     #[cfg(feature = "postgres")]
     pub fn on_postgres_connect<F>(mut self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut sqlx::PgConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut sqlx::PgConnection, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.postgres_hook = true;
         self.postgres(|options| options.on_connect(hook))
@@ -199,7 +213,10 @@ impl DatabaseBuilder {
 
     /// The same if the database is SQLite.
     #[cfg(feature = "sqlite")]
-    pub fn sqlite(mut self, step: impl FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send + 'static) -> Self {
+    pub fn sqlite(
+        mut self,
+        step: impl FnOnce(SqlitePoolOptions) -> SqlitePoolOptions + Send + 'static,
+    ) -> Self {
         self.sqlite.push(Box::new(step));
         self
     }
@@ -232,7 +249,10 @@ impl DatabaseBuilder {
     #[cfg(feature = "sqlite")]
     pub fn on_sqlite_connect<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut sqlx::SqliteConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut sqlx::SqliteConnection, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.sqlite(|options| options.on_connect(hook))
     }
@@ -339,7 +359,12 @@ impl DatabaseBuilder {
     pub(crate) fn new(loader: Loader) -> Self {
         Self {
             loader,
-            common: Common { name: Arc::from("database"), runtime: None, observers: Vec::new(), hooks: Vec::new() },
+            common: Common {
+                name: Arc::from("database"),
+                runtime: None,
+                observers: Vec::new(),
+                hooks: Vec::new(),
+            },
             #[cfg(feature = "metrics")]
             metrics: Vec::new(),
             #[cfg(feature = "mysql")]

@@ -51,7 +51,8 @@ pub use millpond_cache::*;
 /// source and the way out.
 pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     let section = &settings.cache;
-    let place = place(settings, "cache", section).map_err(|reason| CacheError::Setting { reason })?;
+    let place =
+        place(settings, "cache", section).map_err(|reason| CacheError::Setting { reason })?;
     let builder = RedisCache::builder().options(place);
     Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
 }

@@ -13,7 +13,12 @@ pub(crate) fn unsuited(db: &DbSettings, backend: Backend, hooked: bool) -> Vec<R
         let help = "remove the hooks, or connect to the server itself with db.behind = server";
         refusal("db.behind", message.to_owned(), help)
     });
-    kind(db, backend).into_iter().chain(pooler(db, backend)).chain(hooked).chain(cancelling(db, backend)).collect()
+    kind(db, backend)
+        .into_iter()
+        .chain(pooler(db, backend))
+        .chain(hooked)
+        .chain(cancelling(db, backend))
+        .collect()
 }
 
 fn kind(db: &DbSettings, backend: Backend) -> Option<Refusal> {
@@ -32,14 +37,21 @@ fn pooler(db: &DbSettings, backend: Backend) -> Option<Refusal> {
         return Some(refusal("db.behind", message, "write `server`, or leave it out"));
     }
     (db.behind == Pooler::PgBouncer && db.reset == ResetLevel::Session).then(|| {
-        let message = "needs a session, and behind PgBouncer in transaction mode there is none".to_owned();
-        refusal("db.reset", message, "write `transaction`, or connect to the server itself with db.behind = server")
+        let message =
+            "needs a session, and behind PgBouncer in transaction mode there is none".to_owned();
+        refusal(
+            "db.reset",
+            message,
+            "write `transaction`, or connect to the server itself with db.behind = server",
+        )
     })
 }
 
 fn cancelling(db: &DbSettings, backend: Backend) -> Option<Refusal> {
     (!db.cancel_abandoned && backend == Backend::Sqlite).then(|| {
-        let message = format!("is not supported by {backend}, where what was abandoned is always interrupted");
+        let message = format!(
+            "is not supported by {backend}, where what was abandoned is always interrupted"
+        );
         refusal("db.cancel_abandoned", message, "write `true`, or leave it out")
     })
 }

@@ -180,7 +180,10 @@ impl DatabaseConnection {
     ///
     /// As [`acquire`](Self::acquire).
     #[track_caller]
-    pub fn acquire_within(&self, limit: Duration) -> BoxFuture<'static, Result<DatabaseLease, Error>> {
+    pub fn acquire_within(
+        &self,
+        limit: Duration,
+    ) -> BoxFuture<'static, Result<DatabaseLease, Error>> {
         each!(TypedPool, &self.pool, pool => {
             let lease = pool.acquire_within(limit);
             async move { Ok(DatabaseLease(lease.await?.into())) }.boxed()

@@ -16,13 +16,18 @@ use sqlx::{Any, Describe, Either, Error, Execute, Executor, SqlStr};
 impl<'p> Executor<'p> for &'_ DatabaseConnection {
     type Database = Any;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
     where
         'p: 'e,
         E: 'q + Execute<'q, Any>,
     {
         match Call::new(query) {
-            Ok(call) => each!(TypedPool, &self.pool, pool => prepared_query::fetch_many(pool, call)),
+            Ok(call) => {
+                each!(TypedPool, &self.pool, pool => prepared_query::fetch_many(pool, call))
+            }
             Err(error) => prepared_query::failed(error),
         }
     }
@@ -33,12 +38,18 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         E: 'q + Execute<'q, Any>,
     {
         match Call::new(query) {
-            Ok(call) => each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, call)),
+            Ok(call) => {
+                each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, call))
+            }
             Err(error) => future::err(error).boxed(),
         }
     }
 
-    fn prepare_with<'e>(self, sql: SqlStr, _: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, Error>>
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        _: &'e [AnyTypeInfo],
+    ) -> BoxFuture<'e, Result<AnyStatement, Error>>
     where
         'p: 'e,
     {
@@ -60,7 +71,10 @@ macro_rules! hand_on {
         impl<'c> Executor<'c> for &'c mut $executor {
             type Database = Any;
 
-            fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
             where
                 'c: 'e,
                 E: 'q + Execute<'q, Any>,
@@ -68,7 +82,10 @@ macro_rules! hand_on {
                 (&mut **self).fetch_many(query)
             }
 
-            fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
             where
                 'c: 'e,
                 E: 'q + Execute<'q, Any>,

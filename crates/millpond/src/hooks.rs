@@ -2,13 +2,16 @@
 
 use crate::any_conversion::Bridge;
 use crate::link::AnyConnection;
-use millpond_core::{BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait};
+use millpond_core::{
+    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait,
+};
 use millpond_sqlx::Tracked;
 use sqlx::Executor;
 use std::sync::Arc;
 
-type Closure =
-    dyn for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
+type Closure = dyn for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
+    + Send
+    + Sync;
 
 /// A closure for one moment.
 #[derive(Clone)]
@@ -28,26 +31,46 @@ where
         self.moment.into()
     }
 
-    async fn on_first_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_first_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
         Ok(conn.verify().await?)
     }
 
-    async fn on_connect(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
         Ok(conn.verify().await?)
     }
 
-    async fn on_checkout(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkout(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await
     }
 
-    async fn on_checkin(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_checkin(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
         Ok(conn.verify().await?)
     }
 
-    async fn on_close(&self, conn: &mut Tracked<DB>, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_close(
+        &self,
+        conn: &mut Tracked<DB>,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await
     }
 }

@@ -80,18 +80,19 @@ pub use transaction::DatabaseTransaction;
 /// [`Settings`] and the sections of it.
 pub mod settings {
     pub use millpond_config::{
-        DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret, SettingProblem, Settings,
-        SettingsError, StorageSettings, Value,
+        DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret,
+        SettingProblem, Settings, SettingsError, StorageSettings, Value,
     };
 }
 
 pub use millpond_config::{Loader, Secret, Settings, SettingsError};
 pub use millpond_core as core;
 pub use millpond_core::{
-    BoxError, Builder, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId, ConnectionInfo,
-    DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder, HookFuture, HookPoint, HookPoints, Hooks,
-    Invalidate, Lease, Limits, Manager, NullPool, Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PoolKind,
-    Pooler, QueuePool, Request, RequestRefusal, ResetLevel, SharedPool, Status, TimedOut, Triage, async_trait,
+    BoxError, Builder, CloseReason, CloseReport, ConfigError, ConnectInfo, ConnectionId,
+    ConnectionInfo, DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder,
+    HookFuture, HookPoint, HookPoints, Hooks, Invalidate, Lease, Limits, Manager, NullPool,
+    Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PoolKind, Pooler, QueuePool, Request,
+    RequestRefusal, ResetLevel, SharedPool, Status, TimedOut, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};
@@ -113,7 +114,13 @@ pub use millpond_sqlx::{TransactionLost, TransactionOutcome, pool_error, transac
 /// The sqlx that these pools are for, so that versions cannot differ.
 pub use sqlx;
 
-#[cfg(all(doctest, feature = "cache", feature = "metrics", feature = "ratelimit", feature = "sqlite"))]
+#[cfg(all(
+    doctest,
+    feature = "cache",
+    feature = "metrics",
+    feature = "ratelimit",
+    feature = "sqlite"
+))]
 #[doc = include_str!("../../../README.md")]
 #[doc = include_str!("../README.md")]
 struct Readme;

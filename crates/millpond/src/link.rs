@@ -105,7 +105,10 @@ impl dyn AnyConnection + '_ {
 impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
     type Database = Any;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Any>,
@@ -127,7 +130,11 @@ impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
         }
     }
 
-    fn prepare_with<'e>(self, sql: SqlStr, _: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, Error>>
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        _: &'e [AnyTypeInfo],
+    ) -> BoxFuture<'e, Result<AnyStatement, Error>>
     where
         'c: 'e,
     {

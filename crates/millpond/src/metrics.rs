@@ -28,7 +28,11 @@ impl PerformanceMetrics {
 
     /// The numbers with their names, for whatever collects them.
     pub fn named(&self) -> [(&'static str, u32); 3] {
-        [("pool_size", self.pool_size), ("pool_in_use", self.pool_in_use), ("pool_available", self.pool_available)]
+        [
+            ("pool_size", self.pool_size),
+            ("pool_in_use", self.pool_in_use),
+            ("pool_available", self.pool_available),
+        ]
     }
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn fit(
         Backend::MySql if found.numbered == 0 => check(found.unnumbered, bound)?,
         Backend::MySql if found.unnumbered > 0 => {
             return Err(refused(
-                "the statement has placeholders of both kinds, `?` and `$1`: write one kind".to_owned(),
+                "the statement has placeholders of both kinds, `?` and `$1`: write one kind"
+                    .to_owned(),
             ));
         }
         Backend::MySql => {
@@ -69,7 +70,9 @@ pub(crate) fn fit(
 pub(crate) fn unbound(sql: &SqlStr, backend: Backend) -> (SqlStr, Option<usize>) {
     let found = Outline::of(sql.as_str(), backend).placeholders;
     match backend {
-        Backend::MySql if found.numbered > 0 => (unnumbered(sql.as_str(), None).0, Some(found.highest)),
+        Backend::MySql if found.numbered > 0 => {
+            (unnumbered(sql.as_str(), None).0, Some(found.highest))
+        }
         _ => (sql.clone(), None),
     }
 }
@@ -88,9 +91,9 @@ fn check(wanted: usize, bound: usize) -> Result<(), Error> {
 /// For PostgreSQL a `?` may have been meant as an operator.
 fn hint(error: Error, found: Placeholders) -> Error {
     match (error, found.unnumbered) {
-        (Error::InvalidArgument(wrong), 1..) => {
-            refused(format!("{wrong}; if a `?` is an operator of PostgreSQL, write the placeholders as $1, $2"))
-        }
+        (Error::InvalidArgument(wrong), 1..) => refused(format!(
+            "{wrong}; if a `?` is an operator of PostgreSQL, write the placeholders as $1, $2"
+        )),
         (error, _) => error,
     }
 }
@@ -124,7 +127,8 @@ fn postgres_type(value: &AnyValueKind) -> &'static str {
     match value {
         AnyValueKind::Null(AnyTypeInfoKind::Bool) | AnyValueKind::Bool(_) => "bool",
         AnyValueKind::Null(AnyTypeInfoKind::SmallInt) | AnyValueKind::SmallInt(_) => "int2",
-        AnyValueKind::Null(AnyTypeInfoKind::Integer | AnyTypeInfoKind::Null) | AnyValueKind::Integer(_) => "int4",
+        AnyValueKind::Null(AnyTypeInfoKind::Integer | AnyTypeInfoKind::Null)
+        | AnyValueKind::Integer(_) => "int4",
         AnyValueKind::Null(AnyTypeInfoKind::BigInt) | AnyValueKind::BigInt(_) => "int8",
         AnyValueKind::Null(AnyTypeInfoKind::Real) | AnyValueKind::Real(_) => "float4",
         AnyValueKind::Null(AnyTypeInfoKind::Double) | AnyValueKind::Double(_) => "float8",
@@ -147,14 +151,19 @@ fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<Any
     let arguments = arguments.map(|mut arguments| {
         let values = &arguments.values.0;
         // Every number is one of an argument: that was checked.
-        arguments.values.0 = order.iter().filter_map(|number| values.get(number.checked_sub(1)?).cloned()).collect();
+        arguments.values.0 =
+            order.iter().filter_map(|number| values.get(number.checked_sub(1)?).cloned()).collect();
         arguments
     });
     (sql, arguments)
 }
 
 /// The text with some of its parts replaced.
-fn rewritten(sql: &str, backend: Backend, mut replace: impl FnMut(Token<'_>) -> Option<String>) -> SqlStr {
+fn rewritten(
+    sql: &str,
+    backend: Backend,
+    mut replace: impl FnMut(Token<'_>) -> Option<String>,
+) -> SqlStr {
     let mut text = String::with_capacity(sql.len().saturating_add(16));
     let mut copied = 0;
     for (at, token) in Tokens::new(sql, backend) {
@@ -173,14 +182,18 @@ fn rewritten(sql: &str, backend: Backend, mut replace: impl FnMut(Token<'_>) -> 
 mod tests {
     use super::*;
 
-    fn fitted(sql: &'static str, backend: Backend, bound: &[i64]) -> Result<(String, Vec<String>), String> {
+    fn fitted(
+        sql: &'static str,
+        backend: Backend,
+        bound: &[i64],
+    ) -> Result<(String, Vec<String>), String> {
         let mut arguments = AnyArguments::default();
         for value in bound {
             arguments.add(*value).unwrap();
         }
         let outline = Outline::of(sql, backend);
-        let (sql, arguments) =
-            fit(sql.into_sql_str(), Some(arguments), outline, backend).map_err(|error| error.to_string())?;
+        let (sql, arguments) = fit(sql.into_sql_str(), Some(arguments), outline, backend)
+            .map_err(|error| error.to_string())?;
         let values = arguments.unwrap().values.0.iter().map(|value| format!("{value:?}")).collect();
         Ok((sql.as_str().to_owned(), values))
     }
@@ -230,7 +243,10 @@ mod tests {
         arguments.add(None::<f64>).unwrap();
         arguments.add("x").unwrap();
         arguments.add(None::<bool>).unwrap();
-        assert_eq!(annotated("SELECT $1, $2, $3", Some(&arguments)), "SELECT $1, $2, $3 /* float8, text, bool */");
+        assert_eq!(
+            annotated("SELECT $1, $2, $3", Some(&arguments)),
+            "SELECT $1, $2, $3 /* float8, text, bool */"
+        );
     }
 
     #[test]
@@ -246,7 +262,10 @@ mod tests {
             let wrong = |sql, bound: &[i64]| fitted(sql, backend, bound).unwrap_err();
             assert!(wrong("SELECT $1, $2", &[1]).contains("asks for argument $2, but 1 are bound"));
             assert!(wrong("SELECT $1, $2", &[]).contains("asks for argument $2, but 0 are bound"));
-            assert!(wrong("SELECT $1, $2", &[1, 2, 3]).contains("3 arguments are bound, but the statement asks for 2"));
+            assert!(
+                wrong("SELECT $1, $2", &[1, 2, 3])
+                    .contains("3 arguments are bound, but the statement asks for 2")
+            );
             assert!(wrong("SELECT ?, ?", &[1]).contains("asks for argument $2"));
             assert!(wrong("SELECT 1", &[1]).contains("asks for 0"));
             assert!(wrong("SELECT $0", &[1]).contains("counted from 1"));

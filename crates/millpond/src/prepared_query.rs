@@ -46,7 +46,8 @@ impl Call {
     fn typed<DB: Bridge>(self) -> Result<(TypedCall<DB>, Outline), Error> {
         let outline = Outline::of(self.sql.as_str(), DB::BACKEND);
         let (sql, arguments) = placeholder::fit(self.sql, self.arguments, outline, DB::BACKEND)?;
-        let arguments = arguments.map(any_conversion::arguments::<DB>).transpose().map_err(Error::Encode)?;
+        let arguments =
+            arguments.map(any_conversion::arguments::<DB>).transpose().map_err(Error::Encode)?;
         Ok((TypedCall { sql, arguments, persistent: self.persistent }, outline))
     }
 }
@@ -103,7 +104,10 @@ pub(crate) fn failed<'e>(error: Error) -> BoxStream<'e, Answer> {
 }
 
 /// Runs a statement for its first row.
-pub(crate) fn fetch_optional<'e, DB, X>(executor: X, call: Call) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
+pub(crate) fn fetch_optional<'e, DB, X>(
+    executor: X,
+    call: Call,
+) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
 where
     DB: Bridge,
     X: Executor<'e, Database = DB>,
@@ -117,7 +121,10 @@ where
 
 /// Prepares a statement. The types of its parameters are not passed on: they come from the
 /// statement's text.
-pub(crate) fn prepare<'e, DB, X>(executor: X, sql: SqlStr) -> BoxFuture<'e, Result<AnyStatement, Error>>
+pub(crate) fn prepare<'e, DB, X>(
+    executor: X,
+    sql: SqlStr,
+) -> BoxFuture<'e, Result<AnyStatement, Error>>
 where
     DB: Bridge,
     X: Executor<'e, Database = DB>,
@@ -136,7 +143,10 @@ where
 }
 
 /// Describes a statement.
-pub(crate) fn describe<'e, DB, X>(executor: X, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
+pub(crate) fn describe<'e, DB, X>(
+    executor: X,
+    sql: SqlStr,
+) -> BoxFuture<'e, Result<Describe<Any>, Error>>
 where
     DB: Bridge,
     X: Executor<'e, Database = DB>,
@@ -145,7 +155,8 @@ where
     async move {
         let described = described.await?;
         let columns = any_conversion::columns::<DB>(&described.columns);
-        let parameters = described.parameters.map(|parameters| parameters.map_left(|them| types::<DB>(&them)));
+        let parameters =
+            described.parameters.map(|parameters| parameters.map_left(|them| types::<DB>(&them)));
         Ok(Describe { columns, parameters, nullable: described.nullable })
     }
     .boxed()

@@ -33,8 +33,15 @@ pub use millpond_ratelimit::*;
 ///
 /// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting,
 /// its source and the way out.
-pub fn from_settings(settings: &Settings, options: StorageOptions) -> Result<CentralizedStateStorage, RateLimitError> {
+pub fn from_settings(
+    settings: &Settings,
+    options: StorageOptions,
+) -> Result<CentralizedStateStorage, RateLimitError> {
     let section = &settings.redis;
-    let place = place(settings, "redis", section).map_err(|reason| RateLimitError::Setting { reason })?;
-    options.max_connections(section.max_connections).limits(settings.db.pool.limits).connect_lazy_with(place)
+    let place =
+        place(settings, "redis", section).map_err(|reason| RateLimitError::Setting { reason })?;
+    options
+        .max_connections(section.max_connections)
+        .limits(settings.db.pool.limits)
+        .connect_lazy_with(place)
 }

@@ -21,7 +21,11 @@ fn misunderstood(setting: &'static str, section: &RedisSettings) -> Option<Refus
 ///
 /// Which setting and which variable, where its value came from, and what is wrong; no secret.
 #[cfg(any(feature = "cache", feature = "ratelimit"))]
-pub(crate) fn place(settings: &Settings, name: &str, section: &RedisSettings) -> Result<RedisConnectOptions, String> {
+pub(crate) fn place(
+    settings: &Settings,
+    name: &str,
+    section: &RedisSettings,
+) -> Result<RedisConnectOptions, String> {
     let setting = format!("{name}.url");
     let Some(url) = &section.url else {
         let variable = format!("PSN_{}_URL", name.to_ascii_uppercase());
@@ -31,5 +35,7 @@ pub(crate) fn place(settings: &Settings, name: &str, section: &RedisSettings) ->
     };
     let source = settings.explain().row(&setting).map_or("code", |row| row.source.as_str());
     let place = url.expose().parse::<RedisConnectOptions>();
-    place.map_err(|error| format!("{setting} ({source}) is not understood: {error}; correct the URL"))
+    place.map_err(|error| {
+        format!("{setting} ({source}) is not understood: {error}; correct the URL")
+    })
 }

@@ -49,7 +49,9 @@ impl Outline {
         for (_, token) in Tokens::new(sql, backend) {
             match token {
                 Token::Numbered(number) => placeholders.add_numbered(number),
-                Token::Unnumbered => placeholders.unnumbered = placeholders.unnumbered.saturating_add(1),
+                Token::Unnumbered => {
+                    placeholders.unnumbered = placeholders.unnumbered.saturating_add(1)
+                }
                 Token::Open => depth = depth.saturating_add(1),
                 Token::Close => depth = depth.saturating_sub(1),
                 Token::End => verb = verb.ended(),
@@ -95,7 +97,9 @@ impl Verb {
         match self {
             Self::Awaited if is(&["with"]) => Self::AfterWith,
             Self::Awaited | Self::AfterWith if is(&["insert", "replace"]) => Self::Insert,
-            Self::Awaited | Self::AfterWith if is(&["update", "delete", "merge", "copy"]) => Self::Change,
+            Self::Awaited | Self::AfterWith if is(&["update", "delete", "merge", "copy"]) => {
+                Self::Change
+            }
             Self::AfterWith if is(&["select", "values"]) => Self::Other,
             Self::Awaited => Self::Other,
             Self::Insert if is(&["do", "key"]) => Self::InsertOr,
@@ -109,7 +113,9 @@ impl Verb {
     fn ended(self) -> Self {
         match self {
             Self::Awaited | Self::Ended(_) | Self::Several => self,
-            Self::AfterWith | Self::Insert | Self::InsertOr | Self::Change | Self::Other => Self::Ended(self.effect()),
+            Self::AfterWith | Self::Insert | Self::InsertOr | Self::Change | Self::Other => {
+                Self::Ended(self.effect())
+            }
         }
     }
 
@@ -146,7 +152,10 @@ mod tests {
             ("update t set a = 1", Effect::Change),
             ("DELETE FROM t", Effect::Change),
             ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DO NOTHING", Effect::Change),
-            ("WITH x AS (SELECT 1), y(a) AS (DELETE) INSERT INTO t SELECT * FROM x", Effect::Insert),
+            (
+                "WITH x AS (SELECT 1), y(a) AS (DELETE) INSERT INTO t SELECT * FROM x",
+                Effect::Insert,
+            ),
             ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", Effect::Other),
             ("WITH RECURSIVE n(i) AS (VALUES (1)) UPDATE t SET a = 1", Effect::Change),
             ("EXPLAIN INSERT INTO t VALUES (1)", Effect::Other),

@@ -49,15 +49,17 @@ fn database(settings: &Settings, hooked: bool) -> Result<Option<Target>, Vec<Ref
 fn parse(backend: Backend, url: &str) -> Result<Target, Refusal> {
     match backend {
         #[cfg(feature = "mysql")]
-        Backend::MySql => millpond_mysql::MySqlPoolOptions::parse_url(url).map(Target::MySql).map_err(misunderstood),
+        Backend::MySql => millpond_mysql::MySqlPoolOptions::parse_url(url)
+            .map(Target::MySql)
+            .map_err(misunderstood),
         #[cfg(feature = "postgres")]
-        Backend::Postgres => {
-            millpond_postgres::PgPoolOptions::parse_url(url).map(Target::Postgres).map_err(misunderstood)
-        }
+        Backend::Postgres => millpond_postgres::PgPoolOptions::parse_url(url)
+            .map(Target::Postgres)
+            .map_err(misunderstood),
         #[cfg(feature = "sqlite")]
-        Backend::Sqlite => {
-            millpond_sqlite::SqlitePoolOptions::parse_url(url).map(Target::Sqlite).map_err(misunderstood)
-        }
+        Backend::Sqlite => millpond_sqlite::SqlitePoolOptions::parse_url(url)
+            .map(Target::Sqlite)
+            .map_err(misunderstood),
         #[cfg(not(all(feature = "mysql", feature = "postgres", feature = "sqlite")))]
         other => Err(other.absent()),
     }

@@ -48,7 +48,9 @@ impl<'a> Tokens<'a> {
     fn token(&mut self, start: usize, byte: u8) -> Option<Token<'a>> {
         match (byte, self.backend) {
             (b'\'', Backend::MySql) | (b'"', Backend::MySql) => self.skip_quoted(byte, true),
-            (b'\'' | b'"', _) | (b'`', Backend::Sqlite | Backend::MySql) => self.skip_quoted(byte, false),
+            (b'\'' | b'"', _) | (b'`', Backend::Sqlite | Backend::MySql) => {
+                self.skip_quoted(byte, false)
+            }
             (b'[', Backend::Sqlite) => self.skip_past("]"),
             (b'-', _) if self.begins_a_dash_comment() => self.skip_past("\n"),
             (b'#', Backend::MySql) => self.skip_past("\n"),
@@ -56,7 +58,9 @@ impl<'a> Tokens<'a> {
             (b'(', _) => return Some(Token::Open),
             (b')', _) => return Some(Token::Close),
             (b';', _) => return Some(Token::End),
-            (b'?', Backend::Sqlite) => return Some(self.number().map_or(Token::Unnumbered, Token::Numbered)),
+            (b'?', Backend::Sqlite) => {
+                return Some(self.number().map_or(Token::Unnumbered, Token::Numbered));
+            }
             (b'?', _) => return Some(Token::Unnumbered),
             (b'$', _) => match self.number() {
                 Some(number) => return Some(Token::Numbered(number)),
@@ -67,7 +71,10 @@ impl<'a> Tokens<'a> {
             (byte, _) if is_word(byte) => {
                 self.skip_while(is_word);
                 let word = self.sql.get(start..self.at)?;
-                if self.backend == Backend::Postgres && word.eq_ignore_ascii_case("e") && self.peek() == Some(b'\'') {
+                if self.backend == Backend::Postgres
+                    && word.eq_ignore_ascii_case("e")
+                    && self.peek() == Some(b'\'')
+                {
                     // `E'..'`, the string in which a backslash escapes.
                     self.at = self.at.saturating_add(1);
                     self.skip_quoted(b'\'', true);
@@ -100,7 +107,9 @@ impl<'a> Tokens<'a> {
 
     fn skip_past(&mut self, end: &str) {
         let found = self.rest().find(end);
-        self.at = found.map_or(self.sql.len(), |found| self.at.saturating_add(found).saturating_add(end.len()));
+        self.at = found.map_or(self.sql.len(), |found| {
+            self.at.saturating_add(found).saturating_add(end.len())
+        });
     }
 
     /// To the closing quote; a doubled one stands for itself.
@@ -120,7 +129,8 @@ impl<'a> Tokens<'a> {
 
     /// For MySQL two dashes are a comment only if a blank follows.
     fn begins_a_dash_comment(&self) -> bool {
-        self.peek() == Some(b'-') && (self.backend != Backend::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
+        self.peek() == Some(b'-')
+            && (self.backend != Backend::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
     }
 
     /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is
@@ -152,7 +162,10 @@ impl<'a> Tokens<'a> {
         let rest = self.rest();
         let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
         if rest.as_bytes().get(name) == Some(&b'$') {
-            let tag = self.sql.get(self.at.saturating_sub(1)..=self.at.saturating_add(name)).unwrap_or_default();
+            let tag = self
+                .sql
+                .get(self.at.saturating_sub(1)..=self.at.saturating_add(name))
+                .unwrap_or_default();
             self.at = self.at.saturating_add(name).saturating_add(1);
             self.skip_past(tag);
         }
@@ -218,15 +231,18 @@ mod tests {
         ] {
             assert_eq!(placeholders(sql, backend), one, "{backend}: {sql}");
         }
-        assert_eq!(placeholders("SELECT ?1, ?", Backend::Sqlite), [Token::Numbered(1), Token::Unnumbered]);
+        assert_eq!(
+            placeholders("SELECT ?1, ?", Backend::Sqlite),
+            [Token::Numbered(1), Token::Unnumbered]
+        );
         assert_eq!(placeholders("SELECT ?1", Backend::Postgres), [Token::Unnumbered]);
     }
 
     #[test]
     fn no_text_confuses_the_reader() {
         let parts = [
-            "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "$", "?", "1", "0", "é", "(", ")", ";", "with", " ",
-            "$$", "e", "\\", "#", "!",
+            "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "$", "?", "1", "0", "é", "(", ")",
+            ";", "with", " ", "$$", "e", "\\", "#", "!",
         ];
         // Every row of four parts: it must end, and never stand in the middle of a character.
         for (a, b) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {

@@ -22,11 +22,13 @@ struct Scratch {
 
 /// Builds millpond-core, deadpool and bb8 in turn.
 pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
-    let ours = format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
-    let deadpool =
-        "deadpool = { version = \"0.13\", default-features = false, features = [\"managed\", \"rt_tokio_1\"] }";
+    let ours =
+        format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
+    let deadpool = "deadpool = { version = \"0.13\", default-features = false, features = [\"managed\", \"rt_tokio_1\"] }";
     let mut pools = Vec::new();
-    for (pool, dependency) in [("millpond", ours.as_str()), ("deadpool", deadpool), ("bb8", "bb8 = \"0.9\"")] {
+    for (pool, dependency) in
+        [("millpond", ours.as_str()), ("deadpool", deadpool), ("bb8", "bb8 = \"0.9\"")]
+    {
         pools.push(Scratch::new(pool, dependency, root, target)?);
     }
     let mut seconds = vec![Vec::new(); pools.len()];
@@ -41,10 +43,18 @@ pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
         let crates = scratch.crates()? as f64;
         let least = spent.iter().copied().fold(f64::INFINITY, f64::min);
         let most = spent.iter().copied().fold(0.0, f64::max);
-        for (row, unit, [low, median, high]) in
-            [("crates", "crates", [crates; 3]), ("compile", "s", [least, middle(spent.clone()), most])]
-        {
-            let line = Line { row: row.into(), pool: scratch.pool.into(), unit: unit.into(), median, low, high };
+        for (row, unit, [low, median, high]) in [
+            ("crates", "crates", [crates; 3]),
+            ("compile", "s", [least, middle(spent.clone()), most]),
+        ] {
+            let line = Line {
+                row: row.into(),
+                pool: scratch.pool.into(),
+                unit: unit.into(),
+                median,
+                low,
+                high,
+            };
             results.add(line);
         }
     }
@@ -52,7 +62,12 @@ pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
 }
 
 impl Scratch {
-    fn new(pool: &'static str, dependency: &str, root: &Path, target: &Path) -> Result<Self, String> {
+    fn new(
+        pool: &'static str,
+        dependency: &str,
+        root: &Path,
+        target: &Path,
+    ) -> Result<Self, String> {
         let directory = target.join("rivals-compile").join(pool);
         // The empty table keeps cargo from looking for a workspace further up.
         let manifest = format!(
@@ -70,26 +85,35 @@ impl Scratch {
     fn build(&self) -> Result<f64, String> {
         let built = self.directory.join("target");
         if built.exists() {
-            fs::remove_dir_all(&built).map_err(|e| format!("could not remove {}: {e}", built.display()))?;
+            fs::remove_dir_all(&built)
+                .map_err(|e| format!("could not remove {}: {e}", built.display()))?;
         }
         let mut command = cargo::command(&self.directory, &["build", "--quiet", "--offline"]);
         let began = Instant::now();
-        let status =
-            command.env("CARGO_TARGET_DIR", &built).status().map_err(|e| format!("could not run cargo: {e}"))?;
+        let status = command
+            .env("CARGO_TARGET_DIR", &built)
+            .status()
+            .map_err(|e| format!("could not run cargo: {e}"))?;
         let seconds = began.elapsed().as_secs_f64();
-        if status.success() { Ok(seconds) } else { Err(format!("{} does not build alone", self.pool)) }
+        if status.success() {
+            Ok(seconds)
+        } else {
+            Err(format!("{} does not build alone", self.pool))
+        }
     }
 
     /// How many crates it takes, itself included.
     fn crates(&self) -> Result<usize, String> {
         let args = ["tree", "--offline", "--edges", "normal,build", "--prefix", "none"];
-        let output =
-            cargo::command(&self.directory, &args).output().map_err(|e| format!("could not run cargo: {e}"))?;
+        let output = cargo::command(&self.directory, &args)
+            .output()
+            .map_err(|e| format!("could not run cargo: {e}"))?;
         if !output.status.success() {
             return Err(format!("`cargo tree` failed for {}", self.pool));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let names: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.split_whitespace().next()).collect();
         Ok(names.iter().filter(|name| **name != "scratch").count())
     }
 }

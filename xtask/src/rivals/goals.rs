@@ -118,7 +118,8 @@ impl Goal {
             Some((row, pool)) if row == self.row => format!(" x {pool}"),
             Some((row, pool)) => format!(" x {pool}'s {row}"),
         };
-        let whose = if self.pool == "millpond" { String::new() } else { format!(" by {}", self.pool) };
+        let whose =
+            if self.pool == "millpond" { String::new() } else { format!(" by {}", self.pool) };
         (format!("{verdict}  {}{whose}: {found}{times} (wanted {sign} {bound})", self.row), reached)
     }
 }
@@ -139,9 +140,14 @@ mod tests {
     #[test]
     fn a_ratio_is_judged_by_its_limit() {
         let goal = beside("uncontended", AtMost(0.36), "deadpool");
-        let found = results(&[("uncontended", "millpond", 80.0), ("uncontended", "deadpool", 250.0)]);
-        assert_eq!(goal.judge(&found), ("reached  uncontended: 0.32 x deadpool (wanted <= 0.36)".to_owned(), true));
-        let found = results(&[("uncontended", "millpond", 100.0), ("uncontended", "deadpool", 250.0)]);
+        let found =
+            results(&[("uncontended", "millpond", 80.0), ("uncontended", "deadpool", 250.0)]);
+        assert_eq!(
+            goal.judge(&found),
+            ("reached  uncontended: 0.32 x deadpool (wanted <= 0.36)".to_owned(), true)
+        );
+        let found =
+            results(&[("uncontended", "millpond", 100.0), ("uncontended", "deadpool", 250.0)]);
         assert!(!goal.judge(&found).1);
     }
 

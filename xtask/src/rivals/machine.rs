@@ -26,7 +26,8 @@ impl Machine {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let pinnable = said("taskset", &["--version"]).and_then(|_| field(&status, "Cpus_allowed_list").map(cores));
+        let pinnable = said("taskset", &["--version"])
+            .and_then(|_| field(&status, "Cpus_allowed_list").map(cores));
         Self {
             processor: field(&info, "model name").unwrap_or("unknown processor").to_owned(),
             cores: thread::available_parallelism().map_or(1, usize::from),
@@ -42,7 +43,9 @@ impl Machine {
             [] => "nothing is pinned: there is no `taskset` here (util-linux has it)".to_owned(),
             [one] => format!("everything is pinned to core {one} by `taskset`: there is no other"),
             [one, two, ..] => {
-                format!("rows on one core are pinned to core {one}, all others to cores {one} and {two}, by `taskset`")
+                format!(
+                    "rows on one core are pinned to core {one}, all others to cores {one} and {two}, by `taskset`"
+                )
             }
         }
     }
@@ -84,7 +87,8 @@ fn cores(list: &str) -> Vec<usize> {
     let mut cores = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>())
+        {
             cores.extend(first..=last);
         }
     }

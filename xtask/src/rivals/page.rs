@@ -50,7 +50,8 @@ pub fn write(root: &Path, results: &Results, quick: bool) -> Result<(), String> 
     fs::create_dir_all(&pictures).map_err(|e| format!("could not make docs/pictures: {e}"))?;
     for picture in &PICTURES {
         let path = pictures.join(picture.file);
-        fs::write(&path, picture.draw(results)).map_err(|e| format!("could not write {}: {e}", path.display()))?;
+        fs::write(&path, picture.draw(results))
+            .map_err(|e| format!("could not write {}: {e}", path.display()))?;
     }
     FIGURES.renew(root, &generated)
 }
@@ -59,7 +60,10 @@ pub fn write(root: &Path, results: &Results, quick: bool) -> Result<(), String> 
 pub fn write_weight(root: &Path, results: &Results) -> Result<(), String> {
     let Machine { processor, cores, compiler, .. } = Machine::here();
     let command = "cargo xtask rivals --compile --write";
-    let mut out = format!("Taken on {} with `{command}`, on {processor} ({cores} cores), {compiler}. ", today());
+    let mut out = format!(
+        "Taken on {} with `{command}`, on {processor} ({cores} cores), {compiler}. ",
+        today()
+    );
     out += "Each is built alone, from nothing, with what it needs; three times in turn.\n\n";
     out += table::markdown(results).trim_end();
     out.push('\n');
@@ -88,7 +92,8 @@ impl Part {
 
 fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bool) -> String {
     let Machine { processor, cores, system, compiler, .. } = machine;
-    let command = if quick { "cargo xtask rivals --quick --write" } else { "cargo xtask rivals --write" };
+    let command =
+        if quick { "cargo xtask rivals --quick --write" } else { "cargo xtask rivals --write" };
     let mut out = format!(
         "Taken on {} with `{command}`, on {processor} ({cores} cores), {system}, {compiler}; {}.\n\n",
         today(),
@@ -126,7 +131,8 @@ mod tests {
     #[test]
     fn only_what_is_between_the_markers_is_replaced() {
         let part = Part { begin: "<begin>", end: "<end>" };
-        let new = part.splice("# By hand\n\n<begin>\nold\n<end>\n\nBy hand too\n", "new\n").unwrap();
+        let new =
+            part.splice("# By hand\n\n<begin>\nold\n<end>\n\nBy hand too\n", "new\n").unwrap();
         assert_eq!(new, "# By hand\n\n<begin>\n\nnew\n\n<end>\n\nBy hand too\n");
         assert_eq!(part.splice(&new, "new\n").unwrap(), new);
     }
@@ -138,8 +144,7 @@ mod tests {
 
     #[test]
     fn versions_come_from_the_lock_file() {
-        let lock =
-            "[[package]]\nname = \"sqlx\"\nversion = \"0.9.0\"\n\n[[package]]\nname = \"x\"\nversion = \"1.0.0\"\n";
+        let lock = "[[package]]\nname = \"sqlx\"\nversion = \"0.9.0\"\n\n[[package]]\nname = \"x\"\nversion = \"1.0.0\"\n";
         assert_eq!(versions(lock), ["sqlx 0.9.0"]);
     }
 }

@@ -52,7 +52,8 @@ impl Picture {
             body += &text(LEFT, y, "bold", "start", heading);
             y += 10.0;
             let lines = results.row(row);
-            for line in POOLS.iter().filter_map(|pool| lines.iter().find(|line| line.pool == *pool)) {
+            for line in POOLS.iter().filter_map(|pool| lines.iter().find(|line| line.pool == *pool))
+            {
                 body += &bar(line, y, |value| length(value, &lines, self.logarithmic));
                 y += LINE;
             }
@@ -70,8 +71,13 @@ impl Picture {
 fn length(value: f64, lines: &[&Line], logarithmic: bool) -> f64 {
     let most = lines.iter().map(|line| line.high).fold(0.0, f64::max);
     // The shortest bar must be visible, so the axis begins at a third of the least value.
-    let least = (lines.iter().map(|line| line.low).fold(most, f64::min) / 3.0).max(f64::MIN_POSITIVE);
-    let share = if logarithmic { (value.max(least) / least).ln() / (most / least).ln() } else { value / most };
+    let least =
+        (lines.iter().map(|line| line.low).fold(most, f64::min) / 3.0).max(f64::MIN_POSITIVE);
+    let share = if logarithmic {
+        (value.max(least) / least).ln() / (most / least).ln()
+    } else {
+        value / most
+    };
     if share.is_finite() { share.clamp(0.0, 1.0) * BARS } else { 0.0 }
 }
 
@@ -93,7 +99,9 @@ fn bar(line: &Line, y: f64, length: impl Fn(f64) -> f64) -> String {
 }
 
 fn text(x: f64, y: f64, weight: &str, anchor: &str, words: &str) -> String {
-    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"{weight}\" text-anchor=\"{anchor}\">{words}</text>\n")
+    format!(
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"{weight}\" text-anchor=\"{anchor}\">{words}</text>\n"
+    )
 }
 
 #[cfg(test)]

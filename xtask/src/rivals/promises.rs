@@ -29,14 +29,20 @@ struct Scenario {
 /// Runs the scenarios; prints the page, and writes it if wanted.
 pub fn run(root: &Path, write: bool) -> Result<(), String> {
     let args = ["build", "--package", "benches", "--bin", "promises"];
-    let status = cargo::command(root, &args).status().map_err(|e| format!("could not run `cargo build`: {e}"))?;
+    let status = cargo::command(root, &args)
+        .status()
+        .map_err(|e| format!("could not run `cargo build`: {e}"))?;
     if !status.success() {
         return Err("`promises` of `benches` does not build".to_owned());
     }
-    let fleet = servers::for_tests_of(&["millpond-postgres".to_owned()], servers::Install::Allowed)?;
+    let fleet =
+        servers::for_tests_of(&["millpond-postgres".to_owned()], servers::Install::Allowed)?;
     let program = cargo::target_directory(root)?.join("debug/promises");
     let mut command = Command::new(&program);
-    command.envs(fleet.iter().flat_map(|fleet| fleet.variables.iter())).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .envs(fleet.iter().flat_map(|fleet| fleet.variables.iter()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let broken = |e: std::io::Error| format!("could not run {}: {e}", program.display());
     let mut child = command.spawn().map_err(broken)?;
     let mut scenarios = Vec::new();
@@ -49,7 +55,8 @@ pub fn run(root: &Path, write: bool) -> Result<(), String> {
     if !status.success() {
         return Err(format!("`promises` ended with {status}"));
     }
-    let lock = fs::read_to_string(root.join("Cargo.lock")).map_err(|e| format!("could not read Cargo.lock: {e}"))?;
+    let lock = fs::read_to_string(root.join("Cargo.lock"))
+        .map_err(|e| format!("could not read Cargo.lock: {e}"))?;
     let page = render(&scenarios, &Machine::here(), &versions(&lock));
     println!("{page}");
     if write {
@@ -66,7 +73,11 @@ fn read(scenarios: &mut Vec<Scenario>, line: &str) {
             scenarios.push(Scenario { name, deed, best, results: Vec::new() });
         }
         (_, Ok([kind, pool, result])) if kind == "result" => {
-            scenarios.iter_mut().last().into_iter().for_each(|last| last.results.push((pool.clone(), result.clone())));
+            scenarios
+                .iter_mut()
+                .last()
+                .into_iter()
+                .for_each(|last| last.results.push((pool.clone(), result.clone())));
         }
         _ => {}
     }
@@ -77,9 +88,13 @@ fn render(scenarios: &[Scenario], machine: &Machine, versions: &[String]) -> Str
     let Machine { processor, cores, .. } = machine;
     let versions = versions.join(", ");
     // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "Taken on {} on {processor} ({cores} cores), a debug build. Versions: {versions}.\n\n",
+        today()
+    );
     let _ =
-        write!(out, "Taken on {} on {processor} ({cores} cores), a debug build. Versions: {versions}.\n\n", today());
-    let _ = writeln!(out, "| | best possible | {} |\n|---|---|---|---|---|---|---|", POOLS.join(" | "));
+        writeln!(out, "| | best possible | {} |\n|---|---|---|---|---|---|---|", POOLS.join(" | "));
     for scenario in scenarios {
         let of = |pool: &&str| {
             let found = scenario.results.iter().find(|(name, _)| name == pool);
@@ -121,7 +136,9 @@ mod tests {
     #[test]
     fn the_lines_of_the_program_become_rows() {
         let mut scenarios = Vec::new();
-        for line in ["noise", "scenario\tCap\tA deed.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"] {
+        for line in
+            ["noise", "scenario\tCap\tA deed.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"]
+        {
             read(&mut scenarios, line);
         }
         let page = render(&scenarios, &Machine::here(), &["bb8 0.9.1".to_owned()]);

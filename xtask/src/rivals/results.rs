@@ -30,7 +30,10 @@ pub struct Results {
 impl Results {
     /// Adds a line of JSON.
     pub fn read(&mut self, line: &str) -> Result<(), String> {
-        self.lines.push(serde_json::from_str(line).map_err(|e| format!("not a line of results ({e}): {line}"))?);
+        self.lines.push(
+            serde_json::from_str(line)
+                .map_err(|e| format!("not a line of results ({e}): {line}"))?,
+        );
         Ok(())
     }
 
@@ -45,7 +48,11 @@ impl Results {
         let mut merged = Self::default();
         for line in &self.lines {
             if merged.find(&line.row, &line.pool).is_none() {
-                let same: Vec<_> = self.row(&line.row).into_iter().filter(|other| other.pool == line.pool).collect();
+                let same: Vec<_> = self
+                    .row(&line.row)
+                    .into_iter()
+                    .filter(|other| other.pool == line.pool)
+                    .collect();
                 let low = same.iter().map(|line| line.low).fold(f64::INFINITY, f64::min);
                 let high = same.iter().map(|line| line.high).fold(f64::NEG_INFINITY, f64::max);
                 let median = middle(same.iter().map(|line| line.median).collect());
@@ -72,7 +79,11 @@ impl Results {
 
     /// The pools that failed their gate.
     pub fn failed(&self) -> Vec<String> {
-        self.row("gate").into_iter().filter(|line| line.median < 1.0).map(|line| line.pool.clone()).collect()
+        self.row("gate")
+            .into_iter()
+            .filter(|line| line.median < 1.0)
+            .map(|line| line.pool.clone())
+            .collect()
     }
 }
 
@@ -101,7 +112,14 @@ pub fn short(value: f64) -> String {
 impl Line {
     /// A line with the least, the median and the greatest value.
     pub fn of(row: &str, pool: &str, [low, median, high]: [f64; 3]) -> Self {
-        Self { row: row.to_owned(), pool: pool.to_owned(), unit: "ns".to_owned(), median, low, high }
+        Self {
+            row: row.to_owned(),
+            pool: pool.to_owned(),
+            unit: "ns".to_owned(),
+            median,
+            low,
+            high,
+        }
     }
 }
 
@@ -124,7 +142,9 @@ mod tests {
         let line = Line::of("uncontended", "millpond", [78.0, 79.5, 83.0]);
         let mut results = Results::default();
         results.read(&serde_json::to_string(&line).unwrap()).unwrap();
-        results.read(r#"{"row":"gate","pool":"b","median":0,"unit":"passed","low":null,"high":0}"#).unwrap();
+        results
+            .read(r#"{"row":"gate","pool":"b","median":0,"unit":"passed","low":null,"high":0}"#)
+            .unwrap();
         assert_eq!(results.find("uncontended", "millpond"), Some(&line));
         assert_eq!(results.failed(), ["b"]);
         assert!(results.read("warning: x").unwrap_err().contains("warning: x"));

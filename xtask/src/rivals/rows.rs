@@ -18,7 +18,8 @@ pub struct Group {
 
 /// Every pool of the tables, in their order. `millpond-rs` is millpond over its second driver for
 /// Redis, redis-rs.
-pub const POOLS: [&str; 9] = ["millpond", "millpond-rs", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "fred", "floor"];
+pub const POOLS: [&str; 9] =
+    ["millpond", "millpond-rs", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "fred", "floor"];
 
 /// All rows but that of the gate.
 pub const GROUPS: [Group; 9] = [
@@ -30,7 +31,10 @@ pub const GROUPS: [Group; 9] = [
             row("uncontended_core2", "the same loop as the first, a runtime of two workers; ns"),
             row("uncontended_observed", "as the first, with an observer that counts; ns"),
             row("uncontended_core2_observed", "as the third, with an observer that counts; ns"),
-            row("uncontended_metrics", "as the first, with metrics told to a Prometheus recorder in batches; ns"),
+            row(
+                "uncontended_metrics",
+                "as the first, with metrics told to a Prometheus recorder in batches; ns",
+            ),
             row("uncontended_core2_metrics", "as the third, with metrics; ns"),
         ],
     },
@@ -66,9 +70,15 @@ pub const GROUPS: [Group; 9] = [
     Group {
         title: "Growth",
         rows: &[
-            row("growth_size", "acquire and return with 10,000 idle, in times that with 10; 1 is none"),
+            row(
+                "growth_size",
+                "acquire and return with 10,000 idle, in times that with 10; 1 is none",
+            ),
             row("size10000", "acquire and return with 10,000 idle; ns"),
-            row("growth_waiters", "joining and leaving behind 100,000 waiters, in times that behind 10"),
+            row(
+                "growth_waiters",
+                "joining and leaving behind 100,000 waiters, in times that behind 10",
+            ),
             row("join_and_leave", "joining and leaving behind 100,000 waiters; ns"),
             row("growth_served", "serving the oldest of 100,000 waiters, in times that of 10"),
             row("cancel_waiter", "cancelling one of 100,000 waiters; ns, less is better"),
@@ -101,8 +111,14 @@ pub const GROUPS: [Group; 9] = [
     Group {
         title: "End to end: small questions to a real database, ten connections, two cores that the server shares",
         rows: &[
-            row("pg_select64", "PostgreSQL, `SELECT 1`, 64 tasks on the pool; ops/s, more is better"),
-            row("pg_select10", "the same with 10 tasks; the floor is ten tasks that each own a connection; ops/s"),
+            row(
+                "pg_select64",
+                "PostgreSQL, `SELECT 1`, 64 tasks on the pool; ops/s, more is better",
+            ),
+            row(
+                "pg_select10",
+                "the same with 10 tasks; the floor is ten tasks that each own a connection; ops/s",
+            ),
             row("pg_raw64", "64 tasks whose helper takes `&mut PgConnection`; ops/s"),
             row("sqlite_read64", "SQLite in a file, one row by its key, 64 tasks; ops/s"),
         ],
@@ -114,7 +130,10 @@ pub const GROUPS: [Group; 9] = [
                 "redis_get64",
                 "64 tasks, each with a connection for itself meanwhile; fred's `ExclusivePool`; ops/s, more is better",
             ),
-            row("redis_get64_p999", "one in 1000 takes longer, the wait for a connection included; us, less is better"),
+            row(
+                "redis_get64_p999",
+                "one in 1000 takes longer, the wait for a connection included; us, less is better",
+            ),
             row("redis_get10", "the same with 10 tasks; ops/s"),
             row("redis_get10_p999", "one in 1000 takes longer; us"),
             row("redis_shared64", "64 tasks that share the connections; fred's `Pool`; ops/s"),
@@ -123,7 +142,10 @@ pub const GROUPS: [Group; 9] = [
     },
     Group {
         title: "Weight",
-        rows: &[row("crates", "crates in the tree, itself included"), row("compile", "clean build, unoptimised; s")],
+        rows: &[
+            row("crates", "crates in the tree, itself included"),
+            row("compile", "clean build, unoptimised; s"),
+        ],
     },
 ];
 

@@ -5,7 +5,10 @@ use super::rows::{GROUPS, Group, POOLS, Row};
 
 /// The results for a terminal.
 pub fn render(results: &Results) -> String {
-    let failed = results.failed().into_iter().map(|name| format!("{name} failed its gate and is not timed\n"));
+    let failed = results
+        .failed()
+        .into_iter()
+        .map(|name| format!("{name} failed its gate and is not timed\n"));
     let mut out: String = failed.collect();
     for (group, rows) in measured(results) {
         out += &format!("\n{}\n", group.title.to_uppercase());
@@ -14,7 +17,8 @@ pub fn render(results: &Results) -> String {
             for line in POOLS.iter().filter_map(|pool| results.find(row.name, pool)) {
                 let spread = format!("{} - {}", short(line.low), short(line.high));
                 let ratio = ratio(results, line).unwrap_or_default();
-                let text = format!("  {:<14} {:>9}   {spread:<19} {ratio}", line.pool, short(line.median));
+                let text =
+                    format!("  {:<14} {:>9}   {spread:<19} {ratio}", line.pool, short(line.median));
                 out += &format!("{}\n", text.trim_end());
             }
         }
@@ -30,8 +34,14 @@ pub fn markdown(results: &Results) -> String {
     for (group, rows) in measured(results) {
         // A column for each pool of the group, and for each that failed its gate.
         let takes_part = |pool: &str| rows.iter().any(|row| results.find(row.name, pool).is_some());
-        let pools: Vec<&str> = POOLS.into_iter().filter(|pool| takes_part(pool) || has_failed(pool)).collect();
-        out += &format!("### {}\n\n| | {} |\n|---|{}\n", group.title, pools.join(" | "), "---|".repeat(pools.len()));
+        let pools: Vec<&str> =
+            POOLS.into_iter().filter(|pool| takes_part(pool) || has_failed(pool)).collect();
+        out += &format!(
+            "### {}\n\n| | {} |\n|---|{}\n",
+            group.title,
+            pools.join(" | "),
+            "---|".repeat(pools.len())
+        );
         for row in rows {
             let cell = |pool: &&str| match results.find(row.name, pool) {
                 Some(line) => format!(" {} |", cell(results, line)),
@@ -48,15 +58,19 @@ pub fn markdown(results: &Results) -> String {
 
 /// The groups with those of their rows that were measured.
 fn measured(results: &Results) -> Vec<(&'static Group, Vec<&'static Row>)> {
-    let rows = |group: &'static Group| group.rows.iter().filter(|row| !results.row(row.name).is_empty()).collect();
+    let rows = |group: &'static Group| {
+        group.rows.iter().filter(|row| !results.row(row.name).is_empty()).collect()
+    };
     let groups = GROUPS.iter().map(|group| (group, rows(group)));
     groups.filter(|(_, rows): &(_, Vec<_>)| !rows.is_empty()).collect()
 }
 
 fn cell(results: &Results, line: &Line) -> String {
-    let ratio = ratio(results, line).filter(|_| line.pool != "millpond").map(|ratio| format!(" {ratio}"));
+    let ratio =
+        ratio(results, line).filter(|_| line.pool != "millpond").map(|ratio| format!(" {ratio}"));
     let (low, high) = (short(line.low), short(line.high));
-    let spread = if low == high { String::new() } else { format!("<br><sub>{low} – {high}</sub>") };
+    let spread =
+        if low == high { String::new() } else { format!("<br><sub>{low} – {high}</sub>") };
     format!("{}{}{spread}", short(line.median), ratio.unwrap_or_default())
 }
 
@@ -64,7 +78,8 @@ fn cell(results: &Results, line: &Line) -> String {
 fn ratio(results: &Results, line: &Line) -> Option<String> {
     let ours = results.find(&line.row, "millpond")?.median;
     let ratio = line.median / ours;
-    let compares = !["growth", "fairness", "cancelled"].iter().any(|start| line.row.starts_with(start));
+    let compares =
+        !["growth", "fairness", "cancelled"].iter().any(|start| line.row.starts_with(start));
     (compares && ours > 0.0 && ratio.is_finite()).then(|| format!("×{}", short(ratio)))
 }
 
@@ -89,6 +104,9 @@ mod tests {
     #[test]
     fn the_page_has_a_column_for_each_pool_that_takes_part() {
         let text = markdown(&results());
-        assert!(text.contains("less is better | 80 | 240 ×3<br><sub>230 – 250</sub> |\n"), "{text}");
+        assert!(
+            text.contains("less is better | 80 | 240 ×3<br><sub>230 – 250</sub> |\n"),
+            "{text}"
+        );
     }
 }

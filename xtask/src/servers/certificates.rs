@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 use super::run_as::Account;
@@ -54,7 +54,8 @@ impl Certificates {
         let mut params = params(name, &[], 2049).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?)
+            .map_err(failed)?;
         self.write(name, &authority.pem(), authority.key())?;
         Ok(authority)
     }
@@ -62,8 +63,8 @@ impl Certificates {
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<(), String> {
         let path = self.home.join(format!("{name}.pem"));
         // A server that runs as another user reads the authority of its clients.
-        let written =
-            fs::write(&path, certificate).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
+        let written = fs::write(&path, certificate)
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
         written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
         Account::Current.write(&self.home.join(format!("{name}.key")), key.serialize_pem())
     }
@@ -78,7 +79,8 @@ impl Certificates {
     pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = home.join(name);
-            let contents = fs::read(self.home.join(name)).map_err(|e| format!("could not read {name}: {e}"))?;
+            let contents = fs::read(self.home.join(name))
+                .map_err(|e| format!("could not read {name}: {e}"))?;
             account.write(&to, contents).map(|()| to.display().to_string())
         };
         Ok([copy("server.pem")?, copy("server.key")?])
@@ -102,7 +104,8 @@ impl Certificates {
 }
 
 fn params(name: &str, hosts: &[&str], until: i32) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
+    let mut params =
+        CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name.push(rcgen::DnType::CommonName, format!("millpond {name}"));
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
     Ok(params)

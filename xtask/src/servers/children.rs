@@ -95,12 +95,17 @@ impl Children {
         let pid = self.launch(launch)?;
         let Some(status) = poll(limit, || self.ended(pid).transpose()).transpose()? else {
             self.end_where(|running| running.child.id() == pid);
-            return Err(format!("{} did not end within {limit:?}{}", launch.name, tail(&launch.log())));
+            return Err(format!(
+                "{} did not end within {limit:?}{}",
+                launch.name,
+                tail(&launch.log())
+            ));
         };
         if !status.success() {
             return Err(format!("{} failed, {status}{}", launch.name, tail(&launch.log())));
         }
-        std::fs::read_to_string(launch.log()).map_err(|e| format!("could not read the output of {}: {e}", launch.name))
+        std::fs::read_to_string(launch.log())
+            .map_err(|e| format!("could not read the output of {}: {e}", launch.name))
     }
 
     /// Waits until a server answers its probe. An error has the server's log.
@@ -114,10 +119,14 @@ impl Children {
         let mut last = String::new();
         let ready = poll(limit, || match self.ended(pid) {
             Ok(None) => probe().map_err(|why| last = why).ok().map(Ok),
-            Ok(Some(status)) => Some(Err(format!("{} ended, {status}{}", launch.name, tail(&launch.log())))),
+            Ok(Some(status)) => {
+                Some(Err(format!("{} ended, {status}{}", launch.name, tail(&launch.log()))))
+            }
             Err(why) => Some(Err(why)),
         });
-        let late = || format!("{} was not ready within {limit:?}: {last}{}", launch.name, tail(&launch.log()));
+        let late = || {
+            format!("{} was not ready within {limit:?}: {last}{}", launch.name, tail(&launch.log()))
+        };
         ready.unwrap_or_else(|| Err(late()))
     }
 
@@ -160,9 +169,13 @@ impl Children {
     /// How a child has ended; it is forgotten then.
     fn ended(&self, pid: u32) -> Result<Option<ExitStatus>, String> {
         let mut state = self.state();
-        let at = state.running.iter().position(|running| running.child.id() == pid).ok_or(STOPPING)?;
+        let at =
+            state.running.iter().position(|running| running.child.id() == pid).ok_or(STOPPING)?;
         let running = state.running.get_mut(at).ok_or(STOPPING)?;
-        let status = running.child.try_wait().map_err(|e| format!("could not watch {}: {e}", running.launch.name))?;
+        let status = running
+            .child
+            .try_wait()
+            .map_err(|e| format!("could not watch {}: {e}", running.launch.name))?;
         if status.is_some() {
             state.running.remove(at);
         }

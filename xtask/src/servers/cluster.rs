@@ -8,18 +8,27 @@ use super::{ports, redis};
 const NODES: usize = 6;
 
 /// The settings of a cluster node; a node counts as failing after 1.5 s.
-const SETTINGS: [&str; 6] =
-    ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1500"];
+const SETTINGS: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-config-file",
+    "nodes.conf",
+    "--cluster-node-timeout",
+    "1500",
+];
 
 /// Starts all six.
 pub fn start(site: &Site) -> Result<Variables, String> {
     let nodes: Vec<Server> = site.on_free_ports(NODES, ports::free_with_bus, |ports| {
         let numbered = ports.iter().enumerate();
-        numbered.map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, &SETTINGS)).collect()
+        numbered
+            .map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, &SETTINGS))
+            .collect()
     })?;
     join(site, &nodes)?;
     for node in &nodes {
-        site.children.await_ready(node.pid, &node.launch, START_MAX, || knows_all(site, node.port))?;
+        site.children
+            .await_ready(node.pid, &node.launch, START_MAX, || knows_all(site, node.port))?;
     }
     told(&nodes)
 }
@@ -36,10 +45,20 @@ fn join(site: &Site, nodes: &[Server]) -> Result<(), String> {
 /// Whether a node sees the whole cluster and, as a replica, has its master's data.
 fn knows_all(site: &Site, port: u16) -> Result<(), String> {
     let known = format!("cluster_known_nodes:{NODES}");
-    redis::says(site, port, &["CLUSTER", "INFO"], &["cluster_state:ok", "cluster_slots_ok:16384", &known])?;
+    redis::says(
+        site,
+        port,
+        &["CLUSTER", "INFO"],
+        &["cluster_state:ok", "cluster_slots_ok:16384", &known],
+    )?;
     let role = redis::ask(site, Kind::Redis, port, &["INFO", "replication"])?;
-    let is_linked = role.contains("role:master\r\nconnected_slaves:1") || role.contains("master_link_status:up");
-    if is_linked { Ok(()) } else { Err(format!("the node at port {port} has no partner: {}", role.trim())) }
+    let is_linked = role.contains("role:master\r\nconnected_slaves:1")
+        || role.contains("master_link_status:up");
+    if is_linked {
+        Ok(())
+    } else {
+        Err(format!("the node at port {port} has no partner: {}", role.trim()))
+    }
 }
 
 fn told(nodes: &[Server]) -> Result<Variables, String> {
@@ -48,7 +67,10 @@ fn told(nodes: &[Server]) -> Result<Variables, String> {
     let (first, others) = addresses.split_first().ok_or("no node was started")?;
     let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
     let first_node = nodes.first().ok_or("no node was started")?;
-    variables.tell(&Kind::Cluster.url_variable(), format!("redis-cluster://{first}?{}", others.join("&")));
+    variables.tell(
+        &Kind::Cluster.url_variable(),
+        format!("redis-cluster://{first}?{}", others.join("&")),
+    );
     variables.tell("CLUSTER_NODES", addresses.join(","));
     for (number, node) in (1..).zip(nodes) {
         node.tell(&mut variables, &format!("CLUSTER_{number}"));

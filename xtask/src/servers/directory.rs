@@ -69,19 +69,29 @@ impl Directory {
         places.iter().for_each(|place| sweep(place));
         // Root's own TMPDIR may be closed to the users that the servers run as.
         let can_be_used = |place: &&PathBuf| !Uid::effective().is_root() || is_open_to_all(place);
-        Self::create_in(places.iter().find(can_be_used).ok_or("no directory for temporary files is open to all users")?)
+        Self::create_in(
+            places
+                .iter()
+                .find(can_be_used)
+                .ok_or("no directory for temporary files is open to all users")?,
+        )
     }
 
     fn create_in(parent: &Path) -> Result<Self, String> {
         for attempt in 0..TRIES_MAX {
-            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+            let nanos = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.subsec_nanos());
             let path = parent.join(format!("{NAME}{}-{nanos}-{attempt}", process::id()));
             let made = own(&path).map_err(|e| format!("could not make {}: {e}", path.display()))?;
             if let Some(lock) = made {
                 return Ok(Self { path, _lock: lock });
             }
         }
-        Err(format!("could not keep a directory in {}: another process removes it", parent.display()))
+        Err(format!(
+            "could not keep a directory in {}: another process removes it",
+            parent.display()
+        ))
     }
 
     /// Where it is.
@@ -100,7 +110,8 @@ impl Drop for Directory {
 
 /// Whether every user may go through to this path.
 fn is_open_to_all(path: &Path) -> bool {
-    let is_open = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    let is_open =
+        |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
     fs::canonicalize(path).is_ok_and(|path| path.ancestors().all(is_open))
 }
 
@@ -121,7 +132,8 @@ fn own(path: &Path) -> io::Result<Option<File>> {
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let here = file.metadata()?;
-    Ok(fs::symlink_metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino())))
+    Ok(fs::symlink_metadata(path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino())))
 }
 
 /// Removes the directories of dead owners.
@@ -137,10 +149,13 @@ fn sweep(parent: &Path) {
 /// Directories with our name. Another user's are that user's affair, and a link may lead anywhere.
 fn ours(parent: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)).map(|entry| entry.path());
+    let named = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME))
+        .map(|entry| entry.path());
     let is_ours = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path);
-        metadata.is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
+        metadata
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
     };
     named.filter(is_ours).collect()
 }
@@ -154,7 +169,8 @@ fn lock_stale(path: &Path) -> Option<File> {
 
 /// Ends the servers that still work in a directory and removes it.
 fn clear(path: &Path) -> io::Result<()> {
-    let ends_within = |limit| poll(limit, || processes::servers_within(path).is_empty().then_some(())).is_some();
+    let ends_within =
+        |limit| poll(limit, || processes::servers_within(path).is_empty().then_some(())).is_some();
     if !ends_within(UNTOLD_MAX) {
         // PostgreSQL ends on the one, MariaDB on the other.
         processes::signal(Signal::SIGINT, &processes::servers_within(path));

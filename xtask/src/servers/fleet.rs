@@ -77,7 +77,8 @@ impl Fleet {
     fn start_in(&mut self, home: &Path, kinds: &[Kind]) {
         let children = &self.crew.children;
         let needs_certificates = kinds.iter().any(|kind| kind.is_tls());
-        let certificates = needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
+        let certificates =
+            needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
         let template = |name: &str| Template::within(home.join(format!("{name}-template")));
         let (postgres_template, mariadb_template) = (template("postgres"), template("mariadb"));
         let start = |kind: Kind, behind: &Variables| {
@@ -97,7 +98,8 @@ impl Fleet {
             started
         };
 
-        let (second, mut first): (Vec<Kind>, Vec<Kind>) = kinds.iter().partition(|kind| **kind == Kind::Pgbouncer);
+        let (second, mut first): (Vec<Kind>, Vec<Kind>) =
+            kinds.iter().partition(|kind| **kind == Kind::Pgbouncer);
         let has_postgres = first.contains(&Kind::Postgres);
         if !second.is_empty() && !has_postgres {
             // The user's own PostgreSQL may be anywhere and want any password; this one is not
@@ -115,7 +117,9 @@ impl Fleet {
         if let Ok(Some(certificates)) = &certificates {
             certificates.tell(&mut self.variables);
         }
-        for (kind, outcome) in started.into_iter().filter(|(kind, _)| *kind != Kind::Postgres || has_postgres) {
+        for (kind, outcome) in
+            started.into_iter().filter(|(kind, _)| *kind != Kind::Postgres || has_postgres)
+        {
             match outcome {
                 Ok(variables) => self.variables.join(variables),
                 Err(why) => drop(self.failures.insert(kind, why)),
@@ -177,7 +181,10 @@ impl Crew {
 fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
     let missing = packages::missing(&programs);
-    let needed_by = kinds.iter().filter(|kind| !packages::missing(kind.programs()).is_empty()).map(|kind| kind.name());
+    let needed_by = kinds
+        .iter()
+        .filter(|kind| !packages::missing(kind.programs()).is_empty())
+        .map(|kind| kind.name());
     let installed = packages::install(&missing, &needed_by.collect::<Vec<_>>().join(", "), install);
     let mut failures = BTreeMap::new();
     for kind in kinds {
@@ -185,7 +192,8 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
         // lack.
         let lacking = packages::missing(kind.programs());
         if !lacking.is_empty() {
-            let hidden = || format!("{} is installed, but its programs are not found", lacking.join(" "));
+            let hidden =
+                || format!("{} is installed, but its programs are not found", lacking.join(" "));
             let why = installed.as_ref().err().cloned().unwrap_or_else(hidden);
             failures.insert(*kind, why);
         }
@@ -200,9 +208,13 @@ fn at_once<T: Send>(
 ) -> Vec<(Kind, Result<T, String>)> {
     let start = &start;
     thread::scope(|scope| {
-        let started: Vec<_> = kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind)))).collect();
+        let started: Vec<_> =
+            kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind)))).collect();
         let panicked = |_| Err("its start panicked".to_owned());
-        started.into_iter().map(|(kind, thread)| (kind, thread.join().unwrap_or_else(panicked))).collect()
+        started
+            .into_iter()
+            .map(|(kind, thread)| (kind, thread.join().unwrap_or_else(panicked)))
+            .collect()
     })
 }
 

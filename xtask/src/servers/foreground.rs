@@ -32,12 +32,14 @@ impl Foreground {
     /// Waits for the command to end.
     pub fn wait(&self) -> io::Result<ExitStatus> {
         // Not waited for in one go: an interruption needs the lock.
-        poll(Duration::MAX, || self.status().transpose()).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+        poll(Duration::MAX, || self.status().transpose())
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Ends the command and what it started: waits first, then sends `TERM`, then kills.
     pub fn interrupt(&self) {
-        let ends_within = |limit| poll(limit, || (!matches!(self.status(), Ok(None))).then_some(())).is_some();
+        let ends_within =
+            |limit| poll(limit, || (!matches!(self.status(), Ok(None))).then_some(())).is_some();
         if !ends_within(OWN_END_MAX) {
             processes::signal(Signal::SIGTERM, &self.family());
             if !ends_within(TERM_END_MAX) {
@@ -82,12 +84,15 @@ mod tests {
     fn an_interruption_ends_what_the_command_started_too() {
         let foreground = Foreground::default();
         foreground.start(Command::new("sh").args(["-c", "sleep 60 & wait"])).unwrap();
-        let family = poll(TERM_END_MAX, || Some(foreground.family()).filter(|family| family.len() > 1)).unwrap();
+        let family =
+            poll(TERM_END_MAX, || Some(foreground.family()).filter(|family| family.len() > 1))
+                .unwrap();
         foreground.interrupt();
         assert!(!foreground.wait().unwrap().success());
         // Gone, or waiting for its new parent to reap it.
         let has_ended = |stat: String| stat.is_empty() || stat.contains(") Z ");
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", family[1])).unwrap_or_default();
+        let stat =
+            || std::fs::read_to_string(format!("/proc/{}/stat", family[1])).unwrap_or_default();
         assert!(poll(TERM_END_MAX, || has_ended(stat()).then_some(())).is_some());
     }
 }

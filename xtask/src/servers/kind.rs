@@ -23,7 +23,8 @@ pub enum Kind {
 }
 
 /// What `cargo xtask servers` starts if nothing is named.
-pub const DEFAULT: [Kind; 5] = [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::MariadbTls];
+pub const DEFAULT: [Kind; 5] =
+    [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::MariadbTls];
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
 const NEEDS: [(&str, &[Kind]); 7] = [
@@ -33,7 +34,10 @@ const NEEDS: [(&str, &[Kind]); 7] = [
     ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
     ("millpond-cache", &[Kind::Redis, Kind::Cluster]),
     ("millpond-ratelimit", &[Kind::Redis, Kind::Cluster]),
-    ("millpond-redis", &[Kind::Redis, Kind::RedisPassword, Kind::RedisTls, Kind::Sentinel, Kind::Cluster]),
+    (
+        "millpond-redis",
+        &[Kind::Redis, Kind::RedisPassword, Kind::RedisTls, Kind::Sentinel, Kind::Cluster],
+    ),
 ];
 
 impl Kind {
@@ -62,7 +66,9 @@ impl Kind {
         match self {
             Self::Postgres | Self::PostgresTls => &["setpriv", "initdb", "postgres", "psql"],
             Self::Pgbouncer => &["setpriv", "initdb", "postgres", "psql", "pgbouncer"],
-            Self::Mariadb | Self::MariadbTls => &["setpriv", "mariadb-install-db", "mariadbd", "mariadb-admin"],
+            Self::Mariadb | Self::MariadbTls => {
+                &["setpriv", "mariadb-install-db", "mariadbd", "mariadb-admin"]
+            }
             Self::Redis | Self::RedisPassword | Self::RedisTls | Self::Sentinel | Self::Cluster => {
                 &["setpriv", "redis-server", "redis-cli"]
             }

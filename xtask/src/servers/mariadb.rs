@@ -34,7 +34,11 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let install = packages::find("mariadb-install-db")?;
     site.mariadb.copy_to(&home.join("data"), site, &account, |home, data, temporary| {
         let launch = Launch::helper("mariadb-install-db", &account, &install, home);
-        let launch = launch.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        let launch = launch.args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]);
         let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
         Ok(launch.args(["--skip-name-resolve", "--innodb-log-file-size=16M"]).args(places))
     })?;
@@ -42,11 +46,15 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 
     account.write(&home.join("init.sql"), "CREATE DATABASE IF NOT EXISTS millpond;\n")?;
     let socket = format!("--socket={}", in_home("socket"));
-    let mut args = vec!["--no-defaults".to_owned(), format!("--datadir={}", in_home("data")), socket.clone()];
+    let mut args =
+        vec!["--no-defaults".to_owned(), format!("--datadir={}", in_home("data")), socket.clone()];
     // A starting MariaDB removes temporary tables from its directory for them, those of its
     // neighbours as well.
     args.push(format!("--tmpdir={}", in_home("tmp")));
-    args.extend([format!("--pid-file={}", in_home("pid")), format!("--init-file={}", in_home("init.sql"))]);
+    args.extend([
+        format!("--pid-file={}", in_home("pid")),
+        format!("--init-file={}", in_home("init.sql")),
+    ]);
     args.extend(SETTINGS.map(str::to_owned));
     if kind.is_tls() {
         let [certificate, key] = site.certificates()?.install(&account, &home)?;
@@ -59,14 +67,17 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 
     let program = packages::find("mariadbd")?;
     let server = site.on_a_free_port(|port| {
-        let launch = Launch::server("mariadbd", &account, &program, &site.home).args(args.iter().cloned());
+        let launch =
+            Launch::server("mariadbd", &account, &program, &site.home).args(args.iter().cloned());
         let mut launch = launch.args([format!("--port={port}")]);
         // In order it ends in a second; at once it leaves nothing either, but files that are thrown
         // away.
         launch.stop = Signal::SIGKILL;
         // The socket lies in our directory, so it is this server that answers; and it opens the
         // socket after the port.
-        let probe = |_| site.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop);
+        let probe = |_| {
+            site.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop)
+        };
         let server = site.serve(launch, port, probe)?;
         over_tcp(site, kind, port).map(|()| server)
     })?;
@@ -82,9 +93,13 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 /// The way the tests come.
 fn over_tcp(site: &Site, kind: Kind, port: u16) -> Result<(), String> {
     let port = format!("--port={port}");
-    let mut args = vec!["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
-    let authority =
-        if kind.is_tls() { format!("--ssl-ca={}", site.certificates()?.authority()) } else { String::new() };
+    let mut args =
+        vec!["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
+    let authority = if kind.is_tls() {
+        format!("--ssl-ca={}", site.certificates()?.authority())
+    } else {
+        String::new()
+    };
     match kind.is_tls() {
         true => args.extend([authority.as_str(), "--ssl-verify-server-cert"]),
         false => args.push("--skip-ssl"),

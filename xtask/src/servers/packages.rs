@@ -54,14 +54,18 @@ pub enum Install {
 
 /// Where a program is.
 pub fn find(program: &str) -> Result<PathBuf, String> {
-    let found = directories().into_iter().map(|directory| directory.join(program)).find(|path| path.is_file());
+    let found = directories()
+        .into_iter()
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file());
     found.ok_or_else(|| advice(&missing(&[program])))
 }
 
 /// The packages that are needed for these programs and not there, each once.
 pub fn missing(programs: &[&str]) -> Vec<&'static str> {
     let directories = directories();
-    let is_there = |program: &str| directories.iter().any(|directory| directory.join(program).is_file());
+    let is_there =
+        |program: &str| directories.iter().any(|directory| directory.join(program).is_file());
     packages_of(programs, is_there)
 }
 
@@ -74,9 +78,13 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
     if is_forbidden || !Uid::effective().is_root() || !Path::new("/usr/bin/apt-get").is_file() {
         return Err(advice(packages));
     }
-    eprintln!("xtask: the tests run against real servers; to start {needed_by}, these packages are missing:");
+    eprintln!(
+        "xtask: the tests run against real servers; to start {needed_by}, these packages are missing:"
+    );
     eprintln!("xtask:   {}", packages.join(" "));
-    eprintln!("xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the machine as it is)");
+    eprintln!(
+        "xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the machine as it is)"
+    );
     let mut shell = Command::new("sh");
     shell.args(["-c", INSTALL, "install"]).args(packages).stdin(Stdio::null());
     let output = shell.output().map_err(|e| format!("could not run `sh`: {e}"))?;
@@ -100,7 +108,8 @@ fn advice(packages: &[&str]) -> String {
 fn packages_of(programs: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<&str> = Vec::new();
     for program in programs.iter().filter(|program| !is_there(program)) {
-        let package = PACKAGES.iter().find(|(name, _)| name == program).map(|(_, package)| *package);
+        let package =
+            PACKAGES.iter().find(|(name, _)| name == program).map(|(_, package)| *package);
         packages.extend(package.filter(|package| !packages.contains(package)));
     }
     packages
@@ -109,7 +118,8 @@ fn packages_of(programs: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<&'stat
 /// Where programs are looked for. A version of PostgreSQL comes first, so that all its programs are
 /// of one version.
 fn directories() -> Vec<PathBuf> {
-    let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let versions =
+        fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut directories: Vec<PathBuf> =
         newest(versions.collect()).map(|version| version.join("bin")).into_iter().collect();
     directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
@@ -119,7 +129,8 @@ fn directories() -> Vec<PathBuf> {
 
 /// The version with the highest number of those that have a server, not only a client.
 fn newest(versions: Vec<PathBuf>) -> Option<PathBuf> {
-    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let number =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
     versions.into_iter().filter(|path| path.join("bin/postgres").is_file()).max_by_key(number)
 }
 
@@ -150,13 +161,20 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_with_the_command_that_installs_it() {
         let advice = advice(&["postgresql", "pgbouncer"]);
-        assert!(advice.ends_with("sudo apt-get install -y --no-install-recommends postgresql pgbouncer"), "{advice}");
+        assert!(
+            advice
+                .ends_with("sudo apt-get install -y --no-install-recommends postgresql pgbouncer"),
+            "{advice}"
+        );
     }
 
     #[test]
     fn nothing_is_installed_where_that_is_forbidden() {
         let refused = install(&["no-such-package"], "nothing", Install::Forbidden);
-        assert!(refused.unwrap_err().contains("not installed: no-such-package; on Debian"), "it was tried");
+        assert!(
+            refused.unwrap_err().contains("not installed: no-such-package; on Debian"),
+            "it was tried"
+        );
     }
 
     #[test]

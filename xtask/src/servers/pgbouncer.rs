@@ -9,7 +9,8 @@ use super::{packages, postgres};
 
 /// Starts it before the server with these variables.
 pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
-    let address = behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
+    let address =
+        behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
     let account = Account::of(postgres::USER)?;
     let program = packages::find("pgbouncer")?;
@@ -20,7 +21,8 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
     let server = site.on_a_free_port(|port| {
         let settings = site.home.join("pgbouncer.ini");
         account.write(&settings, configuration(server_port, port))?;
-        let launch = Launch::server("pgbouncer", &account, &program, &site.home).args([settings.display().to_string()]);
+        let launch = Launch::server("pgbouncer", &account, &program, &site.home)
+            .args([settings.display().to_string()]);
         let url = format!("postgres://postgres@127.0.0.1:{port}/millpond");
         site.serve(launch, port, |_| match directory(&url)? {
             said if said == expected => Ok(()),
@@ -28,7 +30,10 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
         })
     })?;
     let mut variables = Variables::default();
-    variables.tell(&Kind::Pgbouncer.url_variable(), format!("postgres://postgres@{}/millpond", server.address()));
+    variables.tell(
+        &Kind::Pgbouncer.url_variable(),
+        format!("postgres://postgres@{}/millpond", server.address()),
+    );
     // Not always the shared PostgreSQL: that may be the user's own.
     variables.tell("PGBOUNCER_SERVER_URL", server_url);
     server.tell(&mut variables, &Kind::Pgbouncer.stem());

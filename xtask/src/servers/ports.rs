@@ -31,7 +31,10 @@ pub fn is_collision(log: &str) -> bool {
 }
 
 /// Keeps every listener until the end, so that no port is found twice, not even as another's bus.
-fn choose(count: usize, companion: impl Fn(u16) -> io::Result<Option<TcpListener>>) -> Result<Vec<u16>, String> {
+fn choose(
+    count: usize,
+    companion: impl Fn(u16) -> io::Result<Option<TcpListener>>,
+) -> Result<Vec<u16>, String> {
     let failed = |e: io::Error| format!("no free port on 127.0.0.1: {e}");
     let (mut ports, mut held) = (Vec::new(), Vec::new());
     for _ in 0..count.saturating_mul(LOOKS_MAX) {
@@ -46,7 +49,11 @@ fn choose(count: usize, companion: impl Fn(u16) -> io::Result<Option<TcpListener
             ports.push(port);
         }
     }
-    if ports.len() < count { Err(failed(io::ErrorKind::AddrNotAvailable.into())) } else { Ok(ports) }
+    if ports.len() < count {
+        Err(failed(io::ErrorKind::AddrNotAvailable.into()))
+    } else {
+        Ok(ports)
+    }
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -41,7 +41,16 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
         // Asked to end, not killed with its children: the server inside has memory in /dev/shm to
         // give back.
         let launch = Launch::server("initdb", &account, &initdb, home);
-        let launch = launch.args(["-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"]);
+        let launch = launch.args([
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "--no-instructions",
+        ]);
         Ok(launch.args(["--locale=C", "-E", "UTF8"]))
     })?;
     let data = directory.display().to_string();
@@ -57,14 +66,18 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     settings.push(format!("hba_file={}", rules.display()));
     if kind.is_tls() {
         let [certificate, key] = site.certificates()?.install(&account, &site.home)?;
-        settings.extend(["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")]);
+        settings.extend([
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={certificate}"),
+            format!("ssl_key_file={key}"),
+        ]);
     }
 
     let program = packages::find("postgres")?;
     let server = site.on_a_free_port(|port| {
         let port_text = port.to_string();
-        let mut launch =
-            Launch::server("postgres", &account, &program, &site.home).args(["-D", &data, "-p", &port_text]);
+        let mut launch = Launch::server("postgres", &account, &program, &site.home)
+            .args(["-D", &data, "-p", &port_text]);
         for setting in &settings {
             launch = launch.args(["-c", setting]);
         }
@@ -86,7 +99,9 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 /// Runs a statement by the server's own client.
 pub fn query(site: &Site, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
     let target = match kind.is_tls() {
-        true => format!("{url}?sslmode=verify-full&sslrootcert={}", site.certificates()?.authority()),
+        true => {
+            format!("{url}?sslmode=verify-full&sslrootcert={}", site.certificates()?.authority())
+        }
         false => format!("{url}?sslmode=disable"),
     };
     site.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])

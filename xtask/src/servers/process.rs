@@ -91,7 +91,8 @@ impl Launch {
 
 /// The end of a log, each line set in, after a line that names it; empty if nothing was written.
 pub fn tail(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
     if last.is_empty() {

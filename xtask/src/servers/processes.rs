@@ -46,9 +46,14 @@ fn id(pid: u32) -> Pid {
 
 /// The servers whose working directory is this one or below it.
 pub fn servers_within(directory: &Path) -> Vec<u32> {
-    let is_within = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
+    let is_within = |pid: &u32| {
+        fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+    };
     let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    all().into_iter().filter(|pid| is_within(pid) && SERVERS.contains(&name(pid).trim_end())).collect()
+    all()
+        .into_iter()
+        .filter(|pid| is_within(pid) && SERVERS.contains(&name(pid).trim_end()))
+        .collect()
 }
 
 /// A process and all its descendants, parents first.
@@ -107,7 +112,12 @@ mod tests {
     #[test]
     fn killing_a_group_ends_what_the_first_one_started() {
         let mut shell = Command::new("sh");
-        let mut shell = shell.args(["-c", "sleep 60 & wait"]).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut shell = shell
+            .args(["-c", "sleep 60 & wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
         poll(Duration::from_secs(9), || (family(shell.id()).len() > 1).then_some(())).unwrap();
         kill_group(shell.id());
         // The pipe ends only when the sleeper has gone, too.

@@ -36,10 +36,15 @@ const SETTINGS: [&str; 14] = [
 /// Starts a single one.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
-    let files = if kind.is_tls() { Some(site.certificates()?.install(&account, &site.home)?) } else { None };
+    let files = if kind.is_tls() {
+        Some(site.certificates()?.install(&account, &site.home)?)
+    } else {
+        None
+    };
     let (user, args) = match &files {
         Some([certificate, key]) => {
-            let tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
+            let tls =
+                ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
             ("", tls.map(str::to_owned).to_vec())
         }
         None if kind == Kind::RedisPassword => {
@@ -50,7 +55,11 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let scheme = if kind.is_tls() { "rediss" } else { "redis" };
     let server = site.on_a_free_port(|port| {
         let number = port.to_string();
-        let listen = if kind.is_tls() { vec!["--port", "0", "--tls-port", &number] } else { vec!["--port", &number] };
+        let listen = if kind.is_tls() {
+            vec!["--port", "0", "--tls-port", &number]
+        } else {
+            vec!["--port", &number]
+        };
         let launch = launch(site, &account, "redis")?.args(listen).args(args.iter().cloned());
         site.serve(launch, port, |pid| answers(site, kind, port, pid))
     })?;
@@ -89,7 +98,9 @@ pub fn says(site: &Site, port: u16, question: &[&str], words: &[&str]) -> Result
     let said = ask(site, Kind::Redis, port, question)?;
     match words.iter().find(|word| !said.contains(**word)) {
         None => Ok(()),
-        Some(word) => Err(format!("the server at port {port} does not say `{word}` but: {}", said.trim())),
+        Some(word) => {
+            Err(format!("the server at port {port} does not say `{word}` but: {}", said.trim()))
+        }
     }
 }
 

@@ -27,7 +27,11 @@ impl Account {
             return Ok(Self::Current);
         }
         match User::from_name(name) {
-            Ok(Some(user)) => Ok(Self::Other { name: name.to_owned(), uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
+            Ok(Some(user)) => Ok(Self::Other {
+                name: name.to_owned(),
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+            }),
             _ => Err(format!(
                 "there is no user `{name}`, as which the server would run; create it, or do not run as root"
             )),
@@ -46,9 +50,16 @@ impl Account {
     /// signal when the thread that starts it ends.
     pub fn prefix(&self, signal: Signal) -> Vec<String> {
         let mut words: Vec<String> =
-            ["setpriv", "--pdeathsig", signal.as_str().trim_start_matches("SIG")].map(str::to_owned).to_vec();
+            ["setpriv", "--pdeathsig", signal.as_str().trim_start_matches("SIG")]
+                .map(str::to_owned)
+                .to_vec();
         if let Self::Other { uid, gid, .. } = self {
-            words.extend(["--reuid".to_owned(), uid.to_string(), "--regid".to_owned(), gid.to_string()]);
+            words.extend([
+                "--reuid".to_owned(),
+                uid.to_string(),
+                "--regid".to_owned(),
+                gid.to_string(),
+            ]);
             words.push("--clear-groups".to_owned());
         }
         words.push("--".to_owned());
@@ -57,7 +68,8 @@ impl Account {
 
     /// Writes a file that this user owns and nobody else reads.
     pub fn write(&self, path: &Path, contents: impl AsRef<[u8]>) -> Result<(), String> {
-        let written = fs::write(path, contents).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
+        let written = fs::write(path, contents)
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
         written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
         self.own(path)
     }

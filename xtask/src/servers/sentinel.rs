@@ -16,11 +16,16 @@ const QUORUM: usize = 2;
 /// Starts all five.
 pub fn start(site: &Site) -> Result<Variables, String> {
     let (master, replica, sentinels) = site.on_free_ports(2 + SENTINELS, ports::free, |ports| {
-        let [master_port, replica_port, sentinel_ports @ ..] = ports else { return Err("too few ports".to_owned()) };
+        let [master_port, replica_port, sentinel_ports @ ..] = ports else {
+            return Err("too few ports".to_owned());
+        };
         let master = redis::member(site, "master", *master_port, &[])?;
         let number = master_port.to_string();
-        let replica = redis::member(site, "replica", *replica_port, &["--replicaof", "127.0.0.1", &number])?;
-        let linked = || redis::says(site, *replica_port, &["INFO", "replication"], &["master_link_status:up"]);
+        let replica =
+            redis::member(site, "replica", *replica_port, &["--replicaof", "127.0.0.1", &number])?;
+        let linked = || {
+            redis::says(site, *replica_port, &["INFO", "replication"], &["master_link_status:up"])
+        };
         site.children.await_ready(replica.pid, &replica.launch, START_MAX, linked)?;
         let numbered = sentinel_ports.iter().enumerate();
         let sentinels = numbered.map(|(at, port)| sentinel(site, at + 1, *port, *master_port));
@@ -30,7 +35,12 @@ pub fn start(site: &Site) -> Result<Variables, String> {
         let agrees = || agrees(site, sentinel.port);
         site.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
         // Back to the usual pace of asking.
-        redis::ask(site, Kind::Sentinel, sentinel.port, &["SENTINEL", "DEBUG", "publish-period", "2000"])?;
+        redis::ask(
+            site,
+            Kind::Sentinel,
+            sentinel.port,
+            &["SENTINEL", "DEBUG", "publish-period", "2000"],
+        )?;
     }
     told(&master, &replica, &sentinels)
 }
@@ -54,8 +64,9 @@ fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<S
     )?;
     let launch = Launch::server(&name, &account, &packages::find("redis-server")?, &home);
     let launch = launch.args([settings.display().to_string(), "--sentinel".to_owned()]);
-    let server = site
-        .serve(launch, port, |pid| redis::says(site, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")]))?;
+    let server = site.serve(launch, port, |pid| {
+        redis::says(site, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
+    })?;
     // They find one another by what they publish, usually every other second.
     redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "DEBUG", "publish-period", "100"])?;
     Ok(server)
@@ -63,16 +74,26 @@ fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<S
 
 /// Whether a sentinel knows the replica and the other sentinels.
 fn agrees(site: &Site, port: u16) -> Result<(), String> {
-    let known = format!("status=ok,address=127.0.0.1:{},slaves=1,sentinels={SENTINELS}", master_of(site, port)?);
+    let known = format!(
+        "status=ok,address=127.0.0.1:{},slaves=1,sentinels={SENTINELS}",
+        master_of(site, port)?
+    );
     redis::says(site, port, &["INFO", "sentinel"], &[&known])?;
-    redis::says(site, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&format!("OK {SENTINELS} usable")])
+    redis::says(
+        site,
+        port,
+        &["SENTINEL", "CKQUORUM", SERVICE],
+        &[&format!("OK {SENTINELS} usable")],
+    )
 }
 
 /// The port of the master that a sentinel names.
 fn master_of(site: &Site, port: u16) -> Result<u16, String> {
-    let said = redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
+    let said =
+        redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
     let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
-    number.ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
+    number
+        .ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
 }
 
 fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Variables, String> {

@@ -13,7 +13,11 @@ pub fn remove_of_servers_within(directory: &Path) {
         let text = fs::read_to_string(home.path().join("data/postmaster.pid")).unwrap_or_default();
         if let Some(id) = id_in(&text) {
             let mut ipcrm = Command::new("ipcrm");
-            ipcrm.args(["-m", &id.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            ipcrm
+                .args(["-m", &id.to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             // It fails for what is gone already.
             let _ = ipcrm.status();
         }
@@ -31,7 +35,8 @@ mod tests {
 
     #[test]
     fn the_id_stands_in_the_seventh_line() {
-        let text = "29050\n/dev/shm/data\n1795422305\n37079\n\n127.0.0.1\n    58094    131087\nready   \n";
+        let text =
+            "29050\n/dev/shm/data\n1795422305\n37079\n\n127.0.0.1\n    58094    131087\nready   \n";
         assert_eq!(id_in(text), Some(131_087));
         assert_eq!(id_in("29050\n/dev/shm/data\n"), None);
     }

@@ -36,13 +36,21 @@ impl Template {
             Account::Current.make_directory(&self.home)?;
             account.make_directory(&original)?;
             account.make_directory(&temporary)?;
-            let launch = initialise(&self.home, &original.display().to_string(), &temporary.display().to_string())?;
+            let launch = initialise(
+                &self.home,
+                &original.display().to_string(),
+                &temporary.display().to_string(),
+            )?;
             site.children.run(&launch, START_MAX).map(|_| original)
         };
         let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;
         let copy = Launch::helper("cp", &Account::Current, &packages::find("cp")?, &site.home);
         // `-a` keeps the owner and the rights, which the servers insist on.
-        let copy = copy.args(["-a".to_owned(), original.display().to_string(), data.display().to_string()]);
+        let copy = copy.args([
+            "-a".to_owned(),
+            original.display().to_string(),
+            data.display().to_string(),
+        ]);
         site.children.run(&copy, START_MAX).map(drop)
     }
 }

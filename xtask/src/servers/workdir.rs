@@ -54,8 +54,8 @@ impl Site<'_> {
     /// Runs a program of the package that prepares a server or speaks to it, with our own rights.
     pub fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
         let program = packages::find(program)?;
-        let launch =
-            Launch::helper(&file_name(&program), &Account::Current, &program, &self.home).args(args.iter().copied());
+        let launch = Launch::helper(&file_name(&program), &Account::Current, &program, &self.home)
+            .args(args.iter().copied());
         self.children.run(&launch, PROBE_MAX)
     }
 

@@ -54,14 +54,18 @@ impl Transcript {
         }
         match self.chapter {
             Chapter::Cargo | Chapter::Tests => self.test_line(line),
-            Chapter::PassedOutput { .. } if line == "successes:" => self.turn_to(Chapter::PassedNames, false),
+            Chapter::PassedOutput { .. } if line == "successes:" => {
+                self.turn_to(Chapter::PassedNames, false)
+            }
             Chapter::PassedOutput { .. } if is_output_header(line) => {
                 self.turn_to(Chapter::PassedOutput { skipped: false }, false)
             }
             Chapter::PassedOutput { .. } => false,
             Chapter::PassedNames if line.is_empty() || line.starts_with("    ") => false,
             Chapter::PassedNames => self.test_line(line),
-            Chapter::FailedOutput if line == "failures:" => self.turn_to(Chapter::FailedNames, true),
+            Chapter::FailedOutput if line == "failures:" => {
+                self.turn_to(Chapter::FailedNames, true)
+            }
             Chapter::FailedOutput => true,
             Chapter::FailedNames => self.test_line(line),
         }
@@ -71,7 +75,9 @@ impl Transcript {
     pub fn finish(mut self, cargo_is_well: bool) -> Tally {
         self.close_binary();
         if !cargo_is_well && self.tally.failed == 0 {
-            self.tally.fail("cargo test: did not compile, or a binary died; read its output above".to_owned());
+            self.tally.fail(
+                "cargo test: did not compile, or a binary died; read its output above".to_owned(),
+            );
         }
         if cargo_is_well && self.tally.passed + self.tally.failed + self.tally.skips.len() == 0 {
             self.tally.fail("cargo test: no test ran; does the filter name one?".to_owned());
@@ -94,7 +100,9 @@ impl Transcript {
             return self.turn_to(Chapter::FailedOutput, true);
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.result(counts);
-        } else if let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
+        } else if let Some((name, verdict)) =
+            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+        {
             self.verdict(name, verdict);
         }
         true
@@ -156,7 +164,8 @@ fn binary_name(line: &str) -> Option<String> {
 
 /// ``error: test failed, to rerun pass `-p millpond-sqlite --test it` ``
 fn rerun_arguments(line: &str) -> Option<&str> {
-    let (_, arguments) = line.strip_prefix("error: ")?.split_once("test failed, to rerun pass `")?;
+    let (_, arguments) =
+        line.strip_prefix("error: ")?.split_once("test failed, to rerun pass `")?;
     arguments.strip_suffix('`')
 }
 
@@ -233,7 +242,10 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         let (tally, _) = read(TWO_BINARIES, false);
         assert_eq!((tally.passed, tally.failed), (2, 1));
         assert_eq!(tally.failures, ["a unittests src/lib.rs: wrong"]);
-        assert_eq!(tally.skips, ["SKIP no PG_URL", "SKIP no MYSQL_URL", "SKIP src/lib.rs - (line 9): ignored"]);
+        assert_eq!(
+            tally.skips,
+            ["SKIP no PG_URL", "SKIP no MYSQL_URL", "SKIP src/lib.rs - (line 9): ignored"]
+        );
     }
 
     #[test]
@@ -269,7 +281,8 @@ error: test failed, to rerun pass `-p a --test it`\n";
 
     #[test]
     fn nothing_ran_is_a_failure() {
-        let (tally, _) = read("running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored\n", true);
+        let (tally, _) =
+            read("running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored\n", true);
         assert_eq!((tally.passed, tally.failed), (0, 1));
     }
 }

@@ -30,7 +30,15 @@ const ROWS: [Row; 16] = [
     row(
         "millpond-core",
         Ours::Only(&[]),
-        External::Only(&["async-trait", "coarsetime", "fastrand", "parking_lot", "spin", "tokio", "tracing"]),
+        External::Only(&[
+            "async-trait",
+            "coarsetime",
+            "fastrand",
+            "parking_lot",
+            "spin",
+            "tokio",
+            "tracing",
+        ]),
     ),
     row("millpond-testkit", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-config", Ours::Only(&["millpond-core"]), External::Any),
@@ -40,9 +48,17 @@ const ROWS: [Row; 16] = [
     row("millpond-mysql", Ours::Only(&["millpond-core", "millpond-sqlx"]), External::Any),
     row("millpond-redis", Ours::Only(&["millpond-core"]), External::Any),
     row("millpond-cache", Ours::Only(&["millpond-core", "millpond-redis"]), External::Any),
-    row("millpond-ratelimit", Ours::Only(&["millpond-config", "millpond-core", "millpond-redis"]), External::Any),
+    row(
+        "millpond-ratelimit",
+        Ours::Only(&["millpond-config", "millpond-core", "millpond-redis"]),
+        External::Any,
+    ),
     row("millpond-metrics", Ours::Only(&["millpond-core"]), External::Any),
-    row("millpond", Ours::AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches"]), External::Any),
+    row(
+        "millpond",
+        Ours::AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches"]),
+        External::Any,
+    ),
     row("millpond-cli", Ours::Only(&["millpond"]), External::Any),
     row("benches", Ours::AllBut(&["millpond-cli", "xtask"]), External::Any),
     row("soak", Ours::AllBut(&["millpond-cli", "xtask", "benches"]), External::Any),
@@ -63,7 +79,10 @@ pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for package in workspace.packages.iter().filter(|package| !package.name.is_empty()) {
         let Some(row) = ROWS.iter().find(|row| row.name == package.name) else {
-            let message = format!("`{}` is not in the table; add its row to xtask/src/tidy/arrows.rs", package.name);
+            let message = format!(
+                "`{}` is not in the table; add its row to xtask/src/tidy/arrows.rs",
+                package.name
+            );
             violations.push(Violation::new(&package.manifest_path, 1, message));
             continue;
         };
@@ -91,7 +110,9 @@ fn refusal(row: &Row, dependency: &str, is_ours: bool) -> Option<String> {
         };
         return (!allowed).then(|| format!("`{name}` must not depend on `{dependency}`; {cure}"));
     }
-    if let Some((_, owner)) = EXCLUSIVE.iter().find(|(external, owner)| *external == dependency && *owner != name) {
+    if let Some((_, owner)) =
+        EXCLUSIVE.iter().find(|(external, owner)| *external == dependency && *owner != name)
+    {
         return Some(format!(
             "only `{owner}` may depend on `{dependency}`; let it read the settings and take its types"
         ));
@@ -99,13 +120,16 @@ fn refusal(row: &Row, dependency: &str, is_ours: bool) -> Option<String> {
     match &row.external {
         External::Any => None,
         External::Only(list) if list.contains(&dependency) => None,
-        External::Only(list) => Some(format!("`{name}` may use only {}; do without `{dependency}`", list.join(", "))),
+        External::Only(list) => {
+            Some(format!("`{name}` may use only {}; do without `{dependency}`", list.join(", ")))
+        }
     }
 }
 
 /// The line of the manifest that names the dependency first, or the first line.
 fn line_of(workspace: &Workspace, package: &Package, dependency: &str) -> usize {
-    let manifest = workspace.texts.get(&package.manifest_path).map(String::as_str).unwrap_or_default();
+    let manifest =
+        workspace.texts.get(&package.manifest_path).map(String::as_str).unwrap_or_default();
     let names = |line: &str| {
         let rest = line.trim_start().strip_prefix(dependency);
         rest.is_some_and(|rest| rest.starts_with([' ', '=', '.']))
@@ -126,10 +150,16 @@ mod tests {
             dependencies: dependencies.iter().map(built).collect(),
             targets: Vec::new(),
         };
-        let mut workspace = Workspace::of(&[("crates/millpond/Cargo.toml", "[dependencies]\nmillpond-cli = \"1\"\n")]);
+        let mut workspace = Workspace::of(&[(
+            "crates/millpond/Cargo.toml",
+            "[dependencies]\nmillpond-cli = \"1\"\n",
+        )]);
         workspace.packages = packages.iter().map(package).collect();
         let found = only_allowed_dependencies(&workspace);
-        found.into_iter().map(|violation| format!("{}: {}", violation.line, violation.message)).collect()
+        found
+            .into_iter()
+            .map(|violation| format!("{}: {}", violation.line, violation.message))
+            .collect()
     }
 
     #[test]
@@ -150,9 +180,18 @@ mod tests {
     fn what_it_does_not_is_caught() {
         assert!(check(&[("millpond-core", &["serde"])])[0].contains("may use only"));
         assert!(check(&[("millpond-redis", &["figment"])])[0].contains("only `millpond-config`"));
-        assert!(check(&[("millpond-cli", &["millpond-core"]), ("millpond-core", &[])])[0].contains("must not depend"));
-        assert!(check(&[("millpond-sqlite", &["millpond-mysql"]), ("millpond-mysql", &[])])[0].contains("must not"));
-        assert!(check(&[("millpond-sqlx", &["millpond-testkit"]), ("millpond-testkit", &[])])[0].contains("dev-dep"));
+        assert!(
+            check(&[("millpond-cli", &["millpond-core"]), ("millpond-core", &[])])[0]
+                .contains("must not depend")
+        );
+        assert!(
+            check(&[("millpond-sqlite", &["millpond-mysql"]), ("millpond-mysql", &[])])[0]
+                .contains("must not")
+        );
+        assert!(
+            check(&[("millpond-sqlx", &["millpond-testkit"]), ("millpond-testkit", &[])])[0]
+                .contains("dev-dep")
+        );
     }
 
     #[test]
@@ -162,6 +201,8 @@ mod tests {
 
     #[test]
     fn the_line_is_that_of_the_dependency() {
-        assert!(check(&[("millpond", &["millpond-cli"]), ("millpond-cli", &[])])[0].starts_with("2: "));
+        assert!(
+            check(&[("millpond", &["millpond-cli"]), ("millpond-cli", &[])])[0].starts_with("2: ")
+        );
     }
 }

@@ -7,7 +7,8 @@ use super::workspace::Workspace;
 const COLUMNS_MAX: usize = 100;
 
 /// Pages that are generated, and the changelog.
-const EXCEPT: &[&str] = &["CHANGELOG.md", "docs/comparison.md", "docs/performance.md", "docs/settings.md"];
+const EXCEPT: &[&str] =
+    &["CHANGELOG.md", "docs/comparison.md", "docs/performance.md", "docs/settings.md"];
 
 /// No comment line and no line of prose is longer than 100 columns, except tables, addresses and
 /// examples.
@@ -15,9 +16,14 @@ pub fn fit(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut look = |path: &str, line: usize, text: &str| {
         let columns = text.chars().count();
-        let may_be_long = text.trim_start_matches(['/', '!', ' ']).starts_with('|') || text.contains("://");
-        if columns > COLUMNS_MAX && !may_be_long && !EXCEPT.iter().any(|place| path.starts_with(place)) {
-            let message = format!("{columns} columns, {COLUMNS_MAX} are allowed; wrap the paragraph");
+        let may_be_long =
+            text.trim_start_matches(['/', '!', ' ']).starts_with('|') || text.contains("://");
+        if columns > COLUMNS_MAX
+            && !may_be_long
+            && !EXCEPT.iter().any(|place| path.starts_with(place))
+        {
+            let message =
+                format!("{columns} columns, {COLUMNS_MAX} are allowed; wrap the paragraph");
             violations.push(Violation::new(path, line, message));
         }
     };
@@ -53,11 +59,19 @@ mod tests {
     fn short_lines_tables_addresses_and_examples_pass() {
         let long = "x ".repeat(60);
         assert_eq!(
-            check("docs/a.md", &format!("short\n\n| {long} |\n\n[a]: https://e.invalid/{long}\n\n```\n{long}\n```\n")),
+            check(
+                "docs/a.md",
+                &format!(
+                    "short\n\n| {long} |\n\n[a]: https://e.invalid/{long}\n\n```\n{long}\n```\n"
+                )
+            ),
             0
         );
         assert_eq!(
-            check("crates/a/src/lib.rs", &format!("//! short\n//! | {long} |\n/// ```\n/// {long}\n/// ```\n")),
+            check(
+                "crates/a/src/lib.rs",
+                &format!("//! short\n//! | {long} |\n/// ```\n/// {long}\n/// ```\n")
+            ),
             0
         );
     }
@@ -66,6 +80,12 @@ mod tests {
     fn a_long_line_of_prose_or_of_a_comment_is_caught() {
         let long = "x ".repeat(60);
         assert_eq!(check("docs/a.md", &format!("short\n{long}\n")), 1);
-        assert_eq!(check("crates/a/src/lib.rs", &format!("fn a() {{\n    // {long}\n    b();\n}}\n/// {long}\n")), 2);
+        assert_eq!(
+            check(
+                "crates/a/src/lib.rs",
+                &format!("fn a() {{\n    // {long}\n    b();\n}}\n/// {long}\n")
+            ),
+            2
+        );
     }
 }

@@ -13,11 +13,17 @@ pub fn every_file_is_reachable(workspace: &Workspace) -> Vec<Violation> {
     for source in &workspace.sources {
         let (parent, file) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
         let is_root = roots.contains(&source.path) || file == "mod.rs";
-        let children = if is_root { parent.to_owned() } else { source.path.trim_end_matches(".rs").to_owned() };
+        let children = if is_root {
+            parent.to_owned()
+        } else {
+            source.path.trim_end_matches(".rs").to_owned()
+        };
         let (mut inside, mut explicit) = (children.clone(), None);
         for line in source.text.lines() {
             let text = line.trim();
-            if let Some(path) = text.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) {
+            if let Some(path) =
+                text.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]"))
+            {
                 explicit = Some(normal(&format!("{parent}/{path}")));
             } else if let Some(name) = module(text, ";") {
                 reached.extend(explicit.take());
@@ -46,13 +52,19 @@ mod tests {
     use super::*;
 
     fn dead(files: &[(&str, &str)]) -> Vec<String> {
-        every_file_is_reachable(&Workspace::of(files)).into_iter().map(|violation| violation.path).collect()
+        every_file_is_reachable(&Workspace::of(files))
+            .into_iter()
+            .map(|violation| violation.path)
+            .collect()
     }
 
     #[test]
     fn files_beside_below_and_by_path_pass() {
         let files = [
-            ("c/src/lib.rs", "mod a;\nmod b {\n    mod c;\n}\n#[path = \"odd/x.rs\"]\nmod d;\npub(crate) mod e;\n"),
+            (
+                "c/src/lib.rs",
+                "mod a;\nmod b {\n    mod c;\n}\n#[path = \"odd/x.rs\"]\nmod d;\npub(crate) mod e;\n",
+            ),
             ("c/src/a.rs", "mod e;\n"),
             ("c/src/a/e/mod.rs", ""),
             ("c/src/b/c.rs", ""),

@@ -21,9 +21,10 @@ pub fn is_not_written(workspace: &Workspace) -> Vec<Violation> {
 /// `#[ignore]`, also as `#[cfg_attr(.., ignore)]`.
 fn ignored_test(text: &str) -> Option<String> {
     let attribute = text.strip_prefix("#[")?;
-    let ignored =
-        attribute.starts_with("ignore") || (attribute.starts_with("cfg_attr") && attribute.contains(" ignore"));
-    let message = "an ignored test is never run; print `SKIP` and why where it cannot run, or delete it";
+    let ignored = attribute.starts_with("ignore")
+        || (attribute.starts_with("cfg_attr") && attribute.contains(" ignore"));
+    let message =
+        "an ignored test is never run; print `SKIP` and why where it cannot run, or delete it";
     ignored.then(|| message.to_owned())
 }
 
@@ -34,7 +35,9 @@ fn promise_without_issue(text: &str) -> Option<String> {
     let word = words.find(|word| ["TODO", "FIXME"].contains(word))?;
     let issue = comment.split_once(&format!("{word}(#")).and_then(|(_, rest)| rest.split_once(')'));
     let numbered = issue.is_some_and(|(number, _)| number.parse::<u64>().is_ok());
-    (!numbered).then(|| format!("`{word}` without an issue is forgotten; do it now, or write `{word}(#12)`"))
+    (!numbered).then(|| {
+        format!("`{word}` without an issue is forgotten; do it now, or write `{word}(#12)`")
+    })
 }
 
 /// An example in the docs that is never compiled.
@@ -54,19 +57,32 @@ mod tests {
 
     #[test]
     fn ordinary_code_passes() {
-        assert_eq!(check("#[test]\nfn ignore() {\n    ignore();\n}\nconst A: &str = \"TODO\"; // AUTODOC\n"), 0);
+        assert_eq!(
+            check(
+                "#[test]\nfn ignore() {\n    ignore();\n}\nconst A: &str = \"TODO\"; // AUTODOC\n"
+            ),
+            0
+        );
         assert_eq!(check("// TODO(#12): later\n/// ```no_run\n/// ```\nfn a() {}\n"), 0);
     }
 
     #[test]
     fn ignored_tests_and_examples_are_caught() {
         assert_eq!(check("#[test]\n#[ignore]\nfn a() {}\n#[ignore = \"slow\"]\nfn b() {}\n"), 2);
-        assert_eq!(check("#[cfg_attr(miri, ignore)]\nfn a() {}\n/// ```ignore\n/// ```\nfn b() {}\n"), 2);
+        assert_eq!(
+            check("#[cfg_attr(miri, ignore)]\nfn a() {}\n/// ```ignore\n/// ```\nfn b() {}\n"),
+            2
+        );
         assert_eq!(check("//! ```rust,ignore\n//! ```"), 1);
     }
 
     #[test]
     fn a_promise_without_an_issue_is_caught() {
-        assert_eq!(check(&["// TO", "DO: later\na(); // FIX", "ME\n/// TO", "DO(me): x\nfn a() {}"].concat()), 3);
+        assert_eq!(
+            check(
+                &["// TO", "DO: later\na(); // FIX", "ME\n/// TO", "DO(me): x\nfn a() {}"].concat()
+            ),
+            3
+        );
     }
 }

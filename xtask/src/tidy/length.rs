@@ -14,7 +14,9 @@ pub fn fits_one_idea(workspace: &Workspace) -> Vec<Violation> {
     for source in &workspace.sources {
         let length = code_lines(&source.text);
         if length > FILE_LINES_MAX {
-            let message = format!("{length} lines of code, {FILE_LINES_MAX} are allowed; give its second idea a file");
+            let message = format!(
+                "{length} lines of code, {FILE_LINES_MAX} are allowed; give its second idea a file"
+            );
             violations.push(Violation::new(&source.path, 1, message));
         }
     }

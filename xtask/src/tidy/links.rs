@@ -14,7 +14,8 @@ pub fn point_to_files(workspace: &Workspace) -> Vec<Violation> {
             for target in targets(&text).into_iter().filter(|target| is_relative(target)) {
                 let file = target.split('#').next().unwrap_or_default();
                 if !exists(workspace, &normal(&format!("{directory}/{file}"))) {
-                    let message = format!("the link to `{target}` leads nowhere; correct it or remove it");
+                    let message =
+                        format!("the link to `{target}` leads nowhere; correct it or remove it");
                     violations.push(Violation::new(path, line, message));
                 }
             }
@@ -44,7 +45,9 @@ fn is_relative(target: &str) -> bool {
 
 fn exists(workspace: &Workspace, path: &str) -> bool {
     let directory = format!("{path}/");
-    path.is_empty() || workspace.paths.contains(path) || workspace.paths.iter().any(|file| file.starts_with(&directory))
+    path.is_empty()
+        || workspace.paths.contains(path)
+        || workspace.paths.iter().any(|file| file.starts_with(&directory))
 }
 
 #[cfg(test)]
@@ -52,14 +55,21 @@ mod tests {
     use super::*;
 
     fn check(page: &str) -> usize {
-        let files = [("docs/a.md", page), ("docs/b.md", ""), ("README.md", ""), ("crates/a/Cargo.toml", "")];
+        let files = [
+            ("docs/a.md", page),
+            ("docs/b.md", ""),
+            ("README.md", ""),
+            ("crates/a/Cargo.toml", ""),
+        ];
         point_to_files(&Workspace::of(&files)).len()
     }
 
     #[test]
     fn links_to_files_directories_and_addresses_pass() {
         assert_eq!(
-            check("[b](b.md#part) [r](../README.md \"t\") [c](../crates/a) [w](https://e.invalid/x) [h](#h)"),
+            check(
+                "[b](b.md#part) [r](../README.md \"t\") [c](../crates/a) [w](https://e.invalid/x) [h](#h)"
+            ),
             0
         );
         assert_eq!(check("`[b](gone.md)`\n\n[b]: b.md\n"), 0);

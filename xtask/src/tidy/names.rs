@@ -14,12 +14,23 @@ struct Name {
 }
 
 const CORE: &str = "crates/millpond-core/src/";
-const ROOMS: &str = "the rooms of the core know each other in one direction: pools, engine, ledger, rt";
+const ROOMS: &str =
+    "the rooms of the core know each other in one direction: pools, engine, ledger, rt";
 
 const NAMES: [Name; 9] = [
-    only("tokio::", CORE, &["crates/millpond-core/src/rt.rs"], "use `crate::rt`, or move the test to tests/it"),
+    only(
+        "tokio::",
+        CORE,
+        &["crates/millpond-core/src/rt.rs"],
+        "use `crate::rt`, or move the test to tests/it",
+    ),
     only("loom::", CORE, &["crates/millpond-core/src/rt/lock.rs"], "use `crate::rt::lock`"),
-    only("figment::", "", &["crates/millpond-config/", "xtask/src/tidy/"], "use what millpond-config returns"),
+    only(
+        "figment::",
+        "",
+        &["crates/millpond-config/", "xtask/src/tidy/"],
+        "use what millpond-config returns",
+    ),
     only("crate::pools", "crates/millpond-core/src/engine", &[], ROOMS),
     only("crate::pools", "crates/millpond-core/src/ledger", &[], ROOMS),
     only("crate::engine", "crates/millpond-core/src/ledger", &[], ROOMS),
@@ -28,7 +39,12 @@ const NAMES: [Name; 9] = [
     only("crate::ledger", "crates/millpond-core/src/rt", &[], ROOMS),
 ];
 
-const fn only(path: &'static str, within: &'static str, except: &'static [&'static str], cure: &'static str) -> Name {
+const fn only(
+    path: &'static str,
+    within: &'static str,
+    except: &'static [&'static str],
+    cure: &'static str,
+) -> Name {
     Name { path, within, except, cure }
 }
 
@@ -37,8 +53,10 @@ pub fn stay_in_their_place(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in &workspace.sources {
         let file = source.path.as_str();
-        let applies =
-            |name: &&Name| file.starts_with(name.within) && !name.except.iter().any(|place| file.starts_with(place));
+        let applies = |name: &&Name| {
+            file.starts_with(name.within)
+                && !name.except.iter().any(|place| file.starts_with(place))
+        };
         for name in NAMES.iter().filter(applies) {
             let lines = source.text.lines().enumerate().filter(|(_, line)| names(line, name.path));
             let message = format!("`{}` may not be named here: {}", name.path, name.cure);
@@ -51,9 +69,14 @@ pub fn stay_in_their_place(workspace: &Workspace) -> Vec<Violation> {
 /// Whether the code on this line names the path.
 fn names(line: &str, path: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
-    let is_start =
-        |at: usize| !code.get(..at).unwrap_or_default().ends_with(|c: char| c.is_alphanumeric() || "_:\"`".contains(c));
-    let imported = path.strip_suffix("::").is_some_and(|name| code.trim().ends_with(&format!("use {name};")));
+    let is_start = |at: usize| {
+        !code
+            .get(..at)
+            .unwrap_or_default()
+            .ends_with(|c: char| c.is_alphanumeric() || "_:\"`".contains(c))
+    };
+    let imported =
+        path.strip_suffix("::").is_some_and(|name| code.trim().ends_with(&format!("use {name};")));
     imported || code.match_indices(path).any(|(at, _)| is_start(at))
 }
 
@@ -69,12 +92,21 @@ mod tests {
     fn the_one_place_and_prose_pass() {
         assert_eq!(check("crates/millpond-core/src/rt.rs", "use tokio::time;"), 0);
         assert_eq!(
-            check("crates/millpond-core/src/pool.rs", "/// See tokio::time.\nconst A: &str = \"tokio::time\";"),
+            check(
+                "crates/millpond-core/src/pool.rs",
+                "/// See tokio::time.\nconst A: &str = \"tokio::time\";"
+            ),
             0
         );
-        assert_eq!(check("crates/millpond-core/tests/it/main.rs", "#[tokio::test] async fn a() {}"), 0);
+        assert_eq!(
+            check("crates/millpond-core/tests/it/main.rs", "#[tokio::test] async fn a() {}"),
+            0
+        );
         assert_eq!(check("crates/millpond-config/src/lib.rs", "pub use figment;"), 0);
-        assert_eq!(check("crates/millpond-core/src/pools/queue.rs", "use crate::engine::Engine;"), 0);
+        assert_eq!(
+            check("crates/millpond-core/src/pools/queue.rs", "use crate::engine::Engine;"),
+            0
+        );
     }
 
     #[test]

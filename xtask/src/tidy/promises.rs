@@ -13,8 +13,12 @@ const COLUMN: &str = "Tests";
 /// with or without a path.
 pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
-    let functions: BTreeSet<&str> =
-        workspace.sources.iter().flat_map(Source::functions).map(|function| function.name).collect();
+    let functions: BTreeSet<&str> = workspace
+        .sources
+        .iter()
+        .flat_map(Source::functions)
+        .map(|function| function.name)
+        .collect();
     let Some(named) = named_tests(page) else {
         return vec![Violation::new(
             PAGE,
@@ -22,9 +26,15 @@ pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
             format!("no table has a column `{COLUMN}`; add it, so that it can be checked"),
         )];
     };
-    let missing = named.into_iter().filter(|(_, test)| !functions.contains(test.rsplit("::").next().unwrap_or(test)));
+    let missing = named
+        .into_iter()
+        .filter(|(_, test)| !functions.contains(test.rsplit("::").next().unwrap_or(test)));
     let violation = |(line, test)| {
-        Violation::new(PAGE, line, format!("there is no test `{test}`; correct the name, or write the test"))
+        Violation::new(
+            PAGE,
+            line,
+            format!("there is no test `{test}`; correct the name, or write the test"),
+        )
     };
     missing.map(violation).collect()
 }
@@ -45,7 +55,8 @@ fn named_tests(page: &str) -> Option<Vec<(usize, &str)>> {
             in_table = true;
             column = cells.position(|cell| cell == COLUMN);
         } else if let Some(cell) = column.and_then(|column| cells.nth(column)) {
-            let tests = markdown::code_spans(cell).map(|test| (at + 1, test.trim().trim_end_matches("()")));
+            let tests =
+                markdown::code_spans(cell).map(|test| (at + 1, test.trim().trim_end_matches("()")));
             found.get_or_insert_with(Vec::new).extend(tests);
         }
     }
@@ -63,12 +74,20 @@ mod tests {
 
     #[test]
     fn tests_that_exist_pass_by_path_or_by_name() {
-        assert_eq!(check("| Promise | Tests |\n|---|---|\n| `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"), 0);
+        assert_eq!(
+            check(
+                "| Promise | Tests |\n|---|---|\n| `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"
+            ),
+            0
+        );
     }
 
     #[test]
     fn a_test_that_does_not_exist_is_caught() {
-        assert_eq!(check("| Tests | Promise |\n|---|---|\n| `the_cap_holds` `it::gone` | `Cap` |\n"), 1);
+        assert_eq!(
+            check("| Tests | Promise |\n|---|---|\n| `the_cap_holds` `it::gone` | `Cap` |\n"),
+            1
+        );
     }
 
     #[test]

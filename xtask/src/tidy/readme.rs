@@ -11,7 +11,8 @@ const README: &str = "README.md";
 pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     let page = workspace.texts.get(README).map(String::as_str).unwrap_or_default();
     let (fences, _) = markdown::read(page);
-    let rust = fences.iter().filter(|fence| fence.info.split(',').any(|word| word.trim() == "rust"));
+    let rust =
+        fences.iter().filter(|fence| fence.info.split(',').any(|word| word.trim() == "rust"));
     let mut violations = Vec::new();
     let mut first = None;
     for fence in rust {
@@ -32,7 +33,8 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
 fn includes_readme(source: &Source) -> bool {
     let directory = source.path.rsplit_once('/').map_or("", |(directory, _)| directory);
     source.text.lines().any(|line| {
-        let path = line.split_once("doc = include_str!(\"").and_then(|(_, rest)| rest.split('"').next());
+        let path =
+            line.split_once("doc = include_str!(\"").and_then(|(_, rest)| rest.split('"').next());
         path.is_some_and(|path| normal(&format!("{directory}/{path}")) == README)
     })
 }
@@ -42,19 +44,35 @@ mod tests {
     use super::*;
 
     fn check(readme: &str, library: &str) -> usize {
-        is_compiled(&Workspace::of(&[("README.md", readme), ("crates/a/src/lib.rs", library)])).len()
+        is_compiled(&Workspace::of(&[("README.md", readme), ("crates/a/src/lib.rs", library)]))
+            .len()
     }
 
     #[test]
     fn a_readme_that_a_crate_includes_passes() {
-        assert_eq!(check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../../../README.md\")]"), 0);
+        assert_eq!(
+            check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../../../README.md\")]"),
+            0
+        );
         assert_eq!(check("```sh\ncargo run\n```", ""), 0);
     }
 
     #[test]
     fn a_readme_that_nothing_compiles_is_caught() {
-        assert_eq!(check("```rust\nfn main() {}\n```", "const A: &str = include_str!(\"../../../README.md\");"), 1);
-        assert_eq!(check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../README.md\")]"), 1);
-        assert_eq!(check("```rust,ignore\n```", "#![doc = include_str!(\"../../../README.md\")]"), 1);
+        assert_eq!(
+            check(
+                "```rust\nfn main() {}\n```",
+                "const A: &str = include_str!(\"../../../README.md\");"
+            ),
+            1
+        );
+        assert_eq!(
+            check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../README.md\")]"),
+            1
+        );
+        assert_eq!(
+            check("```rust,ignore\n```", "#![doc = include_str!(\"../../../README.md\")]"),
+            1
+        );
     }
 }

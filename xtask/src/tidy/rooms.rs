@@ -14,12 +14,17 @@ pub fn keep_the_ledger_private(workspace: &Workspace) -> Vec<Violation> {
     for source in &workspace.sources {
         for (at, line) in source.text.lines().enumerate() {
             let opened = match source.path.as_str() {
-                LEDGER => is_field(line) && line.starts_with("    pub") && !line.starts_with("    pub(super) "),
+                LEDGER => {
+                    is_field(line)
+                        && line.starts_with("    pub")
+                        && !line.starts_with("    pub(super) ")
+                }
                 LOCK => line.contains("Mutex<Ledger<") && !line.starts_with("    ledger: "),
                 _ => false,
             };
             if opened {
-                let message = "the ledger is private: read it by a method, change it by `Shared::change_at`";
+                let message =
+                    "the ledger is private: read it by a method, change it by `Shared::change_at`";
                 violations.push(Violation::new(&source.path, at + 1, message));
             }
         }
@@ -29,9 +34,12 @@ pub fn keep_the_ledger_private(workspace: &Workspace) -> Vec<Violation> {
 
 /// Whether the line declares a field of a struct.
 fn is_field(line: &str) -> bool {
-    let declared = line.trim_start().split(')').next_back().unwrap_or_default().trim_start_matches("pub ");
+    let declared =
+        line.trim_start().split(')').next_back().unwrap_or_default().trim_start_matches("pub ");
     let name = declared.split(':').next().unwrap_or_default().trim();
-    declared.contains(": ") && !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    declared.contains(": ")
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

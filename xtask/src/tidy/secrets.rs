@@ -11,8 +11,16 @@ use super::Violation;
 use super::workspace::Workspace;
 
 /// In lower case without underscores, so that `connection_string` and `ConnectionString` are one.
-const SECRETS: [&str; 8] =
-    ["password", "passwd", "passphrase", "secret", "token", "credential", "connectionstring", "url"];
+const SECRETS: [&str; 8] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "connectionstring",
+    "url",
+];
 
 /// Types whose `Debug` shows what they hold. `u8` stands for `Vec<u8>` and `[u8; N]`.
 const TELLING: [&str; 7] = ["String", "str", "OsString", "OsStr", "CString", "Url", "u8"];
@@ -25,7 +33,8 @@ pub fn are_not_derived_into_debug(workspace: &Workspace) -> Vec<Violation> {
         match syn::parse_file(&source.text) {
             Ok(file) => search.visit_file(&file),
             Err(e) => {
-                let message = format!("not Rust as tidy knows it ({e}); see what `cargo check` says");
+                let message =
+                    format!("not Rust as tidy knows it ({e}); see what `cargo check` says");
                 violations.push(Violation::new(&source.path, e.span().start().line, message));
             }
         }
@@ -61,8 +70,9 @@ impl Search<'_> {
         for field in fields {
             let name = field.ident.as_ref().unwrap_or(owner);
             if is_secret(name) && is_telling(field) {
-                let message =
-                    format!("the derived Debug shows `{name}`; wrap it in `Secret`, or write Debug by hand without it");
+                let message = format!(
+                    "the derived Debug shows `{name}`; wrap it in `Secret`, or write Debug by hand without it"
+                );
                 self.violations.push(Violation::new(self.path, name.span().start().line, message));
             }
         }
@@ -74,7 +84,8 @@ fn derives_debug(attributes: &[Attribute]) -> bool {
         let Meta::List(list) = &attribute.meta else { return false };
         let text = list.tokens.to_string();
         let has = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|part| part == word);
-        has("Debug") && (list.path.is_ident("derive") || (list.path.is_ident("cfg_attr") && has("derive")))
+        has("Debug")
+            && (list.path.is_ident("derive") || (list.path.is_ident("cfg_attr") && has("derive")))
     })
 }
 
@@ -112,9 +123,19 @@ mod tests {
 
     #[test]
     fn wrapped_secrets_and_types_without_a_derive_pass() {
-        assert_eq!(check("#[derive(Debug)] struct A { password: Secret<String>, url: Option<SecretString> }"), 0);
+        assert_eq!(
+            check(
+                "#[derive(Debug)] struct A { password: Secret<String>, url: Option<SecretString> }"
+            ),
+            0
+        );
         assert_eq!(check("#[derive(Clone)] struct A { password: String }"), 0);
-        assert_eq!(check("#[derive(Debug)] struct A { token: u8, cancel_token: CancellationToken, name: String }"), 0);
+        assert_eq!(
+            check(
+                "#[derive(Debug)] struct A { token: u8, cancel_token: CancellationToken, name: String }"
+            ),
+            0
+        );
     }
 
     #[test]
@@ -125,9 +146,20 @@ mod tests {
     #[test]
     fn a_secret_in_a_derived_debug_is_caught() {
         assert_eq!(check("#[derive(Clone, Debug)] struct A { db_password: String }"), 1);
-        assert_eq!(check("#[derive(Debug)] struct A<'a> { url: &'a str, connection_string: Option<String> }"), 2);
-        assert_eq!(check("#[cfg_attr(feature = \"x\", derive(Debug))] struct A { token: Vec<u8> }"), 1);
-        assert_eq!(check("#[derive(Debug)] enum A { B { secret: Box<str> }, Password(String) }"), 2);
+        assert_eq!(
+            check(
+                "#[derive(Debug)] struct A<'a> { url: &'a str, connection_string: Option<String> }"
+            ),
+            2
+        );
+        assert_eq!(
+            check("#[cfg_attr(feature = \"x\", derive(Debug))] struct A { token: Vec<u8> }"),
+            1
+        );
+        assert_eq!(
+            check("#[derive(Debug)] enum A { B { secret: Box<str> }, Password(String) }"),
+            2
+        );
         assert_eq!(check("fn f() { #[derive(Debug)] struct Credential(String); }"), 1);
     }
 }

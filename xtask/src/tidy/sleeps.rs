@@ -18,19 +18,26 @@ pub fn are_under_a_paused_clock(workspace: &Workspace) -> Vec<Violation> {
         let mut sleepers: BTreeSet<&str> = ["sleep", "sleep_until"].into();
         loop {
             let known = sleepers.len();
-            let more = functions.iter().filter(|function| sleepers.iter().any(|name| calls(&function.body, name)));
+            let more = functions
+                .iter()
+                .filter(|function| sleepers.iter().any(|name| calls(&function.body, name)));
             sleepers.extend(more.map(|function| function.name).collect::<Vec<_>>());
             if sleepers.len() == known {
                 break;
             }
         }
         for test in functions.iter().filter(|function| function.head.contains("test")) {
-            let is_test = test.head.lines().any(|line| line.trim().starts_with("#[") && line.contains("test"));
+            let is_test = test
+                .head
+                .lines()
+                .any(|line| line.trim().starts_with("#[") && line.contains("test"));
             let all = [test.head.as_str(), &test.body].concat();
             let is_paused = all.contains("start_paused") || all.contains("time::pause");
             if is_test && !is_paused && sleepers.contains(test.name) {
                 let name = test.name;
-                let message = format!("`{name}` sleeps in real time; use `start_paused`, or wait for what happens");
+                let message = format!(
+                    "`{name}` sleeps in real time; use `start_paused`, or wait for what happens"
+                );
                 violations.push(Violation::new(&source.path, test.line, message));
             }
         }
@@ -41,8 +48,10 @@ pub fn are_under_a_paused_clock(workspace: &Workspace) -> Vec<Violation> {
 /// Whether a body calls this function. A method is not followed: `clock.sleep()` may be anything.
 fn calls(body: &str, name: &str) -> bool {
     body.match_indices(name).any(|(at, _)| {
-        let (before, after) = (body.get(..at).unwrap_or_default(), body.get(at + name.len()..).unwrap_or_default());
-        let is_name = !before.ends_with(|c: char| c.is_alphanumeric() || "_.".contains(c)) && after.starts_with('(');
+        let (before, after) =
+            (body.get(..at).unwrap_or_default(), body.get(at + name.len()..).unwrap_or_default());
+        let is_name = !before.ends_with(|c: char| c.is_alphanumeric() || "_.".contains(c))
+            && after.starts_with('(');
         is_name && !before.ends_with("fn ") && !before.ends_with("thread::")
     })
 }
@@ -61,7 +70,10 @@ mod tests {
 
     #[test]
     fn a_paused_clock_and_other_waiting_pass() {
-        assert_eq!(check(&test("#[tokio::test(start_paused = true)]", "tokio::time::sleep(b).await;")), 0);
+        assert_eq!(
+            check(&test("#[tokio::test(start_paused = true)]", "tokio::time::sleep(b).await;")),
+            0
+        );
         assert_eq!(check(&test("#[tokio::test]", "tokio::time::pause(); sleep(b).await;")), 0);
         assert_eq!(check(&test("#[tokio::test]", "time::timeout(b, c).await; clock.sleep(d);")), 0);
         assert_eq!(check(&test("/// Not a test.", "sleep(b).await;")), 0);
@@ -69,9 +81,22 @@ mod tests {
 
     #[test]
     fn a_sleep_in_real_time_is_caught_also_in_a_helper() {
-        assert_eq!(check(&test("#[tokio::test(flavor = \"multi_thread\")]", "tokio::time::sleep(b).await;")), 1);
-        let helpers = "async fn b() {\n    c().await\n}\nasync fn c() {\n    time::sleep_until(d).await\n}\n";
+        assert_eq!(
+            check(&test(
+                "#[tokio::test(flavor = \"multi_thread\")]",
+                "tokio::time::sleep(b).await;"
+            )),
+            1
+        );
+        let helpers =
+            "async fn b() {\n    c().await\n}\nasync fn c() {\n    time::sleep_until(d).await\n}\n";
         assert_eq!(check(&format!("{helpers}{}", test("#[tokio::test]", "b().await;"))), 1);
-        assert_eq!(check(&format!("{helpers}{}", test("#[tokio::test(start_paused = true)]", "b().await;"))), 0);
+        assert_eq!(
+            check(&format!(
+                "{helpers}{}",
+                test("#[tokio::test(start_paused = true)]", "b().await;")
+            )),
+            0
+        );
     }
 }

@@ -67,9 +67,12 @@ const EXCEPT: &[&str] = &["xtask/src/tidy/words.rs"];
 
 /// No banned word stands in code, comments, messages or pages.
 pub fn are_plain(workspace: &Workspace) -> Vec<Violation> {
-    let sources = workspace.sources.iter().map(|source| (source.path.as_str(), source.text.as_str()));
+    let sources =
+        workspace.sources.iter().map(|source| (source.path.as_str(), source.text.as_str()));
     let texts = workspace.texts.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-    let files = sources.chain(texts).filter(|(path, _)| !EXCEPT.iter().any(|place| path.starts_with(place)));
+    let files = sources
+        .chain(texts)
+        .filter(|(path, _)| !EXCEPT.iter().any(|place| path.starts_with(place)));
     files.flat_map(|(path, text)| check(path, text)).collect()
 }
 
@@ -83,7 +86,11 @@ fn check(path: &str, text: &str) -> Vec<Violation> {
         };
         for (phrase, plain) in PHRASES.iter().filter(|(phrase, _)| follows(phrase)) {
             let message = format!("`{phrase}` is not plain English; write for example: {plain}");
-            violations.push(Violation::new(path, words.get(at).map_or(1, |(line, _)| *line), message));
+            violations.push(Violation::new(
+                path,
+                words.get(at).map_or(1, |(line, _)| *line),
+                message,
+            ));
         }
     }
     for (line, identifier) in identifiers(text) {
@@ -96,9 +103,9 @@ fn check(path: &str, text: &str) -> Vec<Violation> {
 
 /// The identifiers of a text, and all that looks like them, with their lines.
 pub fn identifiers(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .flat_map(|(at, line)| line.split(|c: char| !c.is_alphanumeric() && c != '_').map(move |name| (at + 1, name)))
+    text.lines().enumerate().flat_map(|(at, line)| {
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').map(move |name| (at + 1, name))
+    })
 }
 
 /// The words of a text in lower case with their lines. Identifiers are split at underscores and
@@ -132,13 +139,22 @@ mod tests {
 
     #[test]
     fn plain_words_and_those_that_only_begin_alike_pass() {
-        assert_eq!(lines("// The caller gets an error; heap, history, improved, told, retold.\n"), [0; 0]);
+        assert_eq!(
+            lines("// The caller gets an error; heap, history, improved, told, retold.\n"),
+            [0; 0]
+        );
     }
 
     #[test]
     fn words_phrases_and_parts_of_identifiers_are_caught() {
-        assert_eq!(lines("// Whoever asks.\nfn a_caller_is_told_why() {}\nstruct PoolKeeper;\n"), [1, 2, 3]);
-        assert_eq!(lines("let a = \"this is not to be had\";\n/// The pool is\n/// told.\n"), [1, 2]);
+        assert_eq!(
+            lines("// Whoever asks.\nfn a_caller_is_told_why() {}\nstruct PoolKeeper;\n"),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            lines("let a = \"this is not to be had\";\n/// The pool is\n/// told.\n"),
+            [1, 2]
+        );
     }
 
     #[test]

@@ -46,11 +46,14 @@ impl Workspace {
         walk(root, "", &mut paths)?;
         let mut texts = BTreeMap::new();
         for path in paths.iter().filter(|path| is_read(path)) {
-            let text = fs::read_to_string(root.join(path)).map_err(|e| format!("could not read {path}: {e}"))?;
+            let text = fs::read_to_string(root.join(path))
+                .map_err(|e| format!("could not read {path}: {e}"))?;
             texts.insert(path.clone(), text);
         }
         let mut packages = cargo::packages(root)?;
-        let relative = |path: &mut String| *path = path.trim_start_matches(&format!("{}/", root.display())).to_owned();
+        let relative = |path: &mut String| {
+            *path = path.trim_start_matches(&format!("{}/", root.display())).to_owned()
+        };
         for package in &mut packages {
             relative(&mut package.manifest_path);
             package.targets.iter_mut().for_each(|target| relative(&mut target.src_path));
@@ -58,8 +61,13 @@ impl Workspace {
         Ok(Self::assemble(packages, texts, paths))
     }
 
-    fn assemble(packages: Vec<Package>, mut texts: BTreeMap<String, String>, paths: BTreeSet<String>) -> Self {
-        let rust: Vec<String> = texts.keys().filter(|path| path.ends_with(".rs")).cloned().collect();
+    fn assemble(
+        packages: Vec<Package>,
+        mut texts: BTreeMap<String, String>,
+        paths: BTreeSet<String>,
+    ) -> Self {
+        let rust: Vec<String> =
+            texts.keys().filter(|path| path.ends_with(".rs")).cloned().collect();
         let source = |path: String| texts.remove(&path).map(|text| Source { path, text });
         let sources = rust.into_iter().filter_map(source).collect();
         Self { packages, sources, texts, paths }
@@ -93,7 +101,12 @@ impl Source {
             });
             let body: Vec<&str> = rest.take(length).copied().collect();
             let head: Vec<&str> = head.copied().collect();
-            found.push(Function { name, line: at + 1, head: head.join("\n"), body: body.join("\n") });
+            found.push(Function {
+                name,
+                line: at + 1,
+                head: head.join("\n"),
+                body: body.join("\n"),
+            });
         }
         found
     }
@@ -104,7 +117,8 @@ fn function_name(line: &str) -> Option<&str> {
     let mut rest = line.trim_start();
     while !rest.starts_with("fn ") {
         let (word, after) = rest.split_once(' ')?;
-        let is_qualifier = word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word);
+        let is_qualifier =
+            word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word);
         rest = is_qualifier.then_some(after)?;
     }
     rest.strip_prefix("fn ")?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
@@ -125,7 +139,8 @@ fn walk(root: &Path, directory: &str, paths: &mut BTreeSet<String>) -> Result<()
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
         let kind = entry.file_type().map_err(broken)?;
-        let is_cache = path == ".git" || path == "target" || entry.path().join("CACHEDIR.TAG").exists();
+        let is_cache =
+            path == ".git" || path == "target" || entry.path().join("CACHEDIR.TAG").exists();
         if kind.is_dir() && !is_cache {
             walk(root, &path, paths)?;
         } else if kind.is_file() {
@@ -155,8 +170,10 @@ impl Workspace {
     /// A workspace of these files; what is called `lib.rs` or `main.rs` is a crate root.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let paths: BTreeSet<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        let roots = paths.iter().filter(|path| path.ends_with("/lib.rs") || path.ends_with("/main.rs"));
+        let texts =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let roots =
+            paths.iter().filter(|path| path.ends_with("/lib.rs") || path.ends_with("/main.rs"));
         let targets = roots.map(|path| cargo::Target { src_path: path.clone() }).collect();
         Self::assemble(vec![Package { targets, ..Package::default() }], texts, paths)
     }

@@ -13,8 +13,14 @@ async fn the_rights_that_the_docs_list_suffice() {
     let url = server.redis_user(DOCS, "An ACL that suffices for a cache").unwrap();
     let hour = Duration::from_secs(3600);
     for stale in [None, Some(hour)] {
-        let builder = RedisCache::builder().url(&url).on_outage(OnOutage::Closed).timeout(Duration::from_secs(20));
-        let builder = builder.stale_while_revalidate(stale).lock_across_processes(hour / 60).negative_ttl(hour);
+        let builder = RedisCache::builder()
+            .url(&url)
+            .on_outage(OnOutage::Closed)
+            .timeout(Duration::from_secs(20));
+        let builder = builder
+            .stale_while_revalidate(stale)
+            .lock_across_processes(hour / 60)
+            .negative_ttl(hour);
         let cache = builder.namespace(format!("n-{}", stale.is_some())).connect().await.unwrap();
         cache.set("k", &1).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));

@@ -80,7 +80,8 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
         Deed::Acquire => poll_n(cache.pool().acquire(), polls).await.is_some(),
         Deed::RunOnPool => {
             let word = key();
-            let answer = poll_n(cache.pool().run::<String>(Command::new("ECHO").arg(&word)), polls).await;
+            let answer =
+                poll_n(cache.pool().run::<String>(Command::new("ECHO").arg(&word)), polls).await;
             answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), word)).is_some()
         }
         Deed::Get | Deed::GetAnew => {
@@ -94,7 +95,11 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
         Deed::Mget => {
             let ((one, first), (two, second)) = (stored(world).await, stored(world).await);
             let found = poll_n(cache.mget::<u64>(&[&two, "nothing", &one]), polls).await;
-            found.inspect(|found| assert_eq!(found.as_ref().unwrap()[..], [Some(second), None, Some(first)])).is_some()
+            found
+                .inspect(|found| {
+                    assert_eq!(found.as_ref().unwrap()[..], [Some(second), None, Some(first)])
+                })
+                .is_some()
         }
         Deed::Set | Deed::SetFor => {
             let ((key, old), new) = (stored(world).await, nonce());
@@ -117,13 +122,17 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
         }
         Deed::Exists => {
             let (key, _) = stored(world).await;
-            poll_n(cache.exists(&key), polls).await.inspect(|is_there| assert!(is_there.as_ref().unwrap())).is_some()
+            poll_n(cache.exists(&key), polls)
+                .await
+                .inspect(|is_there| assert!(is_there.as_ref().unwrap()))
+                .is_some()
         }
         Deed::Ttl => {
             let key = key();
             straight.set_with_ttl(&key, &nonce(), LONG).await.unwrap();
             let life = poll_n(cache.ttl(&key), polls).await.map(Result::unwrap);
-            life.inspect(|life| assert!(life.is_some_and(|life| life <= LONG), "{life:?}")).is_some()
+            life.inspect(|life| assert!(life.is_some_and(|life| life <= LONG), "{life:?}"))
+                .is_some()
         }
         Deed::Incr => {
             let key = key();
@@ -140,7 +149,8 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
 async fn cleared_within(polls: usize, world: &InPieces) -> bool {
     let (neighbour, kept) = stored(world).await;
     let name = key();
-    let (cache, straight) = (world.cache.namespace(&name).unwrap(), world.straight.namespace(&name).unwrap());
+    let (cache, straight) =
+        (world.cache.namespace(&name).unwrap(), world.straight.namespace(&name).unwrap());
     let values = [nonce(), nonce(), nonce()];
     for (n, value) in values.iter().enumerate() {
         straight.set(&n.to_string(), value).await.unwrap();
@@ -150,7 +160,11 @@ async fn cleared_within(polls: usize, world: &InPieces) -> bool {
         let found = straight.get(&n.to_string()).await.unwrap();
         assert!(found.is_none() || (found == Some(value) && done.is_none()), "{found:?}");
     }
-    assert_eq!(world.straight.get(&neighbour).await.unwrap(), Some(kept), "it is of another namespace");
+    assert_eq!(
+        world.straight.get(&neighbour).await.unwrap(),
+        Some(kept),
+        "it is of another namespace"
+    );
     done.inspect(|removed| assert_eq!(*removed, 3)).is_some()
 }
 
@@ -164,11 +178,16 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
     assert_eq!(straight.get(&key).await.unwrap(), Some(next), "{what:?}");
     until("one connection is there and nobody waits", async || {
         let status = cache.pool().status();
-        (status.open, status.connecting, status.resetting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
+        (status.open, status.connecting, status.resetting, status.closing, status.waiting)
+            == (1, 0, 0, 0, 0)
     })
     .await;
     let totals = cache.pool().status().totals;
-    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{what:?}");
+    assert_eq!(
+        totals.acquires,
+        totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
+        "{what:?}"
+    );
 }
 
 #[tokio::test]
@@ -237,7 +256,14 @@ impl End {
 }
 
 /// One load that is dropped. Says whether it came to its end before that.
-async fn loaded_within(polls: usize, end: End, world: &InPieces, key: &str, old: Option<u64>, new: u64) -> bool {
+async fn loaded_within(
+    polls: usize,
+    end: End,
+    world: &InPieces,
+    key: &str,
+    old: Option<u64>,
+    new: u64,
+) -> bool {
     let load = AssertUnwindSafe(world.cache.get_or_load(key, || end.load(new))).catch_unwind();
     let Some(answer) = poll_n(load, polls).await else { return false };
     match (end, old, answer) {
@@ -278,7 +304,10 @@ async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
     for end in ENDS {
         // One permit: a load that leaked it would leave none to the next.
         let in_time = if end == End::Never { Duration::from_millis(50) } else { SOON };
-        let Some(world) = InPieces::new(|it| shape(it).loads_max(1).load_timeout(in_time)).await else { return };
+        let Some(world) = InPieces::new(|it| shape(it).loads_max(1).load_timeout(in_time)).await
+        else {
+            return;
+        };
         for polls in 0.. {
             assert!(polls < POLLS_MAX, "{end:?} is polled without end");
             let (key, new) = (key(), nonce());
@@ -286,7 +315,8 @@ async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
             if is_stale {
                 old = Some(nonce());
                 world.straight.set(&key, &old).await.unwrap();
-                until("it is past its time", async || !world.straight.exists(&key).await.unwrap()).await;
+                until("it is past its time", async || !world.straight.exists(&key).await.unwrap())
+                    .await;
             }
             // Boxed for the same reason.
             let ended = Box::pin(loaded_within(polls, end, &world, &key, old, new)).await;
@@ -307,7 +337,8 @@ async fn a_load_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
 }
 
 #[tokio::test]
-async fn a_load_that_locks_out_other_processes_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
+async fn a_load_that_locks_out_other_processes_can_be_dropped_anywhere_and_the_next_one_loads_at_once()
+ {
     sweep(|builder| builder.lock_across_processes(LONG), false).await;
 }
 

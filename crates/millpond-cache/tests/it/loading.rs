@@ -58,11 +58,14 @@ async fn with_a_lock_several_processes_cause_one_load() {
         let tasks = (0..4).flat_map(|_| {
             // A cache of its own stands for a process of its own.
             let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
-            let cache = builder.lock_across_processes(Duration::from_secs(5)).connect_lazy().unwrap();
+            let cache =
+                builder.lock_across_processes(Duration::from_secs(5)).connect_lazy().unwrap();
             let source = source.clone();
             (0..25).map(move |_| {
                 let (cache, source) = (cache.clone(), source.clone());
-                tokio::spawn(async move { cache.get_or_load("key", || source.load()).await.unwrap() })
+                tokio::spawn(
+                    async move { cache.get_or_load("key", || source.load()).await.unwrap() },
+                )
             })
         });
         for task in tasks.collect::<Vec<_>>() {
@@ -119,7 +122,11 @@ async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
             loaded = one.get_or_load("key", never) => panic!("{loaded:?}"),
             () = began.notified() => {}
         }
-        let loaded = tokio::time::timeout(Duration::from_secs(10), other.get_or_load("key", || source.load())).await;
+        let loaded = tokio::time::timeout(
+            Duration::from_secs(10),
+            other.get_or_load("key", || source.load()),
+        )
+        .await;
         assert_eq!(loaded.expect("the key is locked").unwrap(), Some(1));
     }
 }
@@ -138,7 +145,10 @@ async fn who_waits_for_a_load_that_fails_shares_its_error_and_the_next_one_loads
         let asked = (0..10).map(|_| cache.get_or_load("key", fails));
         for answer in futures_util::future::join_all(asked).await {
             let error = answer.unwrap_err();
-            assert!(matches!(error, CacheError::Load(_)) && error.to_string().contains("dry"), "{error}");
+            assert!(
+                matches!(error, CacheError::Load(_)) && error.to_string().contains("dry"),
+                "{error}"
+            );
         }
         assert!(loads.load(Ordering::SeqCst) <= 2, "{loads:?}");
         let source = Source::default();
@@ -183,7 +193,9 @@ async fn a_value_past_its_time_is_answered_while_one_loads_it_anew() {
             .ttl(Duration::from_millis(50))
             .ttl_jitter(0)
             .stale_while_revalidate(Duration::from_secs(60))
-            .observer(move |event: &CacheEvent, _: &str| seen.lock().unwrap().push(format!("{event:?}")))
+            .observer(move |event: &CacheEvent, _: &str| {
+                seen.lock().unwrap().push(format!("{event:?}"))
+            })
             .connect_lazy()
             .unwrap();
         let source = Source::default();

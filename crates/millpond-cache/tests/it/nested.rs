@@ -12,7 +12,10 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 
 fn caches() -> Vec<RedisCache> {
-    builders().into_iter().map(|builder| builder.loads_max(32).load_timeout(SOON * 3).connect_lazy().unwrap()).collect()
+    builders()
+        .into_iter()
+        .map(|builder| builder.loads_max(32).load_timeout(SOON * 3).connect_lazy().unwrap())
+        .collect()
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -23,7 +26,9 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 async fn page(cache: &RedisCache, n: u32, user: &str) -> Result<Option<String>, CacheError> {
     let country = || async { Ok::<_, Error>(Some("ponds".to_owned())) };
     let user_of = || async {
-        Ok::<_, CacheError>(cache.get_or_load("country", country).await?.map(|it| format!("duck of {it}")))
+        Ok::<_, CacheError>(
+            cache.get_or_load("country", country).await?.map(|it| format!("duck of {it}")),
+        )
     };
     let page = || async {
         let user = cache.get_or_load(user, user_of).await?;
@@ -54,14 +59,17 @@ async fn what_a_loader_waits_for_is_loaded_though_its_first_asker_waits_for_a_tu
         let slow = || async {
             holds.notify_one();
             asks.notified().await;
-            let user = cache.get_or_load("user", || async { Ok::<_, Error>(Some("nested".to_owned())) }).await?;
+            let user = cache
+                .get_or_load("user", || async { Ok::<_, Error>(Some("nested".to_owned())) })
+                .await?;
             Ok::<_, CacheError>(user)
         };
         let holder = cache.get_or_load("page", slow).fuse();
         tokio::pin!(holder);
         tokio::select! { page = &mut holder => panic!("{page:?}"), () = holds.notified() => {} }
         // Leads the load of the user, and has no turn: there is one, and the page has it.
-        let first = cache.get_or_load("user", || async { Ok::<_, Error>(Some("first".to_owned())) }).fuse();
+        let first =
+            cache.get_or_load("user", || async { Ok::<_, Error>(Some("first".to_owned())) }).fuse();
         tokio::pin!(first);
         let misses = || cache.totals().misses;
         while misses() < 2 {
@@ -69,7 +77,10 @@ async fn what_a_loader_waits_for_is_loaded_though_its_first_asker_waits_for_a_tu
         }
         asks.notify_one();
         let (page, user) = soon(async { tokio::join!(holder, first) }).await;
-        assert_eq!((page.unwrap().as_deref(), user.unwrap().as_deref()), (Some("first"), Some("first")));
+        assert_eq!(
+            (page.unwrap().as_deref(), user.unwrap().as_deref()),
+            (Some("first"), Some("first"))
+        );
     }
 }
 

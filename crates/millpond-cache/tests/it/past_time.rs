@@ -12,7 +12,9 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(300);
 
 fn with_stale() -> impl Iterator<Item = CacheBuilder> {
-    builders().into_iter().map(|builder| builder.ttl(LONG).ttl_jitter(0).stale_while_revalidate(LONG))
+    builders()
+        .into_iter()
+        .map(|builder| builder.ttl(LONG).ttl_jitter(0).stale_while_revalidate(LONG))
 }
 
 /// A value that is past its time, and for long yet in the time in which it may be answered.
@@ -59,7 +61,9 @@ async fn a_counter_lives_for_its_time_and_is_found_until_its_end() {
 
 #[tokio::test]
 async fn a_remembered_nothing_does_not_exist_and_has_no_time() {
-    for (builder, stale) in with_stale().map(|it| (it, true)).chain(builders().into_iter().map(|it| (it, false))) {
+    for (builder, stale) in
+        with_stale().map(|it| (it, true)).chain(builders().into_iter().map(|it| (it, false)))
+    {
         let cache = builder.negative_ttl(LONG).connect_lazy().unwrap();
         let loads = AtomicU32::new(0);
         let nothing = || async {
@@ -90,7 +94,8 @@ async fn a_value_past_its_time_that_cannot_be_read_is_loaded_once_for_all_who_as
             }
             Ok::<_, Error>(Some(loads.fetch_add(1, Ordering::SeqCst)))
         };
-        for answer in join_all((0..10).map(|_| cache.get_or_load::<u32, _, _, _>("k", load))).await {
+        for answer in join_all((0..10).map(|_| cache.get_or_load::<u32, _, _, _>("k", load))).await
+        {
             assert_eq!(answer.unwrap(), Some(0));
         }
         assert_eq!(cache.totals().hits, 0);
@@ -109,7 +114,10 @@ async fn a_key_that_is_called_lock_is_a_key_as_any_other() {
             Ok::<_, Error>(Some("loaded".to_owned()))
         };
         let loaded = tokio::time::timeout(LONG / 10, cache.get_or_load("a", load)).await;
-        assert_eq!(loaded.expect("it waits for a lock that nobody has").unwrap().as_deref(), Some("loaded"));
+        assert_eq!(
+            loaded.expect("it waits for a lock that nobody has").unwrap().as_deref(),
+            Some("loaded")
+        );
     }
 }
 
@@ -119,7 +127,10 @@ async fn a_time_beyond_a_year_is_refused_with_the_range() {
         for ttl in [Duration::MAX, Duration::from_secs(365 * 86_400 + 1)] {
             let error = cache.set_with_ttl("k", &1, ttl).await.unwrap_err();
             assert!(matches!(error, CacheError::Setting { .. }), "{error}");
-            assert!(error.to_string().contains("out of range") && error.to_string().contains("ttl"), "{error}");
+            assert!(
+                error.to_string().contains("out of range") && error.to_string().contains("ttl"),
+                "{error}"
+            );
         }
         cache.set_with_ttl("k", &1, Duration::from_secs(365 * 86_400)).await.unwrap();
         cache.set_with_ttl("at once", &1, Duration::ZERO).await.unwrap();

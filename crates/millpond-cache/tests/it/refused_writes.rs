@@ -14,7 +14,12 @@ async fn config(admin: &RedisPool, name: &'static str, value: &'static str) {
 
 /// However busy the machine is, nobody takes Redis for down.
 fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
-    RedisCache::builder().url(url).on_outage(on_outage).timeout(Duration::from_secs(20)).connect_lazy().unwrap()
+    RedisCache::builder()
+        .url(url)
+        .on_outage(on_outage)
+        .timeout(Duration::from_secs(20))
+        .connect_lazy()
+        .unwrap()
 }
 
 /// Brings a server into a state in which it refuses writes, and says with which word.
@@ -50,12 +55,19 @@ async fn reads_go_on_while_writes_are_refused() {
             cache.set("other", &n).await.unwrap();
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{how}");
             let load = || async move { Ok::<_, Error>(Some(n)) };
-            assert_eq!(cache.get_or_load(&format!("new {n}"), load).await.unwrap(), Some(n), "{how}");
+            assert_eq!(
+                cache.get_or_load(&format!("new {n}"), load).await.unwrap(),
+                Some(n),
+                "{how}"
+            );
             assert_eq!(cache.get_or_load("k", load).await.unwrap(), Some(1), "{how}");
         }
         assert_eq!(refused.load(Ordering::SeqCst), 100, "{how}");
         let error = cache.incr("n", 1).await.unwrap_err();
-        assert!(matches!(&error, CacheError::Redis(error) if error.code() == Some(how)), "{how}: {error}");
+        assert!(
+            matches!(&error, CacheError::Redis(error) if error.code() == Some(how)),
+            "{how}: {error}"
+        );
     }
 }
 
@@ -78,7 +90,11 @@ async fn where_nothing_could_be_sent_the_error_says_so_and_why() {
     let url = format!("redis://{}/0", listener.local_addr().unwrap());
     drop(listener);
     let cache = RedisCache::builder().url(&url).on_outage(OnOutage::Closed).connect_lazy().unwrap();
-    let outcomes = [cache.delete(&["k"]).await.map(drop), cache.incr("k", 1).await.map(drop), cache.set("k", &1).await];
+    let outcomes = [
+        cache.delete(&["k"]).await.map(drop),
+        cache.incr("k", 1).await.map(drop),
+        cache.set("k", &1).await,
+    ];
     for outcome in outcomes {
         let Err(CacheError::Redis(error)) = outcome else { panic!("{outcome:?}") };
         assert!(!error.is_ambiguous() && !error.to_string().contains("executed"), "{error}");

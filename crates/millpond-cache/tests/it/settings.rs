@@ -35,8 +35,12 @@ fn every_problem_is_reported_at_once_and_no_secret_with_it() {
 fn the_place_is_said_once() {
     let text = RedisCache::builder().connect_lazy().unwrap_err().to_string();
     assert!(text.contains("redis://localhost:6379/0"), "{text}");
-    let text =
-        RedisCache::builder().url("redis://h").startup_nodes([("h", 7000)]).connect_lazy().unwrap_err().to_string();
+    let text = RedisCache::builder()
+        .url("redis://h")
+        .startup_nodes([("h", 7000)])
+        .connect_lazy()
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("leave one of them"), "{text}");
     RedisCache::builder()
         .startup_nodes([("node1", 7000), ("node2", 7001)])

@@ -10,9 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A builder for each kind of server there is, with a namespace of its own.
 pub fn builders() -> Vec<CacheBuilder> {
-    let urls = ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
+    let urls =
+        ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
     let namespace = || format!("test-{:x}", fastrand::u64(..));
-    urls.map(|url| RedisCache::builder().url(&url).namespace(namespace()).timeout(PATIENCE)).collect()
+    urls.map(|url| RedisCache::builder().url(&url).namespace(namespace()).timeout(PATIENCE))
+        .collect()
 }
 
 /// A cache for each kind of server there is.
@@ -35,7 +37,9 @@ impl InPieces {
         let straight = variable("MILLPOND_TEST_REDIS_URL")?;
         let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
         let proxy = ChaosProxy::start(place).await.unwrap();
-        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        Direction::BOTH
+            .into_iter()
+            .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
         let url = proxy.reroute(&straight);
         let namespace = format!("test-{:x}", fastrand::u64(..));
         let of = |url| shape(one(url).namespace(namespace.clone())).connect_lazy().unwrap();

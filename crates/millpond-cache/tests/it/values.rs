@@ -16,7 +16,12 @@ struct Pond {
 }
 
 fn pond(n: u64) -> Pond {
-    Pond { name: format!("pond {n} ü\0"), depth: 1.5, fish: vec!["carp".into(), String::new()], owner: Some(n) }
+    Pond {
+        name: format!("pond {n} ü\0"),
+        depth: 1.5,
+        fish: vec!["carp".into(), String::new()],
+        owner: Some(n),
+    }
 }
 
 #[tokio::test]
@@ -56,7 +61,10 @@ async fn a_hundred_keys_are_had_at_once_wherever_they_live() {
 
 #[tokio::test]
 async fn a_value_lives_for_its_time_less_the_jitter() {
-    for cache in builders().into_iter().map(|builder| builder.ttl(Duration::from_secs(100)).connect_lazy().unwrap()) {
+    for cache in builders()
+        .into_iter()
+        .map(|builder| builder.ttl(Duration::from_secs(100)).connect_lazy().unwrap())
+    {
         for n in 0..20 {
             let key = format!("k{n}");
             cache.set(&key, &n).await.unwrap();
@@ -84,7 +92,10 @@ async fn what_cannot_be_read_counts_as_missing_and_is_loaded_anew() {
     for cache in caches() {
         cache.set("k", "text").await.unwrap();
         assert_eq!(cache.get::<Pond>("k").await.unwrap(), None);
-        let loaded = cache.get_or_load("k", || async { Ok::<_, std::io::Error>(Some(pond(1))) }).await.unwrap();
+        let loaded = cache
+            .get_or_load("k", || async { Ok::<_, std::io::Error>(Some(pond(1))) })
+            .await
+            .unwrap();
         assert_eq!(loaded, Some(pond(1)));
         assert_eq!(cache.get::<Pond>("k").await.unwrap(), Some(pond(1)));
     }
@@ -92,7 +103,9 @@ async fn what_cannot_be_read_counts_as_missing_and_is_loaded_anew() {
 
 #[tokio::test]
 async fn a_value_that_is_too_large_is_not_stored_and_still_returned_by_its_loader() {
-    for cache in builders().into_iter().map(|builder| builder.max_value_size(10).connect_lazy().unwrap()) {
+    for cache in
+        builders().into_iter().map(|builder| builder.max_value_size(10).connect_lazy().unwrap())
+    {
         let error = cache.set("k", "a long text").await.unwrap_err();
         assert!(matches!(error, CacheError::TooLarge { size: 13, limit: 10 }), "{error}");
         let long = || async { Ok::<_, std::io::Error>(Some("a long text".to_owned())) };
@@ -108,7 +121,10 @@ impl Codec for Backwards {
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, millpond_core::BoxError> {
         Ok(serde_json::to_vec(value)?.into_iter().rev().collect())
     }
-    fn decode<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, millpond_core::BoxError> {
+    fn decode<T: serde::de::DeserializeOwned>(
+        &self,
+        bytes: &[u8],
+    ) -> Result<T, millpond_core::BoxError> {
         let forwards: Vec<u8> = bytes.iter().rev().copied().collect();
         Ok(serde_json::from_slice(&forwards)?)
     }
@@ -118,7 +134,13 @@ impl Codec for Backwards {
 async fn another_codec_will_do() {
     let Some(url) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let namespace = format!("test-{:x}", fastrand::u64(..));
-    let cache = RedisCache::builder().url(&url).namespace(namespace).codec(Backwards).connect().await.unwrap();
+    let cache = RedisCache::builder()
+        .url(&url)
+        .namespace(namespace)
+        .codec(Backwards)
+        .connect()
+        .await
+        .unwrap();
     let map: BTreeMap<String, u32> = [("a".to_owned(), 1)].into();
     cache.set("map", &map).await.unwrap();
     assert_eq!(cache.get::<BTreeMap<String, u32>>("map").await.unwrap(), Some(map));

@@ -37,8 +37,14 @@ impl Report {
 
     fn checks(&self) -> Vec<Check> {
         let mut checks: Vec<_> = self.accounts.iter().flat_map(Account::checks).collect();
-        checks.push(Check { text: format!("the pools: {}", self.closing), holds: self.closing.is_clean() });
-        checks.push(Check { text: format!("the load: {} wrong sums", self.work.wrong), holds: self.work.wrong == 0 });
+        checks.push(Check {
+            text: format!("the pools: {}", self.closing),
+            holds: self.closing.is_clean(),
+        });
+        checks.push(Check {
+            text: format!("the load: {} wrong sums", self.work.wrong),
+            holds: self.work.wrong == 0,
+        });
         checks
     }
 
@@ -60,7 +66,8 @@ impl Report {
         screen.line(Tone::Plain, &indent(&self.settings_table().to_string()))?;
         screen.line(Tone::Heading, "\nThe books")?;
         for check in self.checks() {
-            let (tone, mark) = if check.holds { (Tone::Plain, "right") } else { (Tone::Bad, "WRONG") };
+            let (tone, mark) =
+                if check.holds { (Tone::Plain, "right") } else { (Tone::Bad, "WRONG") };
             screen.line(tone, &format!("  {mark}  {}", check.text))?;
         }
         match self.is_balanced() {
@@ -73,7 +80,9 @@ impl Report {
             )?,
         }
         match &self.kept {
-            Some(file) => screen.line(Tone::Plain, &format!("The database is in {}.", file.display())),
+            Some(file) => {
+                screen.line(Tone::Plain, &format!("The database is in {}.", file.display()))
+            }
             None => screen.line(Tone::Plain, "The database was a temporary file."),
         }
     }
@@ -84,10 +93,16 @@ impl Report {
     ///
     /// Those of standard output.
     pub fn print_json(&self) -> io::Result<()> {
-        let pools: serde_json::Map<_, _> =
-            self.accounts.iter().map(|account| (account.title.to_owned(), account.to_json())).collect();
-        let checks: Vec<_> =
-            self.checks().into_iter().map(|check| json!({ "check": check.text, "holds": check.holds })).collect();
+        let pools: serde_json::Map<_, _> = self
+            .accounts
+            .iter()
+            .map(|account| (account.title.to_owned(), account.to_json()))
+            .collect();
+        let checks: Vec<_> = self
+            .checks()
+            .into_iter()
+            .map(|check| json!({ "check": check.text, "holds": check.holds }))
+            .collect();
         let report = json!({
             "balanced": self.is_balanced(),
             "interrupted": self.interrupted,
@@ -113,8 +128,13 @@ impl Report {
 
     /// The settings that are set most, and whatever somebody has set.
     fn settings_table(&self) -> Table {
-        const ALWAYS: [&str; 5] =
-            ["db.pool_size", "db.max_overflow", "db.pool_timeout", "db.pool_recycle", "db.pool_pre_ping"];
+        const ALWAYS: [&str; 5] = [
+            "db.pool_size",
+            "db.max_overflow",
+            "db.pool_timeout",
+            "db.pool_recycle",
+            "db.pool_pre_ping",
+        ];
         let mut table = Table::new(["setting", "value", "source"]);
         let is_shown = |row: &&Row| ALWAYS.contains(&row.setting) || row.source != "default";
         for row in self.settings.rows.iter().filter(is_shown) {
@@ -124,7 +144,8 @@ impl Report {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new([""].into_iter().chain(self.accounts.iter().map(|account| account.title)));
+        let mut table =
+            Table::new([""].into_iter().chain(self.accounts.iter().map(|account| account.title)));
         let mut row = |name: &str, cell: &dyn Fn(&Account) -> String| {
             table.row([name.to_owned()].into_iter().chain(self.accounts.iter().map(cell)));
         };
@@ -139,9 +160,12 @@ impl Report {
         row("most waiting at once", &|account| account.counts.waiting_peak.to_string());
         row("opened", &|account| account.status.totals.created.to_string());
         row("closed", &|account| account.status.totals.closed.to_string());
-        let reasons: BTreeSet<_> = self.accounts.iter().flat_map(|account| account.counts.closed.keys()).collect();
+        let reasons: BTreeSet<_> =
+            self.accounts.iter().flat_map(|account| account.counts.closed.keys()).collect();
         for reason in reasons {
-            let cell = |account: &Account| account.counts.closed.get(reason).copied().unwrap_or_default().to_string();
+            let cell = |account: &Account| {
+                account.counts.closed.get(reason).copied().unwrap_or_default().to_string()
+            };
             row(&format!("  {reason}"), &cell);
         }
         row("in use", &|account| account.status.in_use.to_string());
@@ -152,7 +176,10 @@ impl Report {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| format!("  {line}").trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -169,7 +196,13 @@ mod tests {
             took: Duration::ZERO,
             interrupted: false,
             kept: None,
-            settings: Settings::loader().no_file().no_environment().load().unwrap().explain().clone(),
+            settings: Settings::loader()
+                .no_file()
+                .no_environment()
+                .load()
+                .unwrap()
+                .explain()
+                .clone(),
         }
     }
 
@@ -188,8 +221,14 @@ mod tests {
     fn the_settings_told_are_the_usual_ones_and_what_somebody_has_set() {
         let mut report = report();
         assert_eq!(report.settings_table().to_string().lines().count(), 1 + 5);
-        report.settings =
-            Settings::loader().no_file().no_environment().set("db.leak_after", "1s").load().unwrap().explain().clone();
+        report.settings = Settings::loader()
+            .no_file()
+            .no_environment()
+            .set("db.leak_after", "1s")
+            .load()
+            .unwrap()
+            .explain()
+            .clone();
         assert!(report.settings_table().to_string().contains("db.leak_after"));
     }
 }

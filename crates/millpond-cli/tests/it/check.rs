@@ -10,7 +10,9 @@ fn without_a_file_the_defaults_are_good() {
     ended.assert_code(0);
     assert!(ended.stdout.contains("db.pool_size") && ended.stdout.contains("default"), "{ended:?}");
     assert!(
-        ended.stdout.contains("The settings are good. Nothing was connected to; with --connect it is."),
+        ended
+            .stdout
+            .contains("The settings are good. Nothing was connected to; with --connect it is."),
         "{ended:?}"
     );
     assert_eq!(ended.stderr, "");
@@ -23,14 +25,29 @@ fn every_value_is_shown_with_its_source() {
     let db = "[db]\npool_size = 20\nbehind = \"pgbouncer\"\n";
     sandbox.write("here.toml", &format!("preset = \"production\"\n{url}{db}"));
     let ended = Ended::from(
-        sandbox.millpond(&["check", "--config", "here.toml"]).env("PSN_DB_MAX_OVERFLOW", "7").output().unwrap(),
+        sandbox
+            .millpond(&["check", "--config", "here.toml"])
+            .env("PSN_DB_MAX_OVERFLOW", "7")
+            .output()
+            .unwrap(),
     );
     ended.assert_code(0);
-    let line = |setting: &str| ended.stdout.lines().find(|line| line.starts_with(setting)).unwrap().to_owned();
-    assert!(line("db.pool_size").contains("20") && line("db.pool_size").contains("here.toml"), "{ended:?}");
-    assert!(line("db.behind").contains("pgbouncer") && line("db.behind").contains("here.toml"), "{ended:?}");
+    let line = |setting: &str| {
+        ended.stdout.lines().find(|line| line.starts_with(setting)).unwrap().to_owned()
+    };
+    assert!(
+        line("db.pool_size").contains("20") && line("db.pool_size").contains("here.toml"),
+        "{ended:?}"
+    );
+    assert!(
+        line("db.behind").contains("pgbouncer") && line("db.behind").contains("here.toml"),
+        "{ended:?}"
+    );
     assert!(line("db.max_overflow").contains("PSN_DB_MAX_OVERFLOW"), "{ended:?}");
-    assert!(line("db.pool_recycle").contains("1800s") && line("db.pool_recycle").contains("production"), "{ended:?}");
+    assert!(
+        line("db.pool_recycle").contains("1800s") && line("db.pool_recycle").contains("production"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -38,11 +55,23 @@ fn all_problems_are_reported_at_once_a_misspelt_variable_among_them() {
     let sandbox = Sandbox::new();
     sandbox.write("millpond.toml", "[db]\npool_size = 500\npool_tiemout = 3\n");
     let ended = Ended::from(
-        sandbox.millpond(&["check"]).env("PSN_DB_POOL_SZIE", "20").env("PSN_DB_LEAK_AFTER", "soon").output().unwrap(),
+        sandbox
+            .millpond(&["check"])
+            .env("PSN_DB_POOL_SZIE", "20")
+            .env("PSN_DB_LEAK_AFTER", "soon")
+            .output()
+            .unwrap(),
     );
     ended.assert_code(1);
     assert!(ended.stderr.contains("4 problems with the settings"), "{ended:?}");
-    for told in ["db.pool_size = 500", "1-50", "pool_tiemout", "PSN_DB_POOL_SZIE", "PSN_DB_POOL_SIZE", "soon"] {
+    for told in [
+        "db.pool_size = 500",
+        "1-50",
+        "pool_tiemout",
+        "PSN_DB_POOL_SZIE",
+        "PSN_DB_POOL_SIZE",
+        "soon",
+    ] {
         assert!(ended.stderr.contains(told), "{told}: {ended:?}");
     }
     assert_eq!(ended.stdout, "");
@@ -50,8 +79,13 @@ fn all_problems_are_reported_at_once_a_misspelt_variable_among_them() {
 
 #[test]
 fn problems_are_printed_as_json_on_standard_output() {
-    let ended =
-        Ended::from(Sandbox::new().millpond(&["check", "--json"]).env("PSN_DB_POOL_SIZE", "0").output().unwrap());
+    let ended = Ended::from(
+        Sandbox::new()
+            .millpond(&["check", "--json"])
+            .env("PSN_DB_POOL_SIZE", "0")
+            .output()
+            .unwrap(),
+    );
     ended.assert_code(1);
     let json = ended.json();
     assert_eq!(json["good"], false);
@@ -66,9 +100,9 @@ fn good_settings_are_printed_as_json() {
     let json = ended.json();
     assert_eq!(json["good"], true);
     let rows = json["settings"].as_array().unwrap();
-    assert!(
-        rows.iter().any(|row| row["setting"] == "db.pool_size" && row["value"] == "10" && row["source"] == "default")
-    );
+    assert!(rows.iter().any(|row| row["setting"] == "db.pool_size"
+        && row["value"] == "10"
+        && row["source"] == "default"));
 }
 
 #[test]
@@ -91,7 +125,8 @@ fn a_url_that_leads_somewhere_else_than_it_looks_is_no_good_setting() {
         ("PSN_CACHE_URL", "redis://my host"),
         ("PSN_CACHE_URL", "\tredis://h"),
     ] {
-        let ended = Ended::from(Sandbox::new().millpond(&["check"]).env(variable, url).output().unwrap());
+        let ended =
+            Ended::from(Sandbox::new().millpond(&["check"]).env(variable, url).output().unwrap());
         ended.assert_code(1);
         assert!(ended.stderr.contains(variable), "{url:?}: {ended:?}");
     }
@@ -101,7 +136,11 @@ fn a_url_that_leads_somewhere_else_than_it_looks_is_no_good_setting() {
         let ended = sandbox.millpond(&["check"]).env("PSN_STORAGE_CONNECTION_STRING", url).output();
         let ended = Ended::from(ended.unwrap());
         ended.assert_code(0);
-        let line = ended.stdout.lines().find(|line| line.starts_with("storage.connection_string")).unwrap();
+        let line = ended
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("storage.connection_string"))
+            .unwrap();
         assert!(line.contains("sqlite:////x/app.db ") && !line.contains("app.db\\"), "{line}");
     }
 }
@@ -109,14 +148,19 @@ fn a_url_that_leads_somewhere_else_than_it_looks_is_no_good_setting() {
 #[test]
 fn no_secret_is_printed_whatever_is_wrong() {
     let sandbox = Sandbox::new();
-    sandbox.write("bad.toml", "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db\n");
+    sandbox.write(
+        "bad.toml",
+        "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db\n",
+    );
     sandbox.write(
         "good.toml",
         "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db?sslmode=require\"\n",
     );
-    for arguments in
-        [&["check", "--config", "bad.toml"][..], &["check", "--config", "good.toml"], &["demo", "--seconds", "1"]]
-    {
+    for arguments in [
+        &["check", "--config", "bad.toml"][..],
+        &["check", "--config", "good.toml"],
+        &["demo", "--seconds", "1"],
+    ] {
         for extra in [None, Some("--json")] {
             let ended = Ended::from(
                 sandbox
@@ -143,12 +187,19 @@ fn a_url_of_every_backend_passes_and_what_its_backend_refuses_does_not() {
         ("mysql://u:hunter2@localhost/d?ssl=require", Some("\"ssl\"")),
     ] {
         let ended = Ended::from(
-            Sandbox::new().millpond(&["check"]).env("PSN_STORAGE_CONNECTION_STRING", url).output().unwrap(),
+            Sandbox::new()
+                .millpond(&["check"])
+                .env("PSN_STORAGE_CONNECTION_STRING", url)
+                .output()
+                .unwrap(),
         );
         ended.assert_code(i32::from(refused.is_some()));
         if let Some(refused) = refused {
             assert!(ended.stderr.contains(refused), "{url}: {ended:?}");
-            assert!(ended.stderr.contains("environment variable `PSN_STORAGE_CONNECTION_STRING`"), "{ended:?}");
+            assert!(
+                ended.stderr.contains("environment variable `PSN_STORAGE_CONNECTION_STRING`"),
+                "{ended:?}"
+            );
         }
         assert!(!ended.all().contains("hunter2"), "{ended:?}");
     }
@@ -161,20 +212,36 @@ fn a_url_is_shown_without_its_query_and_a_bad_one_with_all_other_problems() {
     // `--file` is what people try first.
     let ended = sandbox.run(&["check", "--file", "a.toml"]);
     ended.assert_code(0);
-    assert!(ended.stdout.contains("sqlite:///./a.db?***") && !ended.stdout.contains("77"), "{ended:?}");
-    sandbox.write("b.toml", "[storage]\nconnection_string = \"sqllite:///./a.db\"\n[db]\npool_size = 0\n");
+    assert!(
+        ended.stdout.contains("sqlite:///./a.db?***") && !ended.stdout.contains("77"),
+        "{ended:?}"
+    );
+    sandbox.write(
+        "b.toml",
+        "[storage]\nconnection_string = \"sqllite:///./a.db\"\n[db]\npool_size = 0\n",
+    );
     let ended = sandbox.run(&["check", "--file", "b.toml"]);
     ended.assert_code(1);
     assert!(ended.stderr.contains("2 problems with the settings"), "{ended:?}");
-    assert!(ended.stderr.contains("`b.toml`, line 2") && ended.stderr.contains("`sqlite://`"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("`b.toml`, line 2") && ended.stderr.contains("`sqlite://`"),
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn a_url_that_nobody_can_use_is_an_error() {
-    for url in ["hunter2", "oracle://h/d", "sqlite:///x.db?no_such_parameter=1", "redis://localhost/1"] {
+    for url in
+        ["hunter2", "oracle://h/d", "sqlite:///x.db?no_such_parameter=1", "redis://localhost/1"]
+    {
         let sandbox = Sandbox::new();
-        let ended =
-            Ended::from(sandbox.millpond(&["check"]).env("PSN_STORAGE_CONNECTION_STRING", url).output().unwrap());
+        let ended = Ended::from(
+            sandbox
+                .millpond(&["check"])
+                .env("PSN_STORAGE_CONNECTION_STRING", url)
+                .output()
+                .unwrap(),
+        );
         ended.assert_code(1);
         assert!(!ended.stderr.contains("hunter2") && !ended.stderr.is_empty(), "{ended:?}");
         assert!(!sandbox.path().join("x.db").exists());
@@ -188,17 +255,28 @@ fn an_environment_that_is_not_utf_8_is_a_problem_and_not_a_panic() {
     use std::os::unix::ffi::OsStrExt;
     let broken = OsStr::from_bytes(b"hunter2\xff");
     let sandbox = Sandbox::new();
-    let harmless = Ended::from(sandbox.millpond(&["check"]).env("OTHER", broken).env(broken, "x").output().unwrap());
+    let harmless = Ended::from(
+        sandbox.millpond(&["check"]).env("OTHER", broken).env(broken, "x").output().unwrap(),
+    );
     harmless.assert_code(0);
-    let ended = Ended::from(sandbox.millpond(&["check"]).env("PSN_REDIS_URL", broken).output().unwrap());
+    let ended =
+        Ended::from(sandbox.millpond(&["check"]).env("PSN_REDIS_URL", broken).output().unwrap());
     ended.assert_code(1);
-    assert!(ended.stderr.contains("PSN_REDIS_URL") && ended.stderr.contains("not UTF-8"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("PSN_REDIS_URL") && ended.stderr.contains("not UTF-8"),
+        "{ended:?}"
+    );
     assert!(!ended.all().contains("hunter2") && !ended.all().contains("panicked"), "{ended:?}");
 }
 
 #[test]
 fn a_reader_who_leaves_early_is_no_error() {
-    let mut child = Sandbox::new().millpond(&["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Sandbox::new()
+        .millpond(&["check"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let mut told = String::new();
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
@@ -214,11 +292,17 @@ fn the_urls_of_redis_are_checked_and_no_password_is_shown() {
     };
     let ended = urls("redis://:hunter2@h/1", "redsi://:hunter2@h");
     ended.assert_code(1);
-    assert!(ended.stderr.contains("cache.url") && ended.stderr.contains("PSN_CACHE_URL"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("cache.url") && ended.stderr.contains("PSN_CACHE_URL"),
+        "{ended:?}"
+    );
     assert!(!ended.stderr.contains("redis.url") && !ended.stderr.contains("hunter2"), "{ended:?}");
     let ended = urls("redis://:hunter2@h/1", "redis-cluster://node1:7000,node2:7001");
     ended.assert_code(0);
-    assert!(ended.stdout.contains("redis://:***@h/1") && !ended.stdout.contains("hunter2"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("redis://:***@h/1") && !ended.stdout.contains("hunter2"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -268,7 +352,10 @@ fn with_connect_a_pooler_in_front_of_the_server_is_found() {
     };
     let ended = checked("pgbouncer");
     ended.assert_code(0);
-    assert!(ended.stdout.contains("connected to PostgreSQL through a transaction pooler"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("connected to PostgreSQL through a transaction pooler"),
+        "{ended:?}"
+    );
     let ended = checked("server");
     ended.assert_code(1);
     assert!(ended.stderr.contains("behind = \"pgbouncer\""), "{ended:?}");

@@ -5,16 +5,25 @@ use crate::run::{Ended, Sandbox};
 /// The numbers of one column in the table that the demo prints.
 #[track_caller]
 fn column(ended: &Ended, at: usize) -> impl Fn(&str) -> u64 {
-    let table: Vec<_> = ended.stdout.lines().skip_while(|line| !line.contains("writer  readers")).skip(1).collect();
+    let table: Vec<_> =
+        ended.stdout.lines().skip_while(|line| !line.contains("writer  readers")).skip(1).collect();
     let rows: Vec<(String, String)> = table
         .iter()
         .take_while(|line| !line.is_empty())
         .map(|line| {
-            let cells: Vec<_> = line.trim().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            let cells: Vec<_> =
+                line.trim().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
             (cells[0].to_owned(), cells[at].to_owned())
         })
         .collect();
-    move |name| rows.iter().find(|(row, _)| row == name).unwrap_or_else(|| panic!("no {name}")).1.parse().unwrap()
+    move |name| {
+        rows.iter()
+            .find(|(row, _)| row == name)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .1
+            .parse()
+            .unwrap()
+    }
 }
 
 #[test]
@@ -24,7 +33,10 @@ fn it_ends_well_and_its_table_adds_up() {
     ended.assert_code(0);
     for at in [1, 2] {
         let number = column(&ended, at);
-        assert_eq!(number("acquires"), number("ok") + number("timed out") + number("cancelled") + number("failed"));
+        assert_eq!(
+            number("acquires"),
+            number("ok") + number("timed out") + number("cancelled") + number("failed")
+        );
         assert_eq!(number("closed"), number("overflow") + number("pool_closed"));
         assert_eq!(number("opened"), number("closed"));
         assert_eq!((number("in use"), number("failed")), (0, 0));
@@ -45,7 +57,9 @@ fn it_shows_the_timeout_the_holder_and_the_sources() {
     let ended = Sandbox::new().run(&["demo", "--seconds", "1"]);
     let out = &ended.stdout;
     assert!(
-        out.contains("QueuePool limit of size 4 overflow 2 reached, connection timed out, timeout 0.30"),
+        out.contains(
+            "QueuePool limit of size 4 overflow 2 reached, connection timed out, timeout 0.30"
+        ),
         "{ended:?}"
     );
     assert!(out.contains("held longest: ") && out.contains("incidents.rs:"), "{ended:?}");
@@ -56,8 +70,9 @@ fn it_shows_the_timeout_the_holder_and_the_sources() {
 
 #[test]
 fn what_is_piped_has_no_escape_codes_and_no_line_that_changes() {
-    let ended =
-        Ended::from(Sandbox::new().millpond(&["demo", "--seconds", "1"]).env("TERM", "xterm").output().unwrap());
+    let ended = Ended::from(
+        Sandbox::new().millpond(&["demo", "--seconds", "1"]).env("TERM", "xterm").output().unwrap(),
+    );
     ended.assert_code(0);
     assert!(!ended.all().contains('\x1b') && !ended.all().contains('\r'), "{ended:?}");
     assert_eq!(ended.stderr, "");
@@ -69,22 +84,45 @@ fn for_machines_it_prints_one_object_that_adds_up() {
     let ended = sandbox.run(&["demo", "--seconds", "1", "--json"]);
     ended.assert_code(0);
     let json = ended.json();
-    assert_eq!((json["balanced"].as_bool(), json["interrupted"].as_bool()), (Some(true), Some(false)));
-    assert!(json["incidents"]["timeout"].as_str().unwrap().starts_with("QueuePool limit of size 4 overflow 2 reached"));
+    assert_eq!(
+        (json["balanced"].as_bool(), json["interrupted"].as_bool()),
+        (Some(true), Some(false))
+    );
+    assert!(
+        json["incidents"]["timeout"]
+            .as_str()
+            .unwrap()
+            .starts_with("QueuePool limit of size 4 overflow 2 reached")
+    );
     assert!(json["incidents"]["leak"].as_str().unwrap().contains("incidents.rs"));
     assert_eq!(json["load"]["wrong_sums"], 0);
     for pool in ["writer", "readers"] {
-        let number = |name: &str| json["pools"][pool][name].as_u64().unwrap_or_else(|| panic!("no {name}"));
-        assert_eq!(number("acquires"), number("ok") + number("timed_out") + number("cancelled") + number("failed"));
+        let number =
+            |name: &str| json["pools"][pool][name].as_u64().unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(
+            number("acquires"),
+            number("ok") + number("timed_out") + number("cancelled") + number("failed")
+        );
         assert_eq!(number("opened"), number("closed") + number("detached") + number("open"));
         let reasons = json["pools"][pool]["closed_by_reason"].as_object().unwrap();
-        assert_eq!(number("closed"), reasons.values().map(|count| count.as_u64().unwrap()).sum::<u64>());
+        assert_eq!(
+            number("closed"),
+            reasons.values().map(|count| count.as_u64().unwrap()).sum::<u64>()
+        );
         let wait = |name: &str| json["pools"][pool][name].as_f64().unwrap();
-        assert!(wait("wait_p50_us") <= wait("wait_p99_us") && wait("wait_p99_us") <= wait("wait_max_us"), "{json}");
+        assert!(
+            wait("wait_p50_us") <= wait("wait_p99_us")
+                && wait("wait_p99_us") <= wait("wait_max_us"),
+            "{json}"
+        );
     }
     assert_eq!(json["pools"]["readers"]["overflow_peak"], 2);
     assert!(
-        json["settings"].as_array().unwrap().iter().any(|row| row["setting"] == "db.pool" && row["source"] == "code")
+        json["settings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["setting"] == "db.pool" && row["source"] == "code")
     );
     assert_eq!((ended.stderr.as_str(), sandbox.leftovers().len()), ("", 0));
 }
@@ -99,7 +137,10 @@ fn a_database_that_is_to_be_kept_is_kept_and_holds_all_the_money() {
     let money = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
         let mut conn = sqlx::ConnectOptions::connect(&options).await.unwrap();
-        sqlx::query_scalar::<_, i64>("SELECT sum(money) FROM accounts").fetch_one(&mut conn).await.unwrap()
+        sqlx::query_scalar::<_, i64>("SELECT sum(money) FROM accounts")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap()
     });
     assert_eq!(money, 100_000);
 }
@@ -119,12 +160,21 @@ fn settings_that_cannot_be_used_are_reported_in_full() {
     let sandbox = Sandbox::new();
     let bad = |arguments: &[&str]| {
         let mut command = sandbox.millpond(arguments);
-        Ended::from(command.env("PSN_DB_POOL_SZIE", "3").env("PSN_DB_PING_TIMEOUT", "never").output().unwrap())
+        Ended::from(
+            command
+                .env("PSN_DB_POOL_SZIE", "3")
+                .env("PSN_DB_PING_TIMEOUT", "never")
+                .output()
+                .unwrap(),
+        )
     };
     let ended = bad(&["demo"]);
     ended.assert_code(1);
     assert!(ended.stderr.contains("2 problems with the settings"), "{ended:?}");
-    assert!(ended.stderr.contains("PSN_DB_POOL_SIZE") && ended.stderr.contains("never"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("PSN_DB_POOL_SIZE") && ended.stderr.contains("never"),
+        "{ended:?}"
+    );
     let ended = bad(&["demo", "--json"]);
     ended.assert_code(1);
     assert_eq!(ended.json()["problems"].as_array().unwrap().len(), 2);
@@ -135,5 +185,8 @@ fn settings_that_cannot_be_used_are_reported_in_full() {
 fn an_unwritable_place_is_an_error_and_not_a_panic() {
     let ended = Sandbox::new().run(&["demo", "--seconds", "1", "--file", "no/such/place.db"]);
     ended.assert_code(1);
-    assert!(ended.stderr.starts_with("millpond: ") && !ended.stderr.contains("panicked"), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("millpond: ") && !ended.stderr.contains("panicked"),
+        "{ended:?}"
+    );
 }

@@ -11,7 +11,11 @@ const LONG: &str = "30";
 
 /// A demo of so many seconds, and with whatever other arguments, once it has printed what is waited
 /// for.
-fn running(sandbox: &Sandbox, arguments: &[&str], until: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+fn running(
+    sandbox: &Sandbox,
+    arguments: &[&str],
+    until: &str,
+) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut command = sandbox.millpond(&["demo", "--seconds"]);
     command.args(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -80,22 +84,34 @@ fn a_second_signal_ends_it_at_once_and_its_database_goes_too() {
 async fn books_that_do_not_balance_end_with_1() {
     let sandbox = Sandbox::new();
     let (child, out) = running(&sandbox, &[LONG, "--file", "bank.db"], "Ctrl-C ends it early");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(sandbox.path().join("bank.db"));
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(sandbox.path().join("bank.db"));
     let mut conn = sqlx::ConnectOptions::connect(&options).await.unwrap();
     // Somebody else puts money into the bank, as soon as there is one.
     let started = std::time::Instant::now();
-    while sqlx::query("UPDATE accounts SET money = money + 1 WHERE id = 7").execute(&mut conn).await.is_err() {
+    while sqlx::query("UPDATE accounts SET money = money + 1 WHERE id = 7")
+        .execute(&mut conn)
+        .await
+        .is_err()
+    {
         assert!(started.elapsed().as_secs() < 20, "there is no bank");
     }
     // What is read from now on is too much, and while so many transfers are made a lot is read.
     let (mut first, mut last) = (None, 0);
     while last < first.unwrap_or(last) + 100 {
         assert!(started.elapsed().as_secs() < 20, "nothing is transferred");
-        last = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM journal").fetch_one(&mut conn).await.unwrap();
+        last = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM journal")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
         first = first.or(Some(last));
     }
     signal(&child, "-INT");
     let ended = ended(child, out);
     ended.assert_code(1);
-    assert!(ended.stdout.contains("sums were wrong") && ended.stdout.contains("The books do not balance"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("sums were wrong")
+            && ended.stdout.contains("The books do not balance"),
+        "{ended:?}"
+    );
 }

@@ -38,8 +38,14 @@ impl Sandbox {
     /// The program with these arguments, ready to run.
     pub fn millpond(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
-        command.args(arguments).current_dir(&self.path).env("TMPDIR", self.path.join("tmp")).stdin(Stdio::null());
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().to_uppercase().starts_with("PSN")) {
+        command
+            .args(arguments)
+            .current_dir(&self.path)
+            .env("TMPDIR", self.path.join("tmp"))
+            .stdin(Stdio::null());
+        for (name, _) in env::vars_os()
+            .filter(|(name, _)| name.to_string_lossy().to_uppercase().starts_with("PSN"))
+        {
             command.env_remove(name);
         }
         command

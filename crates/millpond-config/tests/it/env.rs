@@ -19,7 +19,10 @@ fn the_usual_variables_work_as_written() {
     ])
     .load()
     .unwrap();
-    assert_eq!(settings.storage.connection_string, Some(Secret::new("postgresql://user:pass@localhost/dbname")));
+    assert_eq!(
+        settings.storage.connection_string,
+        Some(Secret::new("postgresql://user:pass@localhost/dbname"))
+    );
     assert_eq!((settings.db.pool.pool_size, settings.db.pool.max_overflow), (20, 40));
     assert_eq!(settings.db.pool.pool_timeout, Duration::from_secs(60));
     assert_eq!(settings.redis.url, Some(Secret::new("redis://localhost:6379/1")));
@@ -37,17 +40,24 @@ fn every_setting_has_a_variable() {
             _ => row.value.as_str(),
         };
         let settings = bare().environment([(&name, text)]).load().unwrap();
-        assert_eq!(settings.explain().row(row.setting).unwrap().source, format!("environment variable `{name}`"));
+        assert_eq!(
+            settings.explain().row(row.setting).unwrap().source,
+            format!("environment variable `{name}`")
+        );
     }
 }
 
 #[test]
 fn times_and_flags_are_read_as_people_write_them() {
-    for (written, time) in [("60", 60_000), ("1.5", 1500), ("1500ms", 1500), ("2m", 120_000), (" 5s\n", 5000)] {
+    for (written, time) in
+        [("60", 60_000), ("1.5", 1500), ("1500ms", 1500), ("2m", 120_000), (" 5s\n", 5000)]
+    {
         let settings = env([("PSN_DB_POOL_TIMEOUT", written)]).load().unwrap();
         assert_eq!(settings.db.pool.pool_timeout, Duration::from_millis(time), "{written}");
     }
-    for (written, flag) in [("TRUE", true), ("1", true), ("Yes", true), ("off", false), ("0", false), ("No", false)] {
+    for (written, flag) in
+        [("TRUE", true), ("1", true), ("Yes", true), ("off", false), ("0", false), ("No", false)]
+    {
         let settings = env([("PSN_DB_POOL_PRE_PING", written)]).load().unwrap();
         assert_eq!(settings.db.pool.pool_pre_ping, flag, "{written}");
     }
@@ -55,10 +65,14 @@ fn times_and_flags_are_read_as_people_write_them() {
 
 #[test]
 fn another_prefix_replaces_the_usual_one() {
-    let variables = [("SHOP_DB_POOL_SIZE", "7"), ("PSN_DB_POOL_SIZE", "8"), ("PSN_DB_BOGUS_BOGUS", "x")];
+    let variables =
+        [("SHOP_DB_POOL_SIZE", "7"), ("PSN_DB_POOL_SIZE", "8"), ("PSN_DB_BOGUS_BOGUS", "x")];
     let settings = env(variables).prefix("SHOP_").load().unwrap();
     assert_eq!(settings.db.pool.pool_size, 7);
-    assert_eq!(env([("DB_POOL_SIZE", "9"), ("HOME", "/")]).prefix("").load().unwrap().db.pool.pool_size, 9);
+    assert_eq!(
+        env([("DB_POOL_SIZE", "9"), ("HOME", "/")]).prefix("").load().unwrap().db.pool.pool_size,
+        9
+    );
 }
 
 #[test]
@@ -82,8 +96,13 @@ fn a_misspelt_variable_is_an_error_with_a_suggestion() {
 
 #[test]
 fn variables_of_the_program_itself_are_left_alone() {
-    let variables =
-        [("PSN_LOG_LEVEL", "debug"), ("PSN_URL", "x"), ("PSN_", ""), ("PATH", "/bin"), ("DB_POOL_SIZE", "x")];
+    let variables = [
+        ("PSN_LOG_LEVEL", "debug"),
+        ("PSN_URL", "x"),
+        ("PSN_", ""),
+        ("PATH", "/bin"),
+        ("DB_POOL_SIZE", "x"),
+    ];
     assert!(env(variables).load().is_ok());
     let ours = [("PSN_DB_BACKUP_DIR", "/x"), ("PSN_STORAGE_BACKEND", "s3")];
     assert_eq!(env(ours).load().unwrap_err().problems.len(), 2);
@@ -99,7 +118,10 @@ fn a_foreign_prefix_does_not_hide_a_setting() {
 #[test]
 fn a_value_may_stand_in_a_file() {
     let (url, size) = (file("redis://:p@h\n"), file("12\n"));
-    let variables = [("PSN_REDIS_URL_FILE", url.to_str().unwrap()), ("PSN_DB_POOL_SIZE_FILE", size.to_str().unwrap())];
+    let variables = [
+        ("PSN_REDIS_URL_FILE", url.to_str().unwrap()),
+        ("PSN_DB_POOL_SIZE_FILE", size.to_str().unwrap()),
+    ];
     let settings = env(variables).load().unwrap();
     assert_eq!(settings.redis.url, Some(Secret::new("redis://:p@h")));
     assert_eq!(settings.db.pool.pool_size, 12);
@@ -130,9 +152,13 @@ fn a_file_that_cannot_be_read_names_the_variable_and_the_path() {
 #[test]
 fn a_value_and_its_file_at_once_are_an_error() {
     let path = file("redis://h\n");
-    let variables = [("PSN_REDIS_URL", "redis://i"), ("PSN_REDIS_URL_FILE", path.to_str().unwrap())];
+    let variables =
+        [("PSN_REDIS_URL", "redis://i"), ("PSN_REDIS_URL_FILE", path.to_str().unwrap())];
     let error = env(variables).load().unwrap_err();
-    assert_eq!(problem(&error, "PSN_REDIS_URL_FILE").help, "keep either `PSN_REDIS_URL` or `PSN_REDIS_URL_FILE`");
+    assert_eq!(
+        problem(&error, "PSN_REDIS_URL_FILE").help,
+        "keep either `PSN_REDIS_URL` or `PSN_REDIS_URL_FILE`"
+    );
 }
 
 #[cfg(unix)]
@@ -140,9 +166,13 @@ fn a_value_and_its_file_at_once_are_an_error() {
 fn a_value_that_is_not_utf_8_is_an_error_and_a_foreign_name_is_not() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-    let error = bare().environment([(bytes(b"PSN_REDIS_URL"), bytes(b"redis://\xff"))]).load().unwrap_err();
+    let error =
+        bare().environment([(bytes(b"PSN_REDIS_URL"), bytes(b"redis://\xff"))]).load().unwrap_err();
     let found = problem(&error, "redis.url");
-    assert!(found.message.contains("not UTF-8") && found.source.contains("PSN_REDIS_URL"), "{found}");
+    assert!(
+        found.message.contains("not UTF-8") && found.source.contains("PSN_REDIS_URL"),
+        "{found}"
+    );
     assert!(bare().environment([(bytes(b"\xff"), bytes(b"\xff"))]).load().is_ok());
     assert!(bare().environment([(bytes(b"PSN_DB_\xff"), bytes(b"x"))]).load().is_err());
 }

@@ -37,7 +37,10 @@ fn every_setting_has_a_row_with_its_value_and_source() {
         (
             "redis.url",
             "redis://:***@h/1",
-            format!("file `{}`, named by environment variable `PSN_REDIS_URL_FILE`", secret.display()),
+            format!(
+                "file `{}`, named by environment variable `PSN_REDIS_URL_FILE`",
+                secret.display()
+            ),
         ),
         ("cache.url", "unset", "default".into()),
     ] {
@@ -94,15 +97,22 @@ fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
 #[test]
 fn a_pool_a_reset_and_a_pooler_that_make_a_setting_useless_are_warned_of() {
     let warned = |settings: &[(&str, &str)]| {
-        let loader = settings.iter().fold(bare(), |loader, (setting, value)| loader.set(*setting, *value));
+        let loader =
+            settings.iter().fold(bare(), |loader, (setting, value)| loader.set(*setting, *value));
         let settings = loader.load().unwrap();
         settings.explain().warnings.iter().map(|it| it.setting.clone()).collect::<Vec<_>>()
     };
     assert_eq!(warned(&[("db.pool", "null"), ("db.min_idle", "2")]), ["db.min_idle"]);
     assert_eq!(warned(&[("db.pool", "null"), ("db.idle_timeout", "60")]), ["db.idle_timeout"]);
     assert_eq!(warned(&[("db.pool", "read-write"), ("db.max_overflow", "5")]), ["db.max_overflow"]);
-    assert_eq!(warned(&[("db.reset", "replace"), ("db.overflow_linger", "5")]), ["db.overflow_linger"]);
-    assert_eq!(warned(&[("db.behind", "pgbouncer"), ("db.cancel_abandoned", "true")]), ["db.cancel_abandoned"]);
+    assert_eq!(
+        warned(&[("db.reset", "replace"), ("db.overflow_linger", "5")]),
+        ["db.overflow_linger"]
+    );
+    assert_eq!(
+        warned(&[("db.behind", "pgbouncer"), ("db.cancel_abandoned", "true")]),
+        ["db.cancel_abandoned"]
+    );
     let nothing: [&str; 0] = [];
     assert_eq!(warned(&[("db.behind", "pgbouncer")]), nothing);
     assert_eq!(warned(&[("db.pool", "read-write"), ("preset", "production")]), nothing);

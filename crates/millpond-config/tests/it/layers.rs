@@ -19,9 +19,12 @@ fn without_any_layer_the_defaults_hold() {
 
 #[test]
 fn each_layer_overrides_the_ones_below_it_one_setting_at_a_time() {
-    let path = file("preset = 'production'\n[db]\nmax_overflow = 1\npool_timeout = 11\npool_recycle = 1111\n");
+    let path = file(
+        "preset = 'production'\n[db]\nmax_overflow = 1\npool_timeout = 11\npool_recycle = 1111\n",
+    );
     let variables = [("PSN_DB_POOL_TIMEOUT", "22"), ("PSN_DB_POOL_RECYCLE", "2222")];
-    let settings = bare().file(path).environment(variables).set("db.pool_recycle", 3333).load().unwrap();
+    let settings =
+        bare().file(path).environment(variables).set("db.pool_recycle", 3333).load().unwrap();
     let pool = settings.db.pool;
     assert_eq!(pool.connect_timeout, Duration::from_secs(10), "default");
     assert_eq!(pool.pool_size, 25, "preset");
@@ -49,16 +52,27 @@ fn a_file_may_hold_every_setting() {
     (pool.ping_timeout, pool.connect_timeout, pool.hook_timeout) = (ms(700), s(8), s(120));
     (pool.close_timeout, pool.idle_timeout, pool.min_idle) = (s(10), Some(s(3600)), Some(1));
     (pool.max_waiters, pool.max_connecting, pool.backoff_max) = (Some(13), 14, s(15));
-    (pool.fail_fast_after, pool.overflow_after, pool.overflow_linger) = (Some(s(16)), ms(17), s(18));
-    (pool.leak_after, pool.max_lease, pool.statement_timeout) = (Some(s(19)), Some(s(1200)), Some(s(21)));
+    (pool.fail_fast_after, pool.overflow_after, pool.overflow_linger) =
+        (Some(s(16)), ms(17), s(18));
+    (pool.leak_after, pool.max_lease, pool.statement_timeout) =
+        (Some(s(19)), Some(s(1200)), Some(s(21)));
     pool.limits = Limits::Off;
     assert_eq!(settings.db.pool, pool);
-    assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Session, Some(PoolKind::ReadWrite)));
+    assert_eq!(
+        (settings.db.reset, settings.db.kind),
+        (ResetLevel::Session, Some(PoolKind::ReadWrite))
+    );
     assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, false));
     assert_eq!(settings.db.tcp_keepalive, Some(s(22)));
     assert_eq!(settings.storage.connection_string, Some(Secret::new("sqlite:///./x.db")));
-    assert_eq!((settings.redis.url, settings.redis.max_connections), (Some(Secret::new("redis://r/1")), 7));
-    assert_eq!((settings.cache.url, settings.cache.max_connections), (Some(Secret::new("redis://c/0")), 300));
+    assert_eq!(
+        (settings.redis.url, settings.redis.max_connections),
+        (Some(Secret::new("redis://r/1")), 7)
+    );
+    assert_eq!(
+        (settings.cache.url, settings.cache.max_connections),
+        (Some(Secret::new("redis://c/0")), 300)
+    );
 }
 
 #[test]
@@ -79,7 +93,10 @@ fn code_may_set_with_the_types_of_the_settings() {
         .unwrap();
     let pool = &settings.db.pool;
     assert_eq!((pool.pool_size, pool.max_waiters, pool.min_idle), (30, Some(100), None));
-    assert_eq!((pool.pool_timeout, pool.ping_timeout), (Duration::from_millis(1500), Duration::from_millis(250)));
+    assert_eq!(
+        (pool.pool_timeout, pool.ping_timeout),
+        (Duration::from_millis(1500), Duration::from_millis(250))
+    );
     assert_eq!((pool.pool_recycle, pool.pool_pre_ping), (None, false));
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Replace, Some(PoolKind::Null)));
     assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, true));
@@ -94,16 +111,24 @@ fn the_last_call_of_set_wins() {
 
 #[test]
 fn a_higher_layer_can_take_a_value_back() {
-    let path =
-        file("preset = 'large'\n[db]\nidle_timeout = 60\npool = 'queue'\nmin_idle = 3\n[redis]\nurl = 'redis://h'\n");
+    let path = file(
+        "preset = 'large'\n[db]\nidle_timeout = 60\npool = 'queue'\nmin_idle = 3\n[redis]\nurl = 'redis://h'\n",
+    );
     let settings = bare()
         .file(path)
-        .environment([("PSN_DB_IDLE_TIMEOUT", "off"), ("PSN_DB_POOL", "auto"), ("PSN_DB_MIN_IDLE", "AUTO")])
+        .environment([
+            ("PSN_DB_IDLE_TIMEOUT", "off"),
+            ("PSN_DB_POOL", "auto"),
+            ("PSN_DB_MIN_IDLE", "AUTO"),
+        ])
         .set("redis.url", None::<Secret>)
         .set("preset", None::<&str>)
         .load()
         .unwrap();
-    assert_eq!((settings.db.pool.idle_timeout, settings.db.pool.min_idle, settings.db.kind), (None, None, None));
+    assert_eq!(
+        (settings.db.pool.idle_timeout, settings.db.pool.min_idle, settings.db.kind),
+        (None, None, None)
+    );
     assert_eq!((settings.redis.url, settings.preset, settings.db.pool.pool_size), (None, None, 10));
 }
 
@@ -118,7 +143,8 @@ fn a_value_that_a_higher_layer_overrides_is_not_looked_at() {
 fn the_usual_file_may_be_absent_and_a_named_one_may_not() {
     // Tests run in the folder of their crate, which holds no millpond.toml.
     assert!(Settings::loader().no_environment().load().is_ok());
-    let error = Settings::loader().no_environment().file("no/such/millpond.toml").load().unwrap_err();
+    let error =
+        Settings::loader().no_environment().file("no/such/millpond.toml").load().unwrap_err();
     assert!(error.to_string().contains("`no/such/millpond.toml`"), "{error}");
 }
 
@@ -132,6 +158,7 @@ fn limits_off_in_any_layer_lifts_the_ranges_of_all() {
 
 #[test]
 fn even_without_limits_a_redis_pool_needs_a_place() {
-    let error = env([("PSN_DB_LIMITS", "off"), ("PSN_CACHE_MAX_CONNECTIONS", "0")]).load().unwrap_err();
+    let error =
+        env([("PSN_DB_LIMITS", "off"), ("PSN_CACHE_MAX_CONNECTIONS", "0")]).load().unwrap_err();
     assert!(error.to_string().contains("cache.max_connections = 0"), "{error}");
 }

@@ -8,12 +8,41 @@ fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
     for (setting, values) in [
         (
             "db.pool_size",
-            &["0", "-1", "51", "1e30", "NaN", "inf", "ten", "", " ", "1.5", "4294967296", "0x10", "1_0", "+1"][..],
+            &[
+                "0",
+                "-1",
+                "51",
+                "1e30",
+                "NaN",
+                "inf",
+                "ten",
+                "",
+                " ",
+                "1.5",
+                "4294967296",
+                "0x10",
+                "1_0",
+                "+1",
+            ][..],
         ),
         ("db.max_overflow", &["-1", "101", "99999999999999999999999999", "true"]),
         (
             "db.pool_timeout",
-            &["0", "-1", "0.999", "301", "NaN", "inf", "-inf", "1e30", "ten", "", "5 parsecs", "1d", "1h1m"],
+            &[
+                "0",
+                "-1",
+                "0.999",
+                "301",
+                "NaN",
+                "inf",
+                "-inf",
+                "1e30",
+                "ten",
+                "",
+                "5 parsecs",
+                "1d",
+                "1h1m",
+            ],
         ),
         ("db.pool_recycle", &["0", "299", "7201", "never", "auto", "-off"]),
         ("db.recycle_jitter", &["51", "-1", "10%"]),
@@ -42,8 +71,12 @@ fn every_piece_of_nonsense_in_a_variable_is_refused_by_name() {
     ] {
         for value in values {
             let name = format!("PSN_{}", setting.replace('.', "_").to_uppercase());
-            let error =
-                bare().environment([(name.as_str(), *value), ("PSN_STORAGE_CONNECTION_STRING", "hunter2")]).load();
+            let error = bare()
+                .environment([
+                    (name.as_str(), *value),
+                    ("PSN_STORAGE_CONNECTION_STRING", "hunter2"),
+                ])
+                .load();
             let error = error.err().unwrap_or_else(|| panic!("{name}={value:?} was taken"));
             assert_eq!(error.problems.len(), 1, "{error}");
             let found = problem(&error, setting);
@@ -120,8 +153,16 @@ fn a_file_that_is_no_settings_file_is_refused_by_path() {
     let binary = file(b"\xff\xfe\x00");
     let long = file("# x\n".repeat(20_000));
     let huge = "x/".repeat(50_000);
-    for path in ["/", "/no/such", "", "/dev/zero", &huge, binary.to_str().unwrap(), long.to_str().unwrap(), "nul\0byte"]
-    {
+    for path in [
+        "/",
+        "/no/such",
+        "",
+        "/dev/zero",
+        &huge,
+        binary.to_str().unwrap(),
+        long.to_str().unwrap(),
+        "nul\0byte",
+    ] {
         let error = bare().file(path).load().unwrap_err();
         let found = problem(&error, "settings file");
         assert!(found.message.starts_with("cannot be read"), "{found}");
@@ -131,22 +172,30 @@ fn a_file_that_is_no_settings_file_is_refused_by_path() {
 
 #[test]
 fn an_absurd_file_ends_in_a_report_of_bounded_lines() {
-    for text in
-        ["[".repeat(60_000), "a.".repeat(30_000), "a=[".repeat(20_000), "=\n".repeat(30_000), "\"".repeat(60_000)]
-    {
+    for text in [
+        "[".repeat(60_000),
+        "a.".repeat(30_000),
+        "a=[".repeat(20_000),
+        "=\n".repeat(30_000),
+        "\"".repeat(60_000),
+    ] {
         assert!(toml(&text).load().is_err());
     }
     let keys: String = (0..6_000).map(|n| format!("k{n}=1\n")).collect();
     let error = toml(&keys).load().unwrap_err();
     assert_eq!(error.problems.len(), 6_000);
     let error =
-        toml(&format!("[db]\n{} = 1\npool_size = '{}'\n", "k".repeat(30_000), "v".repeat(30_000))).load().unwrap_err();
+        toml(&format!("[db]\n{} = 1\npool_size = '{}'\n", "k".repeat(30_000), "v".repeat(30_000)))
+            .load()
+            .unwrap_err();
     assert!(error.to_string().lines().all(|line| line.len() < 2_000), "{error}");
 }
 
 #[test]
 fn an_empty_file_and_a_byte_order_mark_are_fine() {
-    for text in ["", "\n", "# x", "[db]", "\u{feff}[db]\npool_size = 3", "[db]\r\npool_size = 3\r\n"] {
+    for text in
+        ["", "\n", "# x", "[db]", "\u{feff}[db]\npool_size = 3", "[db]\r\npool_size = 3\r\n"]
+    {
         assert!(toml(text).load().is_ok(), "{text:?}");
     }
 }
@@ -193,7 +242,8 @@ fn random_bytes_never_panic() {
     ];
     let (mut random, path) = (Random(42), file(""));
     for _ in 0..1_000 {
-        let text: String = (0..random.below(40)).map(|_| pieces[random.below(pieces.len())]).collect();
+        let text: String =
+            (0..random.below(40)).map(|_| pieces[random.below(pieces.len())]).collect();
         let bytes: Vec<u8> = (0..random.below(40)).map(|_| random.below(256) as u8).collect();
         let lossy = String::from_utf8_lossy(&bytes).into_owned();
         for content in [text.as_bytes(), &bytes] {
@@ -201,12 +251,25 @@ fn random_bytes_never_panic() {
             let _ = bare().file(&path).load();
         }
         for value in [&text, &lossy] {
-            let names = ["PSN_DB_POOL_SIZE", "PSN_DB_POOL_TIMEOUT", "PSN_DB_RESET", "PSN_PRESET", "PSN_DB_LIMITS"];
+            let names = [
+                "PSN_DB_POOL_SIZE",
+                "PSN_DB_POOL_TIMEOUT",
+                "PSN_DB_RESET",
+                "PSN_PRESET",
+                "PSN_DB_LIMITS",
+            ];
             let variables = names.map(|name| (name.to_owned(), value.clone()));
             let _ = bare().environment(variables).load();
-            let _ =
-                bare().environment([(format!("PSN_DB_{value}"), value.clone()), (value.clone(), value.clone())]).load();
-            let _ = bare().set(value.as_str(), value.as_str()).set("db.idle_timeout", value.as_str()).load();
+            let _ = bare()
+                .environment([
+                    (format!("PSN_DB_{value}"), value.clone()),
+                    (value.clone(), value.clone()),
+                ])
+                .load();
+            let _ = bare()
+                .set(value.as_str(), value.as_str())
+                .set("db.idle_timeout", value.as_str())
+                .load();
             if let Ok(settings) = env([("PSN_REDIS_URL", value)]).load() {
                 assert_eq!(settings.redis.url.as_ref().map(|url| url.expose()), Some(value.trim()));
                 let _ = settings.explain().to_string();
@@ -220,7 +283,8 @@ fn a_broken_file_is_refused_without_its_secrets() {
     let path = file("");
     let (mut refused, mut loaded) = (0, 0);
     for seed in 0..1_000 {
-        let text = Garbler::new(seed).line(include_str!("../corpus/files.txt")).replace("\\n", "\n");
+        let text =
+            Garbler::new(seed).line(include_str!("../corpus/files.txt")).replace("\\n", "\n");
         std::fs::write(&path, &text).unwrap();
         let shown = match bare().file(&path).load() {
             Ok(settings) => {
@@ -249,10 +313,17 @@ fn what_a_variable_says_is_what_code_can_say() {
             assert_eq!(format!("{:?}", written.db), format!("{:?}", read.db), "{value:?}");
             taken += 1;
         }
-        if let Ok(read) = env([("PSN_DB_POOL_SIZE", &value), ("PSN_DB_IDLE_TIMEOUT", &value)]).load() {
-            let code =
-                bare().set("db.pool_size", read.db.pool.pool_size).set("db.idle_timeout", read.db.pool.idle_timeout);
-            assert_eq!(format!("{:?}", code.load().unwrap().db), format!("{:?}", read.db), "{value:?}");
+        if let Ok(read) =
+            env([("PSN_DB_POOL_SIZE", &value), ("PSN_DB_IDLE_TIMEOUT", &value)]).load()
+        {
+            let code = bare()
+                .set("db.pool_size", read.db.pool.pool_size)
+                .set("db.idle_timeout", read.db.pool.idle_timeout);
+            assert_eq!(
+                format!("{:?}", code.load().unwrap().db),
+                format!("{:?}", read.db),
+                "{value:?}"
+            );
             taken += 1;
         }
     }
@@ -264,7 +335,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % limit
     }
 }

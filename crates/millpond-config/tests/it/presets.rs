@@ -21,7 +21,11 @@ fn every_preset_holds_its_values() {
         assert_eq!((pool.pool_size, pool.max_overflow), (size, overflow), "{preset}");
         assert_eq!(pool.pool_timeout, Duration::from_secs(timeout), "{preset}");
         assert_eq!(pool.pool_recycle, Some(Duration::from_secs(recycle)), "{preset}");
-        assert_eq!((settings.cache.max_connections, settings.redis.max_connections), (cache, 20), "{preset}");
+        assert_eq!(
+            (settings.cache.max_connections, settings.redis.max_connections),
+            (cache, 20),
+            "{preset}"
+        );
         assert!(pool.pool_pre_ping, "{preset}");
         assert_eq!(settings.preset.as_deref(), Some(preset));
     }

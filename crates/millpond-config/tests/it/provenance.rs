@@ -7,15 +7,25 @@ use crate::{bare, env, file, problem, toml};
 #[test]
 fn a_value_out_of_range_names_its_source_in_every_layer() {
     let path = file("# A comment.\n\n[db]\nmax_overflow = 101\n");
-    let error =
-        bare().file(&path).environment([("PSN_DB_POOL_SIZE", "51")]).set("db.pool_timeout", 301).load().unwrap_err();
+    let error = bare()
+        .file(&path)
+        .environment([("PSN_DB_POOL_SIZE", "51")])
+        .set("db.pool_timeout", 301)
+        .load()
+        .unwrap_err();
     let found = problem(&error, "db.max_overflow");
     assert_eq!(found.source, format!("`{}`, line 4", path.display()));
-    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("101"), "is out of range: expected 0-100"));
+    assert_eq!(
+        (found.value.as_deref(), found.message.as_str()),
+        (Some("101"), "is out of range: expected 0-100")
+    );
     assert!(found.help.ends_with("lift the ranges with limits = \"off\" under [db]"), "{found}");
     let found = problem(&error, "db.pool_size");
     assert_eq!(found.source, "environment variable `PSN_DB_POOL_SIZE`");
-    assert_eq!((found.value.as_deref(), found.message.as_str()), (Some("51"), "is out of range: expected 1-50"));
+    assert_eq!(
+        (found.value.as_deref(), found.message.as_str()),
+        (Some("51"), "is out of range: expected 1-50")
+    );
     assert!(found.help.ends_with("lift the ranges with PSN_DB_LIMITS=off"), "{found}");
     let found = problem(&error, "db.pool_timeout");
     assert_eq!((found.source.as_str(), found.value.as_deref()), ("code", Some("301")));
@@ -25,10 +35,16 @@ fn a_value_out_of_range_names_its_source_in_every_layer() {
 
 #[test]
 fn one_report_holds_every_problem_of_every_layer() {
-    let path = file("pool_size = 1\n[db]\nmax_overfow = 1\nreset = 'sesion'\n[redis]\nmax_connections = 5\n[dbs]\n");
+    let path = file(
+        "pool_size = 1\n[db]\nmax_overfow = 1\nreset = 'sesion'\n[redis]\nmax_connections = 5\n[dbs]\n",
+    );
     let error = bare()
         .file(path)
-        .environment([("PSN_DB_POOL_SIZE", "ten"), ("PSN_DB_POOL_TIMEOT", "1"), ("PSN_CACHE_URL_FILE", "/no/such")])
+        .environment([
+            ("PSN_DB_POOL_SIZE", "ten"),
+            ("PSN_DB_POOL_TIMEOT", "1"),
+            ("PSN_CACHE_URL_FILE", "/no/such"),
+        ])
         .set("db.bogus_setting", 1)
         .preset("none such")
         .load()
@@ -58,17 +74,37 @@ fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
     for (text, setting, line, help) in [
         ("[db]\npool_sise = 3", "db.pool_sise", 2, "did you mean `pool_size`?"),
         ("[db]\npoolsize = 3", "db.poolsize", 2, "did you mean `pool_size`?"),
-        ("[storage]\nurl = 'x'", "storage.url", 2, "did you mean `connection_string` under `[storage]`?"),
+        (
+            "[storage]\nurl = 'x'",
+            "storage.url",
+            2,
+            "did you mean `connection_string` under `[storage]`?",
+        ),
         ("[db]\nurl = 'x'", "db.url", 2, "did you mean `connection_string` under `[storage]`?"),
-        ("database_url = 'x'", "database_url", 1, "did you mean `connection_string` under `[storage]`?"),
+        (
+            "database_url = 'x'",
+            "database_url",
+            1,
+            "did you mean `connection_string` under `[storage]`?",
+        ),
         ("[cache]\nurll = 'x'", "cache.urll", 2, "did you mean `url`?"),
         ("\n\nprest = 'small'", "prest", 3, "did you mean `preset`?"),
         ("[bd]\npool_size = 3", "bd", 1, "did you mean `[db]`?"),
         ("[storag]", "storag", 1, "did you mean `[storage]`?"),
         ("pool_size = 3", "pool_size", 1, "did you mean `pool_size` under `[db]`?"),
         ("'db.pool_size' = 3", "db.pool_size", 1, "did you mean `pool_size` under `[db]`?"),
-        ("storage.conection_string = 'x'", "storage.conection_string", 1, "did you mean `connection_string`?"),
-        ("db = { pool_size = 3, pre_ping = true }", "db.pre_ping", 1, "did you mean `pool_pre_ping`?"),
+        (
+            "storage.conection_string = 'x'",
+            "storage.conection_string",
+            1,
+            "did you mean `connection_string`?",
+        ),
+        (
+            "db = { pool_size = 3, pre_ping = true }",
+            "db.pre_ping",
+            1,
+            "did you mean `pool_pre_ping`?",
+        ),
         ("[redis]\nnodes = []", "redis.nodes", 2, "[redis] holds `url`, `max_connections`"),
     ] {
         let error = toml(text).load().unwrap_err();
@@ -84,7 +120,10 @@ fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
 fn a_misspelt_setting_in_code_gets_a_suggestion() {
     let error = bare().set("db.pool_sise", 1).load().unwrap_err();
     let found = problem(&error, "db.pool_sise");
-    assert_eq!((found.source.as_str(), found.help.as_str()), ("code", "did you mean `db.pool_size`?"));
+    assert_eq!(
+        (found.source.as_str(), found.help.as_str()),
+        ("code", "did you mean `db.pool_size`?")
+    );
     let error = bare().set("storage.url", "x").load().unwrap_err();
     assert_eq!(problem(&error, "storage.url").help, "did you mean `storage.connection_string`?");
 }
@@ -94,13 +133,19 @@ fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_sour
     let refuse = |loader: millpond_config::Loader| {
         let refusal = |settings: &Settings| {
             let setting = "storage.connection_string";
-            let refusal = || Refusal { setting, message: "is refused".to_owned(), help: "change it".to_owned() };
-            let refusals: Vec<_> = settings.storage.connection_string.iter().map(|_| refusal()).collect();
+            let refusal = || Refusal {
+                setting,
+                message: "is refused".to_owned(),
+                help: "change it".to_owned(),
+            };
+            let refusals: Vec<_> =
+                settings.storage.connection_string.iter().map(|_| refusal()).collect();
             if refusals.is_empty() { Ok(()) } else { Err(refusals) }
         };
         loader.load_with(refusal)
     };
-    let error = refuse(toml("[storage]\nconnection_string = 'hunter2'\n[db]\npool_size = 0\n")).unwrap_err();
+    let error = refuse(toml("[storage]\nconnection_string = 'hunter2'\n[db]\npool_size = 0\n"))
+        .unwrap_err();
     let found = problem(&error, "storage.connection_string");
     assert!(found.source.ends_with("line 2") && found.value.is_none(), "{found}");
     assert_eq!((found.message.as_str(), found.help.as_str()), ("is refused", "change it"));
@@ -120,8 +165,10 @@ fn a_main_that_returns_the_error_prints_one_problem_a_line() {
 
 #[test]
 fn several_syntax_errors_are_each_named_with_their_line() {
-    let error = toml("[db]\npool_size = = 3\nmax_overflow = 3\npool_timeout = ten\n").load().unwrap_err();
-    let lines: Vec<_> = error.problems.iter().map(|it| it.source.rsplit(' ').next().unwrap()).collect();
+    let error =
+        toml("[db]\npool_size = = 3\nmax_overflow = 3\npool_timeout = ten\n").load().unwrap_err();
+    let lines: Vec<_> =
+        error.problems.iter().map(|it| it.source.rsplit(' ').next().unwrap()).collect();
     assert_eq!(lines, ["2", "4"], "{error}");
 }
 
@@ -136,10 +183,17 @@ fn a_malformed_size_does_not_draw_a_second_problem_from_what_depends_on_it() {
 
 #[test]
 fn the_problem_of_a_value_of_the_wrong_form_names_the_form_and_the_range() {
-    let error = env([("PSN_DB_POOL_SIZE", "ten"), ("PSN_DB_PING_TIMEOUT", "-1"), ("PSN_REDIS_MAX_CONNECTIONS", "x")])
-        .load()
-        .unwrap_err();
-    assert!(problem(&error, "db.pool_size").message.ends_with("expected a whole number (1-50)"), "{error}");
+    let error = env([
+        ("PSN_DB_POOL_SIZE", "ten"),
+        ("PSN_DB_PING_TIMEOUT", "-1"),
+        ("PSN_REDIS_MAX_CONNECTIONS", "x"),
+    ])
+    .load()
+    .unwrap_err();
+    assert!(
+        problem(&error, "db.pool_size").message.ends_with("expected a whole number (1-50)"),
+        "{error}"
+    );
     assert!(problem(&error, "db.ping_timeout").message.ends_with("(1ms to 300s)"), "{error}");
     assert!(problem(&error, "redis.max_connections").message.ends_with("(10-200)"), "{error}");
     let error = env([("PSN_DB_RESET", "sesion")]).load().unwrap_err();
@@ -148,16 +202,22 @@ fn the_problem_of_a_value_of_the_wrong_form_names_the_form_and_the_range() {
 
 #[test]
 fn a_refused_size_is_not_blamed_again_for_an_impossible_sum() {
-    let error = toml("[db]\nlimits = 'off'\npool_size = 'ten'\nmax_overflow = 2_000_000\n").load().unwrap_err();
+    let error = toml("[db]\nlimits = 'off'\npool_size = 'ten'\nmax_overflow = 2_000_000\n")
+        .load()
+        .unwrap_err();
     assert_eq!(problem(&error, "db.pool_size").value.as_deref(), Some("ten"));
 }
 
 #[test]
 fn a_required_setting_that_nobody_sets_is_in_the_report_with_its_names() {
-    let loader = toml("[db]\npool_size = 0\n").require("storage.connection_string").require("db.pool_sise");
+    let loader =
+        toml("[db]\npool_size = 0\n").require("storage.connection_string").require("db.pool_sise");
     let error = loader.load().unwrap_err();
     let found = problem(&error, "storage.connection_string");
-    assert_eq!(found.help, "set `PSN_STORAGE_CONNECTION_STRING`, or `connection_string` under [storage]");
+    assert_eq!(
+        found.help,
+        "set `PSN_STORAGE_CONNECTION_STRING`, or `connection_string` under [storage]"
+    );
     assert_eq!(problem(&error, "db.pool_sise").help, "did you mean `db.pool_size`?");
     assert_eq!(error.problems.len(), 3, "{error}");
     assert!(env([("PSN_REDIS_URL", "redis://h")]).require("redis.url").load().is_ok());

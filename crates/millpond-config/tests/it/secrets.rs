@@ -7,8 +7,10 @@ use crate::{bare, env, file, problem, toml};
 const CANARY: &str = "c4n4ry-h00t";
 
 /// Contents that a parser would like to make something of.
-const AWKWARD: [&str; 14] =
-    ["12345", "007", "true", "\"q\"", "x y", "off", "nan", "[1]", "{a=1}", "'", "a\\nb", "$HOME", "é✓", "#x"];
+const AWKWARD: [&str; 14] = [
+    "12345", "007", "true", "\"q\"", "x y", "off", "nan", "[1]", "{a=1}", "'", "a\\nb", "$HOME",
+    "é✓", "#x",
+];
 
 #[test]
 fn a_secret_arrives_unchanged_from_every_layer() {
@@ -20,7 +22,11 @@ fn a_secret_arrives_unchanged_from_every_layer() {
         let path = file(format!("{content}\n"));
         let settings = env([("PSN_REDIS_URL_FILE", path.to_str().unwrap())]).load().unwrap();
         assert_eq!(settings.redis.url, expected, "file {content:?}");
-        let quoted = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
+        let quoted = content
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+            .replace('\t', "\\t");
         let settings = toml(&format!("[cache]\nurl = \"{quoted}\"\n")).load().unwrap();
         assert_eq!(settings.cache.url, expected, "toml {content:?}");
         let settings = bare().set("cache.url", content).load().unwrap();
@@ -31,7 +37,11 @@ fn a_secret_arrives_unchanged_from_every_layer() {
 /// A loader with this text for a URL, from each layer.
 fn of_every_layer(content: &str) -> [Loader; 4] {
     let path = file(content);
-    let quoted = content.replace('\r', "\\r").replace('\n', "\\n").replace('\t', "\\t").replace('\u{0}', "\\u0000");
+    let quoted = content
+        .replace('\r', "\\r")
+        .replace('\n', "\\n")
+        .replace('\t', "\\t")
+        .replace('\u{0}', "\\u0000");
     [
         env([("PSN_CACHE_URL", content)]),
         env([("PSN_CACHE_URL_FILE", path.to_str().unwrap())]),
@@ -44,32 +54,55 @@ fn of_every_layer(content: &str) -> [Loader; 4] {
 fn of_a_url_one_line_end_of_any_kind_is_left_out_wherever_it_stands() {
     for end in ["", "\n", "\r\n", "\r"] {
         for loader in of_every_layer(&format!("redis://:p@h/0{end}")) {
-            assert_eq!(loader.load().unwrap().cache.url, Some(Secret::new("redis://:p@h/0")), "{end:?}");
+            assert_eq!(
+                loader.load().unwrap().cache.url,
+                Some(Secret::new("redis://:p@h/0")),
+                "{end:?}"
+            );
         }
     }
     let path = file("redis://h\n");
-    let settings = env([("PSN_CACHE_URL_FILE", format!("{}\n", path.to_str().unwrap()).as_str())]).load().unwrap();
+    let settings = env([("PSN_CACHE_URL_FILE", format!("{}\n", path.to_str().unwrap()).as_str())])
+        .load()
+        .unwrap();
     assert_eq!(settings.cache.url, Some(Secret::new("redis://h")));
-    let settings = env([("PSN_CACHE_URL_FILE", file("\u{feff}redis://h\r\n").to_str().unwrap())]).load().unwrap();
+    let settings = env([("PSN_CACHE_URL_FILE", file("\u{feff}redis://h\r\n").to_str().unwrap())])
+        .load()
+        .unwrap();
     assert_eq!(settings.cache.url, Some(Secret::new("redis://h")));
 }
 
 #[test]
 fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_the_way_out() {
-    for content in
-        [" x", "x ", "x\t", "x\n\n", "\nx", "x \n", "postgres://u:c4n4ry-h00t\n@h/d", "x\u{200b}", "x\u{a0}", "x\u{0}y"]
-    {
+    for content in [
+        " x",
+        "x ",
+        "x\t",
+        "x\n\n",
+        "\nx",
+        "x \n",
+        "postgres://u:c4n4ry-h00t\n@h/d",
+        "x\u{200b}",
+        "x\u{a0}",
+        "x\u{0}y",
+    ] {
         for (layer, loader) in of_every_layer(content).into_iter().enumerate() {
             let error = loader.load().unwrap_err();
             let found = problem(&error, "cache.url");
-            assert!(found.message.contains("blank") && found.help.contains("%20"), "{layer} {content:?}: {found}");
+            assert!(
+                found.message.contains("blank") && found.help.contains("%20"),
+                "{layer} {content:?}: {found}"
+            );
             hides_the_canary(&error.to_string());
         }
     }
     for content in ["\n", " ", "\r\n"] {
         for loader in of_every_layer(content) {
             let error = loader.load().unwrap_err();
-            assert!(problem(&error, "cache.url").message.contains("is empty"), "{content:?}: {error}");
+            assert!(
+                problem(&error, "cache.url").message.contains("is empty"),
+                "{content:?}: {error}"
+            );
         }
     }
 }
@@ -79,7 +112,11 @@ fn a_line_end_behind_any_other_value_is_left_out() {
     for end in ["\n", "\r\n", "\r"] {
         let (preset, reset) = (format!("production{end}"), format!("session{end}"));
         let settings = env([("PSN_PRESET", &preset), ("PSN_DB_RESET", &reset)]).load().unwrap();
-        assert_eq!((settings.db.pool.pool_size, settings.preset.as_deref()), (25, Some("production")), "{end:?}");
+        assert_eq!(
+            (settings.db.pool.pool_size, settings.preset.as_deref()),
+            (25, Some("production")),
+            "{end:?}"
+        );
         let preset = file(format!("batch{end}"));
         let settings = env([("PSN_PRESET_FILE", preset.to_str().unwrap())]).load().unwrap();
         assert_eq!(settings.db.pool.pool_size, 15, "{end:?}");
@@ -100,10 +137,15 @@ fn a_loaded_secret_is_shown_nowhere() {
         format!("oracle://u:{CANARY}@h"),
         CANARY.to_owned(),
     ] {
-        let loader = bare().environment([("PSN_STORAGE_CONNECTION_STRING", &url)]).set("redis.url", url.as_str());
+        let loader = bare()
+            .environment([("PSN_STORAGE_CONNECTION_STRING", &url)])
+            .set("redis.url", url.as_str());
         hides_the_canary(&format!("{loader:?}"));
         let settings = loader.load().unwrap();
-        assert_eq!(settings.storage.connection_string.as_ref().map(Secret::expose), Some(url.as_str()));
+        assert_eq!(
+            settings.storage.connection_string.as_ref().map(Secret::expose),
+            Some(url.as_str())
+        );
         hides_the_canary(&format!("{settings:?} {settings:#?}"));
         hides_the_canary(&format!("{} {:?}", settings.explain(), settings.explain()));
         hides_the_canary(&settings.storage.connection_string.unwrap().to_string());
@@ -113,9 +155,13 @@ fn a_loaded_secret_is_shown_nowhere() {
 
 #[test]
 fn a_secret_of_the_wrong_type_is_not_shown() {
-    for value in
-        ["1234567890", "1.234567890e3", "[1234567890]", "{ x = 1234567890 }", "2027-12-31T12:34:56.1234567890Z"]
-    {
+    for value in [
+        "1234567890",
+        "1.234567890e3",
+        "[1234567890]",
+        "{ x = 1234567890 }",
+        "2027-12-31T12:34:56.1234567890Z",
+    ] {
         let error = toml(&format!("[storage]\nconnection_string = {value}\n")).load().unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains("storage.connection_string") && text.contains("line 2"), "{text}");

@@ -79,7 +79,8 @@ impl PoolConfig {
             conflicts.add(time("idle_timeout", idle), NO_EFFECT, null.clone(), help);
         }
         if !self.overflow_linger.is_zero() {
-            let help = "a null pool keeps nothing; choose another pool, or leave overflow_linger out";
+            let help =
+                "a null pool keeps nothing; choose another pool, or leave overflow_linger out";
             conflicts.add(time("overflow_linger", self.overflow_linger), NO_EFFECT, null, help);
         }
         conflicts.0.extend(self.conflicts().into_iter().filter(|conflict| !conflict.is_of_idle()));
@@ -90,14 +91,24 @@ impl PoolConfig {
         let overflow = ("max_overflow", self.max_overflow.to_string());
         if self.max_overflow == 0 && !self.overflow_after.is_zero() {
             let help = "raise max_overflow, or leave overflow_after out";
-            conflicts.add(time("overflow_after", self.overflow_after), NO_EFFECT, overflow.clone(), help);
+            conflicts.add(
+                time("overflow_after", self.overflow_after),
+                NO_EFFECT,
+                overflow.clone(),
+                help,
+            );
         }
         if self.overflow_linger.is_zero() {
             return;
         }
         let linger = time("overflow_linger", self.overflow_linger);
         if self.max_overflow == 0 {
-            conflicts.add(linger, NO_EFFECT, overflow, "raise max_overflow, or leave overflow_linger out");
+            conflicts.add(
+                linger,
+                NO_EFFECT,
+                overflow,
+                "raise max_overflow, or leave overflow_linger out",
+            );
         } else if let Some(idle) = self.idle_timeout.filter(|idle| *idle < self.overflow_linger) {
             let help = "idle_timeout closes the connection first; lower overflow_linger or raise idle_timeout";
             conflicts.add(linger, LONGER, time("idle_timeout", idle), help);
@@ -115,7 +126,12 @@ impl PoolConfig {
             let floor = self.min_idle.map_or_else(|| "auto".to_owned(), |floor| floor.to_string());
             let help = "it closes down to min_idle (auto: pool_size), and no more than pool_size are kept; \
                         set min_idle below pool_size";
-            conflicts.add(time("idle_timeout", idle), "closes nothing with", ("min_idle", floor), help);
+            conflicts.add(
+                time("idle_timeout", idle),
+                "closes nothing with",
+                ("min_idle", floor),
+                help,
+            );
         }
         if let Some(age) = self.pool_recycle.filter(|age| *age <= idle) {
             let help = "pool_recycle replaces the connection first; lower idle_timeout";
@@ -168,7 +184,8 @@ impl PoolConfig {
             exceeds.then(|| (time(setting, value), time("pool_timeout", self.pool_timeout), help))
         };
         let connect = "callers give up before such an attempt ends; lower connect_timeout or raise pool_timeout";
-        let ping = "a caller whose connection does not answer has no time for another; lower ping_timeout";
+        let ping =
+            "a caller whose connection does not answer has no time for another; lower ping_timeout";
         let hook = "one hook may take all of a caller's time; lower hook_timeout";
         let backoff = "callers may give up during a single pause; lower backoff_max";
         let found = [

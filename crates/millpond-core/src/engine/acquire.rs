@@ -59,7 +59,8 @@ impl<M: Manager> Acquire<M> {
         let held = match &self.state {
             State::Still if !shared.crowded.load(Ordering::Relaxed) => {
                 let caller = self.request.caller();
-                shared.change_plainly(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
+                shared
+                    .change_plainly(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
                 self.state = self.join_fresh(shared, cx)?;
@@ -67,8 +68,7 @@ impl<M: Manager> Acquire<M> {
             }
             State::Waiting(ticket, _) => {
                 let now = shared.clock.coarse();
-                let fresh =
-                    |granted: &Grant<_>| matches!(granted, Grant::Fresh(held) if shared.is_fresh(&held.inner.tag, now));
+                let fresh = |granted: &Grant<_>| matches!(granted, Grant::Fresh(held) if shared.is_fresh(&held.inner.tag, now));
                 let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh) else { return None };
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
                     held.inner.cell = Some(ticket.cell);
@@ -92,7 +92,8 @@ impl<M: Manager> Acquire<M> {
         // Cloned, and dropped if it is not needed, outside the lock.
         let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();
-        let joined = shared.change_plainly(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
+        let joined =
+            shared.change_plainly(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
         let (ticket, arrival) = joined?;
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.
@@ -159,8 +160,12 @@ impl<M: Manager> Future for Acquire<M> {
                     return Poll::Pending;
                 }
                 Stand::Refused(until) => pause(&shared, until, cx),
-                Stand::Lent(held, told) => return Poll::Ready(Ok(lent(shared, held, told, this.request))),
-                Stand::Failed(error, told) => return Poll::Ready(Err(failed(&shared, error, told, this.request))),
+                Stand::Lent(held, told) => {
+                    return Poll::Ready(Ok(lent(shared, held, told, this.request)));
+                }
+                Stand::Failed(error, told) => {
+                    return Poll::Ready(Err(failed(&shared, error, told, this.request)));
+                }
             };
         }
     }
@@ -186,7 +191,8 @@ impl<M: Manager> Acquire<M> {
             (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
         });
         if let Some(seq) = seq {
-            shared.tell_at(seq, &Event::AcquireCancelled { waited, location: self.request.location });
+            shared
+                .tell_at(seq, &Event::AcquireCancelled { waited, location: self.request.location });
         }
     }
 }

@@ -42,7 +42,9 @@ enum Cut {
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(limit, setting) => write!(f, "no answer within {:.2} s ({setting})", limit.as_secs_f64()),
+            Self::TimedOut(limit, setting) => {
+                write!(f, "no answer within {:.2} s ({setting})", limit.as_secs_f64())
+            }
             Self::Panicked(message) => write!(f, "panicked: {message}"),
         }
     }
@@ -55,7 +57,10 @@ impl std::error::Error for Cut {}
 /// # Cancel safety
 ///
 /// Dropping the future drops the call.
-pub(crate) async fn call<T, E, F>(limit: Duration, make: impl FnOnce() -> F) -> Result<T, CallError<E>>
+pub(crate) async fn call<T, E, F>(
+    limit: Duration,
+    make: impl FnOnce() -> F,
+) -> Result<T, CallError<E>>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -64,12 +69,13 @@ where
         Err(panic) => return Err(CallError::Panicked(message(&*panic))),
     };
     let outcome = {
-        let guarded = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(output))) => Poll::Ready(Ok(output)),
-            Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(CallError::Failed(error))),
-            Err(panic) => Poll::Ready(Err(CallError::Panicked(message(&*panic)))),
-        });
+        let guarded =
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(Ok(output))) => Poll::Ready(Ok(output)),
+                Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(CallError::Failed(error))),
+                Err(panic) => Poll::Ready(Err(CallError::Panicked(message(&*panic)))),
+            });
         rt::until(rt::sleep(limit), guarded).await
     };
     // A future that panicked, or was cut off, may panic again when it is dropped.

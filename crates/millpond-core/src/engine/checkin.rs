@@ -16,7 +16,8 @@ use std::time::Duration;
 
 impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
     fn returned(&self, mut held: PooledConnection<M::Connection>) {
-        let verdict = if thread::panicking() { Err(CloseReason::Panicked) } else { self.judge(&mut held) };
+        let verdict =
+            if thread::panicking() { Err(CloseReason::Panicked) } else { self.judge(&mut held) };
         self.come_back(held, verdict);
     }
 
@@ -70,7 +71,9 @@ impl<M: Manager> Shared<M> {
         now: Time,
     ) {
         match verdict {
-            Ok(reset) if ledger.keeps() && (reset || self.checkin_hooks) => ledger.rest(held, reset, now),
+            Ok(reset) if ledger.keeps() && (reset || self.checkin_hooks) => {
+                ledger.rest(held, reset, now)
+            }
             Ok(_) => ledger.put_back(held, now),
             Err(reason) => {
                 ledger.retire(held, reason, now);
@@ -83,7 +86,11 @@ impl<M: Manager> Shared<M> {
     }
 
     /// `Ok(true)`: fit after a reset; `Err`: to be closed.
-    fn come_back(&self, mut held: PooledConnection<M::Connection>, verdict: Result<bool, CloseReason>) {
+    fn come_back(
+        &self,
+        mut held: PooledConnection<M::Connection>,
+        verdict: Result<bool, CloseReason>,
+    ) {
         if let Some(cell) = held.inner.cell.take() {
             cell.leave_over();
         }

@@ -9,7 +9,9 @@ use crate::error::{Phase, PoolError};
 use crate::event::Event;
 use crate::hooks::HookPoint;
 use crate::lease::{Lease, LeaseOwner};
-use crate::ledger::{Asker, Caller, Claim, Grant, Ledger, Look, PooledConnection, Ticket, Validated, Validation};
+use crate::ledger::{
+    Asker, Caller, Claim, Grant, Ledger, Look, PooledConnection, Ticket, Validated, Validation,
+};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::deadline_thread::ARM_AFTER;
@@ -46,7 +48,14 @@ pub(crate) struct Trip {
 
 impl Trip {
     pub(crate) fn new(asker: Asker, limit: Duration) -> Self {
-        Self { asker, limit, deadline: asker.since.after(limit), refusals: 0, insists: false, timer: None }
+        Self {
+            asker,
+            limit,
+            deadline: asker.since.after(limit),
+            refusals: 0,
+            insists: false,
+            timer: None,
+        }
     }
 }
 
@@ -92,7 +101,8 @@ pub(crate) fn begin<M: Manager>(
             let asker = Asker { caller, arrival: 0, since: now, again: false, armed };
             return (take_or_fail(shared, ledger, caller, now), Trip::new(asker, limit));
         }
-        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
+        let asker =
+            Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
         let mut trip = Trip::new(asker, limit);
         let claim = ledger.claim(asker, &mut waker, now);
         (answer(shared, ledger, claim, &mut trip, now), trip)
@@ -146,7 +156,11 @@ fn answer<M: Manager>(
 /// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who
 /// tries again and again without a pause must not keep its runtime from finding out that the server
 /// is back.
-pub(crate) fn pause<M: Manager>(shared: &Shared<M>, until: Time, cx: &mut Context<'_>) -> Stand<M::Connection> {
+pub(crate) fn pause<M: Manager>(
+    shared: &Shared<M>,
+    until: Time,
+    cx: &mut Context<'_>,
+) -> Stand<M::Connection> {
     let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
         Some(timer) => resume(Some(timer), cx),
@@ -174,7 +188,9 @@ fn receive<M: Manager>(
 ) -> Stand<M::Connection> {
     let held = match granted {
         Grant::Fresh(held) | Grant::Due(held) => held,
-        Grant::Refusal(error) => return count_failure(shared, ledger, error, trip.asker.since, now),
+        Grant::Refusal(error) => {
+            return count_failure(shared, ledger, error, trip.asker.since, now);
+        }
     };
     if let Some(held) = ledger.accept(held, now) {
         return inspect(shared, ledger, held, trip, now);
@@ -208,7 +224,10 @@ fn count_loan<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     ledger.count_loan(since, now);
-    Stand::Lent(held, Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) })
+    Stand::Lent(
+        held,
+        Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) },
+    )
 }
 
 fn count_failure<M: Manager>(
@@ -222,7 +241,11 @@ fn count_failure<M: Manager>(
     Stand::Failed(error, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
 }
 
-pub(crate) fn fail<M: Manager>(shared: &Shared<M>, trip: &Trip, error: PoolError) -> Stand<M::Connection> {
+pub(crate) fn fail<M: Manager>(
+    shared: &Shared<M>,
+    trip: &Trip,
+    error: PoolError,
+) -> Stand<M::Connection> {
     shared.change(|ledger, now| count_failure(shared, ledger, error, trip.asker.since, now))
 }
 
@@ -256,10 +279,13 @@ pub(crate) fn look<M: Manager>(
     cx: &mut Context<'_>,
 ) -> Result<Stand<M::Connection>, Ticketed<M>> {
     let mut waker = Some(cx.waker().clone());
-    let looked = shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, &mut waker) {
-        Look::Granted(granted) => ControlFlow::Break(receive(shared, ledger, granted, trip, now)),
-        Look::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
-    });
+    let looked =
+        shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, &mut waker) {
+            Look::Granted(granted) => {
+                ControlFlow::Break(receive(shared, ledger, granted, trip, now))
+            }
+            Look::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
+        });
     let (ticket, homeless) = match looked {
         ControlFlow::Break(stand) => return Ok(stand),
         ControlFlow::Continue(waiting) => waiting,
@@ -285,7 +311,9 @@ pub(crate) fn look<M: Manager>(
         None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
     }
     let (task, limit) = (trip.asker.caller.task, trip.limit);
-    Ok(leave(shared, ticket, trip, |ledger, now| ledger.timed_out(shared.names(), task, limit, None, now)))
+    Ok(leave(shared, ticket, trip, |ledger, now| {
+        ledger.timed_out(shared.names(), task, limit, None, now)
+    }))
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
@@ -314,7 +342,8 @@ pub(crate) fn validate<M: Manager>(
     trip: &mut Trip,
     cx: &mut Context<'_>,
 ) -> ControlFlow<Stand<M::Connection>, Validation<M::Connection>> {
-    let home = if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
+    let home =
+        if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
     let entered = home.as_ref().map(|home| home.enter());
     if let Poll::Ready(validated) = validation.stage.as_mut().poll(cx) {
         return ControlFlow::Break(conclude(shared, validated, validation.phase, trip));
@@ -333,7 +362,8 @@ pub(crate) fn validate<M: Manager>(
     let phase = validation.phase;
     hand_over(shared, validation);
     ControlFlow::Break(shared.change(|ledger, now| {
-        let error = ledger.timed_out(shared.names(), trip.asker.caller.task, trip.limit, Some(phase), now);
+        let error =
+            ledger.timed_out(shared.names(), trip.asker.caller.task, trip.limit, Some(phase), now);
         count_failure(shared, ledger, error, trip.asker.since, now)
     }))
 }
@@ -369,7 +399,11 @@ fn conclude<M: Manager>(
             trip.refusals = trip.refusals.saturating_add(u32::from(refused.is_some()));
             match refused {
                 Some(source) if trip.refusals >= REFUSALS_MAX => {
-                    let error = PoolError::Refused { moment: HookPoint::Checkout, attempts: trip.refusals, source };
+                    let error = PoolError::Refused {
+                        moment: HookPoint::Checkout,
+                        attempts: trip.refusals,
+                        source,
+                    };
                     fail(shared, trip, error)
                 }
                 _ => Stand::Claim,
@@ -386,23 +420,39 @@ pub(crate) fn lent<M: Manager>(
     request: Request,
 ) -> Lease<M::Connection> {
     if let Some(seq) = told.seq {
-        let event = Event::Acquired { id: held.inner.tag.id, waited: told.waited, location: request.location };
+        let event = Event::Acquired {
+            id: held.inner.tag.id,
+            waited: told.waited,
+            location: request.location,
+        };
         shared.tell_at(seq, &event);
     }
     let home: Arc<dyn LeaseOwner<M::Connection>> = shared;
     Lease::lend(held, home)
 }
 
-pub(crate) fn failed<M: Manager>(shared: &Shared<M>, error: PoolError, told: Told, request: Request) -> PoolError {
+pub(crate) fn failed<M: Manager>(
+    shared: &Shared<M>,
+    error: PoolError,
+    told: Told,
+    request: Request,
+) -> PoolError {
     if let Some(seq) = told.seq {
-        let event = Event::AcquireFailed { why: error.kind(), waited: told.waited, location: request.location };
+        let event = Event::AcquireFailed {
+            why: error.kind(),
+            waited: told.waited,
+            location: request.location,
+        };
         shared.tell_at(seq, &event);
     }
     error
 }
 
 /// A lease of what is ready at this moment.
-pub(crate) fn try_acquire<M: Manager>(shared: &Arc<Shared<M>>, request: Request) -> Option<Lease<M::Connection>> {
+pub(crate) fn try_acquire<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    request: Request,
+) -> Option<Lease<M::Connection>> {
     if shared.checkout_hooks {
         return None;
     }

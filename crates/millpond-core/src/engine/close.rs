@@ -30,7 +30,10 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
 }
 
 /// Closes a connection that never became one of the pool's.
-pub(crate) async fn farewell<M: Manager>(shared: &Shared<M>, conn: M::Connection) -> Result<(), SharedError> {
+pub(crate) async fn farewell<M: Manager>(
+    shared: &Shared<M>,
+    conn: M::Connection,
+) -> Result<(), SharedError> {
     bounded_close(shared, conn, shared.config.close_timeout).await
 }
 
@@ -62,7 +65,8 @@ impl<M: Manager> Closing<M> {
     async fn finish(mut self, left: Duration) {
         let Some(held) = self.held.take() else { return };
         let (tag, conn) = (held.inner.tag, held.into_connection());
-        let mut gone = Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
+        let mut gone =
+            Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
         gone.error = bounded_close(&self.shared, conn, left).await.err();
     }
 }
@@ -93,7 +97,10 @@ impl<M: Manager> Drop for Gone<M> {
             ledger.stamp_if(shared.observed())
         });
         if let Some(seq) = seq {
-            shared.tell_at(seq, &Event::Closed { id: self.tag.id, reason: self.reason, error: self.error.take() });
+            shared.tell_at(
+                seq,
+                &Event::Closed { id: self.tag.id, reason: self.reason, error: self.error.take() },
+            );
         }
     }
 }

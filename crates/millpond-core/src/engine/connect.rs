@@ -23,7 +23,8 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
     let shared = &place.shared;
     shared.tell(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
-    let outcome = rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
+    let outcome =
+        rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
     match outcome {
         // The pool was closed or invalidated meanwhile, and the connection could not be lent: the
         // guard frees the place.
@@ -37,7 +38,10 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
 }
 
 /// Connects and calls the hooks of a new connection.
-async fn open<M: Manager>(shared: &Shared<M>, attempt: &Attempt) -> Result<M::Connection, (SharedError, ErrorClass)> {
+async fn open<M: Manager>(
+    shared: &Shared<M>,
+    attempt: &Attempt,
+) -> Result<M::Connection, (SharedError, ErrorClass)> {
     let limit = shared.config.connect_timeout;
     let info = ConnectInfo {
         pool: Arc::clone(&shared.name),
@@ -105,7 +109,12 @@ impl std::error::Error for Refusal {
     }
 }
 
-fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connection, took: Duration) {
+fn arrived<M: Manager>(
+    mut place: Place<M>,
+    attempt: &Attempt,
+    conn: M::Connection,
+    took: Duration,
+) {
     place.slot = None;
     let shared = &place.shared;
     let id = attempt.id;
@@ -124,7 +133,12 @@ fn arrived<M: Manager>(mut place: Place<M>, attempt: &Attempt, conn: M::Connecti
     }
 }
 
-fn failed<M: Manager>(mut place: Place<M>, attempt: &Attempt, error: SharedError, fault: ErrorClass) {
+fn failed<M: Manager>(
+    mut place: Place<M>,
+    attempt: &Attempt,
+    error: SharedError,
+    fault: ErrorClass,
+) {
     place.slot = None;
     let shared = &place.shared;
     let (setback, seq) = shared.change(|ledger, now| {

@@ -26,7 +26,10 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
 }
 
 /// Opens connections until `connections` exist. A pool that keeps none has nothing to warm.
-pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32) -> Result<(), PoolError> {
+pub(crate) async fn prewarm<M: Manager>(
+    shared: Arc<Shared<M>>,
+    connections: u32,
+) -> Result<(), PoolError> {
     if !shared.ensure_maintenance() {
         return Err(PoolError::NoRuntime);
     }
@@ -46,7 +49,9 @@ pub(crate) async fn prewarm<M: Manager>(shared: Arc<Shared<M>>, connections: u32
     }
     outcome.unwrap_or_else(|| {
         let now = shared.now();
-        let timed_out = |ledger: &Ledger<M::Connection>| ledger.timed_out(shared.names(), None, limit, None, now);
+        let timed_out = |ledger: &Ledger<M::Connection>| {
+            ledger.timed_out(shared.names(), None, limit, None, now)
+        };
         Err(shared.look(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
     })
 }
@@ -73,7 +78,8 @@ async fn watch<M: Manager, T>(
         // To clone a waker is user code, so outside the lock.
         let waker = cx.waker().clone();
         // The waker that is left is dropped here, outside the lock.
-        let answer = shared.change(|ledger, _| answer(ledger).ok_or_else(|| ledger.watch(watcher.number, waker)));
+        let answer = shared
+            .change(|ledger, _| answer(ledger).ok_or_else(|| ledger.watch(watcher.number, waker)));
         if let Ok(answer) = answer {
             return Poll::Ready(Some(answer));
         }

@@ -60,7 +60,8 @@ struct Presence<M: Manager>(Weak<Shared<M>>);
 impl<M: Manager> Drop for Presence<M> {
     fn drop(&mut self) {
         let Some(shared) = self.0.upgrade() else { return };
-        let (lost, _maintenance) = shared.change(|ledger, now| (!ledger.is_closed(), ledger.maintenance_ended(now)));
+        let (lost, _maintenance) =
+            shared.change(|ledger, now| (!ledger.is_closed(), ledger.maintenance_ended(now)));
         if lost {
             tracing::debug!(pool = &*shared.name, "the pool's home runtime has ended");
             shared.tell(|| Event::RuntimeShutDown);
@@ -96,7 +97,9 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
     let shared = Arc::clone(shared);
     match job {
         Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
-        Job::Checkin { held, reset, ping } => jobs.start(check_in(Resting { shared, held: Some(held) }, reset, ping)),
+        Job::Checkin { held, reset, ping } => {
+            jobs.start(check_in(Resting { shared, held: Some(held) }, reset, ping))
+        }
         Job::Validate(held) => jobs.start(validate_idle(Resting { shared, held: Some(held) })),
         Job::SeeThrough(validation) => jobs.start(see_through(shared, validation)),
         Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),
@@ -106,7 +109,8 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
 /// Sets the timer anew if something else falls due first.
 fn set<M: Manager>(timer: &mut Option<(Time, Timer)>, shared: &Shared<M>, wakes_at: Time) {
     if timer.as_ref().is_none_or(|(at, _)| *at != wakes_at) {
-        let due = (wakes_at != Time::NEVER).then(|| shared.clock.timer(wakes_at, || None)).flatten();
+        let due =
+            (wakes_at != Time::NEVER).then(|| shared.clock.timer(wakes_at, || None)).flatten();
         *timer = due.map(|timer| (wakes_at, timer));
     }
 }

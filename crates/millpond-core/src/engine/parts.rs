@@ -23,6 +23,9 @@ pub struct Parts<M: Manager> {
 
 impl<M: Manager> fmt::Debug for Parts<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("name", &self.name).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -17,7 +17,10 @@ use std::sync::Arc;
 
 /// Sees a validation through whose caller has gone. It may have been begun on a runtime that stands
 /// still by now, so its limit is set anew.
-pub(crate) async fn see_through<M: Manager>(shared: Arc<Shared<M>>, validation: Validation<M::Connection>) {
+pub(crate) async fn see_through<M: Manager>(
+    shared: Arc<Shared<M>>,
+    validation: Validation<M::Connection>,
+) {
     let Validation { stage, phase, limit, .. } = validation;
     match rt::until(rt::sleep(limit), stage).await {
         // Its hooks may have used it.
@@ -55,7 +58,8 @@ pub(crate) async fn check_in<M: Manager>(mut resting: Resting<M>, reset: bool, p
     }
     if refused.is_none() && shared.checkin_hooks {
         let info = shared.describe(&held.inner.tag);
-        let outcome = run_hooks(&shared, HookPoint::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
+        let outcome =
+            run_hooks(&shared, HookPoint::Checkin, &mut held.inner.conn, &info, Time::NEVER).await;
         refused = outcome.err().map(|_| CloseReason::RefusedByHook);
     }
     resting.finish(refused);
@@ -70,7 +74,9 @@ async fn connect_again<M: Manager>(
         Ok(false) => None,
         Ok(true) => {
             let info = shared.describe(&held.inner.tag);
-            let outcome = run_hooks(shared, HookPoint::Connect, &mut held.inner.conn, &info, Time::NEVER).await;
+            let outcome =
+                run_hooks(shared, HookPoint::Connect, &mut held.inner.conn, &info, Time::NEVER)
+                    .await;
             outcome.err().map(|_| CloseReason::RefusedByHook)
         }
         Err(message) => {
@@ -80,7 +86,11 @@ async fn connect_again<M: Manager>(
     }
 }
 
-fn failed_reset<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError<M::Error>) -> CloseReason {
+fn failed_reset<M: Manager>(
+    shared: &Shared<M>,
+    tag: LeaseMeta,
+    error: CallError<M::Error>,
+) -> CloseReason {
     let fault = match &error {
         CallError::Failed(error) => shared.classify(error),
         CallError::TimedOut(_) => ErrorClass::Connection,

@@ -38,13 +38,16 @@ pub(crate) async fn run_hooks<M: Manager>(
 ) -> Result<(), Refused> {
     for hook in shared.hooks.at(moment) {
         let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
-        let outcome: Result<(), CallError<BoxError>> = call(limit, || hook.call(moment, &mut *conn, info)).await;
+        let outcome: Result<(), CallError<BoxError>> =
+            call(limit, || hook.call(moment, &mut *conn, info)).await;
         if let Err(error) = outcome {
             let error = match error {
-                CallError::Failed(error) if moment == HookPoint::Checkout => match error.downcast::<RequestRefusal>() {
-                    Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
-                    Err(error) => CallError::Failed(error),
-                },
+                CallError::Failed(error) if moment == HookPoint::Checkout => {
+                    match error.downcast::<RequestRefusal>() {
+                        Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
+                        Err(error) => CallError::Failed(error),
+                    }
+                }
                 error => error,
             };
             if let CallError::Panicked(message) = &error {

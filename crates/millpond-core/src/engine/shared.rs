@@ -82,10 +82,12 @@ struct Watching {
 
 impl<M: Manager> Shared<M> {
     pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let Parts { manager, config, name, hooks, observers, runtime, acquires_per_turn: _ } = parts;
+        let Parts { manager, config, name, hooks, observers, runtime, acquires_per_turn: _ } =
+            parts;
         let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
         let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
-        let observers: Vec<_> = observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
+        let observers: Vec<_> =
+            observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
         let routine_observed = observers.iter().any(|watching| watching.routine);
         Self {
             exact: routine_observed || ledger.histograms().is_some(),
@@ -149,14 +151,21 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Changes the ledger, and runs the effects once its lock is released.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+    pub(crate) fn change<R>(
+        &self,
+        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R,
+    ) -> R {
         self.change_at(self.now(), change)
     }
 
     /// The same at a time that was read elsewhere, or that need not be exact. With
     /// [`change_plainly`](Self::change_plainly) the only way to change the ledger.
     #[inline]
-    pub(crate) fn change_at<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+    pub(crate) fn change_at<R>(
+        &self,
+        now: Time,
+        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R,
+    ) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
         let lendable = ledger.lendable();
@@ -180,7 +189,11 @@ impl<M: Manager> Shared<M> {
     /// The same for the fast paths of the ledger, which leave nothing but a wake and change nothing
     /// of what may be lent.
     #[inline]
-    pub(crate) fn change_plainly<R>(&self, now: Time, change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R) -> R {
+    pub(crate) fn change_plainly<R>(
+        &self,
+        now: Time,
+        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R,
+    ) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
         let wake = ledger.take_wake();
@@ -367,14 +380,19 @@ impl<M: Manager> Shared<M> {
 
     /// Makes everything opened so far out of date.
     pub(crate) fn invalidate_all(&self, hard: bool) {
-        let (generation, seq) = self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
+        let (generation, seq) =
+            self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
         self.opens_from.raise(generation);
         self.tell_at(seq, &Event::Invalidated { generation });
     }
 }
 
 /// Asks an observer what it wants to observe, and has leases measured if it wants that.
-fn watching<C: Send + 'static>(observer: Box<dyn Observer>, pool: &str, ledger: &mut Ledger<C>) -> Watching {
+fn watching<C: Send + 'static>(
+    observer: Box<dyn Observer>,
+    pool: &str,
+    ledger: &mut Ledger<C>,
+) -> Watching {
     let asked = calmly(|| {
         let interest = observer.interest();
         if interest == Interest::Measurements {
@@ -404,6 +422,9 @@ impl<M: Manager> Drop for Shared<M> {
 
 impl<M: Manager> fmt::Debug for Shared<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }

@@ -40,7 +40,9 @@ pub(crate) fn begin_hooks<M: Manager>(
 async fn ping<M: Manager>(mut candidate: Candidate<M>) -> Validated<M::Connection> {
     let shared = Arc::clone(&candidate.shared);
     let Some(held) = &mut candidate.held else { return Validated::Unfit { refused: None } };
-    if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut held.inner.conn)).await {
+    if let Err(error) =
+        call(shared.config.ping_timeout, || shared.manager.ping(&mut held.inner.conn)).await
+    {
         let reason = failed_ping(&shared, held.inner.tag, error);
         candidate.refuse(reason, true);
         return Validated::Unfit { refused: None };
@@ -101,7 +103,11 @@ impl<M: Manager> Drop for Candidate<M> {
 }
 
 /// Tells of a ping that failed, and acts on what the manager makes of it.
-pub(crate) fn failed_ping<M: Manager>(shared: &Shared<M>, tag: LeaseMeta, error: CallError<M::Error>) -> CloseReason {
+pub(crate) fn failed_ping<M: Manager>(
+    shared: &Shared<M>,
+    tag: LeaseMeta,
+    error: CallError<M::Error>,
+) -> CloseReason {
     let fault = match &error {
         CallError::Failed(error) => shared.classify(error),
         CallError::TimedOut(_) => ErrorClass::Connection,

@@ -92,7 +92,8 @@ impl Opening {
 
     /// After how long an attempt to connect counts as hanging.
     pub(super) fn patience(&self) -> Duration {
-        self.usual.map_or(PATIENCE_AT_FIRST, |usual| usual.saturating_mul(PATIENCE).max(PATIENCE_LEAST))
+        self.usual
+            .map_or(PATIENCE_AT_FIRST, |usual| usual.saturating_mul(PATIENCE).max(PATIENCE_LEAST))
     }
 
     /// A connection was opened in this time.
@@ -111,7 +112,8 @@ impl Opening {
         let doublings = self.failures.saturating_sub(1).min(16);
         let limit = BACKOFF_BASE.saturating_mul(1_u32 << doublings);
         let part = self.random.f64();
-        let end = |longest| now.after(limit.min(longest).mul_f64(part).max(Duration::from_millis(1)));
+        let end =
+            |longest| now.after(limit.min(longest).mul_f64(part).max(Duration::from_millis(1)));
         Pause { asked: end(backoff_max), unasked: end(backoff_max.max(UNASKED_MAX)) }
     }
 

@@ -35,7 +35,8 @@ impl<C: Send + 'static> Ledger<C> {
             return Claim::Failed(error);
         }
         self.opening.note_asked(now);
-        let ticket = self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.take());
+        let ticket =
+            self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.take());
         self.open_more(now);
         self.check();
         let enlist = !asker.armed && !mem::replace(&mut self.watched, true);
@@ -57,7 +58,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Ends what may not be lent any more, until the freshest idle connection may.
     fn retire_unfit(&mut self, now: Time) {
-        while let Some(reason) = self.idle.freshest().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
+        while let Some(reason) =
+            self.idle.freshest().and_then(|freshest| self.unfit(&freshest.inner.tag, now))
             && let Some(held) = self.idle.pop_freshest()
         {
             self.retire(held, reason, now);
@@ -74,7 +76,8 @@ impl<C: Send + 'static> Ledger<C> {
     /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout
     /// pings, the answer that the maintenance task has just had for it counts as this checkout's.
     fn try_has_to_ping(&self, tag: &LeaseMeta, now: Time) -> bool {
-        let validated = tag.validated_at > tag.idle_since && now.since(tag.validated_at) < RECENT_PING;
+        let validated =
+            tag.validated_at > tag.idle_since && now.since(tag.validated_at) < RECENT_PING;
         !validated && self.ping_would_be_due(tag, now)
     }
 
@@ -97,7 +100,11 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
-        if self.idle.freshest().is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now)) {
+        if self
+            .idle
+            .freshest()
+            .is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.tag, now))
+        {
             self.validate_idle(self.config.pre_ping_idle, now);
             return None;
         }
@@ -123,13 +130,21 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// A waiter looks whether it was granted something. A granted connection must still be
     /// validated and counted.
-    pub(crate) fn look(&mut self, ticket: Ticket<Grant<C>>, waker: &mut Option<Waker>) -> Look<Grant<C>> {
+    pub(crate) fn look(
+        &mut self,
+        ticket: Ticket<Grant<C>>,
+        waker: &mut Option<Waker>,
+    ) -> Look<Grant<C>> {
         self.waiters.look(ticket, waker)
     }
 
     /// A waiter takes the connection that it was granted, unless it has gone out of date since, or
     /// nothing may be lent.
-    pub(crate) fn accept(&mut self, held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
+    pub(crate) fn accept(
+        &mut self,
+        held: PooledConnection<C>,
+        now: Time,
+    ) -> Option<PooledConnection<C>> {
         if self.suspended && self.unfit(&held.inner.tag, now).is_none() {
             self.settle_checked(held, now);
             return None;
@@ -138,7 +153,11 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The connection, unless it has gone out of date while it was validated; then it is closed.
-    pub(crate) fn still_fit(&mut self, held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
+    pub(crate) fn still_fit(
+        &mut self,
+        held: PooledConnection<C>,
+        now: Time,
+    ) -> Option<PooledConnection<C>> {
         match self.unfit(&held.inner.tag, now) {
             None => Some(held),
             Some(reason) => {

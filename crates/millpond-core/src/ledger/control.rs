@@ -29,7 +29,10 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a
     /// maintenance task it is given back.
-    pub(crate) fn survive(&mut self, pool: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn Any + Send + Sync>> {
+    pub(crate) fn survive(
+        &mut self,
+        pool: Arc<dyn Any + Send + Sync>,
+    ) -> Option<Arc<dyn Any + Send + Sync>> {
         match &mut self.task {
             Some(task) => task.survivor.replace(pool),
             None => Some(pool),
@@ -73,8 +76,13 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// A maintenance task is about to start on this runtime.
     pub(crate) fn maintenance_starts(&mut self, runtime: Handle, now: Time) {
-        self.task =
-            Some(MaintenanceTask { runtime, waker: None, wakes_at: Time::NEVER, called: Some(now), survivor: None });
+        self.task = Some(MaintenanceTask {
+            runtime,
+            waker: None,
+            wakes_at: Time::NEVER,
+            called: Some(now),
+            survivor: None,
+        });
         self.note_eventful();
     }
 
@@ -91,7 +99,9 @@ impl<C: Send + 'static> Ledger<C> {
         for job in mem::take(&mut self.inbox) {
             match job {
                 Job::Connect(attempt) => self.free(attempt.slot, now),
-                Job::Checkin { held, .. } | Job::Validate(held) => self.retire(held, CloseReason::RuntimeShutDown, now),
+                Job::Checkin { held, .. } | Job::Validate(held) => {
+                    self.retire(held, CloseReason::RuntimeShutDown, now)
+                }
                 Job::SeeThrough(validation) => self.effects.validations.push(validation),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
@@ -106,7 +116,8 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
         let shrinks = pool_size < self.config.pool_size;
         (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
-        let live = |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
+        let live =
+            |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
         while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
             let Some(held) = self.idle.pop_oldest() else { break };
             self.retire(held, CloseReason::Shrunk, now);

@@ -85,7 +85,9 @@ impl LeaseMeta {
     /// due after so many nanoseconds without a sign of life.
     #[inline]
     pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
-        self.generation == lendable && now < self.expires && now.nanos_since(self.validated_at) < ping_after
+        self.generation == lendable
+            && now < self.expires
+            && now.nanos_since(self.validated_at) < ping_after
     }
 }
 
@@ -154,7 +156,10 @@ pub(crate) struct Validation<C> {
 
 impl<C> fmt::Debug for Validation<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Validation").field("slot", &self.slot).field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("Validation")
+            .field("slot", &self.slot)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }
 

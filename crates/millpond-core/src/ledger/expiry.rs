@@ -64,7 +64,8 @@ impl<C: Send + 'static> Ledger<C> {
         let (room, mut left) = (self.idle_room(), self.idle.len());
         for mut held in self.idle.take_all() {
             left = left.saturating_sub(1);
-            let maintained = self.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
+            let maintained =
+                self.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
             if let Some(reason) = self.unfit(&held.inner.tag, now) {
                 let succeeded = held.inner.tag.renewal == Renewal::Done;
                 if reason == CloseReason::Recycled && maintained && !succeeded {
@@ -73,7 +74,10 @@ impl<C: Send + 'static> Ledger<C> {
                 self.retire(held, reason, now);
                 continue;
             }
-            if held.inner.tag.renewal == Renewal::NotYet && maintained && now >= Self::renewal_due(&held.inner.tag) {
+            if held.inner.tag.renewal == Renewal::NotYet
+                && maintained
+                && now >= Self::renewal_due(&held.inner.tag)
+            {
                 held.inner.tag.renewal = Renewal::Wanted;
             }
             self.idle.push(held, now);
@@ -90,7 +94,9 @@ impl<C: Send + 'static> Ledger<C> {
             let surplus = self.idle.len() > room;
             let reason = if surplus && idle >= self.config.overflow_linger {
                 CloseReason::Overflow
-            } else if self.idle.len() > floor && self.config.idle_timeout.is_some_and(|limit| idle >= limit) {
+            } else if self.idle.len() > floor
+                && self.config.idle_timeout.is_some_and(|limit| idle >= limit)
+            {
                 CloseReason::IdleTooLong
             } else {
                 return;
@@ -110,7 +116,8 @@ impl<C: Send + 'static> Ledger<C> {
             if self.idle.len() > self.idle_room() {
                 due = due.min(since.after(self.config.overflow_linger));
             }
-            if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| self.idle.len() > floor) {
+            if let Some(idle_timeout) = self.config.idle_timeout.filter(|_| self.idle.len() > floor)
+            {
                 due = due.min(since.after(idle_timeout));
             }
         }

@@ -22,7 +22,8 @@ impl<C: Send + 'static> Ledger<C> {
     /// this look (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
-        if self.idle.freshest().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task) {
+        if self.idle.freshest().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task)
+        {
             self.bring_forward(caller, now);
         }
     }
@@ -72,8 +73,14 @@ impl<C: Send + 'static> Ledger<C> {
         now: Time,
     ) -> Option<(Ticket<Grant<C>>, u64)> {
         let others_wait = self.watched && !self.waiters.is_empty();
-        let none_to_come = self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
-        if self.eventful || !self.waits_plainly || !others_wait || !none_to_come || self.opening.failures > 0 {
+        let none_to_come =
+            self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
+        if self.eventful
+            || !self.waits_plainly
+            || !others_wait
+            || !none_to_come
+            || self.opening.failures > 0
+        {
             return None;
         }
         let arrival = self.arrive();
@@ -86,7 +93,11 @@ impl<C: Send + 'static> Ledger<C> {
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there
     /// is room among the idle ones. Gives it back if something has to be considered.
     #[inline]
-    pub(crate) fn put_back_fresh(&mut self, mut held: PooledConnection<C>, now: Time) -> Option<PooledConnection<C>> {
+    pub(crate) fn put_back_fresh(
+        &mut self,
+        mut held: PooledConnection<C>,
+        now: Time,
+    ) -> Option<PooledConnection<C>> {
         let tag = &mut held.inner.tag;
         if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
             return Some(held);
@@ -105,8 +116,11 @@ impl<C: Send + 'static> Ledger<C> {
             self.check();
             return None;
         }
-        let wakes_in_time = |task: &MaintenanceTask| task.called.is_some() || task.wakes_at <= tag.renew_at;
-        if !self.task.as_ref().is_some_and(wakes_in_time) || self.idle.len() >= self.config.pool_size as usize {
+        let wakes_in_time =
+            |task: &MaintenanceTask| task.called.is_some() || task.wakes_at <= tag.renew_at;
+        if !self.task.as_ref().is_some_and(wakes_in_time)
+            || self.idle.len() >= self.config.pool_size as usize
+        {
             return Some(held);
         }
         (tag.idle_since, tag.validated_at) = (now, now);

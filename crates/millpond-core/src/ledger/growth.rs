@@ -37,7 +37,10 @@ const RENEW_AHEAD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Setback {
     pub(crate) retry_in: Duration,
-    #[cfg_attr(any(not(test), millpond_models), expect(dead_code, reason = "only the simulator looks at it"))]
+    #[cfg_attr(
+        any(not(test), millpond_models),
+        expect(dead_code, reason = "only the simulator looks at it")
+    )]
     pub(crate) pause: Pause,
     /// Newcomers fail at once from now on.
     pub(crate) failing_fast: bool,
@@ -95,7 +98,9 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let connecting = self.connecting(now);
         let coming = connecting.saturating_add(self.coming_back(now));
-        if self.waiters.len() > coming && (used < self.config.pool_size || self.may_overflow(coming, now)) {
+        if self.waiters.len() > coming
+            && (used < self.config.pool_size || self.may_overflow(coming, now))
+        {
             return true;
         }
         // What is opened beyond the waiters' need becomes idle.
@@ -119,7 +124,11 @@ impl<C: Send + 'static> Ledger<C> {
     /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not
     /// run beside themselves.
     pub(crate) fn hanging(&self, now: Time) -> (u32, Time) {
-        if self.opening.first_pending { (0, Time::NEVER) } else { self.slots.hanging(self.opening.patience(), now) }
+        if self.opening.first_pending {
+            (0, Time::NEVER)
+        } else {
+            self.slots.hanging(self.opening.patience(), now)
+        }
     }
 
     /// `min_idle`, as far as `pool_size` allows it now.
@@ -149,7 +158,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether a `prewarm` under way wants more connections than exist and are being opened.
     fn is_cold(&self, now: Time) -> bool {
-        let wanted = self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
+        let wanted =
+            self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
         let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
         alive.saturating_add(self.connecting(now)) < wanted
     }
@@ -234,7 +244,13 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// An attempt failed: its place is free, and the next one has to wait.
-    pub(crate) fn connect_failed(&mut self, slot: u32, error: &SharedError, fault: ErrorClass, now: Time) -> Setback {
+    pub(crate) fn connect_failed(
+        &mut self,
+        slot: u32,
+        error: &SharedError,
+        fault: ErrorClass,
+        now: Time,
+    ) -> Setback {
         bump(&mut self.totals.connect_failed);
         let broken = self.row_is_broken(now);
         if self.is_asked() {
@@ -271,20 +287,25 @@ impl<C: Send + 'static> Ledger<C> {
             _ => now,
         };
         self.opening.failing_since = Some(since);
-        let long = now.since(since) >= self.config.fail_fast_after.unwrap_or(self.config.pool_timeout);
+        let long =
+            now.since(since) >= self.config.fail_fast_after.unwrap_or(self.config.pool_timeout);
         long && !mem::replace(&mut self.opening.failing_fast, long)
     }
 
     /// Whether the last failure is so long ago that it says nothing of now.
     fn row_is_broken(&self, now: Time) -> bool {
-        let pause = self.config.backoff_max.max(self.opening.pause.unasked.since(self.opening.last_failure));
+        let pause = self
+            .config
+            .backoff_max
+            .max(self.opening.pause.unasked.since(self.opening.last_failure));
         let longest = self.config.connect_timeout.saturating_add(pause).saturating_mul(2);
         now.since(self.opening.last_failure) > longest
     }
 
     /// For how long attempts have failed in a row, if they still do.
     pub(crate) fn failing_for(&self, now: Time) -> Option<Duration> {
-        let since = self.opening.failing_since.filter(|_| self.fails_fast() || !self.row_is_broken(now))?;
+        let since =
+            self.opening.failing_since.filter(|_| self.fails_fast() || !self.row_is_broken(now))?;
         Some(now.since(since))
     }
 
@@ -312,7 +333,11 @@ impl<C: Send + 'static> Ledger<C> {
         let was_quiet = self.not_before(now) > self.opening.pause.asked;
         self.note_refusal(now);
         if was_quiet {
-            self.opening.usual.unwrap_or_default().saturating_mul(2).clamp(FIRST_ASKER_PAUSE, PATIENCE_LEAST)
+            self.opening
+                .usual
+                .unwrap_or_default()
+                .saturating_mul(2)
+                .clamp(FIRST_ASKER_PAUSE, PATIENCE_LEAST)
         } else if mem::replace(&mut self.opening.refused, true) {
             Duration::from_micros(self.opening.random.u64(1_000..=REFUSAL_PAUSE))
         } else {

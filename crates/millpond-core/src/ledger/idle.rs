@@ -26,7 +26,13 @@ pub(crate) struct Idle<C> {
 
 impl<C> Idle<C> {
     pub(crate) fn new() -> Self {
-        Self { stack: VecDeque::new(), renewals_wanted: 0, renewals_done: 0, due: Time::NEVER, overdue: false }
+        Self {
+            stack: VecDeque::new(),
+            renewals_wanted: 0,
+            renewals_done: 0,
+            due: Time::NEVER,
+            overdue: false,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,7 +88,8 @@ impl<C> Idle<C> {
     /// validation is not the freshest.
     pub(crate) fn insert(&mut self, held: PooledConnection<C>, now: Time) {
         let since = held.inner.tag.idle_since;
-        let later = self.stack.iter().rev().take_while(|other| other.inner.tag.idle_since > since).count();
+        let later =
+            self.stack.iter().rev().take_while(|other| other.inner.tag.idle_since > since).count();
         self.count_in(&held, now);
         self.stack.insert(self.stack.len().saturating_sub(later), held);
     }
@@ -108,10 +115,15 @@ impl<C> Idle<C> {
     }
 
     /// Makes one of the `looks` next to the freshest the freshest, if `wanted` accepts it.
-    pub(crate) fn bring_forward(&mut self, looks: usize, wanted: impl Fn(&PooledConnection<C>) -> bool) {
+    pub(crate) fn bring_forward(
+        &mut self,
+        looks: usize,
+        wanted: impl Fn(&PooledConnection<C>) -> bool,
+    ) {
         let behind = self.stack.iter().rev().skip(1).take(looks).position(wanted);
         if let Some(behind) = behind
-            && let Some(found) = self.stack.remove(self.stack.len().saturating_sub(behind.saturating_add(2)))
+            && let Some(found) =
+                self.stack.remove(self.stack.len().saturating_sub(behind.saturating_add(2)))
         {
             self.stack.push_back(found);
         }

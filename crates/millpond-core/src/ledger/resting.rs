@@ -12,7 +12,11 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection that came back needs attention before it can be lent.
     pub(crate) fn rest(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
         let ping = !reset && self.slots.is_doubted(held.inner.tag.slot);
-        let unfit = if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(&held.inner.tag, now) };
+        let unfit = if self.closed {
+            Some(CloseReason::PoolClosed)
+        } else {
+            self.unfit(&held.inner.tag, now)
+        };
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
         }
@@ -29,7 +33,9 @@ impl<C: Send + 'static> Ledger<C> {
     /// broken too: those that are idle are validated now, and those that are out when they come
     /// back. To come back is no answer.
     pub(crate) fn suspect(&mut self, before: Time, now: Time) {
-        let silent = |tag: &LeaseMeta| tag.created <= before && tag.validated_at <= before.max(tag.idle_since);
+        let silent = |tag: &LeaseMeta| {
+            tag.created <= before && tag.validated_at <= before.max(tag.idle_since)
+        };
         self.validate_those(silent, now);
         self.slots.doubt_loans(before);
         self.note_eventful();

@@ -31,7 +31,8 @@ impl<C: Send + 'static> Ledger<C> {
         let reason = if self.closed {
             Some(CloseReason::PoolClosed)
         } else {
-            self.unfit(&held.inner.tag, now).or_else(|| self.too_many().then_some(CloseReason::Shrunk))
+            self.unfit(&held.inner.tag, now)
+                .or_else(|| self.too_many().then_some(CloseReason::Shrunk))
         };
         if let Some(reason) = reason {
             return self.retire(held, reason, now);
@@ -65,7 +66,8 @@ impl<C: Send + 'static> Ledger<C> {
             return self.retire(held, CloseReason::NotPooled, now);
         }
         let lingers = self.config.overflow_linger > Duration::ZERO;
-        let full = self.idle.len() >= self.config.pool_size as usize && self.idle.len() >= self.idle_room();
+        let full = self.idle.len() >= self.config.pool_size as usize
+            && self.idle.len() >= self.idle_room();
         if full && !lingers {
             return self.retire(held, CloseReason::Overflow, now);
         }

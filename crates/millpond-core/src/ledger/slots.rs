@@ -138,7 +138,10 @@ impl Slots {
             return;
         };
         let (before, began) = (place.stage, place.since);
-        debug_assert!(before != Stage::Free || stage == Stage::Connecting, "a free place can only be connected");
+        debug_assert!(
+            before != Stage::Free || stage == Stage::Connecting,
+            "a free place can only be connected"
+        );
         place.stage = stage;
         place.since = now;
         if before == Stage::Connecting {
@@ -167,7 +170,9 @@ impl Slots {
                 self.resting.insert((now, slot));
             }
             // The fast paths lend only where nobody looks for leaks.
-            Stage::InUse => self.quiet_since = Some(self.quiet_since.map_or(now, |since| since.min(now))),
+            Stage::InUse => {
+                self.quiet_since = Some(self.quiet_since.map_or(now, |since| since.min(now)))
+            }
             _ => {}
         }
     }
@@ -232,7 +237,10 @@ impl Slots {
     /// Doubts what is lent now and was opened at `before` or earlier.
     pub(crate) fn doubt_loans(&mut self, before: Time) {
         for place in &mut self.slots {
-            if place.stage == Stage::InUse && place.opened <= before && !mem::replace(&mut place.doubted, true) {
+            if place.stage == Stage::InUse
+                && place.opened <= before
+                && !mem::replace(&mut place.doubted, true)
+            {
                 self.doubted = self.doubted.saturating_add(1);
             }
         }
@@ -260,7 +268,8 @@ impl Slots {
 
     /// Who holds what, the oldest first.
     pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
-        let mut holders: Vec<Holder> = self.slots.iter().filter_map(|place| place.holder(now)).collect();
+        let mut holders: Vec<Holder> =
+            self.slots.iter().filter_map(|place| place.holder(now)).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
@@ -268,7 +277,9 @@ impl Slots {
     /// Whether a task holds a connection.
     pub(crate) fn holds(&self, task: TaskId) -> bool {
         let is_theirs = |caller: &Caller| caller.task == Some(task);
-        self.slots.iter().any(|place| place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs))
+        self.slots.iter().any(|place| {
+            place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs)
+        })
     }
 
     /// Holders since before `deadline` that were not reported yet; they count as reported from now
@@ -286,7 +297,8 @@ impl Slots {
                 place.leak_told = true;
                 leaks.push(holder);
             } else {
-                self.quiet_since = Some(self.quiet_since.map_or(place.since, |since| since.min(place.since)));
+                self.quiet_since =
+                    Some(self.quiet_since.map_or(place.since, |since| since.min(place.since)));
             }
         }
         leaks
@@ -315,6 +327,11 @@ impl Slot {
             return None;
         }
         let caller = self.caller?;
-        Some(Holder { id: self.id, location: caller.location, label: caller.label, held: now.since(self.since) })
+        Some(Holder {
+            id: self.id,
+            location: caller.location,
+            label: caller.label,
+            held: now.since(self.since),
+        })
     }
 }

@@ -90,7 +90,12 @@ pub(crate) struct Ledger<C> {
 }
 
 impl<C: Send + 'static> Ledger<C> {
-    pub(crate) fn new(config: PoolConfig, keeps: bool, first_connect_hooks: bool, seed: u64) -> Self {
+    pub(crate) fn new(
+        config: PoolConfig,
+        keeps: bool,
+        first_connect_hooks: bool,
+        seed: u64,
+    ) -> Self {
         Self {
             ping_after: config.ping_after(),
             opening: Opening::new(first_connect_hooks, seed),
@@ -349,15 +354,18 @@ impl<C: Send + 'static> Ledger<C> {
     /// looks at every loan.
     pub(crate) fn note_eventful(&mut self) {
         let config = &self.config;
-        self.lends_plainly =
-            !self.closed && !self.suspended && config.min_idle.is_none() && config.report_after().is_none();
+        self.lends_plainly = !self.closed
+            && !self.suspended
+            && config.min_idle.is_none()
+            && config.report_after().is_none();
         self.eventful = !self.lends_plainly
             || !self.keeps
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
             || self.slots.doubts()
             || self.slots.used() > config.cap();
-        self.waits_plainly = self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
+        self.waits_plainly =
+            self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
     }
 
     /// The generation that may be lent now; none while the pool is suspended.
@@ -372,8 +380,13 @@ impl<C: Send + 'static> Ledger<C> {
     #[cfg(debug_assertions)]
     pub(crate) fn check(&self) {
         self.slots.check();
-        debug_assert_eq!(self.slots.count(Stage::Idle) as usize, self.idle.len(), "idle connections are miscounted");
-        let idle_while_waiting = !self.suspended && !self.waiters.is_empty() && !self.idle.is_empty();
+        debug_assert_eq!(
+            self.slots.count(Stage::Idle) as usize,
+            self.idle.len(),
+            "idle connections are miscounted"
+        );
+        let idle_while_waiting =
+            !self.suspended && !self.waiters.is_empty() && !self.idle.is_empty();
         debug_assert!(!idle_while_waiting, "somebody waits while a connection is idle");
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
 impl<G: Send + 'static> WaiterCell<G> {
     /// The one that this thread has left over, or a new one.
     fn vacant() -> Arc<Self> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.downcast().ok());
+        let spare =
+            SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.downcast().ok());
         spare.unwrap_or_else(|| Arc::new(Self(Mutex::new(None))))
     }
 
@@ -174,7 +175,8 @@ impl<G: Send + 'static> Queue<G> {
         waker: Option<Waker>,
     ) -> Ticket<G> {
         let cell = WaiterCell::vacant();
-        let waiter = Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), armed };
+        let waiter =
+            Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), armed };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
             self.ring.push_back(waiter);
         } else {
@@ -208,7 +210,9 @@ impl<G: Send + 'static> Queue<G> {
     /// Grants something to the first waiter, and returns its waker unless it has been woken
     /// already. `Err` gives it back when nobody waits.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
-        let Some((waker, cell)) = self.ring.pop_front().and_then(|first| first.claim) else { return Err(granted) };
+        let Some((waker, cell)) = self.ring.pop_front().and_then(|first| first.claim) else {
+            return Err(granted);
+        };
         cell.put(granted);
         self.tidy();
         Ok(waker)
@@ -222,7 +226,8 @@ impl<G: Send + 'static> Queue<G> {
             return Look::Granted(granted);
         }
         if let Some(new) = waker.as_ref()
-            && let Some((old, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut())
+            && let Some((old, _)) =
+                self.find(ticket.arrival).and_then(|waiter| waiter.claim.as_mut())
             && !old.as_ref().is_some_and(|old| old.will_wake(new))
         {
             mem::swap(old, waker);
@@ -235,7 +240,8 @@ impl<G: Send + 'static> Queue<G> {
         let granted = ticket.cell.take();
         let mut waker = None;
         if granted.is_none()
-            && let Some((left, _)) = self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
+            && let Some((left, _)) =
+                self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
         {
             waker = left;
             self.gone = self.gone.saturating_add(1);
@@ -248,15 +254,23 @@ impl<G: Send + 'static> Queue<G> {
     /// Takes the wakers of all who wait, to wake them: they keep their places, and leave new ones
     /// when they look.
     pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
-        self.ring.iter_mut().filter_map(|waiter| waiter.claim.as_mut()).filter_map(|(waker, _)| waker.take())
+        self.ring
+            .iter_mut()
+            .filter_map(|waiter| waiter.claim.as_mut())
+            .filter_map(|(waker, _)| waker.take())
     }
 
     /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or
     /// somewhat before.
     fn find(&mut self, arrival: u64) -> Option<&mut Waiter<G>> {
-        let guess = usize::try_from(arrival.checked_sub(self.first_arrival()?)?).unwrap_or(usize::MAX);
+        let guess =
+            usize::try_from(arrival.checked_sub(self.first_arrival()?)?).unwrap_or(usize::MAX);
         let is_there = self.ring.get(guess).is_some_and(|waiter| waiter.arrival == arrival);
-        let at = if is_there { guess } else { self.ring.partition_point(|waiter| waiter.arrival < arrival) };
+        let at = if is_there {
+            guess
+        } else {
+            self.ring.partition_point(|waiter| waiter.arrival < arrival)
+        };
         self.ring.get_mut(at).filter(|waiter| waiter.arrival == arrival)
     }
 
@@ -290,8 +304,10 @@ mod tests {
     fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket<u64>>) {
         let mut queue = Queue::new();
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        let tickets =
-            arrivals.iter().map(|&a| queue.join(a, Time::ZERO, false, caller, Some(Waker::noop().clone()))).collect();
+        let tickets = arrivals
+            .iter()
+            .map(|&a| queue.join(a, Time::ZERO, false, caller, Some(Waker::noop().clone())))
+            .collect();
         (queue, tickets)
     }
 
@@ -317,7 +333,8 @@ mod tests {
         for gone in 0..4 {
             let (mut queue, mut tickets) = queue_of(&[1, 2, 3, 4]);
             assert_eq!(queue.leave(tickets.remove(gone)).0, None);
-            let rest: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|a| *a != gone as u64 + 1).collect();
+            let rest: Vec<u64> =
+                [1, 2, 3, 4].into_iter().filter(|a| *a != gone as u64 + 1).collect();
             assert_eq!(served(&mut queue), rest);
         }
     }
@@ -335,12 +352,22 @@ mod tests {
         let (mut queue, mut tickets) = queue_of(&[]);
         let caller = Caller { location: Location::caller(), label: None, task: None };
         for arrival in 0..10_000 {
-            tickets.push(queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone())));
+            tickets.push(queue.join(
+                arrival,
+                Time::ZERO,
+                false,
+                caller,
+                Some(Waker::noop().clone()),
+            ));
             if tickets.len() > 3 {
                 let _ = queue.leave(tickets.remove(0));
             }
         }
-        assert!(queue.ring.capacity() <= 8, "{} places for at most 4 waiters", queue.ring.capacity());
+        assert!(
+            queue.ring.capacity() <= 8,
+            "{} places for at most 4 waiters",
+            queue.ring.capacity()
+        );
     }
 
     #[test]
@@ -366,8 +393,9 @@ mod tests {
         let mut queue: Queue<u64> = Queue::new();
         let caller = Caller { location: Location::caller(), label: None, task: None };
         let at = |n: u64| Time::at_nanos(n);
-        let mut tickets: Vec<Ticket<u64>> =
-            (0..10).map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone()))).collect();
+        let mut tickets: Vec<Ticket<u64>> = (0..10)
+            .map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone())))
+            .collect();
         let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
         let mut told = Vec::new();
         assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);

@@ -121,7 +121,10 @@ impl<P: Buildable> Builder<P> {
 
     fn closure<F>(mut self, moment: HookPoint, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.parts.hooks.add_closure(moment, Box::new(hook));
         self
@@ -130,7 +133,10 @@ impl<P: Buildable> Builder<P> {
     /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`].
     pub fn on_first_connect<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.closure(HookPoint::FirstConnect, hook)
     }
@@ -138,7 +144,10 @@ impl<P: Buildable> Builder<P> {
     /// Adds a hook for every new connection: see [`Hooks::on_connect`].
     pub fn on_connect<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.closure(HookPoint::Connect, hook)
     }
@@ -146,7 +155,10 @@ impl<P: Buildable> Builder<P> {
     /// Adds a hook before every loan: see [`Hooks::on_checkout`].
     pub fn on_checkout<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.closure(HookPoint::Checkout, hook)
     }
@@ -154,7 +166,10 @@ impl<P: Buildable> Builder<P> {
     /// Adds a hook after every return: see [`Hooks::on_checkin`].
     pub fn on_checkin<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.closure(HookPoint::Checkin, hook)
     }
@@ -162,7 +177,10 @@ impl<P: Buildable> Builder<P> {
     /// Adds a hook before every close: see [`Hooks::on_close`].
     pub fn on_close<F>(self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
     {
         self.closure(HookPoint::Close, hook)
     }

@@ -87,7 +87,8 @@ impl Loans {
                 loan.is_reported = true;
                 holders.push(loan.holder(now));
             } else {
-                self.quiet_since = Some(self.quiet_since.map_or(loan.since, |since| since.min(loan.since)));
+                self.quiet_since =
+                    Some(self.quiet_since.map_or(loan.since, |since| since.min(loan.since)));
             }
         }
         holders
@@ -101,6 +102,11 @@ impl Loans {
 
 impl Loan {
     fn holder(&self, now: Time) -> Holder {
-        Holder { id: self.id, location: self.location, label: self.label, held: now.since(self.since) }
+        Holder {
+            id: self.id,
+            location: self.location,
+            label: self.label,
+            held: now.since(self.since),
+        }
     }
 }

@@ -139,7 +139,8 @@ impl<C: Send + 'static> Members<C> {
         match self.left.checked_sub(1).filter(|_| self.turn < self.serving.len()) {
             Some(left) => self.left = left,
             None => {
-                self.turn = self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
+                self.turn =
+                    self.turn.checked_add(1).filter(|turn| *turn < self.serving.len()).unwrap_or(0);
                 self.left = self.acquires_per_turn.saturating_sub(1);
             }
         }
@@ -162,7 +163,10 @@ impl<C: Send + 'static> Members<C> {
 
     /// Takes the members out of service that are unfit. One that is only too old ages for as long
     /// as it is lent.
-    pub(crate) fn retire(&mut self, unfit: impl Fn(&LeaseMeta) -> Option<CloseReason>) -> Vec<Arc<Member<C>>> {
+    pub(crate) fn retire(
+        &mut self,
+        unfit: impl Fn(&LeaseMeta) -> Option<CloseReason>,
+    ) -> Vec<Arc<Member<C>>> {
         let goes = |member: &mut Arc<Member<C>>| match unfit(&member.tag) {
             Some(CloseReason::Recycled) if member.is_lent() => false,
             why => why.map(|why| member.dismiss(why)).is_some(),
@@ -208,7 +212,12 @@ impl<C: Send + 'static> Members<C> {
 
     /// The same at a time, which is asked for if the loan is measured. An ageing member whose last
     /// loan it was goes out of service, and is to be dropped outside the lock.
-    pub(crate) fn end_loan(&mut self, member: &Member<C>, place: u32, now: impl FnOnce() -> Time) -> Ended<C> {
+    pub(crate) fn end_loan(
+        &mut self,
+        member: &Member<C>,
+        place: u32,
+        now: impl FnOnce() -> Time,
+    ) -> Ended<C> {
         let loan = self.give_back(member, place);
         if let (Some(times), Some(loan)) = (&self.times, &loan) {
             times.uses.add(now().nanos_since(loan.since));
@@ -224,7 +233,11 @@ impl<C: Send + 'static> Members<C> {
 
     /// One more waits, unless as many as `limit` allows do already: its ticket, and how many wait
     /// now.
-    pub(crate) fn join(&mut self, since: Time, limit: Option<u32>) -> Result<(u64, u32), PoolError> {
+    pub(crate) fn join(
+        &mut self,
+        since: Time,
+        limit: Option<u32>,
+    ) -> Result<(u64, u32), PoolError> {
         if let Some(limit) = limit.filter(|limit| self.waiting() >= *limit) {
             return Err(PoolError::TooManyWaiters { limit });
         }
@@ -281,7 +294,8 @@ where
     fn report_long(&self, now: Time) -> (Vec<Holder>, Time) {
         let Some(age) = self.limits.report_after else { return (Vec::new(), Time::NEVER) };
         let loans = &mut self.members.lock().loans;
-        let holders = if now.elapsed() >= age { loans.report(now.before(age), now) } else { Vec::new() };
+        let holders =
+            if now.elapsed() >= age { loans.report(now.before(age), now) } else { Vec::new() };
         (holders, loans.quiet_since().map_or(Time::NEVER, |since| since.after(age)))
     }
 }
@@ -365,7 +379,9 @@ impl<M: Manager> Core<M> {
         // A ping that hangs must not keep a pool alive that nobody holds any more.
         let (core, shared) = (Arc::downgrade(core), Arc::clone(shared));
         rt::spawn(&home, async move {
-            if let Err(error) = call(shared.config.ping_timeout, || shared.manager.ping(&mut conn)).await {
+            if let Err(error) =
+                call(shared.config.ping_timeout, || shared.manager.ping(&mut conn)).await
+            {
                 let why = failed_ping(&shared, tag, error);
                 if let Some(core) = core.upgrade() {
                     core.dismiss(tag.id, why);
@@ -407,8 +423,9 @@ where
             member = members.pick().or_else(|| members.stand_in());
         }
         let opening = core.begin_opening(&mut members);
-        let first_to_report =
-            member.is_some() && core.limits.report_after.is_some() && members.loans.expect_report(now);
+        let first_to_report = member.is_some()
+            && core.limits.report_after.is_some()
+            && members.loans.expect_report(now);
         let member = member.map(|member| {
             let (id, location, label) = (member.tag.id, request.location, request.label);
             let loan = Loan { id, location, label, since: now, is_reported: false };
@@ -450,7 +467,9 @@ where
 {
     // The acquire outlives the pool only to report that it is closed.
     let request = Request { patient: true, ..Request::here() };
-    let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire_with(request)) else { return };
+    let Some(acquire) = opening.0.upgrade().map(|core| core.pool.acquire_with(request)) else {
+        return;
+    };
     let outcome = acquire.await;
     if let Some(core) = opening.0.upgrade() {
         core.opened(outcome);

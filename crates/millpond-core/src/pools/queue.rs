@@ -92,7 +92,8 @@ impl<M: Manager> QueuePool<M> {
 
     fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
         let shared = Shared::new(parts, kind, keeps);
-        let conflicts = if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
+        let conflicts =
+            if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
         Self::begin(shared, conflicts)
     }
 
@@ -111,7 +112,10 @@ impl<M: Manager> QueuePool<M> {
 
     /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the
     /// measurements of the borrowers, if an observer asked for them.
-    pub(crate) fn of_members(parts: Parts<M>, conflicts: Vec<Conflict>) -> (Self, Option<Arc<PoolHistograms>>) {
+    pub(crate) fn of_members(
+        parts: Parts<M>,
+        conflicts: Vec<Conflict>,
+    ) -> (Self, Option<Arc<PoolHistograms>>) {
         let mut shared = Shared::new(parts, "SharedPool", true);
         let times = shared.keep_members();
         (Self::begin(shared, conflicts), times)
@@ -396,7 +400,10 @@ impl<M: Manager> Clone for NullPool<M> {
 impl<M: Manager> fmt::Debug for QueuePool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shared = self.shared();
-        f.debug_struct(shared.kind).field("name", &shared.name).field("status", &self.status()).finish()
+        f.debug_struct(shared.kind)
+            .field("name", &shared.name)
+            .field("status", &self.status())
+            .finish()
     }
 }
 
@@ -409,7 +416,10 @@ impl<M: Manager> fmt::Debug for NullPool<M> {
 impl<M: Manager> Pool for QueuePool<M> {
     type Connection = M::Connection;
 
-    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    fn acquire_with<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request,
+    ) -> AcquireFuture<'async_trait, M::Connection>
     where
         'life0: 'async_trait,
         Self: 'async_trait,
@@ -433,7 +443,10 @@ impl<M: Manager> Pool for QueuePool<M> {
         Self::status(self)
     }
 
-    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    fn close_within<'life0, 'async_trait>(
+        &'life0 self,
+        limit: Duration,
+    ) -> CloseFuture<'async_trait>
     where
         'life0: 'async_trait,
         Self: 'async_trait,
@@ -445,7 +458,10 @@ impl<M: Manager> Pool for QueuePool<M> {
 impl<M: Manager> Pool for NullPool<M> {
     type Connection = M::Connection;
 
-    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    fn acquire_with<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request,
+    ) -> AcquireFuture<'async_trait, M::Connection>
     where
         'life0: 'async_trait,
         Self: 'async_trait,
@@ -469,7 +485,10 @@ impl<M: Manager> Pool for NullPool<M> {
         self.pool.status()
     }
 
-    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    fn close_within<'life0, 'async_trait>(
+        &'life0 self,
+        limit: Duration,
+    ) -> CloseFuture<'async_trait>
     where
         'life0: 'async_trait,
         Self: 'async_trait,

@@ -92,7 +92,10 @@ where
     ///
     /// The future may be dropped at any point; a connection being opened serves the next borrower.
     #[track_caller]
-    pub fn acquire(&self) -> impl Future<Output = Result<Lease<M::Connection>, PoolError>> + Send + 'static + use<M> {
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<Lease<M::Connection>, PoolError>> + Send + 'static + use<M>
+    {
         acquire(Arc::clone(&self.handle.core), Request::here())
     }
 
@@ -128,8 +131,10 @@ where
         // The new generation first: it also outdates the member that is just being opened, and a
         // hard end needs it.
         self.handle.core.pool.invalidate_all(how);
-        let old =
-            self.handle.core.retire_unfit(&mut self.handle.core.members.lock(), self.handle.core.pool.shared().now());
+        let old = self.handle.core.retire_unfit(
+            &mut self.handle.core.members.lock(),
+            self.handle.core.pool.shared().now(),
+        );
         drop(old);
     }
 
@@ -155,9 +160,11 @@ impl<M: Manager> Core<M> {
         let members = self.members.lock();
         let mut status = self.pool.status();
         let unlent = members.unlent().min(status.in_use);
-        (status.in_use, status.idle) = (status.in_use.saturating_sub(unlent), status.idle.saturating_add(unlent));
+        (status.in_use, status.idle) =
+            (status.in_use.saturating_sub(unlent), status.idle.saturating_add(unlent));
         let Totals { created, closed, detached, connect_failed, peak, .. } = status.totals;
-        status.totals = Totals { created, closed, detached, connect_failed, peak, ..members.totals };
+        status.totals =
+            Totals { created, closed, detached, connect_failed, peak, ..members.totals };
         let at_once = self.succeeded_at_once.load(Ordering::Relaxed);
         status.totals.acquires = status.totals.acquires.saturating_add(at_once);
         status.totals.succeeded = status.totals.succeeded.saturating_add(at_once);
@@ -184,7 +191,8 @@ impl<M: Manager> Core<M> {
     pub(crate) fn timed_out(&self, limit: Duration) -> PoolError {
         let shared = self.pool.shared();
         let now = shared.now();
-        let mut error = shared.look(|ledger| ledger.timed_out(shared.names(), None, limit, None, now));
+        let mut error =
+            shared.look(|ledger| ledger.timed_out(shared.names(), None, limit, None, now));
         if let PoolError::TimedOut(told) = &mut error {
             told.status = self.status();
             told.holders = self.holders();
@@ -220,14 +228,21 @@ where
     type Manager = M;
     fn assemble(mut parts: Parts<M>) -> Self {
         let config = &mut parts.config;
-        let limits = LoanLimits { report_after: config.report_after(), max_lease: config.max_lease };
+        let limits =
+            LoanLimits { report_after: config.report_after(), max_lease: config.max_lease };
         let conflicts = config.conflicts();
         // Members are held for as long as they serve, which is no leak.
         (config.leak_after, config.max_lease) = (None, None);
         let acquires_per_turn = parts.acquires_per_turn;
         let (pool, times) = QueuePool::of_members(parts, conflicts);
         let members = Mutex::new(Members::new(acquires_per_turn, times));
-        let core = Arc::new(Core { pool, members, limits, succeeded_at_once: AtomicU64::new(0), bell: Bell::new() });
+        let core = Arc::new(Core {
+            pool,
+            members,
+            limits,
+            succeeded_at_once: AtomicU64::new(0),
+            bell: Bell::new(),
+        });
         let clones: Weak<dyn ClonesOut> = Arc::<Core<M>>::downgrade(&core);
         core.pool.shared().report_clones_of(clones);
         Self { handle: Arc::new(Alive { core }) }
@@ -296,7 +311,10 @@ where
 {
     type Connection = M::Connection;
 
-    fn acquire_with<'life0, 'async_trait>(&'life0 self, request: Request) -> AcquireFuture<'async_trait, M::Connection>
+    fn acquire_with<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request,
+    ) -> AcquireFuture<'async_trait, M::Connection>
     where
         'life0: 'async_trait,
         Self: 'async_trait,
@@ -320,7 +338,10 @@ where
         Self::status(self)
     }
 
-    fn close_within<'life0, 'async_trait>(&'life0 self, limit: Duration) -> CloseFuture<'async_trait>
+    fn close_within<'life0, 'async_trait>(
+        &'life0 self,
+        limit: Duration,
+    ) -> CloseFuture<'async_trait>
     where
         'life0: 'async_trait,
         Self: 'async_trait,

@@ -28,7 +28,10 @@ pub(crate) enum Refusal {
 }
 
 /// Waits for a member within the request's limit.
-pub(crate) async fn acquire<M: Manager>(core: Arc<Core<M>>, request: Request) -> Result<Lease<M::Connection>, PoolError>
+pub(crate) async fn acquire<M: Manager>(
+    core: Arc<Core<M>>,
+    request: Request,
+) -> Result<Lease<M::Connection>, PoolError>
 where
     M::Connection: Clone + Sync,
 {
@@ -93,7 +96,11 @@ where
 
 /// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless
 /// something happens before.
-async fn pause<M: Manager>(core: &Core<M>, until: Time, something_happens: impl Future<Output = bool>) {
+async fn pause<M: Manager>(
+    core: &Core<M>,
+    until: Time,
+    something_happens: impl Future<Output = bool>,
+) {
     let shared = core.pool.shared();
     let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
@@ -104,7 +111,8 @@ async fn pause<M: Manager>(core: &Core<M>, until: Time, something_happens: impl 
 
 /// Waits until the timer has rung, or its runtime has ended: then it is time to look again as well.
 async fn rung(mut timer: Timer) {
-    poll_fn(|cx| if timer.rings(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) }).await;
+    poll_fn(|cx| if timer.rings(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) })
+        .await;
 }
 
 /// That somebody waits.
@@ -215,7 +223,10 @@ where
                 });
                 let tag = LeaseMeta { slot: loan, ..member.tag };
                 let home = Clones { core: Arc::clone(core), member };
-                return Ok(Taken::Lent(Lease::lend(PooledConnection::new(conn, tag), Arc::new(home))));
+                return Ok(Taken::Lent(Lease::lend(
+                    PooledConnection::new(conn, tag),
+                    Arc::new(home),
+                )));
             }
             Err(message) => {
                 core.members.lock().give_back(&member, loan);
@@ -231,7 +242,10 @@ where
 }
 
 /// The same without waiting; counted only if it lends.
-pub(crate) fn try_take<M: Manager>(core: &Arc<Core<M>>, request: Request) -> Option<Lease<M::Connection>>
+pub(crate) fn try_take<M: Manager>(
+    core: &Arc<Core<M>>,
+    request: Request,
+) -> Option<Lease<M::Connection>>
 where
     M::Connection: Clone + Sync,
 {
@@ -260,7 +274,8 @@ where
             if self.core.limits.max_lease.is_some_and(is_overdue) {
                 self.core.dismiss(tag.id, CloseReason::Overdue);
             }
-            shared.tell_loan(|| Event::Returned { id: tag.id, held: shared.now().since(loan.since) });
+            shared
+                .tell_loan(|| Event::Returned { id: tag.id, held: shared.now().since(loan.since) });
         }
     }
 }

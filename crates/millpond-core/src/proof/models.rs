@@ -119,7 +119,9 @@ impl World {
     fn lend(&self) -> Loan {
         let mut acquire = pin!(self.acquire());
         for _ in 0..2 {
-            if let Poll::Ready(lease) = acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(lease) =
+                acquire.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            {
                 return lease.expect("the server opens one");
             }
             self.keep();
@@ -144,8 +146,12 @@ impl World {
         let shared = Arc::clone(&self.0);
         match job {
             Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
-            Job::Close(held, reason) => block_on(close_connection(Closing { shared, held: Some(held), reason })),
-            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => panic!("nothing is reset or validated here"),
+            Job::Close(held, reason) => {
+                block_on(close_connection(Closing { shared, held: Some(held), reason }))
+            }
+            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => {
+                panic!("nothing is reset or validated here")
+            }
         }
     }
 
@@ -212,7 +218,8 @@ fn two_returns_serve_two_waiters() {
         model(&format!("return against return with two waiters, {name}"), 3, move || {
             let world = world(2);
             let (one, two) = (world.lend(), world.lend());
-            let threads = [spawn(&world, served), spawn(&world, served), spawn(&world, |_| drop(two))];
+            let threads =
+                [spawn(&world, served), spawn(&world, served), spawn(&world, |_| drop(two))];
             drop(one);
             join(threads);
             world.assert_sound(2);
@@ -242,15 +249,21 @@ fn a_close_against_an_acquire_and_a_return_leaves_nothing_open() {
 #[test]
 fn a_resize_against_an_acquire_and_a_return_keeps_to_the_new_size() {
     for (before, after) in [(2, 1), (1, 2)] {
-        model(&format!("resize from {before} to {after} against acquire and return"), 6, move || {
-            let world = World::new(before);
-            let leases: Vec<Loan> = (0..before).map(|_| world.lend()).collect();
-            let caller = spawn(&world, served);
-            let resizer = spawn(&world, move |world| world.0.change(|ledger, now| ledger.resize(after, 0, now)));
-            drop(leases);
-            join([caller, resizer]);
-            world.assert_sound(after);
-        });
+        model(
+            &format!("resize from {before} to {after} against acquire and return"),
+            6,
+            move || {
+                let world = World::new(before);
+                let leases: Vec<Loan> = (0..before).map(|_| world.lend()).collect();
+                let caller = spawn(&world, served);
+                let resizer = spawn(&world, move |world| {
+                    world.0.change(|ledger, now| ledger.resize(after, 0, now))
+                });
+                drop(leases);
+                join([caller, resizer]);
+                world.assert_sound(after);
+            },
+        );
     }
 }
 
@@ -260,7 +273,8 @@ fn a_failed_connect_strands_neither_of_two_waiters() {
         let world = World::new(1);
         world.0.manager.fails.store(1, Ordering::SeqCst);
         let waiters = [world.waiter(), world.waiter()];
-        let threads = waiters.map(|waiter| thread::spawn(move || drop(block_on(waiter).expect("it is served"))));
+        let threads = waiters
+            .map(|waiter| thread::spawn(move || drop(block_on(waiter).expect("it is served"))));
         // The maintenance task's first attempt fails, its second one does not.
         world.keep();
         join(threads);
@@ -288,7 +302,8 @@ fn once_an_invalidation_has_returned_nothing_older_is_lent() {
             });
             let giver = spawn(&world, move |_| drop(lease));
             let late = over.load(Ordering::SeqCst);
-            if let Poll::Ready(lent) = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(lent) = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            {
                 assert!(!late, "what was out of date was lent: {lent:?}");
             }
             join([changer, giver]);

@@ -83,7 +83,12 @@ fn whatever_happens_in_whatever_order_the_invariants_hold_and_everybody_is_serve
         }
     });
     let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
-    println!("{} steps, {} faults, {} violations", count(&sum.steps), count(&sum.faults), count(&sum.violations));
+    println!(
+        "{} steps, {} faults, {} violations",
+        count(&sum.steps),
+        count(&sum.faults),
+        count(&sum.violations)
+    );
     assert_eq!(count(&sum.violations), 0, "the commands above show each of them again");
 }
 

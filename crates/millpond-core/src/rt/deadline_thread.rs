@@ -29,7 +29,9 @@ pub fn enlist(round: Round) -> bool {
     let mut watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
     if watch.as_ref().is_none_or(|(process, _)| *process != process::id()) {
         let (sender, inbox) = channel();
-        let thread = thread::Builder::new().name("millpond-watch".to_owned()).spawn(move || keep_watch(&inbox));
+        let thread = thread::Builder::new()
+            .name("millpond-watch".to_owned())
+            .spawn(move || keep_watch(&inbox));
         *watch = thread.is_ok().then(|| (process::id(), sender));
     }
     watch.as_ref().is_some_and(|(_, sender)| sender.send(round).is_ok())

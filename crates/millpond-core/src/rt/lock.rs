@@ -57,7 +57,10 @@ mod kind {
         }
 
         #[cold]
-        #[expect(clippy::disallowed_methods, reason = "the last resort of a thread that finds the lock taken for long")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the last resort of a thread that finds the lock taken for long"
+        )]
         fn wait(&self) -> spin::mutex::SpinMutexGuard<'_, T> {
             let _first = self.queue.lock();
             let mut looks = 0_u32;

@@ -14,7 +14,11 @@ async fn an_idle_connection_is_replaced_at_pool_recycle_and_the_new_one_is_opene
     sleep(secs(280)).await;
     assert_eq!(world.manager.calls(Call::Connect), 1);
     sleep(secs(19)).await;
-    assert_eq!(world.trace.count("closed"), 0, "a replacement may come early, but the old one is good until its time");
+    assert_eq!(
+        world.trace.count("closed"),
+        0,
+        "a replacement may come early, but the old one is good until its time"
+    );
     sleep(secs(2)).await;
     let lines = world.trace.lines();
     let opened = lines.iter().position(|line| line == "connected #2").unwrap();
@@ -70,14 +74,20 @@ async fn with_recycling_off_a_connection_lives_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn fifty_connections_opened_together_do_not_close_together() {
-    let world = World::with(50, 50, |builder| builder.pool_recycle(secs(300)).recycle_jitter(10).max_connecting(50));
+    let world = World::with(50, 50, |builder| {
+        builder.pool_recycle(secs(300)).recycle_jitter(10).max_connecting(50)
+    });
     world.idle(50).await;
     sleep(secs(301)).await;
-    let times: Vec<f64> = world.trace.times("closed recycled").iter().map(Duration::as_secs_f64).collect();
+    let times: Vec<f64> =
+        world.trace.times("closed recycled").iter().map(Duration::as_secs_f64).collect();
     assert_eq!(times.len(), 50);
     assert!(times.iter().all(|at| (270.0..=300.1).contains(at)), "{times:?}");
     let mean = times.iter().sum::<f64>() / 50.0;
-    assert!((279.0..=291.0).contains(&mean), "drawn once, evenly over thirty seconds, and the mean is {mean}");
+    assert!(
+        (279.0..=291.0).contains(&mean),
+        "drawn once, evenly over thirty seconds, and the mean is {mean}"
+    );
     let mut seconds: Vec<u64> = times.iter().map(|at| *at as u64).collect();
     seconds.dedup();
     assert!(seconds.len() >= 15, "a storm: {times:?}");
@@ -86,7 +96,9 @@ async fn fifty_connections_opened_together_do_not_close_together() {
 
 #[tokio::test(start_paused = true)]
 async fn replacing_the_old_does_not_make_a_caller_wait() {
-    let world = World::with(2, 2, |builder| builder.pool_recycle(secs(300)).recycle_jitter(10).pool_pre_ping(false));
+    let world = World::with(2, 2, |builder| {
+        builder.pool_recycle(secs(300)).recycle_jitter(10).pool_pre_ping(false)
+    });
     world.idle(2).await;
     world.manager.always(Call::Connect, Act::slow(secs(1)));
     for _ in 0..700 {
@@ -153,7 +165,11 @@ async fn under_light_load_only_the_connection_in_use_stays() {
         drop(world.lease().await);
         sleep(secs(3)).await;
     }
-    assert_eq!(world.manager.alive(), 1, "the four that nobody takes grow idle, because the freshest is lent first");
+    assert_eq!(
+        world.manager.alive(),
+        1,
+        "the four that nobody takes grow idle, because the freshest is lent first"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,15 +223,22 @@ async fn lose_everything(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_knows_age_idle_time_and_uses_of_its_connection() {
-    let world = World::with(2, 0, |builder| builder.idle_timeout(secs(30)).min_idle(1).name("orders"));
+    let world =
+        World::with(2, 0, |builder| builder.idle_timeout(secs(30)).min_idle(1).name("orders"));
     drop(world.lease().await);
     sleep(secs(100)).await;
     let lease = world.lease().await;
     sleep(secs(7)).await;
     let info = Lease::info(&lease);
-    assert_eq!((&*info.pool, info.id.get(), info.uses, info.generation), ("orders", lease.id(), 2, 0));
+    assert_eq!(
+        (&*info.pool, info.id.get(), info.uses, info.generation),
+        ("orders", lease.id(), 2, 0)
+    );
     assert!((secs(107)..secs(108)).contains(&info.age), "{info:?}");
-    assert!((secs(100)..secs(101)).contains(&info.idle), "passing the idle check did not count as use: {info:?}");
+    assert!(
+        (secs(100)..secs(101)).contains(&info.idle),
+        "passing the idle check did not count as use: {info:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,11 +286,13 @@ async fn spans_of_time_without_end_are_harmless() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_recycle_of_no_time_is_refused_or_opens_a_connection_for_every_loan() {
-    let builder = Pool::builder(ScriptedManager::new()).limits(Limits::Off).pool_recycle(Duration::ZERO);
+    let builder =
+        Pool::builder(ScriptedManager::new()).limits(Limits::Off).pool_recycle(Duration::ZERO);
     if builder.build().is_err() {
         return;
     }
-    let world = World::with(1, 1, |builder| builder.limits(Limits::Off).pool_recycle(Duration::ZERO));
+    let world =
+        World::with(1, 1, |builder| builder.limits(Limits::Off).pool_recycle(Duration::ZERO));
     // After so many it hangs, so that a loop without end has one.
     world.manager.next(Call::Connect, vec![Act::Ok; 100]);
     world.manager.always(Call::Connect, Act::Never);

@@ -44,12 +44,24 @@ impl Walk {
     pub fn new(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let world = World::hooked(4, 3, |builder| {
+            let builder = builder
+                .pre_ping_idle(ms(20))
+                .fail_fast_after(secs(2))
+                .pool_timeout(secs(4))
+                .max_connecting(2);
             let builder =
-                builder.pre_ping_idle(ms(20)).fail_fast_after(secs(2)).pool_timeout(secs(4)).max_connecting(2);
-            let builder = if dice.bool() { builder.min_idle(2).idle_timeout(secs(1)) } else { builder };
+                if dice.bool() { builder.min_idle(2).idle_timeout(secs(1)) } else { builder };
             let builder = if dice.bool() { builder.max_waiters(5) } else { builder };
-            let builder = if dice.bool() { builder.overflow_after(ms(30)).overflow_linger(ms(300)) } else { builder };
-            builder.ping_timeout(ms(200)).hook_timeout(ms(300)).connect_timeout(secs(1)).close_timeout(ms(500))
+            let builder = if dice.bool() {
+                builder.overflow_after(ms(30)).overflow_linger(ms(300))
+            } else {
+                builder
+            };
+            builder
+                .ping_timeout(ms(200))
+                .hook_timeout(ms(300))
+                .connect_timeout(secs(1))
+                .close_timeout(ms(500))
         });
         Self::over(world, dice)
     }
@@ -66,7 +78,18 @@ impl Walk {
 
     fn over(world: World, dice: fastrand::Rng) -> Self {
         let (loans, callers, cap) = (Vec::new(), Vec::new(), world.pool.status().cap() as usize);
-        Self { world, dice, loans, callers, asked: 0, plain: false, generation: 0, cap, answered: 0, faults: 0 }
+        Self {
+            world,
+            dice,
+            loans,
+            callers,
+            asked: 0,
+            plain: false,
+            generation: 0,
+            cap,
+            answered: 0,
+            faults: 0,
+        }
     }
 
     fn pool(&self) -> &Pool {
@@ -98,8 +121,13 @@ impl Walk {
         let acquire: Acquire = Box::pin(self.pool().acquire_within(limit));
         self.asked += 1;
         let number = self.asked;
-        let caller =
-            Caller { number, acquire: ByHand::new(acquire), wakes_seen: usize::MAX, since: Instant::now(), limit };
+        let caller = Caller {
+            number,
+            acquire: ByHand::new(acquire),
+            wakes_seen: usize::MAX,
+            since: Instant::now(),
+            limit,
+        };
         self.callers.push(caller);
     }
 
@@ -112,7 +140,11 @@ impl Walk {
     fn take(&mut self, lease: Loan) {
         assert!(!lease.is_dirty(), "I11: nobody gets what another one left dirty");
         let lendable = self.pool().status().generation;
-        assert_eq!(lease.generation(), lendable, "I19: what is lent is older than the last invalidation");
+        assert_eq!(
+            lease.generation(),
+            lendable,
+            "I19: what is lent is older than the last invalidation"
+        );
         self.loans.push(lease);
     }
 
@@ -137,8 +169,13 @@ impl Walk {
 
     /// Something will go wrong, or slowly, in one of the next calls.
     fn plan(&mut self) {
-        let moments =
-            [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close];
+        let moments = [
+            HookPoint::FirstConnect,
+            HookPoint::Connect,
+            HookPoint::Checkout,
+            HookPoint::Checkin,
+            HookPoint::Close,
+        ];
         let call = match self.dice.u32(0..8) {
             0 | 1 => Call::Connect,
             2 => Call::Ping,
@@ -156,7 +193,8 @@ impl Walk {
             9 => Act::Never,
             _ => Act::Ok,
         };
-        let act = if self.dice.bool() { Act::slow(ms(self.dice.u64(0..600))).then(end) } else { end };
+        let act =
+            if self.dice.bool() { Act::slow(ms(self.dice.u64(0..600))).then(end) } else { end };
         self.world.manager.next(call, [act]);
         self.faults += 1;
     }
@@ -174,7 +212,8 @@ impl Walk {
         let mut served = None;
         for mut caller in std::mem::take(&mut self.callers) {
             let wakes = caller.acquire.wakes();
-            let answer = if wakes == caller.wakes_seen { Poll::Pending } else { caller.acquire.poll() };
+            let answer =
+                if wakes == caller.wakes_seen { Poll::Pending } else { caller.acquire.poll() };
             caller.wakes_seen = wakes;
             match answer {
                 Poll::Pending => self.callers.push(caller),
@@ -199,7 +238,9 @@ impl Walk {
         self.answered += 1;
         match answer {
             Ok(lease) => self.take(lease),
-            Err(error) if error.is_timeout() => assert!(caller.since.elapsed() >= caller.limit, "too early: {error}"),
+            Err(error) if error.is_timeout() => {
+                assert!(caller.since.elapsed() >= caller.limit, "too early: {error}")
+            }
             Err(_) => {}
         }
     }
@@ -210,13 +251,24 @@ impl Walk {
         let places = (status.open + status.connecting) as usize;
         // Besides those that hang: one since 250 ms and one since 500 ms, and after a second they
         // are cut off.
-        assert!(status.connecting <= 2 + 2, "I20: seed {seed}: more than max_connecting at once: {status:?}");
-        assert!(places <= self.cap, "seed {seed}: {places} places, the cap is {}: {status:?}", self.cap);
+        assert!(
+            status.connecting <= 2 + 2,
+            "I20: seed {seed}: more than max_connecting at once: {status:?}"
+        );
+        assert!(
+            places <= self.cap,
+            "seed {seed}: {places} places, the cap is {}: {status:?}",
+            self.cap
+        );
         self.cap = (status.cap() as usize).max(places);
         let (alive, sockets) = (self.world.manager.alive(), self.world.manager.sockets());
         assert!(sockets <= places, "seed {seed}: {sockets} sockets in {places} places: {status:?}");
         assert!(alive >= status.open as usize, "seed {seed}: {alive} alive: {status:?}");
-        assert!(status.in_use as usize >= self.loans.len(), "seed {seed}: {} are out: {status:?}", self.loans.len());
+        assert!(
+            status.in_use as usize >= self.loans.len(),
+            "seed {seed}: {} are out: {status:?}",
+            self.loans.len()
+        );
         for caller in &self.callers {
             let late = caller.since.elapsed().saturating_sub(caller.limit);
             assert!(late <= ms(100), "seed {seed}: a caller has waited {late:?} beyond its limit");
@@ -237,10 +289,18 @@ impl Walk {
         sleep(secs(30)).await;
         let status = self.pool().status();
         assert_books_closed(&status);
-        assert_eq!((status.in_use, status.resetting, status.closing, status.connecting), (0, 0, 0, 0), "seed {seed}");
+        assert_eq!(
+            (status.in_use, status.resetting, status.closing, status.connecting),
+            (0, 0, 0, 0),
+            "seed {seed}"
+        );
         let connects = self.world.manager.calls(Call::Connect);
         sleep(secs(300)).await;
-        assert_eq!(self.world.manager.calls(Call::Connect), connects, "I20: seed {seed}: opened although nobody asks");
+        assert_eq!(
+            self.world.manager.calls(Call::Connect),
+            connects,
+            "I20: seed {seed}: opened although nobody asks"
+        );
         self.world.assert_sound().await;
         assert!(self.world.pool.close().await.is_clean());
         settle().await;

@@ -77,7 +77,10 @@ async fn closing_and_prewarming_can_be_dropped_anywhere() {
         world.assert_sound().await;
         let closed = poll_n(world.pool.close(), polls).await.is_some();
         sleep(secs(1)).await;
-        assert!(polls == 0 || (world.pool.is_closed() && world.manager.sockets() == 0), "after {polls} polls");
+        assert!(
+            polls == 0 || (world.pool.is_closed() && world.manager.sockets() == 0),
+            "after {polls} polls"
+        );
         assert!(polls < 5 || (warm && closed), "both end in a few polls");
     }
 }

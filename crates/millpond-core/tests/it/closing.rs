@@ -1,7 +1,9 @@
 //! Close means closed: waiters get an error, borrowers are waited for, stragglers are named, and
 //! nothing stays behind.
 
-use crate::support::{Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{
+    Pool, World, assert_books, assert_took, ms, quiet, ready, refused, secs, settle, timed,
+};
 use millpond_core::{HookPoint, Lease, PoolExt};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager};
 use std::future::Future;
@@ -96,7 +98,10 @@ async fn close_ends_at_its_limit_and_names_who_still_holds_what() {
     assert_took(took, secs(4));
     assert!(!report.is_clean());
     assert_eq!((report.holders.len(), report.pending), (2, 0));
-    assert_eq!((report.holders[0].id.get(), report.holders[0].location.line()), (oldest.id(), line));
+    assert_eq!(
+        (report.holders[0].id.get(), report.holders[0].location.line()),
+        (oldest.id(), line)
+    );
     assert_eq!(report.holders[0].held.as_secs(), 5);
     let text = report.to_string();
     let named = format!("after 4.00 s 2 are still held, {}:{line} for 5.0", file!());
@@ -104,7 +109,11 @@ async fn close_ends_at_its_limit_and_names_who_still_holds_what() {
 
     drop((oldest, other));
     settle().await;
-    assert_eq!((world.manager.alive(), world.manager.closed().len()), (0, 2), "what comes back later is closed");
+    assert_eq!(
+        (world.manager.alive(), world.manager.closed().len()),
+        (0, 2),
+        "what comes back later is closed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +199,12 @@ async fn nothing_is_kept_of_one_who_does_not_wait_for_the_close_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_under_way_at_close_leaves_nothing_behind() {
-    let acts = [Act::slow(secs(1)), Act::slow(secs(1)).then(Act::transient("away")), Act::Never, Act::Panic];
+    let acts = [
+        Act::slow(secs(1)),
+        Act::slow(secs(1)).then(Act::transient("away")),
+        Act::Never,
+        Act::Panic,
+    ];
     for act in acts {
         let world = World::new(2, 0);
         world.manager.always(Call::Connect, act.clone());
@@ -201,7 +215,11 @@ async fn a_connect_under_way_at_close_leaves_nothing_behind() {
         assert!(report.is_clean(), "{act:?}: {report}");
         assert!(took <= secs(10) + ms(2), "{act:?}: {took:?}");
         assert!(refused(ready(caller.poll())).is_closed(), "{act:?}");
-        assert_eq!((world.manager.sockets(), world.manager.running(Call::Connect)), (0, 0), "{act:?}");
+        assert_eq!(
+            (world.manager.sockets(), world.manager.running(Call::Connect)),
+            (0, 0),
+            "{act:?}"
+        );
     }
 }
 
@@ -235,7 +253,13 @@ async fn no_connect_begins_after_close() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_a_connection_is_going_through_close_ends_it() {
-    for call in [Call::Ping, Call::Reset, Call::Close, Call::Hook(HookPoint::Checkin), Call::Hook(HookPoint::Close)] {
+    for call in [
+        Call::Ping,
+        Call::Reset,
+        Call::Close,
+        Call::Hook(HookPoint::Checkin),
+        Call::Hook(HookPoint::Close),
+    ] {
         for act in [Act::Never, Act::Panic, Act::slow(ms(500)), Act::broken("gone")] {
             let world = World::hooked(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO));
             world.idle(2).await;

@@ -70,7 +70,10 @@ async fn at_most_max_connecting_are_opened_at_the_same_time() {
         took.push((lease.unwrap(), time));
     }
     assert_eq!(world.manager.running_peak(Call::Connect), 3);
-    assert_eq!(took.iter().map(|(_, time)| time.as_secs()).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 2, 3]);
+    assert_eq!(
+        took.iter().map(|(_, time)| time.as_secs()).collect::<Vec<_>>(),
+        [1, 1, 1, 2, 2, 2, 3]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,14 +147,17 @@ async fn failing_attempts_are_spaced_by_a_jittered_backoff() {
     different.sort();
     different.dedup();
     assert!(different.len() > gaps.len() / 3, "full jitter: {gaps:?}");
-    let later: Duration = gaps[20..].iter().sum::<Duration>() / u32::try_from(gaps.len() - 20).unwrap();
+    let later: Duration =
+        gaps[20..].iter().sum::<Duration>() / u32::try_from(gaps.len() - 20).unwrap();
     assert!((ms(120)..=ms(300)).contains(&later), "half of backoff_max on average: {later:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_connects_fail_there_is_one_at_a_time() {
     let world = World::new(10, 20);
-    world.manager.always(Call::Connect, Act::slow(ms(30)).then(Act::transient("connection refused")));
+    world
+        .manager
+        .always(Call::Connect, Act::slow(ms(30)).then(Act::transient("connection refused")));
     let waiting = callers(&world.pool, 50);
     // The first ones began together, before anything was known.
     sleep(ms(100)).await;
@@ -168,10 +174,16 @@ async fn while_connects_fail_there_is_one_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_knows_its_number_and_a_success_begins_anew() {
     let world = World::with(2, 0, |builder| builder.name("orders").connect_timeout(secs(7)));
-    world.manager.next(Call::Connect, [Act::transient("one"), Act::transient("two"), Act::Ok, Act::transient("four")]);
+    world.manager.next(
+        Call::Connect,
+        [Act::transient("one"), Act::transient("two"), Act::Ok, Act::transient("four")],
+    );
     let _loans = world.leases(2).await;
     let attempts = world.manager.attempts();
-    assert_eq!(attempts.iter().map(|attempt| attempt.info.attempt).collect::<Vec<_>>(), [1, 2, 3, 1, 2]);
+    assert_eq!(
+        attempts.iter().map(|attempt| attempt.info.attempt).collect::<Vec<_>>(),
+        [1, 2, 3, 1, 2]
+    );
     let info = &attempts[0].info;
     assert_eq!((&*info.pool, info.generation, info.limit), ("orders", 0, secs(7)));
     let mut ids: Vec<u64> = attempts.iter().map(|attempt| attempt.info.id.get()).collect();
@@ -183,7 +195,9 @@ async fn an_attempt_knows_its_number_and_a_success_begins_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_transient_error_is_retried_until_the_server_is_there() {
     let world = World::new(1, 0);
-    world.manager.next(Call::Connect, vec![Act::transient("the database system is starting up"); 20]);
+    world
+        .manager
+        .next(Call::Connect, vec![Act::transient("the database system is starting up"); 20]);
     let (lease, took) = timed(world.pool.acquire()).await;
     assert!(lease.is_ok() && took < secs(10), "{took:?}");
     assert_eq!(world.pool.status().totals.connect_failed, 20);
@@ -191,7 +205,8 @@ async fn a_transient_error_is_retried_until_the_server_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_transient_error_that_lasts_is_the_source_of_the_timeout() {
-    let world = World::with(1, 0, |builder| builder.pool_timeout(secs(3)).fail_fast_after(secs(60)));
+    let world =
+        World::with(1, 0, |builder| builder.pool_timeout(secs(3)).fail_fast_after(secs(60)));
     world.manager.always(Call::Connect, Act::transient("connection refused"));
     let (result, took) = timed(world.pool.acquire()).await;
     assert_took(took, secs(3));
@@ -200,7 +215,9 @@ async fn a_transient_error_that_lasts_is_the_source_of_the_timeout() {
     assert_eq!((timed_out.phase, timed_out.limit), (Phase::Connect, secs(3)));
     assert_eq!(error.source().unwrap().to_string(), "connection refused");
     assert!(
-        error.to_string().starts_with("no connection could be opened: connection refused, timeout 3.00"),
+        error
+            .to_string()
+            .starts_with("no connection could be opened: connection refused, timeout 3.00"),
         "{error}"
     );
 }
@@ -216,7 +233,9 @@ async fn a_permanent_error_fails_everybody_who_waits_at_once() {
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.source().unwrap().to_string(), "password authentication failed");
         assert!(
-            error.to_string().starts_with("no connection could be opened: password authentication failed"),
+            error
+                .to_string()
+                .starts_with("no connection could be opened: password authentication failed"),
             "{error}"
         );
     }
@@ -260,9 +279,10 @@ async fn a_caller_that_ran_into_the_deadline_meanwhile_gets_the_permanent_error(
 #[tokio::test(start_paused = true)]
 async fn a_failed_connect_does_not_strand_the_second_waiter() {
     let world = World::with(2, 0, |builder| builder.max_connecting(1));
-    world
-        .manager
-        .next(Call::Connect, [Act::slow(ms(10)).then(Act::transient("one")), Act::slow(ms(10)).then(Act::Panic)]);
+    world.manager.next(
+        Call::Connect,
+        [Act::slow(ms(10)).then(Act::transient("one")), Act::slow(ms(10)).then(Act::Panic)],
+    );
     for caller in callers(&world.pool, 2) {
         let (lease, took) = caller.await.unwrap();
         assert!(lease.is_ok() && took < secs(2), "{took:?}");
@@ -381,7 +401,9 @@ async fn when_all_connects_hang_there_are_ever_fewer_new_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_does_not_hide_that_the_server_is_back() {
     let world = World::with(3, 0, |builder| builder.fail_fast_after(ms(1)));
-    world.manager.next(Call::Connect, [Act::transient("refused"), Act::transient("refused"), Act::Never]);
+    world
+        .manager
+        .next(Call::Connect, [Act::transient("refused"), Act::transient("refused"), Act::Never]);
     assert!(world.pool.acquire_within(ms(100)).await.is_err());
     let (recovered, took) = timed(async { while world.pool.acquire().await.is_err() {} }).await;
     let () = recovered;

@@ -2,8 +2,9 @@
 
 use crate::support::{Pool as Queue, World, assert_took, ms, refused, secs, settle, timed};
 use millpond_core::{
-    CloseReason, CloseReport, ConnectInfo, Event, EventContext, Holder, Lease, LeaseMeta, LeaseOwner, Manager,
-    Observer, Phase, Pool, PoolError, PoolExt, PooledConnection, Request, Status, TimedOut, async_trait,
+    CloseReason, CloseReport, ConnectInfo, Event, EventContext, Holder, Lease, LeaseMeta,
+    LeaseOwner, Manager, Observer, Phase, Pool, PoolError, PoolExt, PooledConnection, Request,
+    Status, TimedOut, async_trait,
 };
 use millpond_testkit::{Act, Call, ScriptedConnection, ScriptedManager, Trace};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +65,8 @@ impl Pool for Replicas {
         match self.pools.iter().min_by_key(cost) {
             Some(pool) if pool.status().failing_since.is_none() => pool.acquire_with(request).await,
             _ => {
-                let mut told = TimedOut::new(self.name, "Replicas", Phase::Connect, limit, self.status());
+                let mut told =
+                    TimedOut::new(self.name, "Replicas", Phase::Connect, limit, self.status());
                 told.holders = self.holders();
                 Err(PoolError::TimedOut(Box::new(told)))
             }
@@ -102,8 +104,12 @@ async fn a_choice_of_the_least_loaded_avoids_the_replica_that_is_gone() {
     let (gone, good) = (World::new(2, 0), World::new(2, 1));
     gone.manager.always(Call::Connect, Act::transient("connection refused"));
     let pools = [gone.pool.clone(), good.pool.clone()];
-    let pool: Arc<dyn Pool<Connection = ScriptedConnection>> = Arc::new(Replicas { name: "replicas", pools });
-    assert_eq!((pool.name(), pool.limit(), gone.pool.status().failing_since), ("replicas", 5, None));
+    let pool: Arc<dyn Pool<Connection = ScriptedConnection>> =
+        Arc::new(Replicas { name: "replicas", pools });
+    assert_eq!(
+        (pool.name(), pool.limit(), gone.pool.status().failing_since),
+        ("replicas", 5, None)
+    );
     refused(pool.acquire_within(ms(100)).await);
     assert!(gone.pool.status().failing_since.is_some());
     let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
@@ -112,7 +118,10 @@ async fn a_choice_of_the_least_loaded_avoids_the_replica_that_is_gone() {
     good.manager.always(Call::Connect, Act::transient("connection refused"));
     refused(good.pool.acquire_within(ms(100)).await);
     let text = refused(pool.acquire().await).to_string();
-    assert!(text.starts_with("no connection could be opened") && text.contains("pool `replicas`"), "{text}");
+    assert!(
+        text.starts_with("no connection could be opened") && text.contains("pool `replicas`"),
+        "{text}"
+    );
     assert!(text.contains("held longest: ") && text.contains("custom_pool.rs"), "{text}");
     drop(leases);
     sleep(secs(60)).await;
@@ -127,10 +136,16 @@ fn a_custom_pool_tells_observers_as_ours_do() {
 }
 
 /// A counting pool with its world.
-fn counting(size: u32) -> (World, Arc<dyn Pool<Connection = ScriptedConnection>>, Arc<AtomicUsize>) {
+fn counting(
+    size: u32,
+) -> (World, Arc<dyn Pool<Connection = ScriptedConnection>>, Arc<AtomicUsize>) {
     let world = World::new(size, 0);
     let returned = Arc::new(AtomicUsize::new(0));
-    let pool = Counting { inner: world.pool.clone(), lent: AtomicUsize::new(0), returned: Arc::clone(&returned) };
+    let pool = Counting {
+        inner: world.pool.clone(),
+        lent: AtomicUsize::new(0),
+        returned: Arc::clone(&returned),
+    };
     (world, Arc::new(pool), returned)
 }
 
@@ -139,11 +154,19 @@ async fn a_pool_that_wraps_another_sees_every_loan_and_every_return() {
     let (world, pool, returned) = counting(2);
     let lease = pool.acquire().await.unwrap();
     assert_eq!((lease.id(), returned.load(Ordering::SeqCst)), (1, 0));
-    assert_eq!(Lease::info(&lease).id.get(), 1, "what is known of the connection is known through the wrapper");
+    assert_eq!(
+        Lease::info(&lease).id.get(),
+        1,
+        "what is known of the connection is known through the wrapper"
+    );
     drop(lease);
     assert_eq!(returned.load(Ordering::SeqCst), 1);
     settle().await;
-    assert_eq!(world.manager.calls(Call::Reset), 1, "the closure ran before the connection went back: it was dirty");
+    assert_eq!(
+        world.manager.calls(Call::Reset),
+        1,
+        "the closure ran before the connection went back: it was dirty"
+    );
     assert!(!pool.acquire().await.unwrap().is_dirty());
     assert_eq!(returned.load(Ordering::SeqCst), 2);
     assert!(pool.close().await.is_clean());
@@ -186,7 +209,9 @@ async fn a_wrapped_pool_times_out_with_the_same_words_and_the_callers_line() {
     let text = refused(result).to_string();
     assert_took(took, secs(2));
     assert!(
-        text.starts_with("QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 2.00"),
+        text.starts_with(
+            "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 2.00"
+        ),
         "{text}"
     );
     assert!(text.contains(&format!("{}:{line} for 2.0", file!())), "{text}");
@@ -216,7 +241,11 @@ impl Kept {
 impl LeaseOwner<ScriptedConnection> for Kept {
     fn returned(&self, held: PooledConnection<ScriptedConnection>) {
         self.out.fetch_sub(1, Ordering::SeqCst);
-        let before = self.drawer.lock().unwrap_or_else(PoisonError::into_inner).replace(held.into_connection());
+        let before = self
+            .drawer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(held.into_connection());
         drop(before);
     }
 
@@ -286,7 +315,10 @@ async fn a_pool_that_wraps_nothing_lends_with_the_same_lease() {
 
     Lease::discard(pool.acquire().await.unwrap(), CloseReason::Interrupted);
     drop(Lease::detach(pool.acquire().await.unwrap()));
-    assert_eq!((kept.discarded.load(Ordering::SeqCst), kept.detached.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!(
+        (kept.discarded.load(Ordering::SeqCst), kept.detached.load(Ordering::SeqCst)),
+        (1, 1)
+    );
     assert_eq!((pool.status().in_use, manager.alive()), (0, 0));
     assert!(pool.close().await.is_clean());
 }

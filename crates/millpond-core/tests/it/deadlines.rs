@@ -1,6 +1,8 @@
 //! `acquire` ends by its deadline and not before, whatever a server, a manager or a hook does.
 
-use crate::support::{Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{
+    Pool, World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed,
+};
 use millpond_core::{CloseReason, HookPoint, Lease, Phase, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedManager, until};
 use std::future::{Future, poll_fn};
@@ -32,8 +34,13 @@ const IN_THE_WAY: [Call; 5] = [
 ];
 
 /// The calls that happen between two borrowers.
-const BEHIND_THE_SCENES: [Call; 5] =
-    [Call::Triage, Call::Reset, Call::Close, Call::Hook(HookPoint::Checkin), Call::Hook(HookPoint::Close)];
+const BEHIND_THE_SCENES: [Call; 5] = [
+    Call::Triage,
+    Call::Reset,
+    Call::Close,
+    Call::Hook(HookPoint::Checkin),
+    Call::Hook(HookPoint::Close),
+];
 
 #[tokio::test(start_paused = true)]
 async fn whatever_goes_wrong_in_the_way_acquire_ends_in_time_and_the_pool_heals() {
@@ -41,7 +48,8 @@ async fn whatever_goes_wrong_in_the_way_acquire_ends_in_time_and_the_pool_heals(
         for (evil, act) in evils() {
             for started in [false, true] {
                 let case = format!("{call} {evil}, pool started: {started}");
-                let world = World::hooked(2, 1, |b| b.pool_timeout(secs(30)).pre_ping_idle(Duration::ZERO));
+                let world =
+                    World::hooked(2, 1, |b| b.pool_timeout(secs(30)).pre_ping_idle(Duration::ZERO));
                 if started {
                     world.idle(2).await;
                 }
@@ -106,7 +114,9 @@ async fn a_wait_ends_at_its_deadline_exactly() {
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_hangs_ends_the_wait_at_its_deadline_exactly() {
     for connect_timeout in [ms(100), secs(10), secs(300)] {
-        let world = World::with(1, 0, |builder| builder.connect_timeout(connect_timeout).fail_fast_after(secs(3600)));
+        let world = World::with(1, 0, |builder| {
+            builder.connect_timeout(connect_timeout).fail_fast_after(secs(3600))
+        });
         world.manager.always(Call::Connect, Act::Never);
         let (result, took) = timed(world.pool.acquire()).await;
         let PoolError::TimedOut(timed_out) = refused(result) else { panic!("not a timeout") };
@@ -117,25 +127,33 @@ async fn a_connect_that_hangs_ends_the_wait_at_its_deadline_exactly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ping_that_hangs_costs_its_own_limit_and_no_more() {
-    let world = World::with(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO).ping_timeout(ms(1500)));
+    let world =
+        World::with(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO).ping_timeout(ms(1500)));
     world.idle(1).await;
     world.manager.next(Call::Ping, [Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
     assert_eq!(lease.unwrap().id(), 2);
     assert_took(took, ms(1500));
-    assert_eq!((world.trace.count("ping failed #1"), world.trace.count("closed ping_failed #1")), (1, 1));
+    assert_eq!(
+        (world.trace.count("ping failed #1"), world.trace.count("closed ping_failed #1")),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ping_may_not_outlast_the_caller() {
-    let world = World::with(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(300)));
+    let world =
+        World::with(2, 0, |builder| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(300)));
     world.idle(1).await;
     world.manager.always(Call::Ping, Act::Never);
     let (result, took) = timed(world.pool.acquire_within(secs(1))).await;
     let error = refused(result);
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
     assert_eq!(timed_out.phase, Phase::Ping);
-    assert!(error.to_string().starts_with("no connection passed its ping in time, timeout 1.00"), "{error}");
+    assert!(
+        error.to_string().starts_with("no connection passed its ping in time, timeout 1.00"),
+        "{error}"
+    );
     assert_took(took, secs(1));
 }
 
@@ -148,7 +166,10 @@ async fn a_checkout_hook_may_not_outlast_the_caller() {
     let error = refused(result);
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
     assert_eq!(timed_out.phase, Phase::Hook);
-    assert!(error.to_string().starts_with("an on_checkout hook did not finish, timeout 1.00"), "{error}");
+    assert!(
+        error.to_string().starts_with("an on_checkout hook did not finish, timeout 1.00"),
+        "{error}"
+    );
     assert_took(took, secs(1));
 }
 
@@ -263,7 +284,9 @@ async fn a_limit_of_one_call_may_be_longer_than_pool_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_counts_from_the_call_and_covers_all_phases() {
-    let world = World::hooked(2, 0, |b| b.pre_ping_idle(Duration::ZERO).ping_timeout(secs(3)).hook_timeout(secs(60)));
+    let world = World::hooked(2, 0, |b| {
+        b.pre_ping_idle(Duration::ZERO).ping_timeout(secs(3)).hook_timeout(secs(60))
+    });
     world.idle(1).await;
     world.manager.next(Call::Ping, [Act::Never]);
     world.manager.always(Call::Connect, Act::slow(secs(3)));
@@ -328,7 +351,8 @@ async fn of_a_crowd_that_waits_in_real_time_no_caller_times_out_before_its_limit
     let limit = ms(751);
     let (mut crowd, mut held) = (Vec::new(), Vec::new());
     for round in 0..200 {
-        let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).build().unwrap();
+        let pool =
+            Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).build().unwrap();
         held.push((pool.clone(), pool.acquire().await.unwrap()));
         // Pools are built, and waiters come, at every moment of the coarse clock's tick.
         let before = std::time::Instant::now();

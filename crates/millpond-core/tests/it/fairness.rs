@@ -134,16 +134,19 @@ async fn a_task_that_is_refused_all_the_time_lets_others_run() {
     assert!(waiter.poll().is_pending());
     let refused = async || assert!(world.pool.acquire().await.is_err());
     others_run_beside("one waiter too many", refused).await;
-    let without_patience = async || assert!(world.pool.acquire_within(Duration::ZERO).await.is_err());
+    let without_patience =
+        async || assert!(world.pool.acquire_within(Duration::ZERO).await.is_err());
     others_run_beside("nothing is ready", without_patience).await;
     drop((waiter, lease));
     assert!(world.pool.close().await.is_clean());
     others_run_beside("the pool is closed", refused).await;
-    others_run_beside("nothing to warm", async || assert!(world.pool.prewarm(1).await.is_err())).await;
+    others_run_beside("nothing to warm", async || assert!(world.pool.prewarm(1).await.is_err()))
+        .await;
 }
 
 fn failing_shared_pool() -> (SharedPool<Links>, Arc<Server>) {
-    let (pool, server, _) = pool_of(2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(ms(1)));
+    let (pool, server, _) =
+        pool_of(2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(ms(1)));
     server.down.store(true, Ordering::Relaxed);
     (pool, server)
 }

@@ -2,8 +2,8 @@
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{
-    AcquireFailure, BoxError, ConnectInfo, ConnectionInfo, HookFuture, HookPoint, HookPoints, Lease, Manager,
-    PoolError, QueuePool, Triage,
+    AcquireFailure, BoxError, ConnectInfo, ConnectionInfo, HookFuture, HookPoint, HookPoints,
+    Lease, Manager, PoolError, QueuePool, Triage,
 };
 use millpond_testkit::{Act, ByHand, Call, Gate, ScriptedConnection};
 use std::error::Error;
@@ -23,7 +23,10 @@ impl Notes {
     fn write(
         &self,
         word: &'static str,
-    ) -> impl for<'a> Fn(&'a mut ScriptedConnection, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static {
+    ) -> impl for<'a> Fn(&'a mut ScriptedConnection, &'a ConnectionInfo) -> HookFuture<'a>
+    + Send
+    + Sync
+    + 'static {
         let notes = self.clone();
         move |conn, info| {
             let line = format!("{word} {} use {}", conn.id(), info.uses);
@@ -63,7 +66,8 @@ async fn closures_and_objects_run_in_the_order_in_which_they_were_registered() {
     drop(world.lease().await);
     settle().await;
     let _ = world.pool.close().await;
-    let words: Vec<String> = notes.all().iter().map(|line| line.split(" 1 ").next().unwrap().to_owned()).collect();
+    let words: Vec<String> =
+        notes.all().iter().map(|line| line.split(" 1 ").next().unwrap().to_owned()).collect();
     assert_eq!(words, ["very first", "first", "third", "out", "in", "close"]);
     assert_eq!(world.manager.calls(Call::Hook(HookPoint::Connect)), 1);
 }
@@ -79,14 +83,16 @@ async fn the_first_refusal_ends_the_row() {
     });
     world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("not this one")]);
     drop(world.lease().await);
-    let words: Vec<String> = notes.all().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let words: Vec<String> =
+        notes.all().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(words, ["before", "before", "after"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_object_is_called_only_at_the_moments_it_wants() {
-    let world =
-        World::made(1, 0, |builder, manager| builder.hooks(manager.hooks_at(HookPoint::Checkout | HookPoint::Close)));
+    let world = World::made(1, 0, |builder, manager| {
+        builder.hooks(manager.hooks_at(HookPoint::Checkout | HookPoint::Close))
+    });
     drop(world.lease().await);
     settle().await;
     let _ = world.pool.close().await;
@@ -97,7 +103,8 @@ async fn an_object_is_called_only_at_the_moments_it_wants() {
 #[tokio::test(start_paused = true)]
 async fn a_hook_sees_which_connection_it_is() {
     let notes = Notes::default();
-    let world = World::with(1, 0, |b| b.on_checkout(notes.write("out")).on_checkin(notes.write("in")));
+    let world =
+        World::with(1, 0, |b| b.on_checkout(notes.write("out")).on_checkin(notes.write("in")));
     for _ in 0..2 {
         drop(world.lease().await);
         settle().await;
@@ -141,12 +148,20 @@ async fn on_first_connect_runs_once_and_everybody_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn on_first_connect_is_called_again_after_it_failed_and_never_after_it_succeeded() {
     let world = World::hooked(3, 0, |builder| builder);
-    world.manager.next(Call::Hook(HookPoint::FirstConnect), [Act::transient("no"), Act::Panic, Act::Never]);
+    world
+        .manager
+        .next(Call::Hook(HookPoint::FirstConnect), [Act::transient("no"), Act::Panic, Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
     drop(lease.unwrap());
-    assert!(took >= secs(5) && took < secs(7), "the hanging call was cut at hook_timeout: {took:?}");
+    assert!(
+        took >= secs(5) && took < secs(7),
+        "the hanging call was cut at hook_timeout: {took:?}"
+    );
     assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 4);
-    assert_eq!((world.manager.calls(Call::Hook(HookPoint::Connect)), world.manager.alive()), (1, 1));
+    assert_eq!(
+        (world.manager.calls(Call::Hook(HookPoint::Connect)), world.manager.alive()),
+        (1, 1)
+    );
     world.pool.invalidate_all(millpond_core::Invalidate::Soft);
     drop(world.leases(3).await);
     assert_eq!(world.manager.calls(Call::Hook(HookPoint::FirstConnect)), 4);
@@ -156,7 +171,9 @@ async fn on_first_connect_is_called_again_after_it_failed_and_never_after_it_suc
 #[tokio::test(start_paused = true)]
 async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
     let world = World::hooked(1, 0, |builder| builder);
-    world.manager.next(Call::Hook(HookPoint::Connect), [Act::transient("wrong encoding"), Act::Panic]);
+    world
+        .manager
+        .next(Call::Hook(HookPoint::Connect), [Act::transient("wrong encoding"), Act::Panic]);
     drop(world.lease().await);
     assert_eq!(world.manager.calls(Call::Connect), 3);
     assert_eq!((world.manager.alive(), world.manager.peak()), (1, 1));
@@ -167,7 +184,8 @@ async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
 
 #[tokio::test(start_paused = true)]
 async fn an_on_connect_hook_that_always_refuses_is_named_in_the_error() {
-    let world = World::hooked(1, 0, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
+    let world =
+        World::hooked(1, 0, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
     world.manager.always(Call::Hook(HookPoint::Connect), Act::transient("wrong encoding"));
     let error = refused(world.pool.acquire().await);
     assert!(error.is_timeout() && error.to_string().contains("wrong encoding"), "{error}");
@@ -259,7 +277,11 @@ async fn on_checkin_comes_after_the_reset_and_only_if_that_succeeded() {
     lease.set_dirty(true);
     drop(lease);
     settle().await;
-    assert!(world.manager.story(1).ends_with("triage reset on_checkin"), "{}", world.manager.story(1));
+    assert!(
+        world.manager.story(1).ends_with("triage reset on_checkin"),
+        "{}",
+        world.manager.story(1)
+    );
     world.manager.next(Call::Reset, [Act::broken("gone")]);
     let mut lease = world.lease().await;
     lease.set_dirty(true);
@@ -322,7 +344,9 @@ async fn try_acquire_lends_nothing_where_a_checkout_hook_exists() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_any_kind_is_a_refusal() {
     let world = World::with(1, 0, |builder| {
-        builder.pool_timeout(secs(1)).on_connect(|_, _| Box::pin(async { Err(BoxError::from("a plain text")) }))
+        builder
+            .pool_timeout(secs(1))
+            .on_connect(|_, _| Box::pin(async { Err(BoxError::from("a plain text")) }))
     });
     let error = refused(world.pool.acquire().await);
     assert!(error.to_string().contains("a plain text"), "{error}");

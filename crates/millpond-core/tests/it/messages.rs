@@ -27,12 +27,19 @@ async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything(
     assert!(text.starts_with(begin), "{text}");
     let holders = format!("; held longest: {} for 35.0", here(line));
     assert!(text.contains(&holders), "{text}");
-    assert_eq!(text.matches(file!()).count() + text.matches("support.rs:").count(), 3, "three holders: {text}");
+    assert_eq!(
+        text.matches(file!()).count() + text.matches("support.rs:").count(),
+        3,
+        "three holders: {text}"
+    );
     assert!(!text.contains("this task"), "the caller's own task holds nothing: {text}");
     assert!(!text.contains('\n'), "one line: {text}");
 
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
-    assert_eq!((timed_out.kind, timed_out.phase, timed_out.limit), ("QueuePool", Phase::Wait, secs(30)));
+    assert_eq!(
+        (timed_out.kind, timed_out.phase, timed_out.limit),
+        ("QueuePool", Phase::Wait, secs(30))
+    );
     assert_eq!((timed_out.status.in_use, timed_out.status.cap()), (30, 30));
     assert_eq!(timed_out.holders.len(), 3);
     assert!(timed_out.holders.is_sorted_by(|a, b| a.held >= b.held), "the oldest first");
@@ -48,7 +55,8 @@ async fn the_text_tells_how_long_the_first_in_the_queue_has_waited() {
     sleep(secs(20)).await;
     assert_eq!(world.pool.status().oldest_waiter.map(|age| age.as_secs()), Some(20));
     let pool = world.pool.clone();
-    let text = tokio::spawn(async move { refused(pool.acquire().await).to_string() }).await.unwrap();
+    let text =
+        tokio::spawn(async move { refused(pool.acquire().await).to_string() }).await.unwrap();
     assert!(text.contains(" waiting (the oldest for 50.0"), "{text}");
     patient.abort();
 }
@@ -56,7 +64,8 @@ async fn the_text_tells_how_long_the_first_in_the_queue_has_waited() {
 #[tokio::test(start_paused = true)]
 async fn the_holder_is_the_line_that_acquired_whichever_way_it_went() {
     let world = World::new(10, 0);
-    let dynamic: Arc<dyn millpond_core::Pool<Connection = ScriptedConnection>> = Arc::new(world.pool.clone());
+    let dynamic: Arc<dyn millpond_core::Pool<Connection = ScriptedConnection>> =
+        Arc::new(world.pool.clone());
     let mut lines = Vec::new();
     let mut loans: Vec<Loan> = Vec::new();
     let mut keep = |lease, line| {
@@ -110,8 +119,7 @@ async fn the_limit_of_one_call_stands_in_its_error() {
     let world = World::new(1, 0);
     let _lease = world.lease().await;
     let text = refused(world.pool.acquire_within(ms(1500)).await).to_string();
-    let begin =
-        "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; pool `pool`, phase wait: ";
+    let begin = "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; pool `pool`, phase wait: ";
     assert!(text.starts_with(begin), "{text}");
 }
 
@@ -135,7 +143,12 @@ async fn a_server_that_does_not_answer_is_reported_as_that() {
     let world = World::new(10, 20);
     world.manager.always(Call::Connect, Act::Never);
     let text = refused(world.pool.acquire_within(secs(2)).await).to_string();
-    assert!(text.starts_with("no connection could be opened: the server has not answered, timeout 2.00"), "{text}");
+    assert!(
+        text.starts_with(
+            "no connection could be opened: the server has not answered, timeout 2.00"
+        ),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +167,10 @@ async fn an_error_that_was_overcome_is_not_told() {
     world.manager.next(Call::Connect, [Act::transient("the database system is starting up")]);
     let _lease = world.lease().await;
     let error = refused(world.pool.acquire_within(secs(2)).await);
-    assert!(error.to_string().starts_with("QueuePool limit of size 1 overflow 0 reached"), "{error}");
+    assert!(
+        error.to_string().starts_with("QueuePool limit of size 1 overflow 0 reached"),
+        "{error}"
+    );
     assert!(!error.to_string().contains("starting up"), "{error}");
     assert!(std::error::Error::source(&error).is_none());
 }

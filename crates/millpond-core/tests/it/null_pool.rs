@@ -1,7 +1,9 @@
 //! `NullPool` opens on acquire, closes on return and keeps nothing, but cap, queue and deadline
 //! hold.
 
-use crate::support::{assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{
+    assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed,
+};
 use millpond_core::{Builder, Lease, NullPool, PoolError};
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
 use std::time::Duration;
@@ -15,9 +17,14 @@ struct World {
     pool: Null,
 }
 
-fn world(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Null>) -> Builder<Null>) -> World {
+fn world(
+    pool_size: u32,
+    max_overflow: u32,
+    tune: impl FnOnce(Builder<Null>) -> Builder<Null>,
+) -> World {
     let (manager, trace) = (ScriptedManager::new(), Trace::new());
-    let builder = NullPool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
+    let builder =
+        NullPool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
     let pool = tune(builder.observer(trace.clone())).build().unwrap();
     World { manager, trace, pool }
 }
@@ -102,7 +109,9 @@ async fn hooks_run_as_in_any_pool() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_server_is_retried_and_told() {
     let world = world(1, 0, |builder| builder);
-    world.manager.next(Call::Connect, [Act::transient("starting up"), Act::transient("starting up")]);
+    world
+        .manager
+        .next(Call::Connect, [Act::transient("starting up"), Act::transient("starting up")]);
     drop(world.pool.acquire().await.unwrap());
     world.manager.always(Call::Connect, Act::permanent("no such file"));
     settle().await;
@@ -158,5 +167,8 @@ async fn thousands_of_users_never_exceed_the_cap() {
         user.await.unwrap();
     }
     settle().await;
-    assert_eq!((world.manager.peak(), world.manager.alive(), world.manager.calls(Call::Connect)), (5, 0, 2_000));
+    assert_eq!(
+        (world.manager.peak(), world.manager.alive(), world.manager.calls(Call::Connect)),
+        (5, 0, 2_000)
+    );
 }

@@ -2,7 +2,8 @@
 
 use crate::support::{Pool, World, ms, quiet, secs, settle};
 use millpond_core::{
-    CloseReason, Event, EventContext, Histogram, Interest, Invalidate, Lease, Observer, PoolHistograms, QueuePool,
+    CloseReason, Event, EventContext, Histogram, Interest, Invalidate, Lease, Observer,
+    PoolHistograms, QueuePool,
 };
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager, Trace};
 use std::collections::HashMap;
@@ -65,7 +66,9 @@ async fn events_tell_how_long_things_took_and_who_asked() {
     for (_, event) in world.trace.events() {
         match event {
             Event::Connected { took, .. } => assert_eq!(took.as_secs(), 2),
-            Event::Acquired { waited, location, .. } => assert_eq!((waited.as_secs(), location.line()), (2, line)),
+            Event::Acquired { waited, location, .. } => {
+                assert_eq!((waited.as_secs(), location.line()), (2, line))
+            }
             Event::Returned { held, .. } => assert_eq!(held.as_secs(), 3),
             _ => continue,
         }
@@ -114,10 +117,13 @@ async fn an_observer_of_incidents_gets_everything_but_the_loans_that_go_well() {
     drop((waiter, lease));
     drop(pool.try_acquire().unwrap());
     let _ = pool.close().await;
-    let routine = |line: &&String| ["waiting", "acquired", "returned"].iter().any(|word| line.starts_with(word));
+    let routine = |line: &&String| {
+        ["waiting", "acquired", "returned"].iter().any(|word| line.starts_with(word))
+    };
     let lines = curious.lines();
     assert_eq!(lines.iter().filter(routine).count(), 7);
-    let incidents: Vec<_> = lines.iter().filter(|line| !line.starts_with("acquired #") && !routine(line)).collect();
+    let incidents: Vec<_> =
+        lines.iter().filter(|line| !line.starts_with("acquired #") && !routine(line)).collect();
     assert_eq!(reserved.told.lines().iter().collect::<Vec<_>>(), incidents);
     assert!(incidents.len() >= 5, "{incidents:?}");
     assert!(reserved.times.lock().unwrap().is_none());
@@ -126,7 +132,10 @@ async fn an_observer_of_incidents_gets_everything_but_the_loans_that_go_well() {
 #[tokio::test(start_paused = true)]
 async fn an_observer_of_incidents_sees_a_connection_that_is_held_for_long() {
     let reserved = Reserved::new(Interest::Incidents);
-    let builder = QueuePool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0).leak_after(secs(60));
+    let builder = QueuePool::builder(ScriptedManager::new())
+        .pool_size(1)
+        .max_overflow(0)
+        .leak_after(secs(60));
     let pool = builder.observer(Arc::clone(&reserved)).build().unwrap();
     drop(pool.acquire().await.unwrap());
     quiet().await;
@@ -288,7 +297,11 @@ async fn an_observer_that_panics_costs_nothing() {
         .unwrap();
     let world = World { manager, trace: after, pool };
     a_busy_day(&world).await;
-    assert_eq!(seen.load(Ordering::SeqCst), world.trace.events().len(), "both observers get everything");
+    assert_eq!(
+        seen.load(Ordering::SeqCst),
+        world.trace.events().len(),
+        "both observers get everything"
+    );
     assert_eq!(world.manager.sockets(), 0);
 }
 

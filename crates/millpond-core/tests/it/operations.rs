@@ -33,7 +33,11 @@ async fn resume_serves_all_waiters_in_order() {
         assert!(waiter.poll().is_pending());
     }
     quiet().await;
-    assert_eq!(world.manager.calls(Call::Connect), 0, "nothing is opened for callers who may not have it");
+    assert_eq!(
+        world.manager.calls(Call::Connect),
+        0,
+        "nothing is opened for callers who may not have it"
+    );
     world.pool.resume();
     quiet().await;
     let first = ready(waiters[0].poll()).unwrap();
@@ -54,7 +58,9 @@ async fn a_caller_that_waits_too_long_for_resume_gets_that_as_the_reason() {
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
     assert_eq!(timed_out.phase, Phase::Suspended);
     assert!(
-        error.to_string().starts_with("the pool is suspended and was not resumed in time, timeout 3.00"),
+        error
+            .to_string()
+            .starts_with("the pool is suspended and was not resumed in time, timeout 3.00"),
         "{error}"
     );
 }
@@ -201,12 +207,21 @@ async fn a_detached_connection_is_the_borrowers_and_its_place_is_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_discarded_connection_is_closed_for_the_reason_given() {
-    for reason in [CloseReason::Interrupted, CloseReason::Unverified, CloseReason::HandleLeaked, CloseReason::Discarded]
-    {
+    for reason in [
+        CloseReason::Interrupted,
+        CloseReason::Unverified,
+        CloseReason::HandleLeaked,
+        CloseReason::Discarded,
+    ] {
         let world = World::new(1, 0);
         Lease::discard(world.lease().await, reason);
         settle().await;
-        assert_eq!(world.trace.count(&format!("closed {reason} #1")), 1, "{:?}", world.trace.lines());
+        assert_eq!(
+            world.trace.count(&format!("closed {reason} #1")),
+            1,
+            "{:?}",
+            world.trace.lines()
+        );
         assert_eq!(world.manager.closed(), [1]);
         assert_eq!(world.lease().await.id(), 2);
     }
@@ -244,7 +259,10 @@ async fn when_a_connection_comes_back_broken_the_idle_ones_are_looked_at() {
     drop(broken);
     settle().await;
     assert_eq!(world.manager.calls(Call::Ping), 2);
-    assert_eq!((world.trace.count("closed broken #3"), world.trace.count("closed ping_failed")), (1, 1));
+    assert_eq!(
+        (world.trace.count("closed broken #3"), world.trace.count("closed ping_failed")),
+        (1, 1)
+    );
     assert_eq!(world.pool.status().idle, 1);
 }
 
@@ -259,7 +277,11 @@ async fn a_reset_that_finds_a_failover_makes_everything_out_of_date() {
     assert_eq!(world.trace.count("invalidated 1"), 1);
     drop(loans);
     settle().await;
-    assert_eq!(world.trace.count("closed invalidated #2"), 1, "the one in use goes when it comes back");
+    assert_eq!(
+        world.trace.count("closed invalidated #2"),
+        1,
+        "the one in use goes when it comes back"
+    );
     assert_eq!(world.lease().await.id(), 3);
 }
 
@@ -357,7 +379,8 @@ async fn a_warm_connection_that_was_idle_for_long_is_pinged_after_a_suspension_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_connection_broke_in_use_the_idle_ones_are_validated_and_not_where_one_was_cut_off() {
+async fn where_one_connection_broke_in_use_the_idle_ones_are_validated_and_not_where_one_was_cut_off()
+ {
     for (act, pings) in [(Act::broken("reset by peer"), 2), (Act::transient("scripted"), 0)] {
         let world = World::new(3, 0);
         world.idle(3).await;

@@ -11,7 +11,9 @@ use tokio::time::sleep;
 /// A pool whose server has been away for six seconds, with `fail_fast_after` of two.
 async fn outage() -> World {
     let world = World::with(3, 2, |builder| builder.pool_timeout(secs(5)).fail_fast_after(secs(2)));
-    world.manager.always(Call::Connect, Act::slow(ms(5)).then(Act::transient("connection refused")));
+    world
+        .manager
+        .always(Call::Connect, Act::slow(ms(5)).then(Act::transient("connection refused")));
     let (result, took) = timed(world.pool.acquire()).await;
     assert!(refused(result).kind() != AcquireFailure::Closed);
     assert!(took <= secs(5) + ms(2), "{took:?}");
@@ -33,7 +35,8 @@ async fn after_fail_fast_after_newcomers_get_the_cause_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn before_fail_fast_after_newcomers_wait() {
-    let world = World::with(3, 2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
+    let world =
+        World::with(3, 2, |builder| builder.pool_timeout(secs(1)).fail_fast_after(secs(60)));
     world.manager.always(Call::Connect, Act::transient("connection refused"));
     for _ in 0..5 {
         let (result, took) = timed(world.pool.acquire()).await;
@@ -70,7 +73,9 @@ async fn when_the_server_is_back_the_probe_finds_it_without_anybody_asking() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_long_ago_fails_nobody_today() {
-    for failure in [Act::transient("connection refused"), Act::permanent("no such database"), Act::Panic] {
+    for failure in
+        [Act::transient("connection refused"), Act::permanent("no such database"), Act::Panic]
+    {
         let world = World::new(3, 2);
         world.manager.next(Call::Connect, [failure]);
         // Nobody is left to try again for.
@@ -122,7 +127,11 @@ async fn the_first_who_asks_after_an_outage_that_nobody_noticed_is_served_in_a_m
 #[tokio::test(start_paused = true)]
 async fn a_waiter_shortens_the_long_pause_of_an_outage_that_nobody_noticed() {
     let world = World::with(3, 2, |builder| {
-        builder.min_idle(3).runtime(Handle::current()).fail_fast_after(secs(3_600)).pool_timeout(secs(60))
+        builder
+            .min_idle(3)
+            .runtime(Handle::current())
+            .fail_fast_after(secs(3_600))
+            .pool_timeout(secs(60))
     });
     settle().await;
     let lease = world.lease().await;
@@ -158,7 +167,9 @@ async fn two_requests_give_up_in_the_pause(world: &World, tick: impl AsyncFn()) 
     const FAILURES: u64 = 8;
     let dead = world.leases(2).await;
     let gate = Gate::new();
-    world.manager.always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
+    world
+        .manager
+        .always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
     let waiters = [0; 2].map(|_| {
         let pool = world.pool.clone();
         tokio::spawn(async move { pool.acquire().await.map(drop) })
@@ -196,7 +207,11 @@ async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_when_the_server_
     let world = world_with_long_pauses();
     two_requests_give_up_in_the_pause(&world, async || sleep(ms(1)).await).await;
     sleep(secs(10)).await;
-    assert_eq!(world.trace.count("recovered"), 1, "somebody looks for the server without being asked");
+    assert_eq!(
+        world.trace.count("recovered"),
+        1,
+        "somebody looks for the server without being asked"
+    );
     assert!(world.pool.acquire().await.is_ok());
     world.assert_sound().await;
 }
@@ -212,7 +227,9 @@ async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_in_real_time_too
 /// A connect fails whose caller has gone: nobody is left to try again for.
 async fn a_connect_fails_for_nobody(world: &World) {
     let gate = Gate::new();
-    world.manager.always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
+    world
+        .manager
+        .always(Call::Connect, Act::gated(&gate).then(Act::transient("connection refused")));
     let mut caller = ByHand::new(world.pool.acquire());
     assert!(caller.poll().is_pending());
     quiet().await;
@@ -241,7 +258,10 @@ async fn prewarm_in_the_pause_after_a_failure_does_not_wait_for_its_deadline() {
     a_connect_fails_for_nobody(&world).await;
     let (result, took) = timed(world.pool.prewarm(2)).await;
     result.unwrap();
-    assert!(took <= ms(20), "the pause after a first failure is 10 ms at most, and it took {took:?}");
+    assert!(
+        took <= ms(20),
+        "the pause after a first failure is 10 ms at most, and it took {took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -132,7 +132,11 @@ async fn overflow_linger_keeps_a_connection_for_the_next_burst_and_no_longer() {
     sleep(secs(5)).await;
     assert_eq!(world.manager.alive(), 3);
     drop(world.leases(3).await);
-    assert_eq!(world.manager.calls(Call::Connect), 3, "the second burst reuses the connections of the first");
+    assert_eq!(
+        world.manager.calls(Call::Connect),
+        3,
+        "the second burst reuses the connections of the first"
+    );
     sleep(secs(8)).await;
     assert_eq!(world.manager.alive(), 3, "lingering begins anew with every return");
     sleep(secs(3)).await;
@@ -238,9 +242,11 @@ fn a_place_is_free_only_when_its_connection_is_gone() {
     ];
     let mut early = Vec::new();
     for (way, end) in ways {
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime =
+            Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let manager = Looking::default();
-        let pool = QueuePool::builder(manager.clone()).pool_size(1).max_overflow(0).build().unwrap();
+        let pool =
+            QueuePool::builder(manager.clone()).pool_size(1).max_overflow(0).build().unwrap();
         manager.pool.set(pool.clone()).unwrap_or_else(|_| unreachable!());
         runtime.block_on(async {
             end(&pool, pool.acquire().await.unwrap());

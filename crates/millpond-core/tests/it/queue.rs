@@ -1,7 +1,9 @@
 //! Who gets the next connection: waiters in order of arrival, nobody past a waiter, the freshest
 //! connection first.
 
-use crate::support::{Loan, Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{
+    Loan, Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed,
+};
 use millpond_core::{AcquireFailure, CloseReason, Lease, PoolError};
 use millpond_testkit::{Act, ByHand, Call, Gate};
 use std::sync::{Arc, Mutex};
@@ -139,7 +141,10 @@ async fn one_caller_more_than_max_waiters_is_turned_away_at_once() {
     let [mut first, second] = waiters;
     let _lease = ready(first.poll()).unwrap();
     drop(second);
-    assert!(ByHand::new(world.pool.acquire()).poll().is_pending(), "there is room in the queue again");
+    assert!(
+        ByHand::new(world.pool.acquire()).poll().is_pending(),
+        "there is room in the queue again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +220,10 @@ async fn a_hundred_tasks_take_one_connection_twice_each() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_come_back_makes_room_for_a_waiter() {
-    for end in [|lease| Lease::discard(lease, CloseReason::Interrupted), |lease| drop(Lease::detach(lease))] {
+    for end in [
+        |lease| Lease::discard(lease, CloseReason::Interrupted),
+        |lease| drop(Lease::detach(lease)),
+    ] {
         let world = World::new(2, 0);
         let tasks = (0..10).map(|_| {
             let pool = world.pool.clone();
@@ -245,7 +253,11 @@ async fn a_waiter_takes_a_return_when_it_comes_before_the_new_connection() {
     assert_took(took, secs(1));
     assert_eq!(lease.unwrap().id(), returned);
     sleep(secs(5)).await;
-    assert_eq!((world.manager.alive(), world.pool.status().idle), (2, 2), "the late connection is kept");
+    assert_eq!(
+        (world.manager.alive(), world.pool.status().idle),
+        (2, 2),
+        "the late connection is kept"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,7 +309,11 @@ async fn a_burst_of_callers_whose_time_is_short_does_not_churn_connections() {
     for caller in callers.collect::<Vec<_>>() {
         caller.await.unwrap();
     }
-    assert_eq!(world.manager.calls(Call::Connect), 4, "a connection that comes too late for its caller is kept");
+    assert_eq!(
+        world.manager.calls(Call::Connect),
+        4,
+        "a connection that comes too late for its caller is kept"
+    );
 }
 
 /// A task of its own that borrows and returns on command.

@@ -2,7 +2,9 @@
 
 use crate::shared_pool::Links;
 use crate::support::{World, ms, quiet, refused, settle, timed};
-use millpond_core::{AcquireFailure, BoxError, HookPoint, NullPool, PoolError, RequestRefusal, SharedPool};
+use millpond_core::{
+    AcquireFailure, BoxError, HookPoint, NullPool, PoolError, RequestRefusal, SharedPool,
+};
 use millpond_testkit::{Call, ScriptedConnection, ScriptedManager, Trace};
 use std::error::Error;
 use std::fmt;
@@ -23,7 +25,11 @@ impl Error for Suspended {}
 
 /// What a hook refuses while the switch is on.
 fn suspended(switch: &AtomicBool) -> Result<(), BoxError> {
-    if switch.load(Ordering::SeqCst) { Err(RequestRefusal::new(Suspended(7)).into()) } else { Ok(()) }
+    if switch.load(Ordering::SeqCst) {
+        Err(RequestRefusal::new(Suspended(7)).into())
+    } else {
+        Ok(())
+    }
 }
 
 fn switch() -> (Arc<AtomicBool>, Arc<AtomicBool>) {
@@ -53,8 +59,16 @@ async fn a_refused_request_gets_the_hooks_own_error_and_the_connection_stays() {
         assert!(error.source().unwrap().is::<Suspended>());
     }
     settle().await;
-    assert_eq!((world.manager.alive(), world.manager.calls(Call::Connect)), (1, 1), "{:?}", world.trace.lines());
-    assert_eq!((world.trace.count("hook failed"), world.trace.count("acquire failed request_refused")), (0, 10));
+    assert_eq!(
+        (world.manager.alive(), world.manager.calls(Call::Connect)),
+        (1, 1),
+        "{:?}",
+        world.trace.lines()
+    );
+    assert_eq!(
+        (world.trace.count("hook failed"), world.trace.count("acquire failed request_refused")),
+        (0, 10)
+    );
     let totals = world.pool.status().totals;
     assert_eq!((totals.failed, totals.succeeded), (10, 0));
     on.store(false, Ordering::SeqCst);
@@ -107,17 +121,21 @@ async fn a_pool_that_keeps_nothing_closes_the_connection_of_a_refused_request() 
     let pool = pool.build().unwrap();
     assert!(matches!(pool.acquire().await, Err(PoolError::RequestRefused(_))));
     settle().await;
-    assert_eq!((manager.alive(), trace.count("closed not_pooled #1"), pool.status().open), (0, 1, 0));
+    assert_eq!(
+        (manager.alive(), trace.count("closed not_pooled #1"), pool.status().open),
+        (0, 1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_a_shared_pool_too_a_refused_request_costs_no_connection() {
     let (on, inside) = switch();
     let server = Arc::new(crate::shared_pool::Server::default());
-    let pool = SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).on_checkout(move |_, _| {
-        let answer = suspended(&inside);
-        Box::pin(async { answer })
-    });
+    let pool =
+        SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).on_checkout(move |_, _| {
+            let answer = suspended(&inside);
+            Box::pin(async { answer })
+        });
     let pool = pool.build().unwrap();
     for _ in 0..5 {
         assert!(matches!(pool.acquire().await, Err(PoolError::RequestRefused(_))));

@@ -105,8 +105,9 @@ async fn what_was_granted_before_an_invalidation_is_not_lent_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_granted_and_not_fetched_until_it_was_too_old_is_not_lent() {
-    let world =
-        World::with(1, 0, |b| b.pool_recycle(secs(300)).recycle_jitter(0).pool_timeout(secs(300)).pool_pre_ping(false));
+    let world = World::with(1, 0, |b| {
+        b.pool_recycle(secs(300)).recycle_jitter(0).pool_timeout(secs(300)).pool_pre_ping(false)
+    });
     let lease = world.lease().await;
     sleep(secs(299)).await;
     let mut waiter = ByHand::new(world.pool.acquire());
@@ -136,7 +137,8 @@ async fn prewarming_with_a_server_that_does_not_answer_does_not_say_that_it_is_c
 
 #[tokio::test(start_paused = true)]
 async fn prewarming_a_null_pool_does_not_say_that_it_is_closed() {
-    let pool: NullPool<ScriptedManager> = NullPool::builder(ScriptedManager::new()).build().unwrap();
+    let pool: NullPool<ScriptedManager> =
+        NullPool::builder(ScriptedManager::new()).build().unwrap();
     let (result, took) = timed(pool.prewarm(1)).await;
     assert!(!matches!(result, Err(PoolError::Closed)), "{result:?} after {took:?}");
 }
@@ -176,7 +178,12 @@ async fn every_waiter_has_its_own_overflow_after() {
 fn a_waiter_may_move_to_another_runtime_when_the_one_it_began_on_has_ended() {
     let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
-    let pool = Pool::builder(manager).pool_size(1).max_overflow(0).runtime(home.handle().clone()).build().unwrap();
+    let pool = Pool::builder(manager)
+        .pool_size(1)
+        .max_overflow(0)
+        .runtime(home.handle().clone())
+        .build()
+        .unwrap();
     let lease = home.block_on(pool.acquire()).unwrap();
     let mut waiter = Box::pin(pool.acquire());
     let other = runtime();
@@ -219,7 +226,11 @@ impl Manager for Nosy {
     type Connection = u64;
     type Error = NosyError;
     async fn connect(&self, info: &ConnectInfo) -> Result<u64, NosyError> {
-        if self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 { Err(NosyError) } else { Ok(info.id.get()) }
+        if self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            Err(NosyError)
+        } else {
+            Ok(info.id.get())
+        }
     }
     async fn ping(&self, _: &mut u64) -> Result<(), NosyError> {
         Ok(())
@@ -242,7 +253,11 @@ fn a_caller_on_a_runtime_without_a_timer_is_served_through_the_home() {
     let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
     manager.always(Call::Ping, Act::gated(&Gate::new()));
-    let pool = Pool::builder(manager).pool_size(1).max_overflow(0).pre_ping_idle(Duration::ZERO).ping_timeout(ms(50));
+    let pool = Pool::builder(manager)
+        .pool_size(1)
+        .max_overflow(0)
+        .pre_ping_idle(Duration::ZERO)
+        .ping_timeout(ms(50));
     let pool = pool.runtime(home.handle().clone()).build().unwrap();
     drop(home.block_on(pool.acquire()).unwrap());
     let timerless = Builder::new_current_thread().build().unwrap();
@@ -258,7 +273,10 @@ fn a_waiter_on_a_runtime_without_a_timer_waits_by_the_home() {
     let timerless = Builder::new_current_thread().build().unwrap();
     let mut waiter = Box::pin(pool.acquire_within(ms(20)));
     let result = timerless.block_on(async move {
-        assert!(poll_once(waiter.as_mut()).await.is_none(), "a limit this short sets its timer at once");
+        assert!(
+            poll_once(waiter.as_mut()).await.is_none(),
+            "a limit this short sets its timer at once"
+        );
         drop(lease);
         waiter.await.map(drop)
     });
@@ -345,7 +363,8 @@ async fn a_change_of_size_that_grows_closes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn renewal_goes_on_after_a_suspension() {
-    let world = World::with(1, 1, |b| b.pool_recycle(secs(300)).recycle_jitter(0).pool_pre_ping(false));
+    let world =
+        World::with(1, 1, |b| b.pool_recycle(secs(300)).recycle_jitter(0).pool_pre_ping(false));
     world.idle(1).await;
     world.pool.suspend();
     sleep(secs(292)).await;

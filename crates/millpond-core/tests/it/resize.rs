@@ -76,8 +76,9 @@ async fn however_the_size_changes_under_load_the_cap_holds() {
         let world = World::new(10, 0);
         world.manager.always(Call::Connect, Act::slow(ms(2)));
         world.manager.always(Call::Close, Act::slow(ms(3)));
-        let users: Vec<_> =
-            (0..16).map(|user| tokio::spawn(come_and_go(world.pool.clone(), seed * 100 + user))).collect();
+        let users: Vec<_> = (0..16)
+            .map(|user| tokio::spawn(come_and_go(world.pool.clone(), seed * 100 + user)))
+            .collect();
         let mut dice = fastrand::Rng::with_seed(seed);
         for _ in 0..2_000 {
             let before = world.manager.sockets();
@@ -90,7 +91,10 @@ async fn however_the_size_changes_under_load_the_cap_holds() {
             assert_books(&status);
             let sockets = world.manager.sockets();
             let cap = status.cap() as usize;
-            assert!(sockets <= cap.max(before), "seed {seed}: {before} sockets became {sockets}, the cap is {cap}");
+            assert!(
+                sockets <= cap.max(before),
+                "seed {seed}: {before} sockets became {sockets}, the cap is {cap}"
+            );
         }
         assert!(world.manager.peak() <= 10, "seed {seed}: {}", world.manager.peak());
         for user in users {

@@ -24,19 +24,22 @@ async fn every_slot_can_be_lent_again(pool: &Pool, manager: &ScriptedManager, he
     drop(held);
     drop(lease);
     settle().await;
-    let loans = [pool.acquire().await, pool.acquire().await, pool.acquire().await, pool.acquire().await];
+    let loans =
+        [pool.acquire().await, pool.acquire().await, pool.acquire().await, pool.acquire().await];
     assert!(loans.iter().all(Result::is_ok), "{:?}", pool.status());
     assert_eq!(manager.alive(), 4);
     assert!(manager.peak() <= 4);
 }
 
-static SHARED: LazyLock<Pool> = LazyLock::new(|| Pool::builder(ScriptedManager::new()).pool_size(3).build().unwrap());
+static SHARED: LazyLock<Pool> =
+    LazyLock::new(|| Pool::builder(ScriptedManager::new()).pool_size(3).build().unwrap());
 
 /// In earnest time: a paused clock runs ahead as soon as its own runtime has nothing to do,
 /// whatever another one does.
 async fn use_the_shared_pool() {
     for _ in 0..200 {
-        let loans: Vec<Loan> = vec![SHARED.acquire().await.unwrap(), SHARED.acquire().await.unwrap()];
+        let loans: Vec<Loan> =
+            vec![SHARED.acquire().await.unwrap(), SHARED.acquire().await.unwrap()];
         quiet().await;
         drop(loans);
     }
@@ -56,13 +59,22 @@ async fn a_static_pool_serves_another_test_on_another_runtime() {
 fn one_runtime_after_another_uses_the_same_pool() {
     let manager = ScriptedManager::new();
     let trace = Trace::new();
-    let pool = Pool::builder(manager.clone()).pool_size(3).max_overflow(1).observer(trace.clone()).build().unwrap();
+    let pool = Pool::builder(manager.clone())
+        .pool_size(3)
+        .max_overflow(1)
+        .observer(trace.clone())
+        .build()
+        .unwrap();
     for round in 0..5 {
         let runtime = runtime();
         runtime.block_on(async {
             let loans = vec![pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
             assert!(loans.iter().all(|lease| lease.generation() == loans[0].generation()));
-            assert_eq!(manager.calls(Call::Connect), 2 * (round + 1), "what the ended runtime had opened is not lent");
+            assert_eq!(
+                manager.calls(Call::Connect),
+                2 * (round + 1),
+                "what the ended runtime had opened is not lent"
+            );
             drop(loans);
         });
         drop(runtime);
@@ -75,11 +87,19 @@ fn one_runtime_after_another_uses_the_same_pool() {
 fn a_home_may_end_while_connections_are_out_idle_connecting_resting_and_awaited() {
     let manager = ScriptedManager::new();
     let trace = Trace::new();
-    let pool = Pool::builder(manager.clone()).pool_size(3).max_overflow(1).observer(trace.clone()).build().unwrap();
+    let pool = Pool::builder(manager.clone())
+        .pool_size(3)
+        .max_overflow(1)
+        .observer(trace.clone())
+        .build()
+        .unwrap();
     let first = runtime();
     let held = first.block_on(async {
-        let mut loans =
-            vec![pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        let mut loans = vec![
+            pool.acquire().await.unwrap(),
+            pool.acquire().await.unwrap(),
+            pool.acquire().await.unwrap(),
+        ];
         manager.always(Call::Reset, Act::Never);
         loans[0].set_dirty(true);
         drop(loans.remove(0));
@@ -102,8 +122,12 @@ fn a_home_may_end_while_connections_are_out_idle_connecting_resting_and_awaited(
 fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
     let manager = ScriptedManager::new();
     let home = runtime();
-    let pool =
-        Pool::builder(manager.clone()).pool_size(1).max_overflow(0).runtime(home.handle().clone()).build().unwrap();
+    let pool = Pool::builder(manager.clone())
+        .pool_size(1)
+        .max_overflow(0)
+        .runtime(home.handle().clone())
+        .build()
+        .unwrap();
     manager.next(Call::Connect, [Act::Never]);
     let other = runtime();
     other.block_on(async {
@@ -126,7 +150,10 @@ fn acquire_without_tokio_is_an_error_and_not_a_panic() {
     let pool = Pool::builder(ScriptedManager::new()).build().unwrap();
     let error = refused(ready(ByHand::new(pool.acquire()).poll()));
     assert_eq!(error.kind(), AcquireFailure::NoRuntime);
-    assert!(error.to_string().starts_with("there is no tokio runtime with a timer here"), "{error}");
+    assert!(
+        error.to_string().starts_with("there is no tokio runtime with a timer here"),
+        "{error}"
+    );
     assert!(pool.try_acquire().is_none());
     assert_eq!(pool.status().totals.failed, 1);
     runtime().block_on(async { drop(pool.acquire().await.unwrap()) });
@@ -164,8 +191,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
 fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
     let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
-    let pool =
-        Pool::builder(manager.clone()).pool_size(1).max_overflow(0).runtime(home.handle().clone()).build().unwrap();
+    let pool = Pool::builder(manager.clone())
+        .pool_size(1)
+        .max_overflow(0)
+        .runtime(home.handle().clone())
+        .build()
+        .unwrap();
     let lease = block_on(pool.acquire()).unwrap();
     let (waiting, returned) = (pool.clone(), lease.id());
     let waiter = thread::spawn(move || block_on(waiting.acquire()).unwrap().id());
@@ -191,14 +222,20 @@ fn a_deadline_holds_where_nobody_runs_a_runtime_but_the_home() {
 #[test]
 fn a_home_that_nobody_polls_does_not_hold_a_waiter_beyond_its_deadline() {
     let parked = runtime();
-    let pool = Pool::builder(ScriptedManager::new()).runtime(parked.handle().clone()).build().unwrap();
+    let pool =
+        Pool::builder(ScriptedManager::new()).runtime(parked.handle().clone()).build().unwrap();
     runtime().block_on(async {
         let (result, took) = crate::support::timed(pool.acquire_within(secs(5))).await;
         let error = refused(result);
         crate::support::assert_took(took, secs(5));
         let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
         assert!(timed_out.runtime_stalled_for.is_some());
-        assert!(error.to_string().contains("the runtime on which the pool connects has not run for 5.0"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("the runtime on which the pool connects has not run for 5.0"),
+            "{error}"
+        );
     });
     parked.block_on(async { drop(pool.acquire().await.unwrap()) });
 }
@@ -258,7 +295,11 @@ fn a_lease_may_be_dropped_after_its_pool_and_its_runtime() {
     let first = runtime();
     let mut loans: Vec<Loan> = first.block_on(async {
         let pool = Pool::builder(manager.clone()).build().unwrap();
-        vec![pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()]
+        vec![
+            pool.acquire().await.unwrap(),
+            pool.acquire().await.unwrap(),
+            pool.acquire().await.unwrap(),
+        ]
     });
     drop(first);
     drop(loans.pop());
@@ -372,7 +413,8 @@ async fn a_pool_ages_by_a_clock_that_was_paused_after_it_had_been_used() {
 fn a_runtime_may_end_at_any_moment_of_a_close() {
     for turns in 0..6 {
         let manager = ScriptedManager::new();
-        let builder = Pool::builder(manager.clone()).hooks(manager.hooks()).pool_size(1).max_overflow(0);
+        let builder =
+            Pool::builder(manager.clone()).hooks(manager.hooks()).pool_size(1).max_overflow(0);
         let pool = builder.build().unwrap();
         manager.always(Call::Hook(HookPoint::Close), Act::Never);
         let first = runtime();

@@ -2,7 +2,9 @@
 //! when the pool is built.
 
 use crate::support::{World, ms, secs};
-use millpond_core::{Builder, ConfigError, Event, EventContext, Limits, NullPool, PoolConfig, QueuePool, SharedPool};
+use millpond_core::{
+    Builder, ConfigError, Event, EventContext, Limits, NullPool, PoolConfig, QueuePool, SharedPool,
+};
 use millpond_testkit::ScriptedManager;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,7 +38,8 @@ fn refused(tune: impl FnOnce(&mut PoolConfig)) -> ConfigError {
 #[test]
 fn settings_of_an_overflow_that_cannot_happen_are_reported() {
     let lines = reported(|config| {
-        (config.max_overflow, config.overflow_after, config.overflow_linger) = (0, secs(1), secs(5));
+        (config.max_overflow, config.overflow_after, config.overflow_linger) =
+            (0, secs(1), secs(5));
     });
     let expected = [
         "overflow_after = 1s has no effect with max_overflow = 0; raise max_overflow, or leave overflow_after out",
@@ -48,13 +51,22 @@ fn settings_of_an_overflow_that_cannot_happen_are_reported() {
 #[test]
 fn an_overflow_that_nobody_waits_for_long_enough_is_refused() {
     for (after, timeout) in [(secs(30), secs(30)), (secs(60), secs(30)), (secs(5), secs(5))] {
-        let error = refused(|config| (config.overflow_after, config.pool_timeout) = (after, timeout));
+        let error =
+            refused(|config| (config.overflow_after, config.pool_timeout) = (after, timeout));
         let text = error.to_string();
-        let expected = format!("overflow_after = {after:?} is out of range 0s to {timeout:?} (below pool_timeout); ");
-        assert!(text.starts_with(&expected) && text.ends_with("lower overflow_after or raise pool_timeout"), "{text}");
+        let expected = format!(
+            "overflow_after = {after:?} is out of range 0s to {timeout:?} (below pool_timeout); "
+        );
+        assert!(
+            text.starts_with(&expected)
+                && text.ends_with("lower overflow_after or raise pool_timeout"),
+            "{text}"
+        );
         assert_eq!(error.problems()[0].other, Some("pool_timeout"));
     }
-    let kept = |config: &mut PoolConfig| (config.overflow_after, config.pool_timeout) = (ms(4_999), secs(5));
+    let kept = |config: &mut PoolConfig| {
+        (config.overflow_after, config.pool_timeout) = (ms(4_999), secs(5))
+    };
     assert_eq!(reported(kept), Vec::<String>::new());
 }
 
@@ -75,9 +87,12 @@ fn an_idle_timeout_that_closes_nothing_is_reported() {
             config.idle_timeout = Some(secs(60));
             tune(config);
         });
-        let about_min_idle: Vec<_> = lines.iter().filter(|line| line.starts_with("idle_timeout = 60s")).collect();
+        let about_min_idle: Vec<_> =
+            lines.iter().filter(|line| line.starts_with("idle_timeout = 60s")).collect();
         match floor {
-            Some(floor) => assert!(about_min_idle[0].contains(&format!("closes nothing with min_idle = {floor}; "))),
+            Some(floor) => assert!(
+                about_min_idle[0].contains(&format!("closes nothing with min_idle = {floor}; "))
+            ),
             None => assert!(about_min_idle.is_empty(), "{lines:?}"),
         }
     }
@@ -93,7 +108,8 @@ fn every_setting_that_another_one_keeps_from_its_effect_is_reported() {
         ),
         (
             |config| {
-                (config.min_idle, config.idle_timeout, config.overflow_linger) = (Some(0), Some(secs(9)), secs(10));
+                (config.min_idle, config.idle_timeout, config.overflow_linger) =
+                    (Some(0), Some(secs(9)), secs(10));
             },
             "overflow_linger = 10s is longer than idle_timeout = 9s; ",
         ),
@@ -125,13 +141,22 @@ fn every_setting_that_another_one_keeps_from_its_effect_is_reported() {
             |config| config.fail_fast_after = Some(secs(2)),
             "fail_fast_after = 2s is shorter than connect_timeout = 10s; ",
         ),
-        (|config| config.connect_timeout = secs(31), "connect_timeout = 31s is longer than pool_timeout = 30s; "),
+        (
+            |config| config.connect_timeout = secs(31),
+            "connect_timeout = 31s is longer than pool_timeout = 30s; ",
+        ),
         (
             |config| (config.pool_timeout, config.ping_timeout) = (secs(3), secs(4)),
             "ping_timeout = 4s is longer than pool_timeout = 3s; ",
         ),
-        (|config| config.hook_timeout = secs(60), "hook_timeout = 60s is longer than pool_timeout = 30s; "),
-        (|config| config.backoff_max = secs(60), "backoff_max = 60s is longer than pool_timeout = 30s; "),
+        (
+            |config| config.hook_timeout = secs(60),
+            "hook_timeout = 60s is longer than pool_timeout = 30s; ",
+        ),
+        (
+            |config| config.backoff_max = secs(60),
+            "backoff_max = 60s is longer than pool_timeout = 30s; ",
+        ),
     ];
     for (tune, expected) in cases {
         let lines = reported(tune);
@@ -174,7 +199,11 @@ fn a_null_pool_reports_what_would_need_idle_connections() {
     drop(builder.overflow_linger(secs(120)).observer(observer).build().unwrap());
     let heard = heard.lock().unwrap();
     let about = |setting: &str| heard.iter().filter(|line| line.starts_with(setting)).count();
-    assert_eq!((about("min_idle = 3 has no effect with pool = null"), heard.len()), (1, 3), "{heard:?}");
+    assert_eq!(
+        (about("min_idle = 3 has no effect with pool = null"), heard.len()),
+        (1, 3),
+        "{heard:?}"
+    );
     assert_eq!(about("idle_timeout = 60s has no effect with pool = null"), 1, "{heard:?}");
     assert_eq!(about("overflow_linger = 120s has no effect with pool = null"), 1, "{heard:?}");
 }
@@ -211,5 +240,9 @@ fn a_loan_or_a_statement_without_any_time_is_refused_with_any_limits() {
     });
     let settings: Vec<_> = error.problems().iter().map(|problem| problem.setting).collect();
     assert_eq!(settings, ["max_lease", "statement_timeout"]);
-    assert!(error.to_string().contains("max_lease = 0s is out of range more than 0s; to switch it off, say off"));
+    assert!(
+        error
+            .to_string()
+            .contains("max_lease = 0s is out of range more than 0s; to switch it off, say off")
+    );
 }

@@ -18,7 +18,13 @@ async fn a_loan_longer_than_leak_after_is_reported_once_with_its_line() {
     drop(pool.acquire().await.unwrap());
     sleep(ms(4_100)).await;
     let leaks = || {
-        let leak = |event| if let Event::Leaked { location, held, .. } = event { Some((location, held)) } else { None };
+        let leak = |event| {
+            if let Event::Leaked { location, held, .. } = event {
+                Some((location, held))
+            } else {
+                None
+            }
+        };
         trace.events().into_iter().filter_map(|(_, event)| leak(event)).collect::<Vec<_>>()
     };
     let [(location, held)] = leaks()[..] else { panic!("{:?}", leaks()) };
@@ -36,7 +42,8 @@ async fn a_loan_longer_than_leak_after_is_reported_once_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_lent_for_longer_than_max_lease_goes_out_of_service_when_it_comes_back() {
+async fn a_connection_that_was_lent_for_longer_than_max_lease_goes_out_of_service_when_it_comes_back()
+ {
     let (pool, server, trace) = pool_of(1, |builder| builder.max_lease(secs(5)));
     let long = pool.acquire().await.unwrap();
     sleep(secs(6)).await;

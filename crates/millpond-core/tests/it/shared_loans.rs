@@ -4,7 +4,8 @@
 use crate::shared_pool::{pool_of, warm};
 use crate::support::{ms, secs, timed};
 use millpond_core::{
-    CloseReason, Event, EventContext, Interest, Invalidate, Lease, Limits, Observer, PoolError, PoolHistograms,
+    CloseReason, Event, EventContext, Interest, Invalidate, Lease, Limits, Observer, PoolError,
+    PoolHistograms,
 };
 use millpond_testkit::poll_n;
 use std::sync::atomic::Ordering;
@@ -14,11 +15,16 @@ use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
 async fn a_member_as_old_as_pool_recycle_is_replaced_beside_its_borrower_and_nobody_waits() {
-    let (pool, server, trace) = pool_of(1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
+    let (pool, server, trace) =
+        pool_of(1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
     let old = pool.acquire().await.unwrap();
     sleep(secs(301)).await;
     let (meanwhile, took) = timed(pool.acquire()).await;
-    assert_eq!((meanwhile.unwrap().0, took), (1, Duration::ZERO), "it serves on until the next one is open");
+    assert_eq!(
+        (meanwhile.unwrap().0, took),
+        (1, Duration::ZERO),
+        "it serves on until the next one is open"
+    );
     sleep(ms(50)).await;
     assert_eq!((pool.acquire().await.unwrap().0, server.alive()), (2, 2));
     drop(old);
@@ -55,17 +61,26 @@ async fn leases_that_are_kept_for_long_starve_nobody() {
         sleep(ms(50)).await;
     }
     let lease = pool.acquire().await.unwrap();
-    assert!(Lease::info(&lease).age < secs(60), "{:?}: all of them have been replaced", Lease::info(&lease));
+    assert!(
+        Lease::info(&lease).age < secs(60),
+        "{:?}: all of them have been replaced",
+        Lease::info(&lease)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_ages_is_closed_with_its_last_loan_and_replaced_in_its_own_place() {
-    let (pool, server, trace) = pool_of(2, |builder| builder.max_overflow(0).pool_recycle(secs(300)).recycle_jitter(0));
+    let (pool, server, trace) =
+        pool_of(2, |builder| builder.max_overflow(0).pool_recycle(secs(300)).recycle_jitter(0));
     warm(&pool, 2).await;
     let (one, other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     sleep(secs(301)).await;
     for _ in 0..10 {
-        assert_eq!(pool.acquire().await.unwrap().0, one.0, "the one that has been lent for longest stands in");
+        assert_eq!(
+            pool.acquire().await.unwrap().0,
+            one.0,
+            "the one that has been lent for longest stands in"
+        );
     }
     let aged = other.0;
     drop(other);
@@ -79,7 +94,8 @@ async fn a_member_that_ages_is_closed_with_its_last_loan_and_replaced_in_its_own
 
 #[tokio::test(start_paused = true)]
 async fn what_ages_goes_out_of_service_when_it_is_discarded_or_invalidated() {
-    let (pool, _, trace) = pool_of(1, |builder| builder.max_overflow(2).pool_recycle(secs(300)).recycle_jitter(0));
+    let (pool, _, trace) =
+        pool_of(1, |builder| builder.max_overflow(2).pool_recycle(secs(300)).recycle_jitter(0));
     for reason in ["discarded", "invalidated"] {
         let kept = pool.acquire().await.unwrap();
         sleep(secs(301)).await;
@@ -115,7 +131,10 @@ async fn who_waits_already_does_so_until_its_deadline_and_only_newcomers_fail_fa
         assert!(took >= secs(30) && took <= secs(30) + ms(60), "{took:?}");
     }
     let (outcome, took) = timed(pool.acquire()).await;
-    assert!(matches!(outcome, Err(PoolError::Connect { .. })) && took < ms(1), "{outcome:?} after {took:?}");
+    assert!(
+        matches!(outcome, Err(PoolError::Connect { .. })) && took < ms(1),
+        "{outcome:?} after {took:?}"
+    );
     server.down.store(false, Ordering::Relaxed);
     sleep(secs(1)).await;
     assert!(pool.acquire().await.is_ok(), "and the server's return is noticed");
@@ -123,7 +142,8 @@ async fn who_waits_already_does_so_until_its_deadline_and_only_newcomers_fail_fa
 
 #[tokio::test(start_paused = true)]
 async fn who_waited_in_an_outage_is_served_when_the_server_is_back() {
-    let (pool, server, _) = pool_of(1, |builder| builder.pool_timeout(secs(30)).fail_fast_after(secs(5)));
+    let (pool, server, _) =
+        pool_of(1, |builder| builder.pool_timeout(secs(30)).fail_fast_after(secs(5)));
     server.down.store(true, Ordering::Relaxed);
     let waiter = tokio::spawn(pool.acquire());
     sleep(secs(20)).await;
@@ -162,7 +182,11 @@ async fn a_connection_counts_as_in_use_while_somebody_has_it() {
     warm(&pool, 2).await;
     let used = || {
         let status = pool.status();
-        assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
+        assert_eq!(
+            status.open,
+            status.idle + status.in_use + status.resetting + status.closing,
+            "{status:?}"
+        );
         (status.idle, status.in_use)
     };
     assert_eq!(used(), (2, 0));
@@ -212,8 +236,13 @@ async fn waits_and_loans_are_measured_of_the_borrowers() {
         drop(lease.unwrap());
     }
     let times = measures.0.get().unwrap();
-    let count = |histogram: &millpond_core::Histogram| histogram.classes().map(|(_, count)| count).sum::<u64>();
-    assert_eq!((count(times.waits()), count(times.uses()), count(times.creations())), (1_000, 1_000, 2));
+    let count = |histogram: &millpond_core::Histogram| {
+        histogram.classes().map(|(_, count)| count).sum::<u64>()
+    };
+    assert_eq!(
+        (count(times.waits()), count(times.uses()), count(times.creations())),
+        (1_000, 1_000, 2)
+    );
     let held = times.uses().classes().find(|(_, count)| *count > 900).unwrap();
     assert!(held.0 > 2.5e6 && held.0 < 4.5e6, "{held:?}");
     drop(pool);
@@ -242,5 +271,8 @@ async fn the_events_of_acquires_and_loans_are_those_of_the_borrowers() {
             _ => {}
         }
     }
-    assert_eq!((told, totals.succeeded, totals.timed_out, totals.cancelled), ((1, 1, 1, 3, 1), 1, 1, 1));
+    assert_eq!(
+        (told, totals.succeeded, totals.timed_out, totals.cancelled),
+        ((1, 1, 1, 3, 1), 1, 1, 1)
+    );
 }

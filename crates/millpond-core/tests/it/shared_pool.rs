@@ -2,8 +2,8 @@
 
 use crate::support::{ms, quiet, secs, timed};
 use millpond_core::{
-    Builder, CloseReason, ConnectInfo, ErrorClass, Event, EventContext, Invalidate, Lease, Limits, Manager, Pool,
-    PoolError, PoolExt, SharedPool,
+    Builder, CloseReason, ConnectInfo, ErrorClass, Event, EventContext, Invalidate, Lease, Limits,
+    Manager, Pool, PoolError, PoolExt, SharedPool,
 };
 use millpond_testkit::{ByHand, Trace, poll_n};
 use std::io;
@@ -77,7 +77,8 @@ pub(crate) type Tune = fn(Builder<SharedPool<Links>>) -> Builder<SharedPool<Link
 pub(crate) fn pool_of(size: u32, tune: Tune) -> (SharedPool<Links>, Arc<Server>, Trace) {
     let server = Arc::new(Server { takes: ms(10), ..Server::default() });
     let trace = Trace::new();
-    let builder = SharedPool::builder(Links(Arc::clone(&server))).pool_size(size).observer(trace.clone());
+    let builder =
+        SharedPool::builder(Links(Arc::clone(&server))).pool_size(size).observer(trace.clone());
     (tune(builder).build().unwrap(), server, trace)
 }
 
@@ -194,7 +195,10 @@ async fn an_acquire_can_be_dropped_anywhere_and_the_books_balance() {
         quiet().await;
         assert_eq!(pool.acquire().await.unwrap().0, 1, "after {polls} polls");
         let totals = pool.status().totals;
-        assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed);
+        assert_eq!(
+            totals.acquires,
+            totals.succeeded + totals.timed_out + totals.cancelled + totals.failed
+        );
         assert!(pool.close().await.is_clean());
         assert_eq!((server.alive(), server.connects.load(Ordering::Relaxed)), (0, 1));
     }
@@ -254,7 +258,8 @@ fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
 #[test]
 fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
     let home = home();
-    let pool = SharedPool::builder(Links(Arc::default())).runtime(home.handle().clone()).build().unwrap();
+    let pool =
+        SharedPool::builder(Links(Arc::default())).runtime(home.handle().clone()).build().unwrap();
     assert!(ByHand::new(pool.acquire()).poll().is_pending());
     drop(rt().block_on(pool.acquire()).unwrap());
     assert!(matches!(ByHand::new(pool.acquire()).poll(), Poll::Ready(Ok(_))));
@@ -293,7 +298,8 @@ async fn the_text_says_that_the_cap_is_the_reason() {
     pool.invalidate_all(Invalidate::Soft);
     let text = pool.acquire().await.unwrap_err().to_string();
     assert!(
-        text.starts_with("SharedPool limit of size 1 overflow 0 reached") && text.contains("held longest"),
+        text.starts_with("SharedPool limit of size 1 overflow 0 reached")
+            && text.contains("held longest"),
         "{text}"
     );
 }
@@ -314,7 +320,8 @@ struct Brittle(Arc<AtomicUsize>);
 
 impl Clone for Brittle {
     fn clone(&self) -> Self {
-        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let left =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(left.is_err(), "brittle");
         Self(Arc::clone(&self.0))
     }
@@ -336,18 +343,30 @@ impl Manager for Glass {
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_panics_costs_one_connection_at_most() {
     let (brittle, trace) = (Arc::new(AtomicUsize::new(0)), Trace::new());
-    let pool = SharedPool::builder(Glass(Arc::clone(&brittle))).pool_size(1).observer(trace.clone()).build().unwrap();
+    let pool = SharedPool::builder(Glass(Arc::clone(&brittle)))
+        .pool_size(1)
+        .observer(trace.clone())
+        .build()
+        .unwrap();
     drop(pool.acquire().await.unwrap());
     brittle.store(1, Ordering::Relaxed);
     let (result, took) = timed(pool.acquire()).await;
     assert!(result.is_ok() && took < ms(10), "{:?} after {took:?}", result.map(drop));
     quiet().await;
-    assert_eq!((trace.count("panicked clone"), trace.count("closed panicked #1")), (1, 1), "{:?}", trace.lines());
+    assert_eq!(
+        (trace.count("panicked clone"), trace.count("closed panicked #1")),
+        (1, 1),
+        "{:?}",
+        trace.lines()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_cannot_be_cloned_are_an_error_and_no_endless_row_of_connects() {
-    let pool = SharedPool::builder(Glass(Arc::new(AtomicUsize::new(usize::MAX)))).pool_size(1).build().unwrap();
+    let pool = SharedPool::builder(Glass(Arc::new(AtomicUsize::new(usize::MAX))))
+        .pool_size(1)
+        .build()
+        .unwrap();
     let text = pool.acquire().await.map(drop).unwrap_err().to_string();
     assert!(text.contains("cloning a connection panicked: brittle (3 failed in a row)"), "{text}");
     quiet().await;
@@ -381,7 +400,8 @@ async fn who_waits_is_counted_and_max_waiters_holds() {
     assert_eq!((pool.status().waiting, pool.status().oldest_waiter.is_some()), (2, true));
     let mut refused = 0;
     for waiter in waiters {
-        refused += usize::from(matches!(waiter.await.unwrap(), Err(PoolError::TooManyWaiters { .. })));
+        refused +=
+            usize::from(matches!(waiter.await.unwrap(), Err(PoolError::TooManyWaiters { .. })));
     }
     assert_eq!((refused, pool.status().waiting), (8, 0));
 }
@@ -390,8 +410,13 @@ async fn who_waits_is_counted_and_max_waiters_holds() {
 fn a_home_that_ends_between_two_looks_leaves_the_pool_able_to_open() {
     let home = home();
     let ends = Arc::new(AtomicBool::new(false));
-    let (pool, ended) = (SharedPool::builder(Links(Arc::default())).pool_size(1), Arc::clone(&ends));
-    let pool = pool.limits(Limits::Off).pool_recycle(ms(100)).recycle_jitter(0).runtime(home.handle().clone());
+    let (pool, ended) =
+        (SharedPool::builder(Links(Arc::default())).pool_size(1), Arc::clone(&ends));
+    let pool = pool
+        .limits(Limits::Off)
+        .pool_recycle(ms(100))
+        .recycle_jitter(0)
+        .runtime(home.handle().clone());
     let home = std::sync::Mutex::new(Some(home));
     // The member that is too old goes in the middle of an acquire, and the home with it.
     let pool = pool.observer(move |event: &Event, _: &EventContext<'_>| {

@@ -1,7 +1,9 @@
 //! Pools without pings, hooks and observers, in which loans, waits and returns go the shortest way:
 //! what is lent there is as good as elsewhere.
 
-use crate::support::{World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed};
+use crate::support::{
+    World, assert_books_closed, assert_took, ms, quiet, ready, refused, secs, settle, timed,
+};
 use millpond_core::{Invalidate, NullPool, PoolError};
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager, until};
 use std::task::Poll;
@@ -33,7 +35,11 @@ async fn of_what_is_out_of_date_nothing_is_lent_and_only_what_is_out_is_open_wha
             match dice.u32(0..8) {
                 0..4 if loans.len() < size => {
                     let lease = world.lease().await;
-                    assert_eq!(lease.generation(), world.pool.status().generation, "seed {seed}, step {step}");
+                    assert_eq!(
+                        lease.generation(),
+                        world.pool.status().generation,
+                        "seed {seed}, step {step}"
+                    );
                     loans.push(lease);
                 }
                 4..7 if !loans.is_empty() => drop(loans.swap_remove(dice.usize(..loans.len()))),
@@ -76,7 +82,10 @@ async fn where_many_wait_a_newcomer_is_served_after_them_all() {
     assert!(waiters.iter_mut().all(|waiter| waiter.poll().is_pending()));
     for served in 0..5 {
         drop(lease.take());
-        assert!(waiters[served + 1..].iter_mut().all(|waiter| waiter.poll().is_pending()), "{served} was passed");
+        assert!(
+            waiters[served + 1..].iter_mut().all(|waiter| waiter.poll().is_pending()),
+            "{served} was passed"
+        );
         lease = Some(ready(waiters[served].poll()).unwrap());
     }
 }
@@ -109,7 +118,8 @@ async fn what_was_granted_is_not_lent_while_the_pool_is_suspended() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_waiter_did_not_fetch_for_long_is_pinged_before_it_is_lent() {
-    let world = World::unwatched(1, 0, |builder| builder.pool_pre_ping(true).pre_ping_idle(ms(500)));
+    let world =
+        World::unwatched(1, 0, |builder| builder.pool_pre_ping(true).pre_ping_idle(ms(500)));
     let lease = world.lease().await;
     let mut waiter = ByHand::new(world.pool.acquire());
     assert!(waiter.poll().is_pending());
@@ -184,7 +194,8 @@ async fn what_comes_back_dirty_is_reset_before_it_is_lent() {
 #[tokio::test(start_paused = true)]
 async fn a_null_pool_keeps_nothing() {
     let manager = ScriptedManager::new();
-    let pool = NullPool::builder(manager.clone()).pool_size(2).pool_pre_ping(false).build().unwrap();
+    let pool =
+        NullPool::builder(manager.clone()).pool_size(2).pool_pre_ping(false).build().unwrap();
     drop((pool.acquire().await.unwrap(), pool.acquire().await.unwrap()));
     settle().await;
     assert_eq!((manager.sockets(), pool.status().idle), (0, 0));
@@ -240,7 +251,8 @@ async fn an_idle_connection_that_is_lent_is_made_up_for_where_there_is_a_min_idl
 #[tokio::test(start_paused = true)]
 async fn the_successor_of_an_old_connection_is_there_in_time() {
     for held in [0, 295] {
-        let world = World::unwatched(1, 1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
+        let world =
+            World::unwatched(1, 1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
         let lease = world.lease().await;
         world.manager.always(Call::Connect, Act::slow(secs(1)));
         sleep(secs(held)).await;
@@ -278,7 +290,8 @@ async fn one_that_waits_for_long_among_others_that_do_not_times_out_at_its_deadl
         assert!(waiter.poll().is_pending());
         let mut seen = 0;
         until("it has timed out", async || {
-            waiter.wakes() > std::mem::replace(&mut seen, waiter.wakes()) && waiter.poll().is_ready()
+            waiter.wakes() > std::mem::replace(&mut seen, waiter.wakes())
+                && waiter.poll().is_ready()
         })
         .await;
         drop(other);

@@ -36,7 +36,8 @@ fn whatever_happens_to_a_pool_its_invariants_hold_and_it_heals() {
     let (mut done, mut faults, mut violations) = (0, 0, 0);
     for seed in first..first + steps.div_ceil(WORLD_STEPS) {
         let length = WORLD_STEPS.min(steps - (seed - first) * WORLD_STEPS);
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime =
+            Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         match catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(seed, length)))) {
             Ok(went_wrong) => (done, faults) = (done + length, faults + went_wrong),
             Err(_) => {
@@ -68,7 +69,8 @@ async fn live(seed: u64, steps: u64) -> u64 {
         walk.check(seed);
     }
     walk.world.manager.probe(|_| {});
-    let (faults, manager, shown) = (walk.faults, walk.world.manager.clone(), format!("{:?}", walk.world.pool));
+    let (faults, manager, shown) =
+        (walk.faults, walk.world.manager.clone(), format!("{:?}", walk.world.pool));
     assert!(!shown.contains("ScriptedConnection"), "I16: {shown}");
     walk.finish(seed).await;
     let most = manager.attempts().iter().map(|attempt| attempt.info.id.get()).max().unwrap_or(0);
@@ -88,11 +90,21 @@ fn assert_life(id: u64, story: &str) {
     for once in ["connect", "on_first_connect", "on_connect", "on_close", "close"] {
         assert!(count(once) <= 1, "I7: {once} more than once for connection {id}: {story}");
     }
-    assert!(calls.is_empty() || calls.first() == Some(&"connect"), "I7: connection {id} began with {story}");
-    let end = calls.iter().position(|call| *call == "on_close" || *call == "close").unwrap_or(calls.len());
-    let after = calls.iter().skip(end).filter(|call| **call != "on_close" && **call != "close").count();
+    assert!(
+        calls.is_empty() || calls.first() == Some(&"connect"),
+        "I7: connection {id} began with {story}"
+    );
+    let end = calls
+        .iter()
+        .position(|call| *call == "on_close" || *call == "close")
+        .unwrap_or(calls.len());
+    let after =
+        calls.iter().skip(end).filter(|call| **call != "on_close" && **call != "close").count();
     assert_eq!(after, 0, "I8: something follows the farewell of connection {id}: {story}");
     let used = calls.iter().position(|call| *call == "on_checkout" || *call == "triage");
     let greeted = calls.iter().position(|call| *call == "on_connect");
-    assert!(used.is_none() || greeted < used, "I8: connection {id} was used before it was greeted: {story}");
+    assert!(
+        used.is_none() || greeted < used,
+        "I8: connection {id} was used before it was greeted: {story}"
+    );
 }

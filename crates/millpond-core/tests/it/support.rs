@@ -31,12 +31,20 @@ impl World {
         Self::with(pool_size, max_overflow, |builder| builder)
     }
 
-    pub fn with(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> Self {
+    pub fn with(
+        pool_size: u32,
+        max_overflow: u32,
+        tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>,
+    ) -> Self {
         Self::made(pool_size, max_overflow, |builder, _| tune(builder))
     }
 
     /// With all five hooks under the manager's script.
-    pub fn hooked(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> Self {
+    pub fn hooked(
+        pool_size: u32,
+        max_overflow: u32,
+        tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>,
+    ) -> Self {
         Self::made(pool_size, max_overflow, |builder, manager| tune(builder.hooks(manager.hooks())))
     }
 
@@ -47,16 +55,22 @@ impl World {
     ) -> Self {
         let manager = ScriptedManager::new();
         let trace = Trace::new();
-        let builder = QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
+        let builder =
+            QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
         let pool = tune(builder.observer(trace.clone()), &manager).build().unwrap();
         Self { manager, trace, pool }
     }
 
     /// Without pings, hooks and observer: whatever can go the shortest way does. The trace stays
     /// empty.
-    pub fn unwatched(pool_size: u32, max_overflow: u32, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> Self {
+    pub fn unwatched(
+        pool_size: u32,
+        max_overflow: u32,
+        tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>,
+    ) -> Self {
         let (manager, trace) = (ScriptedManager::new(), Trace::new());
-        let builder = QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
+        let builder =
+            QueuePool::builder(manager.clone()).pool_size(pool_size).max_overflow(max_overflow);
         let pool = tune(builder.pool_pre_ping(false)).build().unwrap();
         Self { manager, trace, pool }
     }
@@ -143,8 +157,16 @@ pub fn refused(result: Result<Loan, PoolError>) -> PoolError {
 #[track_caller]
 pub fn assert_books(status: &Status) {
     let totals = &status.totals;
-    assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
-    assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "{status:?}");
+    assert_eq!(
+        status.open,
+        status.idle + status.in_use + status.resetting + status.closing,
+        "{status:?}"
+    );
+    assert_eq!(
+        totals.created,
+        totals.closed + totals.detached + u64::from(status.open),
+        "{status:?}"
+    );
     let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
     assert!(totals.acquires >= ended + u64::from(status.waiting), "{status:?}");
     assert!(status.oldest_waiter.is_some() == (status.waiting > 0), "{status:?}");
@@ -156,5 +178,9 @@ pub fn assert_books_closed(status: &Status) {
     assert_books(status);
     let totals = &status.totals;
     assert_eq!(status.waiting, 0, "{status:?}");
-    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
+    assert_eq!(
+        totals.acquires,
+        totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
+        "{status:?}"
+    );
 }

@@ -40,11 +40,16 @@ async fn a_restless_user(pool: Pool, seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_users_on_four_threads_lose_no_place_and_no_wake_up() {
     let world = World::hooked(3, 2, |builder| builder);
-    let users: Vec<_> = (0..64).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    let users: Vec<_> =
+        (0..64).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
     for user in users {
         user.await.unwrap();
     }
-    while world.pool.status().resetting + world.pool.status().closing + world.pool.status().connecting > 0 {
+    while world.pool.status().resetting
+        + world.pool.status().closing
+        + world.pool.status().connecting
+        > 0
+    {
         tokio::task::yield_now().await;
     }
     let status = world.pool.status();
@@ -60,13 +65,15 @@ async fn sixty_four_users_on_four_threads_lose_no_place_and_no_wake_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn seq_has_no_gap_and_no_twin_when_events_come_from_four_threads() {
     let world = World::new(3, 2);
-    let users: Vec<_> = (0..16).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    let users: Vec<_> =
+        (0..16).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
     for user in users {
         user.await.unwrap();
     }
     assert!(world.pool.close().await.is_clean());
     // The last events are on their way to the observer when the last place is free.
-    while world.trace.count("closed") < usize::try_from(world.pool.status().totals.closed).unwrap() {
+    while world.trace.count("closed") < usize::try_from(world.pool.status().totals.closed).unwrap()
+    {
         tokio::task::yield_now().await;
     }
     let seqs: Vec<u64> = world.trace.events().iter().map(|(seq, _)| *seq).collect();
@@ -91,7 +98,8 @@ async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline
         drop(dirty);
         blocked.recv_timeout(secs(5))
     });
-    let error = blocker.await.unwrap().expect("the waiter was still waiting when the thread went on");
+    let error =
+        blocker.await.unwrap().expect("the waiter was still waiting when the thread went on");
     assert!(error.is_timeout(), "{error}");
 }
 
@@ -110,7 +118,8 @@ async fn every_look_at_the_status_is_consistent() {
         }
         looks
     });
-    let users: Vec<_> = (0..32).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
+    let users: Vec<_> =
+        (0..32).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
     for user in users {
         user.await.unwrap();
     }
@@ -146,7 +155,11 @@ fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
             done.send(calls).unwrap();
         });
     });
-    assert_eq!(ended.recv_timeout(secs(10)), Ok(10), "every call was made, and every question was answered");
+    assert_eq!(
+        ended.recv_timeout(secs(10)),
+        Ok(10),
+        "every call was made, and every question was answered"
+    );
 }
 
 /// A waker that asks the pool how it is when it is woken, and when it is dropped.
@@ -176,12 +189,18 @@ fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            for (hooked, limit) in [(false, ms(600)), (false, secs(5)), (true, ms(600)), (true, secs(5))] {
-                let world = if hooked { World::hooked(2, 0, |builder| builder) } else { World::new(2, 0) };
+            for (hooked, limit) in
+                [(false, ms(600)), (false, secs(5)), (true, ms(600)), (true, secs(5))]
+            {
+                let world =
+                    if hooked { World::hooked(2, 0, |builder| builder) } else { World::new(2, 0) };
                 let (pool, mut leases) = (world.pool.clone(), world.leases(2).await);
-                let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(pool.acquire_within(limit))).collect();
+                let mut waiters: Vec<_> =
+                    (0..3).map(|_| Box::pin(pool.acquire_within(limit))).collect();
                 for _ in 0..3 {
-                    waiters.iter_mut().for_each(|waiter| assert!(poll_anew(waiter, &pool).is_pending()));
+                    waiters
+                        .iter_mut()
+                        .for_each(|waiter| assert!(poll_anew(waiter, &pool).is_pending()));
                 }
                 leases.pop();
                 let served = loop {
@@ -192,7 +211,8 @@ fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
                 };
                 drop((waiters.pop(), served));
                 drop(waiters);
-                let (mut warming, mut closing) = (Box::pin(pool.prewarm(2)), Box::pin(pool.close()));
+                let (mut warming, mut closing) =
+                    (Box::pin(pool.prewarm(2)), Box::pin(pool.close()));
                 assert!(poll_anew(&mut warming, &pool).is_ready());
                 (0..2).for_each(|_| assert!(poll_anew(&mut closing, &pool).is_pending()));
             }

@@ -19,7 +19,11 @@ async fn ten_to_be_pinged() -> World {
 async fn assert_all_ten_are_there(world: &World) {
     settle().await;
     let status = world.pool.status();
-    assert_eq!((status.idle, status.totals.created, status.totals.closed), (10, 10, 0), "{status:?}");
+    assert_eq!(
+        (status.idle, status.totals.created, status.totals.closed),
+        (10, 10, 0),
+        "{status:?}"
+    );
     world.assert_sound().await;
 }
 
@@ -74,7 +78,9 @@ async fn what_a_ping_that_nobody_waits_for_finds_out_serves_the_next_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_whose_ping_fails_or_hangs_is_closed_though_its_caller_has_gone() {
-    for ping in [Act::slow(ms(5)).then(Act::broken("gone")), Act::Never, Act::slow(ms(5)).then(Act::Panic)] {
+    for ping in
+        [Act::slow(ms(5)).then(Act::broken("gone")), Act::Never, Act::slow(ms(5)).then(Act::Panic)]
+    {
         let world = World::new(1, 0);
         world.idle(1).await;
         sleep(secs(1)).await;
@@ -99,7 +105,10 @@ async fn a_checkout_hook_ends_and_its_connection_stays_though_the_caller_has_gon
     assert!(caller.poll().is_pending());
     drop(caller);
     sleep(ms(10)).await;
-    assert_eq!((world.manager.running(hook), world.manager.alive(), world.pool.status().idle), (0, 1, 1));
+    assert_eq!(
+        (world.manager.running(hook), world.manager.alive(), world.pool.status().idle),
+        (0, 1, 1)
+    );
     world.assert_sound().await;
 }
 
@@ -112,7 +121,10 @@ async fn a_hook_is_not_begun_for_a_caller_who_has_gone() {
     world.manager.always(Call::Ping, Act::slow(ms(5)));
     assert!(world.pool.acquire_within(ms(2)).await.is_err());
     settle().await;
-    assert_eq!((world.manager.calls(Call::Hook(HookPoint::Checkout)), world.pool.status().idle), (before, 1));
+    assert_eq!(
+        (world.manager.calls(Call::Hook(HookPoint::Checkout)), world.pool.status().idle),
+        (before, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,20 +16,37 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
         let manager = ScriptedManager::new();
         let hooks = manager.hooks();
         let (pool, metrics) = pool(&manager, |builder| {
-            let builder = builder.pool_size(3).max_overflow(2).hooks(hooks).max_waiters(4).pre_ping_idle(ms(5));
-            builder.ping_timeout(ms(50)).connect_timeout(ms(80)).pool_timeout(ms(1000)).close_timeout(ms(100))
+            let builder = builder
+                .pool_size(3)
+                .max_overflow(2)
+                .hooks(hooks)
+                .max_waiters(4)
+                .pre_ping_idle(ms(5));
+            builder
+                .ping_timeout(ms(50))
+                .connect_timeout(ms(80))
+                .pool_timeout(ms(1000))
+                .close_timeout(ms(100))
         });
         let mut ear = Ear::new();
         let (mut callers, mut loans) = (Vec::new(), Vec::new());
         for _ in 0..300 {
             match dice.u32(0..20) {
-                0..8 => callers.push(ByHand::new(Box::pin(pool.acquire_within(ms(dice.u64(0..200)))))),
-                8..10 if !callers.is_empty() => drop(callers.swap_remove(dice.usize(..callers.len()))),
+                0..8 => {
+                    callers.push(ByHand::new(Box::pin(pool.acquire_within(ms(dice.u64(0..200))))))
+                }
+                8..10 if !callers.is_empty() => {
+                    drop(callers.swap_remove(dice.usize(..callers.len())))
+                }
                 10..14 if !loans.is_empty() => drop(loans.swap_remove(dice.usize(..loans.len()))),
                 14 if !loans.is_empty() => drop(Lease::detach(loans.swap_remove(0))),
-                15 if !loans.is_empty() => Lease::discard(loans.swap_remove(0), CloseReason::Interrupted),
-                16 => manager
-                    .next(Call::Connect, [[Act::transient("no"), Act::Never, Act::Panic][dice.usize(..3)].clone()]),
+                15 if !loans.is_empty() => {
+                    Lease::discard(loans.swap_remove(0), CloseReason::Interrupted)
+                }
+                16 => manager.next(
+                    Call::Connect,
+                    [[Act::transient("no"), Act::Never, Act::Panic][dice.usize(..3)].clone()],
+                ),
                 17 => manager.next(Call::Ping, [Act::broken("gone")]),
                 18 => ear.listen(&metrics),
                 _ => sleep(ms(dice.u64(0..60))).await,
@@ -57,14 +74,22 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
             ("cancelled", totals.cancelled),
             ("failed", totals.failed),
         ] {
-            assert_eq!(ear.count("millpond.acquires", &format!("outcome={outcome}")), count, "seed {seed}: {outcome}");
+            assert_eq!(
+                ear.count("millpond.acquires", &format!("outcome={outcome}")),
+                count,
+                "seed {seed}: {outcome}"
+            );
         }
         assert_eq!(ear.count_of_all("millpond.acquires"), totals.acquires, "seed {seed}");
         assert_eq!(ear.count("db.client.connection.timeouts", ""), totals.timed_out, "seed {seed}");
         assert_eq!(ear.count("millpond.connections.created", ""), totals.created, "seed {seed}");
         assert_eq!(ear.count_of_all("millpond.connections.closed"), totals.closed, "seed {seed}");
         assert_eq!(ear.count("millpond.connections.detached", ""), totals.detached, "seed {seed}");
-        assert_eq!(ear.count("millpond.connections.failed", ""), totals.connect_failed, "seed {seed}");
+        assert_eq!(
+            ear.count("millpond.connections.failed", ""),
+            totals.connect_failed,
+            "seed {seed}"
+        );
         assert_eq!(totals.created, totals.closed + totals.detached, "seed {seed}");
         lent += totals.succeeded;
     }
@@ -75,7 +100,12 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
 async fn everything_that_the_documentation_lists_is_reported() {
     let manager = ScriptedManager::new();
     let (pool, metrics) = pool(&manager, |builder| {
-        builder.pool_size(1).max_overflow(0).leak_after(ms(10)).pre_ping_idle(ms(0)).hooks(manager.hooks())
+        builder
+            .pool_size(1)
+            .max_overflow(0)
+            .leak_after(ms(10))
+            .pre_ping_idle(ms(0))
+            .hooks(manager.hooks())
     });
     let lease = pool.acquire().await.unwrap();
     sleep(ms(1500)).await;
@@ -96,8 +126,13 @@ async fn everything_that_the_documentation_lists_is_reported() {
     for names in told.filter_map(|line| line.split('|').nth(1)) {
         let mut stem = "";
         for name in names.split('`').skip(1).step_by(2) {
-            let whole = if name.starts_with('.') { format!("{stem}{name}") } else { name.to_owned() };
-            stem = if stem.is_empty() { name.rsplit_once('.').map_or("", |(stem, _)| stem) } else { stem };
+            let whole =
+                if name.starts_with('.') { format!("{stem}{name}") } else { name.to_owned() };
+            stem = if stem.is_empty() {
+                name.rsplit_once('.').map_or("", |(stem, _)| stem)
+            } else {
+                stem
+            };
             listed.push(whole);
         }
     }

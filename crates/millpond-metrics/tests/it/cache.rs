@@ -24,7 +24,8 @@ pub const OUTCOMES: [CacheOutcome; 11] = [
 fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
     let mut ear = Ear::new();
     ear.hear(|| OUTCOMES.into_iter().for_each(|outcome| CacheMetrics::record("ponds", outcome)));
-    let sums = ["requests", "loads", "errors"].map(|name| ear.count_of_all(&format!("millpond.cache.{name}")));
+    let sums = ["requests", "loads", "errors"]
+        .map(|name| ear.count_of_all(&format!("millpond.cache.{name}")));
     assert_eq!(sums, [5, 3, 3]);
     assert!(ear.names().contains(&"millpond.cache.load_time"));
 }
@@ -36,7 +37,9 @@ async fn a_recorder_that_comes_after_the_first_event_gets_the_descriptions() {
     let mut late = Ear::new();
     until("it is described", async || {
         late.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
-        late.described().iter().any(|(name, text)| name == "millpond.cache.requests" && text.contains("by outcome"))
+        late.described()
+            .iter()
+            .any(|(name, text)| name == "millpond.cache.requests" && text.contains("by outcome"))
     })
     .await;
 }

@@ -1,7 +1,10 @@
 //! Pools that come and go: one that has gone is no longer reported.
 
 use crate::world::{Ear, ms};
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
 use millpond_core::QueuePool;
 use millpond_metrics::PoolMetrics;
 use millpond_testkit::ScriptedManager;

@@ -7,8 +7,13 @@ use millpond_testkit::{ByHand, ScriptedManager};
 
 #[tokio::test(start_paused = true)]
 async fn the_gauges_are_opentelemetrys_and_the_guides() {
-    let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder.pool_size(2).max_overflow(1));
-    let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let (pool, metrics) =
+        pool(&ScriptedManager::new(), |builder| builder.pool_size(2).max_overflow(1));
+    let leases = (
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+    );
     let mut waiter = ByHand::new(Box::pin(pool.acquire()));
     assert!(waiter.poll().is_pending());
     let mut ear = Ear::new();
@@ -45,14 +50,23 @@ async fn a_pool_that_has_gone_leaves_no_ghost() {
 #[tokio::test(start_paused = true)]
 async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use() {
     let metrics = PoolMetrics::manual();
-    let pool = SharedPool::builder(ScriptedManager::new()).name("p").pool_size(2).max_overflow(1).build().unwrap();
+    let pool = SharedPool::builder(ScriptedManager::new())
+        .name("p")
+        .pool_size(2)
+        .max_overflow(1)
+        .build()
+        .unwrap();
     metrics.follow_shared_pool(&pool);
     let mut ear = Ear::new();
     ear.listen(&metrics);
     assert_eq!((ear.level("pool_size", ""), ear.level("pool_in_use", "")), (2.0, 0.0));
     let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     ear.listen(&metrics);
-    assert_eq!((ear.level("pool_in_use", ""), ear.level("pool_available", "")), (1.0, 1.0), "both share one");
+    assert_eq!(
+        (ear.level("pool_in_use", ""), ear.level("pool_available", "")),
+        (1.0, 1.0),
+        "both share one"
+    );
     drop(leases);
     ear.listen(&metrics);
     assert_eq!(ear.level("db.client.connection.count", "db.client.connection.state=used"), 0.0);

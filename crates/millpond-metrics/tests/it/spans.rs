@@ -10,7 +10,10 @@ use tokio::time::advance;
 #[track_caller]
 fn about(spans: &[f64], wanted: &[f64]) {
     let close = |(span, wanted): (&f64, &f64)| (span - wanted).abs() <= wanted * 0.032 + 2.0;
-    assert!(spans.len() == wanted.len() && spans.iter().zip(wanted).all(close), "{spans:?} ms instead of {wanted:?}");
+    assert!(
+        spans.len() == wanted.len() && spans.iter().zip(wanted).all(close),
+        "{spans:?} ms instead of {wanted:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,12 +66,15 @@ impl Observer for Witness {
 #[tokio::test(start_paused = true)]
 async fn a_pool_with_two_observers_is_reported_to_its_end_by_both_and_then_forgotten() {
     let (other, witness) = (PoolMetrics::manual(), Arc::new(Witness::default()));
-    let watched = |builder: millpond_core::Builder<_>| builder.observer(other.clone()).observer(Arc::clone(&witness));
+    let watched = |builder: millpond_core::Builder<_>| {
+        builder.observer(other.clone()).observer(Arc::clone(&witness))
+    };
     let (pool, metrics) = pool(&ScriptedManager::new(), watched);
     let lease = pool.acquire().await.unwrap();
     drop(pool);
     let mut ears = [Ear::new(), Ear::new()];
-    let mut listen = || ears.iter_mut().zip([&metrics, &other]).for_each(|(ear, metrics)| ear.listen(metrics));
+    let mut listen =
+        || ears.iter_mut().zip([&metrics, &other]).for_each(|(ear, metrics)| ear.listen(metrics));
     listen();
     advance(ms(5)).await;
     drop(lease);

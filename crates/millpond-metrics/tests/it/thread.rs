@@ -1,6 +1,8 @@
 //! The thread that tells what nobody asks for.
 
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
 use millpond_core::QueuePool;
 use millpond_metrics::PoolMetrics;
 use millpond_testkit::ScriptedManager;
@@ -47,10 +49,13 @@ impl Recorder for Wire {
 #[tokio::test]
 async fn a_thread_tells_what_nobody_asks_for_and_the_last_handle_tells_the_rest() {
     let metrics = PoolMetrics::new();
-    let pool = QueuePool::builder(ScriptedManager::new()).observer(metrics.clone()).build().unwrap();
+    let pool =
+        QueuePool::builder(ScriptedManager::new()).observer(metrics.clone()).build().unwrap();
     // The recorder comes later than the pool, as in many a `main`.
     let (sender, counts) = channel();
-    metrics::set_global_recorder(Wire(Mutex::new(sender))).map_err(|_| "there is one already").unwrap();
+    metrics::set_global_recorder(Wire(Mutex::new(sender)))
+        .map_err(|_| "there is one already")
+        .unwrap();
     for _ in 0..7 {
         drop(pool.acquire().await.unwrap());
     }

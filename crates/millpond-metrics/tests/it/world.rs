@@ -45,13 +45,20 @@ impl Ear {
             if let Some(text) = text {
                 self.described.insert(key.key().name().to_owned(), text.to_string());
             }
-            let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let labels: Vec<_> = key
+                .key()
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
             let name = format!("{} {}", key.key().name(), labels.join(" "));
             match value {
                 DebugValue::Counter(count) => *self.counters.entry(name).or_default() += count,
                 DebugValue::Gauge(level) => drop(self.gauges.insert(name, level.into_inner())),
                 DebugValue::Histogram(spans) => {
-                    self.spans.entry(name).or_default().extend(spans.iter().map(|span| span.into_inner()));
+                    self.spans
+                        .entry(name)
+                        .or_default()
+                        .extend(spans.iter().map(|span| span.into_inner()));
                 }
             }
         }
@@ -64,7 +71,11 @@ impl Ear {
 
     /// The sum of a counter over all its labels.
     pub fn count_of_all(&self, name: &str) -> u64 {
-        self.counters.iter().filter(|(key, _)| key.starts_with(&format!("{name} "))).map(|(_, count)| count).sum()
+        self.counters
+            .iter()
+            .filter(|(key, _)| key.starts_with(&format!("{name} ")))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     pub fn level_of(&self, name: &str, pool: &str, label: &str) -> Option<f64> {
@@ -74,7 +85,8 @@ impl Ear {
     /// A gauge of the pool `p`, perhaps with another label.
     #[track_caller]
     pub fn level(&self, name: &str, label: &str) -> f64 {
-        self.level_of(name, "p", label).unwrap_or_else(|| panic!("no {name} {label} among {:?}", self.gauges.keys()))
+        self.level_of(name, "p", label)
+            .unwrap_or_else(|| panic!("no {name} {label} among {:?}", self.gauges.keys()))
     }
 
     /// A histogram of the pool `p`, in milliseconds.
@@ -102,7 +114,10 @@ fn named(name: &str, pool: &str, label: &str) -> String {
 }
 
 /// A pool `p` that is observed and followed.
-pub fn pool(manager: &ScriptedManager, tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>) -> (Pool, PoolMetrics) {
+pub fn pool(
+    manager: &ScriptedManager,
+    tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>,
+) -> (Pool, PoolMetrics) {
     let metrics = PoolMetrics::manual();
     let builder = QueuePool::builder(manager.clone()).name("p").observer(metrics.clone());
     let pool = tune(builder).build().unwrap();

@@ -1,8 +1,8 @@
 //! The backend by the names that the tests have for it which all backends share.
 
 pub use millpond_mysql::{
-    MySql as Db, MySqlConnectOptions as ConnectOptions, MySqlConnection as Connection, MySqlManager as Manager,
-    MySqlPool as Pool, MySqlPoolOptions as Options,
+    MySql as Db, MySqlConnectOptions as ConnectOptions, MySqlConnection as Connection,
+    MySqlManager as Manager, MySqlPool as Pool, MySqlPoolOptions as Options,
 };
 pub use sqlx::MySqlExecutor as DbExecutor;
 pub use sqlx::mysql::MySqlRow as Row;

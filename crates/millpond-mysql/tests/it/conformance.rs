@@ -4,7 +4,9 @@
 use crate::support::Server;
 use futures_util::TryStreamExt;
 use millpond_core::BoxError;
-use millpond_mysql::{Credentials, MySql, MySqlConnectOptions, MySqlManager, MySqlPoolOptions, Tracked};
+use millpond_mysql::{
+    Credentials, MySql, MySqlConnectOptions, MySqlManager, MySqlPoolOptions, Tracked,
+};
 use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, mysql_error};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row, raw_sql};
 use std::str::FromStr;
@@ -25,7 +27,8 @@ impl Fixture for Maria {
     type Manager = MySqlManager;
 
     async fn manager(&self) -> Result<MySqlManager, String> {
-        let url = std::env::var("MILLPOND_TEST_MARIADB_URL").map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
+        let url = std::env::var("MILLPOND_TEST_MARIADB_URL")
+            .map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
         let user = &self.0;
         let grant = format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION");
         this().execute(format!("CREATE OR REPLACE USER {user}@'%'; {grant}")).await;
@@ -37,7 +40,12 @@ impl Fixture for Maria {
         Ok(sqlx::query_scalar("SELECT ?").bind(number).fetch_one(conn).await?)
     }
 
-    async fn ask_worded(&self, conn: &mut Tracked<MySql>, wording: u64, number: i64) -> Result<i64, BoxError> {
+    async fn ask_worded(
+        &self,
+        conn: &mut Tracked<MySql>,
+        wording: u64,
+        number: i64,
+    ) -> Result<i64, BoxError> {
         let sql = AssertSqlSafe(format!("SELECT ?, REPEAT('x', 100), {wording}"));
         Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
     }
@@ -50,7 +58,8 @@ impl Fixture for Maria {
 
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ?";
-        let open: i64 = sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
+        let open: i64 =
+            sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
         Ok(usize::try_from(open)?)
     }
 
@@ -59,7 +68,11 @@ impl Fixture for Maria {
         Ok(())
     }
 
-    async fn execute_unseen(&self, conn: &mut Tracked<MySql>, sql: &'static str) -> Result<(), BoxError> {
+    async fn execute_unseen(
+        &self,
+        conn: &mut Tracked<MySql>,
+        sql: &'static str,
+    ) -> Result<(), BoxError> {
         raw_sql(sql).execute(&mut **conn).await?;
         Ok(())
     }
@@ -181,7 +194,8 @@ impl Fixture for Maria {
     }
 
     async fn statements(&self, conn: &mut Tracked<MySql>) -> Result<u64, BoxError> {
-        let sql = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_stmt_prepare', 'Com_stmt_close')";
+        let sql =
+            "SHOW SESSION STATUS WHERE Variable_name IN ('Com_stmt_prepare', 'Com_stmt_close')";
         let mut kept = 0;
         for row in raw_sql(sql).fetch_all(conn).await? {
             let count: i64 = row.try_get::<&str, _>(1)?.parse()?;
@@ -204,13 +218,19 @@ impl Fixture for Maria {
 /// Eleven kinds of session state; the last one is left by a plain SELECT.
 const MARKS: [Mark; 11] = [
     Mark { leave: "SET @mine = 'secret'", look: "SELECT 1 FROM DUAL WHERE @mine = 'secret'" },
-    Mark { leave: "SET NAMES latin1", look: "SELECT 1 FROM DUAL WHERE @@character_set_client = 'latin1'" },
+    Mark {
+        leave: "SET NAMES latin1",
+        look: "SELECT 1 FROM DUAL WHERE @@character_set_client = 'latin1'",
+    },
     Mark { leave: "SET SESSION sql_mode = ''", look: "SELECT 1 FROM DUAL WHERE @@sql_mode = ''" },
     Mark {
         leave: "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         look: "SELECT 1 FROM DUAL WHERE @@tx_isolation = 'SERIALIZABLE'",
     },
-    Mark { leave: "SET time_zone = '+05:00'", look: "SELECT 1 FROM DUAL WHERE @@time_zone = '+05:00'" },
+    Mark {
+        leave: "SET time_zone = '+05:00'",
+        look: "SELECT 1 FROM DUAL WHERE @@time_zone = '+05:00'",
+    },
     Mark {
         leave: "CREATE OR REPLACE TEMPORARY TABLE millpond_secret SELECT 1 AS i",
         look: "SELECT i FROM millpond.millpond_secret",
@@ -221,7 +241,10 @@ const MARKS: [Mark; 11] = [
         leave: "CREATE ROLE IF NOT EXISTS millpond_role; SET ROLE millpond_role",
         look: "SELECT 1 FROM DUAL WHERE CURRENT_ROLE() IS NOT NULL",
     },
-    Mark { leave: "USE information_schema", look: "SELECT 1 FROM DUAL WHERE DATABASE() = 'information_schema'" },
+    Mark {
+        leave: "USE information_schema",
+        look: "SELECT 1 FROM DUAL WHERE DATABASE() = 'information_schema'",
+    },
     Mark { leave: "SELECT @selected := 1", look: "SELECT 1 FROM DUAL WHERE @selected = 1" },
 ];
 

@@ -11,14 +11,19 @@ async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
     let Some(server) = server() else { return };
     let (head, _) = server.url.rsplit_once('/').unwrap();
     let error = refused_at_once(&format!("{head}/no_such_pond")).await;
-    assert!(error.to_string().contains("1049") && error.to_string().contains("no_such_pond"), "{error}");
+    assert!(
+        error.to_string().contains("1049") && error.to_string().contains("no_such_pond"),
+        "{error}"
+    );
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42000"));
 }
 
 #[tokio::test]
 async fn a_wrong_setting_in_the_url_fails_at_once() {
     let Some(server) = server() else { return };
-    for (query, number) in [("time_zone=Atlantis/Mu", "1298"), ("collation=utf8mb4_atlantis", "1273")] {
+    for (query, number) in
+        [("time_zone=Atlantis/Mu", "1298"), ("collation=utf8mb4_atlantis", "1273")]
+    {
         let error = refused_at_once(&format!("{}?{query}", server.url)).await;
         assert!(error.to_string().contains(number), "{error}");
     }
@@ -27,11 +32,14 @@ async fn a_wrong_setting_in_the_url_fails_at_once() {
 #[tokio::test]
 async fn a_server_that_is_full_is_tried_until_there_is_room() {
     let Some(server) = server() else { return };
-    server.execute("CREATE OR REPLACE USER millpond_few@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1").await;
+    server
+        .execute("CREATE OR REPLACE USER millpond_few@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
+        .await;
     let url = format!("mysql://millpond_few@{}", server.address());
     let first = one().connect(&url).await.unwrap();
     let trace = Trace::new();
-    let options = one().limits(Limits::Off).pool_timeout(Duration::from_millis(300)).fail_fast_after(None);
+    let options =
+        one().limits(Limits::Off).pool_timeout(Duration::from_millis(300)).fail_fast_after(None);
     let second = options.observer(trace.clone()).connect_lazy(&url).unwrap();
     let error = second.acquire().await.unwrap_err();
     assert!(error.to_string().contains("1226") || error.to_string().contains("1203"), "{error}");
@@ -44,10 +52,14 @@ async fn a_server_that_is_full_is_tried_until_there_is_room() {
 async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_hint() {
     let Some(server) = server() else { return };
     // An error means that it is there already.
-    let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'").execute(&mut server.connection().await).await;
+    let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'")
+        .execute(&mut server.connection().await)
+        .await;
     let sql = "CREATE OR REPLACE USER millpond_ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('Tr0ub4dor')";
     server.execute(sql).await;
-    let error = refused_at_once(&format!("mysql://millpond_ed:Tr0ub4dor@{}", server.address())).await.to_string();
+    let error = refused_at_once(&format!("mysql://millpond_ed:Tr0ub4dor@{}", server.address()))
+        .await
+        .to_string();
     for part in ["ed25519", "mysql_native_password", "ALTER USER"] {
         assert!(error.contains(part), "{error}");
     }

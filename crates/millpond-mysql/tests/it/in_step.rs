@@ -25,7 +25,9 @@ async fn a_procedure_leaves_neither_a_transaction_open_nor_autocommit_off() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_procedure").await;
     for body in ["START TRANSACTION", "SET autocommit = 0", "SET completion_type = CHAIN"] {
-        let sql = format!("CREATE OR REPLACE PROCEDURE careless() BEGIN {body}; INSERT INTO t VALUES (1); END");
+        let sql = format!(
+            "CREATE OR REPLACE PROCEDURE careless() BEGIN {body}; INSERT INTO t VALUES (1); END"
+        );
         raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
         sqlx::query("CALL careless()").execute(&pool).await.unwrap();
         server.same_is_clean(&pool).await;
@@ -37,7 +39,11 @@ async fn a_procedure_leaves_neither_a_transaction_open_nor_autocommit_off() {
 async fn locked_tables_are_unlocked() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_locked").await;
-    for sql in ["LOCK TABLES t WRITE", "SET autocommit = 0; LOCK TABLES t READ", "FLUSH TABLES t WITH READ LOCK"] {
+    for sql in [
+        "LOCK TABLES t WRITE",
+        "SET autocommit = 0; LOCK TABLES t READ",
+        "FLUSH TABLES t WITH READ LOCK",
+    ] {
         raw_sql(sql).execute(&pool).await.unwrap();
         server.same_is_clean(&pool).await;
     }
@@ -87,7 +93,9 @@ async fn a_pool_without_a_database_forgets_the_statements_of_the_one_that_was_us
         sqlx::query("INSERT INTO t VALUES (?)").bind(i).execute(&pool).await.unwrap();
     }
     let pool = one().connect(&format!("mysql://root@{}", server.address())).await.unwrap();
-    for (tenant, i) in [("USE millpond_tenant_a", 1), ("USE millpond_tenant_b", 2), ("USE millpond_tenant_a", 1)] {
+    for (tenant, i) in
+        [("USE millpond_tenant_a", 1), ("USE millpond_tenant_b", 2), ("USE millpond_tenant_a", 1)]
+    {
         let mut lease = pool.acquire().await.unwrap();
         lease.execute(tenant).await.unwrap();
         let sql = "SELECT i FROM t WHERE i > ?";
@@ -101,7 +109,11 @@ async fn a_pool_without_a_database_forgets_the_statements_of_the_one_that_was_us
 async fn strings_in_another_character_set_do_not_confuse_the_proof() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
-    for sql in ["SET NAMES latin1", "SET NAMES utf8mb3", "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"] {
+    for sql in [
+        "SET NAMES latin1",
+        "SET NAMES utf8mb3",
+        "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+    ] {
         raw_sql(sql).execute(&pool).await.unwrap();
         server.next_is_clean(&pool).await;
     }
@@ -141,7 +153,8 @@ async fn the_same_borrower_gets_an_error_on_a_connection_after_a_query_on_it_was
 async fn a_statement_that_takes_longer_than_its_server_allows_does_not_cost_its_connection() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
-    let sql = "SET STATEMENT max_statement_time = 0.02 FOR SELECT SUM(seq % 7) FROM seq_1_to_1000000000";
+    let sql =
+        "SET STATEMENT max_statement_time = 0.02 FOR SELECT SUM(seq % 7) FROM seq_1_to_1000000000";
     let error = sqlx::query(sql).fetch_all(&pool).await.unwrap_err();
     assert!(error.to_string().contains("1969"), "{error}");
     server.same_is_clean(&pool).await;

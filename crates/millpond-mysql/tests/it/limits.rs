@@ -11,7 +11,11 @@ async fn warned(url: &str, options: MySqlPoolOptions) -> Vec<String> {
     let pool = options.observer(trace.clone()).connect(url).await.unwrap();
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     trace.pick(|event| {
-        if let Event::Warned { setting, message } = event { Some(format!("{setting}: {message}")) } else { None }
+        if let Event::Warned { setting, message } = event {
+            Some(format!("{setting}: {message}"))
+        } else {
+            None
+        }
     })
 }
 
@@ -24,17 +28,27 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 #[tokio::test]
 async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
     let Some(server) = server() else { return };
-    server.execute("CREATE OR REPLACE USER millpond_seven@'127.0.0.1' WITH MAX_USER_CONNECTIONS 7").await;
-    let told = warned(&format!("mysql://millpond_seven@{}", server.address()), MySqlPoolOptions::new()).await;
+    server
+        .execute("CREATE OR REPLACE USER millpond_seven@'127.0.0.1' WITH MAX_USER_CONNECTIONS 7")
+        .await;
+    let told =
+        warned(&format!("mysql://millpond_seven@{}", server.address()), MySqlPoolOptions::new())
+            .await;
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("pool_size: ") && told[0].contains("max_user_connections = 7"), "{told:?}");
+    assert!(
+        told[0].starts_with("pool_size: ") && told[0].contains("max_user_connections = 7"),
+        "{told:?}"
+    );
 
     let allowed: u32 = sqlx::query_scalar("SELECT CAST(@@max_connections AS UNSIGNED)")
         .fetch_one(&mut server.connection().await)
         .await
         .unwrap();
     let options = one().limits(millpond_mysql::Limits::Off);
-    assert_eq!(warned(&server.url, options.clone().max_overflow(allowed - 1)).await, Vec::<String>::new());
+    assert_eq!(
+        warned(&server.url, options.clone().max_overflow(allowed - 1)).await,
+        Vec::<String>::new()
+    );
     let told = warned(&server.url, options.max_overflow(allowed)).await;
     assert!(told.len() == 1 && told[0].contains("max_connections"), "{told:?}");
 }
@@ -44,10 +58,16 @@ async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_rep
     let Some(server) = server() else { return };
     // The default of the server: eight hours.
     let options = || one().max_overflow(1).limits(millpond_mysql::Limits::Off);
-    assert_eq!(warned(&server.url, options().pool_recycle(Duration::from_secs(28_799))).await, Vec::<String>::new());
+    assert_eq!(
+        warned(&server.url, options().pool_recycle(Duration::from_secs(28_799))).await,
+        Vec::<String>::new()
+    );
     for recycle in [None, Some(Duration::from_secs(28_800))] {
         let told = warned(&server.url, options().pool_recycle(recycle)).await;
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("pool_recycle: ") && told[0].contains("28800s (wait_timeout)"), "{told:?}");
+        assert!(
+            told[0].starts_with("pool_recycle: ") && told[0].contains("28800s (wait_timeout)"),
+            "{told:?}"
+        );
     }
 }

@@ -22,7 +22,10 @@ async fn checked_queries_run_on_the_pool_a_lease_and_a_transaction() {
     assert_eq!((founders.name.as_str(), founders.depth), ("founders", 3));
 
     let mut tx = pool.begin().await.unwrap();
-    let insert = sqlx::query!("INSERT INTO ponds (name) VALUES (?)", "mill").execute(&mut *tx).await.unwrap();
+    let insert = sqlx::query!("INSERT INTO ponds (name) VALUES (?)", "mill")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     assert_eq!(insert.last_insert_id(), 2);
     let depth = sqlx::query!("SELECT NULLIF(depth, 0) AS depth FROM ponds WHERE id = ?", 2);
     assert_eq!(depth.fetch_one(&mut *tx).await.unwrap().depth, None);

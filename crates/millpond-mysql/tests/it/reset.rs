@@ -18,7 +18,8 @@ async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_
     let pool = options.connect(&server.url).await.unwrap();
     for _ in 0..3 {
         let mut lease = pool.acquire().await.unwrap();
-        let here: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(&mut *lease).await.unwrap();
+        let here: String =
+            sqlx::query_scalar("SELECT DATABASE()").fetch_one(&mut *lease).await.unwrap();
         assert_eq!(here, "millpond_hooked");
         raw_sql("USE mysql").execute(&mut *lease).await.unwrap();
     }
@@ -27,7 +28,9 @@ async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_
 #[tokio::test]
 async fn what_was_cut_off_is_closed_at_every_level() {
     let Some(server) = server() else { return };
-    for level in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace] {
+    for level in
+        [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace]
+    {
         let pool = one().reset(level).connect(&server.url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
         let before = id(&mut lease).await;
@@ -45,7 +48,10 @@ async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back(
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();
     let unseen: &mut MySqlConnection = &mut lease;
-    let got: i32 = sqlx::query_scalar("SELECT GET_LOCK('millpond_unseen', 5)").fetch_one(unseen).await.unwrap();
+    let got: i32 = sqlx::query_scalar("SELECT GET_LOCK('millpond_unseen', 5)")
+        .fetch_one(unseen)
+        .await
+        .unwrap();
     assert_eq!(got, 1);
     drop(lease);
     drop(pool.acquire().await.unwrap());
@@ -60,7 +66,10 @@ const HELD: [(&str, &str); 7] = [
     ("LOCK TABLES t WRITE", "INSERT INTO t VALUES (1)"),
     ("FLUSH TABLES WITH READ LOCK", "INSERT INTO t VALUES (2)"),
     ("SELECT GET_LOCK('millpond_held', 5)", "SELECT 1 / (IS_FREE_LOCK('millpond_held') = 1)"),
-    ("/* x */ select 1, get_lock('millpond_held', 5)", "SELECT 1 / (IS_FREE_LOCK('millpond_held') = 1)"),
+    (
+        "/* x */ select 1, get_lock('millpond_held', 5)",
+        "SELECT 1 / (IS_FREE_LOCK('millpond_held') = 1)",
+    ),
     ("BACKUP LOCK t", "ALTER TABLE t COMMENT 'a'"),
     ("BACKUP STAGE START; BACKUP STAGE BLOCK_COMMIT", "INSERT INTO t VALUES (3)"),
     ("XA START 'millpond'; INSERT INTO t VALUES (4)", "INSERT INTO t VALUES (4)"),
@@ -85,7 +94,10 @@ async fn no_lock_of_a_session_survives_a_return() {
             // The connection may still be on its way back.
             drop(pool.acquire().await.unwrap());
             let row = raw_sql(other).fetch_optional(&mut bystander).await.unwrap();
-            assert!(row.is_none_or(|row| row.try_get_unchecked::<Option<f64>, _>(0).unwrap().is_some()), "{take}");
+            assert!(
+                row.is_none_or(|row| row.try_get_unchecked::<Option<f64>, _>(0).unwrap().is_some()),
+                "{take}"
+            );
             server.next_is_clean(&pool).await;
         }
     }
@@ -102,7 +114,8 @@ async fn a_handler_does_not_survive_a_return_and_a_variable_no_session_reset() {
         raw_sql("HANDLER h READ FIRST").execute(&pool).await.unwrap_err();
         for set in ["SET @mine = 'secret'", "SELECT @mine := 'secret'"] {
             raw_sql(set).execute(&pool).await.unwrap();
-            let mine: Option<String> = sqlx::query_scalar("SELECT @mine").fetch_one(&pool).await.unwrap();
+            let mine: Option<String> =
+                sqlx::query_scalar("SELECT @mine").fetch_one(&pool).await.unwrap();
             assert!(mine.is_none() || level == ResetLevel::Transaction);
         }
     }

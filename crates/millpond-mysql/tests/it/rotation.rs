@@ -5,7 +5,9 @@ use millpond_mysql::{Credentials, MySqlPoolOptions};
 
 /// A URL without a password, and the user that it names.
 async fn user(server: &Server, name: &str, password: &str) -> String {
-    server.execute(format!("CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY '{password}'")).await;
+    server
+        .execute(format!("CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY '{password}'"))
+        .await;
     format!("mysql://{name}@{}", server.address())
 }
 
@@ -14,8 +16,10 @@ async fn a_callback_may_give_the_user_as_well() {
     let Some(server) = server() else { return };
     user(&server, "millpond_other_user", "token").await;
     let url = user(&server, "millpond_never", "never").await;
-    let login = || async { Ok::<_, sqlx::Error>(("millpond_other_user".to_owned(), "token".to_owned())) };
-    let pool = MySqlPoolOptions::new().credentials(Credentials::with(login)).connect(&url).await.unwrap();
+    let login =
+        || async { Ok::<_, sqlx::Error>(("millpond_other_user".to_owned(), "token".to_owned())) };
+    let pool =
+        MySqlPoolOptions::new().credentials(Credentials::with(login)).connect(&url).await.unwrap();
     let user: String = sqlx::query_scalar("SELECT CURRENT_USER()").fetch_one(&pool).await.unwrap();
     assert_eq!(user, "millpond_other_user@127.0.0.1");
 }

@@ -10,7 +10,8 @@ pub const DELETE: &str = "DELETE FROM ponds WHERE id = ?";
 
 /// The number of the new pond.
 pub async fn create(pool: &MySqlPool, name: &str, depth: i64) -> sqlx::Result<i64> {
-    let insert = sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);
+    let insert =
+        sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);
     let id = insert.execute(pool).await?.last_insert_id();
     i64::try_from(id).map_err(|error| sqlx::Error::Decode(error.into()))
 }

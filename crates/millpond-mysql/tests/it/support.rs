@@ -79,10 +79,10 @@ impl Server {
     pub async fn next_is_clean(&self, pool: &MySqlPool) -> u64 {
         let mut lease = pool.acquire().await.unwrap();
         assert!(!lease.is_in_transaction());
-        let echo: i64 = sqlx::query_scalar("SELECT ?").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
+        let echo: i64 =
+            sqlx::query_scalar("SELECT ?").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(echo, 4711);
-        let sql =
-            "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type, CONNECTION_ID()";
+        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type, CONNECTION_ID()";
         let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(row.get::<i64, _>(0), 0, "a transaction is open");
         assert_eq!(row.get::<i64, _>(1), 1, "autocommit is off");
@@ -91,11 +91,18 @@ impl Server {
         // Who has locked tables can read no other ones.
         sqlx::query("SELECT COUNT(*) FROM mysql.user").fetch_one(&mut *lease).await.unwrap();
         // What information_schema tells of transactions may be old, this is not.
-        let row = sqlx::query("SHOW ENGINE INNODB STATUS").fetch_one(&mut self.connection().await).await.unwrap();
+        let row = sqlx::query("SHOW ENGINE INNODB STATUS")
+            .fetch_one(&mut self.connection().await)
+            .await
+            .unwrap();
         let status: String = row.get(2);
         let this = format!(" thread id {id},");
-        let open = |transaction: &str| transaction.contains(&this) && transaction.contains(", ACTIVE");
-        assert!(!status.split("---TRANSACTION").any(open), "as another connection sees it: {status}");
+        let open =
+            |transaction: &str| transaction.contains(&this) && transaction.contains(", ACTIVE");
+        assert!(
+            !status.split("---TRANSACTION").any(open),
+            "as another connection sees it: {status}"
+        );
         id
     }
 

@@ -64,7 +64,9 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
     assert!(is_encrypted(&pool).await);
     let text = refused_at_once(&url).await.to_string();
     assert!(text.contains("Access denied"), "{text}");
-    for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
+    for (cert, key) in
+        [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")]
+    {
         let text = refused_at_once(&with(cert, key)).await.to_string();
         assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
     }

@@ -18,9 +18,11 @@ fn outcome(error: &Error) -> TransactionOutcome {
 async fn two(name: &str) -> Option<(MySqlPool, MySqlPool)> {
     let server = server()?;
     let pool = server.table(name).await;
-    pool.execute("CREATE TABLE locked (i INT PRIMARY KEY, n INT); INSERT INTO locked VALUES (1, 0), (2, 0)")
-        .await
-        .unwrap();
+    pool.execute(
+        "CREATE TABLE locked (i INT PRIMARY KEY, n INT); INSERT INTO locked VALUES (1, 0), (2, 0)",
+    )
+    .await
+    .unwrap();
     let other = one().connect(&format!("mysql://root@{}/{name}", server.address())).await.unwrap();
     Some((pool, other))
 }
@@ -66,7 +68,10 @@ async fn the_victim_of_a_deadlock_is_lost_with_its_savepoints() {
             } else {
                 inner.commit().await.map_err(|error| outcome(&error)).unwrap_err();
             }
-            assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::RolledBack);
+            assert_eq!(
+                outcome(&insert(&mut tx, 3).await.unwrap_err()),
+                TransactionOutcome::RolledBack
+            );
         }
         if round % 2 == 0 {
             assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::RolledBack);
@@ -124,14 +129,22 @@ async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 1).await.unwrap();
         tx.execute(sql).await.unwrap();
-        assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Committed, "{sql}");
+        assert_eq!(
+            outcome(&tx.rollback().await.unwrap_err()),
+            TransactionOutcome::Committed,
+            "{sql}"
+        );
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 2).await.unwrap();
         tx.execute("CREATE OR REPLACE TABLE other (i INT)").await.unwrap();
         let error = insert(&mut tx, 3).await.unwrap_err();
         assert_eq!(outcome(&error), TransactionOutcome::Committed, "{sql}");
         assert!(error.to_string().contains("CREATE"), "{error}");
-        assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::Committed, "{sql}");
+        assert_eq!(
+            outcome(&tx.commit().await.unwrap_err()),
+            TransactionOutcome::Committed,
+            "{sql}"
+        );
         assert_eq!(rows(&pool).await, [1, 2], "{sql}");
         pool.execute("DELETE FROM t").await.unwrap();
     }
@@ -185,21 +198,28 @@ async fn statements_that_are_harmless_leave_the_transaction_as_it_was() {
 async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_another_one() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_ending_procedure").await;
-    for (body, kept) in [("COMMIT", true), ("ROLLBACK", false), ("COMMIT; START TRANSACTION", true)] {
+    for (body, kept) in [("COMMIT", true), ("ROLLBACK", false), ("COMMIT; START TRANSACTION", true)]
+    {
         let sql = format!("CREATE OR REPLACE PROCEDURE ends() BEGIN {body}; END");
         pool.execute(AssertSqlSafe(sql)).await.unwrap();
         for end in [true, false] {
             let mut tx = pool.begin().await.unwrap();
             insert(&mut tx, 1).await.unwrap();
             tx.execute("CALL ends()").await.unwrap();
-            assert_eq!(outcome(&insert(&mut tx, 2).await.unwrap_err()), TransactionOutcome::Unknown, "{body}");
+            assert_eq!(
+                outcome(&insert(&mut tx, 2).await.unwrap_err()),
+                TransactionOutcome::Unknown,
+                "{body}"
+            );
             let error = if end { tx.commit().await } else { tx.rollback().await }.unwrap_err();
             assert_eq!(outcome(&error), TransactionOutcome::Unknown, "{body}");
             assert_eq!(rows(&pool).await, vec![1; usize::from(kept)], "{body}");
             pool.execute("DELETE FROM t").await.unwrap();
         }
     }
-    pool.execute("CREATE OR REPLACE PROCEDURE ends() BEGIN INSERT INTO t VALUES (7); END").await.unwrap();
+    pool.execute("CREATE OR REPLACE PROCEDURE ends() BEGIN INSERT INTO t VALUES (7); END")
+        .await
+        .unwrap();
     let mut tx = pool.begin().await.unwrap();
     tx.execute("CALL ends()").await.unwrap();
     insert(&mut tx, 8).await.unwrap();
@@ -212,7 +232,9 @@ async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_anothe
 async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_anew() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_lost_by_hand").await;
-    for (begin, undone) in [("BEGIN", false), ("START TRANSACTION", false), ("SET autocommit = 0", true)] {
+    for (begin, undone) in
+        [("BEGIN", false), ("START TRANSACTION", false), ("SET autocommit = 0", true)]
+    {
         for end in ["ROLLBACK", "COMMIT", "BEGIN"] {
             let mut lease = pool.acquire().await.unwrap();
             lease.execute(begin).await.unwrap();
@@ -239,7 +261,11 @@ async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_end
 async fn a_function_that_sets_completion_type_chains_nothing_to_a_commit_in_sql() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_chained").await;
-    pool.execute("CREATE FUNCTION chains() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END").await.unwrap();
+    pool.execute(
+        "CREATE FUNCTION chains() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END",
+    )
+    .await
+    .unwrap();
     for end in ["COMMIT", "commit work", "ROLLBACK", "SELECT 1; COMMIT"] {
         let mut lease = pool.acquire().await.unwrap();
         lease.execute("BEGIN").await.unwrap();

@@ -1,8 +1,8 @@
 //! The backend by the names that the tests have for it which all backends share.
 
 pub use millpond_postgres::{
-    PgConnectOptions as ConnectOptions, PgConnection as Connection, PgManager as Manager, PgPool as Pool,
-    PgPoolOptions as Options, Postgres as Db,
+    PgConnectOptions as ConnectOptions, PgConnection as Connection, PgManager as Manager,
+    PgPool as Pool, PgPoolOptions as Options, Postgres as Db,
 };
 pub use sqlx::PgExecutor as DbExecutor;
 pub use sqlx::postgres::PgRow as Row;

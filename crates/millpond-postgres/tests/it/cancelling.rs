@@ -22,8 +22,10 @@ async fn where_nothing_is_cancelled_a_connect_costs_no_more_than_the_drivers_own
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let _bare = PgConnection::connect(&proxy.reroute(&server.url)).await.unwrap();
     let bare = proxy.links()[0].arrived(Direction::ToServer);
-    let (without, with) =
-        (said_to_open_a_second_one(&server, false).await, said_to_open_a_second_one(&server, true).await);
+    let (without, with) = (
+        said_to_open_a_second_one(&server, false).await,
+        said_to_open_a_second_one(&server, true).await,
+    );
     assert_eq!(without, bare);
     println!("{bare} bytes to the server, {} more where it is cancelled", with - bare);
 }
@@ -40,8 +42,7 @@ async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
 /// Waits until the server executes nothing in that session.
 async fn stopped(server: &Server, pid: i32) {
     let mut conn = server.connection().await;
-    let sql =
-        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%')";
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%')";
     while sqlx::query_scalar(sql).bind(pid).fetch_one(&mut conn).await.unwrap() {}
 }
 
@@ -57,13 +58,18 @@ async fn a_query_that_was_cut_off_holds_its_place_for_a_moment_only() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(server.next_is_clean(&pool).await, before, "the connection was not worth closing");
     assert_eq!(trace.closed(), []);
-    assert_eq!((pool.status().totals.peak, pool.status().reserved), (2, 0), "the errand had a place under the cap");
+    assert_eq!(
+        (pool.status().totals.peak, pool.status().reserved),
+        (2, 0),
+        "the errand had a place under the cap"
+    );
 }
 
 #[tokio::test]
 async fn a_full_pool_cancels_over_an_idle_connection() {
     let Some(server) = server() else { return };
-    let pool = PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();
+    let pool =
+        PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     drop(pool.acquire().await.unwrap());
     let before = pid(&mut lease).await;
@@ -95,7 +101,9 @@ async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
 async fn what_is_closed_is_ended_in_its_own_place() {
     let Some(server) = server() else { return };
     let full = one();
-    for options in [full.clone(), full.clone().reset(ResetLevel::Replace), full.pool(PoolKind::Null)] {
+    for options in
+        [full.clone(), full.clone().reset(ResetLevel::Replace), full.pool(PoolKind::Null)]
+    {
         let pool = options.connect(&server.url).await.unwrap();
         let before = abandon(&pool, LONG).await;
         let begun = Instant::now();
@@ -109,7 +117,8 @@ async fn what_is_closed_is_ended_in_its_own_place() {
 #[tokio::test]
 async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed() {
     let Some(server) = server() else { return };
-    let options = one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::from_millis(100));
+    let options =
+        one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::from_millis(100));
     let pool = options.cancel_abandoned(false).connect(&server.url).await.unwrap();
     let before = abandon(&pool, LONG).await;
     until(|| pool.size() == 0).await;
@@ -127,7 +136,8 @@ async fn in_a_full_pool_the_next_statement_waits_for_what_was_dropped_and_for_no
     // It takes a little longer than the patience with which its cancel is sent.
     assert!(poll_n(raw_sql("SELECT pg_sleep(1.7)").execute(&mut *lease), 1).await.is_none());
     let next = sqlx::query_scalar::<_, i32>("SELECT 7").fetch_one(&mut *lease);
-    let next = tokio::time::timeout(Duration::from_secs(8), next).await.expect("it waits for a cancel");
+    let next =
+        tokio::time::timeout(Duration::from_secs(8), next).await.expect("it waits for a cancel");
     assert_eq!(next.unwrap(), 7);
 }
 
@@ -154,7 +164,8 @@ async fn the_cancel_of_what_was_dropped_does_not_hit_the_drivers_own_connection(
 #[tokio::test]
 async fn without_a_reset_the_cancel_of_what_was_dropped_does_not_hit_the_next_borrower() {
     let Some(server) = server() else { return };
-    let options = one().max_overflow(1).reset(ResetLevel::None).ping_timeout(Duration::from_millis(800));
+    let options =
+        one().max_overflow(1).reset(ResetLevel::None).ping_timeout(Duration::from_millis(800));
     let pool = options.connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     drop_a_short_one(&mut lease).await;

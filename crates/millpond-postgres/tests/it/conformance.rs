@@ -4,7 +4,9 @@
 use crate::support::Server;
 use futures_util::TryStreamExt;
 use millpond_core::BoxError;
-use millpond_postgres::{Credentials, PgConnectOptions, PgManager, PgPoolOptions, Postgres, Tracked};
+use millpond_postgres::{
+    Credentials, PgConnectOptions, PgManager, PgPoolOptions, Postgres, Tracked,
+};
 use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, postgres_error};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 use std::fs;
@@ -18,7 +20,11 @@ struct Pg(String);
 impl Pg {
     fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        Self(format!("conformance {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+        Self(format!(
+            "conformance {} {}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ))
     }
 }
 
@@ -26,8 +32,8 @@ impl Fixture for Pg {
     type Manager = PgManager;
 
     async fn manager(&self) -> Result<PgManager, String> {
-        let url =
-            std::env::var("MILLPOND_TEST_POSTGRES_URL").map_err(|_| "no MILLPOND_TEST_POSTGRES_URL".to_owned())?;
+        let url = std::env::var("MILLPOND_TEST_POSTGRES_URL")
+            .map_err(|_| "no MILLPOND_TEST_POSTGRES_URL".to_owned())?;
         let options = PgConnectOptions::from_str(&url).map_err(|error| error.to_string())?;
         Ok(PgManager::new(options.application_name(&self.0)))
     }
@@ -36,7 +42,12 @@ impl Fixture for Pg {
         Ok(sqlx::query_scalar("SELECT $1::int8").bind(number).fetch_one(conn).await?)
     }
 
-    async fn ask_worded(&self, conn: &mut Tracked<Postgres>, wording: u64, number: i64) -> Result<i64, BoxError> {
+    async fn ask_worded(
+        &self,
+        conn: &mut Tracked<Postgres>,
+        wording: u64,
+        number: i64,
+    ) -> Result<i64, BoxError> {
         let sql = AssertSqlSafe(format!("SELECT $1::int8, repeat('x', 100), {wording}::int8"));
         Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
     }
@@ -50,21 +61,34 @@ impl Fixture for Pg {
 
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-        let open: i64 = sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
+        let open: i64 =
+            sqlx::query_scalar(sql).bind(&self.0).fetch_one(&mut this().connection().await).await?;
         Ok(usize::try_from(open)?)
     }
 
-    async fn execute(&self, conn: &mut Tracked<Postgres>, sql: &'static str) -> Result<(), BoxError> {
+    async fn execute(
+        &self,
+        conn: &mut Tracked<Postgres>,
+        sql: &'static str,
+    ) -> Result<(), BoxError> {
         raw_sql(sql).execute(conn).await?;
         Ok(())
     }
 
-    async fn execute_unseen(&self, conn: &mut Tracked<Postgres>, sql: &'static str) -> Result<(), BoxError> {
+    async fn execute_unseen(
+        &self,
+        conn: &mut Tracked<Postgres>,
+        sql: &'static str,
+    ) -> Result<(), BoxError> {
         raw_sql(sql).execute(&mut **conn).await?;
         Ok(())
     }
 
-    async fn finds(&self, conn: &mut Tracked<Postgres>, sql: &'static str) -> Result<bool, BoxError> {
+    async fn finds(
+        &self,
+        conn: &mut Tracked<Postgres>,
+        sql: &'static str,
+    ) -> Result<bool, BoxError> {
         Ok(raw_sql(sql).fetch_optional(conn).await?.is_some())
     }
 
@@ -100,19 +124,29 @@ impl Fixture for Pg {
     async fn is_in_transaction(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
         // By the simple protocol: a statement with arguments begins its own transaction a message
         // earlier.
-        let row = raw_sql("SELECT now() <> statement_timestamp(), pg_backend_pid()").fetch_one(conn).await?;
+        let row = raw_sql("SELECT now() <> statement_timestamp(), pg_backend_pid()")
+            .fetch_one(conn)
+            .await?;
         // And as another connection sees it, if that is where it is.
-        let sql = "SELECT state <> 'idle' OR xact_start IS NOT NULL FROM pg_stat_activity WHERE pid = $1";
+        let sql =
+            "SELECT state <> 'idle' OR xact_start IS NOT NULL FROM pg_stat_activity WHERE pid = $1";
         let pid: i32 = row.try_get(1)?;
-        let seen: Option<bool> =
-            sqlx::query_scalar(sql).bind(pid).fetch_optional(&mut this().connection().await).await?;
+        let seen: Option<bool> = sqlx::query_scalar(sql)
+            .bind(pid)
+            .fetch_optional(&mut this().connection().await)
+            .await?;
         let open = row.try_get(0)?;
-        assert_eq!(open, seen.unwrap_or(open), "the session itself says the one, and the server the other");
+        assert_eq!(
+            open,
+            seen.unwrap_or(open),
+            "the session itself says the one, and the server the other"
+        );
         Ok(open)
     }
 
     async fn fetch(&self, conn: &mut Tracked<Postgres>, rows: usize) -> Result<(), BoxError> {
-        let mut stream = sqlx::query("SELECT x FROM generate_series(1::int8, 5000) AS x").fetch(conn);
+        let mut stream =
+            sqlx::query("SELECT x FROM generate_series(1::int8, 5000) AS x").fetch(conn);
         for expected in (1..).take(rows) {
             let row = stream.try_next().await?.ok_or("there are fewer rows")?;
             assert_eq!(row.try_get::<i64, _>(0)?, expected);
@@ -202,8 +236,14 @@ const MARKS: [Mark; 13] = [
         leave: "CREATE SEQUENCE IF NOT EXISTS public.millpond_ids; SELECT nextval('public.millpond_ids')",
         look: "SELECT lastval()",
     },
-    Mark { leave: "SET ROLE pg_read_all_stats", look: "SELECT 1 WHERE current_user = 'pg_read_all_stats'" },
-    Mark { leave: "SET SESSION AUTHORIZATION pg_monitor", look: "SELECT 1 WHERE session_user = 'pg_monitor'" },
+    Mark {
+        leave: "SET ROLE pg_read_all_stats",
+        look: "SELECT 1 WHERE current_user = 'pg_read_all_stats'",
+    },
+    Mark {
+        leave: "SET SESSION AUTHORIZATION pg_monitor",
+        look: "SELECT 1 WHERE session_user = 'pg_monitor'",
+    },
     Mark {
         leave: "SET search_path = pg_catalog",
         look: "SELECT 1 WHERE current_setting('search_path') NOT LIKE '%public%'",
@@ -212,14 +252,23 @@ const MARKS: [Mark; 13] = [
         leave: "SET statement_timeout = '7min'",
         look: "SELECT 1 WHERE current_setting('statement_timeout') <> '0'",
     },
-    Mark { leave: "SET TIME ZONE 'Europe/Paris'", look: "SELECT 1 WHERE current_setting('TimeZone') <> 'UTC'" },
+    Mark {
+        leave: "SET TIME ZONE 'Europe/Paris'",
+        look: "SELECT 1 WHERE current_setting('TimeZone') <> 'UTC'",
+    },
     Mark {
         leave: "CREATE TEMP TABLE millpond_secret (i INT)",
         look: "SELECT 1 FROM pg_class WHERE relname = 'millpond_secret' AND pg_table_is_visible(oid)",
     },
     Mark { leave: "LISTEN pond", look: "SELECT 1 FROM pg_listening_channels()" },
-    Mark { leave: "DECLARE mine CURSOR WITH HOLD FOR SELECT 1", look: "SELECT 1 FROM pg_cursors WHERE name = 'mine'" },
-    Mark { leave: "PREPARE \"my \"\" own\" AS SELECT 1", look: "SELECT 1 FROM pg_prepared_statements WHERE from_sql" },
+    Mark {
+        leave: "DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+        look: "SELECT 1 FROM pg_cursors WHERE name = 'mine'",
+    },
+    Mark {
+        leave: "PREPARE \"my \"\" own\" AS SELECT 1",
+        look: "SELECT 1 FROM pg_prepared_statements WHERE from_sql",
+    },
     Mark { leave: "SELECT pg_advisory_lock(4711)", look: LOCKED },
     Mark { leave: "SELECT pg_advisory_lock_shared(4712)", look: LOCKED },
     Mark {
@@ -228,7 +277,8 @@ const MARKS: [Mark; 13] = [
     },
 ];
 
-const LOCKED: &str = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+const LOCKED: &str =
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
 
 /// The server that the environment names: a manager was made for it.
 fn this() -> Server {

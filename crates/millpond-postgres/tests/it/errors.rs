@@ -24,8 +24,12 @@ async fn a_wrong_setting_in_the_options_fails_at_once() {
 async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
     for mode in ["disable", "require"] {
         // As MySQL greets.
-        let fake = FakeServer::start([vec![Line::Say(mysql_greeting()), Line::FallSilent]], None).await.unwrap();
-        let error = refused_at_once(&format!("postgres://u@{}/d?sslmode={mode}", fake.address())).await.to_string();
+        let fake = FakeServer::start([vec![Line::Say(mysql_greeting()), Line::FallSilent]], None)
+            .await
+            .unwrap();
+        let error = refused_at_once(&format!("postgres://u@{}/d?sslmode={mode}", fake.address()))
+            .await
+            .to_string();
         assert!(error.contains("check host and port"), "{mode}: {error}");
     }
 }
@@ -35,7 +39,10 @@ async fn a_database_that_takes_no_connections_fails_at_once() {
     let Some(server) = server() else { return };
     let sql = "DROP DATABASE IF EXISTS millpond_shut; CREATE DATABASE millpond_shut ALLOW_CONNECTIONS false";
     for sql in sql.split(';') {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut server.connection().await).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut server.connection().await)
+            .await
+            .unwrap();
     }
     let (head, _) = server.url.rsplit_once('/').unwrap();
     let error = refused_at_once(&format!("{head}/millpond_shut")).await;
@@ -45,7 +52,8 @@ async fn a_database_that_takes_no_connections_fails_at_once() {
 #[tokio::test]
 async fn of_a_password_that_scram_does_not_allow_no_character_is_shown() {
     let Some(server) = server() else { return };
-    let (_, place) = server.url.split_once('@').unwrap_or_else(|| server.url.split_once("://").unwrap());
+    let (_, place) =
+        server.url.split_once('@').unwrap_or_else(|| server.url.split_once("://").unwrap());
     for odd in ["%F0%9F%A6%86", "%E2%81%AA", "%F3%A0%80%81"] {
         let url = format!("postgres://somebody:Zqxj{odd}Wvky@{place}");
         let listener = crate::backend::Options::new().listener(&url).await.unwrap_err();
@@ -58,7 +66,10 @@ async fn of_a_password_that_scram_does_not_allow_no_character_is_shown() {
             }
             let hidden = ["🦆", "1f986", "206a", "e0001", "Zqxj", "Wvky", "\u{206a}", "\u{e0001}"];
             assert!(hidden.iter().all(|part| !shown.contains(part)), "{shown}");
-            assert!(shown.contains("set another password") || shown.contains("authentication failed"), "{shown}");
+            assert!(
+                shown.contains("set another password") || shown.contains("authentication failed"),
+                "{shown}"
+            );
         }
     }
 }

@@ -44,8 +44,14 @@ async fn an_error_that_nobody_has_read_is_reported_by_the_commit() {
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 1).await.unwrap();
         match round % 3 {
-            0 => assert!(poll_n(tx.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1).await.is_none()),
-            1 => assert!(sqlx::query(FAILS_LATE).fetch(&mut *tx).try_next().await.unwrap().is_some()),
+            0 => assert!(
+                poll_n(tx.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1)
+                    .await
+                    .is_none()
+            ),
+            1 => {
+                assert!(sqlx::query(FAILS_LATE).fetch(&mut *tx).try_next().await.unwrap().is_some())
+            }
             _ => {
                 sqlx::query_as::<_, (String,)>(FAILS_LATE).fetch_all(&mut *tx).await.unwrap_err();
             }
@@ -75,7 +81,11 @@ async fn a_savepoint_that_is_rolled_back_heals() {
             let mut inner = tx.begin().await.unwrap();
             insert(&mut inner, 2).await.unwrap();
             if round == 4 {
-                assert!(poll_n(inner.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1).await.is_none());
+                assert!(
+                    poll_n(inner.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1)
+                        .await
+                        .is_none()
+                );
             } else {
                 inner.execute("SELECT 1 / 0").await.unwrap_err();
             }
@@ -116,7 +126,9 @@ async fn a_commit_in_sql_of_a_failed_transaction_is_an_error_too() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_failed_by_hand").await;
     let mut lease = pool.acquire().await.unwrap();
-    for (begin, commit) in [("BEGIN", "COMMIT"), ("START TRANSACTION", "END"), ("BEGIN; SELECT 1 / 0", "COMMIT")] {
+    for (begin, commit) in
+        [("BEGIN", "COMMIT"), ("START TRANSACTION", "END"), ("BEGIN; SELECT 1 / 0", "COMMIT")]
+    {
         let _ = lease.execute(begin).await;
         let _ = lease.execute("INSERT INTO t VALUES (1)").await;
         lease.execute("SELECT 1 / 0").await.unwrap_err();
@@ -142,7 +154,9 @@ async fn a_commit_in_sql_of_a_failed_transaction_is_an_error_too() {
 async fn a_script_that_commits_a_failed_transaction_is_an_error_and_one_that_rolls_back_is_not() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_failed_by_script").await;
-    for script in ["COMMIT; SELECT 1", "END; BEGIN", "/* /* */ */ COMMIT", "COMMIT; INSERT INTO t VALUES (2)"] {
+    for script in
+        ["COMMIT; SELECT 1", "END; BEGIN", "/* /* */ */ COMMIT", "COMMIT; INSERT INTO t VALUES (2)"]
+    {
         let mut lease = pool.acquire().await.unwrap();
         lease.execute("BEGIN").await.unwrap();
         lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
@@ -216,7 +230,10 @@ async fn a_transaction_that_the_driver_has_rolled_back_for_a_savepoint_of_its_ow
         let _ = insert(&mut tx, 4).await;
         let outer = tx.commit().await;
         let left = rows(&pool).await;
-        assert!(if inner.is_err() || outer.is_err() { left.is_empty() } else { left == [1, 2, 3, 4] }, "{left:?}");
+        assert!(
+            if inner.is_err() || outer.is_err() { left.is_empty() } else { left == [1, 2, 3, 4] },
+            "{left:?}"
+        );
         pool.execute("DELETE FROM t").await.unwrap();
     }
     server.same_is_clean(&pool).await;

@@ -55,7 +55,8 @@ async fn no_lock_that_a_hook_takes_at_a_checkout_survives_the_return() {
     drop(pool.acquire().await.unwrap());
     until(|| pool.num_idle() == 1).await;
     let sql = "SELECT pg_try_advisory_lock(4715)";
-    let free: bool = sqlx::query_scalar(sql).fetch_one(&mut server.connection().await).await.unwrap();
+    let free: bool =
+        sqlx::query_scalar(sql).fetch_one(&mut server.connection().await).await.unwrap();
     assert!(free);
 }
 

@@ -39,7 +39,8 @@ async fn a_copy_out_that_was_dropped_half_way_leaves_nothing_for_the_next_borrow
     let pool = server.one().await;
     for _ in 0..3 {
         let mut lease = pool.acquire().await.unwrap();
-        let mut copy = lease.copy_out_raw("COPY (SELECT generate_series(1, 20000)) TO STDOUT").await.unwrap();
+        let mut copy =
+            lease.copy_out_raw("COPY (SELECT generate_series(1, 20000)) TO STDOUT").await.unwrap();
         copy.try_next().await.unwrap().unwrap();
         drop(copy);
         drop(lease);
@@ -64,7 +65,8 @@ async fn a_query_that_was_cut_off_is_waited_for_while_the_limit_of_a_ping_lasts(
 async fn a_query_that_outlasts_the_limit_costs_its_connection_and_nothing_more() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
-    let options = one().limits(Limits::Off).ping_timeout(Duration::from_millis(100)).observer(trace.clone());
+    let options =
+        one().limits(Limits::Off).ping_timeout(Duration::from_millis(100)).observer(trace.clone());
     let pool = options.connect(&server.url).await.unwrap();
     let before = server.next_is_clean(&pool).await;
     let mut lease = pool.acquire().await.unwrap();
@@ -92,7 +94,8 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
 async fn a_connection_that_is_out_of_step_after_a_dropped_copy_is_found_out_and_closed() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
-    let pool = one().observer(trace.clone()).connect(&server.schema("millpond_copy").await).await.unwrap();
+    let pool =
+        one().observer(trace.clone()).connect(&server.schema("millpond_copy").await).await.unwrap();
     raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let mut copy = lease.copy_in_raw("COPY t FROM STDIN").await.unwrap();
@@ -147,11 +150,17 @@ async fn after_a_copy_that_was_dropped_half_way_its_borrower_gets_right_answers_
         let mut errors = 0;
         for n in 0..6_i64 {
             let answer: Result<Option<i64>, _> = match round / 3 {
-                0 => sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_optional(&mut *lease).await,
-                1 => sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_all(&mut *lease).await.map(|all: Vec<i64>| {
-                    assert!(all.len() < 2);
-                    all.first().copied()
-                }),
+                0 => {
+                    sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_optional(&mut *lease).await
+                }
+                1 => {
+                    sqlx::query_scalar("SELECT $1::int8").bind(n).fetch_all(&mut *lease).await.map(
+                        |all: Vec<i64>| {
+                            assert!(all.len() < 2);
+                            all.first().copied()
+                        },
+                    )
+                }
                 _ => raw_sql(sqlx::AssertSqlSafe(format!("SELECT {n}::int8")))
                     .fetch_optional(&mut *lease)
                     .await

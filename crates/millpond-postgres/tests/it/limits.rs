@@ -8,13 +8,18 @@ use sqlx::raw_sql;
 
 fn warnings(trace: &Trace) -> Vec<String> {
     trace.pick(|event| {
-        if let Event::Warned { setting, message } = event { Some(format!("{setting}: {message}")) } else { None }
+        if let Event::Warned { setting, message } = event {
+            Some(format!("{setting}: {message}"))
+        } else {
+            None
+        }
     })
 }
 
 async fn warned(server: &Server, options: PgPoolOptions, query: &str) -> Vec<String> {
     let trace = Trace::new();
-    let pool = options.observer(trace.clone()).connect(&format!("{}{query}", server.url)).await.unwrap();
+    let pool =
+        options.observer(trace.clone()).connect(&format!("{}{query}", server.url)).await.unwrap();
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     warnings(&trace)
 }
@@ -36,7 +41,10 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     let few = Server { url: format!("postgres://millpond_few:x@{target}") };
     let told = warned(&few, PgPoolOptions::new(), "").await;
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("pool_size: ") && told[0].contains("the role's CONNECTION LIMIT = 7"), "{told:?}");
+    assert!(
+        told[0].starts_with("pool_size: ") && told[0].contains("the role's CONNECTION LIMIT = 7"),
+        "{told:?}"
+    );
 
     let allowed: i64 = sqlx::query_scalar(
         "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8",
@@ -46,7 +54,10 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     .unwrap();
     let options = one().limits(millpond_postgres::Limits::Off);
     let at_most = u32::try_from(allowed).unwrap() - 1;
-    assert_eq!(warned(&server, options.clone().max_overflow(at_most), "").await, Vec::<String>::new());
+    assert_eq!(
+        warned(&server, options.clone().max_overflow(at_most), "").await,
+        Vec::<String>::new()
+    );
     let told = warned(&server, options.max_overflow(at_most + 1), "").await;
     assert!(told.len() == 1 && told[0].contains("max_connections"), "{told:?}");
 }
@@ -56,5 +67,8 @@ async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_rep
     let Some(server) = server() else { return };
     let told = warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("pool_recycle: ") && told[0].contains("600s (idle_session_timeout)"), "{told:?}");
+    assert!(
+        told[0].starts_with("pool_recycle: ") && told[0].contains("600s (idle_session_timeout)"),
+        "{told:?}"
+    );
 }

@@ -10,14 +10,20 @@ async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let options = PgPoolOptions::new();
-    let mut listener = options.listener(&format!("{}?application_name=millpond_listens", server.url)).await.unwrap();
+    let mut listener = options
+        .listener(&format!("{}?application_name=millpond_listens", server.url))
+        .await
+        .unwrap();
     listener.listen("millpond_floods").await.unwrap();
     for payload in ["first", "second"] {
-        sqlx::query("SELECT pg_notify('millpond_floods', $1)").bind(payload).execute(&pool).await.unwrap();
+        sqlx::query("SELECT pg_notify('millpond_floods', $1)")
+            .bind(payload)
+            .execute(&pool)
+            .await
+            .unwrap();
         assert_eq!(listener.recv().await.unwrap().payload(), payload);
     }
-    let sql =
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'millpond_listens'";
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'millpond_listens'";
     let ended = sqlx::query(sql).fetch_one(&pool).await.unwrap();
     assert_eq!(ended.get::<i64, _>(0), 1);
     assert!(listener.try_recv().await.unwrap().is_none(), "the loss is reported");

@@ -22,7 +22,10 @@ async fn checked_queries_run_on_the_pool_a_lease_and_a_transaction() {
     assert_eq!((founders.name.as_str(), founders.depth), ("founders", 3));
 
     let mut tx = pool.begin().await.unwrap();
-    let insert = sqlx::query!("INSERT INTO ponds (name) VALUES ($1) RETURNING id, nullif(depth, 0) AS depth", "mill");
+    let insert = sqlx::query!(
+        "INSERT INTO ponds (name) VALUES ($1) RETURNING id, nullif(depth, 0) AS depth",
+        "mill"
+    );
     let mill = insert.fetch_one(&mut *tx).await.unwrap();
     assert_eq!((mill.id, mill.depth), (2, None));
     tx.commit().await.unwrap();

@@ -14,7 +14,10 @@ const CLIENTS: u32 = 16;
 
 /// How many questions are asked in all; `MILLPOND_PGBOUNCER_QUESTIONS=100000` for a soak.
 fn questions() -> u32 {
-    env::var("MILLPOND_PGBOUNCER_QUESTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(4_000)
+    env::var("MILLPOND_PGBOUNCER_QUESTIONS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(4_000)
 }
 
 fn options() -> PgPoolOptions {
@@ -32,7 +35,8 @@ fn unasked(url: &str) -> PgConnectOptions {
 
 /// Two texts of the same types: what one has prepared can be executed in the place of the other.
 async fn ask<'e>(on: impl Executor<'e, Database = Postgres>, n: u32) -> Result<bool, sqlx::Error> {
-    let (sql, factor) = if n.is_multiple_of(2) { ("SELECT $1::int8 * 2", 2) } else { ("SELECT $1::int8 * 3", 3) };
+    let (sql, factor) =
+        if n.is_multiple_of(2) { ("SELECT $1::int8 * 2", 2) } else { ("SELECT $1::int8 * 3", 3) };
     let answer: i64 = sqlx::query_scalar(sql).bind(i64::from(n)).fetch_one(on).await?;
     Ok(answer == i64::from(n) * factor)
 }
@@ -60,7 +64,11 @@ async fn sixteen_clients_on_four_servers_get_their_own_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_drivers_own_pool_is_answered_wrongly_in_the_same_place() {
     let Some(url) = bouncer() else { return };
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(CLIENTS).connect_with(unasked(&url)).await.unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(CLIENTS)
+        .connect_with(unasked(&url))
+        .await
+        .unwrap();
     let tasks: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let pool = pool.clone();
@@ -105,18 +113,28 @@ async fn transactions_streams_and_types_of_ones_own_work() {
     drop(long);
     for committed in [true, false] {
         let mut tx = pool.begin().await.unwrap();
-        sqlx::query("DELETE FROM millpond_bounced WHERE i > $1").bind(40_i32).execute(&mut *tx).await.unwrap();
+        sqlx::query("DELETE FROM millpond_bounced WHERE i > $1")
+            .bind(40_i32)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
         if committed {
             tx.commit().await.unwrap()
         } else {
             tx.rollback().await.unwrap()
         }
         // By the simple protocol as well.
-        let rows: Vec<_> =
-            sqlx::query("SELECT i, mood FROM millpond_bounced").fetch(&pool).try_collect().await.unwrap();
+        let rows: Vec<_> = sqlx::query("SELECT i, mood FROM millpond_bounced")
+            .fetch(&pool)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(rows.len(), 40);
     }
-    let error = sqlx::query("INSERT INTO millpond_bounced VALUES ($1, 'odd')").bind(1_i32).execute(&pool).await;
+    let error = sqlx::query("INSERT INTO millpond_bounced VALUES ($1, 'odd')")
+        .bind(1_i32)
+        .execute(&pool)
+        .await;
     assert_eq!(error.unwrap_err().as_database_error().unwrap().code().as_deref(), Some("22P02"));
     let mut serializable = pool.begin_with("BEGIN ISOLATION LEVEL SERIALIZABLE").await.unwrap();
     let sql = "SELECT current_setting('transaction_isolation')";
@@ -278,7 +296,10 @@ async fn no_statement_leaves_anything_in_a_session_that_others_get() {
             assert!(left.is_empty(), "{text} ({how}, {outcome:?}) left {left:?}");
         }
     }
-    assert!(!refused.contains(&"SELECT millpond_mark()") && !refused.contains(&"TABLE millpond_marks"), "{refused:?}");
+    assert!(
+        !refused.contains(&"SELECT millpond_mark()") && !refused.contains(&"TABLE millpond_marks"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -286,8 +307,7 @@ async fn what_a_statement_that_was_cut_off_has_changed_is_cleared() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     for polls in 0..12 {
-        let text =
-            "SELECT set_config('search_path', 'pg_temp', false), pg_sleep(0.002), i FROM generate_series(1, 9) i";
+        let text = "SELECT set_config('search_path', 'pg_temp', false), pg_sleep(0.002), i FROM generate_series(1, 9) i";
         let _ = poll_n(sqlx::query(text).fetch_all(&pool), polls).await;
         assert!(ask(&pool, 2).await.unwrap());
         let left = left_behind(&url).await;
@@ -316,7 +336,8 @@ async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_can
     for text in ["VACUUM millpond_deferred", "REINDEX TABLE millpond_deferred"] {
         pool.execute(text).await.unwrap();
     }
-    let all: Vec<i32> = sqlx::query_scalar("SELECT i FROM millpond_deferred").fetch_all(&pool).await.unwrap();
+    let all: Vec<i32> =
+        sqlx::query_scalar("SELECT i FROM millpond_deferred").fetch_all(&pool).await.unwrap();
     assert_eq!(all, [2]);
 }
 
@@ -325,13 +346,22 @@ async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_and_told_what_to_w
     let Some(url) = bouncer() else { return };
     // As if the pooler ignored the parameter, which most are configured to do.
     let trace = Trace::new();
-    let options = PgPoolOptions::new().observer(Arc::new(trace.clone())).connect_lazy_with(unasked(&url)).unwrap();
+    let options = PgPoolOptions::new()
+        .observer(Arc::new(trace.clone()))
+        .connect_lazy_with(unasked(&url))
+        .unwrap();
     let error = options.acquire().await.unwrap_err().to_string();
-    assert!(error.contains("behind = \"pgbouncer\"") && error.contains("same server process"), "{error}");
+    assert!(
+        error.contains("behind = \"pgbouncer\"") && error.contains("same server process"),
+        "{error}"
+    );
     assert!(format!("{trace:?}").contains("Warned"), "{trace:?}");
     // As it is.
     let error = PgPoolOptions::new().connect(&url).await.unwrap_err().to_string();
-    assert!(error.contains("behind = \"pgbouncer\"") && error.contains("extra_float_digits"), "{error}");
+    assert!(
+        error.contains("behind = \"pgbouncer\"") && error.contains("extra_float_digits"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -351,7 +381,8 @@ async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
     let pool = PgPoolOptions::new().connect_with(unasked(&url)).await.unwrap();
     for _ in 0..3 {
         let mut lease = pool.acquire().await.unwrap();
-        let one: i64 = sqlx::query_scalar("SELECT $1::int8").bind(1_i64).fetch_one(&mut *lease).await.unwrap();
+        let one: i64 =
+            sqlx::query_scalar("SELECT $1::int8").bind(1_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(one, 1);
     }
 }
@@ -359,7 +390,8 @@ async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
 #[tokio::test]
 async fn what_a_pooler_will_never_accept_fails_at_once() {
     let Some(url) = bouncer() else { return };
-    for url in [url.replace("/millpond", "/millpond_none"), format!("{url}?options[search_path]=x")] {
+    for url in [url.replace("/millpond", "/millpond_none"), format!("{url}?options[search_path]=x")]
+    {
         let error = options().connect(&url).await.unwrap_err();
         let cause = millpond_sqlx::pool_error(&error).unwrap().to_string();
         assert!(!cause.contains("timed out"), "{cause}");

@@ -11,10 +11,18 @@ async fn a_session_reset_keeps_the_statement_cache() {
     for round in 0..3_i64 {
         let mut lease = pool.acquire().await.unwrap();
         let known = lease.driver().cached_statements_size();
-        assert_eq!(known, usize::from(round > 0), "the statement of the last borrower is still known");
-        let echo: i64 = sqlx::query_scalar("SELECT $1::int8").bind(round).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(
+            known,
+            usize::from(round > 0),
+            "the statement of the last borrower is still known"
+        );
+        let echo: i64 =
+            sqlx::query_scalar("SELECT $1::int8").bind(round).fetch_one(&mut *lease).await.unwrap();
         assert_eq!((echo, lease.driver().cached_statements_size()), (round, 1));
-        lease.execute("PREPARE \"my \"\" own\" AS SELECT 1; SET TIME ZONE 'Europe/Paris'").await.unwrap();
+        lease
+            .execute("PREPARE \"my \"\" own\" AS SELECT 1; SET TIME ZONE 'Europe/Paris'")
+            .await
+            .unwrap();
     }
 }
 
@@ -60,10 +68,14 @@ async fn a_session_reset_keeps_what_the_url_has_set() {
     let pool = one().reset(ResetLevel::Session).connect(&url).await.unwrap();
     for _ in 0..2 {
         let mut lease = pool.acquire().await.unwrap();
-        let sql = "SELECT current_setting('application_name'), current_setting('statement_timeout')";
+        let sql =
+            "SELECT current_setting('application_name'), current_setting('statement_timeout')";
         let row = sqlx::query(sql).fetch_one(&mut *lease).await.unwrap();
         assert_eq!((row.get::<&str, _>(0), row.get::<&str, _>(1)), ("mill", "9min"));
-        raw_sql("SET application_name = 'other'; SET statement_timeout = 0").execute(&mut *lease).await.unwrap();
+        raw_sql("SET application_name = 'other'; SET statement_timeout = 0")
+            .execute(&mut *lease)
+            .await
+            .unwrap();
     }
 }
 

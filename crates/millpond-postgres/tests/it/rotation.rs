@@ -29,8 +29,10 @@ async fn tokens_of_a_callback_are_asked_for_every_connection() {
     let admin = server.url.clone();
     // Like an authority that gives out a new token every time and forgets the one before.
     let token = move || {
-        let (token, server) =
-            (format!("token{}", theirs.fetch_add(1, Ordering::Relaxed)), Server { url: admin.clone() });
+        let (token, server) = (
+            format!("token{}", theirs.fetch_add(1, Ordering::Relaxed)),
+            Server { url: admin.clone() },
+        );
         async move {
             change(&server, "millpond_token", &token).await;
             Ok::<_, sqlx::Error>(token)
@@ -38,9 +40,16 @@ async fn tokens_of_a_callback_are_asked_for_every_connection() {
     };
     let options = PgPoolOptions::new().pool_size(3).max_overflow(0).max_connecting(1);
     let pool = options.credentials(Credentials::with(token)).connect(&url).await.unwrap();
-    let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let leases = [
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+    ];
     drop(leases);
-    assert_eq!((calls.load(Ordering::Relaxed), pool.num_idle(), pool.status().generation), (3, 3, 0));
+    assert_eq!(
+        (calls.load(Ordering::Relaxed), pool.num_idle(), pool.status().generation),
+        (3, 3, 0)
+    );
 }
 
 #[tokio::test]

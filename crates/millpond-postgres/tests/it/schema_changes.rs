@@ -9,7 +9,8 @@ const ALL: &str = "SELECT * FROM t";
 
 /// A pool of three connections on an empty schema, each of which has executed `sql`.
 async fn warmed(url: &str, sql: &'static str, level: ResetLevel) -> PgPool {
-    let pool = PgPoolOptions::new().pool_size(3).max_overflow(0).reset(level).connect(url).await.unwrap();
+    let pool =
+        PgPoolOptions::new().pool_size(3).max_overflow(0).reset(level).connect(url).await.unwrap();
     pool.prewarm(3).await.unwrap();
     let mut leases = Vec::new();
     for _ in 0..3 {
@@ -27,7 +28,9 @@ async fn change(conn: &mut PgConnection, sql: &str) {
 #[tokio::test]
 async fn a_changed_table_costs_one_error_and_is_known_to_every_connection_then() {
     let Some(server) = server() else { return };
-    for (n, level) in [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session].into_iter().enumerate() {
+    for (n, level) in
+        [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session].into_iter().enumerate()
+    {
         let url = server.schema(&format!("millpond_changed_{n}")).await;
         let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
         change(&mut admin, "CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
@@ -51,7 +54,11 @@ async fn connections_that_are_in_use_learn_of_a_changed_table_before_their_next_
     let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
     change(&mut admin, "CREATE TABLE t (a INT)").await;
     let pool = warmed(&url, ALL, ResetLevel::Transaction).await;
-    let mut leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let mut leases = [
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+        pool.acquire().await.unwrap(),
+    ];
     change(&mut admin, "ALTER TABLE t ADD COLUMN b INT").await;
     let mut errors = 0;
     for _ in 0..3 {
@@ -166,20 +173,32 @@ const TYPES: &str = "CREATE TYPE mood AS ENUM ('Glad'); CREATE TYPE pair AS (a I
 
 /// Writes a row, with a text that may be one that was prepared before.
 async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(text).bind(Mood::Glad).bind(Pair { a: 1, b: 2 }).bind(Depth(3)).execute(pool).await.map(drop)
+    sqlx::query(text)
+        .bind(Mood::Glad)
+        .bind(Pair { a: 1, b: 2 })
+        .bind(Depth(3))
+        .execute(pool)
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
 async fn a_type_that_was_made_anew_costs_one_error_whatever_the_text() {
     let Some(server) = server() else { return };
-    for (n, text) in ["INSERT INTO t VALUES ($1, $2, $3)", "INSERT INTO t  VALUES ($1, $2, $3)"].into_iter().enumerate()
+    for (n, text) in ["INSERT INTO t VALUES ($1, $2, $3)", "INSERT INTO t  VALUES ($1, $2, $3)"]
+        .into_iter()
+        .enumerate()
     {
         let url = server.schema(&format!("millpond_anew_{n}")).await;
         let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
         change(&mut admin, TYPES).await;
         let pool = server_pool(&url).await;
         write(&pool, "INSERT INTO t VALUES ($1, $2, $3)").await.unwrap();
-        change(&mut admin, &format!("DROP TABLE t; DROP TYPE mood; DROP TYPE pair; DROP DOMAIN depth; {TYPES}")).await;
+        change(
+            &mut admin,
+            &format!("DROP TABLE t; DROP TYPE mood; DROP TYPE pair; DROP DOMAIN depth; {TYPES}"),
+        )
+        .await;
         let _ = write(&pool, text).await;
         for _ in 0..5 {
             write(&pool, text).await.unwrap();
@@ -194,7 +213,8 @@ async fn a_type_that_was_renamed_for_a_new_one_costs_one_error() {
     let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
     change(&mut admin, "CREATE TYPE mood AS ENUM ('Glad'); CREATE TABLE t (m mood)").await;
     let pool = server_pool(&url).await;
-    let texts = ["INSERT INTO t VALUES ($1)", "SELECT FROM t WHERE m = $1", "SELECT FROM t WHERE $1 = m"];
+    let texts =
+        ["INSERT INTO t VALUES ($1)", "SELECT FROM t WHERE m = $1", "SELECT FROM t WHERE $1 = m"];
     sqlx::query(texts[0]).bind(Mood::Glad).execute(&pool).await.unwrap();
     for (n, text) in texts.into_iter().enumerate() {
         let sql = format!(

@@ -60,7 +60,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_a_server_does_transactions_are_kept_whole_or_not_at_all_and_answers_belong_to_their_questions() {
+fn whatever_a_server_does_transactions_are_kept_whole_or_not_at_all_and_answers_belong_to_their_questions()
+ {
     let steps = number("MILLPOND_SIM_STEPS").unwrap_or(STEPS);
     let first = number("MILLPOND_SIM_SEED").unwrap_or(1);
     let (mut done, mut faults, mut violations) = (0, 0, 0);
@@ -97,7 +98,8 @@ async fn live(seed: u64, length: u64) -> Life {
     let steps = Arc::new(AtomicU64::new(0));
     let mut borrowers = JoinSet::new();
     for _ in 0..BORROWERS {
-        let borrower = Borrower::new(pool.clone(), Arc::clone(&server), dice.fork(), Arc::clone(&steps));
+        let borrower =
+            Borrower::new(pool.clone(), Arc::clone(&server), dice.fork(), Arc::clone(&steps));
         borrowers.spawn(borrower.live(length));
     }
     let stories: Vec<_> = borrowers.join_all().await.into_iter().flatten().collect();
@@ -106,9 +108,16 @@ async fn live(seed: u64, length: u64) -> Life {
     pool.close().await;
     millpond_testkit::until("all sessions end", async || server.book().sessions == 0).await;
     let mut book = server.book();
-    let torn: Vec<_> = stories.iter().filter_map(|story| story.judge(book.committed.get(&story.number()))).collect();
+    let torn: Vec<_> = stories
+        .iter()
+        .filter_map(|story| story.judge(book.committed.get(&story.number())))
+        .collect();
     book.violations.extend(torn);
-    Life { steps: steps.load(Ordering::Relaxed), faults: book.faults, violations: std::mem::take(&mut book.violations) }
+    Life {
+        steps: steps.load(Ordering::Relaxed),
+        faults: book.faults,
+        violations: std::mem::take(&mut book.violations),
+    }
 }
 
 fn pool(server: &Server, dice: &mut Rng) -> PgPool {
@@ -119,11 +128,14 @@ fn pool(server: &Server, dice: &mut Rng) -> PgPool {
         .ssl_mode(PgSslMode::Disable)
         .statement_cache_capacity(dice.usize(2..20));
     let mut config = PoolConfig::default();
-    (config.pool_size, config.max_overflow, config.pool_pre_ping) = (POOL_SIZE, MAX_OVERFLOW, dice.bool());
+    (config.pool_size, config.max_overflow, config.pool_pre_ping) =
+        (POOL_SIZE, MAX_OVERFLOW, dice.bool());
     let reset = if dice.u8(0..4) == 0 { ResetLevel::Session } else { ResetLevel::Transaction };
     match server.temper {
         Temper::RollsBack => rolls_back::pool(options, reset, config),
-        Temper::Refuses => PgPoolOptions::new().config(config).reset(reset).connect_lazy_with(options).unwrap(),
+        Temper::Refuses => {
+            PgPoolOptions::new().config(config).reset(reset).connect_lazy_with(options).unwrap()
+        }
     }
 }
 
@@ -141,14 +153,16 @@ async fn assert_all_can_be_had(pool: &PgPool, server: &Server) {
         // The first one may find out that what was prepared has been forgotten.
         for attempt in 0..2 {
             let wanted = execution::nonce(server.number(), 0);
-            let answer =
-                sqlx::query_scalar::<_, i64>("SELECT $1 AS first /* 1 */").bind(wanted).fetch_one(&mut **lease).await;
+            let answer = sqlx::query_scalar::<_, i64>("SELECT $1 AS first /* 1 */")
+                .bind(wanted)
+                .fetch_one(&mut **lease)
+                .await;
             match answer {
                 Ok(answer) if answer == wanted => {}
                 Err(_) if attempt == 0 => {}
-                other => {
-                    server.violation(format!("{wanted} was asked for when all was well, and the answer was {other:?}"))
-                }
+                other => server.violation(format!(
+                    "{wanted} was asked for when all was well, and the answer was {other:?}"
+                )),
             }
         }
     }

@@ -72,7 +72,11 @@ impl Server {
     pub async fn next_is_clean(&self, pool: &PgPool) -> i32 {
         let mut lease = pool.acquire().await.unwrap();
         assert!(!lease.is_in_transaction());
-        let echo: i64 = sqlx::query_scalar("SELECT $1::int8").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
+        let echo: i64 = sqlx::query_scalar("SELECT $1::int8")
+            .bind(4711_i64)
+            .fetch_one(&mut *lease)
+            .await
+            .unwrap();
         assert_eq!(echo, 4711);
         // By the simple protocol: a statement with arguments begins its own transaction a message
         // earlier.
@@ -80,8 +84,13 @@ impl Server {
         let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
         assert!(row.get::<bool, _>(0), "a transaction is open");
         let pid: i32 = row.get(1);
-        let sql = "SELECT state = 'idle' AND xact_start IS NULL FROM pg_stat_activity WHERE pid = $1";
-        let idle: bool = sqlx::query_scalar(sql).bind(pid).fetch_one(&mut self.connection().await).await.unwrap();
+        let sql =
+            "SELECT state = 'idle' AND xact_start IS NULL FROM pg_stat_activity WHERE pid = $1";
+        let idle: bool = sqlx::query_scalar(sql)
+            .bind(pid)
+            .fetch_one(&mut self.connection().await)
+            .await
+            .unwrap();
         assert!(idle, "as another connection sees it");
         pid
     }

@@ -13,17 +13,24 @@ async fn last_statement(server: &Server, pid: i32) -> String {
 #[tokio::test]
 async fn a_session_that_its_server_ends_makes_another_one_ask_whether_that_takes_writes() {
     let Some(server) = server() else { return };
-    let pool = PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();
+    let pool =
+        PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();
     let (mut ended, mut other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let (victim, bystander) = (pid(&mut ended).await, pid(&mut other).await);
     drop(other);
     until("the other one is idle", async || pool.num_idle() == 1).await;
-    assert!(!last_statement(&server, bystander).await.contains("pg_is_in_recovery"), "there is no cause yet");
+    assert!(
+        !last_statement(&server, bystander).await.contains("pg_is_in_recovery"),
+        "there is no cause yet"
+    );
     let end = sqlx::query("SELECT pg_terminate_backend($1, 10000)").bind(victim);
     end.execute(&mut server.connection().await).await.unwrap();
     let error = sqlx::query("SELECT 1").execute(&mut *ended).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("57P01"));
     drop(ended);
-    until("the other one asks", async || last_statement(&server, bystander).await.contains("pg_is_in_recovery")).await;
+    until("the other one asks", async || {
+        last_statement(&server, bystander).await.contains("pg_is_in_recovery")
+    })
+    .await;
     assert_eq!((pool.size(), pool.status().generation), (1, 0), "that server takes writes");
 }

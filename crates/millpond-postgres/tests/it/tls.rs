@@ -12,7 +12,10 @@ use std::fs;
 use std::str::FromStr;
 
 pub async fn is_encrypted(pool: &PgPool) -> bool {
-    sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetch_one(pool).await.unwrap()
+    sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        .fetch_one(pool)
+        .await
+        .unwrap()
 }
 
 /// The server comes back with another certificate, under its variable's name.
@@ -49,7 +52,11 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
     let Some(mut server) = OwnServer::or_skip(TLS_KIND) else { return };
     server.stop("INT").await.unwrap();
-    fs::write(server.option("hba_file="), "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n").unwrap();
+    fs::write(
+        server.option("hba_file="),
+        "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n",
+    )
+    .unwrap();
     server.start_again(&format!("-c ssl_ca_file={}", server.told("TLS_CA"))).unwrap();
     let with = |cert: &str, key: &str| {
         let (cert, key) = (server.told(cert), server.told(key));
@@ -59,7 +66,9 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
     assert!(is_encrypted(&pool).await);
     let text = refused_at_once(&format!("{}?sslmode=require", server.url())).await.to_string();
     assert!(text.contains("valid client certificate"), "{text}");
-    for (cert, key) in [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")] {
+    for (cert, key) in
+        [("TLS_WRONG_CA", "TLS_WRONG_CA_KEY"), ("TLS_EXPIRED_CERT", "TLS_EXPIRED_KEY")]
+    {
         let text = refused_at_once(&with(cert, key)).await.to_string();
         assert!(text.contains("certificate") || text.contains("alert"), "{cert}: {text}");
     }
@@ -69,13 +78,15 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
 async fn on_the_way_to_one_address_of_a_host_its_name_is_verified_as_ever() {
     let Some(url) = variable(TLS_URL) else { return };
     let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
-    let options = PgConnectOptions::from_str(&url).unwrap().ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
+    let options =
+        PgConnectOptions::from_str(&url).unwrap().ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
     let port = options.get_port();
     for (host, is_the_servers) in [("localhost", true), ("other.example", false)] {
         let options = options.clone().host(host);
         let address = format!("127.0.0.1:{port}").parse().unwrap();
         let name = format!(".s.PGSQL.{port}");
-        let conn = bridged(address, &name, |dir| async move { options.socket(dir).connect().await }).await;
+        let conn =
+            bridged(address, &name, |dir| async move { options.socket(dir).connect().await }).await;
         assert_eq!(conn.is_ok(), is_the_servers, "{host}");
         if let Ok(mut conn) = conn {
             let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";

@@ -20,7 +20,13 @@ async fn server() -> Option<SharedRedisPool> {
 
 /// Asks for one place of two, at a moment. Whether it was granted, how many there are, and after
 /// how long one is free.
-async fn take(pool: &SharedRedisPool, key: &str, lease: &str, expiry: u64, now: u64) -> (u32, u32, u64) {
+async fn take(
+    pool: &SharedRedisPool,
+    key: &str,
+    lease: &str,
+    expiry: u64,
+    now: u64,
+) -> (u32, u32, u64) {
     let script = Script::new([CLOCK_OF_THE_TEST, TAKE].concat());
     let args = [format!("{lease}:{expiry}"), expiry.to_string(), "2".to_owned(), now.to_string()];
     script.call([key], args).run(pool).await.unwrap()
@@ -45,6 +51,7 @@ async fn a_limiter_with_a_shorter_expiry_leaves_longer_leases_alone() {
     assert_eq!(take(&pool, &key, "long", 60 * MINUTE, START).await, (1, 1, 60 * MINUTE));
     assert_eq!(take(&pool, &key, "short", MINUTE, START).await, (1, 2, MINUTE));
     assert_eq!(take(&pool, &key, "more", MINUTE, START + MINUTE).await, (1, 2, MINUTE));
-    let left: Vec<String> = pool.run(Command::new("ZRANGE").key(&key).arg(0).arg(-1)).await.unwrap();
+    let left: Vec<String> =
+        pool.run(Command::new("ZRANGE").key(&key).arg(0).arg(-1)).await.unwrap();
     assert!(left.iter().any(|lease| lease.starts_with("long")), "{left:?}");
 }

@@ -41,9 +41,17 @@ async fn ask(
 }
 
 /// The algorithm in Rust.
-fn expected(stored: &mut HashMap<usize, Span>, limits: &[Limit], cost: u32, now: Span) -> Vec<Verdict> {
-    let looks: Vec<_> =
-        limits.iter().enumerate().map(|(n, limit)| look(limit, stored.get(&n).copied(), cost, now)).collect();
+fn expected(
+    stored: &mut HashMap<usize, Span>,
+    limits: &[Limit],
+    cost: u32,
+    now: Span,
+) -> Vec<Verdict> {
+    let looks: Vec<_> = limits
+        .iter()
+        .enumerate()
+        .map(|(n, limit)| look(limit, stored.get(&n).copied(), cost, now))
+        .collect();
     let all = looks.iter().all(|look| look.fits);
     for (n, look) in looks.iter().enumerate() {
         if all && cost > 0 {
@@ -52,7 +60,10 @@ fn expected(stored: &mut HashMap<usize, Span>, limits: &[Limit], cost: u32, now:
             stored.insert(n, now.plus(look.ahead));
         }
     }
-    looks.iter().map(|look| Verdict { fits: look.fits, ahead: if all { look.then } else { look.ahead } }).collect()
+    looks
+        .iter()
+        .map(|look| Verdict { fits: look.fits, ahead: if all { look.then } else { look.ahead } })
+        .collect()
 }
 
 fn any_limit(random: &mut fastrand::Rng) -> Limit {
@@ -66,8 +77,9 @@ fn any_limit(random: &mut fastrand::Rng) -> Limit {
 async fn schedule(pool: SharedRedisPool, script: Script, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut limits: Vec<Limit> = (0..random.usize(1..=3)).map(|_| any_limit(&mut random)).collect();
-    let keys: Vec<String> =
-        (0..limits.len()).map(|n| format!("{{schedule:{seed}:{:x}}}:{n}", fastrand::u64(..))).collect();
+    let keys: Vec<String> = (0..limits.len())
+        .map(|n| format!("{{schedule:{seed}:{:x}}}:{n}", fastrand::u64(..)))
+        .collect();
     let (mut stored, mut now) = (HashMap::new(), START + random.u64(0..1_000_000));
     let changes = random.u32(0..4) == 0;
     let step = limits[0].interval().duration().as_micros() as u64 * 2;
@@ -109,7 +121,8 @@ fn keeps(limit: &Limit, admitted: &[(u64, u32)], seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_thousands_of_schedules_the_script_decides_as_the_algorithm_and_no_window_admits_too_much() {
+async fn in_thousands_of_schedules_the_script_decides_as_the_algorithm_and_no_window_admits_too_much()
+ {
     let Some(pool) = server().await else { return };
     let script = scripted();
     let mut running = tokio::task::JoinSet::new();

@@ -14,7 +14,8 @@ fn granted(entry: Admission) -> ConcurrencyLease {
 #[tokio::test]
 async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
     for storage in storages() {
-        let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, Duration::from_secs(60)).unwrap();
+        let limiter =
+            ConcurrencyLimiter::new(&storage, "jobs", 2, Duration::from_secs(60)).unwrap();
         let who = subject("jobs");
         let one = granted(limiter.enter(&who).await.unwrap());
         let _two = granted(limiter.enter(&who).await.unwrap());
@@ -22,7 +23,10 @@ async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
             panic!("a third one runs")
         };
         assert_eq!(used, 2);
-        assert!(retry_after > Duration::from_secs(59) && retry_after <= Duration::from_secs(60), "{retry_after:?}");
+        assert!(
+            retry_after > Duration::from_secs(59) && retry_after <= Duration::from_secs(60),
+            "{retry_after:?}"
+        );
         one.release().await.unwrap();
         granted(limiter.enter(&who).await.unwrap()).release().await.unwrap();
         granted(limiter.enter(&subject("others")).await.unwrap()).release().await.unwrap();
@@ -36,7 +40,10 @@ async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not
         let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, expiry).unwrap();
         let who = subject("expiry");
         let began = Instant::now();
-        let (kept, lost) = (granted(limiter.enter(&who).await.unwrap()), granted(limiter.enter(&who).await.unwrap()));
+        let (kept, lost) = (
+            granted(limiter.enter(&who).await.unwrap()),
+            granted(limiter.enter(&who).await.unwrap()),
+        );
         while !matches!(limiter.enter(&who).await.unwrap(), Admission::Granted(_)) {
             assert!(kept.renew().await.unwrap());
             assert!(began.elapsed() < Duration::from_secs(5));
@@ -50,7 +57,8 @@ async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_ask_no_more_run_than_may() {
     for storage in storages() {
-        let limiter = ConcurrencyLimiter::new(&storage, "jobs", 3, Duration::from_secs(60)).unwrap();
+        let limiter =
+            ConcurrencyLimiter::new(&storage, "jobs", 3, Duration::from_secs(60)).unwrap();
         let who = subject("crowd");
         let running = std::sync::Arc::new(std::sync::atomic::AtomicI32::new(0));
         let tasks = (0..16).map(|_| {

@@ -4,8 +4,8 @@
 use crate::support::subject;
 use millpond_core::Invalidate;
 use millpond_ratelimit::{
-    Admission, CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, DecisionSource, Limit, OnOutage,
-    RateLimiter, StorageOptions,
+    Admission, CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, DecisionSource,
+    Limit, OnOutage, RateLimiter, StorageOptions,
 };
 use millpond_redis::Limits;
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until, variable};
@@ -55,7 +55,10 @@ struct Limiters {
 
 impl Limiters {
     fn over(url: &str) -> Self {
-        let options = StorageOptions::new().limits(Limits::Off).max_connections(1).timeout(Duration::from_secs(20));
+        let options = StorageOptions::new()
+            .limits(Limits::Off)
+            .max_connections(1)
+            .timeout(Duration::from_secs(20));
         let storage = options.on_outage(OnOutage::Closed).connect_lazy(url).unwrap();
         let one = RateLimiter::new(&storage, "one", Limit::new(BURST, DAY * 100).unwrap()).unwrap();
         let two = one.clone().and("two", Limit::new(2 * BURST, DAY * 100).unwrap()).unwrap();
@@ -86,7 +89,9 @@ impl Limiters {
     }
 
     async fn lease(&self, who: &str) -> ConcurrencyLease {
-        let Admission::Granted(lease) = self.jobs.enter(who).await.unwrap() else { panic!("all of them run") };
+        let Admission::Granted(lease) = self.jobs.enter(who).await.unwrap() else {
+            panic!("all of them run")
+        };
         lease
     }
 }
@@ -104,8 +109,14 @@ impl World {
         let url = variable("MILLPOND_TEST_REDIS_URL")?;
         let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
         let proxy = ChaosProxy::start(place).await.unwrap();
-        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
-        Some(Self { near: Limiters::over(&proxy.reroute(&url)), straight: Limiters::over(&url), proxy })
+        Direction::BOTH
+            .into_iter()
+            .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        Some(Self {
+            near: Limiters::over(&proxy.reroute(&url)),
+            straight: Limiters::over(&url),
+            proxy,
+        })
     }
 
     /// A subject who has used up so much that an answer for another one is known for what it is.
@@ -131,13 +142,20 @@ impl World {
             _ => (1, poll_n(near.one.check(&who), polls).await),
         };
         let of_two = if deed == Deed::CheckTwoLimits { cost } else { 0 };
-        let (before, after) = ([BURST - used, 2 * BURST - used], [BURST - used - cost, 2 * BURST - used - of_two]);
+        let (before, after) =
+            ([BURST - used, 2 * BURST - used], [BURST - used - cost, 2 * BURST - used - of_two]);
         let left = straight.left(&who).await;
         let Some(decision) = decision.map(Result::unwrap) else {
-            assert!(left == before || left == after, "{deed:?}: {left:?}, {before:?}, {after:?}: charged in part");
+            assert!(
+                left == before || left == after,
+                "{deed:?}: {left:?}, {before:?}, {after:?}: charged in part"
+            );
             return false;
         };
-        assert!(decision.allowed && decision.source == DecisionSource::Redis, "{deed:?}: {decision:?}");
+        assert!(
+            decision.allowed && decision.source == DecisionSource::Redis,
+            "{deed:?}: {decision:?}"
+        );
         assert_eq!((decision.remaining(), left), (after[0], after), "{deed:?}");
         true
     }
@@ -158,7 +176,10 @@ impl World {
             },
             Deed::Renew => {
                 let renewed = poll_n(first.renew(), polls).await.map(Result::unwrap);
-                assert!(renewed.unwrap_or(true) && first.renew().await.unwrap(), "it has not expired");
+                assert!(
+                    renewed.unwrap_or(true) && first.renew().await.unwrap(),
+                    "it has not expired"
+                );
                 (renewed.is_some(), 2..=2)
             }
             _ => match poll_n(first.release(), polls).await {
@@ -184,7 +205,8 @@ impl World {
         let pool = self.near.storage.pool();
         until("one connection is there and nobody waits", async || {
             let status = pool.status();
-            (status.open, status.connecting, status.resetting, status.closing, status.waiting) == (1, 0, 0, 0, 0)
+            (status.open, status.connecting, status.resetting, status.closing, status.waiting)
+                == (1, 0, 0, 0, 0)
         })
         .await;
         let totals = pool.status().totals;
@@ -194,7 +216,8 @@ impl World {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on() {
+async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on()
+ {
     let Some(world) = World::new().await else { return };
     let mut cuts = 0;
     for deed in DEEDS {
@@ -215,11 +238,15 @@ async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_an
 #[tokio::test]
 async fn a_lease_that_no_caller_learned_of_is_free_when_it_expires() {
     let Some(world) = World::new().await else { return };
-    let jobs = ConcurrencyLimiter::new(&world.near.storage, "jobs", 1, Duration::from_millis(100)).unwrap();
+    let jobs = ConcurrencyLimiter::new(&world.near.storage, "jobs", 1, Duration::from_millis(100))
+        .unwrap();
     for polls in 0..POLLS_MAX {
         let who = subject("untold");
         let ended = poll_n(jobs.enter(&who), polls).await.is_some();
-        until("its place is free", async || matches!(jobs.enter(&who).await.unwrap(), Admission::Granted(_))).await;
+        until("its place is free", async || {
+            matches!(jobs.enter(&who).await.unwrap(), Admission::Granted(_))
+        })
+        .await;
         if ended {
             return;
         }

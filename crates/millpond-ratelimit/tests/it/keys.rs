@@ -2,7 +2,8 @@
 
 use crate::support::{storages, subject};
 use millpond_ratelimit::{
-    Admission, CentralizedStateStorage, ConcurrencyLimiter, DecisionSource, Limit, RateLimiter, StorageOptions,
+    Admission, CentralizedStateStorage, ConcurrencyLimiter, DecisionSource, Limit, RateLimiter,
+    StorageOptions,
 };
 use millpond_redis::{Command, RedisPoolOptions};
 use millpond_testkit::{OwnServer, variable};
@@ -16,7 +17,8 @@ fn one_an_hour() -> Limit {
 }
 
 async fn is_admitted(storage: &CentralizedStateStorage, name: &str, who: &str) -> bool {
-    let decision = RateLimiter::new(storage, name, one_an_hour()).unwrap().check(who).await.unwrap();
+    let decision =
+        RateLimiter::new(storage, name, one_an_hour()).unwrap().check(who).await.unwrap();
     assert_eq!(decision.source, DecisionSource::Redis);
     decision.allowed
 }
@@ -27,7 +29,9 @@ async fn a_rate_and_a_concurrency_of_one_name_do_not_meet() {
         let who = subject("both");
         assert!(is_admitted(&storage, "export", &who).await);
         let limiter = ConcurrencyLimiter::new(&storage, "export", 1, MINUTE).unwrap();
-        let Admission::Granted(lease) = limiter.enter(&who).await.unwrap() else { panic!("nothing runs") };
+        let Admission::Granted(lease) = limiter.enter(&who).await.unwrap() else {
+            panic!("nothing runs")
+        };
         assert!(!is_admitted(&storage, "export", &who).await);
         assert!(matches!(limiter.enter(&who).await.unwrap(), Admission::Full { used: 1, .. }));
         lease.release().await.unwrap();
@@ -39,7 +43,9 @@ async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let run = format!("{:x}", fastrand::u64(..));
-        let of = |prefix: &str| StorageOptions::new().prefix(format!("{run}:{prefix}")).connect_lazy(&url).unwrap();
+        let of = |prefix: &str| {
+            StorageOptions::new().prefix(format!("{run}:{prefix}")).connect_lazy(&url).unwrap()
+        };
         for (prefix, who, limit) in [
             ("a", "b:c", "n"),
             ("a:b", "c", "n"),
@@ -63,7 +69,8 @@ async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
 async fn the_limits_of_any_subject_live_in_one_slot() {
     for storage in storages() {
         let limit = Limit::per_second(10).unwrap();
-        let limiter = RateLimiter::new(&storage, "one", limit).unwrap().and("other", limit).unwrap();
+        let limiter =
+            RateLimiter::new(&storage, "one", limit).unwrap().and("other", limit).unwrap();
         for who in ["", "}", "{", "{}", "a{b}c", "}{x}", "\u{0}", "a b", ":"] {
             let decision = limiter.check(who).await.unwrap();
             assert_eq!(decision.source, DecisionSource::Redis, "{who:?}");
@@ -79,7 +86,9 @@ async fn the_rights_that_the_docs_list_suffice() {
     let storage = StorageOptions::new().timeout(MINUTE / 3).connect_lazy(&url).unwrap();
     assert!(is_admitted(&storage, "n", "a").await && !is_admitted(&storage, "n", "a").await);
     let limiter = ConcurrencyLimiter::new(&storage, "jobs", 1, MINUTE).unwrap();
-    let Admission::Granted(lease) = limiter.enter("a").await.unwrap() else { panic!("nothing runs") };
+    let Admission::Granted(lease) = limiter.enter("a").await.unwrap() else {
+        panic!("nothing runs")
+    };
     assert!(lease.renew().await.unwrap());
     assert!(matches!(limiter.enter("a").await.unwrap(), Admission::Full { used: 1, .. }));
     lease.release().await.unwrap();

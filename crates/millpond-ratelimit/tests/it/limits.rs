@@ -24,14 +24,18 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
         assert!(wait > Duration::from_secs(11) && wait <= Duration::from_secs(12), "{wait:?}");
         let reset = decision.outcomes[0].reset_after;
         assert!(reset > Duration::from_secs(59) && reset <= MINUTE, "{reset:?}");
-        assert!(limiter.check(&subject("other")).await.unwrap().allowed, "others are not concerned");
+        assert!(
+            limiter.check(&subject("other")).await.unwrap().allowed,
+            "others are not concerned"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
     for storage in storages() {
-        let limiter = RateLimiter::new(&storage, "minute", Limit::new(10, MINUTE).unwrap()).unwrap();
+        let limiter =
+            RateLimiter::new(&storage, "minute", Limit::new(10, MINUTE).unwrap()).unwrap();
         let who = subject("cost");
         assert_eq!(limiter.check_n(&who, 7).await.unwrap().remaining(), 3);
         let refused = limiter.check_n(&who, 4).await.unwrap();
@@ -41,14 +45,19 @@ async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
         assert!(!limiter.check(&who).await.unwrap().allowed);
         assert_eq!(limiter.peek(&who).await.unwrap().remaining(), 0);
         let error = limiter.check_n(&who, 11).await.unwrap_err();
-        assert!(matches!(error, RateLimitError::CostAboveBurst { cost: 11, burst: 10, .. }), "{error}");
+        assert!(
+            matches!(error, RateLimitError::CostAboveBurst { cost: 11, burst: 10, .. }),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_was_used_up_comes_back_with_time() {
     for storage in storages() {
-        let limiter = RateLimiter::new(&storage, "fast", Limit::per_second(20).unwrap().burst(1).unwrap()).unwrap();
+        let limiter =
+            RateLimiter::new(&storage, "fast", Limit::per_second(20).unwrap().burst(1).unwrap())
+                .unwrap();
         let who = subject("back");
         assert!(limiter.check(&who).await.unwrap().allowed);
         let wait = limiter.check(&who).await.unwrap().retry_after().unwrap();
@@ -58,7 +67,10 @@ async fn what_was_used_up_comes_back_with_time() {
             early += 1;
             assert!(Instant::now() < until + Duration::from_secs(5));
         }
-        assert!(Instant::now() >= until - Duration::from_millis(5), "admitted before its time, after {early} tries");
+        assert!(
+            Instant::now() >= until - Duration::from_millis(5),
+            "admitted before its time, after {early} tries"
+        );
     }
 }
 
@@ -75,10 +87,16 @@ async fn several_limits_are_asked_in_one_decision_and_charged_together() {
             let decision = limiter.check(&who).await.unwrap();
             assert!(!decision.allowed);
             assert!(!decision.outcomes[0].allowed && decision.outcomes[1].allowed);
-            assert_eq!(decision.outcomes[1].remaining, 97, "the wider limit was charged for what was refused");
+            assert_eq!(
+                decision.outcomes[1].remaining, 97,
+                "the wider limit was charged for what was refused"
+            );
         }
         let header = limiter.peek(&who).await.unwrap().header();
-        assert!(header.starts_with("\"minute\";r=0;t=") && header.contains("\"hour\";r=97;t="), "{header}");
+        assert!(
+            header.starts_with("\"minute\";r=0;t=") && header.contains("\"hour\";r=97;t="),
+            "{header}"
+        );
     }
 }
 
@@ -107,7 +125,10 @@ async fn a_key_of_another_kind_is_an_error_that_says_so() {
             let key = format!("ratelimit:rate:{{:{who}}}:limit");
             pool.run::<()>(Command::new(command).key(key).arg("x")).await.unwrap();
             let error = limiter.check(&who).await.unwrap_err();
-            assert!(matches!(&error, RateLimitError::Redis(error) if error.code() == Some("WRONGTYPE")), "{error}");
+            assert!(
+                matches!(&error, RateLimitError::Redis(error) if error.code() == Some("WRONGTYPE")),
+                "{error}"
+            );
         }
     }
 }

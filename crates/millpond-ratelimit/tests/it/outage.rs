@@ -1,13 +1,16 @@
 //! While Redis is down.
 
 use crate::support::subject;
-use millpond_ratelimit::{CentralizedStateStorage, DecisionSource, Limit, OnOutage, RateLimiter, StorageOptions};
+use millpond_ratelimit::{
+    CentralizedStateStorage, DecisionSource, Limit, OnOutage, RateLimiter, StorageOptions,
+};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
 use millpond_testkit::OwnServer;
 use std::time::{Duration, Instant};
 
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
-    let storage: CentralizedStateStorage = StorageOptions::new().on_outage(what).connect_lazy(url).unwrap();
+    let storage: CentralizedStateStorage =
+        StorageOptions::new().on_outage(what).connect_lazy(url).unwrap();
     RateLimiter::new(&storage, "limit", Limit::per_minute(3).unwrap()).unwrap()
 }
 
@@ -16,8 +19,8 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let url = server.url();
     let who = subject("outage");
-    let [open, closed, local] =
-        [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }].map(|what| limiter(url, what));
+    let [open, closed, local] = [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }]
+        .map(|what| limiter(url, what));
     for limiter in [&open, &closed, &local] {
         assert_eq!(limiter.check(&who).await.unwrap().source, DecisionSource::Redis);
     }
@@ -127,7 +130,8 @@ async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
     let config = async |name: &'static str, value: &'static str| {
         admin.run::<Value>(Command::new("CONFIG").arg("SET").arg(name).arg(value)).await.unwrap();
     };
-    let storage = StorageOptions::new().timeout(Duration::from_secs(20)).connect_lazy(server.url()).unwrap();
+    let storage =
+        StorageOptions::new().timeout(Duration::from_secs(20)).connect_lazy(server.url()).unwrap();
     let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(100).unwrap()).unwrap();
     assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Redis);
     for (name, refuses, admits) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {

@@ -1,11 +1,15 @@
 //! Everything that is wrong with the settings is reported at once, with the variable and what to
 //! do.
 
-use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions};
+use millpond_ratelimit::{
+    CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions,
+};
 use std::time::Duration;
 
 fn from(pairs: &[(&str, &str)]) -> Result<CentralizedStateStorage, String> {
-    let variable = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let variable = |name: &str| {
+        pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    };
     CentralizedStateStorage::from_variables(variable).map_err(|error| error.to_string())
 }
 
@@ -13,20 +17,29 @@ fn from(pairs: &[(&str, &str)]) -> Result<CentralizedStateStorage, String> {
 fn the_variables_of_the_guide_are_read() {
     let text = format!("{:?}", from(&[("PSN_REDIS_URL", "redis://localhost:6379/1")]).unwrap());
     assert!(text.contains("ratelimit"), "{text}");
-    from(&[("PSN_REDIS_URL", "redis://:hunter2@localhost"), ("PSN_REDIS_MAX_CONNECTIONS", "200")]).unwrap();
+    from(&[("PSN_REDIS_URL", "redis://:hunter2@localhost"), ("PSN_REDIS_MAX_CONNECTIONS", "200")])
+        .unwrap();
 }
 
 #[test]
 fn every_problem_is_reported_at_once_with_its_variable_and_without_a_secret() {
     let text = from(&[]).unwrap_err();
-    assert!(text.contains("redis.url") && text.contains("is not set") && text.contains("PSN_REDIS_URL"), "{text}");
-    let text = from(&[("PSN_REDIS_URL", "redsi://:hunter2@h"), ("PSN_REDIS_MAX_CONNECTIONS", "many")]).unwrap_err();
     assert!(
-        text.contains("PSN_REDIS_URL") && text.contains("PSN_REDIS_MAX_CONNECTIONS") && text.contains("many"),
+        text.contains("redis.url") && text.contains("is not set") && text.contains("PSN_REDIS_URL"),
+        "{text}"
+    );
+    let text =
+        from(&[("PSN_REDIS_URL", "redsi://:hunter2@h"), ("PSN_REDIS_MAX_CONNECTIONS", "many")])
+            .unwrap_err();
+    assert!(
+        text.contains("PSN_REDIS_URL")
+            && text.contains("PSN_REDIS_MAX_CONNECTIONS")
+            && text.contains("many"),
         "{text}"
     );
     assert!(!text.contains("hunter2"), "{text}");
-    let text = from(&[("PSN_REDIS_URL", "redis://h"), ("PSN_REDIS_MAX_CONNECTIONS", "5")]).unwrap_err();
+    let text =
+        from(&[("PSN_REDIS_URL", "redis://h"), ("PSN_REDIS_MAX_CONNECTIONS", "5")]).unwrap_err();
     assert!(text.contains("PSN_REDIS_MAX_CONNECTIONS") && text.contains("10-200"), "{text}");
     let options = StorageOptions::new()
         .max_connections(9)

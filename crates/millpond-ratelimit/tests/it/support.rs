@@ -5,7 +5,8 @@ use millpond_testkit::variable;
 
 /// A storage over each kind of server there is.
 pub fn storages() -> Vec<CentralizedStateStorage> {
-    let urls = ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
+    let urls =
+        ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
     urls.map(|url| StorageOptions::new().connect_lazy(&url).unwrap()).collect()
 }
 

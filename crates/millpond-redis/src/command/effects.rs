@@ -33,8 +33,10 @@ pub(crate) enum Wait {
     Forever,
 }
 
-const SUBSCRIBE: &str = "messages arrive outside of answers: use `subscribe` of an exclusive connection";
-const TRANSACTION: &str = "a transaction is sent as a whole: use `transaction` of an exclusive connection";
+const SUBSCRIBE: &str =
+    "messages arrive outside of answers: use `subscribe` of an exclusive connection";
+const TRANSACTION: &str =
+    "a transaction is sent as a whole: use `transaction` of an exclusive connection";
 const PROTOCOL: &str = "it changes what the server sends, which the driver would not understand";
 const GOODBYE: &str = "the pool closes its connections: discard the lease";
 
@@ -47,9 +49,8 @@ pub(crate) fn effect(command: &Command) -> Effect {
         "AUTH" | "READONLY" | "READWRITE" | "ASKING" => Effect::Lasting,
         "CLIENT" => client(command.argument(0)),
         "MULTI" | "EXEC" | "DISCARD" => Effect::Refused(TRANSACTION),
-        "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {
-            Effect::Refused(SUBSCRIBE)
-        }
+        "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE"
+        | "SUNSUBSCRIBE" => Effect::Refused(SUBSCRIBE),
         "HELLO" | "RESET" | "MONITOR" | "SYNC" | "PSYNC" | "REPLCONF" => Effect::Refused(PROTOCOL),
         "QUIT" => Effect::Refused(GOODBYE),
         "SCRIPT" if command.argument(0).eq_ignore_ascii_case(b"DEBUG") => Effect::Refused(PROTOCOL),
@@ -66,7 +67,18 @@ pub(crate) fn effect(command: &Command) -> Effect {
 
 fn client(what: &[u8]) -> Effect {
     let is = |name: &str| what.eq_ignore_ascii_case(name.as_bytes());
-    let harmless = ["ID", "INFO", "LIST", "GETNAME", "GETREDIR", "TRACKINGINFO", "HELP", "KILL", "UNBLOCK", "UNPAUSE"];
+    let harmless = [
+        "ID",
+        "INFO",
+        "LIST",
+        "GETNAME",
+        "GETREDIR",
+        "TRACKINGINFO",
+        "HELP",
+        "KILL",
+        "UNBLOCK",
+        "UNPAUSE",
+    ];
     if is("REPLY") {
         Effect::Refused(PROTOCOL)
     } else if is("PAUSE") || harmless.iter().any(|name| is(name)) {
@@ -127,7 +139,9 @@ fn hexadecimal(text: &str) -> Option<f64> {
 fn milliseconds(text: &[u8]) -> Wait {
     match std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()) {
         Some(0) => Wait::Forever,
-        limit => Wait::For(Duration::from_millis(limit.and_then(|limit| limit.try_into().ok()).unwrap_or(0))),
+        limit => Wait::For(Duration::from_millis(
+            limit.and_then(|limit| limit.try_into().ok()).unwrap_or(0),
+        )),
     }
 }
 
@@ -145,20 +159,36 @@ mod tests {
     fn what_outlives_its_command_is_known() {
         assert_eq!(of("watch k"), Effect::Watch);
         assert_eq!(of("SELECT 3"), Effect::Select);
-        for line in ["CLIENT SETNAME x", "client no-evict on", "CLIENT TRACKING ON", "AUTH x", "READONLY"] {
+        for line in
+            ["CLIENT SETNAME x", "client no-evict on", "CLIENT TRACKING ON", "AUTH x", "READONLY"]
+        {
             assert_eq!(of(line), Effect::Lasting, "{line}");
         }
-        for line in ["GET k", "CLIENT ID", "CLIENT KILL ID 3", "EVALSHA x 0", "SCRIPT LOAD x", "FLUSHALL", "JSON.GET k"]
-        {
+        for line in [
+            "GET k",
+            "CLIENT ID",
+            "CLIENT KILL ID 3",
+            "EVALSHA x 0",
+            "SCRIPT LOAD x",
+            "FLUSHALL",
+            "JSON.GET k",
+        ] {
             assert_eq!(of(line), Effect::None, "{line}");
         }
     }
 
     #[test]
     fn what_breaks_the_protocol_is_refused() {
-        for line in
-            ["CLIENT REPLY OFF", "MONITOR", "subscribe c", "MULTI", "EXEC", "RESET", "HELLO 3", "SCRIPT DEBUG YES"]
-        {
+        for line in [
+            "CLIENT REPLY OFF",
+            "MONITOR",
+            "subscribe c",
+            "MULTI",
+            "EXEC",
+            "RESET",
+            "HELLO 3",
+            "SCRIPT DEBUG YES",
+        ] {
             assert!(matches!(of(line), Effect::Refused(_)), "{line}");
         }
     }
@@ -192,7 +222,11 @@ mod tests {
             ("0.0004", 0.0004),
             ("3.", 3.0),
         ] {
-            assert_eq!(blpop(text), Effect::Blocks(Wait::For(Duration::from_secs_f64(seconds))), "{text}");
+            assert_eq!(
+                blpop(text),
+                Effect::Blocks(Wait::For(Duration::from_secs_f64(seconds))),
+                "{text}"
+            );
         }
         for refused in ["nan", "inf", "-1", "", "0x", "0x.", "0xg", "0x1p", "1,5"] {
             assert_eq!(blpop(refused), Effect::Blocks(Wait::For(Duration::ZERO)), "{refused:?}");

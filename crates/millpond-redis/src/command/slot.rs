@@ -23,7 +23,8 @@ const SLOTS: u16 = 16_384;
 
 /// Returns the part between braces that decides instead of the whole key.
 fn tag(key: &[u8]) -> Option<&[u8]> {
-    let (_, behind) = key.split_at_checked(key.iter().position(|byte| *byte == b'{')?.saturating_add(1))?;
+    let (_, behind) =
+        key.split_at_checked(key.iter().position(|byte| *byte == b'{')?.saturating_add(1))?;
     let (tag, _) = behind.split_at_checked(behind.iter().position(|byte| *byte == b'}')?)?;
     (!tag.is_empty()).then_some(tag)
 }
@@ -31,10 +32,12 @@ fn tag(key: &[u8]) -> Option<&[u8]> {
 /// CRC-16/XMODEM, four bits at a time.
 fn crc16(bytes: &[u8]) -> u16 {
     const TABLE: [u16; 16] = [
-        0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50A5, 0x60C6, 0x70E7, 0x8108, 0x9129, 0xA14A, 0xB16B, 0xC18C, 0xD1AD,
-        0xE1CE, 0xF1EF,
+        0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50A5, 0x60C6, 0x70E7, 0x8108, 0x9129, 0xA14A,
+        0xB16B, 0xC18C, 0xD1AD, 0xE1CE, 0xF1EF,
     ];
-    let half = |crc: u16, bits: u8| (crc << 4) ^ TABLE.get(usize::from((crc >> 12) ^ u16::from(bits))).unwrap_or(&0);
+    let half = |crc: u16, bits: u8| {
+        (crc << 4) ^ TABLE.get(usize::from((crc >> 12) ^ u16::from(bits))).unwrap_or(&0)
+    };
     bytes.iter().fold(0, |crc, byte| half(half(crc, byte >> 4), byte & 15))
 }
 
@@ -55,7 +58,8 @@ mod tests {
     fn the_drivers_agree_on_the_slot_of_any_key() {
         let mut random = fastrand::Rng::with_seed(5);
         for _ in 0..50_000 {
-            let key: Vec<u8> = (0..random.usize(..12)).map(|_| *random.choice(b"{}{}ab\xff\0").unwrap()).collect();
+            let key: Vec<u8> =
+                (0..random.usize(..12)).map(|_| *random.choice(b"{}{}ab\xff\0").unwrap()).collect();
             assert_eq!(slot_of(&key), fred::util::redis_keyslot(&key), "{key:?}");
         }
     }

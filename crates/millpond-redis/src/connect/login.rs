@@ -17,17 +17,26 @@ impl Login {
     /// Returns an error of the server without the password and parts of it: Redis repeats commands
     /// that it does not understand.
     pub(crate) fn redact(&self, error: RedisError) -> RedisError {
-        let (RedisError::Server { code, message }, Some(password)) = (&error, &self.password) else { return error };
+        let (RedisError::Server { code, message }, Some(password)) = (&error, &self.password)
+        else {
+            return error;
+        };
         let secret = password.as_bytes();
         let length = SECRET_PART.min(secret.len()).max(1);
         let is_shown = secret.windows(length).any(|part| {
-            [code, message].into_iter().any(|text| text.as_bytes().windows(length).any(|shown| shown == part))
+            [code, message]
+                .into_iter()
+                .any(|text| text.as_bytes().windows(length).any(|shown| shown == part))
         });
         if !is_shown {
             return error;
         }
         let message = "AUTH was refused (the words of the server are left out, since they may repeat the password)";
-        let code = if code.as_bytes().windows(length).any(|shown| secret.windows(length).any(|part| shown == part)) {
+        let code = if code
+            .as_bytes()
+            .windows(length)
+            .any(|shown| secret.windows(length).any(|part| shown == part))
+        {
             "ERR".to_owned()
         } else {
             code.clone()

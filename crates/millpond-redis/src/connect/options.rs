@@ -98,7 +98,11 @@ impl RedisConnectOptions {
         sentinels: impl IntoIterator<Item = (H, u16)>,
         service: impl Into<String>,
     ) -> Self {
-        Self::new(Deployment::Sentinel { nodes: nodes(sentinels), service: service.into(), login: Login::default() })
+        Self::new(Deployment::Sentinel {
+            nodes: nodes(sentinels),
+            service: service.into(),
+            login: Login::default(),
+        })
     }
 
     pub(crate) fn of(deployment: Deployment) -> Self {

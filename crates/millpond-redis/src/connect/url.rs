@@ -57,7 +57,8 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode("a parameter", name)?;
-        let is_name = pair.contains('=') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_name = pair.contains('=')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let set = parts.set(&name, decode("a parameter", value)?);
         match set {
             // Behind an unescaped `&` or `?` in a password the name may be a part of the password.
@@ -75,7 +76,8 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
 fn one_line(url: &str) -> Option<&str> {
     let url = url.strip_suffix("\r\n").or_else(|| url.strip_suffix(['\n', '\r'])).unwrap_or(url);
     let is_unseen = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
     };
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
@@ -83,7 +85,8 @@ fn one_line(url: &str) -> Option<&str> {
 /// Returns the scheme that was probably meant; never one without TLS for one with it.
 fn suggestion(scheme: &str) -> &'static str {
     let scheme = scheme.to_ascii_lowercase();
-    let is_encrypted = ["rediss", "valkeys", "tls", "ssl", "https"].iter().any(|word| scheme.contains(word));
+    let is_encrypted =
+        ["rediss", "valkeys", "tls", "ssl", "https"].iter().any(|word| scheme.contains(word));
     match (scheme.contains("cluster"), scheme.contains("sentinel"), is_encrypted) {
         (true, _, false) => "redis-cluster",
         (true, _, true) => "rediss-cluster",
@@ -168,7 +171,8 @@ impl Parts {
     /// Reads the login, and returns what follows it.
     fn credentials<'a>(&mut self, authority: &'a str) -> Result<&'a str, UrlError> {
         let Some((login, servers)) = authority.rsplit_once('@') else { return Ok(authority) };
-        let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+        let (user, password) =
+            login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
         if !user.is_empty() {
             self.login.user = Some(decode("the user", user)?);
         }
@@ -190,7 +194,9 @@ impl Parts {
             "password" => put(&mut self.login.password, value, name),
             "tcp_keepalive" => put(&mut self.keepalive, keepalive(&value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
-            "tls_ca" | "ssl_ca_certs" if self.encrypted => put(&mut self.authority, value.into(), name),
+            "tls_ca" | "ssl_ca_certs" if self.encrypted => {
+                put(&mut self.authority, value.into(), name)
+            }
             "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
                 name: name.to_owned(),
                 wanted: "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or `rediss-sentinel`",
@@ -199,7 +205,9 @@ impl Parts {
                 self.nodes.push(node(&value, self.default_port())?);
                 Ok(())
             }
-            "service" | "sentinelServiceName" if self.kind == Kind::Sentinel => put(&mut self.service, value, name),
+            "service" | "sentinelServiceName" if self.kind == Kind::Sentinel => {
+                put(&mut self.service, value, name)
+            }
             "sentinel_user" | "sentinelUsername" if self.kind == Kind::Sentinel => {
                 put(&mut self.sentinel.user, value, name)
             }
@@ -225,12 +233,16 @@ impl Parts {
         }
         let deployment = match (self.kind, self.socket, self.service) {
             (Kind::Single, Some(path), _) => Deployment::Unix(path),
-            (Kind::Single, None, _) => Deployment::Single(self.nodes.into_iter().next().ok_or(UrlError::NoHost)?),
+            (Kind::Single, None, _) => {
+                Deployment::Single(self.nodes.into_iter().next().ok_or(UrlError::NoHost)?)
+            }
             (Kind::Cluster, ..) => Deployment::Cluster(self.nodes),
             (Kind::Sentinel, _, Some(service)) => {
                 Deployment::Sentinel { nodes: self.nodes, service, login: self.sentinel }
             }
-            (Kind::Sentinel, _, None) => return wrong("service", "the name of the master that the sentinels watch"),
+            (Kind::Sentinel, _, None) => {
+                return wrong("service", "the name of the master that the sentinels watch");
+            }
         };
         let mut options = RedisConnectOptions::of(deployment).database(self.database.unwrap_or(0));
         options.login = self.login;
@@ -269,7 +281,9 @@ fn driver(name: &str) -> Result<Driver, UrlError> {
 fn keepalive(seconds: &str) -> Result<Duration, UrlError> {
     let seconds = seconds.parse().ok().filter(|seconds| *seconds <= TCP_KEEPALIVE_HIGH);
     let wanted = "a number of seconds from 1 to 3600, or 0 for none";
-    seconds.map(Duration::from_secs).ok_or(UrlError::Value { name: "tcp_keepalive".to_owned(), wanted })
+    seconds
+        .map(Duration::from_secs)
+        .ok_or(UrlError::Value { name: "tcp_keepalive".to_owned(), wanted })
 }
 
 /// `host`, `host:port`, `[::1]:port`.
@@ -332,13 +346,18 @@ mod tests {
 
     #[test]
     fn a_url_says_when_the_system_asks_whether_the_server_is_there() {
-        let keepalive = |query: &str| parse(&format!("redis-cluster://h{query}")).map(|options| options.tcp_keepalive);
+        let keepalive = |query: &str| {
+            parse(&format!("redis-cluster://h{query}")).map(|options| options.tcp_keepalive)
+        };
         assert_eq!(keepalive("").unwrap(), Duration::from_secs(60));
         assert_eq!(keepalive("?tcp_keepalive=5").unwrap(), Duration::from_secs(5));
         assert_eq!(keepalive("?tcp_keepalive=0").unwrap(), Duration::ZERO);
         for wrong in ["-1", "3601", "on", ""] {
             let error = keepalive(&format!("?tcp_keepalive={wrong}")).unwrap_err().to_string();
-            assert!(error.contains("tcp_keepalive") && error.contains("seconds from 1 to 3600"), "{error}");
+            assert!(
+                error.contains("tcp_keepalive") && error.contains("seconds from 1 to 3600"),
+                "{error}"
+            );
         }
     }
 
@@ -346,7 +365,10 @@ mod tests {
     fn every_part_of_a_url_arrives() {
         let options = parse("redis://miller:p%40ss@db.example:6380/3").unwrap();
         assert_eq!(nodes("redis://miller:p%40ss@db.example:6380/3"), [node_of("db.example", 6380)]);
-        assert_eq!((options.login.user.as_deref(), options.login.password.as_deref()), (Some("miller"), Some("p@ss")));
+        assert_eq!(
+            (options.login.user.as_deref(), options.login.password.as_deref()),
+            (Some("miller"), Some("p@ss"))
+        );
         assert_eq!((options.database, options.tls), (3, None));
         assert_eq!(nodes("redis://localhost"), [node_of("localhost", 6379)]);
         assert_eq!(nodes("VALKEY://[::1]:7000"), [node_of("::1", 7000)]);
@@ -368,10 +390,16 @@ mod tests {
 
     #[test]
     fn sentinels_name_a_service_and_may_want_a_login_of_their_own() {
-        let url = "redis-sentinel://u:p@a,b:26380/2?sentinelServiceName=mymaster&sentinel_password=s";
+        let url =
+            "redis-sentinel://u:p@a,b:26380/2?sentinelServiceName=mymaster&sentinel_password=s";
         let options = parse(url).unwrap();
-        let Deployment::Sentinel { nodes: list, service, login } = options.deployment else { panic!() };
-        assert_eq!((list.len(), service.as_str(), login.password.as_deref()), (2, "mymaster", Some("s")));
+        let Deployment::Sentinel { nodes: list, service, login } = options.deployment else {
+            panic!()
+        };
+        assert_eq!(
+            (list.len(), service.as_str(), login.password.as_deref()),
+            (2, "mymaster", Some("s"))
+        );
         assert_eq!(nodes(url), [node_of("a", 26379), node_of("b", 26380)]);
         assert_eq!(options.database, 2);
     }
@@ -381,7 +409,10 @@ mod tests {
         let options = parse("unix://u:p@/run/redis.sock?db=2").unwrap();
         assert_eq!(options.deployment, Deployment::Unix("/run/redis.sock".into()));
         assert_eq!((options.database, options.login.password.as_deref()), (2, Some("p")));
-        assert_eq!(parse("unix:///run/redis.sock").unwrap().deployment, Deployment::Unix("/run/redis.sock".into()));
+        assert_eq!(
+            parse("unix:///run/redis.sock").unwrap().deployment,
+            Deployment::Unix("/run/redis.sock".into())
+        );
     }
 
     #[test]
@@ -466,22 +497,31 @@ mod tests {
         };
         let s = if options.tls.is_some() { "s" } else { "" };
         let (url, sentinel) = match &options.deployment {
-            Deployment::Single(node) => (format!("redis{s}://{}", listed(std::slice::from_ref(node))), None),
+            Deployment::Single(node) => {
+                (format!("redis{s}://{}", listed(std::slice::from_ref(node))), None)
+            }
             Deployment::Cluster(nodes) => (format!("redis{s}-cluster://{}", listed(nodes)), None),
-            Deployment::Unix(path) => (format!("unix:///{}", encoded(&path.to_str().unwrap()[1..])), None),
+            Deployment::Unix(path) => {
+                (format!("unix:///{}", encoded(&path.to_str().unwrap()[1..])), None)
+            }
             Deployment::Sentinel { nodes, service, login } => {
                 (format!("redis{s}-sentinel://{}", listed(nodes)), Some((service.clone(), login)))
             }
         };
         let mut pairs = vec![("db", Some(options.database.to_string()))];
-        pairs.extend([("user", options.login.user.clone()), ("password", options.login.password.clone())]);
+        pairs.extend([
+            ("user", options.login.user.clone()),
+            ("password", options.login.password.clone()),
+        ]);
         if let Some((service, login)) = sentinel {
             pairs.extend([("service", Some(service)), ("sentinel_user", login.user.clone())]);
             pairs.push(("sentinel_password", login.password.clone()));
         }
         let authority = options.tls.as_ref().and_then(|tls| tls.authority.as_ref());
         pairs.push(("tls_ca", authority.map(|path| path.to_str().unwrap().to_owned())));
-        let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
         format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"))
     }
 
@@ -490,7 +530,8 @@ mod tests {
         for seed in 0..20_000 {
             let url = Garbler::new(seed).line(CORPUS);
             if let Ok(options) = parse(&url) {
-                let again = parse(&write(&options)).unwrap_or_else(|e| panic!("{url:?}, {}: {e}", write(&options)));
+                let again = parse(&write(&options))
+                    .unwrap_or_else(|e| panic!("{url:?}, {}: {e}", write(&options)));
                 assert_eq!(again.deployment, options.deployment, "{url:?}");
                 assert!(again.login == options.login, "{url:?}");
                 assert_eq!((again.database, again.tls), (options.database, options.tls), "{url:?}");
@@ -503,10 +544,21 @@ mod tests {
         for seed in 0..20_000 {
             let mut garbler = Garbler::new(seed);
             let password = format!("{}hunter2{}", garbler.word(3), garbler.word(3));
-            let rest = garbler.pick(&["h/1", "[::1", "h:x/0", "a,b", "", "h/d", "h?db=x", "h?pass=word"]);
-            let scheme = garbler.pick(&["redis", "rediss-cluster", "redis-sentinel", "unix", "redis+x", "oracle"]);
+            let rest =
+                garbler.pick(&["h/1", "[::1", "h:x/0", "a,b", "", "h/d", "h?db=x", "h?pass=word"]);
+            let scheme = garbler.pick(&[
+                "redis",
+                "rediss-cluster",
+                "redis-sentinel",
+                "unix",
+                "redis+x",
+                "oracle",
+            ]);
             if let Err(error) = parse(&format!("{scheme}://user:{password}@{rest}")) {
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{password:?}, {rest}: {error}");
+                assert!(
+                    !format!("{error} {error:?}").contains("hunter2"),
+                    "{password:?}, {rest}: {error}"
+                );
             }
         }
     }

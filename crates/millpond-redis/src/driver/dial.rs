@@ -51,6 +51,8 @@ pub(crate) async fn dial(
             Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
         }
         (Place::Network(node), None) => Ok(Box::new(tcp(node, keepalive).await?)),
-        (Place::Network(node), Some(tls)) => Ok(Box::new(encrypt(node, tls, tcp(node, keepalive).await?).await?)),
+        (Place::Network(node), Some(tls)) => {
+            Ok(Box::new(encrypt(node, tls, tcp(node, keepalive).await?).await?))
+        }
     }
 }

@@ -66,7 +66,11 @@ impl Wire {
     /// # Cancel safety
     ///
     /// A command that was sent is executed; its answer is read and discarded.
-    pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
+    pub(crate) async fn send(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
         let (caller, answer) = oneshot::channel();
         self.put(std::slice::from_ref(command), Who::One(caller), patience)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -81,7 +85,11 @@ impl Wire {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub(crate) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
+    pub(crate) async fn pipeline(
+        &self,
+        commands: &[Command],
+        patience: Patience,
+    ) -> Result<Vec<Value>, RedisError> {
         let (caller, answers) = oneshot::channel();
         let (left, come) = (commands.len(), Vec::with_capacity(commands.len()));
         self.put(commands, Who::Many { left, come, caller }, patience)?;
@@ -98,7 +106,11 @@ impl Wire {
     /// # Cancel safety
     ///
     /// The connection may be subscribed or not.
-    pub(crate) async fn subscribe(&self, command: &Command, patience: Patience) -> Result<(), RedisError> {
+    pub(crate) async fn subscribe(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<(), RedisError> {
         if !self.pushes.load(Ordering::Relaxed) {
             let hello = Command::new("HELLO").arg(3);
             // A server without RESP3 answers with an error.
@@ -119,7 +131,8 @@ impl Wire {
     /// Returns a receiver of the messages that are published from now on.
     pub(crate) fn ear(&self) -> Ear {
         let mut state = self.shared.lock();
-        let messages = state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
+        let messages =
+            state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
         Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: self.closed() }
     }
 
@@ -207,10 +220,13 @@ mod tests {
     #[test]
     fn a_command_is_written_as_redis_reads_it() {
         let mut out = BytesMut::new();
-        for command in [Command::new("SET").key("k").arg("0123456789"), Command::new("GET").key(Bytes::new())] {
+        for command in
+            [Command::new("SET").key("k").arg("0123456789"), Command::new("GET").key(Bytes::new())]
+        {
             encode(&mut out, command.name(), &command.args);
         }
-        let wanted = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n";
+        let wanted =
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), wanted);
     }
 }

@@ -76,7 +76,10 @@ mod tests {
         };
         assert!(!wait(Some(60 * second)).await);
         assert!(!wait(None).await, "it is answered");
-        assert!(wait(Some(2 * second + second / 2)).await, "a shorter limit came behind a longer one");
+        assert!(
+            wait(Some(2 * second + second / 2)).await,
+            "a shorter limit came behind a longer one"
+        );
         assert!(!wait(Some(60 * second)).await);
     }
 }

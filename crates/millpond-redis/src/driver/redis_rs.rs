@@ -82,7 +82,8 @@ impl RedisRs {
         let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let stream = Counted::new(stream);
-        let (traffic, patient, silent) = (stream.traffic(), Mutex::default(), AtomicBool::new(false));
+        let (traffic, patient, silent) =
+            (stream.traffic(), Mutex::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { traffic, limit, patient, silent });
         let connecting = MultiplexedConnection::new_with_config(&bare, stream, config);
         let (connection, driver) = connecting.await.map_err(|error| lost(&error))?;
@@ -94,9 +95,9 @@ impl RedisRs {
             let (mut driver, mut overdue) = (pin!(driver), Overdue::default());
             poll_fn(|cx| match driver.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => {
-                    overdue.poll(cx, watched.due()).map(|()| watched.silent.store(true, Ordering::Release))
-                }
+                Poll::Pending => overdue
+                    .poll(cx, watched.due())
+                    .map(|()| watched.silent.store(true, Ordering::Release)),
             })
             .await;
         });
@@ -114,7 +115,11 @@ impl RedisRs {
     /// # Cancel safety
     ///
     /// A command that was sent is executed; its answer is read and discarded.
-    pub(crate) async fn send(&self, command: &Command, patience: Patience) -> Result<Value, RedisError> {
+    pub(crate) async fn send(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
         self.check()?;
         let _patient = self.wait_for(patience);
         self.answer(self.connection.clone().send_packed_command(&packed(command)).await)
@@ -129,7 +134,11 @@ impl RedisRs {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub(crate) async fn pipeline(&self, commands: &[Command], patience: Patience) -> Result<Vec<Value>, RedisError> {
+    pub(crate) async fn pipeline(
+        &self,
+        commands: &[Command],
+        patience: Patience,
+    ) -> Result<Vec<Value>, RedisError> {
         self.check()?;
         let _patient = self.wait_for(patience);
         let mut pipe = redis::pipe();
@@ -184,8 +193,12 @@ impl RedisRs {
             Err(error) => error,
         };
         match error.code() {
-            Some(code) => Ok(Value::Error(format!("{code} {}", error.detail().unwrap_or_default()))),
-            None if self.shared.silent.load(Ordering::Acquire) => Err(RedisError::Lost { reason: SILENT.to_owned() }),
+            Some(code) => {
+                Ok(Value::Error(format!("{code} {}", error.detail().unwrap_or_default())))
+            }
+            None if self.shared.silent.load(Ordering::Acquire) => {
+                Err(RedisError::Lost { reason: SILENT.to_owned() })
+            }
             None => Err(lost(&error)),
         }
     }
@@ -212,7 +225,8 @@ fn packed(command: &Command) -> Cmd {
 }
 
 fn value(value: DriverValue) -> Value {
-    let list = |values: Vec<DriverValue>| Value::List(values.into_iter().map(self::value).collect());
+    let list =
+        |values: Vec<DriverValue>| Value::List(values.into_iter().map(self::value).collect());
     match value {
         DriverValue::Int(number) => Value::Int(number),
         DriverValue::BulkString(data) => Value::Bytes(Bytes::from(data)),

@@ -88,7 +88,8 @@ impl Scanner {
     fn next(&mut self, byte: u8) -> Result<bool, Malformed> {
         let malformed = Malformed { first: None };
         // Attributes are followed by the value they belong to, as the last part of their frame.
-        let is_head = self.open.is_empty() || (self.kind == b'|' && self.open.iter().all(|left| *left == 1));
+        let is_head =
+            self.open.is_empty() || (self.kind == b'|' && self.open.iter().all(|left| *left == 1));
         if matches!(self.line, Line::None) && is_head {
             self.kind = byte;
         }
@@ -112,7 +113,11 @@ impl Scanner {
             }
             (Line::Count(_, count, _), b'0'..=b'9') => {
                 let longer = count.unwrap_or(0).checked_mul(10);
-                *count = Some(longer.and_then(|c| c.checked_add(usize::from(byte - b'0'))).ok_or(malformed)?);
+                *count = Some(
+                    longer
+                        .and_then(|c| c.checked_add(usize::from(byte - b'0')))
+                        .ok_or(malformed)?,
+                );
             }
             (Line::Count(..), _) => return Err(malformed),
         }

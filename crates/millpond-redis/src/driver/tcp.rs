@@ -42,7 +42,8 @@ pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, R
             () = sleep(ADDRESS_DELAY), if next.is_some() => {}
         }
     }
-    let reason = if failed.is_empty() { format!("{node} has no address") } else { failed.join("; ") };
+    let reason =
+        if failed.is_empty() { format!("{node} has no address") } else { failed.join("; ") };
     Err(RedisError::NotSent { reason })
 }
 
@@ -61,7 +62,8 @@ fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
     }
     let idle = idle.max(Duration::from_secs(1));
     let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
-    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+    let keepalive =
+        TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
@@ -86,7 +88,10 @@ mod tests {
             let stream = try_address(address, Duration::from_secs(seconds)).await.unwrap();
             let socket = SockRef::from(&stream);
             let keepalive = socket.keepalive().unwrap().then(|| {
-                let (idle, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+                let (idle, interval) = (
+                    socket.tcp_keepalive_time().unwrap(),
+                    socket.tcp_keepalive_interval().unwrap(),
+                );
                 (idle.as_secs(), interval.as_secs(), socket.tcp_keepalive_retries().unwrap())
             });
             (keepalive, socket.tcp_user_timeout().unwrap().map(|limit| limit.as_secs()))

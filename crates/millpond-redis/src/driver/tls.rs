@@ -36,7 +36,11 @@ pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a
 /// # Cancel safety
 ///
 /// The connection is closed.
-pub(crate) async fn encrypt(node: &Node, tls: &Tls, stream: TcpStream) -> Result<TlsStream<TcpStream>, RedisError> {
+pub(crate) async fn encrypt(
+    node: &Node,
+    tls: &Tls,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, RedisError> {
     let connector = TlsConnector::from(Arc::new(rustls_config(tls)?));
     tokio::select! {
         stream = connector.connect(server_name(node)?, stream) => stream.map_err(|error| refused(node, &error)),
@@ -57,7 +61,9 @@ pub(crate) fn rustls_config(tls: &Tls) -> Result<ClientConfig, RedisError> {
             let name = file.display();
             let certificates = CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| setup(format!("the certificates in tls_ca = {name} cannot be read: {error}")))?;
+                .map_err(|error| {
+                    setup(format!("the certificates in tls_ca = {name} cannot be read: {error}"))
+                })?;
             if roots.add_parsable_certificates(certificates).0 == 0 {
                 return Err(setup(format!("there is no certificate in tls_ca = {name}")));
             }
@@ -81,7 +87,8 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         let stream = tcp(node, Duration::ZERO).await.ok()?;
-        let outcome = TlsConnector::from(Arc::new(nobody)).connect(server_name(node).ok()?, stream).await;
+        let outcome =
+            TlsConnector::from(Arc::new(nobody)).connect(server_name(node).ok()?, stream).await;
         Some(match outcome.as_ref().map_err(tls_error) {
             Ok(_) => true,
             Err(None | Some(TlsError::InvalidMessage(_))) => false,
@@ -131,6 +138,8 @@ fn refused(node: &Node, error: &io::Error) -> RedisError {
         }
         Some(TlsError::InvalidMessage(_)) => has_no_tls(node),
         Some(cause) => setup(format!("no TLS with {node}: {cause}")),
-        None => RedisError::NotSent { reason: format!("{node} hung up during the TLS handshake: {error}") },
+        None => RedisError::NotSent {
+            reason: format!("{node} hung up during the TLS handshake: {error}"),
+        },
     }
 }

@@ -21,9 +21,11 @@ pub(super) fn redirection(error: &RedisError, asked: Slot, answering: &str) -> O
     let RedisError::Server { code, message } = error else { return None };
     let place = || {
         let (slot, address) = message.split_once(' ')?;
-        let slot = slot.parse().ok().filter(|slot| asked == Slot::Any || asked == Slot::One(*slot))?;
+        let slot =
+            slot.parse().ok().filter(|slot| asked == Slot::Any || asked == Slot::One(*slot))?;
         let (host, port) = address.rsplit_once(':')?;
-        let host = if host.is_empty() || host == "?" { answering } else { host.trim_matches(['[', ']']) };
+        let host =
+            if host.is_empty() || host == "?" { answering } else { host.trim_matches(['[', ']']) };
         Some((slot, Node { host: host.to_owned(), port: port.parse().ok()? }))
     };
     match code.as_str() {
@@ -31,7 +33,9 @@ pub(super) fn redirection(error: &RedisError, asked: Slot, answering: &str) -> O
         "ASK" => place().map(|(_, node)| Redirection::Ask(node)),
         // In the server's exact words: a script may return an error of that name after its
         // execution.
-        "TRYAGAIN" if message.starts_with("Multiple keys request during rehashing") => Some(Redirection::Again),
+        "TRYAGAIN" if message.starts_with("Multiple keys request during rehashing") => {
+            Some(Redirection::Again)
+        }
         _ => None,
     }
 }

@@ -60,7 +60,9 @@ pub(crate) async fn master(
                 last = last.or(Some(RedisError::of_server("ERR No such master with that name")))
             }
             // It says more than "no such master".
-            Step::Answered(Err(error)) => last = last.filter(|last| last.code().is_none()).or(Some(error)),
+            Step::Answered(Err(error)) => {
+                last = last.filter(|last| last.code().is_none()).or(Some(error))
+            }
         }
     }
     Err(last.unwrap_or_else(|| RedisError::NotSent { reason: "no sentinel answers".to_owned() }))
@@ -84,10 +86,13 @@ async fn ask(
     let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let asking = async {
         let socket = Socket::dial(Place::Network(sentinel), login, &options, limit).await?;
-        let master = Option::<(String, u16)>::from_value(socket.send(&question, Patience::new(limit)).await?)?;
+        let master = Option::<(String, u16)>::from_value(
+            socket.send(&question, Patience::new(limit)).await?,
+        )?;
         Ok(master.map(|(host, port)| Node { host, port }))
     };
-    let reason = || format!("the sentinel {sentinel} did not answer within {:.3} s", limit.as_secs_f64());
+    let reason =
+        || format!("the sentinel {sentinel} did not answer within {:.3} s", limit.as_secs_f64());
     within(limit, asking).await.unwrap_or_else(|| Err(RedisError::NotSent { reason: reason() }))
 }
 
@@ -98,10 +103,14 @@ async fn enter(topology: &Topology, node: Node, limit: Duration) -> Result<Socke
     let entering = async {
         let socket = topology.dial(&node, limit).await?;
         match socket.send(&Command::new("ROLE"), Patience::new(limit)).await? {
-            Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => Ok(socket),
+            Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => {
+                Ok(socket)
+            }
             _ => Err(unsent(format!("the sentinels name {node}, which is no master"))),
         }
     };
-    let late = || Err(unsent(format!("the master {node} did not answer within {:.3} s", limit.as_secs_f64())));
+    let late = || {
+        Err(unsent(format!("the master {node} did not answer within {:.3} s", limit.as_secs_f64())))
+    };
     within(limit, entering).await.unwrap_or_else(late)
 }

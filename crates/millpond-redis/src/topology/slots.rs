@@ -27,7 +27,8 @@ impl Slots {
         let mut places: Vec<usize> = self.owners.iter().flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
-        let mut nodes: Vec<Arc<Node>> = places.into_iter().filter_map(|at| self.nodes.get(at).cloned()).collect();
+        let mut nodes: Vec<Arc<Node>> =
+            places.into_iter().filter_map(|at| self.nodes.get(at).cloned()).collect();
         nodes.sort();
         nodes
     }
@@ -89,7 +90,9 @@ fn node_in(value: Value, answering: &Node) -> Option<Node> {
     let mut parts = parts.into_iter();
     let host = Option::<String>::from_value(parts.next()?).ok()?;
     let port = u16::from_value(parts.next()?).ok()?;
-    let host = host.filter(|host| !host.is_empty() && host != "?").unwrap_or_else(|| answering.host.clone());
+    let host = host
+        .filter(|host| !host.is_empty() && host != "?")
+        .unwrap_or_else(|| answering.host.clone());
     Some(Node { host, port })
 }
 
@@ -103,13 +106,18 @@ mod tests {
     }
 
     fn told(host: &'static str, port: i64) -> Value {
-        Value::List(vec![Value::Bytes(Bytes::from_static(host.as_bytes())), Value::Int(port), Value::Nil])
+        Value::List(vec![
+            Value::Bytes(Bytes::from_static(host.as_bytes())),
+            Value::Int(port),
+            Value::Nil,
+        ])
     }
 
     #[test]
     fn an_owner_is_read_off_the_range_of_its_slots_and_replicas_own_nothing() {
-        let range =
-            |first, last, nodes: Vec<Value>| Value::List([vec![Value::Int(first), Value::Int(last)], nodes].concat());
+        let range = |first, last, nodes: Vec<Value>| {
+            Value::List([vec![Value::Int(first), Value::Int(last)], nodes].concat())
+        };
         let answer = Value::List(vec![
             range(0, 100, vec![told("here", 1), told("here", 2)]),
             range(101, 16_383, vec![told("", 3)]),

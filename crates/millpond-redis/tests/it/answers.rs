@@ -2,7 +2,9 @@
 
 use crate::scripted::{Scripted, plain};
 use crate::support::{by_each_driver, cluster, few, get, key, set, single};
-use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, Value};
+use millpond_redis::{
+    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, Value,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -52,7 +54,9 @@ impl Either {
     async fn of(url: &str) -> [Self; 2] {
         [
             Self::Own(few(1).connect(url).await.unwrap()),
-            Self::Shared(SharedRedisPoolOptions::new().max_connections(1).connect(url).await.unwrap()),
+            Self::Shared(
+                SharedRedisPoolOptions::new().max_connections(1).connect(url).await.unwrap(),
+            ),
         ]
     }
 
@@ -78,7 +82,9 @@ async fn a_list_is_a_list_whatever_it_begins_with() {
     for pool in pools().await {
         for list in LISTS {
             let key = key("list");
-            pool.run::<()>(Command::new("RPUSH").key(&key).args(list.iter().copied())).await.unwrap();
+            pool.run::<()>(Command::new("RPUSH").key(&key).args(list.iter().copied()))
+                .await
+                .unwrap();
             let all = Command::new("LRANGE").key(&key).arg(0).arg(-1);
             assert_eq!(pool.run::<Vec<String>>(all).await.unwrap(), list);
             let script = "return redis.call('LRANGE', KEYS[1], 0, -1)";
@@ -89,8 +95,9 @@ async fn a_list_is_a_list_whatever_it_begins_with() {
             assert_eq!(pool.run::<Vec<Vec<String>>>(nested).await.unwrap(), [list]);
             if let Either::Own(own) = &pool {
                 let mut lease = own.acquire().await.unwrap();
-                let gets =
-                    list.iter().map(|text| Command::new("EVAL").arg("return ARGV[1]").arg(1).key(&key).arg(*text));
+                let gets = list.iter().map(|text| {
+                    Command::new("EVAL").arg("return ARGV[1]").arg(1).key(&key).arg(*text)
+                });
                 assert_eq!(lease.transaction::<Vec<String>>(gets).await.unwrap().unwrap(), list);
             }
             let pop = Command::new("LPOP").key(&key).arg(list.len());
@@ -99,8 +106,11 @@ async fn a_list_is_a_list_whatever_it_begins_with() {
             assert_eq!(pool.run::<String>(Command::new("ECHO").arg(&nonce)).await.unwrap(), nonce);
         }
         let key = key("hash");
-        pool.run::<()>(Command::new("HSET").key(&key).args(["message", "a", "pmessage", "b"])).await.unwrap();
-        let all: HashMap<String, String> = pool.run(Command::new("HGETALL").key(&key)).await.unwrap();
+        pool.run::<()>(Command::new("HSET").key(&key).args(["message", "a", "pmessage", "b"]))
+            .await
+            .unwrap();
+        let all: HashMap<String, String> =
+            pool.run(Command::new("HGETALL").key(&key)).await.unwrap();
         assert_eq!((all.len(), all["message"].as_str()), (2, "a"));
     }
 }
@@ -112,12 +122,17 @@ async fn lists_of_chance_come_back_as_they_were_written() {
     for pool in pools().await {
         for _ in 0..100 {
             let key = key("chance");
-            let list: Vec<&str> = (0..random.usize(1..7)).map(|_| words[random.usize(..words.len())]).collect();
+            let list: Vec<&str> =
+                (0..random.usize(1..7)).map(|_| words[random.usize(..words.len())]).collect();
             let push = Command::new("RPUSH").key(&key).args(list.iter().copied());
             assert_eq!(pool.run::<usize>(push).await.unwrap(), list.len());
             let read = match random.u32(..3) {
                 0 => Command::new("LRANGE").key(&key).arg(0).arg(-1),
-                1 => Command::new("EVAL").arg("return ARGV").arg(1).key(&key).args(list.iter().copied()),
+                1 => Command::new("EVAL")
+                    .arg("return ARGV")
+                    .arg(1)
+                    .key(&key)
+                    .args(list.iter().copied()),
                 _ => Command::new("LPOP").key(&key).arg(list.len()),
             };
             assert_eq!(pool.run::<Vec<String>>(read).await.unwrap(), list);
@@ -130,7 +145,9 @@ async fn lists_of_chance_come_back_as_they_were_written() {
 async fn a_list_that_looks_like_a_message_leaves_all_others_their_own_answers() {
     for pool in pools().await {
         let inbox = key("inbox");
-        pool.run::<()>(Command::new("RPUSH").key(&inbox).args(["message", "from", "somebody"])).await.unwrap();
+        pool.run::<()>(Command::new("RPUSH").key(&inbox).args(["message", "from", "somebody"]))
+            .await
+            .unwrap();
         let tasks = (0..8).map(|task| {
             let (pool, inbox) = (pool.clone(), inbox.clone());
             tokio::spawn(async move {
@@ -159,12 +176,15 @@ async fn a_text_is_a_text_whatever_it_says_and_is_taken_once() {
             pool.run::<()>(set(&key, text)).await.unwrap();
             assert_eq!(pool.run::<String>(get(&key)).await.unwrap(), text);
             assert_eq!(pool.run::<String>(Command::new("GETDEL").key(&key)).await.unwrap(), text);
-            pool.run::<()>(Command::new("RPUSH").key(&key).args([text, "next", "last"])).await.unwrap();
+            pool.run::<()>(Command::new("RPUSH").key(&key).args([text, "next", "last"]))
+                .await
+                .unwrap();
             assert_eq!(pool.run::<String>(Command::new("LPOP").key(&key)).await.unwrap(), text);
             assert_eq!(pool.run::<i64>(Command::new("LLEN").key(&key)).await.unwrap(), 2);
             // As a status and not as a text, which has no line ends.
             if !text.contains('\r') {
-                let status = Command::new("EVAL").arg("return {ok = ARGV[1]}").arg(1).key(&key).arg(text);
+                let status =
+                    Command::new("EVAL").arg("return {ok = ARGV[1]}").arg(1).key(&key).arg(text);
                 assert_eq!(pool.run::<String>(status).await.unwrap(), text);
             }
         }
@@ -206,7 +226,12 @@ async fn a_long_answer_and_one_of_many_parts_arrive_whole() {
         assert!(pool.run::<String>(get(&long)).await.unwrap() == text);
         let parts: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
         pool.run::<()>(Command::new("RPUSH").key(&many).args(&parts)).await.unwrap();
-        assert!(pool.run::<Vec<String>>(Command::new("LRANGE").key(&many).arg(0).arg(-1)).await.unwrap() == parts);
+        assert!(
+            pool.run::<Vec<String>>(Command::new("LRANGE").key(&many).arg(0).arg(-1))
+                .await
+                .unwrap()
+                == parts
+        );
         pool.run::<()>(Command::new("DEL").key(&many)).await.unwrap();
     }
 }
@@ -215,7 +240,8 @@ async fn a_long_answer_and_one_of_many_parts_arrive_whole() {
 async fn an_answer_that_nobody_waits_for_ends_the_connection_and_reaches_nobody() {
     for query in by_each_driver("") {
         let server = Scripted::start(|connection, words| {
-            let stray: &[u8] = if connection < 2 && words[0] == b"GET" { b"$5\r\nstray\r\n" } else { b"" };
+            let stray: &[u8] =
+                if connection < 2 && words[0] == b"GET" { b"$5\r\nstray\r\n" } else { b"" };
             [plain(words).as_slice(), stray].concat()
         })
         .await;
@@ -244,11 +270,16 @@ async fn an_answer_that_nobody_waits_for_ends_the_connection_and_reaches_nobody(
 #[tokio::test]
 async fn an_answer_that_never_comes_ends_the_connection_with_the_first_wait_that_times_out() {
     // From the second on every caller would get the answer to the next question.
-    let server = Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) }).await;
-    let options = SharedRedisPoolOptions::new().max_connections(1).command_timeout(Duration::from_millis(500));
+    let server =
+        Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) })
+            .await;
+    let options = SharedRedisPoolOptions::new()
+        .max_connections(1)
+        .command_timeout(Duration::from_millis(500));
     let pool = options.connect(&format!("redis://{}", server.address)).await.unwrap();
     let lease = pool.acquire().await.unwrap();
-    let (_, late) = tokio::join!(lease.run::<Value>(Command::new("LOSE")), lease.run::<String>(get("a")));
+    let (_, late) =
+        tokio::join!(lease.run::<Value>(Command::new("LOSE")), lease.run::<String>(get("a")));
     assert!(matches!(late, Err(RedisError::TimedOut { .. })), "{late:?}");
     drop(lease);
     for _ in 0..5 {
@@ -262,15 +293,19 @@ async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
     use millpond_core::{ConnectInfo, Manager};
     use millpond_redis::{RedisConnectOptions, SharedRedisManager};
     // One answer is missing, as behind a proxy that drops it: from then on all are somebody else's.
-    let server = Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) }).await;
+    let server =
+        Scripted::start(|_, words| if words[0] == b"LOSE" { Vec::new() } else { plain(words) })
+            .await;
     for url in by_each_driver(&format!("redis://{}", server.address)) {
         let manager = SharedRedisManager::new(url.parse::<RedisConnectOptions>().unwrap());
-        let mut client = manager.connect(&ConnectInfo::first("test", Duration::from_secs(5))).await.unwrap();
+        let mut client =
+            manager.connect(&ConnectInfo::first("test", Duration::from_secs(5))).await.unwrap();
         let lost = millpond_testkit::poll_n(client.run::<Value>(Command::new("LOSE")), 2).await;
         assert!(lost.is_none());
         let mut other = client.clone();
         let (one, two) = tokio::join!(manager.ping(&mut client), client_ping(&manager, &mut other));
-        let told = [one, two].map(|outcome| outcome.err().map(|error| error.to_string()).unwrap_or_default());
+        let told = [one, two]
+            .map(|outcome| outcome.err().map(|error| error.to_string()).unwrap_or_default());
         assert!(told.iter().any(|told| told.contains("out of sync")), "{told:?}");
     }
 }

@@ -2,7 +2,8 @@
 
 use millpond_core::BoxError;
 use millpond_redis::{
-    Command, Driver, RedisClient, RedisConnectOptions, RedisConnection, RedisManager, SharedRedisManager, Value,
+    Command, Driver, RedisClient, RedisConnectOptions, RedisConnection, RedisManager,
+    SharedRedisManager, Value,
 };
 use millpond_testkit::{Fixture, variable};
 use std::sync::{Arc, OnceLock};
@@ -29,7 +30,10 @@ impl Servers {
     /// Has every server execute it.
     async fn everywhere(&self, command: Command) {
         for (host, port) in self.nodes().unwrap() {
-            let pool = crate::support::few(1).connect_with(RedisConnectOptions::single(host, port)).await.unwrap();
+            let pool = crate::support::few(1)
+                .connect_with(RedisConnectOptions::single(host, port))
+                .await
+                .unwrap();
             pool.run::<()>(command.clone()).await.unwrap();
         }
     }
@@ -104,20 +108,31 @@ impl Fixture for Servers {
         let user = format!(" user={} ", self.user.get().ok_or("nobody has logged in")?);
         let mut most = 0;
         for (host, port) in self.nodes()? {
-            let pool = crate::support::few(1).connect_with(RedisConnectOptions::single(host, port)).await?;
+            let pool = crate::support::few(1)
+                .connect_with(RedisConnectOptions::single(host, port))
+                .await?;
             let clients: String = pool.run(Command::new("CLIENT").arg("LIST")).await?;
             // One that only asks who owns what is about to be closed.
-            let is_counted = |line: &&str| line.contains(&user) && !line.contains(" cmd=cluster|slots ");
+            let is_counted =
+                |line: &&str| line.contains(&user) && !line.contains(" cmd=cluster|slots ");
             most = most.max(clients.lines().filter(is_counted).count());
         }
         Ok(most)
     }
 
-    async fn command(&self, conn: &mut RedisConnection, words: &[&str]) -> Result<String, BoxError> {
+    async fn command(
+        &self,
+        conn: &mut RedisConnection,
+        words: &[&str],
+    ) -> Result<String, BoxError> {
         Ok(text(conn.run(written(words)).await?))
     }
 
-    async fn transact(&self, conn: &mut RedisConnection, commands: &[&[&str]]) -> Result<bool, BoxError> {
+    async fn transact(
+        &self,
+        conn: &mut RedisConnection,
+        commands: &[&[&str]],
+    ) -> Result<bool, BoxError> {
         let commands: Vec<Command> = commands.iter().map(|words| written(words)).collect();
         Ok(conn.transaction::<Value>(commands).await?.is_some())
     }

@@ -10,7 +10,10 @@ use tokio::net::TcpListener;
 /// What connecting ends with; it must not take as long as a pool waits for a server that is down.
 async fn refused(url: &str) -> RedisError {
     let connecting = few(1).pool_timeout(Duration::from_secs(60)).connect(url);
-    tokio::time::timeout(Duration::from_secs(20), connecting).await.expect("it is tried for long").unwrap_err()
+    tokio::time::timeout(Duration::from_secs(20), connecting)
+        .await
+        .expect("it is tried for long")
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -36,7 +39,10 @@ async fn what_the_server_refuses_for_good_is_not_tried_again() {
     for (text, shown) in [
         ("-WRONGPASS invalid username-password pair or user is disabled.", "WRONGPASS"),
         ("-ERR Client sent AUTH, but no password is set", "no password is set"),
-        ("-ERR AUTH <password> called without any password configured for the default user.", "without any password"),
+        (
+            "-ERR AUTH <password> called without any password configured for the default user.",
+            "without any password",
+        ),
         ("-DENIED Redis is running in protected mode", "DENIED"),
         ("-ERR DB index is out of range", "DB index"),
     ] {
@@ -59,12 +65,19 @@ async fn a_server_of_another_kind_is_found_out_at_once() {
     let address = server.local_addr().unwrap();
     let serving = tokio::spawn(async move {
         while let Ok((mut stream, _)) = server.accept().await {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            let _ = tokio::io::AsyncWriteExt::write_all(
+                &mut stream,
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            )
+            .await;
         }
     });
     for url in by_each_driver(&format!("redis://{address}")) {
         let error = refused(&url).await.to_string();
-        assert!(error.contains("not in the Redis protocol") && error.contains(&address.to_string()), "{error}");
+        assert!(
+            error.contains("not in the Redis protocol") && error.contains(&address.to_string()),
+            "{error}"
+        );
     }
     serving.abort();
 }
@@ -87,8 +100,7 @@ async fn a_connect_to_a_silent_server_does_not_report_that_something_may_have_be
 
 #[tokio::test]
 async fn a_server_that_cannot_save_to_its_disk_is_connected_to_and_read_from() {
-    let misconf =
-        "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n";
+    let misconf = "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n";
     for answer in [misconf, "-NOPERM this user has no permissions to run the 'ping' command\r\n"] {
         let server = Scripted::start(move |_, words| match &words[0][..] {
             b"PING" | b"SET" => answer.as_bytes().to_vec(),
@@ -120,7 +132,10 @@ async fn no_part_of_a_password_is_in_the_error_of_a_refused_login() {
         let answer = match round % 4 {
             0 => format!("-ERR unknown command 'AUTH', with args beginning with: '{part}' \r\n"),
             1 => format!("-ERR '{part}' is no password\r\n"),
-            2 => format!("-{} is wrong\r\n", part.to_uppercase().replace(|c: char| c.is_ascii_digit(), "X")),
+            2 => format!(
+                "-{} is wrong\r\n",
+                part.to_uppercase().replace(|c: char| c.is_ascii_digit(), "X")
+            ),
             _ => format!("-WRONGPASS {part}\r\n"),
         };
         let server = Scripted::start(move |_, words| match &words[0][..] {
@@ -132,7 +147,10 @@ async fn no_part_of_a_password_is_in_the_error_of_a_refused_login() {
             let pool = few(1).pool_timeout(Duration::from_millis(200)).connect_lazy(&url).unwrap();
             let error = pool.run::<()>(Command::new("GET").key("k")).await.unwrap_err();
             let told = format!("{error} {error:?}");
-            assert!(!told.contains(&part) && !told.contains(&password), "{part} of {password}: {told}");
+            assert!(
+                !told.contains(&part) && !told.contains(&password),
+                "{part} of {password}: {told}"
+            );
         }
     }
 }
@@ -159,7 +177,9 @@ async fn a_sentinel_that_is_silent_or_knows_no_such_master_is_passed_over() {
 #[tokio::test]
 async fn a_master_that_no_sentinel_knows_is_an_error_at_once() {
     let Some(url) = variable("MILLPOND_TEST_SENTINEL_URL") else { return };
-    for url in by_each_driver(&url.replace("sentinelServiceName=millpond", "sentinelServiceName=other")) {
+    for url in
+        by_each_driver(&url.replace("sentinelServiceName=millpond", "sentinelServiceName=other"))
+    {
         let error = refused(&url).await.to_string();
         assert!(error.contains("No such master"), "{error}");
     }
@@ -170,15 +190,21 @@ async fn a_named_master_that_is_silent_holds_up_nobody_who_hears_of_another() {
     let Some(real) = variable("MILLPOND_TEST_REDIS_ADDRESS") else { return };
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let naming = |address: String| {
-        let (host, port) = address.rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+        let (host, port) = address
+            .rsplit_once(':')
+            .map(|(host, port)| (host.to_owned(), port.to_owned()))
+            .unwrap();
         let answer = format!("*2\r\n${}\r\n{host}\r\n${}\r\n{port}\r\n", host.len(), port.len());
         Scripted::start(move |_, words| match &words[0][..] {
             b"SENTINEL" => answer.clone().into_bytes(),
             _ => plain(words),
         })
     };
-    let (wrong, right) = (naming(silent.local_addr().unwrap().to_string()).await, naming(real).await);
-    for url in by_each_driver(&format!("redis-sentinel://{},{}?service=m", wrong.address, right.address)) {
+    let (wrong, right) =
+        (naming(silent.local_addr().unwrap().to_string()).await, naming(real).await);
+    for url in
+        by_each_driver(&format!("redis-sentinel://{},{}?service=m", wrong.address, right.address))
+    {
         let pool = few(1).pool_timeout(Duration::from_millis(1500)).connect(&url).await.unwrap();
         assert_eq!(pool.run::<String>(Command::new("ECHO").arg("x")).await.unwrap(), "x");
     }

@@ -1,9 +1,13 @@
 //! Every future that a pool and its connections give out, dropped after every number of polls, over
 //! a network on which messages come in pieces.
 
-use crate::support::{by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, single};
+use crate::support::{
+    by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, single,
+};
 use millpond_core::Invalidate;
-use millpond_redis::{Command, Limits, RedisPool, Script, SharedRedisPool, SharedRedisPoolOptions, Value};
+use millpond_redis::{
+    Command, Limits, RedisPool, Script, SharedRedisPool, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use std::time::Duration;
 
@@ -26,8 +30,15 @@ enum Deed {
     Message,
 }
 
-const DEEDS: [Deed; 7] =
-    [Deed::Acquire, Deed::AcquireAnew, Deed::Prewarm, Deed::Connect, Deed::Run, Deed::RunOnPool, Deed::Transaction];
+const DEEDS: [Deed; 7] = [
+    Deed::Acquire,
+    Deed::AcquireAnew,
+    Deed::Prewarm,
+    Deed::Connect,
+    Deed::Run,
+    Deed::RunOnPool,
+    Deed::Transaction,
+];
 
 /// What only one of the drivers can do.
 const LISTENING: [Deed; 3] = [Deed::Subscribe, Deed::SubscribeToPattern, Deed::Message];
@@ -44,7 +55,9 @@ impl World {
     async fn over(url: &str) -> Self {
         let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
         let proxy = ChaosProxy::start(place).await.unwrap();
-        Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+        Direction::BOTH
+            .into_iter()
+            .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
         let (straight, url) = (few(1).connect(url).await.unwrap(), proxy.reroute(url));
         Self { pool: few(1).connect(&url).await.unwrap(), straight, url, proxy }
     }
@@ -61,7 +74,10 @@ impl World {
             Deed::Prewarm => {
                 until("it is idle", async || pool.status().idle == 1).await;
                 pool.invalidate_all(Invalidate::Hard);
-                poll_n(pool.as_core().prewarm(1), polls).await.inspect(|warm| assert!(warm.is_ok())).is_some()
+                poll_n(pool.as_core().prewarm(1), polls)
+                    .await
+                    .inspect(|warm| assert!(warm.is_ok()))
+                    .is_some()
             }
             Deed::Connect => poll_n(few(1).connect(&self.url), polls).await.is_some(),
             Deed::Run => {
@@ -75,8 +91,12 @@ impl World {
                 lease.run::<()>(Command::new("WATCH").key(&key)).await.unwrap();
                 poll_n(lease.transaction::<Value>([set(&key, 1), get(&key)]), polls).await.is_some()
             }
-            Deed::Subscribe => poll_n(pool.acquire().await.unwrap().subscribe([key]), polls).await.is_some(),
-            Deed::SubscribeToPattern => poll_n(pool.acquire().await.unwrap().psubscribe([key]), polls).await.is_some(),
+            Deed::Subscribe => {
+                poll_n(pool.acquire().await.unwrap().subscribe([key]), polls).await.is_some()
+            }
+            Deed::SubscribeToPattern => {
+                poll_n(pool.acquire().await.unwrap().psubscribe([key]), polls).await.is_some()
+            }
             Deed::Message => {
                 let mut lease = pool.acquire().await.unwrap();
                 lease.subscribe([&key]).await.unwrap();
@@ -169,7 +189,9 @@ async fn shared_within(polls: usize, deed: SharedDeed, pool: &SharedRedisPool, u
             pool.invalidate_all(Invalidate::Soft);
             return poll_n(pool.acquire(), polls).await.is_some();
         }
-        SharedDeed::Run => poll_n(pool.acquire().await.unwrap().run::<String>(echo(&nonce)), polls).await,
+        SharedDeed::Run => {
+            poll_n(pool.acquire().await.unwrap().run::<String>(echo(&nonce)), polls).await
+        }
         SharedDeed::RunOnNode => {
             let lease = pool.acquire().await.unwrap();
             poll_n(lease.run_on::<String>(&lease.nodes()[0], echo(&nonce)), polls).await
@@ -197,7 +219,10 @@ async fn whatever_is_cut_off_on_a_shared_connection_the_next_caller_gets_its_own
         let next_is_answered = async || {
             let nonce = key("nonce");
             assert_eq!(pool.run::<String>(echo(&nonce)).await.unwrap(), nonce);
-            until("one connection is there", async || (pool.status().open, pool.status().waiting) == (1, 0)).await;
+            until("one connection is there", async || {
+                (pool.status().open, pool.status().waiting) == (1, 0)
+            })
+            .await;
         };
         let mut cuts = 0;
         for deed in SHARED_DEEDS {

@@ -11,8 +11,15 @@ async fn a_wrong_password_fails_at_once_and_is_not_shown() {
     let place = url.rsplit_once('@').unwrap().1;
     for login in [":hunter2@", "hunter:hunter2@", ""] {
         let trace = Trace::new();
-        let error = few(1).observer(trace.clone()).connect(&format!("redis://{login}{place}")).await.unwrap_err();
-        assert!(matches!(&error, RedisError::Pool(PoolError::Connect { attempts: 1, .. })), "{error}");
+        let error = few(1)
+            .observer(trace.clone())
+            .connect(&format!("redis://{login}{place}"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, RedisError::Pool(PoolError::Connect { attempts: 1, .. })),
+            "{error}"
+        );
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert_eq!(trace.count("connect failed"), 1, "{error}");
     }
@@ -24,7 +31,10 @@ async fn a_database_that_does_not_exist_and_a_cluster_that_is_none_fail_at_once(
     let place = url.split_once("://").unwrap().1.trim_end_matches("/0").to_owned();
     for url in [format!("redis://{place}/99"), format!("redis-cluster://{place}")] {
         let error = few(1).connect(&url).await.unwrap_err();
-        assert!(matches!(&error, RedisError::Pool(PoolError::Connect { attempts: 1, .. })), "{url}: {error}");
+        assert!(
+            matches!(&error, RedisError::Pool(PoolError::Connect { attempts: 1, .. })),
+            "{url}: {error}"
+        );
     }
 }
 
@@ -38,8 +48,12 @@ async fn an_error_of_the_server_has_its_code_and_costs_nothing() {
     let error = pool.run::<Option<String>>(crate::support::get(&key)).await.unwrap_err();
     assert_eq!(error.code(), Some("WRONGTYPE"));
     assert!(!error.is_ambiguous());
-    let error = pool.run::<()>(millpond_redis::Command::new("NOSUCH").arg("hunter2")).await.unwrap_err();
-    assert!(error.to_string().contains("NOSUCH") && !error.to_string().contains("hunter2"), "{error}");
+    let error =
+        pool.run::<()>(millpond_redis::Command::new("NOSUCH").arg("hunter2")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("NOSUCH") && !error.to_string().contains("hunter2"),
+        "{error}"
+    );
     assert!(trace.closed().is_empty());
 }
 

@@ -26,7 +26,9 @@ async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
     // Connections that have to be opened first are waited for.
     let leases = futures_util::future::join_all((0..10).map(|_| pool.acquire())).await;
     assert!(leases.iter().all(Result::is_ok));
-    let Err(PoolError::TimedOut(error)) = pool.acquire().await else { panic!("it was not refused") };
+    let Err(PoolError::TimedOut(error)) = pool.acquire().await else {
+        panic!("it was not refused")
+    };
     assert_eq!((error.phase, error.limit), (Phase::Wait, Duration::ZERO));
     assert!(error.to_string().contains("limit of size 10 overflow 0 reached"), "{error}");
     assert!(error.to_string().contains("exhaustion.rs"), "{error}");
@@ -43,13 +45,25 @@ async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
 
 #[test]
 fn sizes_out_of_range_are_reported_together_with_the_way_out() {
-    let options =
-        RedisPoolOptions::new().max_connections(9).command_timeout(Duration::ZERO).pool_timeout(Duration::ZERO);
+    let options = RedisPoolOptions::new()
+        .max_connections(9)
+        .command_timeout(Duration::ZERO)
+        .pool_timeout(Duration::ZERO);
     let error = options.connect_lazy("redis://localhost").unwrap_err().to_string();
-    for wanted in ["max_connections = 9 is out of range 10-200", "command_timeout", "pool_timeout", "limits = \"off\""]
-    {
+    for wanted in [
+        "max_connections = 9 is out of range 10-200",
+        "command_timeout",
+        "pool_timeout",
+        "limits = \"off\"",
+    ] {
         assert!(error.contains(wanted), "{error}");
     }
-    assert!(RedisPoolOptions::new().max_connections(201).connect_lazy("redis://localhost").is_err());
-    RedisPoolOptions::new().max_connections(500).limits(Limits::Off).connect_lazy("redis://localhost").unwrap();
+    assert!(
+        RedisPoolOptions::new().max_connections(201).connect_lazy("redis://localhost").is_err()
+    );
+    RedisPoolOptions::new()
+        .max_connections(500)
+        .limits(Limits::Off)
+        .connect_lazy("redis://localhost")
+        .unwrap();
 }

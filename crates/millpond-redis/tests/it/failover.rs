@@ -43,11 +43,17 @@ async fn healthy_keys_are_answered_while_a_master_is_lost(signal: &str) {
     let mut longest = Duration::ZERO;
     while !others.is_finished() {
         let began = Instant::now();
-        assert_eq!(pool.run::<Option<String>>(get(&healthy)).await.unwrap().as_deref(), Some(&*healthy));
+        assert_eq!(
+            pool.run::<Option<String>>(get(&healthy)).await.unwrap().as_deref(),
+            Some(&*healthy)
+        );
         longest = longest.max(began.elapsed());
     }
     assert!(longest < TIMEOUT, "{longest:?}");
-    println!("{signal}: lost keys were back after {:?}, healthy ones took {longest:?} at most", struck.elapsed());
+    println!(
+        "{signal}: lost keys were back after {:?}, healthy ones took {longest:?} at most",
+        struck.elapsed()
+    );
     assert!(others.await.unwrap() > 0, "no caller got an error at once");
     // Redis may have lost what its replica had not heard of; another key's value it is not.
     let stored = pool.run::<Option<String>>(get(&lost)).await.unwrap();
@@ -100,7 +106,12 @@ async fn a_pool_that_is_closed_in_the_middle_of_it_leaves_no_task() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     let url = format!("{}&driver=redis-rs", cluster.url());
-    let pool = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).connect(&url).await.unwrap();
+    let pool = SharedRedisPoolOptions::new()
+        .max_connections(1)
+        .command_timeout(TIMEOUT)
+        .connect(&url)
+        .await
+        .unwrap();
     cluster.signal("CLUSTER_1", "STOP").unwrap();
     assert!(pool.run::<()>(set(&keys().0, 2)).await.is_err());
     let _ = pool.close().await;

@@ -27,7 +27,9 @@ fn port(info: &str, field: &str) -> u16 {
 async fn the_system_asks_whether_a_silent_server_is_there_unless_that_is_off() {
     let Some(url) = single().filter(|_| cfg!(target_os = "linux")) else { return };
     for url in by_each_driver(&url) {
-        let query = |seconds: u32| format!("{url}{}tcp_keepalive={seconds}", if url.contains('?') { '&' } else { '?' });
+        let query = |seconds: u32| {
+            format!("{url}{}tcp_keepalive={seconds}", if url.contains('?') { '&' } else { '?' })
+        };
         for (seconds, is_on) in [(None, true), (Some(5), true), (Some(0), false)] {
             let pool = few(1).connect(&seconds.map_or(url.clone(), query)).await.unwrap();
             let info: String = pool.run(Command::new("CLIENT").arg("INFO")).await.unwrap();
@@ -41,8 +43,8 @@ async fn the_system_asks_whether_a_silent_server_is_there_unless_that_is_off() {
 #[tokio::test]
 async fn a_time_out_of_range_is_reported_with_its_setting() {
     for (keepalive, is_fine) in [(0, true), (1, true), (3600, true), (3601, false)] {
-        let options =
-            millpond_redis::RedisConnectOptions::single("localhost", 1).tcp_keepalive(Duration::from_secs(keepalive));
+        let options = millpond_redis::RedisConnectOptions::single("localhost", 1)
+            .tcp_keepalive(Duration::from_secs(keepalive));
         match millpond_redis::RedisPoolOptions::new().connect_lazy_with(options) {
             Ok(_) => assert!(is_fine, "{keepalive}"),
             Err(RedisError::Setup { reason }) => {

@@ -1,7 +1,9 @@
 //! One server, a password, TLS, a socket, sentinels, a cluster: the same pool.
 
 use crate::support::{any, by_each_driver, few, get, key, set, single};
-use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
+use millpond_redis::{
+    Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::{OwnServer, variable};
 
 async fn works(pool: &RedisPool) {
@@ -37,11 +39,18 @@ async fn a_certificate_of_the_right_authority_is_accepted_and_no_other() {
     for url in by_each_driver(&format!("{url}?tls_ca={ca}")) {
         works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
     }
-    for url in [format!("{url}?tls_ca={wrong}"), url.clone()].into_iter().flat_map(|url| by_each_driver(&url)) {
+    for url in [format!("{url}?tls_ca={wrong}"), url.clone()]
+        .into_iter()
+        .flat_map(|url| by_each_driver(&url))
+    {
         let error = RedisPoolOptions::new().connect(&url).await.unwrap_err().to_string();
         assert!(error.contains("certificate") && error.contains("1 failed"), "{url}: {error}");
     }
-    let error = RedisPoolOptions::new().connect(&format!("{url}?tls_ca=/nowhere.pem")).await.unwrap_err().to_string();
+    let error = RedisPoolOptions::new()
+        .connect(&format!("{url}?tls_ca=/nowhere.pem"))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("/nowhere.pem"), "{error}");
 }
 
@@ -75,7 +84,10 @@ async fn startup_nodes_will_do_instead_of_a_url() {
     let Some(nodes) = variable("MILLPOND_TEST_CLUSTER_NODES") else { return };
     let nodes = nodes.split(',').map(|node| node.rsplit_once(':').unwrap());
     let nodes: Vec<(&str, u16)> = nodes.map(|(host, port)| (host, port.parse().unwrap())).collect();
-    works(&RedisPoolOptions::new().connect_with(RedisConnectOptions::cluster(nodes)).await.unwrap()).await;
+    works(
+        &RedisPoolOptions::new().connect_with(RedisConnectOptions::cluster(nodes)).await.unwrap(),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -83,9 +95,15 @@ async fn in_a_cluster_connections_or_sockets_are_counted() {
     let Some(url) = variable("MILLPOND_TEST_CLUSTER_URL") else { return };
     let pool = RedisPoolOptions::new().max_connections(50).connect(&url).await.unwrap();
     assert_eq!(pool.status().pool_size, 50);
-    let pool = RedisPoolOptions::new().max_connections(50).count(Count::Sockets).connect(&url).await.unwrap();
+    let pool = RedisPoolOptions::new()
+        .max_connections(50)
+        .count(Count::Sockets)
+        .connect(&url)
+        .await
+        .unwrap();
     assert_eq!(pool.status().pool_size, 12, "three masters and one more");
-    let error = RedisPoolOptions::new().count(Count::Sockets).connect_lazy(&url).unwrap_err().to_string();
+    let error =
+        RedisPoolOptions::new().count(Count::Sockets).connect_lazy(&url).unwrap_err().to_string();
     assert!(error.contains("use connect"), "{error}");
 }
 
@@ -106,7 +124,8 @@ async fn keys_of_two_slots_in_one_command_are_refused_in_a_cluster_with_the_way_
 async fn a_database_is_that_of_the_url() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let url = server.url().trim_end_matches("/0");
-    let (two, zero) = (few(1).connect(&format!("{url}/2")).await.unwrap(), few(1).connect(url).await.unwrap());
+    let (two, zero) =
+        (few(1).connect(&format!("{url}/2")).await.unwrap(), few(1).connect(url).await.unwrap());
     two.run::<()>(set("k", "v")).await.unwrap();
     assert_eq!(zero.run::<Option<String>>(get("k")).await.unwrap(), None);
     assert_eq!(two.run::<Option<String>>(get("k")).await.unwrap().as_deref(), Some("v"));

@@ -22,8 +22,10 @@ async fn a_connection_that_is_simply_dropped_leaves_neither_socket_nor_task() {
     for url in by_each_driver(&url) {
         let manager = RedisManager::new(url.parse::<RedisConnectOptions>().unwrap());
         let before = tasks();
-        let mut connection = manager.connect(&ConnectInfo::first("test", Duration::from_secs(5))).await.unwrap();
-        let id: i64 = connection.run(millpond_redis::Command::new("CLIENT").arg("ID")).await.unwrap();
+        let mut connection =
+            manager.connect(&ConnectInfo::first("test", Duration::from_secs(5))).await.unwrap();
+        let id: i64 =
+            connection.run(millpond_redis::Command::new("CLIENT").arg("ID")).await.unwrap();
         assert!(is_connected(&url, id).await);
         drop(connection);
         until("its task has ended", async || tasks() == before).await;
@@ -98,7 +100,12 @@ async fn a_lost_connection_is_not_lent() {
         let ids = [id(&mut one).await, id(&mut other).await];
         drop(one);
         for id in ids {
-            let kill = millpond_redis::Command::new("CLIENT").arg("KILL").arg("ID").arg(id).arg("SKIPME").arg("no");
+            let kill = millpond_redis::Command::new("CLIENT")
+                .arg("KILL")
+                .arg("ID")
+                .arg(id)
+                .arg("SKIPME")
+                .arg("no");
             let _ = few(1).connect(&url).await.unwrap().run::<i64>(kill).await.unwrap();
         }
         // The borrower of one notices with the next command.

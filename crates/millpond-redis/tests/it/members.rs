@@ -18,18 +18,25 @@ const HALF: u16 = 8192;
 
 impl Two {
     async fn start() -> Self {
-        let (has_all, addresses) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(Vec::<SocketAddr>::new())));
+        let (has_all, addresses) =
+            (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(Vec::<SocketAddr>::new())));
         let node = async |at: usize| {
             let (has_all, addresses) = (Arc::clone(&has_all), Arc::clone(&addresses));
             Scripted::start(move |_, words| {
-                let (has_all, nodes) = (*has_all.lock().unwrap(), addresses.lock().unwrap().clone());
-                let place = |at: usize| format!("*2\r\n$9\r\n127.0.0.1\r\n:{}\r\n", nodes[at].port());
+                let (has_all, nodes) =
+                    (*has_all.lock().unwrap(), addresses.lock().unwrap().clone());
+                let place =
+                    |at: usize| format!("*2\r\n$9\r\n127.0.0.1\r\n:{}\r\n", nodes[at].port());
                 let range = |first, last, at| format!("*3\r\n:{first}\r\n:{last}\r\n{}", place(at));
                 match &words[0][..] {
                     b"CLUSTER" if has_all => format!("*1\r\n{}", range(0, 16_383, 0)).into_bytes(),
-                    b"CLUSTER" => format!("*2\r\n{}{}", range(0, HALF - 1, 0), range(HALF, 16_383, 1)).into_bytes(),
+                    b"CLUSTER" => {
+                        format!("*2\r\n{}{}", range(0, HALF - 1, 0), range(HALF, 16_383, 1))
+                            .into_bytes()
+                    }
                     b"GET" if has_all && at == 1 => {
-                        format!("-MOVED {} 127.0.0.1:{}\r\n", slot_of(&words[1]), nodes[0].port()).into_bytes()
+                        format!("-MOVED {} 127.0.0.1:{}\r\n", slot_of(&words[1]), nodes[0].port())
+                            .into_bytes()
                     }
                     _ => plain(words),
                 }
@@ -61,7 +68,12 @@ async fn the_socket_to_a_node_that_has_left_the_cluster_is_closed() {
     for query in by_each_driver("") {
         let two = Two::start().await;
         let url = format!("{}{query}", two.url());
-        let own = RedisPoolOptions::new().limits(Limits::Off).max_connections(1).connect(&url).await.unwrap();
+        let own = RedisPoolOptions::new()
+            .limits(Limits::Off)
+            .max_connections(1)
+            .connect(&url)
+            .await
+            .unwrap();
         let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
         let key = upper();
         own.run::<Value>(get(&key)).await.unwrap();

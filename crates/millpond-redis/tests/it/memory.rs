@@ -20,7 +20,9 @@ async fn idle_connections_do_not_keep_what_one_large_value_needed() {
     let Some(url) = single().filter(|_| cfg!(target_os = "linux")) else { return };
     for url in by_each_driver(&url) {
         let pool = few(4).command_timeout(Duration::from_secs(60)).connect(&url).await.unwrap();
-        let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(Duration::from_secs(60));
+        let shared = SharedRedisPoolOptions::new()
+            .max_connections(1)
+            .command_timeout(Duration::from_secs(60));
         let shared = shared.connect(&url).await.unwrap();
         let key = key("large");
         let before = resident();
@@ -30,7 +32,10 @@ async fn idle_connections_do_not_keep_what_one_large_value_needed() {
             if n % 2 == 0 {
                 lease.run::<()>(set(&key, vec![b'x'; LARGE])).await.unwrap();
             } else {
-                let Value::Bytes(value) = lease.run(Command::new("GET").key(&key)).await.unwrap() else { panic!() };
+                let Value::Bytes(value) = lease.run(Command::new("GET").key(&key)).await.unwrap()
+                else {
+                    panic!()
+                };
                 assert_eq!(value.len(), LARGE);
             }
             leases.push(lease);

@@ -24,7 +24,10 @@ async fn messages_arrive_in_order_and_the_connection_is_never_lent_on() {
     }
     for n in 0..100 {
         let message = lease.message(LONG).await.unwrap().unwrap();
-        assert_eq!((message.channel.as_str(), &message.payload[..]), (channel.as_str(), n.to_string().as_bytes()));
+        assert_eq!(
+            (message.channel.as_str(), &message.payload[..]),
+            (channel.as_str(), n.to_string().as_bytes())
+        );
     }
     assert_eq!(lease.message(Duration::from_millis(10)).await.unwrap(), None);
     drop(lease);
@@ -82,7 +85,9 @@ async fn who_listens_hears_that_the_connection_is_lost() {
 async fn notifications_of_keys_arrive_whatever_bytes_they_have() {
     let Some(url) = single() else { return };
     let pool = few(2).connect(&url).await.unwrap();
-    pool.run::<()>(Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"])).await.unwrap();
+    pool.run::<()>(Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"]))
+        .await
+        .unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let prefix = key("keyspace");
     lease.psubscribe([format!("__keyspace@0__:{prefix}*")]).await.unwrap();
@@ -109,7 +114,13 @@ async fn in_a_cluster_notifications_of_the_keys_of_every_master_arrive() {
     let channel = key("channel:*");
     lease.psubscribe([format!("__keyspace@0__:{prefix}*"), channel.clone()]).await.unwrap();
     let keys: Vec<String> = (0..30).map(|n| format!("{prefix}:{n}")).collect();
-    assert!(keys.iter().map(|key| slot_of(key.as_bytes()) / 5462).collect::<std::collections::HashSet<_>>().len() > 1);
+    assert!(
+        keys.iter()
+            .map(|key| slot_of(key.as_bytes()) / 5462)
+            .collect::<std::collections::HashSet<_>>()
+            .len()
+            > 1
+    );
     for key in &keys {
         shared.run::<()>(set(key, 1)).await.unwrap();
         let message = lease.message(LONG).await.unwrap().unwrap();
@@ -117,7 +128,11 @@ async fn in_a_cluster_notifications_of_the_keys_of_every_master_arrive() {
     }
     shared.run::<()>(Command::new("PUBLISH").arg(&channel).arg("x")).await.unwrap();
     assert_eq!(lease.message(LONG).await.unwrap().unwrap().channel, channel);
-    assert_eq!(lease.message(Duration::from_millis(50)).await.unwrap(), None, "nothing arrives twice");
+    assert_eq!(
+        lease.message(Duration::from_millis(50)).await.unwrap(),
+        None,
+        "nothing arrives twice"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +156,10 @@ async fn a_subscribed_connection_still_answers_commands_and_tells_lists_from_mes
     lease.subscribe([channel.as_str()]).await.unwrap();
     for n in 0..20 {
         pool.run::<()>(Command::new("PUBLISH").arg(&channel).arg(n)).await.unwrap();
-        lease.run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"])).await.unwrap();
+        lease
+            .run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"]))
+            .await
+            .unwrap();
         let pop = Command::new("LPOP").key(&list).arg(3);
         assert_eq!(lease.run::<Vec<String>>(pop).await.unwrap(), ["message", "from", "somebody"]);
         assert_eq!(lease.message(LONG).await.unwrap().unwrap().payload, n.to_string());
@@ -154,7 +172,9 @@ async fn over_the_second_version_of_the_protocol_a_list_that_was_asked_for_befor
     let server = crate::scripted::without_hello(server).await;
     let pool = few(2).connect(&format!("redis://{server}")).await.unwrap();
     let (channel, list) = (key("channel"), key("list"));
-    pool.run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"])).await.unwrap();
+    pool.run::<()>(Command::new("RPUSH").key(&list).args(["message", "from", "somebody"]))
+        .await
+        .unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let all = Command::new("LRANGE").key(&list).arg(0).arg(-1);
     // Cut off: its answer comes when the connection has subscribed.
@@ -174,7 +194,8 @@ async fn a_user_who_may_not_listen_gets_the_error_of_the_server() {
     let user = key("deaf").replace(':', "-");
     let rights = ["on", ">secret", "~*", "resetchannels", "+@all"];
     admin.run::<()>(Command::new("ACL").arg("SETUSER").arg(&user).args(rights)).await.unwrap();
-    let pool = few(1).connect(&url.replace("redis://", &format!("redis://{user}:secret@"))).await.unwrap();
+    let pool =
+        few(1).connect(&url.replace("redis://", &format!("redis://{user}:secret@"))).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let error = lease.subscribe([key("channel")]).await.unwrap_err();
     assert_eq!(error.code(), Some("NOPERM"), "{error}");

@@ -2,7 +2,9 @@
 
 use crate::support::{by_each_driver, few, get, key, set, single};
 use futures_util::FutureExt;
-use millpond_redis::{Command, RedisError, RedisLease, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value};
+use millpond_redis::{
+    Command, RedisError, RedisLease, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::{ChaosProxy, OwnServer, StillClock, until};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -18,7 +20,8 @@ async fn after_a_restart_the_pool_is_back_within_a_second() {
         let Some(mut server) = OwnServer::or_skip("redis") else { return };
         let url = &format!("{}{driver}", server.url());
         let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).connect(url).await.unwrap();
-        let shared = SharedRedisPoolOptions::new().command_timeout(TIMEOUT).connect(url).await.unwrap();
+        let shared =
+            SharedRedisPoolOptions::new().command_timeout(TIMEOUT).connect(url).await.unwrap();
         let key = key("restart");
         pool.run::<()>(set(&key, "x")).await.unwrap();
         server.stop("KILL").await.unwrap();
@@ -27,8 +30,10 @@ async fn after_a_restart_the_pool_is_back_within_a_second() {
         // Ready is when somebody without a pool gets through.
         until("the server is ready", async || few(1).connect(url).await.is_ok()).await;
         let ready = Instant::now();
-        until("there is an answer", async || pool.run::<Option<String>>(get(&key)).await.is_ok()).await;
-        until("there is an answer", async || shared.run::<Option<String>>(get(&key)).await.is_ok()).await;
+        until("there is an answer", async || pool.run::<Option<String>>(get(&key)).await.is_ok())
+            .await;
+        until("there is an answer", async || shared.run::<Option<String>>(get(&key)).await.is_ok())
+            .await;
         assert!(ready.elapsed() < Duration::from_secs(1), "{:?} {driver}", ready.elapsed());
     }
 }
@@ -86,7 +91,8 @@ async fn nothing_hangs_on_a_server_that_is_stopped() {
 #[tokio::test]
 async fn the_driver_s_own_client_waits_no_longer_than_the_limit_either() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
-    let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).connect(server.url()).await.unwrap();
+    let pool =
+        RedisPoolOptions::new().command_timeout(TIMEOUT).connect(server.url()).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let client = lease.driver().unwrap();
     server.signal("REDIS", "STOP").unwrap();
@@ -97,8 +103,16 @@ async fn the_driver_s_own_client_waits_no_longer_than_the_limit_either() {
 }
 
 async fn stopped(server: &OwnServer, url: &str) {
-    let pool = RedisPoolOptions::new().command_timeout(TIMEOUT).pool_timeout(ACQUIRE).connect(url).await.unwrap();
-    let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).pool_timeout(ACQUIRE);
+    let pool = RedisPoolOptions::new()
+        .command_timeout(TIMEOUT)
+        .pool_timeout(ACQUIRE)
+        .connect(url)
+        .await
+        .unwrap();
+    let shared = SharedRedisPoolOptions::new()
+        .max_connections(1)
+        .command_timeout(TIMEOUT)
+        .pool_timeout(ACQUIRE);
     let shared = shared.connect(url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     server.signal("REDIS", "STOP").unwrap();
@@ -109,7 +123,8 @@ async fn stopped(server: &OwnServer, url: &str) {
     // Acquire and a command together, of one pool and then of the other: each within the limits of
     // both.
     for _ in 0..2 {
-        for attempt in [pool.run::<()>(set("k", 1)).boxed(), shared.run::<()>(set("k", 1)).boxed()] {
+        for attempt in [pool.run::<()>(set("k", 1)).boxed(), shared.run::<()>(set("k", 1)).boxed()]
+        {
             let began = Instant::now();
             assert!(attempt.await.is_err());
             assert!(began.elapsed() < TIMEOUT + ACQUIRE + SLACK, "{:?}", began.elapsed());
@@ -123,14 +138,19 @@ async fn stopped(server: &OwnServer, url: &str) {
 }
 
 #[tokio::test]
-async fn on_half_open_connections_an_acquire_and_a_get_end_within_their_limits_and_new_ones_serve() {
+async fn on_half_open_connections_an_acquire_and_a_get_end_within_their_limits_and_new_ones_serve()
+{
     let Some(url) = single() else { return };
     let address = url.split_once("://").unwrap().1.split('/').next().unwrap().to_owned();
     for url in by_each_driver(&url) {
         let proxy = ChaosProxy::start(&address).await.unwrap();
         let url = proxy.reroute(&url);
-        let pool = few(2).command_timeout(TIMEOUT).pool_timeout(ACQUIRE).connect(&url).await.unwrap();
-        let shared = SharedRedisPoolOptions::new().max_connections(1).command_timeout(TIMEOUT).pool_timeout(ACQUIRE);
+        let pool =
+            few(2).command_timeout(TIMEOUT).pool_timeout(ACQUIRE).connect(&url).await.unwrap();
+        let shared = SharedRedisPoolOptions::new()
+            .max_connections(1)
+            .command_timeout(TIMEOUT)
+            .pool_timeout(ACQUIRE);
         let shared = shared.connect(&url).await.unwrap();
         drop(futures_util::future::join_all((0..2).map(|_| pool.acquire())).await);
         // What is open falls silent and stays open, as behind a firewall that has forgotten it;
@@ -139,7 +159,9 @@ async fn on_half_open_connections_an_acquire_and_a_get_end_within_their_limits_a
         proxy.half_open();
         let question = || Command::new("GET").key("k");
         for _ in 0..3 {
-            for attempt in [pool.run::<Value>(question()).boxed(), shared.run::<Value>(question()).boxed()] {
+            for attempt in
+                [pool.run::<Value>(question()).boxed(), shared.run::<Value>(question()).boxed()]
+            {
                 let began = Instant::now();
                 let outcome = attempt.await;
                 assert!(outcome.as_ref().err().is_none_or(RedisError::is_ambiguous), "{outcome:?}");
@@ -163,7 +185,11 @@ async fn a_peer_that_accepts_and_says_nothing_does_not_hold_anybody_longer_than_
 }
 
 async fn silence(url: &str) {
-    let pool = few(1).command_timeout(TIMEOUT).pool_timeout(Duration::from_secs(1)).connect_lazy(url).unwrap();
+    let pool = few(1)
+        .command_timeout(TIMEOUT)
+        .pool_timeout(Duration::from_secs(1))
+        .connect_lazy(url)
+        .unwrap();
     let began = Instant::now();
     assert!(pool.acquire().await.is_err());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

@@ -1,7 +1,9 @@
 //! A slot moves from one node of a cluster to another while its keys are in use.
 
 use crate::support::{by_each_driver, few, get, set};
-use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, slot_of};
+use millpond_redis::{
+    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, slot_of,
+};
 use millpond_testkit::OwnServer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +35,10 @@ impl Masters {
             let own = nodes.lines().find(|line| line.contains("myself")).unwrap();
             let ranges = own.split(' ').skip(8).filter(|range| !range.starts_with('['));
             let bounds = ranges.map(|range| range.split_once('-').unwrap_or((range, range)));
-            if bounds.into_iter().any(|(a, b)| (a.parse().unwrap()..=b.parse().unwrap()).contains(&slot)) {
+            if bounds
+                .into_iter()
+                .any(|(a, b)| (a.parse().unwrap()..=b.parse().unwrap()).contains(&slot))
+            {
                 return n;
             }
         }
@@ -59,7 +64,8 @@ impl Masters {
             if keys.is_empty() {
                 break;
             }
-            let migrate = Command::new("MIGRATE").args([host, port, "", "0", "1000", "KEYS"]).args(keys);
+            let migrate =
+                Command::new("MIGRATE").args([host, port, "", "0", "1000", "KEYS"]).args(keys);
             self.0[from].0.run::<()>(migrate).await.unwrap();
         }
         for n in [to, from, 3 - to - from] {
@@ -98,9 +104,10 @@ async fn a_slot_moves_between_nodes_that_announce_themselves_by_name() {
     for n in 1..=6 {
         let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
         let node = few(1).connect(&format!("redis://{address}")).await.unwrap();
-        for (name, value) in
-            [("cluster-announce-hostname", "localhost"), ("cluster-preferred-endpoint-type", "hostname")]
-        {
+        for (name, value) in [
+            ("cluster-announce-hostname", "localhost"),
+            ("cluster-preferred-endpoint-type", "hostname"),
+        ] {
             node.run::<()>(Command::new("CONFIG").args(["SET", name, value])).await.unwrap();
         }
     }
@@ -111,7 +118,8 @@ async fn a_slot_moves_between_nodes_that_announce_themselves_by_name() {
 
 async fn moves_under_load(cluster: &OwnServer, url: &str) {
     let masters = Masters::of(cluster).await;
-    let shared: SharedRedisPool = SharedRedisPoolOptions::new().max_connections(2).connect(url).await.unwrap();
+    let shared: SharedRedisPool =
+        SharedRedisPoolOptions::new().max_connections(2).connect(url).await.unwrap();
     let own = few(4).connect(url).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = tokio::task::JoinSet::new();

@@ -16,7 +16,9 @@ pub struct Scripted {
 
 impl Scripted {
     /// Answers every command. The function gets the number of the connection and the words.
-    pub async fn start(answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub async fn start(
+        answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
@@ -104,7 +106,8 @@ pub async fn without_hello(server: String) -> SocketAddr {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(&server).await.unwrap();
             tokio::spawn(async move {
-                let ((mut from, mut back), (mut answers, mut to)) = (client.split(), server.split());
+                let ((mut from, mut back), (mut answers, mut to)) =
+                    (client.split(), server.split());
                 let asking = async {
                     let mut piece = [0; 4096];
                     while let Ok(read) = from.read(&mut piece).await

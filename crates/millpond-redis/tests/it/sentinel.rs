@@ -62,7 +62,10 @@ async fn use_key(pool: Pool, user: u64, seen: Arc<Seen>) {
 /// were back.
 async fn through(servers: &OwnServer, url: &str, strike: impl AsyncFn(&OwnServer)) -> Duration {
     let own = few(4).command_timeout(COMMAND).pool_timeout(ACQUIRE).connect(url).await.unwrap();
-    let shared = SharedRedisPoolOptions::new().max_connections(2).command_timeout(COMMAND).pool_timeout(ACQUIRE);
+    let shared = SharedRedisPoolOptions::new()
+        .max_connections(2)
+        .command_timeout(COMMAND)
+        .pool_timeout(ACQUIRE);
     let shared = shared.connect(url).await.unwrap();
     let pools = [Pool::Own(own), Pool::Shared(shared)];
     let before = port_of(&pools[0]).await;
@@ -75,7 +78,10 @@ async fn through(servers: &OwnServer, url: &str, strike: impl AsyncFn(&OwnServer
     let each_answers = async |more: u64| {
         for seen in &seen {
             let before = seen.answers.load(Ordering::SeqCst);
-            until("there are answers", async || seen.answers.load(Ordering::SeqCst) >= before + more).await;
+            until("there are answers", async || {
+                seen.answers.load(Ordering::SeqCst) >= before + more
+            })
+            .await;
         }
     };
     each_answers(50).await;
@@ -92,8 +98,10 @@ async fn through(servers: &OwnServer, url: &str, strike: impl AsyncFn(&OwnServer
     let back = ready.elapsed();
     for pool in &pools {
         // A master that is only replaced takes writes until it hears of it.
-        until("the pool is at the other master", async || port_of(pool).await.is_some_and(|port| Some(port) != before))
-            .await;
+        until("the pool is at the other master", async || {
+            port_of(pool).await.is_some_and(|port| Some(port) != before)
+        })
+        .await;
         for n in 0..20 {
             pool.run(set("millpond:sentinel:after", n)).await.unwrap();
         }
@@ -121,7 +129,9 @@ async fn is_back_soon(strike: impl AsyncFn(&OwnServer)) {
     let Some(servers) = OwnServer::or_skip("sentinel") else { return };
     let mut servers = Some(servers);
     for driver in by_each_driver("") {
-        let Some(servers) = servers.take().or_else(|| OwnServer::or_skip("sentinel")) else { return };
+        let Some(servers) = servers.take().or_else(|| OwnServer::or_skip("sentinel")) else {
+            return;
+        };
         let url = format!("{}{}", servers.url(), driver.replace('?', "&"));
         let back = through(&servers, &url, &strike).await;
         println!("answered {back:?} after another master was ready, {url}");
@@ -143,14 +153,20 @@ async fn when_the_master_falls_silent_the_pools_find_the_one_that_the_sentinels_
 async fn when_the_sentinels_swap_master_and_replica_nobody_keeps_writing_to_the_replica() {
     is_back_soon(async |servers| {
         let at = async |stem: &str| {
-            few(1).connect(&format!("redis://{}", servers.told(&format!("{stem}_ADDRESS")))).await.unwrap()
+            few(1)
+                .connect(&format!("redis://{}", servers.told(&format!("{stem}_ADDRESS"))))
+                .await
+                .unwrap()
         };
         let (sentinel, former) = (at("SENTINEL_1").await, at("SENTINEL_MASTER").await);
         let service = servers.told("SENTINEL_SERVICE");
         sentinel.run::<()>(Command::new("SENTINEL").arg("FAILOVER").arg(service)).await.unwrap();
         let mut named = Vec::new();
         until("another master is named", async || {
-            named = sentinel.run(Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service)).await.unwrap();
+            named = sentinel
+                .run(Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service))
+                .await
+                .unwrap();
             named.join(":") != servers.told("SENTINEL_MASTER_ADDRESS")
         })
         .await;

@@ -1,7 +1,8 @@
 //! What a borrower does to the session never reaches the next one.
 
 use crate::support::{
-    any, by_each_driver, can_subscribe, cluster, echo, few, get, id, key, next_is_clean, set, single,
+    any, by_each_driver, can_subscribe, cluster, echo, few, get, id, key, next_is_clean, set,
+    single,
 };
 use millpond_core::CloseReason;
 use millpond_redis::{Command, RedisError, RedisPool, Value};
@@ -52,7 +53,16 @@ async fn what_only_a_new_connection_has_not_costs_the_connection() {
 async fn what_breaks_the_protocol_is_not_sent() {
     let Some(url) = single() else { return };
     let (pool, _, before) = one(&url).await;
-    for line in ["CLIENT REPLY OFF", "MONITOR", "MULTI", "SUBSCRIBE c", "RESET", "HELLO 3", "BLPOP k 0", "QUIT"] {
+    for line in [
+        "CLIENT REPLY OFF",
+        "MONITOR",
+        "MULTI",
+        "SUBSCRIBE c",
+        "RESET",
+        "HELLO 3",
+        "BLPOP k 0",
+        "QUIT",
+    ] {
         let mut words = line.split(' ');
         let command = Command::new(words.next().unwrap().to_owned()).args(words);
         let error = pool.run::<Value>(command).await.unwrap_err();
@@ -136,7 +146,8 @@ async fn what_on_connect_has_set_is_there_for_every_borrower() {
         }
         assert_eq!(ids.len(), 1, "none of that was worth closing");
         assert_eq!(trace.closed(), []);
-        any(&mut pool.acquire().await.unwrap(), Command::new("CLIENT").args(["SETNAME", "other"])).await;
+        any(&mut pool.acquire().await.unwrap(), Command::new("CLIENT").args(["SETNAME", "other"]))
+            .await;
         let info: String = pool.run(Command::new("CLIENT").arg("INFO")).await.unwrap();
         assert!(info.contains("name=mill ") && info.contains("db=5 "), "{info}");
         assert_eq!(trace.closed(), [CloseReason::Unverified]);

@@ -38,8 +38,12 @@ async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let trace = Trace::new();
-        let pool =
-            SharedRedisPoolOptions::new().max_connections(1).observer(trace.clone()).connect(&url).await.unwrap();
+        let pool = SharedRedisPoolOptions::new()
+            .max_connections(1)
+            .observer(trace.clone())
+            .connect(&url)
+            .await
+            .unwrap();
         let lease: SharedRedisLease = pool.acquire().await.unwrap();
         let id: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.unwrap();
         let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(id);

@@ -2,7 +2,9 @@
 
 use crate::scripted::{Scripted, plain};
 use crate::support::{by_each_driver, get, key};
-use millpond_redis::{Command, RedisClient, RedisError, SharedRedisPool, SharedRedisPoolOptions, Value};
+use millpond_redis::{
+    Command, RedisClient, RedisError, SharedRedisPool, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::until;
 use std::time::Duration;
 
@@ -39,11 +41,20 @@ async fn callers_who_do_not_wait_long_do_not_keep_a_silent_connection_open() {
     let (_server, pools) = hanging().await;
     for pool in pools {
         let lease = pool.acquire().await.unwrap();
-        assert!(lease.run::<Value>(Command::new("HANG").within(Duration::from_millis(5))).await.is_err());
+        assert!(
+            lease
+                .run::<Value>(Command::new("HANG").within(Duration::from_millis(5)))
+                .await
+                .is_err()
+        );
         until("it ends", async || has_ended(&lease).await).await;
         drop(lease);
         let nonce = key("nonce");
-        assert_eq!(pool.run::<String>(get(&nonce)).await.unwrap(), nonce, "another one takes its place");
+        assert_eq!(
+            pool.run::<String>(get(&nonce)).await.unwrap(),
+            nonce,
+            "another one takes its place"
+        );
     }
 }
 

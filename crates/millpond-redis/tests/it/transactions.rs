@@ -29,11 +29,18 @@ async fn a_transaction_with_an_error_says_so_and_leaves_its_connection_fit() {
         let pool = few(1).connect(&url).await.unwrap();
         let key = key("text");
         let mut lease = pool.acquire().await.unwrap();
-        let error = lease.transaction::<Value>([set(&key, "x"), Command::new("INCR").key(&key)]).await.unwrap_err();
+        let error = lease
+            .transaction::<Value>([set(&key, "x"), Command::new("INCR").key(&key)])
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), Some("ERR"), "{error}");
         assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "the others were executed");
-        let error = lease.transaction::<Value>([set(&key, "y"), Command::new("NOSUCH")]).await.unwrap_err();
-        assert!(error.to_string().contains("NOSUCH") || error.code() == Some("EXECABORT"), "{error}");
+        let error =
+            lease.transaction::<Value>([set(&key, "y"), Command::new("NOSUCH")]).await.unwrap_err();
+        assert!(
+            error.to_string().contains("NOSUCH") || error.code() == Some("EXECABORT"),
+            "{error}"
+        );
         assert_eq!(lease.run::<String>(get(&key)).await.unwrap(), "x", "nothing was executed");
     }
 }
@@ -44,7 +51,11 @@ async fn a_transaction_takes_no_command_that_changes_the_session() {
     for url in by_each_driver(&url) {
         let pool = few(1).connect(&url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
-        for command in [Command::new("SELECT").arg(1), Command::new("BLPOP").key("k").arg(1), Command::new("EXEC")] {
+        for command in [
+            Command::new("SELECT").arg(1),
+            Command::new("BLPOP").key("k").arg(1),
+            Command::new("EXEC"),
+        ] {
             let error = lease.transaction::<Value>([command]).await.unwrap_err();
             assert!(matches!(error, RedisError::Refused { .. }), "{error}");
         }
@@ -63,7 +74,8 @@ async fn counting_by_watch_loses_no_count() {
                     let mut lease = pool.acquire().await.unwrap();
                     any(&mut lease, Command::new("WATCH").key(&key)).await;
                     let n: Option<i64> = lease.run(get(&key)).await.unwrap();
-                    let done: Option<Vec<Value>> = lease.transaction([set(&key, n.unwrap_or(0) + 1)]).await.unwrap();
+                    let done: Option<Vec<Value>> =
+                        lease.transaction([set(&key, n.unwrap_or(0) + 1)]).await.unwrap();
                     if done.is_some() {
                         break;
                     }
@@ -87,7 +99,10 @@ async fn a_transaction_that_the_server_did_not_begin_may_have_been_executed_and_
         let pool = few(1).connect(&url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
         let error = lease.transaction::<Value>([set("a", 1), set("b", 2)]).await.unwrap_err();
-        assert!(error.is_ambiguous() && error.to_string().contains("no transactions here"), "{error}");
+        assert!(
+            error.is_ambiguous() && error.to_string().contains("no transactions here"),
+            "{error}"
+        );
     }
 }
 
@@ -99,7 +114,9 @@ async fn after_a_watch_at_two_nodes_nothing_passes_for_a_transaction() {
         // Masters have a third of the slots each.
         let third = |key: &str| slot_of(key.as_bytes()) / 5462;
         let one = key("one");
-        let other = std::iter::repeat_with(|| key("other")).find(|other| third(other) != third(&one)).unwrap();
+        let other = std::iter::repeat_with(|| key("other"))
+            .find(|other| third(other) != third(&one))
+            .unwrap();
         let mut lease = pool.acquire().await.unwrap();
         lease.run::<()>(Command::new("WATCH").key(&one)).await.unwrap();
         assert!(lease.run::<()>(Command::new("WATCH").key(&other)).await.is_err());

@@ -34,7 +34,8 @@ async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
         for _ in 0..2 {
             sqlx::query("INSERT INTO t VALUES (?)").bind(round).execute(&mut *tx).await.unwrap();
         }
-        let committed = poll_n(tx.commit(), 1 + usize::try_from(round).unwrap() % 3).await.is_some();
+        let committed =
+            poll_n(tx.commit(), 1 + usize::try_from(round).unwrap() % 3).await.is_some();
         let sql = "SELECT COUNT(*) FROM t WHERE i = ?";
         let rows: i64 = sqlx::query_scalar(sql).bind(round).fetch_one(&pool).await.unwrap();
         assert!(rows == 2 || (rows == 0 && !committed), "{rows} {committed}");
@@ -110,7 +111,9 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
         assert!(round < 10_000, "no begin was cut off");
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
-        let begun = poll_n(async { tx.begin().await?.rollback().await }, 1 + round as usize % 3).await.is_some();
+        let begun = poll_n(async { tx.begin().await?.rollback().await }, 1 + round as usize % 3)
+            .await
+            .is_some();
         let insert = sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await;
         if begun {
             insert.unwrap();
@@ -127,7 +130,8 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
             // It was the rollback of the savepoint that was cut off: the transaction goes on.
             tx.rollback().await.unwrap();
         }
-        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
+        let rows: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
         assert_eq!(rows, 0, "round {round}");
     }
 }

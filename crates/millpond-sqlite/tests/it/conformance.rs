@@ -21,7 +21,12 @@ impl Fixture for File {
         Ok(sqlx::query_scalar("SELECT $1").bind(number).fetch_one(conn).await?)
     }
 
-    async fn ask_worded(&self, conn: &mut Tracked<Sqlite>, wording: u64, number: i64) -> Result<i64, BoxError> {
+    async fn ask_worded(
+        &self,
+        conn: &mut Tracked<Sqlite>,
+        wording: u64,
+        number: i64,
+    ) -> Result<i64, BoxError> {
         let sql = AssertSqlSafe(format!("SELECT $1, {wording}"));
         Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
     }
@@ -29,7 +34,9 @@ impl Fixture for File {
     /// The descriptors of this process that lead to the file: there is no server that could count.
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         let file = self.0.path().canonicalize()?.join("conformance.db");
-        let links = std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| std::fs::read_link(entry.path()));
+        let links = std::fs::read_dir("/proc/self/fd")?
+            .flatten()
+            .map(|entry| std::fs::read_link(entry.path()));
         Ok(links.filter(|link| link.as_ref().is_ok_and(|link| *link == file)).count())
     }
 
@@ -38,7 +45,11 @@ impl Fixture for File {
         Ok(())
     }
 
-    async fn execute_unseen(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<(), BoxError> {
+    async fn execute_unseen(
+        &self,
+        conn: &mut Tracked<Sqlite>,
+        sql: &'static str,
+    ) -> Result<(), BoxError> {
         raw_sql(sql).execute(&mut **conn).await?;
         Ok(())
     }
@@ -98,7 +109,8 @@ impl Fixture for File {
     fn pool(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
         let options = options(plan).pool(PoolKind::Queue);
         let pool = match plan.statements {
-            Some(kept) => options.connect_lazy_with(self.0.options("conformance.db").statement_cache_capacity(kept)),
+            Some(kept) => options
+                .connect_lazy_with(self.0.options("conformance.db").statement_cache_capacity(kept)),
             None => options.connect_lazy(&plan.url),
         };
         Ok(pool?.pool())
@@ -110,7 +122,10 @@ impl Fixture for File {
                 leave: "CREATE TEMP TABLE notes (i)",
                 look: "SELECT 1 FROM sqlite_temp_schema WHERE name = 'notes'",
             },
-            Mark { leave: "PRAGMA query_only = ON", look: "SELECT 1 FROM pragma_query_only WHERE query_only" },
+            Mark {
+                leave: "PRAGMA query_only = ON",
+                look: "SELECT 1 FROM pragma_query_only WHERE query_only",
+            },
             Mark {
                 leave: "PRAGMA foreign_keys = OFF",
                 look: "SELECT 1 FROM pragma_foreign_keys WHERE NOT foreign_keys",
@@ -137,7 +152,10 @@ impl Fixture for File {
 }
 
 fn options(plan: &Plan) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().config(plan.config.clone()).reset(plan.reset).observer(plan.trace.clone())
+    SqlitePoolOptions::new()
+        .config(plan.config.clone())
+        .reset(plan.reset)
+        .observer(plan.trace.clone())
 }
 
 mod queue_pool {

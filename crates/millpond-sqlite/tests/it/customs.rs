@@ -45,14 +45,18 @@ async fn it_lends_through_the_same_face() {
     let dir = Dir::new();
     let inner = NullPool::builder(SqliteManager::new(dir.options("x.db"))).build().unwrap();
     let counting = Arc::new(Counting { inner, came: AtomicU32::new(0), went: Arc::default() });
-    let pool = SqlPool::from_custom(Arc::clone(&counting) as Arc<dyn Pool<Connection = Tracked<Sqlite>>>);
+    let pool =
+        SqlPool::from_custom(Arc::clone(&counting) as Arc<dyn Pool<Connection = Tracked<Sqlite>>>);
     sqlx::query("CREATE TABLE t (i)").execute(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 1);
-    assert_eq!((counting.came.load(Ordering::Relaxed), counting.went.load(Ordering::Relaxed)), (3, 3));
+    assert_eq!(
+        (counting.came.load(Ordering::Relaxed), counting.went.load(Ordering::Relaxed)),
+        (3, 3)
+    );
     assert!(pool.holders().is_empty());
     assert!(pool.resize(1, 1).unwrap_err().to_string().contains("your own"));
     pool.close().await;

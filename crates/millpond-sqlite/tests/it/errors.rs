@@ -24,12 +24,15 @@ async fn a_timeout_is_an_io_error_that_names_the_holder() {
 #[tokio::test]
 async fn a_file_that_cannot_be_opened_fails_at_once_with_sqlites_own_code() {
     let trace = Trace::new();
-    let pool = one().observer(trace.clone()).connect_lazy("sqlite:////no/such/directory/x.db").unwrap();
+    let pool =
+        one().observer(trace.clone()).connect_lazy("sqlite:////no/such/directory/x.db").unwrap();
     let error = pool.acquire().await.unwrap_err();
     let refusal = error.as_database_error().expect("the cause is the database's");
     assert_eq!(refusal.code().as_deref(), Some("14"));
     assert_eq!(refusal.message(), "unable to open database file");
-    let Some(PoolError::Connect { attempts: 1, .. }) = pool_error(&error) else { panic!("{error}") };
+    let Some(PoolError::Connect { attempts: 1, .. }) = pool_error(&error) else {
+        panic!("{error}")
+    };
     assert_eq!(trace.count("connect failed"), 1, "nothing was tried twice");
     let mut cause: &dyn StdError = &error;
     while let Some(deeper) = cause.source() {
@@ -52,8 +55,14 @@ async fn an_error_names_the_file_and_what_is_wrong_with_it() {
         (dir.url("no/x.db"), format!("{at}/no/x.db: the directory {at}/no does not exist")),
         (dir.url("pond"), format!("{at}/pond: it is a directory")),
         (dir.url("plain/x.db"), format!("{at}/plain/x.db: {at}/plain is not a directory")),
-        (dir.url("x.db?mode=rw"), format!("{at}/x.db: the file does not exist, and mode=rw does not create it")),
-        (dir.url("x.db?mode=ro"), format!("{at}/x.db: the file does not exist, and mode=ro does not create it")),
+        (
+            dir.url("x.db?mode=rw"),
+            format!("{at}/x.db: the file does not exist, and mode=rw does not create it"),
+        ),
+        (
+            dir.url("x.db?mode=ro"),
+            format!("{at}/x.db: the file does not exist, and mode=ro does not create it"),
+        ),
     ] {
         let error = connect_error(&url).await;
         assert_eq!(
@@ -84,7 +93,10 @@ async fn an_absolute_path_with_a_slash_too_few_is_recognised() {
     let path = dir.path().join("x.db").display().to_string();
     for url in [format!("sqlite://{path}"), format!("sqlite:///.{path}")] {
         let text = connect_error(&url).await.to_string();
-        assert!(text.contains(&format!("three slashes are relative here; write sqlite:///{path}")), "{text}");
+        assert!(
+            text.contains(&format!("three slashes are relative here; write sqlite:///{path}")),
+            "{text}"
+        );
     }
 }
 
@@ -108,13 +120,22 @@ async fn a_file_that_may_not_be_read_is_reported_as_such() {
 async fn what_is_not_a_database_fails_at_once() {
     let dir = Dir::new();
     let path = dir.path().join("x.db");
-    for text in ["certainly no database, but long enough to be looked at".repeat(50), "short".to_owned()] {
+    for text in
+        ["certainly no database, but long enough to be looked at".repeat(50), "short".to_owned()]
+    {
         std::fs::write(&path, text).unwrap();
         for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
-            let error = SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db")).await.unwrap_err();
-            assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("26"), "{kind:?}");
-            let wanted =
-                format!("cannot open the SQLite file {}: (code: 26) file is not a database (1", path.display());
+            let error =
+                SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db")).await.unwrap_err();
+            assert_eq!(
+                error.as_database_error().unwrap().code().as_deref(),
+                Some("26"),
+                "{kind:?}"
+            );
+            let wanted = format!(
+                "cannot open the SQLite file {}: (code: 26) file is not a database (1",
+                path.display()
+            );
             assert!(error.to_string().contains(&wanted), "{error}");
         }
     }
@@ -123,7 +144,8 @@ async fn what_is_not_a_database_fails_at_once() {
 #[tokio::test]
 async fn settings_out_of_range_die_when_the_pool_is_built() {
     for url in ["sqlite:x.db", "sqlite::memory:"] {
-        let error = SqlitePoolOptions::new().pool_size(0).max_overflow(1000).connect_lazy(url).unwrap_err();
+        let error =
+            SqlitePoolOptions::new().pool_size(0).max_overflow(1000).connect_lazy(url).unwrap_err();
         assert!(matches!(error, sqlx::Error::Configuration(_)));
         let text = error.to_string();
         assert!(text.contains("pool_size = 0") && text.contains("max_overflow = 1000"), "{text}");

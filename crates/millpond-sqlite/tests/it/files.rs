@@ -14,14 +14,16 @@ async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
             let pool = options.connect(&dir.url("x.db")).await.unwrap();
             raw_sql("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
             raw_sql("CREATE TABLE t (i); INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
-            let leases = [pool.reader().acquire().await.unwrap(), pool.reader().acquire().await.unwrap()];
+            let leases =
+                [pool.reader().acquire().await.unwrap(), pool.reader().acquire().await.unwrap()];
             let other = pool.reader().acquire().await.unwrap();
             drop((leases, other));
             pool.close().await;
             assert!(!dir.path().join("x.db-wal").exists(), "{kind:?}");
             std::fs::rename(dir.path().join("x.db"), dir.path().join("y.db")).unwrap();
             let mut conn = dir.options("y.db").connect().await.unwrap();
-            let found: i64 = sqlx::query_scalar("SELECT i FROM t").fetch_one(&mut conn).await.unwrap();
+            let found: i64 =
+                sqlx::query_scalar("SELECT i FROM t").fetch_one(&mut conn).await.unwrap();
             assert_eq!(found, 1);
         }
     }
@@ -36,10 +38,12 @@ async fn a_file_that_is_replaced_or_removed_under_the_pool_is_noticed_before_the
             let mut conn = dir.options(name).connect().await.unwrap();
             conn.execute(raw_sql("CREATE TABLE t (i)")).await.unwrap();
         }
-        let pool = SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db?mode=rw")).await.unwrap();
+        let pool =
+            SqlitePoolOptions::new().pool(kind).connect(&dir.url("x.db?mode=rw")).await.unwrap();
         pool.execute("INSERT INTO t VALUES (1)").await.unwrap();
         sqlx::query("SELECT i FROM t").execute(&pool).await.unwrap();
-        let (held, idle) = (pool.reader().acquire().await.unwrap(), pool.reader().acquire().await.unwrap());
+        let (held, idle) =
+            (pool.reader().acquire().await.unwrap(), pool.reader().acquire().await.unwrap());
         drop(idle);
         std::fs::rename(dir.path().join("y.db"), dir.path().join("x.db")).unwrap();
         let error = pool.execute("INSERT INTO t VALUES (2)").await.unwrap_err();
@@ -56,12 +60,14 @@ async fn a_file_that_is_replaced_or_removed_under_the_pool_is_noticed_before_the
             }
         }
         pool.execute("INSERT INTO t VALUES (3)").await.unwrap();
-        let found: Vec<i64> = sqlx::query_scalar("SELECT i FROM t").fetch_all(&pool.reader()).await.unwrap();
+        let found: Vec<i64> =
+            sqlx::query_scalar("SELECT i FROM t").fetch_all(&pool.reader()).await.unwrap();
         assert_eq!(found, [3], "{kind:?}");
         std::fs::remove_file(dir.path().join("x.db")).unwrap();
         assert!(pool.reader().try_acquire().is_none(), "it is noticed here as well");
         let error = pool.reader().acquire_within(Duration::from_secs(5)).await.unwrap_err();
-        let wanted = if kind == PoolKind::ReadWrite { "the write-ahead log" } else { "does not exist" };
+        let wanted =
+            if kind == PoolKind::ReadWrite { "the write-ahead log" } else { "does not exist" };
         assert!(error.to_string().contains(wanted), "{error}");
     }
 }

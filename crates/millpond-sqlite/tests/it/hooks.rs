@@ -2,8 +2,8 @@
 
 use crate::support::{Dir, one};
 use millpond_sqlite::{
-    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, PoolError, PoolKind, SqliteConnection,
-    SqlitePoolOptions, async_trait, pool_error,
+    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, PoolError, PoolKind,
+    SqliteConnection, SqlitePoolOptions, async_trait, pool_error,
 };
 use millpond_testkit::Trace;
 use sqlx::{Connection, Executor};
@@ -63,7 +63,9 @@ async fn the_guides_hook_turns_foreign_keys_on() {
 async fn a_hook_that_refuses_costs_the_connection_and_is_reported() {
     let dir = Dir::new();
     let pool = one()
-        .on_connect(|_, _| Box::pin(async { Err(sqlx::Error::Configuration("not today".into()).into()) }))
+        .on_connect(|_, _| {
+            Box::pin(async { Err(sqlx::Error::Configuration("not today".into()).into()) })
+        })
         .connect_lazy(&dir.url("x.db"))
         .unwrap();
     let error = pool.acquire().await.unwrap_err();
@@ -114,9 +116,17 @@ impl Hooks<SqliteConnection> for Greeter {
         HookPoint::Connect.into()
     }
 
-    async fn on_connect(&self, conn: &mut SqliteConnection, info: &ConnectionInfo) -> Result<(), BoxError> {
+    async fn on_connect(
+        &self,
+        conn: &mut SqliteConnection,
+        info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
         conn.ping().await?;
-        self.0.lock().unwrap().push(if info.pool.ends_with("writer") { "writer" } else { "reader" });
+        self.0.lock().unwrap().push(if info.pool.ends_with("writer") {
+            "writer"
+        } else {
+            "reader"
+        });
         Ok(())
     }
 }
@@ -125,7 +135,8 @@ impl Hooks<SqliteConnection> for Greeter {
 async fn an_object_acts_on_writers_and_readers_alike() {
     let dir = Dir::new();
     let log = Log::default();
-    let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).hooks(Greeter(Arc::clone(&log)));
+    let options =
+        SqlitePoolOptions::new().pool(PoolKind::ReadWrite).hooks(Greeter(Arc::clone(&log)));
     let pool = options.connect(&dir.url("x.db")).await.unwrap();
     sqlx::query("SELECT 1").execute(&pool).await.unwrap();
     assert_eq!(*log.lock().unwrap(), ["writer", "reader"]);
@@ -159,7 +170,8 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
 
         // Looks like an encrypted one.
         let path = dir.path().join("y.db");
-        std::fs::write(&path, "certainly no database, but long enough to be looked at".repeat(50)).unwrap();
+        std::fs::write(&path, "certainly no database, but long enough to be looked at".repeat(50))
+            .unwrap();
         let log = Log::default();
         let options = SqlitePoolOptions::new().pool(kind).on_connect(note!(&log, "connect"));
         let error = options.connect(&dir.url("y.db")).await.unwrap_err();
@@ -171,8 +183,10 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
 #[tokio::test]
 async fn a_reader_that_comes_first_makes_the_database_of_the_writer() {
     let dir = Dir::new();
-    let pool = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).connect_lazy(&dir.url("x.db")).unwrap();
-    let mode: String = sqlx::query_scalar("SELECT * FROM pragma_journal_mode").fetch_one(&pool).await.unwrap();
+    let pool =
+        SqlitePoolOptions::new().pool(PoolKind::ReadWrite).connect_lazy(&dir.url("x.db")).unwrap();
+    let mode: String =
+        sqlx::query_scalar("SELECT * FROM pragma_journal_mode").fetch_one(&pool).await.unwrap();
     assert_eq!(mode, "wal");
     let error = sqlx::query("CREATE TABLE t (i)").execute(&pool.reader()).await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");

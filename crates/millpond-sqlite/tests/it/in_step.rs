@@ -7,7 +7,8 @@ use millpond_testkit::{Trace, poll_n};
 use sqlx::{Acquire, Connection, Executor, SqliteConnection, raw_sql};
 use std::time::Duration;
 
-const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
+const MANY: &str =
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
 
 /// The next borrower gets the same connection, outside any transaction, and is answered with what
 /// it asked.
@@ -15,7 +16,8 @@ async fn next_is_clean(pool: &SqlitePool, id: u64) {
     let mut lease = pool.acquire().await.unwrap();
     assert_eq!(SqlLease::info(&lease).id.get(), id, "the connection was not worth closing");
     assert!(!lease.is_in_transaction());
-    let answer: i64 = sqlx::query_scalar("SELECT ?").bind(4711).fetch_one(&mut *lease).await.unwrap();
+    let answer: i64 =
+        sqlx::query_scalar("SELECT ?").bind(4711).fetch_one(&mut *lease).await.unwrap();
     assert_eq!(answer, 4711);
     // Works only outside a transaction.
     lease.begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
@@ -71,7 +73,13 @@ async fn a_transaction_or_savepoint_that_was_dropped_leaves_doubt() {
 async fn whatever_else_was_done_with_a_connection_is_in_doubt() {
     let dir = Dir::new();
     let pool = dir.one().await;
-    for sql in ["PRAGMA user_version", "BEGIN; COMMIT", "SELECT 1; SELECT 2", "/*! x */ SELECT 1", "EXPLAIN SELECT 1"] {
+    for sql in [
+        "PRAGMA user_version",
+        "BEGIN; COMMIT",
+        "SELECT 1; SELECT 2",
+        "/*! x */ SELECT 1",
+        "EXPLAIN SELECT 1",
+    ] {
         let mut lease = pool.acquire().await.unwrap();
         assert_eq!(lease.standing(), SyncState::Clean);
         raw_sql(sql).execute(&mut *lease).await.unwrap();
@@ -186,19 +194,24 @@ async fn preparing_and_describing_leave_nothing_behind() {
     assert_eq!(statement.columns().len(), 1);
     let answer: i64 = statement.query_scalar().bind(5).fetch_one(&mut *lease).await.unwrap();
     assert_eq!(answer, 5);
-    let described = Executor::describe(&mut *lease, "SELECT 1 AS a, 2 AS b".into_sql_str()).await.unwrap();
+    let described =
+        Executor::describe(&mut *lease, "SELECT 1 AS a, 2 AS b".into_sql_str()).await.unwrap();
     assert_eq!(described.columns.len(), 2);
     assert_eq!(lease.standing(), SyncState::Clean);
     drop(lease);
     assert_eq!((&pool).prepare("SELECT 1".into_sql_str()).await.unwrap().columns().len(), 1);
-    assert_eq!(Executor::describe(&pool, "SELECT 1".into_sql_str()).await.unwrap().columns.len(), 1);
+    assert_eq!(
+        Executor::describe(&pool, "SELECT 1".into_sql_str()).await.unwrap().columns.len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_ping() {
     let dir = Dir::new();
     // Waiting for anything but the ping takes an hour.
-    let options = one().ping_timeout(Duration::from_millis(50)).close_timeout(Duration::from_secs(300));
+    let options =
+        one().ping_timeout(Duration::from_millis(50)).close_timeout(Duration::from_secs(300));
     let pool = options.connect(&dir.url("one.db")).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let id = SqlLease::info(&lease).id;

@@ -18,12 +18,17 @@ async fn id(pool: &SqlitePool) -> u64 {
 async fn a_file_is_not_pooled_unless_asked_for() {
     let dir = Dir::new();
     let trace = Trace::new();
-    let pool = SqlitePoolOptions::new().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();
+    let pool =
+        SqlitePoolOptions::new().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();
     let first = id(&pool).await;
     assert!(id(&pool).await > first, "a new connection each time");
     assert_eq!(pool.status().idle, 0);
     pool.close().await;
-    assert!(trace.closed().iter().all(|reason| *reason == CloseReason::NotPooled), "{:?}", trace.closed());
+    assert!(
+        trace.closed().iter().all(|reason| *reason == CloseReason::NotPooled),
+        "{:?}",
+        trace.closed()
+    );
 }
 
 #[tokio::test]
@@ -37,7 +42,8 @@ async fn a_queue_keeps_its_connection() {
 #[tokio::test]
 async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
     let dir = Dir::new();
-    let pragmas = millpond_sqlite::PragmaHook::new().journal_mode(millpond_sqlite::SqliteJournalMode::Wal);
+    let pragmas =
+        millpond_sqlite::PragmaHook::new().journal_mode(millpond_sqlite::SqliteJournalMode::Wal);
     let trace = Trace::new();
     let pool = SqlitePoolOptions::new()
         .pragma(pragmas)
@@ -48,7 +54,9 @@ async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
     let tasks: Vec<_> = (0..300)
         .map(|n| {
             let pool = pool.clone();
-            tokio::spawn(async move { sqlx::query_scalar::<_, i64>("SELECT ?").bind(n).fetch_one(&pool).await })
+            tokio::spawn(async move {
+                sqlx::query_scalar::<_, i64>("SELECT ?").bind(n).fetch_one(&pool).await
+            })
         })
         .collect();
     for (n, task) in (0..).zip(tasks) {
@@ -67,7 +75,8 @@ async fn holders_are_named_by_their_line_and_a_query_on_the_pool_by_its_first_wo
     let here = line!() + 1;
     let lease = pool.acquire().await.unwrap();
     let tx = pool.begin().await.unwrap();
-    let mut stream = sqlx::query("SELECT name FROM sqlite_schema UNION SELECT 'secret'").fetch(&pool);
+    let mut stream =
+        sqlx::query("SELECT name FROM sqlite_schema UNION SELECT 'secret'").fetch(&pool);
     stream.try_next().await.unwrap();
     let holders = pool.holders();
     assert_eq!(holders.len(), 3);

@@ -215,7 +215,10 @@ async fn the_question_whether_a_transaction_is_open_changes_nothing_when_it_is_c
         let _ = insert(&mut tx, 3).await;
         let committed = tx.commit().await.is_ok();
         let left = rows(&pool).await;
-        assert!(if committed { left.first() == Some(&1) } else { left.is_empty() }, "{committed} {left:?}");
+        assert!(
+            if committed { left.first() == Some(&1) } else { left.is_empty() },
+            "{committed} {left:?}"
+        );
         pool.execute("DELETE FROM t").await.unwrap();
     }
 }

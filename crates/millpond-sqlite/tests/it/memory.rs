@@ -20,7 +20,8 @@ async fn pond(options: SqlitePoolOptions) -> SqlitePool {
 /// Everything is there, even what belongs to the connection and not to the database.
 async fn is_whole(pool: &SqlitePool) {
     let mut lease = pool.acquire().await.unwrap();
-    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&mut *lease).await.unwrap();
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&mut *lease).await.unwrap();
     assert_eq!(names, ["mill"]);
     sqlx::query("SELECT * FROM notes").execute(&mut *lease).await.unwrap();
     drop(lease);
@@ -34,13 +35,16 @@ async fn it_has_one_connection_whatever_the_settings_say() {
     let tasks: Vec<_> = (0..50)
         .map(|_| {
             let pool = pool.clone();
-            tokio::spawn(async move { sqlx::query("INSERT INTO ponds VALUES ('x')").execute(&pool).await })
+            tokio::spawn(async move {
+                sqlx::query("INSERT INTO ponds VALUES ('x')").execute(&pool).await
+            })
         })
         .collect();
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await.unwrap();
+    let rows: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 51);
 }
 
@@ -162,7 +166,8 @@ async fn detaching_the_connection_takes_the_database_and_the_pool_makes_no_secon
 
 #[test]
 fn what_would_lose_the_database_is_refused() {
-    let build = |options: SqlitePoolOptions| options.connect_lazy("sqlite://").unwrap_err().to_string();
+    let build =
+        |options: SqlitePoolOptions| options.connect_lazy("sqlite://").unwrap_err().to_string();
     assert!(build(SqlitePoolOptions::new().pool(PoolKind::Null)).contains("pool kind"));
     assert!(build(SqlitePoolOptions::new().pool(PoolKind::ReadWrite)).contains("pool kind"));
     assert!(build(SqlitePoolOptions::new().reset(ResetLevel::Replace)).contains("reset level"));
@@ -184,7 +189,8 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
 }
 
 #[tokio::test]
-async fn when_the_drivers_thread_panics_its_loss_is_an_error_at_once_and_no_empty_one_takes_its_place() {
+async fn when_the_drivers_thread_panics_its_loss_is_an_error_at_once_and_no_empty_one_takes_its_place()
+ {
     let pool = pond(SqlitePoolOptions::new()).await;
     // A column whose name is not UTF-8.
     raw_sql(

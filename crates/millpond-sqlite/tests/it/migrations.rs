@@ -13,9 +13,13 @@ async fn migrations_run_once_on_every_kind_of_pool() {
         let pool = SqlitePoolOptions::new().pool(kind).connect(&dir.url("m.db")).await.unwrap();
         MIGRATIONS.run(&pool).await.unwrap();
         MIGRATIONS.run(&pool).await.unwrap();
-        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await.unwrap();
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await.unwrap();
         assert_eq!(names, ["founders"], "{kind:?}");
-        let applied: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations").fetch_one(&pool).await.unwrap();
+        let applied: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         assert_eq!(applied, 2);
     }
 }
@@ -26,6 +30,7 @@ async fn migrations_run_on_a_lease_and_in_memory() {
     let mut lease = pool.acquire().await.unwrap();
     MIGRATIONS.run(&mut lease).await.unwrap();
     drop(lease);
-    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await.unwrap();
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM ponds").fetch_all(&pool).await.unwrap();
     assert_eq!(names, ["founders"]);
 }

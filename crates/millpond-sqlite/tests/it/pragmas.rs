@@ -2,7 +2,8 @@
 
 use crate::support::Dir;
 use millpond_sqlite::{
-    PoolKind, PragmaHook, SqlLease, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    PoolKind, PragmaHook, SqlLease, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions,
 };
 use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
 
@@ -20,9 +21,12 @@ async fn they_are_set_on_every_connection() {
         let pool = options.connect_with(dir.options("x.db").foreign_keys(false)).await.unwrap();
         for pool in [pool.clone(), pool.reader()] {
             let mut lease = pool.acquire().await.unwrap();
-            for (name, value) in
-                [("foreign_keys", 1), ("cache_size", -1234), ("mmap_size", 65_536), ("recursive_triggers", 1)]
-            {
+            for (name, value) in [
+                ("foreign_keys", 1),
+                ("cache_size", -1234),
+                ("mmap_size", 65_536),
+                ("recursive_triggers", 1),
+            ] {
                 let sql = AssertSqlSafe(format!("PRAGMA {name}"));
                 let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *lease).await.unwrap();
                 assert_eq!(found, value, "{kind:?} {name}");
@@ -34,9 +38,13 @@ async fn they_are_set_on_every_connection() {
 #[tokio::test]
 async fn one_that_does_not_take_fails_the_acquire_at_once_and_says_why() {
     let pragmas = PragmaHook::new().journal_mode(SqliteJournalMode::Wal);
-    let error = SqlitePoolOptions::new().pragma(pragmas).connect("sqlite::memory:").await.unwrap_err();
+    let error =
+        SqlitePoolOptions::new().pragma(pragmas).connect("sqlite::memory:").await.unwrap_err();
     assert!(matches!(error, sqlx::Error::Configuration(_)));
-    assert!(error.to_string().contains("pragma journal_mode was set to wal but is still memory"), "{error}");
+    assert!(
+        error.to_string().contains("pragma journal_mode was set to wal but is still memory"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -110,7 +118,10 @@ async fn what_a_borrower_changes_is_put_back_before_the_next_one_comes() {
 async fn no_orphan_is_written_after_a_migration_that_failed_half_way() {
     let dir = Dir::new();
     let pool = strict().pool(PoolKind::ReadWrite).connect(&dir.url("x.db")).await.unwrap();
-    raw_sql("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)").execute(&pool).await.unwrap();
+    raw_sql("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
+        .execute(&pool)
+        .await
+        .unwrap();
     raw_sql("PRAGMA foreign_keys = OFF; DROP TABLE nothing; PRAGMA foreign_keys = ON")
         .execute(&pool)
         .await
@@ -136,7 +147,10 @@ async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_loan() {
     raw_sql("PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (i)").execute(&pool).await.unwrap();
     // Verified when it is lent again.
     drop(pool.acquire().await.unwrap());
-    raw_sql("PRAGMA busy_timeout = 0; INSERT INTO t VALUES (1)").execute(&mut *other).await.unwrap();
+    raw_sql("PRAGMA busy_timeout = 0; INSERT INTO t VALUES (1)")
+        .execute(&mut *other)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -144,7 +158,11 @@ async fn a_file_that_is_only_read_is_lent_again_and_its_pragmas_are_put_back() {
     let dir = Dir::new();
     strict().connect(&dir.url("x.db")).await.unwrap().execute("CREATE TABLE t (i)").await.unwrap();
     for parameters in ["mode=ro", "immutable=true"] {
-        let pool = strict().pool(PoolKind::Queue).connect(&dir.url(&format!("x.db?{parameters}"))).await.unwrap();
+        let pool = strict()
+            .pool(PoolKind::Queue)
+            .connect(&dir.url(&format!("x.db?{parameters}")))
+            .await
+            .unwrap();
         let before = settings(&pool).await;
         for change in CHANGES {
             pool.execute(change).await.unwrap();

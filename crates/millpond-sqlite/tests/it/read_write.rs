@@ -9,7 +9,10 @@ use std::time::Duration;
 /// What the connection that executes a statement answers about itself.
 async fn is_reader<'e>(executor: impl Executor<'e, Database = sqlx::Sqlite>) -> bool {
     // A table-valued pragma in a SELECT: by its text it only reads.
-    sqlx::query_scalar("SELECT query_only FROM pragma_query_only").fetch_one(executor).await.unwrap()
+    sqlx::query_scalar("SELECT query_only FROM pragma_query_only")
+        .fetch_one(executor)
+        .await
+        .unwrap()
 }
 
 // B07
@@ -25,11 +28,14 @@ async fn reads_go_to_a_reader_and_everything_else_to_the_writer() {
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
 
-    let id: i64 = sqlx::query_scalar("INSERT INTO t VALUES (2) RETURNING i").fetch_one(&pool).await.unwrap();
+    let id: i64 =
+        sqlx::query_scalar("INSERT INTO t VALUES (2) RETURNING i").fetch_one(&pool).await.unwrap();
     assert_eq!(id, 2);
-    let last: i64 = sqlx::query_scalar("SELECT last_insert_rowid()").fetch_one(&pool).await.unwrap();
+    let last: i64 =
+        sqlx::query_scalar("SELECT last_insert_rowid()").fetch_one(&pool).await.unwrap();
     assert_eq!(last, 2, "asked of the connection that wrote");
-    let all: Vec<i64> = sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(&pool).await.unwrap();
+    let all: Vec<i64> =
+        sqlx::query_scalar("SELECT i FROM t ORDER BY i").fetch_all(&pool).await.unwrap();
     assert_eq!(all, [1, 2], "a reader sees what was committed");
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
     assert_eq!(version, 0);
@@ -54,7 +60,12 @@ async fn a_reader_refuses_to_write_and_stays_one() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
     pool.reader().resize(1, 0).unwrap();
-    for sql in ["INSERT INTO t VALUES (1)", "CREATE TABLE u (i)", "CREATE TEMP TABLE u (i)", "BEGIN IMMEDIATE"] {
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "CREATE TABLE u (i)",
+        "CREATE TEMP TABLE u (i)",
+        "BEGIN IMMEDIATE",
+    ] {
         let error = raw_sql(sql).execute(&pool.reader()).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("8"), "{sql}");
     }
@@ -99,7 +110,8 @@ async fn a_reader_that_comes_first_finds_a_database() {
     let dir = Dir::new();
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite);
     let pool = options.connect_lazy(&dir.url("new.db")).unwrap();
-    let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&pool).await.unwrap();
+    let tables: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&pool).await.unwrap();
     assert_eq!(tables, 0);
 }
 
@@ -127,7 +139,11 @@ async fn transfer(pool: &SqlitePool, n: u32) -> sqlx::Result<()> {
             tx.commit().await
         }
         1 => sqlx::query("UPDATE t SET i = i WHERE i = ?").bind(n).execute(pool).await.map(|_| ()),
-        _ => sqlx::query("SELECT COUNT(*) FROM t WHERE i > ?").bind(n).fetch_one(pool).await.map(|_| ()),
+        _ => sqlx::query("SELECT COUNT(*) FROM t WHERE i > ?")
+            .bind(n)
+            .fetch_one(pool)
+            .await
+            .map(|_| ()),
     }
 }
 

@@ -4,12 +4,15 @@
 use crate::support::{Dir, one};
 use futures_util::TryStreamExt;
 use millpond_sqlite::{PoolKind, SqlLease, SqlitePool, SqlitePoolOptions};
-use sqlx::{Acquire, ConnectOptions, Executor, Row, SqlSafeStr, SqliteConnection, Statement, raw_sql};
+use sqlx::{
+    Acquire, ConnectOptions, Executor, Row, SqlSafeStr, SqliteConnection, Statement, raw_sql,
+};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
 #[tokio::test]
-async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_costs_the_connection() {
+async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_costs_the_connection()
+{
     let dir = Dir::new();
     let pool = dir.one().await;
     // A column name that is not UTF-8 is one of several things over which the driver's thread
@@ -26,7 +29,10 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
         let id = SqlLease::info(&lease).id.get();
         let outcome = match round {
             0 => sqlx::query("SELECT * FROM t").fetch_all(&mut *lease).await.map(|rows| rows.len()),
-            1 => sqlx::query("SELECT * FROM t").fetch_optional(&mut *lease).await.map(|row| row.iter().count()),
+            1 => sqlx::query("SELECT * FROM t")
+                .fetch_optional(&mut *lease)
+                .await
+                .map(|row| row.iter().count()),
             _ => sqlx::query("SELECT * FROM t").execute(&mut *lease).await.map(|_| 0),
         };
         let error = outcome.unwrap_err();
@@ -51,7 +57,16 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
 async fn a_text_without_a_statement_ends_well() {
     let dir = Dir::new();
     let pool = dir.one().await;
-    for sql in ["", " \n", ";", " ; ; ", "-- nothing", "/* nothing */", "/* nothing", "-- one\n/* two */;\n-- three"] {
+    for sql in [
+        "",
+        " \n",
+        ";",
+        " ; ; ",
+        "-- nothing",
+        "/* nothing */",
+        "/* nothing",
+        "-- one\n/* two */;\n-- three",
+    ] {
         assert!(sqlx::query(sql).fetch_all(&pool).await.unwrap().is_empty(), "{sql:?}");
         assert!(raw_sql(sql).fetch_optional(&pool).await.unwrap().is_none(), "{sql:?}");
     }
@@ -103,17 +118,24 @@ async fn all_ways_are_right(pool: &SqlitePool, columns: usize) {
 async fn whatever_changes_a_table_the_next_statement_has_its_columns() {
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
-        let pool = SqlitePoolOptions::new().pool(kind).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
+        let pool = SqlitePoolOptions::new()
+            .pool(kind)
+            .pool_size(2)
+            .connect(&dir.url("x.db"))
+            .await
+            .unwrap();
         raw_sql(USERS).execute(&pool).await.unwrap();
         let mut outsider = dir.options("x.db").connect().await.unwrap();
         all_ways_are_right(&pool, 2).await;
-        for (change, columns) in [(ADDED, 3), (SWAPPED, 2), (ORDERED, 2), (ADDED, 3), (DROPPED, 2)] {
+        for (change, columns) in [(ADDED, 3), (SWAPPED, 2), (ORDERED, 2), (ADDED, 3), (DROPPED, 2)]
+        {
             outsider.execute(raw_sql(change)).await.unwrap();
             all_ways_are_right(&pool, columns).await;
         }
         for (change, columns) in [(SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
             // By another connection of the same pool, and by the same one.
-            let held = if kind == PoolKind::Queue { Some(pool.acquire().await.unwrap()) } else { None };
+            let held =
+                if kind == PoolKind::Queue { Some(pool.acquire().await.unwrap()) } else { None };
             pool.execute(raw_sql(change)).await.unwrap();
             drop(held);
             all_ways_are_right(&pool, columns).await;
@@ -126,7 +148,10 @@ async fn whatever_changes_a_table_the_next_statement_has_its_columns() {
 async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_as_well() {
     let dir = Dir::new();
     let mut outsider = dir.options("y.db").connect().await.unwrap();
-    raw_sql("CREATE TABLE far (a); INSERT INTO far VALUES (1)").execute(&mut outsider).await.unwrap();
+    raw_sql("CREATE TABLE far (a); INSERT INTO far VALUES (1)")
+        .execute(&mut outsider)
+        .await
+        .unwrap();
     let pool = SqlitePoolOptions::new().connect("sqlite::memory:").await.unwrap();
     raw_sql(USERS).execute(&pool).await.unwrap();
     for (change, columns) in [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
@@ -134,14 +159,23 @@ async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_a
         all_ways_are_right(&pool, columns).await;
     }
     let mut lease = pool.acquire().await.unwrap();
-    lease.execute(raw_sql("CREATE TEMP TABLE near (a); INSERT INTO near VALUES (1)")).await.unwrap();
+    lease
+        .execute(raw_sql("CREATE TEMP TABLE near (a); INSERT INTO near VALUES (1)"))
+        .await
+        .unwrap();
     let attach = format!("ATTACH '{}' AS y", dir.path().join("y.db").display());
     sqlx::query(sqlx::AssertSqlSafe(attach)).execute(&mut *lease).await.unwrap();
     for (columns, column) in [(1, "b"), (2, "c"), (3, "d")] {
         for table in ["SELECT * FROM near", "SELECT * FROM far"] {
-            assert_eq!(sqlx::query(table).fetch_one(&mut *lease).await.unwrap().columns().len(), columns, "{table}");
+            assert_eq!(
+                sqlx::query(table).fetch_one(&mut *lease).await.unwrap().columns().len(),
+                columns,
+                "{table}"
+            );
         }
-        for (conn, table) in [(&mut *lease as &mut SqliteConnection, "near"), (&mut outsider, "far")] {
+        for (conn, table) in
+            [(&mut *lease as &mut SqliteConnection, "near"), (&mut outsider, "far")]
+        {
             let sql = format!("ALTER TABLE {table} ADD COLUMN {column}");
             conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
         }
@@ -152,7 +186,12 @@ async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_a
 async fn while_a_table_is_rebuilt_again_and_again_no_name_is_anothers() {
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
-        let pool = SqlitePoolOptions::new().pool(kind).pool_size(3).connect(&dir.url("x.db")).await.unwrap();
+        let pool = SqlitePoolOptions::new()
+            .pool(kind)
+            .pool_size(3)
+            .connect(&dir.url("x.db"))
+            .await
+            .unwrap();
         raw_sql("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
         raw_sql(USERS).execute(&pool).await.unwrap();
         let mut outsider = dir.options("x.db").connect().await.unwrap();
@@ -166,7 +205,9 @@ async fn while_a_table_is_rebuilt_again_and_again_no_name_is_anothers() {
             loop {
                 match sqlx::query("SELECT * FROM users").fetch_one(&pool).await {
                     Ok(row) => is_ann(&row),
-                    Err(error) => assert!(error.to_string().contains("schema was changed"), "{error}"),
+                    Err(error) => {
+                        assert!(error.to_string().contains("schema was changed"), "{error}")
+                    }
                 }
                 let mut tx = pool.begin().await.unwrap();
                 is_ann(&sqlx::query("SELECT * FROM users").fetch_all(&mut *tx).await.unwrap()[0]);
@@ -187,7 +228,12 @@ async fn while_a_table_is_rebuilt_again_and_again_no_name_is_anothers() {
 #[tokio::test]
 async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_lock_of_another_one() {
     let dir = Dir::new();
-    let pool = SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
+    let pool = SqlitePoolOptions::new()
+        .pool(PoolKind::Queue)
+        .pool_size(2)
+        .connect(&dir.url("x.db"))
+        .await
+        .unwrap();
     raw_sql("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
     raw_sql(USERS).execute(&pool).await.unwrap();
     let mut first = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -208,7 +254,8 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
 }
 
 #[tokio::test]
-async fn a_function_that_takes_the_drivers_own_connection_finds_the_columns_of_now_at_the_next_loan() {
+async fn a_function_that_takes_the_drivers_own_connection_finds_the_columns_of_now_at_the_next_loan()
+ {
     async fn helper(conn: &mut SqliteConnection) -> usize {
         let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
         is_ann(&rows[0]);

@@ -10,7 +10,8 @@ pub const DELETE: &str = "DELETE FROM ponds WHERE id = ?";
 
 /// The number of the new pond.
 pub async fn create(pool: &SqlitePool, name: &str, depth: i64) -> sqlx::Result<i64> {
-    let insert = sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);
+    let insert =
+        sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);
     Ok(insert.execute(pool).await?.last_insert_rowid())
 }
 

@@ -9,7 +9,8 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Runs until it is interrupted.
-pub const ENDLESS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n";
+pub const ENDLESS: &str =
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n";
 
 /// Begins a query that never ends, and drops it while it runs.
 pub async fn abandon_endless<'e>(executor: impl Executor<'e, Database = Sqlite>) {
@@ -27,7 +28,8 @@ pub struct Dir(PathBuf);
 impl Dir {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("millpond-sqlite-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("millpond-sqlite-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)

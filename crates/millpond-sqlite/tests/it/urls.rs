@@ -25,7 +25,8 @@ fn relative(dir: &Dir, file: &str) -> String {
 #[tokio::test]
 async fn three_slashes_are_relative_and_four_absolute() {
     let dir = Dir::new();
-    let (absolute, relative) = (dir.path().join("x.db").display().to_string(), relative(&dir, "x.db"));
+    let (absolute, relative) =
+        (dir.path().join("x.db").display().to_string(), relative(&dir, "x.db"));
     for url in [
         format!("sqlite:///{absolute}"),
         format!("sqlite:///{relative}"),
@@ -96,7 +97,8 @@ async fn a_missing_file_is_created_unless_the_mode_forbids_it() {
 async fn read_only_is_read_only() {
     let dir = Dir::new();
     file_of(&dir.url("x.db")).await.unwrap();
-    let pool = SqlitePoolOptions::new().connect(&format!("{}?mode=ro", dir.url("x.db"))).await.unwrap();
+    let pool =
+        SqlitePoolOptions::new().connect(&format!("{}?mode=ro", dir.url("x.db"))).await.unwrap();
     let error = sqlx::query("CREATE TABLE t (i)").execute(&pool).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("8"));
 }
@@ -119,7 +121,11 @@ async fn odd_names_are_taken_literally() {
 #[tokio::test]
 async fn the_timeout_is_how_long_a_lock_is_waited_for() {
     let dir = Dir::new();
-    let pool = SqlitePoolOptions::new().connect(&format!("{}?timeout=1.5", dir.url("x.db"))).await.unwrap();
-    let milliseconds: i64 = sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&pool).await.unwrap();
+    let pool = SqlitePoolOptions::new()
+        .connect(&format!("{}?timeout=1.5", dir.url("x.db")))
+        .await
+        .unwrap();
+    let milliseconds: i64 =
+        sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&pool).await.unwrap();
     assert_eq!(milliseconds, 1500);
 }

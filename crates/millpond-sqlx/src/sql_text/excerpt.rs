@@ -12,8 +12,10 @@ pub(crate) fn label_of(sql: &str) -> &str {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.,*".contains(&byte);
     // `SET a TO secret`: there a value looks like a name.
     let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    let tells_all = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
-    let words_max = if tells_all.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
+    let tells_all =
+        ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
+    let words_max =
+        if tells_all.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
     let (mut end, mut begun, mut words) = (0, true, 0);
     for (at, byte) in sql.bytes().enumerate().take(BYTES_MAX) {
         match byte {
@@ -34,8 +36,13 @@ pub(crate) fn excerpt(sql: &str) -> String {
     let mut shown = String::new();
     let mut before = ' ';
     for c in sql.trim_start().chars() {
-        let is_number = c.is_ascii_digit() && !before.is_alphanumeric() && !matches!(before, '_' | '$');
-        if is_number || matches!(c, '\'' | '"') || (c == '$' && before == '$') || shown.len() >= SHOWN_MAX {
+        let is_number =
+            c.is_ascii_digit() && !before.is_alphanumeric() && !matches!(before, '_' | '$');
+        if is_number
+            || matches!(c, '\'' | '"')
+            || (c == '$' && before == '$')
+            || shown.len() >= SHOWN_MAX
+        {
             return shown.trim_end_matches(['$', ' ']).to_owned() + " ..";
         }
         if !(c.is_whitespace() && before.is_whitespace()) {

@@ -59,8 +59,13 @@ pub fn effect_of(sql: &str) -> Effect {
 /// Whether a text begins with one of the harmless keywords of six letters and a blank, without
 /// anything before it.
 fn begins_plainly(text: &[u8]) -> bool {
-    const WORDS: [u64; 5] =
-        [number(b"select "), number(b"insert "), number(b"update "), number(b"delete "), number(b"values ")];
+    const WORDS: [u64; 5] = [
+        number(b"select "),
+        number(b"insert "),
+        number(b"update "),
+        number(b"delete "),
+        number(b"values "),
+    ];
     // Of a letter this makes the small one, of nothing else a letter, and a blank of a blank and of
     // a zero only.
     const SMALL: u64 = number(&[0x20; 7]);
@@ -89,7 +94,9 @@ pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
     // A byte that goes on with the word makes it another one.
-    let goes_on = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'_' | b'$' | b'\0') || !byte.is_ascii();
+    let goes_on = |byte: &u8| {
+        byte.is_ascii_digit() || matches!(byte, b'_' | b'$' | b'\0') || !byte.is_ascii()
+    };
     let ends = !rest.as_bytes().get(end).is_some_and(goes_on);
     rest.split_at_checked(end).filter(|_| ends)
 }
@@ -111,7 +118,11 @@ fn behind_comments(sql: &str) -> Option<&str> {
             let end = comment.find("*/")?;
             // Up to the slash, since the star of `*/` may be that of a nested `/*`.
             let body = comment.get(..=end)?;
-            if body.starts_with(['!', '/']) || body.starts_with("M!") || body.contains("/*") || body.contains('\0') {
+            if body.starts_with(['!', '/'])
+                || body.starts_with("M!")
+                || body.contains("/*")
+                || body.contains('\0')
+            {
                 return None;
             }
             rest = comment.get(end.saturating_add(2)..)?;
@@ -177,9 +188,13 @@ mod tests {
 
     #[test]
     fn a_second_statement_is_never_overlooked() {
-        for sql in
-            ["SELECT 1; BEGIN", "SELECT 1;BEGIN;", "SELECT ';' ; BEGIN", "SELECT 1;\n;BEGIN", "BEGIN; SELECT 1/0"]
-        {
+        for sql in [
+            "SELECT 1; BEGIN",
+            "SELECT 1;BEGIN;",
+            "SELECT ';' ; BEGIN",
+            "SELECT 1;\n;BEGIN",
+            "BEGIN; SELECT 1/0",
+        ] {
             assert_eq!(effect_of(sql), Effect::Lasting, "{sql}");
         }
     }
@@ -204,9 +219,13 @@ mod tests {
 
     #[test]
     fn comments_on_which_backends_agree_are_looked_through() {
-        for sql in
-            ["-- a\r\nSELECT 1", "--a\n\r\tSELECT 1", "/***/SELECT 1", "/* a * / b! */SELECT 1", "/**/-- /*\nSELECT 1"]
-        {
+        for sql in [
+            "-- a\r\nSELECT 1",
+            "--a\n\r\tSELECT 1",
+            "/***/SELECT 1",
+            "/* a * / b! */SELECT 1",
+            "/**/-- /*\nSELECT 1",
+        ] {
             assert_eq!(effect_of(sql), Effect::None, "{sql:?}");
         }
     }

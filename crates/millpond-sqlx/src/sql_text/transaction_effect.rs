@@ -57,7 +57,8 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
 /// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO
 /// ..]`, with nothing in between that backends read differently.
 fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
-    let is = |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
+    let is =
+        |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
     let next = match next_word(rest) {
         Some((word, rest)) if is(word, &["WORK", "TRANSACTION"]) => next_word(rest),
         next => next,
@@ -101,7 +102,9 @@ fn several(sql: &str) -> Meaning<'_> {
 /// What a text may do that cannot be split into statements, by the words that are somewhere in it.
 fn unclear(sql: &str) -> Meaning<'_> {
     let has_one = |words: &[&str]| words.iter().any(|word| has(sql, word));
-    let has_to = || sql.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"));
+    let has_to = || {
+        sql.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("to"))
+    };
     Meaning::Several {
         ends: has_one(&ENDING),
         reopens: has_one(&REOPENING),
@@ -118,7 +121,9 @@ pub(crate) fn sets_completion(sql: &str) -> bool {
 /// transaction refuses the whole text by itself, or was rolled back.
 pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
     match first_keyword(sql) {
-        Some(keyword) => ["commit", "end", "prepare"].iter().any(|word| keyword.eq_ignore_ascii_case(word)),
+        Some(keyword) => {
+            ["commit", "end", "prepare"].iter().any(|word| keyword.eq_ignore_ascii_case(word))
+        }
         None => ["commit", "end", "prepare"].iter().any(|word| has(sql, word)),
     }
 }
@@ -176,11 +181,24 @@ mod tests {
 
     #[test]
     fn what_follows_a_semicolon_in_a_comment_is_read_as_well() {
-        for sql in ["COMMIT -- ;\n AND CHAIN", "COMMIT /* a;b */ AND CHAIN", "SELECT 1; COMMIT -- ;\n AND CHAIN"] {
-            assert!(matches!(meaning(sql), Meaning::Several { ends: true, reopens: true, .. }), "{sql}");
+        for sql in [
+            "COMMIT -- ;\n AND CHAIN",
+            "COMMIT /* a;b */ AND CHAIN",
+            "SELECT 1; COMMIT -- ;\n AND CHAIN",
+        ] {
+            assert!(
+                matches!(meaning(sql), Meaning::Several { ends: true, reopens: true, .. }),
+                "{sql}"
+            );
         }
-        assert!(matches!(meaning("PREPARE -- ;\nTRANSACTION 'x'"), Meaning::Several { ends: true, .. }));
-        assert!(matches!(meaning("SET -- ;\nautocommit = 0"), Meaning::Several { reopens: true, .. }));
+        assert!(matches!(
+            meaning("PREPARE -- ;\nTRANSACTION 'x'"),
+            Meaning::Several { ends: true, .. }
+        ));
+        assert!(matches!(
+            meaning("SET -- ;\nautocommit = 0"),
+            Meaning::Several { reopens: true, .. }
+        ));
         // A part of it may be in a comment that ends elsewhere.
         assert!(matches!(meaning("ROLLBACK -- ;\n TO a"), Meaning::Several { ends: true, .. }));
     }
@@ -188,12 +206,21 @@ mod tests {
     #[test]
     fn of_several_statements_it_is_only_known_what_they_may_do() {
         let several = |ends, reopens, nests| Meaning::Several { ends, reopens, nests };
-        assert_eq!(meaning("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"), several(false, false, false));
+        assert_eq!(
+            meaning("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"),
+            several(false, false, false)
+        );
         assert_eq!(meaning("COMMIT; BEGIN"), several(true, true, false));
         assert_eq!(meaning("INSERT INTO t VALUES (1); COMMIT"), several(true, false, false));
-        assert_eq!(meaning("SAVEPOINT a; DELETE FROM t; ROLLBACK TO a"), several(false, false, true));
+        assert_eq!(
+            meaning("SAVEPOINT a; DELETE FROM t; ROLLBACK TO a"),
+            several(false, false, true)
+        );
         assert_eq!(meaning("SELECT 1; COMMIT AND CHAIN; SAVEPOINT a"), several(true, true, true));
-        assert_eq!(meaning("INSERT INTO t VALUES ('to; /*'); SAVEPOINT a; COMMIT"), several(true, false, true));
+        assert_eq!(
+            meaning("INSERT INTO t VALUES ('to; /*'); SAVEPOINT a; COMMIT"),
+            several(true, false, true)
+        );
         assert_eq!(meaning("SELECT ';', /* ; */ 1; -- ;\nEND"), several(true, false, false));
         assert_eq!(meaning("/*! COMMIT */"), several(true, false, false));
     }

@@ -23,7 +23,10 @@ pub fn mentions(sql: &str, before: &str, after: &str) -> bool {
         let (front, back) = text.split_at_checked(at)?;
         let front = front.get(front.len().checked_sub(before.len())?..)?;
         let back = back.get(1..after.len().checked_add(1)?)?;
-        Some(front.eq_ignore_ascii_case(before.as_bytes()) && back.eq_ignore_ascii_case(after.as_bytes()))
+        Some(
+            front.eq_ignore_ascii_case(before.as_bytes())
+                && back.eq_ignore_ascii_case(after.as_bytes()),
+        )
     };
     text.iter().enumerate().any(|(at, byte)| *byte == b'_' && is_there(at).unwrap_or(false))
 }

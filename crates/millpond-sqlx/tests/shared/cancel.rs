@@ -73,7 +73,8 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
             Err(error) => {
                 // Or it had begun and its rollback was cut off: then a connection that does not
                 // survive that says so.
-                let says_so = error.to_string().contains("the transaction is lost") || !SURVIVES_A_CUT;
+                let says_so =
+                    error.to_string().contains("the transaction is lost") || !SURVIVES_A_CUT;
                 assert!(!begun && says_so, "{error}");
                 lost += 1;
                 if lost == 2 {
@@ -84,7 +85,8 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
             }
             Ok(_) => tx.rollback().await.unwrap(),
         }
-        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
+        let rows: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
         assert_eq!(rows, 0, "round {round}");
     }
     after_a_cut(&server, &pool).await;

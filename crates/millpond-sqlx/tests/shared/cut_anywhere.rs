@@ -70,13 +70,21 @@ async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
         Deed::FetchPrepared => {
             // A text of its own each time: it has to be prepared.
             let sql = AssertSqlSafe(format!("{PLUS} {polls}"));
-            let sum = poll_n(sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool), polls).await;
-            sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::try_from(polls).unwrap() + 1)).is_some()
+            let sum =
+                poll_n(sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool), polls).await;
+            sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::try_from(polls).unwrap() + 1))
+                .is_some()
         }
-        Deed::Describe => poll_n(pool.prepare(SqlStr::from_static("SELECT 1")), polls).await.is_some(),
+        Deed::Describe => {
+            poll_n(pool.prepare(SqlStr::from_static("SELECT 1")), polls).await.is_some()
+        }
         Deed::Begin => poll_n(pool.begin(), polls).await.is_some(),
-        Deed::BeginWith => poll_n(pool.begin_with("START TRANSACTION READ ONLY"), polls).await.is_some(),
-        Deed::BeginOnLease => poll_n(Transaction::on(pool.acquire().await.unwrap(), None), polls).await.is_some(),
+        Deed::BeginWith => {
+            poll_n(pool.begin_with("START TRANSACTION READ ONLY"), polls).await.is_some()
+        }
+        Deed::BeginOnLease => {
+            poll_n(Transaction::on(pool.acquire().await.unwrap(), None), polls).await.is_some()
+        }
         Deed::Savepoint => {
             let mut outer = pool.begin().await.unwrap();
             poll_n(outer.begin(), polls).await.is_some()
@@ -88,7 +96,9 @@ async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
 
 async fn in_pieces(server: &Server) -> ChaosProxy {
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
-    Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+    Direction::BOTH
+        .into_iter()
+        .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
     proxy
 }
 

@@ -8,11 +8,17 @@ use std::env;
 use std::process::Command;
 
 /// What would stand below the attribute.
-async fn it_has_a_database_of_its_own(_: PoolOptions<Db>, options: ConnectOptions) -> sqlx::Result<()> {
+async fn it_has_a_database_of_its_own(
+    _: PoolOptions<Db>,
+    options: ConnectOptions,
+) -> sqlx::Result<()> {
     let pool = Options::new().connect_with(options).await?;
     let name: String = sqlx::query_scalar(NAME_OF_THE_DATABASE).fetch_one(&pool).await?;
     assert!(name.starts_with("_sqlx_test_"), "{name}");
-    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await?, 1);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM ponds").fetch_one(&pool).await?,
+        1
+    );
     pool.close().await;
     Ok(())
 }
@@ -31,7 +37,9 @@ fn sqlxs_attribute_for_tests_can_feed_a_pool() {
         return;
     }
     let mut again = Command::new(env::current_exe().unwrap());
-    again.args(["--exact", "fed_by_sqlx::sqlxs_attribute_for_tests_can_feed_a_pool"]).env("DATABASE_URL", &server.url);
+    again
+        .args(["--exact", "fed_by_sqlx::sqlxs_attribute_for_tests_can_feed_a_pool"])
+        .env("DATABASE_URL", &server.url);
     let output = again.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

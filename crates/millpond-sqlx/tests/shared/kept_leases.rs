@@ -104,7 +104,9 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
     raw_sql(SHORT).execute(&mut *lease).await.unwrap_err();
     lease.set_statement_timeout(None);
     // What was read over by then is forgotten with it, the cancel is not.
-    let _cut = tokio::time::timeout(Duration::from_millis(400), raw_sql("SELECT 1").execute(&mut *lease)).await;
+    let _cut =
+        tokio::time::timeout(Duration::from_millis(400), raw_sql("SELECT 1").execute(&mut *lease))
+            .await;
     raw_sql("SELECT 1").execute(&mut *lease).await.unwrap_err();
     raw_sql("SELECT 1").execute(&mut *lease).await.unwrap_err();
     drop(lease);
@@ -147,16 +149,20 @@ async fn it_is_stopped_although_the_idle_connection_that_is_tried_first_is_dead(
 }
 
 #[tokio::test]
-async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_connect_to_do_so_hangs() {
+async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_connect_to_do_so_hangs()
+{
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     proxy.plan(|number, _| if number == 3 { Flow::stalled() } else { Flow::free() });
     let options = one().pool_size(2).max_overflow(1).limits(millpond_core::Limits::Off);
-    let options = options.ping_timeout(Duration::from_millis(500)).statement_timeout(Duration::from_millis(400));
+    let options = options
+        .ping_timeout(Duration::from_millis(500))
+        .statement_timeout(Duration::from_millis(400));
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
     let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let sessions = [id(&mut first).await, id(&mut second).await];
-    let both = tokio::join!(raw_sql(LONG).execute(&mut *first), raw_sql(LONG).execute(&mut *second));
+    let both =
+        tokio::join!(raw_sql(LONG).execute(&mut *first), raw_sql(LONG).execute(&mut *second));
     assert!(both.0.is_err() && both.1.is_err());
     for session in sessions {
         let stopped = until("the server has stopped", async || !server.works(session).await);

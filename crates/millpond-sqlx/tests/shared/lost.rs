@@ -16,7 +16,8 @@ fn outcome(error: &Error) -> TransactionOutcome {
 }
 
 #[tokio::test]
-async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction_and_a_rollback_says_that_it_came_too_late() {
+async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction_and_a_rollback_says_that_it_came_too_late()
+ {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_hand_commit").await;
     for sql in ["COMMIT", "/* x */ commit and chain"] {
@@ -72,8 +73,16 @@ async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
             tx.commit().await.unwrap();
             assert_eq!(rows(&pool).await, [1, 3], "{sql}");
         } else {
-            assert_eq!(outcome(&insert(&mut tx, 3).await.unwrap_err()), TransactionOutcome::Unknown, "{sql}");
-            assert_eq!(outcome(&tx.rollback().await.unwrap_err()), TransactionOutcome::Unknown, "{sql}");
+            assert_eq!(
+                outcome(&insert(&mut tx, 3).await.unwrap_err()),
+                TransactionOutcome::Unknown,
+                "{sql}"
+            );
+            assert_eq!(
+                outcome(&tx.rollback().await.unwrap_err()),
+                TransactionOutcome::Unknown,
+                "{sql}"
+            );
             let kept: &[i32] = if sql.starts_with("COMMIT") { &[1] } else { &[] };
             assert_eq!(rows(&pool).await, kept, "{sql}");
         }
@@ -119,9 +128,11 @@ async fn a_transaction_in_sql_on_a_lease_goes_on_and_ends_as_it_is_written() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_by_hand").await;
     let mut lease = pool.acquire().await.unwrap();
-    for (i, begin, end) in
-        [(1, "BEGIN", "COMMIT"), (2, "START TRANSACTION", "ROLLBACK"), (3, "BEGIN; SELECT 1", "COMMIT")]
-    {
+    for (i, begin, end) in [
+        (1, "BEGIN", "COMMIT"),
+        (2, "START TRANSACTION", "ROLLBACK"),
+        (3, "BEGIN; SELECT 1", "COMMIT"),
+    ] {
         lease.execute(begin).await.unwrap();
         lease.execute("INSERT INTO t VALUES (99)").await.unwrap();
         lease.execute("SELECT nonsense").await.unwrap_err();
@@ -149,7 +160,8 @@ async fn rows_that_are_left_behind_are_in_nobodys_way() {
             stream.try_next().await.unwrap().unwrap();
         }
         drop(stream);
-        let error = sqlx::query_as::<_, (String, String)>(MANY).fetch_all(&mut *tx).await.unwrap_err();
+        let error =
+            sqlx::query_as::<_, (String, String)>(MANY).fetch_all(&mut *tx).await.unwrap_err();
         assert!(matches!(error, Error::ColumnDecode { .. }), "{error}");
         let mut inner = tx.begin().await.unwrap();
         insert(&mut inner, 3).await.unwrap();

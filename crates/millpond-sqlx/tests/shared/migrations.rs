@@ -8,7 +8,13 @@ use tokio::time::timeout;
 
 fn migrator(sql: &'static str) -> Migrator {
     let sql = sql.into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "test".into(), MigrationType::Simple, sql, false)])
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "test".into(),
+        MigrationType::Simple,
+        sql,
+        false,
+    )])
 }
 
 #[tokio::test]
@@ -29,7 +35,8 @@ async fn a_failed_migration_leaves_no_lock_on_the_connection_that_went_back() {
         drop(pool.acquire().await.unwrap());
         // Another replica, which would wait for ever.
         let other = one().connect(&url).await.unwrap();
-        let migrated = timeout(Duration::from_secs(20), migrator("CREATE NONSENSE").run(&other)).await;
+        let migrated =
+            timeout(Duration::from_secs(20), migrator("CREATE NONSENSE").run(&other)).await;
         migrated.expect("the migrations are locked").unwrap_err();
     }
 }

@@ -37,7 +37,8 @@ impl Ponds {
 
     async fn all(&self) -> sqlx::Result<Vec<Pond>> {
         let mut ponds = Vec::new();
-        let mut rows = sqlx::query_as("SELECT id, name, depth FROM ponds ORDER BY id").fetch(&self.pool);
+        let mut rows =
+            sqlx::query_as("SELECT id, name, depth FROM ponds ORDER BY id").fetch(&self.pool);
         while let Some(pond) = rows.try_next().await? {
             ponds.push(pond);
         }
@@ -67,7 +68,10 @@ async fn count<'e>(executor: impl DbExecutor<'e>) -> sqlx::Result<i64> {
 }
 
 async fn depths<'e, E: Executor<'e, Database = Db>>(executor: E) -> sqlx::Result<Vec<i64>> {
-    sqlx::query("SELECT depth FROM ponds ORDER BY id").try_map(|row: Row| row.try_get(0)).fetch_all(executor).await
+    sqlx::query("SELECT depth FROM ponds ORDER BY id")
+        .try_map(|row: Row| row.try_get(0))
+        .fetch_all(executor)
+        .await
 }
 
 async fn count_twice<'a>(source: impl Acquire<'a, Database = Db>) -> sqlx::Result<i64> {

@@ -24,7 +24,8 @@ async fn a_server_that_cannot_be_reached_is_tried_until_the_deadline() {
     drop(listener);
     let trace = Trace::new();
     let limit = Duration::from_millis(400);
-    let options = one().limits(Limits::Off).pool_timeout(limit).fail_fast_after(None).observer(trace.clone());
+    let options =
+        one().limits(Limits::Off).pool_timeout(limit).fail_fast_after(None).observer(trace.clone());
     let pool = options.connect_lazy(&format!("{SCHEME}://u@127.0.0.1:{port}/d")).unwrap();
     let begun = Instant::now();
     let error = pool.acquire().await.unwrap_err();

@@ -39,7 +39,9 @@ async fn a_request_that_a_hook_refuses_costs_no_connection_and_its_error_can_be_
             pool.begin().await.map(drop).unwrap_err(),
             sqlx::query("SELECT 1").execute(&pool).await.map(drop).unwrap_err(),
         ] {
-            let Some(PoolError::RequestRefused(refusal)) = pool_error(&error) else { panic!("{error:?}") };
+            let Some(PoolError::RequestRefused(refusal)) = pool_error(&error) else {
+                panic!("{error:?}")
+            };
             assert!(refusal.get_ref().is::<Suspended>());
             assert!(error.to_string().ends_with("the tenant is suspended"), "{error}");
         }

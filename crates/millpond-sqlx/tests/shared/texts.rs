@@ -9,8 +9,8 @@ use std::env;
 
 /// Blanks, for one server or another, and what is none.
 const BLANKS: [&str; 15] = [
-    " ", " ", "\n", "\n", "\r", "\r\n", "\t", "\u{b}", "\u{c}", "\u{85}", "\u{a0}", "\u{2028}", "\u{feff}", "\u{3000}",
-    "\0",
+    " ", " ", "\n", "\n", "\r", "\r\n", "\t", "\u{b}", "\u{c}", "\u{85}", "\u{a0}", "\u{2028}",
+    "\u{feff}", "\u{3000}", "\0",
 ];
 /// Whatever begins or ends a comment, a string or a name somewhere.
 const MARKS: [&str; 33] = [
@@ -84,12 +84,34 @@ fn gap(text: &mut String) {
             0..7 => text.push_str(one(&BLANKS)),
             7..10 => {
                 text.push_str(one(&["-- ", "--", "--\r", "#"]));
-                text.push_str(one(&["", "SELECT 1", "BEGIN", "/*", "*/", "\r", "\rBEGIN", "\rBEGIN/*", "a\r"]));
+                text.push_str(one(&[
+                    "",
+                    "SELECT 1",
+                    "BEGIN",
+                    "/*",
+                    "*/",
+                    "\r",
+                    "\rBEGIN",
+                    "\rBEGIN/*",
+                    "a\r",
+                ]));
                 text.push_str(one(&["\n", "\n", "\r\n", "\r"]));
             }
             10..13 => {
                 text.push_str(one(&["/*", "/*", "/*/", "/**", "/*!", "/*M!", "/*!99999 ", "/*+"]));
-                text.push_str(one(&["", "/", "*", " /* ", "/*", "/*/", " SELECT 1 ", " BEGIN ", "\n", "'", "--"]));
+                text.push_str(one(&[
+                    "",
+                    "/",
+                    "*",
+                    " /* ",
+                    "/*",
+                    "/*/",
+                    " SELECT 1 ",
+                    " BEGIN ",
+                    "\n",
+                    "'",
+                    "--",
+                ]));
                 text.push_str(one(&["*/", "*/", "**/", "*//", "*/ */", "*/*/"]));
             }
             13..15 => text.push_str(one(&MARKS)),
@@ -140,7 +162,10 @@ pub async fn no_clean_text_leaves_anything_open(mut leaves_open: impl AsyncFnMut
             }
         }
     }
-    println!("seed {seed}: {count} texts, {clean} judged clean, {opened} left something open, {} holes", holes.len());
+    println!(
+        "seed {seed}: {count} texts, {clean} judged clean, {opened} left something open, {} holes",
+        holes.len()
+    );
     let some: Vec<_> = holes.iter().take(10).collect();
     assert!(holes.is_empty(), "seed {seed}: {} holes, such as {some:?}", holes.len());
     assert!(clean > count / 10 && opened > count / 1000, "texts that show nothing");

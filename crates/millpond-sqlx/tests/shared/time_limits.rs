@@ -17,7 +17,10 @@ fn is_expired(error: &sqlx::Error, setting: &str, words: &str) {
     let text = error.to_string();
     let expired = Expired::of(error).unwrap();
     assert_eq!(expired.setting(), setting);
-    assert!(text.contains(words) && text.contains(setting) && text.contains("time_limits.rs:"), "{text}");
+    assert!(
+        text.contains(words) && text.contains(setting) && text.contains("time_limits.rs:"),
+        "{text}"
+    );
     assert!(!text.contains("20"), "a value of the statement is shown: {text}");
 }
 
@@ -26,7 +29,11 @@ async fn a_statement_that_takes_too_long_ends_with_an_error_and_is_stopped_at_th
     let Some(server) = server() else { return };
     let pool = one().max_overflow(1).statement_timeout(MOMENT).connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
-    is_expired(&raw_sql(LONG).execute(&mut *lease).await.unwrap_err(), "statement_timeout", "SELECT");
+    is_expired(
+        &raw_sql(LONG).execute(&mut *lease).await.unwrap_err(),
+        "statement_timeout",
+        "SELECT",
+    );
     drop(lease);
     for sql in [LONG, "SELECT 1"] {
         let error = raw_sql(sql).execute(&pool).await.err();
@@ -39,9 +46,16 @@ async fn a_statement_that_takes_too_long_ends_with_an_error_and_is_stopped_at_th
 async fn a_silent_server_ends_every_statement_in_time_and_the_pool_goes_on_when_it_is_back() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
-    let options =
-        one().pool_size(3).statement_timeout(MOMENT * 4).connect_timeout(MOMENT * 40).ping_timeout(MOMENT * 2);
-    let pool = options.limits(millpond_core::Limits::Off).connect(&proxy.reroute(&server.url)).await.unwrap();
+    let options = one()
+        .pool_size(3)
+        .statement_timeout(MOMENT * 4)
+        .connect_timeout(MOMENT * 40)
+        .ping_timeout(MOMENT * 2);
+    let pool = options
+        .limits(millpond_core::Limits::Off)
+        .connect(&proxy.reroute(&server.url))
+        .await
+        .unwrap();
     pool.prewarm(3).await.unwrap();
     proxy.links().iter().for_each(|link| link.set(Direction::ToClient, Flow::stalled()));
     let mut errors = 0;

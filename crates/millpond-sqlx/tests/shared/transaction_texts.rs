@@ -124,7 +124,8 @@ fn text() -> String {
     for n in 0..[1, 1, 2, 2, 3][fastrand::usize(..5)] {
         text += if n > 0 { ";" } else { "" };
         for (n, word) in one(&STATEMENTS).split(' ').enumerate() {
-            text += if fastrand::u8(..4) == 0 { one(&GAPS) } else { [" ", ""][usize::from(n == 0)] };
+            text +=
+                if fastrand::u8(..4) == 0 { one(&GAPS) } else { [" ", ""][usize::from(n == 0)] };
             text += word;
         }
     }
@@ -174,7 +175,9 @@ async fn in_a_transaction(pool: &Pool, text: &str, fails: bool, end: End) -> Opt
         // first row.
         None => !has_two,
     };
-    (!is_right).then(|| format!("{text:?}: {executed:?}, {second:?}, fails {fails}, {end:?} {kept:?}: {rows:?}"))
+    (!is_right).then(|| {
+        format!("{text:?}: {executed:?}, {second:?}, fails {fails}, {end:?} {kept:?}: {rows:?}")
+    })
 }
 
 /// The same in a savepoint, between two rows of its own.

@@ -6,7 +6,10 @@ use millpond_sqlx::Transaction;
 use sqlx::AssertSqlSafe;
 
 async fn insert(tx: &mut Transaction<'_, Db>, i: i32) {
-    sqlx::query(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).execute(&mut **tx).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})")))
+        .execute(&mut **tx)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ use tokio::runtime::Builder;
 /// The cancels come at about the time at which the questions end by themselves, some before and
 /// some after: where all places are taken, and where one is free for them. The sockets are the
 /// kernel's to count, all the while.
-pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(stage: Stage<T>) {
+pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(
+    stage: Stage<T>,
+) {
     for cap in [2, 6] {
         let (service, proxy) = through(&stage, cap, ms(80)).await;
         let (proxy, done) = (Arc::new(proxy), Arc::new(AtomicBool::new(false)));
@@ -22,13 +24,15 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
         let counter = thread::spawn(move || most_sockets(&theirs, &until));
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("no runtime could be built: {error}"));
-        let users: Vec<_> = (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
+        let users: Vec<_> =
+            (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
         let mut cut = 0;
         for user in users {
             cut += joined(user).await;
         }
         done.store(true, Ordering::Relaxed);
-        let (together, told) = counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
+        let (together, told) =
+            counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
         runtime.shutdown_background();
         assert!(cut > 100, "{cut} were cut off");
         assert!(together <= cap as usize, "{together} sockets at once, and a cap of {cap}");
@@ -58,7 +62,9 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
 /// How many there were together, at the least, and how many the kernel told of in one breath, at
 /// the most.
 fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
-    let told = || proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"));
+    let told = || {
+        proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"))
+    };
     let (mut together, mut most, mut before) = (0, 0, told());
     while !done.load(Ordering::Relaxed) {
         let now = told();

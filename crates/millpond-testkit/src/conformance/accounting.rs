@@ -10,12 +10,18 @@ use std::sync::Arc;
 /// After any mix of deeds and disasters everything is back, and the books balance.
 pub async fn c90_after_any_mix_of_deeds_and_disasters_the_books_balance<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 2, |builder, manager| {
-        builder.hooks(manager.hooks()).pre_ping_idle(SOON / 1000).ping_timeout(SOON).hook_timeout(SOON)
+        builder
+            .hooks(manager.hooks())
+            .pre_ping_idle(SOON / 1000)
+            .ping_timeout(SOON)
+            .hook_timeout(SOON)
     });
     let mut dice = fastrand::Rng::with_seed(90);
     let calls = [Call::Connect, Call::Ping, Call::Triage, Call::Reset, Call::Close];
     for _ in 0..30 {
-        let act = [Act::transient("scripted"), Act::Panic, Act::broken("scripted")][dice.usize(0..3)].clone();
+        let act = [Act::transient("scripted"), Act::Panic, Act::broken("scripted")]
+            [dice.usize(0..3)]
+        .clone();
         world.manager.next(calls[dice.usize(0..calls.len())], [act]);
         let users: Vec<_> = (0..8)
             .map(|_| {
@@ -53,9 +59,28 @@ pub async fn c91_totals_only_ever_grow<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 1);
     let all = |totals: &Totals| {
         let Totals {
-            created, closed, detached, connect_failed, acquires, succeeded, timed_out, cancelled, failed, ..
+            created,
+            closed,
+            detached,
+            connect_failed,
+            acquires,
+            succeeded,
+            timed_out,
+            cancelled,
+            failed,
+            ..
         } = *totals;
-        [created, closed, detached, connect_failed, acquires, succeeded, timed_out, cancelled, failed]
+        [
+            created,
+            closed,
+            detached,
+            connect_failed,
+            acquires,
+            succeeded,
+            timed_out,
+            cancelled,
+            failed,
+        ]
     };
     let mut last = all(&world.pool.status().totals);
     for round in 0..20_usize {
@@ -96,18 +121,30 @@ pub async fn c93_a_timeout_tells_the_last_failure_to_connect<T: Trial>(stage: St
     let error = refused(world.pool.acquire_within(SOON).await);
     assert!(error.is_timeout(), "{error:?}");
     assert!(error.to_string().contains("no route to the mill"), "{error}");
-    assert!(error.source().is_some_and(|source| source.to_string().contains("no route to the mill")), "{error:?}");
+    assert!(
+        error.source().is_some_and(|source| source.to_string().contains("no route to the mill")),
+        "{error:?}"
+    );
 }
 
 /// A permanent failure is reported at once; a transient one is retried.
-pub async fn c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried<T: Trial>(stage: Stage<T>) {
+pub async fn c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried<
+    T: Trial,
+>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Connect, [Act::permanent("wrong password")]);
     let (result, took) = timed(world.pool.acquire_within(secs(20))).await;
     let error = refused(result);
-    assert!(matches!(error, PoolError::Connect { .. }) && took <= secs(5), "{error:?} after {took:?}");
+    assert!(
+        matches!(error, PoolError::Connect { .. }) && took <= secs(5),
+        "{error:?} after {took:?}"
+    );
     assert!(error.to_string().contains("wrong password"), "{error}");
-    world.manager.next(Call::Connect, [Act::transient("starting up"), Act::transient("starting up")]);
+    world
+        .manager
+        .next(Call::Connect, [Act::transient("starting up"), Act::transient("starting up")]);
     drop(world.lease().await);
     world.assert_sound().await;
 }

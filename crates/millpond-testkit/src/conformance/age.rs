@@ -45,14 +45,18 @@ pub async fn c62_nothing_older_than_pool_recycle_is_lent<T: Trial>(stage: Stage<
 
 /// Connections opened together do not close together.
 pub async fn c63_connections_opened_together_do_not_close_together<T: Trial>(stage: Stage<T>) {
-    let world = stage.tuned(40, 0, |builder, _| builder.pool_recycle(secs(3600)).recycle_jitter(50));
+    let world =
+        stage.tuned(40, 0, |builder, _| builder.pool_recycle(secs(3600)).recycle_jitter(50));
     world.idle(40).await;
     sleep(secs(3700)).await;
     let mut times = world.trace.times("closed recycled");
     times.truncate(40);
     let (first, last) = (times.iter().min().copied(), times.iter().max().copied());
     assert_eq!(times.len(), 40);
-    assert!(last.unwrap_or_default().saturating_sub(first.unwrap_or_default()) > secs(600), "{times:?}");
+    assert!(
+        last.unwrap_or_default().saturating_sub(first.unwrap_or_default()) > secs(600),
+        "{times:?}"
+    );
 }
 
 /// `min_idle` connections are ready without anybody asking, and again after some were lost.
@@ -99,8 +103,10 @@ pub async fn c66_validation_does_not_make_a_connection_look_used<T: Trial>(stage
 pub async fn c67_spans_without_end_are_harmless<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 1, |builder, _| {
         let ever = Duration::MAX;
-        let builder = builder.pool_timeout(ever).pool_recycle(ever).pre_ping_idle(ever).ping_timeout(ever);
-        let builder = builder.connect_timeout(ever).hook_timeout(ever).close_timeout(ever).idle_timeout(ever);
+        let builder =
+            builder.pool_timeout(ever).pool_recycle(ever).pre_ping_idle(ever).ping_timeout(ever);
+        let builder =
+            builder.connect_timeout(ever).hook_timeout(ever).close_timeout(ever).idle_timeout(ever);
         builder.overflow_linger(ever).leak_after(ever).fail_fast_after(ever)
     });
     for _ in 0..3 {

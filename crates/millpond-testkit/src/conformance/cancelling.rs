@@ -16,7 +16,9 @@ pub async fn c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere<T: Trial>(s
 }
 
 /// On a pool that has one to lend, which must be pinged first.
-pub async fn c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
+pub async fn c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere<T: Trial>(
+    stage: Stage<T>,
+) {
     cancel_sweep(async |case| {
         let world = world(&stage);
         drop(world.lease().await);
@@ -27,7 +29,9 @@ pub async fn c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywher
 }
 
 /// On a pool that has lent everything, some of which comes back dirty.
-pub async fn c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
+pub async fn c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere<T: Trial>(
+    stage: Stage<T>,
+) {
     cancel_sweep(async |case| {
         let world = world(&stage);
         let mut loans = world.leases(2).await;
@@ -97,7 +101,11 @@ async fn after<T: Trial>(world: &World<T>, case: &CutCase) {
     sleep(secs(60)).await;
     let status = world.pool.status();
     assert_balance(&status);
-    assert_eq!((status.resetting, status.closing, status.connecting), (0, 0, 0), "{case:?}: {status:?}");
+    assert_eq!(
+        (status.resetting, status.closing, status.connecting),
+        (0, 0, 0),
+        "{case:?}: {status:?}"
+    );
     assert_eq!(world.manager.sockets(), status.open as usize, "{case:?}");
     world.assert_sound().await;
     let _ = world.pool.close().await;

@@ -67,8 +67,11 @@ pub async fn c83_close_ends_at_its_limit_and_names_the_holders<T: Trial>(stage: 
     let (report, took) = timed(world.pool.close_within(SOON)).await;
     world.assert_took(took, SOON);
     assert!(!report.is_clean());
-    let holders: Vec<_> =
-        report.holders.iter().map(|holder| (holder.location.file(), holder.location.line())).collect();
+    let holders: Vec<_> = report
+        .holders
+        .iter()
+        .map(|holder| (holder.location.file(), holder.location.line()))
+        .collect();
     assert_eq!(holders, [(file!(), line)]);
     drop(lease);
     world.until("nothing is open", || world.manager.sockets() == 0).await;
@@ -82,7 +85,11 @@ pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>)
     }
     assert!(world.pool.close().await.is_clean());
     assert_eq!(world.manager.sockets(), 0);
-    assert_eq!(world.manager.closed().len(), world.manager.calls(Call::Connect), "each with a farewell");
+    assert_eq!(
+        world.manager.closed().len(),
+        world.manager.calls(Call::Connect),
+        "each with a farewell"
+    );
     let totals = world.pool.status().totals;
     assert_eq!(totals.created, totals.closed);
 }

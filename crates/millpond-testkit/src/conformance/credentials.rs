@@ -13,11 +13,14 @@ use std::{env, fs, process};
 
 /// What is asked next brings the new password in, and what was opened with the old one goes when it
 /// comes back.
-pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections_and_disturbs_nobody<T: Trial>(
+pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections_and_disturbs_nobody<
+    T: Trial,
+>(
     stage: Stage<T>,
 ) {
     set_password(&*stage.fixture, "millpond_file", "first").await;
-    let file = Scratch(env::temp_dir().join(format!("millpond-{}-{}", process::id(), fastrand::u64(..))));
+    let file =
+        Scratch(env::temp_dir().join(format!("millpond-{}-{}", process::id(), fastrand::u64(..))));
     file.write("first\n");
     let service = stage.service(|plan| {
         plan.url = with_user(&plan.url, "millpond_file");
@@ -25,7 +28,8 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections
         plan.password_file = Some(file.0.clone());
     });
     let done = Arc::new(AtomicBool::new(false));
-    let users: Vec<_> = (0..3).map(|_| tokio::spawn(ask_until(service.clone(), Arc::clone(&done)))).collect();
+    let users: Vec<_> =
+        (0..3).map(|_| tokio::spawn(ask_until(service.clone(), Arc::clone(&done)))).collect();
     service.until("three are open", || service.pool.status().open >= 3).await;
     let held = service.lease().await;
 
@@ -39,7 +43,9 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections
     let lines = service.trace.lines();
     let before = lines.iter().take_while(|line| !line.starts_with("invalidated"));
     let old = before.filter(|line| line.starts_with("connected")).count();
-    service.until("the old ones are retired", || service.trace.count("closed invalidated") >= old).await;
+    service
+        .until("the old ones are retired", || service.trace.count("closed invalidated") >= old)
+        .await;
     done.store(true, Ordering::Relaxed);
     for user in users {
         assert!(joined(user).await > 0);
@@ -52,7 +58,8 @@ pub async fn b12_a_password_of_every_printable_character_is_accepted<T: Trial>(s
     let password: String = (b' '..=b'~').map(char::from).collect();
     set_password(&*stage.fixture, "millpond_printable", &password).await;
     let escaped: String = password.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let service = stage.service(|plan| plan.url = with_user(&plan.url, &format!("millpond_printable:{escaped}")));
+    let service = stage
+        .service(|plan| plan.url = with_user(&plan.url, &format!("millpond_printable:{escaped}")));
     assert!(matches!(service.ask(12).await, Ok(12)));
 }
 

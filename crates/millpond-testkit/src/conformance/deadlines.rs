@@ -47,7 +47,8 @@ pub async fn c41_a_connect_that_hangs_is_tried_again<T: Trial>(stage: Stage<T>) 
 
 /// A ping that hangs costs its own limit, and another connection is lent.
 pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(stage: Stage<T>) {
-    let world = stage.tuned(2, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(SOON));
+    let world =
+        stage.tuned(2, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(SOON));
     world.idle(1).await;
     world.manager.next(Call::Ping, [Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
@@ -59,7 +60,8 @@ pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(sta
 /// N dead connections cost one limit, not N.
 pub async fn c43_five_dead_connections_cost_the_caller_one_ping_timeout<T: Trial>(stage: Stage<T>) {
     let limit = ms(400);
-    let world = stage.tuned(5, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(limit));
+    let world =
+        stage.tuned(5, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(limit));
     world.idle(5).await;
     world.manager.always(Call::Ping, Act::Never);
     let (lease, took) = timed(world.pool.acquire()).await;
@@ -71,7 +73,9 @@ pub async fn c43_five_dead_connections_cost_the_caller_one_ping_timeout<T: Trial
 }
 
 /// A reset that hangs is given up, and its connection with it.
-pub async fn c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time<T: Trial>(stage: Stage<T>) {
+pub async fn c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.tuned(1, 0, |builder, _| builder.ping_timeout(SOON));
     let mut lease = world.lease().await;
     lease.set_dirty(true);
@@ -105,7 +109,13 @@ pub async fn c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once<T: Trial>(
     if T::keeps() {
         drop(world.lease().await);
         world.until_calm().await;
-        drop(world.pool.acquire_within(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}")));
+        drop(
+            world
+                .pool
+                .acquire_within(Duration::ZERO)
+                .await
+                .unwrap_or_else(|error| panic!("{error}")),
+        );
     }
     world.assert_sound().await;
 }
@@ -139,6 +149,10 @@ pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stag
         }
     }
     world.until_calm().await;
-    assert!(world.manager.calls(Call::Connect) <= 2, "{} connects", world.manager.calls(Call::Connect));
+    assert!(
+        world.manager.calls(Call::Connect) <= 2,
+        "{} connects",
+        world.manager.calls(Call::Connect)
+    );
     world.assert_sound().await;
 }

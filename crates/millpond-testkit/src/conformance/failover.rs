@@ -11,7 +11,9 @@ const TABLE: &str = "CREATE TABLE ponds (i INT)";
 const WRITE: &str = "INSERT INTO ponds VALUES (1)";
 
 /// Its check says so, also to the ones that are in use.
-pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_date<T: Trial>(stage: Stage<T>) {
+pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_date<T: Trial>(
+    stage: Stage<T>,
+) {
     let Some((mut server, url)) = own(&stage).await else { return };
     let service = over(&stage, &url);
     let mut bystander = service.lease().await;
@@ -31,14 +33,24 @@ pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_
             assert!(service.refuses(WRITE).await, "a demoted server took a write");
         }
     };
-    assert!(timeout(secs(20), noticed).await.is_ok(), "nobody noticed: {:?}", service.pool.status());
+    assert!(
+        timeout(secs(20), noticed).await.is_ok(),
+        "nobody noticed: {:?}",
+        service.pool.status()
+    );
     drop(bystander);
-    service.until("who was in use went at its return", || service.trace.count("closed invalidated") > 0).await;
+    service
+        .until("who was in use went at its return", || {
+            service.trace.count("closed invalidated") > 0
+        })
+        .await;
     assert!(Lease::info(&service.lease().await).id > before);
 }
 
 /// Everything opened to it would be out of date at once, again and again.
-pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T: Trial>(stage: Stage<T>) {
+pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T: Trial>(
+    stage: Stage<T>,
+) {
     let Some((mut server, url)) = own(&stage).await else { return };
     if let Err(error) = stage.fixture.demote(&mut server).await {
         panic!("it goes on taking writes: {error}");
@@ -53,7 +65,9 @@ pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T:
 
 /// A session that somebody has ended says something of the others, but not that they are out of
 /// date.
-pub async fn b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones<T: Trial>(stage: Stage<T>) {
+pub async fn b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones<T: Trial>(
+    stage: Stage<T>,
+) {
     let service = stage.service(|plan| plan.config.pool_size = 3);
     let mut leases = service.leases(3).await;
     for lease in &mut leases[..2] {

@@ -37,7 +37,11 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is dropped at every poll: the pool must cope with what is left of it.
-    fn ask(&self, conn: &mut Connection<Self>, number: i64) -> impl Future<Output = Result<i64, BoxError>> + Send {
+    fn ask(
+        &self,
+        conn: &mut Connection<Self>,
+        number: i64,
+    ) -> impl Future<Output = Result<i64, BoxError>> + Send {
         let _ = (conn, number);
         async { Err(unclaimed("Answers", "ask")) }
     }
@@ -72,7 +76,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn kill(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn kill(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Dies", "kill")) }
     }
@@ -88,7 +95,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn soil(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn soil(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Dirty", "soil")) }
     }
@@ -103,7 +113,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn is_soiled(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<bool, BoxError>> + Send {
+    fn is_soiled(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Dirty", "is_soiled")) }
     }
@@ -198,7 +211,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is dropped at every poll: the pool must cope with what is left of it.
-    fn begin(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn begin(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Transactions", "begin")) }
     }
@@ -213,7 +229,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn is_in_transaction(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<bool, BoxError>> + Send {
+    fn is_in_transaction(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Transactions", "is_in_transaction")) }
     }
@@ -228,7 +247,11 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn fetch(&self, conn: &mut Connection<Self>, rows: usize) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn fetch(
+        &self,
+        conn: &mut Connection<Self>,
+        rows: usize,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (conn, rows);
         async { Err(unclaimed("Streams", "fetch")) }
     }
@@ -324,7 +347,11 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is dropped at every poll: the backend is to see to it that the server stops.
-    fn pause(&self, conn: &mut Connection<Self>, time: Duration) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn pause(
+        &self,
+        conn: &mut Connection<Self>,
+        time: Duration,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (conn, time);
         async { Err(unclaimed("Cancels", "pause")) }
     }
@@ -387,7 +414,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn statements(&self, conn: &mut Connection<Self>) -> impl Future<Output = Result<u64, BoxError>> + Send {
+    fn statements(
+        &self,
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = Result<u64, BoxError>> + Send {
         let _ = conn;
         async { Err(unclaimed("Statements", "statements")) }
     }
@@ -402,7 +432,11 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn set_password(&self, user: &str, password: &str) -> impl Future<Output = Result<(), BoxError>> + Send {
+    fn set_password(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (user, password);
         async { Err(unclaimed("Credentials", "set_password")) }
     }
@@ -521,8 +555,15 @@ impl Capability {
     }
 
     /// All that can be claimed of a manager, and of any.
-    pub(crate) const OF_MANAGERS: [Self; 7] =
-        [Self::PausedClock, Self::Answers, Self::Dies, Self::Dirty, Self::Counted, Self::Transactions, Self::Streams];
+    pub(crate) const OF_MANAGERS: [Self; 7] = [
+        Self::PausedClock,
+        Self::Answers,
+        Self::Dies,
+        Self::Dirty,
+        Self::Counted,
+        Self::Transactions,
+        Self::Streams,
+    ];
 }
 
 impl fmt::Display for Capability {

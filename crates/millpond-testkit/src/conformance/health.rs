@@ -17,7 +17,8 @@ const BLOCKING: Duration = ms(100);
 pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
     for (always, pings) in [(true, 4), (false, 0)] {
         let before = stage.manager().calls(Call::Ping);
-        let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).pool_pre_ping(always));
+        let world = stage
+            .tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).pool_pre_ping(always));
         for _ in 0..5 {
             world.idle(1).await;
         }
@@ -26,7 +27,9 @@ pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
 }
 
 /// The next idle connection comes before a new one.
-pub async fn c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent<T: Trial>(stage: Stage<T>) {
+pub async fn c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.tuned(3, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     world.idle(3).await;
     world.manager.next(Call::Ping, [Act::broken("scripted")]);
@@ -55,14 +58,18 @@ pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T
     world.manager.next(Call::Triage, [Act::transient("scripted"), Act::broken("scripted")]);
     for (id, reason) in [(1, "unverified"), (2, "broken")] {
         assert_eq!(world.lease().await.id(), id);
-        world.until("it is closed", || world.trace.count(&format!("closed {reason} #{id}")) == 1).await;
+        world
+            .until("it is closed", || world.trace.count(&format!("closed {reason} #{id}")) == 1)
+            .await;
     }
     assert_eq!(world.lease().await.id(), 3);
 }
 
 /// What a borrower leaves on a connection is undone before the next one has it, or the connection
 /// is not lent again.
-pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(stage: Stage<T>) {
+pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     let soiled = async |lease: &mut Loan<T>| match stage.fixture.is_soiled(lease.real()).await {
         Ok(soiled) => soiled,
@@ -88,7 +95,8 @@ pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage
     for round in 0..5 {
         let info = ConnectInfo::first("conformance", secs(20));
         let (conn, opening) = longest_poll(manager.connect(&info)).await;
-        let mut conn = conn.unwrap_or_else(|error| panic!("round {round}: nothing was opened: {error}"));
+        let mut conn =
+            conn.unwrap_or_else(|error| panic!("round {round}: nothing was opened: {error}"));
         let (ping, pinging) = longest_poll(manager.ping(&mut conn)).await;
         assert!(ping.is_ok(), "`ping` takes a living connection for dead: {ping:?}");
         let (closed, closing) = longest_poll(manager.close(conn)).await;
@@ -101,7 +109,10 @@ pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage
         }
     }
     for (call, took) in ["connect", "ping", "close"].into_iter().zip(shortest) {
-        assert!(took < BLOCKING, "`{call}` blocks its thread for {took:?}: await instead, or use spawn_blocking");
+        assert!(
+            took < BLOCKING,
+            "`{call}` blocks its thread for {took:?}: await instead, or use spawn_blocking"
+        );
     }
 }
 
@@ -134,7 +145,9 @@ pub async fn c53_what_could_not_be_reset_is_not_lent_again<T: Trial>(stage: Stag
 
 /// The pool may be looked at from every call of a manager and of a hook: no lock is held.
 pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Stage<T>) {
-    let world = stage.tuned(1, 1, |builder, manager| builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO));
+    let world = stage.tuned(1, 1, |builder, manager| {
+        builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO)
+    });
     let pool = world.pool.clone();
     world.manager.probe(move |_| assert!(pool.status().open <= 2));
     for _ in 0..3 {
@@ -148,12 +161,21 @@ pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Sta
 }
 
 /// A panic anywhere in a manager or a hook leaves a sound pool.
-pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
-    let hooks =
-        [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout, HookPoint::Checkin, HookPoint::Close];
+pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: Trial>(
+    stage: Stage<T>,
+) {
+    let hooks = [
+        HookPoint::FirstConnect,
+        HookPoint::Connect,
+        HookPoint::Checkout,
+        HookPoint::Checkin,
+        HookPoint::Close,
+    ];
     let calls = [Call::Connect, Call::Ping, Call::Triage, Call::Reset, Call::Close];
     for call in calls.into_iter().chain(hooks.map(Call::Hook)) {
-        let world = stage.tuned(2, 0, |builder, manager| builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO));
+        let world = stage.tuned(2, 0, |builder, manager| {
+            builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO)
+        });
         world.manager.next(call, [Act::Panic]);
         for _ in 0..3 {
             let mut lease = world.lease().await;
@@ -191,7 +213,13 @@ pub async fn c57_an_answer_never_reaches_another_borrower<T: Trial>(stage: Stage
     let world = stage.world(1, 0);
     for round in 0..60_i64 {
         let mut lease = world.lease().await;
-        drop(poll_n(stage.fixture.ask(lease.real(), -1 - round), 1 + usize::try_from(round % 6).unwrap_or(0)).await);
+        drop(
+            poll_n(
+                stage.fixture.ask(lease.real(), -1 - round),
+                1 + usize::try_from(round % 6).unwrap_or(0),
+            )
+            .await,
+        );
         drop(lease);
         let mut lease = world.lease().await;
         match stage.fixture.ask(lease.real(), round).await {
@@ -215,14 +243,19 @@ pub async fn c58_dead_connections_and_a_dead_server_make_nobody_spin<T: Trial>(s
 }
 
 /// A connection that its server has ended fails its ping and is not lent again.
-pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     let mut lease = world.lease().await;
     if let Err(error) = stage.fixture.kill(lease.real()).await {
         panic!("the server could not be asked to end the connection: {error}");
     }
     let ping = tokio::time::timeout(secs(10), stage.manager().ping(&mut lease)).await;
-    assert!(matches!(ping, Ok(Err(_))), "`ping` takes a dead connection for alive, or hangs: {ping:?}");
+    assert!(
+        matches!(ping, Ok(Err(_))),
+        "`ping` takes a dead connection for alive, or hangs: {ping:?}"
+    );
     drop(lease);
     let mut lease = world.lease().await;
     assert_eq!(lease.id(), 2);
@@ -232,7 +265,8 @@ pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Tri
 
 /// A real ping of a real connection succeeds within a second, and its reset too.
 pub async fn c59_a_healthy_connection_passes_ping_and_reset<T: Trial>(stage: Stage<T>) {
-    let world = stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(2)));
+    let world =
+        stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(2)));
     for _ in 0..5 {
         let mut lease = world.lease().await;
         assert_eq!(lease.id(), 1, "a healthy connection was given up: {:?}", world.trace.lines());

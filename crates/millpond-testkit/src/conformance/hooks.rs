@@ -17,7 +17,8 @@ pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>
     }
     let _ = world.pool.close().await;
     let story = world.manager.story(1);
-    let story: Vec<&str> = story.split(' ').filter(|call| !["triage", "reset", "ping"].contains(call)).collect();
+    let story: Vec<&str> =
+        story.split(' ').filter(|call| !["triage", "reset", "ping"].contains(call)).collect();
     let opening = ["connect", "on_first_connect", "on_connect"];
     let loan = ["on_checkout", "on_checkin"];
     let end = ["on_close", "close"];
@@ -55,7 +56,11 @@ pub async fn c72_a_request_refused_at_checkout_costs_no_connection<T: Trial>(sta
         builder.on_checkout(move |_, _| {
             let refuses = inside.load(Ordering::SeqCst);
             Box::pin(async move {
-                if refuses { Err(RequestRefusal::new("the tenant is suspended").into()) } else { Ok(()) }
+                if refuses {
+                    Err(RequestRefusal::new("the tenant is suspended").into())
+                } else {
+                    Ok(())
+                }
             })
         })
     });
@@ -83,7 +88,8 @@ pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(sta
 /// A hook that hangs is a refusal when `hook_timeout` has passed.
 pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage: Stage<T>) {
     for moment in [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout] {
-        let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()).hook_timeout(SOON));
+        let world =
+            stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()).hook_timeout(SOON));
         world.manager.next(Call::Hook(moment), [Act::Never]);
         let (lease, took) = timed(world.pool.acquire()).await;
         drop(lease.unwrap_or_else(|error| panic!("{moment}: {error}")));
@@ -94,7 +100,9 @@ pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage:
 }
 
 /// Several hooks run in the order of registration, and the first refusal ends the row.
-pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T: Trial>(stage: Stage<T>) {
+pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T: Trial>(
+    stage: Stage<T>,
+) {
     let words = Arc::new(Mutex::new(Vec::new()));
     let (before, after) = (Arc::clone(&words), Arc::clone(&words));
     let world = stage.tuned(1, 0, |builder, manager| {
@@ -150,7 +158,11 @@ pub async fn c77_every_connection_is_opened_once_and_closed_once<T: Trial>(stage
     for id in 1..=opened as u64 {
         let story = world.manager.story(id);
         for call in ["connect", "on_connect", "on_close", "close"] {
-            assert_eq!(story.split(' ').filter(|told| *told == call).count(), 1, "{call} of #{id}: {story}");
+            assert_eq!(
+                story.split(' ').filter(|told| *told == call).count(),
+                1,
+                "{call} of #{id}: {story}"
+            );
         }
     }
     assert_eq!(world.manager.closed().len() + world.manager.dropped().len(), opened);

@@ -40,7 +40,10 @@ pub async fn c03_the_status_tells_every_step<T: Trial>(stage: Stage<T>) {
     for lent in 1..=3_u32 {
         loans.push(world.lease().await);
         let status = world.pool.status();
-        assert_eq!((status.in_use, status.open, status.overflow()), (lent, lent, lent.saturating_sub(2)));
+        assert_eq!(
+            (status.in_use, status.open, status.overflow()),
+            (lent, lent, lent.saturating_sub(2))
+        );
         assert_books(&status);
     }
     for left in [2, 1, 0] {
@@ -110,7 +113,9 @@ pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(sta
     let world = stage.world(1, 0);
     let lease = world.lease().await;
     let thread = std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return false };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
+            return false;
+        };
         let task = runtime.spawn(async move {
             let _lease = lease;
             std::future::pending::<()>().await;
@@ -119,12 +124,17 @@ pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(sta
         task.is_finished()
     });
     world.until("the thread has ended", || thread.is_finished()).await;
-    assert!(matches!(thread.join(), Ok(true)), "dropping a lease in a runtime that shuts down panicked");
+    assert!(
+        matches!(thread.join(), Ok(true)),
+        "dropping a lease in a runtime that shuts down panicked"
+    );
     world.assert_sound().await;
 }
 
 /// A detached connection is the borrower's for good, and its place is free at once.
-pub async fn c10_a_detached_connection_is_the_borrowers_and_its_place_is_free<T: Trial>(stage: Stage<T>) {
+pub async fn c10_a_detached_connection_is_the_borrowers_and_its_place_is_free<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     let mine = Lease::detach(world.lease().await);
     let lease = world.lease().await;

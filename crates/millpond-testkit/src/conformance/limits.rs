@@ -118,7 +118,9 @@ pub async fn c25_a_burst_opens_no_more_than_callers_wait_for<T: Trial>(stage: St
 }
 
 /// What is open beyond `pool_size` goes when nobody waits for it.
-pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Trial>(stage: Stage<T>) {
+pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 2);
     let mut loans = world.leases(3).await;
     let waiter = world.waiter().await;
@@ -130,7 +132,9 @@ pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Tr
 }
 
 /// One caller more than `max_waiters` is turned away at once.
-pub async fn c27_one_caller_more_than_max_waiters_is_turned_away_at_once<T: Trial>(stage: Stage<T>) {
+pub async fn c27_one_caller_more_than_max_waiters_is_turned_away_at_once<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.tuned(1, 0, |builder, _| builder.max_waiters(1));
     let lease = world.lease().await;
     let waiter = world.waiter().await;
@@ -140,7 +144,11 @@ pub async fn c27_one_caller_more_than_max_waiters_is_turned_away_at_once<T: Tria
     drop(joined(waiter).await);
 }
 
-fn resize<T: Trial>(world: &crate::conformance::stage::World<T>, pool_size: u32, max_overflow: u32) {
+fn resize<T: Trial>(
+    world: &crate::conformance::stage::World<T>,
+    pool_size: u32,
+    max_overflow: u32,
+) {
     if let Err(error) = world.queue().resize(pool_size, max_overflow) {
         panic!("the suite's own sizes are wrong: {error}");
     }

@@ -42,5 +42,8 @@ pub async fn b06_a_database_in_memory_survives_whatever_its_users_do<T: Trial>(s
 
 async fn assert_whole<F: Fixture>(service: &Service<F>) {
     service.assert_clean().await;
-    assert!(service.finds(&mut service.lease().await, "SELECT i FROM ponds WHERE i = 1").await, "it has been lost");
+    assert!(
+        service.finds(&mut service.lease().await, "SELECT i FROM ponds WHERE i = 1").await,
+        "it has been lost"
+    );
 }

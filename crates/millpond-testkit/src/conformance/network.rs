@@ -21,11 +21,14 @@ pub async fn b09_a_server_that_is_not_ready_is_tried_until_it_is<T: Trial>(stage
 }
 
 /// What hangs costs `connect_timeout`, what hangs up less.
-pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more<T: Trial>(stage: Stage<T>) {
+pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more<T: Trial>(
+    stage: Stage<T>,
+) {
     let not_yet = stage.fixture.refusals().not_yet;
     let half: Vec<Line> = not_yet.iter().map(halved).collect();
     let ends = [vec![Line::FallSilent], vec![], vec![Line::Reset]];
-    let mut scripts = vec![vec![Line::FallSilent], vec![Line::Reset], vec![Line::Hear, Line::FallSilent]];
+    let mut scripts =
+        vec![vec![Line::FallSilent], vec![Line::Reset], vec![Line::Hear, Line::FallSilent]];
     scripts.extend(ends.map(|end| [half.clone(), end].concat()));
     scripts.push([not_yet, vec![Line::FallSilent]].concat());
     let attempts = scripts.len();
@@ -35,7 +38,9 @@ pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_
 }
 
 /// Waiting would not help.
-pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Trial>(stage: Stage<T>) {
+pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Trial>(
+    stage: Stage<T>,
+) {
     let (service, server) = behind(&stage, vec![stage.fixture.refusals().never]).await;
     let error = refused(service.pool.acquire().await);
     assert!(matches!(error, PoolError::Connect { attempts: 1, .. }), "{error}");
@@ -43,7 +48,9 @@ pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Tri
 }
 
 /// Twenty callers, four dead connections, one limit.
-pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_ping<T: Trial>(stage: Stage<T>) {
+pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_ping<T: Trial>(
+    stage: Stage<T>,
+) {
     let limit = ms(300);
     let (service, proxy) = through(&stage, 4, limit).await;
     drop(service.leases(4).await);
@@ -72,7 +79,9 @@ pub async fn b09_a_question_that_was_swallowed_costs_no_place<T: Trial>(stage: S
 }
 
 /// Byte by byte there is much that can be cut, and every second wording has to be prepared.
-pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut<T: Trial>(stage: Stage<T>) {
+pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut<T: Trial>(
+    stage: Stage<T>,
+) {
     let (service, proxy) = through(&stage, 2, secs(2)).await;
     proxy.set(Direction::ToClient, Flow::free().in_pieces_of(1));
     let mut cut = 0;
@@ -80,7 +89,9 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
         let wording = number / 2;
         let mut lease = service.lease().await;
         let polls = 1 + number as usize % 60;
-        cut += u32::from(poll_n(stage.fixture.ask_worded(&mut lease, wording.into(), -1), polls).await.is_none());
+        cut += u32::from(
+            poll_n(stage.fixture.ask_worded(&mut lease, wording.into(), -1), polls).await.is_none(),
+        );
         drop(lease);
         assert_eq!(service.ask_worded(wording, number).await, Some(number.into()));
     }
@@ -88,7 +99,10 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
 }
 
 /// A pool of one connection to a server that plays these scripts first, one for each client.
-async fn behind<T: Trial>(stage: &Stage<T>, scripts: Vec<Vec<Line>>) -> (Service<T::Fixture>, FakeServer) {
+async fn behind<T: Trial>(
+    stage: &Stage<T>,
+    scripts: Vec<Vec<Line>>,
+) -> (Service<T::Fixture>, FakeServer) {
     let url = stage.fixture.url();
     let server = FakeServer::start(scripts, Some(address(&url))).await;
     let server = server.unwrap_or_else(|error| panic!("there is no free port: {error}"));

@@ -42,7 +42,10 @@ impl Plan {
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the URL: it may hold a password.
-        f.debug_struct("Plan").field("config", &self.config).field("reset", &self.reset).finish_non_exhaustive()
+        f.debug_struct("Plan")
+            .field("config", &self.config)
+            .field("reset", &self.reset)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,9 @@ use crate::conformance::stage::{Stage, Trial};
 use millpond_core::PoolExt;
 
 /// A write lock is the writer's, a snapshot the reader's.
-pub async fn b07_readers_read_what_was_committed_while_the_only_writer_writes<T: Trial>(stage: Stage<T>) {
+pub async fn b07_readers_read_what_was_committed_while_the_only_writer_writes<T: Trial>(
+    stage: Stage<T>,
+) {
     let mut plan = Plan::new(stage.fixture.url());
     plan.config.pool_size = 3;
     let (writer, readers) = match stage.fixture.split(&plan) {
@@ -23,7 +25,10 @@ pub async fn b07_readers_read_what_was_committed_while_the_only_writer_writes<T:
     assert!(writer.pool.try_acquire().is_none(), "there is one writer");
     for mut reader in readers.leases(3).await {
         assert!(!readers.finds(&mut reader, "SELECT i FROM ponds").await, "it is not committed");
-        assert!(stage.fixture.execute(&mut reader, "INSERT INTO ponds VALUES (2)").await.is_err(), "a reader wrote");
+        assert!(
+            stage.fixture.execute(&mut reader, "INSERT INTO ponds VALUES (2)").await.is_err(),
+            "a reader wrote"
+        );
     }
     writer.execute(&mut lease, "COMMIT").await;
     drop(lease);

@@ -21,12 +21,18 @@ pub async fn b13_a_watch_never_reaches_the_next_borrower<T: Trial>(stage: Stage<
         let mut lease = world.lease().await;
         told(&stage, &mut lease, &["WATCH", &key]).await;
         told(&stage, &mut others.lease().await, &["SET", &key, "1"]).await;
-        assert!(!transacted(&stage, &mut lease, &["SET", &key, "2"]).await, "a watch that sees nothing");
+        assert!(
+            !transacted(&stage, &mut lease, &["SET", &key, "2"]).await,
+            "a watch that sees nothing"
+        );
         told(&stage, &mut lease, &["WATCH", &key]).await;
         drop(lease);
         let mut lease = clean(&stage, &world).await;
         told(&stage, &mut others.lease().await, &["SET", &key, "3"]).await;
-        assert!(transacted(&stage, &mut lease, &["SET", &key, "4"]).await, "the last borrower's watch still held");
+        assert!(
+            transacted(&stage, &mut lease, &["SET", &key, "4"]).await,
+            "the last borrower's watch still held"
+        );
         assert_eq!(told(&stage, &mut lease, &["GET", &key]).await, "4");
     }
 }
@@ -41,11 +47,17 @@ pub async fn b13_another_database_never_reaches_the_next_borrower<T: Trial>(stag
     }
     drop(lease);
     let mut lease = clean(&stage, &world).await;
-    assert_eq!(told(&stage, &mut lease, &["EXISTS", &key]).await, "0", "the next borrower talks to another database");
+    assert_eq!(
+        told(&stage, &mut lease, &["EXISTS", &key]).await,
+        "0",
+        "the next borrower talks to another database"
+    );
 }
 
 /// Whether MULTI is sent or refused: nobody else's command is queued behind it.
-pub async fn b13_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
+pub async fn b13_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for line in [&["MULTI"][..], &["multi"], &["EVAL", "return redis.call('MULTI')", "0"]] {
         let mut lease = world.lease().await;
@@ -61,7 +73,9 @@ pub async fn b13_a_subscription_never_reaches_the_next_borrower<T: Trial>(stage:
     for line in [None, Some("SUBSCRIBE"), Some("PSUBSCRIBE"), Some("SSUBSCRIBE")] {
         let (channel, mut lease) = (key(), world.lease().await);
         let _ = match line {
-            Some(command) => stage.fixture.command(lease.real(), &[command, &channel]).await.map(drop),
+            Some(command) => {
+                stage.fixture.command(lease.real(), &[command, &channel]).await.map(drop)
+            }
             None => stage.fixture.subscribe(lease.real(), &channel).await,
         };
         drop(lease);
@@ -76,7 +90,9 @@ pub async fn b13_a_subscription_never_reaches_the_next_borrower<T: Trial>(stage:
 /// The server goes on treating the connection as its last borrower wanted.
 pub async fn b13_client_settings_never_reach_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
-    for line in ["SETNAME mill", "NO-EVICT ON", "NO-TOUCH ON", "TRACKING ON", "REPLY SKIP", "REPLY OFF"] {
+    for line in
+        ["SETNAME mill", "NO-EVICT ON", "NO-TOUCH ON", "TRACKING ON", "REPLY SKIP", "REPLY OFF"]
+    {
         let mut lease = world.lease().await;
         let words: Vec<&str> = std::iter::once("CLIENT").chain(line.split(' ')).collect();
         // A server that does not know it yet says so.
@@ -100,12 +116,18 @@ pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(st
         drop(lease);
         let mut lease = clean(&stage, &world).await;
         told(&stage, &mut lease, &["RPUSH", &key, "for nobody"]).await;
-        assert_eq!(told(&stage, &mut lease, &["LLEN", &key]).await, "1", "who had gone away took it, polls: {polls}");
+        assert_eq!(
+            told(&stage, &mut lease, &["LLEN", &key]).await,
+            "1",
+            "who had gone away took it, polls: {polls}"
+        );
     }
 }
 
 /// All of it or nothing, and no answer of it left over.
-pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: Trial>(stage: Stage<T>) {
+pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for polls in (0..5).cycle().take(50) {
         let (key, mut lease) = (key(), world.lease().await);
@@ -119,7 +141,9 @@ pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: T
 
 /// A driver that reconnects behind its borrower's back has lost what was watched, and does not say
 /// so.
-pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Trial>(stage: Stage<T>) {
+pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for _ in 0..3 {
         let (key, mut lease) = (key(), world.lease().await);
@@ -143,7 +167,10 @@ async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>) -> Loan<T> {
     for number in 0..8 {
         let info = told(stage, &mut lease, &["CLIENT", "INFO"]).await;
         for wanted in ["db=0", "sub=0", "psub=0", "multi=-1", "name=", "flags=N"] {
-            assert!(info.split_ascii_whitespace().any(|word| word == wanted), "{wanted} is not in {info}");
+            assert!(
+                info.split_ascii_whitespace().any(|word| word == wanted),
+                "{wanted} is not in {info}"
+            );
         }
         answers(stage, &mut lease, number).await;
     }

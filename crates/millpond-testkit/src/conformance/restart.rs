@@ -37,7 +37,9 @@ struct Count {
 
 /// Nobody gets another one's answer, every place can be taken again, and the first answer comes at
 /// once.
-pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T: Trial>(stage: Stage<T>) {
+pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T: Trial>(
+    stage: Stage<T>,
+) {
     let (mut server, url) = match stage.fixture.own_server().await {
         Ok(own) => own,
         Err(why) => return println!("SKIP b08: {why}"),
@@ -47,7 +49,8 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
         (plan.config.pool_size, plan.config.max_overflow) = (8, 2);
     });
     let count = Arc::new(Count::default());
-    let users: Vec<_> = (0..500).map(|user| tokio::spawn(ask(service.clone(), Arc::clone(&count), user))).collect();
+    let users: Vec<_> =
+        (0..500).map(|user| tokio::spawn(ask(service.clone(), Arc::clone(&count), user))).collect();
     until_right(&count, 2_000).await;
     done(server.stop("KILL").await);
     start_again(&stage, &mut server, &url).await;
@@ -70,7 +73,9 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
 
 /// Two requests hold a connection each that the outage has killed, and wait for a second one until
 /// their deadlines. Nobody is left who waits then, and the server is back soon afterwards.
-pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is<T: Trial>(stage: Stage<T>) {
+pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is<T: Trial>(
+    stage: Stage<T>,
+) {
     let (mut server, url) = match stage.fixture.own_server().await {
         Ok(own) => own,
         Err(why) => return println!("SKIP b08: {why}"),
@@ -89,34 +94,47 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
         leases.extend(service.leases(2).await.into_iter().map(|lease| (service, lease)));
     }
     done(server.stop("KILL").await);
-    let requests: Vec<_> = leases.into_iter().map(|(service, first)| wait_for_a_second(service, first)).collect();
+    let requests: Vec<_> =
+        leases.into_iter().map(|(service, first)| wait_for_a_second(service, first)).collect();
     pass(&clock, &services, AWAY).await;
     hurry("a request", || !requests.iter().all(JoinHandle::is_finished)).await;
     for request in requests {
         joined(request).await;
     }
-    assert!(services.iter().all(|service| service.pool.status().open == 0), "what was lent had died");
+    assert!(
+        services.iter().all(|service| service.pool.status().open == 0),
+        "what was lent had died"
+    );
     start_again(&stage, &mut server, &url).await;
     let mut served = [0; POOLS];
     for number in 0..ASKED {
         let ask = |service: &Service<T::Fixture>| {
             let service = service.clone();
-            tokio::spawn(async move { service.ask(number).await.is_ok_and(|answer| answer == number) })
+            tokio::spawn(
+                async move { service.ask(number).await.is_ok_and(|answer| answer == number) },
+            )
         };
         let asking: Vec<_> = services.iter().map(ask).collect();
         pass(&clock, &services, secs(1)).await;
         for ((service, asking), served) in services.iter().zip(asking).zip(&mut served) {
-            hurry("an answer", || !asking.is_finished() && service.pool.status().waiting == 0).await;
+            hurry("an answer", || !asking.is_finished() && service.pool.status().waiting == 0)
+                .await;
             *served += i64::from(asking.is_finished() && joined(asking).await);
         }
     }
     let all_back = served.iter().all(|served| *served >= ASKED - REFUSED_MAX);
-    assert!(all_back, "served in the minute after the server was back, of {ASKED} in each pool: {served:?}");
+    assert!(
+        all_back,
+        "served in the minute after the server was back, of {ASKED} in each pool: {served:?}"
+    );
 }
 
 /// Acquires another connection while it holds one, and notices only then that the one that it holds
 /// has died.
-fn wait_for_a_second<F: Fixture>(service: &Service<F>, mut first: Lease<Connection<F>>) -> JoinHandle<()> {
+fn wait_for_a_second<F: Fixture>(
+    service: &Service<F>,
+    mut first: Lease<Connection<F>>,
+) -> JoinHandle<()> {
     let service = service.clone();
     tokio::spawn(async move {
         let second = service.pool.acquire().await;
@@ -131,7 +149,8 @@ async fn pass<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: Dur
     for _ in 0..time.as_millis() / STEP.as_millis() {
         clock.pass(STEP).await;
         quiet().await;
-        hurry("a connect", || services.iter().any(|service| service.pool.status().connecting > 0)).await;
+        hurry("a connect", || services.iter().any(|service| service.pool.status().connecting > 0))
+            .await;
     }
 }
 

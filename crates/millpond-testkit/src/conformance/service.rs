@@ -101,7 +101,12 @@ impl<F: Fixture> Service<F> {
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let start = Instant::now();
         while !is_so() {
-            assert!(start.elapsed() < secs(20), "not: {what}: {:?}, {:?}", self.pool.status(), self.trace.lines());
+            assert!(
+                start.elapsed() < secs(20),
+                "not: {what}: {:?}, {:?}",
+                self.pool.status(),
+                self.trace.lines()
+            );
             yield_now().await;
         }
     }
@@ -109,6 +114,10 @@ impl<F: Fixture> Service<F> {
 
 impl<F: Fixture> Clone for Service<F> {
     fn clone(&self) -> Self {
-        Self { fixture: Arc::clone(&self.fixture), pool: Arc::clone(&self.pool), trace: self.trace.clone() }
+        Self {
+            fixture: Arc::clone(&self.fixture),
+            pool: Arc::clone(&self.pool),
+            trace: self.trace.clone(),
+        }
     }
 }

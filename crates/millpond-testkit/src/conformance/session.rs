@@ -14,7 +14,10 @@ pub async fn b05_no_mark_on_a_session_passes_a_session_reset<T: Trial>(stage: St
         for mark in marks {
             let mut lease = service.lease().await;
             service.execute(&mut lease, mark.leave).await;
-            assert!(service.finds(&mut lease, mark.look).await, "the fixture does not see it: {mark:?}");
+            assert!(
+                service.finds(&mut lease, mark.look).await,
+                "the fixture does not see it: {mark:?}"
+            );
             drop(lease);
             let mut lease = service.lease().await;
             let found = stage.fixture.finds(&mut lease, mark.look).await;
@@ -28,14 +31,19 @@ pub async fn b05_no_mark_on_a_session_passes_a_session_reset<T: Trial>(stage: St
         drop(lease);
         for mark in marks {
             let found = stage.fixture.finds(&mut *service.lease().await, mark.look).await;
-            assert!(!matches!(found, Ok(true)), "one of many at {level:?}: the next borrower saw {mark:?}");
+            assert!(
+                !matches!(found, Ok(true)),
+                "one of many at {level:?}: the next borrower saw {mark:?}"
+            );
         }
     }
 }
 
 /// It is the least that a level can promise, and what `none` leaves to the borrower.
 pub async fn b05_an_open_transaction_is_cleared_by_every_level_but_none<T: Trial>(stage: Stage<T>) {
-    for level in [ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace, ResetLevel::None] {
+    for level in
+        [ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace, ResetLevel::None]
+    {
         let service = stage.service(|plan| plan.reset = level);
         let mut lease = service.lease().await;
         let before = Lease::info(&lease).id;
@@ -43,7 +51,10 @@ pub async fn b05_an_open_transaction_is_cleared_by_every_level_but_none<T: Trial
         drop(lease);
         if level == ResetLevel::None {
             let open = stage.fixture.is_in_transaction(&mut *service.lease().await).await;
-            assert!(matches!(open, Ok(true)), "nothing is done, not even for a connection in doubt: {open:?}");
+            assert!(
+                matches!(open, Ok(true)),
+                "nothing is done, not even for a connection in doubt: {open:?}"
+            );
             continue;
         }
         service.assert_clean().await;

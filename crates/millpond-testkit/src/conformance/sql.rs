@@ -7,7 +7,9 @@ use crate::poll::poll_n;
 use millpond_core::PoolExt;
 
 /// sqlx's own `begin` loses sight of what the server has begun, when it is dropped half way.
-pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
+pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for round in 0..60 {
         let mut lease = world.lease().await;
@@ -20,7 +22,9 @@ pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T
 }
 
 /// A script is cut short by its own error, and its COMMIT is never reached.
-pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: Trial>(stage: Stage<T>) {
+pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     prepare(&stage, &world, "DROP TABLE IF EXISTS b02; CREATE TABLE b02 (i INT)").await;
     for sql in [
@@ -37,7 +41,9 @@ pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: 
 }
 
 /// Nobody ends what was begun.
-pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
+pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     prepare(&stage, &world, "DROP TABLE IF EXISTS b03; CREATE TABLE b03 (i INT)").await;
     for sql in stage.fixture.beginnings() {
@@ -55,7 +61,9 @@ pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Tria
 }
 
 /// What a function does that is passed the driver's own connection is not seen.
-pub async fn b03_a_transaction_begun_unseen_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
+pub async fn b03_a_transaction_begun_unseen_never_reaches_the_next_borrower<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for begun in 1..=3 {
         let mut lease = world.lease().await;
@@ -76,7 +84,10 @@ pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stag
         for _ in 0..3 {
             assert!(matches!(stage.fixture.begin(lease.real()).await, Ok(())));
         }
-        assert!(matches!(stage.fixture.is_in_transaction(lease.real()).await, Ok(true)), "the fixture sees none");
+        assert!(
+            matches!(stage.fixture.is_in_transaction(lease.real()).await, Ok(true)),
+            "the fixture sees none"
+        );
         if ended_by_hand && let Err(error) = stage.fixture.execute(lease.real(), "ROLLBACK").await {
             panic!("{error}");
         }
@@ -87,7 +98,9 @@ pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stag
 }
 
 /// The panic happens in the middle of the transaction.
-pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(stage: Stage<T>) {
+pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     let (mut lease, fixture) = (world.lease().await, std::sync::Arc::clone(&stage.fixture));
     let user = tokio::spawn(async move {
@@ -99,9 +112,16 @@ pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Tria
 }
 
 /// Such a connection is available again at once: the maintenance task has not run in between.
-pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: Trial>(stage: Stage<T>) {
+pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
-    prepare(&stage, &world, "DROP TABLE IF EXISTS b03_clean; CREATE TABLE b03_clean (i INT UNIQUE)").await;
+    prepare(
+        &stage,
+        &world,
+        "DROP TABLE IF EXISTS b03_clean; CREATE TABLE b03_clean (i INT UNIQUE)",
+    )
+    .await;
     for (sql, works) in [
         ("INSERT INTO b03_clean VALUES (1)", true),
         ("INSERT INTO b03_clean VALUES (1)", false),
@@ -135,14 +155,19 @@ pub async fn b04_rows_that_nobody_read_never_reach_the_next_borrower<T: Trial>(s
 }
 
 /// Every wording is new to the connection half of the time, so that preparing is cut off as well.
-pub async fn b04_every_question_gets_its_own_answer_however_many_were_cut_off<T: Trial>(stage: Stage<T>) {
+pub async fn b04_every_question_gets_its_own_answer_however_many_were_cut_off<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.world(1, 0);
     for number in 0..200_u32 {
         let wording = u64::from(number / 2);
         let mut lease = world.lease().await;
-        let _ = poll_n(stage.fixture.ask_worded(lease.real(), wording, -1), 1 + number as usize % 6).await;
+        let _ =
+            poll_n(stage.fixture.ask_worded(lease.real(), wording, -1), 1 + number as usize % 6)
+                .await;
         drop(lease);
-        let answer = stage.fixture.ask_worded(world.lease().await.real(), wording, number.into()).await;
+        let answer =
+            stage.fixture.ask_worded(world.lease().await.real(), wording, number.into()).await;
         assert_eq!(answer.ok(), Some(number.into()));
     }
     world.assert_sound().await;

@@ -40,7 +40,8 @@ impl<F: Fixture, P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>> Trial 
 /// The manager of a trial.
 pub type Manager<T> = ScriptedManager<<<T as Trial>::Fixture as Fixture>::Manager>;
 /// What it opens.
-pub(crate) type Conn<T> = ScriptedConnection<crate::conformance::fixture::Connection<<T as Trial>::Fixture>>;
+pub(crate) type Conn<T> =
+    ScriptedConnection<crate::conformance::fixture::Connection<<T as Trial>::Fixture>>;
 /// What is lent.
 pub(crate) type Loan<T> = Lease<Conn<T>>;
 /// What builds the pool.
@@ -73,7 +74,11 @@ pub struct Stage<T: Trial> {
 impl<T: Trial> Stage<T> {
     pub(crate) async fn set(fixture: T::Fixture, claimed: &[Capability]) -> Result<Self, String> {
         let manager = ScriptedManager::over(fixture.manager().await?);
-        Ok(Self { fixture: Arc::new(fixture), manager, paused: claimed.contains(&Capability::PausedClock) })
+        Ok(Self {
+            fixture: Arc::new(fixture),
+            manager,
+            paused: claimed.contains(&Capability::PausedClock),
+        })
     }
 
     /// A pool of those sizes.
@@ -106,7 +111,9 @@ impl<T: Trial> Stage<T> {
     /// have them.
     pub(crate) fn needs(&self, sessions: u32) {
         if let Some(max) = self.fixture.sessions_max().filter(|max| *max < sessions) {
-            resume_unwind(Box::new(Skipped(format!("sessions_max is {max}, and it needs {sessions}"))));
+            resume_unwind(Box::new(Skipped(format!(
+                "sessions_max is {max}, and it needs {sessions}"
+            ))));
         }
     }
 
@@ -188,7 +195,12 @@ impl<T: Trial> World<T> {
     pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let start = Instant::now();
         while !is_so() {
-            assert!(start.elapsed() < secs(20), "not: {what}: {:?}, {:?}", self.pool.status(), self.trace.lines());
+            assert!(
+                start.elapsed() < secs(20),
+                "not: {what}: {:?}, {:?}",
+                self.pool.status(),
+                self.trace.lines()
+            );
             sleep(ms(1)).await;
         }
     }
@@ -200,7 +212,9 @@ impl<T: Trial> World<T> {
 
     /// Comes back when nobody is in the middle of anything.
     pub(crate) async fn until_calm(&self) {
-        let calm = |status: &Status| status.waiting + status.connecting + status.resetting + status.closing == 0;
+        let calm = |status: &Status| {
+            status.waiting + status.connecting + status.resetting + status.closing == 0
+        };
         self.until_status("everything under way has ended", calm).await;
     }
 
@@ -208,8 +222,16 @@ impl<T: Trial> World<T> {
     #[track_caller]
     pub(crate) fn assert_took(&self, took: Duration, limit: Duration) {
         let slack = if self.paused { ms(2) } else { secs(2) };
-        assert!(took >= limit, "ended {:?} before its time of {limit:?}", limit.saturating_sub(took));
-        assert!(took <= limit + slack, "ended {:?} after its time of {limit:?}", took.saturating_sub(limit));
+        assert!(
+            took >= limit,
+            "ended {:?} before its time of {limit:?}",
+            limit.saturating_sub(took)
+        );
+        assert!(
+            took <= limit + slack,
+            "ended {:?} after its time of {limit:?}",
+            took.saturating_sub(limit)
+        );
     }
 
     /// The pool serves, all its slots and no more can be lent, and its counters balance.
@@ -257,8 +279,16 @@ pub(crate) async fn joined<O>(task: tokio::task::JoinHandle<O>) -> O {
 #[track_caller]
 pub(crate) fn assert_books(status: &Status) {
     let totals = &status.totals;
-    assert_eq!(status.open, status.idle + status.in_use + status.resetting + status.closing, "{status:?}");
-    assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "{status:?}");
+    assert_eq!(
+        status.open,
+        status.idle + status.in_use + status.resetting + status.closing,
+        "{status:?}"
+    );
+    assert_eq!(
+        totals.created,
+        totals.closed + totals.detached + u64::from(status.open),
+        "{status:?}"
+    );
 }
 
 /// The sums that hold when nobody is in the middle of an acquire.
@@ -266,7 +296,11 @@ pub(crate) fn assert_books(status: &Status) {
 pub(crate) fn assert_balance(status: &Status) {
     assert_books(status);
     let totals = &status.totals;
-    assert_eq!(totals.acquires, totals.succeeded + totals.timed_out + totals.cancelled + totals.failed, "{status:?}");
+    assert_eq!(
+        totals.acquires,
+        totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
+        "{status:?}"
+    );
 }
 
 /// Lets everything happen that needs no time to pass.

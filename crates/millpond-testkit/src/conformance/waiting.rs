@@ -122,8 +122,10 @@ pub async fn c35_nobody_waits_for_what_is_there<T: Trial>(stage: Stage<T>) {
 /// A connection that comes back broken, or not at all, makes room for the next waiter.
 pub async fn c36_what_does_not_come_back_makes_room_for_a_waiter<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
-    let ends: [fn(_); 2] =
-        [|lease| Lease::discard(lease, CloseReason::Interrupted), |lease| drop(Lease::detach(lease))];
+    let ends: [fn(_); 2] = [
+        |lease| Lease::discard(lease, CloseReason::Interrupted),
+        |lease| drop(Lease::detach(lease)),
+    ];
     for end in ends {
         let lease = world.lease().await;
         let waiter = world.waiter().await;

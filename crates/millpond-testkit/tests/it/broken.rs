@@ -2,7 +2,8 @@
 //! passes the same case.
 
 use millpond_core::{
-    CloseReport, ConnectInfo, Invalidate, Lease, Manager, Pool, PoolError, QueuePool, Request, Status, async_trait,
+    CloseReport, ConnectInfo, Invalidate, Lease, Manager, Pool, PoolError, QueuePool, Request,
+    Status, async_trait,
 };
 use millpond_testkit::conformance::{self as suite, Of, Stage};
 use millpond_testkit::{Capability, Fixture, Nowhere, PoolUnderTest, ScriptedManager};
@@ -90,7 +91,11 @@ impl<const FLAW: u8> Pool for Flawed<FLAW> {
     }
 
     async fn close_within(&self, limit: Duration) -> CloseReport {
-        if FLAW == NEVER_CLOSING { CloseReport::clean(Duration::ZERO) } else { self.pool.close_within(limit).await }
+        if FLAW == NEVER_CLOSING {
+            CloseReport::clean(Duration::ZERO)
+        } else {
+            self.pool.close_within(limit).await
+        }
     }
 }
 
@@ -101,7 +106,8 @@ impl<const FLAW: u8> PoolUnderTest for Flawed<FLAW> {
     const CAN: &'static [Capability] = &[Capability::Exclusive, Capability::Keeps];
 
     fn over(pool: QueuePool<Scripted>) -> Self {
-        let more = QueuePool::builder(pool.manager().clone()).config(pool.config()).build().unwrap();
+        let more =
+            QueuePool::builder(pool.manager().clone()).config(pool.config()).build().unwrap();
         Self { pool, more, loans: Arc::default(), hoard: Arc::default() }
     }
 
@@ -117,13 +123,19 @@ impl<const FLAW: u8> PoolUnderTest for Flawed<FLAW> {
 }
 
 /// Plays a case; says whether it passed.
-pub fn passes<F, P, Played>(fixture: F, claims: &[Capability], case: impl FnOnce(Stage<Of<F, P>>) -> Played) -> bool
+pub fn passes<F, P, Played>(
+    fixture: F,
+    claims: &[Capability],
+    case: impl FnOnce(Stage<Of<F, P>>) -> Played,
+) -> bool
 where
     F: Fixture,
     P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>,
     Played: Future<Output = ()>,
 {
-    let run = std::panic::AssertUnwindSafe(|| suite::run::<F, P, Played>(fixture, claims, &[], "a case", case));
+    let run = std::panic::AssertUnwindSafe(|| {
+        suite::run::<F, P, Played>(fixture, claims, &[], "a case", case)
+    });
     // The panic message is of no use in the output of a passing test; the outcome is.
     catch_unwind(run).map_err(|panic: Box<dyn Any + Send>| drop(panic)).is_ok()
 }
@@ -186,7 +198,11 @@ impl Manager for Device {
     }
 
     fn triage(&self, wire: &mut Wire) -> millpond_core::Triage {
-        if self.tracked && wire.asking { millpond_core::Triage::Discard } else { millpond_core::Triage::Keep }
+        if self.tracked && wire.asking {
+            millpond_core::Triage::Discard
+        } else {
+            millpond_core::Triage::Keep
+        }
     }
 }
 

@@ -142,8 +142,13 @@ fn bench(fault: ErrorClass) -> Bench {
     Bench { fault, open: Arc::default(), most: u32::MAX, says_so: false }
 }
 
-const CLAIMS: &[Capability] =
-    &[Capability::PausedClock, Capability::Answers, Capability::Dies, Capability::Dirty, Capability::Counted];
+const CLAIMS: &[Capability] = &[
+    Capability::PausedClock,
+    Capability::Answers,
+    Capability::Dies,
+    Capability::Dirty,
+    Capability::Counted,
+];
 
 macro_rules! falls {
     ($($test:ident: $fault:ident falls at $case:ident;)*) => {
@@ -179,7 +184,11 @@ fn what_needs_more_sessions_than_the_server_has_is_skipped_if_the_fixture_says_s
     let plays = |says_so| {
         let bench = Bench { fault: ErrorClass::None, open: Arc::default(), most: 3, says_so };
         let open = Arc::clone(&bench.open);
-        let passed = passes::<_, QueuePool<_>, _>(bench, CLAIMS, suite::c84_everything_that_was_opened_is_closed);
+        let passed = passes::<_, QueuePool<_>, _>(
+            bench,
+            CLAIMS,
+            suite::c84_everything_that_was_opened_is_closed,
+        );
         (passed, open.load(Ordering::SeqCst))
     };
     assert_eq!(plays(true), (true, 0));

@@ -30,19 +30,23 @@ impl Bridge for MySql {
         match declared.name() {
             "BOOLEAN" => AnyTypeInfoKind::Bool,
             "TINYINT" | "TINYINT UNSIGNED" | "SMALLINT" | "YEAR" => AnyTypeInfoKind::SmallInt,
-            "SMALLINT UNSIGNED" | "MEDIUMINT" | "MEDIUMINT UNSIGNED" | "INT" => AnyTypeInfoKind::Integer,
+            "SMALLINT UNSIGNED" | "MEDIUMINT" | "MEDIUMINT UNSIGNED" | "INT" => {
+                AnyTypeInfoKind::Integer
+            }
             "INT UNSIGNED" | "BIGINT" | "BIGINT UNSIGNED" | "BIT" => AnyTypeInfoKind::BigInt,
             "FLOAT" => AnyTypeInfoKind::Real,
             "DOUBLE" => AnyTypeInfoKind::Double,
             "NULL" => AnyTypeInfoKind::Null,
-            "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
-                AnyTypeInfoKind::Blob
-            }
+            "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB"
+            | "GEOMETRY" => AnyTypeInfoKind::Blob,
             _ => AnyTypeInfoKind::Text,
         }
     }
 
-    fn value(value: MySqlValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError> {
+    fn value(
+        value: MySqlValueRef<'_>,
+        declared: AnyTypeInfoKind,
+    ) -> Result<AnyValueKind, BoxDynError> {
         Ok(match declared {
             AnyTypeInfoKind::Bool => match integer(value)? {
                 number @ (0 | 1) => AnyValueKind::Bool(number == 1),

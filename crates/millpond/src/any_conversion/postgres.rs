@@ -18,7 +18,9 @@ use crate::statement::{Effect, Outline};
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArguments, PgQueryResult, PgTypeInfo, PgTypeKind, PgValueFormat, PgValueRef, Postgres};
+use sqlx::postgres::{
+    PgArguments, PgQueryResult, PgTypeInfo, PgTypeKind, PgValueFormat, PgValueRef, Postgres,
+};
 use sqlx::{Decode, TypeInfo, ValueRef};
 use sqlx_core::any::AnyValueKind;
 use std::str;
@@ -122,9 +124,14 @@ fn decode<'r, T: Decode<'r, Postgres>>(value: PgValueRef<'r>) -> Result<T, BoxDy
 /// A value in binary form as the server would write it.
 fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
     match number(declared) {
-        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::JSON | oid::XML | oid::REFCURSOR => {
-            utf8(bytes)
-        }
+        oid::TEXT
+        | oid::VARCHAR
+        | oid::BPCHAR
+        | oid::NAME
+        | oid::UNKNOWN
+        | oid::JSON
+        | oid::XML
+        | oid::REFCURSOR => utf8(bytes),
         oid::CHAR => utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)),
         oid::JSONB | oid::JSONPATH => match bytes.split_first() {
             Some((1, text)) => utf8(text),

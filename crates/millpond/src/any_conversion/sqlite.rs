@@ -29,7 +29,10 @@ impl Bridge for Sqlite {
         }
     }
 
-    fn value(value: SqliteValueRef<'_>, declared: AnyTypeInfoKind) -> Result<AnyValueKind, BoxDynError> {
+    fn value(
+        value: SqliteValueRef<'_>,
+        declared: AnyTypeInfoKind,
+    ) -> Result<AnyValueKind, BoxDynError> {
         // For a value that is not NULL this is what is stored.
         let stored = value.type_info().into_owned();
         Ok(match stored.name() {

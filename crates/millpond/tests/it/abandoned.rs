@@ -41,7 +41,13 @@ async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off
             let db = builder.set("db.cancel_abandoned", cancel).connect().await.unwrap();
             let begun = Instant::now();
             abandon(&db, &mark, &onlooker).await;
-            let in_time = || assert!(begun.elapsed() < Duration::from_secs(LONG / 2), "{} {cancel}", db.backend());
+            let in_time = || {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(LONG / 2),
+                    "{} {cancel}",
+                    db.backend()
+                )
+            };
             if cancel {
                 while running(&onlooker, &mark).await > 0 {
                     in_time();

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 async fn split(files: &Directory) -> DatabaseConnection {
-    let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
+    let builder =
+        DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
     builder.connect().await.unwrap()
 }
 
@@ -30,7 +31,10 @@ async fn a_resize_of_one_writer_and_many_readers_changes_the_readers() {
     let files = Directory::new();
     let db = split(&files).await;
     db.resize(5, 7).unwrap();
-    assert_eq!((db.status().pool_size, db.status().max_overflow, db.reader().status().pool_size), (6, 7, 5));
+    assert_eq!(
+        (db.status().pool_size, db.status().max_overflow, db.reader().status().pool_size),
+        (6, 7, 5)
+    );
     let error = db.resize(0, 0).unwrap_err();
     assert!(error.to_string().contains("pool_size = 0 is out of range 1-50"), "{error}");
 }
@@ -77,7 +81,11 @@ async fn a_detached_connection_works_on_and_is_the_pools_no_more() {
         assert_eq!((one, conn.dialect()), (1, db.backend()));
     }
     let files = Directory::new();
-    let db = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .connect()
+        .await
+        .unwrap();
     let mut conn = DatabaseLease::detach(db.acquire().await.unwrap());
     let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *conn).await.unwrap();
     assert_eq!((one, db.status().open, db.status().totals.detached), (1, 0, 1));
@@ -87,7 +95,8 @@ async fn a_detached_connection_works_on_and_is_the_pools_no_more() {
 async fn a_typed_pool_and_a_custom_one_can_stand_behind_a_connection() {
     let files = Directory::new();
     let url = files.url("a.db");
-    let typed = SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(2).connect(&url).await.unwrap();
+    let typed =
+        SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(2).connect(&url).await.unwrap();
     let db = DatabaseConnection::from(typed.clone());
     sqlx::query("CREATE TABLE t (n INTEGER)").execute(&db).await.unwrap();
     assert_eq!((db.status().pool_size, db.explain().rows.len()), (2, 0));

@@ -6,8 +6,12 @@ use millpond::{Backend, DatabaseConnection, DatabaseLease, Invalidate, PoolKind,
 #[tokio::test]
 async fn the_three_numbers_follow_what_is_lent() {
     let files = Directory::new();
-    let db =
-        DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(2).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .pool_size(2)
+        .connect()
+        .await
+        .unwrap();
     let numbers = || {
         let metrics = db.performance_metrics();
         (metrics.pool_size, metrics.pool_in_use, metrics.pool_available)
@@ -19,14 +23,21 @@ async fn the_three_numbers_follow_what_is_lent() {
     assert_eq!(numbers(), (2, 3, 0));
     drop((one, more));
     assert_eq!(numbers(), (2, 0, 2));
-    assert_eq!(db.performance_metrics().named().map(|(name, _)| name), ["pool_size", "pool_in_use", "pool_available"]);
+    assert_eq!(
+        db.performance_metrics().named().map(|(name, _)| name),
+        ["pool_size", "pool_in_use", "pool_available"]
+    );
 }
 
 #[tokio::test]
 async fn of_one_writer_and_many_readers_the_numbers_are_those_of_both() {
     let files = Directory::new();
-    let db =
-        DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::ReadWrite)
+        .pool_size(3)
+        .connect()
+        .await
+        .unwrap();
     let lease = db.reader().acquire().await.unwrap();
     let writer = db.acquire().await.unwrap();
     let metrics = db.performance_metrics();
@@ -37,11 +48,18 @@ async fn of_one_writer_and_many_readers_the_numbers_are_those_of_both() {
 #[tokio::test]
 async fn of_one_writer_and_many_readers_a_reader_cannot_write_and_the_pool_can() {
     let files = Directory::new();
-    let db = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::ReadWrite)
+        .connect()
+        .await
+        .unwrap();
     sqlx::query("CREATE TABLE t (n INTEGER)").execute(&db).await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&db).await.unwrap();
     assert!(sqlx::query("INSERT INTO t VALUES (2)").execute(&db.reader()).await.is_err());
-    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT sum(n) FROM t").fetch_one(&db).await.unwrap(), 1);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>("SELECT sum(n) FROM t").fetch_one(&db).await.unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -77,7 +95,8 @@ async fn the_typed_pool_and_the_typed_connection_are_within_reach() {
     assert_eq!(name, "Ada");
     let mut lease = db.acquire().await.unwrap();
     let typed = lease.as_sqlite().unwrap();
-    let name: String = sqlx::query_scalar("SELECT name FROM users").fetch_one(&mut *typed).await.unwrap();
+    let name: String =
+        sqlx::query_scalar("SELECT name FROM users").fetch_one(&mut *typed).await.unwrap();
     assert_eq!(name, "Ada");
 }
 
@@ -94,7 +113,11 @@ async fn a_closed_pool_says_so() {
 #[tokio::test]
 async fn sizes_change_and_connections_go_out_of_date_at_run_time() {
     let files = Directory::new();
-    let db = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .connect()
+        .await
+        .unwrap();
     db.resize(1, 0).unwrap();
     assert_eq!(db.status().cap(), 1);
     assert!(db.resize(0, 0).is_err());
@@ -106,7 +129,11 @@ async fn sizes_change_and_connections_go_out_of_date_at_run_time() {
 #[tokio::test]
 async fn a_discarded_connection_is_not_lent_again() {
     let files = Directory::new();
-    let db = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).connect().await.unwrap();
+    let db = DatabaseConnection::builder(&files.url("a.db"))
+        .pool(PoolKind::Queue)
+        .connect()
+        .await
+        .unwrap();
     let lease = db.acquire().await.unwrap();
     let id = DatabaseLease::info(&lease).id;
     DatabaseLease::discard(lease);

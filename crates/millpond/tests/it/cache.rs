@@ -10,8 +10,12 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 
 /// Stores and finds something in a namespace of its own.
 async fn works(builder: CacheBuilder) -> RedisCache {
-    let cache =
-        builder.namespace(format!("test-{:x}", fastrand::u64(..))).on_outage(OnOutage::Closed).connect().await.unwrap();
+    let cache = builder
+        .namespace(format!("test-{:x}", fastrand::u64(..)))
+        .on_outage(OnOutage::Closed)
+        .connect()
+        .await
+        .unwrap();
     cache.set("mill", &(2, "deep")).await.unwrap();
     assert_eq!(cache.get::<(u32, String)>("mill").await.unwrap(), Some((2, "deep".to_owned())));
     assert_eq!(cache.clear().await.unwrap(), 1);
@@ -38,20 +42,32 @@ async fn the_section_of_the_settings_makes_a_cache() {
     for (preset, connections) in [("small", 5), ("medium", 10), ("large", 20)] {
         let settings = settings(&[("PSN_PRESET", preset), ("PSN_CACHE_URL", &url)]);
         let cache = works(cache::from_settings(&settings).unwrap()).await;
-        assert_eq!(cache.pool().status().pool_size, connections, "a tenth of those of {preset}, since many share one");
+        assert_eq!(
+            cache.pool().status().pool_size,
+            connections,
+            "a tenth of those of {preset}, since many share one"
+        );
     }
 }
 
 #[test]
 fn a_cache_without_a_url_is_an_error_that_names_the_variable_to_set() {
     let text = cache::from_settings(&settings(&[])).unwrap_err().to_string();
-    assert_eq!(text, "cache.url is not set: set PSN_CACHE_URL, or url in the section [cache] of the settings file");
+    assert_eq!(
+        text,
+        "cache.url is not set: set PSN_CACHE_URL, or url in the section [cache] of the settings file"
+    );
 }
 
 #[test]
 fn a_misspelt_url_is_reported_with_its_source_and_without_its_password() {
-    let text = cache::from_settings(&settings(&[("PSN_CACHE_URL", "redsi://:hunter2@h")])).unwrap_err().to_string();
-    assert!(text.starts_with("cache.url (environment variable `PSN_CACHE_URL`) is not understood"), "{text}");
+    let text = cache::from_settings(&settings(&[("PSN_CACHE_URL", "redsi://:hunter2@h")]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.starts_with("cache.url (environment variable `PSN_CACHE_URL`) is not understood"),
+        "{text}"
+    );
     assert!(!text.contains("hunter2"), "{text}");
 }
 
@@ -65,7 +81,13 @@ fn what_is_wrong_with_redis_and_with_the_database_is_in_one_report() {
     ];
     let loader = Settings::loader().no_file().environment(pairs);
     let text = DatabaseConnection::load(loader).connect_lazy().unwrap_err().to_string();
-    for wanted in ["storage.connection_string", "redis.url", "cache.url", "cache.max_connections = 300", "10-200"] {
+    for wanted in [
+        "storage.connection_string",
+        "redis.url",
+        "cache.url",
+        "cache.max_connections = 300",
+        "10-200",
+    ] {
         assert!(text.contains(wanted), "{wanted} is not in {text}");
     }
     assert!(!text.contains("hunter2"), "{text}");
@@ -73,7 +95,11 @@ fn what_is_wrong_with_redis_and_with_the_database_is_in_one_report() {
 
 #[tokio::test]
 async fn lifted_ranges_are_lifted_for_the_cache_too() {
-    let pairs = [("PSN_CACHE_URL", "redis://h"), ("PSN_CACHE_MAX_CONNECTIONS", "300"), ("PSN_DB_LIMITS", "off")];
+    let pairs = [
+        ("PSN_CACHE_URL", "redis://h"),
+        ("PSN_CACHE_MAX_CONNECTIONS", "300"),
+        ("PSN_DB_LIMITS", "off"),
+    ];
     let cache = cache::from_settings(&settings(&pairs)).unwrap().connect_lazy().unwrap();
     assert_eq!(cache.pool().status().pool_size, 30);
 }
@@ -93,11 +119,12 @@ async fn what_the_cache_does_is_reported_to_the_recorder() {
     let fail = || async { Err::<Option<u32>, _>(std::io::Error::other("no pond")) };
     assert!(cache.get_or_load("m", fail).await.is_err());
     cache.clear().await.unwrap();
-    let counters = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
-        let label = key.key().labels().last()?.value().to_owned();
-        let DebugValue::Counter(count) = value else { return None };
-        Some((format!("{} {label}", key.key().name()), count))
-    });
+    let counters =
+        snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+            let label = key.key().labels().last()?.value().to_owned();
+            let DebugValue::Counter(count) = value else { return None };
+            Some((format!("{} {label}", key.key().name()), count))
+        });
     let counters: std::collections::BTreeMap<String, u64> = counters.collect();
     assert_eq!(counters["millpond.cache.requests hit"], 2, "{counters:?}");
     assert_eq!(counters["millpond.cache.requests miss"], 2, "{counters:?}");

@@ -92,13 +92,16 @@ impl World {
     }
 
     async fn over(straight: DatabaseConnection, directory: Directory) -> Self {
-        let url = straight.settings().storage.connection_string.clone().unwrap().expose().to_owned();
+        let url =
+            straight.settings().storage.connection_string.clone().unwrap().expose().to_owned();
         let (url, proxy) = match straight.backend() {
             Backend::Sqlite => (url, None),
             _ => {
                 let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
                 let proxy = ChaosProxy::start(place.rsplit('@').next().unwrap()).await.unwrap();
-                Direction::BOTH.into_iter().for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
+                Direction::BOTH
+                    .into_iter()
+                    .for_each(|direction| proxy.set(direction, Flow::free().in_pieces_of(4)));
                 (proxy.reroute(&url), Some(proxy))
             }
         };
@@ -129,9 +132,16 @@ impl World {
     async fn done_within(&self, polls: usize, deed: Deed) -> bool {
         let Self { db, url, directory, .. } = self;
         match deed {
-            Deed::Connect => poll_n(one(url).connect(), polls).await.inspect(|done| assert!(done.is_ok())).is_some(),
+            Deed::Connect => poll_n(one(url).connect(), polls)
+                .await
+                .inspect(|done| assert!(done.is_ok()))
+                .is_some(),
             Deed::FromFile => {
-                let done = poll_n(DatabaseConnection::from_file(directory.path().join("millpond.toml")), polls).await;
+                let done = poll_n(
+                    DatabaseConnection::from_file(directory.path().join("millpond.toml")),
+                    polls,
+                )
+                .await;
                 done.inspect(|done| assert!(done.is_ok(), "{done:?}")).is_some()
             }
             Deed::Acquire => poll_n(db.acquire(), polls).await.is_some(),
@@ -141,9 +151,14 @@ impl World {
             }
             Deed::AcquireInTime => {
                 db.invalidate_all(Invalidate::Hard);
-                poll_n(db.acquire_within(LONG), polls).await.inspect(|lease| assert!(lease.is_ok())).is_some()
+                poll_n(db.acquire_within(LONG), polls)
+                    .await
+                    .inspect(|lease| assert!(lease.is_ok()))
+                    .is_some()
             }
-            Deed::Begin => poll_n(db.begin(), polls).await.inspect(|tx| assert!(tx.is_ok())).is_some(),
+            Deed::Begin => {
+                poll_n(db.begin(), polls).await.inspect(|tx| assert!(tx.is_ok())).is_some()
+            }
             Deed::Savepoint => {
                 let mut tx = db.begin().await.unwrap();
                 poll_n(tx.begin(), polls).await.inspect(|inner| assert!(inner.is_ok())).is_some()
@@ -160,7 +175,8 @@ impl World {
         let one = AssertSqlSafe(format!("SELECT {n}"));
         let two = AssertSqlSafe(format!("SELECT {n} UNION ALL SELECT {}", n + 1));
         // A text of its own each time: it has to be prepared.
-        let sum = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT {n} + $1"))).bind(1_i64);
+        let sum =
+            sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT {n} + $1"))).bind(1_i64);
         let sql = || SqlStr::from_static("SELECT n FROM numbers WHERE n = $1");
         let answer = match deed {
             Deed::Fetch => poll_n(sqlx::query_scalar(two).fetch_all(db), polls).await,
@@ -217,17 +233,20 @@ impl World {
 
     async fn migrated_within(&self, polls: usize) -> bool {
         let migration = SqlStr::from_static("CREATE TABLE migrated (n BIGINT)");
-        let migration = Migration::new(1, "numbers".into(), MigrationType::Simple, migration, false);
+        let migration =
+            Migration::new(1, "numbers".into(), MigrationType::Simple, migration, false);
         let migrator = Migrator::with_migrations(vec![migration]);
         let done = poll_n(self.db.migrate(&migrator), polls).await.map(|done| done.unwrap());
         // SQLite has no lock for migrations, and what was cut off may be committed yet.
         self.next_is_served(Deed::Migrate).await;
         // The next one is not locked out by a lock that no task holds any more.
-        let next =
-            tokio::time::timeout(LONG, self.straight.migrate(&migrator)).await.expect("the migrations are locked");
+        let next = tokio::time::timeout(LONG, self.straight.migrate(&migrator))
+            .await
+            .expect("the migrations are locked");
         match next {
             Ok(()) => {
-                let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM migrated").fetch_one(&self.straight);
+                let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM migrated")
+                    .fetch_one(&self.straight);
                 assert_eq!(count.await.unwrap(), 0);
             }
             // It commits what a migration does by itself; sqlx says which one was cut off.
@@ -251,10 +270,18 @@ impl World {
         let sum: i64 = sqlx::query_scalar(sql).bind(1_i64).fetch_one(db).await.unwrap();
         assert_eq!(sum, n + 1, "{backend}, after {deed:?}");
         sqlx::query("INSERT INTO numbers VALUES ($1)").bind(n).execute(db).await.unwrap();
-        assert_eq!(self.count([n, n]).await, 1, "{backend}, after {deed:?}: a transaction was open");
+        assert_eq!(
+            self.count([n, n]).await,
+            1,
+            "{backend}, after {deed:?}: a transaction was open"
+        );
         until("one connection is there and nobody waits", async || {
             let status = db.status();
-            let under_way = status.connecting + status.resetting + status.closing + status.reserved + status.waiting;
+            let under_way = status.connecting
+                + status.resetting
+                + status.closing
+                + status.reserved
+                + status.waiting;
             (status.open, status.in_use, under_way) == (1, 0, 0)
         })
         .await;
@@ -284,7 +311,8 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
             world.next_is_served(deed).await;
         }
         assert!(cuts > DEEDS.len(), "{}: {cuts} cuts", world.db.backend());
-        let open = || world.proxy.iter().flat_map(ChaosProxy::links).filter(|link| link.is_open()).count();
+        let open =
+            || world.proxy.iter().flat_map(ChaosProxy::links).filter(|link| link.is_open()).count();
         let left = usize::from(world.proxy.is_some());
         until("one connection is left", async || open() == left).await;
     }
@@ -295,7 +323,8 @@ async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
     for world in World::everywhere().await {
         for (polls, has_limit) in (0..POLLS_MAX).flat_map(|polls| [(polls, false), (polls, true)]) {
             let db = one(&world.url).connect().await.unwrap();
-            let close = async || if has_limit { db.close_within(LONG).await } else { db.close().await };
+            let close =
+                async || if has_limit { db.close_within(LONG).await } else { db.close().await };
             let ended = poll_n(close(), polls).await;
             if polls > 0 {
                 assert!(db.is_closed() && db.acquire().await.is_err());

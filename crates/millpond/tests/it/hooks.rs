@@ -2,8 +2,8 @@
 
 use crate::world::Directory;
 use millpond::{
-    Backend, CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook, RequestRefusal,
-    pool_error,
+    Backend, CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook,
+    RequestRefusal, pool_error,
 };
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,8 @@ async fn a_pragma_holds_on_every_connection() {
         .unwrap();
     let mut leases = vec![db.acquire().await.unwrap(), db.acquire().await.unwrap()];
     for lease in &mut leases {
-        let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *lease).await.unwrap();
+        let keys: i64 =
+            sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *lease).await.unwrap();
         let size: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(lease).await.unwrap();
         assert_eq!((keys, size), (1, -1234));
     }
@@ -55,7 +56,10 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
     hooked("sqlite::memory:").connect().await.unwrap();
     let Some(url) = millpond_testkit::variable("MILLPOND_TEST_POSTGRES_URL") else { return };
     let db = hooked(&url).connect().await.unwrap();
-    let name: String = sqlx::query_scalar("SELECT current_setting('application_name')").fetch_one(&db).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_setting('application_name')")
+        .fetch_one(&db)
+        .await
+        .unwrap();
     assert_eq!(name, "hooked");
 }
 
@@ -68,7 +72,8 @@ async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every
             move |dialect: Backend| heard.lock().unwrap().push((moment, dialect))
         };
         let [first, connect, checkout, checkin, close] =
-            ["first", "connect", "checkout", "checkin", "close"].map(|moment| Arc::new(note(moment)));
+            ["first", "connect", "checkout", "checkin", "close"]
+                .map(|moment| Arc::new(note(moment)));
         let db = DatabaseConnection::builder(&url)
             .pool(PoolKind::Queue)
             .on_first_connect(move |conn, _| {
@@ -101,7 +106,12 @@ async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every
         assert!(db.close().await.is_clean());
         let heard = heard.lock().unwrap();
         let moments: Vec<_> = heard.iter().map(|(moment, _)| *moment).collect();
-        assert_eq!(moments, ["first", "connect", "checkout", "checkin", "close"], "{}", db.backend());
+        assert_eq!(
+            moments,
+            ["first", "connect", "checkout", "checkin", "close"],
+            "{}",
+            db.backend()
+        );
         assert!(heard.iter().all(|(_, dialect)| *dialect == db.backend()), "{heard:?}");
     }
 }
@@ -131,12 +141,13 @@ async fn the_hook_of_the_guide_sets_a_pragma_where_the_dialect_is_sqlite() {
 #[tokio::test]
 async fn a_transaction_that_such_a_hook_leaves_open_reaches_nobody() {
     for url in urls() {
-        let db = DatabaseConnection::builder(&url).pool_size(1).max_overflow(0).on_connect(|conn, _| {
-            Box::pin(async move {
-                sqlx::raw_sql("BEGIN").execute(conn).await?;
-                Ok(())
-            })
-        });
+        let db =
+            DatabaseConnection::builder(&url).pool_size(1).max_overflow(0).on_connect(|conn, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql("BEGIN").execute(conn).await?;
+                    Ok(())
+                })
+            });
         let db = db.connect().await.unwrap();
         let tx = db.begin().await.unwrap_or_else(|error| panic!("{}: {error}", db.backend()));
         tx.rollback().await.unwrap();
@@ -145,10 +156,14 @@ async fn a_transaction_that_such_a_hook_leaves_open_reaches_nobody() {
 
 #[tokio::test]
 async fn behind_a_pooler_hooks_are_refused_with_the_way_out() {
-    let builder = DatabaseConnection::builder("postgresql://u:hunter2@h/d").set("db.behind", "pgbouncer");
+    let builder =
+        DatabaseConnection::builder("postgresql://u:hunter2@h/d").set("db.behind", "pgbouncer");
     let error = builder.on_connect(|_, _| Box::pin(async { Ok(()) })).connect_lazy().unwrap_err();
-    let expected =
-        if cfg!(feature = "postgres") { "does not go together with hooks" } else { "the feature `postgres`" };
+    let expected = if cfg!(feature = "postgres") {
+        "does not go together with hooks"
+    } else {
+        "the feature `postgres`"
+    };
     assert!(error.to_string().contains(expected), "{error}");
 }
 
@@ -179,7 +194,9 @@ async fn a_hook_that_refuses_for_good_ends_it_at_once() {
     // Without that it would be tried again for 30 s, the default `pool_timeout`.
     let began = std::time::Instant::now();
     let error = DatabaseConnection::builder("sqlite::memory:")
-        .on_sqlite_connect(|_, _| Box::pin(async { Err(sqlx::Error::Configuration("not migrated".into()).into()) }))
+        .on_sqlite_connect(|_, _| {
+            Box::pin(async { Err(sqlx::Error::Configuration("not migrated".into()).into()) })
+        })
         .connect()
         .await
         .unwrap_err();
@@ -219,7 +236,11 @@ async fn a_request_that_a_hook_refuses_gets_the_hooks_error() {
             *count.lock().unwrap() += 1;
             let refuses = *count.lock().unwrap() % 2 == 0;
             Box::pin(async move {
-                if refuses { Err(RequestRefusal::new("the tenant is suspended").into()) } else { Ok(()) }
+                if refuses {
+                    Err(RequestRefusal::new("the tenant is suspended").into())
+                } else {
+                    Ok(())
+                }
             })
         })
     });

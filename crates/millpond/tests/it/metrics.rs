@@ -9,15 +9,17 @@ use std::collections::BTreeMap;
 fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     metrics::with_local_recorder(&recorder, || metrics.report());
-    let numbers = recorder.snapshotter().snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
-        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
-        let name = format!("{} {}", key.key().name(), labels.join(" "));
-        match value {
-            DebugValue::Counter(count) => Some((name, count as f64)),
-            DebugValue::Gauge(level) => Some((name, level.into_inner())),
-            DebugValue::Histogram(_) => None,
-        }
-    });
+    let numbers = recorder.snapshotter().snapshot().into_vec().into_iter().filter_map(
+        |(key, _, _, value)| {
+            let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+            let name = format!("{} {}", key.key().name(), labels.join(" "));
+            match value {
+                DebugValue::Counter(count) => Some((name, count as f64)),
+                DebugValue::Gauge(level) => Some((name, level.into_inner())),
+                DebugValue::Histogram(_) => None,
+            }
+        },
+    );
     numbers.collect()
 }
 
@@ -25,7 +27,8 @@ fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
 async fn the_numbers_of_a_connection_are_reported_under_its_name() {
     let metrics = PoolMetrics::manual();
     let files = Directory::new();
-    let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
+    let builder =
+        DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
     let lease = db.acquire().await.unwrap();
     let numbers = told(&metrics);
@@ -45,11 +48,15 @@ async fn the_numbers_of_a_connection_are_reported_under_its_name() {
 async fn of_one_writer_and_many_readers_both_are_reported() {
     let metrics = PoolMetrics::manual();
     let files = Directory::new();
-    let builder = DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
+    let builder =
+        DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
     sqlx::query("SELECT 1").execute(&db).await.unwrap();
     let numbers = told(&metrics);
-    assert_eq!((numbers["pool_size orders-writer"], numbers["pool_size orders-reader"]), (1.0, 3.0));
+    assert_eq!(
+        (numbers["pool_size orders-writer"], numbers["pool_size orders-reader"]),
+        (1.0, 3.0)
+    );
     assert_eq!(numbers["millpond.acquires orders-reader ok"], 1.0);
 }
 

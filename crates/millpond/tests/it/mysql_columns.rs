@@ -28,7 +28,10 @@ const AS_TEXT: [Samples; 22] = [
     ("DECIMAL(20, 0) UNSIGNED", &["18446744073709551615"]),
     ("DATE", &["'2024-02-29'", "'1000-01-01'", "'9999-12-31'", "'0000-00-00'", "'2024-00-00'"]),
     ("DATETIME", &["'2024-02-29 12:34:56'", "'2024-02-29 00:00:00'", "'0000-00-00 00:00:00'"]),
-    ("DATETIME(6)", &["'2024-02-29 12:34:56.000001'", "'2024-02-29 12:34:56.5'", "'2024-02-29 12:00:00'"]),
+    (
+        "DATETIME(6)",
+        &["'2024-02-29 12:34:56.000001'", "'2024-02-29 12:34:56.5'", "'2024-02-29 12:00:00'"],
+    ),
     ("TIMESTAMP NULL", &["'2024-02-29 12:34:56'", "'1970-01-01 00:00:01'"]),
     ("TIMESTAMP(3) NULL", &["'2024-02-29 12:34:56.789'"]),
     ("TIME", &["'12:34:56'", "'-838:59:59'", "'838:59:59'", "'00:00:00'", "'-00:00:01'"]),
@@ -38,11 +41,19 @@ const AS_TEXT: [Samples; 22] = [
 
 /// The value `v` of a row in a table with one column of the type, by the binary and by the text
 /// protocol.
-async fn stored(db: &DatabaseConnection, kind: &str, value: &str) -> Vec<Result<AnyRow, sqlx::Error>> {
-    let sql =
-        format!("SET sql_mode = ''; DROP TABLE IF EXISTS t; CREATE TABLE t (v {kind}); INSERT INTO t VALUES ({value})");
+async fn stored(
+    db: &DatabaseConnection,
+    kind: &str,
+    value: &str,
+) -> Vec<Result<AnyRow, sqlx::Error>> {
+    let sql = format!(
+        "SET sql_mode = ''; DROP TABLE IF EXISTS t; CREATE TABLE t (v {kind}); INSERT INTO t VALUES ({value})"
+    );
     let mut tx = db.begin().await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut tx).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut tx)
+        .await
+        .unwrap_or_else(|error| panic!("{kind}: {error}"));
     tx.commit().await.unwrap();
     let sql = "SELECT v, CAST(v AS CHAR) AS t FROM t";
     vec![sqlx::query(sql).fetch_one(db).await, sqlx::raw_sql(sql).fetch_one(db).await]
@@ -121,10 +132,15 @@ async fn numbers_arrive_as_what_they_are_unsigned_ones_too() {
 #[tokio::test]
 async fn a_number_that_fits_no_type_is_an_error_that_names_the_column() {
     let Some(db) = database().await else { return };
-    for (kind, value) in [("BIGINT UNSIGNED", "18446744073709551615"), ("BIT(64)", "0xffffffffffffffff")] {
+    for (kind, value) in
+        [("BIGINT UNSIGNED", "18446744073709551615"), ("BIT(64)", "0xffffffffffffffff")]
+    {
         for row in stored(&db, kind, value).await {
             let error = row.err().unwrap();
-            assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "v"), "{kind}: {error}");
+            assert!(
+                matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "v"),
+                "{kind}: {error}"
+            );
             assert!(error.to_string().contains("CAST(column AS CHAR)"), "{error}");
         }
     }
@@ -144,9 +160,18 @@ async fn bytes_arrive_as_bytes() {
 #[tokio::test]
 async fn null_is_none_and_never_a_value() {
     let Some(db) = database().await else { return };
-    for kind in
-        ["BOOLEAN", "INT UNSIGNED", "DOUBLE", "DECIMAL(5, 2)", "DATE", "DATETIME", "TIME", "TEXT", "BLOB", "BIT(3)"]
-    {
+    for kind in [
+        "BOOLEAN",
+        "INT UNSIGNED",
+        "DOUBLE",
+        "DECIMAL(5, 2)",
+        "DATE",
+        "DATETIME",
+        "TIME",
+        "TEXT",
+        "BLOB",
+        "BIT(3)",
+    ] {
         for row in stored(&db, kind, "NULL").await {
             let row = row.unwrap();
             assert_eq!(row.try_get::<Option<i64>, _>("v").unwrap(), None, "{kind}");
@@ -168,9 +193,18 @@ async fn every_argument_is_stored_as_what_it_is() {
         }};
     }
     for _ in 0..2 {
-        assert_eq!((told!(true), told!(-3_i16), told!(70_000_i32)), ("1".into(), "-3".into(), "70000".into()));
-        assert_eq!((told!(i64::MIN), told!(0.5_f32)), ("-9223372036854775808".into(), "0.5".into()));
-        assert_eq!((told!(0.1_f64), told!("it's"), told!(String::new())), ("0.1".into(), "it's".into(), String::new()));
+        assert_eq!(
+            (told!(true), told!(-3_i16), told!(70_000_i32)),
+            ("1".into(), "-3".into(), "70000".into())
+        );
+        assert_eq!(
+            (told!(i64::MIN), told!(0.5_f32)),
+            ("-9223372036854775808".into(), "0.5".into())
+        );
+        assert_eq!(
+            (told!(0.1_f64), told!("it's"), told!(String::new())),
+            ("0.1".into(), "it's".into(), String::new())
+        );
         assert_eq!(
             (told!(None::<i64>), told!(None::<f64>), told!(None::<f32>)),
             ("NULL".into(), "NULL".into(), "NULL".into())
@@ -178,8 +212,11 @@ async fn every_argument_is_stored_as_what_it_is() {
         assert_eq!((told!(None::<bool>), told!(None::<String>)), ("NULL".into(), "NULL".into()));
         assert_eq!(told!(None::<Vec<u8>>), "NULL");
     }
-    let bytes: Vec<u8> =
-        sqlx::query_scalar("SELECT CAST($1 AS BINARY)").bind(vec![0_u8, 255]).fetch_one(&db).await.unwrap();
+    let bytes: Vec<u8> = sqlx::query_scalar("SELECT CAST($1 AS BINARY)")
+        .bind(vec![0_u8, 255])
+        .fetch_one(&db)
+        .await
+        .unwrap();
     assert_eq!(bytes, [0, 255]);
 }
 
@@ -187,14 +224,18 @@ async fn every_argument_is_stored_as_what_it_is() {
 async fn numbered_arguments_are_put_in_order_and_used_twice() {
     let Some(db) = database().await else { return };
     let sql = "SELECT CONCAT($2, '$1', $1, \"?\", $2) -- $3";
-    let text: String = sqlx::query_scalar(sql).bind("one").bind("two").fetch_one(&db).await.unwrap();
+    let text: String =
+        sqlx::query_scalar(sql).bind("one").bind("two").fetch_one(&db).await.unwrap();
     assert_eq!(text, "two$1one?two");
 }
 
 #[tokio::test]
 async fn the_key_of_an_added_row_is_reported_and_no_other() {
     let Some(db) = database().await else { return };
-    sqlx::query("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT)").execute(&db).await.unwrap();
+    sqlx::query("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT)")
+        .execute(&db)
+        .await
+        .unwrap();
     let told = async |sql: &'static str| {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
         (result.rows_affected(), result.last_insert_id())

@@ -7,17 +7,27 @@ use sqlx::Row;
 #[tokio::test]
 async fn a_numbered_placeholder_may_be_used_twice_and_in_any_order() {
     for db in everywhere().await {
-        let row =
-            sqlx::query("SELECT $2 AS b, $1 AS a, $2 AS again").bind(1_i64).bind("two").fetch_one(&db).await.unwrap();
-        assert_eq!((row.get::<i64, _>("a"), row.get::<&str, _>("b"), row.get::<&str, _>("again")), (1, "two", "two"));
+        let row = sqlx::query("SELECT $2 AS b, $1 AS a, $2 AS again")
+            .bind(1_i64)
+            .bind("two")
+            .fetch_one(&db)
+            .await
+            .unwrap();
+        assert_eq!(
+            (row.get::<i64, _>("a"), row.get::<&str, _>("b"), row.get::<&str, _>("again")),
+            (1, "two", "two")
+        );
     }
 }
 
 #[tokio::test]
 async fn question_marks_are_placeholders_except_where_they_are_text() {
     for db in everywhere().await {
-        let text: String =
-            sqlx::query_scalar("SELECT ? || '?' || '$1' -- $2 ?").bind("what").fetch_one(&db).await.unwrap();
+        let text: String = sqlx::query_scalar("SELECT ? || '?' || '$1' -- $2 ?")
+            .bind("what")
+            .fetch_one(&db)
+            .await
+            .unwrap();
         assert_eq!(text, "what?$1");
     }
 }
@@ -36,7 +46,8 @@ async fn a_missing_argument_is_an_error_and_not_null() {
 #[tokio::test]
 async fn an_argument_too_many_is_an_error() {
     for db in everywhere().await {
-        let error = sqlx::query("SELECT $1").bind(1_i64).bind(2_i64).execute(&db).await.unwrap_err();
+        let error =
+            sqlx::query("SELECT $1").bind(1_i64).bind(2_i64).execute(&db).await.unwrap_err();
         assert!(error.to_string().contains("2 arguments"), "{error}");
     }
 }

@@ -66,7 +66,10 @@ const AS_TEXT: [Samples; 28] = [
         ],
     ),
     ("time", &["00:00", "12:34:56", "12:34:56.789", "23:59:59.999999", "24:00", "01:02:03.000001"]),
-    ("timetz", &["12:34:56+02", "12:34:56.5-05:30", "00:00:00+00", "01:00:00+15:59:59", "24:00:00-12"]),
+    (
+        "timetz",
+        &["12:34:56+02", "12:34:56.5-05:30", "00:00:00+00", "01:00:00+15:59:59", "24:00:00-12"],
+    ),
     (
         "timestamp",
         &[
@@ -79,7 +82,10 @@ const AS_TEXT: [Samples; 28] = [
             "-infinity",
         ],
     ),
-    ("timestamptz", &["2024-02-29 12:34:56.5+02", "0044-03-15 12:00:00+00 BC", "infinity", "-infinity"]),
+    (
+        "timestamptz",
+        &["2024-02-29 12:34:56.5+02", "0044-03-15 12:00:00+00 BC", "infinity", "-infinity"],
+    ),
     (
         "interval",
         &[
@@ -164,8 +170,10 @@ async fn what_crosses_as_text_is_what_the_server_writes() {
     let Some(db) = types().await else { return };
     for (kind, values) in AS_TEXT {
         for value in values {
-            let row =
-                sqlx::query(asks(kind, value)).fetch_one(&db).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+            let row = sqlx::query(asks(kind, value))
+                .fetch_one(&db)
+                .await
+                .unwrap_or_else(|error| panic!("{kind}: {error}"));
             let (crossed, written) = (row.get::<&str, _>("v"), row.get::<&str, _>("t"));
             assert_eq!(crossed, written, "{kind} {value:?}");
             assert_eq!(row.column("v").type_info().name(), "TEXT", "{kind}");
@@ -177,8 +185,15 @@ async fn what_crosses_as_text_is_what_the_server_writes() {
 async fn what_does_not_cross_is_an_error_that_names_the_column_and_the_way_out() {
     let Some(db) = types().await else { return };
     for (kind, values) in REFUSED {
-        let error = sqlx::query(asks(kind, values[0])).fetch_one(&db).await.err().unwrap_or_else(|| panic!("{kind}"));
-        assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "v"), "{kind}: {error}");
+        let error = sqlx::query(asks(kind, values[0]))
+            .fetch_one(&db)
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{kind}"));
+        assert!(
+            matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "v"),
+            "{kind}: {error}"
+        );
         assert!(error.to_string().contains("::text"), "{kind}: {error}");
     }
 }
@@ -189,7 +204,8 @@ async fn a_type_that_the_driver_cannot_look_up_is_an_error_and_harms_nobody() {
     let error = sqlx::query(asks("int4multirange", "{[1,5)}")).fetch_one(&db).await.err().unwrap();
     assert!(matches!(error, sqlx::Error::ColumnDecode { .. }), "{error}");
     assert_eq!(sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&db).await.unwrap(), 1);
-    let row = sqlx::query("SELECT '{[1,5)}'::int4multirange::text AS v").fetch_one(&db).await.unwrap();
+    let row =
+        sqlx::query("SELECT '{[1,5)}'::int4multirange::text AS v").fetch_one(&db).await.unwrap();
     assert_eq!(row.get::<&str, _>("v"), "{[1,5)}");
 }
 
@@ -197,8 +213,10 @@ async fn a_type_that_the_driver_cannot_look_up_is_an_error_and_harms_nobody() {
 async fn without_arguments_by_raw_sql_everything_crosses_as_text() {
     let Some(db) = types().await else { return };
     for (kind, values) in AS_TEXT.into_iter().chain(REFUSED) {
-        let row =
-            sqlx::raw_sql(asks(kind, values[0])).fetch_one(&db).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let row = sqlx::raw_sql(asks(kind, values[0]))
+            .fetch_one(&db)
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
         let (crossed, written) = (row.get::<&str, _>("v"), row.get::<&str, _>("t"));
         assert_eq!(crossed, written, "{kind}");
     }
@@ -222,7 +240,10 @@ async fn numbers_booleans_and_bytes_arrive_as_what_they_are() {
         assert_eq!((row.get::<i64, _>("big"), row.get::<i64, _>("oid")), (i64::MIN, 4_000_000_000));
         assert_eq!((row.get::<f32, _>("real"), row.get::<f64, _>("double")), (1.5, 1e300));
         assert!(row.get::<f64, _>("nan").is_nan() && row.get::<f32, _>("infinite").is_infinite());
-        assert_eq!((row.get::<Vec<u8>, _>("bytes"), row.get::<Vec<u8>, _>("none")), (vec![0, 255], vec![]));
+        assert_eq!(
+            (row.get::<Vec<u8>, _>("bytes"), row.get::<Vec<u8>, _>("none")),
+            (vec![0, 255], vec![])
+        );
         assert_eq!(row.get::<Option<String>, _>("nothing"), None);
     }
 }
@@ -243,7 +264,10 @@ async fn null_is_none_of_its_columns_kind_and_never_a_value() {
         ("int[]", "TEXT"),
         ("pair", "TEXT"),
     ] {
-        let row = sqlx::query(AssertSqlSafe(format!("SELECT NULL::{kind} AS v"))).fetch_one(&db).await.unwrap();
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT NULL::{kind} AS v")))
+            .fetch_one(&db)
+            .await
+            .unwrap();
         assert_eq!(row.column("v").type_info().name(), name);
         assert_eq!(row.try_get::<Option<i64>, _>("v").unwrap(), None, "{kind}");
         assert_eq!(row.try_get::<Option<String>, _>("v").unwrap(), None, "{kind}");
@@ -254,7 +278,10 @@ async fn null_is_none_of_its_columns_kind_and_never_a_value() {
 #[tokio::test]
 async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the_column() {
     let Some(db) = schema().await else { return };
-    let row = sqlx::query("SELECT 70000 AS whole, 1.5::numeric AS price, true AS flag").fetch_one(&db).await.unwrap();
+    let row = sqlx::query("SELECT 70000 AS whole, 1.5::numeric AS price, true AS flag")
+        .fetch_one(&db)
+        .await
+        .unwrap();
     for error in [
         row.try_get::<i16, _>("whole").unwrap_err(),
         row.try_get::<f64, _>("price").unwrap_err(),
@@ -269,7 +296,9 @@ async fn every_argument_has_the_type_it_was_bound_with() {
     let Some(db) = schema().await else { return };
     macro_rules! told {
         ($value:expr) => {{
-            let ask = sqlx::query_as::<_, (String, Option<String>)>("SELECT pg_typeof($1)::text, $1::text");
+            let ask = sqlx::query_as::<_, (String, Option<String>)>(
+                "SELECT pg_typeof($1)::text, $1::text",
+            );
             let (kind, text) = ask.bind($value).fetch_one(&db).await.unwrap();
             format!("{kind} {}", text.unwrap_or_else(|| "NULL".to_owned()))
         }};
@@ -318,18 +347,25 @@ async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
         insert().bind(None::<f64>).bind(None::<f32>).execute(&db).await.unwrap();
         insert().bind(1.5_f64).bind(2.5_f32).execute(&db).await.unwrap();
     }
-    let rows = sqlx::query_as::<_, (f64, f32)>("SELECT d, r FROM t WHERE d IS NOT NULL").fetch_all(&db).await.unwrap();
+    let rows = sqlx::query_as::<_, (f64, f32)>("SELECT d, r FROM t WHERE d IS NOT NULL")
+        .fetch_all(&db)
+        .await
+        .unwrap();
     assert_eq!(rows, [(1.5, 2.5); 2]);
 }
 
 #[tokio::test]
 async fn a_text_is_cast_where_the_column_is_something_else() {
     let Some(db) = schema().await else { return };
-    sqlx::query("CREATE TABLE t (day date, id uuid, price numeric(10, 2), data jsonb)").execute(&db).await.unwrap();
+    sqlx::query("CREATE TABLE t (day date, id uuid, price numeric(10, 2), data jsonb)")
+        .execute(&db)
+        .await
+        .unwrap();
     let insert = "INSERT INTO t VALUES ($1::date, $2::uuid, $3::numeric, $4::jsonb)";
     let id = "12345678-9abc-def0-1234-56789abcdef0";
     let query = sqlx::query(insert).bind("2024-02-29").bind(id).bind("10.25").bind("{\"a\": 1}");
     assert_eq!(query.execute(&db).await.unwrap().rows_affected(), 1);
-    let row: (String, String, String, String) = sqlx::query_as("SELECT * FROM t").fetch_one(&db).await.unwrap();
+    let row: (String, String, String, String) =
+        sqlx::query_as("SELECT * FROM t").fetch_one(&db).await.unwrap();
     assert_eq!(row, ("2024-02-29".into(), id.into(), "10.25".into(), "{\"a\": 1}".into()));
 }

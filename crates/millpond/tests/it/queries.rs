@@ -16,18 +16,30 @@ struct User {
 #[tokio::test]
 async fn rows_go_in_and_come_out() {
     for db in users(&["Ada", "Grace"]).await {
-        let row = sqlx::query("SELECT id, name FROM users WHERE name = $1").bind("Grace").fetch_one(&db).await.unwrap();
+        let row = sqlx::query("SELECT id, name FROM users WHERE name = $1")
+            .bind("Grace")
+            .fetch_one(&db)
+            .await
+            .unwrap();
         assert_eq!((row.get::<i64, _>("id"), row.get::<String, _>(1)), (2, "Grace".to_owned()));
-        let nobody = sqlx::query("SELECT id FROM users WHERE name = $1").bind("Bob").fetch_optional(&db).await.unwrap();
+        let nobody = sqlx::query("SELECT id FROM users WHERE name = $1")
+            .bind("Bob")
+            .fetch_optional(&db)
+            .await
+            .unwrap();
         assert!(nobody.is_none());
-        assert!(matches!(sqlx::query("SELECT 1 WHERE false").fetch_one(&db).await, Err(sqlx::Error::RowNotFound)));
+        assert!(matches!(
+            sqlx::query("SELECT 1 WHERE false").fetch_one(&db).await,
+            Err(sqlx::Error::RowNotFound)
+        ));
     }
 }
 
 #[tokio::test]
 async fn a_derived_from_row_works_and_finds_columns_by_name() {
     for db in users(&["Ada"]).await {
-        let users: Vec<User> = sqlx::query_as("SELECT name, id FROM users").fetch_all(&db).await.unwrap();
+        let users: Vec<User> =
+            sqlx::query_as("SELECT name, id FROM users").fetch_all(&db).await.unwrap();
         assert_eq!(users, [User { id: 1, name: "Ada".to_owned() }]);
     }
 }
@@ -35,7 +47,8 @@ async fn a_derived_from_row_works_and_finds_columns_by_name() {
 #[tokio::test]
 async fn a_stream_dropped_half_way_gives_its_connection_back() {
     for db in users(&["Ada", "Grace", "Edsger"]).await {
-        let mut stream = sqlx::query_as::<_, User>("SELECT id, name FROM users ORDER BY id").fetch(&db);
+        let mut stream =
+            sqlx::query_as::<_, User>("SELECT id, name FROM users ORDER BY id").fetch(&db);
         let first = stream.try_next().await.unwrap().unwrap().name;
         assert_eq!(db.status().in_use, 1);
         drop(stream);
@@ -82,7 +95,10 @@ async fn queries_can_be_spawned() {
             .map(|n| {
                 let db = db.clone();
                 tokio::spawn(async move {
-                    sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(format!("user {n}")).execute(&db).await
+                    sqlx::query("INSERT INTO users (name) VALUES ($1)")
+                        .bind(format!("user {n}"))
+                        .execute(&db)
+                        .await
                 })
             })
             .collect();
@@ -95,7 +111,9 @@ async fn queries_can_be_spawned() {
 
 #[tokio::test]
 async fn a_stream_can_be_spawned_and_kept() {
-    fn numbers(db: &DatabaseConnection) -> futures_core::stream::BoxStream<'static, sqlx::Result<sqlx::any::AnyRow>> {
+    fn numbers(
+        db: &DatabaseConnection,
+    ) -> futures_core::stream::BoxStream<'static, sqlx::Result<sqlx::any::AnyRow>> {
         sqlx::query("SELECT id FROM users ORDER BY id").fetch(db)
     }
     for db in users(&["Ada", "Grace"]).await {
@@ -113,22 +131,32 @@ async fn the_key_of_an_added_row_is_reported_and_no_other() {
         (result.rows_affected(), result.last_insert_id())
     };
     assert_eq!(told("INSERT INTO users (name) VALUES ('Grace')").await, (1, Some(2)));
-    assert_eq!(told("INSERT INTO users VALUES (40, 'Edsger'), (41, 'Barbara');").await, (2, Some(41)));
     assert_eq!(
-        told("WITH n(name) AS (VALUES ('Niklaus')) INSERT INTO users (name) SELECT name FROM n").await,
+        told("INSERT INTO users VALUES (40, 'Edsger'), (41, 'Barbara');").await,
+        (2, Some(41))
+    );
+    assert_eq!(
+        told("WITH n(name) AS (VALUES ('Niklaus')) INSERT INTO users (name) SELECT name FROM n")
+            .await,
         (1, Some(42))
     );
     assert_eq!(told("INSERT OR IGNORE INTO users (name) VALUES ('Ada')").await, (0, None));
     // The driver would repeat 42 for each of these.
     assert_eq!(told("UPDATE users SET name = 'Ada L.' WHERE id = 1").await, (1, None));
-    assert_eq!(told("INSERT INTO users VALUES (1, 'x') ON CONFLICT DO UPDATE SET name = 'Ada K.'").await, (1, None));
+    assert_eq!(
+        told("INSERT INTO users VALUES (1, 'x') ON CONFLICT DO UPDATE SET name = 'Ada K.'").await,
+        (1, None)
+    );
     assert_eq!(told("DELETE FROM users WHERE id > 40").await, (2, None));
 }
 
 #[tokio::test]
 async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_changed() {
     let db = users_in_memory(&["Ada", "Grace"]).await;
-    assert_eq!(sqlx::query("UPDATE users SET id = id + 10").execute(&db).await.unwrap().rows_affected(), 2);
+    assert_eq!(
+        sqlx::query("UPDATE users SET id = id + 10").execute(&db).await.unwrap().rows_affected(),
+        2
+    );
     for sql in ["SELECT 1", "CREATE TABLE empty (n INTEGER)", "PRAGMA user_version"] {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
         assert_eq!((result.rows_affected(), result.last_insert_id()), (0, None), "{sql}");
@@ -138,7 +166,8 @@ async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_cha
 #[tokio::test]
 async fn a_violated_constraint_is_reported_by_its_kind() {
     for db in users(&["Ada"]).await {
-        let error = sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap_err();
+        let error =
+            sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().kind(), ErrorKind::UniqueViolation);
     }
 }
@@ -146,7 +175,10 @@ async fn a_violated_constraint_is_reported_by_its_kind() {
 #[tokio::test]
 async fn several_statements_may_have_columns_of_their_own() {
     for db in users(&["Ada"]).await {
-        let rows = sqlx::raw_sql("SELECT 1 AS a; SELECT name AS b, 2 AS c FROM users;").fetch_all(&db).await.unwrap();
+        let rows = sqlx::raw_sql("SELECT 1 AS a; SELECT name AS b, 2 AS c FROM users;")
+            .fetch_all(&db)
+            .await
+            .unwrap();
         assert_eq!(rows[0].get::<i64, _>("a"), 1);
         assert_eq!((rows[1].get::<&str, _>("b"), rows[1].get::<i64, _>("c")), ("Ada", 2));
     }
@@ -156,14 +188,23 @@ async fn several_statements_may_have_columns_of_their_own() {
 async fn a_statement_can_be_prepared_and_described() {
     use sqlx::{Column, Statement, TypeInfo};
     for db in users(&["Ada"]).await {
-        let statement =
-            (&db).prepare(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users WHERE name = $1")).await.unwrap();
-        assert_eq!(statement.columns().iter().map(Column::name).collect::<Vec<_>>(), ["id", "name"]);
-        let parameters = statement.parameters().map(|parameters| parameters.either(<[_]>::len, |count| count));
+        let statement = (&db)
+            .prepare(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users WHERE name = $1"))
+            .await
+            .unwrap();
+        assert_eq!(
+            statement.columns().iter().map(Column::name).collect::<Vec<_>>(),
+            ["id", "name"]
+        );
+        let parameters =
+            statement.parameters().map(|parameters| parameters.either(<[_]>::len, |count| count));
         assert_eq!(parameters, Some(1));
         let row = statement.query().bind("Ada").fetch_one(&db).await.unwrap();
         assert_eq!(row.get::<i64, _>("id"), 1);
-        let described = (&db).describe(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users")).await.unwrap();
+        let described = (&db)
+            .describe(sqlx::SqlSafeStr::into_sql_str("SELECT id, name FROM users"))
+            .await
+            .unwrap();
         assert_eq!(described.columns()[1].type_info().name(), "TEXT");
     }
 }
@@ -173,7 +214,13 @@ async fn migrations_run() {
     use sqlx::migrate::{Migration, MigrationType, Migrator};
     for db in everywhere().await {
         let migration = |version, sql: &'static str| {
-            Migration::new(version, "test".into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
+            Migration::new(
+                version,
+                "test".into(),
+                MigrationType::Simple,
+                sqlx::SqlSafeStr::into_sql_str(sql),
+                false,
+            )
         };
         let migrator = Migrator::with_migrations(vec![
             migration(1, "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"),
@@ -192,7 +239,13 @@ async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
     for db in [schema().await, database().await].into_iter().flatten() {
         let migrator = |sql: &'static str| {
             let sql = sqlx::SqlSafeStr::into_sql_str(sql);
-            Migrator::with_migrations(vec![Migration::new(1, "test".into(), MigrationType::Simple, sql, false)])
+            Migrator::with_migrations(vec![Migration::new(
+                1,
+                "test".into(),
+                MigrationType::Simple,
+                sql,
+                false,
+            )])
         };
         db.migrate(&migrator("CREATE PUDDLE users")).await.unwrap_err();
         // Where a statement such as this one is no part of a transaction, sqlx wants somebody to
@@ -201,7 +254,8 @@ async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
         let url = db.settings().storage.connection_string.clone().unwrap();
         let other = DatabaseConnection::connect(url.expose()).await.unwrap();
         let migrator = migrator("CREATE TABLE users (id INTEGER)");
-        let migrated = tokio::time::timeout(Duration::from_secs(20), other.migrate(&migrator)).await;
+        let migrated =
+            tokio::time::timeout(Duration::from_secs(20), other.migrate(&migrator)).await;
         migrated.expect("the migrations are locked").unwrap();
     }
 }

@@ -29,8 +29,12 @@ async fn the_guide_s_variables_make_a_storage_on_one_server_and_on_a_cluster() {
 
 #[test]
 fn a_storage_without_a_url_is_an_error_that_names_the_variable_to_set() {
-    let text = ratelimit::from_settings(&settings(&[]), StorageOptions::new()).unwrap_err().to_string();
-    assert_eq!(text, "redis.url is not set: set PSN_REDIS_URL, or url in the section [redis] of the settings file");
+    let text =
+        ratelimit::from_settings(&settings(&[]), StorageOptions::new()).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "redis.url is not set: set PSN_REDIS_URL, or url in the section [redis] of the settings file"
+    );
 }
 
 #[tokio::test]

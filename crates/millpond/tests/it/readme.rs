@@ -16,7 +16,10 @@ fn table() -> Table {
     rows.take_while(|line| line.starts_with('|'))
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-            (cells[0].trim_matches('`').to_owned(), (cells[1].to_owned(), cells[2].trim_matches('|').trim().to_owned()))
+            (
+                cells[0].trim_matches('`').to_owned(),
+                (cells[1].to_owned(), cells[2].trim_matches('|').trim().to_owned()),
+            )
         })
         .collect()
 }
@@ -33,7 +36,8 @@ fn takes(setting: &str, value: &str) -> bool {
 #[test]
 fn the_table_names_every_setting_of_a_pool_and_no_other() {
     let settings = loader().load().unwrap();
-    let known: Vec<_> = settings.explain().rows.iter().filter_map(|row| row.setting.strip_prefix("db.")).collect();
+    let known: Vec<_> =
+        settings.explain().rows.iter().filter_map(|row| row.setting.strip_prefix("db.")).collect();
     let mut told: Vec<_> = table().into_keys().collect();
     told.sort_by_key(|name| known.iter().position(|known| known == name));
     assert_eq!(told, known);
@@ -43,7 +47,11 @@ fn the_table_names_every_setting_of_a_pool_and_no_other() {
 fn the_table_tells_the_defaults() {
     let settings = loader().load().unwrap();
     for (setting, (default, _)) in table() {
-        assert_eq!(settings.explain().row(&format!("db.{setting}")).unwrap().value, default, "{setting}");
+        assert_eq!(
+            settings.explain().row(&format!("db.{setting}")).unwrap().value,
+            default,
+            "{setting}"
+        );
     }
 }
 
@@ -71,7 +79,9 @@ fn check_range(setting: &str, low: &str, high: &str) {
     match split(low) {
         (0, _) => {}
         (1, "ms") => assert!(!takes(setting, "0.0009s"), "{setting} below {low}"),
-        (number, unit) => assert!(!takes(setting, &format!("{}{unit}", number - 1)), "{setting} below {low}"),
+        (number, unit) => {
+            assert!(!takes(setting, &format!("{}{unit}", number - 1)), "{setting} below {low}")
+        }
     }
 }
 
@@ -83,11 +93,15 @@ fn split(value: &str) -> (u64, &str) {
 #[test]
 fn the_crates_of_the_workspace_are_those_of_the_table() {
     let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).unwrap();
-    let mut there: Vec<_> = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    let mut there: Vec<_> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
     there.sort();
     let named = |line: &str| line.strip_prefix("| `")?.split('`').next().map(str::to_owned);
-    let table =
-        ARCHITECTURE.lines().skip_while(|line| *line != "## Crates").skip(1).take_while(|line| !line.starts_with("##"));
+    let table = ARCHITECTURE
+        .lines()
+        .skip_while(|line| *line != "## Crates")
+        .skip(1)
+        .take_while(|line| !line.starts_with("##"));
     let mut told: Vec<_> = table.filter_map(named).filter(|name| name != "soak").collect();
     told.sort();
     assert_eq!(told, there);
@@ -95,5 +109,9 @@ fn the_crates_of_the_workspace_are_those_of_the_table() {
 
 #[test]
 fn the_readme_is_read_in_a_few_minutes() {
-    assert!(README.lines().count() <= 150, "{} lines; move something to a page of its own", README.lines().count());
+    assert!(
+        README.lines().count() <= 150,
+        "{} lines; move something to a page of its own",
+        README.lines().count()
+    );
 }

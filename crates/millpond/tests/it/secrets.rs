@@ -8,8 +8,9 @@ const PARTS: [&str; 3] = ["Zqxj", "Wvky", "Jqzb"];
 
 /// What stands between the parts: everything that means something in a URL, or nothing to anybody.
 const ODD: [&str; 40] = [
-    "", "@", ":", "/", "?", "#", "&", "=", "%", "%4", "%00", "%ff", "%40", "%2F", "+", " ", "\"", "'", "\\", ",", ";",
-    "[", "]", "{", "}", "|", "<", ">", "$", "`", "~", "*", "\n", "\r", "\t", "\0", "🦆", "é", "\u{200b}", "://",
+    "", "@", ":", "/", "?", "#", "&", "=", "%", "%4", "%00", "%ff", "%40", "%2F", "+", " ", "\"",
+    "'", "\\", ",", ";", "[", "]", "{", "}", "|", "<", ">", "$", "`", "~", "*", "\n", "\r", "\t",
+    "\0", "🦆", "é", "\u{200b}", "://",
 ];
 
 /// Where somebody puts a password.
@@ -60,9 +61,11 @@ fn passwords() -> Vec<String> {
 fn urls() -> impl Iterator<Item = String> {
     let passwords = passwords();
     let all = SCHEMES.into_iter().flat_map(move |scheme| {
-        let of = |place: &str, password: &str| place.replace("{scheme}", scheme).replace("{}", password);
+        let of =
+            |place: &str, password: &str| place.replace("{scheme}", scheme).replace("{}", password);
         // What stands before the colon is a user, who may be seen.
-        let is_user = |place: &str, password: &str| place.contains("://{}@") && password.contains(':');
+        let is_user =
+            |place: &str, password: &str| place.contains("://{}@") && password.contains(':');
         // Without a host what stands behind the `@` is one, and a path is a path.
         let is_no_password = |place: &str, password: &str| {
             (place.ends_with("user:{}") && password.contains('@'))
@@ -101,7 +104,10 @@ fn hides(shown: &str, url: &str) {
 async fn no_url_of_a_database_shows_a_part_of_its_password() {
     for url in urls() {
         match DatabaseConnection::builder(&url).connect_lazy() {
-            Ok(db) => hides(&format!("{db:?} {:?} {} {:?}", db.settings(), db.explain(), db.explain()), &url),
+            Ok(db) => hides(
+                &format!("{db:?} {:?} {} {:?}", db.settings(), db.explain(), db.explain()),
+                &url,
+            ),
             Err(error) => {
                 hides(&all_of(&error), &url);
                 hides(&all_of(&sqlx::Error::from(error)), &url);
@@ -115,7 +121,10 @@ fn no_setting_shows_a_part_of_a_password() {
     for url in urls().filter(|url| url.contains("://") || url.contains("password=")) {
         for setting in ["storage.connection_string", "redis.url", "db.pool_size", "preset"] {
             match Settings::loader().no_file().no_environment().set(setting, url.as_str()).load() {
-                Ok(settings) => hides(&format!("{settings:?} {:?} {}", settings.explain(), settings.explain()), &url),
+                Ok(settings) => hides(
+                    &format!("{settings:?} {:?} {}", settings.explain(), settings.explain()),
+                    &url,
+                ),
                 Err(error) => hides(&all_of(&error), &url),
             }
         }

@@ -21,7 +21,10 @@ async fn table(values: &'static str) -> AnyRow {
 #[track_caller]
 fn refused<'r, T: Decode<'r, Any> + Type<Any> + std::fmt::Debug>(row: &'r AnyRow, column: &str) {
     let error = row.try_get::<T, _>(column).unwrap_err();
-    assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index.contains(column)), "{error}");
+    assert!(
+        matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index.contains(column)),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -38,8 +41,13 @@ async fn every_column_type_arrives_as_what_it_is() {
         (row.get::<i64, _>("whole"), row.get::<i64, _>("eight"), row.get::<i32, _>("big")),
         (i64::MAX, i64::MIN, 7)
     );
-    assert_eq!((row.get::<f64, _>("real"), row.get::<f64, _>("double"), row.get::<f64, _>("float")), (1.5, 2.5, 3.5));
-    for (column, text) in [("words", "text"), ("short", "short"), ("clob", "clob"), ("anything", "any")] {
+    assert_eq!(
+        (row.get::<f64, _>("real"), row.get::<f64, _>("double"), row.get::<f64, _>("float")),
+        (1.5, 2.5, 3.5)
+    );
+    for (column, text) in
+        [("words", "text"), ("short", "short"), ("clob", "clob"), ("anything", "any")]
+    {
         assert_eq!(row.get::<String, _>(column), text);
         assert_eq!(row.get::<&str, _>(column), text);
     }
@@ -90,7 +98,10 @@ async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
     // TEXT affinity turns a number into text on its way in.
     assert_eq!(row.get::<String, _>("short"), "12");
     assert_eq!(row.get::<String, _>("bytes"), "bytes");
-    assert_eq!((row.get::<i64, _>("day"), row.get::<i64, _>("moment")), (20_240_229, 1_709_210_096));
+    assert_eq!(
+        (row.get::<i64, _>("day"), row.get::<i64, _>("moment")),
+        (20_240_229, 1_709_210_096)
+    );
     assert_eq!((row.get::<f64, _>("hour"), row.get::<f64, _>("stamp")), (0.5, 2_460_369.5));
     assert_eq!(row.get::<i64, _>("price"), 10);
     assert_eq!(row.get::<String, _>("amount"), "ten");
@@ -117,18 +128,26 @@ async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the
 #[tokio::test]
 async fn a_text_that_is_not_utf_8_is_an_error_that_names_the_column() {
     let db = memory().await;
-    let error = sqlx::query("SELECT 1 AS good, CAST(x'ff' AS TEXT) AS broken").fetch_one(&db).await.err().unwrap();
-    assert!(matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "broken"), "{error}");
+    let error = sqlx::query("SELECT 1 AS good, CAST(x'ff' AS TEXT) AS broken")
+        .fetch_one(&db)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        matches!(&error, sqlx::Error::ColumnDecode { index, .. } if index == "broken"),
+        "{error}"
+    );
     assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&db).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn one_column_may_hold_a_different_type_in_every_row() {
     let db = memory().await;
-    let rows = sqlx::query("SELECT column1 AS v FROM (VALUES (1), (1.5), ('one'), (x'01'), (NULL))")
-        .fetch_all(&db)
-        .await
-        .unwrap();
+    let rows =
+        sqlx::query("SELECT column1 AS v FROM (VALUES (1), (1.5), ('one'), (x'01'), (NULL))")
+            .fetch_all(&db)
+            .await
+            .unwrap();
     assert_eq!(rows[0].get::<i64, _>("v"), 1);
     assert_eq!(rows[1].get::<f64, _>("v"), 1.5);
     assert_eq!(rows[2].get::<String, _>("v"), "one");
@@ -139,9 +158,10 @@ async fn one_column_may_hold_a_different_type_in_every_row() {
 #[tokio::test]
 async fn every_argument_is_stored_as_what_it_is() {
     let db = memory().await;
-    let types = async |query: sqlx::query::QueryScalar<'static, Any, String, sqlx::any::AnyArguments>| {
-        query.fetch_one(&db).await.unwrap()
-    };
+    let types =
+        async |query: sqlx::query::QueryScalar<'static, Any, String, sqlx::any::AnyArguments>| {
+            query.fetch_one(&db).await.unwrap()
+        };
     let ask = || sqlx::query_scalar("SELECT typeof($1) || ' ' || coalesce(quote($1), '')");
     assert_eq!(types(ask().bind(true)).await, "integer 1");
     assert_eq!(types(ask().bind(-3_i16)).await, "integer -3");
@@ -175,8 +195,14 @@ async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
 async fn a_column_knows_its_name_place_and_kind() {
     let row = table("INSERT INTO t DEFAULT VALUES").await;
     let kind = |name: &str| row.column(name).type_info().name().to_owned();
-    assert_eq!((kind("flag"), kind("whole"), kind("day")), ("BOOLEAN".into(), "BIGINT".into(), "TEXT".into()));
-    assert_eq!((kind("real"), kind("bytes"), kind("price")), ("DOUBLE".into(), "BLOB".into(), "NULL".into()));
+    assert_eq!(
+        (kind("flag"), kind("whole"), kind("day")),
+        ("BOOLEAN".into(), "BIGINT".into(), "TEXT".into())
+    );
+    assert_eq!(
+        (kind("real"), kind("bytes"), kind("price")),
+        ("DOUBLE".into(), "BLOB".into(), "NULL".into())
+    );
     assert_eq!(row.column(1).name(), "flag2");
 }
 
@@ -186,9 +212,11 @@ async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let url = files.url(&format!("{kind:?}.db"));
         let db = DatabaseConnection::builder(&url).pool(kind).pool_size(2).connect().await.unwrap();
-        let create = "CREATE TABLE users (name TEXT, email TEXT); INSERT INTO users VALUES ('ann', 'a@b')";
+        let create =
+            "CREATE TABLE users (name TEXT, email TEXT); INSERT INTO users VALUES ('ann', 'a@b')";
         sqlx::raw_sql(create).execute(&db).await.unwrap();
-        let other = DatabaseConnection::builder(&url).pool(PoolKind::Queue).connect().await.unwrap();
+        let other =
+            DatabaseConnection::builder(&url).pool(PoolKind::Queue).connect().await.unwrap();
         let swap = "BEGIN; CREATE TABLE new (email TEXT, name TEXT); INSERT INTO new SELECT email, name FROM users; \
                     DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
         for (by, change, columns) in [
@@ -200,9 +228,17 @@ async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_
             sqlx::raw_sql(change).execute(by).await.unwrap();
             let rows = sqlx::query("SELECT * FROM users").fetch_all(&db).await.unwrap();
             assert_eq!((rows.len(), rows[0].columns().len()), (1, columns), "{kind:?} {change}");
-            let row = sqlx::query("SELECT * FROM users WHERE name = $1").bind("ann").fetch_one(&db).await.unwrap();
+            let row = sqlx::query("SELECT * FROM users WHERE name = $1")
+                .bind("ann")
+                .fetch_one(&db)
+                .await
+                .unwrap();
             for row in [&row, &rows[0]] {
-                assert_eq!((row.get::<&str, _>("name"), row.get::<&str, _>("email")), ("ann", "a@b"), "{kind:?}");
+                assert_eq!(
+                    (row.get::<&str, _>("name"), row.get::<&str, _>("email")),
+                    ("ann", "a@b"),
+                    "{kind:?}"
+                );
             }
         }
     }

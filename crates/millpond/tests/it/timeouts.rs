@@ -20,10 +20,14 @@ async fn a_timeout_names_the_sizes_and_the_holder() {
         .unwrap();
     let held = (db.acquire().await.unwrap(), db.acquire().await.unwrap());
     let error = db.acquire_within(Duration::from_millis(20)).await.unwrap_err();
-    assert!(matches!(told(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait));
+    assert!(
+        matches!(told(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait)
+    );
     let text = error.to_string();
     assert!(
-        text.contains("QueuePool limit of size 1 overflow 1 reached, connection timed out, timeout 0.02"),
+        text.contains(
+            "QueuePool limit of size 1 overflow 1 reached, connection timed out, timeout 0.02"
+        ),
         "{text}"
     );
     assert!(text.contains("timeouts.rs"), "{text}");
@@ -32,8 +36,11 @@ async fn a_timeout_names_the_sizes_and_the_holder() {
 
 #[tokio::test]
 async fn a_query_ends_by_pool_timeout() {
-    let db =
-        DatabaseConnection::builder("sqlite::memory:").pool_timeout(Duration::from_secs(3)).connect().await.unwrap();
+    let db = DatabaseConnection::builder("sqlite::memory:")
+        .pool_timeout(Duration::from_secs(3))
+        .connect()
+        .await
+        .unwrap();
     let held = db.acquire().await.unwrap();
     // From here on nothing waits for SQLite's own thread, which no paused clock can wait for.
     tokio::time::pause();

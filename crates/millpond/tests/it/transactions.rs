@@ -4,10 +4,17 @@ use crate::world::{names, users};
 use millpond::{AnyConnection, DatabaseConnection};
 
 async fn add(link: &mut dyn AnyConnection, name: &str) {
-    sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(name).execute(&mut *link).await.unwrap();
+    sqlx::query("INSERT INTO users (name) VALUES ($1)")
+        .bind(name)
+        .execute(&mut *link)
+        .await
+        .unwrap();
     // A second statement on the same connection: the reborrow works.
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT count(*) FROM users WHERE name = $1").bind(name).fetch_one(link).await.unwrap();
+    let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM users WHERE name = $1")
+        .bind(name)
+        .fetch_one(link)
+        .await
+        .unwrap();
     assert_eq!(count, 1);
 }
 
@@ -86,14 +93,19 @@ async fn a_raw_begin_is_not_lent_on() {
 async fn a_transaction_that_the_server_has_ended_or_refuses_is_not_committed() {
     for db in users(&[]).await {
         let ends = match db.backend() {
-            millpond::Backend::Sqlite => "INSERT OR ROLLBACK INTO users (id, name) VALUES (7, 'x'), (7, 'y')",
+            millpond::Backend::Sqlite => {
+                "INSERT OR ROLLBACK INTO users (id, name) VALUES (7, 'x'), (7, 'y')"
+            }
             millpond::Backend::Postgres => "SELECT 1 / 0",
             _ => "ROLLBACK",
         };
         let mut tx = db.begin().await.unwrap();
         add(&mut *tx, "Ada").await;
         let _ = sqlx::query(ends).execute(&mut *tx).await;
-        sqlx::query("INSERT INTO users (name) VALUES ('Grace')").execute(&mut *tx).await.unwrap_err();
+        sqlx::query("INSERT INTO users (name) VALUES ('Grace')")
+            .execute(&mut *tx)
+            .await
+            .unwrap_err();
         let error = tx.commit().await.unwrap_err();
         assert!(millpond::transaction_lost(&error).is_some(), "{error:?}");
         assert_eq!(names(&db).await, [""; 0]);

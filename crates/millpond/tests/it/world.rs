@@ -69,7 +69,11 @@ pub async fn users(names: &[&str]) -> Vec<DatabaseConnection> {
         let create = format!("CREATE TABLE users (id {id}, name VARCHAR(100) NOT NULL UNIQUE)");
         sqlx::query(sqlx::AssertSqlSafe(create)).execute(db).await.unwrap();
         for name in names {
-            sqlx::query("INSERT INTO users (name) VALUES ($1)").bind(*name).execute(db).await.unwrap();
+            sqlx::query("INSERT INTO users (name) VALUES ($1)")
+                .bind(*name)
+                .execute(db)
+                .await
+                .unwrap();
         }
     }
     everywhere
@@ -92,7 +96,8 @@ impl Directory {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("millpond-facade-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("millpond-facade-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -28,7 +28,9 @@ impl World {
         (held.inner.tag.idle_since, held.inner.tag.validated_at) = (self.now, self.now);
         let (keeps, slot) = (self.plan.keeps, held.inner.tag.slot);
         match fate {
-            Fate::Well if keeps && (soiled || !plain) => self.change(|ledger, now| ledger.rest(held, soiled, now)),
+            Fate::Well if keeps && (soiled || !plain) => {
+                self.change(|ledger, now| ledger.rest(held, soiled, now))
+            }
             Fate::Well => self.change(|ledger, now| ledger.put_back(held, now)),
             Fate::Permanent => {
                 drop(held);

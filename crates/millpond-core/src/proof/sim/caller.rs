@@ -21,14 +21,21 @@ use std::sync::atomic::Ordering;
 
 impl World {
     pub(super) fn somebody_asks(&mut self) {
-        let Some(who) = self.users.draw(Kind::Away, &mut self.dice) else { return self.somebody_goes_on() };
+        let Some(who) = self.users.draw(Kind::Away, &mut self.dice) else {
+            return self.somebody_goes_on();
+        };
         let caller = Caller { location: Location::caller(), label: None, task: None };
         if !self.plan.checkout_hooks && self.asks_plainly(who, caller) {
             return;
         }
         let armed = self.plan.armed;
-        let asker =
-            self.change(|ledger, now| Asker { caller, arrival: ledger.arrive(), since: now, again: false, armed });
+        let asker = self.change(|ledger, now| Asker {
+            caller,
+            arrival: ledger.arrive(),
+            since: now,
+            again: false,
+            armed,
+        });
         self.known.begun += 1;
         let trip = self.trip(who, asker);
         self.claim(who, trip);
@@ -72,7 +79,9 @@ impl World {
     fn trip(&mut self, who: u32, asker: Asker) -> Trip {
         let limit = self.plan.config.pool_timeout.mul_f64(self.dice.f64());
         let trip = Trip { asker, deadline: self.now.after(limit) };
-        self.deadlines.iter_mut().for_each(|deadlines| deadlines.push(Reverse((trip.deadline, who))));
+        self.deadlines
+            .iter_mut()
+            .for_each(|deadlines| deadlines.push(Reverse((trip.deadline, who))));
         trip
     }
 
@@ -119,7 +128,13 @@ impl World {
     }
 
     /// What comes with a grant is taken, unless it has gone out of date since.
-    fn receive(&mut self, who: u32, mut held: PooledConnection<Wire>, mut trip: Trip, granted: Option<Time>) {
+    fn receive(
+        &mut self,
+        who: u32,
+        mut held: PooledConnection<Wire>,
+        mut trip: Trip,
+        granted: Option<Time>,
+    ) {
         if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
             held.inner.conn.phase = Phase::Doomed;
         }
@@ -131,7 +146,13 @@ impl World {
     }
 
     /// Lends a connection for which nothing is due, or has it validated.
-    fn inspect(&mut self, who: u32, mut held: PooledConnection<Wire>, trip: Trip, granted: Option<Time>) {
+    fn inspect(
+        &mut self,
+        who: u32,
+        mut held: PooledConnection<Wire>,
+        trip: Trip,
+        granted: Option<Time>,
+    ) {
         let opened_for_this = opened_for(&held, granted);
         let ping = self.ledger.must_ping(&held.inner.tag, self.now);
         self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
@@ -237,7 +258,8 @@ impl World {
     fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
         let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config().ping_after());
         let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
-        let fresh = |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
+        let fresh =
+            |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
         match ticket.cell.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
             Grant::Fresh(held) => Some(held),
             Grant::Due(_) | Grant::Refusal(_) => None,

@@ -95,7 +95,12 @@ impl Drop for Wire {
 /// A validation as the maintenance task takes it over. What becomes of it is up to the world.
 pub(super) fn validation(held: PooledConnection<Wire>, limit: Duration) -> Validation<Wire> {
     let slot = held.inner.tag.slot;
-    Validation { stage: Box::pin(ready(Validated::Fit(held))), phase: error::Phase::Ping, limit, slot }
+    Validation {
+        stage: Box::pin(ready(Validated::Fit(held))),
+        phase: error::Phase::Ping,
+        limit,
+        slot,
+    }
 }
 
 /// The connection under such a validation.

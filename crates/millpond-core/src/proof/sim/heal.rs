@@ -51,7 +51,11 @@ impl World {
             }
             self.goes_well();
         }
-        assert!(!self.somebody_is_under_way(), "I21: somebody is never served: {:?}", self.ledger.status(self.now));
+        assert!(
+            !self.somebody_is_under_way(),
+            "I21: somebody is never served: {:?}",
+            self.ledger.status(self.now)
+        );
         let served = self.known.served - served;
         assert!(served >= waiting, "I21: {waiting} waited, {served} were served");
     }
@@ -117,7 +121,8 @@ impl World {
     /// timers.
     fn pass_time(&mut self) {
         let next = self.next_due();
-        let span = if next == Time::NEVER { Duration::from_millis(1) } else { next.since(self.now) };
+        let span =
+            if next == Time::NEVER { Duration::from_millis(1) } else { next.since(self.now) };
         self.advance(span.max(Duration::from_micros(1)));
     }
 
@@ -133,13 +138,20 @@ impl World {
         everybody.into_iter().for_each(|who| self.give_back(who));
         for _ in 0..PATIENCE {
             let status = self.ledger.status(self.now);
-            if status.open + status.connecting == 0 && !self.maintenance_awake && !self.somebody_is_under_way() {
+            if status.open + status.connecting == 0
+                && !self.maintenance_awake
+                && !self.somebody_is_under_way()
+            {
                 break;
             }
             self.goes_well_for_holders();
         }
         let status = self.ledger.status(self.now);
-        assert_eq!((status.open, status.connecting, desk::alive()), (0, 0, 0), "I6: something is left: {status:?}");
+        assert_eq!(
+            (status.open, status.connecting, desk::alive()),
+            (0, 0, 0),
+            "I6: something is left: {status:?}"
+        );
         assert!(!self.ledger.has_task(), "I6: the maintenance task stays");
         assert_eq!(status.totals.acquires, self.known.ended, "I17: {status:?}");
         assert_eq!(
@@ -150,8 +162,9 @@ impl World {
 
     /// The signal of a close: what is being opened is given up.
     fn connects_end(&mut self) {
-        let (connects, others): (Vec<_>, Vec<_>) =
-            mem::take(&mut self.jobs).into_iter().partition(|running| matches!(running.job, Job::Connect(_)));
+        let (connects, others): (Vec<_>, Vec<_>) = mem::take(&mut self.jobs)
+            .into_iter()
+            .partition(|running| matches!(running.job, Job::Connect(_)));
         self.jobs = others;
         for running in connects {
             self.give_up(running);

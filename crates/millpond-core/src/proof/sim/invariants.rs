@@ -41,8 +41,16 @@ impl World {
         let (known, totals) = (&self.known, &status.totals);
         let places = |status: &Status| status.open + status.connecting + status.reserved;
         let (used, before) = (places(status), places(&known.before));
-        assert!(used <= known.config.cap().max(before), "I1: {used} places, cap {}: {status:?}", known.config.cap());
-        assert_eq!(desk::alive(), status.open, "I1, I2: connections that exist, and those counted: {status:?}");
+        assert!(
+            used <= known.config.cap().max(before),
+            "I1: {used} places, cap {}: {status:?}",
+            known.config.cap()
+        );
+        assert_eq!(
+            desk::alive(),
+            status.open,
+            "I1, I2: connections that exist, and those counted: {status:?}"
+        );
         let parts = status.idle + status.in_use + status.resetting + status.closing;
         assert_eq!(status.open, parts, "I2: {status:?}");
         let out = self.users.count(Kind::Holding) + self.users.count(Kind::Validating);
@@ -53,17 +61,28 @@ impl World {
         assert_eq!(status.reserved as usize, self.reserved.len(), "I2: reserved: {status:?}");
         assert_eq!(status.waiting, known.waiting(), "I2: waiters: {status:?}");
         assert_eq!(totals.created, known.created, "I7: created: {status:?}");
-        assert_eq!(totals.created, totals.closed + totals.detached + u64::from(status.open), "I7: {status:?}");
+        assert_eq!(
+            totals.created,
+            totals.closed + totals.detached + u64::from(status.open),
+            "I7: {status:?}"
+        );
         assert_eq!(totals.detached, known.detached, "I7: detached: {status:?}");
         assert_eq!(totals.connect_failed, known.connect_failed, "I17: {status:?}");
         assert_eq!(totals.acquires, known.begun, "I17: {status:?}");
-        let under_way = u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Validating));
-        assert_eq!(known.begun, known.ended + under_way, "I17, I10: an acquire was lost: {status:?}");
+        let under_way =
+            u64::from(self.users.count(Kind::Waiting) + self.users.count(Kind::Validating));
+        assert_eq!(
+            known.begun,
+            known.ended + under_way,
+            "I17, I10: an acquire was lost: {status:?}"
+        );
         assert_eq!(totals.succeeded, known.served, "I17: loans, and those counted: {status:?}");
-        let (before, ended) =
-            (&known.before.totals, |totals: &Totals| totals.timed_out + totals.cancelled + totals.failed);
-        let counts =
-            |totals: &Totals| [totals.acquires, totals.succeeded, totals.created, totals.closed, ended(totals)];
+        let (before, ended) = (&known.before.totals, |totals: &Totals| {
+            totals.timed_out + totals.cancelled + totals.failed
+        });
+        let counts = |totals: &Totals| {
+            [totals.acquires, totals.succeeded, totals.created, totals.closed, ended(totals)]
+        };
         let grows = counts(before).iter().zip(counts(totals)).all(|(before, now)| *before <= now);
         assert!(grows, "I17: a total has gone down: {before:?}, {totals:?}");
         assert_eq!(status.generation, known.generation, "I19: {status:?}");
@@ -82,7 +101,10 @@ impl World {
         let quiet = !self.maintenance_awake && self.jobs.is_empty() && self.woken.is_empty();
         let room = status.open + status.connecting + status.reserved < status.cap();
         let helpless = self.maintenance_sleeps_until == Time::NEVER && self.ledger.has_task();
-        assert!(!(quiet && room && helpless), "I4: somebody waits for nothing while there is room: {status:?}");
+        assert!(
+            !(quiet && room && helpless),
+            "I4: somebody waits for nothing while there is room: {status:?}"
+        );
     }
 
     /// While something is wanted and there is room, somebody is about to open it: a pool that
@@ -106,8 +128,12 @@ impl World {
         let short = self.plan.keeps && spare && status.resetting == 0 && status.idle < floor;
         let warm = known.warm.iter().max().copied().unwrap_or(0).min(status.pool_size);
         let cold = self.plan.keeps && spare && status.open - status.closing < warm;
-        let in_time = self.maintenance_sleeps_until <= known.not_before(self.now, status.waiting).max(self.now);
-        assert!(!probes || in_time, "I22: callers are refused, and nobody looks for the server's return: {status:?}");
+        let in_time = self.maintenance_sleeps_until
+            <= known.not_before(self.now, status.waiting).max(self.now);
+        assert!(
+            !probes || in_time,
+            "I22: callers are refused, and nobody looks for the server's return: {status:?}"
+        );
         assert!(!short || in_time, "I22: nobody fills what is short of min_idle: {status:?}");
         assert!(!cold || in_time, "I22: nobody opens what prewarm wants: {status:?}");
     }
@@ -125,10 +151,19 @@ impl World {
         assert!(!status.suspended, "I20: opening while suspended: {status:?}");
         let (hanging, _) = self.ledger.hanging(self.now);
         let fresh = connecting - hanging;
-        assert!(fresh <= config.max_connecting, "I20: more than max_connecting at once: {status:?}");
-        assert!(known.failures == 0 || fresh <= 1, "I20: more than one at once while connects fail: {status:?}");
+        assert!(
+            fresh <= config.max_connecting,
+            "I20: more than max_connecting at once: {status:?}"
+        );
+        assert!(
+            known.failures == 0 || fresh <= 1,
+            "I20: more than one at once while connects fail: {status:?}"
+        );
         let not_before = known.not_before(self.now, status.waiting);
-        assert!(self.now >= not_before, "I20: opening within the pause after a failure: {status:?}");
+        assert!(
+            self.now >= not_before,
+            "I20: opening within the pause after a failure: {status:?}"
+        );
         let demand = known.demand(status);
         assert!(fresh <= demand.max(before), "I20: opening without demand ({demand}): {status:?}");
     }
@@ -136,10 +171,20 @@ impl World {
     /// After a turn of the maintenance task its jobs are all there is of them.
     pub(super) fn check_places(&self) {
         let status = self.ledger.status(self.now);
-        let count = |which: fn(&Job<Wire>) -> bool| self.jobs.iter().filter(|job| which(&job.job)).count() as u32;
-        assert_eq!(status.connecting, count(|job| matches!(job, Job::Connect(_))), "I2: connecting: {status:?}");
+        let count = |which: fn(&Job<Wire>) -> bool| {
+            self.jobs.iter().filter(|job| which(&job.job)).count() as u32
+        };
+        assert_eq!(
+            status.connecting,
+            count(|job| matches!(job, Job::Connect(_))),
+            "I2: connecting: {status:?}"
+        );
         let resting = count(|job| matches!(job, Job::Checkin { .. } | Job::Validate(_)));
         assert_eq!(status.resetting, resting, "I2: resting: {status:?}");
-        assert_eq!(status.closing, count(|job| matches!(job, Job::Close(..))), "I2: closing: {status:?}");
+        assert_eq!(
+            status.closing,
+            count(|job| matches!(job, Job::Close(..))),
+            "I2: closing: {status:?}"
+        );
     }
 }

@@ -102,8 +102,13 @@ impl Known {
     /// whatever order.
     pub(super) fn note_grant(&mut self, who: u32, silently: bool) -> bool {
         let Some(arrival) = self.arrival_of.remove(&who) else { return false };
-        let first = if silently { self.waiting.remove_entry(&arrival) } else { self.waiting.pop_first() };
-        assert_eq!(first, Some((arrival, who)), "I5: somebody was served before one who came earlier");
+        let first =
+            if silently { self.waiting.remove_entry(&arrival) } else { self.waiting.pop_first() };
+        assert_eq!(
+            first,
+            Some((arrival, who)),
+            "I5: somebody was served before one who came earlier"
+        );
         true
     }
 
@@ -121,7 +126,11 @@ impl Known {
     }
 
     pub(super) fn assert_still_waits(&self, who: u32, arrival: u64) {
-        assert_eq!(self.waiting.get(&arrival), Some(&who), "I4: one who was granted something finds nothing");
+        assert_eq!(
+            self.waiting.get(&arrival),
+            Some(&who),
+            "I4: one who was granted something finds nothing"
+        );
     }
 
     /// Every connection is lent to one at a time, and counted up each time.
@@ -139,7 +148,10 @@ impl Known {
     pub(super) fn assert_ready(&self, held: &PooledConnection<Wire>, now: Time) {
         let (wire, tag) = (&held.inner.conn, &held.inner.tag);
         assert_eq!(wire.phase, Phase::Ready, "I11, I8: what is lent is not ready: {held:?}");
-        assert_eq!(wire.generation, self.generation, "I19: what is lent is older than the last invalidation");
+        assert_eq!(
+            wire.generation, self.generation,
+            "I19: what is lent is older than the last invalidation"
+        );
         if let Some(age) = self.config.pool_recycle {
             assert!(now.since(wire.opened) < age, "I11: what is lent is too old");
         }
@@ -153,7 +165,10 @@ impl Known {
         // A return and an opening are a sign of life too, at that very moment.
         let fresh = now == wire.heard && wire.loans == 0;
         let idle = self.config.pre_ping_idle;
-        assert!(!due || pinged_or_new || fresh, "I11: no ping is due after {idle:?} at {now:?}: {wire:?}");
+        assert!(
+            !due || pinged_or_new || fresh,
+            "I11: no ping is due after {idle:?} at {now:?}: {wire:?}"
+        );
     }
 
     /// Once a connection was found broken, the others answer before they are lent.
@@ -215,12 +230,20 @@ impl Known {
     }
 
     pub(super) fn note_setback(&mut self, now: Time, setback: &Setback) {
-        let (pause, longest) = (setback.pause, self.config.backoff_max.max(Duration::from_millis(1)));
+        let (pause, longest) =
+            (setback.pause, self.config.backoff_max.max(Duration::from_millis(1)));
         assert!(pause.asked.since(now) <= longest, "I20: the pause is longer than backoff_max");
         let longest = longest.max(Duration::from_secs(5));
-        assert!(pause.asked <= pause.unasked && pause.unasked.since(now) <= longest, "I20: the pause is too long");
+        assert!(
+            pause.asked <= pause.unasked && pause.unasked.since(now) <= longest,
+            "I20: the pause is too long"
+        );
         self.pause = pause;
-        assert_eq!(now.after(setback.retry_in), self.not_before(now, self.waiting()), "I20: another pause is reported");
+        assert_eq!(
+            now.after(setback.retry_in),
+            self.not_before(now, self.waiting()),
+            "I20: another pause is reported"
+        );
     }
 
     /// The end of the pause after a failure: the short one while somebody asks, has waited or was
@@ -240,6 +263,11 @@ impl Known {
         let warm = self.warm.iter().max().copied().unwrap_or(0);
         let renewed = if self.config.pool_recycle.is_some() { self.config.pool_size } else { 0 };
         let probe = u32::from(self.failures > 0);
-        status.waiting.saturating_add(floor).saturating_add(warm).saturating_add(renewed).saturating_add(probe)
+        status
+            .waiting
+            .saturating_add(floor)
+            .saturating_add(warm)
+            .saturating_add(renewed)
+            .saturating_add(probe)
     }
 }

@@ -58,10 +58,12 @@ impl Plan {
         config.pool_pre_ping = dice.bool();
         config.pre_ping_idle = if dice.bool() { Duration::ZERO } else { MS * dice.u32(0..500) };
         config.ping_timeout = MS * dice.u32(1..100);
-        config.connect_timeout = MS * if dice.u32(0..4) == 0 { dice.u32(200..8_000) } else { dice.u32(1..200) };
+        config.connect_timeout =
+            MS * if dice.u32(0..4) == 0 { dice.u32(200..8_000) } else { dice.u32(1..200) };
         config.close_timeout = MS * dice.u32(1..100);
         config.idle_timeout = some(dice, |dice| MS * dice.u32(1..500));
-        config.min_idle = if dice.u32(0..4) == 0 { Some(dice.u32(0..=config.pool_size)) } else { None };
+        config.min_idle =
+            if dice.u32(0..4) == 0 { Some(dice.u32(0..=config.pool_size)) } else { None };
         config.max_waiters = if dice.u32(0..4) == 0 { Some(dice.u32(1..20)) } else { None };
         config.max_connecting = dice.u32(1..=6);
         config.backoff_max = MS * dice.u32(1..200);

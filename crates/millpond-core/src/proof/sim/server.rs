@@ -127,7 +127,8 @@ impl World {
         let error: SharedError = Arc::new(Down);
         let now = self.now;
         self.known.note_connect_failed(now, fault);
-        let setback = self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
+        let setback =
+            self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
         self.known.note_setback(now, &setback);
         if fault == ErrorClass::Failover {
             self.invalidate(false);
@@ -178,7 +179,9 @@ impl World {
             17 => self.home_ends(),
             18 => self.everybody_comes(),
             19 => self.reserve_or_vacate(),
-            _ => self.change(|ledger, now| ledger.validate_idle(ledger.config().pre_ping_idle, now)),
+            _ => {
+                self.change(|ledger, now| ledger.validate_idle(ledger.config().pre_ping_idle, now))
+            }
         }
     }
 
@@ -196,7 +199,9 @@ impl World {
         // What is being opened is given up, unless it ends at that very moment.
         for running in mem::take(&mut self.jobs) {
             match &running.job {
-                Job::Connect(attempt) if attempt.generation < generation && self.dice.u32(0..4) > 0 => {
+                Job::Connect(attempt)
+                    if attempt.generation < generation && self.dice.u32(0..4) > 0 =>
+                {
                     self.give_up(running);
                 }
                 _ => self.jobs.push(running),
@@ -234,7 +239,10 @@ impl World {
             Some(slot) => self.change(|ledger, now| ledger.free(slot, now)),
             None => {
                 let slot = self.change(|ledger, now| ledger.reserve(now));
-                assert!(slot.is_none() || !self.known.suspended, "I20: a place is reserved while suspended");
+                assert!(
+                    slot.is_none() || !self.known.suspended,
+                    "I20: a place is reserved while suspended"
+                );
                 self.reserved.extend(slot);
             }
         }
@@ -315,6 +323,9 @@ impl World {
 
     /// Whether somebody is in the middle of an acquire.
     pub(super) fn somebody_is_under_way(&self) -> bool {
-        self.users.all.iter().any(|user| matches!(user.state, State::Waiting(..) | State::Validating(_)))
+        self.users
+            .all
+            .iter()
+            .any(|user| matches!(user.state, State::Waiting(..) | State::Validating(_)))
     }
 }

@@ -77,7 +77,10 @@ impl Users {
             woken: false,
             seat: who as usize,
         };
-        Self { all: (0..count).map(user).collect(), lists: [(0..count).collect(), vec![], vec![], vec![]] }
+        Self {
+            all: (0..count).map(user).collect(),
+            lists: [(0..count).collect(), vec![], vec![], vec![]],
+        }
     }
 
     pub(super) fn get(&mut self, who: u32) -> &mut User {

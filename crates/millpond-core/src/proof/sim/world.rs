@@ -58,7 +58,8 @@ impl World {
         desk::clear();
         let mut dice = Rng::with_seed(seed);
         let plan = Plan::draw(&mut dice);
-        let mut ledger = Ledger::new(plan.config.clone(), plan.keeps, plan.first_connect_hooks, dice.u64(..));
+        let mut ledger =
+            Ledger::new(plan.config.clone(), plan.keeps, plan.first_connect_hooks, dice.u64(..));
         ledger.note_eventful();
         Self {
             ledger,
@@ -87,7 +88,11 @@ impl World {
             self.step();
         }
         self.heal_and_close();
-        Life { steps: self.steps, faults: self.faults, digest: self.now.nanos_since(Time::ZERO) ^ self.dice.u64(..) }
+        Life {
+            steps: self.steps,
+            faults: self.faults,
+            digest: self.now.nanos_since(Time::ZERO) ^ self.dice.u64(..),
+        }
     }
 
     /// One event, and the invariants after it. What changes nothing is none.
@@ -124,7 +129,11 @@ impl World {
         desk::set_locked(true);
         let result = change(&mut self.ledger, self.now);
         desk::set_locked(false);
-        assert_eq!(self.users.wakers(), wakers, "I14: a waker was cloned or dropped under the lock");
+        assert_eq!(
+            self.users.wakers(),
+            wakers,
+            "I14: a waker was cloned or dropped under the lock"
+        );
         self.check_opening();
         self.follow();
         result
@@ -155,7 +164,10 @@ impl World {
         let first = self.ledger.first_arrival().unwrap_or(u64::MAX);
         for who in self.known.served_before(first) {
             if !told.contains(&who) {
-                assert!(self.users.get(who).woken, "I4: somebody was granted a connection and not woken");
+                assert!(
+                    self.users.get(who).woken,
+                    "I4: somebody was granted a connection and not woken"
+                );
                 self.known.note_grant(who, true);
                 self.users.get(who).granted = Some(self.now);
             }
@@ -190,10 +202,18 @@ impl World {
 
     /// When something rings next.
     pub(super) fn next_due(&self) -> Time {
-        let deadline = self.deadlines.as_ref().and_then(BinaryHeap::peek).map_or(Time::NEVER, |Reverse((at, _))| *at);
-        let jobs = self.jobs.iter().filter(|job| job.fate == Fate::Hangs).map(|job| job.limit).min();
+        let deadline = self
+            .deadlines
+            .as_ref()
+            .and_then(BinaryHeap::peek)
+            .map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let jobs =
+            self.jobs.iter().filter(|job| job.fate == Fate::Hangs).map(|job| job.limit).min();
         let maintenance = self.maintenance_sleeps_until;
-        deadline.min(jobs.unwrap_or(Time::NEVER)).min(maintenance).min(self.watch.unwrap_or(Time::NEVER))
+        deadline
+            .min(jobs.unwrap_or(Time::NEVER))
+            .min(maintenance)
+            .min(self.watch.unwrap_or(Time::NEVER))
     }
 
     pub(super) fn advance(&mut self, span: Duration) {
@@ -235,8 +255,12 @@ impl World {
             let user = self.users.get(who);
             let State::Waiting(_, trip) = &user.state else { continue };
             user.armed |= user.woken;
-            let in_time = user.armed || user.granted.is_some() || (trip.asker.since > latest && goes_on);
-            assert!(in_time, "I9: the watch has gone by one who does not look after its own deadline");
+            let in_time =
+                user.armed || user.granted.is_some() || (trip.asker.since > latest && goes_on);
+            assert!(
+                in_time,
+                "I9: the watch has gone by one who does not look after its own deadline"
+            );
         }
     }
 }

@@ -5,7 +5,9 @@ use super::execution::{NAMED, nonce};
 use super::server::{Server, Temper};
 use fastrand::Rng;
 use futures_util::TryStreamExt;
-use millpond_postgres::{PgPool, Postgres, Tracked, Transaction, TransactionOutcome, transaction_lost};
+use millpond_postgres::{
+    PgPool, Postgres, Tracked, Transaction, TransactionOutcome, transaction_lost,
+};
 use millpond_testkit::poll_n;
 use sqlx::{AssertSqlSafe, Error, Executor, Row, raw_sql};
 use std::collections::HashSet;
@@ -111,7 +113,10 @@ impl Borrower {
     }
 
     /// Does something to its end, or for some polls. `None` if it was cut off.
-    async fn does<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<Result<T, Error>> {
+    async fn does<T>(
+        &mut self,
+        deed: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
         let asked = self.asked.take();
         let said = self.does_unseen(deed).await;
         if let Some(Err(error)) = &said {
@@ -121,7 +126,10 @@ impl Borrower {
     }
 
     /// The same past the pool's eyes, where the driver tells errors of what was cut off before.
-    async fn does_unseen<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<Result<T, Error>> {
+    async fn does_unseen<T>(
+        &mut self,
+        deed: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
         self.steps.fetch_add(1, Ordering::Relaxed);
         let polls = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=6) } else { usize::MAX };
         match timeout(PATIENCE, poll_n(deed, polls)).await {
@@ -147,7 +155,10 @@ impl Borrower {
         self.steps.fetch_add(1, Ordering::Relaxed);
         match timeout(PATIENCE, deed).await {
             Ok(Ok(got)) => Some(got),
-            Ok(Err(error)) if matches!(&error, Error::Io(_)) && millpond_sqlx::pool_error(&error).is_some() => {
+            Ok(Err(error))
+                if matches!(&error, Error::Io(_))
+                    && millpond_sqlx::pool_error(&error).is_some() =>
+            {
                 self.server.violation(format!("the pool serves nobody: {error}"));
                 None
             }
@@ -187,7 +198,8 @@ impl Borrower {
     async fn transact_by_hand(&mut self) {
         let mut story = Story::of(self.server.number());
         let Some(mut lease) = self.gets(self.pool.acquire()).await else { return };
-        let begin = ["BEGIN", "START TRANSACTION", "/* plain */ BEGIN", "BEGIN; SAVEPOINT b"][self.dice.usize(0..4)];
+        let begin = ["BEGIN", "START TRANSACTION", "/* plain */ BEGIN", "BEGIN; SAVEPOINT b"]
+            [self.dice.usize(0..4)];
         let begun = if self.dice.u8(0..6) == 0 {
             self.does_unseen((&mut **lease).execute(begin)).await
         } else {
@@ -261,7 +273,9 @@ impl Borrower {
         story.note(step, said.as_ref());
         story.end = match said {
             Some(Ok(_)) => End::Committed,
-            Some(Err(Error::Database(error))) if error.code().as_deref() != Some("57P01") => End::Undone,
+            Some(Err(Error::Database(error))) if error.code().as_deref() != Some("57P01") => {
+                End::Undone
+            }
             _ => End::Unknown,
         };
         story.undone.clear();
@@ -285,16 +299,26 @@ impl Borrower {
     }
 
     /// Asks for a number, in one of several wordings; what is answered has to be that number.
-    async fn ask<'c>(&mut self, on: impl Executor<'c, Database = Postgres>, number: i64, step: i64, alias: &str) {
+    async fn ask<'c>(
+        &mut self,
+        on: impl Executor<'c, Database = Postgres>,
+        number: i64,
+        step: i64,
+        alias: &str,
+    ) {
         let wanted = nonce(number, step);
         self.asked = Some(wanted);
         let said = if self.dice.u8(0..3) > 0 {
             let sql = AssertSqlSafe(format!("SELECT $1{alias} /* {} */", self.dice.u8(0..4)));
-            self.does(async { sqlx::query_scalar::<_, i64>(sql).bind(wanted).fetch_one(on).await }).await
+            self.does(async { sqlx::query_scalar::<_, i64>(sql).bind(wanted).fetch_one(on).await })
+                .await
         } else {
             let sql = AssertSqlSafe(format!("SELECT {wanted}{alias}"));
             let row = self.does(async { raw_sql(sql).fetch_one(on).await }).await;
-            row.map(|row| row.and_then(|row| row.try_get_unchecked::<String, _>(0)).map(|text| text.parse().unwrap()))
+            row.map(|row| {
+                row.and_then(|row| row.try_get_unchecked::<String, _>(0))
+                    .map(|text| text.parse().unwrap())
+            })
         };
         match said {
             Some(Ok(answer)) if answer != wanted => {
@@ -314,7 +338,8 @@ impl Borrower {
         let read = self.dice.i64(0..60);
         let server = Arc::clone(&self.server);
         let rows = async {
-            let mut rows = sqlx::query_scalar::<_, i64>("SELECT $1 FROM rows").bind(wanted).fetch(conn);
+            let mut rows =
+                sqlx::query_scalar::<_, i64>("SELECT $1 FROM rows").bind(wanted).fetch(conn);
             for expected in (wanted..).take(read as usize) {
                 match rows.try_next().await? {
                     Some(row) if row == expected => {}
@@ -400,7 +425,9 @@ fn end_of<T>(said: Option<Result<T, Error>>, wanted: End) -> End {
         Some(Err(error)) => match (transaction_lost(&error).map(|lost| lost.outcome()), &error) {
             (Some(TransactionOutcome::RolledBack), _) => End::Undone,
             (Some(TransactionOutcome::Committed), _) => End::Committed,
-            (None, Error::Database(error)) if error.code().as_deref() == Some("23503") => End::Undone,
+            (None, Error::Database(error)) if error.code().as_deref() == Some("23503") => {
+                End::Undone
+            }
             (None, _) if wanted == End::Undone => End::Undone,
             _ => End::Unknown,
         },

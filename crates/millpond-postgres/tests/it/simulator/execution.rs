@@ -63,7 +63,9 @@ impl Session {
             "BEGIN" | "START" => self.begin(),
             "COMMIT" | "END" => return self.end(),
             "ROLLBACK" if !text.contains(" TO ") => self.leave(),
-            "ROLLBACK" | "RELEASE" | "SAVEPOINT" => self.savepoint(keyword, words.next_back().unwrap_or_default())?,
+            "ROLLBACK" | "RELEASE" | "SAVEPOINT" => {
+                self.savepoint(keyword, words.next_back().unwrap_or_default())?
+            }
             "ALTER" => {
                 self.server.book().schema += 1;
                 if self.server.temper == Temper::RollsBack {
@@ -79,7 +81,9 @@ impl Session {
                 self.maybe_refuse(&format!("{NAMED}{}", nonce(deed, step)))?;
                 self.pending.push((deed, step));
             }
-            "SELECT" => return self.select(text, words.map(|word| word.to_owned()).collect(), number),
+            "SELECT" => {
+                return self.select(text, words.map(|word| word.to_owned()).collect(), number);
+            }
             _ => {}
         }
         Ok(Outcome { tag: format!("{keyword} 0"), ..Outcome::default() })
@@ -87,7 +91,11 @@ impl Session {
 
     fn maybe_refuse(&mut self, whose: &str) -> Result<(), Stop> {
         if self.happens(12) {
-            return Err(Stop::Error("23505", format!("duplicate key value violates unique constraint{whose}"), ""));
+            return Err(Stop::Error(
+                "23505",
+                format!("duplicate key value violates unique constraint{whose}"),
+                "",
+            ));
         }
         Ok(())
     }
@@ -117,7 +125,11 @@ impl Session {
 
     fn savepoint(&mut self, keyword: &str, name: &str) -> Result<(), Stop> {
         if self.state == State::Idle {
-            return Err(Stop::Error("25P01", format!("{keyword} can only be used in transaction blocks"), ""));
+            return Err(Stop::Error(
+                "25P01",
+                format!("{keyword} can only be used in transaction blocks"),
+                "",
+            ));
         }
         if keyword == "SAVEPOINT" {
             self.maybe_refuse("")?;
@@ -149,22 +161,39 @@ impl Session {
             _ if *self.owner.get_or_insert(deed) != deed => "in the transaction of another one",
             _ => return,
         };
-        self.violation(&format!("a statement of {deed} was executed {fault} ({:?}): {text}", self.owner));
+        self.violation(&format!(
+            "a statement of {deed} was executed {fault} ({:?}): {text}",
+            self.owner
+        ));
     }
 
-    fn select(&mut self, text: &str, words: Vec<String>, number: impl Fn(&str) -> i64) -> Result<Outcome, Stop> {
+    fn select(
+        &mut self,
+        text: &str,
+        words: Vec<String>,
+        number: impl Fn(&str) -> i64,
+    ) -> Result<Outcome, Stop> {
         let outcome = |columns: &[u32], rows: Vec<Vec<Value>>| {
-            Ok(Outcome { columns: columns.to_vec(), tag: format!("SELECT {}", rows.len()), rows, stop: None })
+            Ok(Outcome {
+                columns: columns.to_vec(),
+                tag: format!("SELECT {}", rows.len()),
+                rows,
+                stop: None,
+            })
         };
         let word = words.first().map_or("", String::as_str);
         if let Some(rest) = word.strip_prefix('\'') {
             // The pool asks whether it is in step, and whether a transaction is open.
             let outside = if self.state == State::Idle { "t" } else { "f" };
             let nonce = rest.split('\'').next().unwrap_or_default();
-            let row = [nonce, outside, &self.began.to_string()].map(|text| Value::Text(text.to_owned()));
+            let row =
+                [nonce, outside, &self.began.to_string()].map(|text| Value::Text(text.to_owned()));
             return outcome(&[TEXT, BOOL, TEXT], vec![row.to_vec()]);
         }
-        if text.contains("pg_stat_get_activity") || text.contains("pg_settings") || word == "nonsense" {
+        if text.contains("pg_stat_get_activity")
+            || text.contains("pg_settings")
+            || word == "nonsense"
+        {
             return Err(Stop::Error("42883", "function does not exist".to_owned(), ""));
         }
         if text.contains("pg_is_in_recovery") {

@@ -1,11 +1,14 @@
 //! A backend for a server that undoes a whole transaction by itself: PostgreSQL's, but for what
 //! follows from that.
 
-use millpond_core::{ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait};
+use millpond_core::{
+    ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait,
+};
 use millpond_postgres::{PgBackend, PgConnectOptions, PgManager, PgPool, SqlPool};
 use millpond_sqlx::Tracked;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, TransactionState, Unfinished, Verified,
+    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, TransactionState, Unfinished,
+    Verified,
 };
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -48,7 +51,11 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.forget(conn).await
     }
 
-    async fn resume(&self, conn: &mut PgConnection, left: Unfinished) -> Result<Option<Error>, Error> {
+    async fn resume(
+        &self,
+        conn: &mut PgConnection,
+        left: Unfinished,
+    ) -> Result<Option<Error>, Error> {
         PgBackend.resume(conn, left).await
     }
 
@@ -56,7 +63,11 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.in_step(conn).await
     }
 
-    async fn transaction_state(&self, conn: &mut PgConnection, mark: Option<&str>) -> Result<TransactionState, Error> {
+    async fn transaction_state(
+        &self,
+        conn: &mut PgConnection,
+        mark: Option<&str>,
+    ) -> Result<TransactionState, Error> {
         PgBackend.transaction_state(conn, mark).await
     }
 

@@ -57,13 +57,15 @@ impl Server {
         let dir = env::temp_dir().join(format!("millpond-sim-{}-{seed}", process::id()));
         fs::create_dir_all(&dir).unwrap();
         let listener = UnixListener::bind(dir.join(".s.PGSQL.5432")).unwrap();
-        let server = Arc::new(Self { temper, book: Mutex::default(), numbers: AtomicI64::new(1), dir });
+        let server =
+            Arc::new(Self { temper, book: Mutex::default(), numbers: AtomicI64::new(1), dir });
         let shared = Arc::clone(&server);
         let accepting = tokio::spawn(async move {
             for n in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let dice = Rng::with_seed(seed.wrapping_mul(1_000).wrapping_add(n));
-                let (session, server) = (Session::new(stream, Arc::clone(&shared), dice), Arc::clone(&shared));
+                let (session, server) =
+                    (Session::new(stream, Arc::clone(&shared), dice), Arc::clone(&shared));
                 tokio::spawn(async move {
                     if AssertUnwindSafe(session.serve()).catch_unwind().await.is_err() {
                         server.violation("the server itself has panicked".to_owned());

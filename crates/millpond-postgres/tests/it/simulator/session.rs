@@ -95,7 +95,12 @@ impl Session {
                 Ok(()) => true,
                 Err(Stop::HungUp) => false,
                 Err(Stop::Fatal) => {
-                    self.reply.error("FATAL", "57P01", "terminating connection due to administrator command", "");
+                    self.reply.error(
+                        "FATAL",
+                        "57P01",
+                        "terminating connection due to administrator command",
+                        "",
+                    );
                     false
                 }
                 Err(Stop::Error(code, message, routine)) => {
@@ -127,7 +132,11 @@ impl Session {
                 yield_now().await;
             }
             let is_last = piece + 1 == pieces;
-            let until = if is_last && goes_on { self.reply.len() } else { self.dice.usize(0..=self.reply.len()) };
+            let until = if is_last && goes_on {
+                self.reply.len()
+            } else {
+                self.dice.usize(0..=self.reply.len())
+            };
             self.reply.say(&mut self.stream, until).await?;
         }
         Ok(())
@@ -230,9 +239,14 @@ impl Session {
             b'D' => {
                 let ([_kind], name) = (asked.bytes(), asked.text());
                 let sql = &self.known(&name)?.sql;
-                let (parameters, is_query) = (sql.matches('$').count() as u16, sql.contains("SELECT"));
+                let (parameters, is_query) =
+                    (sql.matches('$').count() as u16, sql.contains("SELECT"));
                 self.reply.parameters(parameters);
-                if is_query { self.reply.columns(&[INT8], true) } else { self.reply.message(b'n', &[]) }
+                if is_query {
+                    self.reply.columns(&[INT8], true)
+                } else {
+                    self.reply.message(b'n', &[])
+                }
             }
             b'B' => {
                 let (_portal, name) = (asked.text(), asked.text());
@@ -269,7 +283,8 @@ impl Session {
     }
 
     pub(super) fn refuse_if_failed(&self, sql: &str) -> Result<(), Stop> {
-        let ends = ["ROLLBACK", "COMMIT", "END"].iter().any(|word| sql.trim_start().starts_with(word));
+        let ends =
+            ["ROLLBACK", "COMMIT", "END"].iter().any(|word| sql.trim_start().starts_with(word));
         if self.state == State::Failed && !ends {
             return Err(Stop::Error("25P02", "current transaction is aborted".to_owned(), ""));
         }
@@ -280,9 +295,12 @@ impl Session {
     /// for another one of those.
     fn known(&mut self, name: &str) -> Result<&Prepared, Stop> {
         if self.forgotten.0.contains(name) && mem::replace(&mut self.forgotten.1, true) {
-            self.violation(&format!("{name} was asked for, and the client knows that others were forgotten with it"));
+            self.violation(&format!(
+                "{name} was asked for, and the client knows that others were forgotten with it"
+            ));
         }
-        let gone = || Stop::Error("26000", format!("prepared statement \"{name}\" does not exist"), "");
+        let gone =
+            || Stop::Error("26000", format!("prepared statement \"{name}\" does not exist"), "");
         self.statements.get(name).ok_or_else(gone)
     }
 
@@ -327,7 +345,11 @@ impl Session {
         }
         if outcome.rows.len() > 1 && self.happens(3) {
             let whose = outcome.rows.first().and_then(|row| row.first().cloned());
-            let whose = if let Some(Value::Int(first)) = whose { format!("{NAMED}{first}") } else { String::new() };
+            let whose = if let Some(Value::Int(first)) = whose {
+                format!("{NAMED}{first}")
+            } else {
+                String::new()
+            };
             outcome.rows.truncate(self.dice.usize(0..outcome.rows.len()));
             outcome.stop = Some(Stop::Error("22012", format!("division by zero{whose}"), ""));
         }

@@ -85,7 +85,8 @@ impl Reply {
     }
 
     pub fn error(&mut self, severity: &str, code: &str, message: &str, routine: &str) {
-        let fields = [(b'S', severity), (b'V', severity), (b'C', code), (b'M', message), (b'R', routine)];
+        let fields =
+            [(b'S', severity), (b'V', severity), (b'C', code), (b'M', message), (b'R', routine)];
         let mut body = Vec::new();
         for (kind, text) in fields {
             body.push(kind);

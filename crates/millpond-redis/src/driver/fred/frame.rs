@@ -62,7 +62,9 @@ impl<'a> Reader<'a> {
                 let data = self.data(text()?.parse().ok()?)?;
                 Value::Bytes(self.bytes(data))
             }
-            b'!' => Value::Error(String::from_utf8_lossy(self.data(text()?.parse().ok()?)?).into_owned()),
+            b'!' => Value::Error(
+                String::from_utf8_lossy(self.data(text()?.parse().ok()?)?).into_owned(),
+            ),
             // Three letters and a colon name the format: `txt:`.
             b'=' => {
                 let data = self.data(text()?.parse().ok()?)?;
@@ -98,7 +100,11 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&self, data: &[u8]) -> Bytes {
-        if data.len() < SHARED_MIN { Bytes::copy_from_slice(data) } else { self.all.slice_ref(data) }
+        if data.len() < SHARED_MIN {
+            Bytes::copy_from_slice(data)
+        } else {
+            self.all.slice_ref(data)
+        }
     }
 }
 
@@ -120,7 +126,10 @@ mod tests {
                 begun.extend_from_slice(&piece[..end]);
                 let frame = read(&Bytes::from(std::mem::take(&mut begun)), scanner.kind())?;
                 assert_eq!(scanner.kind() == b'>', matches!(frame, Frame::Push(_)));
-                assert_eq!(matches!(scanner.kind(), b'-' | b'!'), matches!(frame, Frame::Answer(Value::Error(_))));
+                assert_eq!(
+                    matches!(scanner.kind(), b'-' | b'!'),
+                    matches!(frame, Frame::Answer(Value::Error(_)))
+                );
                 frames.push(frame);
                 piece = &piece[end..];
             }
@@ -181,13 +190,26 @@ mod tests {
         let parts = "3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n";
         let list = vec![text("message"), text("a"), text("b")];
         assert_eq!(frames(format!(">{parts}").as_bytes(), 9).unwrap(), [Frame::Push(list.clone())]);
-        assert_eq!(frames(format!("*{parts}").as_bytes(), 9).unwrap(), [Frame::Answer(Value::List(list.clone()))]);
-        assert_eq!(frames(format!("~{parts}").as_bytes(), 9).unwrap(), [Frame::Answer(Value::List(list.clone()))]);
-        for attributes in
-            ["|1\r\n+ttl\r\n:9\r\n", "|0\r\n", "|1\r\n+a\r\n*1\r\n|1\r\n+b\r\n:1\r\n:2\r\n|1\r\n+c\r\n:1\r\n"]
-        {
-            let (push, answer) = (format!("{attributes}>{parts}"), format!("{attributes}*1\r\n-ERR x\r\n"));
-            assert_eq!(frames(push.as_bytes(), 5).unwrap(), [Frame::Push(list.clone())], "{attributes:?}");
+        assert_eq!(
+            frames(format!("*{parts}").as_bytes(), 9).unwrap(),
+            [Frame::Answer(Value::List(list.clone()))]
+        );
+        assert_eq!(
+            frames(format!("~{parts}").as_bytes(), 9).unwrap(),
+            [Frame::Answer(Value::List(list.clone()))]
+        );
+        for attributes in [
+            "|1\r\n+ttl\r\n:9\r\n",
+            "|0\r\n",
+            "|1\r\n+a\r\n*1\r\n|1\r\n+b\r\n:1\r\n:2\r\n|1\r\n+c\r\n:1\r\n",
+        ] {
+            let (push, answer) =
+                (format!("{attributes}>{parts}"), format!("{attributes}*1\r\n-ERR x\r\n"));
+            assert_eq!(
+                frames(push.as_bytes(), 5).unwrap(),
+                [Frame::Push(list.clone())],
+                "{attributes:?}"
+            );
             let error = Frame::Answer(Value::List(vec![Value::Error("ERR x".into())]));
             assert_eq!(frames(answer.as_bytes(), 5).unwrap(), [error], "{attributes:?}");
         }
@@ -196,9 +218,14 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_an_error_and_costs_no_memory() {
         assert_eq!(frames(b"\x15\x03\x01", 1), Err(Malformed { first: Some(0x15) }));
-        for bytes in
-            ["$x\r\n", "*?\r\n", "$\r\n", "$99999999999999999999999\r\n", "$18446744073709551615\r\n", ":x\r\n"]
-        {
+        for bytes in [
+            "$x\r\n",
+            "*?\r\n",
+            "$\r\n",
+            "$99999999999999999999999\r\n",
+            "$18446744073709551615\r\n",
+            ":x\r\n",
+        ] {
             assert!(frames(bytes.as_bytes(), 64).is_err(), "{bytes:?}");
         }
         assert!(frames("*1\r\n".repeat(DEPTH_MAX + 1).as_bytes(), 64).is_err());
@@ -211,7 +238,8 @@ mod tests {
         let alphabet = b"+-:$*,#(_!=~>%|\r\n\r\n\r\n0123456789t";
         for _ in 0..200_000 {
             let length = random.usize(..24);
-            let bytes: Vec<u8> = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let bytes: Vec<u8> =
+                (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
             let mut scanner = Scanner::default();
             if let Ok(Some(end)) = scanner.feed(&bytes) {
                 let _ = read(&Bytes::copy_from_slice(&bytes[..end]), scanner.kind());

@@ -97,7 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                     self.out.advance(written);
                     self.unflushed = true;
                     let mut state = self.shared.lock();
-                    state.written = state.written.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+                    state.written =
+                        state.written.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
                 }
                 Err(error) => return Poll::Ready(error),
             }
@@ -195,7 +196,9 @@ impl<S> Drop for Pump<S> {
 /// The error of a failed read or write. A TLS alert of the server is permanent.
 fn broken(error: &io::Error) -> RedisError {
     match tls_error(error) {
-        Some(cause @ TlsError::AlertReceived(_)) => RedisError::Setup { reason: format!("no TLS: {cause}") },
+        Some(cause @ TlsError::AlertReceived(_)) => {
+            RedisError::Setup { reason: format!("no TLS: {cause}") }
+        }
         _ => RedisError::Lost { reason: error.to_string() },
     }
 }
@@ -231,12 +234,21 @@ mod tests {
 
     impl Fake {
         fn new(says: impl IntoIterator<Item = io::Result<Vec<u8>>>, records: usize) -> Self {
-            Self { says: says.into_iter().collect(), records, arrived: Arc::default(), left: Arc::default() }
+            Self {
+                says: says.into_iter().collect(),
+                records,
+                arrived: Arc::default(),
+                left: Arc::default(),
+            }
         }
     }
 
     impl AsyncRead for Fake {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             match self.says.pop_front() {
                 Some(said) => Poll::Ready(said.map(|said| buf.put_slice(&said))),
                 None => Poll::Pending,
@@ -245,7 +257,11 @@ mod tests {
     }
 
     impl AsyncWrite for Fake {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
             self.left.lock().unwrap().get_or_insert(self.says.len());
             for record in buf.chunks(TLS_RECORD) {
                 let Some(left) = self.records.checked_sub(1) else {
@@ -280,12 +296,15 @@ mod tests {
         let arrived = Arc::clone(&fake.arrived);
         let wire = Wire::over(fake);
         let commands: Vec<Command> = (0..500).map(ping).collect();
-        let outcomes = join_all(commands.iter().map(|command| wire.send(command, patience()))).await;
+        let outcomes =
+            join_all(commands.iter().map(|command| wire.send(command, patience()))).await;
         let arrived = String::from_utf8(arrived.lock().unwrap().clone()).unwrap();
         let mut lost = 0;
         for (nonce, outcome) in outcomes.into_iter().enumerate() {
             match outcome.unwrap_err() {
-                RedisError::NotSent { .. } => assert!(!arrived.contains(&format!("{nonce:0100}")), "{nonce}"),
+                RedisError::NotSent { .. } => {
+                    assert!(!arrived.contains(&format!("{nonce:0100}")), "{nonce}")
+                }
                 RedisError::Lost { .. } => lost += 1,
                 error => panic!("{error}"),
             }
@@ -313,7 +332,10 @@ mod tests {
     #[tokio::test]
     async fn messages_without_end_do_not_keep_a_command_from_being_written() {
         let message = b">3\r\n+message\r\n+a\r\n+b\r\n".to_vec();
-        let fake = Fake::new((0..10_000).map(|_| Ok(message.clone())).chain([Ok(b"+PONG\r\n".to_vec())]), usize::MAX);
+        let fake = Fake::new(
+            (0..10_000).map(|_| Ok(message.clone())).chain([Ok(b"+PONG\r\n".to_vec())]),
+            usize::MAX,
+        );
         let left = Arc::clone(&fake.left);
         let wire = Wire::over(fake);
         wire.send(&ping(1), patience()).await.unwrap();

@@ -8,8 +8,8 @@ use crate::driver::tls::rustls_config;
 use crate::error::RedisError;
 use fred::clients::Client;
 use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TlsConnector,
-    UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig,
+    TlsConnector, UnresponsiveConfig,
 };
 use std::time::Duration;
 
@@ -42,22 +42,29 @@ pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError
         max_command_attempts: 1,
         // fred takes the next answer on a connection for that to its ASKING.
         max_redirections: 0,
-        unresponsive: UnresponsiveConfig { max_timeout: None, interval: (limit / 8).max(Duration::from_millis(1)) },
+        unresponsive: UnresponsiveConfig {
+            max_timeout: None,
+            interval: (limit / 8).max(Duration::from_millis(1)),
+        },
         ..ConnectionConfig::default()
     };
-    let performance = PerformanceConfig { default_command_timeout: limit, ..PerformanceConfig::default() };
+    let performance =
+        PerformanceConfig { default_command_timeout: limit, ..PerformanceConfig::default() };
     Ok(Client::new(config, Some(performance), Some(connection), None))
 }
 
 fn server(deployment: &Deployment) -> ServerConfig {
-    let servers = |nodes: &[Node]| nodes.iter().map(|node| Server::new(node.host.as_str(), node.port)).collect();
+    let servers = |nodes: &[Node]| {
+        nodes.iter().map(|node| Server::new(node.host.as_str(), node.port)).collect()
+    };
     match deployment {
         Deployment::Single(node) => ServerConfig::new_centralized(node.host.as_str(), node.port),
         Deployment::Unix(path) => ServerConfig::new_unix_socket(path),
         // Asks the nodes that were learnt later as well as the startup nodes.
-        Deployment::Cluster(nodes) => {
-            ServerConfig::Clustered { hosts: servers(nodes), policy: ClusterDiscoveryPolicy::UseCache }
-        }
+        Deployment::Cluster(nodes) => ServerConfig::Clustered {
+            hosts: servers(nodes),
+            policy: ClusterDiscoveryPolicy::UseCache,
+        },
         Deployment::Sentinel { nodes, service, login } => ServerConfig::Sentinel {
             hosts: servers(nodes),
             service_name: service.clone(),

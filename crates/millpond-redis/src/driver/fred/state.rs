@@ -111,7 +111,9 @@ impl State {
     /// Assigns an answer to the oldest command. Without one it is an error.
     pub(super) fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
         let written = self.written;
-        let Some(Waiting { who, .. }) = self.waiting.front_mut().filter(|waiting| waiting.begin < written) else {
+        let Some(Waiting { who, .. }) =
+            self.waiting.front_mut().filter(|waiting| waiting.begin < written)
+        else {
             return Err(match answer {
                 // For example from a server that has reached its limit of clients.
                 Value::Error(text) => RedisError::of_server(&text),
@@ -125,7 +127,9 @@ impl State {
                 return Ok(None);
             }
             Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
-                return Err(lost("it is out of sync with the server: an answer to a subscription arrived"));
+                return Err(lost(
+                    "it is out of sync with the server: an answer to a subscription arrived",
+                ));
             }
             _ => {}
         }
@@ -152,8 +156,10 @@ impl State {
         let Some(listens) = self.listens else { return false };
         let Value::List(parts) = value else { return false };
         let is_answered = self.waiting.front().is_none_or(|waiting| waiting.begin >= listens);
-        let is = |kind: &[u8]| matches!(parts.first(), Some(Value::Bytes(text)) if text[..] == *kind);
-        let kinds: [&[u8]; 6] = [b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
+        let is =
+            |kind: &[u8]| matches!(parts.first(), Some(Value::Bytes(text)) if text[..] == *kind);
+        let kinds: [&[u8]; 6] =
+            [b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
         is_answered && kinds.into_iter().any(is)
     }
 

@@ -77,7 +77,10 @@ impl<S> Counted<S> {
             if self.commands.is_between() {
                 self.traffic.owed().push_back(*now.get_or_insert_with(Instant::now));
             }
-            let end = self.commands.feed(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let end = self
+                .commands
+                .feed(bytes)
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
             self.traffic.measure(&mut self.lengths.0, end.unwrap_or(bytes.len()), end.is_some());
             bytes = end.and_then(|end| bytes.get(end..)).unwrap_or_default();
         }
@@ -96,7 +99,8 @@ impl<S> Counted<S> {
                 b'>' => {}
                 kind if self.traffic.owed().pop_front().is_some() || kind == b'-' => {}
                 _ => {
-                    let reason = "it is out of sync with the server: an answer without a command arrived";
+                    let reason =
+                        "it is out of sync with the server: an answer without a command arrived";
                     return Err(io::Error::other(reason));
                 }
             }
@@ -107,7 +111,11 @@ impl<S> Counted<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let outcome = self.count_answers(buf.filled().get(before..).unwrap_or_default());
@@ -119,7 +127,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.count_commands(buf.get(..written).unwrap_or_default())?;
         Poll::Ready(Ok(written))

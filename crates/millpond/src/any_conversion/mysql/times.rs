@@ -40,7 +40,10 @@ pub(super) fn time(bytes: &[u8]) -> Result<String, BoxDynError> {
     let [negative, e, f, g, h, hour, minute, second, a, b, c, d] = parts;
     let hours = u64::from(u32::from_le_bytes([e, f, g, h])) * 24 + u64::from(hour);
     let sign = if negative == 1 { "-" } else { "" };
-    Ok(format!("{sign}{hours:02}:{minute:02}:{second:02}{}", decimals(u32::from_le_bytes([a, b, c, d]))))
+    Ok(format!(
+        "{sign}{hours:02}:{minute:02}:{second:02}{}",
+        decimals(u32::from_le_bytes([a, b, c, d]))
+    ))
 }
 
 /// A value in one of its two forms.

@@ -24,9 +24,11 @@ pub(super) fn numeric(bytes: &[u8]) -> Result<String, BoxDynError> {
         0xF000 => return Ok("-Infinity".to_owned()),
         _ => return Err(malformed()),
     };
-    let (weight, scale) = (i32::from(i16::from_be_bytes(weight)), usize::from(u16::from_be_bytes(scale)));
+    let (weight, scale) =
+        (i32::from(i16::from_be_bytes(weight)), usize::from(u16::from_be_bytes(scale)));
     let digits = digits_of(digits, usize::from(u16::from_be_bytes(count)))?;
-    let digit = |at: i32| usize::try_from(at).ok().and_then(|at| digits.get(at)).copied().unwrap_or(0);
+    let digit =
+        |at: i32| usize::try_from(at).ok().and_then(|at| digits.get(at)).copied().unwrap_or(0);
 
     let mut text = sign.to_owned();
     write!(text, "{}", if weight < 0 { 0 } else { digit(0) })?;
@@ -50,7 +52,9 @@ pub(super) fn numeric(bytes: &[u8]) -> Result<String, BoxDynError> {
 fn digits_of(bytes: &[u8], count: usize) -> Result<Vec<i16>, BoxDynError> {
     let (pairs, rest) = bytes.as_chunks::<2>();
     let digits: Vec<i16> = pairs.iter().map(|pair| i16::from_be_bytes(*pair)).collect();
-    let whole = rest.is_empty() && digits.len() == count && digits.iter().all(|digit| (0..BASE).contains(digit));
+    let whole = rest.is_empty()
+        && digits.len() == count
+        && digits.iter().all(|digit| (0..BASE).contains(digit));
     if whole { Ok(digits) } else { Err(malformed()) }
 }
 

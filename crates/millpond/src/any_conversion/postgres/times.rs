@@ -24,7 +24,9 @@ pub(super) fn timestamp(bytes: &[u8], zone: &str) -> Result<String, BoxDynError>
     match i64::from_be_bytes(exactly(bytes)?) {
         i64::MAX => Ok("infinity".to_owned()),
         i64::MIN => Ok("-infinity".to_owned()),
-        micros => Ok(on_day(micros.div_euclid(DAY), &format!(" {}{zone}", clock(micros.rem_euclid(DAY))))),
+        micros => {
+            Ok(on_day(micros.div_euclid(DAY), &format!(" {}{zone}", clock(micros.rem_euclid(DAY)))))
+        }
     }
 }
 

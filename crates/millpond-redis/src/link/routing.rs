@@ -1,0 +1,157 @@
+//! The way of a command through a cluster: the node it is sent to, and the redirections it follows.
+
+use super::redirection::{Redirection, redirection};
+use super::{Dialled, Link, PAUSE, REDIRECTIONS_MAX, Sockets, late, unsent};
+use crate::command::slot::Slot;
+use crate::command::{ClusterNode, Command};
+use crate::connect::node::Node;
+use crate::deadlines::within;
+use crate::driver::overdue::Patience;
+use crate::driver::{Socket, error_in};
+use crate::error::RedisError;
+use crate::value::Value;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+impl Link {
+    /// Sends a command and follows redirections.
+    pub(super) async fn follow(
+        &self,
+        command: &Command,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
+        let (mut node, mut asking) = (self.place_of(command)?, false);
+        for attempt in 0..REDIRECTIONS_MAX {
+            if attempt > 1 {
+                sleep(PAUSE.min(patience.left())).await;
+            }
+            let outcome = self.ask(&node, command, asking, patience).await;
+            let next = outcome
+                .as_ref()
+                .err()
+                .and_then(|error| redirection(error, command.slot, &node.host));
+            (node, asking) = match next {
+                Some(Redirection::Moved(slot, to)) => {
+                    let to = Arc::new(to);
+                    self.topology.moved(slot, &to);
+                    (to, false)
+                }
+                Some(Redirection::Ask(to)) => (Arc::new(to), true),
+                Some(Redirection::Again) => (self.place_of(command)?, false),
+                None => {
+                    match command.name() {
+                        "WATCH" if outcome.is_ok() => {
+                            let before = self.watched();
+                            self.watch(Some(Arc::clone(&node)));
+                            // The transaction would not notice changes at the other node.
+                            if before.is_some_and(|before| before != node) {
+                                self.abort();
+                                return Err(RedisError::moving());
+                            }
+                        }
+                        "UNWATCH" if outcome.is_ok() => self.watch(None),
+                        _ => {}
+                    }
+                    return outcome;
+                }
+            };
+        }
+        Err(RedisError::moving())
+    }
+
+    /// Sends a command to a node; with ASKING in front if the node is importing the slot.
+    pub(super) async fn ask(
+        &self,
+        node: &Arc<Node>,
+        command: &Command,
+        asking: bool,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
+        let socket = self.socket(node, patience.left()).await?;
+        // Dialling may have taken some of the time.
+        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
+        if !asking {
+            return self
+                .send(&socket, Some(node), command, patience, socket.send(command, on_the_wire))
+                .await;
+        }
+        let both = [Command::new("ASKING"), command.clone()];
+        let answers = self
+            .send(&socket, Some(node), command, patience, socket.pipeline(&both, on_the_wire))
+            .await?;
+        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
+        error_in(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// The node that a command is sent to first.
+    pub(super) fn place_of(&self, command: &Command) -> Result<Arc<Node>, RedisError> {
+        if let Some(ClusterNode(server)) = &command.node {
+            return Ok(Arc::new(server.clone()));
+        }
+        let known = match command.slot {
+            Slot::Several => {
+                return Err(RedisError::CrossSlot { command: command.name().to_owned() });
+            }
+            Slot::One(_) if command.name() == "UNWATCH" => self.watched(),
+            Slot::One(slot) => self.topology.owner(slot),
+            Slot::Any => None,
+        };
+        // Any node redirects the command.
+        let any = || self.topology.owners().into_iter().find(|node| !self.topology.is_down(node));
+        known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
+    }
+
+    /// Returns the socket to a node of a cluster, and dials it if there is none.
+    pub(super) async fn socket(
+        &self,
+        node: &Arc<Node>,
+        limit: Duration,
+    ) -> Result<Arc<Socket>, RedisError> {
+        let Sockets::Cluster(sockets) = &self.sockets else {
+            return Err(unsent("it is no cluster"));
+        };
+        if self.aborted.load(Ordering::Acquire) {
+            return Err(unsent("the connection was closed"));
+        }
+        if self.topology.is_down(node) {
+            return Err(unsent(&format!("{node} does not answer")));
+        }
+        let dialled = {
+            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let learnt = self.topology.learnt();
+            if self.learnt.swap(learnt, Ordering::AcqRel) != learnt {
+                let (members, watched) = (self.topology.nodes(), self.watched());
+                sockets.retain(|place, _| {
+                    place == node || members.contains(place) || watched.as_ref() == Some(place)
+                });
+            }
+            let dialled = sockets.entry(Arc::clone(node)).or_default();
+            if dialled.get().is_some_and(|socket| socket.is_dead()) {
+                if !self.heals {
+                    return Err(unsent("the server has closed it"));
+                }
+                *dialled = Dialled::default();
+            }
+            Arc::clone(dialled)
+        };
+        if let Some(socket) = dialled.get() {
+            return Ok(Arc::clone(socket));
+        }
+        let dialling =
+            dialled.get_or_try_init(async || self.topology.dial(node, limit).await.map(Arc::new));
+        let since = Instant::now();
+        let error = match within(limit, dialling).await {
+            Some(Ok(socket)) => return Ok(Arc::clone(socket)),
+            Some(Err(error)) => error,
+            None => late(limit),
+        };
+        // A short limit says nothing about the node.
+        let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
+        if was_patient && matches!(error, RedisError::NotSent { .. }) {
+            self.topology.suspect(node);
+        }
+        Err(error)
+    }
+}
