@@ -75,9 +75,8 @@ impl Outcome {
             |value: f64| if value.is_finite() { value.to_string() } else { "null".to_owned() };
         let [median, low, high] = [median, low, high].map(number);
         let Self { row, pool, unit, .. } = self;
-        println!(
-            r#"{{"row":"{row}","pool":"{pool}","median":{median},"unit":"{unit}","low":{low},"high":{high}}}"#
-        );
+        print!(r#"{{"row":"{row}","pool":"{pool}","median":{median},"#);
+        println!(r#""unit":"{unit}","low":{low},"high":{high}}}"#);
     }
 }
 

@@ -55,7 +55,8 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
             }
             Deed::Ask(_) => echo(lease, nonce).await,
             Deed::Rows => {
-                let script = "local all = {} for i = 1, tonumber(ARGV[2]) do all[i] = ARGV[1] end return all";
+                let script = "local all = {} for i = 1, tonumber(ARGV[2]) do all[i] = ARGV[1] \
+                    end return all";
                 let eval = Command::new("EVAL").arg(script).arg(1).key(&key).arg(nonce).arg(VALUES);
                 let values: Vec<i64> = lease.run(eval).await?;
                 let other = values.iter().find(|value| **value != nonce);

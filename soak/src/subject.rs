@@ -72,8 +72,8 @@ impl From<Error> for Failure {
 
 macro_rules! subject {
     (
-        $pool:ty, $db:ident, $name:literal, lease: $lease:ty, look: $look:literal, ask: $ask:literal, rows: $rows:literal,
-        status: $status:expr
+        $pool:ty, $db:ident, $name:literal, lease: $lease:ty, look: $look:literal,
+        ask: $ask:literal, rows: $rows:literal, status: $status:expr
     ) => {
         impl Subject for $pool {
             type Lease = $lease;

@@ -68,7 +68,8 @@ impl fmt::Display for Report {
         let Self { name, left, cuts, queries, wrong, stale, lost, panics, problems } = self;
         write!(
             f,
-            "{name}: {cuts} cuts, {queries} queries, {wrong} wrong answers, {stale} stale {left}, {lost} lost places"
+            "{name}: {cuts} cuts, {queries} queries, {wrong} wrong answers, {stale} stale {left}, \
+             {lost} lost places"
         )?;
         if *panics > 0 {
             write!(f, ", {panics} panics of the driver")?;

@@ -104,8 +104,8 @@ impl fmt::Display for TransactionReport {
         let Self { name, cuts, committed, missing, torn, is_short } = self;
         write!(
             f,
-            "{name}: {cuts} cuts within transactions, {committed} commits Ok, {missing} of them not there, {torn} torn \
-             transactions"
+            "{name}: {cuts} cuts within transactions, {committed} commits Ok, {missing} of them \
+             not there, {torn} torn transactions"
         )?;
         if *is_short { f.write_str("; ended before all cuts were made") } else { Ok(()) }
     }
@@ -206,8 +206,8 @@ impl Story {
 
 macro_rules! transacting {
     (
-        $pool:ty, $conn:ty, $db:ident, $name:literal, insert: $insert:literal, fails: $fails:literal, rows: $rows:literal,
-        locks: $locks:literal
+        $pool:ty, $conn:ty, $db:ident, $name:literal, insert: $insert:literal,
+        fails: $fails:literal, rows: $rows:literal, locks: $locks:literal
     ) => {
         impl Transacting for $pool {
             const NAME: &'static str = $name;
@@ -215,29 +215,39 @@ macro_rules! transacting {
             async fn transact(&self, dice: &mut Rng, story: &mut Story) -> bool {
                 let number = story.number;
                 let insert = |step: i64| sqlx::query::<$db>($insert).bind(number).bind(step);
-                let Ok(Ok(mut tx)) = timeout(PATIENCE, <$pool>::begin(self)).await else { return false };
+                let Ok(Ok(mut tx)) = timeout(PATIENCE, <$pool>::begin(self)).await else {
+                    return false;
+                };
                 for step in 0..dice.i64(2..8) {
                     match dice.u8(0..12) {
                         0 => _ = story.does(dice, raw_sql($fails).execute(&mut *tx)).await,
                         1 => {
                             let rows = raw_sql($rows);
-                            _ = story.does(dice, async { rows.fetch(&mut *tx).try_next().await }).await;
+                            _ = story
+                                .does(dice, async { rows.fetch(&mut *tx).try_next().await })
+                                .await;
                         }
                         2 => {
-                            let sql = AssertSqlSafe($locks.replace("ROW", &dice.u8(1..9).to_string()));
+                            let sql =
+                                AssertSqlSafe($locks.replace("ROW", &dice.u8(1..9).to_string()));
                             _ = story.does(dice, raw_sql(sql).execute(&mut *tx)).await;
                         }
                         3 | 4 => {
                             // The savepoint borrows the transaction, so what happens in it is noted
                             // afterwards.
-                            let Some(Ok(mut inner)) = story.does(dice, tx.begin()).await else { continue };
+                            let Some(Ok(mut inner)) = story.does(dice, tx.begin()).await else {
+                                continue;
+                            };
                             let said = story.does(dice, insert(step).execute(&mut *inner)).await;
                             let steps = HashSet::from([step]);
                             match (dice.u8(0..3), said) {
                                 (_, Some(Err(_))) => story.close(steps, Some(false)),
                                 (0, _) => {
                                     let end = story.does(dice, inner.rollback()).await;
-                                    story.close(steps, end.and_then(|end| end.is_ok().then_some(false)));
+                                    story.close(
+                                        steps,
+                                        end.and_then(|end| end.is_ok().then_some(false)),
+                                    );
                                 }
                                 (1, _) => {
                                     drop(inner);
@@ -251,9 +261,17 @@ macro_rules! transacting {
                             }
                         }
                         5 | 6 => {
-                            let sql = $insert.replace("$1", &number.to_string()).replace("$2", &step.to_string());
-                            let sql = sql.replacen("?", &number.to_string(), 1).replacen("?", &step.to_string(), 1);
-                            let said = story.does(dice, raw_sql(AssertSqlSafe(sql)).execute(&mut *tx)).await;
+                            let sql = $insert
+                                .replace("$1", &number.to_string())
+                                .replace("$2", &step.to_string());
+                            let sql = sql.replacen("?", &number.to_string(), 1).replacen(
+                                "?",
+                                &step.to_string(),
+                                1,
+                            );
+                            let said = story
+                                .does(dice, raw_sql(AssertSqlSafe(sql)).execute(&mut *tx))
+                                .await;
                             story.note(step, &said);
                         }
                         _ => {
@@ -284,7 +302,8 @@ macro_rules! transacting {
                     "DROP TABLE IF EXISTS soaked_locks",
                     "CREATE TABLE soaked (number BIGINT, step BIGINT)",
                     "CREATE TABLE soaked_locks (i BIGINT PRIMARY KEY, n BIGINT)",
-                    "INSERT INTO soaked_locks VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)",
+                    "INSERT INTO soaked_locks VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, \
+                     0), (7, 0), (8, 0)",
                 ] {
                     raw_sql(sql).execute(&mut conn).await?;
                 }
@@ -307,23 +326,29 @@ fn is_undone(error: &Error) -> bool {
 
 transacting! {
     millpond_postgres::PgPool, sqlx::PgConnection, Postgres, "postgres",
-    insert: "INSERT INTO soaked VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
+    insert: "INSERT INTO soaked \
+        VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
     locks: "SET LOCAL lock_timeout = '20ms'; UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
 }
 transacting! {
     sqlx::PgPool, sqlx::PgConnection, Postgres, "postgres by sqlx::Pool",
-    insert: "INSERT INTO soaked VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
+    insert: "INSERT INTO soaked \
+        VALUES ($1, $2)", fails: "SELECT 1 / 0", rows: "SELECT generate_series(1, 300)",
     locks: "SET LOCAL lock_timeout = '20ms'; UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
 }
 transacting! {
     millpond_mysql::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb",
-    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM seq_1_to_300",
-    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM \
+        seq_1_to_300",
+    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 \
+        WHERE i = ROW"
 }
 transacting! {
     sqlx::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb by sqlx::Pool",
-    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM seq_1_to_300",
-    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM \
+        seq_1_to_300",
+    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 \
+        WHERE i = ROW"
 }
 
 #[cfg(test)]

@@ -116,7 +116,8 @@ fn sum(results: &Path) -> (String, usize) {
     let share = ((viable - alive) * 100).checked_div(viable).unwrap_or(100);
     (
         format!(
-            "{caught} mutants caught, {hang} hang, {alive} alive, {unviable} unviable: {share} % noticed"
+            "{caught} mutants caught, {hang} hang, {alive} alive, {unviable} unviable: \
+             {share} % noticed"
         ),
         share,
     )

@@ -37,13 +37,15 @@ pub(crate) async fn run() {
     all!(cap_after_resizing, "cannot be resized");
     begin(
         "Cap while shrinking",
-        "A pool of 10 that has opened 2 connections, both idle, is resized to 1, then held as often as it lends.",
+        "A pool of 10 that has opened 2 connections, both idle, is resized to 1, then held as \
+         often as it lends.",
         "1",
     );
     all!(cap_while_shrinking, "cannot be resized");
     begin(
         "Places left after connects that hang",
-        "A pool of 3. Three connects never end; from then on the server is well. After 5 s, how many can be held?",
+        "A pool of 3. Three connects never end; from then on the server is well. After 5 s, how \
+         many can be held?",
         "3 of 3",
     );
     all!(places_after_hanging_connects, NO_SCRIPT);
@@ -61,13 +63,15 @@ pub(crate) async fn run() {
     all!(deadline_with_hanging_checks, NO_SCRIPT);
     begin(
         "Fairness",
-        "64 tasks on 2 connections for 3 s, each held for 2 ms. How often was the luckiest and the unluckiest served, and what was the longest wait?",
+        "64 tasks on 2 connections for 3 s, each held for 2 ms. How often was the luckiest and the \
+         unluckiest served, and what was the longest wait?",
         "47 : 47, 64 ms",
     );
     all!(fairness, fairness::<Sqlx>().await);
     begin(
         "Connects made by a herd",
-        "10,000 callers on a pool of 10, who ask again 100 ms after an error, while the server is down for 1 s. How often is it asked to connect, until all are served or 10 s are over?",
+        "10,000 callers on a pool of 10, who ask again 100 ms after an error, while the server is \
+         down for 1 s. How often is it asked to connect, until all are served or 10 s are over?",
         "few",
     );
     all!(herd, NO_SCRIPT);

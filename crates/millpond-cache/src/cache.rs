@@ -34,7 +34,8 @@ return sum
 /// let ponds = cache.namespace("ponds")?;
 /// ponds.set("mill", &(2, "deep")).await?;
 /// let mill: Option<(u32, String)> = ponds.get("mill").await?;
-/// let duck: Option<String> = ponds.get_or_load("duck", || async { Ok::<_, std::io::Error>(Some("pond".to_owned())) }).await?;
+/// let load = || async { Ok::<_, std::io::Error>(Some("pond".to_owned())) };
+/// let duck: Option<String> = ponds.get_or_load("duck", load).await?;
 /// ponds.clear().await?;
 /// # Ok(())
 /// # }

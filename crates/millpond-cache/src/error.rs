@@ -47,7 +47,9 @@ pub enum CacheError {
 impl fmt::Display for CacheError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Redis(error) => write!(f, "the cache could not reach Redis, or Redis refused: {error}"),
+            Self::Redis(error) => {
+                write!(f, "the cache could not reach Redis, or Redis refused: {error}")
+            }
             Self::Load(error) => write!(f, "the value could not be loaded: {error}"),
             Self::Busy { loads_max, waited } => write!(
                 f,
@@ -55,13 +57,23 @@ impl fmt::Display for CacheError {
                 waited.as_secs_f64()
             ),
             Self::LoadTimedOut { limit } => {
-                write!(f, "the value was not loaded within load_timeout = {:.2} s", limit.as_secs_f64())
+                write!(
+                    f,
+                    "the value was not loaded within \
+                    load_timeout = {:.2} s",
+                    limit.as_secs_f64()
+                )
             }
             Self::Circle => f.write_str(
-                "the loader asks for a value whose own loader waits for this one: load one of them without the cache",
+                "the loader asks for a value whose own loader waits for this one: load one of them \
+                 without the cache",
             ),
             Self::TooLarge { size, limit } => {
-                write!(f, "a value of {size} bytes is larger than max_value_size = {limit}: it was not stored")
+                write!(
+                    f,
+                    "a value of {size} bytes is larger than max_value_size = {limit}: it \
+                     was not stored"
+                )
             }
             Self::Codec(error) => write!(f, "the value does not fit its codec: {error}"),
             Self::Setting { reason } => f.write_str(reason),

@@ -25,7 +25,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DemoArguments {
     /// How long readers and writers work
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Keep the database in this file, which must not exist yet; without it a temporary one is used
     /// and removed

@@ -119,9 +119,9 @@ fn introduce(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::R
     screen.line(
         Tone::Plain,
         &format!(
-            "  One connection writes and {READERS} read; each gets PRAGMA foreign_keys = ON from a hook. For {seconds} s some tasks\n  \
-             move money between accounts while others add up all of it; then trouble is made on purpose.\n  \
-             Ctrl-C ends it early."
+            "  One connection writes and {READERS} read; each gets PRAGMA foreign_keys = ON from a \
+             hook. For {seconds} s some tasks\n  move money between accounts while others add up \
+             all of it; then trouble is made on purpose.\n  Ctrl-C ends it early."
         ),
     )?;
     match scratch.is_kept() {

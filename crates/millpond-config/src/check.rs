@@ -113,7 +113,8 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
         Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
         Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
-            let message = "has a blank before or behind it, or a line end or another character that nobody sees in it";
+            let message = "has a blank before or behind it, or a line end or another character \
+                that nobody sees in it";
             let help = "leave it out; in a URL write it as %20, %0A and their like";
             return SettingProblem::new(
                 &setting.path,

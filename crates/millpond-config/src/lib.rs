@@ -42,7 +42,8 @@
 //! [db]
 //! pool_size = 20             # every field of PoolConfig stands here under its own name
 //! pool_timeout = 60          # seconds, or a text with a unit: "500ms", "60s", "2m", "1h"
-//! pool_recycle = "off"       # also idle_timeout, max_waiters, leak_after, max_lease, statement_timeout; "auto" for min_idle, fail_fast_after, pool
+//! pool_recycle = "off"       # also idle_timeout, max_waiters, leak_after, max_lease and
+//!                            # statement_timeout; "auto" for min_idle, fail_fast_after and pool
 //! limits = "off"             # lifts the ranges
 //! reset = "transaction"      # or none, session, replace
 //! pool = "queue"             # or null, read-write; left out: what suits the database

@@ -163,7 +163,10 @@ impl Loader {
     /// ```
     /// use millpond_config::{Loader, Refusal};
     ///
-    /// let loader = Loader::new().no_file().no_environment().set("storage.connection_string", "sqllite:///./app.db");
+    /// let loader = Loader::new()
+    ///     .no_file()
+    ///     .no_environment()
+    ///     .set("storage.connection_string", "sqllite:///./app.db");
     /// let loaded = loader.load_with(|settings| {
     ///     let url = settings.storage.connection_string.as_ref().map_or("", |url| url.expose());
     ///     url.strip_prefix("sqlite:").map(str::to_owned).ok_or_else(|| vec![Refusal {
@@ -173,7 +176,9 @@ impl Loader {
     ///     }])
     /// });
     /// let error = loaded.unwrap_err();
-    /// assert_eq!(error.to_string(), "storage.connection_string (code) is not a URL of SQLite; begin with `sqlite:`");
+    /// let expected =
+    ///     "storage.connection_string (code) is not a URL of SQLite; begin with `sqlite:`";
+    /// assert_eq!(error.to_string(), expected);
     /// ```
     ///
     /// # Errors

@@ -79,19 +79,21 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         setting(
             "db.behind",
             Form::Pooler,
-            "What the pool talks to; `pgbouncer`: PostgreSQL through PgBouncer in transaction mode; `unchecked`: a server, \
-             without looking for a pooler, which is refused otherwise.",
+            "What the pool talks to; `pgbouncer`: PostgreSQL through PgBouncer in transaction \
+             mode; `unchecked`: a server, without looking for a pooler, which is \
+             refused otherwise.",
         ),
         setting(
             "db.cancel_abandoned",
             Form::CancelAbandoned,
-            "Whether what was abandoned is cancelled at the server; PostgreSQL and MySQL, not behind PgBouncer.",
+            "Whether what was abandoned is cancelled at the server; PostgreSQL and MySQL, not \
+             behind PgBouncer.",
         ),
         setting(
             "db.tcp_keepalive",
             Form::TcpKeepalive,
-            "How long a TCP connection is idle before the kernel asks whether its peer is still there; PostgreSQL and MySQL, \
-             on Linux.",
+            "How long a TCP connection is idle before the kernel asks whether its peer is still \
+             there; PostgreSQL and MySQL, on Linux.",
         ),
         setting("redis.url", Form::Secret(|s| &mut s.redis.url), "The Redis of the rate limiter."),
         setting(
@@ -297,7 +299,8 @@ fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
 pub(crate) fn is_untidy(text: &str) -> bool {
     let is_unseen = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}' | '\u{feff}')
     };
     let text = text::without_line_end(text);
     text.trim() != text || text.contains(is_unseen)

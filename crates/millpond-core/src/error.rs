@@ -89,7 +89,8 @@ impl fmt::Display for PoolError {
             }
             Self::RequestRefused(refusal) => refusal.fmt(f),
             Self::NoRuntime => f.write_str(
-                "there is no tokio runtime with a timer here: call from inside one, or give the pool's builder a handle",
+                "there is no tokio runtime with a timer here: call from inside one, or give the \
+                 pool's builder a handle",
             ),
         }
     }
@@ -166,12 +167,14 @@ impl fmt::Display for TimedOut {
             let seconds = stalled.as_secs_f64();
             write!(
                 f,
-                "; the runtime on which the pool connects has not run for {seconds:.2} s: is it blocked?"
+                "; the runtime on which the pool connects has not run for {seconds:.2} s: \
+                 is it blocked?"
             )?;
         }
         if self.self_deadlock {
             f.write_str(
-                "; this task holds one of the connections that it is waiting for: release it before acquiring again",
+                "; this task holds one of the connections that it is waiting for: release it \
+                 before acquiring again",
             )?;
         }
         if !self.holders.is_empty() {
@@ -230,7 +233,8 @@ impl TimedOut {
             Phase::Hook => write!(f, "an on_checkout hook did not finish, timeout {limit:.2}"),
             Phase::Overflow => write!(
                 f,
-                "all {} connections of pool_size are open and overflow_after has not passed, connection timed out, timeout {limit:.2}",
+                "all {} connections of pool_size are open and overflow_after has not passed, \
+                 connection timed out, timeout {limit:.2}",
                 self.status.pool_size
             ),
             Phase::NotReady => {

@@ -187,7 +187,11 @@ macro_rules! hook {
 ///     fn moments(&self) -> HookPoints {
 ///         HookPoint::Connect.into()
 ///     }
-///     async fn on_connect(&self, conn: &mut String, _info: &ConnectionInfo) -> Result<(), BoxError> {
+///     async fn on_connect(
+///         &self,
+///         conn: &mut String,
+///         _info: &ConnectionInfo,
+///     ) -> Result<(), BoxError> {
 ///         conn.push_str(" says hello");
 ///         Ok(())
 ///     }

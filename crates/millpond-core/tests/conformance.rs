@@ -3,15 +3,21 @@
 //! A binary of its own, because it takes twice as long to build as all the other tests.
 
 mod queue_pool {
-    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock] }
+    millpond_testkit::conformance! {
+        fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock]
+    }
 }
 
 mod null_pool {
     use millpond_core::NullPool;
-    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = NullPool }
+    millpond_testkit::conformance! {
+        fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = NullPool
+    }
 }
 
 mod shared_pool {
     use millpond_core::SharedPool;
-    millpond_testkit::conformance! { fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = SharedPool }
+    millpond_testkit::conformance! {
+        fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = SharedPool
+    }
 }

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 /// use std::time::Duration;
 ///
 /// CacheMetrics::record("ponds", CacheOutcome::Miss);
-/// CacheMetrics::record("ponds", CacheOutcome::Loaded { took: Duration::from_millis(3), found: true });
+/// let loaded = CacheOutcome::Loaded { took: Duration::from_millis(3), found: true };
+/// CacheMetrics::record("ponds", loaded);
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct CacheMetrics;

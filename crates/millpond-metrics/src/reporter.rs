@@ -23,7 +23,8 @@ pub(crate) fn enlist(registry: &Arc<Registry>) {
     match thread::Builder::new().name("millpond-metrics".to_owned()).spawn(work) {
         Ok(_) => *all = Some(vec![Arc::downgrade(registry)]),
         Err(error) => {
-            tracing::warn!(%error, "metrics are reported only by `report`: no thread could be started")
+            tracing::warn!(%error,
+                "metrics are reported only by `report`: no thread could be started")
         }
     }
 }

@@ -14,8 +14,9 @@ use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
 /// The error of an operation on a connection on which an earlier one of the same borrower was cut
 /// off.
-const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL nothing can be done with the \
-                   connection after that: drop it and acquire another one; what was open on it is rolled back";
+const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL \
+    nothing can be done with the connection after that: drop it and acquire another one; what was \
+    open on it is rolled back";
 
 /// MySQL's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,14 +34,14 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 pub(crate) fn explained(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("mysql_cleartext_plugin") {
-        "the server asks for the password in the clear, which the driver sends only if MySqlConnectOptions say \
-         enable_cleartext_plugin(true); do so over TLS alone"
+        "the server asks for the password in the clear, which the driver sends only if \
+         MySqlConnectOptions say enable_cleartext_plugin(true); do so over TLS alone"
     } else if ["authentication plugin", "auth plugin", "expected 21 bytes"]
         .iter()
         .any(|sign| text.contains(sign))
     {
-        "the driver knows mysql_native_password, caching_sha2_password, sha256_password and mysql_clear_password; give \
-         the account one of them (ALTER USER .. IDENTIFIED VIA, or WITH)"
+        "the driver knows mysql_native_password, caching_sha2_password, sha256_password and \
+         mysql_clear_password; give the account one of them (ALTER USER .. IDENTIFIED VIA, or WITH)"
     } else {
         return error;
     };

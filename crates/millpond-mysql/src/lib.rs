@@ -7,7 +7,8 @@
 //! use millpond_mysql::MySqlPoolOptions;
 //!
 //! # async fn example() -> Result<(), sqlx::Error> {
-//! let pool = MySqlPoolOptions::new().pool_size(10).connect("mysql://miller@localhost/ponds").await?;
+//! let options = MySqlPoolOptions::new().pool_size(10);
+//! let pool = options.connect("mysql://miller@localhost/ponds").await?;
 //!
 //! let mut tx = pool.begin().await?;
 //! sqlx::query("INSERT INTO ponds (name) VALUES (?)").bind("mill").execute(&mut *tx).await?;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// An expression for whether the server takes writes. `read_only` is a number or a word, depending
 /// on the version; the readers of some clouds have the other one.
-pub(crate) const TAKES_WRITES: &str = "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
+pub(crate) const TAKES_WRITES: &str = "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND \
+    CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
 
 /// Whether the server takes writes now.
 pub(crate) async fn takes_writes(conn: &mut MySqlConnection) -> Result<bool, Error> {
@@ -18,7 +19,8 @@ pub(crate) async fn takes_writes(conn: &mut MySqlConnection) -> Result<bool, Err
 /// What the server allows this user.
 pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, Error> {
     const SQL: &str = "SELECT CAST(@@max_connections AS UNSIGNED) AS server, \
-         CAST(@@max_user_connections AS UNSIGNED) AS user, CAST(@@wait_timeout AS UNSIGNED) AS idle";
+         CAST(@@max_user_connections AS UNSIGNED) AS user, CAST(@@wait_timeout AS \
+         UNSIGNED) AS idle";
     let row = match raw_sql(SQL).fetch_one(conn).await {
         Ok(row) => row,
         // Something that only speaks MySQL's protocol, and has no such variables.

@@ -9,8 +9,8 @@ static FORM: UrlForm = UrlForm {
     database: "MySQL",
     schemes: &["mysql", "mariadb"],
     drivers: &["pymysql", "aiomysql", "asyncmy", "mysqldb", "mysqlconnector", "mariadbconnector"],
-    parameters: "sslmode, ssl_ca, ssl_check_hostname, ssl_cert, ssl_key, charset, collation, time_zone, unix_socket and \
-                 statement_cache_capacity",
+    parameters: "sslmode, ssl_ca, ssl_check_hostname, ssl_cert, ssl_key, charset, collation, \
+        time_zone, unix_socket and statement_cache_capacity",
     hints: &[
         ("ssl", "for TLS write sslmode=required, or better sslmode=verify-identity"),
         ("tls", "for TLS write sslmode=required, or better sslmode=verify-identity"),
@@ -237,9 +237,11 @@ mod tests {
             (options.get_database(), options.get_collation()),
             (Some("a b"), Some("utf8mb4_bin"))
         );
-        let options =
-            parse("mysql://u@localhost/d?unix_socket=/run/mysqld.sock&time_zone=+02:00&statement_cache_capacity=7")
-                .unwrap();
+        let options = parse(
+            "mysql://u@localhost/d?unix_socket=/run/mysqld.sock&time_zone=+02:00\
+                 &statement_cache_capacity=7",
+        )
+        .unwrap();
         assert_eq!(options.get_socket().unwrap().to_str(), Some("/run/mysqld.sock"));
         let options = parse("mysql://").unwrap();
         assert_eq!(

@@ -26,8 +26,9 @@ use tokio::time::timeout;
 /// How long the rest of a statement is read over for its borrower.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the last one came, and the others did not come \
-                             within 10 s: drop the connection and acquire another one; what was open on it is rolled back";
+const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the last one came, and \
+    the others did not come within 10 s: drop the connection and acquire another one; what was \
+    open on it is rolled back";
 
 /// The first statement on a new connection.
 pub(crate) struct Greeting {

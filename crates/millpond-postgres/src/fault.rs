@@ -46,7 +46,8 @@ pub(crate) fn explained(error: Error) -> Error {
     let hint = if text.contains("authentication method")
         || text.contains("SASL authentication mechanisms")
     {
-        "the driver knows passwords in the clear, MD5 and SCRAM-SHA-256; let pg_hba.conf ask this user for one of them"
+        "the driver knows passwords in the clear, MD5 and SCRAM-SHA-256; let pg_hba.conf ask this \
+         user for one of them"
     } else if ["SSLRequest", "unknown message type", "establish: unexpected"]
         .iter()
         .any(|sign| text.contains(sign))
@@ -75,11 +76,14 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
 /// The driver shows the character of a password that SCRAM does not allow; this does not.
 pub(crate) fn without_password(error: Error) -> Error {
     match &error {
-        Error::Configuration(why) if why.to_string().contains("saslprep password") => Error::Configuration(
-            "the password has a character that SCRAM does not allow (RFC 4013: a control character, or one that is newer than \
-             Unicode 3.2, such as most emoji): set another password"
-                .into(),
-        ),
+        Error::Configuration(why) if why.to_string().contains("saslprep password") => {
+            Error::Configuration(
+                "the password has a character that SCRAM does not allow (RFC 4013: a control \
+             character, or one that is newer than Unicode 3.2, such as most emoji): set \
+             another password"
+                    .into(),
+            )
+        }
         _ => error,
     }
 }

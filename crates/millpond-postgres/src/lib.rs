@@ -7,7 +7,8 @@
 //! use millpond_postgres::PgPoolOptions;
 //!
 //! # async fn example() -> Result<(), sqlx::Error> {
-//! let pool = PgPoolOptions::new().pool_size(10).connect("postgres://miller@localhost/ponds").await?;
+//! let options = PgPoolOptions::new().pool_size(10);
+//! let pool = options.connect("postgres://miller@localhost/ponds").await?;
 //!
 //! let mut tx = pool.begin().await?;
 //! sqlx::query("INSERT INTO ponds (name) VALUES ($1)").bind("mill").execute(&mut *tx).await?;
@@ -43,7 +44,8 @@
 //! medians of five runs.
 //!
 //! ```sh
-//! cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example postgres_reset_cost
+//! cargo xtask servers postgres -- \
+//!     cargo run --release -p millpond-postgres --example postgres_reset_cost
 //! ```
 //!
 //! # What differs from `sqlx::PgPool`

@@ -31,7 +31,8 @@ impl PgPoolOptions {
     /// # async fn example() -> Result<(), sqlx::Error> {
     /// use millpond_postgres::PgPoolOptions;
     ///
-    /// let mut listener = PgPoolOptions::new().listener("postgres://miller@localhost/ponds").await?;
+    /// let options = PgPoolOptions::new();
+    /// let mut listener = options.listener("postgres://miller@localhost/ponds").await?;
     /// listener.listen("floods").await?;
     /// let notification = listener.recv().await?;
     /// # Ok(())
@@ -52,7 +53,8 @@ impl PgPoolOptions {
     /// As [`listener`](Self::listener).
     pub async fn listener_with(self, options: PgConnectOptions) -> Result<PgListener, Error> {
         if self.pooler == Pooler::PgBouncer {
-            let text = "behind a transaction pooler nothing can be listened to: give the listener the URL of the server itself";
+            let text = "behind a transaction pooler nothing can be listened to: give the listener \
+                the URL of the server itself";
             return Err(Error::Configuration(text.into()));
         }
         let options = match &self.credentials {

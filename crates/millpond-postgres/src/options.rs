@@ -104,7 +104,8 @@ impl PgPoolOptions {
     /// # async fn example() -> Result<(), sqlx::Error> {
     /// use millpond_postgres::PgPoolOptions;
     ///
-    /// let pool = PgPoolOptions::new().connect("postgresql+asyncpg://miller@localhost/ponds").await?;
+    /// let url = "postgresql+asyncpg://miller@localhost/ponds";
+    /// let pool = PgPoolOptions::new().connect(url).await?;
     /// let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await?;
     /// # Ok(())
     /// # }
@@ -210,7 +211,8 @@ impl PgPoolOptions {
     /// ```
     /// use millpond_postgres::{PgPoolOptions, Pooler};
     ///
-    /// let pool = PgPoolOptions::new().behind(Pooler::PgBouncer).connect_lazy("postgresql://miller@bouncer:6432/ponds")?;
+    /// let options = PgPoolOptions::new().behind(Pooler::PgBouncer);
+    /// let pool = options.connect_lazy("postgresql://miller@bouncer:6432/ponds")?;
     /// # Ok::<(), sqlx::Error>(())
     /// ```
     pub fn behind(mut self, pooler: Pooler) -> Self {
@@ -266,7 +268,10 @@ fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Err
         problems.push("reset = session: there is no session to be reset; leave it at transaction");
     }
     if settings.has_hooks() {
-        problems.push("hooks: what they do to a session would stay with a server that others use; remove them");
+        problems.push(
+            "hooks: what they do to a session would stay with a server that others \
+             use; remove them",
+        );
     }
     if pooler != Pooler::PgBouncer || problems.is_empty() {
         return Ok(());

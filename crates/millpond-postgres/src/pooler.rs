@@ -22,7 +22,8 @@ pub(crate) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 macro_rules! clear {
     () => {
         "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
-         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL"
+         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+         DEALLOCATE ALL"
     };
 }
 
@@ -65,9 +66,9 @@ impl Backend<Postgres> for Pooled {
     fn admit(&self, sql: &str) -> Result<(), Error> {
         judge(sql).map(drop).map_err(|what| {
             Error::InvalidArgument(format!(
-                "{what}, and behind a transaction pooler there is no session: begin and end transactions with \
-                 `pool.begin()`, set what is needed in one of them with SET LOCAL, and connect to the server itself for \
-                 everything else"
+                "{what}, and behind a transaction pooler there is no session: begin and end \
+                 transactions with `pool.begin()`, set what is needed in one of them with SET \
+                 LOCAL, and connect to the server itself for everything else"
             ))
         })
     }
@@ -220,8 +221,8 @@ fn judge(sql: &str) -> Result<Place, String> {
             }
             Part::Unclear => {
                 return Err(
-                    "the text cannot be read with certainty (a backslash in a plain string, or something without an \
-                            end), so it might need a session"
+                    "the text cannot be read with certainty (a backslash in a plain string, or \
+                     something without an end), so it might need a session"
                         .to_owned(),
                 );
             }

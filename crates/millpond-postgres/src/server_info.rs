@@ -54,13 +54,15 @@ pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error>
 /// What the server allows this role in this database. Some of the settings came with later versions
 /// than others.
 pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Error> {
-    const SQL: &str = "WITH s AS (SELECT name, setting::pg_catalog.int8 AS n FROM pg_catalog.pg_settings WHERE name IN \
-         ('max_connections', 'superuser_reserved_connections', 'reserved_connections', 'idle_session_timeout')) \
-         SELECT (SELECT n FROM s WHERE name = 'max_connections') - coalesce((SELECT sum(n) FROM s WHERE name LIKE \
-         '%reserved_connections'), 0)::pg_catalog.int8 AS server, \
-         (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = session_user)::pg_catalog.int8 AS role, \
-         (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database())::pg_catalog.int8 AS base, \
-         (SELECT n FROM s WHERE name = 'idle_session_timeout') AS idle";
+    const SQL: &str = "WITH s AS (SELECT name, setting::pg_catalog.int8 AS n FROM \
+        pg_catalog.pg_settings WHERE name IN ('max_connections', 'superuser_reserved_connections', \
+        'reserved_connections', 'idle_session_timeout')) SELECT (SELECT n FROM s WHERE name \
+        = 'max_connections') - coalesce((SELECT sum(n) FROM s WHERE name LIKE \
+        '%reserved_connections'), 0)::pg_catalog.int8 AS server, (SELECT rolconnlimit FROM \
+        pg_catalog.pg_roles WHERE rolname = session_user)::pg_catalog.int8 AS role, (SELECT \
+        datconnlimit FROM pg_catalog.pg_database WHERE datname \
+        = current_database())::pg_catalog.int8 AS base, (SELECT n FROM s WHERE name \
+        = 'idle_session_timeout') AS idle";
     let Some(row) = ask(conn, SQL).await? else { return Ok(ServerLimits::default()) };
     // A limit of -1 is none, and so is an idle time of 0.
     let number = |column| {

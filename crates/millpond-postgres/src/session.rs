@@ -7,9 +7,9 @@
 use sqlx::{AssertSqlSafe, Error, PgConnection, raw_sql};
 
 /// The number, of a row of `pg_stat_get_activity`.
-pub(crate) const NUMBER: &str = "(pid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) \
-     ((pg_catalog.date_part('epoch', backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
-     OPERATOR(pg_catalog.&) 4294967295)";
+pub(crate) const NUMBER: &str = "(pid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
+    OPERATOR(pg_catalog.|) ((pg_catalog.date_part('epoch', backend_start) OPERATOR(pg_catalog.*) \
+    1000)::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295)";
 
 /// Stops what a session executes. The signal is on its way when the server answers.
 pub(crate) async fn cancel(conn: &mut PgConnection, session: u64) -> Result<(), Error> {
@@ -25,8 +25,9 @@ async fn call(function: &'static str, conn: &mut PgConnection, session: u64) -> 
     let pid = session >> 32;
     // Numbers need no quotes, and a statement with arguments would be one more to prepare.
     let sql = format!(
-        "SELECT pg_catalog.{function}(pid) FROM pg_catalog.pg_stat_get_activity({pid}::pg_catalog.int4) \
-         WHERE {NUMBER} OPERATOR(pg_catalog.=) {session}"
+        "SELECT pg_catalog.{function}(pid) FROM \
+         pg_catalog.pg_stat_get_activity({pid}::pg_catalog.int4) WHERE {NUMBER} \
+         OPERATOR(pg_catalog.=) {session}"
     );
     raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
 }

@@ -14,8 +14,8 @@ static FORM: UrlForm = UrlForm {
     database: "PostgreSQL",
     schemes: &["postgres", "postgresql"],
     drivers: &["asyncpg", "psycopg", "psycopg2", "pg8000"],
-    parameters: "sslmode, sslrootcert (ssl_ca), sslcert, sslkey, host, hostaddr, port, user, password, dbname, \
-                 application_name, options and statement_cache_capacity",
+    parameters: "sslmode, sslrootcert (ssl_ca), sslcert, sslkey, host, hostaddr, port, user, \
+        password, dbname, application_name, options and statement_cache_capacity",
     hints: &[
         ("ssl", "for TLS write sslmode=require, or better sslmode=verify-full"),
         ("tls", "for TLS write sslmode=require, or better sslmode=verify-full"),

@@ -14,9 +14,10 @@ use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sq
 
 /// Everything of a session but what was prepared: a session as it was after the connection was
 /// opened. DISCARD ALL would take the statements with it that sqlx has prepared and believes in.
-const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
-     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
-     SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; \
+    UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+    SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements \
+    WHERE from_sql";
 
 /// Brings a connection out of every transaction, by `rollback`; an error means that it could not be
 /// done. The result is the first error of what was cut off.

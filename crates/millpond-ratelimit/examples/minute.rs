@@ -108,7 +108,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = began.elapsed().as_secs_f64();
     let most = f64::from(burst) + f64::from(RATE) * seconds;
     println!(
-        "{:.0} offered/s, {} admitted in {seconds:.3} s: {:.3} % of the most that may be ({most:.0}), {} not by Redis",
+        "{:.0} offered/s, {} admitted in {seconds:.3} s: {:.3} % of the most that may be \
+         ({most:.0}), {} not by Redis",
         sum.offered as f64 / seconds,
         sum.admitted,
         sum.admitted as f64 / most * 100.0,

@@ -66,7 +66,8 @@ const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 /// use millpond_ratelimit::{CentralizedStateStorage, ConcurrencyLimiter, Admission};
 /// use std::time::Duration;
 ///
-/// # async fn example(storage: CentralizedStateStorage) -> Result<(), millpond_ratelimit::RateLimitError> {
+/// # use millpond_ratelimit::RateLimitError;
+/// # async fn example(storage: CentralizedStateStorage) -> Result<(), RateLimitError> {
 /// let exports = ConcurrencyLimiter::new(&storage, "exports", 3, Duration::from_secs(60))?;
 /// match exports.enter("user:17").await? {
 ///     Admission::Granted(lease) => {

@@ -44,12 +44,14 @@ impl fmt::Display for RateLimitError {
             Self::Limit { count, period, burst, reason } => {
                 write!(
                     f,
-                    "a limit of count = {count}, period = {period:?}, burst = {burst} cannot be kept: {reason}"
+                    "a limit of count = {count}, period = {period:?}, burst = {burst} cannot be \
+                     kept: {reason}"
                 )
             }
             Self::CostAboveBurst { name, cost, burst } => write!(
                 f,
-                "a request of cost {cost} never fits into the limit `{name}`, whose burst is {burst}: split it, or raise the burst"
+                "a request of cost {cost} never fits into the limit `{name}`, whose burst is \
+                 {burst}: split it, or raise the burst"
             ),
             Self::Setting { reason } => f.write_str(reason),
             Self::Redis(error) => write!(f, "the limit could not be checked: {error}"),

@@ -9,7 +9,8 @@
 //!
 //! # async fn example() -> Result<(), millpond_ratelimit::RateLimitError> {
 //! let storage = CentralizedStateStorage::from_env()?;
-//! let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?.and("day", Limit::per_hour(500)?)?;
+//! let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?
+//!     .and("day", Limit::per_hour(500)?)?;
 //! let decision = limiter.check("user:17").await?;
 //! if let Some(seconds) = decision.retry_after_seconds() {
 //!     println!("429, Retry-After: {seconds}, RateLimit: {}", decision.header());

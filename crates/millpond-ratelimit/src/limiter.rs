@@ -16,8 +16,10 @@ use std::sync::Arc;
 /// ```no_run
 /// use millpond_ratelimit::{CentralizedStateStorage, Limit, RateLimiter};
 ///
-/// # async fn example(storage: CentralizedStateStorage) -> Result<(), millpond_ratelimit::RateLimitError> {
-/// let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?.and("hour", Limit::per_hour(1_000)?)?;
+/// # use millpond_ratelimit::RateLimitError;
+/// # async fn example(storage: CentralizedStateStorage) -> Result<(), RateLimitError> {
+/// let limiter = RateLimiter::new(&storage, "second", Limit::per_second(10)?)?
+///     .and("hour", Limit::per_hour(1_000)?)?;
 /// let decision = limiter.check_n("user:17", 5).await?;
 /// println!("RateLimit: {}", decision.header());
 /// # Ok(())

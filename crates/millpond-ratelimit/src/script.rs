@@ -57,7 +57,8 @@ for i, key in ipairs(KEYS) do
   end
   if astray then
     local value = string.format('%.0f:%.0f', now + ahead, part)
-    redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil((ahead + 1) / 1000) + slack))
+    redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil((ahead + 1) / 1000) + \
+    slack))
   end
   answer[3 * i - 2], answer[3 * i - 1], answer[3 * i] = fits and 1 or 0, ahead, part
 end

@@ -162,8 +162,10 @@ impl StorageOptions {
         let range = self.limits.max_connections();
         if !range.contains(&count) {
             let (low, high) = range.into_inner();
-            problems
-                .push(format!("max_connections = {count} is out of range {low}-{high}; choose a value in the range"));
+            problems.push(format!(
+                "max_connections = {count} is out of range {low}-{high}; choose a value \
+                     in the range"
+            ));
         }
         if !(TIMEOUT_LOW..=TIMEOUT_HIGH).contains(&self.timeout) {
             let timeout = self.timeout;

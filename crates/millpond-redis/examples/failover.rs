@@ -370,7 +370,8 @@ async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, event, rest @ ..] = &args[..] else {
         panic!(
-            "failover shared|exclusive|shared-rs|exclusive-rs|fred|deadpool kill|stop|planned|move [ROUNDS]"
+            "failover shared|exclusive|shared-rs|exclusive-rs|fred|deadpool \
+             kill|stop|planned|move [ROUNDS]"
         )
     };
     let count = rest.first().map_or(5, |rounds| rounds.parse().expect("a number of rounds"));
@@ -379,8 +380,9 @@ async fn main() {
         rounds.push(round(name, event).await);
     }
     println!(
-        "{name} {event}: keys of the lost node unavailable {:.2} s, of the others {:.2} s (longest silence {:.2} s), \
-         {} errors ({} for healthy keys), {} answers for another's key, {} acknowledged writes behind (medians of {count})",
+        "{name} {event}: keys of the lost node unavailable {:.2} s, of the others {:.2} s (longest \
+         silence {:.2} s), {} errors ({} for healthy keys), {} answers for another's key, {} \
+         acknowledged writes behind (medians of {count})",
         median(&rounds, |round| round.lost_out),
         median(&rounds, |round| round.healthy_out),
         median(&rounds, |round| round.healthy_gap),

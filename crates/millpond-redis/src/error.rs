@@ -174,7 +174,8 @@ impl fmt::Display for RedisError {
             Self::Refused { command, reason } => write!(f, "{command} was not sent: {reason}"),
             Self::CrossSlot { command } => write!(
                 f,
-                "{command} was not sent: its keys live in different slots of the cluster; give them one hash tag, as in {{user:1}}:name and {{user:1}}:mail"
+                "{command} was not sent: its keys live in different slots of the cluster; give \
+                 them one hash tag, as in {{user:1}}:name and {{user:1}}:mail"
             ),
             Self::Decode { wanted, got } => write!(f, "the answer is {got}, not {wanted}"),
             Self::Lagged { missed } => {

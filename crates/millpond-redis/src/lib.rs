@@ -14,7 +14,8 @@
 //! let _: () = shared.run(Command::new("SET").key("pond").arg("mill").arg("EX").arg(60)).await?;
 //! let name: Option<String> = shared.run(Command::new("GET").key("pond").idempotent()).await?;
 //!
-//! let own = RedisPoolOptions::new().max_connections(100).connect("redis-cluster://node1:7000,node2:7001").await?;
+//! let options = RedisPoolOptions::new().max_connections(100);
+//! let own = options.connect("redis-cluster://node1:7000,node2:7001").await?;
 //! let mut lease = own.acquire().await?;
 //! let job: Option<(String, String)> = lease.run(Command::new("BLPOP").key("jobs").arg(5)).await?;
 //! # Ok(())

@@ -348,7 +348,8 @@ impl PoolOptions<QueuePool<RedisManager>> {
     /// [`RedisError::Setup`] if a setting is wrong.
     pub fn connect_lazy_with(self, options: RedisConnectOptions) -> Result<RedisPool, RedisError> {
         if self.count == Count::Sockets && options.is_cluster() {
-            let reason = "sockets can be counted only after a look at the cluster: use connect, or Count::Leases";
+            let reason = "sockets can be counted only after a look at the cluster: use connect, or \
+                Count::Leases";
             return Err(RedisError::Setup { reason: reason.to_owned() });
         }
         let (max, fail) = (self.max_connections, self.on_exhausted == OnExhausted::Fail);

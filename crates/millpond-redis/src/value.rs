@@ -111,7 +111,9 @@ macro_rules! integers {
                 let wanted = concat!("a number that fits ", stringify!($Number));
                 let number = match &value {
                     Value::Int(number) => <$Number>::try_from(*number).ok(),
-                    Value::Bytes(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+                    Value::Bytes(text) => {
+                        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok())
+                    }
                     _ => None,
                 };
                 number.map_or_else(|| mismatch(wanted, &value), Ok)

@@ -69,7 +69,8 @@ async fn prepared(file: &Scratch, kind: PoolKind, size: u32) -> Result<SqlitePoo
     sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER NOT NULL)")
         .execute(&pool)
         .await?;
-    let fill = "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n LIMIT ?) INSERT INTO t SELECT x, 0 FROM n";
+    let fill = "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n LIMIT ?) INSERT \
+        INTO t SELECT x, 0 FROM n";
     sqlx::query(fill).bind(ROWS).execute(&pool).await?;
     Ok(pool)
 }

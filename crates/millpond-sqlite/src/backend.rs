@@ -27,7 +27,8 @@ impl Backend<Sqlite> for SqliteBackend {
     /// SQLite ends a text at a NUL; the driver then asks it for the rest for ever.
     fn admit(&self, sql: &str) -> Result<(), Error> {
         if sql.as_bytes().contains(&0) {
-            let text = "the statement contains a NUL character, at which SQLite ends a text: bind the value that has it";
+            let text = "the statement contains a NUL character, at which SQLite ends a text: bind \
+                the value that has it";
             return Err(Error::InvalidArgument(text.to_owned()));
         }
         Ok(())

@@ -17,8 +17,8 @@ pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
             return Ok(());
         }
     }
-    let message = "these options name a database in memory or a temporary one, of which every connection would have \
-                   its own: connect to \"sqlite::memory:\" for a pool that keeps it";
+    let message = "these options name a database in memory or a temporary one, of which every \
+        connection would have its own: connect to \"sqlite::memory:\" for a pool that keeps it";
     Err(Error::Configuration(message.into()))
 }
 

@@ -41,7 +41,8 @@ impl Files {
         if open.iter().filter_map(Weak::upgrade).any(|file| found.as_ref() != Some(&*file)) {
             self.exchanged.store(true, Ordering::Relaxed);
             let text = format!(
-                "the SQLite file {} was exchanged, and connections to the one before are still open",
+                "the SQLite file {} was exchanged, and connections to the one before \
+                 are still open",
                 path.display()
             );
             return Err(Error::Io(io::Error::new(io::ErrorKind::WouldBlock, text)));
@@ -51,8 +52,9 @@ impl Files {
             log.push("-wal");
             if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
                 let text = format!(
-                    "the SQLite file was exchanged while the pool had it open, and the write-ahead log {} of the one before \
-                     would be applied to the new one: remove it (and the -shm file beside it), or put the old file back",
+                    "the SQLite file was exchanged while the pool had it open, and the write-ahead \
+                     log {} of the one before would be applied to the new one: remove it (and the \
+                     -shm file beside it), or put the old file back",
                     Path::new(&log).display()
                 );
                 return Err(Error::Configuration(text.into()));
@@ -82,8 +84,9 @@ impl Files {
             files.exchanged.store(true, Ordering::Relaxed);
             files.pools.iter().for_each(WeakPoolHandle::retire_older);
             let text = format!(
-                "the SQLite file {} was {what} while the pool had it open, and what was written since is in the old one; \
-                 the pool opens the new one when all connections to the old one are closed",
+                "the SQLite file {} was {what} while the pool had it open, and what was written \
+                 since is in the old one; the pool opens the new one when all connections to the \
+                 old one are closed",
                 path.display()
             );
             Err(Error::Io(io::Error::new(io::ErrorKind::NotFound, text)))

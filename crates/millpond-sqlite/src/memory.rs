@@ -53,7 +53,8 @@ impl Memory {
             Place::Out => {
                 return Err(Error::Io(io::Error::new(
                     io::ErrorKind::WouldBlock,
-                    "the connection to the in-memory database is still held, or was detached from its pool",
+                    "the connection to the in-memory database is still held, or was detached \
+                     from its pool",
                 )));
             }
             Place::Lost => {
@@ -119,8 +120,8 @@ pub(crate) struct Loan {
 /// Why a database in memory is gone.
 pub(crate) fn lost() -> Error {
     Error::Configuration(
-        "the database in memory is lost: the driver's thread, to which it belonged, has ended in a panic; build a new pool, \
-         which begins with an empty one"
+        "the database in memory is lost: the driver's thread, to which it belonged, has ended in a \
+         panic; build a new pool, which begins with an empty one"
             .into(),
     )
 }

@@ -112,7 +112,8 @@ fn missing(directory: &Path, mode: &str) -> String {
     }
     match mode {
         "rwc" => format!(
-            "it does not exist, and cannot be created: may this process write to the directory {shown}?"
+            "it does not exist, and cannot be created: may this process write to the \
+             directory {shown}?"
         ),
         _ => format!("the file does not exist, and mode={mode} does not create it"),
     }

@@ -216,13 +216,15 @@ impl fmt::Display for PragmaError {
             Self::NotTaken { name, value, found: Some(found) } => {
                 write!(
                     f,
-                    "pragma {name} was set to {value} but is still {found}: SQLite does not allow it here"
+                    "pragma {name} was set to {value} but is still {found}: SQLite does not \
+                     allow it here"
                 )
             }
             Self::NotTaken { name, value, found: None } => {
                 write!(
                     f,
-                    "pragma {name} was set to {value} but SQLite has no such setting in this build, or for this database"
+                    "pragma {name} was set to {value} but SQLite has no such setting in this \
+                     build, or for this database"
                 )
             }
         }

@@ -236,36 +236,47 @@ pub enum UrlError {
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FORMS: &str = "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, sqlite::memory: or sqlite://";
+        const FORMS: &str = "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, \
+            sqlite::memory: or sqlite://";
         match self {
             Self::Scheme => write!(f, "a SQLite URL begins with sqlite: as in {FORMS}"),
             Self::Driver(driver) => write!(
                 f,
-                "unknown driver {driver:?} in the scheme: write sqlite:// alone (aiosqlite and pysqlite are accepted too)"
+                "unknown driver {driver:?} in the scheme: write sqlite:// alone (aiosqlite and \
+                 pysqlite are accepted too)"
             ),
             Self::Blank => f.write_str(
-                "the URL has a blank before or behind it, or a line end or another character that nobody sees in it: \
-                 leave it out, or write it as %20, %0A and their like",
+                "the URL has a blank before or behind it, or a line end or another character that \
+                 nobody sees in it: leave it out, or write it as %20, %0A and their like",
             ),
             Self::NoPath => write!(f, "the URL names no database: write {FORMS}"),
             Self::EmptyPath => write!(
                 f,
-                "the URL names no file after sqlite:///, as when a variable in a template is not set: write {FORMS}"
+                "the URL names no file after sqlite:///, as when a variable in a template is not \
+                 set: write {FORMS}"
             ),
             Self::Host => write!(f, "a SQLite URL has no user and no host: write {FORMS}"),
-            Self::NoValue => {
-                f.write_str("a URL parameter has no value: write name=value, and ? and & in a path as %3F and %26")
-            }
+            Self::NoValue => f.write_str(
+                "a URL parameter has no value: write name=value, and ? and & in a path \
+                     as %3F and %26",
+            ),
             Self::Parameter(name) => {
-                write!(f, "unknown URL parameter {name:?}: known are mode, cache, immutable, vfs, timeout and uri")?;
+                write!(
+                    f,
+                    "unknown URL parameter {name:?}: known are mode, cache, immutable, vfs, \
+                     timeout and uri"
+                )?;
                 match name.as_str() {
-                    "check_same_thread" | "isolation_level" | "cached_statements" | "detect_types" | "factory" => {
+                    "check_same_thread" | "isolation_level" | "cached_statements"
+                    | "detect_types" | "factory" => {
                         f.write_str("; this one is about Python and can be left out")
                     }
                     _ => Ok(()),
                 }
             }
-            Self::Value { name, wanted } => write!(f, "the URL parameter {name:?} has to be {wanted}"),
+            Self::Value { name, wanted } => {
+                write!(f, "the URL parameter {name:?} has to be {wanted}")
+            }
             Self::Encoding(what) => write!(f, "{what} of the URL is not UTF-8 or has a NUL in it"),
         }
     }

@@ -27,9 +27,10 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
         // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing
         // of ours could be given back when it ends.
         Box::pin(future::err(Error::InvalidArgument(
-            "`Acquire::begin` cannot begin a transaction on a millpond pool: call `SqlPool::begin(&pool)`; code that is \
-             generic over `Acquire` writes `let mut conn = acq.acquire().await?; let mut tx = \
-             sqlx::Connection::begin(&mut *conn).await?;`, which begins one on every pool"
+            "`Acquire::begin` cannot begin a transaction on a millpond pool: call \
+             `SqlPool::begin(&pool)`; code that is generic over `Acquire` writes `let mut conn \
+             = acq.acquire().await?; let mut tx = sqlx::Connection::begin(&mut *conn).await?;`, \
+             which begins one on every pool"
                 .to_owned(),
         )))
     }

@@ -25,7 +25,8 @@ const FILE_MAX: u64 = 64 * 1024;
 /// let fixed = Credentials::password("secret");
 /// let variable = Credentials::env("PONDS_PASSWORD");
 /// let file = Credentials::file("/run/secrets/ponds");
-/// let token = Credentials::with(|| async { Ok::<_, std::io::Error>("a token of the cloud".to_owned()) });
+/// let token = || async { Ok::<_, std::io::Error>("a token of the cloud".to_owned()) };
+/// let token = Credentials::with(token);
 /// ```
 ///
 /// # Rotation

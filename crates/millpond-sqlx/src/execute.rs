@@ -20,8 +20,9 @@ use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr, raw_sql};
 type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
 
 /// What is said of statements that are refused in a transaction.
-const NOT_FOLLOWED: &str = "several statements in one text that end this transaction, may begin another one and set \
-                            savepoints: execute them one by one, or end the transaction with commit() or rollback()";
+const NOT_FOLLOWED: &str = "several statements in one text that end this transaction, may begin \
+    another one and set savepoints: execute them one by one, or end the transaction with commit() \
+    or rollback()";
 
 /// What has become of a transaction if a statement ends well.
 #[derive(Debug, Clone, Copy)]

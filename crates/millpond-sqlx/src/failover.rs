@@ -91,7 +91,8 @@ impl FailoverDetector {
 
 /// Whether an error is a confirmed failover: for `Manager::classify`.
 pub fn is_failover(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<FailedOver>()))
+    let Error::Io(error) = error else { return false };
+    error.get_ref().is_some_and(|cause| cause.is::<FailedOver>())
 }
 
 /// The server takes no writes any more.

@@ -270,8 +270,8 @@ impl<DB: Database> Stream for Watched<'_, DB> {
 /// The error of an answer that stops before the end of its command. It costs the connection.
 pub fn stopped() -> Error {
     Error::Protocol(
-        "the driver's answer stopped before the end of the command, as when its worker thread panics: rows may be missing, \
-         and whether all was executed is not known"
+        "the driver's answer stopped before the end of the command, as when its worker thread \
+         panics: rows may be missing, and whether all was executed is not known"
             .to_owned(),
     )
 }

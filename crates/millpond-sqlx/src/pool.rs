@@ -76,9 +76,9 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
 }
 
 /// The error of a request for a connection where there are only transactions.
-const ALONE: &str = "behind a transaction pooler a connection leads to one server only within a transaction: begin one with \
-                     `pool.begin()`, or execute single queries on `&pool`; for migrations and everything else that needs a \
-                     session connect to the server itself";
+const ALONE: &str = "behind a transaction pooler a connection leads to one server only within a \
+    transaction: begin one with `pool.begin()`, or execute single queries on `&pool`; for \
+    migrations and everything else that needs a session connect to the server itself";
 
 struct Inner<DB: Database> {
     kind: &'static str,

@@ -9,11 +9,13 @@ use sqlx::{Database, Error};
 use std::io;
 use tokio::time::{Instant, timeout_at};
 
-const RESTLESS: &str = "an operation on this connection was dropped before it ended, and the server did not finish or \
-                        cancel it within ping_timeout: drop the connection and acquire another one";
+const RESTLESS: &str = "an operation on this connection was dropped before it ended, and the \
+    server did not finish or cancel it within ping_timeout: drop the connection and \
+    acquire another one";
 
-const LATE_CANCEL: &str = "an operation on this connection was dropped before it ended, and whether the server will still \
-                           cancel something on it is not known: drop the connection and acquire another one";
+const LATE_CANCEL: &str = "an operation on this connection was dropped before it ended, and \
+    whether the server will still cancel something on it is not known: drop the connection and \
+    acquire another one";
 
 impl<DB: Database> Tracked<DB> {
     /// Calls off the cancel of what was left behind, or waits for its outcome if it may have been

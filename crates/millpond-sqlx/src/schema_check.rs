@@ -21,8 +21,8 @@ pub(crate) enum LookBack {
 }
 
 /// What is said when the schema changes at the very moment.
-const CHANGED: &str = "the schema was changed while the statement was executed, so its columns may be mixed up: it was \
-                       executed, and its rows are to be read again";
+const CHANGED: &str = "the schema was changed while the statement was executed, so its columns may \
+    be mixed up: it was executed, and its rows are to be read again";
 
 impl<DB: Database> Tracked<DB> {
     /// Sees to it that the driver knows the columns that a statement gives now.

@@ -21,8 +21,9 @@ impl ServerLimits {
             .map(|(what, limit)| {
                 let PoolConfig { pool_size, max_overflow, .. } = config;
                 let text = format!(
-                    "pool_size = {pool_size} and max_overflow = {max_overflow} are more than the server allows: {what} = \
-                     {limit}, for all its clients together; lower one of the two or raise the server's"
+                    "pool_size = {pool_size} and max_overflow = {max_overflow} are more than the \
+                     server allows: {what} = {limit}, for all its clients together; lower one of \
+                     the two or raise the server's"
                 );
                 ("pool_size", text)
             })
@@ -40,8 +41,8 @@ fn idle_misfit(what: &str, limit: Duration, config: &PoolConfig) -> Option<(&'st
     let fits = longest.is_some_and(|longest| longest < limit);
     (!fits).then(|| {
         let text = format!(
-            "the server ends sessions that are idle for {limit:?} ({what}), before pool_recycle = {shown} does: lower \
-             pool_recycle, or raise the server's"
+            "the server ends sessions that are idle for {limit:?} ({what}), before pool_recycle \
+             = {shown} does: lower pool_recycle, or raise the server's"
         );
         ("pool_recycle", text)
     })

@@ -173,7 +173,8 @@ pub fn one_line(url: &str) -> Option<&str> {
     let url = without_line_end(url);
     let is_unseen = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}' | '\u{feff}')
     };
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }

@@ -65,8 +65,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
         match idle {
             Some(idle) if !keepalive::RANGE.contains(&idle) => {
                 let text = format!(
-                    "tcp_keepalive = {idle:?} is out of range 1s to 3600s, or None for off; choose a value in the \
-                     range, or lift the ranges with limits = \"off\""
+                    "tcp_keepalive = {idle:?} is out of range 1s to 3600s, or None for off; choose \
+                     a value in the range, or lift the ranges with limits = \"off\""
                 );
                 Err(Error::Configuration(text.into()))
             }
@@ -202,7 +202,9 @@ macro_rules! pool_settings {
             /// the backend is.
             pub fn settings_mut(
                 &mut self,
-            ) -> &mut $crate::backend_api::SqlPoolSettings<<$Connection as ::sqlx::Connection>::Database> {
+            ) -> &mut $crate::backend_api::SqlPoolSettings<
+                <$Connection as ::sqlx::Connection>::Database,
+            > {
                 &mut self.settings
             }
 
@@ -309,10 +311,15 @@ macro_rules! pool_settings {
         /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults
         /// and ranges.
         impl $Options {
-            ::millpond_core::with_pool_settings! { [::millpond_core::pool_setters] [settings.config] }
+            ::millpond_core::with_pool_settings! {
+                [::millpond_core::pool_setters] [settings.config]
+            }
 
             /// Changes any of the settings.
-            pub fn configure(mut self, change: impl FnOnce(&mut ::millpond_core::PoolConfig)) -> Self {
+            pub fn configure(
+                mut self,
+                change: impl FnOnce(&mut ::millpond_core::PoolConfig),
+            ) -> Self {
                 change(&mut self.settings.config);
                 self
             }

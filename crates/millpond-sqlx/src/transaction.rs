@@ -27,16 +27,16 @@ pub struct Transaction<'c, DB: Database> {
 }
 
 /// The error of an operation in a transaction of which that is true.
-const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so the transaction is lost: \
-                                  roll it back and begin anew";
+const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so \
+    the transaction is lost: roll it back and begin anew";
 
 /// The same at its end.
-const CUT_WHILE_IT_ENDED: &str = "a savepoint of this transaction was cut off while it was committed, so the transaction \
-                                  is lost: roll it back and begin anew";
+const CUT_WHILE_IT_ENDED: &str = "a savepoint of this transaction was cut off while it was \
+    committed, so the transaction is lost: roll it back and begin anew";
 
 /// What is said of one that the driver has rolled back when something else in it failed.
-const FORGOTTEN: &str = "the driver has rolled back this transaction because a savepoint in it did not begin, so the \
-                         transaction is lost: begin anew";
+const FORGOTTEN: &str = "the driver has rolled back this transaction because a savepoint in it did \
+    not begin, so the transaction is lost: begin anew";
 
 /// On what a transaction runs.
 enum Ground<'c, DB: Database> {

@@ -329,10 +329,13 @@ impl Tracker {
     pub(crate) fn failure(&self) -> TransactionLost {
         let cause = self.doubt.as_ref().and_then(|doubt| doubt.cause.as_deref());
         let message = match cause {
-            Some(cause) => format!("the transaction was not committed, since a statement in it had failed: {cause}"),
+            Some(cause) => format!(
+                "the transaction was not committed, since a statement in it had failed: {cause}"
+            ),
             None => {
-                "the transaction was not committed, since a statement in it had failed whose error nobody has read: it \
-                     was dropped before it ended, or executed on the driver's own connection"
+                "the transaction was not committed, since a statement in it had failed whose error \
+                 nobody has read: it was dropped before it ended, or executed on the driver's \
+                 own connection"
                     .to_owned()
             }
         };

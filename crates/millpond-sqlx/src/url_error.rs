@@ -103,26 +103,37 @@ impl fmt::Display for UrlError {
             }
             UrlProblem::Driver(driver) => {
                 let known = drivers.join(", ");
-                write!(f, "unknown driver {driver:?} in the scheme: write {scheme}:// alone (accepted are {known})")
+                write!(
+                    f,
+                    "unknown driver {driver:?} in the scheme: write {scheme}:// alone (accepted \
+                     are {known})"
+                )
             }
             UrlProblem::Ambiguous => {
                 write!(f, "the URL has an @ behind the host: {ESCAPES}, and @ elsewhere as %40")
             }
             UrlProblem::Fragment => write!(f, "the URL has a # in it: {ESCAPES}"),
-            UrlProblem::Hosts => f.write_str("the URL names several hosts: make a pool for each, or name one"),
+            UrlProblem::Hosts => {
+                f.write_str("the URL names several hosts: make a pool for each, or name one")
+            }
             UrlProblem::Port => {
-                write!(f, "the port of the URL is not a number from 1 to 65535: write {form}; {ESCAPES}")
+                write!(
+                    f,
+                    "the port of the URL is not a number from 1 to 65535: write {form}; {ESCAPES}"
+                )
             }
             UrlProblem::Host => f.write_str(
-                "the host of the URL is none: write no blanks, and an IPv6 address in brackets, as in [::1]",
+                "the host of the URL is none: write no blanks, and an IPv6 address in \
+                 brackets, as in [::1]",
             ),
             UrlProblem::Blank => f.write_str(
-                "the URL has a blank before or behind it, or a line end or another character that nobody sees in it: \
-                 leave it out, or write it as %20, %0A and their like",
+                "the URL has a blank before or behind it, or a line end or another character that \
+                 nobody sees in it: leave it out, or write it as %20, %0A and their like",
             ),
             UrlProblem::NoValue => write!(
                 f,
-                "a URL parameter has no value: write name=value; {ESCAPES}, and in the value of a parameter & as %26"
+                "a URL parameter has no value: write name=value; {ESCAPES}, and in the value of a \
+                 parameter & as %26"
             ),
             UrlProblem::Parameter(name) => {
                 write!(f, "unknown URL parameter {name:?}: known are {parameters}")?;
@@ -132,8 +143,12 @@ impl fmt::Display for UrlError {
                 }
             }
             UrlProblem::Twice(name) => write!(f, "the URL gives {name:?} twice, and not the same"),
-            UrlProblem::Value { name, wanted } => write!(f, "the URL parameter {name:?} has to be {wanted}"),
-            UrlProblem::Encoding(what) => write!(f, "{what} of the URL is not UTF-8 or has a NUL in it"),
+            UrlProblem::Value { name, wanted } => {
+                write!(f, "the URL parameter {name:?} has to be {wanted}")
+            }
+            UrlProblem::Encoding(what) => {
+                write!(f, "{what} of the URL is not UTF-8 or has a NUL in it")
+            }
             UrlProblem::Refused => write!(f, "the driver does not accept the URL: write {form}"),
         }
     }

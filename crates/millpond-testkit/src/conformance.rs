@@ -158,7 +158,9 @@ fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> Stri
 /// }
 /// mod conformance_of_null_pool {
 ///     use millpond_core::NullPool;
-///     millpond_testkit::conformance! { fixture = || async { super::Sluice }, can = [PausedClock], pool = NullPool }
+///     millpond_testkit::conformance! {
+///         fixture = || async { super::Sluice }, can = [PausedClock], pool = NullPool
+///     }
 /// }
 /// ```
 #[macro_export]
@@ -190,7 +192,8 @@ macro_rules! conformance {
             c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits [Exclusive, Keeps]
             c27_one_caller_more_than_max_waiters_is_turned_away_at_once [Exclusive]
             c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere [PausedClock]
-            c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere [Keeps, PausedClock]
+            c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere
+                [Keeps, PausedClock]
             c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere [Exclusive, PausedClock]
             c28_a_close_can_be_dropped_anywhere [PausedClock]
             c28_a_prewarm_can_be_dropped_anywhere [Exclusive, PausedClock]
@@ -260,39 +263,58 @@ macro_rules! conformance {
             c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
             c93_a_timeout_tells_the_last_failure_to_connect []
             c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
-            b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
-            b02_a_script_that_fails_in_its_own_transaction_leaves_none_open [Exclusive, Answers, Transactions]
-            b03_a_transaction_left_open_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
-            b03_a_transaction_begun_unseen_never_reaches_the_next_borrower [Exclusive, Answers, Transactions]
+            b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower
+                [Exclusive, Answers, Transactions]
+            b02_a_script_that_fails_in_its_own_transaction_leaves_none_open
+                [Exclusive, Answers, Transactions]
+            b03_a_transaction_left_open_never_reaches_the_next_borrower
+                [Exclusive, Answers, Transactions]
+            b03_a_transaction_begun_unseen_never_reaches_the_next_borrower
+                [Exclusive, Answers, Transactions]
             b03_transactions_that_were_forgotten_are_rolled_back [Exclusive, Answers, Transactions]
-            b03_a_borrower_who_panics_in_a_transaction_leaves_none_open [Exclusive, Answers, Transactions]
-            b03_statements_that_ran_to_their_end_cost_nothing_at_the_return [Exclusive, Keeps, Answers, Transactions]
+            b03_a_borrower_who_panics_in_a_transaction_leaves_none_open
+                [Exclusive, Answers, Transactions]
+            b03_statements_that_ran_to_their_end_cost_nothing_at_the_return
+                [Exclusive, Keeps, Answers, Transactions]
             b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
-            b04_every_question_gets_its_own_answer_however_many_were_cut_off [Exclusive, Keeps, Answers, Streams]
+            b04_every_question_gets_its_own_answer_however_many_were_cut_off
+                [Exclusive, Keeps, Answers, Streams]
             b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap
                 [Keeps, Pools, Answers, Network, Cancels]
-            b05_no_mark_on_a_session_passes_a_session_reset [Keeps, Pools, Answers, Transactions, Session]
-            b05_an_open_transaction_is_cleared_by_every_level_but_none [Keeps, Pools, Answers, Transactions, Session]
-            b06_a_database_in_memory_survives_whatever_its_users_do [Keeps, Pools, Answers, Transactions, Memory]
-            b07_readers_read_what_was_committed_while_the_only_writer_writes [Keeps, Pools, Transactions, Readers]
-            b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer [Keeps, Pools, Answers, Restarts]
-            b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is [Keeps, Pools, Answers, Restarts]
+            b05_no_mark_on_a_session_passes_a_session_reset
+                [Keeps, Pools, Answers, Transactions, Session]
+            b05_an_open_transaction_is_cleared_by_every_level_but_none
+                [Keeps, Pools, Answers, Transactions, Session]
+            b06_a_database_in_memory_survives_whatever_its_users_do
+                [Keeps, Pools, Answers, Transactions, Memory]
+            b07_readers_read_what_was_committed_while_the_only_writer_writes
+                [Keeps, Pools, Transactions, Readers]
+            b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer
+                [Keeps, Pools, Answers, Restarts]
+            b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is
+                [Keeps, Pools, Answers, Restarts]
             b09_a_server_that_is_not_ready_is_tried_until_it_is [Keeps, Pools, Answers, Network]
-            b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more [Keeps, Pools, Answers, Network]
+            b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more
+                [Keeps, Pools, Answers, Network]
             b09_a_server_that_refuses_for_good_fails_the_acquire_at_once [Keeps, Pools, Network]
-            b09_half_open_connections_are_found_out_within_the_limit_of_one_ping [Keeps, Pools, Answers, Network]
-            b09_a_question_that_was_swallowed_costs_no_place [Keeps, Pools, Answers, Transactions, Network]
-            b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut [Keeps, Pools, Answers, Network]
+            b09_half_open_connections_are_found_out_within_the_limit_of_one_ping
+                [Keeps, Pools, Answers, Network]
+            b09_a_question_that_was_swallowed_costs_no_place
+                [Keeps, Pools, Answers, Transactions, Network]
+            b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
+                [Keeps, Pools, Answers, Network]
             b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_date
                 [Keeps, Pools, Answers, Transactions, Restarts, Demotes]
             b10_a_pool_whose_servers_never_took_writes_keeps_its_connections
                 [Keeps, Pools, Answers, Transactions, Restarts, Demotes]
             b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones
                 [Keeps, Pools, Answers, Transactions, Dies]
-            b11_a_connection_keeps_no_more_statements_than_it_may [Keeps, Pools, Answers, Statements]
-            b12_a_password_that_changes_in_its_file_retires_the_old_connections_and_disturbs_nobody
+            b11_a_connection_keeps_no_more_statements_than_it_may
+                [Keeps, Pools, Answers, Statements]
+            b12_a_password_that_changes_in_its_file_retires_old_connections_and_disturbs_nobody
                 [Keeps, Pools, Answers, Credentials]
-            b12_a_password_of_every_printable_character_is_accepted [Keeps, Pools, Answers, Credentials]
+            b12_a_password_of_every_printable_character_is_accepted
+                [Keeps, Pools, Answers, Credentials]
             b12_a_wrong_password_fails_at_once_and_is_shown_nowhere [Keeps, Pools, Credentials]
             b13_a_watch_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
             b13_another_database_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
@@ -300,8 +322,10 @@ macro_rules! conformance {
             b13_a_subscription_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
             b13_client_settings_never_reach_the_next_borrower [Exclusive, Answers, Redis]
             b13_an_abandoned_blpop_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
-            b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all [Exclusive, Answers, Redis]
-            b14_a_lost_connection_does_not_come_back_without_its_session [Exclusive, Answers, Dies, Redis]
+            b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all
+                [Exclusive, Answers, Redis]
+            b14_a_lost_connection_does_not_come_back_without_its_session
+                [Exclusive, Answers, Dies, Redis]
         }
     };
     (@cases ($fixture:expr) $can:tt $pool:ident $($case:ident $needs:tt)*) => {

@@ -33,7 +33,8 @@ pub enum Line {
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// // The first two clients are refused; the third is served.
-/// let busy = vec![Line::Hear, Line::Say(postgres_error("57P03", "the database system is starting up"))];
+/// let starting = postgres_error("57P03", "the database system is starting up");
+/// let busy = vec![Line::Hear, Line::Say(starting)];
 /// let server = FakeServer::start([busy.clone(), busy], Some("127.0.0.1:5432")).await?;
 /// let url = format!("postgres://miller@{}/ponds?sslmode=disable", server.address());
 /// # drop(url);

@@ -23,7 +23,8 @@
 //! use millpond_core::{PoolExt, QueuePool};
 //! use millpond_testkit::{Act, Call, ScriptedManager, Trace};
 //!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
 //! let manager = ScriptedManager::new();
 //! manager.next(Call::Connect, [Act::transient("connection refused")]);
 //!

@@ -164,7 +164,9 @@ impl Link {
         };
         tokio::select! {
             biased;
-            end = end.wait_for(Option::is_some) => end.ok().and_then(|end| *end).unwrap_or(Trouble::Cut),
+            end = end.wait_for(Option::is_some) => {
+                end.ok().and_then(|end| *end).unwrap_or(Trouble::Cut)
+            }
             end = both => end,
         }
     }

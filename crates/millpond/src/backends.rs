@@ -16,9 +16,10 @@ use std::any::Any;
 
 #[cfg(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
 compile_error!(
-    "millpond needs a database that speaks SQL: enable its feature `mysql`, `postgres` or `sqlite`. For Redis alone depend \
-     on `millpond-redis`, `millpond-cache` or `millpond-ratelimit`, for pools of something else on `millpond-core`. All \
-     other errors of this crate follow from this one"
+    "millpond needs a database that speaks SQL: enable its feature `mysql`, `postgres` or \
+     `sqlite`. For Redis alone depend on `millpond-redis`, `millpond-cache` or \
+     `millpond-ratelimit`, for pools of something else on `millpond-core`. All other errors of \
+     this crate follow from this one"
 );
 
 /// Does the same with whatever backend it is. A macro, since every variant holds another type.
@@ -70,7 +71,8 @@ impl TypedPool {
             if pool.is_split() {
                 metrics.follow(format!("{name}-writer"), move || Some(weak.upgrade()?.status()));
                 let weak = pool.downgrade();
-                metrics.follow(format!("{name}-reader"), move || Some(weak.upgrade()?.reader().status()));
+                let reader = move || Some(weak.upgrade()?.reader().status());
+                metrics.follow(format!("{name}-reader"), reader);
             } else {
                 metrics.follow(name, move || Some(weak.upgrade()?.status()));
             }

@@ -147,7 +147,8 @@ impl DatabaseBuilder {
     /// use millpond::{DatabaseConnection, PoolMetrics};
     ///
     /// let metrics = PoolMetrics::new();
-    /// let db = DatabaseConnection::builder("sqlite::memory:").name("orders").metrics(&metrics).connect().await?;
+    /// let builder = DatabaseConnection::builder("sqlite::memory:").name("orders");
+    /// let db = builder.metrics(&metrics).connect().await?;
     /// # Ok::<(), millpond::ConnectError>(())
     /// # }).unwrap();
     /// ```
@@ -233,7 +234,8 @@ impl DatabaseBuilder {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// use millpond::DatabaseConnection;
     ///
-    /// let db = DatabaseConnection::builder("sqlite::memory:").on_sqlite_connect(|conn, _info| Box::pin(async move {
+    /// let builder = DatabaseConnection::builder("sqlite::memory:");
+    /// let db = builder.on_sqlite_connect(|conn, _info| Box::pin(async move {
     ///     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(conn).await?;
     ///     match version {
     ///         7.. => Ok(()),

@@ -7,9 +7,10 @@ use millpond_core::{PoolKind, Pooler, ResetLevel};
 /// All of them. A setting that would have no effect is refused as well, since its author relies on
 /// it.
 pub(crate) fn unsuited(db: &DbSettings, backend: Backend, hooked: bool) -> Vec<Refusal> {
-    let hooked = (hooked && backend == Backend::Postgres && db.behind == Pooler::PgBouncer).then(|| {
-        let message = "does not go together with hooks: what a hook does to a session would stay with a server that others \
-                       use";
+    let is_behind = backend == Backend::Postgres && db.behind == Pooler::PgBouncer;
+    let hooked = (hooked && is_behind).then(|| {
+        let message = "does not go together with hooks: what a hook does to a session would stay \
+            with a server that others use";
         let help = "remove the hooks, or connect to the server itself with db.behind = server";
         refusal("db.behind", message.to_owned(), help)
     });

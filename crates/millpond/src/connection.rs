@@ -28,7 +28,8 @@ use std::time::Duration;
 /// use millpond::DatabaseConnection;
 ///
 /// let db = DatabaseConnection::connect("sqlite::memory:").await?;
-/// sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute(&db).await?;
+/// let create = sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)");
+/// create.execute(&db).await?;
 /// sqlx::query("INSERT INTO users (name) VALUES ($1)").bind("Ada").execute(&db).await?;
 /// let (name,): (String,) = sqlx::query_as("SELECT name FROM users").fetch_one(&db).await?;
 /// assert_eq!(name, "Ada");

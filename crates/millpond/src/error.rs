@@ -24,8 +24,8 @@ impl fmt::Display for ConnectError {
         match self {
             Self::Settings(error) => fmt::Display::fmt(error, f),
             Self::NoUrl => f.write_str(
-                "no connection string: set PSN_STORAGE_CONNECTION_STRING, or connection_string in the section [storage] \
-                 of the settings file",
+                "no connection string: set PSN_STORAGE_CONNECTION_STRING, or connection_string in \
+                 the section [storage] of the settings file",
             ),
             Self::Connect(error) => fmt::Display::fmt(error, f),
         }

@@ -9,9 +9,10 @@ use millpond_sqlx::Tracked;
 use sqlx::Executor;
 use std::sync::Arc;
 
-type Closure = dyn for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
-    + Send
-    + Sync;
+/// What a hook acts on.
+type Connection<'a> = &'a mut (dyn AnyConnection + 'static);
+
+type Closure = dyn for<'a> Fn(Connection<'a>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
 
 /// A closure for one moment.
 #[derive(Clone)]

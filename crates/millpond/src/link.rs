@@ -22,7 +22,8 @@ use std::fmt;
 /// use millpond::AnyConnection;
 ///
 /// async fn rename(link: &mut dyn AnyConnection, from: &str, to: &str) -> sqlx::Result<u64> {
-///     sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from).execute(&mut *link).await?;
+///     let update = sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from);
+///     update.execute(&mut *link).await?;
 ///     let row: (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&mut *link).await?;
 ///     Ok(row.0 as u64)
 /// }

@@ -21,7 +21,8 @@ pub use millpond_ratelimit::*;
 /// use millpond::ratelimit::{self, Limit, OnOutage, RateLimiter, StorageOptions};
 /// use millpond::Settings;
 ///
-/// let settings = Settings::loader().no_file().environment([("PSN_REDIS_URL", "redis://localhost:6379/1")]).load()?;
+/// let environment = [("PSN_REDIS_URL", "redis://localhost:6379/1")];
+/// let settings = Settings::loader().no_file().environment(environment).load()?;
 /// let options = StorageOptions::new().on_outage(OnOutage::Closed);
 /// let storage = ratelimit::from_settings(&settings, options)?;
 /// let limiter = RateLimiter::new(&storage, "requests", Limit::per_second(10)?)?;

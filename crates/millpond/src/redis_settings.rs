@@ -30,7 +30,8 @@ pub(crate) fn place(
     let Some(url) = &section.url else {
         let variable = format!("PSN_{}_URL", name.to_ascii_uppercase());
         return Err(format!(
-            "{setting} is not set: set {variable}, or url in the section [{name}] of the settings file"
+            "{setting} is not set: set {variable}, or url in the section [{name}] of the \
+             settings file"
         ));
     };
     let source = settings.explain().row(&setting).map_or("code", |row| row.source.as_str());

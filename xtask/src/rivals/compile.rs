@@ -24,7 +24,8 @@ struct Scratch {
 pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
     let ours =
         format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
-    let deadpool = "deadpool = { version = \"0.13\", default-features = false, features = [\"managed\", \"rt_tokio_1\"] }";
+    let deadpool = "deadpool = \
+        { version = \"0.13\", default-features = false, features = [\"managed\", \"rt_tokio_1\"] }";
     let mut pools = Vec::new();
     for (pool, dependency) in
         [("millpond", ours.as_str()), ("deadpool", deadpool), ("bb8", "bb8 = \"0.9\"")]
@@ -71,7 +72,8 @@ impl Scratch {
         let directory = target.join("rivals-compile").join(pool);
         // The empty table keeps cargo from looking for a workspace further up.
         let manifest = format!(
-            "[package]\nname = \"scratch\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{dependency}\n"
+            "[package]\nname = \"scratch\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+             {dependency}\n"
         );
         let broken = |e: std::io::Error| format!("could not write to {}: {e}", directory.display());
         fs::create_dir_all(directory.join("src")).map_err(broken)?;

@@ -44,7 +44,8 @@ impl Machine {
             [one] => format!("everything is pinned to core {one} by `taskset`: there is no other"),
             [one, two, ..] => {
                 format!(
-                    "rows on one core are pinned to core {one}, all others to cores {one} and {two}, by `taskset`"
+                    "rows on one core are pinned to core {one}, all others to cores {one} and \
+                     {two}, by `taskset`"
                 )
             }
         }

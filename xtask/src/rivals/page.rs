@@ -23,7 +23,8 @@ const FIGURES: Part = Part {
 };
 
 const WEIGHT: Part = Part {
-    begin: "<!-- weight: written by `cargo xtask rivals --compile --write`; edit nothing from here -->",
+    begin: "<!-- weight: written by `cargo xtask rivals --compile --write`; edit nothing \
+        from here -->",
     end: "<!-- weight: end -->",
 };
 
@@ -95,7 +96,8 @@ fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bo
     let command =
         if quick { "cargo xtask rivals --quick --write" } else { "cargo xtask rivals --write" };
     let mut out = format!(
-        "Taken on {} with `{command}`, on {processor} ({cores} cores), {system}, {compiler}; {}.\n\n",
+        "Taken on {} with `{command}`, on {processor} ({cores} cores), {system}, \
+         {compiler}; {}.\n\n",
         today(),
         machine.pinning(),
     );
@@ -109,7 +111,8 @@ fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bo
     for picture in &PICTURES {
         out += &format!("![{}](pictures/{})\n\n", picture.title, picture.file);
     }
-    out += "Medians of the rounds; ×n is in times millpond's value; below, the least and the greatest round.\n\n";
+    out += "Medians of the rounds; ×n is in times millpond's value; below, the least and the \
+        greatest round.\n\n";
     out += table::markdown(results).trim_end();
     out.push('\n');
     out
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn versions_come_from_the_lock_file() {
-        let lock = "[[package]]\nname = \"sqlx\"\nversion = \"0.9.0\"\n\n[[package]]\nname = \"x\"\nversion = \"1.0.0\"\n";
+        let lock = "[[package]]\nname = \"sqlx\"\nversion = \"0.9.0\"\n\n[[package]]\n\
+            name = \"x\"\nversion = \"1.0.0\"\n";
         assert_eq!(versions(lock), ["sqlx 0.9.0"]);
     }
 }

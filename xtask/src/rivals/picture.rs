@@ -60,9 +60,11 @@ impl Picture {
             y += 24.0;
         }
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" height=\"{y}\" \
-             role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#212529\">\n\
-             <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" \
+             width=\"{WIDTH}\" height=\"{y}\" role=\"img\" font-family=\"system-ui, sans-serif\" \
+             font-size=\"12\" fill=\"#212529\">\n\
+             <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+             {body}</svg>\n",
         )
     }
 }
@@ -93,14 +95,17 @@ fn bar(line: &Line, y: f64, length: impl Fn(f64) -> f64) -> String {
     let name = text(LEFT - 8.0, middle + 4.0, weight, "end", &line.pool);
     let value = text(high.max(end) + 8.0, middle + 4.0, weight, "start", &short(line.median));
     format!(
-        "{name}<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{colour}\"/>\n\
-         <path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#212529\" stroke-width=\"1.5\"/>\n{value}"
+        "{name}<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" \
+         fill=\"{colour}\"/>\n\
+         <path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#212529\" \
+         stroke-width=\"1.5\"/>\n{value}"
     )
 }
 
 fn text(x: f64, y: f64, weight: &str, anchor: &str, words: &str) -> String {
     format!(
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"{weight}\" text-anchor=\"{anchor}\">{words}</text>\n"
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"{weight}\" \
+         text-anchor=\"{anchor}\">{words}</text>\n"
     )
 }
 

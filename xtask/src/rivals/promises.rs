@@ -115,8 +115,10 @@ const INTRODUCTION: &str = "\
 
 <!-- Written by `cargo xtask rivals --promises --write`; edit nothing here, but the program. -->
 
-One set of scenarios for millpond and four other pools, each with the settings that suit it best there: all timeouts are set
-where a pool has them, connections are checked where it checks them by default. Every row is shown by one command:
+One set of scenarios for millpond and four other pools, each with the settings that suit it best \
+there: all timeouts are set
+where a pool has them, connections are checked where it checks them by default. Every row is shown \
+by one command:
 
 ```sh
 cargo xtask rivals --promises
@@ -125,7 +127,8 @@ cargo xtask rivals --promises
 ";
 
 const CONCLUSION: &str = "
-The scripted connections, the five adapters and the scenarios are in `benches/src/promises`; if one of them is unfair to a
+The scripted connections, the five adapters and the scenarios are in `benches/src/promises`; if \
+one of them is unfair to a
 pool, that is a bug of ours. Speed is another matter: see [performance.md](performance.md).
 ";
 

@@ -109,7 +109,8 @@ pub const GROUPS: [Group; 9] = [
         ],
     },
     Group {
-        title: "End to end: small questions to a real database, ten connections, two cores that the server shares",
+        title: "End to end: small questions to a real database, ten connections, two cores that \
+            the server shares",
         rows: &[
             row(
                 "pg_select64",
@@ -128,7 +129,8 @@ pub const GROUPS: [Group; 9] = [
         rows: &[
             row(
                 "redis_get64",
-                "64 tasks, each with a connection for itself meanwhile; fred's `ExclusivePool`; ops/s, more is better",
+                "64 tasks, each with a connection for itself meanwhile; fred's `ExclusivePool`; \
+                 ops/s, more is better",
             ),
             row(
                 "redis_get64_p999",

@@ -79,11 +79,13 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
         return Err(advice(packages));
     }
     eprintln!(
-        "xtask: the tests run against real servers; to start {needed_by}, these packages are missing:"
+        "xtask: the tests run against real servers; to start {needed_by}, these packages \
+         are missing:"
     );
     eprintln!("xtask:   {}", packages.join(" "));
     eprintln!(
-        "xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the machine as it is)"
+        "xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the \
+         machine as it is)"
     );
     let mut shell = Command::new("sh");
     shell.args(["-c", INSTALL, "install"]).args(packages).stdin(Stdio::null());
@@ -101,7 +103,8 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
 fn advice(packages: &[&str]) -> String {
     let packages = packages.join(" ");
     format!(
-        "not installed: {packages}; on Debian and Ubuntu: sudo apt-get install -y --no-install-recommends {packages}"
+        "not installed: {packages}; on Debian and Ubuntu: sudo apt-get install -y \
+         --no-install-recommends {packages}"
     )
 }
 

@@ -47,7 +47,8 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
 fn configuration(server_port: &str, port: u16) -> String {
     format!(
         "[databases]\n\
-         millpond_session = host=127.0.0.1 port={server_port} user=postgres dbname=millpond pool_mode=session\n\
+         millpond_session = host=127.0.0.1 port={server_port} user=postgres dbname=millpond \
+         pool_mode=session\n\
          * = host=127.0.0.1 port={server_port} user=postgres\n\
          [pgbouncer]\n\
          listen_addr = 127.0.0.1\n\

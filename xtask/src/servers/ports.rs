@@ -86,8 +86,10 @@ mod tests {
     fn every_server_says_that_its_port_was_taken_in_the_same_words() {
         let logs = [
             "LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use",
-            "[ERROR] Can't start server: Bind on TCP/IP port. Got error: 98: Address already in use",
-            "Could not create server TCP listening socket 127.0.0.1:6379: bind: Address already in use",
+            "[ERROR] Can't start server: Bind on TCP/IP port. Got error: 98: Address \
+             already in use",
+            "Could not create server TCP listening socket 127.0.0.1:6379: bind: Address \
+             already in use",
         ];
         assert!(logs.iter().all(|log| is_collision(log)));
         assert!(!is_collision("FATAL:  data directory has wrong ownership"));

@@ -61,7 +61,10 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let addresses = "127.0.0.1/32";
     account.write(
         &rules,
-        format!("{transport} all postgres {addresses} trust\n{transport} all all {addresses} scram-sha-256\n"),
+        format!(
+            "{transport} all postgres {addresses} trust\n\
+             {transport} all all {addresses} scram-sha-256\n"
+        ),
     )?;
     settings.push(format!("hba_file={}", rules.display()));
     if kind.is_tls() {

@@ -33,7 +33,8 @@ impl Account {
                 gid: user.gid.as_raw(),
             }),
             _ => Err(format!(
-                "there is no user `{name}`, as which the server would run; create it, or do not run as root"
+                "there is no user `{name}`, as which the server would run; create it, or do \
+                 not run as root"
             )),
         }
     }

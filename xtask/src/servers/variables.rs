@@ -68,7 +68,8 @@ mod tests {
         variables.tell("B_URL", "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3");
         variables.tell("C", "");
         let lines = "MILLPOND_TEST_A_URL=postgres://postgres@127.0.0.1:5432/millpond\n\
-MILLPOND_TEST_B_URL='redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3'\nMILLPOND_TEST_C=''\n";
+MILLPOND_TEST_B_URL='redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3'\n\
+MILLPOND_TEST_C=''\n";
         assert_eq!(variables.lines(), lines);
     }
 

@@ -114,7 +114,8 @@ fn refusal(row: &Row, dependency: &str, is_ours: bool) -> Option<String> {
         EXCLUSIVE.iter().find(|(external, owner)| *external == dependency && *owner != name)
     {
         return Some(format!(
-            "only `{owner}` may depend on `{dependency}`; let it read the settings and take its types"
+            "only `{owner}` may depend on `{dependency}`; let it read the settings and \
+             take its types"
         ));
     }
     match &row.external {

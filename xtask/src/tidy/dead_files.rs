@@ -63,7 +63,8 @@ mod tests {
         let files = [
             (
                 "c/src/lib.rs",
-                "mod a;\nmod b {\n    mod c;\n}\n#[path = \"odd/x.rs\"]\nmod d;\npub(crate) mod e;\n",
+                "mod a;\nmod b {\n    mod c;\n}\n#[path = \"odd/x.rs\"]\nmod d;\n\
+                 pub(crate) mod e;\n",
             ),
             ("c/src/a.rs", "mod e;\n"),
             ("c/src/a/e/mod.rs", ""),

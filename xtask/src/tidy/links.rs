@@ -68,7 +68,8 @@ mod tests {
     fn links_to_files_directories_and_addresses_pass() {
         assert_eq!(
             check(
-                "[b](b.md#part) [r](../README.md \"t\") [c](../crates/a) [w](https://e.invalid/x) [h](#h)"
+                "[b](b.md#part) [r](../README.md \"t\") [c](../crates/a) \
+                 [w](https://e.invalid/x) [h](#h)"
             ),
             0
         );

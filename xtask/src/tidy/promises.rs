@@ -76,7 +76,8 @@ mod tests {
     fn tests_that_exist_pass_by_path_or_by_name() {
         assert_eq!(
             check(
-                "| Promise | Tests |\n|---|---|\n| `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"
+                "| Promise | Tests |\n|---|---|\n\
+                 | `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"
             ),
             0
         );

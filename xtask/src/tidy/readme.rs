@@ -23,7 +23,8 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
         }
     }
     if let Some(line) = first.filter(|_| !workspace.sources.iter().any(includes_readme)) {
-        let message = "nothing compiles this; write `#![doc = include_str!(\"../../../README.md\")]` in crates/millpond/src/lib.rs";
+        let message = "nothing compiles this; write `#![doc \
+            = include_str!(\"../../../README.md\")]` in crates/millpond/src/lib.rs";
         violations.push(Violation::new(README, line, message));
     }
     violations

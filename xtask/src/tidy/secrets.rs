@@ -71,7 +71,8 @@ impl Search<'_> {
             let name = field.ident.as_ref().unwrap_or(owner);
             if is_secret(name) && is_telling(field) {
                 let message = format!(
-                    "the derived Debug shows `{name}`; wrap it in `Secret`, or write Debug by hand without it"
+                    "the derived Debug shows `{name}`; wrap it in `Secret`, or write Debug by \
+                     hand without it"
                 );
                 self.violations.push(Violation::new(self.path, name.span().start().line, message));
             }
@@ -132,7 +133,8 @@ mod tests {
         assert_eq!(check("#[derive(Clone)] struct A { password: String }"), 0);
         assert_eq!(
             check(
-                "#[derive(Debug)] struct A { token: u8, cancel_token: CancellationToken, name: String }"
+                "#[derive(Debug)] struct A \
+                 { token: u8, cancel_token: CancellationToken, name: String }"
             ),
             0
         );

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn functions_are_found_with_their_attributes_and_bodies() {
-        let text = "struct A(fn(u8));\n#[test]\n/// Doc.\npub(crate) async fn one() {\n    two();\n    fn two() {}\n}\n\
+        let text = "struct A(fn(u8));\n#[test]\n/// Doc.\n\
+            pub(crate) async fn one() {\n    two();\n    fn two() {}\n}\n\
                     trait B {\n    fn three(&self);\n}\n";
         let source = Source { path: String::new(), text: text.to_owned() };
         let found = source.functions();

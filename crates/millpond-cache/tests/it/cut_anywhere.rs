@@ -337,8 +337,7 @@ async fn a_load_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
 }
 
 #[tokio::test]
-async fn a_load_that_locks_out_other_processes_can_be_dropped_anywhere_and_the_next_one_loads_at_once()
- {
+async fn a_load_that_locks_out_other_processes_can_be_dropped_anywhere_and_the_next_one_loads() {
     sweep(|builder| builder.lock_across_processes(LONG), false).await;
 }
 

@@ -73,7 +73,10 @@ async fn what_a_loader_waits_for_is_loaded_though_its_first_asker_waits_for_a_tu
         tokio::pin!(first);
         let misses = || cache.totals().misses;
         while misses() < 2 {
-            tokio::select! { user = &mut first => panic!("{user:?}"), () = tokio::task::yield_now() => {} }
+            tokio::select! {
+                user = &mut first => panic!("{user:?}"),
+                () = tokio::task::yield_now() => {}
+            }
         }
         asks.notify_one();
         let (page, user) = soon(async { tokio::join!(holder, first) }).await;

@@ -12,8 +12,7 @@ fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_fail_open_the_service_answers_from_its_loader_and_no_more_of_them_are_at_work_than_may()
- {
+async fn with_fail_open_the_loader_answers_and_no_more_of_them_are_at_work_than_may() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let cache = cache(server.url(), OnOutage::Open);
     cache.set("k", &1).await.unwrap();

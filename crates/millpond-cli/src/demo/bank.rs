@@ -19,9 +19,12 @@ pub async fn found(db: &DatabaseConnection) -> sqlx::Result<()> {
     )
     .execute(&mut tx)
     .await?;
-    sqlx::query("CREATE TABLE journal (line INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts, money INTEGER NOT NULL)")
-        .execute(&mut tx)
-        .await?;
+    sqlx::query(
+        "CREATE TABLE journal (line INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES \
+         accounts, money INTEGER NOT NULL)",
+    )
+    .execute(&mut tx)
+    .await?;
     for id in 0..ACCOUNTS {
         sqlx::query("INSERT INTO accounts (id, money) VALUES ($1, $2)")
             .bind(id)

@@ -109,8 +109,9 @@ fn tell_burst(screen: &mut Screen, readers: &DatabaseConnection, held: usize) ->
     screen.line(
         Tone::Plain,
         &format!(
-            "\nburst: readers have no overflow in this mode, so {} were allowed at run time, and {held} borrowers came at once.\n  \
-             {} of their connections are beyond pool_size ({}); they are closed when they come back.",
+            "\nburst: readers have no overflow in this mode, so {} were allowed at run time, and \
+             {held} borrowers came at once.\n  {} of their connections are beyond pool_size ({}); \
+             they are closed when they come back.",
             status.max_overflow,
             status.overflow(),
             status.pool_size
@@ -123,9 +124,15 @@ fn tell_timeout(screen: &mut Screen, told: Option<&str>) -> io::Result<()> {
     match told {
         Some(told) => screen.line(
             Tone::Plain,
-            &format!("\ntimeout: one caller gave up by itself; the next timed out after {limit}:\n  {told}"),
+            &format!(
+                "\ntimeout: one caller gave up by itself; the next timed out after \
+                 {limit}:\n  {told}"
+            ),
         ),
-        None => screen.line(Tone::Bad, "\ntimeout: a connection was lent beyond the limit, which must not happen"),
+        None => screen.line(
+            Tone::Bad,
+            "\ntimeout: a connection was lent beyond the limit, which must not happen",
+        ),
     }
 }
 
@@ -134,8 +141,12 @@ fn tell_leak(screen: &mut Screen, leak: Option<&str>) -> io::Result<()> {
     match leak {
         Some(leak) => screen.line(
             Tone::Plain,
-            &format!("\nleak: all but one gave their connection back. After leak_after = {after} the pool reported who did not:\n  {leak}"),
+            &format!(
+                "\nleak: all but one gave their connection back. After leak_after = {after} the \
+                 pool reported who did not:\n  {leak}"
+            ),
         ),
-        None => screen.line(Tone::Bad, "\nleak: a holder kept a connection, and the pool did not report it"),
+        None => screen
+            .line(Tone::Bad, "\nleak: a holder kept a connection, and the pool did not report it"),
     }
 }

@@ -61,7 +61,8 @@ impl Report {
         screen.line(Tone::Plain, &indent(&self.table().to_string()))?;
         screen.line(
             Tone::Heading,
-            "\nThe settings that matter here, and where each comes from (`millpond check` lists all)",
+            "\nThe settings that matter here, and where each comes from (`millpond \
+             check` lists all)",
         )?;
         screen.line(Tone::Plain, &indent(&self.settings_table().to_string()))?;
         screen.line(Tone::Heading, "\nThe books")?;
@@ -71,12 +72,18 @@ impl Report {
             screen.line(tone, &format!("  {mark}  {}", check.text))?;
         }
         match self.is_balanced() {
-            true => {
-                screen.line(Tone::Good, &format!("The books balance. Done in {:.1} s.", self.took.as_secs_f64()))?
-            }
+            true => screen.line(
+                Tone::Good,
+                &format!(
+                    "The books balance. \
+                    Done in {:.1} s.",
+                    self.took.as_secs_f64()
+                ),
+            )?,
             false => screen.line(
                 Tone::Bad,
-                "The books do not balance: millpond has a defect, or somebody else has written to its database.",
+                "The books do not balance: millpond has a defect, or somebody else has written to \
+                 its database.",
             )?,
         }
         match &self.kept {

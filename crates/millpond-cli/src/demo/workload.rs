@@ -34,7 +34,8 @@ impl fmt::Display for Work {
         let seconds = took.as_secs_f64();
         writeln!(
             f,
-            "\nload: {WRITERS} writing and {READERS} reading tasks did {writes} transfers and {reads} sums in {seconds:.1} s."
+            "\nload: {WRITERS} writing and {READERS} reading tasks did {writes} transfers and \
+             {reads} sums in {seconds:.1} s."
         )?;
         match wrong {
             0 => write!(f, "  Every sum was right, though it was read amid the transfers."),

@@ -154,7 +154,8 @@ fn no_secret_is_printed_whatever_is_wrong() {
     );
     sandbox.write(
         "good.toml",
-        "[storage]\nconnection_string = \"postgresql://user:hunter2@localhost/db?sslmode=require\"\n",
+        "[storage]\nconnection_string \
+         = \"postgresql://user:hunter2@localhost/db?sslmode=require\"\n",
     );
     for arguments in [
         &["check", "--config", "bad.toml"][..],
@@ -311,8 +312,9 @@ fn settings_that_do_not_go_together_are_warned_of_and_are_no_error() {
     sandbox.write("millpond.toml", "[db]\nmax_overflow = 0\noverflow_linger = 5\n");
     let ended = sandbox.run(&["check"]);
     ended.assert_code(0);
-    let expected = "warning: db.overflow_linger = 5s (`millpond.toml`, line 3) has no effect with db.max_overflow = 0 \
-                    (`millpond.toml`, line 2); raise max_overflow, or leave overflow_linger out";
+    let expected = "warning: db.overflow_linger = 5s (`millpond.toml`, line 3) has no effect with \
+        db.max_overflow = 0 (`millpond.toml`, line 2); raise max_overflow, or leave \
+        overflow_linger out";
     assert!(ended.stdout.lines().any(|line| line == expected), "{ended:?}");
     let json = sandbox.run(&["check", "--json"]).json();
     assert_eq!(json["good"], true);

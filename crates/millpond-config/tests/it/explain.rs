@@ -71,12 +71,13 @@ fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
     let warnings: Vec<_> = settings.explain().warnings.iter().map(ToString::to_string).collect();
     let expected = [
         format!(
-            "db.overflow_linger = 5s (`{name}`, line 2) has no effect with db.max_overflow = 0 (environment variable \
-             `PSN_DB_MAX_OVERFLOW`); raise max_overflow, or leave overflow_linger out"
+            "db.overflow_linger = 5s (`{name}`, line 2) has no effect with db.max_overflow = 0 \
+             (environment variable `PSN_DB_MAX_OVERFLOW`); raise max_overflow, or leave \
+             overflow_linger out"
         ),
         format!(
-            "db.leak_after = 120s (`{name}`, line 3) is not shorter than db.max_lease = 60s (`{name}`, line 4); the \
-             holder is reported when max_lease has passed; lower leak_after"
+            "db.leak_after = 120s (`{name}`, line 3) is not shorter than db.max_lease = 60s \
+             (`{name}`, line 4); the holder is reported when max_lease has passed; lower leak_after"
         ),
     ];
     assert_eq!(warnings, expected);
@@ -88,9 +89,10 @@ fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
 #[test]
 fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
     let error = bare().environment([("PSN_DB_OVERFLOW_AFTER", "30")]).load().unwrap_err();
-    let expected = "db.overflow_after = 30 (environment variable `PSN_DB_OVERFLOW_AFTER`) is out of range: expected 0s to \
-                    30s (below pool_timeout), and db.pool_timeout = 30s (default); nobody waits that long, so \
-                    max_overflow would never be used; lower overflow_after or raise pool_timeout";
+    let expected = "db.overflow_after = 30 (environment variable `PSN_DB_OVERFLOW_AFTER`) is out \
+        of range: expected 0s to 30s (below pool_timeout), and db.pool_timeout = 30s (default); \
+        nobody waits that long, so max_overflow would never be used; lower overflow_after or raise \
+        pool_timeout";
     assert_eq!(error.to_string(), expected);
 }
 

@@ -37,11 +37,16 @@ fn each_layer_overrides_the_ones_below_it_one_setting_at_a_time() {
 fn a_file_may_hold_every_setting() {
     let text = "preset = 'small'
         [storage]\nconnection_string = 'sqlite:///./x.db'
-        [db]\npool_size = 1\nmax_overflow = 2\npool_timeout = 3\npool_recycle = 'off'\nrecycle_jitter = 5
-        pool_pre_ping = false\npre_ping_idle = 0.5\nping_timeout = '700ms'\nconnect_timeout = '8s'\nhook_timeout = '2m'
-        close_timeout = 10.0\nidle_timeout = '1h'\nmin_idle = 1\nmax_waiters = 13\nmax_connecting = 14
-        backoff_max = '15s'\nfail_fast_after = 16\noverflow_after = '17ms'\noverflow_linger = 18\nleak_after = 19
-        max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\npool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false\ntcp_keepalive = 22
+        [db]\npool_size = 1\nmax_overflow = 2\npool_timeout = 3\npool_recycle = 'off'\n\
+        recycle_jitter = 5
+        pool_pre_ping = false\npre_ping_idle = 0.5\nping_timeout = '700ms'\n\
+        connect_timeout = '8s'\nhook_timeout = '2m'
+        close_timeout = 10.0\nidle_timeout = '1h'\nmin_idle = 1\nmax_waiters = 13\n\
+        max_connecting = 14
+        backoff_max = '15s'\nfail_fast_after = 16\noverflow_after = '17ms'\noverflow_linger = 18\n\
+        leak_after = 19
+        max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\n\
+        pool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false\ntcp_keepalive = 22
         [redis]\nurl = 'redis://r/1'\nmax_connections = 7
         [cache]\nurl = 'redis://c/0'\nmax_connections = 300\n";
     let settings = toml(text).load().unwrap();
@@ -112,7 +117,8 @@ fn the_last_call_of_set_wins() {
 #[test]
 fn a_higher_layer_can_take_a_value_back() {
     let path = file(
-        "preset = 'large'\n[db]\nidle_timeout = 60\npool = 'queue'\nmin_idle = 3\n[redis]\nurl = 'redis://h'\n",
+        "preset = 'large'\n[db]\nidle_timeout = 60\npool = 'queue'\nmin_idle = 3\n[redis]\n\
+         url = 'redis://h'\n",
     );
     let settings = bare()
         .file(path)

@@ -36,7 +36,8 @@ fn a_value_out_of_range_names_its_source_in_every_layer() {
 #[test]
 fn one_report_holds_every_problem_of_every_layer() {
     let path = file(
-        "pool_size = 1\n[db]\nmax_overfow = 1\nreset = 'sesion'\n[redis]\nmax_connections = 5\n[dbs]\n",
+        "pool_size = 1\n[db]\nmax_overfow = 1\nreset = 'sesion'\n[redis]\n\
+         max_connections = 5\n[dbs]\n",
     );
     let error = bare()
         .file(path)

@@ -52,7 +52,8 @@ impl PoolConfig {
     /// config.max_overflow = 0;
     /// assert_eq!(
     ///     config.conflicts()[0].to_string(),
-    ///     "overflow_linger = 5s has no effect with max_overflow = 0; raise max_overflow, or leave overflow_linger out"
+    ///     "overflow_linger = 5s has no effect with max_overflow = 0; raise max_overflow, or \
+    ///      leave overflow_linger out"
     /// );
     /// ```
     pub fn conflicts(&self) -> Vec<Conflict> {
@@ -110,7 +111,8 @@ impl PoolConfig {
                 "raise max_overflow, or leave overflow_linger out",
             );
         } else if let Some(idle) = self.idle_timeout.filter(|idle| *idle < self.overflow_linger) {
-            let help = "idle_timeout closes the connection first; lower overflow_linger or raise idle_timeout";
+            let help = "idle_timeout closes the connection first; lower overflow_linger or raise \
+                idle_timeout";
             conflicts.add(linger, LONGER, time("idle_timeout", idle), help);
         } else if let Some(age) = self.pool_recycle.filter(|age| *age <= self.overflow_linger) {
             let help = "pool_recycle closes the connection first; lower overflow_linger";
@@ -124,8 +126,8 @@ impl PoolConfig {
         let lingers = self.max_overflow > 0 && self.overflow_linger > idle;
         if self.min_idle.is_none_or(|floor| floor >= self.pool_size) && !lingers {
             let floor = self.min_idle.map_or_else(|| "auto".to_owned(), |floor| floor.to_string());
-            let help = "it closes down to min_idle (auto: pool_size), and no more than pool_size are kept; \
-                        set min_idle below pool_size";
+            let help = "it closes down to min_idle (auto: pool_size), and no more than pool_size \
+                are kept; set min_idle below pool_size";
             conflicts.add(
                 time("idle_timeout", idle),
                 "closes nothing with",
@@ -147,7 +149,8 @@ impl PoolConfig {
                 let help = "set pool_pre_ping = true, or leave pre_ping_idle out";
                 conflicts.add(idle, NO_EFFECT, ("pool_pre_ping", "false".to_owned()), help);
             } else if let Some(age) = self.pool_recycle.filter(|age| *age <= self.pre_ping_idle) {
-                let help = "no connection gets that old, so none is pinged for being idle; lower pre_ping_idle";
+                let help = "no connection gets that old, so none is pinged for being idle; lower \
+                    pre_ping_idle";
                 conflicts.add(idle, NOT_SHORTER, time("pool_recycle", age), help);
             }
         }
@@ -174,8 +177,8 @@ impl PoolConfig {
     fn timeout_conflicts(&self, conflicts: &mut Conflicts) {
         let usual = Self::default();
         if let Some(after) = self.fail_fast_after.filter(|after| *after < self.connect_timeout) {
-            let help = "an attempt that gets no answer fails only then, so callers fail fast no sooner; \
-                        lower connect_timeout";
+            let help = "an attempt that gets no answer fails only then, so callers fail fast no \
+                sooner; lower connect_timeout";
             let connect = time("connect_timeout", self.connect_timeout);
             conflicts.add(time("fail_fast_after", after), "is shorter than", connect, help);
         }
@@ -183,7 +186,8 @@ impl PoolConfig {
             let exceeds = value != usual && value > self.pool_timeout;
             exceeds.then(|| (time(setting, value), time("pool_timeout", self.pool_timeout), help))
         };
-        let connect = "callers give up before such an attempt ends; lower connect_timeout or raise pool_timeout";
+        let connect = "callers give up before such an attempt ends; lower connect_timeout or raise \
+            pool_timeout";
         let ping =
             "a caller whose connection does not answer has no time for another; lower ping_timeout";
         let hook = "one hook may take all of a caller's time; lower hook_timeout";

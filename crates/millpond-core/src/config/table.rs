@@ -257,7 +257,10 @@ macro_rules! define {
                 #[doc = ""]
                 #[doc = concat!(
                     "Default ", stringify!($value $($unit)?),
-                    $(", range ", stringify!($low $($low_unit)?), " to ", stringify!($high $($high_unit)?),)?
+                    $(
+                        ", range ", stringify!($low $($low_unit)?),
+                        " to ", stringify!($high $($high_unit)?),
+                    )?
                     "."
                 )]
                 pub $name: define!(@type $form $(or $word)?),
@@ -286,7 +289,8 @@ macro_rules! define {
                         Some(())
                     },
                     range: define!(
-                        @range $(define!(@bound $low $($low_unit)?), define!(@bound $high $($high_unit)?))?
+                        @range
+                        $(define!(@bound $low $($low_unit)?), define!(@bound $high $($high_unit)?))?
                     ),
                 },
             )*
@@ -342,7 +346,9 @@ macro_rules! pool_setters {
         $($crate::pool_setters! { @setter $path $name $form $(or $word)? })*
     };
     (@setter $path:tt $name:ident count) => { $crate::pool_setters! { @method $path $name u32 } };
-    (@setter $path:tt $name:ident time) => { $crate::pool_setters! { @method $path $name ::std::time::Duration } };
+    (@setter $path:tt $name:ident time) => {
+        $crate::pool_setters! { @method $path $name ::std::time::Duration }
+    };
     (@setter $path:tt $name:ident flag) => { $crate::pool_setters! { @method $path $name bool } };
     (@setter $path:tt $name:ident count or $word:ident) => {
         $crate::pool_setters! { @method $path $name impl Into<Option<u32>> }
@@ -351,7 +357,10 @@ macro_rules! pool_setters {
         $crate::pool_setters! { @method $path $name impl Into<Option<::std::time::Duration>> }
     };
     (@method [$($field:ident).*] $name:ident $type:ty) => {
-        #[doc = concat!("Sets [`PoolConfig::", stringify!($name), "`]($crate::PoolConfig::", stringify!($name), ").")]
+        #[doc = concat!(
+            "Sets [`PoolConfig::", stringify!($name),
+            "`]($crate::PoolConfig::", stringify!($name), ").",
+        )]
         pub fn $name(mut self, value: $type) -> Self {
             self.$($field).*.$name = value.into();
             self

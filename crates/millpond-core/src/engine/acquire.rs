@@ -68,7 +68,10 @@ impl<M: Manager> Acquire<M> {
             }
             State::Waiting(ticket, _) => {
                 let now = shared.clock.coarse();
-                let fresh = |granted: &Grant<_>| matches!(granted, Grant::Fresh(held) if shared.is_fresh(&held.inner.tag, now));
+                let fresh = |granted: &Grant<_>| match granted {
+                    Grant::Fresh(held) => shared.is_fresh(&held.inner.tag, now),
+                    _ => false,
+                };
                 let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh) else { return None };
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
                     held.inner.cell = Some(ticket.cell);

@@ -147,7 +147,8 @@ fn failed<M: Manager>(
     });
     // The first of a row, and then ever more rarely: an outage must not fill the disk.
     if attempt.attempt.is_power_of_two() {
-        tracing::warn!(pool = &*shared.name, attempt = attempt.attempt, %error, ?fault, "could not connect");
+        let (pool, attempt) = (&*shared.name, attempt.attempt);
+        tracing::warn!(pool, attempt, %error, ?fault, "could not connect");
     }
     if let Some(seq) = seq {
         let (id, retry_in) = (attempt.id, setback.retry_in);

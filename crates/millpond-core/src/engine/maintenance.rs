@@ -133,7 +133,9 @@ fn rest<M: Manager>(
 
 fn report_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
     for Holder { id, location, label, held } in leaks {
-        tracing::warn!(pool = &*shared.name, connection = id.get(), holder = %location, label, ?held, "a connection is held for long");
+        let (pool, connection) = (&*shared.name, id.get());
+        tracing::warn!(pool, connection, holder = %location, label, ?held,
+            "a connection is held for long");
         shared.tell(|| Event::Leaked { id, location, held });
     }
 }

@@ -46,7 +46,8 @@ async fn a_connection_meets_its_hooks_in_the_order_of_its_life() {
     let _ = world.pool.close().await;
     assert_eq!(
         world.manager.story(1),
-        "connect on_first_connect on_connect on_checkout triage on_checkin on_checkout triage on_checkin on_close close"
+        "connect on_first_connect on_connect on_checkout triage on_checkin on_checkout triage \
+         on_checkin on_close close"
     );
 }
 

@@ -22,8 +22,8 @@ async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything(
     let error = tokio::spawn(async move { refused(pool.acquire().await) }).await.unwrap();
 
     let text = error.to_string();
-    let begin = "QueuePool limit of size 10 overflow 20 reached, connection timed out, timeout 30.00; pool `pool`, phase wait: \
-                 30 in use, 0 idle, 0 connecting, ";
+    let begin = "QueuePool limit of size 10 overflow 20 reached, connection timed out, timeout \
+        30.00; pool `pool`, phase wait: 30 in use, 0 idle, 0 connecting, ";
     assert!(text.starts_with(begin), "{text}");
     let holders = format!("; held longest: {} for 35.0", here(line));
     assert!(text.contains(&holders), "{text}");
@@ -119,7 +119,8 @@ async fn the_limit_of_one_call_stands_in_its_error() {
     let world = World::new(1, 0);
     let _lease = world.lease().await;
     let text = refused(world.pool.acquire_within(ms(1500)).await).to_string();
-    let begin = "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; pool `pool`, phase wait: ";
+    let begin = "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.50; \
+        pool `pool`, phase wait: ";
     assert!(text.starts_with(begin), "{text}");
 }
 
@@ -130,7 +131,8 @@ async fn where_the_cap_is_not_the_reason_the_text_does_not_say_so() {
     let text = refused(world.pool.acquire_within(secs(2)).await).to_string();
     assert!(
         text.starts_with(
-            "no connection could be opened: connection refused, timeout 2.00; pool `pool`, phase connect: "
+            "no connection could be opened: connection refused, timeout 2.00; pool `pool`, \
+             phase connect: "
         ),
         "{text}"
     );
@@ -178,7 +180,8 @@ async fn an_error_that_was_overcome_is_not_told() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_waits_for_what_it_holds_itself_gets_that_as_the_reason() {
     let world = World::new(2, 0);
-    let hint = "this task holds one of the connections that it is waiting for: release it before acquiring again";
+    let hint = "this task holds one of the connections that it is waiting for: release it before \
+        acquiring again";
     let nested = |pool: Pool| async move {
         let _outer = pool.acquire().await.unwrap();
         let _another = pool.acquire().await.unwrap();

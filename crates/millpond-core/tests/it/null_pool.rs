@@ -84,7 +84,8 @@ async fn the_deadline_holds_and_the_text_names_the_pool() {
     let error = refused(result);
     let PoolError::TimedOut(timed_out) = &error else { panic!("{error:?}") };
     assert_eq!(timed_out.kind, "NullPool");
-    let begin = "NullPool limit of size 2 overflow 0 reached, connection timed out, timeout 30.00; pool `pool`, phase wait: 2 in use";
+    let begin = "NullPool limit of size 2 overflow 0 reached, connection timed out, timeout 30.00; \
+        pool `pool`, phase wait: 2 in use";
     assert!(error.to_string().starts_with(begin), "{error}");
 }
 

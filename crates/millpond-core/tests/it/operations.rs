@@ -379,8 +379,7 @@ async fn a_warm_connection_that_was_idle_for_long_is_pinged_after_a_suspension_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_connection_broke_in_use_the_idle_ones_are_validated_and_not_where_one_was_cut_off()
- {
+async fn where_one_connection_broke_in_use_the_idle_ones_are_validated_but_not_after_a_cut() {
     for (act, pings) in [(Act::broken("reset by peer"), 2), (Act::transient("scripted"), 0)] {
         let world = World::new(3, 0);
         world.idle(3).await;

@@ -42,8 +42,10 @@ fn settings_of_an_overflow_that_cannot_happen_are_reported() {
             (0, secs(1), secs(5));
     });
     let expected = [
-        "overflow_after = 1s has no effect with max_overflow = 0; raise max_overflow, or leave overflow_after out",
-        "overflow_linger = 5s has no effect with max_overflow = 0; raise max_overflow, or leave overflow_linger out",
+        "overflow_after = 1s has no effect with max_overflow = 0; raise max_overflow, or leave \
+         overflow_after out",
+        "overflow_linger = 5s has no effect with max_overflow = 0; raise max_overflow, or leave \
+         overflow_linger out",
     ];
     assert_eq!(lines, expected);
 }

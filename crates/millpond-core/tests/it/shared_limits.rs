@@ -42,8 +42,7 @@ async fn a_loan_longer_than_leak_after_is_reported_once_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_lent_for_longer_than_max_lease_goes_out_of_service_when_it_comes_back()
- {
+async fn a_connection_lent_for_longer_than_max_lease_goes_out_of_service_when_it_comes_back() {
     let (pool, server, trace) = pool_of(1, |builder| builder.max_lease(secs(5)));
     let long = pool.acquire().await.unwrap();
     sleep(secs(6)).await;

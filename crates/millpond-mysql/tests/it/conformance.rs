@@ -115,7 +115,8 @@ impl Fixture for Maria {
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
-        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type";
+        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), \
+            @@completion_type";
         let row = raw_sql(sql).fetch_one(conn).await?;
         assert_eq!((row.try_get::<i64, _>(1)?, row.try_get::<&str, _>(2)?), (1, "NO_CHAIN"));
         Ok(row.try_get::<i64, _>(0)? != 0)
@@ -207,8 +208,8 @@ impl Fixture for Maria {
     async fn set_password(&self, user: &str, password: &str) -> Result<(), BoxError> {
         let password = password.replace('\\', "\\\\").replace('\'', "''");
         let sql = format!(
-            "CREATE USER IF NOT EXISTS {user}@'127.0.0.1'; ALTER USER {user}@'127.0.0.1' IDENTIFIED BY '{password}'; \
-             GRANT ALL ON millpond.* TO {user}@'127.0.0.1'"
+            "CREATE USER IF NOT EXISTS {user}@'127.0.0.1'; ALTER USER {user}@'127.0.0.1' \
+             IDENTIFIED BY '{password}'; GRANT ALL ON millpond.* TO {user}@'127.0.0.1'"
         );
         this().execute(sql).await;
         Ok(())
@@ -265,7 +266,8 @@ async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
 millpond_testkit::conformance! {
     fixture = Maria::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes,
+        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels,
+        Restarts, Demotes,
         Statements, Credentials,
     ]
 }

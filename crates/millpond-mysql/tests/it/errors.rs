@@ -55,7 +55,8 @@ async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_
     let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'")
         .execute(&mut server.connection().await)
         .await;
-    let sql = "CREATE OR REPLACE USER millpond_ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('Tr0ub4dor')";
+    let sql = "CREATE OR REPLACE USER millpond_ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING \
+        PASSWORD('Tr0ub4dor')";
     server.execute(sql).await;
     let error = refused_at_once(&format!("mysql://millpond_ed:Tr0ub4dor@{}", server.address()))
         .await

@@ -87,10 +87,13 @@ async fn no_lock_of_a_session_survives_a_return() {
             raw_sql(take).execute(&mut *lease).await.unwrap();
             drop(lease);
             let mut bystander = MySqlConnection::connect(&url).await.unwrap();
-            raw_sql("SET lock_wait_timeout = 5, sql_mode = 'ERROR_FOR_DIVISION_BY_ZERO,STRICT_ALL_TABLES'")
-                .execute(&mut bystander)
-                .await
-                .unwrap();
+            raw_sql(
+                "SET lock_wait_timeout = 5, sql_mode \
+                 = 'ERROR_FOR_DIVISION_BY_ZERO,STRICT_ALL_TABLES'",
+            )
+            .execute(&mut bystander)
+            .await
+            .unwrap();
             // The connection may still be on its way back.
             drop(pool.acquire().await.unwrap());
             let row = raw_sql(other).fetch_optional(&mut bystander).await.unwrap();

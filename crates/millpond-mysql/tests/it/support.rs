@@ -82,7 +82,8 @@ impl Server {
         let echo: i64 =
             sqlx::query_scalar("SELECT ?").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(echo, 4711);
-        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), @@completion_type, CONNECTION_ID()";
+        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), \
+            @@completion_type, CONNECTION_ID()";
         let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(row.get::<i64, _>(0), 0, "a transaction is open");
         assert_eq!(row.get::<i64, _>(1), 1, "autocommit is off");

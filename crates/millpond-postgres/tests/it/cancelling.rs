@@ -42,7 +42,8 @@ async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
 /// Waits until the server executes nothing in that session.
 async fn stopped(server: &Server, pid: i32) {
     let mut conn = server.connection().await;
-    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%pg_sleep%')";
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND \
+        query LIKE '%pg_sleep%')";
     while sqlx::query_scalar(sql).bind(pid).fetch_one(&mut conn).await.unwrap() {}
 }
 

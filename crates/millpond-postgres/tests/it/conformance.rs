@@ -221,8 +221,8 @@ impl Fixture for Pg {
     async fn set_password(&self, user: &str, password: &str) -> Result<(), BoxError> {
         let password = password.replace('\'', "''");
         let sql = format!(
-            "DO $do$ BEGIN CREATE ROLE {user} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $do$; \
-             ALTER ROLE {user} PASSWORD '{password}'"
+            "DO $do$ BEGIN CREATE ROLE {user} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; \
+             END $do$; ALTER ROLE {user} PASSWORD '{password}'"
         );
         raw_sql(AssertSqlSafe(sql)).execute(&mut this().connection().await).await?;
         Ok(())
@@ -233,7 +233,8 @@ impl Fixture for Pg {
 const MARKS: [Mark; 13] = [
     // The first, since it takes rights that the next two give up.
     Mark {
-        leave: "CREATE SEQUENCE IF NOT EXISTS public.millpond_ids; SELECT nextval('public.millpond_ids')",
+        leave: "CREATE SEQUENCE IF NOT EXISTS public.millpond_ids; SELECT \
+            nextval('public.millpond_ids')",
         look: "SELECT lastval()",
     },
     Mark {
@@ -258,7 +259,8 @@ const MARKS: [Mark; 13] = [
     },
     Mark {
         leave: "CREATE TEMP TABLE millpond_secret (i INT)",
-        look: "SELECT 1 FROM pg_class WHERE relname = 'millpond_secret' AND pg_table_is_visible(oid)",
+        look: "SELECT 1 FROM pg_class WHERE relname = 'millpond_secret' AND \
+            pg_table_is_visible(oid)",
     },
     Mark { leave: "LISTEN pond", look: "SELECT 1 FROM pg_listening_channels()" },
     Mark {
@@ -288,7 +290,8 @@ fn this() -> Server {
 millpond_testkit::conformance! {
     fixture = Pg::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels, Restarts, Demotes,
+        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels,
+        Restarts, Demotes,
         Statements, Credentials,
     ]
 }

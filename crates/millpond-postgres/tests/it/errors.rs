@@ -37,7 +37,8 @@ async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
 #[tokio::test]
 async fn a_database_that_takes_no_connections_fails_at_once() {
     let Some(server) = server() else { return };
-    let sql = "DROP DATABASE IF EXISTS millpond_shut; CREATE DATABASE millpond_shut ALLOW_CONNECTIONS false";
+    let sql = "DROP DATABASE IF EXISTS millpond_shut; CREATE DATABASE millpond_shut \
+        ALLOW_CONNECTIONS false";
     for sql in sql.split(';') {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(&mut server.connection().await)

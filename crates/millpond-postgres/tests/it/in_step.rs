@@ -17,7 +17,8 @@ async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() 
     let Some(server) = server() else { return };
     let pool = one().connect(&server.schema("millpond_procedure").await).await.unwrap();
     let sql = "CREATE TABLE t (i INT); CREATE PROCEDURE p() LANGUAGE plpgsql AS \
-               'BEGIN INSERT INTO t VALUES (1); COMMIT AND CHAIN; INSERT INTO t VALUES (2); PERFORM pg_sleep(0.02); END'";
+               'BEGIN INSERT INTO t VALUES (1); COMMIT AND CHAIN; INSERT INTO t VALUES (2); \
+               PERFORM pg_sleep(0.02); END'";
     raw_sql(sql).execute(&pool).await.unwrap();
     let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t").fetch_one(&pool);
     sqlx::query("CALL p()").execute(&pool).await.unwrap();

@@ -33,7 +33,8 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 #[tokio::test]
 async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     let Some(server) = server() else { return };
-    let sql = "DROP ROLE IF EXISTS millpond_few; CREATE ROLE millpond_few LOGIN PASSWORD 'x' CONNECTION LIMIT 7";
+    let sql = "DROP ROLE IF EXISTS millpond_few; CREATE ROLE millpond_few LOGIN PASSWORD 'x' \
+        CONNECTION LIMIT 7";
     raw_sql(sql).execute(&mut server.connection().await).await.unwrap();
     let told = warned(&server, PgPoolOptions::new(), "?options[role]=millpond_few").await;
     assert_eq!(told, Vec::<String>::new(), "the limit is that of who has logged in");
@@ -47,7 +48,8 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     );
 
     let allowed: i64 = sqlx::query_scalar(
-        "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8",
+        "SELECT current_setting('max_connections')::int8 - \
+         current_setting('superuser_reserved_connections')::int8",
     )
     .fetch_one(&mut server.connection().await)
     .await

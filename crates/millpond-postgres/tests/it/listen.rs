@@ -23,7 +23,8 @@ async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_
             .unwrap();
         assert_eq!(listener.recv().await.unwrap().payload(), payload);
     }
-    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'millpond_listens'";
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE \
+        application_name = 'millpond_listens'";
     let ended = sqlx::query(sql).fetch_one(&pool).await.unwrap();
     assert_eq!(ended.get::<i64, _>(0), 1);
     assert!(listener.try_recv().await.unwrap().is_none(), "the loss is reported");

@@ -95,7 +95,8 @@ async fn transactions_streams_and_types_of_ones_own_work() {
     let pool = options().connect(&url).await.unwrap();
     raw_sql(
         "DROP TABLE IF EXISTS millpond_bounced; DROP TYPE IF EXISTS millpond_mood; \
-         CREATE TYPE millpond_mood AS ENUM ('calm', 'wild'); CREATE TABLE millpond_bounced (i INT, mood millpond_mood)",
+         CREATE TYPE millpond_mood AS ENUM ('calm', 'wild'); CREATE TABLE millpond_bounced (i INT, \
+         mood millpond_mood)",
     )
     .execute(&pool)
     .await
@@ -191,13 +192,12 @@ async fn a_pool_can_be_shared_by_many_who_hold_nothing_between_two_queries() {
 
 /// What is left in the sessions of all servers behind the pooler, as others see it who get them.
 async fn left_behind(url: &str) -> Vec<String> {
-    let sql = "SELECT concat_ws(' ', current_setting('search_path') <> '\"$user\", public', current_user <> session_user, \
-               current_setting('millpond.mark', true) <> '', \
-               (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()), \
-               (SELECT count(*) FROM pg_cursors WHERE name = 'millpond_mark'), \
-               (SELECT count(*) FROM pg_listening_channels()), \
-               (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
-               (SELECT count(*) FROM pg_prepared_statements WHERE name = 'millpond_mark'))";
+    let sql = "SELECT concat_ws(' ', current_setting('search_path') <> '\"$user\", public', \
+        current_user <> session_user, current_setting('millpond.mark', true) <> '', (SELECT \
+        count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()), (SELECT count(*) FROM \
+        pg_cursors WHERE name = 'millpond_mark'), (SELECT count(*) FROM pg_listening_channels()), \
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
+        (SELECT count(*) FROM pg_prepared_statements WHERE name = 'millpond_mark'))";
     // Two of us at once would wait for each other.
     static TURN: Mutex<()> = Mutex::const_new(());
     let _turn = TURN.lock().await;
@@ -261,8 +261,8 @@ const HIDDEN: &str = "DROP VIEW IF EXISTS millpond_marks; DROP TABLE IF EXISTS m
     CREATE OR REPLACE FUNCTION millpond_trigger() RETURNS TRIGGER LANGUAGE plpgsql AS \
     $$ BEGIN PERFORM public.millpond_mark(); RETURN NEW; END $$; \
     CREATE TABLE millpond_marked (i INT); \
-    CREATE TRIGGER marks BEFORE INSERT ON millpond_marked FOR EACH ROW EXECUTE FUNCTION millpond_trigger(); \
-    CREATE VIEW millpond_marks AS SELECT public.millpond_mark()";
+    CREATE TRIGGER marks BEFORE INSERT ON millpond_marked FOR EACH ROW EXECUTE FUNCTION \
+    millpond_trigger(); CREATE VIEW millpond_marks AS SELECT public.millpond_mark()";
 
 #[tokio::test]
 async fn no_statement_leaves_anything_in_a_session_that_others_get() {
@@ -307,7 +307,8 @@ async fn what_a_statement_that_was_cut_off_has_changed_is_cleared() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     for polls in 0..12 {
-        let text = "SELECT set_config('search_path', 'pg_temp', false), pg_sleep(0.002), i FROM generate_series(1, 9) i";
+        let text = "SELECT set_config('search_path', 'pg_temp', false), pg_sleep(0.002), i FROM \
+            generate_series(1, 9) i";
         let _ = poll_n(sqlx::query(text).fetch_all(&pool), polls).await;
         assert!(ask(&pool, 2).await.unwrap());
         let left = left_behind(&url).await;

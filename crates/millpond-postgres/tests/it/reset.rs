@@ -31,7 +31,8 @@ async fn a_session_reset_leads_back_to_what_a_hook_for_new_connections_has_set()
     let Some(server) = server() else { return };
     let options = one().reset(ResetLevel::Session).on_connect(|conn, _| {
         Box::pin(async move {
-            let sql = "SET default_transaction_read_only = on; SET SESSION ROLE pg_monitor; SET app.tenant = '7'";
+            let sql = "SET default_transaction_read_only = on; SET SESSION ROLE pg_monitor; SET \
+                app.tenant = '7'";
             raw_sql(sql).execute(conn).await?;
             Ok(())
         })
@@ -39,7 +40,8 @@ async fn a_session_reset_leads_back_to_what_a_hook_for_new_connections_has_set()
     let pool = options.connect(&server.url).await.unwrap();
     for _ in 0..3 {
         let mut lease = pool.acquire().await.unwrap();
-        let sql = "SELECT current_setting('default_transaction_read_only'), current_user::text, current_setting('app.tenant')";
+        let sql = "SELECT current_setting('default_transaction_read_only'), current_user::text, \
+            current_setting('app.tenant')";
         let row = sqlx::query(sql).fetch_one(&mut *lease).await.unwrap();
         assert_eq!((row.get(0), row.get(1), row.get(2)), ("on", "pg_monitor", "7"));
         let sql = "SET default_transaction_read_only = off; RESET ROLE; SET app.tenant = '8'";

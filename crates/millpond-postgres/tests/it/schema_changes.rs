@@ -168,8 +168,8 @@ struct Pair {
 #[sqlx(type_name = "depth")]
 struct Depth(i32);
 
-const TYPES: &str = "CREATE TYPE mood AS ENUM ('Glad'); CREATE TYPE pair AS (a INT, b INT); CREATE DOMAIN depth AS INT; \
-                     CREATE TABLE t (m mood, p pair, d depth)";
+const TYPES: &str = "CREATE TYPE mood AS ENUM ('Glad'); CREATE TYPE pair AS (a INT, b INT); CREATE \
+    DOMAIN depth AS INT; CREATE TABLE t (m mood, p pair, d depth)";
 
 /// Writes a row, with a text that may be one that was prepared before.
 async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {

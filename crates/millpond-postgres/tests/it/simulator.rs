@@ -60,8 +60,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_a_server_does_transactions_are_kept_whole_or_not_at_all_and_answers_belong_to_their_questions()
- {
+fn whatever_a_server_does_transactions_are_whole_and_answers_belong_to_their_questions() {
     let steps = number("MILLPOND_SIM_STEPS").unwrap_or(STEPS);
     let first = number("MILLPOND_SIM_SEED").unwrap_or(1);
     let (mut done, mut faults, mut violations) = (0, 0, 0);

@@ -121,8 +121,7 @@ fn keeps(limit: &Limit, admitted: &[(u64, u32)], seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_thousands_of_schedules_the_script_decides_as_the_algorithm_and_no_window_admits_too_much()
- {
+async fn in_thousands_of_schedules_the_script_decides_as_the_algorithm_and_never_too_much() {
     let Some(pool) = server().await else { return };
     let script = scripted();
     let mut running = tokio::task::JoinSet::new();

@@ -216,8 +216,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_it_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on()
- {
+async fn what_is_cut_off_anywhere_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on() {
     let Some(world) = World::new().await else { return };
     let mut cuts = 0;
     for deed in DEEDS {

@@ -31,7 +31,8 @@ impl Login {
         if !is_shown {
             return error;
         }
-        let message = "AUTH was refused (the words of the server are left out, since they may repeat the password)";
+        let message = "AUTH was refused (the words of the server are left out, since they may \
+            repeat the password)";
         let code = if code
             .as_bytes()
             .windows(length)

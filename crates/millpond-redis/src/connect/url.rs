@@ -77,7 +77,8 @@ fn one_line(url: &str) -> Option<&str> {
     let url = url.strip_suffix("\r\n").or_else(|| url.strip_suffix(['\n', '\r'])).unwrap_or(url);
     let is_unseen = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}' | '\u{feff}')
     };
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
@@ -199,7 +200,8 @@ impl Parts {
             }
             "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
                 name: name.to_owned(),
-                wanted: "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or `rediss-sentinel`",
+                wanted: "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or \
+                    `rediss-sentinel`",
             }),
             "node" if self.kind != Kind::Single => {
                 self.nodes.push(node(&value, self.default_port())?);

@@ -43,32 +43,41 @@ impl fmt::Display for UrlError {
         match self {
             Self::Scheme(meant) => {
                 f.write_str(
-                    "the scheme is not one of redis, rediss, redis-sentinel, redis-cluster (both with rediss as well), unix",
+                    "the scheme is not one of redis, rediss, redis-sentinel, redis-cluster (both \
+                     with rediss as well), unix",
                 )?;
                 if meant.is_empty() { Ok(()) } else { write!(f, "; write {meant}://") }
             }
-            Self::NoHost => f.write_str("the host is missing (or stands before the path of a socket)"),
-            Self::Host => {
-                f.write_str("the host is malformed: write no blanks, and an IPv6 address in brackets, as in redis://[::1]:6379")
+            Self::NoHost => {
+                f.write_str("the host is missing (or stands before the path of a socket)")
             }
+            Self::Host => f.write_str(
+                "the host is malformed: write no blanks, and an IPv6 address in brackets, as \
+                     in redis://[::1]:6379",
+            ),
             Self::Blank => f.write_str(
-                "there is a blank before or behind it, or a line end or another character that nobody sees: leave it out, \
-                 or write it as %20, %0A and their like",
+                "there is a blank before or behind it, or a line end or another character that \
+                 nobody sees: leave it out, or write it as %20, %0A and their like",
             ),
             Self::Ambiguous => f.write_str(
-                "there is an @ behind the host; write / ? # @ and : in a user or password as %2F %3F %23 %40 and %3A",
+                "there is an @ behind the host; write / ? # @ and : in a user or password as %2F \
+                 %3F %23 %40 and %3A",
             ),
             Self::Fragment => f.write_str("there is a #; in a password write it as %23"),
             Self::Hosts => f.write_str(
-                "there are several hosts; for a cluster write redis-cluster://, for sentinels redis-sentinel://",
+                "there are several hosts; for a cluster write redis-cluster://, for sentinels \
+                 redis-sentinel://",
             ),
             Self::Port => f.write_str("a port is not a number from 1 to 65535"),
             Self::Parameter(name) if name.is_empty() => f.write_str(
-                "a parameter is not known here, and not shown, since it may be a part of a password; write & and = in a password as %26 and %3D",
+                "a parameter is not known here, and not shown, since it may be a part of a \
+                 password; write & and = in a password as %26 and %3D",
             ),
             Self::Parameter(name) => write!(
                 f,
-                "the parameter {name:?} is not known here; there are db, user, password, driver, tcp_keepalive, with TLS tls_ca, with a cluster or sentinels node, and with sentinels service, sentinel_user, sentinel_password (TLS is the scheme rediss)"
+                "the parameter {name:?} is not known here; there are db, user, password, driver, \
+                 tcp_keepalive, with TLS tls_ca, with a cluster or sentinels node, and with \
+                 sentinels service, sentinel_user, sentinel_password (TLS is the scheme rediss)"
             ),
             Self::Twice(name) => write!(f, "{name:?} is given twice, and not as the same"),
             Self::Value { name, wanted } => write!(f, "the value of {name:?} should be {wanted}"),

@@ -24,8 +24,9 @@ use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 const PLAIN_DELAY: Duration = Duration::from_millis(250);
 
 /// The error for a client without TLS.
-pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS in front of its address, rediss://, \
-     rediss-cluster:// or rediss-sentinel://, or call RedisConnectOptions::tls";
+pub(crate) const SPEAKS_TLS: &str = "the server speaks TLS on this port: write a scheme with TLS \
+    in front of its address, rediss://, rediss-cluster:// or rediss-sentinel://, or call \
+    RedisConnectOptions::tls";
 
 /// Encrypts a connection.
 ///
@@ -43,7 +44,9 @@ pub(crate) async fn encrypt(
 ) -> Result<TlsStream<TcpStream>, RedisError> {
     let connector = TlsConnector::from(Arc::new(rustls_config(tls)?));
     tokio::select! {
-        stream = connector.connect(server_name(node)?, stream) => stream.map_err(|error| refused(node, &error)),
+        stream = connector.connect(server_name(node)?, stream) => {
+            stream.map_err(|error| refused(node, &error))
+        }
         () = answers_without_tls(node) => Err(has_no_tls(node)),
     }
 }

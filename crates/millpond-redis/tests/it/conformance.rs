@@ -169,14 +169,16 @@ macro_rules! suite_over {
         mod single {
             use super::*;
             millpond_testkit::conformance! {
-                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis]
+                fixture = Servers::of(SINGLE, Driver::$driver),
+                can = [Answers, Dies, Dirty, Counted, Redis]
             }
         }
 
         mod cluster {
             use super::*;
             millpond_testkit::conformance! {
-                fixture = Servers::of(CLUSTER, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis]
+                fixture = Servers::of(CLUSTER, Driver::$driver),
+                can = [Answers, Dies, Dirty, Counted, Redis]
             }
         }
 
@@ -184,7 +186,8 @@ macro_rules! suite_over {
             use super::*;
             use millpond_core::NullPool;
             millpond_testkit::conformance! {
-                fixture = Servers::of(SINGLE, Driver::$driver), can = [Answers, Dies, Dirty, Counted, Redis], pool = NullPool
+                fixture = Servers::of(SINGLE, Driver::$driver),
+                can = [Answers, Dies, Dirty, Counted, Redis], pool = NullPool
             }
         }
 
@@ -192,7 +195,8 @@ macro_rules! suite_over {
             use super::*;
             use millpond_core::SharedPool;
             millpond_testkit::conformance! {
-                fixture = Shared(Servers::of(SINGLE, Driver::$driver)), can = [Answers], pool = SharedPool
+                fixture = Shared(Servers::of(SINGLE, Driver::$driver)),
+                can = [Answers], pool = SharedPool
             }
         }
 
@@ -200,7 +204,8 @@ macro_rules! suite_over {
             use super::*;
             use millpond_core::SharedPool;
             millpond_testkit::conformance! {
-                fixture = Shared(Servers::of(CLUSTER, Driver::$driver)), can = [Answers], pool = SharedPool
+                fixture = Shared(Servers::of(CLUSTER, Driver::$driver)),
+                can = [Answers], pool = SharedPool
             }
         }
     };

@@ -100,7 +100,8 @@ async fn a_connect_to_a_silent_server_does_not_report_that_something_may_have_be
 
 #[tokio::test]
 async fn a_server_that_cannot_save_to_its_disk_is_connected_to_and_read_from() {
-    let misconf = "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n";
+    let misconf = "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable \
+        to persist to disk.\r\n";
     for answer in [misconf, "-NOPERM this user has no permissions to run the 'ping' command\r\n"] {
         let server = Scripted::start(move |_, words| match &words[0][..] {
             b"PING" | b"SET" => answer.as_bytes().to_vec(),

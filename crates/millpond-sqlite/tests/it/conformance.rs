@@ -93,7 +93,8 @@ impl Fixture for File {
     }
 
     async fn fetch(&self, conn: &mut Tracked<Sqlite>, rows: usize) -> Result<(), BoxError> {
-        const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
+        const MANY: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT \
+            5000) SELECT x FROM n";
         let mut stream = sqlx::query(MANY).fetch(conn);
         for expected in (1..).take(rows) {
             let row = stream.try_next().await?.ok_or("there are fewer rows")?;
@@ -161,13 +162,15 @@ fn options(plan: &Plan) -> SqlitePoolOptions {
 mod queue_pool {
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Dirty, Counted, Transactions, Streams, Pools, Session, Statements, Memory, Readers]
+        can = [Answers, Dirty, Counted, Transactions, Streams, Pools, Session, Statements, Memory,
+            Readers]
     }
 }
 
 mod null_pool {
     use millpond_core::NullPool;
     millpond_testkit::conformance! {
-        fixture = super::File(super::Dir::new()), can = [Answers, Dirty, Counted, Transactions, Streams], pool = NullPool
+        fixture = super::File(super::Dir::new()),
+        can = [Answers, Dirty, Counted, Transactions, Streams], pool = NullPool
     }
 }

@@ -68,8 +68,8 @@ async fn an_error_names_the_file_and_what_is_wrong_with_it() {
         assert_eq!(
             error.to_string(),
             format!(
-                "error returned from database: no connection could be opened: cannot open the SQLite file {text} \
-                 (code: 14, unable to open database file) (1 failed in a row)"
+                "error returned from database: no connection could be opened: cannot open the \
+                 SQLite file {text} (code: 14, unable to open database file) (1 failed in a row)"
             )
         );
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("14"));
@@ -82,7 +82,8 @@ async fn an_error_says_from_where_a_relative_path_was_meant() {
     let here = here.display();
     let text = connect_error("sqlite:///./no-such/x.db").await.to_string();
     let wanted = format!(
-        "{here}/no-such/x.db (from ./no-such/x.db, relative to {here}): the directory {here}/no-such does not exist (code: 14"
+        "{here}/no-such/x.db (from ./no-such/x.db, relative to {here}): the directory \
+         {here}/no-such does not exist (code: 14"
     );
     assert!(text.contains(&wanted), "{text}");
 }

@@ -71,7 +71,8 @@ async fn a_conflict_that_rolls_back_loses_the_transaction_with_its_savepoints() 
     let dir = Dir::new();
     let pool = table(&dir).await;
     pool.execute(
-        "CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.i = 99 BEGIN SELECT RAISE(ROLLBACK, 'refused'); END",
+        "CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.i = 99 BEGIN SELECT RAISE(ROLLBACK, \
+         'refused'); END",
     )
     .await
     .unwrap();
@@ -263,7 +264,8 @@ async fn several_statements_that_stay_in_the_transaction_lose_nothing() {
     for sql in [
         "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
         "SAVEPOINT a; INSERT INTO t VALUES (3); ROLLBACK TO a; RELEASE a",
-        "CREATE TABLE log (i); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.i); END",
+        "CREATE TABLE log (i); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES \
+         (new.i); END",
         "INSERT INTO t VALUES (4); -- the end; begin with 5\nINSERT INTO t VALUES (5)",
     ] {
         tx.execute(sql).await.unwrap();

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 async fn pond(options: SqlitePoolOptions) -> SqlitePool {
     let pool = options.connect("sqlite::memory:").await.unwrap();
-    raw_sql("CREATE TABLE ponds (name TEXT); CREATE TEMP TABLE notes (n INTEGER); INSERT INTO ponds VALUES ('mill')")
-        .execute(&pool)
-        .await
-        .unwrap();
+    raw_sql(
+        "CREATE TABLE ponds (name TEXT); CREATE TEMP TABLE notes (n INTEGER); INSERT INTO ponds \
+         VALUES ('mill')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
     pool
 }
 
@@ -189,13 +192,13 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
 }
 
 #[tokio::test]
-async fn when_the_drivers_thread_panics_its_loss_is_an_error_at_once_and_no_empty_one_takes_its_place()
- {
+async fn when_the_drivers_thread_panics_its_loss_is_an_error_and_no_empty_one_takes_its_place() {
     let pool = pond(SqlitePoolOptions::new()).await;
     // A column whose name is not UTF-8.
     raw_sql(
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = \
-         CAST(x'435245415445205441424C4520706F6E6473202822FF2229' AS TEXT) WHERE name = 'ponds'; PRAGMA writable_schema = RESET",
+         CAST(x'435245415445205441424C4520706F6E6473202822FF2229' AS TEXT) WHERE name = 'ponds'; \
+         PRAGMA writable_schema = RESET",
     )
     .execute(&pool)
     .await

@@ -17,11 +17,14 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
     let pool = dir.one().await;
     // A column name that is not UTF-8 is one of several things over which the driver's thread
     // panics.
-    raw_sql("CREATE TABLE t (a); INSERT INTO t VALUES (1); PRAGMA writable_schema = ON; \
-             UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424C45207420282261FF2229' AS TEXT) WHERE name = 't'")
-        .execute(&pool)
-        .await
-        .unwrap();
+    raw_sql(
+        "CREATE TABLE t (a); INSERT INTO t VALUES (1); PRAGMA writable_schema = ON; \
+             UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424C45207420282261FF2229' AS \
+             TEXT) WHERE name = 't'",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
     pool.close().await;
     let pool = one().connect(&dir.url("one.db")).await.unwrap();
     for round in 0..3 {
@@ -73,10 +76,10 @@ async fn a_text_without_a_statement_ends_well() {
 }
 
 /// Rebuilds the table with its columns in another order.
-const SWAPPED: &str = "BEGIN; CREATE TABLE new (email, name); INSERT INTO new SELECT email, name FROM users; \
-                       DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
-const ORDERED: &str = "BEGIN; CREATE TABLE new (name, email); INSERT INTO new SELECT name, email FROM users; \
-                       DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+const SWAPPED: &str = "BEGIN; CREATE TABLE new (email, name); INSERT INTO new SELECT email, name \
+    FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+const ORDERED: &str = "BEGIN; CREATE TABLE new (name, email); INSERT INTO new SELECT name, email \
+    FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
 const ADDED: &str = "ALTER TABLE users ADD COLUMN age DEFAULT 7";
 const DROPPED: &str = "ALTER TABLE users DROP COLUMN age";
 const USERS: &str = "CREATE TABLE users (name, email); INSERT INTO users VALUES ('ann', 'a@b')";
@@ -254,8 +257,7 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
 }
 
 #[tokio::test]
-async fn a_function_that_takes_the_drivers_own_connection_finds_the_columns_of_now_at_the_next_loan()
- {
+async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_at_the_next_loan() {
     async fn helper(conn: &mut SqliteConnection) -> usize {
         let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
         is_ann(&rows[0]);

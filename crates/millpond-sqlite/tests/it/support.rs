@@ -16,7 +16,8 @@ pub const ENDLESS: &str =
 pub async fn abandon_endless<'e>(executor: impl Executor<'e, Database = Sqlite>) {
     // The first row says that it has begun; for the second one it would run for ever.
     const SQL: &str = "SELECT 1 UNION ALL SELECT COUNT(*) FROM \
-                       (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n)";
+                       (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
+                       SELECT x FROM n)";
     let mut rows = executor.fetch(SQL);
     assert!(rows.try_next().await.unwrap().is_some());
     assert!(poll_n(rows.try_next(), 1).await.is_none(), "it has not ended");

@@ -16,8 +16,7 @@ fn outcome(error: &Error) -> TransactionOutcome {
 }
 
 #[tokio::test]
-async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction_and_a_rollback_says_that_it_came_too_late()
- {
+async fn after_a_commit_in_sql_nothing_else_is_done_and_a_rollback_says_that_it_came_too_late() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_hand_commit").await;
     for sql in ["COMMIT", "/* x */ commit and chain"] {

@@ -200,8 +200,12 @@ async fn in_a_savepoint(pool: &Pool, text: &str, end: End) -> Option<String> {
         None if kept => has_one,
         _ => !has_three,
     };
-    (!is_right)
-        .then(|| format!("{text:?} in a savepoint: {executed:?}, {third:?}, {end:?} {inner_kept:?}, {kept}: {rows:?}"))
+    (!is_right).then(|| {
+        format!(
+            "{text:?} in a savepoint: {executed:?}, {third:?}, {end:?} {inner_kept:?}, \
+             {kept}: {rows:?}"
+        )
+    })
 }
 
 async fn rows(pool: &Pool) -> Vec<i32> {

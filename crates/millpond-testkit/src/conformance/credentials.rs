@@ -13,7 +13,7 @@ use std::{env, fs, process};
 
 /// What is asked next brings the new password in, and what was opened with the old one goes when it
 /// comes back.
-pub async fn b12_a_password_that_changes_in_its_file_retires_the_old_connections_and_disturbs_nobody<
+pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and_disturbs_nobody<
     T: Trial,
 >(
     stage: Stage<T>,

@@ -147,8 +147,10 @@ macro_rules! falls {
         $(
             #[test]
             fn $test() {
-                assert!(passes::<_, Flawed<SOUND>, _>(|| async { Nowhere }, PAUSED, |stage| suite::$case(stage)));
-                assert!(!passes::<_, Flawed<$flaw>, _>(|| async { Nowhere }, PAUSED, |stage| suite::$case(stage)));
+                let case = |stage| suite::$case(stage);
+                assert!(passes::<_, Flawed<SOUND>, _>(|| async { Nowhere }, PAUSED, case));
+                let case = |stage| suite::$case(stage);
+                assert!(!passes::<_, Flawed<$flaw>, _>(|| async { Nowhere }, PAUSED, case));
             }
         )*
     };
@@ -157,16 +159,23 @@ macro_rules! falls {
 falls! {
     a_pool_that_is_late_is_seen: UNPUNCTUAL falls at c40_a_wait_ends_at_its_deadline;
     a_pool_without_a_queue_is_seen: BARGING falls at c30_waiters_are_served_in_order_of_arrival;
-    a_pool_in_which_newcomers_pass_is_seen: BARGING falls at c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet;
+    a_pool_in_which_newcomers_pass_is_seen: BARGING
+        falls at c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet;
     a_pool_that_loses_places_is_seen: LOSING falls at c04_a_crowd_is_served_by_few_connections;
-    a_pool_that_lends_what_is_out_of_date_is_seen: STALE falls at c56_after_an_invalidation_nothing_older_is_lent;
-    a_pool_that_says_closed_and_is_not_is_seen: NEVER_CLOSING falls at c84_everything_that_was_opened_is_closed;
-    a_pool_that_closes_and_keeps_waiters_is_seen: NEVER_CLOSING falls at c80_close_tells_all_waiters_at_once;
-    a_pool_without_a_cap_is_seen: WITHOUT_CAP falls at c20_nothing_beyond_the_cap_is_open_at_any_instant;
+    a_pool_that_lends_what_is_out_of_date_is_seen: STALE
+        falls at c56_after_an_invalidation_nothing_older_is_lent;
+    a_pool_that_says_closed_and_is_not_is_seen: NEVER_CLOSING
+        falls at c84_everything_that_was_opened_is_closed;
+    a_pool_that_closes_and_keeps_waiters_is_seen: NEVER_CLOSING
+        falls at c80_close_tells_all_waiters_at_once;
+    a_pool_without_a_cap_is_seen: WITHOUT_CAP
+        falls at c20_nothing_beyond_the_cap_is_open_at_any_instant;
     a_pool_that_miscounts_is_seen: MISCOUNTING falls at c03_the_status_tells_every_step;
-    a_pool_that_swallows_the_cause_is_seen: SWALLOWING falls at c93_a_timeout_tells_the_last_failure_to_connect;
+    a_pool_that_swallows_the_cause_is_seen: SWALLOWING
+        falls at c93_a_timeout_tells_the_last_failure_to_connect;
     a_pool_that_hoards_is_seen: HOARDING falls at c20_nothing_beyond_the_cap_is_open_at_any_instant;
-    a_pool_that_lends_after_close_is_seen: LENDING_AFTER_CLOSE falls at c80_after_close_every_acquire_is_refused;
+    a_pool_that_lends_after_close_is_seen: LENDING_AFTER_CLOSE
+        falls at c80_after_close_every_acquire_is_refused;
 }
 
 /// A device that answers in turn, like every server on one connection: what was asked and not

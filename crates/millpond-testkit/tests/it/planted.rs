@@ -174,7 +174,8 @@ falls! {
     a_close_that_leaks_is_seen:
         CloseThatLeaks falls at c84_what_is_closed_is_closed_at_the_server;
     a_reset_that_does_nothing_is_seen:
-        ResetThatDoesNothing falls at c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
+        ResetThatDoesNothing falls at
+            c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
     a_ping_that_blocks_is_seen:
         PingThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
 }

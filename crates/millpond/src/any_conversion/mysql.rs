@@ -112,7 +112,8 @@ fn integer(value: MySqlValueRef<'_>) -> Result<i64, BoxDynError> {
     let number: u64 = decode(value)?;
     i64::try_from(number).map_err(|_| {
         format!(
-            "{number} is beyond the range of i64: write `CAST(column AS CHAR)` in the statement, or use the typed pool"
+            "{number} is beyond the range of i64: write `CAST(column AS CHAR)` in the statement, \
+             or use the typed pool"
         )
         .into()
     })

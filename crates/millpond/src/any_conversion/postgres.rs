@@ -173,12 +173,17 @@ fn utf8(bytes: &[u8]) -> Result<String, BoxDynError> {
 
 fn untold(declared: &PgTypeInfo) -> BoxDynError {
     let name = declared.name();
-    format!("PostgreSQL's {name} has no counterpart here: write `column::text` in the statement, or use the typed pool")
-        .into()
+    format!(
+        "PostgreSQL's {name} has no counterpart here: write `column::text` in the statement, or \
+         use the typed pool"
+    )
+    .into()
 }
 
 fn malformed() -> BoxDynError {
-    "the server sent a value of an unknown form: write `column::text` in the statement, or use the typed pool".into()
+    "the server sent a value of an unknown form: write `column::text` in the statement, or use \
+     the typed pool"
+        .into()
 }
 
 /// The first `N` bytes, and the others.

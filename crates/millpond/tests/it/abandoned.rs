@@ -12,10 +12,12 @@ const LONG: u64 = 20;
 async fn running(db: &DatabaseConnection, mark: &str) -> i64 {
     let sql = match db.backend() {
         Backend::MySql => {
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE $1 AND id <> CONNECTION_ID()"
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE $1 AND id <> \
+             CONNECTION_ID()"
         }
         _ => {
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()"
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1 AND \
+             pid <> pg_backend_pid()"
         }
     };
     sqlx::query_scalar(sql).bind(format!("%{mark}%")).fetch_one(db).await.unwrap()

@@ -55,7 +55,8 @@ fn a_cache_without_a_url_is_an_error_that_names_the_variable_to_set() {
     let text = cache::from_settings(&settings(&[])).unwrap_err().to_string();
     assert_eq!(
         text,
-        "cache.url is not set: set PSN_CACHE_URL, or url in the section [cache] of the settings file"
+        "cache.url is not set: set PSN_CACHE_URL, or url in the section [cache] of the \
+         settings file"
     );
 }
 

@@ -47,7 +47,8 @@ async fn stored(
     value: &str,
 ) -> Vec<Result<AnyRow, sqlx::Error>> {
     let sql = format!(
-        "SET sql_mode = ''; DROP TABLE IF EXISTS t; CREATE TABLE t (v {kind}); INSERT INTO t VALUES ({value})"
+        "SET sql_mode = ''; DROP TABLE IF EXISTS t; CREATE TABLE t (v {kind}); INSERT INTO t \
+         VALUES ({value})"
     );
     let mut tx = db.begin().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(sql))

@@ -64,7 +64,8 @@ async fn every_problem_of_a_pooler_is_in_the_one_report() {
     assert_eq!(
         told("mysql://u:hunter2@h/d", &[bouncer]),
         format!(
-            "db.behind = pgbouncer {source} is not supported by MySQL; write `server`, or leave it out"
+            "db.behind = pgbouncer {source} is not supported by MySQL; write `server`, or \
+             leave it out"
         )
     );
     #[cfg(feature = "sqlite")]

@@ -231,8 +231,10 @@ async fn both(db: &DatabaseConnection, sql: &'static str) -> [AnyRow; 2] {
 async fn numbers_booleans_and_bytes_arrive_as_what_they_are() {
     let Some(db) = schema().await else { return };
     let sql = "SELECT true AS yes, false AS no, '-32768'::int2 AS small, 2147483647 AS whole,
-        '-9223372036854775808'::int8 AS big, 4000000000::oid AS oid, 1.5::float4 AS real, 1e300::float8 AS double,
-        'NaN'::float8 AS nan, '-Infinity'::float4 AS infinite, '\\x00ff'::bytea AS bytes, ''::bytea AS none,
+        '-9223372036854775808'::int8 AS big, 4000000000::oid AS oid, 1.5::float4 AS real, \
+        1e300::float8 AS double,
+        'NaN'::float8 AS nan, '-Infinity'::float4 AS infinite, '\\x00ff'::bytea AS bytes, \
+        ''::bytea AS none,
         pg_sleep(0) AS nothing";
     for row in both(&db, sql).await {
         assert_eq!((row.get::<bool, _>("yes"), row.get::<bool, _>("no")), (true, false));

@@ -33,7 +33,8 @@ fn a_storage_without_a_url_is_an_error_that_names_the_variable_to_set() {
         ratelimit::from_settings(&settings(&[]), StorageOptions::new()).unwrap_err().to_string();
     assert_eq!(
         text,
-        "redis.url is not set: set PSN_REDIS_URL, or url in the section [redis] of the settings file"
+        "redis.url is not set: set PSN_REDIS_URL, or url in the section [redis] of the \
+         settings file"
     );
 }
 

@@ -128,8 +128,7 @@ async fn a_backend_that_is_off_is_named_with_its_feature_and_without_the_passwor
 
 #[cfg(feature = "mysql")]
 #[tokio::test]
-async fn a_url_of_mysql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_reported_with_all_else()
- {
+async fn a_mysql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_reported_with_all_else() {
     for url in [
         "mysql+pymysql://u:hunter2@localhost/d?ssl_ca=/ca.pem",
         "mariadb+aiomysql://u:hunter2@localhost/d",
@@ -169,8 +168,7 @@ async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn a_url_of_postgresql_is_read_in_sqlalchemys_way_and_what_is_wrong_with_it_is_reported_with_all_else()
- {
+async fn a_postgresql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_reported_with_all_else() {
     for url in [
         "postgresql+asyncpg://u:hunter2@localhost/d?sslmode=require",
         "postgres://u:hunter2@localhost",

@@ -10,9 +10,12 @@ use sqlx::{Any, Column, Decode, Row, Type, TypeInfo};
 async fn table(values: &'static str) -> AnyRow {
     let db = memory().await;
     let create = "CREATE TABLE t (
-        flag BOOLEAN, flag2 BOOL, small SMALLINT, four INT4, whole INTEGER, eight BIGINT, big UNSIGNED BIG INT,
-        real REAL, double DOUBLE PRECISION, float FLOAT, words TEXT, short VARCHAR(10), clob CLOB, bytes BLOB,
-        day DATE, hour TIME, moment DATETIME, stamp TIMESTAMP, price DECIMAL(10, 2), amount NUMERIC, anything)";
+        flag BOOLEAN, flag2 BOOL, small SMALLINT, four INT4, whole INTEGER, eight BIGINT, big \
+        UNSIGNED BIG INT,
+        real REAL, double DOUBLE PRECISION, float FLOAT, words TEXT, short VARCHAR(10), clob CLOB, \
+        bytes BLOB,
+        day DATE, hour TIME, moment DATETIME, stamp TIMESTAMP, price DECIMAL(10, 2), amount \
+        NUMERIC, anything)";
     sqlx::query(create).execute(&db).await.unwrap();
     sqlx::query(values).execute(&db).await.unwrap();
     sqlx::query("SELECT * FROM t").fetch_one(&db).await.unwrap()
@@ -32,7 +35,8 @@ async fn every_column_type_arrives_as_what_it_is() {
     let row = table(
         "INSERT INTO t VALUES (1, 0, -5, 4, 9223372036854775807, -9223372036854775808, 7,
             1.5, 2.5, 3.5, 'text', 'short', 'clob', x'00ff',
-            '2024-02-29', '12:34:56', '2024-02-29 12:34:56', '2024-02-29T12:34:56Z', 10.25, 1e300, 'any')",
+            '2024-02-29', '12:34:56', '2024-02-29 12:34:56', '2024-02-29T12:34:56Z', 10.25, \
+            1e300, 'any')",
     )
     .await;
     assert_eq!((row.get::<bool, _>("flag"), row.get::<bool, _>("flag2")), (true, false));
@@ -111,7 +115,8 @@ async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
 #[tokio::test]
 async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the_column() {
     let row = table(
-        "INSERT INTO t (flag, flag2, whole, eight, real, words, day, bytes) VALUES ('yes', 2, 70000, 4294967296, 1.5, '1', 'x', x'01')",
+        "INSERT INTO t (flag, flag2, whole, eight, real, words, day, bytes) VALUES ('yes', 2, \
+         70000, 4294967296, 1.5, '1', 'x', x'01')",
     )
     .await;
     refused::<bool>(&row, "flag");
@@ -217,8 +222,8 @@ async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_
         sqlx::raw_sql(create).execute(&db).await.unwrap();
         let other =
             DatabaseConnection::builder(&url).pool(PoolKind::Queue).connect().await.unwrap();
-        let swap = "BEGIN; CREATE TABLE new (email TEXT, name TEXT); INSERT INTO new SELECT email, name FROM users; \
-                    DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
+        let swap = "BEGIN; CREATE TABLE new (email TEXT, name TEXT); INSERT INTO new SELECT email, \
+            name FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users; COMMIT";
         for (by, change, columns) in [
             (&db, "SELECT 1", 2),
             (&other, swap, 2),
