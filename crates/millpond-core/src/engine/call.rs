@@ -1,56 +1,40 @@
-//! The one way to call foreign code: under a limit, and behind a guard against panics.
+//! The one way to call foreign code: under a limit, behind a guard against panics, and with a guard
+//! for the connection that it is called on.
 
-use crate::event::{SharedError, share};
-use crate::manager::BoxError;
+use crate::engine::shared::Shared;
+use crate::event::{CloseReason, SharedError, share};
+use crate::ledger::PooledConnection;
+use crate::manager::{BoxError, Manager};
 use crate::rt;
-use crate::rt::panics::message;
-use std::fmt;
+use crate::rt::panics::{calmly, drop_calmly};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Why a call brought nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum CallError<E> {
-    /// It failed by itself.
+    /// It returned an error.
     Failed(E),
     /// It took longer than this.
     TimedOut(Duration),
-    /// It panicked and said this.
+    /// It panicked with this message.
     Panicked(String),
 }
 
 impl<E: Into<BoxError>> CallError<E> {
-    /// As one error to report and keep; `setting` is where its limit comes from.
+    /// The error to report and keep; `setting` is where its limit comes from.
     pub(crate) fn shared(self, setting: &'static str) -> SharedError {
-        match self {
-            Self::Failed(error) => share(error.into()),
-            Self::TimedOut(limit) => share(Box::new(Cut::TimedOut(limit, setting))),
-            Self::Panicked(message) => share(Box::new(Cut::Panicked(message))),
-        }
-    }
-}
-
-/// What stands for an error where none came.
-#[derive(Debug)]
-enum Cut {
-    TimedOut(Duration, &'static str),
-    Panicked(String),
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut(limit, setting) => {
-                write!(f, "no answer within {:.2} s ({setting})", limit.as_secs_f64())
+        share(match self {
+            Self::Failed(error) => error.into(),
+            Self::TimedOut(limit) => {
+                format!("no answer within {:.2} s ({setting})", limit.as_secs_f64()).into()
             }
-            Self::Panicked(message) => write!(f, "panicked: {message}"),
-        }
+            Self::Panicked(message) => format!("panicked: {message}").into(),
+        })
     }
 }
-
-impl std::error::Error for Cut {}
 
 /// Awaits a call for at most `limit`. A panic in it, or in making or dropping it, is caught.
 ///
@@ -64,24 +48,35 @@ pub(crate) async fn call<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut future = match catch_unwind(AssertUnwindSafe(|| Box::pin(make()))) {
-        Ok(future) => future,
-        Err(panic) => return Err(CallError::Panicked(message(&*panic))),
-    };
-    let outcome = {
-        let guarded =
-            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(Ok(output))) => Poll::Ready(Ok(output)),
-                Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(CallError::Failed(error))),
-                Err(panic) => Poll::Ready(Err(CallError::Panicked(message(&*panic)))),
-            });
-        rt::until(rt::sleep(limit), guarded).await
-    };
-    // A future that panicked, or was cut off, may panic again when it is dropped.
-    let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
-    match (outcome, dropped) {
-        (Some(outcome), _) => outcome,
-        (None, _) => Err(CallError::TimedOut(limit)),
+    let mut future = calmly(|| Box::pin(make())).map_err(CallError::Panicked)?;
+    let guarded = poll_fn(|cx| match calmly(|| future.as_mut().poll(cx)) {
+        Ok(poll) => poll.map_err(CallError::Failed),
+        Err(message) => Poll::Ready(Err(CallError::Panicked(message))),
+    });
+    let outcome = rt::until(rt::sleep(limit), guarded).await;
+    // A future that has panicked or is cut off may panic when it is dropped.
+    let _ = drop_calmly(future);
+    outcome.unwrap_or(Err(CallError::TimedOut(limit)))
+}
+
+/// A connection on which its manager or hooks are being called. Dropped before the call has ended,
+/// it closes the connection.
+pub(crate) struct CallGuard<M: Manager> {
+    pub(crate) shared: Arc<Shared<M>>,
+    /// `None` once the call has ended.
+    pub(crate) held: Option<PooledConnection<M::Connection>>,
+}
+
+impl<M: Manager> CallGuard<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, held: PooledConnection<M::Connection>) -> Self {
+        Self { shared, held: Some(held) }
+    }
+}
+
+impl<M: Manager> Drop for CallGuard<M> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.shared.retire(held, CloseReason::Interrupted);
+        }
     }
 }

@@ -26,13 +26,10 @@ impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
     }
 
     fn detached(&self, tag: &LeaseMeta) {
-        let seq = self.change(|ledger, now| {
+        self.change_and_tell(|ledger, now| {
             ledger.detached(tag.slot, now);
-            ledger.stamp_if(self.observed())
+            Some(Event::Detached { id: tag.id })
         });
-        if let Some(seq) = seq {
-            self.tell_at(seq, &Event::Detached { id: tag.id });
-        }
     }
 
     fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {

@@ -4,7 +4,7 @@
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::run_hooks;
 use crate::engine::shared::Shared;
-use crate::event::{CloseReason, Event, SharedError, share};
+use crate::event::{CloseReason, SharedError, share};
 use crate::hooks::HookPoint;
 use crate::ledger::{LeaseMeta, PooledConnection};
 use crate::manager::Manager;
@@ -25,8 +25,10 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
         // A refusal changes nothing; it has been reported.
         let _ = run_hooks(&shared, HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
     }
-    let left = deadline.since(shared.now());
-    closing.finish(left).await;
+    if let Some(held) = closing.held.take() {
+        let left = deadline.since(shared.now());
+        closing.error = bounded_close(&shared, held.into_connection(), left).await.err();
+    }
 }
 
 /// Closes a connection that never became one of the pool's.
@@ -53,54 +55,31 @@ async fn bounded_close<M: Manager>(
     }
 }
 
-/// A connection on its way out. If the job is dropped half way, the connection is dropped and the
-/// place becomes free.
+/// A connection on its way out. In whatever way its close ends, its slot becomes free then.
 pub(crate) struct Closing<M: Manager> {
-    pub(crate) shared: Arc<Shared<M>>,
-    pub(crate) held: Option<PooledConnection<M::Connection>>,
-    pub(crate) reason: CloseReason,
+    shared: Arc<Shared<M>>,
+    tag: LeaseMeta,
+    /// `None` once it was handed to the manager.
+    held: Option<PooledConnection<M::Connection>>,
+    reason: CloseReason,
+    error: Option<SharedError>,
 }
 
 impl<M: Manager> Closing<M> {
-    async fn finish(mut self, left: Duration) {
-        let Some(held) = self.held.take() else { return };
-        let (tag, conn) = (held.inner.tag, held.into_connection());
-        let mut gone =
-            Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error: None };
-        gone.error = bounded_close(&self.shared, conn, left).await.err();
+    pub(crate) fn new(
+        shared: Arc<Shared<M>>,
+        held: PooledConnection<M::Connection>,
+        reason: CloseReason,
+    ) -> Self {
+        Self { shared, tag: held.inner.tag, held: Some(held), reason, error: None }
     }
 }
 
 impl<M: Manager> Drop for Closing<M> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            let (tag, conn) = (held.inner.tag, held.into_connection());
-            let error = drop_calmly(conn).err().map(|message| share(message.into()));
-            drop(Gone { shared: Arc::clone(&self.shared), tag, reason: self.reason, error });
+        if let Err(message) = drop_calmly(self.held.take()) {
+            self.error = Some(share(message.into()));
         }
-    }
-}
-
-/// Frees the place and tells of it when the close has ended, in whatever way.
-struct Gone<M: Manager> {
-    shared: Arc<Shared<M>>,
-    tag: LeaseMeta,
-    reason: CloseReason,
-    error: Option<SharedError>,
-}
-
-impl<M: Manager> Drop for Gone<M> {
-    fn drop(&mut self) {
-        let shared = &self.shared;
-        let seq = shared.change(|ledger, now| {
-            ledger.gone(self.tag.slot, now);
-            ledger.stamp_if(shared.observed())
-        });
-        if let Some(seq) = seq {
-            shared.tell_at(
-                seq,
-                &Event::Closed { id: self.tag.id, reason: self.reason, error: self.error.take() },
-            );
-        }
+        self.shared.closed(&self.tag, self.reason, self.error.take());
     }
 }

@@ -3,7 +3,7 @@
 //! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection
 //! that arrives late serves the next one.
 
-use crate::engine::call::{CallError, call};
+use crate::engine::call::call;
 use crate::engine::close::farewell;
 use crate::engine::run_hooks::run_hooks;
 use crate::engine::shared::Shared;
@@ -50,20 +50,11 @@ async fn open<M: Manager>(
         generation: attempt.generation,
         limit,
     };
-    let mut conn = match call(limit, || shared.manager.connect(&info)).await {
-        Ok(conn) => conn,
-        Err(error) => {
-            let fault = match &error {
-                CallError::Failed(error) => shared.classify(error),
-                CallError::TimedOut(_) => ErrorClass::Transient,
-                CallError::Panicked(message) => {
-                    shared.tell_panic("connect", message.clone());
-                    ErrorClass::Transient
-                }
-            };
-            return Err((error.shared("connect_timeout"), fault));
-        }
-    };
+    let connected = call(limit, || shared.manager.connect(&info)).await;
+    let mut conn = connected.map_err(|error| {
+        let class = shared.class_of("connect", &error);
+        (error.shared("connect_timeout"), class)
+    })?;
     let info = ConnectionInfo {
         pool: Arc::clone(&shared.name),
         id: attempt.id,
@@ -118,15 +109,13 @@ fn arrived<M: Manager>(
     place.slot = None;
     let shared = &place.shared;
     let id = attempt.id;
-    let (recovered, seq) = shared.change(|ledger, now| {
+    let mut recovered = None;
+    shared.change_and_tell(|ledger, now| {
         let tag = ledger.new_tag(attempt, now);
         ledger.note_took(took);
-        let seq = ledger.stamp_if(shared.observed());
-        (ledger.connected(PooledConnection::new(conn, tag), now), seq)
+        recovered = ledger.connected(PooledConnection::new(conn, tag), now);
+        Some(Event::Connected { id, took })
     });
-    if let Some(seq) = seq {
-        shared.tell_at(seq, &Event::Connected { id, took });
-    }
     if let Some(after) = recovered {
         tracing::info!(pool = &*shared.name, ?after, "connections can be opened again");
         shared.tell(|| Event::Recovered { after });

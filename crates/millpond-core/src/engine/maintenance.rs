@@ -4,9 +4,10 @@
 //! It holds the pool only while it works, so a pool that nobody holds any more is gone. Jobs run
 //! side by side, each under its own limit: one that hangs delays no other.
 
+use crate::engine::call::CallGuard;
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{Place, connect};
-use crate::engine::recheck::{Resting, check_in, see_through, validate_idle};
+use crate::engine::recheck::{check_in, see_through, validate_idle};
 use crate::engine::shared::Shared;
 use crate::event::Event;
 use crate::ledger::{Job, Ledger};
@@ -98,11 +99,11 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
     match job {
         Job::Connect(attempt) => jobs.start(connect(Place::new(shared, &attempt), attempt)),
         Job::Checkin { held, reset, ping } => {
-            jobs.start(check_in(Resting { shared, held: Some(held) }, reset, ping))
+            jobs.start(check_in(CallGuard::new(shared, held), reset, ping))
         }
-        Job::Validate(held) => jobs.start(validate_idle(Resting { shared, held: Some(held) })),
+        Job::Validate(held) => jobs.start(validate_idle(CallGuard::new(shared, held))),
         Job::SeeThrough(validation) => jobs.start(see_through(shared, validation)),
-        Job::Close(held, reason) => jobs.start(close(Closing { shared, held: Some(held), reason })),
+        Job::Close(held, reason) => jobs.start(close(Closing::new(shared, held, reason))),
     }
 }
 

@@ -2,6 +2,7 @@
 //! the ledger.
 
 use crate::config::PoolConfig;
+use crate::engine::call::CallError;
 use crate::engine::parts::Parts;
 use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
 use crate::histogram::PoolHistograms;
@@ -235,14 +236,31 @@ impl<M: Manager> Shared<M> {
 
     /// Drops a connection that nobody is left to close properly; then its place is free.
     fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
-        let LeaseMeta { id, slot, .. } = held.inner.tag;
+        let tag = held.inner.tag;
         let error = drop_calmly(held).err().map(|message| share(message.into()));
-        let seq = self.change(|ledger, now| {
-            ledger.gone(slot, now);
-            ledger.stamp_if(self.observed())
+        self.closed(&tag, reason, error);
+    }
+
+    /// A connection is closed or dropped: frees its slot.
+    pub(crate) fn closed(&self, tag: &LeaseMeta, reason: CloseReason, error: Option<SharedError>) {
+        self.change_and_tell(|ledger, now| {
+            ledger.gone(tag.slot, now);
+            Some(Event::Closed { id: tag.id, reason, error })
         });
-        if let Some(seq) = seq {
-            self.tell_at(seq, &Event::Closed { id, reason, error });
+    }
+
+    /// Changes the ledger, and tells the observers of the event that this is, if it is one.
+    pub(crate) fn change_and_tell(
+        &self,
+        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> Option<Event>,
+    ) {
+        let (event, seq) = self.change(|ledger, now| {
+            let event = change(ledger, now);
+            let seq = ledger.stamp_if(event.is_some() && self.observed());
+            (event, seq)
+        });
+        if let (Some(event), Some(seq)) = (event, seq) {
+            self.tell_at(seq, &event);
         }
     }
 
@@ -305,6 +323,16 @@ impl<M: Manager> Shared<M> {
                 ErrorClass::Transient
             }
         }
+    }
+
+    /// What a failed call of the manager means; a panic in it is reported.
+    pub(crate) fn class_of(&self, method: &'static str, error: &CallError<M::Error>) -> ErrorClass {
+        match error {
+            CallError::Failed(error) => return self.classify(error),
+            CallError::TimedOut(_) => {}
+            CallError::Panicked(message) => self.tell_panic(method, message.clone()),
+        }
+        ErrorClass::Transient
     }
 
     /// What the manager makes of an error that may be its own.

@@ -245,16 +245,13 @@ impl<M: Manager> QueuePool<M> {
         (wanted.pool_size, wanted.max_overflow) = (pool_size, max_overflow);
         wanted.min_idle = wanted.min_idle.map(|idle| idle.min(pool_size));
         wanted.check()?;
-        let seq = self.shared().change(|ledger, now| {
+        self.shared().change_and_tell(|ledger, now| {
             let resizes = !ledger.is_closed();
             if resizes {
                 ledger.resize(pool_size, max_overflow, now);
             }
-            resizes.then(|| ledger.stamp_if(self.shared().observed())).flatten()
+            resizes.then_some(Event::Resized { pool_size, max_overflow })
         });
-        if let Some(seq) = seq {
-            self.shared().tell_at(seq, &Event::Resized { pool_size, max_overflow });
-        }
         Ok(())
     }
 
@@ -273,25 +270,18 @@ impl<M: Manager> QueuePool<M> {
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their
     /// deadlines. What is in use goes on and may come back.
     pub fn suspend(&self) {
-        let seq = self.shared().change(|ledger, now| {
+        self.shared().change_and_tell(|ledger, now| {
             ledger.suspend(now);
-            ledger.stamp_if(self.shared().observed())
+            Some(Event::Suspended)
         });
-        if let Some(seq) = seq {
-            self.shared().tell_at(seq, &Event::Suspended);
-        }
     }
 
     /// Ends a suspension.
     pub fn resume(&self) {
-        let seq = self.shared().change(|ledger, now| {
-            let seq = ledger.stamp_if(self.shared().observed());
+        self.shared().change_and_tell(|ledger, now| {
             ledger.resume(now);
-            seq
+            Some(Event::Resumed)
         });
-        if let Some(seq) = seq {
-            self.shared().tell_at(seq, &Event::Resumed);
-        }
     }
 
     /// Opens connections until this many exist, at most `pool_size`, and at most for

@@ -147,7 +147,7 @@ impl World {
         match job {
             Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
             Job::Close(held, reason) => {
-                block_on(close_connection(Closing { shared, held: Some(held), reason }))
+                block_on(close_connection(Closing::new(shared, held, reason)))
             }
             Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => {
                 panic!("nothing is reset or validated here")
