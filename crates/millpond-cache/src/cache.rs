@@ -158,8 +158,9 @@ impl<C: Codec> RedisCache<C> {
             let reason = format!("ttl = {ttl:?} is out of range 1ms to {YEAR:?}; {CHOOSE}");
             return Err(CacheError::Setting { reason });
         }
-        let entry = Entry::Value(self.encode(value)?);
-        self.store(&self.key(key), &entry, ttl).await
+        let (key, entry) = (self.key(key), Entry::Value(self.encode(value)?));
+        self.inside.flights.outdate(|loading| loading == key).await;
+        self.store(&key, &entry, ttl).await
     }
 
     /// Removes keys. Returns how many existed: values, expired values and remembered absences. An
@@ -174,6 +175,7 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped, some keys may have been removed.
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
+        self.inside.flights.outdate(|loading| keys.iter().any(|key| key == loading)).await;
         Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
     }
 
@@ -219,12 +221,15 @@ impl<C: Codec> RedisCache<C> {
         let settings = &self.inside.settings;
         // A counter is never reloaded, so it has no time in which it is stale.
         let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
-        let call = self.inside.incr.call([self.key(key)], [by.to_string(), life.to_string()]);
+        let key = self.key(key);
+        self.inside.flights.outdate(|loading| loading == key).await;
+        let call = self.inside.incr.call([key], [by.to_string(), life.to_string()]);
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
     /// Removes everything in this namespace and version, by a SCAN of every node. Returns how many
-    /// keys were removed. What is stored during the call may remain.
+    /// keys were removed. What is stored during the call may remain, values of loaders that began
+    /// before it excepted.
     ///
     /// # Errors
     ///
@@ -234,7 +239,9 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// If the future is dropped, some keys have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
-        Ok(crate::many::clear(self.pool(), &self.key("")).await?)
+        let prefix = self.key("");
+        self.inside.flights.outdate(|loading| loading.starts_with(&prefix)).await;
+        Ok(crate::many::clear(self.pool(), &prefix).await?)
     }
 
     /// Counts of what has happened since the cache was built, in all namespaces.

@@ -5,18 +5,19 @@
 //!
 //! # Invariants
 //!
-//! 1. A key has a flight exactly while it has a leader: dropping the leader's guard removes the
-//!    flight.
+//! 1. A key has a flight exactly while it has a leader whose load is up to date: dropping the
+//!    leader's guard removes the flight.
 //! 2. If a leader is dropped without an outcome, one of its followers takes over.
 //! 3. A load that holds a permit never waits for one that waits for a permit: the leader that it
 //!    follows then loads without a permit.
 //! 4. No two loads wait for each other: the caller that would close the circle gets an error.
+//! 5. What a loader has read before a write or a delete of its key is never stored after it.
 
 use crate::entry::Entry;
 use crate::error::CacheError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, watch};
 
 tokio::task_local! {
     /// The loads that this future is part of, the outermost first.
@@ -43,9 +44,14 @@ pub(crate) struct Flights {
 struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
     hurry: Arc<Notify>,
+    store: Arc<Store>,
     /// The keys that its loader waits for.
     waits: Vec<String>,
 }
+
+/// Locked while a load stores its value. True once the key was written or deleted by another call:
+/// the value of the load is out of date.
+type Store = AsyncMutex<bool>;
 
 /// The part that a caller plays in the load of a key.
 pub(crate) enum Role {
@@ -63,6 +69,7 @@ pub(crate) struct Lead {
     key: String,
     tell: watch::Sender<Option<Outcome>>,
     hurry: Arc<Notify>,
+    store: Arc<Store>,
     _wait: Option<Wait>,
 }
 
@@ -101,18 +108,32 @@ impl Flights {
             return Role::Follower(Follow { outcome: flight.outcome.clone(), _wait: wait });
         }
         let (tell, outcome) = watch::channel(None);
-        let hurry = Arc::new(Notify::new());
-        flights.insert(
-            key.to_owned(),
-            Flight { outcome, hurry: Arc::clone(&hurry), waits: Vec::new() },
-        );
-        Role::Leader(Lead {
-            flights: Arc::clone(self),
-            key: key.to_owned(),
-            tell,
-            hurry,
-            _wait: wait,
-        })
+        let (hurry, store) = (Arc::new(Notify::new()), Arc::<Store>::default());
+        let flight = Flight {
+            outcome,
+            hurry: Arc::clone(&hurry),
+            store: Arc::clone(&store),
+            waits: Vec::new(),
+        };
+        flights.insert(key.to_owned(), flight);
+        let (flights, key) = (Arc::clone(self), key.to_owned());
+        Role::Leader(Lead { flights, key, tell, hurry, store, _wait: wait })
+    }
+
+    /// Ends the loads of these keys for later callers and keeps them from storing what they have
+    /// read. Waits for the one that is storing it.
+    pub(crate) async fn outdate(&self, is_meant: impl Fn(&str) -> bool) {
+        let mut stores = Vec::new();
+        self.lock().retain(|key, flight| {
+            let outdated = is_meant(key);
+            if outdated {
+                stores.push(Arc::clone(&flight.store));
+            }
+            !outdated
+        });
+        for store in stores {
+            *store.lock().await = true;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flight>> {
@@ -152,6 +173,12 @@ impl Lead {
         LOADS.scope(loads, async { loader().await }).await
     }
 
+    /// Returns the right to store the value of this load; `None` if it is out of date.
+    pub(crate) async fn may_store(&self) -> Option<AsyncMutexGuard<'_, bool>> {
+        let outdated = self.store.lock().await;
+        (!*outdated).then_some(outdated)
+    }
+
     /// Ends the flight with an outcome for all followers.
     pub(crate) fn land(self, outcome: Outcome) {
         self.tell.send_replace(Some(outcome));
@@ -160,7 +187,11 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.key);
+        let mut flights = self.flights.lock();
+        // After `outdate` there may be another flight for the key.
+        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(&flight.store, &self.store)) {
+            flights.remove(&self.key);
+        }
     }
 }
 

@@ -32,6 +32,10 @@ impl<C: Codec> RedisCache<C> {
     ///   the first one if its loader fails.
     /// - While Redis is down and `on_outage = open`, every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
+    /// - If the key is written or deleted in this process while its loader runs, the value of the
+    ///   loader is returned to the callers that wait for it already but not stored, and later
+    ///   callers load anew. A loader of another process may still store what it has read before:
+    ///   then the old value remains for at most `ttl`.
     /// - A loader may itself use a cache. Such a nested load runs on the permit that the outer one
     ///   holds, so that it does not wait for itself. It must run in the future of the loader: a
     ///   task that the loader spawns waits for a permit like any other caller.
@@ -184,7 +188,9 @@ impl<C: Codec> RedisCache<C> {
             Some(value) => (Entry::Value(self.encode(&value)?), Some(settings.ttl)),
             None => (Entry::Nothing, settings.negative_ttl),
         };
-        if let Some(ttl) = ttl {
+        if let Some(ttl) = ttl
+            && let Some(_store) = lead.may_store().await
+        {
             match self.store(lead.key(), &entry, ttl).await {
                 // Reported as an event. The value itself is good.
                 Ok(()) | Err(CacheError::TooLarge { .. }) => {}
