@@ -111,15 +111,7 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
             assert!(found == Some(new) || (found == Some(old) && done.is_none()), "{found:?}");
             done.is_some()
         }
-        Deed::Delete => {
-            let ((one, first), (two, second)) = (stored(world).await, stored(world).await);
-            let done = poll_n(cache.delete(&[&one, &two]), polls).await.map(Result::unwrap);
-            for (key, value) in [(one, first), (two, second)] {
-                let found = straight.get(&key).await.unwrap();
-                assert!(found.is_none() || (found == Some(value) && done.is_none()), "{found:?}");
-            }
-            done.inspect(|removed| assert_eq!(*removed, 2)).is_some()
-        }
+        Deed::Delete => Box::pin(deleted_within(polls, world)).await,
         Deed::Exists => {
             let (key, _) = stored(world).await;
             poll_n(cache.exists(&key), polls)
@@ -144,6 +136,17 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
         }
         Deed::Clear => Box::pin(cleared_within(polls, world)).await,
     }
+}
+
+async fn deleted_within(polls: usize, world: &InPieces) -> bool {
+    let InPieces { cache, straight, .. } = world;
+    let ((one, first), (two, second)) = (stored(world).await, stored(world).await);
+    let done = poll_n(cache.delete(&[&one, &two]), polls).await.map(Result::unwrap);
+    for (key, value) in [(one, first), (two, second)] {
+        let found = straight.get(&key).await.unwrap();
+        assert!(found.is_none() || (found == Some(value) && done.is_none()), "{found:?}");
+    }
+    done.inspect(|removed| assert_eq!(*removed, 2)).is_some()
 }
 
 async fn cleared_within(polls: usize, world: &InPieces) -> bool {

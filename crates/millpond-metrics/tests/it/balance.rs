@@ -2,7 +2,7 @@
 
 use crate::cache;
 use crate::world::{Ear, ms, pool};
-use millpond_core::{CloseReason, Lease};
+use millpond_core::{CloseReason, Lease, Totals};
 use millpond_metrics::CacheMetrics;
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager};
 use std::task::Poll;
@@ -68,32 +68,32 @@ async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_t
         ear.listen(&metrics);
 
         let totals = pool.status().totals;
-        for (outcome, count) in [
-            ("ok", totals.succeeded),
-            ("timed_out", totals.timed_out),
-            ("cancelled", totals.cancelled),
-            ("failed", totals.failed),
-        ] {
-            assert_eq!(
-                ear.count("millpond.acquires", &format!("outcome={outcome}")),
-                count,
-                "seed {seed}: {outcome}"
-            );
-        }
-        assert_eq!(ear.count_of_all("millpond.acquires"), totals.acquires, "seed {seed}");
-        assert_eq!(ear.count("db.client.connection.timeouts", ""), totals.timed_out, "seed {seed}");
-        assert_eq!(ear.count("millpond.connections.created", ""), totals.created, "seed {seed}");
-        assert_eq!(ear.count_of_all("millpond.connections.closed"), totals.closed, "seed {seed}");
-        assert_eq!(ear.count("millpond.connections.detached", ""), totals.detached, "seed {seed}");
-        assert_eq!(
-            ear.count("millpond.connections.failed", ""),
-            totals.connect_failed,
-            "seed {seed}"
-        );
-        assert_eq!(totals.created, totals.closed + totals.detached, "seed {seed}");
+        compare(&ear, &totals, seed);
         lent += totals.succeeded;
     }
     assert!(lent > 500, "little was done: {lent}");
+}
+
+fn compare(ear: &Ear, totals: &Totals, seed: u64) {
+    for (outcome, count) in [
+        ("ok", totals.succeeded),
+        ("timed_out", totals.timed_out),
+        ("cancelled", totals.cancelled),
+        ("failed", totals.failed),
+    ] {
+        assert_eq!(
+            ear.count("millpond.acquires", &format!("outcome={outcome}")),
+            count,
+            "seed {seed}: {outcome}"
+        );
+    }
+    assert_eq!(ear.count_of_all("millpond.acquires"), totals.acquires, "seed {seed}");
+    assert_eq!(ear.count("db.client.connection.timeouts", ""), totals.timed_out, "seed {seed}");
+    assert_eq!(ear.count("millpond.connections.created", ""), totals.created, "seed {seed}");
+    assert_eq!(ear.count_of_all("millpond.connections.closed"), totals.closed, "seed {seed}");
+    assert_eq!(ear.count("millpond.connections.detached", ""), totals.detached, "seed {seed}");
+    assert_eq!(ear.count("millpond.connections.failed", ""), totals.connect_failed, "seed {seed}");
+    assert_eq!(totals.created, totals.closed + totals.detached, "seed {seed}");
 }
 
 #[tokio::test(start_paused = true)]
