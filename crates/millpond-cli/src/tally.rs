@@ -94,11 +94,11 @@ impl Tally {
 }
 
 impl Observer for Tally {
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
+    fn observe(&self, event: &Event, context: &EventContext<'_>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        match pools.get_mut(stamp.pool) {
+        match pools.get_mut(context.pool) {
             Some(counts) => counts.note(event),
-            None => pools.entry(stamp.pool.to_owned()).or_default().note(event),
+            None => pools.entry(context.pool.to_owned()).or_default().note(event),
         }
     }
 }

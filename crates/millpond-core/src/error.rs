@@ -34,8 +34,8 @@ pub enum PoolError {
     },
     /// Hooks refused one connection after the other.
     Refused {
-        /// The moment of the refusals.
-        moment: HookPoint,
+        /// The hook point of the refusals.
+        point: HookPoint,
         /// How many connections were refused for this acquire.
         attempts: u32,
         /// The last refusal.
@@ -84,8 +84,8 @@ impl fmt::Display for PoolError {
             Self::Connect { attempts, source } => {
                 write!(f, "no connection could be opened: {source} ({attempts} failed in a row)")
             }
-            Self::Refused { moment, attempts, source } => {
-                write!(f, "{moment} refused {attempts} connections in a row: {source}")
+            Self::Refused { point, attempts, source } => {
+                write!(f, "{point} refused {attempts} connections in a row: {source}")
             }
             Self::RequestRefused(refusal) => refusal.fmt(f),
             Self::NoRuntime => f.write_str(

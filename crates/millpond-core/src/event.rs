@@ -15,10 +15,10 @@ use std::time::Duration;
 /// may arrive out of order: [`EventContext::seq`] says which was first. A panic in an observer is
 /// caught and costs nothing but the event.
 ///
-/// A closure will do: `builder.observer(|event: &Event, stamp: &EventContext<'_>| ..)`.
+/// A closure will do: `builder.observer(|event: &Event, context: &EventContext<'_>| ..)`.
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of one event.
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>);
+    fn observe(&self, event: &Event, context: &EventContext<'_>);
 
     /// Which events this observer gets: all of them by default. Asked once, when the pool is built.
     ///
@@ -49,14 +49,14 @@ pub enum Interest {
 }
 
 impl<F: Fn(&Event, &EventContext<'_>) + Send + Sync + 'static> Observer for F {
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
-        self(event, stamp);
+    fn observe(&self, event: &Event, context: &EventContext<'_>) {
+        self(event, context);
     }
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
-        (**self).observe(event, stamp);
+    fn observe(&self, event: &Event, context: &EventContext<'_>) {
+        (**self).observe(event, context);
     }
 
     fn interest(&self) -> Interest {
@@ -79,8 +79,8 @@ pub struct EventContext<'a> {
 }
 
 impl<'a> EventContext<'a> {
-    /// The stamp of an event of a custom pool: its name, and the event's place in the order of its
-    /// events, which counts from 1 and is given to one event only.
+    /// The context of an event of a custom pool: the pool's name, and the event's number among the
+    /// pool's events, which counts from 1 and is given to one event only.
     pub fn new(pool: &'a str, seq: u64) -> Self {
         Self { pool, seq }
     }
@@ -156,7 +156,7 @@ pub enum Event {
         /// The driver's error, a refusing hook's, a limit that passed or a panic.
         error: SharedError,
         /// What the manager makes of it.
-        fault: ErrorClass,
+        class: ErrorClass,
         /// The pause before the next attempt. A caller that comes meanwhile shortens it to at most
         /// `backoff_max`.
         retry_in: Duration,
@@ -179,8 +179,8 @@ pub enum Event {
     HookFailed {
         /// On which connection.
         id: ConnectionId,
-        /// At which moment.
-        moment: HookPoint,
+        /// At which hook point.
+        point: HookPoint,
         /// Why.
         error: SharedError,
     },

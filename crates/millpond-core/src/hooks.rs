@@ -1,4 +1,4 @@
-//! Hooks act on a connection at five moments of its life and may refuse it.
+//! Hooks act on a connection at five hook points of its life and may refuse it.
 
 use crate::info::ConnectionInfo;
 use crate::manager::BoxError;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// What a hook given as a closure returns: `Box::pin(async move { .. })`.
 pub type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
-/// One moment in the life of a connection at which hooks are called.
+/// One hook point in the life of a connection at which hooks are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HookPoint {
@@ -56,15 +56,15 @@ impl HookPoints {
     /// None.
     pub const NONE: Self = Self(0);
 
-    /// Whether the moment is in the set.
-    pub fn contains(self, moment: HookPoint) -> bool {
-        self.0 & Self::from(moment).0 != 0
+    /// Whether the hook point is in the set.
+    pub fn contains(self, point: HookPoint) -> bool {
+        self.0 & Self::from(point).0 != 0
     }
 }
 
 impl From<HookPoint> for HookPoints {
-    fn from(moment: HookPoint) -> Self {
-        Self(match moment {
+    fn from(point: HookPoint) -> Self {
+        Self(match point {
             HookPoint::FirstConnect => 1,
             HookPoint::Connect => 2,
             HookPoint::Checkout => 4,
@@ -93,8 +93,8 @@ impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
 ///
 /// An `on_checkout` hook returns it as its error. Then the caller gets the error as it is
 /// ([`PoolError::RequestRefused`](crate::PoolError::RequestRefused)), no other connection is tried,
-/// and the connection goes back to the pool as if it had been lent. From a hook at any other moment
-/// it is an error like any other, since nobody is asking for the connection then.
+/// and the connection goes back to the pool as if it had been lent. At any other hook point it is an
+/// error like any other, since no caller is asking for the connection then.
 ///
 /// ```
 /// use millpond_core::{BoxError, RequestRefusal};
@@ -165,8 +165,8 @@ macro_rules! hook {
     };
 }
 
-/// Acts on connections at the moments it asks for. `Err` means "not this connection", unless it is
-/// a [`RequestRefusal`].
+/// Acts on connections at the hook points it asks for. `Err` means "not this connection", unless it
+/// is a [`RequestRefusal`].
 ///
 /// Several hooks run in the order in which they were registered; the first refusal ends the row.
 /// Each call runs under `hook_timeout` and behind a panic guard; a call that is cut off or panics
@@ -175,8 +175,8 @@ macro_rules! hook {
 ///
 /// A hook that holds a handle of its own pool keeps that pool open for ever.
 ///
-/// For a single moment a closure is enough: `builder.on_connect(|conn, info| Box::pin(async move {
-/// .. }))`.
+/// For a single hook point a closure is enough:
+/// `builder.on_connect(|conn, info| Box::pin(async move { .. }))`.
 ///
 /// ```
 /// use millpond_core::{async_trait, BoxError, ConnectionInfo, Hooks, HookPoint, HookPoints};
@@ -184,7 +184,7 @@ macro_rules! hook {
 /// struct Greeter;
 /// #[async_trait]
 /// impl Hooks<String> for Greeter {
-///     fn moments(&self) -> HookPoints {
+///     fn points(&self) -> HookPoints {
 ///         HookPoint::Connect.into()
 ///     }
 ///     async fn on_connect(
@@ -201,10 +201,10 @@ macro_rules! hook {
 /// The methods are declared as the attribute `async_trait` declares them, which the feature
 /// `async-trait` re-exports: write `async fn` under it.
 pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
-    /// The moments at which this object wants to be called. The default is all of them, which is
-    /// always right and costs an allocation for each moment that is not overridden. Asked once, in
+    /// The hook points at which this object is called. The default is all of them, which is always
+    /// right and costs an allocation for each hook point that is not overridden. Asked once, in
     /// `build()`.
-    fn moments(&self) -> HookPoints {
+    fn points(&self) -> HookPoints {
         HookPoints::ALL
     }
 
@@ -251,7 +251,7 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
 
 type HookFn<C> = dyn for<'a> Fn(&'a mut C, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
 
-/// One registered hook: an object, or a closure for one moment.
+/// One registered hook: an object, or a closure for one hook point.
 pub(crate) enum Hook<C> {
     Object(Arc<dyn Hooks<C>>),
     Closure(Box<HookFn<C>>),
@@ -260,11 +260,11 @@ pub(crate) enum Hook<C> {
 impl<C: Send + 'static> Hook<C> {
     pub(crate) fn call<'a>(
         &'a self,
-        moment: HookPoint,
+        point: HookPoint,
         conn: &'a mut C,
         info: &'a ConnectionInfo,
     ) -> HookFuture<'a> {
-        match (self, moment) {
+        match (self, point) {
             (Self::Closure(hook), _) => hook(conn, info),
             (Self::Object(hooks), HookPoint::FirstConnect) => hooks.on_first_connect(conn, info),
             (Self::Object(hooks), HookPoint::Connect) => hooks.on_connect(conn, info),
@@ -275,7 +275,7 @@ impl<C: Send + 'static> Hook<C> {
     }
 }
 
-/// The hooks of a pool, a list for each moment, in the order of registration.
+/// The hooks of a pool, a list for each hook point, in the order of registration.
 pub(crate) struct HookLists<C> {
     first_connect: Vec<Hook<C>>,
     connect: Vec<Hook<C>>,
@@ -295,8 +295,8 @@ impl<C: Send + 'static> HookLists<C> {
         }
     }
 
-    pub(crate) fn at(&self, moment: HookPoint) -> &[Hook<C>] {
-        match moment {
+    pub(crate) fn at(&self, point: HookPoint) -> &[Hook<C>] {
+        match point {
             HookPoint::FirstConnect => &self.first_connect,
             HookPoint::Connect => &self.connect,
             HookPoint::Checkout => &self.checkout,
@@ -305,32 +305,32 @@ impl<C: Send + 'static> HookLists<C> {
         }
     }
 
-    pub(crate) fn has(&self, moment: HookPoint) -> bool {
-        !self.at(moment).is_empty()
+    pub(crate) fn has(&self, point: HookPoint) -> bool {
+        !self.at(point).is_empty()
     }
 
-    pub(crate) fn add_closure(&mut self, moment: HookPoint, hook: Box<HookFn<C>>) {
-        self.list(moment).push(Hook::Closure(hook));
+    pub(crate) fn add_closure(&mut self, point: HookPoint, hook: Box<HookFn<C>>) {
+        self.list(point).push(Hook::Closure(hook));
     }
 
-    /// Enters an object into the lists of the moments that it wants.
+    /// Enters an object into the lists of the hook points that it wants.
     pub(crate) fn add_object(&mut self, hooks: &Arc<dyn Hooks<C>>) {
-        let wanted = hooks.moments();
-        for moment in [
+        let wanted = hooks.points();
+        for point in [
             HookPoint::FirstConnect,
             HookPoint::Connect,
             HookPoint::Checkout,
             HookPoint::Checkin,
             HookPoint::Close,
         ] {
-            if wanted.contains(moment) {
-                self.list(moment).push(Hook::Object(Arc::clone(hooks)));
+            if wanted.contains(point) {
+                self.list(point).push(Hook::Object(Arc::clone(hooks)));
             }
         }
     }
 
-    fn list(&mut self, moment: HookPoint) -> &mut Vec<Hook<C>> {
-        match moment {
+    fn list(&mut self, point: HookPoint) -> &mut Vec<Hook<C>> {
+        match point {
             HookPoint::FirstConnect => &mut self.first_connect,
             HookPoint::Connect => &mut self.connect,
             HookPoint::Checkout => &mut self.checkout,

@@ -2,8 +2,8 @@
 //!
 //! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its
 //! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any,
-//! [`SharedPool`] to many at once. [`Hooks`] act on connections at five moments, an [`Observer`]
-//! watches everything that happens, and a pool of your own implements [`Pool`].
+//! [`SharedPool`] to many at once. [`Hooks`] act on connections at five hook points, an
+//! [`Observer`] watches everything that happens, and a pool of your own implements [`Pool`].
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager, QueuePool};

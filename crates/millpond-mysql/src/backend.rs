@@ -1,6 +1,6 @@
 //! What MySQL brings along to be pooled, apart from opening connections.
 
-use crate::fault;
+use crate::error_class;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
 use crate::verify::{drain, verify};
 use millpond_core::async_trait;
@@ -39,15 +39,15 @@ impl Backend<MySql> for MySqlBackend {
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {
-        fault::error_impact(error)
+        error_class::error_impact(error)
     }
 
     fn is_suspicious(&self, error: &Error) -> bool {
-        fault::is_suspicious(error)
+        error_class::is_suspicious(error)
     }
 
     fn memory(&self, error: &Error) -> Memory {
-        fault::memory(error)
+        error_class::memory(error)
     }
 
     fn has_large_arguments(&self, arguments: &mut MySqlArguments) -> bool {

@@ -1,6 +1,6 @@
 //! Opens the driver's connections: to which address, and as whom.
 
-use crate::fault;
+use crate::error_class;
 use crate::kill::kill;
 use millpond_core::async_trait;
 use millpond_sqlx::Credentials;
@@ -75,7 +75,7 @@ async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlCon
             Box::pin(to_address(options.clone(), address))
         })
         .await;
-    conn.map_err(fault::explained)
+    conn.map_err(error_class::explained)
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.

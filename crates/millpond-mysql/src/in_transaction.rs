@@ -5,7 +5,7 @@
 //! transaction it is gone at once. Where autocommit is off it is not, so there every doubt loses
 //! the transaction.
 
-use crate::fault::{is_fatal, refusal};
+use crate::error_class::{is_fatal, refusal};
 use crate::verify::drain;
 use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};

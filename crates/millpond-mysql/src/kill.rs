@@ -3,7 +3,7 @@
 //! The whole session, not its query alone: its connection is closed already. KILL QUERY could come
 //! before the query has begun, and then nothing, or on MariaDB whatever comes next, would be hit.
 
-use crate::fault::refusal;
+use crate::error_class::refusal;
 use crate::verify::SESSION;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 

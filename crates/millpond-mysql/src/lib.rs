@@ -101,7 +101,7 @@
 
 mod backend;
 mod dialer;
-mod fault;
+mod error_class;
 mod in_transaction;
 mod kill;
 mod manager;

@@ -2,7 +2,7 @@
 
 use crate::backend::MYSQL;
 use crate::dialer::Dialer;
-use crate::fault;
+use crate::error_class;
 use crate::server_info::{limits, takes_writes};
 use crate::verify::{greet, lead_home, release_locks, verify};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
@@ -26,7 +26,7 @@ pub struct MySqlManager {
     /// on.
     home: OnceLock<Option<String>>,
     link: WeakPoolHandle<MySql>,
-    suspicion: FailoverDetector,
+    failover: FailoverDetector,
     changes: SchemaChanges,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
@@ -43,7 +43,7 @@ impl MySqlManager {
             home: OnceLock::new(),
             changes: link.schema_changes(),
             link,
-            suspicion: FailoverDetector::new(),
+            failover: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
         }
@@ -102,11 +102,11 @@ impl MySqlManager {
         Ok(())
     }
 
-    /// Asks the server whether it takes writes, if there is a suspicion that it does not.
+    /// Asks the server whether it takes writes, if that is in doubt.
     async fn look_into_suspicion(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
-        let due = self.suspicion.is_due();
+        let due = self.failover.is_due();
         if due {
-            self.suspicion.check(takes_writes(conn.driver_mut())).await?;
+            self.failover.check(takes_writes(conn.driver_mut())).await?;
         }
         Ok(due)
     }
@@ -131,7 +131,7 @@ impl Manager for MySqlManager {
         let mut conn = self.dialer.open(info.limit).await?;
         let here = greet(&mut conn).await?;
         self.compare(&mut conn).await?;
-        self.suspicion.connected(here.takes_writes);
+        self.failover.connected(here.takes_writes);
         // They all begin in the same one.
         let _ = self.home.set(here.database);
         let mut conn = Tracked::new(conn, &MYSQL);
@@ -151,9 +151,9 @@ impl Manager for MySqlManager {
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
         if conn.is_suspect() {
-            self.suspicion.raise();
+            self.failover.raise();
         }
-        match (self.reset, conn.standing()) {
+        match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
             // What was cut off cannot be verified: sqlx-mysql may have lost its place in the
             // stream.
@@ -180,7 +180,7 @@ impl Manager for MySqlManager {
         let patience = self
             .canceller
             .as_ref()
-            .filter(|_| conn.standing() == SyncState::Undrained)
+            .filter(|_| conn.sync_state() == SyncState::Undrained)
             .map(|canceller| canceller.patience());
         // Until it has been verified: whatever happens here, nobody goes on with it then.
         conn.degrade(SyncState::Cut);
@@ -203,7 +203,7 @@ impl Manager for MySqlManager {
     }
 
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {
-        match (conn.standing(), &self.canceller) {
+        match (conn.sync_state(), &self.canceller) {
             // Nobody is left to say goodbye to.
             (SyncState::Broken, _) => Ok(()),
             // What is said would be taken for the rest of something else, or not be heard before
@@ -218,7 +218,7 @@ impl Manager for MySqlManager {
     }
 
     fn classify(&self, error: &Error) -> ErrorClass {
-        fault::classify(error)
+        error_class::classify(error)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is asked of a server about itself: whether it takes writes, and what it allows.
 
-use crate::fault::{is_fatal, refusal};
+use crate::error_class::{is_fatal, refusal};
 use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};

@@ -13,7 +13,7 @@
 //! connection: BEGIN, SELECT and COMMIT take 198 us, and 80 us where nothing is reset; 16 users of
 //! 10 connections get half as many done.
 
-use crate::fault::{is_fatal, refusal};
+use crate::error_class::{is_fatal, refusal};
 use crate::server_info::TAKES_WRITES;
 use millpond_sqlx::backend_api::{
     ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors,

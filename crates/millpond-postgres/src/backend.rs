@@ -1,6 +1,6 @@
 //! What PostgreSQL brings along to be pooled, apart from opening connections.
 
-use crate::fault;
+use crate::error_class;
 use crate::verify::{in_step, is_late, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
@@ -30,15 +30,15 @@ impl Backend<Postgres> for PgBackend {
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {
-        fault::error_impact(error)
+        error_class::error_impact(error)
     }
 
     fn is_suspicious(&self, error: &Error) -> bool {
-        fault::is_suspicious(error)
+        error_class::is_suspicious(error)
     }
 
     fn memory(&self, error: &Error) -> Memory {
-        fault::memory(error)
+        error_class::memory(error)
     }
 
     fn has_large_arguments(&self, arguments: &mut PgArguments) -> bool {

@@ -1,6 +1,6 @@
 //! Opens the driver's connections: to which address, as whom, and for what stands in between.
 
-use crate::fault;
+use crate::error_class;
 use crate::pooler_detection::REFUSES;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
@@ -96,15 +96,15 @@ async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<Pg
 }
 
 async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
-    options.connect().await.map_err(fault::without_password)
+    options.connect().await.map_err(error_class::without_password)
 }
 
 /// An error of a connect, with the way out where it needs one.
 fn explained(error: Error) -> Error {
-    if fault::refuses_startup(&error) {
+    if error_class::refuses_startup(&error) {
         Error::Configuration(format!("{REFUSES} ({error})").into())
     } else {
-        fault::explained(error)
+        error_class::explained(error)
     }
 }
 

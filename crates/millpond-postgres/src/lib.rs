@@ -94,7 +94,7 @@
 
 mod backend;
 mod dialer;
-mod fault;
+mod error_class;
 mod lexer;
 mod listen;
 mod manager;

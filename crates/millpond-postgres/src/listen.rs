@@ -1,7 +1,7 @@
 //! LISTEN: a connection of its own, since notifications come when nobody has borrowed anything.
 
 use crate::dialer::with_login;
-use crate::fault::without_password;
+use crate::error_class::without_password;
 use crate::options::PgPoolOptions;
 use crate::url::parse;
 use millpond_core::Pooler;

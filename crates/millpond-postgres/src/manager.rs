@@ -2,7 +2,7 @@
 
 use crate::backend::POSTGRES;
 use crate::dialer::Dialer;
-use crate::fault;
+use crate::error_class;
 use crate::pooler::POOLED;
 use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
 use crate::server_info::{greet, limits, takes_writes};
@@ -24,7 +24,7 @@ pub struct PgManager {
     reset: ResetLevel,
     pooler: Pooler,
     link: WeakPoolHandle<Postgres>,
-    suspicion: FailoverDetector,
+    failover: FailoverDetector,
     changes: SchemaChanges,
     /// Whether the server was asked what it allows.
     compared: AtomicBool,
@@ -41,7 +41,7 @@ impl PgManager {
             pooler: Pooler::default(),
             changes: link.schema_changes(),
             link,
-            suspicion: FailoverDetector::new(),
+            failover: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
         }
@@ -140,11 +140,11 @@ impl PgManager {
         if certain { Err(Error::Configuration(CERTAIN.into())) } else { Ok(()) }
     }
 
-    /// Asks the server whether it takes writes, if there is a suspicion that it does not.
+    /// Asks the server whether it takes writes, if that is in doubt.
     async fn look_into_suspicion(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
-        let due = self.suspicion.is_due();
+        let due = self.failover.is_due();
         if due {
-            self.suspicion.check(takes_writes(conn.driver_mut())).await?;
+            self.failover.check(takes_writes(conn.driver_mut())).await?;
         }
         Ok(due)
     }
@@ -165,7 +165,7 @@ impl Manager for PgManager {
         }
         // A round trip, so only for who has a use for the answer: a canceller, or who does not know
         // what to suspect.
-        let asked = self.canceller.is_some() || !self.suspicion.has_written();
+        let asked = self.canceller.is_some() || !self.failover.has_written();
         let greeting = if asked { greet(&mut conn).await? } else { None };
         let seems_lent =
             greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));
@@ -173,7 +173,7 @@ impl Manager for PgManager {
         let mut conn = Tracked::new(conn, &POSTGRES);
         conn.share_schema_changes(&self.changes);
         if let Some(greeting) = greeting {
-            self.suspicion.connected(greeting.takes_writes);
+            self.failover.connected(greeting.takes_writes);
             if let (Some(session), Some(canceller)) = (greeting.session, &self.canceller) {
                 conn.set_session(session);
                 let dialer = Arc::clone(&self.dialer);
@@ -190,9 +190,9 @@ impl Manager for PgManager {
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
         if conn.is_suspect() {
-            self.suspicion.raise();
+            self.failover.raise();
         }
-        match (self.reset, conn.standing()) {
+        match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
             _ if conn.is_given_up() => Triage::Discard,
             (ResetLevel::Replace, _) => Triage::Discard,
@@ -232,7 +232,7 @@ impl Manager for PgManager {
     }
 
     async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
-        match (conn.standing(), &self.canceller) {
+        match (conn.sync_state(), &self.canceller) {
             // Nobody is left to say goodbye to.
             (SyncState::Broken, _) => Ok(()),
             // The server would go on with it for nobody.
@@ -245,7 +245,7 @@ impl Manager for PgManager {
     }
 
     fn classify(&self, error: &Error) -> ErrorClass {
-        fault::classify(error)
+        error_class::classify(error)
     }
 }
 

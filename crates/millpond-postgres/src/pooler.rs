@@ -50,7 +50,7 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.effect(sql)
     }
 
-    fn enclosure(&self) -> Option<TransactionWrapper> {
+    fn transaction_wrapper(&self) -> Option<TransactionWrapper> {
         Some(TransactionWrapper {
             begin: BEGIN,
             commit: COMMIT,

@@ -1,7 +1,7 @@
 //! What is asked of a server about itself: who serves a new connection, whether it takes writes,
 //! and what it allows.
 
-use crate::fault::{is_fatal, refusal};
+use crate::error_class::{is_fatal, refusal};
 use crate::session::NUMBER;
 use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::postgres::PgRow;

@@ -6,7 +6,7 @@
 //! one is open and has failed. What the server still had to say about a statement that was cut off
 //! comes first, as an error, and is read over.
 
-use crate::fault::{is_fatal, refusal};
+use crate::error_class::{is_fatal, refusal};
 use millpond_sqlx::backend_api::{
     ROUNDS_MAX, TransactionState, forget_transactions, nonce, out_of_rounds, out_of_step,
 };

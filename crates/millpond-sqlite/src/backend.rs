@@ -1,6 +1,6 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
-use crate::fault;
+use crate::error_class;
 use crate::schema;
 use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
@@ -78,7 +78,7 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {
-        fault::error_impact(error)
+        error_class::error_impact(error)
     }
 
     fn ends_transaction(&self, _keyword: &str) -> MayEnd {

@@ -4,7 +4,7 @@
 //! The file is never opened here: when a process closes a file it loses the locks that SQLite has
 //! on it.
 
-use crate::fault::not_a_database;
+use crate::error_class::not_a_database;
 use sqlx::{Error, Row, SqliteConnection};
 
 /// Refuses a database in memory that its options do not show to be one: every connection would have

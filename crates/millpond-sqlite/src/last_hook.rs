@@ -52,7 +52,7 @@ impl LastHook {
 
 #[async_trait]
 impl Hooks<Tracked<Sqlite>> for LastHook {
-    fn moments(&self) -> HookPoints {
+    fn points(&self) -> HookPoints {
         HookPoint::Connect.into()
     }
 

@@ -53,7 +53,7 @@
 
 mod backend;
 mod baseline;
-mod fault;
+mod error_class;
 mod file_check;
 mod files;
 mod last_hook;

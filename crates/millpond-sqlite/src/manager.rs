@@ -2,7 +2,7 @@
 
 use crate::backend::{SQLITE, is_alive};
 use crate::baseline::{self, Baseline};
-use crate::fault;
+use crate::error_class;
 use crate::file_check::has_file;
 use crate::files::Files;
 use crate::last_hook::LastHook;
@@ -169,13 +169,13 @@ impl Manager for SqliteManager {
     }
 
     fn triage(&self, conn: &mut Tracked<Sqlite>) -> Triage {
-        let standing = conn.standing();
-        if standing != SyncState::Clean {
+        let sync_state = conn.sync_state();
+        if sync_state != SyncState::Clean {
             // Whatever still runs for the borrower who is gone.
             conn.interrupt();
         }
         let is_memory = self.memory().is_some();
-        match (self.reset, standing) {
+        match (self.reset, sync_state) {
             (ResetLevel::Replace, _) if !is_memory => Triage::Discard,
             (_, SyncState::Clean) => Triage::Keep,
             (_, SyncState::Broken) => Triage::Discard,
@@ -205,14 +205,14 @@ impl Manager for SqliteManager {
             drop(conn);
             return Ok(());
         }
-        let standing = conn.standing();
-        if standing != SyncState::Clean {
+        let sync_state = conn.sync_state();
+        if sync_state != SyncState::Clean {
             conn.interrupt();
         }
         // It counts as open until it is closed.
         let _anchor = conn.take_anchor();
         let mut conn = conn.into_driver();
-        match standing {
+        match sync_state {
             SyncState::Clean => {}
             // Its thread may be gone, and what was sent to it at the last moment waits for ever.
             SyncState::Broken => return Ok(()),
@@ -224,7 +224,7 @@ impl Manager for SqliteManager {
     }
 
     fn classify(&self, error: &Error) -> ErrorClass {
-        fault::classify(error)
+        error_class::classify(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a file could not be opened, with the file in it: SQLite's own message names neither the file
 //! nor the reason.
 
-use crate::fault::cannot_open;
+use crate::error_class::cannot_open;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Error};

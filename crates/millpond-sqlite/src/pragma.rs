@@ -216,7 +216,7 @@ async fn change_and_read(
 
 #[async_trait]
 impl Hooks<Tracked<Sqlite>> for PragmaHook {
-    fn moments(&self) -> HookPoints {
+    fn points(&self) -> HookPoints {
         HookPoint::Connect.into()
     }
 
@@ -232,7 +232,7 @@ impl Hooks<Tracked<Sqlite>> for PragmaHook {
 
 #[async_trait]
 impl Hooks<SqliteConnection> for PragmaHook {
-    fn moments(&self) -> HookPoints {
+    fn points(&self) -> HookPoints {
         HookPoint::Connect.into()
     }
 

@@ -4,7 +4,7 @@
 //! and sqlx looks at SQLite's own autocommit flag after it: `BeginFailed` says that no transaction
 //! is open. (Asking the flag through `lock_handle` jumps that queue: wrong 127 times of 137.)
 
-use crate::fault;
+use crate::error_class;
 use millpond_sqlx::backend_api::TransactionState;
 use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
@@ -36,7 +36,7 @@ pub(crate) async fn transaction_state(
 ) -> Result<TransactionState, Error> {
     match sqlx::raw_sql(ONLY_OUTSIDE).execute(conn).await {
         Ok(_) => Ok(TransactionState::None),
-        Err(error) if fault::is_inside_a_transaction(&error) => Ok(TransactionState::Open),
+        Err(error) if error_class::is_inside_a_transaction(&error) => Ok(TransactionState::Open),
         Err(error) => Err(error),
     }
 }

@@ -3,7 +3,7 @@
 //! It is done once, after the hooks of the first connection, and only if the database is not in WAL
 //! mode already. It stays in that mode: the mode is part of the file.
 
-use crate::fault::not_a_database;
+use crate::error_class::not_a_database;
 use futures_util::lock::Mutex;
 use sqlx::{Error, Executor, SqliteConnection};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -28,12 +28,12 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 
     /// What is put around every statement, where a connection is lent another server for each
     /// transaction. By default a connection is a session, and nothing is put around anything.
-    fn enclosure(&self) -> Option<TransactionWrapper> {
+    fn transaction_wrapper(&self) -> Option<TransactionWrapper> {
         None
     }
 
     /// Whether a text cannot be executed in a transaction, and needs none, where others are
-    /// [enclosed](Self::enclosure) in one. By default no text is.
+    /// [enclosed](Self::transaction_wrapper) in one. By default no text is.
     fn runs_alone(&self, sql: &str) -> bool {
         let _ = sql;
         false

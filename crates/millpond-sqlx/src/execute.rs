@@ -378,10 +378,10 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        if let Some(enclosure) = self.enclosure()
+        if let Some(wrapper) = self.transaction_wrapper()
             && (command.is_prepared() || !self.backend().runs_alone(command.text()))
         {
-            return generate(move |out| self.enclose(enclosure, command, out)).boxed();
+            return generate(move |out| self.enclose(wrapper, command, out)).boxed();
         }
         if command.is_prepared()
             && let Some(forget) = self.forgetting()
@@ -420,8 +420,8 @@ where
     {
         Box::pin(async move {
             self.backend().admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.prepare_enclosed(enclosure, sql, parameters).await;
+            if let Some(wrapper) = self.transaction_wrapper() {
+                return self.prepare_enclosed(wrapper, sql, parameters).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
@@ -437,8 +437,8 @@ where
     {
         Box::pin(async move {
             self.backend().admit(sql.as_str())?;
-            if let Some(enclosure) = self.enclosure() {
-                return self.describe_enclosed(enclosure, sql).await;
+            if let Some(wrapper) = self.transaction_wrapper() {
+                return self.describe_enclosed(wrapper, sql).await;
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;

@@ -2,7 +2,7 @@
 //! not the pool.
 //!
 //! A server that refuses a write may have become a standby, or the transaction was read-only by
-//! wish. So such an error only raises a suspicion. The next connection that the maintenance task
+//! wish. So such an error only makes a check due. The next connection that the maintenance task
 //! looks after asks the server itself; if that takes no writes although the pool's servers did
 //! before, everything opened so far is out of date.
 
@@ -63,7 +63,7 @@ impl FailoverDetector {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the suspicion remains, and the check is made again a second later.
+    /// If the future is dropped the check is made again a second later.
     pub async fn check(
         &self,
         takes_writes: impl Future<Output = Result<bool, Error>>,
@@ -115,37 +115,37 @@ mod tests {
 
     #[test]
     fn only_a_server_that_has_taken_writes_is_suspected() {
-        let suspicion = FailoverDetector::new();
-        suspicion.connected(false);
-        suspicion.raise();
-        assert!(!suspicion.has_written() && !suspicion.is_due());
-        suspicion.connected(true);
-        suspicion.connected(false);
-        assert!(suspicion.has_written() && suspicion.is_due());
+        let failover = FailoverDetector::new();
+        failover.connected(false);
+        failover.raise();
+        assert!(!failover.has_written() && !failover.is_due());
+        failover.connected(true);
+        failover.connected(false);
+        assert!(failover.has_written() && failover.is_due());
     }
 
     #[test]
     fn there_is_one_check_a_second() {
-        let (suspicion, now) = (FailoverDetector::new(), Instant::now());
-        suspicion.connected(true);
-        assert!(!suspicion.is_due_at(now), "nothing is suspected");
-        suspicion.raise();
-        assert!(suspicion.is_due_at(now));
-        suspicion.raise();
-        assert!(!suspicion.is_due_at(now + Duration::from_millis(999)));
-        assert!(suspicion.is_due_at(now + PAUSE), "a check that was cut off is made again");
+        let (failover, now) = (FailoverDetector::new(), Instant::now());
+        failover.connected(true);
+        assert!(!failover.is_due_at(now), "nothing is suspected");
+        failover.raise();
+        assert!(failover.is_due_at(now));
+        failover.raise();
+        assert!(!failover.is_due_at(now + Duration::from_millis(999)));
+        assert!(failover.is_due_at(now + PAUSE), "a check that was cut off is made again");
     }
 
     #[test]
     fn a_check_confirms_the_suspicion_or_drops_it() {
-        let (suspicion, now) = (FailoverDetector::new(), Instant::now());
-        suspicion.connected(true);
-        suspicion.raise();
-        assert!(suspicion.check(pending()).now_or_never().is_none());
-        assert!(suspicion.is_due_at(now), "it was not made");
-        suspicion.check(ready(Ok(true))).now_or_never().unwrap().unwrap();
-        assert!(!suspicion.is_due_at(now + PAUSE));
-        let error = suspicion.check(ready(Ok(false))).now_or_never().unwrap().unwrap_err();
+        let (failover, now) = (FailoverDetector::new(), Instant::now());
+        failover.connected(true);
+        failover.raise();
+        assert!(failover.check(pending()).now_or_never().is_none());
+        assert!(failover.is_due_at(now), "it was not made");
+        failover.check(ready(Ok(true))).now_or_never().unwrap().unwrap();
+        assert!(!failover.is_due_at(now + PAUSE));
+        let error = failover.check(ready(Ok(false))).now_or_never().unwrap().unwrap_err();
         assert!(is_failover(&error) && !is_failover(&Error::Io(io::ErrorKind::BrokenPipe.into())));
     }
 }

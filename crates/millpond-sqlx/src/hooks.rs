@@ -35,8 +35,8 @@ impl<DB, H> fmt::Debug for DriverHooks<DB, H> {
 
 #[async_trait]
 impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<DB, H> {
-    fn moments(&self) -> HookPoints {
-        self.hooks.moments()
+    fn points(&self) -> HookPoints {
+        self.hooks.points()
     }
 
     async fn on_first_connect(
@@ -87,20 +87,20 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
     }
 }
 
-/// A closure for one moment, as an object.
-pub(crate) struct OneMoment<F> {
-    pub(crate) moment: HookPoint,
+/// A closure for one hook point, as an object.
+pub(crate) struct OnePoint<F> {
+    pub(crate) point: HookPoint,
     pub(crate) hook: F,
 }
 
 #[async_trait]
-impl<C, F> Hooks<C> for OneMoment<F>
+impl<C, F> Hooks<C> for OnePoint<F>
 where
     C: Send + 'static,
     F: for<'a> Fn(&'a mut C, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync + 'static,
 {
-    fn moments(&self) -> HookPoints {
-        self.moment.into()
+    fn points(&self) -> HookPoints {
+        self.point.into()
     }
 
     async fn on_first_connect(&self, conn: &mut C, info: &ConnectionInfo) -> Result<(), BoxError> {
@@ -129,8 +129,8 @@ pub(crate) struct Shared<DB: Database>(pub(crate) Arc<dyn Hooks<Tracked<DB>>>);
 
 #[async_trait]
 impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
-    fn moments(&self) -> HookPoints {
-        self.0.moments()
+    fn points(&self) -> HookPoints {
+        self.0.points()
     }
 
     async fn on_first_connect(

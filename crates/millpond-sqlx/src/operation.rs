@@ -5,7 +5,7 @@
 //! 1. From before the first poll until the operation has ended the connection stands as `Cut`, or
 //!    as `Undrained` between two rows. So a future that is dropped, forgotten or panics leaves the
 //!    truth behind without any code being run.
-//! 2. An operation never improves a standing: it ends with the worse of what was there before and
+//! 2. An operation never improves a sync state: it ends with the worse of what was there before and
 //!    what it caused.
 //! 3. A stream that ends without the result of its last statement did not end well: that is an
 //!    error, and the connection is broken.
@@ -33,7 +33,7 @@ const MANY_POLLS: u16 = 12;
 
 /// What an operation may change of what is known of its connection.
 pub(crate) struct Marks<'e> {
-    pub(crate) standing: &'e mut SyncState,
+    pub(crate) sync_state: &'e mut SyncState,
     pub(crate) suspect: &'e mut bool,
     pub(crate) cached: &'e mut Cached,
     pub(crate) bulky: &'e mut bool,
@@ -65,7 +65,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         alarm: Option<Box<Alarm>>,
         effect: SyncState,
     ) -> Self {
-        let outcome = effect.max(*marks.standing);
+        let outcome = effect.max(*marks.sync_state);
         Self { backend, marks, brake, alarm, outcome, under_way: false, polls: 0 }
     }
 
@@ -85,7 +85,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
     fn waits(&mut self) {
         self.under_way = true;
         self.polls = self.polls.saturating_add(1);
-        *self.marks.standing = self.outcome.max(SyncState::Cut);
+        *self.marks.sync_state = self.outcome.max(SyncState::Cut);
         *self.marks.left = Unfinished::Operation;
     }
 
@@ -106,7 +106,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         if let Some(alarm) = &mut self.alarm {
             alarm.pause();
         }
-        *self.marks.standing = self.outcome.max(SyncState::Undrained);
+        *self.marks.sync_state = self.outcome.max(SyncState::Undrained);
         *self.marks.left = Unfinished::Rows;
     }
 
@@ -125,7 +125,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
         };
         self.under_way = false;
         *self.marks.left = Unfinished::Nothing;
-        *self.marks.standing = self.outcome.max(damage);
+        *self.marks.sync_state = self.outcome.max(damage);
     }
 }
 

@@ -31,7 +31,7 @@ impl<DB: Database> Tracked<DB> {
         if !backend.depends_on_schema(sql) {
             return Ok(LookBack::No);
         }
-        let inside = self.standing() >= SyncState::Raw;
+        let inside = self.sync_state() >= SyncState::Raw;
         let mut seen = mem::take(self.seen_mut());
         let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(backend.look(conn, &mut seen, sql, inside)).await?;

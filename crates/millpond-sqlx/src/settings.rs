@@ -2,7 +2,7 @@
 //! and how they build it.
 
 use crate::error::config_error;
-use crate::hooks::{DriverHooks, OneMoment, Shared};
+use crate::hooks::{DriverHooks, OnePoint, Shared};
 use crate::keepalive;
 use crate::tracked::Tracked;
 use millpond_core::{
@@ -95,15 +95,15 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.hooks.push(Arc::new(hooks));
     }
 
-    /// Adds a closure that acts on the driver's connection at one moment.
-    pub fn add_hook<F>(&mut self, moment: HookPoint, hook: F)
+    /// Adds a closure that acts on the driver's connection at one hook point.
+    pub fn add_hook<F>(&mut self, point: HookPoint, hook: F)
     where
         F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a>
             + Send
             + Sync
             + 'static,
     {
-        self.add_hooks(OneMoment { moment, hook });
+        self.add_hooks(OnePoint { point, hook });
     }
 
     /// Builds a pool with these hooks, observers and this runtime, under a name and with settings
@@ -215,7 +215,7 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds an object that acts on connections at the moments it asks for.
+            /// Adds an object that acts on connections at the hook points it asks for.
             #[must_use]
             pub fn hooks(mut self, hooks: impl ::millpond_core::Hooks<$Connection>) -> Self {
                 self.settings.add_hooks(hooks);

@@ -28,7 +28,7 @@ pub struct Tracked<DB: Database> {
     /// `None` only while it is being taken out, which consumes `self`.
     conn: Option<DB::Connection>,
     backend: &'static dyn Backend<DB>,
-    pub(crate) standing: SyncState,
+    pub(crate) sync_state: SyncState,
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
     /// What the borrower left unfinished.
@@ -93,7 +93,7 @@ impl<DB: Database> Tracked<DB> {
         Self {
             conn: Some(conn),
             backend,
-            standing: SyncState::Clean,
+            sync_state: SyncState::Clean,
             lasting: false,
             left: Unfinished::Nothing,
             tracker: Tracker::default(),
@@ -201,9 +201,9 @@ impl<DB: Database> Tracked<DB> {
 
     /// What is known of the connection. A transaction that sqlx knows to be open makes it at least
     /// `Raw`.
-    pub fn standing(&self) -> SyncState {
+    pub fn sync_state(&self) -> SyncState {
         let doubt = self.lasting || self.driver().is_in_transaction();
-        if doubt { self.standing.max(SyncState::Raw) } else { self.standing }
+        if doubt { self.sync_state.max(SyncState::Raw) } else { self.sync_state }
     }
 
     /// Whether the driver's own connection was handed out since the last proof, so that what was
@@ -232,7 +232,7 @@ impl<DB: Database> Tracked<DB> {
     /// Declares the connection clean: for managers, after they have verified it.
     pub fn mark_in_sync(&mut self) {
         self.unseen = false;
-        self.standing = SyncState::Clean;
+        self.sync_state = SyncState::Clean;
         self.shown = false;
         self.left = Unfinished::Nothing;
         self.tracker = Tracker::default();
@@ -255,8 +255,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// The driver's connection without a change of standing: for managers and backends, who verify
-    /// afterwards or know what they do. Everybody else dereferences.
+    /// The driver's connection without a change of its sync state: for managers and backends, which
+    /// verify afterwards. All others dereference.
     pub fn driver_mut(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Some(conn) => conn,
@@ -307,9 +307,9 @@ impl<DB: Database> Tracked<DB> {
         self.driver_mut()
     }
 
-    /// Makes the standing worse, never better: for managers, who know of what was not seen here.
-    pub fn degrade(&mut self, standing: SyncState) {
-        self.standing = self.standing.max(standing);
+    /// Makes the sync state worse, never better: for managers, who know of what was not seen here.
+    pub fn degrade(&mut self, sync_state: SyncState) {
+        self.sync_state = self.sync_state.max(sync_state);
     }
 
     /// The driver's connection and the watch over the operation that is about to begin.
@@ -327,7 +327,7 @@ impl<DB: Database> Tracked<DB> {
         match &mut self.conn {
             Some(conn) => {
                 let marks = Marks {
-                    standing: &mut self.standing,
+                    sync_state: &mut self.sync_state,
                     suspect: &mut self.suspect,
                     cached: &mut self.cached,
                     bulky: &mut self.bulky,
@@ -376,7 +376,7 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Makes the connection usable for its borrower after one of its operations was cut off, and
-    /// refuses to if the borrower's transaction is lost. The doubt about its standing remains.
+    /// refuses to if the borrower's transaction is lost. The doubt about its sync state remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
         self.tracker.refuse_if_lost()?;
         if let Some(error) = self.loan.overdue() {
@@ -432,7 +432,7 @@ impl<DB: Database> Tracked<DB> {
     /// Whether something has to be done before the next statement can be executed: see
     /// [`resume`](Self::resume).
     pub(crate) fn has_to_resume(&self) -> bool {
-        let doubtful = self.shown || self.standing == SyncState::Broken;
+        let doubtful = self.shown || self.sync_state == SyncState::Broken;
         doubtful
             || self.is_given_up()
             || self.is_braked()
@@ -513,7 +513,7 @@ impl<DB: Database> fmt::Debug for Tracked<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracked")
             .field("backend", &DB::NAME)
-            .field("standing", &self.standing)
+            .field("sync_state", &self.sync_state)
             .finish_non_exhaustive()
     }
 }

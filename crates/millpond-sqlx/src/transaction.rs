@@ -167,9 +167,9 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// outermost one.
     async fn leave(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
-            let standing = self.standing();
+            let sync_state = self.sync_state();
             self.verify().await?;
-            self.degrade(standing);
+            self.degrade(sync_state);
         }
         self.open = false;
         Ok(())
@@ -251,7 +251,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         if !self.has_lost_transaction() {
             // Behind a pooler the proof rolls back, since the session has to be cleared in the same
             // message.
-            if self.backend().enclosure().is_none() || self.is_savepoint() {
+            if self.backend().transaction_wrapper().is_none() || self.is_savepoint() {
                 DB::TransactionManager::start_rollback(self.driver_mut());
             }
             if self.is_savepoint() {

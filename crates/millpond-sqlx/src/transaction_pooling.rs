@@ -23,19 +23,19 @@ where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
 {
     /// What has to be put around what is done now, if anything has to.
-    pub(crate) fn enclosure(&self) -> Option<TransactionWrapper> {
+    pub(crate) fn transaction_wrapper(&self) -> Option<TransactionWrapper> {
         let outside = !self.driver().is_in_transaction();
-        self.backend().enclosure().filter(|_| outside)
+        self.backend().transaction_wrapper().filter(|_| outside)
     }
 
     /// The statement that has to be executed first in a transaction in which much was prepared.
     /// Nothing is kept for a next time, since the next time is on another server; so all of it
     /// would pile up on this one.
     pub(crate) fn forgetting(&mut self) -> Option<&'static str> {
-        let enclosure = self.backend().enclosure()?;
+        let wrapper = self.backend().transaction_wrapper()?;
         let names = self.names_mut();
         *names = (*names + 1) % NAMES_MAX;
-        (*names == 0).then_some(enclosure.forget)
+        (*names == 0).then_some(wrapper.forget)
     }
 
     /// Executes a statement after everything that was prepared before is forgotten.
@@ -55,38 +55,38 @@ where
     /// Executes a statement in a transaction of its own, which is committed after its last row.
     pub(crate) async fn enclose(
         &mut self,
-        enclosure: TransactionWrapper,
+        wrapper: TransactionWrapper,
         command: Command<DB>,
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
-        self.open_enclosure(&enclosure).await?;
+        self.open_wrapper(&wrapper).await?;
         let done = self.pass_on(command, &out).await;
-        self.close_enclosure(&enclosure, done).await
+        self.close_wrapper(&wrapper, done).await
     }
 
     /// Prepares a statement in a transaction of its own: its types may have to be asked for.
     pub(crate) async fn prepare_enclosed(
         &mut self,
-        enclosure: TransactionWrapper,
+        wrapper: TransactionWrapper,
         sql: SqlStr,
         parameters: &[DB::TypeInfo],
     ) -> Result<DB::Statement, Error> {
-        self.open_enclosure(&enclosure).await?;
+        self.open_wrapper(&wrapper).await?;
         let (conn, watch) = self.watched(SyncState::Clean);
         let prepared = watch.follow(conn.prepare_with(sql, parameters)).await;
-        self.close_enclosure(&enclosure, prepared).await
+        self.close_wrapper(&wrapper, prepared).await
     }
 
     /// Describes a statement in a transaction of its own.
     pub(crate) async fn describe_enclosed(
         &mut self,
-        enclosure: TransactionWrapper,
+        wrapper: TransactionWrapper,
         sql: SqlStr,
     ) -> Result<Describe<DB>, Error> {
-        self.open_enclosure(&enclosure).await?;
+        self.open_wrapper(&wrapper).await?;
         let (conn, watch) = self.watched(SyncState::Clean);
         let described = watch.follow(conn.describe(sql)).await;
-        self.close_enclosure(&enclosure, described).await
+        self.close_wrapper(&wrapper, described).await
     }
 
     /// Executes a statement and hands out what comes of it.
@@ -104,21 +104,21 @@ where
     }
 
     // The driver does not know of these transactions: it would end them in a message of its own.
-    async fn open_enclosure(&mut self, enclosure: &TransactionWrapper) -> Result<(), Error> {
+    async fn open_wrapper(&mut self, wrapper: &TransactionWrapper) -> Result<(), Error> {
         self.resume().await?;
         let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(conn.execute(raw_sql(enclosure.begin))).await.map(drop)
+        watch.follow(conn.execute(raw_sql(wrapper.begin))).await.map(drop)
     }
 
-    async fn close_enclosure<T>(
+    async fn close_wrapper<T>(
         &mut self,
-        enclosure: &TransactionWrapper,
+        wrapper: &TransactionWrapper,
         done: Result<T, Error>,
     ) -> Result<T, Error> {
         let done = match done {
             Ok(value) => {
                 let (conn, watch) = self.watched(SyncState::Clean);
-                watch.follow(conn.execute(raw_sql(enclosure.commit))).await.map(|_| value)
+                watch.follow(conn.execute(raw_sql(wrapper.commit))).await.map(|_| value)
             }
             Err(error) => Err(error),
         };
@@ -126,7 +126,7 @@ where
             let (conn, watch) = self.watched(SyncState::Clean);
             // If it fails the connection is verified or closed; the statement's own error is what
             // the caller needs.
-            let _ = watch.follow(conn.execute(raw_sql(enclosure.rollback))).await;
+            let _ = watch.follow(conn.execute(raw_sql(wrapper.rollback))).await;
         }
         done
     }

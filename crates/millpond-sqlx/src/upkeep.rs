@@ -13,7 +13,7 @@ const BROKEN: &str =
 impl<DB: Database> Tracked<DB> {
     /// Refuses what follows on a connection whose answers would be those to other questions.
     pub(crate) async fn stay_in_step(&mut self) -> Result<(), Error> {
-        if self.standing == SyncState::Broken {
+        if self.sync_state == SyncState::Broken {
             return Err(Error::Protocol(BROKEN.to_owned()));
         }
         self.refuse_if_given_up()?;

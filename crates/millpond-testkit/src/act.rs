@@ -37,7 +37,7 @@ impl fmt::Display for Call {
             Self::Triage => "triage",
             Self::Reset => "reset",
             Self::Close => "close",
-            Self::Hook(moment) => moment.name(),
+            Self::Hook(point) => point.name(),
         })
     }
 }
@@ -140,7 +140,7 @@ fn scripted_panic(call: Call) -> ! {
 /// The error of a scripted call, or of the wrapped manager.
 #[derive(Debug, Clone)]
 pub struct ScriptedError {
-    fault: ErrorClass,
+    class: ErrorClass,
     text: Arc<str>,
     /// The other manager's own error, if it is one.
     real: Option<SharedError>,
@@ -149,18 +149,18 @@ pub struct ScriptedError {
 impl ScriptedError {
     /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) puts
     /// into that class.
-    pub fn new(fault: ErrorClass, text: &str) -> Self {
-        Self { fault, text: Arc::from(text), real: None }
+    pub fn new(class: ErrorClass, text: &str) -> Self {
+        Self { class, text: Arc::from(text), real: None }
     }
 
     /// An error of the wrapped manager, which puts it into that class.
-    pub(crate) fn real(fault: ErrorClass, error: impl Error + Send + Sync + 'static) -> Self {
-        Self { fault, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
+    pub(crate) fn real(class: ErrorClass, error: impl Error + Send + Sync + 'static) -> Self {
+        Self { class, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
     }
 
     /// Its class.
-    pub fn fault(&self) -> ErrorClass {
-        self.fault
+    pub fn class(&self) -> ErrorClass {
+        self.class
     }
 }
 
@@ -180,7 +180,7 @@ impl Error for ScriptedError {
 /// Two errors are equal if they mean and say the same.
 impl PartialEq for ScriptedError {
     fn eq(&self, other: &Self) -> bool {
-        (self.fault, &self.text) == (other.fault, &other.text)
+        (self.class, &self.text) == (other.class, &other.text)
     }
 }
 

@@ -40,7 +40,7 @@ impl Gate {
     ///
     /// Dropping the future lets no other caller through.
     pub async fn pass(&self) {
-        let _standing = Standing::new(&self.waiting);
+        let _waiting = Waiting::new(&self.waiting);
         if let Ok(pass) = self.passes.acquire().await {
             pass.forget();
         }
@@ -63,16 +63,16 @@ impl fmt::Debug for Gate {
 }
 
 /// Counts one waiting call for as long as it lives.
-struct Standing<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a AtomicUsize);
 
-impl<'a> Standing<'a> {
+impl<'a> Waiting<'a> {
     fn new(waiting: &'a AtomicUsize) -> Self {
         waiting.fetch_add(1, Ordering::SeqCst);
         Self(waiting)
     }
 }
 
-impl Drop for Standing<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct ScriptedHooks {
     pub(crate) books: Arc<Books>,
-    pub(crate) moments: HookPoints,
+    pub(crate) points: HookPoints,
 }
 
 impl ScriptedHooks {
-    async fn act(&self, moment: HookPoint, id: u64) -> Result<(), BoxError> {
-        let call = Call::Hook(moment);
+    async fn act(&self, point: HookPoint, id: u64) -> Result<(), BoxError> {
+        let call = Call::Hook(point);
         let (act, _running) = self.books.begin(call, id);
         act.perform(call).await.map_err(BoxError::from)
     }
@@ -24,8 +24,8 @@ impl ScriptedHooks {
 
 #[async_trait]
 impl<C: Send + 'static> Hooks<ScriptedConnection<C>> for ScriptedHooks {
-    fn moments(&self) -> HookPoints {
-        self.moments
+    fn points(&self) -> HookPoints {
+        self.points
     }
 
     async fn on_first_connect(

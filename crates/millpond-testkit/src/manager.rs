@@ -80,14 +80,14 @@ impl<M> ScriptedManager<M> {
         self.books.set_probe(Arc::new(probe));
     }
 
-    /// Hooks for all five moments under this script.
+    /// Hooks for all five hook points under this script.
     pub fn hooks(&self) -> ScriptedHooks {
         self.hooks_at(HookPoints::ALL)
     }
 
-    /// Hooks for some moments under this script.
-    pub fn hooks_at(&self, moments: impl Into<HookPoints>) -> ScriptedHooks {
-        ScriptedHooks { books: Arc::clone(&self.books), moments: moments.into() }
+    /// Hooks for some hook points under this script.
+    pub fn hooks_at(&self, points: impl Into<HookPoints>) -> ScriptedHooks {
+        ScriptedHooks { books: Arc::clone(&self.books), points: points.into() }
     }
 }
 
@@ -178,7 +178,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     fn triage(&self, conn: &mut Self::Connection) -> Triage {
         let (act, _running) = self.books.begin(Call::Triage, conn.id());
         match act.end(Call::Triage) {
-            Err(error) if error.fault() == ErrorClass::Connection => Triage::Broken,
+            Err(error) if error.class() == ErrorClass::Connection => Triage::Broken,
             Err(_) => Triage::Discard,
             Ok(()) => match self.real.triage(conn.real()) {
                 Triage::Keep if conn.is_dirty() => Triage::Reset,
@@ -205,7 +205,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     }
 
     fn classify(&self, error: &ScriptedError) -> ErrorClass {
-        error.fault()
+        error.class()
     }
 }
 

@@ -90,8 +90,8 @@ impl Default for Trace {
 }
 
 impl Observer for Trace {
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
-        self.open().push(Kept { seq: stamp.seq, at: Instant::now(), event: event.clone() });
+    fn observe(&self, event: &Event, context: &EventContext<'_>) {
+        self.open().push(Kept { seq: context.seq, at: Instant::now(), event: event.clone() });
     }
 }
 
@@ -111,7 +111,7 @@ fn line(event: &Event) -> String {
         Event::ConnectFailed { id, .. } => format!("connect failed {id}"),
         Event::PingFailed { id, .. } => format!("ping failed {id}"),
         Event::ResetFailed { id, .. } => format!("reset failed {id}"),
-        Event::HookFailed { id, moment, .. } => format!("hook failed {moment} {id}"),
+        Event::HookFailed { id, point, .. } => format!("hook failed {point} {id}"),
         Event::Closed { id, reason, .. } => format!("closed {reason} {id}"),
         Event::Detached { id } => format!("detached {id}"),
         Event::Leaked { id, .. } => format!("leaked {id}"),

@@ -345,14 +345,14 @@ impl DatabaseBuilder {
         self.hook(HookPoint::Close, hook)
     }
 
-    fn hook<F>(mut self, moment: HookPoint, hook: F) -> Self
+    fn hook<F>(mut self, point: HookPoint, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
             + Send
             + Sync
             + 'static,
     {
-        self.common.hooks.push(AnyHook { moment, hook: Arc::new(hook) });
+        self.common.hooks.push(AnyHook { point, hook: Arc::new(hook) });
         self
     }
 }

@@ -17,7 +17,7 @@ type Closure = dyn for<'a> Fn(Connection<'a>, &'a ConnectionInfo) -> HookFuture<
 /// A closure for one moment.
 #[derive(Clone)]
 pub(crate) struct AnyHook {
-    pub(crate) moment: HookPoint,
+    pub(crate) point: HookPoint,
     pub(crate) hook: Arc<Closure>,
 }
 
@@ -28,8 +28,8 @@ impl<DB: Bridge> Hooks<Tracked<DB>> for AnyHook
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    fn moments(&self) -> HookPoints {
-        self.moment.into()
+    fn points(&self) -> HookPoints {
+        self.point.into()
     }
 
     async fn on_first_connect(

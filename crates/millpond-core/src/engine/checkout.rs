@@ -400,7 +400,7 @@ fn conclude<M: Manager>(
             match refused {
                 Some(source) if trip.refusals >= REFUSALS_MAX => {
                     let error = PoolError::Refused {
-                        moment: HookPoint::Checkout,
+                        point: HookPoint::Checkout,
                         attempts: trip.refusals,
                         source,
                     };

@@ -33,7 +33,7 @@ pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
             let took = shared.now().since(began);
             arrived(place, &attempt, conn, took);
         }
-        Some(Err((error, fault))) => failed(place, &attempt, error, fault),
+        Some(Err((error, class))) => failed(place, &attempt, error, class),
     }
 }
 
@@ -63,18 +63,18 @@ async fn open<M: Manager>(
         age: Duration::ZERO,
         idle: Duration::ZERO,
     };
-    for moment in [HookPoint::FirstConnect, HookPoint::Connect] {
-        if moment == HookPoint::FirstConnect && !attempt.first {
+    for point in [HookPoint::FirstConnect, HookPoint::Connect] {
+        if point == HookPoint::FirstConnect && !attempt.first {
             continue;
         }
-        if let Err(refused) = run_hooks(shared, moment, &mut conn, &info, Time::NEVER).await {
+        if let Err(refused) = run_hooks(shared, point, &mut conn, &info, Time::NEVER).await {
             let error = refused.into_error();
-            let fault = shared.classify_shared(&error);
+            let class = shared.classify_shared(&error);
             // Its failure is reported by the refusal; the connection never was one of the pool's.
             let _ = farewell(shared, conn).await;
-            return Err((share(Box::new(Refusal { moment, source: error })), fault));
+            return Err((share(Box::new(Refusal { point, source: error })), class));
         }
-        if moment == HookPoint::FirstConnect {
+        if point == HookPoint::FirstConnect {
             shared.change(|ledger, _| ledger.first_connect_done());
         }
     }
@@ -84,13 +84,13 @@ async fn open<M: Manager>(
 /// Why a new connection was no good although it could be opened.
 #[derive(Debug)]
 struct Refusal {
-    moment: HookPoint,
+    point: HookPoint,
     source: SharedError,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} refused the connection: {}", self.moment, self.source)
+        write!(f, "{} refused the connection: {}", self.point, self.source)
     }
 }
 
@@ -126,27 +126,27 @@ fn failed<M: Manager>(
     mut place: Place<M>,
     attempt: &Attempt,
     error: SharedError,
-    fault: ErrorClass,
+    class: ErrorClass,
 ) {
     place.slot = None;
     let shared = &place.shared;
     let (setback, seq) = shared.change(|ledger, now| {
         let seq = ledger.stamp_if(shared.observed());
-        (ledger.connect_failed(attempt.slot, &error, fault, now), seq)
+        (ledger.connect_failed(attempt.slot, &error, class, now), seq)
     });
     // The first of a row, and then ever more rarely: an outage must not fill the disk.
     if attempt.attempt.is_power_of_two() {
         let (pool, attempt) = (&*shared.name, attempt.attempt);
-        tracing::warn!(pool, attempt, %error, ?fault, "could not connect");
+        tracing::warn!(pool, attempt, %error, ?class, "could not connect");
     }
     if let Some(seq) = seq {
         let (id, retry_in) = (attempt.id, setback.retry_in);
-        shared.tell_at(seq, &Event::ConnectFailed { id, error: error.clone(), fault, retry_in });
+        shared.tell_at(seq, &Event::ConnectFailed { id, error: error.clone(), class, retry_in });
     }
     if setback.failing_fast {
         shared.tell(|| Event::FailingFast { error });
     }
-    if fault == ErrorClass::Failover {
+    if class == ErrorClass::Failover {
         shared.invalidate_all(false);
     }
 }

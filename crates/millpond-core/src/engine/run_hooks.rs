@@ -27,22 +27,22 @@ impl Refused {
     }
 }
 
-/// Calls the hooks of a moment in order, each within `hook_timeout` and what is left until
+/// Calls the hooks of a hook point in order, each within `hook_timeout` and what is left until
 /// `deadline`. The first refusal ends the row; that of a connection is reported.
 pub(crate) async fn run_hooks<M: Manager>(
     shared: &Shared<M>,
-    moment: HookPoint,
+    point: HookPoint,
     conn: &mut M::Connection,
     info: &ConnectionInfo,
     deadline: Time,
 ) -> Result<(), Refused> {
-    for hook in shared.hooks.at(moment) {
+    for hook in shared.hooks.at(point) {
         let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
         let outcome: Result<(), CallError<BoxError>> =
-            call(limit, || hook.call(moment, &mut *conn, info)).await;
+            call(limit, || hook.call(point, &mut *conn, info)).await;
         if let Err(error) = outcome {
             let error = match error {
-                CallError::Failed(error) if moment == HookPoint::Checkout => {
+                CallError::Failed(error) if point == HookPoint::Checkout => {
                     match error.downcast::<RequestRefusal>() {
                         Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
                         Err(error) => CallError::Failed(error),
@@ -51,11 +51,11 @@ pub(crate) async fn run_hooks<M: Manager>(
                 error => error,
             };
             if let CallError::Panicked(message) = &error {
-                shared.tell_panic(moment.name(), message.clone());
+                shared.tell_panic(point.name(), message.clone());
             }
             let error = error.shared("hook_timeout");
             let told = error.clone();
-            shared.tell(|| Event::HookFailed { id: info.id, moment, error: told });
+            shared.tell(|| Event::HookFailed { id: info.id, point, error: told });
             return Err(Refused::Connection(error));
         }
     }

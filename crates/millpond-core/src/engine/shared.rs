@@ -265,10 +265,10 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Tells the observers, with the event's place in the order of things. For events that do not
-    /// belong to one change of the ledger; those that do take their stamp there.
+    /// belong to one change of the ledger; those that do take their number there.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
-            let seq = self.change(|ledger, _| ledger.stamp());
+            let seq = self.change(|ledger, _| ledger.next_seq());
             self.tell_at(seq, &event());
         }
     }
@@ -276,7 +276,7 @@ impl<M: Manager> Shared<M> {
     /// Tells the observers of an acquire or a loan of a `SharedPool`'s borrower.
     pub(crate) fn tell_loan(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
-            let seq = self.change(|ledger, _| ledger.stamp());
+            let seq = self.change(|ledger, _| ledger.next_seq());
             self.tell_all(seq, &event());
         }
     }
@@ -298,11 +298,11 @@ impl<M: Manager> Shared<M> {
     }
 
     fn tell_all(&self, seq: u64, event: &Event) {
-        let stamp = EventContext { pool: &self.name, seq };
+        let context = EventContext { pool: &self.name, seq };
         for Watching { observer, .. } in
             self.observers.iter().filter(|watching| watching.routine || !event.is_routine())
         {
-            if let Err(message) = calmly(|| observer.observe(event, &stamp)) {
+            if let Err(message) = calmly(|| observer.observe(event, &context)) {
                 tracing::warn!(pool = &*self.name, message, "an observer panicked");
             }
         }
@@ -317,7 +317,7 @@ impl<M: Manager> Shared<M> {
     /// What the manager makes of an error.
     pub(crate) fn classify(&self, error: &M::Error) -> ErrorClass {
         match calmly(|| self.manager.classify(error)) {
-            Ok(fault) => fault,
+            Ok(class) => class,
             Err(message) => {
                 self.tell_panic("classify", message);
                 ErrorClass::Transient
@@ -399,7 +399,7 @@ impl<M: Manager> Shared<M> {
 
     /// Closes the pool: the first half of `close`, and all of it when the last handle is dropped.
     pub(crate) fn begin_close(&self) {
-        let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.stamp()));
+        let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.next_seq()));
         self.opens_from.raise(u64::MAX);
         if let Some(seq) = closing {
             self.tell_at(seq, &Event::Closing);
@@ -409,7 +409,7 @@ impl<M: Manager> Shared<M> {
     /// Makes everything opened so far out of date.
     pub(crate) fn invalidate_all(&self, hard: bool) {
         let (generation, seq) =
-            self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.stamp()));
+            self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.next_seq()));
         self.opens_from.raise(generation);
         self.tell_at(seq, &Event::Invalidated { generation });
     }

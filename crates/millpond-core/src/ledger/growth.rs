@@ -248,7 +248,7 @@ impl<C: Send + 'static> Ledger<C> {
         &mut self,
         slot: u32,
         error: &SharedError,
-        fault: ErrorClass,
+        class: ErrorClass,
         now: Time,
     ) -> Setback {
         bump(&mut self.totals.connect_failed);
@@ -259,11 +259,11 @@ impl<C: Send + 'static> Ledger<C> {
         self.opening.failures = self.opening.failures.saturating_add(1);
         let before = self.opening.last_error.replace(error.clone());
         self.effects.errors.extend(before);
-        self.opening.hopeless = fault == ErrorClass::Permanent;
+        self.opening.hopeless = class == ErrorClass::Permanent;
         let pause = self.opening.draw_pause(self.config.backoff_max, now);
         self.opening.pause = pause;
         self.slots.shift(slot, Stage::Free, now);
-        if fault == ErrorClass::Permanent
+        if class == ErrorClass::Permanent
             && self.slots.open() == 0
             && let Some(error) = self.connect_error()
         {

@@ -127,14 +127,14 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The next number in the order of events.
-    pub(crate) fn stamp(&mut self) -> u64 {
+    pub(crate) fn next_seq(&mut self) -> u64 {
         self.seq = self.seq.saturating_add(1);
         self.seq
     }
 
     /// The same if there is anybody to tell.
     pub(crate) fn stamp_if(&mut self, observed: bool) -> Option<u64> {
-        observed.then(|| self.stamp())
+        observed.then(|| self.next_seq())
     }
 
     /// Records how long an acquire that began at `since` waited.

@@ -3,16 +3,16 @@
 //! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from
 //! between is marked, and swept out when the marks are many: no single leaver pays for the length
 //! of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that taking it
-//! needs no other lock; seats are used again, so that waiting allocates nothing once there are
+//! needs no other lock; cells are used again, so that waiting allocates nothing once there are
 //! enough.
 //!
 //! # Invariants
 //!
 //! 1. The ring is in order of arrival, and neither end of it is somebody who has left; `gone`
 //!    counts those between.
-//! 2. A waiter is in the ring, or something lies in its seat: what it was granted, until it comes
+//! 2. A waiter is in the ring, or something lies in its cell: what it was granted, until it comes
 //!    or goes.
-//! 3. Something is put into a seat under the pool's lock only.
+//! 3. Something is put into a cell under the pool's lock only.
 
 use crate::ledger::slots::Caller;
 use crate::rt::lock::{KEPT_FOR_LATER, Mutex};
@@ -32,7 +32,7 @@ const ARMED_AT_ONCE: usize = 256;
 const KEPT: usize = 256;
 
 thread_local! {
-    /// A seat that nobody needs any more, of whatever pool.
+    /// A spare cell, left over by a wait on any pool.
     static SPARE: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
 }
 
@@ -78,7 +78,7 @@ impl<G> fmt::Debug for WaiterCell<G> {
     }
 }
 
-/// A place in the queue. Its owner must [`Queue::leave`] with it, or take what lies in its seat.
+/// A place in the queue. Its owner must [`Queue::leave`] with it, or take what lies in its cell.
 #[derive(Debug)]
 pub(crate) struct Ticket<G> {
     arrival: u64,

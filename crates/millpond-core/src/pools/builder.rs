@@ -107,7 +107,7 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    /// Adds an object that acts at the moments it asks for.
+    /// Adds an object that acts at the hook points it asks for.
     pub fn hooks(mut self, hooks: impl Hooks<Connection<P>>) -> Self {
         let hooks: Arc<dyn Hooks<Connection<P>>> = Arc::new(hooks);
         self.parts.hooks.add_object(&hooks);
@@ -119,14 +119,14 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    fn closure<F>(mut self, moment: HookPoint, hook: F) -> Self
+    fn closure<F>(mut self, point: HookPoint, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
             + Send
             + Sync
             + 'static,
     {
-        self.parts.hooks.add_closure(moment, Box::new(hook));
+        self.parts.hooks.add_closure(point, Box::new(hook));
         self
     }
 

@@ -199,9 +199,9 @@ impl<M: Manager> QueuePool<M> {
         self.shared().look(|ledger| ledger.holders(now))
     }
 
-    /// Takes a free place under the cap for a connection that is opened past the pool, an errand to
-    /// its server for one, so that both together never exceed the cap. Nothing if none is free, or
-    /// if the pool is suspended or closed; never waits.
+    /// Takes a free slot for a connection that is opened past the pool, such as one that sends a
+    /// cancel to its server, so that both together never exceed the limit. `None` if no slot is
+    /// free, or if the pool is suspended or closed; never waits.
     pub fn try_reserve(&self) -> Option<Reservation> {
         Reservation::try_new(self.shared())
     }

@@ -1,5 +1,5 @@
-//! A place under the cap for a connection that is not one of the pool's: a short errand to the same
-//! server.
+//! A slot within the limit for a connection that is opened past the pool, such as one that sends a
+//! cancel to the same server.
 
 use crate::engine::Shared;
 use crate::manager::Manager;

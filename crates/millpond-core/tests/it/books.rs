@@ -169,7 +169,7 @@ impl Walk {
 
     /// Something will go wrong, or slowly, in one of the next calls.
     fn plan(&mut self) {
-        let moments = [
+        let points = [
             HookPoint::FirstConnect,
             HookPoint::Connect,
             HookPoint::Checkout,
@@ -182,7 +182,7 @@ impl Walk {
             3 => Call::Triage,
             4 => Call::Reset,
             5 => Call::Close,
-            _ => Call::Hook(moments[self.dice.usize(..moments.len())]),
+            _ => Call::Hook(points[self.dice.usize(..points.len())]),
         };
         let end = match self.dice.u32(0..12) {
             0..4 => Act::transient("scripted"),

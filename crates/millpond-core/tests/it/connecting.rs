@@ -324,13 +324,13 @@ async fn classify_is_reported_in_the_event() {
     world.manager.next(Call::Connect, [Act::broken("reset by peer")]);
     drop(world.lease().await);
     let told = world.trace.events().into_iter().find_map(|(_, event)| match event {
-        millpond_core::Event::ConnectFailed { error, fault, retry_in, .. } => {
-            Some((error.to_string(), fault, retry_in))
+        millpond_core::Event::ConnectFailed { error, class, retry_in, .. } => {
+            Some((error.to_string(), class, retry_in))
         }
         _ => None,
     });
-    let (error, fault, retry_in) = told.unwrap();
-    assert_eq!((error.as_str(), fault), ("reset by peer", ErrorClass::Connection));
+    let (error, class, retry_in) = told.unwrap();
+    assert_eq!((error.as_str(), class), ("reset by peer", ErrorClass::Connection));
     assert!(retry_in <= ms(200));
 }
 

@@ -1,4 +1,4 @@
-//! Hooks act at five moments, in order, and may refuse.
+//! Hooks act at five hook points, in order, and may refuse.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, ready, refused, secs, settle, timed};
 use millpond_core::{
@@ -224,8 +224,8 @@ async fn a_checkout_hook_that_always_refuses_ends_after_three() {
     let world = World::hooked(5, 0, |builder| builder);
     world.manager.always(Call::Hook(HookPoint::Checkout), Act::broken("read only"));
     let error = refused(world.pool.acquire().await);
-    let PoolError::Refused { moment, attempts, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((*moment, *attempts), (HookPoint::Checkout, 3));
+    let PoolError::Refused { point, attempts, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((*point, *attempts), (HookPoint::Checkout, 3));
     assert_eq!(error.to_string(), "on_checkout refused 3 connections in a row: read only");
     assert_eq!(error.source().unwrap().to_string(), "read only");
     assert_eq!(world.manager.calls(Call::Hook(HookPoint::Checkout)), 3);

@@ -92,8 +92,8 @@ impl Reserved {
 }
 
 impl Observer for Reserved {
-    fn observe(&self, event: &Event, stamp: &EventContext<'_>) {
-        self.told.observe(event, stamp);
+    fn observe(&self, event: &Event, context: &EventContext<'_>) {
+        self.told.observe(event, context);
     }
 
     fn interest(&self) -> Interest {
@@ -308,7 +308,7 @@ async fn an_observer_that_panics_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn several_observers_get_the_same_under_the_pools_name() {
     let (first, second, manager) = (Trace::new(), Trace::new(), ScriptedManager::new());
-    let named = |_: &Event, stamp: &EventContext<'_>| assert_eq!(stamp.pool, "orders");
+    let named = |_: &Event, context: &EventContext<'_>| assert_eq!(context.pool, "orders");
     let pool = Pool::builder(manager)
         .name("orders")
         .observer(first.clone())

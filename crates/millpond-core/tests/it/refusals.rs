@@ -147,7 +147,7 @@ async fn on_a_shared_pool_too_a_refused_request_costs_no_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn at_any_other_moment_it_is_a_refusal_of_the_connection() {
-    for moment in [HookPoint::Connect, HookPoint::Checkin] {
+    for point in [HookPoint::Connect, HookPoint::Checkin] {
         let (on, inside) = switch();
         let world = World::with(1, 0, |builder| {
             let hook = move || {
@@ -155,7 +155,7 @@ async fn at_any_other_moment_it_is_a_refusal_of_the_connection() {
                 inside.store(false, Ordering::SeqCst);
                 answer
             };
-            if moment == HookPoint::Connect {
+            if point == HookPoint::Connect {
                 builder.on_connect(move |_, _| {
                     let answer = hook();
                     Box::pin(async { answer })
@@ -170,7 +170,7 @@ async fn at_any_other_moment_it_is_a_refusal_of_the_connection() {
         drop(world.lease().await);
         settle().await;
         assert_eq!(world.lease().await.id(), 2);
-        assert_eq!(world.trace.count(&format!("hook failed {moment} #1")), 1);
+        assert_eq!(world.trace.count(&format!("hook failed {point} #1")), 1);
         assert!(!on.load(Ordering::SeqCst));
     }
 }

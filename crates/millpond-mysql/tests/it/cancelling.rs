@@ -42,7 +42,7 @@ async fn a_query_that_was_cut_off_burns_nothing_at_the_server_even_if_the_pool_i
         server.next_is_clean(&pool).await;
         ended(&server, before).await;
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
-        assert_eq!(pool.status().totals.peak, 1, "the errand took the place of its victim");
+        assert_eq!(pool.status().totals.peak, 1, "the cancel took the slot of its victim");
     }
 }
 

@@ -62,7 +62,7 @@ async fn a_query_that_was_cut_off_holds_its_place_for_a_moment_only() {
     assert_eq!(
         (pool.status().totals.peak, pool.status().reserved),
         (2, 0),
-        "the errand had a place under the cap"
+        "the cancel had a slot within the limit"
     );
 }
 

@@ -5,6 +5,7 @@ mod cancelling;
 mod conformance;
 mod errors;
 mod failed_transactions;
+mod failover;
 mod hooks;
 mod in_step;
 mod limits;
@@ -18,7 +19,6 @@ mod service;
 #[cfg(unix)]
 mod simulator;
 mod support;
-mod suspicion;
 mod texts;
 mod tls;
 

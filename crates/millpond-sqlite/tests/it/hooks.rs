@@ -112,7 +112,7 @@ struct Greeter(Log);
 
 #[async_trait]
 impl Hooks<SqliteConnection> for Greeter {
-    fn moments(&self) -> HookPoints {
+    fn points(&self) -> HookPoints {
         HookPoint::Connect.into()
     }
 

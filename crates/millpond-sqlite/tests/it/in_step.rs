@@ -31,11 +31,11 @@ async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
     sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
     sqlx::query(MANY).fetch_one(&mut *lease).await.unwrap();
     drop(sqlx::query(MANY).fetch(&mut *lease));
-    assert_eq!(lease.standing(), SyncState::Clean);
+    assert_eq!(lease.sync_state(), SyncState::Clean);
     let mut stream = sqlx::query(MANY).fetch(&mut *lease);
     stream.try_next().await.unwrap();
     drop(stream);
-    assert_eq!(lease.standing(), SyncState::Undrained);
+    assert_eq!(lease.sync_state(), SyncState::Undrained);
     drop(lease);
     let mut stream = sqlx::query(MANY).fetch(&pool);
     stream.try_next().await.unwrap();
@@ -49,7 +49,7 @@ async fn a_transaction_that_was_committed_or_rolled_back_is_clean() {
     let pool = dir.one().await;
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap();
-    assert_eq!(tx.standing(), SyncState::Raw, "sqlx knows of it");
+    assert_eq!(tx.sync_state(), SyncState::Raw, "sqlx knows of it");
     tx.commit().await.unwrap();
     assert!(pool.try_acquire().is_some());
     pool.begin().await.unwrap().rollback().await.unwrap();
@@ -81,9 +81,9 @@ async fn whatever_else_was_done_with_a_connection_is_in_doubt() {
         "EXPLAIN SELECT 1",
     ] {
         let mut lease = pool.acquire().await.unwrap();
-        assert_eq!(lease.standing(), SyncState::Clean);
+        assert_eq!(lease.sync_state(), SyncState::Clean);
         raw_sql(sql).execute(&mut *lease).await.unwrap();
-        assert_eq!(lease.standing(), SyncState::Raw, "{sql}");
+        assert_eq!(lease.sync_state(), SyncState::Raw, "{sql}");
     }
     next_is_clean(&pool, 1).await;
 }
@@ -109,7 +109,7 @@ async fn a_forgotten_stream_does_not_hide_that_it_never_ended() {
     let mut stream = sqlx::query(MANY).fetch(&mut *lease);
     stream.try_next().await.unwrap();
     std::mem::forget(stream);
-    assert_eq!(lease.standing(), SyncState::Undrained);
+    assert_eq!(lease.sync_state(), SyncState::Undrained);
 }
 
 #[tokio::test]
@@ -120,12 +120,12 @@ async fn a_query_that_was_cut_off_is_interrupted_and_its_connection_lent_on() {
     // It never ends by itself, so whatever comes after it shows that it was interrupted.
     let mut lease = pool.acquire().await.unwrap();
     assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *lease), 1).await.is_none());
-    assert_eq!(lease.standing(), SyncState::Cut, "sent, and perhaps not begun");
+    assert_eq!(lease.sync_state(), SyncState::Cut, "sent, and perhaps not begun");
     drop(lease);
     next_is_clean(&pool, 1).await;
     let mut lease = pool.acquire().await.unwrap();
     abandon_endless(&mut *lease).await;
-    assert_eq!(lease.standing(), SyncState::Cut, "while it ran");
+    assert_eq!(lease.sync_state(), SyncState::Cut, "while it ran");
     drop(lease);
     next_is_clean(&pool, 1).await;
     abandon_endless(&pool).await;
@@ -144,7 +144,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
     assert!(poll_n(sqlx::query(ENDLESS).fetch_all(&mut *lease), 1).await.is_none());
     let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *lease).await.unwrap();
     assert_eq!(one, 1);
-    assert_eq!(lease.standing(), SyncState::Cut, "the doubt remains");
+    assert_eq!(lease.sync_state(), SyncState::Cut, "the doubt remains");
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn preparing_and_describing_leave_nothing_behind() {
     let described =
         Executor::describe(&mut *lease, "SELECT 1 AS a, 2 AS b".into_sql_str()).await.unwrap();
     assert_eq!(described.columns.len(), 2);
-    assert_eq!(lease.standing(), SyncState::Clean);
+    assert_eq!(lease.sync_state(), SyncState::Clean);
     drop(lease);
     assert_eq!((&pool).prepare("SELECT 1".into_sql_str()).await.unwrap().columns().len(), 1);
     assert_eq!(

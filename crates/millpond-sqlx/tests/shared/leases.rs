@@ -14,11 +14,11 @@ async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
     sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
     sqlx::query(MANY).fetch_one(&mut *lease).await.unwrap();
     drop(sqlx::query(MANY).fetch(&mut *lease));
-    assert_eq!(lease.standing(), SyncState::Clean);
+    assert_eq!(lease.sync_state(), SyncState::Clean);
     let mut stream = sqlx::query(MANY).fetch(&mut *lease);
     stream.try_next().await.unwrap();
     drop(stream);
-    assert_eq!(lease.standing(), SyncState::Undrained);
+    assert_eq!(lease.sync_state(), SyncState::Undrained);
     drop(lease);
     let mut stream = sqlx::query(MANY).fetch(&pool);
     stream.try_next().await.unwrap();

@@ -87,14 +87,14 @@ pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(sta
 
 /// A hook that hangs is a refusal when `hook_timeout` has passed.
 pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage: Stage<T>) {
-    for moment in [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout] {
+    for point in [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout] {
         let world =
             stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()).hook_timeout(SOON));
-        world.manager.next(Call::Hook(moment), [Act::Never]);
+        world.manager.next(Call::Hook(point), [Act::Never]);
         let (lease, took) = timed(world.pool.acquire()).await;
-        drop(lease.unwrap_or_else(|error| panic!("{moment}: {error}")));
-        assert!(took >= SOON, "{moment}: it cannot have been waited for");
-        assert_eq!(world.trace.count(&format!("hook failed {moment} #1")), 1);
+        drop(lease.unwrap_or_else(|error| panic!("{point}: {error}")));
+        assert!(took >= SOON, "{point}: it cannot have been waited for");
+        assert_eq!(world.trace.count(&format!("hook failed {point} #1")), 1);
         assert!(world.pool.close_within(secs(20)).await.is_clean());
     }
 }

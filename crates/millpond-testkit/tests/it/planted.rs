@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq)]
-enum ErrorClass {
+enum Flaw {
     None,
     HalfAskedKept,
     DirtyKept,
@@ -40,7 +40,7 @@ impl Drop for Session {
 
 /// A manager of such sessions with one fault, or none. The server takes `most` of them.
 struct Planted {
-    fault: ErrorClass,
+    flaw: Flaw,
     open: Arc<AtomicU32>,
     most: u32,
 }
@@ -59,18 +59,18 @@ impl Manager for Planted {
     }
 
     async fn ping(&self, session: &mut Session) -> io::Result<()> {
-        if self.fault == ErrorClass::PingThatBlocks {
+        if self.flaw == Flaw::PingThatBlocks {
             let (_said, heard) = std::sync::mpsc::channel::<()>();
             let _ = heard.recv_timeout(Duration::from_millis(200));
         }
-        let dead = session.dead && self.fault != ErrorClass::PingThatDoesNothing;
+        let dead = session.dead && self.flaw != Flaw::PingThatDoesNothing;
         if dead { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     fn triage(&self, session: &mut Session) -> Triage {
-        if session.asking && self.fault != ErrorClass::HalfAskedKept {
+        if session.asking && self.flaw != Flaw::HalfAskedKept {
             Triage::Discard
-        } else if session.dirty && self.fault != ErrorClass::DirtyKept {
+        } else if session.dirty && self.flaw != Flaw::DirtyKept {
             Triage::Reset
         } else {
             Triage::Keep
@@ -78,14 +78,14 @@ impl Manager for Planted {
     }
 
     async fn reset(&self, session: &mut Session) -> io::Result<()> {
-        if self.fault != ErrorClass::ResetThatDoesNothing {
+        if self.flaw != Flaw::ResetThatDoesNothing {
             session.dirty = false;
         }
         Ok(())
     }
 
     async fn close(&self, session: Session) -> io::Result<()> {
-        if self.fault == ErrorClass::CloseThatLeaks {
+        if self.flaw == Flaw::CloseThatLeaks {
             forget(session);
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Manager for Planted {
 }
 
 struct Bench {
-    fault: ErrorClass,
+    flaw: Flaw,
     open: Arc<AtomicU32>,
     most: u32,
     says_so: bool,
@@ -103,7 +103,7 @@ impl Fixture for Bench {
     type Manager = Planted;
 
     async fn manager(&self) -> Result<Planted, String> {
-        Ok(Planted { fault: self.fault, open: Arc::clone(&self.open), most: self.most })
+        Ok(Planted { flaw: self.flaw, open: Arc::clone(&self.open), most: self.most })
     }
 
     async fn ask(&self, session: &mut Session, number: i64) -> Result<i64, BoxError> {
@@ -138,8 +138,8 @@ impl Fixture for Bench {
     }
 }
 
-fn bench(fault: ErrorClass) -> Bench {
-    Bench { fault, open: Arc::default(), most: u32::MAX, says_so: false }
+fn bench(flaw: Flaw) -> Bench {
+    Bench { flaw, open: Arc::default(), most: u32::MAX, says_so: false }
 }
 
 const CLAIMS: &[Capability] = &[
@@ -151,14 +151,14 @@ const CLAIMS: &[Capability] = &[
 ];
 
 macro_rules! falls {
-    ($($test:ident: $fault:ident falls at $case:ident;)*) => {
+    ($($test:ident: $flaw:ident falls at $case:ident;)*) => {
         $(
             #[test]
             fn $test() {
-                let plays = |fault| {
-                    passes::<_, QueuePool<_>, _>(bench(fault), CLAIMS, |stage| suite::$case(stage))
+                let plays = |flaw| {
+                    passes::<_, QueuePool<_>, _>(bench(flaw), CLAIMS, |stage| suite::$case(stage))
                 };
-                assert!(plays(ErrorClass::None) && !plays(ErrorClass::$fault));
+                assert!(plays(Flaw::None) && !plays(Flaw::$flaw));
             }
         )*
     };
@@ -183,7 +183,7 @@ falls! {
 #[test]
 fn what_needs_more_sessions_than_the_server_has_is_skipped_if_the_fixture_says_so() {
     let plays = |says_so| {
-        let bench = Bench { fault: ErrorClass::None, open: Arc::default(), most: 3, says_so };
+        let bench = Bench { flaw: Flaw::None, open: Arc::default(), most: 3, says_so };
         let open = Arc::clone(&bench.open);
         let passed = passes::<_, QueuePool<_>, _>(
             bench,

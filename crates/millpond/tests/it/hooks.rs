@@ -67,13 +67,12 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
 async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every_database() {
     for url in urls() {
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let note = |moment: &'static str| {
+        let note = |point: &'static str| {
             let heard = Arc::clone(&heard);
-            move |dialect: Backend| heard.lock().unwrap().push((moment, dialect))
+            move |dialect: Backend| heard.lock().unwrap().push((point, dialect))
         };
         let [first, connect, checkout, checkin, close] =
-            ["first", "connect", "checkout", "checkin", "close"]
-                .map(|moment| Arc::new(note(moment)));
+            ["first", "connect", "checkout", "checkin", "close"].map(|point| Arc::new(note(point)));
         let db = DatabaseConnection::builder(&url)
             .pool(PoolKind::Queue)
             .on_first_connect(move |conn, _| {
@@ -105,9 +104,9 @@ async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every
         drop(db.acquire().await.unwrap());
         assert!(db.close().await.is_clean());
         let heard = heard.lock().unwrap();
-        let moments: Vec<_> = heard.iter().map(|(moment, _)| *moment).collect();
+        let points: Vec<_> = heard.iter().map(|(point, _)| *point).collect();
         assert_eq!(
-            moments,
+            points,
             ["first", "connect", "checkout", "checkin", "close"],
             "{}",
             db.backend()
@@ -212,9 +211,9 @@ async fn observers_hear_of_both_pools_by_name() {
     let db = DatabaseConnection::builder(&files.url("a.db"))
         .name("orders")
         .pool(PoolKind::ReadWrite)
-        .observer(move |event: &Event, stamp: &EventContext<'_>| {
+        .observer(move |event: &Event, context: &EventContext<'_>| {
             if let Event::Closed { reason: CloseReason::PoolClosed, .. } = event {
-                note.lock().unwrap().push(stamp.pool.to_owned());
+                note.lock().unwrap().push(context.pool.to_owned());
             }
         })
         .connect()

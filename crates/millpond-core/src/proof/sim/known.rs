@@ -219,14 +219,14 @@ impl Known {
         self.last_id = self.last_id.max(Some(id));
     }
 
-    pub(super) fn note_connect_failed(&mut self, now: Time, fault: ErrorClass) {
+    pub(super) fn note_connect_failed(&mut self, now: Time, class: ErrorClass) {
         self.connect_failed += 1;
         self.failures += 1;
         if self.waiting() > 0 || !self.warm.is_empty() {
             self.asked = Some(now);
         }
         self.failing_since.get_or_insert(now);
-        self.hopeless = fault == ErrorClass::Permanent;
+        self.hopeless = class == ErrorClass::Permanent;
     }
 
     pub(super) fn note_setback(&mut self, now: Time, setback: &Setback) {

@@ -105,7 +105,7 @@ impl World {
     }
 
     fn connect_ends(&mut self, attempt: &Attempt, fate: Fate, took: Duration) {
-        let fault = match fate {
+        let class = match fate {
             Fate::Well => {
                 if attempt.first {
                     self.change(|ledger, _| ledger.first_connect_done());
@@ -126,11 +126,11 @@ impl World {
         };
         let error: SharedError = Arc::new(Down);
         let now = self.now;
-        self.known.note_connect_failed(now, fault);
+        self.known.note_connect_failed(now, class);
         let setback =
-            self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, fault, now));
+            self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, class, now));
         self.known.note_setback(now, &setback);
-        if fault == ErrorClass::Failover {
+        if class == ErrorClass::Failover {
             self.invalidate(false);
         }
     }
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// A place is taken for an errand past the pool, or one is given back.
+    /// A slot is taken for a connection past the pool, or one is given back.
     fn reserve_or_vacate(&mut self) {
         match self.reserved.pop() {
             Some(slot) => self.change(|ledger, now| ledger.free(slot, now)),
