@@ -222,15 +222,13 @@ macro_rules! transacting {
                     match dice.u8(0..12) {
                         0 => _ = story.does(dice, raw_sql($fails).execute(&mut *tx)).await,
                         1 => {
-                            let rows = raw_sql($rows);
-                            _ = story
-                                .does(dice, async { rows.fetch(&mut *tx).try_next().await })
-                                .await;
+                            let one = async { raw_sql($rows).fetch(&mut *tx).try_next().await };
+                            _ = story.does(dice, one).await;
                         }
                         2 => {
-                            let sql =
-                                AssertSqlSafe($locks.replace("ROW", &dice.u8(1..9).to_string()));
-                            _ = story.does(dice, raw_sql(sql).execute(&mut *tx)).await;
+                            let sql = $locks.replace("ROW", &dice.u8(1..9).to_string());
+                            let lock = raw_sql(AssertSqlSafe(sql));
+                            _ = story.does(dice, lock.execute(&mut *tx)).await;
                         }
                         3 | 4 => {
                             // The savepoint borrows the transaction, so what happens in it is noted
@@ -244,10 +242,8 @@ macro_rules! transacting {
                                 (_, Some(Err(_))) => story.close(steps, Some(false)),
                                 (0, _) => {
                                     let end = story.does(dice, inner.rollback()).await;
-                                    story.close(
-                                        steps,
-                                        end.and_then(|end| end.is_ok().then_some(false)),
-                                    );
+                                    let kept = end.and_then(|end| end.is_ok().then_some(false));
+                                    story.close(steps, kept);
                                 }
                                 (1, _) => {
                                     drop(inner);
@@ -261,17 +257,8 @@ macro_rules! transacting {
                             }
                         }
                         5 | 6 => {
-                            let sql = $insert
-                                .replace("$1", &number.to_string())
-                                .replace("$2", &step.to_string());
-                            let sql = sql.replacen("?", &number.to_string(), 1).replacen(
-                                "?",
-                                &step.to_string(),
-                                1,
-                            );
-                            let said = story
-                                .does(dice, raw_sql(AssertSqlSafe(sql)).execute(&mut *tx))
-                                .await;
+                            let insert = raw_sql(AssertSqlSafe(written($insert, number, step)));
+                            let said = story.does(dice, insert.execute(&mut *tx)).await;
                             story.note(step, &said);
                         }
                         _ => {
@@ -316,6 +303,13 @@ macro_rules! transacting {
             }
         }
     };
+}
+
+/// The text of an insert with its values in it.
+fn written(insert: &str, number: i64, step: i64) -> String {
+    let (number, step) = (number.to_string(), step.to_string());
+    let numbered = insert.replace("$1", &number).replace("$2", &step);
+    numbered.replacen('?', &number, 1).replacen('?', &step, 1)
 }
 
 /// Whether a commit says that nothing was kept.
