@@ -24,6 +24,8 @@
 //! of the stored values changes: entries of older programs are no longer found, and expire. An
 //! entry that cannot be read counts as missing.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod ask;
 mod builder;
 mod cache;

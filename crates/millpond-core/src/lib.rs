@@ -47,6 +47,7 @@
 //! `ledger/slots.rs` counts; only `engine/connect.rs` opens and only `engine/close.rs` closes; only
 //! `rt.rs` names the runtime.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     deny(

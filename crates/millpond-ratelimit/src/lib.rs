@@ -34,6 +34,8 @@
 //! - While Redis is down [`OnOutage`] decides. One caller in 200 ms tries whether Redis is back;
 //!   the others do not wait.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod concurrency;
 mod decision;
 mod error;

@@ -61,6 +61,8 @@
 //! cannot subscribe. Each driver is a feature of that name, of which at least one must be on;
 //! `fred` is on by default.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(feature = "fred", feature = "redis-rs")))]
 compile_error!(
     "millpond-redis needs a driver: enable the feature `fred` (on by default) or `redis-rs`"

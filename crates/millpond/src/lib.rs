@@ -38,6 +38,8 @@
 //! The URL of a database whose feature is off is an error that names the feature. For one backend
 //! alone write `default-features = false` and its feature, or depends on the backend's own crate.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod admin;
 mod any_conversion;
 mod backend;
