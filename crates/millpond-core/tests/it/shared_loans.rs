@@ -117,7 +117,9 @@ async fn what_ages_goes_out_of_service_when_it_is_discarded_or_invalidated() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_already_does_so_until_its_deadline_and_only_newcomers_fail_fast() {
-    let (pool, server, _) = pool_of(1, |builder| builder.pool_timeout(secs(30)));
+    // It fails fast before the first one ends its wait, and the next connection is asked for.
+    let (pool, server, _) =
+        pool_of(1, |builder| builder.pool_timeout(secs(30)).fail_fast_after(secs(26)));
     server.down.store(true, Ordering::Relaxed);
     let mut waiters = Vec::new();
     for _ in 0..9 {

@@ -45,6 +45,19 @@ pub async fn c41_a_connect_that_hangs_is_tried_again<T: Trial>(stage: Stage<T>) 
     world.assert_sound().await;
 }
 
+/// While there is room, a connect that hangs holds up nobody until `connect_timeout`.
+pub async fn c41_a_connect_that_hangs_holds_up_nobody_while_there_is_room<T: Trial>(
+    stage: Stage<T>,
+) {
+    let world = stage.tuned(2, 0, |builder, _| builder.connect_timeout(secs(30)));
+    world.manager.next(Call::Connect, [Act::Never]);
+    let lease = world.pool.acquire_within(secs(5)).await;
+    drop(lease.unwrap_or_else(|error| panic!("the other connect served nobody: {error}")));
+    assert_eq!(world.manager.calls(Call::Connect), 2);
+    let _ = world.pool.close_within(secs(5)).await;
+    world.until("nothing is open", || world.manager.sockets() == 0).await;
+}
+
 /// A ping that hangs costs its own limit, and another connection is lent.
 pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(stage: Stage<T>) {
     let world =
@@ -154,5 +167,23 @@ pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stag
         "{} connects",
         world.manager.calls(Call::Connect)
     );
+    world.assert_sound().await;
+}
+
+/// Callers whose time is too short for a ping close no healthy connection.
+pub async fn c49_callers_whose_time_is_short_empty_no_healthy_pool<T: Trial>(stage: Stage<T>) {
+    let world = stage.tuned(3, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
+    world.idle(3).await;
+    world.manager.always(Call::Ping, Act::slow(ms(5)));
+    for _ in 0..5 {
+        for _ in 0..3 {
+            assert!(refused(world.pool.acquire_within(ms(2)).await).is_timeout());
+        }
+        let mut gone = ByHand::new(world.pool.acquire());
+        assert!(gone.poll().is_pending());
+        drop(gone);
+        world.until_calm().await;
+    }
+    assert_eq!((world.manager.calls(Call::Connect), world.pool.status().idle), (3, 3));
     world.assert_sound().await;
 }
