@@ -189,8 +189,7 @@ impl RedisConnection {
 
     /// Subscribes to channels, for [`message`](Self::message). In a cluster, channels that begin
     /// with `__key` (keyspace notifications) are subscribed to at every master, all others at one.
-    /// If the server supports RESP3, commands may still be run, and their answers have the forms of
-    /// RESP3 (`HGETALL` returns a map). The connection is closed on return.
+    /// If the server speaks RESP3, commands may still be run. The connection is closed on return.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ mod tls;
 
 use crate::command::Command;
 use crate::connect::login::Login;
-use crate::connect::options::{Driver, RedisConnectOptions};
+use crate::connect::options::{Driver, Protocol, RedisConnectOptions};
 use crate::deadlines::within;
 use crate::error::RedisError;
 use crate::subscription::{Ear, until_closed};
@@ -23,7 +23,6 @@ use crate::value::Value;
 use dial::{Place, dial};
 #[cfg(feature = "fred")]
 use fred::Wire;
-use futures_util::future::join_all;
 use overdue::Patience;
 #[cfg(feature = "redis-rs")]
 use redis_rs::RedisRs;
@@ -35,6 +34,8 @@ use tls::{SPEAKS_TLS, speaks_tls};
 /// A connection to one server. Dropping it closes the socket.
 pub(crate) struct Socket {
     wire: Driven,
+    /// Whether the server marks messages: it speaks RESP3.
+    marks_messages: bool,
     /// The number of answers received so far.
     answers: AtomicU64,
 }
@@ -86,8 +87,8 @@ impl Socket {
                     Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?)
                 }
             };
-            let socket = Self { wire, answers: AtomicU64::new(0) };
-            socket.greet(login, options.database, patience).await?;
+            let mut socket = Self { wire, marks_messages: false, answers: AtomicU64::new(0) };
+            socket.marks_messages = socket.greet(login, options, patience).await?;
             Ok(socket)
         };
         let reason = match within(limit, dialling).await {
@@ -105,29 +106,46 @@ impl Socket {
         Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
+    /// Logs in and selects the database, in one write. Returns whether the server speaks RESP3.
     async fn greet(
         &self,
         login: &Login,
-        database: u8,
+        options: &RedisConnectOptions,
         patience: Patience,
-    ) -> Result<(), RedisError> {
-        let mut commands = Vec::new();
-        if let Some(password) = &login.password {
-            commands.push(Command::new("AUTH").args(&login.user).arg(password));
-        }
-        if database > 0 {
-            commands.push(Command::new("SELECT").arg(u32::from(database)));
-        }
-        let asked = join_all(commands.iter().map(|command| self.send(command, patience)));
+    ) -> Result<bool, RedisError> {
+        let auth = login
+            .password
+            .as_ref()
+            .map(|password| Command::new("AUTH").args(&login.user).arg(password));
+        let hello = (options.protocol == Protocol::Resp3).then(|| Command::new("HELLO").arg(3));
+        let select =
+            (options.database > 0).then(|| Command::new("SELECT").arg(u32::from(options.database)));
         let ping = Command::new("PING");
-        let (answers, ping) = tokio::join!(asked, self.send(&ping, patience));
-        for answer in answers {
-            answer.map_err(|error| login.redact(error))?;
-        }
-        match ping {
-            Err(error) if !error.is_a_sign_of_life() => Err(error),
-            _ => Ok(()),
-        }
+        let send = async |command: Option<&Command>| match command {
+            Some(command) => self.send(command, patience).await.map(|_| true),
+            None => Ok(false),
+        };
+        // Polled in this order, and so sent in it.
+        let (auth, hello, select, ping) = tokio::join!(
+            biased;
+            send(auth.as_ref()),
+            send(hello.as_ref()),
+            send(select.as_ref()),
+            send(Some(&ping)),
+        );
+        auth.map_err(|error| login.redact(error))?;
+        let speaks_resp3 = match hello {
+            Ok(is_asked) => is_asked,
+            // The last words of a server that hangs up, and not an answer to the HELLO.
+            Err(refusal) if matches!(&ping, Err(lost) if lost.code().is_none()) => {
+                return Err(refusal);
+            }
+            Err(refusal) if refusal.code().is_some() => false,
+            Err(lost) => return Err(lost),
+        };
+        select?;
+        ping.or_else(|error| error.is_a_sign_of_life().then_some(true).ok_or(error))?;
+        Ok(speaks_resp3)
     }
 
     /// Sends a command and waits for its answer. If no answer arrives within `patience`, the socket
@@ -167,8 +185,7 @@ impl Socket {
         self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
     }
 
-    /// Sends a SUBSCRIBE or PSUBSCRIBE. From then on the connection speaks RESP3, which marks
-    /// messages, if the server supports it.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE.
     ///
     /// # Errors
     ///
@@ -184,7 +201,7 @@ impl Socket {
     ) -> Result<(), RedisError> {
         match &self.wire {
             #[cfg(feature = "fred")]
-            Driven::Fred(wire) => wire.subscribe(command, patience).await,
+            Driven::Fred(wire) => wire.subscribe(command, patience, self.marks_messages).await,
             #[cfg(feature = "redis-rs")]
             Driven::RedisRs(_) => {
                 let _ = patience;

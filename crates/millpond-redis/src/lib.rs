@@ -34,11 +34,11 @@
 //! The first byte of a frame decides what it is: a list that begins with `message` is a list, a
 //! stored text `MOVED 7 host:port` is a text, and only an error reply redirects a command. Commands
 //! are counted against answers; an answer without a command closes the connection for all its
-//! users, and so does a PING that is answered with another nonce. A connection that subscribes
-//! speaks RESP3 (`HELLO 3`) from then on, which marks messages. If the server does not support
-//! that, lists count as messages only after every command before the subscription has been
-//! answered. Other connections speak RESP2, over which nothing arrives unasked, and whose answers
-//! have the same form on every server.
+//! users, and so does a PING that is answered with another nonce. Connections speak RESP3
+//! (`HELLO 3`), which marks messages. If the server does not support that, they speak RESP2, and
+//! lists count as messages only on a connection that has subscribed, after every command before the
+//! subscription has been answered. The two have different forms for the same answer, such as that
+//! of `HGETALL` or `ZRANGE .. WITHSCORES`; the types that implement [`FromValue`] accept both.
 //!
 //! # Nothing waits without a limit, nothing is sent twice
 //!
@@ -96,7 +96,7 @@ pub use client::RedisClient;
 pub use command::argument::Argument;
 pub use command::slot::slot_of;
 pub use command::{ClusterNode, Command};
-pub use connect::options::{COMMAND_TIMEOUT, Driver, RedisConnectOptions, TCP_KEEPALIVE};
+pub use connect::options::{COMMAND_TIMEOUT, Driver, Protocol, RedisConnectOptions, TCP_KEEPALIVE};
 pub use connect::url_error::UrlError;
 pub use connection::RedisConnection;
 pub use error::RedisError;

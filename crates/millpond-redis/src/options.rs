@@ -288,6 +288,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
     /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel` |
     /// | `unix:///run/redis.sock?db=0` | a Unix socket |
     /// | `..?tcp_keepalive=60` | see [`tcp_keepalive`](RedisConnectOptions::tcp_keepalive) |
+    /// | `..?protocol=2` | RESP2 instead of RESP3: see [`Protocol`](crate::Protocol) |
     /// | `..?driver=redis-rs` | over redis-rs instead of fred: see [`Driver`](crate::Driver) |
     ///
     /// Every other scheme and parameter is an error. Names and passwords are percent-decoded.

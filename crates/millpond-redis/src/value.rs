@@ -4,8 +4,11 @@ use crate::error::RedisError;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::str::FromStr;
 
-/// An answer of Redis.
+/// An answer of Redis, in the form of the [`Protocol`](crate::Protocol) that the server speaks.
+/// Only RESP3 has floating point numbers, booleans and pairs; RESP2 has texts, integers and lists
+/// of alternating keys and values instead.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -17,9 +20,9 @@ pub enum Value {
     Double(f64),
     /// A boolean (RESP3).
     Bool(bool),
-    /// A string of any bytes; also `OK`.
+    /// A string of any bytes; also `OK`, and an integer that does not fit 64 bits.
     Bytes(Bytes),
-    /// A list.
+    /// A list, or a set (RESP3).
     List(Vec<Value>),
     /// Pairs (RESP3).
     Map(Vec<(Value, Value)>),
@@ -43,18 +46,61 @@ impl Value {
     }
 }
 
-/// A type that an answer can be converted to.
+/// A type that an answer can be converted to. The types here accept what either version of the
+/// protocol sends: a score as text or as a number, pairs as a map, as a list of pairs or as a list
+/// of alternating keys and values.
 pub trait FromValue: Sized {
     /// Converts an answer.
     ///
     /// # Errors
     ///
     /// [`RedisError::Decode`] if the answer is of another kind. The error does not show the answer.
+    /// [`RedisError::Server`] if the answer contains an error, as that of a script may.
     fn from_value(value: Value) -> Result<Self, RedisError>;
+
+    /// Converts the elements of a list. Overridden by types that one list has in a row and another
+    /// in pairs.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_value`](Self::from_value).
+    #[doc(hidden)]
+    fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+        elements.into_iter().map(Self::from_value).collect()
+    }
 }
 
 fn mismatch<T>(wanted: &'static str, value: &Value) -> Result<T, RedisError> {
-    Err(RedisError::Decode { wanted, got: value.kind() })
+    Err(match value {
+        Value::Error(text) => RedisError::of_server(text),
+        value => RedisError::Decode { wanted, got: value.kind() },
+    })
+}
+
+/// Returns the elements of pairs, if a list consists of pairs.
+fn in_a_row(elements: Vec<Value>) -> Vec<Value> {
+    let is_pair = |value: &Value| matches!(value, Value::List(pair) if pair.len() == 2);
+    if elements.is_empty() || !elements.iter().all(is_pair) {
+        return elements;
+    }
+    let parts = |value| if let Value::List(pair) = value { pair } else { Vec::new() };
+    elements.into_iter().flat_map(parts).collect()
+}
+
+/// Returns keys and values in turn.
+fn alternating(pairs: Vec<(Value, Value)>) -> Vec<Value> {
+    pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()
+}
+
+/// Returns the number that a text spells.
+fn parsed<T: FromStr>(text: &Bytes) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Writes a number as Redis does over RESP2, except for the plus sign of an exponent.
+fn spelt(number: f64) -> String {
+    let is_short = number == 0.0 || (1e-5..1e17).contains(&number.abs()) || !number.is_finite();
+    if is_short { number.to_string() } else { format!("{number:e}") }
 }
 
 impl FromValue for Value {
@@ -75,9 +121,14 @@ impl FromValue for Bytes {
         match value {
             Value::Bytes(bytes) => Ok(bytes),
             Value::Int(number) => Ok(Bytes::from(number.to_string())),
-            Value::Double(number) => Ok(Bytes::from(number.to_string())),
+            Value::Double(number) => Ok(Bytes::from(spelt(number))),
+            Value::Bool(value) => Ok(Bytes::from_static(if value { b"1" } else { b"0" })),
             value => mismatch("text", &value),
         }
+    }
+
+    fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+        in_a_row(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -87,6 +138,10 @@ impl FromValue for String {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| RedisError::Decode { wanted: "UTF-8 text", got: "bytes" })?;
         Ok(text.to_owned())
+    }
+
+    fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+        in_a_row(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -104,6 +159,14 @@ impl FromValue for bool {
     }
 }
 
+/// Returns the integer that a number is, if it is one.
+fn whole(number: f64) -> Option<i128> {
+    // Beyond this not every integer is a floating point number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is an integer within the range")]
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i128)
+}
+
 macro_rules! integers {
     ($($Number:ty),*) => {$(
         impl FromValue for $Number {
@@ -111,12 +174,18 @@ macro_rules! integers {
                 let wanted = concat!("a number that fits ", stringify!($Number));
                 let number = match &value {
                     Value::Int(number) => <$Number>::try_from(*number).ok(),
-                    Value::Bytes(text) => {
-                        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok())
+                    Value::Bytes(text) => parsed(text),
+                    Value::Double(number) => {
+                        whole(*number).and_then(|number| number.try_into().ok())
                     }
+                    Value::Bool(value) => Some(<$Number>::from(*value)),
                     _ => None,
                 };
                 number.map_or_else(|| mismatch(wanted, &value), Ok)
+            }
+
+            fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+                in_a_row(elements).into_iter().map(Self::from_value).collect()
             }
         }
     )*};
@@ -126,12 +195,18 @@ integers!(i32, i64, u16, u32, u64, usize);
 
 impl FromValue for f64 {
     fn from_value(value: Value) -> Result<Self, RedisError> {
+        #[expect(clippy::cast_precision_loss, reason = "as a text of these digits would be read")]
         let number = match &value {
             Value::Double(number) => Some(*number),
-            Value::Bytes(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+            Value::Int(number) => Some(*number as f64),
+            Value::Bytes(text) => parsed(text),
             _ => None,
         };
         number.map_or_else(|| mismatch("a floating point number", &value), Ok)
+    }
+
+    fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+        in_a_row(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -141,32 +216,56 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+/// From a list, a set, or pairs.
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         match value {
-            Value::List(values) => values.into_iter().map(T::from_value).collect(),
+            Value::List(elements) => T::from_elements(elements),
+            Value::Map(pairs) => T::from_elements(
+                pairs.into_iter().map(|(key, value)| Value::List(vec![key, value])).collect(),
+            ),
             Value::Nil => Ok(Vec::new()),
             value => mismatch("a list", &value),
         }
     }
 }
 
-/// From pairs, or from a list of alternating keys and values.
+/// From pairs, from a list of pairs, or from a list of alternating keys and values.
 impl<K: FromValue + Eq + Hash, V: FromValue> FromValue for HashMap<K, V> {
     fn from_value(value: Value) -> Result<Self, RedisError> {
-        let pairs: Vec<(Value, Value)> = match value {
-            Value::Map(pairs) => pairs,
+        let alternating = match value {
+            Value::Map(pairs) => alternating(pairs),
             Value::Nil => Vec::new(),
-            Value::List(values) if values.len() % 2 == 0 => {
-                let mut values = values.into_iter();
-                std::iter::from_fn(|| Some((values.next()?, values.next()?))).collect()
+            // No key is a list.
+            Value::List(values) if matches!(values.first(), Some(Value::List(_))) => {
+                let count = values.len();
+                let row = in_a_row(values);
+                if row.len() != count * 2 {
+                    return mismatch("pairs", &Value::List(row));
+                }
+                row
             }
+            Value::List(values) if values.len() % 2 == 0 => values,
             value => return mismatch("pairs", &value),
         };
-        pairs
-            .into_iter()
+        let mut values = alternating.into_iter();
+        std::iter::from_fn(|| Some((values.next()?, values.next()?)))
             .map(|(key, value)| Ok((K::from_value(key)?, V::from_value(value)?)))
             .collect()
+    }
+}
+
+/// Returns the elements of a list of this length, also if they are the only element of a list or
+/// the only pairs of a map.
+fn elements(value: Value, count: usize) -> Result<Vec<Value>, Value> {
+    match value {
+        Value::List(mut values) if values.len() == 1 => match values.pop() {
+            Some(Value::List(values)) if values.len() == count => Ok(values),
+            only => Err(Value::List(only.into_iter().collect())),
+        },
+        Value::List(values) if values.len() == count => Ok(values),
+        Value::Map(pairs) if pairs.len() * 2 == count => Ok(alternating(pairs)),
+        value => Err(value),
     }
 }
 
@@ -174,13 +273,22 @@ macro_rules! tuples {
     ($(($count:literal: $($T:ident),*)),*) => {$(
         impl<$($T: FromValue),*> FromValue for ($($T,)*) {
             fn from_value(value: Value) -> Result<Self, RedisError> {
-                match value {
-                    Value::List(values) if values.len() == $count => {
+                match elements(value, $count) {
+                    Ok(values) => {
                         let mut values = values.into_iter();
                         Ok(($($T::from_value(values.next().unwrap_or(Value::Nil))?,)*))
                     }
-                    value => mismatch(concat!("a list of ", $count), &value),
+                    Err(value) => mismatch(concat!("a list of ", $count), &value),
                 }
+            }
+
+            fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+                let is_flat = !matches!(elements.first(), Some(Value::List(_)));
+                if !is_flat || elements.len() % $count != 0 {
+                    return elements.into_iter().map(Self::from_value).collect();
+                }
+                let rows = elements.chunks($count).map(|row| Value::List(row.to_vec()));
+                rows.map(Self::from_value).collect()
             }
         }
     )*};
@@ -219,5 +327,77 @@ mod tests {
         assert!(u32::from_value(Value::Int(-1)).is_err());
         assert!(bool::from_value(Value::Int(2)).is_err());
         assert!(<(String, i64)>::from_value(Value::List(vec![])).is_err());
+    }
+
+    fn list<const N: usize>(values: [Value; N]) -> Value {
+        Value::List(values.into())
+    }
+
+    #[test]
+    fn scores_are_read_from_what_either_version_of_the_protocol_sends() {
+        let second = list([text("a"), text("1.5"), text("b"), text("2")]);
+        let third =
+            list([list([text("a"), Value::Double(1.5)]), list([text("b"), Value::Double(2.0)])]);
+        for answer in [second, third] {
+            let pairs = Vec::<(String, f64)>::from_value(answer.clone()).unwrap();
+            assert_eq!(pairs, [("a".to_owned(), 1.5), ("b".to_owned(), 2.0)]);
+            let row = Vec::<String>::from_value(answer.clone()).unwrap();
+            assert_eq!(row, ["a", "1.5", "b", "2"]);
+            let map = HashMap::<String, f64>::from_value(answer).unwrap();
+            assert_eq!((map["a"], map["b"]), (1.5, 2.0));
+        }
+        for one in [list([text("a"), text("2")]), list([list([text("a"), Value::Double(2.0)])])] {
+            assert_eq!(<(String, i64)>::from_value(one).unwrap(), ("a".to_owned(), 2));
+        }
+        assert_eq!(String::from_value(Value::Double(3.0)).unwrap(), "3");
+        assert_eq!(String::from_value(Value::Double(f64::INFINITY)).unwrap(), "inf");
+        assert_eq!(String::from_value(Value::Double(1e300)).unwrap(), "1e300");
+        assert_eq!(u64::from_value(Value::Double(3.0)).unwrap(), 3);
+        assert!(u64::from_value(Value::Double(1.5)).is_err());
+        assert!(u64::from_value(Value::Double(-1.0)).is_err());
+        assert!(i64::from_value(Value::Double(f64::NAN)).is_err());
+        assert_eq!(f64::from_value(Value::Int(3)).unwrap(), 3.0);
+        assert_eq!(i64::from_value(Value::Bool(true)).unwrap(), 1);
+        assert_eq!(String::from_value(Value::Bool(false)).unwrap(), "0");
+    }
+
+    #[test]
+    fn pairs_are_read_from_what_either_version_of_the_protocol_sends() {
+        let second = list([text("a"), text("1"), text("b"), text("2")]);
+        let third = Value::Map(vec![(text("a"), text("1")), (text("b"), text("2"))]);
+        for answer in [second, third] {
+            assert_eq!(HashMap::<String, u32>::from_value(answer.clone()).unwrap()["b"], 2);
+            assert_eq!(Vec::<String>::from_value(answer.clone()).unwrap(), ["a", "1", "b", "2"]);
+            let pairs = Vec::<(String, i64)>::from_value(answer).unwrap();
+            assert_eq!(pairs, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        }
+        let entries = || list([list([text("1-0"), list([text("field"), text("value")])])]);
+        let second = list([list([text("stream"), entries()]), list([text("other"), entries()])]);
+        let third = Value::Map(vec![(text("stream"), entries()), (text("other"), entries())]);
+        type Entries = Vec<(String, HashMap<String, String>)>;
+        for answer in [second, third] {
+            let streams = HashMap::<String, Entries>::from_value(answer.clone()).unwrap();
+            assert_eq!(streams["other"][0].1["field"], "value");
+            let streams = Vec::<(String, Entries)>::from_value(answer).unwrap();
+            assert_eq!((streams.len(), streams[0].0.as_str()), (2, "stream"));
+        }
+        assert!(Vec::<(String, i64)>::from_value(list([text("a")])).is_err());
+        assert!(HashMap::<String, i64>::from_value(list([text("a")])).is_err());
+        assert!(HashMap::<String, i64>::from_value(list([list([text("a")])])).is_err());
+        assert_eq!(Vec::<(String, i64)>::from_value(list([])).unwrap(), []);
+    }
+
+    #[test]
+    fn an_error_inside_an_answer_has_the_words_of_the_server() {
+        let error = || Value::Error("WRONGTYPE Operation against a key".to_owned());
+        for outcome in [
+            Vec::<String>::from_value(list([text("a"), error()])).map(drop),
+            <(String, i64)>::from_value(list([text("a"), error()])).map(drop),
+            HashMap::<String, i64>::from_value(list([text("a"), error()])).map(drop),
+            Vec::<Vec<i64>>::from_value(list([list([error()])])).map(drop),
+            Option::<bool>::from_value(error()).map(drop),
+        ] {
+            assert_eq!(outcome.unwrap_err().code(), Some("WRONGTYPE"));
+        }
     }
 }

@@ -30,6 +30,7 @@ pub struct RedisConnectOptions {
     pub(crate) tls: Option<Tls>,
     pub(crate) command_timeout: Duration,
     pub(crate) driver: Driver,
+    pub(crate) protocol: Protocol,
     pub(crate) tcp_keepalive: Duration,
 }
 
@@ -47,6 +48,19 @@ pub enum Driver {
     #[cfg(feature = "redis-rs")]
     #[cfg_attr(not(feature = "fred"), default)]
     RedisRs,
+}
+
+/// The version of the Redis protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// RESP2, which every server speaks. It does not mark messages: see
+    /// [`RedisConnection::subscribe`](crate::RedisConnection::subscribe).
+    Resp2,
+    /// RESP3, which marks messages and has numbers, booleans, sets and pairs of their own; RESP2
+    /// on a connection whose server refuses `HELLO 3`, as Redis before 6.0 does.
+    #[default]
+    Resp3,
 }
 
 /// How Redis is deployed.
@@ -74,6 +88,7 @@ impl RedisConnectOptions {
             tls: None,
             command_timeout: COMMAND_TIMEOUT,
             driver: Driver::default(),
+            protocol: Protocol::default(),
             tcp_keepalive: TCP_KEEPALIVE,
         }
     }
@@ -157,6 +172,15 @@ impl RedisConnectOptions {
         self
     }
 
+    /// The version of the protocol. Default [`Protocol::Resp3`], if the server supports it. RESP2
+    /// is for servers and proxies that close the connection at a `HELLO` instead of refusing it.
+    /// In a URL: `?protocol=2`.
+    #[must_use]
+    pub fn protocol(mut self, version: Protocol) -> Self {
+        self.protocol = version;
+        self
+    }
+
     /// Returns whether the options are those of a cluster.
     pub fn is_cluster(&self) -> bool {
         matches!(self.deployment, Deployment::Cluster(_))
@@ -176,6 +200,7 @@ impl fmt::Debug for RedisConnectOptions {
             .field("tls", &self.tls)
             .field("command_timeout", &self.command_timeout)
             .field("driver", &self.driver)
+            .field("protocol", &self.protocol)
             .field("tcp_keepalive", &self.tcp_keepalive)
             .finish()
     }

@@ -2,7 +2,7 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
-use crate::connect::options::{Deployment, Driver, RedisConnectOptions};
+use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions};
 use crate::connect::url_error::UrlError;
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
@@ -110,6 +110,7 @@ struct Parts {
     encrypted: bool,
     authority: Option<PathBuf>,
     driver: Option<Driver>,
+    protocol: Option<Protocol>,
     keepalive: Option<Duration>,
 }
 
@@ -126,6 +127,7 @@ impl Parts {
             encrypted,
             authority: None,
             driver: None,
+            protocol: None,
             keepalive: None,
         }
     }
@@ -195,6 +197,7 @@ impl Parts {
             "password" => put(&mut self.login.password, value, name),
             "tcp_keepalive" => put(&mut self.keepalive, keepalive(&value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
+            "protocol" => put(&mut self.protocol, protocol(&value)?, name),
             "tls_ca" | "ssl_ca_certs" if self.encrypted => {
                 put(&mut self.authority, value.into(), name)
             }
@@ -249,6 +252,7 @@ impl Parts {
         let mut options = RedisConnectOptions::of(deployment).database(self.database.unwrap_or(0));
         options.login = self.login;
         options.driver = self.driver.unwrap_or_default();
+        options.protocol = self.protocol.unwrap_or_default();
         options.tcp_keepalive = self.keepalive.unwrap_or(options.tcp_keepalive);
         Ok(if self.encrypted { options.tls(self.authority) } else { options })
     }
@@ -277,6 +281,14 @@ fn driver(name: &str) -> Result<Driver, UrlError> {
         #[cfg(not(feature = "redis-rs"))]
         "redis-rs" => wrong("`fred`: `redis-rs` needs the feature of that name of millpond-redis"),
         _ => wrong("`fred` or `redis-rs`"),
+    }
+}
+
+fn protocol(version: &str) -> Result<Protocol, UrlError> {
+    match version {
+        "2" | "resp2" => Ok(Protocol::Resp2),
+        "3" | "resp3" => Ok(Protocol::Resp3),
+        _ => Err(UrlError::Value { name: "protocol".to_owned(), wanted: "`2` or `3`" }),
     }
 }
 
@@ -344,6 +356,19 @@ mod tests {
         assert_eq!(parse("redis-cluster://h?driver=redis-rs").is_ok(), cfg!(feature = "redis-rs"));
         let error = parse("redis://h?driver=jedis").unwrap_err().to_string();
         assert!(error.contains("driver") && error.contains("fred"), "{error}");
+    }
+
+    #[test]
+    fn a_url_names_the_version_of_the_protocol() {
+        let protocol = |url: &str| parse(url).map(|options| options.protocol);
+        assert_eq!(protocol("redis://h"), Ok(Protocol::Resp3));
+        for (text, version) in
+            [("2", Protocol::Resp2), ("resp2", Protocol::Resp2), ("3", Protocol::Resp3)]
+        {
+            assert_eq!(protocol(&format!("rediss://h?protocol={text}")), Ok(version));
+        }
+        let error = protocol("redis://h?protocol=4").unwrap_err().to_string();
+        assert!(error.contains("\"protocol\" should be `2` or `3`"), "{error}");
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl fmt::Display for UrlError {
             ),
             Self::Parameter(name) => write!(
                 f,
-                "the parameter {name:?} is not known here; there are db, user, password, driver, \
+                "the parameter {name:?} is not known here; there are db, user, password, driver, protocol, \
                  tcp_keepalive, with TLS tls_ca, with a cluster or sentinels node, and with \
                  sentinels service, sentinel_user, sentinel_password (TLS is the scheme rediss)"
             ),

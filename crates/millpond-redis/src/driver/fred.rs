@@ -28,7 +28,7 @@ use bytes::{BufMut, BytesMut};
 use pump::Pump;
 use state::{Shared, Waiting, Who, gone, unsent};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -42,8 +42,6 @@ pub(crate) struct Wire {
     task: JoinHandle<()>,
     /// The sender is dropped when the socket is closed.
     closed: watch::Receiver<()>,
-    /// Whether the connection speaks RESP3.
-    pushes: AtomicBool,
 }
 
 impl Wire {
@@ -52,7 +50,7 @@ impl Wire {
         let shared = Arc::new(Shared::default());
         let (open, closed) = watch::channel(());
         let task = tokio::spawn(Pump::new(stream, Arc::clone(&shared), open));
-        Self { shared, task, closed, pushes: AtomicBool::new(false) }
+        Self { shared, task, closed }
     }
 
     /// Sends a command and waits for its answer. An error reply is returned as a value. If no
@@ -96,8 +94,8 @@ impl Wire {
         answers.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel. From
-    /// then on the connection speaks RESP3, which marks messages, if the server supports it.
+    /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel.
+    /// `are_marked` says that messages arrive as pushes, over RESP3.
     ///
     /// # Errors
     ///
@@ -110,14 +108,9 @@ impl Wire {
         &self,
         command: &Command,
         patience: Patience,
+        are_marked: bool,
     ) -> Result<(), RedisError> {
-        if !self.pushes.load(Ordering::Relaxed) {
-            let hello = Command::new("HELLO").arg(3);
-            // A server without RESP3 answers with an error.
-            let speaks_it = !matches!(self.send(&hello, patience).await?, Value::Error(_));
-            self.pushes.store(speaks_it, Ordering::Relaxed);
-        }
-        if !self.pushes.load(Ordering::Relaxed) {
+        if !are_marked {
             let mut state = self.shared.lock();
             let here = state.put;
             state.listens.get_or_insert(here);

@@ -228,16 +228,25 @@ fn value(value: DriverValue) -> Value {
     let list =
         |values: Vec<DriverValue>| Value::List(values.into_iter().map(self::value).collect());
     match value {
+        DriverValue::Nil => Value::Nil,
         DriverValue::Int(number) => Value::Int(number),
+        DriverValue::Double(number) => Value::Double(number),
+        DriverValue::Boolean(value) => Value::Bool(value),
         DriverValue::BulkString(data) => Value::Bytes(Bytes::from(data)),
         DriverValue::SimpleString(text) => Value::Bytes(Bytes::from(text)),
         DriverValue::Okay => Value::Bytes(Bytes::from_static(b"OK")),
-        DriverValue::Array(values) => list(values),
+        DriverValue::VerbatimString { text, .. } => Value::Bytes(Bytes::from(text)),
+        DriverValue::BigNumber(digits) => Value::Bytes(Bytes::from(digits)),
+        DriverValue::Array(values) | DriverValue::Set(values) => list(values),
+        DriverValue::Map(pairs) => Value::Map(
+            pairs.into_iter().map(|(key, value)| (self::value(key), self::value(value))).collect(),
+        ),
+        DriverValue::Attribute { data, .. } => self::value(*data),
         DriverValue::ServerError(error) => Value::Error(match error.details() {
             Some(details) => format!("{} {details}", error.code()),
             None => error.code().to_owned(),
         }),
-        // The other kinds belong to RESP3, which is not spoken here.
+        // Pushes never get here.
         _ => Value::Nil,
     }
 }

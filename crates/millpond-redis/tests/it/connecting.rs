@@ -60,6 +60,34 @@ async fn what_the_server_refuses_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_server_that_hangs_up_are_the_error() {
+    for (words, shown) in [
+        ("-DENIED Redis is running in protected mode\r\n", "DENIED"),
+        ("-WRONGPASS from a proxy\r\n", "WRONGPASS"),
+    ] {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            for n in 0.. {
+                let (mut stream, _) = server.accept().await.unwrap();
+                // Before the client has said a word, or afterwards.
+                if n % 2 == 1 {
+                    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await;
+                }
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, words.as_bytes()).await;
+            }
+        });
+        for _ in 0..2 {
+            for url in by_each_driver(&format!("redis://{address}/2")) {
+                let error = refused(&url).await.to_string();
+                assert!(error.contains(shown), "{url}: {error}");
+            }
+        }
+        serving.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_server_of_another_kind_is_found_out_at_once() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();

@@ -18,6 +18,7 @@ mod memory;
 #[cfg(feature = "fred")]
 mod messages;
 mod outage;
+mod protocol;
 mod resharding;
 mod scripted;
 mod sentinel;

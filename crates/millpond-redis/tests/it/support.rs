@@ -66,11 +66,16 @@ pub async fn any(lease: &mut RedisLease, command: Command) -> Value {
     lease.run(command).await.unwrap()
 }
 
-/// The URL for each driver that is built in.
+/// The URL with another parameter.
+pub fn with(url: &str, parameter: &str) -> String {
+    format!("{url}{}{parameter}", if url.contains('?') { '&' } else { '?' })
+}
+
+/// The URL for each driver that is built in, with each version of the protocol.
 pub fn by_each_driver(url: &str) -> Vec<String> {
-    let mut urls = vec![url.to_owned()];
+    let mut urls = vec![url.to_owned(), with(url, "protocol=2")];
     if cfg!(all(feature = "fred", feature = "redis-rs")) {
-        urls.push(format!("{url}{}driver=redis-rs", if url.contains('?') { '&' } else { '?' }));
+        urls.extend(urls.clone().iter().map(|url| with(url, "driver=redis-rs")));
     }
     urls
 }

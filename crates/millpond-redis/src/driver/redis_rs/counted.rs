@@ -1,5 +1,6 @@
-//! A socket that counts written commands against the answers read. An answer without a command
-//! never reaches the driver, which would drop it or give it to the next caller.
+//! A socket that counts written commands against the answers read. What answers no command never
+//! reaches the driver, which would give it to the next caller: a push is left out, an answer
+//! without a command ends the connection.
 
 use crate::driver::scanner::{Malformed, Scanner};
 use std::collections::VecDeque;
@@ -19,10 +20,20 @@ pub(crate) struct Counted<S> {
     stream: S,
     commands: Scanner,
     answers: Scanner,
-    /// The bytes so far of the command that is being written and of the answer that is being read.
-    lengths: (usize, usize),
+    /// The bytes so far of the answer that is being read.
+    length: usize,
+    /// Whether bytes of the answer that is being read were passed on.
+    is_passed_on: bool,
+    /// Why the connection has ended, once the bytes before that are passed on.
+    ended: Option<&'static str>,
     traffic: Arc<Traffic>,
 }
+
+/// The reason that the callers of a connection see.
+const STRAY: &str = "it is out of sync with the server: an answer without a command arrived";
+
+/// The end of a connection after the last words of a server that refuses it.
+const REFUSED: &str = "the server has refused it";
 
 /// What is known of a socket outside the driver.
 #[derive(Debug, Default)]
@@ -38,7 +49,8 @@ impl Traffic {
         self.owed().front().copied()
     }
 
-    /// Returns whether a frame was so large that the driver's buffers should not be kept.
+    /// Returns whether so much was written or read at once that the driver's buffers should not be
+    /// kept.
     pub(crate) fn is_large(&self) -> bool {
         self.is_large.load(Ordering::Relaxed)
     }
@@ -47,14 +59,10 @@ impl Traffic {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds bytes of a frame to its length, and starts again at its end.
-    fn measure(&self, length: &mut usize, more: usize, is_end: bool) {
-        *length = length.saturating_add(more);
-        if *length > FRAME_MAX {
+    /// Notes how many bytes the driver has had to hold at once.
+    fn measure(&self, length: usize) {
+        if length > FRAME_MAX {
             self.is_large.store(true, Ordering::Relaxed);
-        }
-        if is_end {
-            *length = 0;
         }
     }
 }
@@ -62,7 +70,8 @@ impl Traffic {
 impl<S> Counted<S> {
     pub(crate) fn new(stream: S) -> Self {
         let (commands, answers) = (Scanner::default(), Scanner::default());
-        Self { stream, commands, answers, lengths: (0, 0), traffic: Arc::default() }
+        let (length, is_passed_on, ended) = (0, false, None);
+        Self { stream, commands, answers, length, is_passed_on, ended, traffic: Arc::default() }
     }
 
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
@@ -81,31 +90,49 @@ impl<S> Counted<S> {
                 .commands
                 .feed(bytes)
                 .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-            self.traffic.measure(&mut self.lengths.0, end.unwrap_or(bytes.len()), end.is_some());
             bytes = end.and_then(|end| bytes.get(end..)).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Counts what was read. An error without a command is passed on: a server that has reached its
-    /// limit of clients sends one.
-    fn count_answers(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Counts what was read, from `start` on, and leaves out pushes. An error without a command is
+    /// passed on, as the last words of the server: one that has reached its limit of clients sends
+    /// one.
+    fn count_answers(&mut self, buf: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
+        // Bytes before `kept` are passed on; those from `at` on are not looked at yet.
+        let (mut kept, mut at) = (start, start);
+        while let Some(bytes) = buf.filled().get(at..).filter(|bytes| !bytes.is_empty()) {
+            let length = bytes.len();
             let malformed = |malformed: Malformed| io::Error::other(malformed.to_string());
             let end = self.answers.feed(bytes).map_err(malformed)?;
-            self.traffic.measure(&mut self.lengths.1, end.unwrap_or(bytes.len()), end.is_some());
-            let Some(end) = end else { return Ok(()) };
-            match self.answers.kind() {
-                b'>' => {}
-                kind if self.traffic.owed().pop_front().is_some() || kind == b'-' => {}
-                _ => {
-                    let reason =
-                        "it is out of sync with the server: an answer without a command arrived";
-                    return Err(io::Error::other(reason));
+            let (begin, next) = (at, at.saturating_add(end.unwrap_or(length)));
+            at = next;
+            self.length = self.length.saturating_add(next.saturating_sub(begin));
+            self.traffic.measure(self.length);
+            let is_push = self.answers.kind() == b'>';
+            if is_push && self.is_passed_on {
+                // Attributes of which a part was passed on belong to a push.
+                self.ended = Some(STRAY);
+                break;
+            }
+            if !is_push {
+                buf.filled_mut().copy_within(begin..next, kept);
+                kept = kept.saturating_add(next.saturating_sub(begin));
+            }
+            self.is_passed_on = !is_push && end.is_none();
+            if end.is_some() {
+                self.length = 0;
+                if !is_push && self.traffic.owed().pop_front().is_none() {
+                    let is_error = self.answers.kind() == b'-';
+                    self.ended = Some(if is_error { REFUSED } else { STRAY });
+                    if !is_error {
+                        kept = kept.saturating_sub(next.saturating_sub(begin));
+                    }
+                    break;
                 }
             }
-            bytes = bytes.get(end..).unwrap_or_default();
         }
+        buf.set_filled(kept);
         Ok(())
     }
 }
@@ -117,12 +144,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let outcome = self.count_answers(buf.filled().get(before..).unwrap_or_default());
-        if outcome.is_err() {
-            buf.set_filled(before);
+        loop {
+            if let Some(reason) = self.ended {
+                return Poll::Ready(Err(io::Error::other(reason)));
+            }
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = self.count_answers(buf, before) {
+                buf.set_filled(before);
+                return Poll::Ready(Err(error));
+            }
+            // Nothing would mean the end of the stream.
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(outcome)
     }
 }
 
@@ -132,6 +170,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(reason) = self.ended {
+            return Poll::Ready(Err(io::Error::other(reason)));
+        }
+        self.traffic.measure(buf.len());
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.count_commands(buf.get(..written).unwrap_or_default())?;
         Poll::Ready(Ok(written))
@@ -151,8 +193,9 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    /// Returns what is read of a server that sends these two pieces, after so many commands.
-    async fn heard(commands: usize, pieces: [&[u8]; 2]) -> io::Result<Vec<u8>> {
+    /// Returns what is read of a server that sends these pieces, after so many commands, and how
+    /// reading ends.
+    async fn heard(commands: usize, pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
         let (mut server, client) = duplex(1024);
         let mut client = Counted::new(client);
         for _ in 0..commands {
@@ -161,24 +204,73 @@ mod tests {
         let mut heard = Vec::new();
         for piece in pieces {
             server.write_all(piece).await.unwrap();
-            client.read_buf(&mut heard).await?;
+            let read = tokio::select! {
+                biased;
+                read = client.read_buf(&mut heard) => read,
+                () = tokio::task::yield_now() => Ok(0),
+            };
+            if let Err(error) = read {
+                return (heard, Err(error));
+            }
         }
-        Ok(heard)
+        drop(server);
+        let end = client.read_to_end(&mut heard).await.map(drop);
+        (heard, end)
     }
 
     #[tokio::test]
-    async fn an_error_that_nobody_waits_for_is_heard_in_whatever_pieces_it_comes() {
-        let told = heard(0, [b"-ERR max number", b" of clients reached\r\n"]).await.unwrap();
-        assert_eq!(told, b"-ERR max number of clients reached\r\n");
-        assert!(heard(0, [b"+PO", b"NG\r\n"]).await.is_err());
+    async fn an_error_that_nobody_waits_for_is_the_last_that_is_heard() {
+        let error = b"-ERR max number of clients reached\r\n";
+        for pieces in [&[&error[..9], &error[9..], b"+PONG\r\n"][..], &[error, error]] {
+            let (told, end) = heard(0, pieces).await;
+            assert_eq!(told, error);
+            assert!(end.unwrap_err().to_string().contains("refused"));
+        }
+        let (told, end) = heard(1, &[&[b"+PONG\r\n", &error[..], error].concat()]).await;
+        assert_eq!(told, [b"+PONG\r\n", &error[..]].concat());
+        assert!(end.is_err());
     }
 
     #[tokio::test]
-    async fn a_push_answers_nothing_even_behind_an_attribute() {
-        for push in [&b">1\r\n+x\r\n"[..], b"|1\r\n+a\r\n:1\r\n>1\r\n+x\r\n"] {
-            assert!(heard(0, [push, push]).await.is_ok());
-            assert!(heard(1, [push, b"+PONG\r\n"]).await.is_ok());
-            assert!(heard(1, [b"+PONG\r\n", &[push, b"+PONG\r\n"].concat()]).await.is_err());
+    async fn an_answer_that_nobody_waits_for_is_never_complete() {
+        let (told, end) = heard(0, &[b"+PO", b"NG\r\n+PONG\r\n"]).await;
+        assert_eq!(told, b"+PO");
+        assert!(end.unwrap_err().to_string().contains("out of sync"));
+        let (told, end) = heard(1, &[b"+PONG\r\n:1\r\n"]).await;
+        assert_eq!(told, b"+PONG\r\n");
+        assert!(end.is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_once_the_server_has_said_its_last_word() {
+        let (mut server, client) = duplex(1024);
+        let mut client = Counted::new(client);
+        server.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
+        client.read_buf(&mut Vec::new()).await.unwrap();
+        assert!(client.write_all(b"*1\r\n$4\r\nPING\r\n").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn pushes_are_left_out_and_answer_nothing() {
+        let kinds = [
+            &b">1\r\n+x\r\n"[..],
+            b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+            b"|1\r\n+a\r\n:1\r\n>1\r\n+x\r\n",
+        ];
+        for push in kinds {
+            let all = [push, b"+PO", b"NG\r\n", push, b":1\r\n", push].concat();
+            let (told, end) = heard(2, &[&all]).await;
+            assert_eq!(told, b"+PONG\r\n:1\r\n");
+            assert!(end.is_ok());
+            let (told, end) = heard(1, &[push, b"+PONG\r\n", push, b"+PONG\r\n"]).await;
+            assert_eq!(told, b"+PONG\r\n");
+            assert!(end.is_err());
         }
+        let pieces: Vec<&[u8]> = kinds[1].chunks(1).collect();
+        let (told, end) = heard(1, &[&pieces[..], &[b"+PONG\r\n"]].concat()).await;
+        assert_eq!(told, b"+PONG\r\n");
+        assert!(end.is_ok());
+        let pieces: Vec<&[u8]> = kinds[2].chunks(1).collect();
+        assert!(heard(1, &pieces).await.1.is_err(), "a part of it was passed on");
     }
 }
