@@ -1,7 +1,7 @@
 //! From merged layers to settings: every value read, every range checked, every refusal with its
 //! source.
 
-use millpond_core::Limits;
+use millpond_core::{Limits, TCP_TIMES};
 
 use crate::Settings;
 use crate::conflicts;
@@ -11,7 +11,6 @@ use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
 use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting, is_untidy};
-use crate::settings::TCP_KEEPALIVE;
 use crate::suggest;
 
 /// If the help of the core's problem contains this, it says to lift the ranges. How that is written
@@ -86,8 +85,8 @@ fn range_problem(
         Form::Redis(field) => {
             settings.db.pool.limits.max_connections().contains(field(&mut settings.clone()))
         }
-        Form::TcpKeepalive => {
-            settings.db.tcp_keepalive.is_none_or(|idle| TCP_KEEPALIVE.contains(&idle))
+        Form::Tcp(field) => {
+            field(&mut settings.clone()).is_none_or(|time| TCP_TIMES.contains(&time))
         }
         _ => true,
     };

@@ -44,7 +44,7 @@ fn row(setting: &Setting) -> String {
         }
         Form::CancelAbandoned => "true, false".to_owned(),
         Form::Redis(_) => setting.range(&defaults).unwrap(),
-        Form::TcpKeepalive => format!("{}, off", setting.range(&defaults).unwrap()),
+        Form::Tcp(_) => format!("{}, off", setting.range(&defaults).unwrap()),
         _ => setting.words().join(", "),
     };
     let (name, default) = (setting.name(), setting.shown(&mut defaults));

@@ -4,14 +4,14 @@
 //! from here. The settings of a pool are those that the core lists.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use millpond_core::{Limits, PoolConfig, PoolSetting, SettingForm, SettingValue};
+use millpond_core::{Limits, PoolConfig, PoolSetting, SettingForm, SettingValue, TCP_TIMES};
 
 use crate::parse::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::raw::Raw;
 use crate::secret::shown_secret;
-use crate::settings::TCP_KEEPALIVE;
 use crate::text;
 use crate::{Secret, Settings};
 
@@ -39,7 +39,8 @@ pub(crate) enum Form {
     Kind,
     Pooler,
     CancelAbandoned,
-    TcpKeepalive,
+    /// A time of the kernel's, or none.
+    Tcp(fn(&mut Settings) -> &mut Option<Duration>),
     /// The size of a Redis pool.
     Redis(fn(&mut Settings) -> &mut u32),
 }
@@ -91,9 +92,18 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         ),
         setting(
             "db.tcp_keepalive",
-            Form::TcpKeepalive,
+            Form::Tcp(|s| &mut s.db.tcp_keepalive),
             "How long a TCP connection is idle before the kernel asks whether its peer is still \
              there; PostgreSQL and MySQL, on Linux.",
+        ),
+        setting(
+            "db.tcp_user_timeout",
+            Form::Tcp(|s| &mut s.db.tcp_user_timeout),
+            "How long a peer may leave unacknowledged what was sent over a TCP connection, or \
+             unread, before the kernel ends the connection; by default five times `tcp_keepalive` \
+             if that is less. Also a server that is alive is cut off if it reads nothing for so \
+             long, such as a COPY that waits for a lock: `off` where that is to be expected. \
+             PostgreSQL and MySQL, on Linux.",
         ),
         setting("redis.url", Form::Secret(|s| &mut s.redis.url), "The Redis of the rate limiter."),
         setting(
@@ -172,7 +182,10 @@ impl Setting {
             }
             Form::Pooler => settings.db.behind = parse::read_word(raw, &POOLERS)?,
             Form::CancelAbandoned => settings.db.cancel_abandoned = parse::read_flag(raw)?,
-            Form::TcpKeepalive => settings.db.tcp_keepalive = or_word(raw, OFF, parse::read_time)?,
+            Form::Tcp(field) => {
+                let time = or_word(raw, OFF, parse::read_time)?;
+                *field(settings) = time.filter(|time| !time.is_zero());
+            }
             Form::Redis(field) => *field(settings) = parse::read_count(raw)?,
         }
         Some(())
@@ -197,9 +210,7 @@ impl Setting {
             Form::Kind => settings.db.kind.map_or(AUTO, parse::spell_kind).to_owned(),
             Form::Pooler => parse::spell_pooler(settings.db.behind).to_owned(),
             Form::CancelAbandoned => settings.db.cancel_abandoned.to_string(),
-            Form::TcpKeepalive => {
-                settings.db.tcp_keepalive.map_or_else(|| OFF.to_owned(), parse::spell_time)
-            }
+            Form::Tcp(field) => field(settings).map_or_else(|| OFF.to_owned(), parse::spell_time),
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -220,7 +231,7 @@ impl Setting {
                 (_, Some(word)) => format!("{TIME}, or \"{word}\""),
             },
             Form::CancelAbandoned => FLAG.to_owned(),
-            Form::TcpKeepalive => format!("{TIME}, or \"{OFF}\""),
+            Form::Tcp(_) => format!("{TIME}, or \"{OFF}\""),
             Form::Limits => "\"on\" or \"off\"".to_owned(),
             Form::Reset | Form::Kind | Form::Pooler => format!("one of {}", list(self.words())),
         }
@@ -239,7 +250,7 @@ impl Setting {
             }
             Form::Pool(PoolSetting { unset, .. }) => unset.iter().copied().collect(),
             Form::Limits => vec![OFF, "on"],
-            Form::TcpKeepalive => vec![OFF],
+            Form::Tcp(_) => vec![OFF],
             Form::Secret(_) | Form::Redis(_) => Vec::new(),
         }
     }
@@ -253,8 +264,8 @@ impl Setting {
                 let (low, high) = config.limits.max_connections().into_inner();
                 Some(format!("{low}-{high}"))
             }
-            Form::TcpKeepalive if config.limits == Limits::On => {
-                Some(format!("{:?} to {:?}", TCP_KEEPALIVE.start(), TCP_KEEPALIVE.end()))
+            Form::Tcp(_) if config.limits == Limits::On => {
+                Some(format!("{:?} to {:?}", TCP_TIMES.start(), TCP_TIMES.end()))
             }
             _ => None,
         }
@@ -358,7 +369,7 @@ mod tests {
                 Form::Reset => Raw::Text("session".to_owned()),
                 Form::Kind => Raw::Text("queue".to_owned()),
                 Form::Pooler => Raw::Text("pgbouncer".to_owned()),
-                Form::TcpKeepalive => Raw::Text(OFF.to_owned()),
+                Form::Tcp(_) => Raw::Text(OFF.to_owned()),
                 _ => Raw::Whole(77),
             };
             let mut settings = defaults.clone();

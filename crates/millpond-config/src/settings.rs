@@ -1,9 +1,8 @@
 //! The settings after loading: plain values, one struct a section of the file.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel};
+use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel, TCP_KEEPALIVE, TCP_USER_TIMEOUT};
 
 use crate::explain::Explanation;
 use crate::{Loader, Secret};
@@ -58,11 +57,12 @@ pub struct DbSettings {
     /// is still there, `None` for never ("off"). Default 60 s, range 1-3600 s; PostgreSQL and
     /// MySQL, on Linux.
     pub tcp_keepalive: Option<Duration>,
+    /// `tcp_user_timeout`: how long what was sent over a TCP connection may stay unacknowledged, or
+    /// unread by a peer that is alive, `None` for as long as the kernel allows ("off"). Default
+    /// 300 s, or five times `tcp_keepalive` if that is less; range 1-3600 s; PostgreSQL and MySQL,
+    /// on Linux.
+    pub tcp_user_timeout: Option<Duration>,
 }
-
-/// The range of `tcp_keepalive`.
-pub(crate) const TCP_KEEPALIVE: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(3600);
 
 impl Default for DbSettings {
     fn default() -> Self {
@@ -72,7 +72,8 @@ impl Default for DbSettings {
             kind: None,
             behind: Pooler::default(),
             cancel_abandoned: true,
-            tcp_keepalive: Some(Duration::from_secs(60)),
+            tcp_keepalive: Some(TCP_KEEPALIVE),
+            tcp_user_timeout: Some(TCP_USER_TIMEOUT),
         }
     }
 }

@@ -19,6 +19,16 @@ use std::time::Duration;
 /// memory a place.
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
 
+/// The range of `tcp_keepalive` and `tcp_user_timeout`, settings of the backends, unless they are
+/// off.
+pub const TCP_TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// The default of `tcp_keepalive`: 60 s.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The default of `tcp_user_timeout`: 300 s.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(300);
+
 with_pool_settings! { [define] [] }
 
 /// Whether the ranges of the settings are enforced.

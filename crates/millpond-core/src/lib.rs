@@ -86,6 +86,7 @@ pub use config::conflicts::Conflict;
 pub use config::table::{PoolSetting, SettingForm, SettingValue};
 pub use config::{
     ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel,
+    TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT,
 };
 pub use engine::Acquire;
 #[doc(hidden)]

@@ -2,10 +2,11 @@
 
 use crate::error_class;
 use crate::kill::kill;
+use crate::server_info::own_port;
 use millpond_core::async_trait;
 use millpond_sqlx::Credentials;
 use millpond_sqlx::backend_api::{
-    CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged,
+    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, bridged,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Error, MySql, MySqlConnection};
@@ -21,21 +22,21 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Dialer {
     options: MySqlConnectOptions,
     rotation: Option<Arc<Rotation>>,
-    keepalive: TcpKeepalive,
+    tcp: TcpOptions,
     link: WeakPoolHandle<MySql>,
 }
 
 impl Dialer {
     pub(crate) fn new(options: MySqlConnectOptions, link: WeakPoolHandle<MySql>) -> Self {
-        Self { options, rotation: None, keepalive: TcpKeepalive::default(), link }
+        Self { options, rotation: None, tcp: TcpOptions::default(), link }
     }
 
     pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
         Self { rotation: Some(Arc::new(Rotation::new(credentials))), ..self }
     }
 
-    pub(crate) fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
-        Self { keepalive: TcpKeepalive::after(idle), ..self }
+    pub(crate) fn with_tcp_options(self, tcp: TcpOptions) -> Self {
+        Self { tcp, ..self }
     }
 
     /// Opens a connection within `limit`.
@@ -60,9 +61,11 @@ impl Dialer {
         limit: Duration,
     ) -> Result<MySqlConnection, Error> {
         let dialled = dial(options, limit);
-        self.keepalive
-            .connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text))
-            .await
+        if options.get_socket().is_some() {
+            return dialled.await;
+        }
+        let warn = |text| self.link.warn("tcp_keepalive", text);
+        self.tcp.connect(options.get_port(), dialled, |conn| Box::pin(own_port(conn)), warn).await
     }
 }
 

@@ -6,7 +6,9 @@ use crate::error_class;
 use crate::server_info::{limits, takes_writes};
 use crate::verify::{greet, lead_home, release_locks, verify};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
-use millpond_sqlx::backend_api::{Canceller, FailoverDetector, SchemaChanges, WeakPoolHandle};
+use millpond_sqlx::backend_api::{
+    Canceller, FailoverDetector, SchemaChanges, TcpOptions, WeakPoolHandle,
+};
 use millpond_sqlx::{Credentials, SyncState, Tracked};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Error, MySql, MySqlConnection};
@@ -79,12 +81,10 @@ impl MySqlManager {
         Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
     }
 
-    /// Has the kernel ask after so much idle time whether the peer of a connection is still there;
-    /// `None` for never, which is the default here. See
-    /// [`MySqlPoolOptions::tcp_keepalive`](crate::MySqlPoolOptions::tcp_keepalive).
+    /// Sets these options of the sockets of all connections. By default they are the kernel's.
     #[must_use]
-    pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
-        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
+    pub fn with_tcp_options(self, options: TcpOptions) -> Self {
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_options(options);
         Self { dialer: Arc::new(dialer), ..self }
     }
 

@@ -4,10 +4,9 @@ use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::{NullPool, PoolKind, QueuePool};
 use millpond_sqlx::backend_api::{SqlPoolSettings, unsupported_pool};
-use millpond_sqlx::{Credentials, SqlPool, pool_settings};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
-use std::time::Duration;
 
 /// A pool of MySQL or MariaDB connections: a drop-in for `sqlx::MySqlPool`.
 pub type MySqlPool = SqlPool<MySql>;
@@ -16,8 +15,7 @@ pub type MySqlPool = SqlPool<MySql>;
 ///
 /// ```
 /// use millpond_mysql::MySqlPoolOptions;
-/// use std::time::Duration;
-///
+/// ///
 /// let pool = MySqlPoolOptions::new()
 ///     .name("ponds")
 ///     .pool_size(10)
@@ -71,23 +69,6 @@ impl MySqlPoolOptions {
     /// once more, and MySQL and MariaDB let every user end its own sessions.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
-        self
-    }
-
-    /// How long a TCP connection is idle before the kernel asks whether its peer is still there.
-    /// Default: 60 s, range 1 s to 3600 s; `None` or zero for never.
-    ///
-    /// There are three questions, a sixth of this time apart. If none is answered, the connection
-    /// is broken: after 90 s by default. Without it an operation on a connection whose peer has
-    /// vanished ends by [`statement_timeout`](Self::statement_timeout) only, and so does one whose
-    /// statement was sent after that: the kernel sends it again for a quarter of an hour.
-    ///
-    /// Linux only: the driver has no options for its sockets, so a new one is found among the
-    /// descriptors of the process. One that cannot be distinguished from others to the same port,
-    /// opened at the same moment by a pool with another keepalive or past all pools, is left as it
-    /// is.
-    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
-        self.settings.tcp_keepalive = idle.into();
         self
     }
 
@@ -180,7 +161,7 @@ impl MySqlPoolOptions {
         settings.check()?;
         let mut manager = MySqlManager::new(options)
             .with_reset(settings.reset)
-            .with_tcp_keepalive(settings.tcp_keepalive);
+            .with_tcp_options(settings.tcp_options());
         if settings.cancel_abandoned {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
@@ -207,6 +188,7 @@ impl MySqlPoolOptions {
 }
 
 pool_settings!(MySqlPoolOptions, MySqlConnection);
+tcp_settings!(MySqlPoolOptions);
 
 impl Default for MySqlPoolOptions {
     fn default() -> Self {

@@ -16,19 +16,19 @@ pub(crate) async fn takes_writes(conn: &mut MySqlConnection) -> Result<bool, Err
     raw_sql(AssertSqlSafe(format!("SELECT {TAKES_WRITES}"))).fetch_one(conn).await?.try_get(0)
 }
 
+/// The port from which the server sees this connection come, if it tells.
+pub(crate) async fn own_port(conn: &mut MySqlConnection) -> Result<Option<u16>, Error> {
+    const SQL: &str = "SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()";
+    let host: Option<String> = ask(conn, SQL).await?.and_then(|row| row.try_get(0).ok());
+    Ok(host.and_then(|host| host.rsplit_once(':')?.1.parse().ok()))
+}
+
 /// What the server allows this user.
 pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, Error> {
     const SQL: &str = "SELECT CAST(@@max_connections AS UNSIGNED) AS server, \
          CAST(@@max_user_connections AS UNSIGNED) AS user, CAST(@@wait_timeout AS \
          UNSIGNED) AS idle";
-    let row = match raw_sql(SQL).fetch_one(conn).await {
-        Ok(row) => row,
-        // Something that only speaks MySQL's protocol, and has no such variables.
-        Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal.number())) => {
-            return Ok(ServerLimits::default());
-        }
-        Err(error) => return Err(error),
-    };
+    let Some(row) = ask(conn, SQL).await? else { return Ok(ServerLimits::default()) };
     let connections = [
         ("max_connections", number(&row, "server")),
         ("max_user_connections", number(&row, "user")),
@@ -40,6 +40,16 @@ pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, E
             .collect(),
         idle: number(&row, "idle").map(|seconds| ("wait_timeout", Duration::from_secs(seconds))),
     })
+}
+
+/// `None` from something that only speaks MySQL's protocol, and does not know what is asked.
+async fn ask(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<MySqlRow>, Error> {
+    match raw_sql(sql).fetch_optional(conn).await {
+        Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal.number())) => {
+            Ok(None)
+        }
+        row => row,
+    }
 }
 
 /// A limit of 0 is none.

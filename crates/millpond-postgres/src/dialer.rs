@@ -2,10 +2,11 @@
 
 use crate::error_class;
 use crate::pooler_detection::REFUSES;
+use crate::server_info::own_port;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    CancelTransport, Rotation, Target, TcpKeepalive, WeakPoolHandle, bridged,
+    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, bridged,
 };
 use millpond_sqlx::{Credentials, Login};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -22,13 +23,13 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Dialer {
     options: PgConnectOptions,
     rotation: Option<Arc<Rotation>>,
-    keepalive: TcpKeepalive,
+    tcp: TcpOptions,
     link: WeakPoolHandle<Postgres>,
 }
 
 impl Dialer {
     pub(crate) fn new(options: PgConnectOptions, link: WeakPoolHandle<Postgres>) -> Self {
-        Self { options, rotation: None, keepalive: TcpKeepalive::default(), link }
+        Self { options, rotation: None, tcp: TcpOptions::default(), link }
     }
 
     pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
@@ -43,8 +44,8 @@ impl Dialer {
         Self { options, ..self }
     }
 
-    pub(crate) fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
-        Self { keepalive: TcpKeepalive::after(idle), ..self }
+    pub(crate) fn with_tcp_options(self, tcp: TcpOptions) -> Self {
+        Self { tcp, ..self }
     }
 
     /// Opens a connection within `limit`.
@@ -65,9 +66,11 @@ impl Dialer {
         limit: Duration,
     ) -> Result<PgConnection, Error> {
         let dialled = dial(options, limit);
-        self.keepalive
-            .connect(options.get_port(), dialled, |text| self.link.warn("tcp_keepalive", text))
-            .await
+        if options.get_socket().is_some() {
+            return dialled.await;
+        }
+        let warn = |text| self.link.warn("tcp_keepalive", text);
+        self.tcp.connect(options.get_port(), dialled, |conn| Box::pin(own_port(conn)), warn).await
     }
 }
 

@@ -8,7 +8,9 @@ use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
 use crate::server_info::{greet, limits, takes_writes};
 use crate::verify::{clear_session, release_locks};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Pooler, ResetLevel, Triage};
-use millpond_sqlx::backend_api::{Canceller, FailoverDetector, SchemaChanges, WeakPoolHandle};
+use millpond_sqlx::backend_api::{
+    Canceller, FailoverDetector, SchemaChanges, TcpOptions, WeakPoolHandle,
+};
 use millpond_sqlx::{Credentials, SyncState, Tracked};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Error, PgConnection, Postgres};
@@ -91,12 +93,10 @@ impl PgManager {
         Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
     }
 
-    /// Has the kernel ask after so much idle time whether the peer of a connection is still there;
-    /// `None` for never, which is the default here. See
-    /// [`PgPoolOptions::tcp_keepalive`](crate::PgPoolOptions::tcp_keepalive).
+    /// Sets these options of the sockets of all connections. By default they are the kernel's.
     #[must_use]
-    pub fn with_tcp_keepalive(self, idle: Option<Duration>) -> Self {
-        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_keepalive(idle);
+    pub fn with_tcp_options(self, options: TcpOptions) -> Self {
+        let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_options(options);
         Self { dialer: Arc::new(dialer), ..self }
     }
 

@@ -5,10 +5,9 @@ use crate::pooler::BEGIN;
 use crate::url::parse;
 use millpond_core::{NullPool, PoolExt, PoolKind, Pooler, QueuePool, ResetLevel};
 use millpond_sqlx::backend_api::{SqlPoolSettings, lending_error, unsupported_pool};
-use millpond_sqlx::{Credentials, SqlPool, pool_settings};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
-use std::time::Duration;
 
 /// A pool of PostgreSQL connections: a drop-in for `sqlx::PgPool`.
 pub type PgPool = SqlPool<Postgres>;
@@ -17,8 +16,7 @@ pub type PgPool = SqlPool<Postgres>;
 ///
 /// ```
 /// use millpond_postgres::PgPoolOptions;
-/// use std::time::Duration;
-///
+/// ///
 /// let pool = PgPoolOptions::new()
 ///     .name("ponds")
 ///     .pool_size(10)
@@ -49,23 +47,6 @@ impl PgPoolOptions {
     /// How connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
-        self
-    }
-
-    /// How long a TCP connection is idle before the kernel asks whether its peer is still there.
-    /// Default: 60 s, range 1 s to 3600 s; `None` or zero for never.
-    ///
-    /// There are three questions, a sixth of this time apart. If none is answered, the connection
-    /// is broken: after 90 s by default. Without it an operation on a connection whose peer has
-    /// vanished ends by [`statement_timeout`](Self::statement_timeout) only, and so does one whose
-    /// statement was sent after that: the kernel sends it again for a quarter of an hour.
-    ///
-    /// Linux only: the driver has no options for its sockets, so a new one is found among the
-    /// descriptors of the process. One that cannot be distinguished from others to the same port,
-    /// opened at the same moment by a pool with another keepalive or past all pools, is left as it
-    /// is.
-    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
-        self.settings.tcp_keepalive = idle.into();
         self
     }
 
@@ -157,7 +138,7 @@ impl PgPoolOptions {
         let mut manager = PgManager::new(options)
             .with_reset(settings.reset)
             .behind(pooler)
-            .with_tcp_keepalive(settings.tcp_keepalive);
+            .with_tcp_options(settings.tcp_options());
         if settings.cancel_abandoned && pooler != Pooler::PgBouncer {
             manager = manager.with_cancel(settings.config.ping_timeout);
         }
@@ -254,6 +235,7 @@ impl PgPoolOptions {
 }
 
 pool_settings!(PgPoolOptions, PgConnection);
+tcp_settings!(PgPoolOptions);
 
 impl Default for PgPoolOptions {
     fn default() -> Self {

@@ -51,6 +51,13 @@ pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error>
     raw_sql("SELECT NOT pg_catalog.pg_is_in_recovery()").fetch_one(conn).await?.try_get(0)
 }
 
+/// The port from which the server sees this connection come, if it sees one.
+pub(crate) async fn own_port(conn: &mut PgConnection) -> Result<Option<u16>, Error> {
+    let row = ask(conn, "SELECT pg_catalog.inet_client_port()").await?;
+    let port: Option<i32> = row.and_then(|row| row.try_get(0).ok());
+    Ok(port.and_then(|port| u16::try_from(port).ok()))
+}
+
 /// What the server allows this role in this database. Some of the settings came with later versions
 /// than others.
 pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Error> {

@@ -96,7 +96,7 @@ pub use client::RedisClient;
 pub use command::argument::Argument;
 pub use command::slot::slot_of;
 pub use command::{ClusterNode, Command};
-pub use connect::options::{COMMAND_TIMEOUT, Driver, Protocol, RedisConnectOptions, TCP_KEEPALIVE};
+pub use connect::options::{COMMAND_TIMEOUT, Driver, Protocol, RedisConnectOptions};
 pub use connect::url_error::UrlError;
 pub use connection::RedisConnection;
 pub use error::RedisError;

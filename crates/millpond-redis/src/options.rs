@@ -7,7 +7,7 @@ use crate::permits::{OnExhausted, Permits};
 use crate::pool::{RedisPool, SharedRedisPool};
 use millpond_core::{
     Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer,
-    PoolConfig, QueuePool, SharedPool,
+    PoolConfig, QueuePool, SharedPool, TCP_TIMES,
 };
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -27,10 +27,6 @@ const LOANS_IN_TURN: u32 = 16;
 /// The range of `command_timeout`.
 const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
 const COMMAND_TIMEOUT_HIGH: Duration = Duration::from_secs(300);
-
-/// The range of `tcp_keepalive`, unless it is off.
-const TCP_KEEPALIVE_LOW: Duration = Duration::from_secs(1);
-const TCP_KEEPALIVE_HIGH: Duration = Duration::from_secs(3600);
 
 /// Options of a [`RedisPool`].
 pub type RedisPoolOptions = PoolOptions<QueuePool<RedisManager>>;
@@ -229,10 +225,7 @@ impl<P: Buildable> PoolOptions<P> {
             problems
                 .push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
         }
-        if on
-            && !keepalive.is_zero()
-            && !(TCP_KEEPALIVE_LOW..=TCP_KEEPALIVE_HIGH).contains(&keepalive)
-        {
+        if on && !keepalive.is_zero() && !TCP_TIMES.contains(&keepalive) {
             problems.push(format!(
                 "tcp_keepalive = {keepalive:?} is out of range 1s to 3600s, or 0s for off; {LIFT}"
             ));

@@ -6,13 +6,14 @@
 //! 1. One cancel of a pool at a time. Its limit begins when it has its turn.
 //! 2. It goes over an idle connection of the pool that has just answered a ping, or over one of its
 //!    own in a place under the cap, or not at all. That place is the victim's where the victim is
-//!    closed first.
+//!    closed first. Only for a statement that exceeded its limit in a full pool is a connection
+//!    opened beyond the cap; it is closed before the victim is.
 //! 3. The victim is with its caller, in no pool, until the server has answered the cancel: a late
 //!    one cannot hit the next borrower. If the answer does not come, or the call is dropped
 //!    half-way, the victim is closed.
 
 use crate::pool_handle::WeakPoolHandle;
-use crate::stopping::{CancelOutcome, Decision, Session, StopSession, Stopping};
+use crate::stopping::{CancelOutcome, Decision, Reason, Session, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, Lease, Request, async_trait};
@@ -106,7 +107,8 @@ impl<DB: Database> Canceller<DB> {
             }
             // Not known while the cancel is under way: if it hangs, it is not tried again.
             let Some(session) = conn.session_mut().take() else { break };
-            let outcome = self.cancel(session, transport, &Decision::default()).await;
+            let decision = Decision::default();
+            let outcome = self.cancel(session, transport, &decision, Reason::Dropped).await;
             *conn.session_mut() = Some(session);
             match outcome {
                 CancelOutcome::Answered => {}
@@ -169,6 +171,7 @@ impl<DB: Database> Canceller<DB> {
         session: Session,
         transport: &dyn CancelTransport<DB>,
         decision: &Decision,
+        reason: Reason,
     ) -> CancelOutcome {
         let _turn = self.turn.lock().await;
         if let Some(mut lease) = self.idle_connection().await {
@@ -182,7 +185,10 @@ impl<DB: Database> Canceller<DB> {
                 .await;
         }
         // It is freed after the connection is dropped.
-        let Some(_place) = self.link.try_reserve() else { return CancelOutcome::NotSent };
+        let place = self.link.try_reserve();
+        if place.is_none() && !(reason == Reason::Expired && self.link.is_open()) {
+            return CancelOutcome::NotSent;
+        }
         let Some(mut conn) = self.within_limit(transport.connect()).await else {
             return CancelOutcome::NotSent;
         };
@@ -239,20 +245,23 @@ struct Stopper<DB: Database> {
 
 impl<DB: Database> StopSession for Stopper<DB> {
     /// As long as it could not be sent, it is tried again.
-    fn begin(&self, session: Session, patience: Duration) -> Stopping {
+    fn begin(&self, session: Session, reason: Reason) -> Stopping {
         let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
         let decision = Decision::default();
         let (needed, mut called_off) = oneshot::channel::<()>();
         let theirs = decision.clone();
         let task = self.runtime.spawn(async move {
-            let mut pause = patience;
+            let mut pause = match reason {
+                Reason::Expired => Duration::ZERO,
+                Reason::Dropped => canceller.patience(),
+            };
             loop {
                 tokio::select! {
                     biased;
                     _ = &mut called_off => return CancelOutcome::NotSent,
                     () = sleep(pause) => {}
                 }
-                let outcome = canceller.cancel(session, &*transport, &theirs).await;
+                let outcome = canceller.cancel(session, &*transport, &theirs, reason).await;
                 if outcome != CancelOutcome::NotSent {
                     return outcome;
                 }
@@ -260,10 +269,6 @@ impl<DB: Database> StopSession for Stopper<DB> {
             }
         });
         Stopping::new(decision, needed, task)
-    }
-
-    fn patience(&self) -> Duration {
-        self.canceller.patience()
     }
 
     fn limit(&self) -> Duration {

@@ -12,7 +12,7 @@
 
 use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::cached::Cached;
-use crate::stopping::StopMark;
+use crate::stopping::{Reason, StopMark};
 use crate::sync_state::SyncState;
 use crate::time_limits::Alarm;
 use crate::transaction_state::Tracker;
@@ -94,7 +94,7 @@ impl<'e, DB: Database> Watch<'e, DB> {
     fn rings(&mut self, cx: &mut Context<'_>) -> Option<Error> {
         match self.alarm.as_mut()?.poll(cx) {
             Poll::Ready(error) => {
-                self.marks.stop.stop_now();
+                self.marks.stop.stop(Reason::Expired);
                 Some(error)
             }
             Poll::Pending => None,
@@ -135,7 +135,7 @@ impl<DB: Database> Drop for Watch<'_, DB> {
         if self.under_way {
             self.brake.store(true, Ordering::Release);
             if *self.marks.left == Unfinished::Operation {
-                self.marks.stop.stop_soon();
+                self.marks.stop.stop(Reason::Dropped);
             }
         }
     }

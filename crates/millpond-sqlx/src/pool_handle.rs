@@ -47,6 +47,11 @@ impl<DB: Database> WeakPoolHandle<DB> {
         self.pool()?.try_reserve()
     }
 
+    /// Whether the pool is there and neither closed nor closing.
+    pub(crate) fn is_open(&self) -> bool {
+        self.pool().is_some_and(|pool| !pool.status().closed)
+    }
+
     /// Has every idle connection of the pool pinged before it is lent again.
     pub fn validate_idle(&self) {
         if let Some(pool) = self.pool() {

@@ -3,11 +3,11 @@
 
 use crate::error::config_error;
 use crate::hooks::{DriverHooks, OnePoint, Shared};
-use crate::keepalive;
+use crate::tcp_options::TcpOptions;
 use crate::tracked::Tracked;
 use millpond_core::{
     Buildable, Builder, ConnectionInfo, Handle, HookFuture, HookPoint, Hooks, Limits, Manager,
-    Observer, PoolConfig, ResetLevel,
+    Observer, PoolConfig, ResetLevel, TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT,
 };
 use sqlx::{Database, Error};
 use std::fmt;
@@ -27,8 +27,12 @@ pub struct SqlPoolSettings<DB: Database> {
     /// Whether what was abandoned is cancelled at the server.
     pub cancel_abandoned: bool,
     /// How long a TCP connection is idle before the kernel asks whether its peer is still there;
-    /// `None` for never. Range 1 s to 3600 s.
+    /// `None` or zero for never. Default 60 s, range 1 s to 3600 s.
     pub tcp_keepalive: Option<Duration>,
+    /// How long what was sent over a TCP connection may stay unacknowledged or unread; `None` or
+    /// zero for as long as the kernel allows. Default 300 s, or five times
+    /// [`tcp_keepalive`](Self::tcp_keepalive) if that is less; range 1 s to 3600 s.
+    pub tcp_user_timeout: Option<Duration>,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,
     hooks: Vec<Arc<dyn Hooks<Tracked<DB>>>>,
@@ -36,9 +40,6 @@ pub struct SqlPoolSettings<DB: Database> {
 }
 
 impl<DB: Database> SqlPoolSettings<DB> {
-    /// The default of [`tcp_keepalive`](Self::tcp_keepalive): 60 s.
-    pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-
     /// The defaults, and the name of the pool.
     pub fn new(name: &str) -> Self {
         Self {
@@ -46,7 +47,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
             name: name.into(),
             reset: ResetLevel::default(),
             cancel_abandoned: true,
-            tcp_keepalive: Some(Self::TCP_KEEPALIVE),
+            tcp_keepalive: Some(TCP_KEEPALIVE),
+            tcp_user_timeout: Some(TCP_USER_TIMEOUT),
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -60,18 +62,25 @@ impl<DB: Database> SqlPoolSettings<DB> {
     /// `Error::Configuration` that names them.
     pub fn check(&self) -> Result<(), Error> {
         self.config.check().map_err(config_error)?;
-        let idle =
-            self.tcp_keepalive.filter(|idle| !idle.is_zero() && self.config.limits == Limits::On);
-        match idle {
-            Some(idle) if !keepalive::RANGE.contains(&idle) => {
+        for (name, time) in
+            [("tcp_keepalive", self.tcp_keepalive), ("tcp_user_timeout", self.tcp_user_timeout)]
+        {
+            let time = time.filter(|time| !time.is_zero() && self.config.limits == Limits::On);
+            if let Some(time) = time.filter(|time| !TCP_TIMES.contains(time)) {
+                let (low, high) = TCP_TIMES.into_inner();
                 let text = format!(
-                    "tcp_keepalive = {idle:?} is out of range 1s to 3600s, or None for off; choose \
+                    "{name} = {time:?} is out of range {low:?} to {high:?}, or None for off; choose \
                      a value in the range, or lift the ranges with limits = \"off\""
                 );
-                Err(Error::Configuration(text.into()))
+                return Err(Error::Configuration(text.into()));
             }
-            _ => Ok(()),
         }
+        Ok(())
+    }
+
+    /// The options of the pool's TCP sockets: for managers.
+    pub fn tcp_options(&self) -> TcpOptions {
+        TcpOptions::new(self.tcp_keepalive, self.tcp_user_timeout)
     }
 
     /// Whether anything acts on connections.
@@ -139,6 +148,7 @@ impl<DB: Database> Clone for SqlPoolSettings<DB> {
             reset: self.reset,
             cancel_abandoned: self.cancel_abandoned,
             tcp_keepalive: self.tcp_keepalive,
+            tcp_user_timeout: self.tcp_user_timeout,
             runtime: self.runtime.clone(),
             hooks: self.hooks.clone(),
             observers: self.observers.clone(),
@@ -154,6 +164,7 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
             .field("reset", &self.reset)
             .field("cancel_abandoned", &self.cancel_abandoned)
             .field("tcp_keepalive", &self.tcp_keepalive)
+            .field("tcp_user_timeout", &self.tcp_user_timeout)
             .field("hooks", &self.hooks.len())
             .field("observers", &self.observers.len())
             .finish_non_exhaustive()
@@ -328,6 +339,56 @@ macro_rules! pool_settings {
             #[must_use]
             pub fn limits(mut self, limits: ::millpond_core::Limits) -> Self {
                 self.settings.config.limits = limits;
+                self
+            }
+        }
+    };
+}
+
+/// Writes the methods of a backend's options that set those of its TCP sockets. The options have a
+/// field `settings: SqlPoolSettings<..>`.
+#[macro_export]
+macro_rules! tcp_settings {
+    ($Options:ty) => {
+        /// TCP.
+        impl $Options {
+            /// How long a TCP connection is idle before the kernel asks whether its peer is still
+            /// there. Default: 60 s, range 1 s to 3600 s; `None` or zero for never.
+            ///
+            /// There are questions until the peer answers, a sixth of this time apart. It counts as
+            /// gone after [`tcp_user_timeout`](Self::tcp_user_timeout), or after the third question
+            /// if that is off; then the connection is broken. Without keepalive an operation that
+            /// waits for the answer of a peer that has vanished ends by
+            /// [`statement_timeout`](Self::statement_timeout) only.
+            ///
+            /// Linux only: the driver has no options for its sockets, so a new one is found among
+            /// the descriptors of the process. One that cannot be distinguished from others to the
+            /// same server, opened at the same moment, is left as it is.
+            #[must_use]
+            pub fn tcp_keepalive(
+                mut self,
+                idle: impl Into<::std::option::Option<::std::time::Duration>>,
+            ) -> Self {
+                self.settings.tcp_keepalive = idle.into();
+                self
+            }
+
+            /// How long what was sent over a TCP connection may stay unacknowledged or unread
+            /// before the kernel ends the connection. Default: 300 s, or five times
+            /// [`tcp_keepalive`](Self::tcp_keepalive) if that is less; range 1 s to 3600 s; `None`
+            /// or zero for as long as the kernel allows, a quarter of an hour for what is
+            /// unacknowledged.
+            ///
+            /// It also ends the connection to a server that is alive and reads nothing for so long,
+            /// such as a COPY into a table that somebody else has locked. Choose more, or `None`,
+            /// where that is to be expected. Linux only, as
+            /// [`tcp_keepalive`](Self::tcp_keepalive).
+            #[must_use]
+            pub fn tcp_user_timeout(
+                mut self,
+                limit: impl Into<::std::option::Option<::std::time::Duration>>,
+            ) -> Self {
+                self.settings.tcp_user_timeout = limit.into();
                 self
             }
         }

@@ -1,8 +1,8 @@
 //! Stops at the server what a borrower has left behind on a connection that it keeps.
 //!
 //! The cancel is sent by a task of its own, off the caller's path: at once for a statement that has
-//! exceeded its limit, after a moment for one that was dropped, since most of those end by
-//! themselves.
+//! exceeded its limit, in a full pool too; after a moment for one that was dropped, since most of
+//! those end by themselves.
 //!
 //! # Invariants
 //!
@@ -39,13 +39,19 @@ pub(crate) struct Session {
     pub(crate) known_at: Instant,
 }
 
+/// Why a statement is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It exceeded its limit. It is cancelled at once.
+    Expired,
+    /// It was dropped. It is cancelled if it does not end by itself within a moment.
+    Dropped,
+}
+
 /// How what one connection executes is stopped at its server.
 pub(crate) trait StopSession: Send + Sync {
-    /// Begins to cancel what `session` executes, unless it is called off within `patience`.
-    fn begin(&self, session: Session, patience: Duration) -> Stopping;
-
-    /// How long a statement may take to end by itself.
-    fn patience(&self) -> Duration;
+    /// Begins to cancel what `session` executes, until it is called off.
+    fn begin(&self, session: Session, reason: Reason) -> Stopping;
 
     /// How long reading over what was cut off may take, its cancel included.
     fn limit(&self) -> Duration;
@@ -117,19 +123,10 @@ pub(crate) struct StopMark<'e> {
 }
 
 impl StopMark<'_> {
-    /// The statement has exceeded its limit.
-    pub(crate) fn stop_now(&mut self) {
-        self.stop_after(None);
-    }
-
-    /// The statement was dropped.
-    pub(crate) fn stop_soon(&mut self) {
-        self.stop_after(self.stopper.map(|stopper| stopper.patience()));
-    }
-
-    fn stop_after(&mut self, patience: Option<Duration>) {
+    /// Begins to cancel the statement, unless that is under way.
+    pub(crate) fn stop(&mut self, reason: Reason) {
         if let (None, Some(stopper), Some(session)) = (&self.stopping, self.stopper, self.session) {
-            *self.stopping = Some(stopper.begin(session, patience.unwrap_or_default()));
+            *self.stopping = Some(stopper.begin(session, reason));
         }
     }
 }

@@ -133,9 +133,10 @@ impl<DB: Database> Tracked<DB> {
     /// A statement that takes longer ends with an error of which
     /// [`Expired::of`](crate::Expired::of) tells more. It counts as dropped half-way: the next
     /// statement waits until the server has ended it, for at most `ping_timeout`, and is an error
-    /// after that. The server is asked to cancel it at once if the pool has an idle connection or a
-    /// free slot to do so; a full pool cancels it when the connection comes back. The time that a
-    /// consumer takes between two rows does not count.
+    /// after that. The server is asked to cancel it at once, over an idle connection or one that is
+    /// opened for that: in a full pool one beyond the limit, for at most `ping_timeout`. Where the
+    /// server does not admit it, that is tried again. The time that a consumer takes between two
+    /// rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.loan.limits.statement = limit.into();
     }

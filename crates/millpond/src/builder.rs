@@ -459,6 +459,7 @@ impl Common {
         to.reset = settings.db.reset;
         to.cancel_abandoned = settings.db.cancel_abandoned;
         to.tcp_keepalive = settings.db.tcp_keepalive;
+        to.tcp_user_timeout = settings.db.tcp_user_timeout;
         to.runtime = self.runtime;
         self.observers.into_iter().for_each(|observer| to.add_observer(observer));
         self.hooks.into_iter().for_each(|hook| to.add_tracked_hooks(hook));

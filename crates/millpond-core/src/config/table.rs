@@ -219,9 +219,9 @@ macro_rules! with_pool_settings {
             max_lease: time or off = off, 1 ms..=86_400 s;
             /// Limit of one statement on a SQL pool, kept on this side.
             ///
-            /// The statement ends with an error. The server cancels it at once if an idle
-            /// connection or a free slot can be used to ask for that, else when the connection
-            /// comes back. Pools of other managers ignore it.
+            /// The statement ends with an error, and the server is asked at once to cancel it: over
+            /// an idle connection, or one that is opened for that and, in a full pool, exceeds its
+            /// limit for a moment. Pools of other managers ignore it.
             statement_timeout: time or off = off, 1 ms..=86_400 s;
         }
     };

@@ -195,6 +195,34 @@ async fn statements_that_are_harmless_leave_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_way_back_to_a_savepoint_is_known_behind_a_comment_and_in_a_block() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_back_to_a_savepoint").await;
+    for sql in [
+        "ROLLBACK -- ;\n TO a",
+        "ROLLBACK /* ; */ TO a",
+        "BEGIN NOT ATOMIC SAVEPOINT b; INSERT INTO t VALUES (3); ROLLBACK TO a; END",
+    ] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        tx.execute("SAVEPOINT a").await.unwrap();
+        insert(&mut tx, 2).await.unwrap();
+        match tx.execute(sql).await {
+            Ok(_) => {}
+            // MySQL has no such blocks.
+            Err(Error::Database(error)) if error.code().as_deref() == Some("42000") => {
+                tx.execute("ROLLBACK TO a").await.map(drop).unwrap();
+            }
+            Err(error) => panic!("{sql}: {error}"),
+        }
+        insert(&mut tx, 4).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(rows(&pool).await, [1, 4], "{sql}");
+        pool.execute("DELETE FROM t").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_another_one() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_ending_procedure").await;

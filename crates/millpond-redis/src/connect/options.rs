@@ -2,15 +2,13 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
+use millpond_core::TCP_KEEPALIVE;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The default of [`RedisConnectOptions::command_timeout`].
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The default of [`RedisConnectOptions::tcp_keepalive`].
-pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Where Redis is and how to connect to it. A URL can say all of this but `command_timeout`.
 ///

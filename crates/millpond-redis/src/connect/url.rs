@@ -4,6 +4,7 @@ use crate::connect::login::Login;
 use crate::connect::node::Node;
 use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions};
 use crate::connect::url_error::UrlError;
+use millpond_core::TCP_TIMES;
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -12,9 +13,6 @@ use std::time::Duration;
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
-
-/// The most seconds of `tcp_keepalive`.
-const TCP_KEEPALIVE_HIGH: u64 = 3600;
 
 /// The kind of deployment that a scheme names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,10 +291,9 @@ fn protocol(version: &str) -> Result<Protocol, UrlError> {
 }
 
 fn keepalive(seconds: &str) -> Result<Duration, UrlError> {
-    let seconds = seconds.parse().ok().filter(|seconds| *seconds <= TCP_KEEPALIVE_HIGH);
+    let idle = seconds.parse().ok().map(Duration::from_secs);
     let wanted = "a number of seconds from 1 to 3600, or 0 for none";
-    seconds
-        .map(Duration::from_secs)
+    idle.filter(|idle| idle.is_zero() || TCP_TIMES.contains(idle))
         .ok_or(UrlError::Value { name: "tcp_keepalive".to_owned(), wanted })
 }
 

@@ -108,29 +108,54 @@ fn behind_comments(sql: &str) -> Option<&str> {
     // Most have none.
     while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
         rest = rest.trim_ascii_start();
-        if let Some(comment) = rest.strip_prefix("--") {
-            let (body, after) = comment.split_once('\n').unwrap_or((comment, ""));
-            if body.strip_suffix('\r').unwrap_or(body).contains(['\r', '\0']) {
-                return None;
-            }
-            rest = after;
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            let end = comment.find("*/")?;
-            // Up to the slash, since the star of `*/` may be that of a nested `/*`.
-            let body = comment.get(..=end)?;
-            if body.starts_with(['!', '/'])
-                || body.starts_with("M!")
-                || body.contains("/*")
-                || body.contains('\0')
-            {
-                return None;
-            }
-            rest = comment.get(end.saturating_add(2)..)?;
-        } else {
+        if !rest.starts_with("--") && !rest.starts_with("/*") {
             break;
         }
+        rest = behind_comment(rest)?;
     }
     Some(rest)
+}
+
+/// What follows the comment with which a text begins, if all backends agree on where it ends.
+fn behind_comment(text: &str) -> Option<&str> {
+    if let Some(comment) = text.strip_prefix("--") {
+        let (body, after) = comment.split_once('\n').unwrap_or((comment, ""));
+        let is_agreed = !body.strip_suffix('\r').unwrap_or(body).contains(['\r', '\0']);
+        return is_agreed.then_some(after);
+    }
+    let comment = text.strip_prefix("/*")?;
+    let end = comment.find("*/")?;
+    // Up to the slash, since the star of `*/` may be that of a nested `/*`.
+    let body = comment.get(..=end)?;
+    if body.starts_with(['!', '/'])
+        || body.starts_with("M!")
+        || body.contains("/*")
+        || body.contains('\0')
+    {
+        return None;
+    }
+    comment.get(end.saturating_add(2)..)
+}
+
+/// A text with a blank for each comment, if all backends agree on where those begin and end: no
+/// string or name in quotes comes before one.
+pub(crate) fn without_comments(sql: &str) -> Option<String> {
+    let mut plain = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(at) = [rest.find("--"), rest.find("/*")].into_iter().flatten().min() {
+        let (before, comment) = rest.split_at_checked(at)?;
+        // MySQL takes `--` for two signs if no blank follows.
+        let is_line = comment.starts_with("--");
+        let is_signs = is_line && !comment.get(2..)?.starts_with([' ', '\t', '\n']);
+        if before.contains(['\'', '"', '`', '$', '#', '[', '\\', '\0']) || is_signs {
+            return None;
+        }
+        plain.push_str(before);
+        plain.push(' ');
+        rest = behind_comment(comment)?;
+    }
+    plain.push_str(rest);
+    Some(plain)
 }
 
 /// Whether a text is surely a single statement: no `;` but at its end.

@@ -1,6 +1,6 @@
 //! What a statement means for the transaction in which it is executed, judged by its text.
 
-use crate::sql_text::statement::{first_keyword, is_single, next_word};
+use crate::sql_text::statement::{first_keyword, is_single, next_word, without_comments};
 use crate::sql_text::words::has;
 
 /// What a statement does with transactions. Only asked of a statement that is not plainly harmless.
@@ -36,9 +36,27 @@ const REOPENING: [&str; 7] = ["begin", "start", "chain", "autocommit", "call", "
 
 /// Reads a text.
 pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
-    if !is_single(sql) {
-        return several(sql);
+    if is_single(sql) {
+        return single(sql);
     }
+    if let Some(meaning) = compound(sql) {
+        return meaning;
+    }
+    // The `;` may be in a comment.
+    match without_comments(sql).filter(|plain| is_single(plain)).as_deref().map(single) {
+        Some(Meaning::Other(_)) => first_keyword(sql).map_or_else(|| several(sql), Meaning::Other),
+        Some(Meaning::Begin) => Meaning::Begin,
+        Some(Meaning::Savepoint) => Meaning::Savepoint,
+        Some(Meaning::Release) => Meaning::Release,
+        Some(Meaning::RollbackTo) => Meaning::RollbackTo,
+        Some(Meaning::End { keeps, chained }) => Meaning::End { keeps, chained },
+        Some(Meaning::Autocommit) => Meaning::Autocommit,
+        Some(Meaning::Several { .. }) | None => several(sql),
+    }
+}
+
+/// Reads a text without a `;` but at its end.
+fn single(sql: &str) -> Meaning<'_> {
     let Some((keyword, rest)) = next_word(sql) else { return unclear(sql) };
     match keyword.to_ascii_uppercase().as_str() {
         "" => unclear(sql),
@@ -97,6 +115,34 @@ fn several(sql: &str) -> Meaning<'_> {
         }
     }
     Meaning::Several { ends, reopens: reopens || ends && has(sql, "chain"), nests }
+}
+
+/// Reads a block of MariaDB, `BEGIN NOT ATOMIC .. END`; `None` if it is none. In it BEGIN and END
+/// are those of blocks; a BEGIN behind it begins a transaction.
+fn compound(sql: &str) -> Option<Meaning<'_>> {
+    let mut rest = sql;
+    for wanted in ["begin", "not", "atomic"] {
+        let (word, after) = next_word(rest)?;
+        rest = Some(after).filter(|_| word.eq_ignore_ascii_case(wanted))?;
+    }
+    let has_one = |words: &[&str]| words.iter().any(|word| has(rest, word));
+    Some(Meaning::Several {
+        ends: has_one(&["commit", "abort", "prepare"]) || rolls_back(rest),
+        reopens: has_one(&REOPENING),
+        nests: has_one(&["savepoint", "release", "rollback"]),
+    })
+}
+
+/// Whether a ROLLBACK stands somewhere in a text that is not plainly one to a savepoint.
+fn rolls_back(sql: &str) -> bool {
+    let text = sql.to_ascii_lowercase();
+    text.split("rollback").skip(1).any(|after| {
+        let after = after.trim_ascii_start();
+        let after = after.strip_prefix("work").unwrap_or(after).trim_ascii_start();
+        !after
+            .strip_prefix("to")
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_whitespace()))
+    })
 }
 
 /// What a text may do that cannot be split into statements, by the words that are somewhere in it.
@@ -181,26 +227,51 @@ mod tests {
 
     #[test]
     fn what_follows_a_semicolon_in_a_comment_is_read_as_well() {
+        for (sql, wanted) in [
+            ("COMMIT -- ;\n AND CHAIN", Meaning::End { keeps: true, chained: true }),
+            ("COMMIT /* a;b */ AND CHAIN", Meaning::End { keeps: true, chained: true }),
+            ("PREPARE -- ;\nTRANSACTION 'x'", Meaning::Other("PREPARE")),
+            ("SET -- ;\nautocommit = 0", Meaning::Autocommit),
+            ("ROLLBACK -- ;\n TO a", Meaning::RollbackTo),
+            ("/* ; */ ROLLBACK /* ; */ TO \"a\"", Meaning::RollbackTo),
+        ] {
+            assert_eq!(meaning(sql), wanted, "{sql}");
+        }
         for sql in [
-            "COMMIT -- ;\n AND CHAIN",
-            "COMMIT /* a;b */ AND CHAIN",
             "SELECT 1; COMMIT -- ;\n AND CHAIN",
+            "COMMIT --;\n AND CHAIN",
+            "COMMIT /* ; /* */ AND CHAIN",
+            "COMMIT # ; --\n AND CHAIN",
         ] {
             assert!(
                 matches!(meaning(sql), Meaning::Several { ends: true, reopens: true, .. }),
                 "{sql}"
             );
         }
-        assert!(matches!(
-            meaning("PREPARE -- ;\nTRANSACTION 'x'"),
-            Meaning::Several { ends: true, .. }
-        ));
-        assert!(matches!(
-            meaning("SET -- ;\nautocommit = 0"),
-            Meaning::Several { reopens: true, .. }
-        ));
         // A part of it may be in a comment that ends elsewhere.
-        assert!(matches!(meaning("ROLLBACK -- ;\n TO a"), Meaning::Several { ends: true, .. }));
+        for sql in ["ROLLBACK -- ;\r TO a", "ROLLBACK --;\n TO a", "ROLLBACK /*! ; */ TO a"] {
+            assert!(matches!(meaning(sql), Meaning::Several { ends: true, .. }), "{sql}");
+        }
+    }
+
+    #[test]
+    fn in_a_block_of_mariadb_begin_and_end_are_those_of_blocks() {
+        let several = |ends, reopens, nests| Meaning::Several { ends, reopens, nests };
+        for (sql, wanted) in [
+            ("BEGIN NOT ATOMIC SAVEPOINT a; ROLLBACK WORK TO a; END", several(false, false, true)),
+            (
+                "begin not /* x */ atomic INSERT INTO t VALUES (1); end",
+                several(false, false, false),
+            ),
+            ("BEGIN NOT ATOMIC SAVEPOINT a; ROLLBACK; END", several(true, false, true)),
+            ("BEGIN NOT ATOMIC SELECT 1; ROLLBACK -- TO a\n; END", several(true, false, true)),
+            ("BEGIN NOT ATOMIC SELECT 1; ROLLBACK TODAY; END", several(true, false, true)),
+            ("BEGIN NOT ATOMIC SELECT 1; END; BEGIN", several(false, true, false)),
+            ("BEGIN NOT ATOMIC CALL p(); SAVEPOINT a; END", several(false, true, true)),
+            ("BEGIN; SELECT 'NOT ATOMIC'", several(false, true, false)),
+        ] {
+            assert_eq!(meaning(sql), wanted, "{sql}");
+        }
     }
 
     #[test]

@@ -55,10 +55,15 @@ async fn until_there_is_one(address: &str) {
 }
 
 #[tokio::test]
-async fn a_keepalive_out_of_its_range_is_refused_with_the_range() {
+async fn a_time_out_of_its_range_is_refused_with_the_range() {
     let Some(server) = server() else { return };
-    for idle in [Duration::from_millis(999), Duration::from_secs(3601)] {
-        let error = one().tcp_keepalive(idle).connect(&server.url).await.unwrap_err().to_string();
-        assert!(error.contains("tcp_keepalive") && error.contains("1s to 3600s"), "{error}");
+    for time in [Duration::from_millis(999), Duration::from_secs(3601)] {
+        for (name, options) in [
+            ("tcp_keepalive", one().tcp_keepalive(time)),
+            ("tcp_user_timeout", one().tcp_user_timeout(time)),
+        ] {
+            let error = options.connect(&server.url).await.unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("1s to 3600s"), "{error}");
+        }
     }
 }

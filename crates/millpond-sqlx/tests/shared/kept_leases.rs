@@ -43,6 +43,23 @@ async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept()
 }
 
 #[tokio::test]
+async fn a_full_pool_stops_a_statement_that_takes_too_long_at_once_over_one_connection_more() {
+    let Some(server) = server() else { return };
+    let options = one().pool_size(2).statement_timeout(Duration::from_millis(300));
+    // Long enough for the test to fail if it waited for that.
+    let pool = options.ping_timeout(Duration::from_secs(60)).connect(&server.url).await.unwrap();
+    let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    for lease in [&mut first, &mut second] {
+        let session = id(lease).await;
+        raw_sql(LONG).execute(&mut **lease).await.unwrap_err();
+        is_stopped(&server, session, lease).await;
+    }
+    drop((first, second));
+    server.next_is_clean(&pool).await;
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_statement_that_is_dropped_is_stopped_although_its_lease_is_kept() {
     let Some(server) = server() else { return };
     let pool = one().max_overflow(1).connect(&server.url).await.unwrap();

@@ -1,0 +1,380 @@
+//! TCP keepalive and TCP_USER_TIMEOUT for connections whose peer has vanished without a word: a
+//! host without power, a cable, a firewall.
+//!
+//! sqlx offers no options of its sockets and lends none of them. They are descriptors of this
+//! process, though: those that are new after a connect are copied, and a copy that leads to the
+//! server's port is given the options. Original and copy are one socket to the kernel. A descriptor
+//! that was closed and reused meanwhile is no danger, since the copy is looked at, not the number.
+//! Where several are new, the server says from which port it sees the connection come, which tells
+//! it by both its ends.
+
+use futures_core::future::BoxFuture;
+use millpond_core::TCP_USER_TIMEOUT;
+use sqlx::Error;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many probes are sent before the peer counts as gone, where no user timeout decides.
+#[cfg(target_os = "linux")]
+const PROBES: u32 = 3;
+
+/// Which part of the idle time lies between two probes.
+#[cfg(target_os = "linux")]
+const PROBE_SHARE: u32 = 6;
+
+/// How many times the idle time the default of the user timeout is at most. On Linux it decides
+/// when unanswered probes end a connection.
+const IDLE_TIMES: u32 = 5;
+
+/// What is set on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Options {
+    idle: Option<Duration>,
+    user_timeout: Option<Duration>,
+}
+
+impl Options {
+    fn new(idle: Option<Duration>, user_timeout: Option<Duration>) -> Self {
+        let on = |time: &Duration| !time.is_zero();
+        let (idle, mut user_timeout) = (idle.filter(on), user_timeout.filter(on));
+        if let (Some(idle), Some(TCP_USER_TIMEOUT)) = (idle, user_timeout) {
+            user_timeout = Some(TCP_USER_TIMEOUT.min(idle.saturating_mul(IDLE_TIMES)));
+        }
+        Self { idle, user_timeout }
+    }
+}
+
+/// The options of the TCP sockets of one pool: for managers. They are set on Linux only.
+#[derive(Debug, Clone, Default)]
+pub struct TcpOptions {
+    options: Options,
+    /// Whether a failure was reported.
+    failed: Arc<AtomicBool>,
+}
+
+impl TcpOptions {
+    /// Keepalive after a connection was idle for so long, and the longest time for which what was
+    /// sent may stay unacknowledged or unread; `None` and zero leave either as it is.
+    /// [`TCP_USER_TIMEOUT`] counts as a default, and is then at most five times the idle time.
+    pub fn new(keepalive: Option<Duration>, user_timeout: Option<Duration>) -> Self {
+        Self { options: Options::new(keepalive, user_timeout), failed: Arc::default() }
+    }
+
+    /// Opens a connection to this port of a server by `connect`, and sets the options of its
+    /// socket. `own_port` asks the server from which port it sees the connection come; it is called
+    /// where other sockets to that port were opened at the same moment. `warn` is called at the
+    /// first failure to set them; the connection works without them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect` and `own_port`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `connect`.
+    pub async fn connect<C>(
+        &self,
+        port: u16,
+        connect: impl Future<Output = Result<C, Error>>,
+        own_port: impl FnOnce(&mut C) -> BoxFuture<'_, Result<Option<u16>, Error>>,
+        warn: impl FnOnce(String),
+    ) -> Result<C, Error> {
+        // Also without options, so that other pools know that a new socket may not be theirs.
+        let connecting = Connecting::begin(port, self.options);
+        if self.options == Options::default() {
+            return connect.await;
+        }
+        let before = descriptors().await;
+        let mut conn = connect.await?;
+        let outcome = match before {
+            Ok(before) => new_sockets(port, before).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match outcome {
+            Ok(found) => {
+                let own_port = if found.len() > 1 { own_port(&mut conn).await? } else { None };
+                // Asked after the sockets were found, so that it knows of the connect of each.
+                set_options(self.options, found, own_port, connecting.0.at_most())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome
+            && !self.failed.swap(true, Ordering::Relaxed)
+        {
+            warn(format!("the options of the TCP sockets of this pool could not be set: {error}"));
+        }
+        Ok(conn)
+    }
+}
+
+/// The connects of all pools of this process that are under way.
+static UNDER_WAY: Mutex<Vec<Arc<Overlaps>>> = Mutex::new(Vec::new());
+
+fn under_way() -> MutexGuard<'static, Vec<Arc<Overlaps>>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connect to a port, and what overlaps with it.
+#[derive(Debug)]
+struct Overlaps {
+    port: u16,
+    options: Options,
+    /// How many other connects to this port with the same options overlap with it.
+    same: AtomicUsize,
+    /// Whether one with other options does.
+    others: AtomicBool,
+}
+
+/// That a connect is under way.
+struct Connecting(Arc<Overlaps>);
+
+impl Connecting {
+    fn begin(port: u16, options: Options) -> Self {
+        let (same, others) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let new = Arc::new(Overlaps { port, options, same, others });
+        let mut all = under_way();
+        for other in all.iter().filter(|other| other.port == port) {
+            other.meets(&new);
+            new.meets(other);
+        }
+        all.push(Arc::clone(&new));
+        Self(new)
+    }
+}
+
+impl Overlaps {
+    fn meets(&self, other: &Self) {
+        if self.options == other.options {
+            self.same.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.others.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How many new sockets to this port may be given the options, since their connects wanted the
+    /// same. Its own is one of them, so a single one is its own.
+    fn at_most(&self) -> usize {
+        if self.others.load(Ordering::Relaxed) {
+            return 1;
+        }
+        self.same.load(Ordering::Relaxed).saturating_add(1)
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        under_way().retain(|other| !Arc::ptr_eq(other, &self.0));
+    }
+}
+
+#[cfg(target_os = "linux")]
+use linux::{descriptors, new_sockets, set_options};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{Options, PROBE_SHARE, PROBES};
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    use socket2::{SockRef, TcpKeepalive};
+    use std::collections::HashSet;
+    use std::fs;
+    use std::io::{self, IoSlice, IoSliceMut};
+    use std::mem::MaybeUninit;
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+    use std::os::unix::net::UnixDatagram;
+    use std::path::PathBuf;
+    use std::time::Duration;
+    use tokio::task::spawn_blocking;
+
+    /// The sockets among the descriptors of this process, each with the name that tells it from
+    /// every other one.
+    type Descriptors = HashSet<(RawFd, PathBuf)>;
+
+    pub(super) async fn descriptors() -> io::Result<Descriptors> {
+        // With ten thousand of them it takes some milliseconds.
+        spawn_blocking(read_descriptors).await.map_err(io::Error::other)?
+    }
+
+    /// The sockets that are new and lead to this port.
+    pub(super) async fn new_sockets(port: u16, before: Descriptors) -> io::Result<Vec<OwnedFd>> {
+        let work = move || {
+            let (sender, receiver) = UnixDatagram::pair()?;
+            // By name: a copy that another connect holds just now is the same socket once more.
+            let mut known: HashSet<PathBuf> = before.into_iter().map(|(_, name)| name).collect();
+            let mut found = Vec::new();
+            for (descriptor, name) in read_descriptors()? {
+                if known.contains(&name) {
+                    continue;
+                }
+                let copy = copied(descriptor, &sender, &receiver)?;
+                if let Some(copy) = copy.filter(|copy| peer(copy).is_some_and(|it| it == port)) {
+                    found.push(copy);
+                    known.insert(name);
+                }
+            }
+            Ok(found)
+        };
+        spawn_blocking(work).await.map_err(io::Error::other)?
+    }
+
+    /// Sets the options of the one that comes from `own_port`; if none does, of all, if there are
+    /// no more than `at_most`: else one may be somebody else's.
+    pub(super) fn set_options(
+        options: Options,
+        found: Vec<OwnedFd>,
+        own_port: Option<u16>,
+        at_most: usize,
+    ) -> io::Result<()> {
+        let is_own = |socket: &OwnedFd| own_port.is_some() && local(socket) == own_port;
+        if let Some(own) = found.iter().find(|socket| is_own(socket)) {
+            return set(SockRef::from(own), options);
+        }
+        if found.len() > at_most {
+            return Ok(());
+        }
+        found.iter().try_for_each(|socket| set(SockRef::from(socket), options))
+    }
+
+    fn read_descriptors() -> io::Result<Descriptors> {
+        let mut found = Descriptors::new();
+        for entry in fs::read_dir("/proc/self/fd")? {
+            let entry = entry?;
+            // One that was closed meanwhile cannot be read.
+            let Ok(target) = fs::read_link(entry.path()) else { continue };
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(number) =
+                number.filter(|_| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+            {
+                found.insert((number, target));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A copy of a descriptor, which the kernel makes when it is sent to another socket. `None` if
+    /// it was closed meanwhile.
+    fn copied(
+        descriptor: RawFd,
+        sender: &UnixDatagram,
+        receiver: &UnixDatagram,
+    ) -> io::Result<Option<OwnedFd>> {
+        let message = [ControlMessage::ScmRights(&[descriptor])];
+        let sent = sendmsg::<()>(
+            sender.as_raw_fd(),
+            &[IoSlice::new(&[0])],
+            &message,
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        );
+        match sent {
+            Err(nix::errno::Errno::EBADF) => return Ok(None),
+            sent => sent?,
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        recvmsg(receiver, &mut [IoSliceMut::new(&mut [0])], &mut control, flags)?;
+        let mut received = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut copies) => copies.next(),
+            _ => None,
+        });
+        Ok(received.next())
+    }
+
+    fn peer(socket: &OwnedFd) -> Option<u16> {
+        Some(SockRef::from(socket).peer_addr().ok()?.as_socket()?.port())
+    }
+
+    fn local(socket: &OwnedFd) -> Option<u16> {
+        Some(SockRef::from(socket).local_addr().ok()?.as_socket()?.port())
+    }
+
+    fn set(socket: SockRef<'_>, options: Options) -> io::Result<()> {
+        if let Some(idle) = options.idle {
+            let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
+            let keepalive =
+                TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(PROBES);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        match options.user_timeout {
+            Some(limit) => socket.set_tcp_user_timeout(Some(limit)),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use millpond_core::TCP_USER_TIMEOUT;
+        use std::net::{TcpListener, TcpStream};
+
+        const S: fn(u64) -> Duration = Duration::from_secs;
+
+        /// A socket, and what is set on it.
+        fn connected(listener: &TcpListener) -> TcpStream {
+            TcpStream::connect(listener.local_addr().unwrap()).unwrap()
+        }
+
+        fn seen(stream: &TcpStream) -> (Option<Duration>, Option<Duration>) {
+            let socket = SockRef::from(stream);
+            let idle = socket.keepalive().unwrap().then(|| socket.tcp_keepalive_time().unwrap());
+            (idle, socket.tcp_user_timeout().unwrap())
+        }
+
+        #[test]
+        fn both_are_set_on_the_socket_and_the_default_follows_a_short_keepalive() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            for (idle, user_timeout, wanted) in [
+                (Some(S(60)), Some(TCP_USER_TIMEOUT), (Some(S(60)), Some(S(300)))),
+                (Some(S(6)), Some(TCP_USER_TIMEOUT), (Some(S(6)), Some(S(30)))),
+                (Some(S(6)), Some(S(400)), (Some(S(6)), Some(S(400)))),
+                (Some(S(6)), None, (Some(S(6)), None)),
+                (None, Some(TCP_USER_TIMEOUT), (None, Some(S(300)))),
+                (Some(S(0)), Some(S(0)), (None, None)),
+            ] {
+                let stream = connected(&listener);
+                set(SockRef::from(&stream), Options::new(idle, user_timeout)).unwrap();
+                assert_eq!(seen(&stream), wanted);
+            }
+        }
+
+        #[tokio::test]
+        async fn of_several_new_sockets_the_one_is_set_that_the_server_sees() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let before = descriptors().await.unwrap();
+            let streams = [connected(&listener), connected(&listener), connected(&listener)];
+            let own = streams[1].local_addr().unwrap().port();
+            let options = Options::new(Some(S(60)), None);
+            let found = new_sockets(port, before.clone()).await.unwrap();
+            set_options(options, found, Some(own), 3).unwrap();
+            assert_eq!(streams.each_ref().map(|it| seen(it).0), [None, Some(S(60)), None]);
+            // It sees another port.
+            let found = new_sockets(port, before).await.unwrap();
+            set_options(options, found, Some(1), 2).unwrap();
+            assert_eq!(streams.each_ref().map(|it| seen(it).0), [None, Some(S(60)), None]);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn descriptors() -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn new_sockets(_port: u16, _before: ()) -> std::io::Result<Vec<()>> {
+    Ok(Vec::new())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_options(
+    _options: Options,
+    _found: Vec<()>,
+    _own_port: Option<u16>,
+    _at_most: usize,
+) -> std::io::Result<()> {
+    Ok(())
+}
