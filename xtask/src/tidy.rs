@@ -6,17 +6,14 @@
 
 mod arrows;
 mod columns;
-mod dead_files;
-mod first_line;
 mod forbidden;
 mod glossary;
 mod length;
 mod links;
 mod markdown;
-mod names;
+mod modules;
 mod promises;
 mod readme;
-mod rooms;
 mod secrets;
 mod sleeps;
 mod words;
@@ -30,15 +27,14 @@ use workspace::Workspace;
 /// A rule's name, as it stands in its violations, and the rule.
 type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 14] = [
     ("arrows", arrows::only_allowed_dependencies),
-    ("first-line", first_line::says_its_job),
-    ("dead-file", dead_files::every_file_is_reachable),
+    ("first-line", length::says_its_job),
     ("length", length::fits_one_idea),
-    ("names", names::stay_in_their_place),
-    ("rooms", rooms::keep_the_ledger_private),
-    ("secrets", secrets::are_not_derived_into_debug),
+    ("dead-file", modules::reach_every_file),
+    ("circle", modules::import_in_one_direction),
     ("forbidden", forbidden::is_not_written),
+    ("secrets", secrets::are_not_derived_into_debug),
     ("sleeps", sleeps::are_under_a_paused_clock),
     ("promises", promises::have_their_tests),
     ("links", links::point_to_files),

@@ -230,6 +230,13 @@ impl Loader {
     }
 }
 
+impl Settings {
+    /// Starts loading: see [`Loader`].
+    pub fn loader() -> Loader {
+        Loader::new()
+    }
+}
+
 impl Default for Loader {
     fn default() -> Self {
         Self::new()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel, TCP_KEEPALIVE, TCP_USER_TIMEOUT};
 
 use crate::explain::Explanation;
-use crate::{Loader, Secret};
+use crate::secret::Secret;
 
 /// All settings of a service, checked, each from the highest layer that names it.
 ///
@@ -14,7 +14,8 @@ use crate::{Loader, Secret};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The preset in force: `preset` in a file, `PSN_PRESET`, or [`Loader::preset`]. Default none.
+    /// The preset in force: `preset` in a file, `PSN_PRESET`, or
+    /// [`Loader::preset`](crate::Loader::preset). Default none.
     pub preset: Option<String>,
     /// `[storage]`: the database.
     pub storage: StorageSettings,
@@ -90,11 +91,6 @@ pub struct RedisSettings {
 }
 
 impl Settings {
-    /// Starts loading: see [`Loader`].
-    pub fn loader() -> Loader {
-        Loader::new()
-    }
-
     /// Each effective value and where it came from, as they were loaded; changes made to the fields
     /// since do not show.
     pub fn explain(&self) -> &Explanation {

@@ -93,8 +93,8 @@ impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
 ///
 /// An `on_checkout` hook returns it as its error. Then the caller gets the error as it is
 /// ([`PoolError::RequestRefused`](crate::PoolError::RequestRefused)), no other connection is tried,
-/// and the connection goes back to the pool as if it had been lent. At any other hook point it is an
-/// error like any other, since no caller is asking for the connection then.
+/// and the connection goes back to the pool as if it had been lent. At any other hook point it is
+/// an error like any other, since no caller is asking for the connection then.
 ///
 /// ```
 /// use millpond_core::{BoxError, RequestRefusal};

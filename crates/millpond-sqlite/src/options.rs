@@ -250,7 +250,7 @@ async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
 struct EndOfPool(Arc<Memory>);
 
 impl Observer for EndOfPool {
-    fn observe(&self, event: &Event, _stamp: &EventContext<'_>) {
+    fn observe(&self, event: &Event, _context: &EventContext<'_>) {
         if matches!(event, Event::Closing) {
             self.0.close();
         }

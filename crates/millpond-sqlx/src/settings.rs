@@ -69,8 +69,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
             if let Some(time) = time.filter(|time| !TCP_TIMES.contains(time)) {
                 let (low, high) = TCP_TIMES.into_inner();
                 let text = format!(
-                    "{name} = {time:?} is out of range {low:?} to {high:?}, or None for off; choose \
-                     a value in the range, or lift the ranges with limits = \"off\""
+                    "{name} = {time:?} is out of range {low:?} to {high:?}, or None for off; \
+                     choose a value in the range, or lift the ranges with limits = \"off\""
                 );
                 return Err(Error::Configuration(text.into()));
             }

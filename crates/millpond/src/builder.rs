@@ -75,6 +75,34 @@ type Step<Options> = Box<dyn FnOnce(Options) -> Options + Send>;
 /// A database in memory always has one connection, whatever the sizes say; they show in
 /// [`explain`](DatabaseConnection::explain) as they were set, and in
 /// [`status`](DatabaseConnection::status) as they are.
+impl DatabaseConnection {
+    /// Starts with a URL and the default settings. Neither a file nor the environment is read.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use millpond::DatabaseConnection;
+    /// use std::time::Duration;
+    ///
+    /// let db = DatabaseConnection::builder("sqlite::memory:")
+    ///     .pool_size(20)
+    ///     .max_overflow(40)
+    ///     .pool_timeout(Duration::from_secs(60))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok::<(), millpond::ConnectError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn builder(url: &str) -> DatabaseBuilder {
+        Self::load(Loader::new().no_file().no_environment()).set("storage.connection_string", url)
+    }
+
+    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the
+    /// loader says.
+    pub fn load(loader: Loader) -> DatabaseBuilder {
+        DatabaseBuilder::new(loader)
+    }
+}
+
 impl DatabaseBuilder {
     /// Connections to maintain.
     pub fn pool_size(self, connections: u32) -> Self {

@@ -2,7 +2,6 @@
 
 use crate::backend::Backend;
 use crate::backends::{TypedPool, each};
-use crate::builder::DatabaseBuilder;
 use crate::error::ConnectError;
 use crate::lease::DatabaseLease;
 use crate::migrate::migrate;
@@ -90,32 +89,6 @@ impl DatabaseConnection {
     /// If the future is dropped nothing stays open.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
-    }
-
-    /// Starts with a URL and the default settings. Neither a file nor the environment is read.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// use millpond::DatabaseConnection;
-    /// use std::time::Duration;
-    ///
-    /// let db = DatabaseConnection::builder("sqlite::memory:")
-    ///     .pool_size(20)
-    ///     .max_overflow(40)
-    ///     .pool_timeout(Duration::from_secs(60))
-    ///     .connect()
-    ///     .await?;
-    /// # Ok::<(), millpond::ConnectError>(())
-    /// # }).unwrap();
-    /// ```
-    pub fn builder(url: &str) -> DatabaseBuilder {
-        Self::load(Loader::new().no_file().no_environment()).set("storage.connection_string", url)
-    }
-
-    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the
-    /// loader says.
-    pub fn load(loader: Loader) -> DatabaseBuilder {
-        DatabaseBuilder::new(loader)
     }
 
     /// Connects to the database that the environment names (`PSN_STORAGE_CONNECTION_STRING`,

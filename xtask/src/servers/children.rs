@@ -24,6 +24,10 @@ use nix::sys::signal::Signal;
 use super::process::{Launch, tail};
 use super::processes::{self, poll};
 
+/// How long one server may take to answer, and one helper to prepare it. A machine may be compiling
+/// beside us.
+pub const START_MAX: Duration = Duration::from_secs(60);
+
 /// How long a server may take to end in order before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(5);
 

@@ -1,8 +1,9 @@
 //! Redis Cluster: three masters, each with a replica.
 
+use super::children::START_MAX;
 use super::kind::Kind;
 use super::variables::Variables;
-use super::workdir::{START_MAX, Server, Site};
+use super::workdir::{Server, Site};
 use super::{ports, redis};
 
 const NODES: usize = 6;

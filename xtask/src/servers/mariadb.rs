@@ -32,16 +32,21 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let home = site.directory("server", &account)?;
     let in_home = |name: &str| home.join(name).display().to_string();
     let install = packages::find("mariadb-install-db")?;
-    site.mariadb.copy_to(&home.join("data"), site, &account, |home, data, temporary| {
-        let launch = Launch::helper("mariadb-install-db", &account, &install, home);
-        let launch = launch.args([
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ]);
-        let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
-        Ok(launch.args(["--skip-name-resolve", "--innodb-log-file-size=16M"]).args(places))
-    })?;
+    site.mariadb.copy_to(
+        &home.join("data"),
+        (site.children, &site.home),
+        &account,
+        |home, data, temporary| {
+            let launch = Launch::helper("mariadb-install-db", &account, &install, home);
+            let launch = launch.args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ]);
+            let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
+            Ok(launch.args(["--skip-name-resolve", "--innodb-log-file-size=16M"]).args(places))
+        },
+    )?;
     site.directory("server/tmp", &account)?;
 
     account.write(&home.join("init.sql"), "CREATE DATABASE IF NOT EXISTS millpond;\n")?;

@@ -37,7 +37,7 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
     let initdb = packages::find("initdb")?;
     let directory = site.home.join("data");
-    site.postgres.copy_to(&directory, site, &account, |home, data, _| {
+    site.postgres.copy_to(&directory, (site.children, &site.home), &account, |home, data, _| {
         // Asked to end, not killed with its children: the server inside has memory in /dev/shm to
         // give back.
         let launch = Launch::server("initdb", &account, &initdb, home);

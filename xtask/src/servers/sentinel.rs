@@ -1,9 +1,10 @@
 //! Redis Sentinel: a master, a replica, and three sentinels that agree on both.
 
+use super::children::START_MAX;
 use super::kind::Kind;
 use super::process::Launch;
 use super::variables::Variables;
-use super::workdir::{START_MAX, Server, Site};
+use super::workdir::{Server, Site};
 use super::{packages, ports, redis};
 
 /// What the sentinels call the master.

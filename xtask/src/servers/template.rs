@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::children::{Children, START_MAX};
 use super::packages;
 use super::process::Launch;
 use super::run_as::Account;
-use super::workdir::{START_MAX, Site};
 
 /// The first server that needs it makes it; others wait meanwhile.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Template {
     pub fn copy_to(
         &self,
         data: &Path,
-        site: &Site,
+        (children, home): (&Children, &Path),
         account: &Account,
         initialise: impl FnOnce(&Path, &str, &str) -> Result<Launch, String>,
     ) -> Result<(), String> {
@@ -41,16 +41,16 @@ impl Template {
                 &original.display().to_string(),
                 &temporary.display().to_string(),
             )?;
-            site.children.run(&launch, START_MAX).map(|_| original)
+            children.run(&launch, START_MAX).map(|_| original)
         };
         let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;
-        let copy = Launch::helper("cp", &Account::Current, &packages::find("cp")?, &site.home);
+        let copy = Launch::helper("cp", &Account::Current, &packages::find("cp")?, home);
         // `-a` keeps the owner and the rights, which the servers insist on.
         let copy = copy.args([
             "-a".to_owned(),
             original.display().to_string(),
             data.display().to_string(),
         ]);
-        site.children.run(&copy, START_MAX).map(drop)
+        children.run(&copy, START_MAX).map(drop)
     }
 }

@@ -4,17 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::certificates::Certificates;
-use super::children::Children;
+use super::children::{Children, START_MAX};
 use super::kind::Kind;
 use super::process::Launch;
 use super::run_as::Account;
 use super::template::Template;
 use super::variables::Variables;
 use super::{packages, ports};
-
-/// How long one server may take to answer, and one helper to prepare it. A machine may be compiling
-/// beside us.
-pub const START_MAX: Duration = Duration::from_secs(60);
 
 /// How long one question of whether it answers may take.
 const PROBE_MAX: Duration = Duration::from_secs(10);

@@ -1,32 +1,41 @@
-//! A file has one idea, so it has at most 400 lines of code. Clippy limits the length of a
-//! function.
+//! A file has one idea: its first line says which, and it has at most 400 lines of code. Clippy
+//! limits the length of a function.
 
 use super::Violation;
 use super::workspace::Workspace;
+
+/// Fewer words than this name a file but do not say what it is for.
+const WORDS_MIN: usize = 3;
 
 /// The most lines that are neither blank, nor only a comment, nor part of the unit tests at the
 /// end.
 const FILE_LINES_MAX: usize = 400;
 
+/// The first line of every Rust file is a `//!` with a sentence.
+pub fn says_its_job(workspace: &Workspace) -> Vec<Violation> {
+    let job =
+        |text: &str| Some(text.lines().next()?.strip_prefix("//!")?.split_whitespace().count());
+    let silent = workspace.sources.iter().filter(|it| job(&it.text).unwrap_or(0) < WORDS_MIN);
+    let message = "the first line says too little; begin with `//!` and the file's single job";
+    silent.map(|source| Violation::new(&source.path, 1, message)).collect()
+}
+
 /// No file is longer than 400 lines of code.
 pub fn fits_one_idea(workspace: &Workspace) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for source in &workspace.sources {
-        let length = code_lines(&source.text);
-        if length > FILE_LINES_MAX {
-            let message = format!(
-                "{length} lines of code, {FILE_LINES_MAX} are allowed; give its second idea a file"
-            );
-            violations.push(Violation::new(&source.path, 1, message));
-        }
-    }
-    violations
+    let lengths = workspace.sources.iter().map(|source| (source, code_lines(&source.text)));
+    let message = |length| {
+        format!("{length} lines of code, {FILE_LINES_MAX} are allowed; give its second idea a file")
+    };
+    lengths
+        .filter(|(_, length)| *length > FILE_LINES_MAX)
+        .map(|(source, length)| Violation::new(&source.path, 1, message(length)))
+        .collect()
 }
 
 fn code_lines(text: &str) -> usize {
     // `mod tests;` is no end: what follows it is code.
-    let end = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    let lines = text.get(..end).unwrap_or_default().lines().map(str::trim);
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let lines = code.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
 }
 
@@ -34,12 +43,18 @@ fn code_lines(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn check(text: &str) -> usize {
-        fits_one_idea(&Workspace::of(&[("crates/a/src/lib.rs", text)])).len()
+    #[test]
+    fn a_first_line_is_a_sentence() {
+        let check = |text| says_its_job(&Workspace::of(&[("a/tests/it/main.rs", text)])).len();
+        assert_eq!(check("//! The way back.\n"), 0);
+        for text in ["// The way back.\n", "\n//! The way back.\n", "//! Checkin module\n", ""] {
+            assert_eq!(check(text), 1, "{text}");
+        }
     }
 
     #[test]
     fn comments_blank_lines_and_tests_do_not_make_a_file_long() {
+        let check = |text: &str| fits_one_idea(&Workspace::of(&[("a/src/lib.rs", text)])).len();
         let code = "const A: u8 = 1;\n".repeat(400);
         let rest = "// why\n/// what\n\n".repeat(99);
         let tests = format!("#[cfg(test)]\nmod tests {{\n{code}}}\n");

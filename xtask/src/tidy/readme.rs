@@ -1,79 +1,53 @@
 //! The programs in README.md are compiled and run as doctests.
 
-use super::Violation;
-use super::markdown;
-use super::workspace::{Source, Workspace, normal};
+use super::workspace::{Workspace, normal};
+use super::{Violation, markdown};
 
 const README: &str = "README.md";
 
-/// If the README shows Rust, some crate includes it as documentation, and nothing in it is left
-/// out.
+/// If the README shows Rust, the docs of a crate include it, and no example in it is ignored.
 pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     let page = workspace.texts.get(README).map(String::as_str).unwrap_or_default();
+    let has = |info: &str, word: &str| info.split(',').any(|part| part.trim() == word);
     let (fences, _) = markdown::read(page);
-    let rust =
-        fences.iter().filter(|fence| fence.info.split(',').any(|word| word.trim() == "rust"));
-    let mut violations = Vec::new();
-    let mut first = None;
-    for fence in rust {
-        first = first.or(Some(fence.line));
-        if fence.info.split(',').any(|word| word.trim() == "ignore") {
-            let message = "an ignored example rots; let it run, or mark it `no_run`";
-            violations.push(Violation::new(README, fence.line, message));
-        }
-    }
-    if let Some(line) = first.filter(|_| !workspace.sources.iter().any(includes_readme)) {
-        let message = "nothing compiles this; write `#![doc \
-            = include_str!(\"../../../README.md\")]` in crates/millpond/src/lib.rs";
-        violations.push(Violation::new(README, line, message));
+    let rust: Vec<_> = fences.iter().filter(|fence| has(fence.info, "rust")).collect();
+    let ignored = rust.iter().filter(|fence| has(fence.info, "ignore")).map(|fence| fence.line);
+    let message = "an ignored example rots; let it run, or mark it `no_run`";
+    let mut violations: Vec<_> =
+        ignored.map(|line| Violation::new(README, line, message)).collect();
+    let is_included = workspace.sources.iter().any(|source| {
+        let directory = source.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let included = source.text.split("doc = include_str!(\"").skip(1);
+        let mut paths = included.filter_map(|rest| rest.split('"').next());
+        paths.any(|path| normal(&format!("{directory}/{path}")) == README)
+    });
+    if let Some(first) = rust.first().filter(|_| !is_included) {
+        let message = "nothing compiles this; include it in the docs of crates/millpond/src/lib.rs";
+        violations.push(Violation::new(README, first.line, message));
     }
     violations
-}
-
-/// Whether the docs of this file have `include_str!("path/to/README.md")`.
-fn includes_readme(source: &Source) -> bool {
-    let directory = source.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-    source.text.lines().any(|line| {
-        let path =
-            line.split_once("doc = include_str!(\"").and_then(|(_, rest)| rest.split('"').next());
-        path.is_some_and(|path| normal(&format!("{directory}/{path}")) == README)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(readme: &str, library: &str) -> usize {
-        is_compiled(&Workspace::of(&[("README.md", readme), ("crates/a/src/lib.rs", library)]))
-            .len()
-    }
-
     #[test]
-    fn a_readme_that_a_crate_includes_passes() {
-        assert_eq!(
-            check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../../../README.md\")]"),
-            0
-        );
-        assert_eq!(check("```sh\ncargo run\n```", ""), 0);
-    }
-
-    #[test]
-    fn a_readme_that_nothing_compiles_is_caught() {
-        assert_eq!(
-            check(
+    fn a_readme_passes_only_if_a_crate_includes_all_of_it() {
+        let include = "#![doc = include_str!(\"../../../README.md\")]";
+        for (readme, library, found) in [
+            ("```rust\nfn main() {}\n```", include, 0),
+            ("```sh\ncargo run\n```", "", 0),
+            (
                 "```rust\nfn main() {}\n```",
-                "const A: &str = include_str!(\"../../../README.md\");"
+                "const A: &str = include_str!(\"../../../README.md\");",
+                1,
             ),
-            1
-        );
-        assert_eq!(
-            check("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../README.md\")]"),
-            1
-        );
-        assert_eq!(
-            check("```rust,ignore\n```", "#![doc = include_str!(\"../../../README.md\")]"),
-            1
-        );
+            ("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../README.md\")]", 1),
+            ("```rust,ignore\n```", include, 1),
+        ] {
+            let files = [("README.md", readme), ("crates/a/src/lib.rs", library)];
+            assert_eq!(is_compiled(&Workspace::of(&files)).len(), found, "{library}");
+        }
     }
 }

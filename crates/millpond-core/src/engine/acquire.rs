@@ -191,7 +191,7 @@ impl<M: Manager> Acquire<M> {
         let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
             let waker = ticket.and_then(|ticket| ledger.leave(ticket, now));
             ledger.count_cancelled();
-            (ledger.stamp_if(shared.observed()), now.since(trip.asker.since), waker)
+            (ledger.seq_if(shared.observed()), now.since(trip.asker.since), waker)
         });
         if let Some(seq) = seq {
             shared

@@ -4,7 +4,7 @@
 use crate::engine::shared::Shared;
 use crate::event::{CloseReason, SharedError, share};
 use crate::ledger::PooledConnection;
-use crate::manager::{BoxError, Manager};
+use crate::manager::{BoxError, ErrorClass, Manager};
 use crate::rt;
 use crate::rt::panics::{calmly, drop_calmly};
 use std::future::{Future, poll_fn};
@@ -57,6 +57,18 @@ where
     // A future that has panicked or is cut off may panic when it is dropped.
     let _ = drop_calmly(future);
     outcome.unwrap_or(Err(CallError::TimedOut(limit)))
+}
+
+impl<M: Manager> Shared<M> {
+    /// What a failed call of the manager means; a panic in it is reported.
+    pub(crate) fn class_of(&self, method: &'static str, error: &CallError<M::Error>) -> ErrorClass {
+        match error {
+            CallError::Failed(error) => return self.classify(error),
+            CallError::TimedOut(_) => {}
+            CallError::Panicked(message) => self.tell_panic(method, message.clone()),
+        }
+        ErrorClass::Transient
+    }
 }
 
 /// A connection on which its manager or hooks are being called. Dropped before the call has ended,

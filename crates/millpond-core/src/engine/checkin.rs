@@ -120,7 +120,7 @@ impl<M: Manager> Shared<M> {
         ledger.measure_use(lent, now);
         let overdue = ledger.config().max_lease.is_some_and(|limit| now.since(lent) >= limit);
         let verdict = if overdue { verdict.and(Err(CloseReason::Overdue)) } else { verdict };
-        let told = ledger.stamp_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
+        let told = ledger.seq_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
         self.put_away(ledger, held, verdict, now);
         told
     }

@@ -140,7 +140,7 @@ fn answer<M: Manager>(
                 shared.crowded.store(true, Ordering::Relaxed);
             }
             let waiting = ledger.waiting() as usize;
-            let told = ledger.stamp_if(shared.routine_observed()).map(|seq| (seq, waiting));
+            let told = ledger.seq_if(shared.routine_observed()).map(|seq| (seq, waiting));
             Stand::Join { ticket, enlist, told }
         }
         Claim::NeedsMaintenance => Stand::NeedsMaintenance,
@@ -226,7 +226,7 @@ fn count_loan<M: Manager>(
     ledger.count_loan(since, now);
     Stand::Lent(
         held,
-        Told { seq: ledger.stamp_if(shared.routine_observed()), waited: now.since(since) },
+        Told { seq: ledger.seq_if(shared.routine_observed()), waited: now.since(since) },
     )
 }
 
@@ -238,7 +238,7 @@ fn count_failure<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     ledger.count_failure(&error);
-    Stand::Failed(error, Told { seq: ledger.stamp_if(shared.observed()), waited: now.since(since) })
+    Stand::Failed(error, Told { seq: ledger.seq_if(shared.observed()), waited: now.since(since) })
 }
 
 pub(crate) fn fail<M: Manager>(
@@ -259,7 +259,7 @@ fn take_or_fail<M: Manager>(
     if !shared.checkout_hooks
         && let Some(held) = ledger.try_claim(caller, now)
     {
-        let told = Told { seq: ledger.stamp_if(shared.routine_observed()), waited: Duration::ZERO };
+        let told = Told { seq: ledger.seq_if(shared.routine_observed()), waited: Duration::ZERO };
         return Stand::Lent(held, told);
     }
     ledger.arrive();
@@ -459,7 +459,7 @@ pub(crate) fn try_acquire<M: Manager>(
     let caller = request.caller();
     let (held, seq) = shared.change(|ledger, now| {
         let held = ledger.try_claim(caller, now)?;
-        Some((held, ledger.stamp_if(shared.routine_observed())))
+        Some((held, ledger.seq_if(shared.routine_observed())))
     })?;
     Some(lent(Arc::clone(shared), held, Told { seq, waited: Duration::ZERO }, request))
 }

@@ -131,7 +131,7 @@ fn failed<M: Manager>(
     place.slot = None;
     let shared = &place.shared;
     let (setback, seq) = shared.change(|ledger, now| {
-        let seq = ledger.stamp_if(shared.observed());
+        let seq = ledger.seq_if(shared.observed());
         (ledger.connect_failed(attempt.slot, &error, class, now), seq)
     });
     // The first of a row, and then ever more rarely: an outage must not fill the disk.

@@ -2,7 +2,6 @@
 //! the ledger.
 
 use crate::config::PoolConfig;
-use crate::engine::call::CallError;
 use crate::engine::parts::Parts;
 use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
 use crate::histogram::PoolHistograms;
@@ -256,7 +255,7 @@ impl<M: Manager> Shared<M> {
     ) {
         let (event, seq) = self.change(|ledger, now| {
             let event = change(ledger, now);
-            let seq = ledger.stamp_if(event.is_some() && self.observed());
+            let seq = ledger.seq_if(event.is_some() && self.observed());
             (event, seq)
         });
         if let (Some(event), Some(seq)) = (event, seq) {
@@ -323,16 +322,6 @@ impl<M: Manager> Shared<M> {
                 ErrorClass::Transient
             }
         }
-    }
-
-    /// What a failed call of the manager means; a panic in it is reported.
-    pub(crate) fn class_of(&self, method: &'static str, error: &CallError<M::Error>) -> ErrorClass {
-        match error {
-            CallError::Failed(error) => return self.classify(error),
-            CallError::TimedOut(_) => {}
-            CallError::Panicked(message) => self.tell_panic(method, message.clone()),
-        }
-        ErrorClass::Transient
     }
 
     /// What the manager makes of an error that may be its own.

@@ -133,7 +133,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// The same if there is anybody to tell.
-    pub(crate) fn stamp_if(&mut self, observed: bool) -> Option<u64> {
+    pub(crate) fn seq_if(&mut self, observed: bool) -> Option<u64> {
         observed.then(|| self.next_seq())
     }
 

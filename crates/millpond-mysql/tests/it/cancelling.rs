@@ -100,10 +100,10 @@ async fn where_it_is_switched_off_the_query_runs_on() {
 async fn a_cancel_that_the_server_refuses_is_reported_and_costs_nothing_more() {
     let Some(server) = server() else { return };
     server
-        .execute("CREATE OR REPLACE USER millpond_errand@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
+        .execute("CREATE OR REPLACE USER millpond_cancel@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
         .await;
     let trace = Trace::new();
-    let url = format!("mysql://millpond_errand@{}", server.address());
+    let url = format!("mysql://millpond_cancel@{}", server.address());
     let pool = one().observer(trace.clone()).connect(&url).await.unwrap();
     // The server counts the session that is to be ended.
     let before = abandon(&pool, LONG).await;

@@ -1,10 +1,11 @@
 //! What an author brings along to have a manager tried, and what is claimed for it.
 
-use crate::conformance::plan::{Mark, Plan, Refusals, Served};
+use crate::conformance::plan::{Mark, Plan, Refusals};
 use crate::own_server::OwnServer;
-use millpond_core::{BoxError, Manager};
+use millpond_core::{BoxError, Manager, Pool};
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the manager that is to be tried. Where a manager is all there is, a closure will do:
@@ -465,6 +466,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 
 /// What a fixture's manager opens.
 pub type Connection<F> = <<F as Fixture>::Manager as Manager>::Connection;
+
+/// A pool as the users of a backend have it: with all that its options add to its manager.
+pub type Served<F> = Arc<dyn Pool<Connection = Connection<F>>>;
 
 impl<F, Making, M> Fixture for F
 where

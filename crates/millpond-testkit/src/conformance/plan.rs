@@ -1,15 +1,10 @@
 //! What the suite tells a fixture about a pool, and a fixture tells the suite about its backend.
 
-use crate::conformance::fixture::Connection;
 use crate::fake::Line;
 use crate::trace::Trace;
-use millpond_core::{Pool, PoolConfig, ResetLevel};
+use millpond_core::{PoolConfig, ResetLevel};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-/// A pool as the users of a backend have it: with all that its options add to its manager.
-pub type Served<F> = Arc<dyn Pool<Connection = Connection<F>>>;
 
 /// How a pool of the backend's own is to be built. Nothing is to be opened before somebody asks.
 #[derive(Clone)]

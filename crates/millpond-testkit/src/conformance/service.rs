@@ -1,7 +1,8 @@
 //! A pool of the backend's own, as its users build it, and what is asked of it from outside.
 
+use crate::conformance::fixture::Served;
 use crate::conformance::fixture::{Connection, Fixture};
-use crate::conformance::plan::{Plan, Served};
+use crate::conformance::plan::Plan;
 use crate::conformance::stage::{Stage, Trial, secs};
 use crate::trace::Trace;
 use millpond_core::{BoxError, Lease, PoolExt};

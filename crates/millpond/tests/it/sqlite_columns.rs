@@ -14,7 +14,7 @@ async fn table(values: &'static str) -> AnyRow {
         UNSIGNED BIG INT,
         real REAL, double DOUBLE PRECISION, float FLOAT, words TEXT, short VARCHAR(10), clob CLOB, \
         bytes BLOB,
-        day DATE, hour TIME, moment DATETIME, stamp TIMESTAMP, price DECIMAL(10, 2), amount \
+        day DATE, hour TIME, moment DATETIME, instant TIMESTAMP, price DECIMAL(10, 2), amount \
         NUMERIC, anything)";
     sqlx::query(create).execute(&db).await.unwrap();
     sqlx::query(values).execute(&db).await.unwrap();
@@ -60,7 +60,7 @@ async fn every_column_type_arrives_as_what_it_is() {
         ("day", "2024-02-29"),
         ("hour", "12:34:56"),
         ("moment", "2024-02-29 12:34:56"),
-        ("stamp", "2024-02-29T12:34:56Z"),
+        ("instant", "2024-02-29T12:34:56Z"),
     ] {
         assert_eq!(row.get::<String, _>(column), text);
     }
@@ -106,7 +106,7 @@ async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
         (row.get::<i64, _>("day"), row.get::<i64, _>("moment")),
         (20_240_229, 1_709_210_096)
     );
-    assert_eq!((row.get::<f64, _>("hour"), row.get::<f64, _>("stamp")), (0.5, 2_460_369.5));
+    assert_eq!((row.get::<f64, _>("hour"), row.get::<f64, _>("instant")), (0.5, 2_460_369.5));
     assert_eq!(row.get::<i64, _>("price"), 10);
     assert_eq!(row.get::<String, _>("amount"), "ten");
     assert_eq!(row.get::<Vec<u8>, _>("anything"), [3]);

@@ -231,7 +231,7 @@ impl World {
             return;
         }
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
-        if let Some(mut held) = self.take_from_seat(&ticket) {
+        if let Some(mut held) = self.take_from_cell(&ticket) {
             held.inner.cell = Some(ticket.cell);
             self.ledger.fetched().fetch_add(1, Ordering::Relaxed);
             let granted = self.users.get(who).granted.take();
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// What may be lent as it is, without the ledger's lock.
-    fn take_from_seat(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
+    fn take_from_cell(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
         let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config().ping_after());
         let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
         let fresh =

@@ -57,7 +57,7 @@ pub(super) struct User {
     /// Whether it has been woken and has not come yet.
     pub(super) woken: bool,
     /// Its place in the list of its kind.
-    seat: usize,
+    position: usize,
 }
 
 /// All users, by what they do.
@@ -75,7 +75,7 @@ impl Users {
             granted: None,
             armed: false,
             woken: false,
-            seat: who as usize,
+            position: who as usize,
         };
         Self {
             all: (0..count).map(user).collect(),
@@ -116,13 +116,13 @@ impl Users {
     pub(super) fn put(&mut self, who: u32, state: State) -> State {
         let (to, user) = (state.kind(), &mut self.all[who as usize]);
         let before = mem::replace(&mut user.state, state);
-        let (from, seat) = (before.kind(), user.seat);
+        let (from, position) = (before.kind(), user.position);
         if from != to {
-            user.seat = self.lists[to as usize].len();
+            user.position = self.lists[to as usize].len();
             self.lists[to as usize].push(who);
-            self.lists[from as usize].swap_remove(seat);
-            if let Some(&moved) = self.lists[from as usize].get(seat) {
-                self.all[moved as usize].seat = seat;
+            self.lists[from as usize].swap_remove(position);
+            if let Some(&moved) = self.lists[from as usize].get(position) {
+                self.all[moved as usize].position = position;
             }
         }
         before
