@@ -15,7 +15,8 @@ pub type MySqlPool = SqlPool<MySql>;
 ///
 /// ```
 /// use millpond_mysql::MySqlPoolOptions;
-/// ///
+/// use std::time::Duration;
+///
 /// let pool = MySqlPoolOptions::new()
 ///     .name("ponds")
 ///     .pool_size(10)

@@ -16,7 +16,8 @@ pub type PgPool = SqlPool<Postgres>;
 ///
 /// ```
 /// use millpond_postgres::PgPoolOptions;
-/// ///
+/// use std::time::Duration;
+///
 /// let pool = PgPoolOptions::new()
 ///     .name("ponds")
 ///     .pool_size(10)
