@@ -25,6 +25,17 @@ async fn after_a_text_that_counts_as_clean_neither_a_transaction_is_open_nor_aut
 }
 
 #[tokio::test]
+async fn a_comment_that_the_server_executes_hides_no_setting_from_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_executed_comments").await;
+    for sql in ["/*!SET autocommit = (*/SELECT 0/*!)*/", "/*M!SET autocommit = (*/SELECT 0/*M!)*/"]
+    {
+        raw_sql(sql).execute(&pool).await.unwrap();
+        server.same_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
 async fn a_trigger_that_chains_transactions_takes_no_row_of_the_next_borrowers() {
     let Some(server) = server() else { return };
     for committed in [true, false] {

@@ -5,7 +5,9 @@ use futures_util::TryStreamExt;
 use millpond_sqlite::{SqlLease, SqlitePool, SyncState};
 use millpond_testkit::{Trace, poll_n};
 use sqlx::{Acquire, Connection, Executor, SqliteConnection, raw_sql};
+use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 const MANY: &str =
     "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
@@ -110,6 +112,42 @@ async fn a_forgotten_stream_does_not_hide_that_it_never_ended() {
     stream.try_next().await.unwrap();
     std::mem::forget(stream);
     assert_eq!(lease.sync_state(), SyncState::Undrained);
+}
+
+#[tokio::test]
+async fn a_thread_of_the_driver_that_hangs_costs_its_connection_and_holds_up_nobody_else() {
+    let dir = Dir::new();
+    let limit = Duration::from_millis(200);
+    let pool = one().ping_timeout(limit).connect(&dir.url("one.db")).await.unwrap();
+    let (began, mut begins) = mpsc::unbounded_channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let mut lease = pool.acquire().await.unwrap();
+    let mut handle = lease.lock_handle().await.unwrap();
+    handle
+        .create_collation("hangs", move |a, b| {
+            began.send(()).unwrap();
+            ends.lock().unwrap().recv().unwrap_err();
+            a.cmp(b)
+        })
+        .unwrap();
+    drop(handle);
+    tokio::select! {
+        answer = sqlx::query("SELECT 'a' < 'b' COLLATE hangs").fetch_one(&mut *lease) => {
+            panic!("{answer:?}")
+        }
+        _ = begins.recv() => {}
+    }
+    drop(lease);
+    for n in 0..3_i64 {
+        let mut lease = pool.acquire().await.unwrap();
+        assert_eq!(SqlLease::info(&lease).id.get(), 2);
+        let answer: i64 =
+            sqlx::query_scalar("SELECT ?").bind(n).fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(answer, n);
+    }
+    drop(end);
+    pool.close().await;
 }
 
 #[tokio::test]
