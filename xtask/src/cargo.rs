@@ -87,3 +87,23 @@ pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
 pub fn target_directory(root: &Path) -> Result<PathBuf, String> {
     metadata(root).map(|metadata| metadata.target_directory)
 }
+
+/// A line of what cargo says while it builds, if it is about a program.
+#[derive(Deserialize)]
+struct Built {
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+/// The program that `cargo test` with these arguments has built of a package's integration tests.
+pub fn test_program(root: &Path, args: &[&str], package: &Path) -> Result<Option<PathBuf>, String> {
+    let mut command = command(root, args);
+    command.args(["--no-run", "--message-format=json"]).stderr(Stdio::null());
+    let output = command.output().map_err(|e| format!("could not run `cargo test`: {e}"))?;
+    let main = package.join("tests/it/main.rs");
+    let mut built = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
+        let built: Built = serde_json::from_slice(line).ok()?;
+        built.executable.filter(|_| Path::new(&built.target.src_path) == main)
+    });
+    Ok(built.next())
+}

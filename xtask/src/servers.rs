@@ -19,7 +19,7 @@ mod directory;
 mod fleet;
 mod foreground;
 mod kind;
-mod mariadb;
+mod mysql;
 mod packages;
 mod pgbouncer;
 mod ports;
@@ -32,6 +32,7 @@ mod sentinel;
 mod shared_memory;
 mod signals;
 mod template;
+mod unstable;
 mod variables;
 mod workdir;
 

@@ -17,7 +17,7 @@ use super::run_as::Account;
 use super::template::Template;
 use super::variables::Variables;
 use super::workdir::Site;
-use super::{cluster, mariadb, packages, pgbouncer, postgres, redis, sentinel, signals};
+use super::{cluster, mysql, packages, pgbouncer, postgres, redis, sentinel, signals, unstable};
 
 /// How often we look whether a server has ended by itself.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
@@ -80,7 +80,7 @@ impl Fleet {
         let certificates =
             needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
         let template = |name: &str| Template::within(home.join(format!("{name}-template")));
-        let (postgres_template, mariadb_template) = (template("postgres"), template("mariadb"));
+        let [postgres, mariadb, mysql] = ["postgres", "mariadb", "mysql"].map(template);
         let start = |kind: Kind, behind: &Variables| {
             let certificates = certificates.as_ref().map_err(Clone::clone);
             let certificates = if kind.is_tls() { certificates?.as_ref() } else { None };
@@ -88,8 +88,9 @@ impl Fleet {
                 children,
                 home: home.join(kind.name()),
                 certificates,
-                postgres: &postgres_template,
-                mariadb: &mariadb_template,
+                postgres: &postgres,
+                mariadb: &mariadb,
+                mysql: &mysql,
             };
             let started = start_one(&site, kind, behind);
             if started.is_err() {
@@ -196,6 +197,10 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
                 || format!("{} is installed, but its programs are not found", lacking.join(" "));
             let why = installed.as_ref().err().cloned().unwrap_or_else(hidden);
             failures.insert(*kind, why);
+        } else if kind.is_mysql()
+            && let Err(why) = unstable::provide(install)
+        {
+            failures.insert(*kind, why);
         }
     }
     (kinds.iter().copied().filter(|kind| !failures.contains_key(kind)).collect(), failures)
@@ -223,7 +228,7 @@ fn start_one(site: &Site, kind: Kind, behind: &Variables) -> Result<Variables, S
     match kind {
         Kind::Postgres | Kind::PostgresTls => postgres::start(site, kind),
         Kind::Pgbouncer => pgbouncer::start(site, behind),
-        Kind::Mariadb | Kind::MariadbTls => mariadb::start(site, kind),
+        Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => mysql::start(site, kind),
         Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(site, kind),
         Kind::Sentinel => sentinel::start(site),
         Kind::Cluster => cluster::start(site),

@@ -9,10 +9,13 @@ use clap::ValueEnum;
 pub enum Kind {
     Postgres,
     Mariadb,
+    /// MySQL itself, which is downloaded.
+    Mysql,
     /// In front of a PostgreSQL, which is started with it.
     Pgbouncer,
     PostgresTls,
     MariadbTls,
+    MysqlTls,
     Redis,
     RedisPassword,
     RedisTls,
@@ -28,10 +31,13 @@ pub const DEFAULT: [Kind; 5] =
 
 /// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
 const NEEDS: [(&str, &[Kind]); 7] = [
-    ("millpond", &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::Redis, Kind::Cluster]),
+    (
+        "millpond",
+        &[Kind::Postgres, Kind::Mariadb, Kind::Mysql, Kind::Pgbouncer, Kind::Redis, Kind::Cluster],
+    ),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
-    ("soak", &[Kind::Postgres, Kind::Mariadb, Kind::Redis]),
-    ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls]),
+    ("soak", &[Kind::Postgres, Kind::Mariadb, Kind::Mysql, Kind::Redis]),
+    ("millpond-mysql", &[Kind::Mariadb, Kind::MariadbTls, Kind::Mysql, Kind::MysqlTls]),
     ("millpond-cache", &[Kind::Redis, Kind::Cluster]),
     ("millpond-ratelimit", &[Kind::Redis, Kind::Cluster]),
     (
@@ -58,7 +64,12 @@ impl Kind {
 
     /// Whether it shows a certificate.
     pub fn is_tls(self) -> bool {
-        matches!(self, Self::PostgresTls | Self::MariadbTls | Self::RedisTls)
+        matches!(self, Self::PostgresTls | Self::MariadbTls | Self::MysqlTls | Self::RedisTls)
+    }
+
+    /// Whether it is MySQL, of which the server itself is downloaded.
+    pub fn is_mysql(self) -> bool {
+        matches!(self, Self::Mysql | Self::MysqlTls)
     }
 
     /// What must be installed to start it.
@@ -69,6 +80,8 @@ impl Kind {
             Self::Mariadb | Self::MariadbTls => {
                 &["setpriv", "mariadb-install-db", "mariadbd", "mariadb-admin"]
             }
+            // MariaDB's client speaks to it, and its package makes the user.
+            Self::Mysql | Self::MysqlTls => &["setpriv", "mariadb-admin"],
             Self::Redis | Self::RedisPassword | Self::RedisTls | Self::Sentinel | Self::Cluster => {
                 &["setpriv", "redis-server", "redis-cli"]
             }
@@ -106,6 +119,7 @@ mod tests {
         assert_eq!(Kind::needed_by(&crates(&["millpond-core", "millpond-sqlite"])), []);
         let postgres = [Kind::Postgres, Kind::Pgbouncer, Kind::PostgresTls];
         assert_eq!(Kind::needed_by(&crates(&["millpond-postgres", "millpond-sqlite"])), postgres);
-        assert_eq!(Kind::needed_by(&crates(&["millpond-mysql", "millpond-postgres"])), DEFAULT);
+        let mysql = [Kind::Mariadb, Kind::Mysql, Kind::MariadbTls, Kind::MysqlTls];
+        assert_eq!(Kind::needed_by(&crates(&["millpond-mysql"])), mysql);
     }
 }

@@ -88,8 +88,13 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
          machine as it is)"
     );
     let mut shell = Command::new("sh");
-    shell.args(["-c", INSTALL, "install"]).args(packages).stdin(Stdio::null());
-    let output = shell.output().map_err(|e| format!("could not run `sh`: {e}"))?;
+    shell.args(["-c", INSTALL, "install"]).args(packages);
+    run(&mut shell, &format!("apt-get did not install {}", packages.join(" ")))
+}
+
+/// Runs a command; the error begins with what failed, and has the last lines of what was said.
+pub fn run(command: &mut Command, failure: &str) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{failure}: {e}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -97,7 +102,7 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
     let said = String::from_utf8_lossy(&said);
     let lines: Vec<&str> = said.lines().collect();
     let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n    ");
-    Err(format!("apt-get did not install {}, {}\n    {last}", packages.join(" "), output.status))
+    Err(format!("{failure}, {}\n    {last}", output.status))
 }
 
 fn advice(packages: &[&str]) -> String {

@@ -13,7 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The names of the servers' processes. No other process is ended because of its working directory:
 /// it may be a shell in which a developer reads a log.
-const SERVERS: [&str; 5] = ["postgres", "initdb", "mariadbd", "pgbouncer", "redis-server"];
+const SERVERS: [&str; 6] =
+    ["postgres", "initdb", "mariadbd", "mysqld", "pgbouncer", "redis-server"];
 
 /// Looks again and again until there is a value; `None` if there is none within the limit.
 pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {

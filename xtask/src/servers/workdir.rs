@@ -30,6 +30,8 @@ pub struct Site<'a> {
     pub postgres: &'a Template,
     /// What every MariaDB begins with.
     pub mariadb: &'a Template,
+    /// What every MySQL begins with.
+    pub mysql: &'a Template,
 }
 
 /// A server that answers.
@@ -134,6 +136,7 @@ pub fn tell_program(variables: &mut Variables, account: &Account, program: &Path
     }
 }
 
-fn file_name(path: &Path) -> String {
+/// The last part of a path.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
