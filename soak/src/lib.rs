@@ -16,6 +16,6 @@ mod transactions;
 pub use load::{Soak, soak};
 pub use plan::Deed;
 pub use redis::{Redis, redis, redis_by_redis_rs};
-pub use subject::{Failure, Subject, mariadb, mariadb_by_sqlx, postgres, postgres_by_sqlx};
+pub use subject::{Failure, Subject, mysql, mysql_by_sqlx, postgres, postgres_by_sqlx};
 pub use tally::Report;
 pub use transactions::{End, Story, Transacting, TransactionReport, transactions};

@@ -6,8 +6,8 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str =
-    "usage: soak [--postgres CUTS] [--mariadb CUTS] [--redis CUTS] [--seed SEED] [--without-sqlx]";
+const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--mysql CUTS] [--redis CUTS] \
+     [--seed SEED] [--without-sqlx]";
 
 /// More than any of ours needs: who is not through by then hangs.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -19,6 +19,7 @@ const LIMIT_OF_SQLX: Duration = Duration::from_secs(60);
 struct Options {
     postgres: u64,
     mariadb: u64,
+    mysql: u64,
     redis: u64,
     seed: u64,
     /// Whether sqlx's own pool is soaked too, with a tenth of the cuts.
@@ -30,6 +31,7 @@ impl Options {
         let mut options = Self {
             postgres: 100_000,
             mariadb: 10_000,
+            mysql: 10_000,
             redis: 100_000,
             seed: fastrand::u64(..),
             sqlx: true,
@@ -45,6 +47,7 @@ impl Options {
             match arg.as_str() {
                 "--postgres" => options.postgres = number()?,
                 "--mariadb" => options.mariadb = number()?,
+                "--mysql" => options.mysql = number()?,
                 "--redis" => options.redis = number()?,
                 "--seed" => options.seed = number()?,
                 "--without-sqlx" => options.sqlx = false,
@@ -104,17 +107,21 @@ async fn run(options: &Options) -> Result<bool, String> {
             );
         }
     }
-    if options.mariadb > 0 {
-        let (url, address) = server("MARIADB")?;
-        is_clean &= tell(&soak(ours(options.mariadb), &url, &address, soak::mariadb).await?);
-        is_clean &=
-            tell_of(&transactions(ours(options.mariadb), &url, &address, soak::mariadb).await?);
+    for (stem, name, cuts) in
+        [("MARIADB", "mariadb", options.mariadb), ("MYSQL", "mysql", options.mysql)]
+    {
+        if cuts == 0 {
+            continue;
+        }
+        let (url, address) = server(stem)?;
+        let report = soak(ours(cuts), &url, &address, soak::mysql).await?;
+        is_clean &= tell(&Report { name, ..report });
+        let report = transactions(ours(cuts), &url, &address, soak::mysql).await?;
+        is_clean &= tell_of(&TransactionReport { name, ..report });
         if options.sqlx {
-            tell(&soak(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx).await?);
-            tell_of(
-                &transactions(theirs(options.mariadb), &url, &address, soak::mariadb_by_sqlx)
-                    .await?,
-            );
+            println!("{name}:");
+            tell(&soak(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
+            tell_of(&transactions(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
         }
     }
     if options.redis > 0 {

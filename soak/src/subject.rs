@@ -159,14 +159,22 @@ subject! {
     rows: "SELECT NONCE::int8 FROM generate_series(1, ROWS)", status: |_| None
 }
 subject! {
-    MySqlPool, MySql, "mariadb", lease: millpond_mysql::SqlLease<MySql>,
-    look: "SELECT NONCE, CAST(@@in_transaction AS SIGNED)", ask: "SELECT ?",
-    rows: "SELECT NONCE FROM seq_1_to_ROWS", status: |pool| Some(pool.status())
+    MySqlPool, MySql, "mysql", lease: millpond_mysql::SqlLease<MySql>,
+    look: "SELECT NONCE, CAST(/*M! @@in_transaction */ /*!80000 (SELECT COUNT(*) \
+        FROM performance_schema.events_transactions_current \
+        WHERE THREAD_ID = PS_CURRENT_THREAD_ID() AND STATE = 'ACTIVE' \
+        AND AUTOCOMMIT = 'NO') */ AS SIGNED)", ask: "SELECT ?",
+    rows: "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS) \
+        SELECT NONCE FROM n", status: |pool| Some(pool.status())
 }
 subject! {
-    sqlx::MySqlPool, MySql, "mariadb by sqlx::Pool", lease: sqlx::pool::PoolConnection<MySql>,
-    look: "SELECT NONCE, CAST(@@in_transaction AS SIGNED)", ask: "SELECT ?",
-    rows: "SELECT NONCE FROM seq_1_to_ROWS", status: |_| None
+    sqlx::MySqlPool, MySql, "mysql by sqlx::Pool", lease: sqlx::pool::PoolConnection<MySql>,
+    look: "SELECT NONCE, CAST(/*M! @@in_transaction */ /*!80000 (SELECT COUNT(*) \
+        FROM performance_schema.events_transactions_current \
+        WHERE THREAD_ID = PS_CURRENT_THREAD_ID() AND STATE = 'ACTIVE' \
+        AND AUTOCOMMIT = 'NO') */ AS SIGNED)", ask: "SELECT ?",
+    rows: "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS) \
+        SELECT NONCE FROM n", status: |_| None
 }
 
 /// Limits that a half-open connection runs into soon.
@@ -189,14 +197,20 @@ pub fn postgres(url: &str) -> Result<PgPool, Error> {
         .connect_lazy(url)
 }
 
-/// Our pool over the MariaDB at that URL.
+/// How long a row that somebody else has locked is waited for: seconds instead of a minute.
+const WAIT: &str = "SET innodb_lock_wait_timeout = 1";
+
+/// Our pool over the MySQL or MariaDB at that URL.
 ///
 /// # Errors
 ///
 /// What is wrong with the URL.
-pub fn mariadb(url: &str) -> Result<MySqlPool, Error> {
+pub fn mysql(url: &str) -> Result<MySqlPool, Error> {
     let sizes = MySqlPoolOptions::new().pool_size(PLACES - 2).max_overflow(2);
     sizes
+        .on_connect(|conn, _| {
+            Box::pin(async move { Ok(raw_sql(WAIT).execute(conn).await.map(drop)?) })
+        })
         .limits(millpond_core::Limits::Off)
         .ping_timeout(SHORT)
         .connect_timeout(SHORT * 2)
@@ -216,13 +230,16 @@ pub fn postgres_by_sqlx(url: &str) -> Result<sqlx::PgPool, Error> {
         .connect_lazy(url)
 }
 
-/// sqlx's pool over the same MariaDB.
+/// sqlx's pool over the same server.
 ///
 /// # Errors
 ///
 /// What is wrong with the URL.
-pub fn mariadb_by_sqlx(url: &str) -> Result<sqlx::MySqlPool, Error> {
+pub fn mysql_by_sqlx(url: &str) -> Result<sqlx::MySqlPool, Error> {
     sqlx::mysql::MySqlPoolOptions::new()
+        .after_connect(|conn, _| {
+            Box::pin(async move { raw_sql(WAIT).execute(conn).await.map(drop) })
+        })
         .max_connections(PLACES)
         .acquire_timeout(SHORT * 4)
         .connect_lazy(url)

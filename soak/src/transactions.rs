@@ -331,18 +331,18 @@ transacting! {
     locks: "SET LOCAL lock_timeout = '20ms'; UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
 }
 transacting! {
-    millpond_mysql::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb",
-    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM \
-        seq_1_to_300",
-    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 \
-        WHERE i = ROW"
+    millpond_mysql::MySqlPool, sqlx::MySqlConnection, MySql, "mysql",
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense",
+    rows: "WITH RECURSIVE n(i) AS \
+        (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) SELECT i FROM n",
+    locks: "UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
 }
 transacting! {
-    sqlx::MySqlPool, sqlx::MySqlConnection, MySql, "mariadb by sqlx::Pool",
-    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense", rows: "SELECT seq FROM \
-        seq_1_to_300",
-    locks: "SET STATEMENT innodb_lock_wait_timeout = 1 FOR UPDATE soaked_locks SET n = n + 1 \
-        WHERE i = ROW"
+    sqlx::MySqlPool, sqlx::MySqlConnection, MySql, "mysql by sqlx::Pool",
+    insert: "INSERT INTO soaked VALUES (?, ?)", fails: "SELECT nonsense",
+    rows: "WITH RECURSIVE n(i) AS \
+        (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) SELECT i FROM n",
+    locks: "UPDATE soaked_locks SET n = n + 1 WHERE i = ROW"
 }
 
 #[cfg(test)]

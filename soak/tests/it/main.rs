@@ -37,7 +37,14 @@ async fn ten_thousand_cuts_on_postgres_leave_no_wrong_answer_no_open_transaction
 async fn a_thousand_cuts_on_mariadb_leave_no_wrong_answer_no_open_transaction_and_every_place() {
     let Some((url, address)) = server("MARIADB") else { return };
     let wanted = cuts(1_000);
-    assert_clean(&soak(wanted, &url, &address, soak::mariadb).await.unwrap(), wanted);
+    assert_clean(&soak(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_cuts_on_mysql_leave_no_wrong_answer_no_open_transaction_and_every_place() {
+    let Some((url, address)) = server("MYSQL") else { return };
+    let wanted = cuts(1_000);
+    assert_clean(&soak(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
 }
 
 #[track_caller]
@@ -58,7 +65,14 @@ async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_postgres(
 async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_mariadb() {
     let Some((url, address)) = server("MARIADB") else { return };
     let wanted = cuts(500);
-    assert_whole(&transactions(wanted, &url, &address, soak::mariadb).await.unwrap(), wanted);
+    assert_whole(&transactions(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_mysql() {
+    let Some((url, address)) = server("MYSQL") else { return };
+    let wanted = cuts(500);
+    assert_whole(&transactions(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
