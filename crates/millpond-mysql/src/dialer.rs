@@ -43,7 +43,10 @@ impl Dialer {
     pub(crate) async fn open(&self, limit: Duration) -> Result<MySqlConnection, Error> {
         let Some(rotation) = &self.rotation else { return self.dial(&self.options, limit).await };
         let current = rotation.current().await?;
-        let mut options = self.options.clone().password(&current.login.password);
+        let mut options = self.options.clone();
+        if !current.login.password.is_empty() {
+            options = options.password(&current.login.password);
+        }
         if let Some(user) = &current.login.user {
             options = options.username(user);
         }

@@ -1,9 +1,9 @@
 //! Whether a transaction is open at the server, and what may end one.
 //!
 //! The server ends transactions by itself: at a deadlock, at some other errors, at statements that
-//! commit first. MariaDB says whether one is open. Elsewhere a savepoint does: set outside a
-//! transaction it is gone at once. Where autocommit is off it is not, so there every doubt loses
-//! the transaction.
+//! commit first. MariaDB says whether one is open. MySQL tells it by a savepoint: set outside a
+//! transaction it is gone at once. Where autocommit is off it is not, but there what belongs to the
+//! next transaction cannot be changed while one is open.
 
 use crate::error_class::{is_fatal, refusal};
 use crate::verify::drain;
@@ -15,6 +15,9 @@ const MARK: &str = "_millpond_mark";
 
 /// There is no such variable.
 const NO_VARIABLE: u16 = 1193;
+
+/// What the next transaction is like cannot be changed while one is open.
+const TRANSACTION_OPEN: u16 = 1568;
 
 /// Statements that end no transaction by themselves.
 const HARMLESS: [&str; 14] = [
@@ -45,9 +48,13 @@ pub(crate) async fn transaction_state(
     let is_open = match ask(conn, "SELECT CAST(@@in_transaction AS SIGNED)").await? {
         Answer::Value(value) => value == 1,
         Answer::Error(NO_VARIABLE) => {
-            let has_autocommit =
-                matches!(ask(conn, "SELECT CAST(@@autocommit AS SIGNED)").await?, Answer::Value(1));
-            has_autocommit && mark(conn).await?.is_some() && release(conn, MARK).await?
+            let autocommit = ask(conn, "SELECT CAST(@@autocommit AS SIGNED)").await?;
+            if matches!(autocommit, Answer::Value(1)) {
+                mark(conn).await?.is_some() && release(conn, MARK).await?
+            } else {
+                let changed = ask(conn, "SET TRANSACTION READ WRITE").await?;
+                matches!(changed, Answer::Error(TRANSACTION_OPEN))
+            }
         }
         Answer::Error(_) => false,
     };

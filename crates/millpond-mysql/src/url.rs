@@ -165,7 +165,8 @@ impl Parts {
         if let Some(user) = user {
             options = options.username(user);
         }
-        if let Some(password) = password {
+        // The server takes an empty one for a wrong one where the account has none.
+        if let Some(password) = password.as_deref().filter(|password| !password.is_empty()) {
             options = options.password(password);
         }
         if let Some(host) = host {

@@ -14,7 +14,9 @@ pub const SCHEME: &str = "mysql";
 pub const NAME_OF_THE_DATABASE: &str = "SELECT DATABASE()";
 
 /// Has many rows.
-pub const MANY: &str = "SELECT seq FROM seq_1_to_5000";
+pub const MANY: &str = "WITH RECURSIVE n(i) AS \
+    (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+    SELECT CAST(1 + b.i + 100 * a.i AS UNSIGNED) FROM n a JOIN n b WHERE a.i < 50 ORDER BY 1";
 
 /// Gives its argument plus what is written behind it.
 pub const PLUS: &str = "SELECT CAST(? AS SIGNED) +";
@@ -22,9 +24,13 @@ pub const PLUS: &str = "SELECT CAST(? AS SIGNED) +";
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = false;
 
-/// The kind of server that talks over TLS alone, and where the one is that all tests share.
-pub const TLS_KIND: &str = "mariadb-tls";
-pub const TLS_URL: &str = "MILLPOND_TEST_MARIADB_TLS_URL";
+/// The kind of server that talks over TLS alone.
+pub use crate::support::tls_kind;
+
+/// Where the one is that all tests share.
+pub fn tls_url() -> Option<String> {
+    crate::support::told("TLS_URL")
+}
 
 /// The server's number of a connection.
 pub type Session = u64;

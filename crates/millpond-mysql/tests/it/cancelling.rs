@@ -27,7 +27,7 @@ async fn lives(server: &Server, id: u64) -> bool {
 }
 
 /// Waits until it has not.
-async fn ended(server: &Server, id: u64) {
+pub async fn ended(server: &Server, id: u64) {
     let waiting = async { while lives(server, id).await {} };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it goes on");
 }
@@ -65,7 +65,8 @@ async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once
 async fn a_stream_without_end_that_was_dropped_early_holds_its_place_for_a_moment_only() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
-    let sql = "SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000000";
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+               SELECT a.i, REPEAT('x', 1000) FROM n a JOIN n b JOIN n c JOIN n d JOIN n e";
     let mut lease = pool.acquire().await.unwrap();
     let before = id(&mut lease).await;
     let mut rows = sqlx::query(sql).fetch(&mut *lease);
@@ -99,9 +100,7 @@ async fn where_it_is_switched_off_the_query_runs_on() {
 #[tokio::test]
 async fn a_cancel_that_the_server_refuses_is_reported_and_costs_nothing_more() {
     let Some(server) = server() else { return };
-    server
-        .execute("CREATE OR REPLACE USER millpond_cancel@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
-        .await;
+    server.user("millpond_cancel", "WITH MAX_USER_CONNECTIONS 1").await;
     let trace = Trace::new();
     let url = format!("mysql://millpond_cancel@{}", server.address());
     let pool = one().observer(trace.clone()).connect(&url).await.unwrap();

@@ -1,7 +1,8 @@
 //! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
 //! every server.
 
-use crate::support::Server;
+use crate::backend::MANY;
+use crate::support::{IN_TRANSACTION, Server, kind, told};
 use futures_util::TryStreamExt;
 use millpond_core::BoxError;
 use millpond_mysql::{
@@ -27,11 +28,11 @@ impl Fixture for Maria {
     type Manager = MySqlManager;
 
     async fn manager(&self) -> Result<MySqlManager, String> {
-        let url = std::env::var("MILLPOND_TEST_MARIADB_URL")
-            .map_err(|_| "no MILLPOND_TEST_MARIADB_URL".to_owned())?;
+        let url = told("URL").ok_or_else(|| format!("no {}", kind()))?;
         let user = &self.0;
         let grant = format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION");
-        this().execute(format!("CREATE OR REPLACE USER {user}@'%'; {grant}")).await;
+        let again = format!("DROP USER IF EXISTS {user}@'%'; CREATE USER {user}@'%'; {grant}");
+        this().execute(again).await;
         let options = MySqlConnectOptions::from_str(&url).map_err(|error| error.to_string())?;
         Ok(MySqlManager::new(options.username(user)))
     }
@@ -82,25 +83,8 @@ impl Fixture for Maria {
     }
 
     fn beginnings(&self) -> &'static [&'static str] {
-        &[
-            "BEGIN",
-            "begin work",
-            "/* read */ BEGIN",
-            "/*!50000 BEGIN */",
-            "/*M! BEGIN */",
-            "-- read\nBegin",
-            "# read\nBEGIN",
-            "SELECT 1; BEGIN",
-            "START TRANSACTION WITH CONSISTENT SNAPSHOT",
-            "BEGIN; SAVEPOINT a",
-            "SET @a = 1; BEGIN",
-            "SET autocommit = 0",
-            "SELECT 1; SET autocommit = 0",
-            "EXECUTE IMMEDIATE 'SET autocommit = 0'",
-            "SET completion_type = CHAIN; BEGIN; COMMIT",
-        ]
+        if kind() == "mysql" { &BEGINNINGS[2..] } else { &BEGINNINGS }
     }
-
     async fn begin(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
         std::mem::forget(Connection::begin(&mut **conn).await?);
         Ok(())
@@ -115,15 +99,15 @@ impl Fixture for Maria {
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
-        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), \
-            @@completion_type";
-        let row = raw_sql(sql).fetch_one(conn).await?;
+        let sql =
+            format!("SELECT {IN_TRANSACTION}, CAST(@@autocommit AS SIGNED), @@completion_type");
+        let row = raw_sql(AssertSqlSafe(sql)).fetch_one(conn).await?;
         assert_eq!((row.try_get::<i64, _>(1)?, row.try_get::<&str, _>(2)?), (1, "NO_CHAIN"));
         Ok(row.try_get::<i64, _>(0)? != 0)
     }
 
     async fn fetch(&self, conn: &mut Tracked<MySql>, rows: usize) -> Result<(), BoxError> {
-        let mut stream = sqlx::query("SELECT seq FROM seq_1_to_5000").fetch(conn);
+        let mut stream = sqlx::query(MANY).fetch(conn);
         for expected in (1..).take(rows) {
             let row = stream.try_next().await?.ok_or("there are fewer rows")?;
             assert_eq!(row.try_get::<u64, _>(0)?, expected);
@@ -167,13 +151,14 @@ impl Fixture for Maria {
     /// It refuses files of which it knows nothing, with the error of a server that is read-only.
     async fn own_server(&self) -> Result<(OwnServer, String), String> {
         let told = |error: BoxError| error.to_string();
-        let mut server = OwnServer::start("mariadb")?;
+        let mut server = OwnServer::start(kind())?;
         let url = server.url().to_owned();
         server.stop("KILL").await.map_err(|error| told(error.into()))?;
         server.start_again("--secure-file-priv=/var/lib").map_err(|error| told(error.into()))?;
         while self.dial(&url).await.is_err() {}
         // A user with all rights may also write to a read-only server.
         let sql = "CREATE USER miller@'127.0.0.1'; GRANT ALL ON millpond.* TO miller@'127.0.0.1'; \
+                   GRANT SELECT ON performance_schema.* TO miller@'127.0.0.1'; \
                    GRANT FILE ON *.* TO miller@'127.0.0.1'";
         at(&url, sql).await.map_err(told)?;
         Ok((server, url.replace("root@", "miller@")))
@@ -195,6 +180,12 @@ impl Fixture for Maria {
     }
 
     async fn statements(&self, conn: &mut Tracked<MySql>) -> Result<u64, BoxError> {
+        if kind() == "mysql" {
+            // What the driver closes is not counted there.
+            let sql = "SELECT COUNT(*) FROM performance_schema.prepared_statements_instances \
+                       WHERE OWNER_THREAD_ID = PS_CURRENT_THREAD_ID()";
+            return Ok(raw_sql(sql).fetch_one(conn).await?.try_get::<i64, _>(0)?.try_into()?);
+        }
         let sql =
             "SHOW SESSION STATUS WHERE Variable_name IN ('Com_stmt_prepare', 'Com_stmt_close')";
         let mut kept = 0;
@@ -216,6 +207,26 @@ impl Fixture for Maria {
     }
 }
 
+/// Ways in which a transaction begins; MySQL does not know the first two.
+const BEGINNINGS: [&str; 16] = [
+    "/*M! BEGIN */",
+    "EXECUTE IMMEDIATE 'SET autocommit = 0'",
+    "BEGIN",
+    "begin work",
+    "/* read */ BEGIN",
+    "/*!50000 BEGIN */",
+    "-- read\nBegin",
+    "# read\nBEGIN",
+    "SELECT 1; BEGIN",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    "BEGIN; SAVEPOINT a",
+    "SET @a = 1; BEGIN",
+    "SET autocommit = 0",
+    "SELECT 1; SET autocommit = 0",
+    "PREPARE s FROM 'SET autocommit = 0'; EXECUTE s",
+    "SET completion_type = CHAIN; BEGIN; COMMIT",
+];
+
 /// Eleven kinds of session state; the last one is left by a plain SELECT.
 const MARKS: [Mark; 11] = [
     Mark { leave: "SET @mine = 'secret'", look: "SELECT 1 FROM DUAL WHERE @mine = 'secret'" },
@@ -226,21 +237,24 @@ const MARKS: [Mark; 11] = [
     Mark { leave: "SET SESSION sql_mode = ''", look: "SELECT 1 FROM DUAL WHERE @@sql_mode = ''" },
     Mark {
         leave: "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-        look: "SELECT 1 FROM DUAL WHERE @@tx_isolation = 'SERIALIZABLE'",
+        look: "SELECT 1 FROM DUAL WHERE \
+               /*M! @@tx_isolation */ /*!80000 @@transaction_isolation */ = 'SERIALIZABLE'",
     },
     Mark {
         leave: "SET time_zone = '+05:00'",
         look: "SELECT 1 FROM DUAL WHERE @@time_zone = '+05:00'",
     },
     Mark {
-        leave: "CREATE OR REPLACE TEMPORARY TABLE millpond_secret SELECT 1 AS i",
+        leave: "DROP TEMPORARY TABLE IF EXISTS millpond_secret; \
+                CREATE TEMPORARY TABLE millpond_secret SELECT 1 AS i",
         look: "SELECT i FROM millpond.millpond_secret",
     },
     Mark { leave: "DO GET_LOCK('millpond_lock', 0)", look: LOCKED },
     Mark { leave: "PREPARE mine FROM 'SELECT 1'", look: "EXECUTE mine" },
     Mark {
-        leave: "CREATE ROLE IF NOT EXISTS millpond_role; SET ROLE millpond_role",
-        look: "SELECT 1 FROM DUAL WHERE CURRENT_ROLE() IS NOT NULL",
+        leave: "CREATE ROLE IF NOT EXISTS millpond_role; \
+                GRANT millpond_role TO root@'127.0.0.1'; SET ROLE millpond_role",
+        look: "SELECT 1 FROM DUAL WHERE CURRENT_ROLE() LIKE '%millpond_role%'",
     },
     Mark {
         leave: "USE information_schema",

@@ -1,7 +1,7 @@
 //! What a failing acquire says, and how soon.
 
 use crate::refusals::refused_at_once;
-use crate::support::{one, server};
+use crate::support::{mariadb, one, server};
 use millpond_mysql::Limits;
 use millpond_testkit::Trace;
 use std::time::Duration;
@@ -32,9 +32,7 @@ async fn a_wrong_setting_in_the_url_fails_at_once() {
 #[tokio::test]
 async fn a_server_that_is_full_is_tried_until_there_is_room() {
     let Some(server) = server() else { return };
-    server
-        .execute("CREATE OR REPLACE USER millpond_few@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
-        .await;
+    server.user("millpond_few", "WITH MAX_USER_CONNECTIONS 1").await;
     let url = format!("mysql://millpond_few@{}", server.address());
     let first = one().connect(&url).await.unwrap();
     let trace = Trace::new();
@@ -50,18 +48,17 @@ async fn a_server_that_is_full_is_tried_until_there_is_room() {
 
 #[tokio::test]
 async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_hint() {
-    let Some(server) = server() else { return };
+    let Some(server) = mariadb() else { return };
     // An error means that it is there already.
     let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'")
         .execute(&mut server.connection().await)
         .await;
-    let sql = "CREATE OR REPLACE USER millpond_ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING \
-        PASSWORD('Tr0ub4dor')";
-    server.execute(sql).await;
+    let how = "IDENTIFIED VIA ed25519 USING PASSWORD('Tr0ub4dor')";
+    server.user("millpond_ed", how).await;
     let error = refused_at_once(&format!("mysql://millpond_ed:Tr0ub4dor@{}", server.address()))
         .await
         .to_string();
-    for part in ["ed25519", "mysql_native_password", "ALTER USER"] {
+    for part in ["ed25519", "caching_sha2_password", "ALTER USER"] {
         assert!(error.contains(part), "{error}");
     }
     assert!(!error.contains("Tr0ub4dor"), "{error}");

@@ -28,9 +28,7 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 #[tokio::test]
 async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
     let Some(server) = server() else { return };
-    server
-        .execute("CREATE OR REPLACE USER millpond_seven@'127.0.0.1' WITH MAX_USER_CONNECTIONS 7")
-        .await;
+    server.user("millpond_seven", "WITH MAX_USER_CONNECTIONS 7").await;
     let told =
         warned(&format!("mysql://millpond_seven@{}", server.address()), MySqlPoolOptions::new())
             .await;

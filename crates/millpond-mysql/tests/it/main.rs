@@ -1,5 +1,6 @@
 //! What a user of millpond-mysql sees, against a real server. One module a behaviour.
 
+mod authentication;
 mod backend;
 mod cancelling;
 mod conformance;

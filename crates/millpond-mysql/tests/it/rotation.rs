@@ -5,9 +5,7 @@ use millpond_mysql::{Credentials, MySqlPoolOptions};
 
 /// A URL without a password, and the user that it names.
 async fn user(server: &Server, name: &str, password: &str) -> String {
-    server
-        .execute(format!("CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY '{password}'"))
-        .await;
+    server.user(name, &format!("IDENTIFIED BY '{password}'")).await;
     format!("mysql://{name}@{}", server.address())
 }
 

@@ -3,6 +3,7 @@
 use millpond_mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, SqlLease};
 use millpond_testkit::variable;
 use sqlx::{AssertSqlSafe, Connection, MySql, Row, raw_sql};
+use std::env;
 use std::str::FromStr;
 
 /// Runs for longer than any test.
@@ -14,6 +15,11 @@ pub const LARGE: &str = "SELECT CAST(REPEAT('x', 16000000) AS BINARY)";
 /// Runs for a little while.
 pub const SHORT: &str = "SELECT SLEEP(0.1)";
 
+/// Whether a transaction is open, as an expression that each server reads in its own way.
+pub const IN_TRANSACTION: &str = "CAST(/*M! @@in_transaction */ /*!80000 (SELECT COUNT(*) \
+    FROM performance_schema.events_transactions_current WHERE THREAD_ID = PS_CURRENT_THREAD_ID() \
+    AND STATE = 'ACTIVE' AND AUTOCOMMIT = 'NO') */ AS SIGNED)";
+
 /// A database to play with.
 pub struct Server {
     pub url: String,
@@ -21,7 +27,41 @@ pub struct Server {
 
 /// The server, or `None` where there is none.
 pub fn server() -> Option<Server> {
-    Some(Server { url: variable("MILLPOND_TEST_MARIADB_URL")? })
+    Some(Server { url: told("URL")? })
+}
+
+/// The server if it is MariaDB.
+pub fn mariadb() -> Option<Server> {
+    server_of("mariadb")
+}
+
+/// The server if it is MySQL itself.
+pub fn mysql() -> Option<Server> {
+    server_of("mysql")
+}
+
+fn server_of(wanted: &str) -> Option<Server> {
+    if kind() != wanted {
+        println!("SKIP what only {wanted} does: the tests run against {}", kind());
+        return None;
+    }
+    server()
+}
+
+/// The kind of server that the tests run against: MariaDB if there is one, else MySQL.
+pub fn kind() -> &'static str {
+    let is_there = |kind| env::var_os(format!("MILLPOND_TEST_{kind}_URL")).is_some();
+    if is_there("MYSQL") && !is_there("MARIADB") { "mysql" } else { "mariadb" }
+}
+
+/// The kind of the one that talks over TLS alone.
+pub fn tls_kind() -> String {
+    kind().to_owned() + "-tls"
+}
+
+/// A variable of that kind: `URL`, `TLS_CA`.
+pub fn told(name: &str) -> Option<String> {
+    variable(&format!("MILLPOND_TEST_{}_{name}", kind().to_uppercase()))
 }
 
 impl Server {
@@ -62,6 +102,12 @@ impl Server {
         format!("{head}/{name}")
     }
 
+    /// Makes a user anew, who may do nothing but come in.
+    pub async fn user(&self, name: &str, how: &str) {
+        let user = format!("{name}@'127.0.0.1'");
+        self.execute(format!("DROP USER IF EXISTS {user}; CREATE USER {user} {how}")).await;
+    }
+
     /// The URL of an empty database, as the tests of all servers call it.
     pub async fn scratch(&self, name: &str) -> String {
         self.database(name).await
@@ -82,9 +128,11 @@ impl Server {
         let echo: i64 =
             sqlx::query_scalar("SELECT ?").bind(4711_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(echo, 4711);
-        let sql = "SELECT CAST(@@in_transaction AS SIGNED), CAST(@@autocommit AS SIGNED), \
-            @@completion_type, CONNECTION_ID()";
-        let row = raw_sql(sql).fetch_one(&mut *lease).await.unwrap();
+        let sql = format!(
+            "SELECT {IN_TRANSACTION}, CAST(@@autocommit AS SIGNED), @@completion_type, \
+             CONNECTION_ID()"
+        );
+        let row = raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(row.get::<i64, _>(0), 0, "a transaction is open");
         assert_eq!(row.get::<i64, _>(1), 1, "autocommit is off");
         assert_eq!(row.get::<String, _>(2), "NO_CHAIN");

@@ -1,7 +1,7 @@
-//! What MariaDB makes of texts that no generator of SQL would write.
+//! What the server makes of texts that no generator of SQL would write.
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
-use crate::support::{rows, server};
+use crate::support::{IN_TRANSACTION, rows, server};
 use crate::transaction_texts::no_text_deceives_a_transaction;
 use sqlx::{AssertSqlSafe, Row, raw_sql};
 
@@ -10,10 +10,11 @@ async fn after_a_text_that_counts_as_clean_neither_a_transaction_is_open_nor_aut
     let Some(server) = server() else { return };
     let mut conn = server.connection().await;
     raw_sql("CREATE TEMPORARY TABLE millpond_texts (i INT)").execute(&mut conn).await.unwrap();
+    let is_open =
+        format!("SELECT {IN_TRANSACTION} OR NOT @@autocommit OR @@completion_type <> 'NO_CHAIN'");
     no_clean_text_leaves_anything_open(async |text| {
         let _ = raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await;
-        let sql = "SELECT @@in_transaction OR NOT @@autocommit OR @@completion_type <> 'NO_CHAIN'";
-        let row = raw_sql(sql).fetch_one(&mut conn).await.unwrap();
+        let row = raw_sql(AssertSqlSafe(&*is_open)).fetch_one(&mut conn).await.unwrap();
         let open = row.get::<i32, _>(0) == 1;
         if open {
             let sql = "ROLLBACK AND NO CHAIN NO RELEASE; SET autocommit = 1, completion_type = 0";
@@ -63,9 +64,9 @@ async fn a_trigger_that_chains_transactions_takes_no_row_of_the_next_borrowers()
 async fn a_function_that_chains_transactions_takes_no_row_of_the_next_borrowers() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_chained_by_function").await;
-    let sql = "CREATE FUNCTION chain() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END";
+    let sql = "CREATE FUNCTION chains() RETURNS INT BEGIN SET completion_type = 1; RETURN 1; END";
     raw_sql(sql).execute(&pool).await.unwrap();
-    let one: i32 = sqlx::query_scalar("SELECT chain()").fetch_one(&pool).await.unwrap();
+    let one: i32 = sqlx::query_scalar("SELECT chains()").fetch_one(&pool).await.unwrap();
     assert_eq!(one, 1);
     pool.begin().await.unwrap().commit().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();

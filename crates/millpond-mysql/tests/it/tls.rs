@@ -1,8 +1,8 @@
 //! Each `sslmode` does what its name says.
 
-use crate::backend::{TLS_KIND, TLS_URL};
+use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
-use crate::support::one;
+use crate::support::{one, told};
 use millpond_mysql::MySqlPool;
 use millpond_testkit::{OwnServer, variable};
 use sqlx::{Row, raw_sql};
@@ -23,8 +23,8 @@ pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
 
 #[tokio::test]
 async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
-    let Some(url) = variable(TLS_URL) else { return };
-    let Some(ca) = variable("MILLPOND_TEST_MARIADB_TLS_CA") else { return };
+    let Some(url) = tls_url() else { return };
+    let Some(ca) = told("TLS_CA") else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
     for query in [
         "".to_owned(),
@@ -50,7 +50,7 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
 
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
-    let Some(mut server) = OwnServer::or_skip(TLS_KIND) else { return };
+    let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
     server.stop("KILL").await.unwrap();
     server.start_again(&format!("--ssl-ca={}", server.told("TLS_CA"))).unwrap();
     let root = one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();

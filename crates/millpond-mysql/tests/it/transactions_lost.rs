@@ -136,7 +136,7 @@ async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
         );
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 2).await.unwrap();
-        tx.execute("CREATE OR REPLACE TABLE other (i INT)").await.unwrap();
+        tx.execute("CREATE TABLE IF NOT EXISTS other (i INT)").await.unwrap();
         let error = insert(&mut tx, 3).await.unwrap_err();
         assert_eq!(outcome(&error), TransactionOutcome::Committed, "{sql}");
         assert!(error.to_string().contains("CREATE"), "{error}");
@@ -228,7 +228,8 @@ async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_anothe
     let pool = server.table("millpond_ending_procedure").await;
     for (body, kept) in [("COMMIT", true), ("ROLLBACK", false), ("COMMIT; START TRANSACTION", true)]
     {
-        let sql = format!("CREATE OR REPLACE PROCEDURE ends() BEGIN {body}; END");
+        let sql =
+            format!("DROP PROCEDURE IF EXISTS ends; CREATE PROCEDURE ends() BEGIN {body}; END");
         pool.execute(AssertSqlSafe(sql)).await.unwrap();
         for end in [true, false] {
             let mut tx = pool.begin().await.unwrap();
@@ -245,9 +246,11 @@ async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_anothe
             pool.execute("DELETE FROM t").await.unwrap();
         }
     }
-    pool.execute("CREATE OR REPLACE PROCEDURE ends() BEGIN INSERT INTO t VALUES (7); END")
-        .await
-        .unwrap();
+    pool.execute(
+        "DROP PROCEDURE ends; CREATE PROCEDURE ends() BEGIN INSERT INTO t VALUES (7); END",
+    )
+    .await
+    .unwrap();
     let mut tx = pool.begin().await.unwrap();
     tx.execute("CALL ends()").await.unwrap();
     insert(&mut tx, 8).await.unwrap();
@@ -270,7 +273,7 @@ async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_end
             lease.execute("SELECT nonsense").await.unwrap_err();
             lease.execute("INSERT INTO t VALUES (2)").await.unwrap();
             if !undone {
-                lease.execute("CREATE OR REPLACE TABLE other (i INT)").await.unwrap();
+                lease.execute("DROP TABLE IF EXISTS other").await.unwrap();
                 let error = lease.execute("INSERT INTO t VALUES (3)").await.unwrap_err();
                 assert_eq!(outcome(&error), TransactionOutcome::Committed);
                 assert_eq!(lease.execute(end).await.is_err(), end != "BEGIN", "{begin} {end}");

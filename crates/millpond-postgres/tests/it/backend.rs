@@ -22,9 +22,15 @@ pub const PLUS: &str = "SELECT $1::int8 +";
 /// Whether a connection can be used on when an operation on it was cut off.
 pub const SURVIVES_A_CUT: bool = true;
 
-/// The kind of server that talks over TLS alone, and where the one is that all tests share.
-pub const TLS_KIND: &str = "postgres-tls";
-pub const TLS_URL: &str = "MILLPOND_TEST_POSTGRES_TLS_URL";
+/// The kind of server that talks over TLS alone.
+pub fn tls_kind() -> String {
+    "postgres-tls".to_owned()
+}
+
+/// Where the one is that all tests share.
+pub fn tls_url() -> Option<String> {
+    millpond_testkit::variable("MILLPOND_TEST_POSTGRES_TLS_URL")
+}
 
 /// The server's number of a connection.
 pub type Session = i32;

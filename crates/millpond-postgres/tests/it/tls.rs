@@ -1,6 +1,6 @@
 //! Each `sslmode` does what its name says.
 
-use crate::backend::{TLS_KIND, TLS_URL};
+use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
 use crate::support::one;
 use millpond_postgres::{PgConnectOptions, PgPool};
@@ -29,7 +29,7 @@ pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
 
 #[tokio::test]
 async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
-    let Some(url) = variable(TLS_URL) else { return };
+    let Some(url) = tls_url() else { return };
     let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
     for query in [
         "".to_owned(),
@@ -50,7 +50,7 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
 
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
-    let Some(mut server) = OwnServer::or_skip(TLS_KIND) else { return };
+    let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
     server.stop("INT").await.unwrap();
     fs::write(
         server.option("hba_file="),
@@ -76,7 +76,7 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
 
 #[tokio::test]
 async fn on_the_way_to_one_address_of_a_host_its_name_is_verified_as_ever() {
-    let Some(url) = variable(TLS_URL) else { return };
+    let Some(url) = tls_url() else { return };
     let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
     let options =
         PgConnectOptions::from_str(&url).unwrap().ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);

@@ -1,6 +1,6 @@
 //! A certificate is looked at as closely as the `sslmode` says.
 
-use crate::backend::{TLS_KIND, TLS_URL};
+use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
 use crate::support::{one, server};
 use crate::tls::{is_encrypted, replace_certificate};
@@ -12,7 +12,7 @@ async fn refusal(url: &str) -> String {
 
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_refused_at_once() {
-    let Some(url) = variable(TLS_URL) else { return };
+    let Some(url) = tls_url() else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
     for query in [
         format!("?sslmode=require&ssl_ca={wrong}"),
@@ -38,7 +38,7 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
-    let Some(mut server) = OwnServer::or_skip(TLS_KIND) else { return };
+    let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
     let (url, ca) = (server.url().to_owned(), server.own("CA").to_owned());
     let require = format!("{url}?sslmode=require");
     let verify_ca = format!("{url}?sslmode=verify-ca&ssl_ca={ca}");

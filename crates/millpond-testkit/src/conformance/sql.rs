@@ -123,17 +123,19 @@ pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: 
     )
     .await;
     for (sql, works) in [
-        ("INSERT INTO b03_clean VALUES (1)", true),
-        ("INSERT INTO b03_clean VALUES (1)", false),
-        ("UPDATE b03_clean SET i = 2", true),
-        ("DELETE FROM b03_clean", true),
-        ("VALUES (1)", true),
-        ("select 1;", true),
-        ("-- x\nSELECT 1", true),
-        ("SELECT nonsense", false),
+        ("INSERT INTO b03_clean VALUES (1)", Some(true)),
+        ("INSERT INTO b03_clean VALUES (1)", Some(false)),
+        ("UPDATE b03_clean SET i = 2", Some(true)),
+        ("DELETE FROM b03_clean", Some(true)),
+        // MySQL wants VALUES ROW(1).
+        ("VALUES (1)", None),
+        ("select 1;", Some(true)),
+        ("-- x\nSELECT 1", Some(true)),
+        ("SELECT nonsense", Some(false)),
     ] {
         let mut lease = world.lease().await;
-        assert_eq!(stage.fixture.execute(lease.real(), sql).await.is_ok(), works, "{sql}");
+        let works_here = stage.fixture.execute(lease.real(), sql).await.is_ok();
+        assert!(works.is_none_or(|works| works == works_here), "{sql}");
         answers(&stage, &mut lease, 3).await;
         drop(lease);
         assert!(world.pool.try_acquire().is_some(), "{sql} has left doubt");

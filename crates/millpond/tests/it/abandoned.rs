@@ -35,7 +35,7 @@ async fn abandon(db: &DatabaseConnection, mark: &str, onlooker: &DatabaseConnect
 
 #[tokio::test]
 async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off() {
-    for onlooker in [world::schema().await, world::database().await].into_iter().flatten() {
+    for onlooker in world::servers().await {
         let url = onlooker.settings().storage.connection_string.clone().unwrap();
         for cancel in [true, false] {
             let mark = format!("abandoned {} {cancel}", std::process::id());

@@ -85,7 +85,7 @@ impl World {
         let file = Directory::new();
         let url = file.url("anywhere.db");
         let mut worlds = vec![Self::over(one(&url).connect().await.unwrap(), file).await];
-        for server in [world::schema().await, world::database().await].into_iter().flatten() {
+        for server in world::servers().await {
             worlds.push(Self::over(server, Directory::new()).await);
         }
         worlds

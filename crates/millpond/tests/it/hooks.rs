@@ -168,11 +168,15 @@ async fn behind_a_pooler_hooks_are_refused_with_the_way_out() {
 
 /// SQLite in memory, and the servers that there are.
 fn urls() -> Vec<String> {
-    let servers = ["MILLPOND_TEST_POSTGRES_URL", "MILLPOND_TEST_MARIADB_URL"];
-    let [postgres, mariadb] = servers.map(millpond_testkit::variable);
-    let postgres = postgres.filter(|_| cfg!(feature = "postgres"));
-    let mariadb = mariadb.filter(|_| cfg!(feature = "mysql"));
-    [Some("sqlite::memory:".to_owned()), postgres, mariadb].into_iter().flatten().collect()
+    let servers = [
+        ("POSTGRES", cfg!(feature = "postgres")),
+        ("MARIADB", cfg!(feature = "mysql")),
+        ("MYSQL", cfg!(feature = "mysql")),
+    ];
+    let urls = servers.into_iter().filter_map(|(kind, is_on)| {
+        millpond_testkit::variable(&format!("MILLPOND_TEST_{kind}_URL")).filter(|_| is_on)
+    });
+    [String::from("sqlite::memory:")].into_iter().chain(urls).collect()
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What sqlx offers works on `&db` without a word about the database behind it.
 
-use crate::world::{database, everywhere, names, schema, users, users_in_memory};
+use crate::world::{everywhere, names, servers, users, users_in_memory};
 use futures_util::TryStreamExt;
 use millpond::DatabaseConnection;
 use sqlx::error::ErrorKind;
@@ -236,7 +236,7 @@ async fn migrations_run() {
 async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
     use sqlx::migrate::{Migration, MigrationType, Migrator};
     // Of a database in memory there is no other process.
-    for db in [schema().await, database().await].into_iter().flatten() {
+    for db in servers().await {
         let migrator = |sql: &'static str| {
             let sql = sqlx::SqlSafeStr::into_sql_str(sql);
             Migrator::with_migrations(vec![Migration::new(

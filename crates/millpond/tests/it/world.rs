@@ -33,16 +33,20 @@ pub async fn schema() -> Option<DatabaseConnection> {
 
 /// The feature is off: there is nothing to test.
 #[cfg(not(feature = "mysql"))]
-pub async fn database() -> Option<DatabaseConnection> {
+async fn database(_: &str) -> Option<DatabaseConnection> {
     println!("SKIP what MySQL does: the feature `mysql` is off");
     None
 }
 
-/// An empty database of MariaDB of its own, or a line that says why there is none.
+/// An empty database of MariaDB and one of MySQL, each with a line that says why if there is none.
+pub async fn databases() -> Vec<DatabaseConnection> {
+    [database("MARIADB").await, database("MYSQL").await].into_iter().flatten().collect()
+}
+
 #[cfg(feature = "mysql")]
-pub async fn database() -> Option<DatabaseConnection> {
+async fn database(kind: &str) -> Option<DatabaseConnection> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let url = variable("MILLPOND_TEST_MARIADB_URL")?;
+    let url = variable(&format!("MILLPOND_TEST_{kind}_URL"))?;
     let name = format!("facade_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let sql = format!("CREATE DATABASE {name}");
     let mut bare = <sqlx::MySqlConnection as sqlx::Connection>::connect(&url).await.unwrap();
@@ -54,7 +58,12 @@ pub async fn database() -> Option<DatabaseConnection> {
 /// An empty database of every kind that is available. A test that goes through them says which one
 /// it was at.
 pub async fn everywhere() -> Vec<DatabaseConnection> {
-    [Some(memory().await), schema().await, database().await].into_iter().flatten().collect()
+    [vec![memory().await], servers().await].into_iter().flatten().collect()
+}
+
+/// The same without the one in memory.
+pub async fn servers() -> Vec<DatabaseConnection> {
+    schema().await.into_iter().chain(databases().await).collect()
 }
 
 /// The same with `users(id, name)` and some of them.
