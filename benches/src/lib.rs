@@ -8,8 +8,8 @@
 //!   [`work`] has what is timed.
 //! - [`service`] has the race over real databases, [`services`] who takes part in it.
 //! - [`promises`] has the scenarios in which things go wrong.
-//! - `src/bin/rivals.rs`, `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs` are what
-//!   `cargo xtask rivals` runs.
+//! - `src/bin/report` is what `cargo xtask rivals` runs; it runs `src/bin/rivals.rs`,
+//!   `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs`, and has rows, goals and pages.
 
 pub mod books;
 pub mod crew;

@@ -1,6 +1,7 @@
 //! Calls cargo, and finds the workspace.
 
 use std::env;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,17 @@ pub fn command(root: &Path, args: &[&str]) -> Command {
     command.args(args).current_dir(root).stdin(Stdio::null());
     keep_from(&mut command);
     command
+}
+
+/// Runs a `cargo test` and reads the lines that it prints; true if it succeeds.
+pub fn read_lines(command: &mut Command, mut read: impl FnMut(&str)) -> Result<bool, String> {
+    let broken = |e: io::Error| format!("could not run `cargo test`: {e}");
+    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(broken)?;
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        read(&line.map_err(broken)?);
+    }
+    child.wait().map(|status| status.success()).map_err(broken)
 }
 
 /// Removes cargo's variables about our own package from a command. Some build scripts read them,
@@ -69,10 +81,8 @@ fn metadata(root: &Path) -> Result<Metadata, String> {
         .map_err(|e| format!("could not run `cargo metadata`: {e}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "`cargo metadata` failed; repair the manifest it names: {}",
-            said.trim()
-        ));
+        let said = said.trim();
+        return Err(format!("`cargo metadata` failed; repair the manifest it names: {said}"));
     }
     serde_json::from_slice(&output.stdout)
         .map_err(|e| format!("`cargo metadata` prints another format now: {e}"))

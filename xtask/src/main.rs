@@ -11,10 +11,9 @@
 mod cargo;
 mod models;
 mod mutants;
-mod rivals;
+mod programs;
 mod servers;
 mod sim;
-mod soak;
 mod test;
 mod tidy;
 
@@ -42,9 +41,9 @@ enum Command {
     Mutants(mutants::Options),
     /// Cuts connections at random against real servers and counts wrong answers, stale transactions
     /// and lost slots.
-    Soak(soak::Options),
+    Soak(programs::Arguments),
     /// Races millpond against other pools: 6 minutes, or two with --quick.
-    Rivals(rivals::Options),
+    Rivals(programs::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,8 +54,8 @@ fn main() -> ExitCode {
         Command::Sim(options) => sim::run(&options).map(code),
         Command::Models => models::run().map(code),
         Command::Mutants(options) => mutants::run(&options).map(code),
-        Command::Soak(options) => soak::run(&options),
-        Command::Rivals(options) => rivals::run(&options).map(code),
+        Command::Soak(options) => programs::soak(&options),
+        Command::Rivals(options) => programs::rivals(&options),
     };
     outcome.unwrap_or_else(|why| {
         eprintln!("xtask: {why}");

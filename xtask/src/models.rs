@@ -5,9 +5,7 @@
 //! locks and atomics are loom's. They have a target directory of their own, since that flag builds
 //! everything anew.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 
 use crate::cargo;
 
@@ -22,20 +20,14 @@ pub fn check(root: &Path) -> Result<bool, String> {
     let args = ["test", "--quiet", "--profile", "sim", "--package", "millpond-core", "--lib"];
     let mut command = cargo::command(root, &args);
     command.args(["--", "--nocapture", "proof::models"]).env("CARGO_TARGET_DIR", target);
-    command
-        .env("RUSTFLAGS", "--cfg millpond_models")
-        .env("RUST_BACKTRACE", "0")
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| format!("could not run `cargo test`: {e}"))?;
-    let lines = child.stdout.take().map(|out| BufReader::new(out).lines().map_while(Result::ok));
+    command.env("RUSTFLAGS", "--cfg millpond_models");
     let (mut models, mut sum) = (0, 0);
-    for line in lines.into_iter().flatten() {
-        if let Some(count) = interleavings(&line) {
+    let well = cargo::read_lines(&mut command, |line| {
+        if let Some(count) = interleavings(line) {
             (models, sum) = (models + 1, sum + count);
             println!("{line}");
         }
-    }
-    let well = child.wait().map_err(|e| format!("could not wait for `cargo test`: {e}"))?.success();
+    })?;
     let violations = if well { "0 violations" } else { "a violation: it stands above" };
     println!("{sum} interleavings in {models} models, {violations}");
     Ok(well && models > 0)
@@ -54,11 +46,12 @@ mod tests {
 
     #[test]
     fn the_lines_of_the_models_are_counted_and_no_others() {
-        assert_eq!(
-            interleavings("3159 interleavings: close against acquire and return"),
-            Some(3159)
-        );
-        assert_eq!(interleavings("..70409 interleavings: return against cancel"), Some(70409));
-        assert_eq!(interleavings("test proof::models::a_close ... ok"), None);
+        for (line, count) in [
+            ("3159 interleavings: close against acquire and return", Some(3159)),
+            ("..70409 interleavings: return against cancel", Some(70409)),
+            ("test proof::models::a_close ... ok", None),
+        ] {
+            assert_eq!(interleavings(line), count);
+        }
     }
 }

@@ -51,7 +51,7 @@ pub use packages::Install;
 use variables::{PREFIX, Variables};
 
 /// The arguments of `cargo xtask servers`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Options {
     /// The kinds of servers.
     #[arg(default_values_t = kind::DEFAULT)]
@@ -60,6 +60,9 @@ pub struct Options {
     /// closed.
     #[arg(long = "private")]
     pub is_private: bool,
+    /// Goes on without those that cannot be started.
+    #[arg(long = "lenient")]
+    pub is_lenient: bool,
     /// A command to run with the variables set; the servers end with it.
     #[arg(last = true)]
     pub command: Vec<String>,
@@ -73,9 +76,13 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
     let kinds: Vec<Kind> =
         options.kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let fleet = start(&kinds, known, Install::Allowed)?;
-    if !fleet.failures.is_empty() {
-        let all = fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}"));
-        return Err(all.collect::<Vec<_>>().join("\nxtask: "));
+    let failed: Vec<String> =
+        fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+    let failed = failed.join("\nxtask: ");
+    match options.is_lenient {
+        _ if failed.is_empty() => {}
+        true => eprintln!("xtask: {failed}"),
+        false => return Err(failed),
     }
     let seconds = started.elapsed().as_secs_f64();
     if let Some((program, args)) = options.command.split_first() {
@@ -111,11 +118,6 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
 pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Fleet>, String> {
     let kinds = Kind::needed_by(crates);
     if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already(), install).map(Some) }
-}
-
-/// Starts those that pools are raced over, unless a variable names them.
-pub fn for_rivals() -> Result<Fleet, String> {
-    start(&[Kind::Postgres, Kind::Redis], set_already(), Install::Allowed)
 }
 
 fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Fleet, String> {
@@ -155,7 +157,7 @@ fn wait_for_end(is_private: bool) {
 }
 
 /// As a shell tells it: the command's own code, or 128 and its signal.
-fn code(status: ExitStatus) -> ExitCode {
+pub fn code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

@@ -4,9 +4,7 @@
 //! short while with the same seeds each time. Here they run from a fresh seed, or from the one that
 //! a violation has named.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cargo;
@@ -33,86 +31,79 @@ fn number(text: &str) -> Result<u64, String> {
     text.replace('_', "").parse().map_err(|_| "not a number".to_owned())
 }
 
-/// What is simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum World {
-    /// The ledger alone.
-    Ledger,
-    /// The whole pool under a paused clock.
-    Pool,
-    /// Transactions over the PostgreSQL pool and driver, on a server that makes trouble.
-    Transactions,
+/// What is simulated: the test that does it, and the steps of a run that says nothing else, and of
+/// `cargo xtask test`: within a minute on two cores. The core is built optimised; with sqlx that
+/// would take longer than it gains.
+struct World {
+    test: &'static str,
+    args: &'static [&'static str],
+    steps: u64,
 }
 
-impl World {
-    /// The steps of a run that says nothing else, and of `cargo xtask test`: within a minute on two
-    /// cores.
-    fn steps(self) -> u64 {
-        match self {
-            Self::Ledger => 10_000_000,
-            Self::Pool => 100_000,
-            Self::Transactions => 50_000,
-        }
-    }
-}
+/// The ledger alone, the whole pool under a paused clock, and transactions over the PostgreSQL pool
+/// and driver on a server that makes trouble.
+const WORLDS: [World; 3] = [
+    World {
+        test: "proof::sim::whatever_happens",
+        args: &["millpond-core", "--profile", "sim", "--lib"],
+        steps: 10_000_000,
+    },
+    World {
+        test: "storm::whatever_happens",
+        args: &["millpond-core", "--profile", "sim", "--test", "it"],
+        steps: 100_000,
+    },
+    World {
+        test: "simulator::whatever_a_server_does",
+        args: &["millpond-postgres", "--test", "it"],
+        steps: 50_000,
+    },
+];
 
 /// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
 pub fn run(options: &Options) -> Result<bool, String> {
-    let root = cargo::workspace_root()?;
+    let [ledger, pool, transactions] = &WORLDS;
     let world = match (options.pool, options.transactions) {
-        (true, _) => World::Pool,
-        (false, true) => World::Transactions,
-        (false, false) => World::Ledger,
+        (true, _) => pool,
+        (false, true) => transactions,
+        (false, false) => ledger,
     };
-    simulate(
-        &root,
-        world,
-        options.steps.unwrap_or(world.steps()),
-        options.seed.unwrap_or_else(fresh_seed),
-    )
+    let seed = options.seed.unwrap_or_else(fresh_seed);
+    world.simulate(&cargo::workspace_root()?, options.steps.unwrap_or(world.steps), seed)
 }
 
 /// What `cargo xtask test` runs: all of them, from fresh seeds.
 pub fn check(root: &Path) -> Result<bool, String> {
-    let seed = fresh_seed();
-    let ledger = simulate(root, World::Ledger, World::Ledger.steps(), seed)?;
-    let pool = simulate(root, World::Pool, World::Pool.steps(), seed)?;
-    let transactions = simulate(root, World::Transactions, World::Transactions.steps(), seed)?;
-    Ok(ledger && pool && transactions)
+    let mut well = true;
+    for world in &WORLDS {
+        well &= world.simulate(root, world.steps, fresh_seed())?;
+    }
+    Ok(well)
 }
 
 fn fresh_seed() -> u64 {
     // Short enough to be typed.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
+    let age = SystemTime::now().duration_since(UNIX_EPOCH);
+    age.map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
 }
 
-fn simulate(root: &Path, world: World, steps: u64, seed: u64) -> Result<bool, String> {
-    // The core is built optimised. With sqlx that would take longer than it gains.
-    let (args, test): (&[&str], _) = match world {
-        World::Ledger => {
-            (&["millpond-core", "--profile", "sim", "--lib"], "proof::sim::whatever_happens")
-        }
-        World::Pool => {
-            (&["millpond-core", "--profile", "sim", "--test", "it"], "storm::whatever_happens")
-        }
-        World::Transactions => {
-            (&["millpond-postgres", "--test", "it"], "simulator::whatever_a_server_does")
-        }
-    };
-    let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
-    command.args(args).args(["--", "--nocapture", test]);
-    command.env("MILLPOND_SIM_STEPS", steps.to_string()).env("MILLPOND_SIM_SEED", seed.to_string());
-    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
-    println!("the worlds from seed {seed} on");
-    let mut child = command.spawn().map_err(|e| format!("could not run `cargo test`: {e}"))?;
-    let lines = child.stdout.take().map(|out| BufReader::new(out).lines().map_while(Result::ok));
-    let sum = lines.into_iter().flatten().filter(|line| line.ends_with(" violations")).last();
-    let status = child.wait().map_err(|e| format!("could not wait for `cargo test`: {e}"))?;
-    let sum = sum.ok_or("the simulator came to no end; what it said stands above")?;
-    println!("{sum}");
-    Ok(status.success() && sum.ends_with(" 0 violations"))
+impl World {
+    fn simulate(&self, root: &Path, steps: u64, seed: u64) -> Result<bool, String> {
+        let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
+        command.args(self.args).args(["--", "--nocapture", self.test]);
+        command.env("MILLPOND_SIM_STEPS", steps.to_string());
+        command.env("MILLPOND_SIM_SEED", seed.to_string());
+        println!("the worlds from seed {seed} on");
+        let mut sum = None;
+        let well = cargo::read_lines(&mut command, |line| {
+            if line.ends_with(" violations") {
+                sum = Some(line.to_owned());
+            }
+        })?;
+        let sum = sum.ok_or("the simulator came to no end; what it said stands above")?;
+        println!("{sum}");
+        Ok(well && sum.ends_with(" 0 violations"))
+    }
 }
 
 #[cfg(test)]

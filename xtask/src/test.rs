@@ -48,41 +48,27 @@ struct Step {
     run: fn(&Path, &Options) -> Result<Tally, String>,
 }
 
-const TESTS: Step = Step { name: "tests", run: run_tests };
+const TESTS: Step = step("tests", run_tests);
 const STEPS: [Step; 7] = [
-    Step {
-        name: "tidy",
-        run: |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names")),
-    },
-    Step {
-        name: "fmt",
-        run: |root, _| {
-            check(
-                "fmt",
-                cargo::command(root, &["fmt", "--all", "--check"]),
-                "run `cargo fmt --all`",
-            )
-        },
-    },
-    Step {
-        name: "clippy",
-        run: |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names"),
-    },
+    step("tidy", |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names"))),
+    step("fmt", |root, _| {
+        let command = cargo::command(root, &["fmt", "--all", "--check"]);
+        check("fmt", command, "run `cargo fmt --all`")
+    }),
+    step("clippy", |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names")),
     TESTS,
-    Step {
-        name: "sim",
-        run: |root, _| {
-            Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above"))
-        },
-    },
-    Step {
-        name: "models",
-        run: |root, _| {
-            Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`"))
-        },
-    },
-    Step { name: "doc", run: |root, _| check("doc", doc(root), "repair what it names") },
+    step("sim", |root, _| {
+        Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above"))
+    }),
+    step("models", |root, _| {
+        Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`"))
+    }),
+    step("doc", |root, _| check("doc", doc(root), "repair what it names")),
 ];
+const fn step(name: &'static str, run: fn(&Path, &Options) -> Result<Tally, String>) -> Step {
+    Step { name, run }
+}
+
 const TEST: &[&str] = &["test", "--workspace", "--all-features"];
 /// A passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
 const SHOW: &str = "--show-output";

@@ -75,15 +75,10 @@ pub fn report(root: &Path) -> Result<bool, String> {
     for (Violation { path, line, message }, rule) in &found {
         println!("{path}:{line}: {rule}: {message}");
     }
+    let files = workspace.sources.len();
     match found.len() {
-        0 => println!(
-            "tidy: {} rules, {} Rust files, no violation",
-            RULES.len(),
-            workspace.sources.len()
-        ),
-        violations => {
-            println!("tidy: {violations} violation(s); CONTRIBUTING.md explains the rules")
-        }
+        0 => println!("tidy: {} rules, {files} Rust files, no violation", RULES.len()),
+        count => println!("tidy: {count} violation(s); CONTRIBUTING.md explains the rules"),
     }
     Ok(found.is_empty())
 }

@@ -96,20 +96,16 @@ impl Children {
 
     /// Runs a helper to its end and returns what it printed.
     pub fn run(&self, launch: &Launch, limit: Duration) -> Result<String, String> {
-        let pid = self.launch(launch)?;
+        let (pid, name) = (self.launch(launch)?, &launch.name);
         let Some(status) = poll(limit, || self.ended(pid).transpose()).transpose()? else {
             self.end_where(|running| running.child.id() == pid);
-            return Err(format!(
-                "{} did not end within {limit:?}{}",
-                launch.name,
-                tail(&launch.log())
-            ));
+            return Err(format!("{name} did not end within {limit:?}{}", tail(&launch.log())));
         };
         if !status.success() {
-            return Err(format!("{} failed, {status}{}", launch.name, tail(&launch.log())));
+            return Err(format!("{name} failed, {status}{}", tail(&launch.log())));
         }
         std::fs::read_to_string(launch.log())
-            .map_err(|e| format!("could not read the output of {}: {e}", launch.name))
+            .map_err(|e| format!("could not read the output of {name}: {e}"))
     }
 
     /// Waits until a server answers its probe. An error has the server's log.

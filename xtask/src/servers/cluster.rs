@@ -9,21 +9,15 @@ use super::{ports, redis};
 const NODES: usize = 6;
 
 /// The settings of a cluster node; a node counts as failing after 1.5 s.
-const SETTINGS: [&str; 6] = [
-    "--cluster-enabled",
-    "yes",
-    "--cluster-config-file",
-    "nodes.conf",
-    "--cluster-node-timeout",
-    "1500",
-];
+const SETTINGS: &str =
+    "--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 1500";
 
 /// Starts all six.
 pub fn start(site: &Site) -> Result<Variables, String> {
     let nodes: Vec<Server> = site.on_free_ports(NODES, ports::free_with_bus, |ports| {
         let numbered = ports.iter().enumerate();
         numbered
-            .map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, &SETTINGS))
+            .map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, SETTINGS))
             .collect()
     })?;
     join(site, &nodes)?;
@@ -46,20 +40,13 @@ fn join(site: &Site, nodes: &[Server]) -> Result<(), String> {
 /// Whether a node sees the whole cluster and, as a replica, has its master's data.
 fn knows_all(site: &Site, port: u16) -> Result<(), String> {
     let known = format!("cluster_known_nodes:{NODES}");
-    redis::says(
-        site,
-        port,
-        &["CLUSTER", "INFO"],
-        &["cluster_state:ok", "cluster_slots_ok:16384", &known],
-    )?;
+    let words = ["cluster_state:ok", "cluster_slots_ok:16384", &known];
+    redis::says(site, port, &["CLUSTER", "INFO"], &words)?;
     let role = redis::ask(site, Kind::Redis, port, &["INFO", "replication"])?;
     let is_linked = role.contains("role:master\r\nconnected_slaves:1")
         || role.contains("master_link_status:up");
-    if is_linked {
-        Ok(())
-    } else {
-        Err(format!("the node at port {port} has no partner: {}", role.trim()))
-    }
+    let alone = || format!("the node at port {port} has no partner: {}", role.trim());
+    is_linked.then_some(()).ok_or_else(alone)
 }
 
 fn told(nodes: &[Server]) -> Result<Variables, String> {
@@ -68,10 +55,8 @@ fn told(nodes: &[Server]) -> Result<Variables, String> {
     let (first, others) = addresses.split_first().ok_or("no node was started")?;
     let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
     let first_node = nodes.first().ok_or("no node was started")?;
-    variables.tell(
-        &Kind::Cluster.url_variable(),
-        format!("redis-cluster://{first}?{}", others.join("&")),
-    );
+    let url = format!("redis-cluster://{first}?{}", others.join("&"));
+    variables.tell(&Kind::Cluster.url_variable(), url);
     variables.tell("CLUSTER_NODES", addresses.join(","));
     for (number, node) in (1..).zip(nodes) {
         node.tell(&mut variables, &format!("CLUSTER_{number}"));

@@ -69,12 +69,8 @@ impl Directory {
         places.iter().for_each(|place| sweep(place));
         // Root's own TMPDIR may be closed to the users that the servers run as.
         let can_be_used = |place: &&PathBuf| !Uid::effective().is_root() || is_open_to_all(place);
-        Self::create_in(
-            places
-                .iter()
-                .find(can_be_used)
-                .ok_or("no directory for temporary files is open to all users")?,
-        )
+        let none = "no directory for temporary files is open to all users";
+        Self::create_in(places.iter().find(can_be_used).ok_or(none)?)
     }
 
     fn create_in(parent: &Path) -> Result<Self, String> {
@@ -88,10 +84,8 @@ impl Directory {
                 return Ok(Self { path, _lock: lock });
             }
         }
-        Err(format!(
-            "could not keep a directory in {}: another process removes it",
-            parent.display()
-        ))
+        let parent = parent.display();
+        Err(format!("could not keep a directory in {parent}: another process removes it"))
     }
 
     /// Where it is.

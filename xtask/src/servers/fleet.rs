@@ -182,11 +182,9 @@ impl Crew {
 fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
     let missing = packages::missing(&programs);
-    let needed_by = kinds
-        .iter()
-        .filter(|kind| !packages::missing(kind.programs()).is_empty())
-        .map(|kind| kind.name());
-    let installed = packages::install(&missing, &needed_by.collect::<Vec<_>>().join(", "), install);
+    let lacks = |kind: &&Kind| !packages::missing(kind.programs()).is_empty();
+    let needed_by: Vec<String> = kinds.iter().filter(lacks).map(|kind| kind.name()).collect();
+    let installed = packages::install(&missing, &needed_by.join(", "), install);
     let mut failures = BTreeMap::new();
     for kind in kinds {
         // Looked at again for each: those that have what they need can start whatever the others

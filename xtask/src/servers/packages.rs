@@ -78,15 +78,7 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
     if is_forbidden || !Uid::effective().is_root() || !Path::new("/usr/bin/apt-get").is_file() {
         return Err(advice(packages));
     }
-    eprintln!(
-        "xtask: the tests run against real servers; to start {needed_by}, these packages \
-         are missing:"
-    );
-    eprintln!("xtask:   {}", packages.join(" "));
-    eprintln!(
-        "xtask: installing them with apt-get (`cargo xtask test --no-install` leaves the \
-         machine as it is)"
-    );
+    eprintln!("{}", announcement(packages, needed_by));
     let mut shell = Command::new("sh");
     shell.args(["-c", INSTALL, "install"]).args(packages);
     run(&mut shell, &format!("apt-get did not install {}", packages.join(" ")))
@@ -103,6 +95,16 @@ pub fn run(command: &mut Command, failure: &str) -> Result<(), String> {
     let lines: Vec<&str> = said.lines().collect();
     let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n    ");
     Err(format!("{failure}, {}\n    {last}", output.status))
+}
+
+/// What is printed before anything is installed: what, and why.
+fn announcement(packages: &[&str], needed_by: &str) -> String {
+    let packages = packages.join(" ");
+    format!(
+        "xtask: the tests run against real servers; to start {needed_by}, these packages are \
+         missing:\nxtask:   {packages}\nxtask: installing them with apt-get \
+         (`cargo xtask test --no-install` leaves the machine as it is)"
+    )
 }
 
 fn advice(packages: &[&str]) -> String {
@@ -169,20 +171,22 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_with_the_command_that_installs_it() {
         let advice = advice(&["postgresql", "pgbouncer"]);
-        assert!(
-            advice
-                .ends_with("sudo apt-get install -y --no-install-recommends postgresql pgbouncer"),
-            "{advice}"
-        );
+        let end = "sudo apt-get install -y --no-install-recommends postgresql pgbouncer";
+        assert!(advice.ends_with(end), "{advice}");
+    }
+
+    #[test]
+    fn before_anything_is_installed_the_packages_and_the_reason_are_printed() {
+        let said = announcement(&["postgresql", "pgbouncer"], "postgres, pgbouncer");
+        for part in ["start postgres, pgbouncer", "  postgresql pgbouncer\n", "--no-install"] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]
     fn nothing_is_installed_where_that_is_forbidden() {
-        let refused = install(&["no-such-package"], "nothing", Install::Forbidden);
-        assert!(
-            refused.unwrap_err().contains("not installed: no-such-package; on Debian"),
-            "it was tried"
-        );
+        let refused = install(&["no-such-package"], "nothing", Install::Forbidden).unwrap_err();
+        assert!(refused.contains("not installed: no-such-package; on Debian"), "{refused}");
     }
 
     #[test]

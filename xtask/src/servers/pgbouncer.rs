@@ -30,10 +30,8 @@ pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
         })
     })?;
     let mut variables = Variables::default();
-    variables.tell(
-        &Kind::Pgbouncer.url_variable(),
-        format!("postgres://postgres@{}/millpond", server.address()),
-    );
+    let url = format!("postgres://postgres@{}/millpond", server.address());
+    variables.tell(&Kind::Pgbouncer.url_variable(), url);
     // Not always the shared PostgreSQL: that may be the user's own.
     variables.tell("PGBOUNCER_SERVER_URL", server_url);
     server.tell(&mut variables, &Kind::Pgbouncer.stem());

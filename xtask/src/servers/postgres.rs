@@ -16,21 +16,9 @@ pub const USER: &str = "postgres";
 
 /// A server for throwing away: nothing waits for the disk, and the memory it shares between its
 /// processes lies in its directory, so that it leaves nothing elsewhere even if it is killed.
-const SETTINGS: [&str; 13] = [
-    "listen_addresses=127.0.0.1",
-    "unix_socket_directories=",
-    "max_connections=300",
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "max_wal_size=256MB",
-    "shared_buffers=64MB",
-    "dynamic_shared_memory_type=mmap",
-    "max_worker_processes=4",
-    "max_parallel_workers=2",
-    "timezone=UTC",
-    "log_line_prefix=%m [%p] %u@%d ",
-];
+const SETTINGS: &str = "listen_addresses=127.0.0.1 unix_socket_directories= max_connections=300 \
+    fsync=off synchronous_commit=off full_page_writes=off max_wal_size=256MB shared_buffers=64MB \
+    dynamic_shared_memory_type=mmap max_worker_processes=4 max_parallel_workers=2 timezone=UTC";
 
 /// Starts it.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
@@ -41,39 +29,23 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
         // Asked to end, not killed with its children: the server inside has memory in /dev/shm to
         // give back.
         let launch = Launch::server("initdb", &account, &initdb, home);
-        let launch = launch.args([
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "--no-sync",
-            "--no-instructions",
-        ]);
-        Ok(launch.args(["--locale=C", "-E", "UTF8"]))
+        let args = "-U postgres -A trust --no-sync --no-instructions --locale=C -E UTF8";
+        Ok(launch.args(["-D", data]).args(args.split(' ')))
     })?;
     let data = directory.display().to_string();
 
-    let mut settings: Vec<String> = SETTINGS.map(str::to_owned).to_vec();
+    let mut settings: Vec<String> = SETTINGS.split(' ').map(str::to_owned).collect();
+    settings.push("log_line_prefix=%m [%p] %u@%d ".to_owned());
     let rules = site.home.join("pg_hba.conf");
     let transport = if kind.is_tls() { "hostssl" } else { "host" };
     let addresses = "127.0.0.1/32";
-    account.write(
-        &rules,
-        format!(
-            "{transport} all postgres {addresses} trust\n\
-             {transport} all all {addresses} scram-sha-256\n"
-        ),
-    )?;
+    let trusted = format!("{transport} all postgres {addresses} trust\n");
+    account.write(&rules, format!("{trusted}{transport} all all {addresses} scram-sha-256\n"))?;
     settings.push(format!("hba_file={}", rules.display()));
     if kind.is_tls() {
         let [certificate, key] = site.certificates()?.install(&account, &site.home)?;
-        settings.extend([
-            "ssl=on".to_owned(),
-            format!("ssl_cert_file={certificate}"),
-            format!("ssl_key_file={key}"),
-        ]);
+        let files = [format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
+        settings.extend(["ssl=on".to_owned()].into_iter().chain(files));
     }
 
     let program = packages::find("postgres")?;
@@ -102,11 +74,10 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 /// Runs a statement by the server's own client.
 pub fn query(site: &Site, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
     let target = match kind.is_tls() {
-        true => {
-            format!("{url}?sslmode=verify-full&sslrootcert={}", site.certificates()?.authority())
-        }
-        false => format!("{url}?sslmode=disable"),
+        true => format!("verify-full&sslrootcert={}", site.certificates()?.authority()),
+        false => "disable".to_owned(),
     };
+    let target = format!("{url}?sslmode={target}");
     site.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
 }
 

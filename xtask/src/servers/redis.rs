@@ -16,52 +16,30 @@ const PASSWORD: &str = "millpond";
 
 /// A server for throwing away: nothing is saved, a replica gets its copy at once, and nobody is
 /// waited for at the end.
-const SETTINGS: [&str; 14] = [
-    "--bind",
-    "127.0.0.1",
-    "--protected-mode",
-    "no",
-    "--daemonize",
-    "no",
-    "--save",
-    "",
-    "--appendonly",
-    "no",
-    "--repl-diskless-sync-delay",
-    "0",
-    "--shutdown-timeout",
-    "0",
-];
+const SETTINGS: &str = "--bind 127.0.0.1 --protected-mode no --daemonize no --appendonly no \
+    --repl-diskless-sync-delay 0 --shutdown-timeout 0";
 
 /// Starts a single one.
 pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     let account = Account::of(USER)?;
-    let files = if kind.is_tls() {
-        Some(site.certificates()?.install(&account, &site.home)?)
-    } else {
-        None
-    };
-    let (user, args) = match &files {
-        Some([certificate, key]) => {
-            let tls =
-                ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"];
-            ("", tls.map(str::to_owned).to_vec())
+    let (scheme, user, port, args) = match kind {
+        Kind::RedisTls => {
+            let [certificate, key] = site.certificates()?.install(&account, &site.home)?;
+            let files =
+                ["--tls-cert-file".to_owned(), certificate, "--tls-key-file".to_owned(), key];
+            let others = ["--tls-auth-clients", "no", "--port", "0"].map(str::to_owned);
+            ("rediss", "", "--tls-port", [files, others].concat())
         }
-        None if kind == Kind::RedisPassword => {
-            ("default:millpond@", vec!["--requirepass".to_owned(), PASSWORD.to_owned()])
+        Kind::RedisPassword => {
+            let args = ["--requirepass", PASSWORD].map(str::to_owned).to_vec();
+            ("redis", "default:millpond@", "--port", args)
         }
-        None => ("", Vec::new()),
+        _ => ("redis", "", "--port", Vec::new()),
     };
-    let scheme = if kind.is_tls() { "rediss" } else { "redis" };
-    let server = site.on_a_free_port(|port| {
-        let number = port.to_string();
-        let listen = if kind.is_tls() {
-            vec!["--port", "0", "--tls-port", &number]
-        } else {
-            vec!["--port", &number]
-        };
-        let launch = launch(site, &account, "redis")?.args(listen).args(args.iter().cloned());
-        site.serve(launch, port, |pid| answers(site, kind, port, pid))
+    let server = site.on_a_free_port(|number| {
+        let listen = [port.to_owned(), number.to_string()];
+        let launch = launch(site, &account, "redis")?.args(args.iter().cloned()).args(listen);
+        site.serve(launch, number, |pid| answers(site, kind, number, pid))
     })?;
     let mut variables = Variables::default();
     variables.tell(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
@@ -72,10 +50,11 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
 }
 
 /// Starts one as part of something larger, in a directory of its own.
-pub fn member(site: &Site, name: &str, port: u16, args: &[&str]) -> Result<Server, String> {
+pub fn member(site: &Site, name: &str, port: u16, args: &str) -> Result<Server, String> {
     let account = Account::of(USER)?;
     let number = port.to_string();
-    let launch = launch(site, &account, name)?.args(["--port", &number]).args(args.iter().copied());
+    let launch =
+        launch(site, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
     site.serve(launch, port, |pid| answers(site, Kind::Redis, port, pid))
 }
 
@@ -120,7 +99,7 @@ fn launch(site: &Site, account: &Account, name: &str) -> Result<Launch, String> 
     let home = site.directory(name, account)?;
     let directory = home.display().to_string();
     let launch = Launch::server(name, account, &packages::find("redis-server")?, &home);
-    Ok(launch.args(["--dir", &directory]).args(SETTINGS))
+    Ok(launch.args(["--dir", &directory, "--save", ""]).args(SETTINGS.split(' ')))
 }
 
 /// Whether it is this process that answers at the port, and no other that took it.

@@ -50,21 +50,13 @@ impl Account {
     /// The words before a program and its arguments that make it run with these rights, and get a
     /// signal when the thread that starts it ends.
     pub fn prefix(&self, signal: Signal) -> Vec<String> {
-        let mut words: Vec<String> =
-            ["setpriv", "--pdeathsig", signal.as_str().trim_start_matches("SIG")]
-                .map(str::to_owned)
-                .to_vec();
-        if let Self::Other { uid, gid, .. } = self {
-            words.extend([
-                "--reuid".to_owned(),
-                uid.to_string(),
-                "--regid".to_owned(),
-                gid.to_string(),
-            ]);
-            words.push("--clear-groups".to_owned());
-        }
-        words.push("--".to_owned());
-        words
+        let rights = match self {
+            Self::Current => String::new(),
+            Self::Other { uid, gid, .. } => format!("--reuid {uid} --regid {gid} --clear-groups"),
+        };
+        let signal = signal.as_str().trim_start_matches("SIG");
+        let words = format!("setpriv --pdeathsig {signal} {rights} --");
+        words.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Writes a file that this user owns and nobody else reads.

@@ -20,10 +20,9 @@ pub fn start(site: &Site) -> Result<Variables, String> {
         let [master_port, replica_port, sentinel_ports @ ..] = ports else {
             return Err("too few ports".to_owned());
         };
-        let master = redis::member(site, "master", *master_port, &[])?;
-        let number = master_port.to_string();
-        let replica =
-            redis::member(site, "replica", *replica_port, &["--replicaof", "127.0.0.1", &number])?;
+        let master = redis::member(site, "master", *master_port, "")?;
+        let of = format!("--replicaof 127.0.0.1 {master_port}");
+        let replica = redis::member(site, "replica", *replica_port, &of)?;
         let linked = || {
             redis::says(site, *replica_port, &["INFO", "replication"], &["master_link_status:up"])
         };
@@ -36,12 +35,7 @@ pub fn start(site: &Site) -> Result<Variables, String> {
         let agrees = || agrees(site, sentinel.port);
         site.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
         // Back to the usual pace of asking.
-        redis::ask(
-            site,
-            Kind::Sentinel,
-            sentinel.port,
-            &["SENTINEL", "DEBUG", "publish-period", "2000"],
-        )?;
+        publish_every(site, sentinel.port, "2000")?;
     }
     told(&master, &replica, &sentinels)
 }
@@ -69,23 +63,22 @@ fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<S
         redis::says(site, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
     })?;
     // They find one another by what they publish, usually every other second.
-    redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "DEBUG", "publish-period", "100"])?;
+    publish_every(site, port, "100")?;
     Ok(server)
+}
+
+fn publish_every(site: &Site, port: u16, ms: &str) -> Result<(), String> {
+    let words = ["SENTINEL", "DEBUG", "publish-period", ms];
+    redis::ask(site, Kind::Sentinel, port, &words).map(drop)
 }
 
 /// Whether a sentinel knows the replica and the other sentinels.
 fn agrees(site: &Site, port: u16) -> Result<(), String> {
-    let known = format!(
-        "status=ok,address=127.0.0.1:{},slaves=1,sentinels={SENTINELS}",
-        master_of(site, port)?
-    );
+    let master = master_of(site, port)?;
+    let known = format!("status=ok,address=127.0.0.1:{master},slaves=1,sentinels={SENTINELS}");
     redis::says(site, port, &["INFO", "sentinel"], &[&known])?;
-    redis::says(
-        site,
-        port,
-        &["SENTINEL", "CKQUORUM", SERVICE],
-        &[&format!("OK {SENTINELS} usable")],
-    )
+    let usable = format!("OK {SENTINELS} usable");
+    redis::says(site, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&usable])
 }
 
 /// The port of the master that a sentinel names.
@@ -102,10 +95,8 @@ fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Varia
     let addresses: Vec<String> = sentinels.iter().map(Server::address).collect();
     let (first, others) = addresses.split_first().ok_or("no sentinel was started")?;
     let others: String = others.iter().map(|address| format!("&node={address}")).collect();
-    variables.tell(
-        &Kind::Sentinel.url_variable(),
-        format!("redis-sentinel://{first}/0?sentinelServiceName={SERVICE}{others}"),
-    );
+    let url = format!("redis-sentinel://{first}/0?sentinelServiceName={SERVICE}{others}");
+    variables.tell(&Kind::Sentinel.url_variable(), url);
     variables.tell("SENTINEL_NODES", addresses.join(","));
     variables.tell("SENTINEL_SERVICE", SERVICE);
     master.tell(&mut variables, "SENTINEL_MASTER");

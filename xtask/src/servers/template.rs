@@ -36,11 +36,8 @@ impl Template {
             Account::Current.make_directory(&self.home)?;
             account.make_directory(&original)?;
             account.make_directory(&temporary)?;
-            let launch = initialise(
-                &self.home,
-                &original.display().to_string(),
-                &temporary.display().to_string(),
-            )?;
+            let [data, temporary] = [&original, &temporary].map(|path| path.display().to_string());
+            let launch = initialise(&self.home, &data, &temporary)?;
             children.run(&launch, START_MAX).map(|_| original)
         };
         let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;

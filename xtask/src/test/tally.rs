@@ -56,13 +56,8 @@ impl Tally {
         for skip in &self.skips {
             let _ = writeln!(text, "{skip}");
         }
-        let _ = write!(
-            text,
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failed,
-            self.skips.len()
-        );
+        let Self { passed, failed, skips, .. } = self;
+        let _ = write!(text, "{passed} passed, {failed} failed, {} skipped", skips.len());
         text
     }
 }
@@ -75,11 +70,8 @@ mod tests {
     fn the_summary_ends_with_the_count_alone_on_its_line() {
         let mut total = Tally::one("tidy", true, "");
         total.add(Tally::one("fmt", false, "run `cargo fmt --all`"));
-        total.add(Tally {
-            passed: 3,
-            skips: vec!["SKIP no PG_URL".to_owned()],
-            ..Tally::default()
-        });
+        let skips = vec!["SKIP no PG_URL".to_owned()];
+        total.add(Tally { passed: 3, skips, ..Tally::default() });
         assert_eq!(
             total.summary(),
             "FAILED fmt: run `cargo fmt --all`\nSKIP no PG_URL\n4 passed, 1 failed, 1 skipped"

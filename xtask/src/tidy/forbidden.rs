@@ -39,24 +39,22 @@ const PRIVATE: &str =
 const IGNORED: &str =
     "an ignored test is never run; print `SKIP` and why where it cannot run, or delete it";
 
+const LEDGER_STATE: &str = "crates/millpond-core/src/ledger/state.rs";
+const LEDGER_LOCK: &str = "crates/millpond-core/src/engine/shared.rs";
+const LOCK: &str = "crates/millpond-core/src/rt/lock.rs";
+const CONFIG: &str = "crates/millpond-config/";
+const PROMISE: &str =
+    "a promise without an issue is forgotten; do it now, or name the issue: `(#12)`";
+const EXAMPLE: &str = "an ignored example rots; let it run, or mark it `no_run` or `text`";
+
 const PATTERNS: [Pattern; 15] = [
-    pattern(
-        Path("tokio::"),
-        CORE,
-        &["crates/millpond-core/src/rt.rs"],
-        "use `crate::rt`, or move the test to tests/it",
-    ),
-    pattern(
-        Path("loom::"),
-        CORE,
-        &["crates/millpond-core/src/rt/lock.rs"],
-        "use `crate::rt::lock`",
-    ),
+    pattern(Path("tokio::"), CORE, &["crates/millpond-core/src/rt.rs"], "use `crate::rt`"),
+    pattern(Path("loom::"), CORE, &[LOCK], "use `crate::rt::lock`"),
     pattern(
         Path("figment::"),
         "",
-        &["crates/millpond-config/", "xtask/src/tidy/"],
-        "only millpond-config names figment: use what it returns",
+        &[CONFIG, "xtask/src/tidy/"],
+        "use what millpond-config returns",
     ),
     pattern(Path("crate::pools"), ENGINE, &[], ROOMS),
     pattern(Path("crate::pools"), LEDGER, &[], ROOMS),
@@ -65,32 +63,12 @@ const PATTERNS: [Pattern; 15] = [
     pattern(Path("crate::pools"), RT, &[], ROOMS),
     pattern(Path("crate::ledger"), RT, &[], ROOMS),
     // A field of the ledger that can be seen outside its room, and the lock it lies under.
-    pattern(
-        Line(r"^    pub(\((crate|in [^)]*)\))? \w+: "),
-        "crates/millpond-core/src/ledger/state.rs",
-        &[],
-        PRIVATE,
-    ),
-    pattern(
-        Line(r"^\s*pub.*Mutex<Ledger<"),
-        "crates/millpond-core/src/engine/shared.rs",
-        &[],
-        PRIVATE,
-    ),
+    pattern(Line(r"^    pub(\((crate|in [^)]*)\))? \w+: "), LEDGER_STATE, &[], PRIVATE),
+    pattern(Line(r"^\s*pub.*Mutex<Ledger<"), LEDGER_LOCK, &[], PRIVATE),
     pattern(Line(r"^\s*#\[ignore"), "", &[], IGNORED),
     pattern(Line(r"^\s*#\[cfg_attr.* ignore"), "", &[], IGNORED),
-    pattern(
-        Line(r"//.*\b(TO[D]O|FIXM[E])\b(\([^#]|\(#\D|[^(]|$)"),
-        "",
-        &[],
-        "a promise without an issue is forgotten; do it now, or name the issue: `(#12)`",
-    ),
-    pattern(
-        Line(r"^\s*//[/!]* *```([^`]*,)?\s*ignore\s*(,|$)"),
-        "",
-        &[],
-        "an ignored example rots; let it run, or mark it `no_run` or `text`",
-    ),
+    pattern(Line(r"//.*\b(TO[D]O|FIXM[E])\b(\([^#]|\(#\D|[^(]|$)"), "", &[], PROMISE),
+    pattern(Line(r"^\s*//[/!]* *```([^`]*,)?\s*ignore\s*(,|$)"), "", &[], EXAMPLE),
 ];
 
 const fn pattern(
@@ -126,9 +104,8 @@ pub fn is_not_written(workspace: &Workspace) -> Vec<Violation> {
             if applies(pattern) {
                 let lines = source.text.lines().enumerate();
                 let found = lines.filter(|(_, line)| regex.is_match(line));
-                violations.extend(
-                    found.map(|(at, _)| Violation::new(&source.path, at + 1, pattern.message)),
-                );
+                let violation = |(at, _)| Violation::new(&source.path, at + 1, pattern.message);
+                violations.extend(found.map(violation));
             }
         }
     }
@@ -160,10 +137,10 @@ mod tests {
             ("crates/millpond-config/src/lib.rs", "pub use figment;"),
             ("crates/millpond-core/src/pools/queue.rs", "use crate::engine::Engine;"),
             (
-                "crates/millpond-core/src/ledger/state.rs",
+                LEDGER_STATE,
                 "    pub(super) a: u8,\n    b: u8,\n    pub(crate) fn c(&self) -> &A {\n",
             ),
-            ("crates/millpond-core/src/engine/shared.rs", "    ledger: Mutex<Ledger<M>>,\n"),
+            (LEDGER_LOCK, "    ledger: Mutex<Ledger<M>>,\n"),
             (
                 OTHER,
                 "#[test]\nfn ignore() {\n    ignore();\n}\nconst A: &str = \"TODO\"; // AUTODOC\n",
@@ -183,9 +160,9 @@ mod tests {
             ("crates/millpond/src/lib.rs", "pub use figment;"),
             ("crates/millpond/src/lib.rs", "fn a() -> figment::Figment {}"),
             ("crates/millpond-core/src/ledger/slots.rs", "use crate::pools::Pool;"),
-            ("crates/millpond-core/src/ledger/state.rs", "    pub(crate) config: PoolConfig,"),
-            ("crates/millpond-core/src/ledger/state.rs", "    pub config: PoolConfig,"),
-            ("crates/millpond-core/src/engine/shared.rs", "    pub ledger: Mutex<Ledger<M>>,"),
+            (LEDGER_STATE, "    pub(crate) config: PoolConfig,"),
+            (LEDGER_STATE, "    pub config: PoolConfig,"),
+            (LEDGER_LOCK, "    pub ledger: Mutex<Ledger<M>>,"),
             (OTHER, "#[test]\n#[ignore]\nfn a() {}"),
             (OTHER, "#[ignore = \"slow\"]\nfn b() {}"),
             (OTHER, "#[cfg_attr(miri, ignore)]\nfn a() {}"),

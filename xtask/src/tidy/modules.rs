@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, Item, ItemMod, ItemUse, Lit, Meta, UseTree};
+use syn::{Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, UseTree};
 
 use super::Violation;
 use super::workspace::{Workspace, normal};
@@ -217,20 +217,19 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
 fn is_test(attributes: &[Attribute]) -> bool {
     let is_test = |list: &syn::MetaList| list.tokens.to_string() == "test";
-    attributes.iter().any(|it| it.meta.require_list().is_ok_and(|list| is_test(list)))
+    attributes.iter().any(|it| it.meta.require_list().is_ok_and(is_test))
 }
 
 /// The path in `#[path = ".."]`.
 fn explicit_path(attributes: &[Attribute]) -> Option<String> {
-    attributes.iter().find_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
-            Expr::Lit(value) => match &value.lit {
-                Lit::Str(text) => Some(text.value()),
-                _ => None,
-            },
+    attributes.iter().find_map(|attribute| {
+        let pair = attribute.meta.require_name_value().ok()?;
+        match &pair.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if pair.path.is_ident("path") => {
+                Some(text.value())
+            }
             _ => None,
-        },
-        _ => None,
+        }
     })
 }
 

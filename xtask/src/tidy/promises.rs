@@ -13,30 +13,18 @@ const COLUMN: &str = "Tests";
 /// with or without a path.
 pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
-    let functions: BTreeSet<&str> = workspace
-        .sources
-        .iter()
-        .flat_map(Source::functions)
-        .map(|function| function.name)
-        .collect();
+    let functions: BTreeSet<&str> =
+        workspace.sources.iter().flat_map(Source::functions).map(|it| it.name).collect();
     let Some(named) = named_tests(page) else {
-        return vec![Violation::new(
-            PAGE,
-            1,
-            format!("no table has a column `{COLUMN}`; add it, so that it can be checked"),
-        )];
+        let message =
+            format!("no table has a column `{COLUMN}`; add it, so that it can be checked");
+        return vec![Violation::new(PAGE, 1, message)];
     };
     let missing = named
         .into_iter()
         .filter(|(_, test)| !functions.contains(test.rsplit("::").next().unwrap_or(test)));
-    let violation = |(line, test)| {
-        Violation::new(
-            PAGE,
-            line,
-            format!("there is no test `{test}`; correct the name, or write the test"),
-        )
-    };
-    missing.map(violation).collect()
+    let message = |test| format!("there is no test `{test}`; correct the name, or write the test");
+    missing.map(|(line, test)| Violation::new(PAGE, line, message(test))).collect()
 }
 
 /// The tests that the tables name, with their lines; None if there is no table for them.
@@ -73,31 +61,15 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_exist_pass_by_path_or_by_name() {
-        assert_eq!(
-            check(
-                "| Promise | Tests |\n|---|---|\n\
-                 | `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"
-            ),
-            0
-        );
-    }
-
-    #[test]
-    fn a_test_that_does_not_exist_is_caught() {
-        assert_eq!(
-            check("| Tests | Promise |\n|---|---|\n| `the_cap_holds` `it::gone` | `Cap` |\n"),
-            1
-        );
-    }
-
-    #[test]
-    fn a_page_without_the_column_is_caught() {
-        assert_eq!(check("| Promise | Proof |\n|---|---|\n| Cap | `the_cap_holds` |\n"), 1);
-    }
-
-    #[test]
-    fn without_the_page_there_is_nothing_to_check() {
-        assert_eq!(have_their_tests(&Workspace::of(&[])), []);
+    fn only_tests_that_do_not_exist_are_caught() {
+        let head = "| Promise | Tests |\n|---|---|\n";
+        for (page, found) in [
+            (format!("{head}| `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"), 0),
+            (format!("{head}| `Cap` | `the_cap_holds` `it::gone` |\n"), 1),
+            ("| Promise | Proof |\n|---|---|\n| Cap | `the_cap_holds` |\n".to_owned(), 1),
+        ] {
+            assert_eq!(check(&page), found, "{page}");
+        }
+        assert_eq!(have_their_tests(&Workspace::of(&[])), [], "without the page");
     }
 }

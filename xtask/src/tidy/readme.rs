@@ -38,11 +38,7 @@ mod tests {
         for (readme, library, found) in [
             ("```rust\nfn main() {}\n```", include, 0),
             ("```sh\ncargo run\n```", "", 0),
-            (
-                "```rust\nfn main() {}\n```",
-                "const A: &str = include_str!(\"../../../README.md\");",
-                1,
-            ),
+            ("```rust\n```", "const A: &str = include_str!(\"../../../README.md\");", 1),
             ("```rust\nfn main() {}\n```", "#![doc = include_str!(\"../README.md\")]", 1),
             ("```rust,ignore\n```", include, 1),
         ] {

@@ -69,34 +69,20 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_clock_and_other_waiting_pass() {
-        assert_eq!(
-            check(&test("#[tokio::test(start_paused = true)]", "tokio::time::sleep(b).await;")),
-            0
-        );
-        assert_eq!(check(&test("#[tokio::test]", "tokio::time::pause(); sleep(b).await;")), 0);
-        assert_eq!(check(&test("#[tokio::test]", "time::timeout(b, c).await; clock.sleep(d);")), 0);
-        assert_eq!(check(&test("/// Not a test.", "sleep(b).await;")), 0);
-    }
-
-    #[test]
-    fn a_sleep_in_real_time_is_caught_also_in_a_helper() {
-        assert_eq!(
-            check(&test(
-                "#[tokio::test(flavor = \"multi_thread\")]",
-                "tokio::time::sleep(b).await;"
-            )),
-            1
-        );
+    fn only_a_sleep_in_real_time_is_caught_also_in_a_helper() {
         let helpers =
             "async fn b() {\n    c().await\n}\nasync fn c() {\n    time::sleep_until(d).await\n}\n";
-        assert_eq!(check(&format!("{helpers}{}", test("#[tokio::test]", "b().await;"))), 1);
-        assert_eq!(
-            check(&format!(
-                "{helpers}{}",
-                test("#[tokio::test(start_paused = true)]", "b().await;")
-            )),
-            0
-        );
+        const PAUSED: &str = "#[tokio::test(start_paused = true)]";
+        for (before, attribute, body, found) in [
+            ("", PAUSED, "tokio::time::sleep(b).await;", 0),
+            ("", "#[tokio::test]", "tokio::time::pause(); sleep(b).await;", 0),
+            ("", "#[tokio::test]", "time::timeout(b, c).await; clock.sleep(d);", 0),
+            ("", "/// Not a test.", "sleep(b).await;", 0),
+            ("", "#[tokio::test(worker_threads = 2)]", "tokio::time::sleep(b).await;", 1),
+            (helpers, "#[tokio::test]", "b().await;", 1),
+            (helpers, PAUSED, "b().await;", 0),
+        ] {
+            assert_eq!(check(&format!("{before}{}", test(attribute, body))), found, "{body}");
+        }
     }
 }

@@ -101,12 +101,8 @@ impl Source {
             });
             let body: Vec<&str> = rest.take(length).copied().collect();
             let head: Vec<&str> = head.copied().collect();
-            found.push(Function {
-                name,
-                line: at + 1,
-                head: head.join("\n"),
-                body: body.join("\n"),
-            });
+            let (head, body) = (head.join("\n"), body.join("\n"));
+            found.push(Function { name, line: at + 1, head, body });
         }
         found
     }
@@ -170,12 +166,12 @@ impl Workspace {
     /// A workspace of these files; what is called `lib.rs` or `main.rs` is a crate root.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let paths: BTreeSet<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let texts =
-            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        let roots =
-            paths.iter().filter(|path| path.ends_with("/lib.rs") || path.ends_with("/main.rs"));
+        let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        let is_root = |path: &&String| path.ends_with("/lib.rs") || path.ends_with("/main.rs");
+        let roots = paths.iter().filter(is_root);
         let targets = roots.map(|path| cargo::Target { src_path: path.clone() }).collect();
-        Self::assemble(vec![Package { targets, ..Package::default() }], texts, paths)
+        let package = Package { targets, ..Package::default() };
+        Self::assemble(vec![package], texts.collect(), paths)
     }
 }
 
@@ -198,8 +194,10 @@ mod tests {
 
     #[test]
     fn a_path_is_read_as_the_file_system_would() {
-        assert_eq!(normal("a/b/../../README.md"), "README.md");
-        assert_eq!(normal("./a//b"), "a/b");
-        assert_eq!(normal("../a"), "../a");
+        for (path, plain) in
+            [("a/b/../../README.md", "README.md"), ("./a//b", "a/b"), ("../a", "../a")]
+        {
+            assert_eq!(normal(path), plain);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Draws some rows as SVG: a bar for each pool.
 
-use super::results::{Line, Results, short};
-use super::rows::POOLS;
+use crate::results::{Line, Results, short};
+use crate::rows::POOLS;
 
 /// A picture: its file, its heading, and its rows, each with a heading of its own.
 pub struct Picture {

@@ -3,13 +3,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use super::machine::{Machine, today};
-use super::page::versions;
-use crate::{cargo, servers};
+use crate::machine::{Machine, today};
+use crate::page::versions;
+use crate::programs;
 
 const PAGE: &str = "docs/comparison.md";
 
@@ -28,33 +26,15 @@ struct Scenario {
 
 /// Runs the scenarios; prints the page, and writes it if wanted.
 pub fn run(root: &Path, write: bool) -> Result<(), String> {
-    let args = ["build", "--package", "benches", "--bin", "promises"];
-    let status = cargo::command(root, &args)
-        .status()
-        .map_err(|e| format!("could not run `cargo build`: {e}"))?;
-    if !status.success() {
-        return Err("`promises` of `benches` does not build".to_owned());
-    }
-    let fleet =
-        servers::for_tests_of(&["millpond-postgres".to_owned()], servers::Install::Allowed)?;
-    let program = cargo::target_directory(root)?.join("debug/promises");
-    let mut command = Command::new(&program);
-    command
-        .envs(fleet.iter().flat_map(|fleet| fleet.variables.iter()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let broken = |e: std::io::Error| format!("could not run {}: {e}", program.display());
-    let mut child = command.spawn().map_err(broken)?;
+    programs::build(root, &["--bin", "promises"])?;
+    let mut command = programs::with_servers(&["postgres", "postgres-tls", "pgbouncer"]);
+    command.arg(programs::program("debug", "promises")?);
     let mut scenarios = Vec::new();
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
-        let line = line.map_err(broken)?;
+    programs::read_lines(command, |line| {
         eprintln!("{line}");
-        read(&mut scenarios, &line);
-    }
-    let status = child.wait().map_err(broken)?;
-    if !status.success() {
-        return Err(format!("`promises` ended with {status}"));
-    }
+        read(&mut scenarios, line);
+        Ok(())
+    })?;
     let lock = fs::read_to_string(root.join("Cargo.lock"))
         .map_err(|e| format!("could not read Cargo.lock: {e}"))?;
     let page = render(&scenarios, &Machine::here(), &versions(&lock));

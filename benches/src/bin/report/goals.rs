@@ -1,6 +1,6 @@
 //! The goals: what millpond must reach beside its peers, and whether it does.
 
-use super::results::{Results, short};
+use crate::results::{Results, short};
 
 /// What one row must be.
 struct Goal {
@@ -127,7 +127,7 @@ impl Goal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rivals::results::Line;
+    use crate::results::Line;
 
     fn results(lines: &[(&str, &str, f64)]) -> Results {
         let mut results = Results::default();

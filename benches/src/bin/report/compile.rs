@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::results::{Line, Results, middle};
-use crate::cargo;
+use crate::programs::{cargo, target_directory};
+use crate::results::{Line, Results, middle};
 
 const ROUNDS: usize = 3;
 
@@ -21,7 +21,8 @@ struct Scratch {
 }
 
 /// Builds millpond-core, deadpool and bb8 in turn.
-pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
+pub fn measure(root: &Path) -> Result<Results, String> {
+    let target = target_directory()?;
     let ours =
         format!("millpond-core = {{ path = \"{}\" }}", root.join("crates/millpond-core").display());
     let deadpool = "deadpool = \
@@ -30,7 +31,7 @@ pub fn measure(root: &Path, target: &Path) -> Result<Results, String> {
     for (pool, dependency) in
         [("millpond", ours.as_str()), ("deadpool", deadpool), ("bb8", "bb8 = \"0.9\"")]
     {
-        pools.push(Scratch::new(pool, dependency, root, target)?);
+        pools.push(Scratch::new(pool, dependency, root, &target)?);
     }
     let mut seconds = vec![Vec::new(); pools.len()];
     for round in 1..=ROUNDS {
@@ -90,7 +91,7 @@ impl Scratch {
             fs::remove_dir_all(&built)
                 .map_err(|e| format!("could not remove {}: {e}", built.display()))?;
         }
-        let mut command = cargo::command(&self.directory, &["build", "--quiet", "--offline"]);
+        let mut command = cargo(&self.directory, &["build", "--quiet", "--offline"]);
         let began = Instant::now();
         let status = command
             .env("CARGO_TARGET_DIR", &built)
@@ -107,7 +108,7 @@ impl Scratch {
     /// How many crates it takes, itself included.
     fn crates(&self) -> Result<usize, String> {
         let args = ["tree", "--offline", "--edges", "normal,build", "--prefix", "none"];
-        let output = cargo::command(&self.directory, &args)
+        let output = cargo(&self.directory, &args)
             .output()
             .map_err(|e| format!("could not run cargo: {e}"))?;
         if !output.status.success() {

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::machine::{Machine, today};
-use super::picture::PICTURES;
-use super::results::Results;
-use super::table;
+use crate::machine::{Machine, today};
+use crate::picture::PICTURES;
+use crate::results::Results;
+use crate::table;
 
 const PAGE: &str = "docs/performance.md";
 

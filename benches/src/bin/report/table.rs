@@ -1,7 +1,7 @@
 //! The results as text: every row with its pools, their spread, and how they compare with millpond.
 
-use super::results::{Line, Results, short};
-use super::rows::{GROUPS, Group, POOLS, Row};
+use crate::results::{Line, Results, short};
+use crate::rows::{GROUPS, Group, POOLS, Row};
 
 /// The results for a terminal.
 pub fn render(results: &Results) -> String {
