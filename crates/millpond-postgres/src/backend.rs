@@ -59,8 +59,13 @@ impl Backend<Postgres> for PgBackend {
         mentions(sql, "pg", "advisory_lock") || mentions(sql, "pg_try", "advisory_lock")
     }
 
+    /// A notification that comes while a statement is executed is an error of that statement.
+    fn subscribes(&self, sql: &str) -> bool {
+        has(sql, "listen")
+    }
+
     fn deallocates(&self, sql: &str) -> bool {
-        deallocates(sql)
+        has(sql, "discard") || has(sql, "deallocate")
     }
 
     async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
@@ -110,13 +115,10 @@ impl Backend<Postgres> for PgBackend {
     }
 }
 
-/// Whether DISCARD or DEALLOCATE stands anywhere in a text, be it in a string: what is prepared
-/// anew for nothing costs a round trip.
-fn deallocates(sql: &str) -> bool {
-    let has = |word: &str| {
-        sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    has("discard") || has("deallocate")
+/// Whether a word stands anywhere in a text, be it in a string: what is undone or prepared anew for
+/// nothing costs a round trip.
+fn has(sql: &str, word: &str) -> bool {
+    sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The one that every connection refers to.

@@ -6,7 +6,7 @@ use crate::error_class;
 use crate::pooler::POOLED;
 use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
 use crate::server_info::{greet, limits, takes_writes};
-use crate::verify::{clear_session, release_locks};
+use crate::verify::{clear_session, release};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Pooler, ResetLevel, Triage};
 use millpond_sqlx::backend_api::{
     Canceller, FailoverDetector, SchemaChanges, TcpOptions, WeakPoolHandle,
@@ -51,8 +51,9 @@ impl PgManager {
 
     /// What is done to a connection between two borrowers.
     ///
-    /// `Transaction` also releases the session's advisory locks, if the text of a statement names a
-    /// function that takes one; a function of your own that does so hides it.
+    /// `Transaction` also releases the session's advisory locks and ends its LISTEN, if the text of
+    /// a statement names that or a function that takes one; a function of your own that does so
+    /// hides it.
     ///
     /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT
     /// can call `set_config` or take an advisory lock. It clears role, settings, search path,
@@ -87,7 +88,8 @@ impl PgManager {
     }
 
     /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's
-    /// `ping_timeout`. Needs a [link](Self::link) to the pool.
+    /// `ping_timeout`. Needs a [link](Self::link) to the pool. Where a pooler seems to lend the
+    /// session, nothing is cancelled: it may be somebody else's by then.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
@@ -174,7 +176,9 @@ impl Manager for PgManager {
         conn.share_schema_changes(&self.changes);
         if let Some(greeting) = greeting {
             self.failover.connected(greeting.takes_writes);
-            if let (Some(session), Some(canceller)) = (greeting.session, &self.canceller) {
+            // A pooler may lend the session to somebody else, whom a cancel would hit.
+            let session = greeting.session.filter(|_| !seems_lent);
+            if let (Some(session), Some(canceller)) = (session, &self.canceller) {
                 conn.set_session(session);
                 let dialer = Arc::clone(&self.dialer);
                 canceller.stop_left_behind(&mut conn, dialer);
@@ -219,7 +223,7 @@ impl Manager for PgManager {
         }
         conn.refresh().await?;
         if escaped && self.reset == ResetLevel::Transaction {
-            release_locks(conn.driver_mut()).await?;
+            release(conn.driver_mut()).await?;
         }
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;

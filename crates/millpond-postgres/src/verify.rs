@@ -99,9 +99,11 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
     Ok(())
 }
 
-/// Releases the session's advisory locks: a migrator that failed has left its own.
-pub(crate) async fn release_locks(conn: &mut PgConnection) -> Result<(), Error> {
-    raw_sql("SELECT pg_catalog.pg_advisory_unlock_all()").execute(conn).await.map(drop)
+/// Releases the session's advisory locks, since a migrator that failed has left its own, and ends
+/// its subscriptions.
+pub(crate) async fn release(conn: &mut PgConnection) -> Result<(), Error> {
+    let sql = "UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()";
+    raw_sql(sql).execute(conn).await.map(drop)
 }
 
 /// What a look at a connection found.

@@ -133,6 +133,14 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether a statement may have messages sent to its session that the driver does not expect
+    /// among its answers, by its text; asked only where [`effect`](Self::effect) is not `None`.
+    /// Managers end that as they release locks. By default none does.
+    fn subscribes(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
     /// Whether a statement may leave something in its session that only its end undoes, by its
     /// text; asked only where [`effect`](Self::effect) is not `None`. By default none does.
     fn outlasts_reset(&self, sql: &str) -> bool {

@@ -23,6 +23,9 @@ impl<DB: Database> SqlLease<DB> {
     }
 
     /// Takes the connection out of the pool for good. Its place is free at once.
+    ///
+    /// A cancel that is on its way for a statement that was dropped or has exceeded its limit can
+    /// still hit what is executed next: execute something on the lease first, which waits for it.
     pub fn detach(lease: Self) -> DB::Connection {
         Lease::detach(lease.0).into_driver()
     }

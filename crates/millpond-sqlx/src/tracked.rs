@@ -451,6 +451,7 @@ impl<DB: Database> Tracked<DB> {
         if effect != Effect::None {
             self.seen = Seen::default();
             self.spent |= self.backend.outlasts_reset(sql);
+            self.escaped |= self.backend.subscribes(sql);
             if self.backend.deallocates(sql) {
                 self.cached.note_forgotten();
             }

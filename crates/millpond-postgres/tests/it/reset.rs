@@ -101,3 +101,21 @@ async fn no_lock_that_a_statement_takes_survives_a_return() {
     }
     assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
 }
+
+#[tokio::test]
+async fn a_listen_that_was_left_behind_sends_nothing_to_the_next_borrower() {
+    let Some(server) = server() else { return };
+    let pool = server.one().await;
+    let mut other = server.connection().await;
+    for sql in ["LISTEN millpond_left", "SELECT 1; /* x */ listen millpond_left"] {
+        raw_sql(sql).execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        for echo in 0..3_i32 {
+            raw_sql("NOTIFY millpond_left").execute(&mut other).await.unwrap();
+            let got: i32 =
+                sqlx::query_scalar("SELECT $1").bind(echo).fetch_one(&mut *lease).await.unwrap();
+            assert_eq!(got, echo, "{sql}");
+        }
+    }
+    assert_eq!(pool.status().totals.created, 1);
+}

@@ -1,11 +1,11 @@
 //! What a borrower leaves behind is stopped at the server even if the borrower keeps the
 //! connection.
 
-use crate::backend::{Db, SURVIVES_A_CUT, Session};
+use crate::backend::{Db, Pool, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};
 use millpond_sqlx::{Expired, SqlLease};
 use millpond_testkit::{ChaosProxy, Direction, Flow, Trouble, until};
-use sqlx::raw_sql;
+use sqlx::{AssertSqlSafe, raw_sql};
 use std::time::Duration;
 
 /// Far less than [`LONG`] takes, and enough for a busy machine.
@@ -57,6 +57,34 @@ async fn a_full_pool_stops_a_statement_that_takes_too_long_at_once_over_one_conn
     drop((first, second));
     server.next_is_clean(&pool).await;
     pool.close().await;
+}
+
+/// Statements whose limit ends at about the moment at which they do, each followed by a question.
+async fn race(pool: Pool, user: u64) {
+    for round in 0..10 {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.set_statement_timeout(Duration::from_millis(97 + round));
+        let expired = sqlx::query(SHORT).execute(&mut *lease).await.is_err();
+        lease.set_statement_timeout(None);
+        let question = format!("{user}, {round}");
+        let sql = AssertSqlSafe(format!("SELECT '{question}'"));
+        let answer = sqlx::query_scalar::<_, String>(sql).fetch_one(&mut *lease).await;
+        match answer {
+            Ok(answer) => assert_eq!(answer, question),
+            Err(error) => assert!(expired && !SURVIVES_A_CUT, "{question}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_a_full_pool_a_limit_that_ends_with_its_statement_hits_no_other_one() {
+    let Some(server) = server() else { return };
+    let pool = one().pool_size(4).connect(&server.url).await.unwrap();
+    let users: Vec<_> = (0..6).map(|user| tokio::spawn(race(pool.clone(), user))).collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    server.next_is_clean(&pool).await;
 }
 
 #[tokio::test]
