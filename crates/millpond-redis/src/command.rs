@@ -8,6 +8,7 @@ pub(crate) mod slot;
 use crate::connect::node::Node;
 use argument::Argument;
 use arguments::Arguments;
+use bytes::Bytes;
 use slot::{Slot, slot_of};
 use std::borrow::Cow;
 use std::fmt;
@@ -101,6 +102,17 @@ impl Command {
     /// The name, in upper case.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns whether it runs a script or function, which may return any error.
+    pub(crate) fn is_script(&self) -> bool {
+        matches!(self.name(), "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "FCALL_RO")
+    }
+
+    /// Returns the keys of a script, behind the script and their number.
+    pub(crate) fn keys_of_script(&self) -> impl Iterator<Item = &Bytes> {
+        let count = std::str::from_utf8(self.argument(1)).ok().and_then(|text| text.parse().ok());
+        self.args.iter().skip(2).take(count.unwrap_or(0))
     }
 
     /// Returns an argument, or nothing.

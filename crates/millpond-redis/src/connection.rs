@@ -12,7 +12,7 @@ use crate::connect::options::RedisConnectOptions;
 use crate::driver::fred::client::FredClient;
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
-use crate::link::{Link, Manner};
+use crate::link::{Link, Manner, verify_pong};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 #[cfg(feature = "fred")]
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// | left behind | what happens on return |
 /// |---|---|
 /// | nothing | it is idle at once |
-/// | WATCH, SELECT, a command dropped before its answer | undone and verified by an echoed nonce |
+/// | WATCH, SELECT, a command dropped before its answer | undone and verified by a PING with a nonce |
 /// | a blocking command that was dropped, a subscription, AUTH, CLIENT settings, use of fred's client | closed |
 /// | a timeout, a lost connection | closed |
 pub struct RedisConnection {
@@ -272,7 +272,7 @@ impl RedisConnection {
         }
         let nonce = fastrand::u64(..).to_string();
         let outcome = self.run::<Value>(Command::new("PING").arg(&nonce)).await;
-        crate::link::verify_pong(outcome, &nonce).inspect_err(|_| self.session.spoilt = true)
+        verify_pong(outcome, &nonce).inspect_err(|_| self.session.spoilt = true)
     }
 
     /// Returns whether it may be lent, as far as is known here.
@@ -330,15 +330,8 @@ impl RedisConnection {
         let nonce = fastrand::u64(..).to_string();
         // Ask the node that may still owe an answer.
         let slot = self.session.last.unwrap_or(Slot::Any);
-        let echo = self
-            .link
-            .call(Command { slot, ..Command::new("ECHO").arg(&nonce) }, Manner::Plain)
-            .await?;
-        if String::from_value(echo)? != nonce {
-            return Err(RedisError::Lost {
-                reason: "it is out of sync with the server".to_owned(),
-            });
-        }
+        let ping = Command { slot, ..Command::new("PING").arg(&nonce) };
+        verify_pong(self.link.call(ping, Manner::Plain).await, &nonce)?;
         self.led_back = self.session.selected;
         self.session = Session::default();
         Ok(())

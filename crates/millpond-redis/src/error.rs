@@ -68,7 +68,11 @@ pub enum RedisError {
 
 /// Codes of a server that serves no command: it is starting, busy, cut off from its master or its
 /// cluster, or no longer a master.
-const OUTAGES: [&str; 5] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "UNBLOCKED"];
+const OUTAGES: [&str; 4] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY"];
+
+/// How the error of a blocking command begins whose server has become a replica. Another one of
+/// this code says that somebody has called CLIENT UNBLOCK.
+const DEMOTED: &str = "force unblock";
 
 /// Codes of a server that refuses writes but answers reads: its memory or disk is full, it lacks
 /// replicas, or it is a replica.
@@ -96,7 +100,9 @@ impl RedisError {
             Self::Pool(_) | Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => {
                 true
             }
-            Self::Server { code, .. } => OUTAGES.contains(&code.as_str()),
+            Self::Server { code, .. } => {
+                OUTAGES.contains(&code.as_str()) || self.ends_a_wait_by_failover()
+            }
             _ => false,
         }
     }
@@ -123,7 +129,8 @@ impl RedisError {
         match self {
             Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
             Self::Server { code, .. } => {
-                matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN" | "UNBLOCKED")
+                matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN")
+                    || self.ends_a_wait_by_failover()
             }
             _ => false,
         }
@@ -131,7 +138,12 @@ impl RedisError {
 
     /// Returns whether the server is no longer a master.
     pub(crate) fn tells_of_a_failover(&self) -> bool {
-        self.code().is_some_and(|code| code == "READONLY" || code == "UNBLOCKED")
+        self.code() == Some("READONLY") || self.ends_a_wait_by_failover()
+    }
+
+    fn ends_a_wait_by_failover(&self) -> bool {
+        matches!(self, Self::Server { code, message }
+            if code == "UNBLOCKED" && message.starts_with(DEMOTED))
     }
 
     /// The error of a command whose slot was not found. It was not executed.
@@ -213,6 +225,12 @@ mod tests {
         assert_eq!(error.code(), Some("WRONGTYPE"));
         assert_eq!(RedisError::of_server("something else").code(), Some("ERR"));
         assert!(RedisError::of_server("READONLY You can't write").tells_of_a_failover());
+        let error = RedisError::of_server(
+            "UNBLOCKED force unblock from blocking operation, instance state changed (..)",
+        );
+        assert!(error.tells_of_a_failover() && error.is_outage() && error.ends_the_connection());
+        let error = RedisError::of_server("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        assert!(!error.tells_of_a_failover() && !error.is_outage() && !error.ends_the_connection());
     }
 
     #[test]

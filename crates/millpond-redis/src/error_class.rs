@@ -7,9 +7,9 @@ use millpond_core::ErrorClass;
 pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     match error {
         RedisError::Setup { .. } => ErrorClass::Permanent,
+        error if error.tells_of_a_failover() => ErrorClass::Failover,
         RedisError::Server { code, message } => match code.as_str() {
             "WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED" => ErrorClass::Permanent,
-            "READONLY" | "UNBLOCKED" => ErrorClass::Failover,
             "ERR" if is_permanent(message) => ErrorClass::Permanent,
             _ => ErrorClass::Transient,
         },
@@ -20,11 +20,22 @@ pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     }
 }
 
-/// Errors that repeat: no such database, a password for a server without one, not a cluster.
+/// Errors that repeat: no such database, a password for a server without one, not a cluster or a
+/// sentinel.
 fn is_permanent(message: &str) -> bool {
-    ["DB index", "AUTH", "invalid password", "cluster support disabled", "No such master"]
-        .iter()
-        .any(|told| message.contains(told))
+    [
+        "DB index",
+        "SELECT is not allowed",
+        "AUTH",
+        "invalid password",
+        "cluster support disabled",
+        "No such master",
+        "unknown command 'SENTINEL'",
+        "unknown command `SENTINEL`",
+        "unknown command 'CLUSTER'",
+    ]
+    .iter()
+    .any(|told| message.contains(told))
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ mod options;
 mod permits;
 mod pool;
 mod script;
+mod staggered;
 mod subscription;
 mod topology;
 mod value;

@@ -12,22 +12,22 @@
 
 mod redirection;
 mod routing;
+mod transaction;
 
-use crate::command::slot::Slot;
 use crate::command::{ClusterNode, Command};
 use crate::connect::node::Node;
 use crate::connect::options::Deployment;
 use crate::deadlines::{answer_within, within};
+use crate::driver::Socket;
 use crate::driver::dial::Place;
 use crate::driver::overdue::Patience;
-use crate::driver::{Socket, error_in};
 use crate::error::RedisError;
+use crate::staggered::staggered;
 use crate::subscription::Subscription;
 use crate::topology::{Topology, sentinel};
 use crate::value::Value;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use redirection::{Redirection, redirection};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -35,13 +35,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 /// How often a command is redirected at most.
 const REDIRECTIONS_MAX: u32 = 16;
 
 /// The pause before the second and every further redirection: the slot is being moved.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after one node of a cluster the next one is tried as well.
+const NODE_DELAY: Duration = Duration::from_millis(250);
 
 /// Who uses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +130,14 @@ impl Link {
         if self.topology.owners().is_empty() {
             self.topology.learn().await?;
         }
-        let mut last = Err(unsent("no node of the cluster answers"));
-        for node in self.topology.owners() {
-            last = self.socket(&node, limit).await.map(drop);
-            if last.is_ok() {
-                break;
-            }
-        }
-        last
+        let owners = self.topology.owners();
+        let dialling: Vec<_> = owners.iter().map(|node| self.socket(node, limit)).collect();
+        let errors = match staggered(dialling, NODE_DELAY).await {
+            Ok(_) => return Ok(()),
+            Err(errors) => errors,
+        };
+        let none = || unsent("no node of the cluster answers");
+        Err(errors.into_iter().next_back().unwrap_or_else(none))
     }
 
     /// Returns whether the connection is known to be lost.
@@ -213,78 +215,6 @@ impl Link {
             // Boxed, since its future has several KiB.
             Sockets::Cluster(_) => Box::pin(self.follow(&command, patience)).await,
         }
-    }
-
-    /// Sends commands as one transaction. Returns nil if a watched key has changed.
-    ///
-    /// # Errors
-    ///
-    /// The first error reply.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call): all of it is executed, or nothing.
-    pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
-        let patience = Patience::new(self.limit());
-        let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
-        let all: Vec<Command> =
-            [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
-        let mut answering = String::new();
-        let answers = match &self.sockets {
-            Sockets::One(socket) => {
-                self.send(
-                    socket,
-                    None,
-                    &exec,
-                    patience,
-                    socket.pipeline(&all, self.on_the_wire(patience)),
-                )
-                .await?
-            }
-            Sockets::Cluster(_) => {
-                let (node, watched) = (self.place_of(&exec)?, self.watched());
-                // A change of a key that is watched at another node would not be noticed.
-                if watched.is_some_and(|watched| watched != node) {
-                    return Err(RedisError::moving());
-                }
-                answering.clone_from(&node.host);
-                let socket = self.socket(&node, patience.left()).await?;
-                let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
-                self.send(&socket, Some(&node), &exec, patience, socket.pipeline(&all, on_the_wire))
-                    .await?
-            }
-        };
-        // Without MULTI the server has executed each command by itself.
-        if let Some(refused) = answers.first().and_then(error_in)
-            && redirection(&refused, exec.slot, &answering).is_none()
-        {
-            let reason = format!(
-                "MULTI was refused, and its commands may have been executed one by one: {refused}"
-            );
-            return Err(RedisError::Lost { reason });
-        }
-        // A command was not queued, so nothing was executed.
-        if let Some(error) = answers.iter().find_map(error_in) {
-            return Err(
-                match self
-                    .is_cluster()
-                    .then(|| redirection(&error, exec.slot, &answering))
-                    .flatten()
-                {
-                    Some(Redirection::Moved(slot, node)) => {
-                        self.topology.moved(slot, &Arc::new(node));
-                        RedisError::moving()
-                    }
-                    Some(_) => RedisError::moving(),
-                    None => error,
-                },
-            );
-        }
-        self.watch(None);
-        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
-        let inner = if let Value::List(inner) = &answer { &inner[..] } else { &[] };
-        let error = inner.iter().find_map(error_in);
-        error.map_or(Ok(answer), Err)
     }
 
     /// Sends a SUBSCRIBE or PSUBSCRIBE. In a cluster every node receives what is published, but
@@ -405,15 +335,6 @@ impl Link {
 
 fn ran_out(command: &Command, patience: Patience) -> RedisError {
     RedisError::TimedOut { command: command.name().to_owned(), limit: patience.limit }
-}
-
-/// Returns the slot that all commands of a transaction share.
-fn common_slot(commands: &[Command]) -> Slot {
-    commands.iter().fold(Slot::Any, |common, command| match (common, command.slot) {
-        (Slot::Any, slot) | (slot, Slot::Any) => slot,
-        (common, slot) if common == slot => common,
-        _ => Slot::Several,
-    })
 }
 
 /// Checks that this is the answer to a PING with this nonce.

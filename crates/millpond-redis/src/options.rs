@@ -432,12 +432,12 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
         self,
         options: RedisConnectOptions,
     ) -> Result<SharedRedisPool, RedisError> {
-        let sizes = (self.max_connections, 1);
+        let (sizes, limit) = ((self.max_connections, 1), self.config.pool_timeout);
         // One connection serves many borrowers.
         let range = 1..=*self.config.limits.max_connections().end();
         let options_of_pool = self.step(|builder| builder.acquires_per_turn(LOANS_IN_TURN));
         let pool = options_of_pool.build(range, sizes, options, SharedRedisManager::new)?;
-        Ok(SharedRedisPool::new(pool))
+        Ok(SharedRedisPool::new(pool, limit))
     }
 }
 

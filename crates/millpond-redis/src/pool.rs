@@ -15,10 +15,13 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How often an idempotent command is sent when its connection is lost.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// How long an acquire pauses after a connection that its server has closed at once.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A pool of exclusive connections, for WATCH and transactions, blocking commands, SELECT and
 /// subscriptions, and wherever one slow answer must not delay others.
@@ -170,17 +173,39 @@ async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
     }
 }
 
+/// The search for a connection that may be lent.
+struct Search {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Search {
+    fn new(limit: Duration) -> Self {
+        Self { since: Instant::now(), limit }
+    }
+
+    /// Discards a connection that may not be lent, and pauses if it has just been opened: its
+    /// server hangs up after the handshake. Returns the rest of the limit.
+    async fn discard<C: Send + 'static>(&self, unfit: Lease<C>) -> Duration {
+        let left = || self.limit.saturating_sub(self.since.elapsed());
+        let is_new = Lease::info(&unfit).age < self.since.elapsed();
+        Lease::discard(unfit, CloseReason::Unverified);
+        if is_new {
+            sleep(PAUSE.min(left())).await;
+        }
+        left()
+    }
+}
+
 /// Replaces a connection that may not be lent, within the rest of the limit.
 async fn another(
     pool: &QueuePool<RedisManager>,
     request: Request,
     mut unfit: Lease<RedisConnection>,
 ) -> Result<Lease<RedisConnection>, PoolError> {
-    let limit = request.limit.unwrap_or_else(|| pool.config().pool_timeout);
-    let since = Instant::now();
+    let search = Search::new(request.limit.unwrap_or_else(|| pool.config().pool_timeout));
     loop {
-        Lease::discard(unfit, CloseReason::Unverified);
-        let left = limit.saturating_sub(since.elapsed());
+        let left = search.discard(unfit).await;
         let lease = pool.acquire_with(request.within(left)).await?;
         if lease.is_fit() {
             return Ok(lease);
@@ -196,11 +221,13 @@ async fn another(
 #[derive(Clone)]
 pub struct SharedRedisPool {
     pool: SharedPool<SharedRedisManager>,
+    /// Its `pool_timeout`.
+    limit: Duration,
 }
 
 impl SharedRedisPool {
-    pub(crate) fn new(pool: SharedPool<SharedRedisManager>) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: SharedPool<SharedRedisManager>, limit: Duration) -> Self {
+        Self { pool, limit }
     }
 
     /// Lends a share of a connection. Waits only while none is open.
@@ -232,11 +259,11 @@ impl SharedRedisPool {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<SharedRedisLease, PoolError>> + Send + use<> {
-        let pool = self.pool.clone();
+        let (pool, limit) = (self.pool.clone(), request.limit.unwrap_or(self.limit));
         async move {
             // A connection is usually open, so that there is nothing to wait for.
             let mut request = request;
-            let mut since = None;
+            let mut search = None;
             loop {
                 let lease = match pool.try_acquire_with(request) {
                     Some(lease) => lease,
@@ -245,11 +272,8 @@ impl SharedRedisPool {
                 if lease.is_fit() {
                     return Ok(SharedRedisLease::new(lease));
                 }
-                Lease::discard(lease, CloseReason::Unverified);
-                let since = *since.get_or_insert_with(Instant::now);
-                if let Some(limit) = request.limit {
-                    request = request.within(limit.saturating_sub(since.elapsed()));
-                }
+                let search = search.get_or_insert_with(|| Search::new(limit));
+                request = request.within(search.discard(lease).await);
             }
         }
     }

@@ -126,15 +126,25 @@ impl Topology {
         }
     }
 
-    /// Asks a few nodes for the slots; the first answer counts.
+    /// Asks a few nodes for the slots, and the startup nodes if none of these answers: all others
+    /// may have got new addresses. The first answer counts.
     ///
     /// # Errors
     ///
     /// The error of the last one if none answers.
     pub(crate) async fn learn(&self) -> Result<(), RedisError> {
+        let known = self.informants();
+        if !known.is_empty() && self.learn_from(known).await.is_ok() {
+            return Ok(());
+        }
+        let Deployment::Cluster(startup) = &self.options.deployment else { return Ok(()) };
+        self.learn_from(startup.iter().cloned().map(Arc::new).collect()).await
+    }
+
+    async fn learn_from(&self, nodes: Vec<Arc<Node>>) -> Result<(), RedisError> {
         let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
         let mut asking: FuturesUnordered<_> =
-            self.informants().into_iter().map(|node| self.ask(node)).collect();
+            nodes.into_iter().map(|node| self.ask(node)).collect();
         while let Some(answer) = asking.next().await {
             match answer {
                 Ok(slots) => {
@@ -159,17 +169,12 @@ impl Topology {
         )
     }
 
-    /// Returns a few random nodes that are not down; at first the startup nodes.
+    /// Returns a few random nodes that are not down; at first none is known.
     fn informants(&self) -> Vec<Arc<Node>> {
         let mut nodes = self.nodes();
         nodes.retain(|node| !self.is_down(node));
         fastrand::shuffle(&mut nodes);
         nodes.truncate(ASKED);
-        if nodes.is_empty()
-            && let Deployment::Cluster(startup) = &self.options.deployment
-        {
-            nodes = startup.iter().cloned().map(Arc::new).collect();
-        }
         nodes
     }
 

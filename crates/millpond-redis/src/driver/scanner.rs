@@ -128,8 +128,9 @@ impl Scanner {
     /// if it is malformed.
     fn begin(&mut self, kind: u8, count: Option<usize>) -> Option<bool> {
         let parts = match (kind, count) {
-            // A negative length is nil.
-            (_, None) => return Some(true),
+            // A negative length is nil, in RESP2.
+            (b'$' | b'*', None) => return Some(true),
+            (_, None) => return None,
             (b'$' | b'!' | b'=', Some(length)) => {
                 self.skip = length.checked_add(2)?;
                 return Some(false);

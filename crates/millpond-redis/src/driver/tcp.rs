@@ -2,14 +2,12 @@
 
 use crate::connect::node::Node;
 use crate::error::RedisError;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use crate::staggered::staggered;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::sleep;
 
 /// How long after one address of a host the next one is tried as well: RFC 8305.
 const ADDRESS_DELAY: Duration = Duration::from_millis(250);
@@ -25,23 +23,12 @@ const PROBE_SHARE: u32 = 6;
 /// Connects to the first address of a host, and after a moment to the next one at the same time.
 pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
     let lookup = lookup_host((node.host.as_str(), node.port)).await;
-    let mut addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
-    let (mut trying, mut failed) = (FuturesUnordered::new(), Vec::new());
-    let mut next = addresses.next();
-    while next.is_some() || !trying.is_empty() {
-        if let Some(address) = next.take() {
-            trying.push(try_address(address, keepalive));
-            next = addresses.next();
-        }
-        tokio::select! {
-            biased;
-            Some(outcome) = trying.next() => match outcome {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed.push(error),
-            },
-            () = sleep(ADDRESS_DELAY), if next.is_some() => {}
-        }
-    }
+    let addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
+    let attempts = addresses.map(|address| try_address(address, keepalive));
+    let failed = match staggered(attempts, ADDRESS_DELAY).await {
+        Ok(stream) => return Ok(stream),
+        Err(failed) => failed,
+    };
     let reason =
         if failed.is_empty() { format!("{node} has no address") } else { failed.join("; ") };
     Err(RedisError::NotSent { reason })

@@ -28,10 +28,13 @@ impl Link {
                 sleep(PAUSE.min(patience.left())).await;
             }
             let outcome = self.ask(&node, command, asking, patience).await;
-            let next = outcome
+            let mut next = outcome
                 .as_ref()
                 .err()
                 .and_then(|error| redirection(error, command.slot, &node.host));
+            if next.is_some() && command.is_script() {
+                next = self.confirmed(next, &node, command, asking, patience).await;
+            }
             (node, asking) = match next {
                 Some(Redirection::Moved(slot, to)) => {
                     let to = Arc::new(to);
@@ -59,6 +62,28 @@ impl Link {
             };
         }
         Err(RedisError::moving())
+    }
+
+    /// Returns the redirection of a script if the node redirects a command for its keys too. A
+    /// script may return an error in the words of a redirection, after its execution.
+    async fn confirmed(
+        &self,
+        told: Option<Redirection>,
+        node: &Arc<Node>,
+        script: &Command,
+        asking: bool,
+        patience: Patience,
+    ) -> Option<Redirection> {
+        let probe = Command::new("EXISTS").keys(script.keys_of_script());
+        if probe.args.len() == 0 {
+            return None;
+        }
+        match Box::pin(self.ask(node, &probe, asking, patience)).await {
+            Ok(_) => None,
+            // The user may not ask.
+            Err(error) if error.code() == Some("NOPERM") => told,
+            Err(error) => redirection(&error, probe.slot, &node.host),
+        }
     }
 
     /// Sends a command to a node; with ASKING in front if the node is importing the slot.

@@ -53,7 +53,7 @@ impl Slots {
 
     fn own(&mut self, first: usize, last: usize, at: usize) {
         self.owners.resize(SLOTS, None);
-        for owner in self.owners.iter_mut().take(last + 1).skip(first) {
+        for owner in self.owners.iter_mut().take(last.saturating_add(1)).skip(first) {
             *owner = Some(at);
         }
     }

@@ -3,7 +3,7 @@
 use crate::scripted::{Scripted, plain};
 use crate::support::{by_each_driver, cluster, few, get, key, set, single};
 use millpond_redis::{
-    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, Value,
+    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, Value, slot_of,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -197,16 +197,24 @@ async fn an_error_of_a_script_is_its_own_and_the_script_runs_once() {
         for text in [
             "MOVED 7 127.0.0.1:1",
             "ASK 7 127.0.0.1:1",
+            "MOVED SLOT 127.0.0.1:1",
+            "ASK SLOT 127.0.0.1:1",
             "TRYAGAIN later",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
             "NOSCRIPT of my own",
             "ERR Client sent AUTH, but no password is set",
         ] {
             let count = key("count");
+            let text = &text.replace("SLOT", &slot_of(count.as_bytes()).to_string());
             let script = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])";
             let eval = || Command::new("EVAL").arg(script).arg(1).key(&count).arg(text);
             let error = pool.run::<Value>(eval()).await.unwrap_err();
             assert!(matches!(error, RedisError::Server { .. }), "{error}");
             assert_eq!(pool.run::<i64>(get(&count)).await.unwrap(), 1, "{text}");
+            // Without a key that would say which slots it is about.
+            let without = Command::new("EVAL").arg("return redis.error_reply(ARGV[1])").arg(0);
+            let error = pool.run::<Value>(without.arg(text)).await.unwrap_err();
+            assert_eq!(error.to_string(), *text);
             if let Either::Own(own) = &pool {
                 let mut lease = own.acquire().await.unwrap();
                 let error = lease.transaction::<Value>([eval()]).await.unwrap_err();

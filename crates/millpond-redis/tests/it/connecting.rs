@@ -88,6 +88,49 @@ async fn the_last_words_of_a_server_that_hangs_up_are_the_error() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_no_sentinel_is_found_out_at_once() {
+    let Some(url) = single() else { return };
+    let url = url.replace("redis://", "redis-sentinel://");
+    for url in by_each_driver(&format!("{url}?service=mymaster")) {
+        let error = refused(&url).await.to_string();
+        assert!(error.contains("SENTINEL"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_after_every_handshake_is_an_error_in_time() {
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&connections);
+    let server = Scripted::start(move |connection, words| {
+        count.fetch_max(connection, std::sync::atomic::Ordering::SeqCst);
+        // No frame begins with the last byte.
+        let end: &[u8] = if words[0] == b"PING" { b"?" } else { b"" };
+        [&plain(words)[..], end].concat()
+    })
+    .await;
+    let limit = Duration::from_millis(300);
+    for url in by_each_driver(&format!("redis://{}", server.address)) {
+        let own = few(1).pool_timeout(limit).connect_lazy(&url).unwrap();
+        let shared = SharedRedisPoolOptions::new().limits(millpond_redis::Limits::Off);
+        let shared = shared.pool_timeout(limit).connect_lazy(&url).unwrap();
+        let lending = async {
+            for _ in 0..3 {
+                // A lease that is lost a moment later is a lease.
+                drop(own.acquire().await);
+                drop(shared.acquire().await);
+                let error = own.run::<Value>(Command::new("GET").key("k")).await.unwrap_err();
+                assert!(error.is_outage(), "{error}");
+                let error = shared.run::<Value>(Command::new("GET").key("k")).await.unwrap_err();
+                assert!(error.is_outage(), "{error}");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), lending).await.expect("it is tried for ever");
+    }
+    let connections = connections.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(connections < 1000, "{connections} connections were opened");
+}
+
+#[tokio::test]
 async fn a_server_of_another_kind_is_found_out_at_once() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();

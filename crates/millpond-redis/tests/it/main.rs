@@ -3,6 +3,7 @@
 mod answers;
 mod cancel;
 mod chaos;
+mod cluster_nodes;
 mod conformance;
 mod connecting;
 mod cut_anywhere;

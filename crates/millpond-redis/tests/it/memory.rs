@@ -16,6 +16,27 @@ fn resident() -> usize {
 }
 
 #[tokio::test]
+async fn idle_connections_do_not_keep_what_a_large_transaction_needed() {
+    let Some(url) = single().filter(|_| cfg!(target_os = "linux")) else { return };
+    for url in by_each_driver(&url) {
+        let pool = few(4).command_timeout(Duration::from_secs(60)).connect(&url).await.unwrap();
+        let key = key("parts");
+        let before = resident();
+        let mut leases = Vec::new();
+        for _ in 0..4 {
+            let mut lease = pool.acquire().await.unwrap();
+            // Each of them alone is small.
+            let parts = (0..64).map(|_| set(&key, vec![b'x'; 1 << 20]));
+            lease.transaction::<()>(parts).await.unwrap().unwrap();
+            leases.push(lease);
+        }
+        leases.clear();
+        until("the memory is given back", async || resident() < before + LARGE).await;
+        pool.run::<()>(Command::new("DEL").key(&key)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_keep_what_one_large_value_needed() {
     let Some(url) = single().filter(|_| cfg!(target_os = "linux")) else { return };
     for url in by_each_driver(&url) {

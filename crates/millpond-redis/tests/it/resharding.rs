@@ -125,7 +125,16 @@ async fn moves_under_load(cluster: &OwnServer, url: &str) {
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..16 {
         let (shared, own, stop) = (shared.clone(), own.clone(), stop.clone());
-        if task % 2 == 0 {
+        if task % 4 == 1 {
+            tasks.spawn(use_keys(task, stop, move |command| {
+                let own = own.clone();
+                async move {
+                    let mut lease = own.acquire().await?;
+                    let answers: Option<Vec<Option<String>>> = lease.transaction([command]).await?;
+                    Ok(answers.unwrap().remove(0))
+                }
+            }));
+        } else if task % 2 == 0 {
             tasks.spawn(use_keys(task, stop, move |command| {
                 let shared = shared.clone();
                 async move { shared.run(command).await }

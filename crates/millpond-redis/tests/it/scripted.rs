@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Listens until it is dropped.
 pub struct Scripted {
@@ -24,11 +24,13 @@ impl Scripted {
         let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&open);
         let task = tokio::spawn(async move {
+            // Ends with the listener.
+            let mut serving = JoinSet::new();
             for number in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (answer, counted) = (Arc::clone(&answer), Arc::clone(&counted));
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     serve(stream, |words| answer(number, words)).await;
                     counted.fetch_sub(1, Ordering::SeqCst);
                 });

@@ -37,6 +37,46 @@ async fn a_watch_and_another_database_are_undone_on_the_same_connection() {
 }
 
 #[tokio::test]
+async fn a_user_without_the_right_to_echo_gets_a_clean_connection_back() {
+    let Some(url) = single() else { return };
+    let admin = few(1).connect(&url).await.unwrap();
+    let rights = ["on", ">pw", "~*", "+get", "+set", "+watch", "+unwatch", "+hello", "+auth"];
+    let more = ["+client", "+ping", "+select"];
+    let user = key("user").replace(':', "-");
+    let command = Command::new("ACL").arg("SETUSER").arg(&user).args(rights).args(more);
+    admin.run::<()>(command).await.unwrap();
+    for url in by_each_driver(&url.replace("redis://", &format!("redis://{user}:pw@"))) {
+        let (pool, _, before) = one(&url).await;
+        let mut lease = pool.acquire().await.unwrap();
+        lease.run::<()>(Command::new("WATCH").key("k")).await.unwrap();
+        drop(lease);
+        assert_eq!(id(&mut pool.acquire().await.unwrap()).await, before, "{url}");
+    }
+    admin.run::<()>(Command::new("ACL").arg("DELUSER").arg(&user)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_that_somebody_ends_is_no_failover_and_costs_no_connection() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        let (pool, trace, before) = one(&url).await;
+        let admin = few(1).connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        let waiting = lease.run::<Value>(Command::new("BLPOP").key(key("none")).arg(10));
+        let ending = async {
+            let unblock = || Command::new("CLIENT").arg("UNBLOCK").arg(before).arg("ERROR");
+            while admin.run::<i64>(unblock()).await.unwrap() == 0 {}
+        };
+        let (outcome, ()) = tokio::join!(waiting, ending);
+        let error = outcome.unwrap_err();
+        assert!(error.code() == Some("UNBLOCKED") && !error.is_outage(), "{error}");
+        drop(lease);
+        assert_eq!(next_is_clean(&pool).await, before);
+        assert!(trace.closed().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_only_a_new_connection_has_not_costs_the_connection() {
     let Some(url) = single() else { return };
     for line in ["CLIENT SETNAME mill", "CLIENT NO-EVICT ON", "CLIENT TRACKING ON"] {

@@ -8,6 +8,13 @@ use bytes::Bytes;
 /// are copied, since they would keep the whole buffer alive.
 const SHARED_MIN: usize = 4096;
 
+/// A string in a larger buffer than this is copied unless it is a large part of it: kept by its
+/// caller, it would keep all of the buffer.
+const BUFFER_SMALL: usize = 64 * 1024;
+
+/// The part of such a buffer that a string has to be.
+const SHARED_PART: usize = 4;
+
 /// A whole frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frame {
@@ -17,13 +24,15 @@ pub(crate) enum Frame {
     Push(Vec<Value>),
 }
 
-/// Reads a whole frame of this kind. Long strings share its memory.
+/// Reads a whole frame of this kind, which lies in a buffer of this size. Long strings share its
+/// memory, unless they are a small part of it.
 ///
 /// # Errors
 ///
 /// [`Malformed`].
-pub(crate) fn read(frame: &Bytes, kind: u8) -> Result<Frame, Malformed> {
-    let mut reader = Reader { left: frame, all: frame };
+pub(crate) fn read(frame: &Bytes, kind: u8, buffer: usize) -> Result<Frame, Malformed> {
+    let shared_min = if buffer > BUFFER_SMALL { buffer / SHARED_PART } else { SHARED_MIN };
+    let mut reader = Reader { left: frame, all: frame, shared_min };
     match (reader.value().ok_or(Malformed { first: None })?, kind) {
         (Value::List(parts), b'>') => Ok(Frame::Push(parts)),
         (value, _) => Ok(Frame::Answer(value)),
@@ -33,6 +42,8 @@ pub(crate) fn read(frame: &Bytes, kind: u8) -> Result<Frame, Malformed> {
 struct Reader<'a> {
     left: &'a [u8],
     all: &'a Bytes,
+    /// From this length on a string shares the memory.
+    shared_min: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -100,7 +111,7 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&self, data: &[u8]) -> Bytes {
-        if data.len() < SHARED_MIN {
+        if data.len() < self.shared_min {
             Bytes::copy_from_slice(data)
         } else {
             self.all.slice_ref(data)
@@ -124,7 +135,8 @@ mod tests {
             while let Some(end) = scanner.feed(piece)? {
                 assert!(scanner.is_between());
                 begun.extend_from_slice(&piece[..end]);
-                let frame = read(&Bytes::from(std::mem::take(&mut begun)), scanner.kind())?;
+                let frame = Bytes::from(std::mem::take(&mut begun));
+                let frame = read(&frame, scanner.kind(), frame.len())?;
                 assert_eq!(scanner.kind() == b'>', matches!(frame, Frame::Push(_)));
                 assert_eq!(
                     matches!(scanner.kind(), b'-' | b'!'),
@@ -233,6 +245,25 @@ mod tests {
     }
 
     #[test]
+    fn a_string_shares_the_memory_of_its_buffer_only_if_it_is_much_of_it() {
+        let long = "x".repeat(SHARED_MIN);
+        let bytes = Bytes::from(format!("${}\r\n{long}\r\n", long.len()));
+        let range = bytes.as_ptr_range();
+        for (buffer, is_shared) in
+            [(bytes.len(), true), (BUFFER_SMALL, true), (BUFFER_SMALL + 1, false), (1 << 30, false)]
+        {
+            let Ok(Frame::Answer(Value::Bytes(text))) = read(&bytes, b'$', buffer) else {
+                panic!()
+            };
+            assert_eq!(text, long);
+            assert_eq!(range.contains(&text.as_ptr()), is_shared, "{buffer}");
+        }
+        let large = Bytes::from(format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20)));
+        let Ok(Frame::Answer(Value::Bytes(text))) = read(&large, b'$', 2 << 20) else { panic!() };
+        assert!(large.as_ptr_range().contains(&text.as_ptr()), "copied for nothing");
+    }
+
+    #[test]
     fn no_bytes_make_it_panic() {
         let mut random = fastrand::Rng::with_seed(7);
         let alphabet = b"+-:$*,#(_!=~>%|\r\n\r\n\r\n0123456789t";
@@ -242,7 +273,7 @@ mod tests {
                 (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
             let mut scanner = Scanner::default();
             if let Ok(Some(end)) = scanner.feed(&bytes) {
-                let _ = read(&Bytes::copy_from_slice(&bytes[..end]), scanner.kind());
+                let _ = read(&Bytes::copy_from_slice(&bytes[..end]), scanner.kind(), end);
             }
         }
     }

@@ -130,18 +130,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 self.seen = self.input.len();
                 return Ok(());
             };
+            let buffer = self.input.capacity();
             let frame = self.input.split_to(self.seen.saturating_add(end)).freeze();
             self.seen = 0;
             // The rest would keep the same memory alive.
             if frame.len() > BUFFER_MAX {
                 self.input = BytesMut::from(&self.input[..]);
             }
-            self.deliver(&frame)?;
+            self.deliver(&frame, buffer)?;
         }
     }
 
-    fn deliver(&self, bytes: &Bytes) -> Result<(), RedisError> {
-        let frame = read(bytes, self.scanner.kind()).map_err(unreadable)?;
+    fn deliver(&self, bytes: &Bytes, buffer: usize) -> Result<(), RedisError> {
+        let frame = read(bytes, self.scanner.kind(), buffer).map_err(unreadable)?;
         let mut state = self.shared.lock();
         let (is_message, value) = match frame {
             Frame::Push(parts) => (true, Value::List(parts)),

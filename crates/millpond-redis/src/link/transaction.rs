@@ -1,0 +1,151 @@
+//! Transactions, sent as one write.
+
+use super::redirection::{Redirection, redirection};
+use super::{Link, PAUSE, REDIRECTIONS_MAX, Sockets};
+use crate::command::Command;
+use crate::command::slot::Slot;
+use crate::connect::node::Node;
+use crate::driver::error_in;
+use crate::driver::overdue::Patience;
+use crate::error::RedisError;
+use crate::value::Value;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep};
+
+impl Link {
+    /// Sends commands as one transaction. Returns nil if a watched key has changed.
+    ///
+    /// # Errors
+    ///
+    /// The first error reply; `MOVED` if a slot keeps moving, or has moved since its keys were
+    /// watched.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call): all of it is executed, or nothing.
+    pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
+        let patience = Patience::new(self.limit());
+        let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
+        let all = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
+        match &self.sockets {
+            Sockets::One(socket) => {
+                let sending = socket.pipeline(&all, self.on_the_wire(patience));
+                let answers = self.send(socket, None, &exec, patience, sending).await?;
+                outcome(answers, |_| None).map_err(|refused| refused.error)
+            }
+            Sockets::Cluster(_) => Box::pin(self.transaction_in_cluster(all, patience)).await,
+        }
+    }
+
+    /// Follows redirections: a transaction that is redirected was not executed.
+    async fn transaction_in_cluster(
+        &self,
+        all: Vec<Command>,
+        patience: Patience,
+    ) -> Result<Value, RedisError> {
+        let Some(exec) = all.last() else { return Ok(Value::Nil) };
+        let (mut node, mut asking, watched) = (self.place_of(exec)?, false, self.watched());
+        // A change of a key that is watched at another node would not be noticed.
+        if watched.as_ref().is_some_and(|watched| *watched != node) {
+            return Err(RedisError::moving());
+        }
+        for attempt in 0..REDIRECTIONS_MAX {
+            if attempt > 1 {
+                sleep(PAUSE.min(patience.left())).await;
+            }
+            let answers = self.send_all(&node, &all, asking, patience).await?;
+            let refused = match outcome(answers, |error| redirection(error, exec.slot, &node.host))
+            {
+                Ok(answer) => {
+                    self.watch(None);
+                    return Ok(answer);
+                }
+                Err(refused) => refused,
+            };
+            if refused.is_complete {
+                self.watch(None);
+            }
+            (node, asking) = match refused.redirection {
+                None => return Err(refused.error),
+                // EXEC has ended the watch, so a second attempt would not notice a change.
+                Some(_) if watched.is_some() => return Err(RedisError::moving()),
+                Some(Redirection::Moved(slot, to)) => {
+                    let to = Arc::new(to);
+                    self.topology.moved(slot, &to);
+                    (to, false)
+                }
+                Some(Redirection::Ask(to)) => (Arc::new(to), true),
+                Some(Redirection::Again) => (self.place_of(exec)?, false),
+            };
+        }
+        Err(RedisError::moving())
+    }
+
+    /// Sends commands to a node in one write; with ASKING in front if the node is importing the
+    /// slot, which counts until EXEC.
+    async fn send_all(
+        &self,
+        node: &Arc<Node>,
+        all: &[Command],
+        asking: bool,
+        patience: Patience,
+    ) -> Result<Vec<Value>, RedisError> {
+        let Some(exec) = all.last() else { return Ok(Vec::new()) };
+        let socket = self.socket(node, patience.left()).await?;
+        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
+        if !asking {
+            let sending = socket.pipeline(all, on_the_wire);
+            return self.send(&socket, Some(node), exec, patience, sending).await;
+        }
+        let all = [&[Command::new("ASKING")], all].concat();
+        let sending = socket.pipeline(&all, on_the_wire);
+        let mut answers = self.send(&socket, Some(node), exec, patience, sending).await?;
+        answers.drain(..answers.len().min(1));
+        Ok(answers)
+    }
+}
+
+/// A transaction without a result.
+struct Refused {
+    error: RedisError,
+    redirection: Option<Redirection>,
+    /// Whether MULTI and EXEC were answered as those of one transaction.
+    is_complete: bool,
+}
+
+/// Returns the results of a transaction from the answers to its commands.
+fn outcome(
+    answers: Vec<Value>,
+    redirection: impl Fn(&RedisError) -> Option<Redirection>,
+) -> Result<Value, Refused> {
+    // Without MULTI the server has executed each command by itself.
+    if let Some(refused) = answers.first().and_then(error_in)
+        && redirection(&refused).is_none()
+    {
+        let reason = format!(
+            "MULTI was refused, and its commands may have been executed one by one: {refused}"
+        );
+        let error = RedisError::Lost { reason };
+        return Err(Refused { error, redirection: None, is_complete: false });
+    }
+    // A command was not queued, so nothing was executed.
+    if let Some(error) = answers.iter().find_map(error_in) {
+        let redirection = redirection(&error);
+        return Err(Refused { error, redirection, is_complete: true });
+    }
+    let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
+    let inner = if let Value::List(inner) = &answer { &inner[..] } else { &[] };
+    match inner.iter().find_map(error_in) {
+        Some(error) => Err(Refused { error, redirection: None, is_complete: true }),
+        None => Ok(answer),
+    }
+}
+
+/// Returns the slot that all commands of a transaction share.
+fn common_slot(commands: &[Command]) -> Slot {
+    commands.iter().fold(Slot::Any, |common, command| match (common, command.slot) {
+        (Slot::Any, slot) | (slot, Slot::Any) => slot,
+        (common, slot) if common == slot => common,
+        _ => Slot::Several,
+    })
+}

@@ -1,0 +1,159 @@
+//! Nodes of a cluster that are silent or gone, or have got new addresses.
+
+use crate::scripted::{Scripted, plain};
+use crate::support::{by_each_driver, few, get};
+use millpond_redis::{RedisConnectOptions, SharedRedisPoolOptions, Value};
+use millpond_testkit::until;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// `CLUSTER SLOTS` of ranges, each with its nodes, the owner first.
+fn slots(ranges: &[(u16, u16, Vec<SocketAddr>)]) -> Vec<u8> {
+    let node = |node: &SocketAddr| format!("*2\r\n$9\r\n{}\r\n:{}\r\n", node.ip(), node.port());
+    let range = |(first, last, nodes): &(u16, u16, Vec<SocketAddr>)| {
+        let nodes_text: String = nodes.iter().map(node).collect();
+        format!("*{}\r\n:{first}\r\n:{last}\r\n{nodes_text}", nodes.len() + 2)
+    };
+    let all: String = ranges.iter().map(range).collect();
+    format!("*{}\r\n{all}", ranges.len()).into_bytes()
+}
+
+/// A node that tells of these slots and owns none.
+async fn telling(told: Arc<Mutex<Vec<u8>>>) -> Scripted {
+    Scripted::start(move |_, words| match &words[0][..] {
+        b"CLUSTER" => told.lock().unwrap().clone(),
+        b"GET" => b"-MOVED 7 127.0.0.1:1\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await
+}
+
+/// A node that answers, and knows of no others.
+async fn answering() -> Scripted {
+    Scripted::start(|_, words| match &words[0][..] {
+        b"CLUSTER" => b"-ERR not now\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await
+}
+
+fn everything(nodes: &[SocketAddr]) -> Vec<u8> {
+    slots(&[(0, 16_383, nodes.to_vec())])
+}
+
+#[tokio::test]
+async fn a_cluster_whose_nodes_have_all_got_new_addresses_is_found_by_its_startup_nodes() {
+    for query in by_each_driver("") {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let old = answering().await;
+        let told = Arc::new(Mutex::new(everything(&[old.address, gone])));
+        let startup = telling(Arc::clone(&told)).await;
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let own = few(1).connect(&url).await.unwrap();
+        assert_eq!(shared.run::<String>(get("a")).await.unwrap(), "a");
+        assert_eq!(own.run::<String>(get("a")).await.unwrap(), "a");
+        let new = answering().await;
+        *told.lock().unwrap() = everything(&[new.address]);
+        drop(old);
+        until("the new address is found", async || {
+            shared.run::<String>(get("b")).await.is_ok()
+                && own.run::<String>(get("b")).await.is_ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_connection_does_not_wait_for_a_master_that_is_silent() {
+    for query in by_each_driver("") {
+        // Nodes are tried in the order of their addresses.
+        let (silent, healthy) = loop {
+            let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let healthy = answering().await;
+            if silent.local_addr().unwrap() < healthy.address {
+                break (silent, healthy);
+            }
+        };
+        let told = slots(&[
+            (0, 8_000, vec![silent.local_addr().unwrap()]),
+            (8_001, 16_383, vec![healthy.address]),
+        ]);
+        let startup = telling(Arc::new(Mutex::new(told))).await;
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        // It is silent for 2 s.
+        let limit = Duration::from_millis(1500);
+        let pool = few(1).pool_timeout(limit).connect(&url).await.unwrap();
+        assert_eq!(pool.run::<String>(get("foo")).await.unwrap(), "foo", "its slot is 12182");
+    }
+}
+
+#[tokio::test]
+async fn a_moved_to_a_node_that_is_gone_costs_nobody_else_an_answer() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for query in by_each_driver("") {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let slots_told = Arc::clone(&told);
+        let node = Scripted::start(move |_, words| match (&words[0][..], words.last()) {
+            (b"CLUSTER", _) => slots_told.lock().unwrap().clone(),
+            (b"GET", Some(key)) if key == b"foo" => format!("-MOVED 12182 {gone}\r\n").into_bytes(),
+            _ => plain(words),
+        })
+        .await;
+        *told.lock().unwrap() = everything(&[node.address]);
+        let url = format!("redis-cluster://{}{query}", node.address);
+        let pool = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        for _ in 0..5 {
+            let (lost, other) =
+                tokio::join!(pool.run::<Value>(get("foo")), pool.run::<String>(get("bar")));
+            let error = lost.unwrap_err();
+            assert!(!error.is_ambiguous(), "{error}");
+            assert_eq!(other.unwrap(), "bar");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_redirects_to_itself_for_ever_is_an_error_and_nothing_is_executed() {
+    for query in by_each_driver("") {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let slots_told = Arc::clone(&told);
+        let node = Scripted::start(move |_, words| match &words[0][..] {
+            b"CLUSTER" => slots_told.lock().unwrap().clone(),
+            b"GET" | b"EXISTS" => {
+                let port = slots_told.lock().unwrap();
+                let text = String::from_utf8_lossy(&port).into_owned();
+                let port = text.rsplit_once(':').unwrap().1.trim().to_owned();
+                format!("-MOVED 12182 :{port}\r\n").into_bytes()
+            }
+            _ => plain(words),
+        })
+        .await;
+        *told.lock().unwrap() = everything(&[node.address]);
+        let url = format!("redis-cluster://{}{query}", node.address);
+        let pool = few(1).connect(&url).await.unwrap();
+        let error = pool.run::<Value>(get("foo")).await.unwrap_err();
+        assert_eq!(error.code(), Some("MOVED"), "{error}");
+        assert!(!error.is_ambiguous());
+    }
+}
+
+#[tokio::test]
+async fn settings_that_no_cluster_accepts_are_an_error_at_once() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let slots_told = Arc::clone(&told);
+    let node = Scripted::start(move |_, words| match &words[0][..] {
+        b"CLUSTER" => slots_told.lock().unwrap().clone(),
+        b"SELECT" => b"-ERR SELECT is not allowed in cluster mode\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await;
+    *told.lock().unwrap() = everything(&[node.address]);
+    let options = RedisConnectOptions::cluster([("127.0.0.1", node.address.port())]).database(3);
+    let pool = few(1).pool_timeout(Duration::from_secs(60)).connect_with(options);
+    let error = tokio::time::timeout(Duration::from_secs(20), pool).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("not allowed in cluster mode"), "{error}");
+}
