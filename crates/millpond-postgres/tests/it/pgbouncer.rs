@@ -385,7 +385,7 @@ async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
         let one: i64 =
             sqlx::query_scalar("SELECT $1::int8").bind(1_i64).fetch_one(&mut *lease).await.unwrap();
         assert_eq!(one, 1);
-        assert_eq!(lease.session(), None, "a cancel would hit whoever is lent that session next");
+        assert_eq!(lease.session(), None, "a cancel would hit the next client that gets it");
     }
 }
 
