@@ -81,6 +81,10 @@ impl Reader {
                 }
                 value => match schema::find(name).filter(|setting| setting.section().is_empty()) {
                     Some(setting) => self.value(setting, key, value),
+                    None if name == "database" && matches!(value, DeValue::Table(_)) => {
+                        let help = "did you mean `[db]`?".to_owned();
+                        self.problem(name, key.span().start, "is not a setting", help);
+                    }
                     None => self.unknown("", key),
                 },
             }

@@ -1,6 +1,6 @@
 //! Reading a small text file, and saying why it could not be read.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -14,6 +14,7 @@ pub(crate) enum Unreadable {
     Io(io::Error),
     TooLong,
     NotUtf8,
+    Pipe,
 }
 
 impl Unreadable {
@@ -26,6 +27,7 @@ impl Unreadable {
             Unreadable::Io(error) => error.to_string(),
             Unreadable::TooLong => format!("it is longer than {FILE_MAX} bytes"),
             Unreadable::NotUtf8 => "it is not UTF-8".to_owned(),
+            Unreadable::Pipe => "it is a pipe, not a file".to_owned(),
         }
     }
 }
@@ -33,6 +35,9 @@ impl Unreadable {
 /// The content of a file; of one that is too long, and may be endless, no more than the limit is
 /// read.
 pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
+    if is_pipe(path) {
+        return Err(Unreadable::Pipe);
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
@@ -43,6 +48,18 @@ pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
     // What some editors begin a file with.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Whether reading would wait for somebody to write, and what was read once is gone.
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_path: &Path) -> bool {
+    false
 }
 
 /// A text without the one line end, of any kind, that editors and shells leave at its end.

@@ -149,6 +149,20 @@ fn a_file_that_cannot_be_read_names_the_variable_and_the_path() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let pipe = file("");
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let path = pipe.to_str().unwrap();
+    let error = env([("PSN_STORAGE_CONNECTION_STRING_FILE", path)]).load().unwrap_err();
+    let found = problem(&error, "storage.connection_string");
+    assert!(found.message.ends_with("it is a pipe, not a file"), "{found}");
+    let error = bare().file(&pipe).load().unwrap_err();
+    assert!(error.to_string().contains("it is a pipe, not a file"), "{error}");
+}
+
 #[test]
 fn a_value_and_its_file_at_once_are_an_error() {
     let path = file("redis://h\n");
