@@ -47,6 +47,9 @@ impl Backend {
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(not_a_url(EXAMPLE.to_owned()));
         };
+        if scheme.starts_with(['"', '\'']) {
+            return Err(not_a_url("write it without the quotes".to_owned()));
+        }
         let family = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
         let near = || {
             nearest(&family, SCHEMES)
@@ -202,6 +205,13 @@ mod tests {
             assert!(told(url).contains("sslmode=require"), "{url}: {}", told(url));
         }
         assert!(!told("mysql2://h/d").contains("sslmode"));
+    }
+
+    #[test]
+    fn quotes_that_a_shell_has_left_are_noticed() {
+        for url in ["\"postgres://u:hunter2@h/d\"", "'sqlite:///x.db'"] {
+            assert!(told(url).ends_with("write it without the quotes"), "{url}: {}", told(url));
+        }
     }
 
     #[test]
