@@ -1,6 +1,7 @@
 //! What SQLite brings along to be pooled, apart from opening connections.
 
 use crate::error_class;
+use crate::only_reads::returns_what_it_wrote;
 use crate::schema;
 use crate::verify::{is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
@@ -8,7 +9,7 @@ use millpond_sqlx::backend_api::{
     Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of,
     is_blank, stopped,
 };
-use sqlx::{Connection, Error, Sqlite, SqliteConnection};
+use sqlx::{Connection, Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
 /// SQLite's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,23 @@ impl Backend<Sqlite> for SqliteBackend {
     fn stops_after_one_row(&self) -> bool {
         // sqlx's worker resets the statement after the first row.
         true
+    }
+
+    fn ends_by_itself(&self, sql: &str) -> bool {
+        returns_what_it_wrote(sql)
+    }
+
+    /// Tells what a prepared statement does. sqlx's own `describe` crashes the process at a column
+    /// that was declared without a type, in search of what can be NULL.
+    async fn describe(
+        &self,
+        conn: &mut SqliteConnection,
+        sql: &SqlStr,
+    ) -> Result<Option<Describe<Sqlite>>, Error> {
+        let statement = conn.prepare(sql.clone()).await?;
+        let columns = statement.columns().to_vec();
+        let parameters = statement.parameters().map(|them| them.map_left(<[_]>::to_vec));
+        Ok(Some(Describe { nullable: vec![None; columns.len()], columns, parameters }))
     }
 
     fn may_be_empty(&self, sql: &str) -> bool {

@@ -16,7 +16,7 @@ const WRITERS_OWN: [&str; 6] = [
     "sqlite_temp_master",
     "sqlite_temp_schema",
 ];
-/// Words that make a `WITH` write.
+/// Words that begin a write, or make a `WITH` write.
 const WRITES: [&str; 4] = ["insert", "update", "delete", "replace"];
 
 /// Whether a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that names nothing
@@ -37,6 +37,16 @@ pub fn only_reads(sql: &str) -> bool {
     }
     let may_write = is("WITH");
     !words(sql).any(|word| is_in(word, &WRITERS_OWN) || (may_write && is_in(word, &WRITES)))
+}
+
+/// Whether rows of a statement are those that it has written: all of them are written before the
+/// first one comes (`RETURNING`).
+pub(crate) fn returns_what_it_wrote(sql: &str) -> bool {
+    let Some(keyword) = first_keyword(sql) else { return false };
+    let is_with = || keyword.eq_ignore_ascii_case("WITH");
+    let writes =
+        is_in(keyword, &WRITES) || (is_with() && words(sql).any(|word| is_in(word, &WRITES)));
+    writes && is_single(sql)
 }
 
 fn is_in(word: &str, list: &[&str]) -> bool {

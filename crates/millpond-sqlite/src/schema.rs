@@ -53,7 +53,12 @@ pub(crate) async fn is_still(conn: &mut SqliteConnection, seen: &Seen) -> Result
 /// the file.
 pub(crate) async fn forget(conn: &mut SqliteConnection) -> Result<(), Error> {
     conn.clear_cached_statements().await?;
-    conn.execute("PRAGMA writable_schema = RESET").await?;
+    let is_writable = conn.fetch_one(raw_sql("PRAGMA writable_schema")).await?.try_get(0)?;
+    conn.execute(raw_sql("PRAGMA writable_schema = RESET")).await?;
+    if is_writable {
+        // Its borrower has set it, and resetting turns it off.
+        conn.execute(raw_sql("PRAGMA writable_schema = ON")).await?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::sql_text::{Effect, effect_of, first_keyword};
 use crate::sync_state::SyncState;
 use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
-use sqlx::{Connection, Database, Error};
+use sqlx::{Connection, Database, Describe, Error, SqlStr};
 use std::fmt::Debug;
 
 /// What differs from database to database, apart from the manager that opens connections.
@@ -70,6 +70,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// default takes a text without a keyword for an empty one.
     fn may_be_empty(&self, sql: &str) -> bool {
         first_keyword(sql).is_none()
+    }
+
+    /// Whether a statement is left to end by itself when its rows are dropped after the first one
+    /// has come, by its text: where it has changed all rows by then, and an interrupt would undo
+    /// that. By default it is interrupted.
+    fn ends_by_itself(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
+    /// Describes a statement, where the driver's own `describe` is not safe to call. By default it
+    /// is called.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    async fn describe(
+        &self,
+        conn: &mut DB::Connection,
+        sql: &SqlStr,
+    ) -> Result<Option<Describe<DB>>, Error> {
+        let _ = (conn, sql);
+        Ok(None)
     }
 
     /// Called when the driver's `fetch_optional` gave no row, where that [is
@@ -315,6 +338,16 @@ pub struct Seen {
     pub versions: Vec<i64>,
     /// Whether the open transaction, if there is one, has a snapshot that nobody else changes.
     pub held: bool,
+    /// Whether the schema may have been changed here, in a transaction that may be rolled back:
+    /// another change would then have the same version.
+    pub(crate) unsettled: bool,
+}
+
+impl Seen {
+    /// Nothing is known, since something was done that may have changed the schema.
+    pub(crate) fn nothing() -> Self {
+        Self { unsettled: true, ..Self::default() }
+    }
 }
 
 /// What a verification found.

@@ -38,7 +38,8 @@ impl<DB: Database> Source<DB> {
         limits: Limits,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let source = self.clone();
-        let location = request.location;
+        // That of a query on the pool is ours.
+        let location = request.label.is_none().then_some(request.location);
         async move {
             let outcome = match &source {
                 Self::Ours(pool) => {

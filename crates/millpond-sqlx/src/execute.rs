@@ -442,8 +442,15 @@ where
             }
             self.resume().await?;
             self.look(sql.as_str()).await?;
+            let backend = self.backend();
             let (conn, watch) = self.watched(SyncState::Clean);
-            watch.follow(conn.describe(sql)).await
+            let described = async move {
+                match backend.describe(conn, &sql).await? {
+                    Some(described) => Ok(described),
+                    None => conn.describe(sql).await,
+                }
+            };
+            watch.follow(Box::pin(described)).await
         })
     }
 }

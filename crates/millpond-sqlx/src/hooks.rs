@@ -1,14 +1,16 @@
 //! Hooks that are written for the driver's connection, made to run on ours.
 //!
 //! What a hook did with the connection is not seen. So after `on_first_connect`, `on_connect` and
-//! `on_checkin` the backend settles the connection before anybody can get it; what `on_checkout`
-//! did is verified when the connection comes back.
+//! `on_checkin` the backend settles the connection before anybody can get it. After `on_checkout`
+//! it only has to be outside of a transaction; the rest is verified when the connection comes back.
 
+use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
+use crate::transaction_state::TransactionState;
 use millpond_core::{
     BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait,
 };
-use sqlx::Database;
+use sqlx::{Database, Error};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         self.hooks.on_first_connect(conn, info).await?;
-        Ok(conn.verify().await?)
+        Ok(conn.after_hook(HookPoint::FirstConnect).await?)
     }
 
     async fn on_connect(
@@ -54,7 +56,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         self.hooks.on_connect(conn, info).await?;
-        Ok(conn.verify().await?)
+        Ok(conn.after_hook(HookPoint::Connect).await?)
     }
 
     async fn on_checkout(
@@ -62,7 +64,8 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.hooks.on_checkout(conn.driver_for_hook(), info).await
+        self.hooks.on_checkout(conn.driver_for_hook(), info).await?;
+        Ok(conn.after_hook(HookPoint::Checkout).await?)
     }
 
     async fn on_checkin(
@@ -72,7 +75,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
     ) -> Result<(), BoxError> {
         let escaped = conn.has_escaped();
         self.hooks.on_checkin(conn, info).await?;
-        conn.verify().await?;
+        conn.after_hook(HookPoint::Checkin).await?;
         // It is called at every return, which would be reset every time.
         conn.escaped = escaped;
         Ok(())
@@ -84,6 +87,40 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         self.hooks.on_close(conn, info).await
+    }
+}
+
+/// The error of an `on_checkout` hook that leaves a transaction open.
+const LEFT_OPEN: &str = "an on_checkout hook has left a transaction open, with which everything that the borrower does \
+                         would be rolled back: end it in the hook";
+
+impl<DB: Database> Tracked<DB> {
+    /// Sees to it that nothing is open on the connection after a hook has had it: for hooks that
+    /// are not added by the options of a backend. After `on_checkout`, whose other deeds are looked
+    /// into when the connection comes back, a connection with an open transaction is refused.
+    ///
+    /// # Errors
+    ///
+    /// That a transaction is open; the driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the connection counts as cut off.
+    pub async fn after_hook(&mut self, point: HookPoint) -> Result<(), Error> {
+        match point {
+            HookPoint::FirstConnect | HookPoint::Connect | HookPoint::Checkin => {
+                self.verify().await
+            }
+            HookPoint::Checkout if self.sync_state() != SyncState::Clean => {
+                let backend = self.backend();
+                let (conn, watch) = self.watched(SyncState::Clean);
+                match watch.follow(backend.transaction_state(conn, None)).await? {
+                    TransactionState::None => Ok(()),
+                    _ => Err(Error::Configuration(LEFT_OPEN.into())),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 

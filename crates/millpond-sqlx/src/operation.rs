@@ -38,6 +38,8 @@ pub(crate) struct Marks<'e> {
     pub(crate) cached: &'e mut Cached,
     pub(crate) bulky: &'e mut bool,
     pub(crate) left: &'e mut Unfinished,
+    /// Whether it is not interrupted when its rows are dropped.
+    pub(crate) ends_by_itself: bool,
     pub(crate) tracker: &'e mut Tracker,
     pub(crate) stop: StopMark<'e>,
 }
@@ -133,7 +135,9 @@ impl<DB: Database> Drop for Watch<'_, DB> {
     fn drop(&mut self) {
         *self.marks.bulky |= self.polls >= MANY_POLLS;
         if self.under_way {
-            self.brake.store(true, Ordering::Release);
+            if !self.marks.ends_by_itself || *self.marks.left != Unfinished::Rows {
+                self.brake.store(true, Ordering::Release);
+            }
             if *self.marks.left == Unfinished::Operation {
                 self.marks.stop.stop(Reason::Dropped);
             }

@@ -39,9 +39,9 @@ pub(crate) struct Loan {
 
 impl Loan {
     /// One that begins now.
-    pub(crate) fn new(limits: Limits, location: &'static Location<'static>) -> Self {
+    pub(crate) fn new(limits: Limits, location: Option<&'static Location<'static>>) -> Self {
         let over_at = limits.lease.and_then(|limit| Instant::now().checked_add(limit));
-        Self { limits, over_at, location: Some(location) }
+        Self { limits, over_at, location }
     }
 
     /// The limits of an operation that begins now; nothing, and no clock is read, where none is

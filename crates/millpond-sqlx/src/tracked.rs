@@ -8,7 +8,7 @@ use crate::sql_text::Effect;
 use crate::stopping::{Session, StopMark, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::time_limits::Loan;
-use crate::transaction_state::{Tracker, TransactionOutcome};
+use crate::transaction_state::{Tracker, TransactionOutcome, TransactionState};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -49,6 +49,8 @@ pub struct Tracked<DB: Database> {
     cached: Cached,
     /// What it has seen of the schema, where it has to look at it.
     seen: Seen,
+    /// Whether the last statement is not interrupted if its rows are dropped.
+    ends_by_itself: bool,
     /// The settings of the session as its hooks have left them, where they are put back.
     pub(crate) baseline: Vec<Option<String>>,
     pub(crate) anchor: Option<Anchor>,
@@ -106,6 +108,7 @@ impl<DB: Database> Tracked<DB> {
             names: 0,
             cached: Cached::new(),
             seen: Seen::default(),
+            ends_by_itself: false,
             baseline: Vec::new(),
             anchor: None,
             loan: Loan::default(),
@@ -232,6 +235,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Declares the connection clean: for managers, after they have verified it.
     pub fn mark_in_sync(&mut self) {
+        self.forget_unsettled();
         self.unseen = false;
         self.sync_state = SyncState::Clean;
         self.shown = false;
@@ -242,10 +246,25 @@ impl<DB: Database> Tracked<DB> {
         self.brake.store(false, Ordering::Release);
     }
 
-    /// Interrupts what still runs for the connection, if anything does: for managers, when it comes
-    /// back.
+    /// Forgets what was seen of the schema in a transaction that was rolled back.
+    pub(crate) fn forget_unsettled(&mut self) {
+        if self.seen.unsettled {
+            self.seen = Seen::default();
+        }
+    }
+
+    /// Interrupts what still runs for the connection, if anything does and
+    /// [may be interrupted](Backend::ends_by_itself): for managers, when it comes back.
     pub fn interrupt(&self) {
-        self.brake.store(true, Ordering::Release);
+        if !self.ends_by_itself || self.left != Unfinished::Rows {
+            self.brake.store(true, Ordering::Release);
+        }
+    }
+
+    /// The flag that stops the work for this connection: see
+    /// [`with_interrupt_flag`](Self::with_interrupt_flag).
+    pub fn interrupt_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.brake)
     }
 
     /// The driver's connection.
@@ -303,7 +322,7 @@ impl<DB: Database> Tracked<DB> {
     /// connection comes back.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
         self.degrade(SyncState::Raw);
-        self.seen = Seen::default();
+        self.seen = Seen::nothing();
         self.escaped = true;
         self.driver_mut()
     }
@@ -325,6 +344,7 @@ impl<DB: Database> Tracked<DB> {
         effect: SyncState,
     ) -> (&mut DB::Connection, Watch<'_, DB>) {
         let alarm = self.loan.alarm(sql);
+        self.ends_by_itself = self.backend.ends_by_itself(sql);
         match &mut self.conn {
             Some(conn) => {
                 let marks = Marks {
@@ -333,6 +353,7 @@ impl<DB: Database> Tracked<DB> {
                     cached: &mut self.cached,
                     bulky: &mut self.bulky,
                     left: &mut self.left,
+                    ends_by_itself: self.ends_by_itself,
                     tracker: &mut self.tracker,
                     stop: StopMark {
                         stopper: self.stopper.as_deref(),
@@ -426,6 +447,9 @@ impl<DB: Database> Tracked<DB> {
         let (backend, mark) = (self.backend, self.tracker.mark());
         let (conn, watch) = self.watched(SyncState::Clean);
         let state = watch.follow(backend.transaction_state(conn, mark.as_deref())).await?;
+        if state == TransactionState::None {
+            self.forget_unsettled();
+        }
         self.tracker.answer(state);
         Ok(())
     }
@@ -449,7 +473,7 @@ impl<DB: Database> Tracked<DB> {
             self.escaped = true;
         }
         if effect != Effect::None {
-            self.seen = Seen::default();
+            self.seen = Seen::nothing();
             self.spent |= self.backend.outlasts_reset(sql);
             self.escaped |= self.backend.subscribes(sql);
             if self.backend.deallocates(sql) {
@@ -494,7 +518,7 @@ impl<DB: Database> Deref for Tracked<DB> {
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         self.degrade(SyncState::Raw);
-        self.seen = Seen::default();
+        self.seen = Seen::nothing();
         self.escaped = true;
         self.unseen = true;
         self.shown = true;

@@ -57,7 +57,7 @@ impl<DB: Database> Transaction<'static, DB> {
     /// If the future is dropped the connection goes back, and is rolled back before it is lent
     /// again.
     pub async fn on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
-        Self::start(Ground::Lease(lease), statement).await
+        Self::start(Ground::Lease(lease), statement, None).await
     }
 }
 
@@ -73,7 +73,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// If the future is dropped while the savepoint begins, the whole transaction is lost: every
     /// later statement in it, and its `commit`, is an error that says so.
     pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, Error> {
-        Transaction::start(Ground::Outer(&mut **self), None).await
+        let depth = self.depth;
+        Transaction::start(Ground::Outer(&mut **self), None, Some(depth)).await
     }
 
     /// Makes the changes last, or those of a savepoint part of its transaction.
@@ -141,6 +142,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         let end = self.backend().transaction_end();
         let (conn, watch) = self.watched(end);
         watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
+        self.forget_unsettled();
         self.ended();
         Ok(())
     }
@@ -205,7 +207,13 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         }
     }
 
-    async fn start(ground: Ground<'c, DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
+    /// Begins it, in a transaction that the driver counts as `outer`. What it counts at this moment
+    /// does not say so: it may still have to roll back a savepoint that was dropped.
+    async fn start(
+        ground: Ground<'c, DB>,
+        statement: Option<SqlStr>,
+        outer: Option<usize>,
+    ) -> Result<Self, Error> {
         // It exists before it has begun: whether the server has begun it when we are dropped,
         // nobody knows.
         let mut tx = Self { ground, open: false, depth: 0 };
@@ -217,7 +225,6 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             tx.ask().await?;
             tx.tracker_mut().refuse_if_failed()?;
         }
-        let depth = tx.driver_depth();
         // Rolling back a savepoint that has not begun would hit the outer transaction.
         tx.open = !is_savepoint;
         if is_savepoint {
@@ -228,10 +235,11 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         let (conn, watch) = tx.watched(SyncState::Clean);
         let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         // An error may have made the driver roll back the outer one.
-        if is_savepoint && tx.driver_depth() >= depth {
+        if outer.is_some_and(|outer| tx.driver_depth() >= outer) {
             tx.tracker_mut().find_again();
         }
-        (tx.open, tx.depth) = (begun.is_ok(), depth.saturating_add(1));
+        tx.depth = outer.map_or_else(|| tx.driver_depth(), |outer| outer.saturating_add(1));
+        tx.open = begun.is_ok();
         match &begun {
             Err(_) => tx.degrade(SyncState::Raw),
             Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
@@ -247,6 +255,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
             return;
         }
         self.degrade(SyncState::Raw);
+        self.forget_unsettled();
         // What is lost has nothing to roll back, and the server would refuse to.
         if !self.has_lost_transaction() {
             // Behind a pooler the proof rolls back, since the session has to be cleared in the same

@@ -38,7 +38,7 @@ where
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.verify().await?)
+        Ok(conn.after_hook(HookPoint::FirstConnect).await?)
     }
 
     async fn on_connect(
@@ -47,7 +47,7 @@ where
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.verify().await?)
+        Ok(conn.after_hook(HookPoint::Connect).await?)
     }
 
     async fn on_checkout(
@@ -55,7 +55,8 @@ where
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await
+        (self.hook)(conn, info).await?;
+        Ok(conn.after_hook(HookPoint::Checkout).await?)
     }
 
     async fn on_checkin(
@@ -64,7 +65,7 @@ where
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
         (self.hook)(conn, info).await?;
-        Ok(conn.verify().await?)
+        Ok(conn.after_hook(HookPoint::Checkin).await?)
     }
 
     async fn on_close(

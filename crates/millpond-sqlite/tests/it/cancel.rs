@@ -146,6 +146,7 @@ async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_le
         let expired = millpond_sqlx::Expired::of(&error).unwrap();
         assert_eq!((expired.setting(), expired.limit()), ("statement_timeout", limit));
         assert!(expired.statement().starts_with("WITH RECURSIVE n(x)"), "{error}");
+        assert!(expired.location().is_none(), "it could only be ours: {error}");
         let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
         assert_eq!(one, 1);
     }

@@ -108,6 +108,18 @@ async fn a_transaction_that_a_hook_leaves_open_is_not_lent() {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_lent_within_a_transaction_that_a_checkout_hook_leaves_open() {
+    let dir = Dir::new();
+    dir.one().await.execute("CREATE TABLE t (i)").await.unwrap();
+    let begins = one().on_checkout(|conn, _| {
+        Box::pin(async move { conn.execute("BEGIN").await.map(|_| ()).map_err(BoxError::from) })
+    });
+    let pool = begins.connect_lazy(&dir.url("one.db")).unwrap();
+    let error = pool.execute("INSERT INTO t VALUES (1)").await.unwrap_err();
+    assert!(error.to_string().contains("has left a transaction open"), "{error}");
+}
+
 struct Greeter(Log);
 
 #[async_trait]

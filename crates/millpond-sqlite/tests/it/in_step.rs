@@ -4,7 +4,7 @@ use crate::support::{Dir, ENDLESS, abandon_endless, one};
 use futures_util::TryStreamExt;
 use millpond_sqlite::{SqlLease, SqlitePool, SyncState};
 use millpond_testkit::{Trace, poll_n};
-use sqlx::{Acquire, Connection, Executor, SqliteConnection, raw_sql};
+use sqlx::{Acquire, Connection, Either, Executor, SqliteConnection, raw_sql};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -223,6 +223,14 @@ async fn a_query_that_is_executed_through_the_pool_gives_its_connection_back_at_
 }
 
 #[tokio::test]
+async fn a_column_without_a_type_can_be_described() {
+    let pool = one().connect("sqlite::memory:").await.unwrap();
+    pool.execute("CREATE TABLE t (i)").await.unwrap();
+    let found = pool.describe(sqlx::SqlStr::from_static("SELECT i, ? FROM t")).await.unwrap();
+    assert_eq!((found.columns().len(), found.parameters()), (2, Some(Either::Right(1))));
+}
+
+#[tokio::test]
 async fn preparing_and_describing_leave_nothing_behind() {
     use sqlx::{SqlSafeStr, Statement};
     let dir = Dir::new();
@@ -258,4 +266,44 @@ async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_
     drop(lease);
     let lease = pool.acquire_within(Duration::from_secs(60)).await.unwrap();
     assert_ne!(SqlLease::info(&lease).id, id);
+}
+
+#[tokio::test]
+async fn rows_that_were_written_stay_written_when_those_who_returned_them_are_dropped() {
+    const WRITE: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 997) \
+                         INSERT INTO t SELECT x FROM n RETURNING i";
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    pool.execute("CREATE TABLE t (i)").await.unwrap();
+    for round in 1..=200 {
+        let mut rows = sqlx::query(WRITE).fetch(&pool);
+        for _ in 0..round {
+            rows.try_next().await.unwrap().unwrap();
+        }
+        drop(rows);
+        let mut tx = pool.begin().await.unwrap();
+        let mut rows = sqlx::query(WRITE).fetch(&mut *tx);
+        rows.try_next().await.unwrap().unwrap();
+        drop(rows);
+        tx.commit().await.unwrap();
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&pool).await.unwrap();
+        assert_eq!(count, 2 * 997 * round);
+    }
+}
+
+#[tokio::test]
+async fn a_progress_handler_that_a_borrower_sets_ends_with_the_loan() {
+    let dir = Dir::new();
+    for pool in [dir.one().await, one().connect("sqlite::memory:").await.unwrap()] {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.lock_handle().await.unwrap().set_progress_handler(1, || false);
+        drop(lease);
+        assert_eq!(sqlx::query(MANY).fetch_all(&pool).await.unwrap().len(), 5000);
+        let mut lease = pool.acquire().await.unwrap();
+        lease.lock_handle().await.unwrap().remove_progress_handler();
+        drop(lease);
+        abandon_endless(&pool).await;
+        pool.execute("SELECT 1").await.unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::support::{Dir, one};
 use futures_util::TryStreamExt;
-use millpond_sqlite::{PoolKind, SqlLease, SqlitePool, SqlitePoolOptions};
+use millpond_sqlite::{PoolKind, ResetLevel, SqlLease, SqlitePool, SqlitePoolOptions};
 use sqlx::{
     Acquire, ConnectOptions, Executor, Row, SqlSafeStr, SqliteConnection, Statement, raw_sql,
 };
@@ -271,4 +271,68 @@ async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_
         outsider.execute(raw_sql(change)).await.unwrap();
         assert_eq!(helper(&mut pool.acquire().await.unwrap()).await, columns);
     }
+}
+
+#[tokio::test]
+async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_forgotten() {
+    const OURS: &str = "ALTER TABLE users ADD COLUMN ours";
+    let dir = Dir::new();
+    for reset in [ResetLevel::Transaction, ResetLevel::None] {
+        let pool = one().reset(reset).connect(&dir.url(&format!("{reset:?}.db"))).await.unwrap();
+        pool.execute(raw_sql(USERS)).await.unwrap();
+        let mut outsider = dir.options(&format!("{reset:?}.db")).connect().await.unwrap();
+        for way in ["rolled back", "dropped", "by hand", "by the server"] {
+            let mut lease = pool.acquire().await.unwrap();
+            match way {
+                "by hand" => {
+                    for sql in ["BEGIN", OURS, "SELECT * FROM users", "ROLLBACK"] {
+                        lease.execute(sql).await.unwrap();
+                    }
+                }
+                "by the server" => {
+                    for sql in ["BEGIN", OURS, "SELECT * FROM users"] {
+                        lease.execute(sql).await.unwrap();
+                    }
+                    lease.execute("INSERT OR ROLLBACK INTO sole VALUES (1)").await.unwrap_err();
+                    lease.execute("ROLLBACK").await.unwrap();
+                }
+                _ => {
+                    drop(lease);
+                    let mut tx = pool.begin().await.unwrap();
+                    tx.execute(OURS).await.unwrap();
+                    tx.execute("SELECT * FROM users").await.unwrap();
+                    if way == "rolled back" {
+                        tx.rollback().await.unwrap();
+                    } else {
+                        drop(tx);
+                    }
+                    lease = pool.acquire().await.unwrap();
+                }
+            }
+            // Its version is that of the change that was rolled back.
+            outsider.execute("ALTER TABLE users ADD COLUMN theirs").await.unwrap();
+            let row = lease.fetch_one("SELECT * FROM users").await.unwrap();
+            assert!(row.try_column("theirs").is_ok(), "{reset:?}, {way}: {:?}", row.columns());
+            drop(lease);
+            outsider.execute("ALTER TABLE users DROP COLUMN theirs").await.unwrap();
+            outsider
+                .execute("CREATE TABLE IF NOT EXISTS sole (i UNIQUE); INSERT OR IGNORE INTO sole VALUES (1)")
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_borrower_who_may_write_the_schema_still_may_after_all_columns_were_read() {
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    pool.execute("CREATE TABLE t (a)").await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    lease.execute("PRAGMA writable_schema = ON").await.unwrap();
+    assert_eq!(lease.fetch_all("SELECT * FROM sqlite_schema").await.unwrap().len(), 1);
+    let change = "UPDATE sqlite_schema SET sql = 'CREATE TABLE t (a, b)' WHERE name = 't'";
+    lease.execute(change).await.unwrap();
+    drop(lease);
+    pool.execute(change).await.unwrap_err();
 }

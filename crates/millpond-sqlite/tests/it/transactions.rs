@@ -69,6 +69,25 @@ async fn savepoints_of_ours_nest_and_undo_only_themselves() {
 }
 
 #[tokio::test]
+async fn a_savepoint_can_follow_one_that_was_dropped() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    for _ in 0..100 {
+        let mut tx = pool.begin().await.unwrap();
+        let mut dropped = tx.begin().await.unwrap();
+        insert(&mut dropped, 1).await;
+        let inner = dropped.begin().await.unwrap();
+        drop(inner);
+        drop(dropped);
+        let mut kept = tx.begin().await.unwrap();
+        insert(&mut kept, 2).await;
+        kept.commit().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(rows(&pool).await, [2; 100]);
+}
+
+#[tokio::test]
 async fn generic_code_gets_a_savepoint_of_sqlxs_type() {
     async fn two<'a>(conn: impl Acquire<'a, Database = Sqlite>) -> sqlx::Result<()> {
         let mut tx = conn.begin().await?;

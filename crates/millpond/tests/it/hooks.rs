@@ -27,6 +27,18 @@ async fn a_pragma_holds_on_every_connection() {
 }
 
 #[tokio::test]
+async fn nothing_is_lent_within_a_transaction_that_a_checkout_hook_leaves_open() {
+    let db = DatabaseConnection::builder("sqlite::memory:").on_checkout(|conn, _| {
+        Box::pin(async move {
+            sqlx::query("BEGIN").execute(&mut *conn).await?;
+            Ok(())
+        })
+    });
+    let error = db.connect().await.unwrap_err();
+    assert!(error.to_string().contains("has left a transaction open"), "{error}");
+}
+
+#[tokio::test]
 async fn a_hook_gets_the_drivers_connection_before_anybody_else() {
     let db = DatabaseConnection::builder("sqlite::memory:")
         .on_sqlite_connect(|conn, info| {
