@@ -6,12 +6,13 @@ use millpond_sqlx::Tracked;
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
 
 /// The pragmas that belong to a connection and can be read back. Those that belong to a file or to
-/// the process stay as the last one has set them, since others may have meant it.
-const PRAGMAS: [&str; 32] = [
+/// the process stay as the last borrower has set them, since others may rely on that.
+const PRAGMAS: [&str; 31] = [
     "analysis_limit",
     "automatic_index",
     "busy_timeout",
     "cache_size",
+    "cache_spill",
     "cell_size_check",
     "checkpoint_fullfsync",
     "count_changes",
@@ -38,16 +39,21 @@ const PRAGMAS: [&str; 32] = [
     "trusted_schema",
     "wal_autocheckpoint",
     "writable_schema",
-    LIKE,
-    JOURNAL,
 ];
 
-/// Cannot be read back as a pragma, so it is tried.
-const LIKE: &str = "case_sensitive_like";
-/// Belongs to the file if it is WAL, so it is put back only where the pool has set it.
+/// Pragmas that are asked for in another way.
+const SPECIAL: [(&str, &str); 2] = [
+    // Cannot be read back as a pragma, so it is tried.
+    ("case_sensitive_like", "SELECT 'a' NOT LIKE 'A'"),
+    // The connection's own unless it is WAL, which belongs to the file.
+    (JOURNAL, "SELECT journal_mode FROM pragma_journal_mode WHERE journal_mode <> 'wal'"),
+];
+
+/// Put back whatever it is, WAL too, where the pool has set it.
 const JOURNAL: &str = "journal_mode";
 
-/// What SQLite answers to each question; nothing if it does not know the setting.
+/// What SQLite answers to each question; nothing if it does not know the setting, or if it is not
+/// the connection's own.
 pub(crate) type Baseline = Vec<Option<String>>;
 
 /// Reads the settings in one trip.
@@ -55,14 +61,9 @@ pub(crate) async fn read(
     conn: &mut SqliteConnection,
     sets_journal: bool,
 ) -> Result<Baseline, Error> {
-    let mut sql = String::new();
-    for name in PRAGMAS {
-        match name {
-            LIKE => sql += "SELECT 'a' NOT LIKE 'A';",
-            JOURNAL if !sets_journal => sql += "SELECT NULL;",
-            name => sql += &format!("PRAGMA {name};"),
-        }
-    }
+    let mut sql: String = PRAGMAS.iter().map(|name| format!("PRAGMA {name};")).collect();
+    SPECIAL.iter().for_each(|(_, question)| sql += &format!("{question};"));
+    sql += if sets_journal { "PRAGMA journal_mode" } else { "SELECT NULL" };
     let mut steps = conn.fetch_many(raw_sql(AssertSqlSafe(sql)));
     let (mut answers, mut answer) = (Vec::new(), None);
     while let Some(step) = steps.try_next().await? {
@@ -106,10 +107,11 @@ fn changed<'a>(
     was: &'a Baseline,
     is: &'a Baseline,
 ) -> impl Iterator<Item = (&'static str, &'a String)> {
-    let pairs = PRAGMAS.into_iter().zip(was.iter().zip(is));
-    pairs
-        .filter(|(_, (was, is))| was != is)
-        .filter_map(|(name, (was, _))| Some((name, was.as_ref()?)))
+    let names = PRAGMAS.into_iter().chain(SPECIAL.map(|(name, _)| name)).chain([JOURNAL]);
+    names.zip(was.iter().zip(is)).filter_map(|(name, (was, is))| match (was, is) {
+        (Some(was), Some(is)) if was != is => Some((name, was)),
+        _ => None,
+    })
 }
 
 /// The same for a connection of a pool.

@@ -35,7 +35,10 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match primary_code(error) {
-            Some(IOERR | CORRUPT | NOTADB) => ErrorImpact::Broken,
+            Some(IOERR) => ErrorImpact::Broken,
+            // It may be one index, or a file that was attached. If it is all of the file, reading
+            // the settings back fails.
+            Some(CORRUPT | NOTADB) => ErrorImpact::Doubt,
             _ => ErrorImpact::InStep,
         },
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
@@ -51,6 +54,11 @@ pub(crate) fn cannot_open(error: &Error) -> bool {
 /// Whether what was opened is something else than a database.
 pub(crate) fn not_a_database(error: &Error) -> bool {
     primary_code(error) == Some(NOTADB)
+}
+
+/// Whether something was refused because the file may only be read.
+pub(crate) fn read_only(error: &Error) -> bool {
+    primary_code(error) == Some(READONLY)
 }
 
 /// Whether something was refused because a transaction is open.

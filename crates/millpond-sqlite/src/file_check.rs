@@ -6,6 +6,8 @@
 
 use crate::error_class::not_a_database;
 use sqlx::{Error, Row, SqliteConnection};
+use std::fs;
+use std::path::Path;
 
 /// Refuses a database in memory that its options do not show to be one: every connection would have
 /// its own. Reads nothing, since a hook may have to come first.
@@ -20,6 +22,18 @@ pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
     let message = "these options name a database in memory or a temporary one, of which every \
         connection would have its own: connect to \"sqlite::memory:\" for a pool that keeps it";
     Err(Error::Configuration(message.into()))
+}
+
+/// Refuses what keeps no data: a device, a pipe, a socket. SQLite opens `/dev/null` as an empty
+/// database.
+pub(crate) fn refuse_device(file: &Path) -> Result<(), Error> {
+    match fs::metadata(file) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(Error::Configuration(
+            format!("{} is not a regular file, so it cannot hold a database", file.display())
+                .into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a file that is no database, or one whose key is wrong.

@@ -6,7 +6,7 @@
 use crate::baseline;
 use crate::file_check::is_database;
 use crate::files::Files;
-use crate::open_error::open_error;
+use crate::open_error::{Place, open_error};
 use crate::role::Role;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
@@ -20,6 +20,7 @@ pub(crate) struct LastHook {
     pub(crate) role: Arc<Role>,
     pub(crate) files: Arc<Files>,
     pub(crate) options: SqliteConnectOptions,
+    pub(crate) place: Arc<Place>,
     /// Whether its connections are lent again, so that their settings are put back.
     pub(crate) keeps: bool,
     /// Whether the journal mode is one of those settings.
@@ -61,6 +62,6 @@ impl Hooks<Tracked<Sqlite>> for LastHook {
         conn: &mut Tracked<Sqlite>,
         _info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        Ok(self.look(conn).await.map_err(|error| open_error(error, &self.options))?)
+        Ok(self.look(conn).await.map_err(|error| open_error(error, &self.options, &self.place))?)
     }
 }

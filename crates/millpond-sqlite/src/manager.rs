@@ -3,11 +3,11 @@
 use crate::backend::{SQLITE, is_alive};
 use crate::baseline::{self, Baseline};
 use crate::error_class;
-use crate::file_check::has_file;
+use crate::file_check::{has_file, refuse_device};
 use crate::files::Files;
 use crate::last_hook::LastHook;
 use crate::memory::{Kept, Memory, lost};
-use crate::open_error::open_error;
+use crate::open_error::{Place, is_uri, open_error};
 use crate::role::Role;
 use crate::schema::forget;
 use crate::verify::verify;
@@ -18,7 +18,7 @@ use millpond_sqlx::{SyncState, Tracked};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, Sqlite, SqliteConnection};
 use std::fmt;
-use std::path::Path;
+use std::path::{self, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,7 +33,11 @@ const STEPS_BETWEEN_LOOKS: i32 = 1000;
 /// make a manager of that one database: it has a single connection, which outlives every mishap of
 /// the pool. Give such a pool one place.
 pub struct SqliteManager {
+    /// With the path from the root, so that all connections have the same file whatever becomes of
+    /// the working directory.
     options: SqliteConnectOptions,
+    /// The path as it was asked for.
+    place: Arc<Place>,
     role: Arc<Role>,
     reset: ResetLevel,
     /// Held while a connection is closed: of two that close at the same time neither is the last
@@ -51,7 +55,8 @@ impl SqliteManager {
             Role::File { seen: AtomicBool::new(false) }
         };
         Self {
-            options,
+            place: Arc::new(Place::of(&options)),
+            options: from_root(options),
             role: Arc::new(role),
             reset: ResetLevel::default(),
             closing: Arc::default(),
@@ -67,7 +72,9 @@ impl SqliteManager {
     /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after
     /// `on_connect`, in pools that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary
     /// tables and attached databases stay. No level but `Replace` clears what
-    /// `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to.
+    /// `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to. What
+    /// was set through `lock_handle` on the driver's own connection stays as well (a commit hook,
+    /// for one), apart from a progress handler.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
@@ -75,18 +82,22 @@ impl SqliteManager {
 
     /// The managers of one writer and many readers of a file.
     pub(crate) fn pair(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
+        let place = Arc::new(Place::of(&options));
+        let options = from_root(options);
         let ground = Arc::new(Ground::default());
         let reading = options.clone().pragma("query_only", "ON");
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
         let role = Arc::new(Role::Reader(Arc::clone(&ground)));
         let reader = Self {
             options: reading,
+            place: Arc::clone(&place),
             role,
             reset,
             closing: Arc::clone(&closing),
             files: Arc::clone(&files),
         };
-        (Self { options, role: Arc::new(Role::Writer(ground)), reset, closing, files }, reader)
+        let role = Arc::new(Role::Writer(ground));
+        (Self { options, place, role, reset, closing, files }, reader)
     }
 
     /// The files that its connections have open.
@@ -109,6 +120,7 @@ impl SqliteManager {
             role: Arc::clone(&self.role),
             files: Arc::clone(&self.files),
             options: self.options.clone(),
+            place: Arc::clone(&self.place),
             keeps,
             sets_journal,
         }
@@ -123,6 +135,7 @@ impl SqliteManager {
                 Role::Memory(_) => {}
             }
         }
+        refuse_device(self.options.get_filename())?;
         let Kept { mut conn, brake } = open(&self.options).await?;
         match &*self.role {
             Role::File { seen } if !seen.load(Ordering::Relaxed) => has_file(&mut conn).await?,
@@ -137,7 +150,7 @@ impl SqliteManager {
         let mut loan = memory.take()?;
         match &mut loan.kept {
             None => loan.kept = Some(open(&self.options).await?),
-            Some(kept) => match restored(&mut kept.conn, memory.baseline()).await {
+            Some(kept) => match restored(kept, memory.baseline()).await {
                 Err(Error::WorkerCrashed) => {
                     loan.lose();
                     return Err(lost());
@@ -160,7 +173,10 @@ impl Manager for SqliteManager {
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Sqlite>, Error> {
         match &*self.role {
             Role::Memory(memory) => self.borrow(memory).await,
-            _ => self.open_file().await.map_err(|error| open_error(error, &self.options)),
+            _ => self
+                .open_file()
+                .await
+                .map_err(|error| open_error(error, &self.options, &self.place)),
         }
     }
 
@@ -189,6 +205,11 @@ impl Manager for SqliteManager {
         // Until that is verified: a thread that hangs or is gone is not waited for once more at the
         // close.
         conn.degrade(SyncState::Broken);
+        if conn.was_unseen() {
+            // Its borrower may have set another progress handler.
+            let flag = conn.interrupt_flag();
+            stop_on(conn.driver_mut(), flag).await?;
+        }
         verify(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
         if conn.was_unseen() {
@@ -245,9 +266,11 @@ impl fmt::Debug for SqliteManager {
 }
 
 /// Brings the connection that is kept out of every transaction and back to its settings.
-async fn restored(conn: &mut SqliteConnection, baseline: Option<&Baseline>) -> Result<(), Error> {
+async fn restored(kept: &mut Kept, baseline: Option<&Baseline>) -> Result<(), Error> {
+    let Kept { conn, brake } = kept;
     is_alive(conn).await?;
     verify(conn).await?;
+    stop_on(conn, Arc::clone(brake)).await?;
     match baseline {
         Some(baseline) => baseline::restore(conn, baseline).await,
         None => Ok(()),
@@ -256,13 +279,37 @@ async fn restored(conn: &mut SqliteConnection, baseline: Option<&Baseline>) -> R
 
 /// Opens a connection that stops when its brake is pulled.
 async fn open(options: &SqliteConnectOptions) -> Result<Kept, Error> {
-    let mut conn = options.connect().await?;
+    let mut conn = match options.connect().await {
+        Err(Error::WorkerCrashed) => return Err(Error::Configuration(PANICKED.into())),
+        conn => conn?,
+    };
     let brake = Arc::new(AtomicBool::new(false));
-    let pulled = Arc::clone(&brake);
-    conn.lock_handle()
-        .await?
-        .set_progress_handler(STEPS_BETWEEN_LOOKS, move || !pulled.load(Ordering::Acquire));
+    stop_on(&mut conn, Arc::clone(&brake)).await?;
     Ok(Kept { conn, brake })
+}
+
+/// Has SQLite stop what it does for a connection when its brake is pulled.
+async fn stop_on(conn: &mut SqliteConnection, brake: Arc<AtomicBool>) -> Result<(), Error> {
+    let mut handle = conn.lock_handle().await?;
+    handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || !brake.load(Ordering::Acquire));
+    Ok(())
+}
+
+/// What is said when the driver's thread panics while it opens a connection.
+const PANICKED: &str = "the driver's thread panicked when it opened the connection: is the busy_timeout of its options \
+                        longer than 24 days?";
+
+/// The options with the path from the root: SQLite opens a relative one from where the process is
+/// at that moment.
+fn from_root(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    let name = options.get_filename();
+    if is_memory(name) || is_uri(name) {
+        return options;
+    }
+    match path::absolute(name) {
+        Ok(absolute) => options.filename(absolute),
+        Err(_) => options,
+    }
 }
 
 /// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what
@@ -271,4 +318,22 @@ fn is_memory(filename: &Path) -> bool {
     filename.to_str().is_some_and(|name| {
         name.is_empty() || name == ":memory:" || name.starts_with("file:sqlx-in-memory-")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_what_it_meant_when_the_pool_was_made_whatever_becomes_of_the_working_directory()
+    {
+        let name =
+            |name| from_root(SqliteConnectOptions::new().filename(name)).get_filename().to_owned();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(name("ponds.db"), here.join("ponds.db"));
+        assert_eq!(name("./ponds.db"), here.join("ponds.db"));
+        for unchanged in ["/ponds.db", ":memory:", "", "file:ponds.db?mode=ro"] {
+            assert_eq!(name(unchanged), Path::new(unchanged));
+        }
+    }
 }

@@ -15,11 +15,12 @@ use std::path::{self, Component, Path, PathBuf};
 
 /// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay
 /// as they are.
-pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions) -> Error {
+pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions, place: &Place) -> Error {
     let looked_up = cannot_open(&error);
     let Error::Database(refusal) = error else { return error };
-    let asked = options.get_filename();
-    let reason = if looked_up && !is_uri(asked) { reason(asked, mode(options)) } else { None };
+    let file = options.get_filename();
+    let reason = (looked_up && !is_uri(file)).then(|| reason(file, &place.asked, mode(options)));
+    let reason = reason.flatten();
     let reason = match reason {
         // SQLite's own words stay, so that they can be looked up.
         Some(reason) => format!(
@@ -29,7 +30,7 @@ pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions) -> Error 
         ),
         None => refusal.to_string(),
     };
-    let text = format!("cannot open the SQLite file {}: {reason}", shown(asked));
+    let text = format!("cannot open the SQLite file {}: {reason}", place.shown);
     Error::Database(Box::new(OpenError { text, refusal }))
 }
 
@@ -40,30 +41,38 @@ struct OpenError {
     refusal: Box<dyn DatabaseError>,
 }
 
-/// The absolute path, and how it came about.
-fn shown(asked: &Path) -> String {
-    match (path::absolute(asked), env::current_dir()) {
-        (Ok(absolute), Ok(here)) if asked.is_relative() && !is_uri(asked) => {
-            format!(
+/// A file as it was asked for.
+pub(crate) struct Place {
+    asked: PathBuf,
+    /// The absolute path, and how it came about.
+    shown: String,
+}
+
+impl Place {
+    /// The file of options whose path, if it is relative, begins at the working directory.
+    pub(crate) fn of(options: &SqliteConnectOptions) -> Self {
+        let asked = options.get_filename();
+        let shown = match (path::absolute(asked), env::current_dir()) {
+            (Ok(absolute), Ok(here)) if asked.is_relative() && !is_uri(asked) => format!(
                 "{} (from {}, relative to {})",
                 absolute.display(),
                 asked.display(),
                 here.display()
-            )
-        }
-        _ => asked.display().to_string(),
+            ),
+            _ => asked.display().to_string(),
+        };
+        Self { asked: asked.to_owned(), shown }
     }
 }
 
 /// What is wrong with the file, if the file system tells.
-fn reason(asked: &Path, mode: &str) -> Option<String> {
-    let file = path::absolute(asked).ok()?;
-    let directory = file.parent().unwrap_or(&file);
-    match fs::metadata(&file) {
+fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
+    let directory = file.parent().unwrap_or(file);
+    match fs::metadata(file) {
         Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
         // Opened only if that may fail: when a process closes a file it loses the locks that SQLite
         // has on it.
-        Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(&file) {
+        Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(file) {
             Err(error) if denied(&error) => {
                 Some("this process has no permission to read it".to_owned())
             }
@@ -80,7 +89,11 @@ fn reason(asked: &Path, mode: &str) -> Option<String> {
             Some(format!("{} is not a directory", file.display()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = rooted(asked).map(hint).unwrap_or_default();
+            let hint = if asked.starts_with("~") {
+                "; ~ is not the home directory here: write its path".to_owned()
+            } else {
+                rooted(asked).map(hint).unwrap_or_default()
+            };
             Some(missing(directory, mode) + &hint)
         }
         Err(_) => None,
@@ -155,7 +168,7 @@ fn mode(options: &SqliteConnectOptions) -> &'static str {
 }
 
 /// Whether SQLite reads the name as a URI, so that it is not the path.
-fn is_uri(name: &Path) -> bool {
+pub(crate) fn is_uri(name: &Path) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("file:"))
 }
 

@@ -82,6 +82,9 @@ fn path_of(database: &str) -> Result<&str, UrlError> {
     }
 }
 
+/// SQLite takes milliseconds in 31 bits, and the driver panics at more.
+const BUSY_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
     ReadOnly,
@@ -104,14 +107,18 @@ struct Parameters {
 
 impl Parameters {
     fn parse(query: &str) -> Result<Self, UrlError> {
-        let mut parameters = Self::default();
+        let (mut parameters, mut names) = (Self::default(), Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or(UrlError::NoValue)?;
             let name = decode("a parameter", name)?;
             if !is_parameter(&name) {
                 return Err(UrlError::NoValue);
             }
+            if names.contains(&name) {
+                return Err(UrlError::Twice(name));
+            }
             parameters.set(&name, &decode("a parameter", value)?)?;
+            names.push(name);
         }
         Ok(parameters)
     }
@@ -139,11 +146,10 @@ impl Parameters {
             "uri" => self.uri = flag(value).ok_or_else(|| wrong("true or false"))?,
             "vfs" => self.vfs = Some(value.to_owned()),
             "timeout" => {
-                let seconds: f64 = value.parse().map_err(|_| wrong("a number of seconds"))?;
-                self.busy = Some(
-                    Duration::try_from_secs_f64(seconds)
-                        .map_err(|_| wrong("a number of seconds"))?,
-                );
+                let seconds = value.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+                let busy = seconds.filter(|busy| *busy <= BUSY_MAX);
+                self.busy =
+                    Some(busy.ok_or_else(|| wrong("a number of seconds, at most 2147483"))?);
             }
             _ => return Err(UrlError::Parameter(name.to_owned())),
         }
@@ -223,6 +229,8 @@ pub enum UrlError {
     NoValue,
     /// It has a parameter that we do not know.
     Parameter(String),
+    /// It has a parameter twice.
+    Twice(String),
     /// It has a parameter whose value means nothing here.
     Value {
         /// The parameter.
@@ -273,6 +281,9 @@ impl fmt::Display for UrlError {
                     }
                     _ => Ok(()),
                 }
+            }
+            Self::Twice(name) => {
+                write!(f, "the URL has the parameter {name:?} twice: write it once")
             }
             Self::Value { name, wanted } => {
                 write!(f, "the URL parameter {name:?} has to be {wanted}")

@@ -3,7 +3,7 @@
 //! It is done once, after the hooks of the first connection, and only if the database is not in WAL
 //! mode already. It stays in that mode: the mode is part of the file.
 
-use crate::error_class::not_a_database;
+use crate::error_class::{not_a_database, read_only};
 use futures_util::lock::Mutex;
 use sqlx::{Error, Executor, SqliteConnection};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,12 @@ async fn ensure_wal(conn: &mut SqliteConnection) -> Result<(), Error> {
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(conn).await?;
+    let mode = match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(conn).await {
+        Ok(mode) => mode,
+        // It may not be written.
+        Err(error) if read_only(&error) => mode,
+        Err(error) => return Err(error),
+    };
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use crate::support::{Dir, one};
 use millpond_sqlite::{PoolError, PoolKind, SqlitePoolOptions, pool_error};
 use millpond_testkit::Trace;
+use sqlx::Executor;
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
@@ -159,4 +160,47 @@ fn an_acquire_without_a_runtime_is_an_error_and_no_panic() {
     let pool = SqlitePoolOptions::new().connect_lazy("sqlite::memory:").unwrap();
     let error = pool.acquire().now_or_never().unwrap().unwrap_err();
     assert!(matches!(pool_error(&error), Some(PoolError::NoRuntime)), "{error}");
+}
+
+#[tokio::test]
+async fn what_keeps_no_data_is_refused_as_a_file() {
+    let error = connect_error("sqlite:////dev/null").await;
+    assert!(error.to_string().contains("/dev/null is not a regular file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_that_begins_at_the_home_directory_is_explained() {
+    let error = connect_error("sqlite:///~/ponds.db").await;
+    assert!(error.to_string().contains("~ is not the home directory here"), "{error}");
+}
+
+#[tokio::test]
+async fn options_on_which_the_driver_panics_fail_at_once() {
+    let dir = Dir::new();
+    let options = dir.options("x.db").busy_timeout(Duration::from_secs(3_000_000));
+    let error = SqlitePoolOptions::new().connect_with(options).await.unwrap_err();
+    assert!(error.to_string().contains("longer than 24 days"), "{error}");
+}
+
+#[tokio::test]
+async fn one_writer_and_many_readers_of_a_file_that_may_only_be_read_need_it_in_wal_mode() {
+    let dir = Dir::new();
+    dir.one().await.execute("CREATE TABLE t (i)").await.unwrap();
+    let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite);
+    let error = options.connect(&dir.url("one.db?mode=ro")).await.unwrap_err();
+    assert!(error.to_string().contains("need WAL mode, but this database stays in"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_ends_an_attach_and_not_the_loan() {
+    let dir = Dir::new();
+    let pool = dir.one().await;
+    std::fs::write(dir.path().join("garbage.db"), [b'x'; 5000]).unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    tx.execute("CREATE TABLE t (i)").await.unwrap();
+    tx.commit().await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let attach = format!("ATTACH '{}' AS g", dir.path().join("garbage.db").display());
+    lease.execute(sqlx::AssertSqlSafe(attach)).await.unwrap_err();
+    lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
 }

@@ -55,7 +55,7 @@ fn one_that_would_spoil_the_split_is_refused() {
 }
 
 /// What a borrower may do to the settings of a connection.
-const CHANGES: [&str; 11] = [
+const CHANGES: [&str; 12] = [
     "PRAGMA foreign_keys = OFF",
     "PRAGMA busy_timeout = 1",
     "PRAGMA query_only = ON",
@@ -65,6 +65,7 @@ const CHANGES: [&str; 11] = [
     "PRAGMA ignore_check_constraints = ON",
     "PRAGMA case_sensitive_like = ON",
     "PRAGMA cache_size = 7",
+    "PRAGMA cache_spill = OFF",
     "PRAGMA writable_schema = ON",
     "PRAGMA defer_foreign_keys = ON",
 ];
@@ -135,8 +136,24 @@ async fn a_journal_mode_that_the_pool_has_not_set_is_the_files_and_stays() {
     let dir = Dir::new();
     let pool = strict().pool(PoolKind::Queue).connect(&dir.url("x.db")).await.unwrap();
     pool.execute("PRAGMA journal_mode = WAL").await.unwrap();
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.unwrap();
-    assert_eq!(mode, "wal");
+    assert_eq!(mode(&pool).await, "wal");
+}
+
+#[tokio::test]
+async fn a_rollback_journal_that_a_borrower_turns_off_is_on_again_for_the_next_one() {
+    let dir = Dir::new();
+    for pool in [dir.one().await, strict().connect("sqlite::memory:").await.unwrap()] {
+        let before = mode(&pool).await;
+        for change in ["OFF", "MEMORY", "PERSIST"] {
+            let sql = format!("PRAGMA journal_mode = {change}");
+            pool.execute(AssertSqlSafe(sql)).await.unwrap();
+            assert_eq!(mode(&pool).await, before, "{change}");
+        }
+    }
+}
+
+async fn mode(pool: &SqlitePool) -> String {
+    sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap()
 }
 
 #[tokio::test]

@@ -129,3 +129,18 @@ async fn the_timeout_is_how_long_a_lock_is_waited_for() {
         sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&pool).await.unwrap();
     assert_eq!(milliseconds, 1500);
 }
+
+#[test]
+fn a_timeout_that_the_driver_cannot_take_is_refused() {
+    for timeout in ["2147484", "1e300", "-1", "nan", "inf", "", "5s"] {
+        let text = refusal(&format!("sqlite:///x.db?timeout={timeout}"));
+        assert!(text.contains("\"timeout\" has to be a number of seconds, at most"), "{text}");
+    }
+    SqlitePoolOptions::new().connect_lazy("sqlite:///x.db?timeout=2147483").unwrap();
+}
+
+#[test]
+fn a_parameter_that_is_given_twice_is_refused() {
+    let text = refusal("sqlite:///x.db?mode=rwc&cache=private&mode=ro");
+    assert!(text.contains("\"mode\" twice"), "{text}");
+}
