@@ -296,8 +296,8 @@ async fn stop_on(conn: &mut SqliteConnection, brake: Arc<AtomicBool>) -> Result<
 }
 
 /// What is said when the driver's thread panics while it opens a connection.
-const PANICKED: &str = "the driver's thread panicked when it opened the connection: is the busy_timeout of its options \
-                        longer than 24 days?";
+const PANICKED: &str = "the driver's thread panicked when it opened the connection: is the \
+                        busy_timeout of its options longer than 24 days?";
 
 /// The options with the path from the root: SQLite opens a relative one from where the process is
 /// at that moment.

@@ -91,8 +91,8 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
 }
 
 /// The error of an `on_checkout` hook that leaves a transaction open.
-const LEFT_OPEN: &str = "an on_checkout hook has left a transaction open, with which everything that the borrower does \
-                         would be rolled back: end it in the hook";
+const LEFT_OPEN: &str = "an on_checkout hook has left a transaction open, with which everything \
+                         that the borrower does would be rolled back: end it in the hook";
 
 impl<DB: Database> Tracked<DB> {
     /// Sees to it that nothing is open on the connection after a hook has had it: for hooks that

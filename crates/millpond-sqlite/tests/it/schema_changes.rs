@@ -316,7 +316,10 @@ async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_fo
             drop(lease);
             outsider.execute("ALTER TABLE users DROP COLUMN theirs").await.unwrap();
             outsider
-                .execute("CREATE TABLE IF NOT EXISTS sole (i UNIQUE); INSERT OR IGNORE INTO sole VALUES (1)")
+                .execute(
+                    "CREATE TABLE IF NOT EXISTS sole (i UNIQUE); \
+                     INSERT OR IGNORE INTO sole VALUES (1)",
+                )
                 .await
                 .unwrap();
         }
