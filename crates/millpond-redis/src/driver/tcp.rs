@@ -20,10 +20,19 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// Which part of the idle time lies between two probes.
 const PROBE_SHARE: u32 = 6;
 
-/// Connects to the first address of a host, and after a moment to the next one at the same time.
+/// Connects to one of the addresses of a host.
 pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
     let lookup = lookup_host((node.host.as_str(), node.port)).await;
     let addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
+    one_of(addresses, node, keepalive).await
+}
+
+/// Connects to the first of the addresses, and after a moment to the next one at the same time.
+async fn one_of(
+    addresses: impl Iterator<Item = SocketAddr>,
+    node: &Node,
+    keepalive: Duration,
+) -> Result<TcpStream, RedisError> {
     let attempts = addresses.map(|address| try_address(address, keepalive));
     let failed = match staggered(attempts, ADDRESS_DELAY).await {
         Ok(stream) => return Ok(stream),
@@ -65,7 +74,44 @@ pub(crate) fn unsent(place: &str, error: &io::Error) -> RedisError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    fn node() -> Node {
+        Node { host: "redis.example".to_owned(), port: 6379 }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_holds_nobody_up_wherever_it_stands() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut queued = Vec::new();
+        // It swallows SYNs once its queue of connections is full.
+        while let Ok(Ok(stream)) = timeout(ADDRESS_DELAY, TcpStream::connect(silent)).await {
+            queued.push(stream);
+        }
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = server.local_addr().unwrap();
+        for addresses in [vec![silent, good], vec![silent, silent, good], vec![good, silent]] {
+            let node = node();
+            let connecting = one_of(addresses.into_iter(), &node, Duration::ZERO);
+            let connected = timeout(Duration::from_secs(10), connecting).await;
+            assert_eq!(connected.unwrap().unwrap().peer_addr().unwrap(), good);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_names_every_address() {
+        let mut addresses = Vec::new();
+        for host in ["127.0.0.1:0", "127.0.0.2:0"] {
+            addresses.push(TcpListener::bind(host).await.unwrap().local_addr().unwrap());
+        }
+        let refused = one_of(addresses.clone().into_iter(), &node(), Duration::ZERO).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(addresses.iter().all(|one| told.contains(&one.to_string())), "{told}");
+    }
 
     #[tokio::test]
     async fn keepalive_and_user_timeout_are_set_on_the_socket() {

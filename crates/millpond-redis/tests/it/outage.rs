@@ -201,16 +201,17 @@ async fn silence(url: &str) {
 #[tokio::test]
 async fn a_write_refused_by_a_replica_outdates_every_connection_at_once() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
-    let url = server.url();
-    let pool = few(3).connect(url).await.unwrap();
-    drop(futures_util::future::join_all((0..3).map(|_| pool.acquire())).await);
-    let follow = |to: [&str; 2]| Command::new("REPLICAOF").args(to);
-    let admin = few(1).connect(url).await.unwrap();
-    admin.run::<()>(follow(["127.0.0.1", "1"])).await.unwrap();
-    let error = pool.run::<()>(set("k", 1)).await.unwrap_err();
-    assert_eq!(error.code(), Some("READONLY"));
-    admin.run::<()>(follow(["NO", "ONE"])).await.unwrap();
-    let before = pool.status().totals.created;
-    pool.run::<()>(set("k", 1)).await.unwrap();
-    assert_eq!(pool.status().totals.created, before + 1, "an old connection was lent");
+    for url in by_each_driver(server.url()) {
+        let pool = few(3).connect(&url).await.unwrap();
+        drop(futures_util::future::join_all((0..3).map(|_| pool.acquire())).await);
+        let follow = |to: [&str; 2]| Command::new("REPLICAOF").args(to);
+        let admin = few(1).connect(&url).await.unwrap();
+        admin.run::<()>(follow(["127.0.0.1", "1"])).await.unwrap();
+        let error = pool.run::<()>(set("k", 1)).await.unwrap_err();
+        assert_eq!(error.code(), Some("READONLY"));
+        admin.run::<()>(follow(["NO", "ONE"])).await.unwrap();
+        let before = pool.status().totals.created;
+        pool.run::<()>(set("k", 1)).await.unwrap();
+        assert_eq!(pool.status().totals.created, before + 1, "an old connection was lent: {url}");
+    }
 }

@@ -79,13 +79,15 @@ async fn a_wait_that_somebody_ends_is_no_failover_and_costs_no_connection() {
 #[tokio::test]
 async fn what_only_a_new_connection_has_not_costs_the_connection() {
     let Some(url) = single() else { return };
-    for line in ["CLIENT SETNAME mill", "CLIENT NO-EVICT ON", "CLIENT TRACKING ON"] {
-        let (pool, trace, before) = one(&url).await;
-        let mut words = line.split(' ');
-        let command = Command::new(words.next().unwrap().to_owned()).args(words);
-        let _ = any(&mut pool.acquire().await.unwrap(), command).await;
-        assert_ne!(next_is_clean(&pool).await, before, "{line}");
-        assert_eq!(trace.closed(), [CloseReason::Unverified], "{line}");
+    for url in by_each_driver(&url) {
+        for line in ["CLIENT SETNAME mill", "CLIENT NO-EVICT ON", "CLIENT TRACKING ON"] {
+            let (pool, trace, before) = one(&url).await;
+            let mut words = line.split(' ');
+            let command = Command::new(words.next().unwrap().to_owned()).args(words);
+            let _ = any(&mut pool.acquire().await.unwrap(), command).await;
+            assert_ne!(next_is_clean(&pool).await, before, "{line}");
+            assert_eq!(trace.closed(), [CloseReason::Unverified], "{line}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Leases, numbers and the end of a pool.
 
-use crate::world::{Directory, memory, users_in_memory};
+use crate::world::{Directory, everywhere, memory, users_in_memory};
+use futures_util::TryStreamExt;
 use millpond::{Backend, DatabaseConnection, DatabaseLease, Invalidate, PoolKind, pool_error};
 
 #[tokio::test]
@@ -76,6 +77,20 @@ async fn a_holder_is_named_by_the_line_that_acquired() {
     let tx = db.begin().await.unwrap();
     assert_eq!(db.holders()[0].location.line(), line);
     drop(tx);
+}
+
+#[tokio::test]
+async fn a_query_on_the_pool_is_named_by_its_first_words_and_no_value() {
+    for db in everywhere().await {
+        let mut rows = sqlx::query("SELECT 1 AS n UNION ALL SELECT 4711").fetch(&db);
+        rows.try_next().await.unwrap();
+        let labels: Vec<_> = db.holders().iter().filter_map(|holder| holder.label).collect();
+        assert_eq!(labels, ["SELECT"], "{}", db.backend());
+        drop(rows);
+        let mut rows = sqlx::query("VALUES (1), (2)").fetch(&db);
+        rows.try_next().await.unwrap();
+        assert_eq!(db.holders()[0].label, Some("VALUES"), "{}", db.backend());
+    }
 }
 
 #[tokio::test]

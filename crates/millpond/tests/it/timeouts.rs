@@ -1,7 +1,7 @@
 //! A deadline that passed reads back as the pool's own error, with what the pool looked like.
 
-use crate::world::{Directory, memory};
-use millpond::{DatabaseConnection, Phase, PoolError, PoolKind, pool_error};
+use crate::world::{Directory, everywhere, memory};
+use millpond::{Backend, DatabaseConnection, Phase, PoolError, PoolKind, pool_error};
 use std::time::Duration;
 
 fn told(error: &sqlx::Error) -> &PoolError {
@@ -67,4 +67,30 @@ async fn a_stream_that_gets_no_connection_says_why() {
     assert!(db.close().await.is_clean());
     let error = sqlx::query("SELECT 1").fetch(&db).try_next().await.err().unwrap();
     assert!(told(&error).is_closed());
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_ends_by_the_setting_or_by_the_limit_of_a_handle() {
+    for db in everywhere().await {
+        let slow = match db.backend() {
+            Backend::Sqlite => {
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) \
+                 SELECT COUNT(*) FROM n"
+            }
+            Backend::MySql => "SELECT SLEEP(20)",
+            _ => "SELECT pg_sleep(20)",
+        };
+        let url = db.settings().storage.connection_string.clone().unwrap();
+        let set = DatabaseConnection::builder(url.expose()).set("db.statement_timeout", "50ms");
+        let limited = db.statement_timeout(Duration::from_millis(50));
+        for db in [limited, set.connect().await.unwrap()] {
+            let error = sqlx::raw_sql(slow).execute(&db).await.unwrap_err().to_string();
+            let told = error.contains("did not end within statement_timeout (50ms)");
+            let named = error.contains("`SELECT") || error.contains("`WITH");
+            assert!(told && named, "{error}");
+            let n: i64 =
+                sqlx::query_scalar("SELECT $1").bind(4711_i64).fetch_one(&db).await.unwrap();
+            assert_eq!(n, 4711);
+        }
+    }
 }
