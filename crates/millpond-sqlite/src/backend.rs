@@ -3,13 +3,13 @@
 use crate::error_class;
 use crate::only_reads::returns_what_it_wrote;
 use crate::schema;
-use crate::verify::{is_marked, mark, transaction_state, verify};
+use crate::verify::{is_alive, is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
     Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of,
     is_blank, stopped,
 };
-use sqlx::{Connection, Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
+use sqlx::{Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
 /// SQLite's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +126,3 @@ impl Backend<Sqlite> for SqliteBackend {
 
 /// The one that every connection refers to.
 pub(crate) static SQLITE: SqliteBackend = SqliteBackend;
-
-/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its
-/// lock is free, but what it was sent before, while it panicked, waits for ever.
-pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
-    drop(conn.lock_handle().await?);
-    conn.ping().await
-}

@@ -1,6 +1,6 @@
 //! Opens, verifies, resets and closes SQLite connections.
 
-use crate::backend::{SQLITE, is_alive};
+use crate::backend::SQLITE;
 use crate::baseline::{self, Baseline};
 use crate::error_class;
 use crate::file_check::{has_file, refuse_device};
@@ -10,7 +10,7 @@ use crate::memory::{Kept, Memory, lost};
 use crate::open_error::{Place, is_uri, open_error};
 use crate::role::Role;
 use crate::schema::forget;
-use crate::verify::verify;
+use crate::verify::{is_alive, verify};
 use crate::wal_mode::Ground;
 use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};

@@ -30,23 +30,9 @@ pub(crate) fn nearest(written: &str) -> Option<&'static str> {
         return None;
     }
     let written = written.to_ascii_lowercase();
-    let near = PRAGMAS.iter().map(|pragma| (distance(&written, pragma.name), pragma.name));
+    let names = PRAGMAS.iter().map(|pragma| pragma.name);
+    let near = names.map(|name| (strsim::levenshtein(&written, name), name));
     near.filter(|(wrong, _)| wrong * 4 <= written.len()).min().map(|(_, name)| name)
-}
-
-/// How many letters have to be put in, taken out or changed to make one word of the other.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (line, letter) in from.chars().enumerate() {
-        let mut before = line + 1;
-        let mut next = vec![before];
-        for ((other, &diagonal), &above) in to.chars().zip(&row).zip(row.iter().skip(1)) {
-            before = (diagonal + usize::from(letter != other)).min(above + 1).min(before + 1);
-            next.push(before);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 const fn flag(name: &'static str) -> Pragma {

@@ -1,4 +1,5 @@
-//! Verifies that nothing is open on a connection, or makes it so.
+//! Verifies that the driver's thread lives and that nothing is open on a connection, or makes it
+//! so.
 //!
 //! `begin_with("SELECT 1")` stands in the queue of sqlx's worker behind everything sent before it,
 //! and sqlx looks at SQLite's own autocommit flag after it: `BeginFailed` says that no transaction
@@ -11,6 +12,13 @@ use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 /// How many transactions and savepoints left open one inside the other are undone before the
 /// connection is given up.
 const LEVELS_MAX: usize = 64;
+
+/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its
+/// lock is free, but what it was sent before, while it panicked, waits for ever.
+pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
+    drop(conn.lock_handle().await?);
+    conn.ping().await
+}
 
 /// Brings a connection out of every transaction; an error means that it could not be done.
 pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {

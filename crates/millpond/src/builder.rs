@@ -340,7 +340,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook before every loan: see
-    /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout).
+    /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout). One that leaves a transaction
+    /// open is an error.
     pub fn on_checkout<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
