@@ -19,26 +19,26 @@ const CLASSES: usize = (DOUBLINGS + 1) * STEPS;
 /// [`Observer::attach_histograms`](crate::Observer::attach_histograms).
 #[derive(Debug, Default)]
 pub struct PoolHistograms {
-    pub(crate) waits: Histogram,
-    pub(crate) uses: Histogram,
-    pub(crate) creations: Histogram,
+    pub(crate) wait: Histogram,
+    pub(crate) hold: Histogram,
+    pub(crate) connect: Histogram,
     ended: AtomicBool,
 }
 
 impl PoolHistograms {
     /// From an acquire to its lease. Acquires that ended without one are not counted.
-    pub fn waits(&self) -> &Histogram {
-        &self.waits
+    pub fn wait(&self) -> &Histogram {
+        &self.wait
     }
 
     /// From the lease to its end. What was detached is not counted.
-    pub fn uses(&self) -> &Histogram {
-        &self.uses
+    pub fn hold(&self) -> &Histogram {
+        &self.hold
     }
 
     /// How long it took to open connections, hooks included. Failed attempts are not counted.
-    pub fn creations(&self) -> &Histogram {
-        &self.creations
+    pub fn connect(&self) -> &Histogram {
+        &self.connect
     }
 
     /// Whether the pool has gone, with all that it had lent: nothing more will be counted.

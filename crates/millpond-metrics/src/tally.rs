@@ -105,13 +105,13 @@ impl Tally {
             let lives = !pool.histograms.has_ended();
             ok = ok.saturating_add(self.report_histogram(
                 WAIT_TIME,
-                pool.histograms.waits(),
+                pool.histograms.wait(),
                 &mut pool.waits,
             ));
-            self.report_histogram(USE_TIME, pool.histograms.uses(), &mut pool.uses);
+            self.report_histogram(USE_TIME, pool.histograms.hold(), &mut pool.uses);
             created = created.saturating_add(self.report_histogram(
                 CREATE_TIME,
-                pool.histograms.creations(),
+                pool.histograms.connect(),
                 &mut pool.creations,
             ));
             lives

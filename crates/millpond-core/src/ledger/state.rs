@@ -141,7 +141,7 @@ impl<C: Send + 'static> Ledger<C> {
     #[inline]
     pub(crate) fn measure_wait(&self, since: Time, now: Time) {
         if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
-            times.waits.add(now.nanos_since(since));
+            times.wait.add(now.nanos_since(since));
         }
     }
 
@@ -149,7 +149,7 @@ impl<C: Send + 'static> Ledger<C> {
     #[inline]
     pub(crate) fn measure_use(&self, since: Time, now: Time) {
         if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
-            times.uses.add(now.nanos_since(since));
+            times.hold.add(now.nanos_since(since));
         }
     }
 
@@ -157,7 +157,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn note_took(&mut self, took: Duration) {
         self.opening.note_took(took);
         if let Some(times) = &self.times {
-            times.creations.add(Time::at(took).nanos_since(Time::ZERO));
+            times.connect.add(Time::at(took).nanos_since(Time::ZERO));
         }
     }
 

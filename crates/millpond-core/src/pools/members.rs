@@ -198,7 +198,7 @@ impl<C: Send + 'static> Members<C> {
     fn lend(&mut self, member: &Member<C>, loan: Loan, came: Time) -> u32 {
         member.loans.fetch_add(1, Ordering::Relaxed);
         if let Some(times) = &self.times {
-            times.waits.add(loan.since.nanos_since(came));
+            times.wait.add(loan.since.nanos_since(came));
         }
         self.loans.begin(loan)
     }
@@ -220,7 +220,7 @@ impl<C: Send + 'static> Members<C> {
     ) -> Ended<C> {
         let loan = self.give_back(member, place);
         if let (Some(times), Some(loan)) = (&self.times, &loan) {
-            times.uses.add(now().nanos_since(loan.since));
+            times.hold.add(now().nanos_since(loan.since));
         }
         if self.ageing.is_empty() || member.is_lent() {
             return Ended { loan, gone: None };

@@ -177,9 +177,9 @@ async fn a_pool_measures_every_wait_and_every_loan_once_for_who_wants_to_know() 
     sleep(ms(2)).await;
     Lease::discard(lease, CloseReason::Discarded);
     settle().await;
-    assert_eq!(millis(times.creations()), [(3, 1)]);
-    assert_eq!(millis(times.waits()), [(0, 2), (3, 1), (5, 1)]);
-    assert_eq!(millis(times.uses()), [(1, 1), (2, 1), (5, 1), (8, 1)]);
+    assert_eq!(millis(times.connect()), [(3, 1)]);
+    assert_eq!(millis(times.wait()), [(0, 2), (3, 1), (5, 1)]);
+    assert_eq!(millis(times.hold()), [(1, 1), (2, 1), (5, 1), (8, 1)]);
     assert_eq!(pool.status().totals.succeeded, 4);
 }
 

@@ -242,10 +242,10 @@ async fn waits_and_loans_are_measured_of_the_borrowers() {
         histogram.classes().map(|(_, count)| count).sum::<u64>()
     };
     assert_eq!(
-        (count(times.waits()), count(times.uses()), count(times.creations())),
+        (count(times.wait()), count(times.hold()), count(times.connect())),
         (1_000, 1_000, 2)
     );
-    let held = times.uses().classes().find(|(_, count)| *count > 900).unwrap();
+    let held = times.hold().classes().find(|(_, count)| *count > 900).unwrap();
     assert!(held.0 > 2.5e6 && held.0 < 4.5e6, "{held:?}");
     drop(pool);
     sleep(ms(10)).await;
