@@ -34,6 +34,23 @@ pub fn read_lines(command: &mut Command, mut read: impl FnMut(&str)) -> Result<b
     child.wait().map(|status| status.success()).map_err(broken)
 }
 
+/// The path of a subcommand of cargo; installs it into the target directory if it is missing.
+pub fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
+    let (tools, package) = (target_directory(root)?.join("tools"), format!("cargo-{name}"));
+    let ours = tools.join("bin").join(&package);
+    let works = |tool: &PathBuf| {
+        let mut command = Command::new(tool);
+        command.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if let Some(found) = [PathBuf::from(&package), ours.clone()].into_iter().find(works) {
+        return Ok(found);
+    }
+    let mut install = command(root, &["install", &package, "--locked", "--root"]);
+    let status = install.arg(&tools).status().map_err(|e| format!("could not run cargo: {e}"))?;
+    if status.success() { Ok(ours) } else { Err(format!("{package} cannot be installed")) }
+}
+
 /// Removes cargo's variables about our own package from a command. Some build scripts read them,
 /// such as ring's, and half of the workspace would be rebuilt whenever a manual build follows one
 /// of ours.

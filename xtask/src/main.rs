@@ -1,5 +1,5 @@
 //! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`,
-//! `soak` and `rivals`.
+//! `deny`, `soak` and `rivals`.
 //!
 //! An error is a `String` for the person at the terminal: what failed, and what to do.
 
@@ -39,10 +39,13 @@ enum Command {
     Models,
     /// Breaks the core in every small way there is and lists what no test notices: hours.
     Mutants(mutants::Options),
+    /// Checks licences, sources and forbidden crates by cargo-deny, as deny.toml says.
+    Deny,
     /// Cuts connections at random against real servers and counts wrong answers, stale transactions
-    /// and lost slots.
+    /// and lost slots. --postgres, --mariadb, --mysql, --redis CUTS, --seed SEED, --without-sqlx.
     Soak(programs::Arguments),
-    /// Races millpond against other pools: 6 minutes, or two with --quick.
+    /// Races millpond against other pools: 6 minutes, or two with --quick. Others: --write, --check,
+    /// --json, --compile, --promises.
     Rivals(programs::Arguments),
 }
 
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Sim(options) => sim::run(&options).map(code),
         Command::Models => models::run().map(code),
         Command::Mutants(options) => mutants::run(&options).map(code),
+        Command::Deny => programs::deny(),
         Command::Soak(options) => programs::soak(&options),
         Command::Rivals(options) => programs::rivals(&options),
     };

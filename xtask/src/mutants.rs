@@ -6,8 +6,8 @@
 //! be interrupted and continued, and skips what was caught before.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use crate::cargo;
 
@@ -38,7 +38,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         let _ = fs::remove_dir_all(&output);
     }
     fs::create_dir_all(&output).map_err(|e| format!("could not make {}: {e}", output.display()))?;
-    let mut command = Command::new(tool(&root, &target)?);
+    let mut command = Command::new(cargo::tool(&root, "mutants")?);
     command.args(["mutants", "--package", "millpond-core", "--colors", "never", "--output"]);
     command.arg(&output).current_dir(&root);
     command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("RUST_BACKTRACE", "0");
@@ -71,23 +71,6 @@ fn sum(results: &Path) -> (String, usize) {
     let counts =
         format!("{caught} mutants caught, {hang} hang, {alive} alive, {unviable} unviable");
     (format!("{counts}: {share} % noticed"), share)
-}
-
-/// The path of the tool; installs it if it is missing.
-fn tool(root: &Path, target: &Path) -> Result<PathBuf, String> {
-    let tools = target.join("tools");
-    let ours = tools.join("bin/cargo-mutants");
-    let works = |tool: &PathBuf| {
-        let mut command = Command::new(tool);
-        command.args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if let Some(found) = [PathBuf::from("cargo-mutants"), ours.clone()].into_iter().find(works) {
-        return Ok(found);
-    }
-    let mut install = cargo::command(root, &["install", "cargo-mutants", "--locked", "--root"]);
-    let status = install.arg(&tools).status().map_err(|e| format!("could not run cargo: {e}"))?;
-    if status.success() { Ok(ours) } else { Err("cargo-mutants cannot be installed".to_owned()) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `cargo xtask soak` and `cargo xtask rivals`: programs of the workspace, built and run with the
-//! arguments that they are given; the exit code is theirs.
+//! `cargo xtask soak`, `rivals` and `deny`: programs that are built and run with the arguments that
+//! they are given; the exit code is theirs.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -7,10 +7,10 @@ use std::process::{Command, ExitCode};
 use crate::cargo;
 use crate::servers::{self, Kind};
 
-/// What is passed on; `--help` shows it.
+/// What is passed on.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
 pub struct Arguments {
+    /// The program's own arguments; `-- --help` lists them, after a build.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -29,6 +29,15 @@ pub fn rivals(arguments: &Arguments) -> Result<ExitCode, String> {
     let mut command = Command::new(program);
     cargo::keep_from(command.args(args));
     let status = command.status().map_err(|e| format!("could not run `{program}`: {e}"))?;
+    Ok(servers::code(status))
+}
+
+/// Runs cargo-deny without network access.
+pub fn deny() -> Result<ExitCode, String> {
+    let root = cargo::workspace_root()?;
+    let mut command = Command::new(cargo::tool(&root, "deny")?);
+    command.args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(&root);
+    let status = command.status().map_err(|e| format!("could not run cargo-deny: {e}"))?;
     Ok(servers::code(status))
 }
 

@@ -1,4 +1,4 @@
-//! Who the pool is, asked anew for every connection: a password that is changed while the pool
+//! Credentials, read again for each new connection: a password that is changed while the pool
 //! runs.
 
 use futures_core::future::BoxFuture;
