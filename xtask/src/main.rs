@@ -44,7 +44,7 @@ enum Command {
     /// Cuts connections at random against real servers and counts wrong answers, stale transactions
     /// and lost slots. --postgres, --mariadb, --mysql, --redis CUTS, --seed SEED, --without-sqlx.
     Soak(programs::Arguments),
-    /// Races millpond against other pools: 6 minutes, or two with --quick. Others: --write, --check,
+    /// Races millpond against other pools: 6 minutes, or two with --quick. Also --write, --check,
     /// --json, --compile, --promises.
     Rivals(programs::Arguments),
 }
