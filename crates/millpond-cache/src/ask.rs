@@ -12,10 +12,6 @@ use millpond_redis::{RedisError, SharedRedisLease};
 use std::future::Future;
 use tokio::time::{Instant, timeout_at};
 
-/// Error codes of a Redis that serves reads but refuses writes: it is out of memory, cannot save,
-/// lacks replicas, or is itself a replica.
-const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
-
 impl<C: Codec> RedisCache<C> {
     /// Sends a command within `timeout`, even if Redis is known to be down and whatever `on_outage`
     /// is.
@@ -92,8 +88,8 @@ impl<C: Codec> RedisCache<C> {
             Err(error) => error,
         };
         // Redis answered, so reads still work.
-        let takes_no_writes = error.code().is_some_and(|code| READ_ONLY.contains(&code));
-        let is_down = error.is_outage() && !takes_no_writes;
+        let takes_no_writes = error.is_refused_write();
+        let is_down = error.is_outage();
         breaker.note(!is_down);
         if settings.on_outage == OnOutage::Closed || !(is_down || takes_no_writes) {
             return Err(CacheError::Redis(error));

@@ -17,7 +17,7 @@ impl<C: Codec> RedisCache<C> {
             let get = get.clone();
             async move {
                 match stale {
-                    0 => Ok(Look::of(lease.run(get).await?, None, 0)),
+                    0 => Ok(Look::of(entry_of(&lease, get).await?, None, 0)),
                     _ => {
                         let (bytes, left) = with_time(&lease, get, key).await?;
                         Ok(Look::of(bytes, Some(left), stale))
@@ -71,5 +71,13 @@ async fn with_time(
     key: &str,
 ) -> Result<(Option<Bytes>, i64), RedisError> {
     let left = Command::new("PTTL").key(key).idempotent();
-    tokio::try_join!(lease.run::<Option<Bytes>>(get), lease.run::<i64>(left))
+    tokio::try_join!(entry_of(lease, get), lease.run::<i64>(left))
+}
+
+/// Runs `get`. A list or a hash that another program has stored is no entry, as for MGET.
+async fn entry_of(lease: &SharedRedisLease, get: Command) -> Result<Option<Bytes>, RedisError> {
+    match lease.run(get).await {
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+        outcome => outcome,
+    }
 }

@@ -45,6 +45,13 @@ pub(crate) enum Form {
     Redis(fn(&mut Settings) -> &mut u32),
 }
 
+const REDIS_KEEPALIVE: &str = "How long a TCP connection is idle before the kernel asks whether \
+    the server is still there; a URL with `tcp_keepalive` overrules it.";
+
+const REDIS_USER_TIMEOUT: &str = "How long the server may leave unacknowledged what was sent over \
+    a TCP connection; by default one and a half times `tcp_keepalive`, at least 3 s more, if that \
+    is less; a URL with `tcp_user_timeout` overrules it. On Linux.";
+
 /// The sections of a file.
 pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 
@@ -111,11 +118,23 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             Form::Redis(|s| &mut s.redis.max_connections),
             "Its connections.",
         ),
+        setting("redis.tcp_keepalive", Form::Tcp(|s| &mut s.redis.tcp_keepalive), REDIS_KEEPALIVE),
+        setting(
+            "redis.tcp_user_timeout",
+            Form::Tcp(|s| &mut s.redis.tcp_user_timeout),
+            REDIS_USER_TIMEOUT,
+        ),
         setting("cache.url", Form::Secret(|s| &mut s.cache.url), "The Redis of the cache."),
         setting(
             "cache.max_connections",
             Form::Redis(|s| &mut s.cache.max_connections),
             "Its connections.",
+        ),
+        setting("cache.tcp_keepalive", Form::Tcp(|s| &mut s.cache.tcp_keepalive), REDIS_KEEPALIVE),
+        setting(
+            "cache.tcp_user_timeout",
+            Form::Tcp(|s| &mut s.cache.tcp_user_timeout),
+            REDIS_USER_TIMEOUT,
         ),
     ];
     first.into_iter().chain(of_pool).chain(last).collect()

@@ -88,6 +88,26 @@ pub struct RedisSettings {
     pub url: Option<Secret>,
     /// Connections in the pool at most. Default 20 for `[redis]`, 50 for `[cache]`, range 10-200.
     pub max_connections: u32,
+    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether the server
+    /// is still there, `None` for never ("off"). Default 60 s, range 1-3600 s. A URL that says
+    /// otherwise overrules it.
+    pub tcp_keepalive: Option<Duration>,
+    /// `tcp_user_timeout`: how long what was sent over a TCP connection may stay unacknowledged,
+    /// `None` for as long as the kernel allows ("off"). Default 300 s, or one and a half times
+    /// `tcp_keepalive` (at least 3 s more) if that is less; range 1-3600 s; on Linux. A URL that
+    /// says otherwise overrules it.
+    pub tcp_user_timeout: Option<Duration>,
+}
+
+impl RedisSettings {
+    fn of(max_connections: u32) -> Self {
+        Self {
+            url: None,
+            max_connections,
+            tcp_keepalive: Some(TCP_KEEPALIVE),
+            tcp_user_timeout: Some(TCP_USER_TIMEOUT),
+        }
+    }
 }
 
 impl Settings {
@@ -105,8 +125,8 @@ impl Default for Settings {
             preset: None,
             storage: StorageSettings::default(),
             db: DbSettings::default(),
-            redis: RedisSettings { url: None, max_connections: 20 },
-            cache: RedisSettings { url: None, max_connections: 50 },
+            redis: RedisSettings::of(20),
+            cache: RedisSettings::of(50),
             explanation: Explanation { rows: Vec::new(), warnings: Vec::new() },
         }
     }

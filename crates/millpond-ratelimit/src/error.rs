@@ -38,6 +38,11 @@ pub enum RateLimitError {
     Redis(RedisError),
 }
 
+/// The error of settings that something else has refused.
+pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {
+    RateLimitError::Setting { reason: error.to_string() }
+}
+
 impl fmt::Display for RateLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

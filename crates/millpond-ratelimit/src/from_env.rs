@@ -1,15 +1,21 @@
 //! Creates a storage from the settings, which `millpond-config` reads.
 
-use crate::error::RateLimitError;
-use crate::storage::{CentralizedStateStorage, StorageOptions, setting};
+use crate::error::{RateLimitError, setting};
+use crate::storage::{CentralizedStateStorage, StorageOptions};
 use millpond_config::{Loader, Refusal, Settings};
 use millpond_redis::{RedisConnectOptions, UrlError};
 
 const URL: &str = "redis.url";
 
 /// The variables that affect a storage.
-const VARIABLES: [&str; 4] =
-    ["PSN_REDIS_URL", "PSN_REDIS_MAX_CONNECTIONS", "PSN_DB_LIMITS", "PSN_PRESET"];
+const VARIABLES: [&str; 6] = [
+    "PSN_REDIS_URL",
+    "PSN_REDIS_MAX_CONNECTIONS",
+    "PSN_REDIS_TCP_KEEPALIVE",
+    "PSN_REDIS_TCP_USER_TIMEOUT",
+    "PSN_DB_LIMITS",
+    "PSN_PRESET",
+];
 
 impl CentralizedStateStorage {
     /// Creates a storage from the section `[redis]` of the settings: `PSN_REDIS_URL`,
@@ -27,7 +33,8 @@ impl CentralizedStateStorage {
 
     /// As [`from_env`](Self::from_env), with variables from a function and without
     /// `./millpond.toml`. It is called with `PSN_REDIS_URL`, `PSN_REDIS_MAX_CONNECTIONS`,
-    /// `PSN_DB_LIMITS`, `PSN_PRESET`, and each of these followed by `_FILE`.
+    /// `PSN_REDIS_TCP_KEEPALIVE`, `PSN_REDIS_TCP_USER_TIMEOUT`, `PSN_DB_LIMITS`, `PSN_PRESET`, and
+    /// each of these followed by `_FILE`.
     ///
     /// # Errors
     ///
@@ -52,7 +59,10 @@ fn load(loader: Loader) -> Result<CentralizedStateStorage, RateLimitError> {
 fn place(settings: &Settings) -> Result<RedisConnectOptions, Vec<Refusal>> {
     // A missing URL is reported as such, since it is required.
     let url = settings.redis.url.as_ref().ok_or_else(Vec::new)?;
-    url.expose().parse().map_err(|error: UrlError| {
+    let place = url.expose().parse::<RedisConnectOptions>();
+    let Settings { redis, .. } = settings;
+    let place = place.map(|place| place.or_tcp_times(redis.tcp_keepalive, redis.tcp_user_timeout));
+    place.map_err(|error: UrlError| {
         vec![Refusal {
             setting: URL,
             message: format!("is not understood: {error}"),

@@ -1,6 +1,6 @@
 //! The storage of limits: Redis, through a pool of its own.
 
-use crate::error::RateLimitError;
+use crate::error::{RateLimitError, setting};
 use crate::local::Local;
 use crate::outage::OnOutage;
 use millpond_redis::{
@@ -214,10 +214,6 @@ pub(crate) enum Kind {
     Concurrency,
 }
 
-/// Error codes of a Redis that serves reads but refuses writes: it is out of memory, cannot save,
-/// lacks replicas, or is itself a replica.
-const READ_ONLY: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
-
 /// What to do about a name that is refused.
 pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
 
@@ -225,10 +221,6 @@ pub(crate) const WORD: &str = "use letters, digits, and any of _ - . :";
 pub(crate) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte))
-}
-
-pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {
-    RateLimitError::Setting { reason: error.to_string() }
 }
 
 impl CentralizedStateStorage {
@@ -277,7 +269,7 @@ impl CentralizedStateStorage {
                 Ok(Some(answer))
             }
             // Redis cannot count but answers, so the next caller may try.
-            Ok(Err(error)) if error.code().is_some_and(|code| READ_ONLY.contains(&code)) => {
+            Ok(Err(error)) if error.is_refused_write() => {
                 breaker.note(true);
                 Ok(None)
             }

@@ -78,7 +78,7 @@ impl Socket {
     ) -> Result<Self, RedisError> {
         let patience = Patience::new(limit);
         let dialling = async {
-            let stream = dial(place, options.tls.as_ref(), options.tcp_keepalive).await?;
+            let stream = dial(place, options.tls.as_ref(), options.tcp).await?;
             let wire = match options.driver {
                 #[cfg(feature = "fred")]
                 Driver::Fred => Driven::Fred(Wire::over(stream)),

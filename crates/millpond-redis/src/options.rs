@@ -1,6 +1,6 @@
 //! Builds pools, from a URL or from connect options.
 
-use crate::connect::options::RedisConnectOptions;
+use crate::connect::options::{RedisConnectOptions, TcpTimes};
 use crate::error::RedisError;
 use crate::manager::{RedisManager, SharedRedisManager};
 use crate::permits::{OnExhausted, Permits};
@@ -192,7 +192,7 @@ impl<P: Buildable> PoolOptions<P> {
         manager: impl FnOnce(RedisConnectOptions) -> P::Manager,
     ) -> Result<P, RedisError> {
         let timeout = self.command_timeout.unwrap_or(options.command_timeout);
-        self.check(range, timeout, options.tcp_keepalive)?;
+        self.check(range, timeout, options.tcp)?;
         let manager = manager(options.command_timeout(timeout));
         let mut config = self.config;
         // Checked above, by the ranges of this crate: those of the core are for databases.
@@ -208,7 +208,7 @@ impl<P: Buildable> PoolOptions<P> {
         &self,
         range: RangeInclusive<u32>,
         timeout: Duration,
-        keepalive: Duration,
+        tcp: TcpTimes,
     ) -> Result<(), RedisError> {
         const LIFT: &str = "choose a value in the range, or lift the ranges with limits = \"off\"";
         let mut problems = Vec::new();
@@ -225,10 +225,13 @@ impl<P: Buildable> PoolOptions<P> {
             problems
                 .push(format!("command_timeout = {timeout:?} is out of range 1ms to 300s; {LIFT}"));
         }
-        if on && !keepalive.is_zero() && !TCP_TIMES.contains(&keepalive) {
-            problems.push(format!(
-                "tcp_keepalive = {keepalive:?} is out of range 1s to 3600s, or 0s for off; {LIFT}"
-            ));
+        for (name, time) in
+            [("tcp_keepalive", tcp.keepalive), ("tcp_user_timeout", tcp.user_timeout)]
+        {
+            let time = time.filter(|time| on && !time.is_zero() && !TCP_TIMES.contains(time));
+            problems.extend(time.map(|time| {
+                format!("{name} = {time:?} is out of range 1s to 3600s, or 0s for off; {LIFT}")
+            }));
         }
         let defaults = PoolConfig::default();
         let mut rest = self.config.clone();
@@ -281,6 +284,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
     /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel` |
     /// | `unix:///run/redis.sock?db=0` | a Unix socket |
     /// | `..?tcp_keepalive=60` | see [`tcp_keepalive`](RedisConnectOptions::tcp_keepalive) |
+    /// | `..?tcp_user_timeout=90` | see [`tcp_user_timeout`](RedisConnectOptions::tcp_user_timeout) |
     /// | `..?protocol=2` | RESP2 instead of RESP3: see [`Protocol`](crate::Protocol) |
     /// | `..?driver=redis-rs` | over redis-rs instead of fred: see [`Driver`](crate::Driver) |
     ///

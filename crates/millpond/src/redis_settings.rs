@@ -36,6 +36,8 @@ pub(crate) fn place(
     };
     let source = settings.explain().row(&setting).map_or("code", |row| row.source.as_str());
     let place = url.expose().parse::<RedisConnectOptions>();
+    let place =
+        place.map(|place| place.or_tcp_times(section.tcp_keepalive, section.tcp_user_timeout));
     place.map_err(|error| {
         format!("{setting} ({source}) is not understood: {error}; correct the URL")
     })

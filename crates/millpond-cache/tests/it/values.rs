@@ -1,7 +1,8 @@
 //! Values go in and come out as they were.
 
 use crate::support::{builders, caches};
-use millpond_cache::{CacheError, Codec, RedisCache};
+use millpond_cache::{CacheBuilder, CacheError, Codec, RedisCache};
+use millpond_redis::Command;
 use millpond_testkit::variable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +40,25 @@ async fn values_of_every_shape_come_out_as_they_went_in() {
         assert_eq!(cache.get::<String>("text").await.unwrap().as_deref(), Some("n"));
         assert_eq!(cache.delete(&["pond", "unit", "never"]).await.unwrap(), 2);
         assert_eq!(cache.get::<Pond>("pond").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn what_another_program_has_stored_in_another_type_counts_as_missing_and_is_replaced() {
+    let shapes: [fn(CacheBuilder) -> CacheBuilder; 2] =
+        [|builder| builder, |builder| builder.stale_while_revalidate(Duration::from_secs(60))];
+    for builder in shapes.into_iter().flat_map(|shape| builders().into_iter().map(shape)) {
+        let namespace = format!("foreign-{:x}", fastrand::u64(..));
+        let cache = builder.namespace(&namespace).connect_lazy().unwrap();
+        let push = Command::new("RPUSH").key(format!("cache:{namespace}:v1:pond")).arg("x");
+        cache.pool().run::<()>(push).await.unwrap();
+        assert_eq!(cache.get::<String>("pond").await.unwrap(), None);
+        assert_eq!(cache.mget::<String>(&["pond"]).await.unwrap(), [None]);
+        assert!(!cache.exists("pond").await.unwrap());
+        assert_eq!(cache.ttl("pond").await.unwrap(), None);
+        let load = async || Ok::<_, std::io::Error>(Some("mill".to_owned()));
+        assert_eq!(cache.get_or_load("pond", load).await.unwrap().as_deref(), Some("mill"));
+        assert_eq!(cache.get::<String>("pond").await.unwrap().as_deref(), Some("mill"));
     }
 }
 

@@ -18,7 +18,7 @@ fn every_setting_has_a_row_with_its_value_and_source() {
         .load()
         .unwrap();
     let explanation = settings.explain();
-    assert_eq!(explanation.rows.len(), 34);
+    assert_eq!(explanation.rows.len(), 39);
     for (setting, value, source) in [
         ("preset", "production", format!("`{}`, line 1", path.display())),
         (

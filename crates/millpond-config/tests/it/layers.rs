@@ -48,7 +48,7 @@ fn a_file_may_hold_every_setting() {
         max_lease = '20m'\nstatement_timeout = 21\nlimits = 'off'\nreset = 'session'\n\
         pool = 'read-write'\nbehind = 'pgbouncer'\ncancel_abandoned = false\ntcp_keepalive = 22\n\
         tcp_user_timeout = 0
-        [redis]\nurl = 'redis://r/1'\nmax_connections = 7
+        [redis]\nurl = 'redis://r/1'\nmax_connections = 7\ntcp_keepalive = 'off'
         [cache]\nurl = 'redis://c/0'\nmax_connections = 300\n";
     let settings = toml(text).load().unwrap();
     let (s, ms) = (Duration::from_secs, Duration::from_millis);
@@ -69,6 +69,7 @@ fn a_file_may_hold_every_setting() {
         (ResetLevel::Session, Some(PoolKind::ReadWrite))
     );
     assert_eq!((settings.db.behind, settings.db.cancel_abandoned), (Pooler::PgBouncer, false));
+    assert_eq!((settings.redis.tcp_keepalive, settings.cache.tcp_keepalive), (None, Some(s(60))));
     assert_eq!((settings.db.tcp_keepalive, settings.db.tcp_user_timeout), (Some(s(22)), None));
     assert_eq!(settings.storage.connection_string, Some(Secret::new("sqlite:///./x.db")));
     assert_eq!(

@@ -64,6 +64,8 @@ const NONSENSE: &[(&str, &[&str])] = &[
     ("db.cancel_abandoned", &["never", "", "2"]),
     ("db.tcp_keepalive", &["0.5", "3601", "auto", ""]),
     ("db.tcp_user_timeout", &["999ms", "3601", "auto", ""]),
+    ("redis.tcp_keepalive", &["0.5", "3601", "auto", ""]),
+    ("cache.tcp_user_timeout", &["999ms", "3601", "auto", ""]),
     ("redis.max_connections", &["9", "201", "0", "-1", "", "many"]),
     ("cache.max_connections", &["9", "201", "1e2"]),
     ("preset", &["huge", "", "none"]),

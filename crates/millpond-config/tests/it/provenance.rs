@@ -106,7 +106,12 @@ fn a_misspelt_key_of_a_file_gets_a_line_and_a_suggestion() {
             1,
             "did you mean `pool_pre_ping`?",
         ),
-        ("[redis]\nnodes = []", "redis.nodes", 2, "[redis] holds `url`, `max_connections`"),
+        (
+            "[redis]\nnodes = []",
+            "redis.nodes",
+            2,
+            "[redis] holds `url`, `max_connections`, `tcp_keepalive`, `tcp_user_timeout`",
+        ),
     ] {
         let error = toml(text).load().unwrap_err();
         let found = problem(&error, setting);

@@ -19,6 +19,9 @@ fn the_variables_of_the_guide_are_read() {
     assert!(text.contains("ratelimit"), "{text}");
     from(&[("PSN_REDIS_URL", "redis://:hunter2@localhost"), ("PSN_REDIS_MAX_CONNECTIONS", "200")])
         .unwrap();
+    let times = [("PSN_REDIS_TCP_KEEPALIVE", "off"), ("PSN_REDIS_TCP_USER_TIMEOUT", "3601")];
+    let text = from(&[&times[..], &[("PSN_REDIS_URL", "redis://h")]].concat()).unwrap_err();
+    assert!(text.contains("PSN_REDIS_TCP_USER_TIMEOUT") && !text.contains("KEEPALIVE"), "{text}");
 }
 
 #[test]

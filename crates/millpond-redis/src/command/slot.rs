@@ -11,6 +11,17 @@ pub(crate) enum Slot {
     Several,
 }
 
+impl Slot {
+    /// Returns the slot that the keys of several commands share.
+    pub(crate) fn common(slots: impl Iterator<Item = Self>) -> Self {
+        slots.fold(Self::Any, |common, slot| match (common, slot) {
+            (Self::Any, slot) | (slot, Self::Any) => slot,
+            (common, slot) if common == slot => common,
+            _ => Self::Several,
+        })
+    }
+}
+
 /// Returns the slot of a key, of the 16,384 slots of a cluster. If there is something between the
 /// first `{` and the next `}`, that part alone decides:
 /// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.

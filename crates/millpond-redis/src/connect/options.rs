@@ -2,7 +2,6 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
-use millpond_core::TCP_KEEPALIVE;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +28,7 @@ pub struct RedisConnectOptions {
     pub(crate) command_timeout: Duration,
     pub(crate) driver: Driver,
     pub(crate) protocol: Protocol,
-    pub(crate) tcp_keepalive: Duration,
+    pub(crate) tcp: TcpTimes,
 }
 
 /// The library that serves the sockets.
@@ -70,6 +69,13 @@ pub(crate) enum Deployment {
     Cluster(Vec<Node>),
 }
 
+/// The times of the operating system for a TCP socket, where they are set; zero is off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TcpTimes {
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) user_timeout: Option<Duration>,
+}
+
 /// That the connection is encrypted, and which authority is trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
@@ -87,7 +93,7 @@ impl RedisConnectOptions {
             command_timeout: COMMAND_TIMEOUT,
             driver: Driver::default(),
             protocol: Protocol::default(),
-            tcp_keepalive: TCP_KEEPALIVE,
+            tcp: TcpTimes::default(),
         }
     }
 
@@ -159,7 +165,30 @@ impl RedisConnectOptions {
     /// that takes (`TCP_USER_TIMEOUT`). In a URL: `?tcp_keepalive=60`.
     #[must_use]
     pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
-        self.tcp_keepalive = idle;
+        self.tcp.keepalive = Some(idle);
+        self
+    }
+
+    /// How long sent data may stay unacknowledged, or unread by a server that is alive, before the
+    /// operating system ends the connection (`TCP_USER_TIMEOUT`, on Linux). Default 300 s, or as
+    /// long as [`tcp_keepalive`](Self::tcp_keepalive) takes to end a connection if that is less (90
+    /// s). Range 1 s-3600 s, 0 s is off. In a URL: `?tcp_user_timeout=30`.
+    #[must_use]
+    pub fn tcp_user_timeout(mut self, limit: Duration) -> Self {
+        self.tcp.user_timeout = Some(limit);
+        self
+    }
+
+    /// Sets these times where the URL does not say them; `None` is off.
+    #[doc(hidden)] // For settings.
+    #[must_use]
+    pub fn or_tcp_times(
+        mut self,
+        keepalive: Option<Duration>,
+        user_timeout: Option<Duration>,
+    ) -> Self {
+        self.tcp.keepalive.get_or_insert(keepalive.unwrap_or_default());
+        self.tcp.user_timeout.get_or_insert(user_timeout.unwrap_or_default());
         self
     }
 
@@ -199,7 +228,7 @@ impl fmt::Debug for RedisConnectOptions {
             .field("command_timeout", &self.command_timeout)
             .field("driver", &self.driver)
             .field("protocol", &self.protocol)
-            .field("tcp_keepalive", &self.tcp_keepalive)
+            .field("tcp", &self.tcp)
             .finish()
     }
 }

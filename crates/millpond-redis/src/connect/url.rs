@@ -2,7 +2,7 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
-use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions};
+use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions, TcpTimes};
 use crate::connect::url_error::UrlError;
 use millpond_core::TCP_TIMES;
 use percent_encoding::percent_decode_str;
@@ -109,7 +109,7 @@ struct Parts {
     authority: Option<PathBuf>,
     driver: Option<Driver>,
     protocol: Option<Protocol>,
-    keepalive: Option<Duration>,
+    tcp: TcpTimes,
 }
 
 impl Parts {
@@ -126,7 +126,7 @@ impl Parts {
             authority: None,
             driver: None,
             protocol: None,
-            keepalive: None,
+            tcp: TcpTimes::default(),
         }
     }
 
@@ -193,7 +193,8 @@ impl Parts {
             "db" | "database" => self.put_database(&value),
             "user" | "username" => put(&mut self.login.user, value, name),
             "password" => put(&mut self.login.password, value, name),
-            "tcp_keepalive" => put(&mut self.keepalive, keepalive(&value)?, name),
+            "tcp_keepalive" => put(&mut self.tcp.keepalive, tcp_time(name, &value)?, name),
+            "tcp_user_timeout" => put(&mut self.tcp.user_timeout, tcp_time(name, &value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
             "protocol" => put(&mut self.protocol, protocol(&value)?, name),
             "tls_ca" | "ssl_ca_certs" if self.encrypted => {
@@ -251,7 +252,7 @@ impl Parts {
         options.login = self.login;
         options.driver = self.driver.unwrap_or_default();
         options.protocol = self.protocol.unwrap_or_default();
-        options.tcp_keepalive = self.keepalive.unwrap_or(options.tcp_keepalive);
+        options.tcp = self.tcp;
         Ok(if self.encrypted { options.tls(self.authority) } else { options })
     }
 }
@@ -290,11 +291,12 @@ fn protocol(version: &str) -> Result<Protocol, UrlError> {
     }
 }
 
-fn keepalive(seconds: &str) -> Result<Duration, UrlError> {
-    let idle = seconds.parse().ok().map(Duration::from_secs);
+/// Reads seconds, within the range that holds for all TCP sockets; 0 is off.
+fn tcp_time(name: &str, seconds: &str) -> Result<Duration, UrlError> {
+    let time = seconds.parse().ok().map(Duration::from_secs);
     let wanted = "a number of seconds from 1 to 3600, or 0 for none";
-    idle.filter(|idle| idle.is_zero() || TCP_TIMES.contains(idle))
-        .ok_or(UrlError::Value { name: "tcp_keepalive".to_owned(), wanted })
+    time.filter(|time| time.is_zero() || TCP_TIMES.contains(time))
+        .ok_or(UrlError::Value { name: name.to_owned(), wanted })
 }
 
 /// `host`, `host:port`, `[::1]:port`.
@@ -371,11 +373,19 @@ mod tests {
     #[test]
     fn a_url_says_when_the_system_asks_whether_the_server_is_there() {
         let keepalive = |query: &str| {
-            parse(&format!("redis-cluster://h{query}")).map(|options| options.tcp_keepalive)
+            parse(&format!("redis-cluster://h{query}")).map(|options| options.tcp.keepalive)
         };
-        assert_eq!(keepalive("").unwrap(), Duration::from_secs(60));
-        assert_eq!(keepalive("?tcp_keepalive=5").unwrap(), Duration::from_secs(5));
-        assert_eq!(keepalive("?tcp_keepalive=0").unwrap(), Duration::ZERO);
+        assert_eq!(keepalive("").unwrap(), None);
+        assert_eq!(keepalive("?tcp_keepalive=5").unwrap(), Some(Duration::from_secs(5)));
+        assert_eq!(keepalive("?tcp_keepalive=0").unwrap(), Some(Duration::ZERO));
+        let limit = parse("redis://h?tcp_user_timeout=7").unwrap().tcp.user_timeout;
+        assert_eq!(limit, Some(Duration::from_secs(7)));
+        assert!(parse("redis://h?tcp_user_timeout=3601").is_err());
+        // The URL says more than the settings.
+        let minute = Some(Duration::from_secs(60));
+        let options = parse("redis://h?tcp_keepalive=5").unwrap().or_tcp_times(minute, None);
+        assert_eq!(options.tcp.keepalive, Some(Duration::from_secs(5)));
+        assert_eq!(options.tcp.user_timeout, Some(Duration::ZERO));
         for wrong in ["-1", "3601", "on", ""] {
             let error = keepalive(&format!("?tcp_keepalive={wrong}")).unwrap_err().to_string();
             assert!(

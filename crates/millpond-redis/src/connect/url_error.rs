@@ -76,9 +76,9 @@ impl fmt::Display for UrlError {
             Self::Parameter(name) => write!(
                 f,
                 "the parameter {name:?} is not known here; there are db, user, password, driver, \
-                 protocol, tcp_keepalive, with TLS tls_ca, with a cluster or sentinels node, and \
-                 with sentinels service, sentinel_user, sentinel_password (TLS is the \
-                 scheme rediss)"
+                 protocol, tcp_keepalive, tcp_user_timeout, with TLS tls_ca, with a cluster or \
+                 sentinels node, and with sentinels service, sentinel_user, \
+                 sentinel_password (TLS is the scheme rediss)"
             ),
             Self::Twice(name) => write!(f, "{name:?} is given twice, and not as the same"),
             Self::Value { name, wanted } => write!(f, "the value of {name:?} should be {wanted}"),

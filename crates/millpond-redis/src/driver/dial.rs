@@ -1,13 +1,12 @@
 //! Opens the socket of a connection: over TCP, over TLS, or a Unix socket.
 
 use crate::connect::node::Node;
-use crate::connect::options::Tls;
+use crate::connect::options::{TcpTimes, Tls};
 use crate::driver::tcp::{tcp, unsent};
 use crate::driver::tls::encrypt;
 use crate::error::RedisError;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
@@ -43,16 +42,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(crate) async fn dial(
     place: Place<'_>,
     tls: Option<&Tls>,
-    keepalive: Duration,
+    times: TcpTimes,
 ) -> Result<Box<dyn Stream>, RedisError> {
     match (place, tls) {
         (Place::Unix(path), _) => {
             let stream = UnixStream::connect(path).await;
             Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
         }
-        (Place::Network(node), None) => Ok(Box::new(tcp(node, keepalive).await?)),
+        (Place::Network(node), None) => Ok(Box::new(tcp(node, times).await?)),
         (Place::Network(node), Some(tls)) => {
-            Ok(Box::new(encrypt(node, tls, tcp(node, keepalive).await?).await?))
+            Ok(Box::new(encrypt(node, tls, tcp(node, times).await?).await?))
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Connects to one of the addresses of a host.
 
 use crate::connect::node::Node;
+use crate::connect::options::TcpTimes;
 use crate::error::RedisError;
 use crate::staggered::staggered;
+use millpond_core::{TCP_KEEPALIVE, TCP_USER_TIMEOUT};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -21,19 +23,19 @@ const KEEPALIVE_PROBES: u32 = 3;
 const PROBE_SHARE: u32 = 6;
 
 /// Connects to one of the addresses of a host.
-pub(crate) async fn tcp(node: &Node, keepalive: Duration) -> Result<TcpStream, RedisError> {
+pub(crate) async fn tcp(node: &Node, times: TcpTimes) -> Result<TcpStream, RedisError> {
     let lookup = lookup_host((node.host.as_str(), node.port)).await;
     let addresses = lookup.map_err(|error| unsent(&node.to_string(), &error))?;
-    one_of(addresses, node, keepalive).await
+    one_of(addresses, node, times).await
 }
 
 /// Connects to the first of the addresses, and after a moment to the next one at the same time.
 async fn one_of(
     addresses: impl Iterator<Item = SocketAddr>,
     node: &Node,
-    keepalive: Duration,
+    times: TcpTimes,
 ) -> Result<TcpStream, RedisError> {
-    let attempts = addresses.map(|address| try_address(address, keepalive));
+    let attempts = addresses.map(|address| try_address(address, times));
     let failed = match staggered(attempts, ADDRESS_DELAY).await {
         Ok(stream) => return Ok(stream),
         Err(failed) => failed,
@@ -43,28 +45,49 @@ async fn one_of(
     Err(RedisError::NotSent { reason })
 }
 
-async fn try_address(address: SocketAddr, keepalive: Duration) -> Result<TcpStream, String> {
+async fn try_address(address: SocketAddr, times: TcpTimes) -> Result<TcpStream, String> {
     let told = |error: io::Error| format!("{address}: {error}");
     let stream = TcpStream::connect(address).await.map_err(told)?;
     stream.set_nodelay(true).map_err(told)?;
-    keep_alive(&stream, keepalive).map_err(told)?;
+    set_times(&stream, times).map_err(told)?;
     Ok(stream)
 }
 
 /// Turns on keepalive, and on Linux the limit for unacknowledged data.
-fn keep_alive(stream: &TcpStream, idle: Duration) -> io::Result<()> {
-    if idle.is_zero() {
-        return Ok(());
-    }
-    let idle = idle.max(Duration::from_secs(1));
-    let interval = (idle / PROBE_SHARE).max(Duration::from_secs(1));
-    let keepalive =
-        TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+fn set_times(stream: &TcpStream, times: TcpTimes) -> io::Result<()> {
+    let (idle, limit) = in_force(times);
     let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&keepalive)?;
+    if let Some(idle) = idle {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval(idle));
+        socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
+    }
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(idle + interval * KEEPALIVE_PROBES))?;
+    if let Some(limit) = limit {
+        socket.set_tcp_user_timeout(Some(limit))?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = limit;
     Ok(())
+}
+
+/// The idle time and the limit for unacknowledged data, or `None` for off. By default the limit is
+/// at most what keepalive takes: with a longer one Linux probes for longer.
+fn in_force(times: TcpTimes) -> (Option<Duration>, Option<Duration>) {
+    let on = |time: Duration| (!time.is_zero()).then(|| time.max(Duration::from_secs(1)));
+    let idle = on(times.keepalive.unwrap_or(TCP_KEEPALIVE));
+    let limit = on(times.user_timeout.unwrap_or(TCP_USER_TIMEOUT));
+    match (idle, limit) {
+        (Some(idle), Some(TCP_USER_TIMEOUT)) => {
+            let probed = idle + interval(idle) * KEEPALIVE_PROBES;
+            (Some(idle), Some(TCP_USER_TIMEOUT.min(probed)))
+        }
+        both => both,
+    }
+}
+
+/// The time between two probes.
+fn interval(idle: Duration) -> Duration {
+    (idle / PROBE_SHARE).max(Duration::from_secs(1))
 }
 
 pub(crate) fn unsent(place: &str, error: &io::Error) -> RedisError {
@@ -96,7 +119,7 @@ mod tests {
         let good = server.local_addr().unwrap();
         for addresses in [vec![silent, good], vec![silent, silent, good], vec![good, silent]] {
             let node = node();
-            let connecting = one_of(addresses.into_iter(), &node, Duration::ZERO);
+            let connecting = one_of(addresses.into_iter(), &node, TcpTimes::default());
             let connected = timeout(Duration::from_secs(10), connecting).await;
             assert_eq!(connected.unwrap().unwrap().peer_addr().unwrap(), good);
         }
@@ -108,7 +131,7 @@ mod tests {
         for host in ["127.0.0.1:0", "127.0.0.2:0"] {
             addresses.push(TcpListener::bind(host).await.unwrap().local_addr().unwrap());
         }
-        let refused = one_of(addresses.clone().into_iter(), &node(), Duration::ZERO).await;
+        let refused = one_of(addresses.clone().into_iter(), &node(), TcpTimes::default()).await;
         let told = refused.unwrap_err().to_string();
         assert!(addresses.iter().all(|one| told.contains(&one.to_string())), "{told}");
     }
@@ -117,8 +140,11 @@ mod tests {
     async fn keepalive_and_user_timeout_are_set_on_the_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let options = async |seconds| {
-            let stream = try_address(address, Duration::from_secs(seconds)).await.unwrap();
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        let options = async |keepalive, user_timeout| {
+            let times =
+                TcpTimes { keepalive: seconds(keepalive), user_timeout: seconds(user_timeout) };
+            let stream = try_address(address, times).await.unwrap();
             let socket = SockRef::from(&stream);
             let keepalive = socket.keepalive().unwrap().then(|| {
                 let (idle, interval) = (
@@ -129,8 +155,17 @@ mod tests {
             });
             (keepalive, socket.tcp_user_timeout().unwrap().map(|limit| limit.as_secs()))
         };
-        assert_eq!(options(60).await, (Some((60, 10, 3)), Some(90)));
-        assert_eq!(options(1).await, (Some((1, 1, 3)), Some(4)));
-        assert_eq!(options(0).await, (None, None));
+        for (keepalive, user_timeout, wanted) in [
+            (None, None, (Some((60, 10, 3)), Some(90))),
+            (Some(60), Some(300), (Some((60, 10, 3)), Some(90))),
+            (Some(1), None, (Some((1, 1, 3)), Some(4))),
+            (Some(3600), None, (Some((3600, 600, 3)), Some(300))),
+            (Some(60), Some(7), (Some((60, 10, 3)), Some(7))),
+            (Some(60), Some(0), (Some((60, 10, 3)), None)),
+            (Some(0), None, (None, Some(300))),
+            (Some(0), Some(0), (None, None)),
+        ] {
+            assert_eq!(options(keepalive, user_timeout).await, wanted);
+        }
     }
 }

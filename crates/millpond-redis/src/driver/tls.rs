@@ -1,7 +1,7 @@
 //! TLS: which certificates are accepted, and whether a server speaks it at all.
 
 use crate::connect::node::Node;
-use crate::connect::options::Tls;
+use crate::connect::options::{TcpTimes, Tls};
 use crate::deadlines::within;
 use crate::driver::tcp::tcp;
 use crate::error::RedisError;
@@ -89,7 +89,7 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
             .ok()?
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        let stream = tcp(node, Duration::ZERO).await.ok()?;
+        let stream = tcp(node, TcpTimes::default()).await.ok()?;
         let outcome =
             TlsConnector::from(Arc::new(nobody)).connect(server_name(node).ok()?, stream).await;
         Some(match outcome.as_ref().map_err(tls_error) {
@@ -107,7 +107,7 @@ pub(crate) async fn speaks_tls(node: &Node, limit: Duration) -> bool {
 async fn answers_without_tls(node: &Node) {
     sleep(PLAIN_DELAY).await;
     let asking = async {
-        let mut stream = tcp(node, Duration::ZERO).await.ok()?;
+        let mut stream = tcp(node, TcpTimes::default()).await.ok()?;
         // A PING reveals nothing, and a server that wants a password answers it too.
         stream.write_all(b"PING\r\n").await.ok()?;
         stream.read_u8().await.ok()

@@ -25,7 +25,10 @@ impl Link {
     /// As [`call`](Self::call): all of it is executed, or nothing.
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
         let patience = Patience::new(self.limit());
-        let exec = Command { slot: common_slot(&commands), ..Command::new("EXEC") };
+        let exec = Command {
+            slot: Slot::common(commands.iter().map(|command| command.slot)),
+            ..Command::new("EXEC")
+        };
         let all = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
         match &self.sockets {
             Sockets::One(socket) => {
@@ -139,13 +142,4 @@ fn outcome(
         Some(error) => Err(Refused { error, redirection: None, is_complete: true }),
         None => Ok(answer),
     }
-}
-
-/// Returns the slot that all commands of a transaction share.
-fn common_slot(commands: &[Command]) -> Slot {
-    commands.iter().fold(Slot::Any, |common, command| match (common, command.slot) {
-        (Slot::Any, slot) | (slot, Slot::Any) => slot,
-        (common, slot) if common == slot => common,
-        _ => Slot::Several,
-    })
 }
