@@ -3,10 +3,9 @@
 use crate::event::CloseReason;
 use crate::info::ConnectionInfo;
 use crate::ledger::{LeaseMeta, PooledConnection};
+use crate::rt::panics::calmly;
 use std::fmt;
-use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,14 +87,16 @@ impl<C: Send + 'static> Lease<C> {
     /// is detached or discarded; a panic in it discards the connection.
     pub fn on_return(lease: Self, then: impl FnOnce(&mut C) + Send + 'static) -> Self {
         let (held, home) = lease.dissolve();
-        Self::lend(held, Arc::new(Then { home, then: Mutex::new(Some(Box::new(then))) }))
+        let on_return = Mutex::new(Some(Box::new(then) as _));
+        Self::lend(held, Arc::new(Wrapped { home, on_return, on_end: Mutex::new(None) }))
     }
 
     /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For
     /// pools that count what they have out. A panic in it is caught.
     pub fn on_end(lease: Self, then: impl FnOnce() + Send + 'static) -> Self {
         let (held, home) = lease.dissolve();
-        Self::lend(held, Arc::new(Finally { home, then: Mutex::new(Some(Box::new(then))) }))
+        let on_end = Mutex::new(Some(Box::new(then) as _));
+        Self::lend(held, Arc::new(Wrapped { home, on_return: Mutex::new(None), on_end }))
     }
 
     pub(crate) fn tag(&self) -> LeaseMeta {
@@ -160,59 +161,37 @@ impl<C: Send + 'static> fmt::Debug for Lease<C> {
     }
 }
 
-/// A home that calls a closure first.
-struct Then<C> {
+/// An owner that calls a closure before the connection goes back to another owner, or after that.
+struct Wrapped<C> {
     home: Arc<dyn LeaseOwner<C>>,
-    then: Mutex<Option<ThenFn<C>>>,
+    on_return: Once<dyn FnOnce(&mut C) + Send>,
+    on_end: Once<dyn FnOnce() + Send>,
 }
 
-type ThenFn<C> = Box<dyn FnOnce(&mut C) + Send>;
+type Once<F> = Mutex<Option<Box<F>>>;
 
-impl<C: Send + 'static> LeaseOwner<C> for Then<C> {
-    fn returned(&self, mut held: PooledConnection<C>) {
-        let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
-        let calm = then.is_none_or(|then| {
-            catch_unwind(AssertUnwindSafe(|| then(&mut held.inner.conn))).is_ok()
-        });
-        if calm {
-            self.home.returned(held)
-        } else {
-            self.home.discarded(held, CloseReason::Panicked)
-        }
-    }
-
-    fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
-        self.home.discarded(held, reason);
-    }
-
-    fn detached(&self, tag: &LeaseMeta) {
-        self.home.detached(tag);
-    }
-
-    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
-        self.home.info(tag)
-    }
+fn take<F: ?Sized>(closure: &Once<F>) -> Option<Box<F>> {
+    closure.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// A home that calls a closure last, however the lease ends.
-struct Finally<C> {
-    home: Arc<dyn LeaseOwner<C>>,
-    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl<C> Finally<C> {
+impl<C> Wrapped<C> {
     fn end(&self) {
-        let then = mem::take(&mut *self.then.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(then) = then {
-            // The lease has ended already: a panic in counting must not reach the borrower.
-            let _ = catch_unwind(AssertUnwindSafe(then));
+        if let Some(then) = take(&self.on_end) {
+            // The lease has ended already: a panic must not reach the borrower.
+            let _ = calmly(then);
         }
     }
 }
 
-impl<C: Send + 'static> LeaseOwner<C> for Finally<C> {
-    fn returned(&self, held: PooledConnection<C>) {
-        self.home.returned(held);
+impl<C: Send + 'static> LeaseOwner<C> for Wrapped<C> {
+    fn returned(&self, mut held: PooledConnection<C>) {
+        let calm =
+            take(&self.on_return).is_none_or(|then| calmly(|| then(&mut held.inner.conn)).is_ok());
+        if calm {
+            self.home.returned(held);
+        } else {
+            self.home.discarded(held, CloseReason::Panicked);
+        }
         self.end();
     }
 

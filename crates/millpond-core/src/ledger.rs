@@ -35,9 +35,10 @@ mod visits;
 mod wait_queue;
 
 pub(crate) use diagnosis::HOLDERS_TOLD;
-pub(crate) use effects::Effects;
+pub(crate) use effects::{Effect, Effects};
 pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation, bump};
 pub use entry::{LeaseMeta, PooledConnection};
+pub(crate) use fast_path::Unlocked;
 pub(crate) use slots::Caller;
 pub(crate) use state::Ledger;
 pub(crate) use wait_queue::{Armed, Look, Ticket};

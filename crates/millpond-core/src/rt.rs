@@ -59,6 +59,7 @@ pub(crate) fn current() -> Option<Handle> {
 }
 
 /// The task that is running, if one is.
+#[inline]
 pub(crate) fn task() -> Option<TaskId> {
     tokio::task::try_id()
 }
@@ -95,6 +96,7 @@ impl Clock {
 
     /// The time to within [`COARSE_ERROR`], early or late: good enough for ages, not for a
     /// deadline.
+    #[inline]
     pub(crate) fn coarse(&self) -> Time {
         if self.paused.load(Ordering::Relaxed) {
             return self.now();

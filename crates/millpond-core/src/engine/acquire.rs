@@ -57,10 +57,9 @@ impl<M: Manager> Acquire<M> {
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
         let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
         let held = match &self.state {
-            State::Still if !shared.crowded.load(Ordering::Relaxed) => {
+            State::Still if !shared.unlocked.crowded.load(Ordering::Relaxed) => {
                 let caller = self.request.caller();
-                shared
-                    .change_plainly(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
+                shared.change_at(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
                 self.state = self.join_fresh(shared, cx)?;
@@ -76,7 +75,7 @@ impl<M: Manager> Acquire<M> {
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
                     held.inner.cell = Some(ticket.cell);
                 }
-                shared.fetched.fetch_add(1, Ordering::Relaxed);
+                shared.unlocked.fetched.fetch_add(1, Ordering::Relaxed);
                 held
             }
             State::Validating(..) | State::Pausing(..) => return None,
@@ -96,7 +95,7 @@ impl<M: Manager> Acquire<M> {
         let mut waker = Some(cx.waker().clone());
         let now = shared.clock.coarse();
         let joined =
-            shared.change_plainly(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
+            shared.change_at(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
         let (ticket, arrival) = joined?;
         let asker = Asker { caller, arrival, since: now, again: false, armed: false };
         // The coarse clock may be late: no deadline comes early.
@@ -135,7 +134,7 @@ impl<M: Manager> Future for Acquire<M> {
                     if trip.asker.armed || (enlist && !shared.enlist()) {
                         Stand::Wait(ticket)
                     } else {
-                        // The watch will say when it is time for a timer.
+                        // The deadline thread wakes it when it is time for a timer.
                         this.state = State::Waiting(ticket, trip);
                         this.shared = Some(shared);
                         return Poll::Pending;

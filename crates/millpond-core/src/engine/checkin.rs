@@ -88,14 +88,11 @@ impl<M: Manager> Shared<M> {
         mut held: PooledConnection<M::Connection>,
         verdict: Result<bool, CloseReason>,
     ) {
-        if let Some(cell) = held.inner.cell.take() {
-            cell.leave_over();
-        }
         let plain = self.plain_checkin && verdict == Ok(false);
         let id = held.inner.tag.id;
         let now = self.glance();
         if plain {
-            match self.change_plainly(now, |ledger, now| ledger.put_back_fresh(held, now)) {
+            match self.change_at(now, |ledger, now| ledger.put_back_fresh(held, now)) {
                 None => return,
                 Some(considered) => held = considered,
             }
@@ -115,6 +112,7 @@ impl<M: Manager> Shared<M> {
         verdict: Result<bool, CloseReason>,
         now: Time,
     ) -> Option<(u64, Duration)> {
+        ledger.recycle_cell(&mut held);
         (held.inner.tag.idle_since, held.inner.tag.validated_at) = (now, now);
         let lent = ledger.slot_since(held.inner.tag.slot);
         ledger.measure_use(lent, now);

@@ -19,15 +19,14 @@ use crate::rt::time::Time;
 use crate::rt::{self, Timer};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
 
-/// A limit that is too short to go without a timer at first: the watch comes by after two rounds at
-/// the latest, if it is in time.
+/// A limit that is too short to go without a timer at first: the deadline thread takes two rounds
+/// at most, if it is in time.
 pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
 
 /// A ticket of a waiter for connections of this manager.
@@ -131,14 +130,8 @@ fn answer<M: Manager>(
     now: Time,
 ) -> Stand<M::Connection> {
     match claim {
-        Claim::Idle(held) => {
-            shared.crowded.store(false, Ordering::Relaxed);
-            inspect(shared, ledger, held, trip, now)
-        }
+        Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
         Claim::Wait { ticket, enlist } => {
-            if !shared.crowded.load(Ordering::Relaxed) {
-                shared.crowded.store(true, Ordering::Relaxed);
-            }
             let waiting = ledger.waiting() as usize;
             let told = ledger.seq_if(shared.routine_observed()).map(|seq| (seq, waiting));
             Stand::Join { ticket, enlist, told }
@@ -286,11 +279,11 @@ pub(crate) fn look<M: Manager>(
             }
             Look::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
         });
-    let (ticket, homeless) = match looked {
+    let (ticket, without_task) = match looked {
         ControlFlow::Break(stand) => return Ok(stand),
         ControlFlow::Continue(waiting) => waiting,
     };
-    if homeless && !shared.ensure_maintenance() {
+    if without_task && !shared.ensure_maintenance() {
         return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
     }
     if trip.timer.is_none() {

@@ -7,10 +7,10 @@ use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedE
 use crate::histogram::PoolHistograms;
 use crate::hooks::{HookLists, HookPoint};
 use crate::info::ConnectionInfo;
-use crate::ledger::{Armed, Effects, LeaseMeta, Ledger, PooledConnection};
+use crate::ledger::{Armed, Effect, Effects, LeaseMeta, Ledger, PooledConnection, Unlocked};
 use crate::manager::{ErrorClass, Manager};
 use crate::rt::deadline_thread::{self, ARM_AFTER};
-use crate::rt::lock::{AtomicBool, AtomicU64, Mutex};
+use crate::rt::lock::Mutex;
 use crate::rt::panics::{calmly, drop_calmly};
 use crate::rt::time::Time;
 use crate::rt::{Clock, Handle, Signal, Timer};
@@ -23,8 +23,7 @@ use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
     /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is
-    /// changed by [`change_at`](Shared::change_at) and [`change_plainly`](Shared::change_plainly)
-    /// alone.
+    /// changed by [`change_at`](Shared::change_at) alone.
     ledger: Mutex<Ledger<M::Connection>>,
     pub(crate) manager: M,
     pub(crate) hooks: HookLists<M::Connection>,
@@ -48,13 +47,8 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) plain_checkin: bool,
     /// After how many nanoseconds without a sign of life a ping is due.
     pub(crate) ping_after: u64,
-    /// The generation that may be lent now, for those who look without the lock.
-    lendable: AtomicU64,
-    /// The ledger's count of loans that waiters have fetched without the lock.
-    pub(crate) fetched: Arc<AtomicU64>,
-    /// Whether the last one who could not be served at once had to wait: then the fast path is not
-    /// even tried.
-    pub(crate) crowded: AtomicBool,
+    /// What callers and waiters read and count without the lock.
+    pub(crate) unlocked: Arc<Unlocked>,
     observers: Vec<Watching>,
     /// Whether an observer wants an event for every lease.
     routine_observed: bool,
@@ -91,16 +85,14 @@ impl<M: Manager> Shared<M> {
         let routine_observed = observers.iter().any(|watching| watching.routine);
         Self {
             exact: routine_observed || ledger.histograms().is_some(),
-            fetched: Arc::clone(ledger.fetched()),
-            ledger: Mutex::new(ledger),
             manager,
             checkout_hooks: hooks.has(HookPoint::Checkout),
             checkin_hooks: hooks.has(HookPoint::Checkin),
             plain_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
             plain_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
             ping_after: config.ping_after(),
-            lendable: AtomicU64::new(0),
-            crowded: AtomicBool::new(false),
+            unlocked: Arc::clone(ledger.unlocked()),
+            ledger: Mutex::new(ledger),
             hooks,
             name,
             config,
@@ -158,8 +150,8 @@ impl<M: Manager> Shared<M> {
         self.change_at(self.now(), change)
     }
 
-    /// The same at a time that was read elsewhere, or that need not be exact. With
-    /// [`change_plainly`](Self::change_plainly) the only way to change the ledger.
+    /// The same at a time that was read elsewhere, or that need not be exact: the only way to
+    /// change the ledger.
     #[inline]
     pub(crate) fn change_at<R>(
         &self,
@@ -168,63 +160,45 @@ impl<M: Manager> Shared<M> {
     ) -> R {
         let mut ledger = self.ledger.lock();
         let result = change(&mut ledger, now);
-        let lendable = ledger.lendable();
-        if self.lendable.load(Ordering::Relaxed) != lendable {
-            self.lendable.store(lendable, Ordering::Release);
-        }
-        let (wake, effects) = ledger.take_effects();
+        let effects = ledger.take_effects();
         drop(ledger);
-        // What else is to be done is done even if it panics.
-        if let Some(wake) = wake
-            && let Err(message) = calmly(|| wake.wake())
-        {
-            self.tell_panic("waker", message);
-        }
         if let Some(effects) = effects {
             self.run(effects);
         }
         result
     }
 
-    /// The same for the fast paths of the ledger, which leave nothing but a wake and change nothing
-    /// of what may be lent.
-    #[inline]
-    pub(crate) fn change_plainly<R>(
-        &self,
-        now: Time,
-        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> R,
-    ) -> R {
-        let mut ledger = self.ledger.lock();
-        let result = change(&mut ledger, now);
-        let wake = ledger.take_wake();
-        drop(ledger);
-        if let Some(wake) = wake {
-            wake.wake();
-        }
-        result
-    }
-
-    #[cold]
-    fn run(&self, effects: Effects<M::Connection>) {
-        for waker in effects.wakes {
-            if let Err(message) = calmly(|| waker.wake()) {
-                self.tell_panic("waker", message);
+    /// Runs the effects of a change. A panic in one does not keep the others from being run.
+    #[inline(never)]
+    fn run(&self, Effects { wake, others }: Effects<M::Connection>) {
+        for effect in wake.map(Effect::Wake).into_iter().chain(others) {
+            let (place, outcome) = match effect {
+                Effect::Wake(waker) => ("waker", calmly(|| waker.wake())),
+                Effect::Drop(held, reason) => {
+                    self.drop_now(held, reason);
+                    continue;
+                }
+                Effect::CutOff(validation) => ("validation", drop_calmly(validation)),
+                Effect::Forget(error) => ("error", drop_calmly(error)),
+                Effect::ForgetRefusal(error) => ("error", drop_calmly(error)),
+            };
+            if let Err(message) = outcome {
+                self.tell_panic(place, message);
             }
         }
-        effects.dropped.into_iter().for_each(|(held, reason)| self.drop_now(held, reason));
     }
 
     /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock:
     /// what may not be lent any more was made so before.
     #[inline]
     pub(crate) fn is_fresh(&self, tag: &LeaseMeta, now: Time) -> bool {
-        tag.is_fresh(self.lendable.load(Ordering::Acquire), self.ping_after, now)
+        tag.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
     /// Whether a connection is of the generation that is lent and not too old. Looks without the
     /// lock, as [`is_fresh`](Self::is_fresh) does.
     pub(crate) fn is_young(&self, tag: &LeaseMeta, now: Time) -> bool {
-        tag.is_fresh(self.lendable.load(Ordering::Acquire), u64::MAX, now)
+        tag.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
 
     /// The time of a loan, a wait or a return: exact if it is measured or told.
@@ -346,8 +320,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Has the watch look after the pool's waiters. `false` if they have to watch their own
-    /// deadlines from the start.
+    /// Has the deadline thread look after the pool's waiters. `false` if they have to set timers
+    /// from the start.
     pub(crate) fn enlist(self: &Arc<Self>) -> bool {
         self.clock.look_for_pause();
         let weak = Arc::downgrade(self);
@@ -355,15 +329,15 @@ impl<M: Manager> Shared<M> {
             let Some(shared) = weak.upgrade() else { return false };
             let goes_on = shared.arm(ARM_AFTER);
             if let Some(shared) = Arc::into_inner(shared) {
-                // The pool has gone meanwhile. Its connections' destructors must not hold the watch
-                // up.
+                // The pool has gone meanwhile. Its connections' destructors must not hold the
+                // thread up.
                 thread::spawn(move || drop(shared));
             }
             goes_on
         };
         let watched = !self.clock.is_paused() && deadline_thread::enlist(Box::new(round));
         if !watched {
-            // Others may count on the watch already: all look after themselves from now on.
+            // Others may count on the thread already: from now on all set timers.
             self.arm(Duration::ZERO);
         }
         watched

@@ -3,6 +3,7 @@
 
 use crate::error::PoolError;
 use crate::event::CloseReason;
+use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Asker, Claim, Grant, LeaseMeta, PooledConnection};
 use crate::ledger::slots::Caller;
 use crate::ledger::state::Ledger;
@@ -25,6 +26,7 @@ impl<C: Send + 'static> Ledger<C> {
         if !self.suspended
             && let Some(held) = self.take_idle(asker.caller, now)
         {
+            self.unlocked.note_crowded(false);
             return Claim::Idle(held);
         }
         // Before any refusal: without a maintenance task nobody would look for the server's return.
@@ -34,6 +36,7 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(error) = self.refusal().filter(|_| !asker.again) {
             return Claim::Failed(error);
         }
+        self.unlocked.note_crowded(true);
         self.opening.note_asked(now);
         let ticket =
             self.waiters.join(asker.arrival, asker.since, asker.armed, asker.caller, waker.take());
@@ -178,17 +181,19 @@ impl<C: Send + 'static> Ledger<C> {
         let (granted, waker) = self.waiters.leave(ticket);
         match granted {
             Some(Grant::Fresh(held) | Grant::Due(held)) => self.settle(held, now),
-            Some(Grant::Refusal(error)) => self.effects.refusals.push(error),
+            Some(Grant::Refusal(error)) => self.effects.push(Effect::ForgetRefusal(error)),
             None => {}
         }
         self.check();
         waker
     }
 
-    /// Wakes those who have waited since `latest` without a timer. Once all have one, the watch
-    /// need not come again.
+    /// Wakes the waiters that have waited since `latest` without a timer. Once all have one, the
+    /// deadline thread need not look again.
     pub(crate) fn arm(&mut self, latest: Time, now: Time) -> Armed {
-        let armed = self.waiters.arm(latest, now, &mut self.effects.wakes);
+        let mut wakers = Vec::new();
+        let armed = self.waiters.arm(latest, now, &mut wakers);
+        self.effects.extend(wakers.into_iter().map(Effect::Wake));
         self.watched = armed != Armed::All;
         armed
     }

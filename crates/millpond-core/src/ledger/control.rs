@@ -3,6 +3,7 @@
 
 use crate::error::PoolError;
 use crate::event::CloseReason;
+use crate::ledger::effects::Effect;
 use crate::ledger::entry::Job;
 use crate::ledger::slots::Stage;
 use crate::ledger::state::{Ledger, MaintenanceTask};
@@ -93,6 +94,7 @@ impl<C: Send + 'static> Ledger<C> {
         let task = self.task.take();
         self.lost_a_runtime = true;
         self.generation = self.generation.saturating_add(1);
+        self.note_lendable();
         while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::RuntimeShutDown, now);
         }
@@ -102,12 +104,12 @@ impl<C: Send + 'static> Ledger<C> {
                 Job::Checkin { held, .. } | Job::Validate(held) => {
                     self.retire(held, CloseReason::RuntimeShutDown, now)
                 }
-                Job::SeeThrough(validation) => self.effects.validations.push(validation),
+                Job::SeeThrough(validation) => self.effects.push(Effect::CutOff(validation)),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }
-        // Everybody looks again: the next one to look brings a new home.
-        self.effects.wakes.extend(self.waiters.take_wakers());
+        // All look again: the next one brings a new runtime.
+        self.effects.extend(self.waiters.take_wakers().map(Effect::Wake));
         self.notify_watchers();
         task
     }
@@ -132,6 +134,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// farewell.
     pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
         self.generation = self.generation.saturating_add(1);
+        self.note_lendable();
         if hard {
             self.hard_below = self.generation;
         }
@@ -148,6 +151,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// not lent.
     pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
+        self.note_lendable();
         self.note_eventful();
         self.forget_attempts(now);
     }
@@ -165,6 +169,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// Lending goes on: idle connections go to those who have waited longest.
     pub(crate) fn resume(&mut self, now: Time) {
         self.suspended = false;
+        self.note_lendable();
         self.note_eventful();
         while !self.waiters.is_empty() {
             let Some(held) = self.idle.pop_freshest() else { break };
@@ -183,6 +188,7 @@ impl<C: Send + 'static> Ledger<C> {
             return false;
         }
         self.suspended = false;
+        self.note_lendable();
         self.note_eventful();
         self.fail_waiters(&PoolError::Closed);
         while let Some(held) = self.idle.pop_oldest() {

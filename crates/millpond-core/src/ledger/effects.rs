@@ -1,43 +1,54 @@
-//! What follows from a change of the ledger and is done when its lock is released: who is woken,
-//! what is dropped.
+//! What follows from a change of the ledger and is done once its lock is released.
 
 use crate::error::PoolError;
 use crate::event::{CloseReason, SharedError};
 use crate::ledger::entry::{PooledConnection, Validation};
 use std::task::Waker;
 
-/// What has to be done when the lock is released.
+/// What has to be done once the lock is released. Wakers and destructors are user code.
+#[derive(Debug)]
+pub(crate) enum Effect<C> {
+    /// Wakes a task.
+    Wake(Waker),
+    /// Drops a connection that no maintenance task is left to close.
+    Drop(PooledConnection<C>, CloseReason),
+    /// Cuts off a validation that no maintenance task is left to complete.
+    CutOff(Validation<C>),
+    /// Drops an error that nobody needs any more.
+    Forget(SharedError),
+    /// Drops a refusal that was granted to a waiter who has left.
+    ForgetRefusal(PoolError),
+}
+
+/// The effects of a change.
 #[derive(Debug)]
 pub(crate) struct Effects<C> {
-    pub(crate) wakes: Vec<Waker>,
+    /// The first task to be woken: most changes have no other effect, and this one is not
+    /// allocated.
     pub(crate) wake: Option<Waker>,
-    /// Connections that nobody is left to close properly, and why they go.
-    pub(crate) dropped: Vec<(PooledConnection<C>, CloseReason)>,
-    /// Validations that nobody is left to see through.
-    pub(crate) validations: Vec<Validation<C>>,
-    /// Errors that nobody needs any more: their destructors are user code.
-    pub(crate) errors: Vec<SharedError>,
-    /// Refusals that were granted to waiters who have gone.
-    pub(crate) refusals: Vec<PoolError>,
+    pub(crate) others: Vec<Effect<C>>,
 }
 
 impl<C> Default for Effects<C> {
     fn default() -> Self {
-        Self {
-            wakes: Vec::new(),
-            wake: None,
-            dropped: Vec::new(),
-            validations: Vec::new(),
-            errors: Vec::new(),
-            refusals: Vec::new(),
-        }
+        Self { wake: None, others: Vec::new() }
     }
 }
 
 impl<C> Effects<C> {
-    /// Whether there is anything to be done beyond one wake.
-    pub(crate) fn is_large(&self) -> bool {
-        let few = self.wakes.is_empty() && self.dropped.is_empty() && self.validations.is_empty();
-        !(few && self.errors.is_empty() && self.refusals.is_empty())
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wake.is_none() && self.others.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect<C>) {
+        match effect {
+            Effect::Wake(waker) if self.wake.is_none() => self.wake = Some(waker),
+            effect => self.others.push(effect),
+        }
+    }
+
+    pub(crate) fn extend(&mut self, effects: impl IntoIterator<Item = Effect<C>>) {
+        effects.into_iter().for_each(|effect| self.push(effect));
     }
 }

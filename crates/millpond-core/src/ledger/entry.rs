@@ -166,7 +166,7 @@ impl<C> fmt::Debug for Validation<C> {
 /// What a waiter is granted.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
-    /// A connection for which nothing is due: its waiter may fetch it without the lock, and counts
+    /// A connection for which nothing is due: its waiter may take it without the lock, and counts
     /// the loan itself.
     Fresh(PooledConnection<C>),
     /// A connection to be looked at.
@@ -206,7 +206,7 @@ pub(crate) struct Attempt {
 pub(crate) enum Claim<C> {
     /// An idle connection, to be validated if something is due.
     Idle(PooledConnection<C>),
-    /// A place in the queue; `enlist` if the watch has to be asked to look after this pool.
+    /// A place in the queue; `enlist` if the deadline thread does not know of this pool yet.
     Wait { ticket: Ticket<Grant<C>>, enlist: bool },
     /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask
     /// again.
@@ -224,7 +224,7 @@ pub(crate) struct Asker {
     pub(crate) since: Time,
     /// Whether it asks again because the connection that it got was no good.
     pub(crate) again: bool,
-    /// Whether it watches its own deadline from the start; else the watch wakes it to do so.
+    /// Whether it sets its timer from the start; else the deadline thread wakes it to do so.
     pub(crate) armed: bool,
 }
 

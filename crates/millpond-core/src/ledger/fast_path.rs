@@ -2,18 +2,47 @@
 //!
 //! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to
 //! be considered: a state of the pool, a setting that looks at every loan or wait, a connection's
-//! age.
+//! age. `tests/unit/fast_path.rs` holds them to it: the same random events leave the same ledger.
+//!
+//! What they gain, by `cargo xtask rivals` (one core, in the same run): without them `uncontended`
+//! takes 119 ns instead of 53, and `hold64_core1` serves 2.7 M/s instead of 4.1 M/s. Of these,
+//! [`join_fresh`](Ledger::join_fresh) alone is worth 25 % of `hold64_core1`, that a waiter takes
+//! a [`Grant::Fresh`] without the lock 22 %, and that callers of a crowded pool do not try
+//! [`take_fresh`](Ledger::take_fresh) first 26 %.
 
 use crate::ledger::entry::{Grant, PooledConnection};
 use crate::ledger::slots::{Caller, Stage};
 use crate::ledger::state::{Ledger, MaintenanceTask};
 use crate::ledger::wait_queue::Ticket;
+use crate::rt::lock::{AtomicBool, AtomicU64};
 use crate::rt::time::Time;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 /// How many idle connections behind the freshest are looked at for the one that the caller had
 /// last.
 const LOOKS: usize = 3;
+
+/// What callers and waiters read and count without the lock of the ledger.
+#[derive(Debug, Default)]
+pub(crate) struct Unlocked {
+    /// The generation that may be lent now; none while the pool is suspended. What may not be lent
+    /// any more was made so before a waiter reads this.
+    pub(crate) lendable: AtomicU64,
+    /// Loans that waiters have taken without the lock; the ledger's own total has the others.
+    pub(crate) fetched: AtomicU64,
+    /// Whether the last caller that was not served at once had to wait: then callers join the queue
+    /// without a look at the idle connections.
+    pub(crate) crowded: AtomicBool,
+}
+
+impl Unlocked {
+    pub(super) fn note_crowded(&self, crowded: bool) {
+        if self.crowded.load(Ordering::Relaxed) != crowded {
+            self.crowded.store(crowded, Ordering::Relaxed);
+        }
+    }
+}
 
 impl<C: Send + 'static> Ledger<C> {
     /// Puts the connection in front of the other idle ones that the caller's task had last, if it
@@ -98,6 +127,7 @@ impl<C: Send + 'static> Ledger<C> {
         mut held: PooledConnection<C>,
         now: Time,
     ) -> Option<PooledConnection<C>> {
+        self.recycle_cell(&mut held);
         let tag = &mut held.inner.tag;
         if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
             return Some(held);
@@ -133,3 +163,7 @@ impl<C: Send + 'static> Ledger<C> {
         None
     }
 }
+
+#[cfg(all(test, not(millpond_models)))]
+#[path = "../../tests/unit/fast_path.rs"]
+mod tests;

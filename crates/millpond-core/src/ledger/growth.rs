@@ -7,6 +7,7 @@
 use crate::error::PoolError;
 use crate::event::SharedError;
 use crate::ledger::backoff::{PATIENCE_LEAST, Pause};
+use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Attempt, Job, LeaseMeta, PooledConnection, Renewal, bump};
 use crate::ledger::slots::Stage;
 use crate::ledger::state::Ledger;
@@ -227,7 +228,7 @@ impl<C: Send + 'static> Ledger<C> {
         bump(&mut self.totals.created);
         let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
         self.opening.failures = 0;
-        self.effects.errors.extend(self.opening.last_error.take());
+        self.effects.extend(self.opening.last_error.take().map(Effect::Forget));
         (self.opening.pause, self.opening.asked) = (Pause::NONE, None);
         (self.opening.failing_fast, self.opening.refused) = (false, false);
         self.opening.owed = self.opening.owed.saturating_sub(1);
@@ -258,7 +259,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.opening.failures = self.opening.failures.saturating_add(1);
         let before = self.opening.last_error.replace(error.clone());
-        self.effects.errors.extend(before);
+        self.effects.extend(before.map(Effect::Forget));
         self.opening.hopeless = class == ErrorClass::Permanent;
         let pause = self.opening.draw_pause(self.config.backoff_max, now);
         self.opening.pause = pause;
@@ -329,7 +330,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// asked for long, the server may be back: an attempt is made at once, and the caller waits for
     /// it. The refusal is dropped outside the lock.
     pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError, now: Time) -> Duration {
-        self.effects.refusals.push(refusal);
+        self.effects.push(Effect::ForgetRefusal(refusal));
         let was_quiet = self.not_before(now) > self.opening.pause.asked;
         self.note_refusal(now);
         if was_quiet {

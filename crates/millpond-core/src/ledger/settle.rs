@@ -2,6 +2,7 @@
 //! slot is free at the end.
 
 use crate::event::CloseReason;
+use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Grant, Job, PooledConnection, bump};
 use crate::ledger::slots::Stage;
 use crate::ledger::state::Ledger;
@@ -17,6 +18,14 @@ impl<C: Send + 'static> Ledger<C> {
             self.retire(held, CloseReason::NotPooled, now);
         }
         self.check();
+    }
+
+    /// Takes the waiter cell that a returned connection was delivered through.
+    #[inline]
+    pub(crate) fn recycle_cell(&mut self, held: &mut PooledConnection<C>) {
+        if let Some(cell) = held.inner.cell.take() {
+            self.waiters.recycle(cell);
+        }
     }
 
     /// A connection that the maintenance task looked after is fit again.
@@ -95,7 +104,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.call_maintenance(now);
         } else {
             // It is dropped when the lock is released, and holds its place until then.
-            self.effects.dropped.push((held, reason));
+            self.effects.push(Effect::Drop(held, reason));
         }
     }
 

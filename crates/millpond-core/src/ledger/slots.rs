@@ -1,9 +1,9 @@
-//! The places of a pool, one for each connection that exists or is being opened, and the only
+//! The slots of a pool, one for each connection that exists or is being opened, and the only
 //! counters of them.
 //!
 //! # Invariants
 //!
-//! 1. A place is in exactly one [`Stage`]; `counts` says how many are in each. Only
+//! 1. A slot is in exactly one [`Stage`]; `counts` says how many are in each. Only
 //!    [`Slots::shift`] changes either.
 //! 2. A number is given to one connection only.
 
@@ -17,7 +17,7 @@ use std::mem;
 use std::panic::Location;
 use std::time::Duration;
 
-/// What the connection in a place is doing.
+/// What the connection in a slot is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Free,
@@ -57,7 +57,7 @@ struct Slot {
     doubted: bool,
 }
 
-/// All places. Grows to the cap and never shrinks: a place is some dozens of bytes.
+/// All slots. Grows to the cap and never shrinks: a slot is some dozens of bytes.
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
@@ -89,12 +89,12 @@ impl Slots {
         }
     }
 
-    /// How many places are in a stage.
+    /// How many slots are in a stage.
     pub(crate) fn count(&self, stage: Stage) -> u32 {
         self.counts.get(stage as usize).copied().unwrap_or(0)
     }
 
-    /// How many places are taken.
+    /// How many slots are taken.
     pub(crate) fn used(&self) -> u32 {
         let used = self.slots.len().saturating_sub(self.free.len());
         u32::try_from(used).unwrap_or(u32::MAX)
@@ -106,7 +106,7 @@ impl Slots {
         self.used().saturating_sub(not_ours)
     }
 
-    /// Takes a free place for a connection that is about to be opened.
+    /// Takes a free slot for a connection that is about to be opened.
     pub(crate) fn take(&mut self, now: Time) -> (u32, ConnectionId) {
         self.last_id = self.last_id.saturating_add(1);
         let id = ConnectionId(self.last_id);
@@ -124,33 +124,33 @@ impl Slots {
             self.count_in(Stage::Free);
             slot
         });
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            place.id = id;
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.id = id;
         }
         self.shift(slot, Stage::Connecting, now);
         (slot, id)
     }
 
-    /// Moves a place to another stage; the only way a count changes.
+    /// Moves a slot to another stage; the only way a count changes.
     pub(crate) fn shift(&mut self, slot: u32, stage: Stage, now: Time) {
-        let Some(place) = self.slots.get_mut(slot as usize) else {
-            debug_assert!(false, "place {slot} does not exist");
+        let Some(entry) = self.slots.get_mut(slot as usize) else {
+            debug_assert!(false, "slot {slot} does not exist");
             return;
         };
-        let (before, began) = (place.stage, place.since);
+        let (before, began) = (entry.stage, entry.since);
         debug_assert!(
             before != Stage::Free || stage == Stage::Connecting,
-            "a free place can only be connected"
+            "a free slot can only be connected"
         );
-        place.stage = stage;
-        place.since = now;
+        entry.stage = stage;
+        entry.since = now;
         if before == Stage::Connecting {
-            place.opened = now;
+            entry.opened = now;
         }
         if before == Stage::InUse {
-            place.caller = None;
-            place.leak_told = false;
-            self.doubted = self.doubted.saturating_sub(u32::from(mem::take(&mut place.doubted)));
+            entry.caller = None;
+            entry.leak_told = false;
+            self.doubted = self.doubted.saturating_sub(u32::from(mem::take(&mut entry.doubted)));
         }
         if let Some(count) = self.counts.get_mut(before as usize) {
             *count = count.saturating_sub(1);
@@ -198,20 +198,20 @@ impl Slots {
         }
     }
 
-    /// Lends the connection in a place.
+    /// Lends the connection in a slot.
     pub(crate) fn lend(&mut self, slot: u32, caller: Caller, now: Time) {
         self.shift(slot, Stage::InUse, now);
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            place.caller = Some(caller);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.caller = Some(caller);
         }
     }
 
     /// Lends an idle connection: what `lend` does, knowing the stage.
     #[inline]
     pub(crate) fn lend_idle(&mut self, slot: u32, caller: Caller, now: Time) {
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        debug_assert_eq!(place.stage, Stage::Idle, "only what is idle is lent so");
-        (place.stage, place.since, place.caller) = (Stage::InUse, now, Some(caller));
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        debug_assert_eq!(entry.stage, Stage::Idle, "only what is idle is lent so");
+        (entry.stage, entry.since, entry.caller) = (Stage::InUse, now, Some(caller));
         let [_, _, idle, in_use, ..] = &mut self.counts;
         (*idle, *in_use) = (idle.saturating_sub(1), in_use.saturating_add(1));
     }
@@ -219,36 +219,36 @@ impl Slots {
     /// A lent connection is idle again: what `shift` does, knowing the stage.
     #[inline]
     pub(crate) fn return_idle(&mut self, slot: u32, now: Time) {
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        debug_assert_eq!(place.stage, Stage::InUse, "only what is lent comes back");
-        (place.stage, place.since, place.caller, place.leak_told) = (Stage::Idle, now, None, false);
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent comes back");
+        (entry.stage, entry.since, entry.caller, entry.leak_told) = (Stage::Idle, now, None, false);
         let [_, _, idle, in_use, ..] = &mut self.counts;
         (*idle, *in_use) = (idle.saturating_add(1), in_use.saturating_sub(1));
     }
 
     /// A lent connection goes from one borrower to the next.
     pub(crate) fn hand_over(&mut self, slot: u32, caller: Caller, now: Time) {
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            debug_assert_eq!(place.stage, Stage::InUse, "only what is lent is handed over");
-            (place.since, place.caller, place.leak_told) = (now, Some(caller), false);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent is handed over");
+            (entry.since, entry.caller, entry.leak_told) = (now, Some(caller), false);
         }
     }
 
     /// Doubts what is lent now and was opened at `before` or earlier.
     pub(crate) fn doubt_loans(&mut self, before: Time) {
-        for place in &mut self.slots {
-            if place.stage == Stage::InUse
-                && place.opened <= before
-                && !mem::replace(&mut place.doubted, true)
+        for entry in &mut self.slots {
+            if entry.stage == Stage::InUse
+                && entry.opened <= before
+                && !mem::replace(&mut entry.doubted, true)
             {
                 self.doubted = self.doubted.saturating_add(1);
             }
         }
     }
 
-    /// Whether the loan of a place is doubted.
+    /// Whether the loan of a slot is doubted.
     pub(crate) fn is_doubted(&self, slot: u32) -> bool {
-        self.doubted > 0 && self.slots.get(slot as usize).is_some_and(|place| place.doubted)
+        self.doubted > 0 && self.slots.get(slot as usize).is_some_and(|entry| entry.doubted)
     }
 
     /// Whether any loan is doubted.
@@ -256,9 +256,9 @@ impl Slots {
         self.doubted > 0
     }
 
-    /// Since when the place has been in its stage.
+    /// Since when the slot has been in its stage.
     pub(crate) fn since(&self, slot: u32) -> Time {
-        self.slots.get(slot as usize).map_or(Time::ZERO, |place| place.since)
+        self.slots.get(slot as usize).map_or(Time::ZERO, |entry| entry.since)
     }
 
     /// Since when connections have been with the maintenance task, the latest first.
@@ -269,7 +269,7 @@ impl Slots {
     /// Who holds what, the oldest first.
     pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
         let mut holders: Vec<Holder> =
-            self.slots.iter().filter_map(|place| place.holder(now)).collect();
+            self.slots.iter().filter_map(|entry| entry.holder(now)).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
@@ -277,8 +277,8 @@ impl Slots {
     /// Whether a task holds a connection.
     pub(crate) fn holds(&self, task: TaskId) -> bool {
         let is_theirs = |caller: &Caller| caller.task == Some(task);
-        self.slots.iter().any(|place| {
-            place.stage == Stage::InUse && place.caller.as_ref().is_some_and(is_theirs)
+        self.slots.iter().any(|entry| {
+            entry.stage == Stage::InUse && entry.caller.as_ref().is_some_and(is_theirs)
         })
     }
 
@@ -290,15 +290,15 @@ impl Slots {
             return leaks;
         }
         self.quiet_since = None;
-        for place in &mut self.slots {
+        for entry in &mut self.slots {
             visits::note();
-            let Some(holder) = place.holder(now).filter(|_| !place.leak_told) else { continue };
-            if place.since <= deadline {
-                place.leak_told = true;
+            let Some(holder) = entry.holder(now).filter(|_| !entry.leak_told) else { continue };
+            if entry.since <= deadline {
+                entry.leak_told = true;
                 leaks.push(holder);
             } else {
                 self.quiet_since =
-                    Some(self.quiet_since.map_or(place.since, |since| since.min(place.since)));
+                    Some(self.quiet_since.map_or(entry.since, |since| since.min(entry.since)));
             }
         }
         leaks
@@ -312,12 +312,12 @@ impl Slots {
     #[cfg(debug_assertions)]
     pub(crate) fn check(&self) {
         let mut counts = [0_u32; STAGES];
-        for place in &self.slots {
-            if let Some(count) = counts.get_mut(place.stage as usize) {
+        for entry in &self.slots {
+            if let Some(count) = counts.get_mut(entry.stage as usize) {
                 *count = count.saturating_add(1);
             }
         }
-        debug_assert_eq!(counts, self.counts, "the counters are not the places");
+        debug_assert_eq!(counts, self.counts, "the counts differ from the slots");
     }
 }
 

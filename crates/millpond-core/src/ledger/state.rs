@@ -5,15 +5,15 @@ use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::histogram::PoolHistograms;
 use crate::ledger::backoff::Opening;
-use crate::ledger::effects::Effects;
+use crate::ledger::effects::{Effect, Effects};
 #[cfg(all(test, not(millpond_models)))]
 use crate::ledger::entry::PooledConnection;
 use crate::ledger::entry::{Grant, Job, bump};
+use crate::ledger::fast_path::Unlocked;
 use crate::ledger::idle::Idle;
 use crate::ledger::slots::{Slots, Stage};
 use crate::ledger::wait_queue::Queue;
 use crate::rt::Handle;
-use crate::rt::lock::AtomicU64;
 use crate::rt::time::Time;
 use crate::status::{Holder, Status, Totals};
 use std::any::Any;
@@ -62,6 +62,7 @@ pub(crate) struct Ledger<C> {
     /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
     pub(super) ping_after: u64,
     pub(super) generation: u64,
+    pub(super) unlocked: Arc<Unlocked>,
     /// Connections of a generation below this are dropped without a farewell.
     pub(super) hard_below: u64,
     /// Ready to be lent.
@@ -79,8 +80,6 @@ pub(crate) struct Ledger<C> {
     pub(super) watchers: Vec<(u64, Waker)>,
     pub(super) last_watcher: u64,
     pub(super) totals: Totals,
-    /// Loans that waiters have fetched without the lock; `totals.succeeded` has the others.
-    pub(super) fetched: Arc<AtomicU64>,
     pub(super) effects: Effects<C>,
     /// How long waits and loans took, if somebody wants to know.
     pub(super) times: Option<Arc<PoolHistograms>>,
@@ -107,6 +106,7 @@ impl<C: Send + 'static> Ledger<C> {
             lends_plainly: false,
             waits_plainly: false,
             generation: 0,
+            unlocked: Arc::default(),
             hard_below: 0,
             idle: Idle::new(),
             waiters: Queue::new(),
@@ -118,7 +118,6 @@ impl<C: Send + 'static> Ledger<C> {
             watchers: Vec::new(),
             last_watcher: 0,
             totals: Totals::default(),
-            fetched: Arc::default(),
             effects: Effects::default(),
             times: None,
             measures_loans: true,
@@ -200,11 +199,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.used()
     }
 
-    /// The count of loans that waiters have fetched without the lock.
-    pub(crate) fn fetched(&self) -> &Arc<AtomicU64> {
-        &self.fetched
-    }
-
     /// The pool's histograms, if somebody has asked for them.
     pub(crate) fn histograms(&self) -> Option<&Arc<PoolHistograms>> {
         self.times.as_ref()
@@ -254,23 +248,16 @@ impl<C: Send + 'static> Ledger<C> {
         self.watched = true;
     }
 
-    /// Takes the wake that is all a fast path leaves to be done.
+    /// Takes what has to be done once the lock is released.
     #[inline]
-    pub(crate) fn take_wake(&mut self) -> Option<Waker> {
-        self.effects.wake.take()
-    }
-
-    /// Takes what has to be done once the lock is released: one wake, which is the rule, and the
-    /// rest.
-    #[inline]
-    pub(crate) fn take_effects(&mut self) -> (Option<Waker>, Option<Effects<C>>) {
-        let wake = self.effects.wake.take();
-        (wake, self.effects.is_large().then(|| mem::take(&mut self.effects)))
+    pub(crate) fn take_effects(&mut self) -> Option<Effects<C>> {
+        (!self.effects.is_empty()).then(|| mem::take(&mut self.effects))
     }
 
     /// How the pool is doing.
     pub(crate) fn status(&self, now: Time) -> Status {
-        let succeeded = self.totals.succeeded.saturating_add(self.fetched.load(Ordering::Relaxed));
+        let fetched = self.unlocked.fetched.load(Ordering::Relaxed);
+        let succeeded = self.totals.succeeded.saturating_add(fetched);
         Status {
             pool_size: self.config.pool_size,
             max_overflow: self.config.max_overflow,
@@ -291,11 +278,9 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
-        match self.effects.wake {
-            None => self.effects.wake = waker,
-            Some(_) => self.effects.wakes.extend(waker),
-        }
+        self.effects.extend(waker.map(Effect::Wake));
     }
 
     /// There is something for the maintenance task to do.
@@ -340,7 +325,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     pub(crate) fn notify_watchers(&mut self) {
-        self.effects.wakes.extend(self.watchers.drain(..).map(|(_, waker)| waker));
+        self.effects.extend(self.watchers.drain(..).map(|(_, waker)| Effect::Wake(waker)));
     }
 
     /// A connection has come back: what made the fast paths stand aside may be over.
@@ -368,9 +353,15 @@ impl<C: Send + 'static> Ledger<C> {
             self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
     }
 
-    /// The generation that may be lent now; none while the pool is suspended.
-    pub(crate) fn lendable(&self) -> u64 {
-        if self.suspended { u64::MAX } else { self.generation }
+    /// What callers and waiters read and count without the lock.
+    pub(crate) fn unlocked(&self) -> &Arc<Unlocked> {
+        &self.unlocked
+    }
+
+    /// The pool was suspended or resumed, or a new generation has begun.
+    pub(super) fn note_lendable(&self) {
+        let lendable = if self.suspended { u64::MAX } else { self.generation };
+        self.unlocked.lendable.store(lendable, Ordering::Release);
     }
 
     #[cfg(not(debug_assertions))]

@@ -1,24 +1,22 @@
 //! The queue of waiters: first come, first served, and leaving costs the same wherever one stands.
 //!
-//! One ring in order of arrival, so that joining and granting touch one end each. Who leaves from
-//! between is marked, and swept out when the marks are many: no single leaver pays for the length
-//! of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that taking it
-//! needs no other lock; cells are used again, so that waiting allocates nothing once there are
-//! enough.
+//! One ring in order of arrival, so that joining and granting touch one end each. A waiter that
+//! leaves from between is marked, and swept out when the marks are many: no single one pays for
+//! the length of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that
+//! taking it needs no other lock. Cells are used again, so that waiting allocates nothing once
+//! there are enough (worth 8 % of `hold64_core1`: `cargo xtask rivals`).
 //!
 //! # Invariants
 //!
-//! 1. The ring is in order of arrival, and neither end of it is somebody who has left; `gone`
+//! 1. The ring is in order of arrival, and neither end of it is a waiter that has left; `gone`
 //!    counts those between.
-//! 2. A waiter is in the ring, or something lies in its cell: what it was granted, until it comes
-//!    or goes.
-//! 3. Something is put into a cell under the pool's lock only.
+//! 2. A waiter is in the ring, or something lies in its cell: what it was granted, until it takes
+//!    it or leaves.
+//! 3. A cell is filled under the pool's lock only.
 
 use crate::ledger::slots::Caller;
-use crate::rt::lock::{KEPT_FOR_LATER, Mutex};
+use crate::rt::lock::Mutex;
 use crate::rt::time::Time;
-use std::any::Any;
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -31,31 +29,10 @@ const ARMED_AT_ONCE: usize = 256;
 /// How many places an empty queue keeps for the next waiters.
 const KEPT: usize = 256;
 
-thread_local! {
-    /// A spare cell, left over by a wait on any pool.
-    static SPARE: Cell<Option<Arc<dyn Any + Send + Sync>>> = const { Cell::new(None) };
-}
-
 /// Where a waiter finds what it was granted.
 pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
 
-impl<G: Send + 'static> WaiterCell<G> {
-    /// The one that this thread has left over, or a new one.
-    fn vacant() -> Arc<Self> {
-        let spare =
-            SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.downcast().ok());
-        spare.unwrap_or_else(|| Arc::new(Self(Mutex::new(None))))
-    }
-
-    /// Keeps an empty one for the next who waits on this thread: mostly the one who has just given
-    /// a connection back.
-    pub(crate) fn leave_over(self: Arc<Self>) {
-        if KEPT_FOR_LATER {
-            // A thread that ends keeps nothing.
-            let _ = SPARE.try_with(|spare| spare.set(Some(self)));
-        }
-    }
-
+impl<G> WaiterCell<G> {
     /// Takes what lies there if it is as wanted.
     #[inline]
     pub(crate) fn take_if(&self, wanted: impl FnOnce(&G) -> bool) -> Option<G> {
@@ -122,13 +99,15 @@ pub(crate) struct Queue<G> {
     ring: VecDeque<Waiter<G>>,
     /// Those in the ring who have left.
     gone: usize,
+    /// Empty cells for the next waiters.
+    spare: Vec<Arc<WaiterCell<G>>>,
     /// Everybody who arrived up to here watches its own deadline.
     armed_through: u64,
 }
 
-impl<G: Send + 'static> Queue<G> {
+impl<G> Queue<G> {
     pub(crate) fn new() -> Self {
-        Self { ring: VecDeque::new(), gone: 0, armed_through: 0 }
+        Self { ring: VecDeque::new(), gone: 0, spare: Vec::new(), armed_through: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -174,7 +153,7 @@ impl<G: Send + 'static> Queue<G> {
         caller: Caller,
         waker: Option<Waker>,
     ) -> Ticket<G> {
-        let cell = WaiterCell::vacant();
+        let cell = self.spare.pop().unwrap_or_else(|| Arc::new(WaiterCell(Mutex::new(None))));
         let waiter =
             Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), armed };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
@@ -207,6 +186,13 @@ impl<G: Send + 'static> Queue<G> {
         Armed::All
     }
 
+    /// Keeps an empty cell for the next waiter.
+    pub(crate) fn recycle(&mut self, cell: Arc<WaiterCell<G>>) {
+        if self.spare.len() < KEPT {
+            self.spare.push(cell);
+        }
+    }
+
     /// Grants something to the first waiter, and returns its waker unless it has been woken
     /// already. `Err` gives it back when nobody waits.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
@@ -222,7 +208,7 @@ impl<G: Send + 'static> Queue<G> {
     /// is to be dropped outside the lock, and it was cloned there: both are user code.
     pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Look<G> {
         if let Some(granted) = ticket.cell.take() {
-            ticket.cell.leave_over();
+            self.recycle(ticket.cell);
             return Look::Granted(granted);
         }
         if let Some(new) = waker.as_ref()
@@ -247,7 +233,7 @@ impl<G: Send + 'static> Queue<G> {
             self.gone = self.gone.saturating_add(1);
             self.tidy();
         }
-        ticket.cell.leave_over();
+        self.recycle(ticket.cell);
         (granted, waker)
     }
 
@@ -291,146 +277,11 @@ impl<G: Send + 'static> Queue<G> {
         }
         if self.ring.is_empty() && self.ring.capacity() > KEPT {
             // A crowd that has gone leaves no memory behind.
-            self.ring = VecDeque::new();
+            (self.ring, self.spare) = (VecDeque::new(), Vec::new());
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::panic::Location;
-
-    fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket<u64>>) {
-        let mut queue = Queue::new();
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        let tickets = arrivals
-            .iter()
-            .map(|&a| queue.join(a, Time::ZERO, false, caller, Some(Waker::noop().clone())))
-            .collect();
-        (queue, tickets)
-    }
-
-    fn served(queue: &mut Queue<u64>) -> Vec<u64> {
-        let mut order = Vec::new();
-        while let Some(arrival) = queue.first_arrival() {
-            order.push(arrival);
-            assert!(queue.grant(arrival).is_ok());
-        }
-        assert_eq!(queue.len(), 0);
-        assert!(queue.grant(0).is_err());
-        order
-    }
-
-    #[test]
-    fn waiters_are_served_in_order_of_arrival_however_they_joined() {
-        let (mut queue, _) = queue_of(&[5, 6, 9, 4, 7, 10, 8]);
-        assert_eq!(served(&mut queue), [4, 5, 6, 7, 8, 9, 10]);
-    }
-
-    #[test]
-    fn a_waiter_may_leave_from_anywhere_and_the_others_keep_their_order() {
-        for gone in 0..4 {
-            let (mut queue, mut tickets) = queue_of(&[1, 2, 3, 4]);
-            assert_eq!(queue.leave(tickets.remove(gone)).0, None);
-            let rest: Vec<u64> =
-                [1, 2, 3, 4].into_iter().filter(|a| *a != gone as u64 + 1).collect();
-            assert_eq!(served(&mut queue), rest);
-        }
-    }
-
-    #[test]
-    fn what_was_granted_to_one_who_leaves_comes_back() {
-        let (mut queue, mut tickets) = queue_of(&[1, 2]);
-        assert!(queue.grant(77).is_ok());
-        assert_eq!(queue.leave(tickets.remove(0)).0, Some(77));
-        assert_eq!(queue.len(), 1);
-    }
-
-    #[test]
-    fn places_are_used_again() {
-        let (mut queue, mut tickets) = queue_of(&[]);
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        for arrival in 0..10_000 {
-            tickets.push(queue.join(
-                arrival,
-                Time::ZERO,
-                false,
-                caller,
-                Some(Waker::noop().clone()),
-            ));
-            if tickets.len() > 3 {
-                let _ = queue.leave(tickets.remove(0));
-            }
-        }
-        assert!(
-            queue.ring.capacity() <= 8,
-            "{} places for at most 4 waiters",
-            queue.ring.capacity()
-        );
-    }
-
-    #[test]
-    fn a_crowd_that_has_gone_leaves_no_memory_behind() {
-        let crowd: Vec<u64> = (0..100_000).collect();
-        let (mut queue, tickets) = queue_of(&crowd);
-        for ticket in tickets {
-            let _ = queue.leave(ticket);
-        }
-        assert_eq!((queue.len(), queue.ring.capacity()), (0, 0));
-        queue.join(
-            1,
-            Time::ZERO,
-            false,
-            Caller { location: Location::caller(), label: None, task: None },
-            Some(Waker::noop().clone()),
-        );
-        assert_eq!(served(&mut queue), [1]);
-    }
-
-    #[test]
-    fn only_those_that_have_waited_long_are_woken_to_set_timers_and_only_once() {
-        let mut queue: Queue<u64> = Queue::new();
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        let at = |n: u64| Time::at_nanos(n);
-        let mut tickets: Vec<Ticket<u64>> = (0..10)
-            .map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone())))
-            .collect();
-        let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
-        let mut told = Vec::new();
-        assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
-        assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
-        assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
-        assert_eq!(told.len(), 4);
-        assert_eq!(queue.arm(at(100), at(100), &mut told), Armed::All);
-        assert_eq!(told.len(), 7);
-    }
-
-    #[test]
-    fn one_that_joins_again_when_no_other_waits_is_woken_too() {
-        let (mut queue, mut tickets) = queue_of(&[1, 2]);
-        let mut told = Vec::new();
-        queue.arm(Time::ZERO, Time::ZERO, &mut told);
-        while let Some(ticket) = tickets.pop() {
-            let _ = queue.leave(ticket);
-        }
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        let _again = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
-        queue.arm(Time::ZERO, Time::ZERO, &mut told);
-        assert_eq!(told.len(), 3);
-    }
-
-    #[test]
-    fn those_who_left_from_between_are_swept_out_while_the_first_still_waits() {
-        let (mut queue, _first) = queue_of(&[0]);
-        let caller = Caller { location: Location::caller(), label: None, task: None };
-        let mut last = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
-        for arrival in 2..100_000 {
-            let next = queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone()));
-            let _ = queue.leave(mem::replace(&mut last, next));
-        }
-        assert_eq!(queue.len(), 2);
-        assert!(queue.ring.len() <= 2 * KEPT, "{} places for 2 waiters", queue.ring.len());
-        assert_eq!(served(&mut queue), [0, 99_999]);
-    }
-}
+#[path = "../../tests/unit/wait_queue.rs"]
+mod tests;

@@ -89,7 +89,7 @@ impl World {
     fn crowded(places: u32) -> Self {
         let world = Self::new(places);
         world.0.change(|ledger, _| ledger.watch_deadlines());
-        world.0.crowded.store(true, Ordering::Relaxed);
+        world.0.unlocked.crowded.store(true, Ordering::Relaxed);
         world
     }
 

@@ -248,3 +248,39 @@ fn a_loan_or_a_statement_without_any_time_is_refused_with_any_limits() {
             .contains("max_lease = 0s is out of range more than 0s; to switch it off, say off")
     );
 }
+
+#[test]
+fn the_defaults_are_those_of_the_guide_and_pass() {
+    let config = PoolConfig::default();
+    assert_eq!((config.pool_size, config.max_overflow), (10, 20));
+    assert_eq!(config.pool_timeout, Duration::from_secs(30));
+    assert_eq!(config.pool_recycle, Some(Duration::from_secs(3600)));
+    assert!(config.pool_pre_ping);
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_name_value_and_range() {
+    let error = refused(|config| {
+        (config.pool_size, config.max_overflow) = (0, 101);
+        (config.pool_timeout, config.pool_recycle) = (Duration::MAX, Some(secs(299)));
+    });
+    let text = error.to_string();
+    assert!(text.contains("pool_size = 0 is out of range 1-50"), "{text}");
+    assert!(text.contains("max_overflow = 101 is out of range 0-100"), "{text}");
+    assert!(text.contains("pool_timeout = "), "{text}");
+    assert!(text.contains("pool_recycle = 299s is out of range 300s to 7200s"), "{text}");
+    assert!(text.contains("limits = \"off\""), "{text}");
+}
+
+#[test]
+fn with_the_limits_off_only_the_impossible_is_refused() {
+    let mut config = PoolConfig::default();
+    (config.limits, config.pool_size) = (Limits::Off, 10_000);
+    assert_eq!(config.check(), Ok(()));
+    config.pool_size = u32::MAX;
+    assert!(config.check().is_err());
+    config.pool_size = 0;
+    config.max_overflow = 0;
+    assert!(config.check().is_err());
+}

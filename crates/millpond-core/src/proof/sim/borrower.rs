@@ -17,9 +17,7 @@ impl World {
         let plain = !self.plan.checkin_hooks;
         held.inner.conn.phase = if soiled { Phase::Soiled } else { Phase::Ready };
         held.inner.conn.heard = self.now;
-        if let Some(cell) = held.inner.cell.take() {
-            cell.leave_over();
-        }
+        self.ledger.recycle_cell(&mut held);
         if fate == Fate::Well && plain && !soiled {
             let considered = self.change(|ledger, now| ledger.put_back_fresh(held, now));
             let Some(back) = considered else { return };

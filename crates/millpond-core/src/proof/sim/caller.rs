@@ -233,7 +233,7 @@ impl World {
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
         if let Some(mut held) = self.take_from_cell(&ticket) {
             held.inner.cell = Some(ticket.cell);
-            self.ledger.fetched().fetch_add(1, Ordering::Relaxed);
+            self.ledger.unlocked().fetched.fetch_add(1, Ordering::Relaxed);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
@@ -256,7 +256,10 @@ impl World {
 
     /// What may be lent as it is, without the ledger's lock.
     fn take_from_cell(&self, ticket: &Ticket<Grant<Wire>>) -> Option<PooledConnection<Wire>> {
-        let (lendable, ping_after) = (self.ledger.lendable(), self.ledger.config().ping_after());
+        let (lendable, ping_after) = (
+            self.ledger.unlocked().lendable.load(Ordering::Relaxed),
+            self.ledger.config().ping_after(),
+        );
         let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
         let fresh =
             |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));

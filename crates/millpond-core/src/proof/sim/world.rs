@@ -7,7 +7,7 @@ use super::known::Known;
 use super::plan::{Fate, Plan};
 use super::users::{Kind, State, Users};
 use crate::ledger::Armed;
-use crate::ledger::Ledger;
+use crate::ledger::{Effect, Effects, Ledger};
 use crate::rt::deadline_thread::ARM_AFTER;
 use crate::rt::time::Time;
 use fastrand::Rng;
@@ -140,9 +140,17 @@ impl World {
     }
 
     pub(super) fn follow(&mut self) {
-        let (wake, rest) = self.ledger.take_effects();
-        let rest = rest.unwrap_or_default();
-        wake.into_iter().chain(rest.wakes).for_each(Waker::wake);
+        let Effects { wake, others } = self.ledger.take_effects().unwrap_or_default();
+        wake.into_iter().for_each(Waker::wake);
+        let (mut dropped, mut cut_off) = (Vec::new(), Vec::new());
+        for effect in others {
+            match effect {
+                Effect::Wake(waker) => waker.wake(),
+                Effect::Drop(held, _) => dropped.push(held),
+                Effect::CutOff(validation) => cut_off.push(validation),
+                Effect::Forget(_) | Effect::ForgetRefusal(_) => {}
+            }
+        }
         let told = desk::told();
         if !self.known.alarm {
             self.note_silent_grants(&told);
@@ -150,8 +158,8 @@ impl World {
         for who in told {
             self.hear(who);
         }
-        rest.validations.into_iter().for_each(|validation| self.cut_off(validation));
-        for (held, _) in rest.dropped {
+        cut_off.into_iter().for_each(|validation| self.cut_off(validation));
+        for held in dropped {
             let slot = held.inner.tag.slot;
             drop(held);
             self.change(|ledger, now| ledger.gone(slot, now));

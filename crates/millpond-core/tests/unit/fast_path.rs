@@ -1,0 +1,270 @@
+//! The fast paths against the paths that they shorten: after the same random events, two ledgers
+//! are the same, whether the fast paths are tried or not.
+
+use super::*;
+use crate::config::PoolConfig;
+use crate::event::{SharedError, share};
+use crate::ledger::effects::Effect;
+use crate::ledger::entry::{Asker, Attempt, Claim, Job};
+use crate::ledger::wait_queue::Look;
+use crate::manager::ErrorClass;
+use crate::rt;
+use std::panic::Location;
+use std::time::Duration;
+
+const WORLDS: u64 = 80;
+const EVENTS: u32 = 300;
+
+/// Indices are taken modulo the length of what they point into.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Ask { crowded: bool },
+    Return(usize),
+    GiveUp(usize),
+    Turn,
+    JobEnds { which: usize, well: bool },
+    Resize(u32, u32),
+    Suspend,
+    Resume,
+    Invalidate,
+    Suspect,
+}
+
+struct World {
+    ledger: Ledger<u32>,
+    fast: bool,
+    /// How often each fast path was taken: a loan, a place in the queue, a granted connection, a
+    /// return.
+    shortcuts: [u32; 4],
+    loans: Vec<PooledConnection<u32>>,
+    waiting: Vec<(Ticket<Grant<u32>>, Asker)>,
+    jobs: Vec<Job<u32>>,
+    now: Time,
+}
+
+impl World {
+    fn new(config: PoolConfig, keeps: bool, seed: u64, fast: bool) -> Self {
+        let mut ledger = Ledger::new(config, keeps, false, seed);
+        ledger.maintenance_starts(rt::still().handle().clone(), Time::ZERO);
+        let (loans, waiting, jobs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ledger, fast, shortcuts: [0; 4], loans, waiting, jobs, now: Time::ZERO }
+    }
+
+    fn happens(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::Ask { crowded } => self.ask(crowded),
+            Event::Return(which) if !self.loans.is_empty() => {
+                let held = self.loans.swap_remove(which % self.loans.len());
+                self.put_back(held);
+            }
+            Event::GiveUp(which) if !self.waiting.is_empty() => {
+                let (ticket, _) = self.waiting.remove(which % self.waiting.len());
+                self.ledger.leave(ticket, now);
+                self.ledger.count_cancelled();
+            }
+            Event::JobEnds { which, well } if !self.jobs.is_empty() => {
+                let job = self.jobs.swap_remove(which % self.jobs.len());
+                self.job_ends(job, well);
+            }
+            Event::Turn => {
+                self.jobs.extend(self.ledger.turn(now).jobs);
+                self.ledger.doze(&mut Some(Waker::noop().clone()));
+            }
+            Event::Resize(size, overflow) => self.ledger.resize(size, overflow, now),
+            Event::Suspend => self.ledger.suspend(now),
+            Event::Resume => self.ledger.resume(now),
+            Event::Invalidate => drop(self.ledger.invalidate_all(false, now)),
+            Event::Suspect => self.ledger.suspect(now, now),
+            Event::Return(_) | Event::GiveUp(_) | Event::JobEnds { .. } => {}
+        }
+        self.follow();
+        for (ticket, asker) in std::mem::take(&mut self.waiting) {
+            self.look(ticket, asker);
+            self.follow();
+        }
+    }
+
+    fn ask(&mut self, crowded: bool) {
+        let caller = Caller { location: Location::caller(), label: None, task: None };
+        let (now, mut waker) = (self.now, Some(Waker::noop().clone()));
+        let asker = |arrival| Asker { caller, arrival, since: now, again: false, armed: false };
+        if self.fast && crowded {
+            if let Some((ticket, arrival)) = self.ledger.join_fresh(caller, &mut waker, now) {
+                self.shortcuts[1] += 1;
+                self.waiting.push((ticket, asker(arrival)));
+                return;
+            }
+        } else if self.fast
+            && let Some(held) = self.ledger.take_fresh(caller, now)
+        {
+            self.shortcuts[0] += 1;
+            self.loans.push(held);
+            return;
+        }
+        let arrival = self.ledger.arrive();
+        self.claim(asker(arrival));
+    }
+
+    fn claim(&mut self, asker: Asker) {
+        match self.ledger.claim(asker, &mut Some(Waker::noop().clone()), self.now) {
+            Claim::Idle(held) => self.receive(held, asker),
+            Claim::Wait { ticket, .. } => self.waiting.push((ticket, asker)),
+            Claim::NeedsMaintenance => panic!("there is a maintenance task"),
+            Claim::Failed(error) => self.ledger.count_failure(&error),
+        }
+    }
+
+    /// A ping that is due is answered.
+    fn receive(&mut self, mut held: PooledConnection<u32>, asker: Asker) {
+        if self.ledger.must_ping(&held.inner.tag, self.now) {
+            held.inner.tag.validated_at = self.now;
+        }
+        self.ledger.count_loan(asker.since, self.now);
+        self.loans.push(held);
+    }
+
+    fn look(&mut self, ticket: Ticket<Grant<u32>>, asker: Asker) {
+        let (now, lendable) = (self.now, self.ledger.unlocked().lendable.load(Ordering::Relaxed));
+        let ping_after = self.ledger.ping_after;
+        let fresh = |granted: &Grant<u32>| matches!(granted, Grant::Fresh(held) if held.inner.tag.is_fresh(lendable, ping_after, now));
+        if self.fast
+            && let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh)
+        {
+            self.shortcuts[2] += 1;
+            held.inner.cell = Some(ticket.cell);
+            self.ledger.totals.succeeded += 1;
+            self.loans.push(held);
+            return;
+        }
+        match self.ledger.look(ticket, &mut None) {
+            Look::Waiting(ticket) => self.waiting.push((ticket, asker)),
+            Look::Granted(Grant::Refusal(error)) => self.ledger.count_failure(&error),
+            Look::Granted(Grant::Fresh(held) | Grant::Due(held)) => {
+                match self.ledger.accept(held, now) {
+                    Some(held) => self.receive(held, asker),
+                    None => self.claim(Asker { again: true, ..asker }),
+                }
+            }
+        }
+    }
+
+    fn put_back(&mut self, mut held: PooledConnection<u32>) {
+        let now = self.now;
+        if self.fast {
+            match self.ledger.put_back_fresh(held, now) {
+                None => return self.shortcuts[3] += 1,
+                Some(considered) => held = considered,
+            }
+        }
+        (held.inner.tag.idle_since, held.inner.tag.validated_at) = (now, now);
+        self.ledger.measure_use(self.ledger.slot_since(held.inner.tag.slot), now);
+        self.ledger.put_back(held, now);
+        self.ledger.note_return();
+    }
+
+    fn job_ends(&mut self, job: Job<u32>, well: bool) {
+        let now = self.now;
+        match job {
+            Job::Connect(attempt) if well => self.connected(attempt),
+            Job::Connect(attempt) => {
+                let error: SharedError = share("scripted".into());
+                self.ledger.connect_failed(attempt.slot, &error, ErrorClass::Transient, now);
+            }
+            Job::Checkin { mut held, .. } | Job::Validate(mut held) => {
+                held.inner.tag.validated_at = now;
+                self.ledger.settle_checked(held, now);
+            }
+            Job::Close(held, _) => self.ledger.gone(held.inner.tag.slot, now),
+            Job::SeeThrough(_) => panic!("no validation is left by its caller"),
+        }
+    }
+
+    fn connected(&mut self, attempt: Attempt) {
+        let tag = self.ledger.new_tag(&attempt, self.now);
+        self.ledger.connected(PooledConnection::new(attempt.slot, tag), self.now);
+    }
+
+    fn follow(&mut self) {
+        while let Some(effects) = self.ledger.take_effects() {
+            for effect in effects.others {
+                if let Effect::Drop(held, _) = effect {
+                    self.ledger.gone(held.inner.tag.slot, self.now);
+                }
+            }
+        }
+    }
+
+    /// Everything that is known, but for what may differ: spare cells, what is read without the
+    /// lock, and since when no leak was reported, which counts only without fast paths.
+    fn picture(&self) -> String {
+        let waiting: Vec<u64> = self.waiting.iter().map(|(_, asker)| asker.arrival).collect();
+        let mut text = format!("{:?} {:?} {waiting:?} {:?}", self.ledger, self.loans, self.jobs);
+        for (from, to) in [("spare: [", "]"), ("quiet_since: ", "doubted"), ("Unlocked {", "}")] {
+            let start = text.find(from).expect("the ledger has this field");
+            let end = text[start..].find(to).expect("another field follows") + start;
+            text.replace_range(start..end, "");
+        }
+        text
+    }
+}
+
+fn drawn_config(dice: &mut fastrand::Rng) -> PoolConfig {
+    let ms = |millis: u32| Duration::from_millis(millis.into());
+    let mut rarely = |value| (dice.u32(0..20) == 0).then_some(value);
+    let mut config = PoolConfig {
+        min_idle: rarely(1),
+        max_waiters: rarely(2),
+        idle_timeout: rarely(300).map(ms),
+        leak_after: rarely(100).map(ms),
+        max_lease: rarely(400).map(ms),
+        overflow_after: rarely(50).map_or(Duration::ZERO, ms),
+        overflow_linger: rarely(80).map_or(Duration::ZERO, ms),
+        ..PoolConfig::default()
+    };
+    (config.pool_size, config.max_overflow) = (dice.u32(1..4), dice.u32(0..3));
+    config.pool_pre_ping = dice.bool();
+    config.pre_ping_idle = ms([0, 20, 500][dice.usize(0..3)]);
+    config.pool_recycle = Some(ms([500, 5_000, 3_600_000][dice.usize(0..3)]));
+    config
+}
+
+fn drawn_event(dice: &mut fastrand::Rng) -> Event {
+    let which = dice.usize(0..1_000);
+    match dice.u32(0..100) {
+        0..35 => Event::Ask { crowded: dice.bool() },
+        35..65 => Event::Return(which),
+        65..70 => Event::GiveUp(which),
+        70..80 => Event::Turn,
+        80..95 => Event::JobEnds { which, well: dice.u32(0..10) > 0 },
+        95 => Event::Resize(dice.u32(1..4), dice.u32(0..3)),
+        96 if which < 200 => Event::Suspend,
+        96..=97 => Event::Resume,
+        98 => Event::Invalidate,
+        _ => Event::Suspect,
+    }
+}
+
+#[test]
+fn the_fast_paths_leave_the_ledger_as_the_others_do() {
+    let mut shortcuts = [0; 4];
+    for seed in 0..WORLDS {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let (config, keeps) = (drawn_config(&mut dice), dice.u32(0..8) > 0);
+        let mut worlds = [false, true].map(|fast| World::new(config.clone(), keeps, seed, fast));
+        for n in 0..EVENTS {
+            let event = drawn_event(&mut dice);
+            let longest = [50, 5_000, 50_000][dice.usize(0..3)];
+            let passed = Duration::from_micros(dice.u64(0..longest));
+            for world in &mut worlds {
+                world.now = world.now.after(passed);
+                world.happens(event);
+            }
+            let [slow, fast] = worlds.each_ref().map(World::picture);
+            assert_eq!(slow, fast, "world {seed}, event {n}: {event:?}, {config:?}");
+        }
+        let [_, World { shortcuts: taken, .. }] = &worlds;
+        shortcuts.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += taken);
+    }
+    assert!(shortcuts.iter().all(|taken| *taken > 50), "hardly taken: {shortcuts:?}");
+}

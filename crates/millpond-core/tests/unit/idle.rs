@@ -1,0 +1,67 @@
+//! What a reset and a sweep look at, of the idle connections.
+
+use crate::config::PoolConfig;
+use crate::ledger::entry::{Attempt, Job, PooledConnection};
+use crate::ledger::slots::Caller;
+use crate::ledger::state::Ledger;
+use crate::ledger::visits;
+use crate::rt;
+use crate::rt::time::Time;
+use std::panic::Location;
+use std::time::Duration;
+
+const S: Duration = Duration::from_secs(1);
+
+/// A pool with so many idle connections, in which all that needs the maintenance task is
+/// switched on.
+fn ledger_with(idle: u32) -> Ledger<u32> {
+    let config = PoolConfig {
+        pool_size: idle + 10,
+        pool_recycle: Some(S * 3_600),
+        idle_timeout: Some(S * 600),
+        min_idle: Some(1),
+        leak_after: Some(S * 60),
+        ..PoolConfig::default()
+    };
+    let mut ledger = Ledger::new(config, true, false, 1);
+    ledger.maintenance_starts(rt::still().handle().clone(), Time::ZERO);
+    for n in 0..idle {
+        let (slot, id) = ledger.slots.take(Time::ZERO);
+        let attempt = Attempt { slot, id, generation: 0, attempt: 1, first: false };
+        let tag = ledger.new_tag(&attempt, Time::ZERO);
+        ledger.connected(PooledConnection::new(n, tag), Time::ZERO);
+    }
+    ledger.turn(Time::ZERO);
+    ledger
+}
+
+/// How many connections and places are looked at while one is lent, returned, reset and
+/// returned again.
+fn visits_of_a_reset(idle: u32) -> u64 {
+    let mut ledger = ledger_with(idle);
+    let caller = Caller { location: Location::caller(), label: None, task: None };
+    let now = Time::ZERO.after(S / 10);
+    visits::take();
+    let held = ledger.try_claim(caller, now).expect("one is idle");
+    ledger.rest(held, true, now);
+    for job in ledger.turn(now).jobs {
+        if let Job::Checkin { held, .. } = job {
+            ledger.settle_checked(held, now);
+        }
+    }
+    ledger.turn(now);
+    visits::take()
+}
+
+#[test]
+fn a_reset_looks_at_no_more_connections_if_two_thousand_are_idle() {
+    assert_eq!(visits_of_a_reset(2_000), visits_of_a_reset(20));
+}
+
+#[test]
+fn a_sweep_looks_at_all_that_are_idle_once_something_is_due() {
+    let mut ledger = ledger_with(20);
+    visits::take();
+    ledger.turn(Time::ZERO.after(S * 3_500));
+    assert!(visits::take() >= 20);
+}
