@@ -104,6 +104,18 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.hooks.push(Arc::new(hooks));
     }
 
+    /// Adds a closure that acts on the tracked connection at one hook point, and answers for it
+    /// that nothing is open afterwards.
+    pub fn add_tracked_hook<F>(&mut self, point: HookPoint, hook: F)
+    where
+        F: for<'a> Fn(&'a mut Tracked<DB>, &'a ConnectionInfo) -> HookFuture<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.add_tracked_hooks(OnePoint { point, hook });
+    }
+
     /// Adds a closure that acts on the driver's connection at one hook point.
     pub fn add_hook<F>(&mut self, point: HookPoint, hook: F)
     where

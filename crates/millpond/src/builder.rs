@@ -491,7 +491,7 @@ impl Common {
         to.tcp_user_timeout = settings.db.tcp_user_timeout;
         to.runtime = self.runtime;
         self.observers.into_iter().for_each(|observer| to.add_observer(observer));
-        self.hooks.into_iter().for_each(|hook| to.add_tracked_hooks(hook));
+        self.hooks.into_iter().for_each(|hook| hook.add_to::<DB>(to));
     }
 }
 

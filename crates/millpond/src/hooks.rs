@@ -2,10 +2,8 @@
 
 use crate::any_conversion::Bridge;
 use crate::link::AnyConnection;
-use millpond_core::{
-    BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait,
-};
-use millpond_sqlx::Tracked;
+use millpond_core::{ConnectionInfo, HookFuture, HookPoint};
+use millpond_sqlx::backend_api::SqlPoolSettings;
 use sqlx::Executor;
 use std::sync::Arc;
 
@@ -14,65 +12,27 @@ type Connection<'a> = &'a mut (dyn AnyConnection + 'static);
 
 type Closure = dyn for<'a> Fn(Connection<'a>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
 
-/// A closure for one moment.
+/// A closure for one hook point.
 #[derive(Clone)]
 pub(crate) struct AnyHook {
     pub(crate) point: HookPoint,
     pub(crate) hook: Arc<Closure>,
 }
 
-/// After a hook has had a connection that nobody has borrowed, its backend verifies that nothing is
-/// open on it.
-#[async_trait]
-impl<DB: Bridge> Hooks<Tracked<DB>> for AnyHook
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
-    fn points(&self) -> HookPoints {
-        self.point.into()
-    }
-
-    async fn on_first_connect(
-        &self,
-        conn: &mut Tracked<DB>,
-        info: &ConnectionInfo,
-    ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await?;
-        Ok(conn.after_hook(HookPoint::FirstConnect).await?)
-    }
-
-    async fn on_connect(
-        &self,
-        conn: &mut Tracked<DB>,
-        info: &ConnectionInfo,
-    ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await?;
-        Ok(conn.after_hook(HookPoint::Connect).await?)
-    }
-
-    async fn on_checkout(
-        &self,
-        conn: &mut Tracked<DB>,
-        info: &ConnectionInfo,
-    ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await?;
-        Ok(conn.after_hook(HookPoint::Checkout).await?)
-    }
-
-    async fn on_checkin(
-        &self,
-        conn: &mut Tracked<DB>,
-        info: &ConnectionInfo,
-    ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await?;
-        Ok(conn.after_hook(HookPoint::Checkin).await?)
-    }
-
-    async fn on_close(
-        &self,
-        conn: &mut Tracked<DB>,
-        info: &ConnectionInfo,
-    ) -> Result<(), BoxError> {
-        (self.hook)(conn, info).await
+impl AnyHook {
+    /// Adds it to the settings of a backend, which verifies after it that nothing is open on the
+    /// connection.
+    pub(crate) fn add_to<DB: Bridge>(self, settings: &mut SqlPoolSettings<DB>)
+    where
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
+        let Self { point, hook } = self;
+        settings.add_tracked_hook(point, move |conn, info| {
+            let hook = Arc::clone(&hook);
+            Box::pin(async move {
+                hook(conn, info).await?;
+                Ok(conn.after_hook(point).await?)
+            })
+        });
     }
 }
