@@ -8,20 +8,22 @@ mod close;
 mod connect;
 mod drain;
 mod maintenance;
+mod member;
 mod parts;
 mod recheck;
 mod run_hooks;
+mod share;
 mod shared;
 mod validate;
 
 pub use acquire::Acquire;
-pub(crate) use call::call;
 pub(crate) use checkout::try_acquire;
 #[cfg(all(test, millpond_models))]
 pub(crate) use close::{Closing, close as close_connection};
 #[cfg(all(test, millpond_models))]
 pub(crate) use connect::{Place, connect};
 pub(crate) use drain::{close, prewarm};
-pub use parts::Parts;
-pub(crate) use shared::{ClonesOut, Shared};
-pub(crate) use validate::failed_ping;
+pub use member::Member;
+pub use parts::PoolParts;
+pub use share::{Borrower, Share};
+pub(crate) use shared::Shared;

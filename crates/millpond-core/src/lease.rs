@@ -99,8 +99,16 @@ impl<C: Send + 'static> Lease<C> {
         Self::lend(held, Arc::new(Wrapped { home, on_return: Mutex::new(None), on_end }))
     }
 
-    pub(crate) fn tag(&self) -> LeaseMeta {
-        self.held().inner.tag
+    pub(crate) fn meta(&self) -> &LeaseMeta {
+        &self.held().inner.tag
+    }
+
+    /// Gives the connection back to be closed. The lease is empty afterwards: for the drop of what
+    /// has it.
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        if let Some(held) = self.held.take() {
+            self.home.discarded(held, reason);
+        }
     }
 
     /// Ends the lease without telling its home.

@@ -18,6 +18,7 @@
 //! 5. What is older than the last `invalidate_all` is never lent.
 
 mod backoff;
+mod borrowers;
 mod claim;
 mod control;
 mod diagnosis;
@@ -29,16 +30,17 @@ mod growth;
 mod idle;
 mod resting;
 mod settle;
+mod shares;
 mod slots;
 mod state;
 mod visits;
 mod wait_queue;
 
-pub(crate) use diagnosis::HOLDERS_TOLD;
 pub(crate) use effects::{Effect, Effects};
-pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation, bump};
+pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation};
 pub use entry::{LeaseMeta, PooledConnection};
 pub(crate) use fast_path::Unlocked;
+pub(crate) use shares::{Lent, Waits};
 pub(crate) use slots::Caller;
 pub(crate) use state::Ledger;
 pub(crate) use wait_queue::{Armed, Look, Ticket};

@@ -1,9 +1,10 @@
 //! Connection pools for anything that can be connected to. This crate knows no database.
 //!
 //! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its
-//! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any,
-//! [`SharedPool`] to many at once. [`Hooks`] act on connections at five hook points, an
-//! [`Observer`] watches everything that happens, and a pool of your own implements [`Pool`].
+//! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any. A
+//! pool that lends each connection to many at once is built on a [`Multiplexer`]. [`Hooks`] act on
+//! connections at five hook points, an [`Observer`] watches everything that happens, and a pool of
+//! your own implements [`Pool`].
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -88,9 +89,7 @@ pub use config::{
     ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel,
     TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT,
 };
-pub use engine::Acquire;
-#[doc(hidden)]
-pub use engine::Parts;
+pub use engine::{Acquire, Borrower, Member, PoolParts, Share};
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{
     AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError,
@@ -102,9 +101,9 @@ pub use lease::{Lease, LeaseOwner};
 pub use ledger::{LeaseMeta, PooledConnection};
 pub use manager::{BoxError, ErrorClass, Manager, Triage};
 pub use pools::builder::{Buildable, Builder};
+pub use pools::multiplexer::Multiplexer;
 pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};
 pub use pools::reservation::Reservation;
-pub use pools::shared::{SharedPool, WeakSharedPool};
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
 pub use rt::Handle;

@@ -2,12 +2,9 @@
 //! that a user writes.
 
 pub(crate) mod builder;
-pub(crate) mod loans;
-pub(crate) mod members;
+pub(crate) mod multiplexer;
 pub(crate) mod queue;
 pub(crate) mod reservation;
-pub(crate) mod shared;
-pub(crate) mod shared_loan;
 
 use crate::error::PoolError;
 use crate::lease::Lease;

@@ -17,15 +17,13 @@ pub struct Request {
     /// What the connection is for, to be shown as its holder in the line's place. No value and no
     /// secret belongs there.
     pub label: Option<&'static str>,
-    /// Whether it may wait where other newcomers would fail at once.
-    pub(crate) patient: bool,
 }
 
 impl Request {
     /// A request from the line where this is called.
     #[track_caller]
     pub fn here() -> Self {
-        Self { location: Location::caller(), limit: None, label: None, patient: false }
+        Self { location: Location::caller(), limit: None, label: None }
     }
 
     /// The same request with a label, which is shown as the holder in the line's place. Default:

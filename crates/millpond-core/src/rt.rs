@@ -222,35 +222,6 @@ pub(crate) async fn until<F: Future>(
     .await
 }
 
-/// Rings for everybody who listens, any number of times.
-#[derive(Debug)]
-pub(crate) struct Bell(tokio::sync::watch::Sender<()>);
-
-/// One who listens to a [`Bell`]; hears every ring since it began to listen.
-#[derive(Debug)]
-pub(crate) struct Listener(tokio::sync::watch::Receiver<()>);
-
-impl Bell {
-    pub(crate) fn new() -> Self {
-        Self(tokio::sync::watch::Sender::new(()))
-    }
-
-    pub(crate) fn ring(&self) {
-        self.0.send_replace(());
-    }
-
-    pub(crate) fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
-    }
-}
-
-impl Listener {
-    /// Waits for the next ring. `false` if the bell is gone.
-    pub(crate) async fn hear(&mut self) -> bool {
-        self.0.changed().await.is_ok()
-    }
-}
-
 /// A runtime on which nothing ever runs and whose clock stands still: a home for what tests drive
 /// by hand.
 #[cfg(test)]

@@ -14,10 +14,3 @@ mod null_pool {
         fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = NullPool
     }
 }
-
-mod shared_pool {
-    use millpond_core::SharedPool;
-    millpond_testkit::conformance! {
-        fixture = || async { millpond_testkit::Nowhere }, can = [PausedClock], pool = SharedPool
-    }
-}

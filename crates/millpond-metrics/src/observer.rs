@@ -3,8 +3,9 @@
 use crate::registry::Registry;
 use crate::reporter;
 use millpond_core::{
-    Event, EventContext, Interest, Manager, Observer, PoolHistograms, QueuePool, SharedPool, Status,
+    Event, EventContext, Interest, Manager, Observer, PoolHistograms, QueuePool, Status,
 };
+use millpond_shared::SharedPool;
 use std::fmt;
 use std::sync::Arc;
 

@@ -107,6 +107,7 @@ pub use millpond_core::{
     CloseReport, ConnectionInfo, Handle, Hooks, Invalidate, Limits, Observer, PoolConfig,
     PoolError, RequestRefusal, Status,
 };
+pub use millpond_shared::SharedPool;
 pub use options::{Count, PoolOptions, RedisPoolOptions, SharedRedisPoolOptions};
 pub use permits::OnExhausted;
 pub use pool::{RedisPool, SharedRedisPool};

@@ -7,8 +7,9 @@ use crate::permits::{OnExhausted, Permits};
 use crate::pool::{RedisPool, SharedRedisPool};
 use millpond_core::{
     Buildable, Builder, ConnectionInfo, Handle, HookFuture, Hooks, Limits, Manager, Observer,
-    PoolConfig, QueuePool, SharedPool, TCP_TIMES,
+    PoolConfig, QueuePool, TCP_TIMES,
 };
+use millpond_shared::SharedPool;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const SHARED: u32 = 4;
 
 /// How many borrowers in a row get the same connection, so that their commands share a write: Redis
 /// answers all connections with one thread. With 1, 64 tasks on 10 connections are a fifth slower.
-const LOANS_IN_TURN: u32 = 16;
+const ACQUIRES_PER_TURN: u32 = 16;
 
 /// The range of `command_timeout`.
 const COMMAND_TIMEOUT_LOW: Duration = Duration::from_millis(1);
@@ -439,8 +440,8 @@ impl PoolOptions<SharedPool<SharedRedisManager>> {
         let (sizes, limit) = ((self.max_connections, 1), self.config.pool_timeout);
         // One connection serves many borrowers.
         let range = 1..=*self.config.limits.max_connections().end();
-        let options_of_pool = self.step(|builder| builder.acquires_per_turn(LOANS_IN_TURN));
-        let pool = options_of_pool.build(range, sizes, options, SharedRedisManager::new)?;
+        let pool = self.build(range, sizes, options, SharedRedisManager::new)?;
+        pool.set_acquires_per_turn(ACQUIRES_PER_TURN);
         Ok(SharedRedisPool::new(pool, limit))
     }
 }

@@ -9,8 +9,9 @@ use crate::permits::Permits;
 use crate::value::FromValue;
 use millpond_core::{
     CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Invalidate, Lease, Pool, PoolConfig,
-    PoolError, QueuePool, Request, SharedPool, Status,
+    PoolError, QueuePool, Request, Status,
 };
+use millpond_shared::SharedPool;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;

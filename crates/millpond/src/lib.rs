@@ -94,7 +94,7 @@ pub use millpond_core::{
     ConnectionInfo, DEFAULT_CLOSE_TIMEOUT, ErrorClass, Event, EventContext, Handle, Holder,
     HookFuture, HookPoint, HookPoints, Hooks, Invalidate, Lease, Limits, Manager, NullPool,
     Observer, Phase, Pool, PoolConfig, PoolError, PoolExt, PoolKind, Pooler, QueuePool, Request,
-    RequestRefusal, ResetLevel, SharedPool, Status, TimedOut, Triage, async_trait,
+    RequestRefusal, ResetLevel, Status, TimedOut, Triage, async_trait,
 };
 #[cfg(feature = "metrics")]
 pub use millpond_metrics::{BUCKETS as METRIC_BUCKETS, CacheMetrics, CacheOutcome, PoolMetrics};
@@ -107,6 +107,7 @@ pub use millpond_postgres as postgres;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use millpond_redis as redis;
+pub use millpond_shared::{SharedPool, WeakSharedPool};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use millpond_sqlite as sqlite;

@@ -28,7 +28,7 @@ const ROWS: [(&str, Ours); 17] = [
     ("millpond-redis", Only(&["millpond-core", "millpond-shared"])),
     ("millpond-cache", Only(&["millpond-core", "millpond-redis"])),
     ("millpond-ratelimit", Only(&["millpond-config", "millpond-core", "millpond-redis"])),
-    ("millpond-metrics", Only(&["millpond-core"])),
+    ("millpond-metrics", Only(&["millpond-core", "millpond-shared"])),
     ("millpond", AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches", "soak"])),
     ("millpond-cli", Only(&["millpond"])),
     ("benches", AllBut(&["millpond-cli", "xtask", "soak"])),

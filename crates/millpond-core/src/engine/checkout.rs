@@ -100,8 +100,9 @@ pub(crate) fn begin<M: Manager>(
             let asker = Asker { caller, arrival: 0, since: now, again: false, armed };
             return (take_or_fail(shared, ledger, caller, now), Trip::new(asker, limit));
         }
-        let asker =
-            Asker { caller, arrival: ledger.arrive(), since: now, again: request.patient, armed };
+        // A member may be waited for where its borrowers would fail at once.
+        let again = ledger.is_multiplexed();
+        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again, armed };
         let mut trip = Trip::new(asker, limit);
         let claim = ledger.claim(asker, &mut waker, now);
         (answer(shared, ledger, claim, &mut trip, now), trip)

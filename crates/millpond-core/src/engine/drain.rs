@@ -19,9 +19,7 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
     let empty = |ledger: &Ledger<M::Connection>| (ledger.used() == 0).then_some(());
     let _ = watch(&shared, began.after(limit), empty).await;
     let now = shared.now();
-    let (holders, used) = shared.look(|ledger| (ledger.holders(now), ledger.used()));
-    let held = u32::try_from(holders.len()).unwrap_or(u32::MAX);
-    let pending = used.saturating_sub(held);
+    let (holders, pending) = shared.look(|ledger| (ledger.holders(now), ledger.pending()));
     CloseReport { holders, pending, took: now.since(began) }
 }
 

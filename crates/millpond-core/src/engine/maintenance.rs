@@ -77,16 +77,14 @@ async fn keep<M: Manager>(presence: Presence<M>) {
     while let Some(shared) = presence.0.upgrade() {
         shared.clock.look_for_pause();
         let turn = shared.change(|ledger, now| ledger.turn(now));
-        let (long, next_long) = shared.long_clones();
         report_leaks(&shared, turn.leaks);
-        report_leaks(&shared, long);
         for job in turn.jobs {
             start(&mut jobs, &shared, job);
         }
         if turn.done {
             return;
         }
-        set(&mut timer, &shared, turn.wakes_at.min(next_long));
+        set(&mut timer, &shared, turn.wakes_at);
         drop(shared);
         poll_fn(|cx| rest(&presence, &mut jobs, timer.as_mut(), cx)).await;
     }

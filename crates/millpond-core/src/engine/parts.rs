@@ -8,22 +8,30 @@ use crate::rt::Handle;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a pool is made of.
-#[doc(hidden)]
-pub struct Parts<M: Manager> {
+/// What a pool is made of: the manager, settings, name, hooks and observers that a
+/// [`Builder`](crate::Builder) was given.
+///
+/// A pool of your own passes them on: to [`Buildable::assemble`](crate::Buildable::assemble) of a
+/// pool that it wraps, or to [`Multiplexer::new`](crate::Multiplexer::new).
+pub struct PoolParts<M: Manager> {
     pub(crate) manager: M,
     pub(crate) config: PoolConfig,
     pub(crate) name: Arc<str>,
     pub(crate) hooks: HookLists<M::Connection>,
     pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) runtime: Option<Handle>,
-    /// Of a `SharedPool`: how many loans a connection's turn has.
-    pub(crate) acquires_per_turn: u32,
 }
 
-impl<M: Manager> fmt::Debug for Parts<M> {
+impl<M: Manager> PoolParts<M> {
+    /// Returns the settings, which were found to be in range.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+}
+
+impl<M: Manager> fmt::Debug for PoolParts<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts")
+        f.debug_struct("PoolParts")
             .field("name", &self.name)
             .field("config", &self.config)
             .finish_non_exhaustive()

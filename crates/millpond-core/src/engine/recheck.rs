@@ -67,7 +67,7 @@ async fn ping<M: Manager>(
 ) -> Option<CloseReason> {
     let limit = shared.config.ping_timeout;
     let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
-    outcome.err().map(|error| failed_ping(shared, held.inner.tag, error))
+    outcome.err().map(|error| failed_ping(shared, held.inner.tag.id, error))
 }
 
 async fn call_hooks<M: Manager>(

@@ -2,9 +2,8 @@
 //! the ledger.
 
 use crate::config::PoolConfig;
-use crate::engine::parts::Parts;
+use crate::engine::parts::PoolParts;
 use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
-use crate::histogram::PoolHistograms;
 use crate::hooks::{HookLists, HookPoint};
 use crate::info::ConnectionInfo;
 use crate::ledger::{Armed, Effect, Effects, LeaseMeta, Ledger, PooledConnection, Unlocked};
@@ -14,10 +13,9 @@ use crate::rt::lock::Mutex;
 use crate::rt::panics::{calmly, drop_calmly};
 use crate::rt::time::Time;
 use crate::rt::{Clock, Handle, Signal, Timer};
-use crate::status::Holder;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -54,18 +52,8 @@ pub(crate) struct Shared<M: Manager> {
     routine_observed: bool,
     /// Whether loans are measured, or told with their times: then the clock has to be exact.
     exact: bool,
-    /// Whether loans are the members of a `SharedPool`: then they are not reported as events.
-    of_members: bool,
-    /// Then these are the loans.
-    clones: OnceLock<Weak<dyn ClonesOut>>,
-}
-
-/// The loans of a `SharedPool`. The ledger knows only those of its members, which are held for as
-/// long as they serve.
-pub(crate) trait ClonesOut: Send + Sync {
-    /// The holders to be reported now for keeping a clone too long, and when the next one may be
-    /// due.
-    fn report_long(&self, now: Time) -> (Vec<Holder>, Time);
+    /// Whether what is reported as acquired and returned are shares, and no leases.
+    multiplexed: bool,
 }
 
 /// An observer, and whether it wants an event for every lease.
@@ -75,9 +63,8 @@ struct Watching {
 }
 
 impl<M: Manager> Shared<M> {
-    pub(crate) fn new(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let Parts { manager, config, name, hooks, observers, runtime, acquires_per_turn: _ } =
-            parts;
+    pub(crate) fn new(parts: PoolParts<M>, kind: &'static str, keeps: bool) -> Self {
+        let PoolParts { manager, config, name, hooks, observers, runtime } = parts;
         let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
         let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
         let observers: Vec<_> =
@@ -102,30 +89,16 @@ impl<M: Manager> Shared<M> {
             home: runtime,
             observers,
             routine_observed,
-            of_members: false,
-            clones: OnceLock::new(),
+            multiplexed: false,
         }
     }
 
-    /// From now on loans are the members of a `SharedPool`. Its borrowers' are reported with
-    /// [`tell_loan`](Self::tell_loan) instead, and measured here.
-    pub(crate) fn keep_members(&mut self) -> Option<Arc<PoolHistograms>> {
-        self.of_members = true;
-        self.change(|ledger, _| {
-            ledger.leave_loans_unmeasured();
-            ledger.histograms().cloned()
-        })
-    }
-
-    /// Has the maintenance task report long loans of these.
-    pub(crate) fn report_clones_of(&self, clones: Weak<dyn ClonesOut>) {
-        let _set_once = self.clones.set(clones);
-    }
-
-    /// The holders of clones to be reported now, and when the next one may be due.
-    pub(crate) fn long_clones(&self) -> (Vec<Holder>, Time) {
-        let clones = self.clones.get().and_then(Weak::upgrade);
-        clones.map_or((Vec::new(), Time::NEVER), |clones| clones.report_long(self.now()))
+    /// From now on what borrowers get are shares of the connections that are lent.
+    pub(crate) fn multiplex(&mut self) {
+        self.multiplexed = true;
+        // A member is lent for long, so that a fast path would gain nothing.
+        (self.plain_checkout, self.plain_checkin) = (false, false);
+        self.change(|ledger, _| ledger.multiplex());
     }
 
     /// What the pool is called in errors: its name and its kind.
@@ -207,6 +180,11 @@ impl<M: Manager> Shared<M> {
         if self.exact { self.now() } else { self.clock.coarse() }
     }
 
+    /// Whether loans are measured, or told with their times.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
     /// Drops a connection that nobody is left to close properly; then its place is free.
     fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         let tag = held.inner.tag;
@@ -246,8 +224,8 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Tells the observers of an acquire or a loan of a `SharedPool`'s borrower.
-    pub(crate) fn tell_loan(&self, event: impl FnOnce() -> Event) {
+    /// Tells the observers of an acquire or a loan of a share.
+    pub(crate) fn tell_of_share(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
             let seq = self.change(|ledger, _| ledger.next_seq());
             self.tell_all(seq, &event());
@@ -263,14 +241,15 @@ impl<M: Manager> Shared<M> {
         self.routine_observed
     }
 
-    /// Tells the observers of an event whose place was given under the lock.
+    /// Tells the observers of an event whose place was given under the lock, unless it is about an
+    /// acquire or a loan of a member.
     pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
-        if !self.of_members || !event.is_of_a_loan() {
+        if !self.multiplexed || !event.is_of_a_loan() {
             self.tell_all(seq, event);
         }
     }
 
-    fn tell_all(&self, seq: u64, event: &Event) {
+    pub(crate) fn tell_all(&self, seq: u64, event: &Event) {
         let context = EventContext { pool: &self.name, seq };
         for Watching { observer, .. } in
             self.observers.iter().filter(|watching| watching.routine || !event.is_routine())

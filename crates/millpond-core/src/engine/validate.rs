@@ -11,7 +11,8 @@ use crate::engine::shared::Shared;
 use crate::error::Phase;
 use crate::event::{CloseReason, Event, SharedError};
 use crate::hooks::HookPoint;
-use crate::ledger::{LeaseMeta, PooledConnection, Validated, Validation};
+use crate::info::ConnectionId;
+use crate::ledger::{PooledConnection, Validated, Validation};
 use crate::manager::{ErrorClass, Manager};
 use crate::rt::time::Time;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ async fn ping<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
     }
     let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
     let Err(error) = outcome else { return Validated::Fit(held) };
-    let reason = failed_ping(&shared, held.inner.tag, error);
+    let reason = failed_ping(&shared, held.inner.tag.id, error);
     shared.change(|ledger, now| {
         ledger.retire(held, reason, now);
         ledger.suspect(now, now);
@@ -78,10 +79,10 @@ async fn call_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connect
 /// Reports a ping that failed.
 pub(crate) fn failed_ping<M: Manager>(
     shared: &Shared<M>,
-    tag: LeaseMeta,
+    id: ConnectionId,
     error: CallError<M::Error>,
 ) -> CloseReason {
-    report_failure(shared, "ping", error, |error| Event::PingFailed { id: tag.id, error });
+    report_failure(shared, "ping", error, |error| Event::PingFailed { id, error });
     CloseReason::PingFailed
 }
 

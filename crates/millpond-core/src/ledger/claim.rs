@@ -90,7 +90,9 @@ impl<C: Send + 'static> Ledger<C> {
 
     pub(super) fn lend(&mut self, held: &mut PooledConnection<C>, caller: Caller, now: Time) {
         held.inner.tag.note_loan(caller.task);
-        self.slots.lend(held.inner.tag.slot, caller, now);
+        // A member has no holder: its borrowers are those of its shares.
+        let holder = self.borrowers.is_none().then_some(caller);
+        self.slots.lend(held.inner.tag.slot, holder, now);
         if let Some(age) = self.config.report_after() {
             self.expect_sweep(now.after(age), now);
         }

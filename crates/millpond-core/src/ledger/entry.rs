@@ -125,6 +125,11 @@ impl<C> PooledConnection<C> {
     pub fn id(&self) -> ConnectionId {
         self.inner.tag.id
     }
+
+    /// What is known of the lease that has ended.
+    pub fn meta(&self) -> &LeaseMeta {
+        &self.inner.tag
+    }
 }
 
 impl<C> fmt::Debug for PooledConnection<C> {

@@ -321,7 +321,7 @@ impl<C: Send + 'static> Ledger<C> {
             return self.connect_error();
         }
         let limit = self.config.max_waiters?;
-        (self.waiters.len() >= limit).then_some(PoolError::TooManyWaiters { limit })
+        (self.waiting() >= limit).then_some(PoolError::TooManyWaiters { limit })
     }
 
     /// How long a caller that was refused because connecting fails waits before it asks once more.

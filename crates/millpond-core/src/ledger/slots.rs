@@ -1,5 +1,5 @@
-//! The slots of a pool, one for each connection that exists or is being opened, and the only
-//! counters of them.
+//! The slots of a pool, one for each connection that exists or is being opened and one for each
+//! share of a connection, and the only counters of them.
 //!
 //! # Invariants
 //!
@@ -30,9 +30,11 @@ pub(crate) enum Stage {
     Closing,
     /// Held for a connection that is not one of the pool's.
     Reserved,
+    /// A share of the connection in another place, which is in use. Not a connection itself.
+    Share,
 }
 
-const STAGES: usize = 7;
+const STAGES: usize = 8;
 
 /// Who asks for a connection: what a timeout error will say of the holder.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,12 @@ struct Slot {
     leak_told: bool,
     /// Whether the connection was lent before another one was found broken: it may be broken too.
     doubted: bool,
+    /// How many shares of the connection are lent.
+    shares: u32,
+    /// When a connection that is shared was last checked.
+    checked: Time,
+    /// Of a share, the place of its connection.
+    member: u32,
 }
 
 /// All slots. Grows to the cap and never shrinks: a slot is some dozens of bytes.
@@ -72,6 +80,8 @@ pub(crate) struct Slots {
     quiet_since: Option<Time>,
     /// How many loans are doubted.
     doubted: u32,
+    /// How many connections have shares that are lent.
+    shared: u32,
     last_id: u64,
 }
 
@@ -85,6 +95,7 @@ impl Slots {
             resting: BTreeSet::new(),
             quiet_since: None,
             doubted: 0,
+            shared: 0,
             last_id: 0,
         }
     }
@@ -94,10 +105,10 @@ impl Slots {
         self.counts.get(stage as usize).copied().unwrap_or(0)
     }
 
-    /// How many slots are taken.
+    /// How many slots are taken by connections.
     pub(crate) fn used(&self) -> u32 {
         let used = self.slots.len().saturating_sub(self.free.len());
-        u32::try_from(used).unwrap_or(u32::MAX)
+        u32::try_from(used).unwrap_or(u32::MAX).saturating_sub(self.count(Stage::Share))
     }
 
     /// How many connections exist, those being closed included.
@@ -110,6 +121,13 @@ impl Slots {
     pub(crate) fn take(&mut self, now: Time) -> (u32, ConnectionId) {
         self.last_id = self.last_id.saturating_add(1);
         let id = ConnectionId(self.last_id);
+        let slot = self.find_free(id, now);
+        self.shift(slot, Stage::Connecting, now);
+        (slot, id)
+    }
+
+    /// A free place, which is given this number.
+    fn find_free(&mut self, id: ConnectionId, now: Time) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
             self.slots.push(Slot {
@@ -120,6 +138,9 @@ impl Slots {
                 caller: None,
                 leak_told: false,
                 doubted: false,
+                shares: 0,
+                checked: now,
+                member: slot,
             });
             self.count_in(Stage::Free);
             slot
@@ -127,8 +148,7 @@ impl Slots {
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             entry.id = id;
         }
-        self.shift(slot, Stage::Connecting, now);
-        (slot, id)
+        slot
     }
 
     /// Moves a slot to another stage; the only way a count changes.
@@ -151,6 +171,7 @@ impl Slots {
             entry.caller = None;
             entry.leak_told = false;
             self.doubted = self.doubted.saturating_sub(u32::from(mem::take(&mut entry.doubted)));
+            self.shared = self.shared.saturating_sub(u32::from(mem::take(&mut entry.shares) > 0));
         }
         if let Some(count) = self.counts.get_mut(before as usize) {
             *count = count.saturating_sub(1);
@@ -198,12 +219,67 @@ impl Slots {
         }
     }
 
-    /// Lends the connection in a slot.
-    pub(crate) fn lend(&mut self, slot: u32, caller: Caller, now: Time) {
+    /// Lends the connection in a place. Without a caller nobody counts as its holder.
+    pub(crate) fn lend(&mut self, slot: u32, caller: Option<Caller>, now: Time) {
         self.shift(slot, Stage::InUse, now);
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.caller = Some(caller);
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            (place.caller, place.checked) = (caller, now);
         }
+    }
+
+    /// Lends a share of the connection in a place: the place of the share.
+    pub(crate) fn lend_share(&mut self, member: u32, caller: Caller, now: Time) -> u32 {
+        let mut id = ConnectionId(0);
+        if let Some(place) = self.slots.get_mut(member as usize) {
+            debug_assert_eq!(place.stage, Stage::InUse, "only what is lent is shared");
+            id = place.id;
+            self.shared = self.shared.saturating_add(u32::from(place.shares == 0));
+            place.shares = place.shares.saturating_add(1);
+        }
+        let slot = self.find_free(id, now);
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            (place.stage, place.since) = (Stage::Share, now);
+            (place.caller, place.member) = (Some(caller), member);
+        }
+        let [free, .., share] = &mut self.counts;
+        (*free, *share) = (free.saturating_sub(1), share.saturating_add(1));
+        self.quiet_since.get_or_insert(now);
+        slot
+    }
+
+    /// A share has come back.
+    pub(crate) fn end_share(&mut self, slot: u32) {
+        let share = self.slots.get_mut(slot as usize).filter(|place| place.stage == Stage::Share);
+        let Some(place) = share else {
+            debug_assert!(false, "place {slot} has no share");
+            return;
+        };
+        let (id, member) = (place.id, place.member);
+        (place.stage, place.caller, place.leak_told) = (Stage::Free, None, false);
+        let [free, .., share] = &mut self.counts;
+        (*free, *share) = (free.saturating_add(1), share.saturating_sub(1));
+        self.free.push(slot);
+        let shares = self.slots.get_mut(member as usize).filter(|place| place.id == id);
+        if let Some(place) = shares.filter(|place| place.shares > 0) {
+            place.shares = place.shares.saturating_sub(1);
+            self.shared = self.shared.saturating_sub(u32::from(place.shares == 0));
+        }
+    }
+
+    /// Whether a connection that is shared was not checked for so many nanoseconds. If so it counts
+    /// as checked from now on.
+    pub(crate) fn check_due(&mut self, member: u32, interval: u64, now: Time) -> bool {
+        let Some(place) = self.slots.get_mut(member as usize) else { return false };
+        let is_due = now.nanos_since(place.checked) >= interval;
+        if is_due {
+            place.checked = now;
+        }
+        is_due
+    }
+
+    /// How many connections are in use of which no share is lent.
+    pub(crate) fn unshared(&self) -> u32 {
+        self.count(Stage::InUse).saturating_sub(self.shared)
     }
 
     /// Lends an idle connection: what `lend` does, knowing the stage.
@@ -318,12 +394,14 @@ impl Slots {
             }
         }
         debug_assert_eq!(counts, self.counts, "the counts differ from the slots");
+        let shared = self.slots.iter().filter(|place| place.shares > 0).count();
+        debug_assert_eq!(shared, self.shared as usize, "connections with shares are miscounted");
     }
 }
 
 impl Slot {
     fn holder(&self, now: Time) -> Option<Holder> {
-        if self.stage != Stage::InUse {
+        if !matches!(self.stage, Stage::InUse | Stage::Share) {
             return None;
         }
         let caller = self.caller?;

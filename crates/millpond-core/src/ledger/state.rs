@@ -5,6 +5,7 @@ use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::histogram::PoolHistograms;
 use crate::ledger::backoff::Opening;
+use crate::ledger::borrowers::Borrowers;
 use crate::ledger::effects::{Effect, Effects};
 #[cfg(all(test, not(millpond_models)))]
 use crate::ledger::entry::PooledConnection;
@@ -83,8 +84,8 @@ pub(crate) struct Ledger<C> {
     pub(super) effects: Effects<C>,
     /// How long waits and loans took, if somebody wants to know.
     pub(super) times: Option<Arc<PoolHistograms>>,
-    /// Whether waits and loans are counted there. Of a `SharedPool`'s members only the opening is.
-    pub(super) measures_loans: bool,
+    /// Of a pool over a `Multiplexer`: then what is counted and measured are shares, and no leases.
+    pub(super) borrowers: Option<Borrowers>,
     seq: u64,
 }
 
@@ -120,7 +121,7 @@ impl<C: Send + 'static> Ledger<C> {
             totals: Totals::default(),
             effects: Effects::default(),
             times: None,
-            measures_loans: true,
+            borrowers: None,
             seq: 0,
         }
     }
@@ -139,7 +140,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// Records how long an acquire that began at `since` waited.
     #[inline]
     pub(crate) fn measure_wait(&self, since: Time, now: Time) {
-        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
+        if let Some(times) = self.times.as_ref().filter(|_| self.borrowers.is_none()) {
             times.wait.add(now.nanos_since(since));
         }
     }
@@ -147,7 +148,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// Records how long a connection that was lent at `since` was held.
     #[inline]
     pub(crate) fn measure_use(&self, since: Time, now: Time) {
-        if let Some(times) = self.times.as_ref().filter(|_| self.measures_loans) {
+        if let Some(times) = self.times.as_ref().filter(|_| self.borrowers.is_none()) {
             times.hold.add(now.nanos_since(since));
         }
     }
@@ -162,6 +163,9 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Counts an acquire; its number is its place in the order of arrival.
     pub(crate) fn arrive(&mut self) -> u64 {
+        if let Some(borrowers) = &mut self.borrowers {
+            return borrowers.number_member();
+        }
         bump(&mut self.totals.acquires);
         self.totals.acquires
     }
@@ -181,7 +185,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// How many callers wait.
     pub(crate) fn waiting(&self) -> u32 {
-        self.waiters.len()
+        self.borrowers.as_ref().map_or(self.waiters.len(), Borrowers::waiting)
     }
 
     /// Who holds what, the oldest loan first.
@@ -199,6 +203,11 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.used()
     }
 
+    /// How many slots are taken by something other than a lease.
+    pub(crate) fn pending(&self) -> u32 {
+        self.slots.used().saturating_sub(self.slots.count(Stage::InUse))
+    }
+
     /// The pool's histograms, if somebody has asked for them.
     pub(crate) fn histograms(&self) -> Option<&Arc<PoolHistograms>> {
         self.times.as_ref()
@@ -209,25 +218,26 @@ impl<C: Send + 'static> Ledger<C> {
         self.times.get_or_insert_default()
     }
 
-    /// From now on waits and loans are measured elsewhere.
-    pub(crate) fn leave_loans_unmeasured(&mut self) {
-        self.measures_loans = false;
-    }
-
     /// An acquire has lent a connection. It began at `since`.
     pub(crate) fn count_loan(&mut self, since: Time, now: Time) {
-        bump(&mut self.totals.succeeded);
-        self.measure_wait(since, now);
+        if self.borrowers.is_none() {
+            bump(&mut self.totals.succeeded);
+            self.measure_wait(since, now);
+        }
     }
 
     /// An acquire has failed.
     pub(crate) fn count_failure(&mut self, error: &PoolError) {
-        bump(if error.is_timeout() { &mut self.totals.timed_out } else { &mut self.totals.failed });
+        if self.borrowers.is_none() {
+            self.count_unserved(Some(error));
+        }
     }
 
     /// An acquire was dropped by its caller.
     pub(crate) fn count_cancelled(&mut self) {
-        bump(&mut self.totals.cancelled);
+        if self.borrowers.is_none() {
+            self.count_unserved(None);
+        }
     }
 
     /// The arrival number of the first waiter.
@@ -258,18 +268,24 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn status(&self, now: Time) -> Status {
         let fetched = self.unlocked.fetched.load(Ordering::Relaxed);
         let succeeded = self.totals.succeeded.saturating_add(fetched);
+        // A member that nobody has a share of is as good as idle.
+        let unshared = self.borrowers.as_ref().map_or(0, |_| self.slots.unshared());
+        let oldest_waiter = match &self.borrowers {
+            None => self.waiters.first().map(|(_, since)| since),
+            Some(borrowers) => borrowers.oldest_waiter(),
+        };
         Status {
             pool_size: self.config.pool_size,
             max_overflow: self.config.max_overflow,
             open: self.slots.open(),
             connecting: self.slots.count(Stage::Connecting),
-            idle: self.slots.count(Stage::Idle),
-            in_use: self.slots.count(Stage::InUse),
+            idle: self.slots.count(Stage::Idle).saturating_add(unshared),
+            in_use: self.slots.count(Stage::InUse).saturating_sub(unshared),
             resetting: self.slots.count(Stage::Resting),
             closing: self.slots.count(Stage::Closing),
             reserved: self.slots.count(Stage::Reserved),
-            waiting: self.waiters.len(),
-            oldest_waiter: self.waiters.first().map(|(_, since)| now.since(since)),
+            waiting: self.waiting(),
+            oldest_waiter: oldest_waiter.map(|since| now.since(since)),
             failing_since: self.failing_for(now),
             generation: self.generation,
             suspended: self.suspended,

@@ -1,7 +1,7 @@
 //! From a manager, settings, hooks and observers to a pool.
 
 use crate::config::{ConfigError, Limits, PoolConfig};
-use crate::engine::Parts;
+use crate::engine::PoolParts;
 use crate::event::Observer;
 use crate::hooks::{HookFuture, HookLists, HookPoint, Hooks};
 use crate::info::ConnectionInfo;
@@ -11,14 +11,43 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool),
-/// [`NullPool`](crate::NullPool), [`SharedPool`](crate::SharedPool). A pool of your own implements
-/// [`Pool`](crate::Pool) instead.
+/// [`NullPool`](crate::NullPool), `SharedPool` of the crate `millpond-shared`, or one of your own,
+/// whose users then have the same setters, hooks and observers.
+///
+/// ```
+/// use millpond_core::{Buildable, Builder, Manager, PoolParts, QueuePool};
+///
+/// /// A pool that wraps another one. It implements `Pool` as well.
+/// struct Counting<M: Manager> {
+///     inner: QueuePool<M>,
+/// }
+///
+/// impl<M: Manager> Buildable for Counting<M> {
+///     type Manager = M;
+///     fn assemble(parts: PoolParts<M>) -> Self {
+///         Self { inner: QueuePool::assemble(parts) }
+///     }
+/// }
+///
+/// # struct Echo;
+/// # impl Manager for Echo {
+/// #     type Connection = String;
+/// #     type Error = std::io::Error;
+/// #     async fn connect(&self, _: &millpond_core::ConnectInfo) -> std::io::Result<String> {
+/// #         Ok(String::new())
+/// #     }
+/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// let pool: Counting<Echo> = Builder::new(Echo).name("counted").pool_size(5).build()?;
+/// assert_eq!(pool.inner.name(), "counted");
+/// # Ok::<(), millpond_core::ConfigError>(())
+/// ```
 pub trait Buildable: Sized {
-    /// Who opens its connections.
+    /// Opens its connections.
     type Manager: Manager;
 
-    #[doc(hidden)]
-    fn assemble(parts: Parts<Self::Manager>) -> Self;
+    /// Makes the pool. Called by [`Builder::build`] once the settings are found to be in range.
+    fn assemble(parts: PoolParts<Self::Manager>) -> Self;
 }
 
 /// Builds a pool. Nothing is opened and no runtime is needed until the first acquire.
@@ -48,7 +77,7 @@ pub trait Buildable: Sized {
 /// ```
 #[must_use = "call build()"]
 pub struct Builder<P: Buildable> {
-    parts: Parts<P::Manager>,
+    parts: PoolParts<P::Manager>,
 }
 
 type Connection<P> = <<P as Buildable>::Manager as Manager>::Connection;
@@ -57,14 +86,13 @@ impl<P: Buildable> Builder<P> {
     /// Starts from a manager and the default settings.
     pub fn new(manager: P::Manager) -> Self {
         Self {
-            parts: Parts {
+            parts: PoolParts {
                 manager,
                 config: PoolConfig::default(),
                 name: Arc::from("pool"),
                 hooks: HookLists::new(),
                 observers: Vec::new(),
                 runtime: None,
-                acquires_per_turn: 1,
             },
         }
     }
@@ -111,11 +139,6 @@ impl<P: Buildable> Builder<P> {
     pub fn hooks(mut self, hooks: impl Hooks<Connection<P>>) -> Self {
         let hooks: Arc<dyn Hooks<Connection<P>>> = Arc::new(hooks);
         self.parts.hooks.add_object(&hooks);
-        self
-    }
-
-    pub(crate) fn with_loans_in_turn(mut self, loans: u32) -> Self {
-        self.parts.acquires_per_turn = loans;
         self
     }
 

@@ -1,11 +1,9 @@
 //! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
 
-use crate::config::conflicts::Conflict;
 use crate::config::{ConfigError, PoolConfig};
-use crate::engine::{self, Acquire, Parts, Shared, try_acquire};
+use crate::engine::{self, Acquire, PoolParts, Shared, try_acquire};
 use crate::error::PoolError;
 use crate::event::Event;
-use crate::histogram::PoolHistograms;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::manager::Manager;
@@ -90,14 +88,14 @@ impl<M: Manager> QueuePool<M> {
         Builder::new(manager)
     }
 
-    fn from_parts(parts: Parts<M>, kind: &'static str, keeps: bool) -> Self {
-        let shared = Shared::new(parts, kind, keeps);
-        let conflicts =
-            if keeps { shared.config.conflicts() } else { shared.config.null_conflicts() };
-        Self::begin(shared, conflicts)
+    /// A pool whose leases are the members of a [`Multiplexer`](crate::Multiplexer).
+    pub(crate) fn multiplexed(parts: PoolParts<M>, kind: &'static str) -> Self {
+        let mut shared = Shared::new(parts, kind, true);
+        shared.multiplex();
+        Self::begin(shared)
     }
 
-    fn begin(shared: Shared<M>, conflicts: Vec<Conflict>) -> Self {
+    fn begin(shared: Shared<M>) -> Self {
         let shared = Arc::new(shared);
         let keeps = shared.look(Ledger::keeps);
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
@@ -106,23 +104,14 @@ impl<M: Manager> QueuePool<M> {
             let _ = shared.ensure_maintenance();
         }
         let pool = Self { handle: Arc::new(Alive { shared }) };
-        pool.report(conflicts);
+        pool.report_conflicts(keeps);
         pool
     }
 
-    /// A pool whose loans are the members of a `SharedPool`: neither told nor measured. Gives the
-    /// measurements of the borrowers, if an observer asked for them.
-    pub(crate) fn of_members(
-        parts: Parts<M>,
-        conflicts: Vec<Conflict>,
-    ) -> (Self, Option<Arc<PoolHistograms>>) {
-        let mut shared = Shared::new(parts, "SharedPool", true);
-        let times = shared.keep_members();
-        (Self::begin(shared, conflicts), times)
-    }
-
     /// Reports settings that do not go together.
-    fn report(&self, conflicts: Vec<Conflict>) {
+    fn report_conflicts(&self, keeps: bool) {
+        let config = &self.shared().config;
+        let conflicts = if keeps { config.conflicts() } else { config.null_conflicts() };
         for conflict in conflicts {
             let (setting, message) = (conflict.setting, conflict.to_string());
             tracing::warn!(pool = self.name(), setting, message, "settings do not go together");
@@ -344,15 +333,15 @@ impl<M: Manager> Deref for NullPool<M> {
 
 impl<M: Manager> Buildable for QueuePool<M> {
     type Manager = M;
-    fn assemble(parts: Parts<M>) -> Self {
-        Self::from_parts(parts, "QueuePool", true)
+    fn assemble(parts: PoolParts<M>) -> Self {
+        Self::begin(Shared::new(parts, "QueuePool", true))
     }
 }
 
 impl<M: Manager> Buildable for NullPool<M> {
     type Manager = M;
-    fn assemble(parts: Parts<M>) -> Self {
-        Self { pool: QueuePool::from_parts(parts, "NullPool", false) }
+    fn assemble(parts: PoolParts<M>) -> Self {
+        Self { pool: QueuePool::begin(Shared::new(parts, "NullPool", false)) }
     }
 }
 

@@ -9,7 +9,7 @@
 //! found.
 
 use crate::config::PoolConfig;
-use crate::engine::{Acquire, Closing, Parts, Place, Shared, close_connection, connect};
+use crate::engine::{Acquire, Closing, Place, PoolParts, Shared, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
 use crate::info::ConnectInfo;
@@ -71,14 +71,13 @@ impl World {
     fn new(places: u32) -> Self {
         let server = Server { fails: AtomicU32::new(0), alive: Arc::default() };
         let config = PoolConfig { pool_size: places, max_overflow: 0, ..PoolConfig::default() };
-        let parts = Parts {
+        let parts = PoolParts {
             manager: server,
             config,
             name: Arc::from("model"),
             hooks: HookLists::new(),
             observers: Vec::new(),
             runtime: None,
-            acquires_per_turn: 1,
         };
         let shared = Arc::new(Shared::new(parts, "QueuePool", true));
         shared.change(|ledger, now| ledger.maintenance_starts(rt::still().handle().clone(), now));

@@ -1,10 +1,7 @@
 //! A checkout hook may refuse the request instead of the connection.
 
-use crate::shared_pool::Links;
 use crate::support::{World, ms, quiet, refused, settle, timed};
-use millpond_core::{
-    AcquireFailure, BoxError, HookPoint, NullPool, PoolError, RequestRefusal, SharedPool,
-};
+use millpond_core::{AcquireFailure, BoxError, HookPoint, NullPool, PoolError, RequestRefusal};
 use millpond_testkit::{Call, ScriptedConnection, ScriptedManager, Trace};
 use std::error::Error;
 use std::fmt;
@@ -125,24 +122,6 @@ async fn a_pool_that_keeps_nothing_closes_the_connection_of_a_refused_request() 
         (manager.alive(), trace.count("closed not_pooled #1"), pool.status().open),
         (0, 1, 0)
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_a_shared_pool_too_a_refused_request_costs_no_connection() {
-    let (on, inside) = switch();
-    let server = Arc::new(crate::shared_pool::Server::default());
-    let pool =
-        SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).on_checkout(move |_, _| {
-            let answer = suspended(&inside);
-            Box::pin(async { answer })
-        });
-    let pool = pool.build().unwrap();
-    for _ in 0..5 {
-        assert!(matches!(pool.acquire().await, Err(PoolError::RequestRefused(_))));
-    }
-    on.store(false, Ordering::SeqCst);
-    assert_eq!(pool.acquire().await.unwrap().0, 1);
-    assert_eq!(server.connects.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]

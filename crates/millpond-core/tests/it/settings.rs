@@ -3,7 +3,7 @@
 
 use crate::support::{World, ms, secs};
 use millpond_core::{
-    Builder, ConfigError, Event, EventContext, Limits, NullPool, PoolConfig, QueuePool, SharedPool,
+    Builder, ConfigError, Event, EventContext, Limits, NullPool, PoolConfig, QueuePool,
 };
 use millpond_testkit::ScriptedManager;
 use std::sync::{Arc, Mutex};
@@ -208,21 +208,6 @@ fn a_null_pool_reports_what_would_need_idle_connections() {
     );
     assert_eq!(about("idle_timeout = 60s has no effect with pool = null"), 1, "{heard:?}");
     assert_eq!(about("overflow_linger = 120s has no effect with pool = null"), 1, "{heard:?}");
-}
-
-#[test]
-fn a_shared_pool_reports_them_too() {
-    let heard = Arc::new(Mutex::new(0));
-    let note = Arc::clone(&heard);
-    let observer = move |event: &Event, _: &EventContext<'_>| {
-        if matches!(event, Event::Warned { setting: "fail_fast_after", .. }) {
-            *note.lock().unwrap() += 1;
-        }
-    };
-    let manager = crate::shared_pool::Links(Arc::default());
-    let builder = SharedPool::builder(manager).fail_fast_after(ms(1)).observer(observer);
-    drop(builder.build().unwrap());
-    assert_eq!(*heard.lock().unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
 //! Gauges: how the pools are.
 
 use crate::world::{Ear, Pool, ms, pool};
-use millpond_core::{QueuePool, SharedPool};
+use millpond_core::QueuePool;
 use millpond_metrics::PoolMetrics;
+use millpond_shared::SharedPool;
 use millpond_testkit::{ByHand, ScriptedManager};
 
 #[tokio::test(start_paused = true)]

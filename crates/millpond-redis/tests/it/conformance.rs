@@ -193,7 +193,7 @@ macro_rules! suite_over {
 
         mod single_shared_pool {
             use super::*;
-            use millpond_core::SharedPool;
+            use millpond_shared::SharedPool;
             millpond_testkit::conformance! {
                 fixture = Shared(Servers::of(SINGLE, Driver::$driver)),
                 can = [Answers], pool = SharedPool
@@ -202,7 +202,7 @@ macro_rules! suite_over {
 
         mod cluster_shared_pool {
             use super::*;
-            use millpond_core::SharedPool;
+            use millpond_shared::SharedPool;
             millpond_testkit::conformance! {
                 fixture = Shared(Servers::of(CLUSTER, Driver::$driver)),
                 can = [Answers], pool = SharedPool

@@ -1,7 +1,8 @@
 //! What the suite asks of a pool beyond [`Pool`](millpond_core::Pool), and how ours answer.
 
 use crate::conformance::fixture::Capability;
-use millpond_core::{Buildable, Invalidate, Manager, NullPool, Pool, QueuePool, SharedPool};
+use millpond_core::{Buildable, Invalidate, Manager, NullPool, Pool, QueuePool};
+use millpond_shared::SharedPool;
 
 /// A pool that can be tried: one of ours, or one of yours that wraps one of ours.
 pub trait PoolUnderTest: Pool<Connection = <Self::Manager as Manager>::Connection> + Clone {

@@ -1,12 +1,12 @@
 //! `SharedPool`: what becomes of a connection that is lent for long, and what is counted and told
 //! of its loans.
 
-use crate::shared_pool::{pool_of, warm};
-use crate::support::{ms, secs, timed};
+use crate::support::{Links, Server, ms, pool_of, secs, timed, warm};
 use millpond_core::{
-    CloseReason, Event, EventContext, Interest, Invalidate, Lease, Limits, Observer, PoolError,
-    PoolHistograms,
+    CloseReason, Event, EventContext, Histogram, Interest, Invalidate, Lease, Limits, Observer,
+    PoolError, PoolHistograms,
 };
+use millpond_shared::SharedPool;
 use millpond_testkit::poll_n;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -229,8 +229,8 @@ impl Observer for Measures {
 #[tokio::test(start_paused = true)]
 async fn waits_and_loans_are_measured_of_the_borrowers() {
     let measures = Measures::default();
-    let server = crate::shared_pool::Server::default();
-    let builder = millpond_core::SharedPool::builder(crate::shared_pool::Links(Arc::new(server)));
+    let server = Server::default();
+    let builder = SharedPool::builder(Links(Arc::new(server)));
     let pool = builder.pool_size(2).limits(Limits::Off).observer(measures.clone()).build().unwrap();
     for n in 0..1_000 {
         let lease = if n % 2 == 0 { pool.acquire().await.ok() } else { pool.try_acquire() };
@@ -238,9 +238,7 @@ async fn waits_and_loans_are_measured_of_the_borrowers() {
         drop(lease.unwrap());
     }
     let times = measures.0.get().unwrap();
-    let count = |histogram: &millpond_core::Histogram| {
-        histogram.classes().map(|(_, count)| count).sum::<u64>()
-    };
+    let count = |histogram: &Histogram| histogram.classes().map(|(_, count)| count).sum::<u64>();
     assert_eq!(
         (count(times.wait()), count(times.hold()), count(times.connect())),
         (1_000, 1_000, 2)

@@ -1,6 +1,7 @@
 //! The totals of a shared pool are counters: they only go up.
 
-use millpond_core::{ConnectInfo, Manager, SharedPool};
+use millpond_core::{ConnectInfo, Manager};
+use millpond_shared::SharedPool;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

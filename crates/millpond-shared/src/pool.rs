@@ -1,28 +1,16 @@
-//! `SharedPool`: a few multiplexed connections, handed out in turn to any number of borrowers.
-//!
-//! Each member is a lease of a `QueuePool` that is held for as long as the member serves; so
-//! connecting, backoff, hooks, the cap and closing are that pool's. A borrower gets a clone of a
-//! member's connection and keeps the member alive.
+//! `SharedPool`: what a user holds.
 
-use crate::engine::{ClonesOut, Parts};
-use crate::error::PoolError;
-use crate::event::CloseReason;
-use crate::lease::Lease;
-use crate::ledger::HOLDERS_TOLD;
-use crate::manager::Manager;
-use crate::pools::builder::{Buildable, Builder};
-use crate::pools::members::{Core, LoanLimits, Members};
-use crate::pools::queue::{Invalidate, QueuePool};
-use crate::pools::shared_loan::{Refusal, acquire, try_take};
-use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
-use crate::request::Request;
-use crate::rt::Bell;
-use crate::rt::lock::{AtomicU64, Mutex};
-use crate::status::{CloseReport, Holder, Status, Totals};
+use crate::lending::{acquire, try_acquire};
+use crate::members::{Core, Members};
+use millpond_core::{
+    AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder,
+    Invalidate, Lease, Manager, Multiplexer, Pool, PoolError, PoolParts, Request, Status,
+};
+use parking_lot::Mutex;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out
 /// in turn.
@@ -67,7 +55,7 @@ struct Alive<M: Manager> {
 impl<M: Manager> Drop for Alive<M> {
     fn drop(&mut self) {
         self.core.end();
-        self.core.pool.shared().begin_close();
+        self.core.multiplexer.begin_close();
     }
 }
 
@@ -102,12 +90,12 @@ where
     /// Lends a clone of a connection if one is open.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Lease<M::Connection>> {
-        try_take(&self.handle.core, Request::here())
+        try_acquire(&self.handle.core, Request::here())
     }
 
     /// The name of the pool.
     pub fn name(&self) -> &str {
-        self.handle.core.pool.name()
+        self.handle.core.multiplexer.pool().name()
     }
 
     /// A handle that does not keep the pool alive.
@@ -118,24 +106,28 @@ where
     /// How the pool is doing. A connection that at least one borrower has counts as in use, any
     /// other as idle; the totals of acquires are those of the borrowers.
     pub fn status(&self) -> Status {
-        self.handle.core.status()
+        self.handle.core.multiplexer.pool().status()
     }
 
     /// Who has a clone, and for how long: the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
-        self.handle.core.holders()
+        self.handle.core.multiplexer.pool().holders()
     }
 
     /// No connection opened so far is lent again; each closes when its last borrower is gone.
     pub fn invalidate_all(&self, how: Invalidate) {
         // The new generation first: it also outdates the member that is just being opened, and a
         // hard end needs it.
-        self.handle.core.pool.invalidate_all(how);
-        let old = self.handle.core.retire_unfit(
-            &mut self.handle.core.members.lock(),
-            self.handle.core.pool.shared().now(),
-        );
-        drop(old);
+        self.handle.core.multiplexer.pool().invalidate_all(how);
+        self.handle.core.retire_unfit();
+    }
+
+    /// Has so many acquires in a row get the same connection, before it is the turn of the next.
+    /// Default 1, which spreads them. More of them suit a server that is no faster for having
+    /// several connections: what is asked for together then travels together, in fewer and larger
+    /// writes. 0 is taken for 1.
+    pub fn set_acquires_per_turn(&self, acquires: u32) {
+        self.handle.core.members.lock().acquires_per_turn = acquires;
     }
 
     /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
@@ -148,117 +140,20 @@ where
     }
 }
 
-impl<M: Manager> Core<M> {
-    pub(crate) fn holders(&self) -> Vec<Holder> {
-        let now = self.pool.shared().now();
-        self.members.lock().loans.holders(now)
-    }
-
-    fn status(&self) -> Status {
-        let now = self.pool.shared().now();
-        // Together, so that the numbers add up.
-        let members = self.members.lock();
-        let mut status = self.pool.status();
-        let unlent = members.unlent().min(status.in_use);
-        (status.in_use, status.idle) =
-            (status.in_use.saturating_sub(unlent), status.idle.saturating_add(unlent));
-        let Totals { created, closed, detached, connect_failed, peak, .. } = status.totals;
-        status.totals =
-            Totals { created, closed, detached, connect_failed, peak, ..members.totals };
-        let at_once = self.succeeded_at_once.load(Ordering::Relaxed);
-        status.totals.acquires = status.totals.acquires.saturating_add(at_once);
-        status.totals.succeeded = status.totals.succeeded.saturating_add(at_once);
-        status.waiting = members.waiting();
-        status.oldest_waiter = members.oldest_waiter().map(|since| now.since(since));
-        status
-    }
-
-    /// Why a newcomer may not even wait, if nothing has worked for long. One that has not insisted
-    /// yet asks again first.
-    pub(crate) fn refusal(&self, insists: bool) -> Option<Refusal> {
-        self.pool.shared().change(|ledger, now| {
-            let error = ledger.fails_fast().then(|| ledger.connect_error()).flatten()?;
-            Some(if insists {
-                Refusal::Final(error)
-            } else {
-                Refusal::AskAgain(now.after(ledger.pause_of_refusal(error, now)))
-            })
-        })
-    }
-
-    /// The pool of the members knows what it is waiting for; who waits for it and who has a clone,
-    /// we do.
-    pub(crate) fn timed_out(&self, limit: Duration) -> PoolError {
-        let shared = self.pool.shared();
-        let now = shared.now();
-        let mut error =
-            shared.look(|ledger| ledger.timed_out(shared.names(), None, limit, None, now));
-        if let PoolError::TimedOut(told) = &mut error {
-            told.status = self.status();
-            told.holders = self.holders();
-            told.holders.truncate(HOLDERS_TOLD);
-        }
-        error
-    }
-
-    /// Nothing is lent any more; members close as soon as nobody has a clone.
-    fn end(&self) {
-        let serving = {
-            let mut members = self.members.lock();
-            members.closed = true;
-            members.dismiss_all(CloseReason::PoolClosed)
-        };
-        drop(serving);
-        self.bell.ring();
-    }
-
-    /// Ends the members, and waits for the borrowers and for the farewells.
-    async fn close(&self, limit: Duration) -> CloseReport {
-        self.end();
-        let mut report = self.pool.close_within(limit).await;
-        report.holders = self.holders();
-        report
-    }
-}
-
 impl<M: Manager> Buildable for SharedPool<M>
 where
     M::Connection: Clone + Sync,
 {
     type Manager = M;
-    fn assemble(mut parts: Parts<M>) -> Self {
-        let config = &mut parts.config;
-        let limits =
-            LoanLimits { report_after: config.report_after(), max_lease: config.max_lease };
-        let conflicts = config.conflicts();
-        // Members are held for as long as they serve, which is no leak.
-        (config.leak_after, config.max_lease) = (None, None);
-        let acquires_per_turn = parts.acquires_per_turn;
-        let (pool, times) = QueuePool::of_members(parts, conflicts);
-        let members = Mutex::new(Members::new(acquires_per_turn, times));
+    fn assemble(parts: PoolParts<M>) -> Self {
+        let size = parts.config().pool_size.max(1) as usize;
         let core = Arc::new(Core {
-            pool,
-            members,
-            limits,
-            succeeded_at_once: AtomicU64::new(0),
-            bell: Bell::new(),
+            multiplexer: Multiplexer::new(parts, "SharedPool"),
+            members: Mutex::new(Members::new()),
+            size,
+            opened: watch::Sender::new(None),
         });
-        let clones: Weak<dyn ClonesOut> = Arc::<Core<M>>::downgrade(&core);
-        core.pool.shared().report_clones_of(clones);
         Self { handle: Arc::new(Alive { core }) }
-    }
-}
-
-impl<M: Manager> Builder<SharedPool<M>>
-where
-    M::Connection: Clone + Sync,
-{
-    /// How many borrowers in a row get the same connection, before it is the turn of the next.
-    /// Default 1, which spreads them. More of them suit a server that is no faster for having
-    /// several connections: what is asked for together then travels together, in fewer and larger
-    /// writes. 0 is taken for 1.
-    pub fn acquires_per_turn(self, loans: u32) -> Self {
-        self.with_loans_in_turn(loans)
     }
 }
 
@@ -299,7 +194,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedPool")
-            .field("name", &self.handle.core.pool.name())
+            .field("name", &self.handle.core.multiplexer.pool().name())
             .field("status", &self.status())
             .finish()
     }
@@ -323,7 +218,7 @@ where
     }
 
     fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
-        try_take(&self.handle.core, request)
+        try_acquire(&self.handle.core, request)
     }
 
     fn name(&self) -> &str {

@@ -1,95 +1,18 @@
 //! `SharedPool`: multiplexed connections, cloned for everybody who asks and handed out in turn.
 
-use crate::support::{ms, quiet, secs, timed};
+use crate::support::{Link, Links, Server, ms, pool_of, quiet, secs, timed, warm};
 use millpond_core::{
-    Builder, CloseReason, ConnectInfo, ErrorClass, Event, EventContext, Invalidate, Lease, Limits,
-    Manager, Pool, PoolError, PoolExt, SharedPool,
+    CloseReason, ConnectInfo, Event, EventContext, Invalidate, Lease, Limits, Manager, Pool,
+    PoolError, PoolExt,
 };
+use millpond_shared::SharedPool;
 use millpond_testkit::{ByHand, Trace, poll_n};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::sleep;
-
-/// A connection that can be shared; the last clone closes it.
-#[derive(Debug)]
-pub(crate) struct Link(pub(crate) u64);
-
-/// Opens links, slowly, unless the server is down.
-#[derive(Default)]
-pub(crate) struct Server {
-    takes: Duration,
-    pub(crate) down: AtomicBool,
-    locked: AtomicBool,
-    deaf: AtomicBool,
-    /// The next ping finds that the server is no longer the one to talk to.
-    switched: AtomicBool,
-    pub(crate) connects: AtomicUsize,
-    links: std::sync::Mutex<Vec<Weak<Link>>>,
-}
-
-impl Server {
-    pub(crate) fn alive(&self) -> usize {
-        self.links.lock().unwrap().iter().filter(|link| link.strong_count() > 0).count()
-    }
-}
-
-pub(crate) struct Links(pub(crate) Arc<Server>);
-
-impl Manager for Links {
-    type Connection = Arc<Link>;
-    type Error = io::Error;
-
-    async fn connect(&self, info: &ConnectInfo) -> io::Result<Arc<Link>> {
-        self.0.connects.fetch_add(1, Ordering::Relaxed);
-        sleep(self.0.takes).await;
-        if self.0.locked.load(Ordering::Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "wrong password"));
-        }
-        if self.0.down.load(Ordering::Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens"));
-        }
-        let link = Arc::new(Link(info.id.get()));
-        self.0.links.lock().unwrap().push(Arc::downgrade(&link));
-        Ok(link)
-    }
-
-    async fn ping(&self, _: &mut Arc<Link>) -> io::Result<()> {
-        if self.0.switched.swap(false, Ordering::Relaxed) {
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
-        }
-        if self.0.deaf.load(Ordering::Relaxed) { std::future::pending().await } else { Ok(()) }
-    }
-
-    fn classify(&self, error: &io::Error) -> ErrorClass {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => ErrorClass::Permanent,
-            io::ErrorKind::ReadOnlyFilesystem => ErrorClass::Failover,
-            _ => ErrorClass::Transient,
-        }
-    }
-}
-
-pub(crate) type Tune = fn(Builder<SharedPool<Links>>) -> Builder<SharedPool<Links>>;
-
-pub(crate) fn pool_of(size: u32, tune: Tune) -> (SharedPool<Links>, Arc<Server>, Trace) {
-    let server = Arc::new(Server { takes: ms(10), ..Server::default() });
-    let trace = Trace::new();
-    let builder =
-        SharedPool::builder(Links(Arc::clone(&server))).pool_size(size).observer(trace.clone());
-    (tune(builder).build().unwrap(), server, trace)
-}
-
-/// As many clones as it takes to have every member once.
-pub(crate) async fn warm(pool: &SharedPool<Links>, members: u32) {
-    for _ in 0..members {
-        drop(pool.acquire().await.unwrap());
-        sleep(ms(50)).await;
-    }
-    assert_eq!(pool.status().open, members);
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_borrowers_share_three_connections_in_turn_and_none_waits() {

@@ -1,8 +1,8 @@
 //! `SharedPool`: loans that are too long, and connections that are opened ahead of demand.
 
-use crate::shared_pool::{pool_of, warm};
-use crate::support::{ms, secs, timed};
-use millpond_core::{Event, Invalidate, SharedPool};
+use crate::support::{Links, ms, pool_of, secs, timed, warm};
+use millpond_core::{Event, Invalidate};
+use millpond_shared::SharedPool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -82,7 +82,7 @@ async fn with_min_idle_no_more_than_pool_size_connections_are_open() {
     assert_eq!(pool.status().open, 3);
 }
 
-async fn warm_all(pool: &SharedPool<crate::shared_pool::Links>) {
+async fn warm_all(pool: &SharedPool<Links>) {
     drop(pool.acquire().await.unwrap());
     sleep(ms(50)).await;
     warm(pool, 3).await;

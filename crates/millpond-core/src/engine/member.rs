@@ -1,0 +1,74 @@
+//! A connection of a [`Multiplexer`](crate::Multiplexer), for as long as it serves.
+
+use crate::engine::shared::Shared;
+use crate::event::CloseReason;
+use crate::info::ConnectionId;
+use crate::lease::Lease;
+use crate::ledger::LeaseMeta;
+use crate::manager::Manager;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+/// A connection of which a pool over a [`Multiplexer`](crate::Multiplexer) lends shares.
+/// Dereferences to it, and closes it when dropped: keep it until the last share has ended, for
+/// example in an `Arc` that the owner of each share has too.
+#[must_use = "a member is closed when it is dropped"]
+pub struct Member<M: Manager> {
+    shared: Arc<Shared<M>>,
+    lease: Lease<M::Connection>,
+    why: OnceLock<CloseReason>,
+}
+
+impl<M: Manager> Member<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, lease: Lease<M::Connection>) -> Self {
+        Self { shared, lease, why: OnceLock::new() }
+    }
+
+    /// Returns the number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.meta().id
+    }
+
+    /// Returns why the member should get no new borrowers: [`CloseReason::Recycled`] if it is as
+    /// old as `pool_recycle`, [`CloseReason::Invalidated`] if it is older than the last
+    /// `invalidate_all`, failover or end of the runtime. `None` if it is fit, which is seen without
+    /// a lock.
+    pub fn unfit(&self) -> Option<CloseReason> {
+        let (meta, now) = (self.meta(), self.shared.glance());
+        if self.shared.is_young(meta, now) {
+            return None;
+        }
+        self.shared.look(|ledger| ledger.unfit(meta, now))
+    }
+
+    /// Notes with which reason the connection will be closed. The first one counts. Default: that
+    /// of [`unfit`](Self::unfit), else [`CloseReason::Discarded`].
+    pub fn dismiss(&self, why: CloseReason) {
+        let _ = self.why.set(why);
+    }
+
+    pub(crate) fn meta(&self) -> &LeaseMeta {
+        self.lease.meta()
+    }
+}
+
+impl<M: Manager> Deref for Member<M> {
+    type Target = M::Connection;
+    fn deref(&self) -> &M::Connection {
+        &self.lease
+    }
+}
+
+impl<M: Manager> Drop for Member<M> {
+    fn drop(&mut self) {
+        let why = self.why.get().copied().or_else(|| self.unfit());
+        self.lease.end(why.unwrap_or(CloseReason::Discarded));
+    }
+}
+
+impl<M: Manager> fmt::Debug for Member<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

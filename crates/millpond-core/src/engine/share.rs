@@ -1,0 +1,255 @@
+//! Lending shares of a connection to several borrowers at once: from a borrower's acquire to the
+//! end of its share.
+
+use crate::engine::call::call;
+use crate::engine::member::Member;
+use crate::engine::shared::Shared;
+use crate::engine::validate::failed_ping;
+use crate::error::PoolError;
+use crate::event::{CloseReason, Event};
+use crate::info::ConnectionId;
+use crate::lease::{Lease, LeaseOwner};
+use crate::ledger::{Caller, LeaseMeta, Ledger, Lent, PooledConnection, Waits};
+use crate::manager::Manager;
+use crate::request::Request;
+use crate::rt::time::Time;
+use crate::rt::{self, Timer};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// A share of a connection, on loan to one of several borrowers.
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "the share goes back when its lease is dropped"]
+pub struct Share<S: Send + 'static> {
+    /// What the borrower gets.
+    pub lease: Lease<S>,
+    /// Whether the connection was not checked for `pre_ping_idle`, by the pool or by a call of
+    /// [`Multiplexer::ping`](crate::Multiplexer::ping). Only one of the shares that are lent
+    /// meanwhile says so.
+    pub ping_due: bool,
+}
+
+/// A caller of a pool over a [`Multiplexer`](crate::Multiplexer), from the beginning of its acquire
+/// to its end. One that is dropped before its acquire has ended counts as cancelled.
+#[must_use = "a borrower that is dropped counts as cancelled"]
+pub struct Borrower<'a, M: Manager> {
+    shared: &'a Arc<Shared<M>>,
+    request: Request,
+    number: u64,
+    since: Time,
+    limit: Duration,
+    state: State,
+}
+
+/// Where an acquire of a share stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Asking,
+    /// Connecting failed when it came; it asks once more.
+    Insisting,
+    Waiting,
+    Ended,
+}
+
+impl<'a, M: Manager> Borrower<'a, M> {
+    /// Begins an acquire.
+    pub(crate) async fn begin(shared: &'a Arc<Shared<M>>, request: Request) -> Self {
+        poll_fn(rt::cooperate).await;
+        let since = shared.now();
+        let number = shared.change_at(since, |ledger, _| ledger.ask_for_share());
+        let limit = request.limit.unwrap_or(shared.config.pool_timeout);
+        Self { shared, request, number, since, limit, state: State::Asking }
+    }
+
+    /// Waits until `ready` ends, at most until the deadline of the acquire. Returns early at times,
+    /// so look again afterwards whether there is a connection to be shared, and make `ready` before
+    /// that look, so that it misses nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of an acquire: [`PoolError::TimedOut`] at the deadline, [`PoolError::Closed`], with
+    /// `max_waiters` waiting [`PoolError::TooManyWaiters`], if the server has been unreachable for
+    /// long [`PoolError::Connect`], and [`PoolError::NoRuntime`]. Give it to [`fail`](Self::fail).
+    ///
+    /// # Cancel safety
+    ///
+    /// A borrower whose wait is dropped may wait again.
+    pub async fn wait(&mut self, ready: impl Future) -> Result<(), PoolError> {
+        let shared = self.shared;
+        if shared.look(Ledger::is_closed) {
+            return Err(PoolError::Closed);
+        }
+        if !shared.look(Ledger::has_task) {
+            return if shared.ensure_maintenance() { Ok(()) } else { Err(PoolError::NoRuntime) };
+        }
+        let deadline = self.since.after(self.limit);
+        if shared.now() >= deadline {
+            return Err(self.timed_out());
+        }
+        if self.state != State::Waiting {
+            let insists = self.state == State::Insisting;
+            let waits = shared
+                .change(|ledger, now| ledger.await_share(self.number, self.since, insists, now));
+            match waits {
+                Waits::Joined(waiting) => self.joined(waiting),
+                Waits::Refused(error) => return Err(error),
+                Waits::AskAgain(at) => {
+                    self.state = State::Insisting;
+                    pause(shared, at.min(deadline), ready).await;
+                    return Ok(());
+                }
+            }
+        }
+        // A new one each time: the runtime of the last one may have ended.
+        let Some(timer) = shared.timer(deadline) else { return Err(PoolError::NoRuntime) };
+        rt::until(rung(timer), ready).await;
+        Ok(())
+    }
+
+    fn joined(&mut self, waiting: u32) {
+        self.state = State::Waiting;
+        self.shared.tell_of_share(|| Event::Waiting { waiting: waiting as usize });
+    }
+
+    fn timed_out(&self) -> PoolError {
+        let (shared, now) = (self.shared, self.shared.now());
+        shared.look(|ledger| ledger.timed_out(shared.names(), None, self.limit, None, now))
+    }
+
+    /// Ends the acquire with a share of `member`. When the share ends,
+    /// `owner` gets it, and has to call [`Multiplexer::take_back`](crate::Multiplexer::take_back).
+    pub fn lend<S: Send + 'static>(
+        mut self,
+        member: &Member<M>,
+        share: S,
+        owner: Arc<dyn LeaseOwner<S>>,
+    ) -> Share<S> {
+        self.leave();
+        self.shared.lend_share(self.request, Some(self.since), member, share, owner)
+    }
+
+    /// Ends the acquire with an error, which is counted, reported and given back.
+    pub fn fail(mut self, error: PoolError) -> PoolError {
+        self.leave();
+        self.shared.unserved(self.request, self.since, Some(&error));
+        error
+    }
+
+    /// The acquire has ended.
+    fn leave(&mut self) {
+        if self.state == State::Waiting {
+            self.shared.change(|ledger, _| ledger.stop_waiting_for_share(self.number, self.since));
+        }
+        self.state = State::Ended;
+    }
+}
+
+impl<M: Manager> Drop for Borrower<'_, M> {
+    fn drop(&mut self) {
+        if self.state != State::Ended {
+            self.leave();
+            self.shared.unserved(self.request, self.since, None);
+        }
+    }
+}
+
+impl<M: Manager> fmt::Debug for Borrower<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Borrower")
+            .field("request", &self.request)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless
+/// something happens before.
+async fn pause<M: Manager>(shared: &Shared<M>, until: Time, something_happens: impl Future) {
+    let timer = if until > shared.now() { shared.timer(until) } else { None };
+    match timer {
+        Some(timer) => _ = rt::until(rung(timer), something_happens).await,
+        None => rt::yield_now().await,
+    }
+}
+
+/// Waits until the timer has rung, or its runtime has ended: then it is time to look again as well.
+async fn rung(mut timer: Timer) {
+    poll_fn(|cx| if timer.rings(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) })
+        .await;
+}
+
+impl<M: Manager> Shared<M> {
+    /// Lends a share of a member. The acquire began at `since`, or did not wait.
+    pub(crate) fn lend_share<S: Send + 'static>(
+        &self,
+        request: Request,
+        since: Option<Time>,
+        member: &Member<M>,
+        share: S,
+        owner: Arc<dyn LeaseOwner<S>>,
+    ) -> Share<S> {
+        let (meta, now) = (member.meta(), self.glance());
+        let caller = Caller { location: request.location, label: request.label, task: None };
+        let (Lent { slot, ping_due }, seq) = self.change_at(now, |ledger, now| {
+            if since.is_none() {
+                ledger.ask_for_share();
+            }
+            let lent = ledger.lend_share(meta, caller, since.unwrap_or(now), now);
+            (lent, ledger.seq_if(self.routine_observed()))
+        });
+        if let Some(seq) = seq {
+            let waited = since.map_or(Duration::ZERO, |since| now.since(since));
+            self.tell_all(
+                seq,
+                &Event::Acquired { id: meta.id, waited, location: request.location },
+            );
+        }
+        let held = PooledConnection::new(share, LeaseMeta { slot, ..*meta });
+        Share { lease: Lease::lend(held, owner), ping_due }
+    }
+
+    /// Takes a share back. Whether its borrower had it for longer than `max_lease`.
+    pub(crate) fn end_share(&self, share: &LeaseMeta) -> bool {
+        let is_timed = self.is_exact() || self.config.max_lease.is_some();
+        let now = if is_timed { self.glance() } else { Time::ZERO };
+        let ((held, is_overdue), seq) = self.change_at(now, |ledger, now| {
+            (ledger.end_share(share.slot, now), ledger.seq_if(self.routine_observed()))
+        });
+        if let Some(seq) = seq {
+            self.tell_all(seq, &Event::Returned { id: share.id, held });
+        }
+        is_overdue
+    }
+
+    /// An acquire of a share has failed, or was dropped.
+    fn unserved(&self, request: Request, since: Time, error: Option<&PoolError>) {
+        let (waited, seq) = self.change(|ledger, now| {
+            ledger.count_unserved(error);
+            (now.since(since), ledger.seq_if(self.observed()))
+        });
+        let Some(seq) = seq else { return };
+        let location = request.location;
+        self.tell_all(
+            seq,
+            &match error.map(PoolError::kind) {
+                Some(why) => Event::AcquireFailed { why, waited, location },
+                None => Event::AcquireCancelled { waited, location },
+            },
+        );
+    }
+
+    /// Pings a connection that is lent; a failure is reported and acted upon.
+    pub(crate) async fn ping_lent(
+        self: Arc<Self>,
+        id: ConnectionId,
+        mut conn: M::Connection,
+    ) -> Result<(), CloseReason> {
+        call(self.config.ping_timeout, || self.manager.ping(&mut conn))
+            .await
+            .map_err(|error| failed_ping(&self, id, error))
+    }
+}

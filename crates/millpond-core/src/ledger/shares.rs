@@ -1,0 +1,120 @@
+//! Shares of connections, as a pool over a [`Multiplexer`](crate::Multiplexer) lends them to
+//! several borrowers at once.
+//!
+//! There the leases of this pool are *members*, each held for as long as its connection serves. Its
+//! borrowers are those of the shares: they alone wait, are counted, measured and named as holders.
+//! A share takes a place in [`Slots`](super::slots::Slots) that is no connection's.
+
+use crate::error::PoolError;
+use crate::ledger::borrowers::Borrowers;
+use crate::ledger::entry::{LeaseMeta, bump};
+use crate::ledger::slots::Caller;
+use crate::ledger::state::Ledger;
+use crate::rt::time::Time;
+use std::time::Duration;
+
+/// What a borrower gets that would wait for a member.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// It waits now, as one of so many.
+    Joined(u32),
+    /// Connecting fails: it asks once more after this time.
+    AskAgain(Time),
+    Refused(PoolError),
+}
+
+/// What is known of a share that is lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lent {
+    /// The place of the share.
+    pub(crate) slot: u32,
+    /// Whether its connection has to be pinged, which counts as begun.
+    pub(crate) ping_due: bool,
+}
+
+impl<C: Send + 'static> Ledger<C> {
+    /// From now on what is lent are members and shares of them.
+    pub(crate) fn multiplex(&mut self) {
+        self.borrowers = Some(Borrowers::default());
+    }
+
+    /// Whether what is lent are members and shares of them.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.borrowers.is_some()
+    }
+
+    /// Counts an acquire of a share: its number.
+    pub(crate) fn ask_for_share(&mut self) -> u64 {
+        bump(&mut self.totals.acquires);
+        self.totals.acquires
+    }
+
+    /// A borrower waits until a member can be shared. One that `insists` was refused before.
+    pub(crate) fn await_share(
+        &mut self,
+        number: u64,
+        since: Time,
+        insists: bool,
+        now: Time,
+    ) -> Waits {
+        match self.refusal() {
+            Some(error @ PoolError::Connect { .. }) if !insists => {
+                Waits::AskAgain(now.after(self.pause_of_refusal(error, now)))
+            }
+            Some(error) => Waits::Refused(error),
+            None => {
+                if let Some(borrowers) = &mut self.borrowers {
+                    borrowers.join(since, number);
+                }
+                Waits::Joined(self.waiting())
+            }
+        }
+    }
+
+    /// A borrower waits no longer.
+    pub(crate) fn stop_waiting_for_share(&mut self, number: u64, since: Time) {
+        if let Some(borrowers) = &mut self.borrowers {
+            borrowers.leave(since, number);
+        }
+    }
+
+    /// Lends a share of a member to a caller whose acquire began at `since`.
+    pub(crate) fn lend_share(
+        &mut self,
+        member: &LeaseMeta,
+        caller: Caller,
+        since: Time,
+        now: Time,
+    ) -> Lent {
+        bump(&mut self.totals.succeeded);
+        if let Some(times) = &self.times {
+            times.wait.add(now.nanos_since(since));
+        }
+        let slot = self.slots.lend_share(member.slot, caller, now);
+        if let Some(age) = self.config.report_after() {
+            self.expect_sweep(now.after(age), now);
+        }
+        Lent { slot, ping_due: self.slots.check_due(member.slot, self.ping_after, now) }
+    }
+
+    /// A share has come back. For how long it was held, and whether that was longer than
+    /// `max_lease`.
+    pub(crate) fn end_share(&mut self, slot: u32, now: Time) -> (Duration, bool) {
+        let since = self.slots.since(slot);
+        self.slots.end_share(slot);
+        if let Some(times) = &self.times {
+            times.hold.add(now.nanos_since(since));
+        }
+        let held = now.since(since);
+        (held, self.config.max_lease.is_some_and(|limit| held >= limit))
+    }
+
+    /// An acquire has ended without a lease, or without a share.
+    pub(crate) fn count_unserved(&mut self, error: Option<&PoolError>) {
+        bump(match error {
+            None => &mut self.totals.cancelled,
+            Some(error) if error.is_timeout() => &mut self.totals.timed_out,
+            Some(_) => &mut self.totals.failed,
+        });
+    }
+}
