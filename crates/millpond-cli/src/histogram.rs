@@ -25,6 +25,8 @@ impl Histogram {
     pub fn quantile(&self, per_mille: u64) -> Duration {
         let quantile = per_mille as f64 / 1000.0;
         let found = self.times.as_ref().map_or(0, |times| times.value_at_quantile(quantile));
+        // The last bucket ends one below the largest number.
+        let found = if found == u64::MAX - 1 { u64::MAX } else { found };
         Duration::from_nanos(found).min(self.max)
     }
 
