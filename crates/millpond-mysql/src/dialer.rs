@@ -81,7 +81,7 @@ async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlCon
             Box::pin(to_address(options.clone(), address))
         })
         .await;
-    conn.map_err(error_class::explained)
+    conn.map_err(|error| error_class::explained(error, options.get_socket().is_some()))
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.

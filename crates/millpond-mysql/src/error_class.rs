@@ -10,6 +10,9 @@ use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
 
+/// Wrong password, or none.
+const ACCESS_DENIED: u16 = 1045;
+
 /// What an error of `connect` or `ping` means for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
@@ -31,7 +34,14 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 
 /// What failed while a connection was opened, with a way out where the driver's own words have
 /// none.
-pub(crate) fn explained(error: Error) -> Error {
+pub(crate) fn explained(error: Error, over_a_socket: bool) -> Error {
+    let number = refusal(&error).map(MySqlDatabaseError::number);
+    if over_a_socket && number == Some(ACCESS_DENIED) {
+        let hint = "if the password is right, the account is one of caching_sha2_password, whose \
+                    password the driver sends over a unix socket only with TLS: give the server a \
+                    certificate, or connect by TCP";
+        return Error::Configuration(format!("{error}: {hint}").into());
+    }
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("mysql_cleartext_plugin") {
         "the server asks for the password in the clear, which the driver sends only if \

@@ -97,7 +97,9 @@
 //! `sslmode=verify-identity`, or `ssl_ca=..`, where it matters.
 //!
 //! Without TLS, MySQL's `caching_sha2_password` and `sha256_password` need sqlx's feature
-//! `mysql-rsa`, which you turn on in your own manifest; with TLS they need nothing.
+//! `mysql-rsa`, which you turn on in your own manifest; with TLS they need nothing. Over a unix
+//! socket without TLS the driver cannot send such a password at all, and the server says `Access
+//! denied`; where MySQL has a certificate, as it has by default, the socket has TLS.
 
 mod backend;
 mod dialer;

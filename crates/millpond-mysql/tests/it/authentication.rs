@@ -117,3 +117,24 @@ async fn a_server_that_is_taken_offline_is_tried_until_it_is_back() {
         assert_eq!(one, 1);
     }
 }
+
+#[tokio::test]
+async fn over_a_unix_socket_a_password_wants_tls_and_the_error_says_so() {
+    if mysql().is_none() {
+        return;
+    }
+    for (kind, works) in [("mysql", false), ("mysql-tls", true)] {
+        let Some(own) = OwnServer::or_skip(kind) else { return };
+        let root = one().connect(own.url()).await.unwrap();
+        let sql = "CREATE USER word@localhost IDENTIFIED BY 'Tr0ub4dor'";
+        raw_sql(sql).execute(&root).await.unwrap();
+        let socket = own.option("--socket=");
+        let url = format!("mysql://word:Tr0ub4dor@localhost?unix_socket={socket}");
+        if works {
+            drop(one().connect(&url).await.unwrap());
+        } else {
+            let text = refused_at_once(&url).await.to_string();
+            assert!(text.contains("1045") && text.contains("caching_sha2_password"), "{text}");
+        }
+    }
+}
