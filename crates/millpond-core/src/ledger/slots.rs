@@ -223,7 +223,10 @@ impl Slots {
     pub(crate) fn lend(&mut self, slot: u32, caller: Option<Caller>, now: Time) {
         self.shift(slot, Stage::InUse, now);
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            (place.caller, place.checked) = (caller, now);
+            place.caller = caller;
+            if caller.is_none() {
+                place.checked = now;
+            }
         }
     }
 
