@@ -33,16 +33,17 @@ mod settle;
 mod shares;
 mod slots;
 mod state;
+mod unlocked;
 mod visits;
 mod wait_queue;
 
 pub(crate) use effects::{Effect, Effects};
 pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation};
 pub use entry::{LeaseMeta, PooledConnection};
-pub(crate) use fast_path::Unlocked;
 pub(crate) use shares::{Lent, Waits};
 pub(crate) use slots::Caller;
 pub(crate) use state::Ledger;
+pub(crate) use unlocked::Unlocked;
 pub(crate) use wait_queue::{Armed, Look, Ticket};
 #[cfg(all(test, not(millpond_models)))]
 pub(crate) use {backoff::Pause, claim::RECENT_PING, growth::Setback};

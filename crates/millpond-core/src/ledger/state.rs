@@ -10,9 +10,9 @@ use crate::ledger::effects::{Effect, Effects};
 #[cfg(all(test, not(millpond_models)))]
 use crate::ledger::entry::PooledConnection;
 use crate::ledger::entry::{Grant, Job, bump};
-use crate::ledger::fast_path::Unlocked;
 use crate::ledger::idle::Idle;
 use crate::ledger::slots::{Slots, Stage};
+use crate::ledger::unlocked::Unlocked;
 use crate::ledger::wait_queue::Queue;
 use crate::rt::Handle;
 use crate::rt::time::Time;

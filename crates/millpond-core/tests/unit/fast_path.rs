@@ -10,6 +10,7 @@ use crate::ledger::wait_queue::Look;
 use crate::manager::ErrorClass;
 use crate::rt;
 use std::panic::Location;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const WORLDS: u64 = 80;
@@ -127,7 +128,10 @@ impl World {
     fn look(&mut self, ticket: Ticket<Grant<u32>>, asker: Asker) {
         let (now, lendable) = (self.now, self.ledger.unlocked().lendable.load(Ordering::Relaxed));
         let ping_after = self.ledger.ping_after;
-        let fresh = |granted: &Grant<u32>| matches!(granted, Grant::Fresh(held) if held.inner.tag.is_fresh(lendable, ping_after, now));
+        let fresh = |granted: &Grant<u32>| match granted {
+            Grant::Fresh(held) => held.inner.tag.is_fresh(lendable, ping_after, now),
+            _ => false,
+        };
         if self.fast
             && let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh)
         {
