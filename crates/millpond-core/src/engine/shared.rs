@@ -135,16 +135,24 @@ impl<M: Manager> Shared<M> {
         let result = change(&mut ledger, now);
         let effects = ledger.take_effects();
         drop(ledger);
-        if let Some(effects) = effects {
-            self.run(effects);
+        // One wake is the rule, and is not moved about with the rest.
+        if let Some(Effects { wake, others }) = effects {
+            if let Some(wake) = wake
+                && let Err(message) = calmly(|| wake.wake())
+            {
+                self.tell_panic("waker", message);
+            }
+            if !others.is_empty() {
+                self.run(others);
+            }
         }
         result
     }
 
     /// Runs the effects of a change. A panic in one does not keep the others from being run.
-    #[inline(never)]
-    fn run(&self, Effects { wake, others }: Effects<M::Connection>) {
-        for effect in wake.map(Effect::Wake).into_iter().chain(others) {
+    #[cold]
+    fn run(&self, effects: Vec<Effect<M::Connection>>) {
+        for effect in effects {
             let (place, outcome) = match effect {
                 Effect::Wake(waker) => ("waker", calmly(|| waker.wake())),
                 Effect::Drop(held, reason) => {
