@@ -151,7 +151,9 @@ impl<M: Manager> Shared<M> {
 
     /// Runs the effects of a change. A panic in one does not keep the others from being run.
     #[cold]
-    fn run(&self, effects: Vec<Effect<M::Connection>>) {
+    fn run(&self, mut effects: Vec<Effect<M::Connection>>) {
+        // Users' destructors may block, so waiters are woken before.
+        effects.sort_by_key(|effect| !matches!(effect, Effect::Wake(_)));
         for effect in effects {
             let (place, outcome) = match effect {
                 Effect::Wake(waker) => ("waker", calmly(|| waker.wake())),

@@ -43,12 +43,15 @@ async fn ping<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
     let Some(held) = &mut guard.held else { return Validated::Unfit { refused: None } };
     let limit = shared.config.ping_timeout;
     let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
-    if outcome.is_ok() {
-        held.inner.tag.validated_at = shared.now();
-    }
+    let reason = match outcome {
+        Ok(()) => {
+            held.inner.tag.validated_at = shared.now();
+            None
+        }
+        Err(error) => Some(failed_ping(&shared, held.inner.tag.id, error)),
+    };
     let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
-    let Err(error) = outcome else { return Validated::Fit(held) };
-    let reason = failed_ping(&shared, held.inner.tag.id, error);
+    let Some(reason) = reason else { return Validated::Fit(held) };
     shared.change(|ledger, now| {
         ledger.retire(held, reason, now);
         ledger.suspect(now, now);

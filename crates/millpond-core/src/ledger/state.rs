@@ -203,9 +203,11 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.used()
     }
 
-    /// How many slots are taken by something other than a lease.
+    /// How many slots are taken by something other than a lease; a member of a shared pool is lent
+    /// while somebody has a share of it.
     pub(crate) fn pending(&self) -> u32 {
-        self.slots.used().saturating_sub(self.slots.count(Stage::InUse))
+        let unshared = self.borrowers.as_ref().map_or(0, |_| self.slots.unshared());
+        self.slots.used().saturating_sub(self.slots.count(Stage::InUse)).saturating_add(unshared)
     }
 
     /// The pool's histograms, if somebody has asked for them.
