@@ -46,7 +46,7 @@ pub(crate) fn returns_what_it_wrote(sql: &str) -> bool {
     let is_with = || keyword.eq_ignore_ascii_case("WITH");
     let writes =
         is_in(keyword, &WRITES) || (is_with() && words(sql).any(|word| is_in(word, &WRITES)));
-    writes && is_single(sql)
+    writes && is_single(sql) && words(sql).any(|word| word.eq_ignore_ascii_case("returning"))
 }
 
 fn is_in(word: &str, list: &[&str]) -> bool {
@@ -56,6 +56,14 @@ fn is_in(word: &str, list: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_returning_gives_rows_that_were_written() {
+        assert!(returns_what_it_wrote("INSERT INTO t VALUES (1) RETURNING id"));
+        assert!(returns_what_it_wrote("WITH a AS (SELECT 1) DELETE FROM t RETURNING v"));
+        assert!(!returns_what_it_wrote("WITH a AS (SELECT 1) SELECT replace(v, 'a', 'b') FROM a"));
+        assert!(!returns_what_it_wrote("SELECT 1 RETURNING"));
+    }
 
     #[test]
     fn plain_reads_go_to_a_reader() {

@@ -33,6 +33,8 @@ impl<DB: Database> Tracked<DB> {
         }
         let inside = self.sync_state() >= SyncState::Raw;
         let mut seen = mem::take(self.seen_mut());
+        // It stays so if the look is cut off.
+        self.seen_mut().unsettled = seen.unsettled;
         let (conn, watch) = self.watched(SyncState::Clean);
         watch.follow(backend.look(conn, &mut seen, sql, inside)).await?;
         *self.seen_mut() = seen;
@@ -55,6 +57,7 @@ impl<DB: Database> Tracked<DB> {
             }
             LookBack::Again => {
                 let (backend, seen) = (self.backend(), mem::take(self.seen_mut()));
+                self.seen_mut().unsettled = seen.unsettled;
                 let (conn, watch) = self.watched(SyncState::Clean);
                 if watch.follow(backend.look_again(conn, &seen)).await? {
                     *self.seen_mut() = seen;

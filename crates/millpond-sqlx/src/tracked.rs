@@ -246,11 +246,19 @@ impl<DB: Database> Tracked<DB> {
         self.brake.store(false, Ordering::Release);
     }
 
-    /// Forgets what was seen of the schema in a transaction that was rolled back.
+    /// Forgets what was seen of the schema in a transaction that was rolled back. Around a
+    /// savepoint the schema may have been changed too, and that may still be rolled back.
     pub(crate) fn forget_unsettled(&mut self) {
         if self.seen.unsettled {
-            self.seen = Seen::default();
+            let is_inside = self.driver().is_in_transaction();
+            self.seen = if is_inside { Seen::nothing() } else { Seen::default() };
         }
+    }
+
+    /// Ends the limits of a loan with it: for managers, in `triage`. What the pool itself does
+    /// afterwards has limits of its own.
+    pub fn end_loan(&mut self) {
+        self.loan = Loan::default();
     }
 
     /// Interrupts what still runs for the connection, if anything does and

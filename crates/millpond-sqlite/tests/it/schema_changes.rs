@@ -281,7 +281,7 @@ async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_fo
         let pool = one().reset(reset).connect(&dir.url(&format!("{reset:?}.db"))).await.unwrap();
         pool.execute(raw_sql(USERS)).await.unwrap();
         let mut outsider = dir.options(&format!("{reset:?}.db")).connect().await.unwrap();
-        for way in ["rolled back", "dropped", "by hand", "by the server"] {
+        for way in ["rolled back", "dropped", "by hand", "by the server", "behind a savepoint"] {
             let mut lease = pool.acquire().await.unwrap();
             match way {
                 "by hand" => {
@@ -300,11 +300,14 @@ async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_fo
                     drop(lease);
                     let mut tx = pool.begin().await.unwrap();
                     tx.execute(OURS).await.unwrap();
+                    if way == "behind a savepoint" {
+                        tx.begin().await.unwrap().rollback().await.unwrap();
+                    }
                     tx.execute("SELECT * FROM users").await.unwrap();
-                    if way == "rolled back" {
-                        tx.rollback().await.unwrap();
-                    } else {
+                    if way == "dropped" {
                         drop(tx);
+                    } else {
+                        tx.rollback().await.unwrap();
                     }
                     lease = pool.acquire().await.unwrap();
                 }
