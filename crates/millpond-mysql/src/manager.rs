@@ -150,6 +150,7 @@ impl Manager for MySqlManager {
     }
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
+        conn.end_loan();
         if conn.is_suspect() {
             self.failover.raise();
         }

@@ -193,6 +193,7 @@ impl Manager for PgManager {
     }
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
+        conn.end_loan();
         if conn.is_suspect() {
             self.failover.raise();
         }

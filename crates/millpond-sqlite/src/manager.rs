@@ -185,6 +185,7 @@ impl Manager for SqliteManager {
     }
 
     fn triage(&self, conn: &mut Tracked<Sqlite>) -> Triage {
+        conn.end_loan();
         let sync_state = conn.sync_state();
         if sync_state != SyncState::Clean {
             // Whatever still runs for the borrower who is gone.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon
 /// needs no cancel.
@@ -140,7 +140,7 @@ impl<DB: Database> Canceller<DB> {
                 transport.end(&mut conn, session.number).await?;
                 conn.close().await
             };
-            self.within_limit(end).await;
+            self.until(Instant::now() + self.limit, end).await;
         }
     }
 
@@ -180,25 +180,25 @@ impl<DB: Database> Canceller<DB> {
             }
             let is_older = lease.session_mut().is_some_and(|own| own.known_at <= session.known_at);
             let (conn, watch) = lease.watched(SyncState::Clean);
-            return self
-                .outcome(watch.follow(transport.cancel(conn, session.number, is_older)))
-                .await;
+            let sent = watch.follow(transport.cancel(conn, session.number, is_older));
+            return outcome(self.until(Instant::now() + self.limit, sent).await);
         }
         // It is freed after the connection is dropped.
         let place = self.link.try_reserve();
         if place.is_none() && !(reason == Reason::Expired && self.link.is_open()) {
             return CancelOutcome::NotSent;
         }
-        let Some(mut conn) = self.within_limit(transport.connect()).await else {
+        let until = Instant::now() + self.limit;
+        let Some(mut conn) = self.until(until, transport.connect()).await else {
             return CancelOutcome::NotSent;
         };
         if !decision.take() {
             return CancelOutcome::NotSent;
         }
-        let outcome = self.outcome(transport.cancel(&mut conn, session.number, false)).await;
+        let sent = self.until(until, transport.cancel(&mut conn, session.number, false)).await;
         // The cancel has its outcome, whatever becomes of the goodbye.
-        let _ = timeout(self.limit, conn.close()).await;
-        outcome
+        let _ = timeout_at(until, conn.close()).await;
+        outcome(sent)
     }
 
     /// An idle connection of the pool that answers. Those that do not are closed: what is sent over
@@ -215,13 +215,12 @@ impl<DB: Database> Canceller<DB> {
         }
     }
 
-    /// The outcome of a cancel that was sent.
-    async fn outcome(&self, sent: impl Future<Output = Result<(), Error>>) -> CancelOutcome {
-        self.within_limit(sent).await.map_or(CancelOutcome::Unknown, |()| CancelOutcome::Answered)
-    }
-
-    async fn within_limit<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        let outcome = timeout(self.limit, step).await;
+    async fn until<T>(
+        &self,
+        end: Instant,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Option<T> {
+        let outcome = timeout_at(end, step).await;
         let outcome =
             outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
         outcome
@@ -233,6 +232,11 @@ impl<DB: Database> Canceller<DB> {
             })
             .ok()
     }
+}
+
+/// The outcome of a cancel that was sent, and answered or not.
+fn outcome(answer: Option<()>) -> CancelOutcome {
+    answer.map_or(CancelOutcome::Unknown, |()| CancelOutcome::Answered)
 }
 
 /// How one connection is stopped while its borrower keeps it.

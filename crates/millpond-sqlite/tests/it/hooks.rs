@@ -9,6 +9,7 @@ use millpond_testkit::Trace;
 use sqlx::{Connection, Executor};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
@@ -40,6 +41,21 @@ async fn all_five_are_called_in_order() {
     drop(pool.acquire().await.unwrap());
     pool.close().await;
     assert_eq!(*log.lock().unwrap(), ["first", "connect", "checkout", "checkin", "close"]);
+}
+
+#[tokio::test]
+async fn the_limit_of_one_loan_does_not_end_the_hooks_of_the_next() {
+    let dir = Dir::new();
+    let log = Log::default();
+    let pool = logging(one().max_lease(Duration::from_secs(60)), &log)
+        .connect_lazy(&dir.url("x.db"))
+        .unwrap();
+    drop(pool.acquire().await.unwrap());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(120)).await;
+    tokio::time::resume();
+    drop(pool.acquire().await.unwrap());
+    assert_eq!(pool.status().totals.created, 1, "a healthy connection was closed");
 }
 
 #[tokio::test]
