@@ -37,9 +37,9 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 pub(crate) fn explained(error: Error, over_a_socket: bool) -> Error {
     let number = refusal(&error).map(MySqlDatabaseError::number);
     if over_a_socket && number == Some(ACCESS_DENIED) {
-        let hint = "if the password is right, the account is one of caching_sha2_password, whose \
-                    password the driver sends over a unix socket only with TLS: give the server a \
-                    certificate, or connect by TCP";
+        let hint = "if the password is right, the account may be one of caching_sha2_password, \
+                    whose password the driver sends over a unix socket only with TLS: give the \
+                    server a certificate, or connect by TCP";
         return Error::Configuration(format!("{error}: {hint}").into());
     }
     let Error::Protocol(text) = &error else { return error };

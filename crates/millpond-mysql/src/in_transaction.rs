@@ -52,13 +52,25 @@ pub(crate) async fn transaction_state(
             if matches!(autocommit, Answer::Value(1)) {
                 mark(conn).await?.is_some() && release(conn, MARK).await?
             } else {
-                let changed = ask(conn, "SET TRANSACTION READ WRITE").await?;
+                let mode = if is_read_only(conn).await? { "READ ONLY" } else { "READ WRITE" };
+                let changed = ask(conn, format!("SET TRANSACTION {mode}")).await?;
                 matches!(changed, Answer::Error(TRANSACTION_OPEN))
             }
         }
         Answer::Error(_) => false,
     };
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })
+}
+
+/// Whether transactions of this session are read-only unless they say otherwise. Before MySQL
+/// 5.7.20 the variable has its old name alone.
+async fn is_read_only(conn: &mut MySqlConnection) -> Result<bool, Error> {
+    for name in ["transaction_read_only", "tx_read_only"] {
+        if let Answer::Value(value) = ask(conn, format!("SELECT CAST(@@{name} AS SIGNED)")).await? {
+            return Ok(value == 1);
+        }
+    }
+    Ok(false)
 }
 
 /// Sets the savepoint by which the transaction is known again.
