@@ -102,7 +102,13 @@ impl Socket {
             return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
         }
         let is_another = reason.contains(NOT_REDIS);
-        let reason = format!("{place}: {reason}");
+        let hint = match options.protocol {
+            Protocol::Resp3 if !is_another => {
+                "; if it is a proxy that does not know HELLO, write ?protocol=2"
+            }
+            _ => "",
+        };
+        let reason = format!("{place}: {reason}{hint}");
         Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
@@ -140,6 +146,7 @@ impl Socket {
             Err(refusal) if matches!(&ping, Err(lost) if lost.code().is_none()) => {
                 return Err(refusal);
             }
+            Err(refusal) if refusal.is_outage() => return Err(refusal),
             Err(refusal) if refusal.code().is_some() => false,
             Err(lost) => return Err(lost),
         };

@@ -214,6 +214,13 @@ impl<T: FromValue> FromValue for Option<T> {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
     }
+
+    fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
+        if elements.contains(&Value::Nil) {
+            return elements.into_iter().map(Self::from_value).collect();
+        }
+        Ok(T::from_elements(elements)?.into_iter().map(Some).collect())
+    }
 }
 
 /// From a list, a set, or pairs.
