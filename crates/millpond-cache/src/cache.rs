@@ -159,7 +159,7 @@ impl<C: Codec> RedisCache<C> {
             return Err(CacheError::Setting { reason });
         }
         let (key, entry) = (self.key(key), Entry::Value(self.encode(value)?));
-        self.inside.flights.outdate(|loading| loading == key).await;
+        self.inside.flights.outdate(&key).await;
         self.store(&key, &entry, ttl).await
     }
 
@@ -175,7 +175,9 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped, some keys may have been removed.
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        self.inside.flights.outdate(|loading| keys.iter().any(|key| key == loading)).await;
+        for key in &keys {
+            self.inside.flights.outdate(key).await;
+        }
         Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
     }
 
@@ -222,7 +224,7 @@ impl<C: Codec> RedisCache<C> {
         // A counter is never reloaded, so it has no time in which it is stale.
         let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
         let key = self.key(key);
-        self.inside.flights.outdate(|loading| loading == key).await;
+        self.inside.flights.outdate(&key).await;
         let call = self.inside.incr.call([key], [by.to_string(), life.to_string()]);
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
@@ -240,7 +242,7 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped, some keys have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         let prefix = self.key("");
-        self.inside.flights.outdate(|loading| loading.starts_with(&prefix)).await;
+        self.inside.flights.outdate_all(|loading| loading.starts_with(&prefix)).await;
         Ok(crate::many::clear(self.pool(), &prefix).await?)
     }
 

@@ -29,6 +29,14 @@ tokio::task_local! {
 struct Load {
     flights: Arc<Flights>,
     key: String,
+    store: Arc<Store>,
+}
+
+impl Load {
+    /// Its flight, unless it is out of date: then there may be another one for the key.
+    fn flight<'a>(&self, flights: &'a mut HashMap<String, Flight>) -> Option<&'a mut Flight> {
+        flights.get_mut(&self.key).filter(|flight| Arc::ptr_eq(&flight.store, &self.store))
+    }
 }
 
 /// The outcome of a load, shared with its followers.
@@ -94,7 +102,7 @@ impl Flights {
         let wait = match load {
             Ok(Some(load)) if leads_to(&flights, key, &load.key) => return Role::Circle,
             Ok(Some(load)) => {
-                if let Some(flight) = flights.get_mut(&load.key) {
+                if let Some(flight) = load.flight(&mut flights) {
                     flight.waits.push(key.to_owned());
                 }
                 Some(Wait { load, key: key.to_owned() })
@@ -120,9 +128,17 @@ impl Flights {
         Role::Leader(Lead { flights, key, tell, hurry, store, _wait: wait })
     }
 
-    /// Ends the loads of these keys for later callers and keeps them from storing what they have
-    /// read. Waits for the one that is storing it.
-    pub(crate) async fn outdate(&self, is_meant: impl Fn(&str) -> bool) {
+    /// Ends the load of a key for later callers and keeps it from storing what it has read. Waits
+    /// for it if it is storing that.
+    pub(crate) async fn outdate(&self, key: &str) {
+        let outdated = self.lock().remove(key);
+        if let Some(flight) = outdated {
+            *flight.store.lock().await = true;
+        }
+    }
+
+    /// Does so with all keys that are meant.
+    pub(crate) async fn outdate_all(&self, is_meant: impl Fn(&str) -> bool) {
         let mut stores = Vec::new();
         self.lock().retain(|key, flight| {
             let outdated = is_meant(key);
@@ -169,7 +185,8 @@ impl Lead {
     /// Runs the loader as a part of this load.
     pub(crate) async fn run<F: Future>(&self, loader: impl FnOnce() -> F) -> F::Output {
         let mut loads = LOADS.try_with(Clone::clone).unwrap_or_default();
-        loads.push(Load { flights: Arc::clone(&self.flights), key: self.key.clone() });
+        let (flights, store) = (Arc::clone(&self.flights), Arc::clone(&self.store));
+        loads.push(Load { flights, key: self.key.clone(), store });
         LOADS.scope(loads, async { loader().await }).await
     }
 
@@ -197,8 +214,8 @@ impl Drop for Lead {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let Load { flights, key } = &self.load;
-        if let Some(flight) = flights.lock().get_mut(key)
+        let mut flights = self.load.flights.lock();
+        if let Some(flight) = self.load.flight(&mut flights)
             && let Some(at) = flight.waits.iter().position(|key| *key == self.key)
         {
             flight.waits.swap_remove(at);
