@@ -50,11 +50,13 @@ pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Whether reading would wait for somebody to write, and what was read once is gone.
+/// Whether reading would wait for somebody to write, and what was read once is gone. Not an
+/// anonymous pipe, such as `<(..)` of a shell: it has a writer, and no path of its own.
 #[cfg(unix)]
 fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
+        && fs::canonicalize(path).is_ok()
 }
 
 #[cfg(not(unix))]
