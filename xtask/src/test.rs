@@ -163,8 +163,9 @@ fn again_on_mysql(root: &Path, fleet: Option<&Fleet>) -> Result<Option<Command>,
     };
     // By its path, since cargo would build it anew for one package alone.
     let home = root.join("crates/millpond-mysql");
-    let Some(program) = cargo::test_program(root, TEST, &home)? else { return Ok(None) };
-    let mut command = Command::new(program);
+    let program = cargo::test_program(root, TEST, &home)?;
+    let mut command = Command::new(program.ok_or("the tests of millpond-mysql were not built")?);
+    cargo::keep_from(&mut command);
     command.current_dir(home).stdin(Stdio::null());
     command.envs(fleet.variables.iter());
     let of_mariadb = |name: &&str| name.starts_with("MILLPOND_TEST_MARIADB_");

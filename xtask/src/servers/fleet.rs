@@ -185,7 +185,7 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
     let lacks = |kind: &&Kind| !packages::missing(kind.programs()).is_empty();
     let needed_by: Vec<String> = kinds.iter().filter(lacks).map(|kind| kind.name()).collect();
     let installed = packages::install(&missing, &needed_by.join(", "), install);
-    let mut failures = BTreeMap::new();
+    let (mut failures, mut mysql) = (BTreeMap::new(), None);
     for kind in kinds {
         // Looked at again for each: those that have what they need can start whatever the others
         // lack.
@@ -196,9 +196,9 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
             let why = installed.as_ref().err().cloned().unwrap_or_else(hidden);
             failures.insert(*kind, why);
         } else if kind.is_mysql()
-            && let Err(why) = unstable::provide(install)
+            && let Err(why) = mysql.get_or_insert_with(|| unstable::provide(install))
         {
-            failures.insert(*kind, why);
+            failures.insert(*kind, why.clone());
         }
     }
     (kinds.iter().copied().filter(|kind| !failures.contains_key(kind)).collect(), failures)
