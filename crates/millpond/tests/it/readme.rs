@@ -104,7 +104,8 @@ fn the_crates_of_the_workspace_are_those_of_the_table() {
         .skip_while(|line| *line != "## Crates")
         .skip(1)
         .take_while(|line| !line.starts_with("##"));
-    let mut told: Vec<_> = table.filter_map(named).filter(|name| name != "soak").collect();
+    let mut told: Vec<_> =
+        table.filter_map(named).filter(|name| name.starts_with("millpond")).collect();
     told.sort();
     assert_eq!(told, there);
 }

@@ -80,7 +80,7 @@ async fn a_transaction_can_be_sent_to_another_task() {
 #[tokio::test]
 async fn a_raw_begin_is_not_lent_on() {
     for db in users(&[]).await {
-        sqlx::query("BEGIN").execute(&db).await.unwrap();
+        sqlx::raw_sql("BEGIN").execute(&db).await.unwrap();
         sqlx::query("INSERT INTO users (name) VALUES ('Ada')").execute(&db).await.unwrap();
         assert_eq!(names(&db).await, ["Ada"], "the insert was a statement of its own");
         let mut tx = db.begin().await.unwrap();
