@@ -39,10 +39,6 @@ impl<C> Idle<C> {
         self.stack.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.stack.is_empty()
-    }
-
     pub(crate) fn renewals_wanted(&self) -> usize {
         self.renewals_wanted
     }

@@ -394,8 +394,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.idle.len(),
             "idle connections are miscounted"
         );
-        let idle_while_waiting =
-            !self.suspended && !self.waiters.is_empty() && !self.idle.is_empty();
+        let idle_while_waiting = !self.suspended && !self.waiters.is_empty() && self.idle.len() > 0;
         debug_assert!(!idle_while_waiting, "somebody waits while a connection is idle");
     }
 }
