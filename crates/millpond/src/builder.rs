@@ -70,7 +70,7 @@ pub struct DatabaseBuilder {
 /// Something done to typed options before they connect.
 type Step<Options> = Box<dyn FnOnce(Options) -> Options + Send>;
 
-/// The settings that are set most, by name; all others by [`set`](Self::set).
+/// The settings that are set most, by name; all others by [`set`](DatabaseBuilder::set).
 ///
 /// A database in memory always has one connection, whatever the sizes say; they show in
 /// [`explain`](DatabaseConnection::explain) as they were set, and in
