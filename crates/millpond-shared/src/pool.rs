@@ -31,7 +31,7 @@ use tokio::sync::watch;
 /// become members when they are needed.
 ///
 /// Events, totals and measurements of acquires and loans are those of the borrowers, as in a
-/// [`QueuePool`]; those of connections are the members'.
+/// [`QueuePool`](millpond_core::QueuePool); those of connections are the members'.
 ///
 /// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the
 /// members that are lent to nobody, and each of the others when its last borrower is gone.
