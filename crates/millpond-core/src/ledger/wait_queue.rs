@@ -4,7 +4,7 @@
 //! leaves from between is marked, and swept out when the marks are many: no single one pays for
 //! the length of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that
 //! taking it needs no other lock. Cells are used again, so that waiting allocates nothing once
-//! there are enough (worth 8 % of `hold64_core1`: `cargo xtask rivals`).
+//! there are enough (worth 8 % of `hold64_core1`: the programs of `benches`, `--quick`).
 //!
 //! # Invariants
 //!

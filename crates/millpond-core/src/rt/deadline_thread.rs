@@ -3,7 +3,7 @@
 //! Most waits are over in microseconds, and a timer costs more than all the rest of such a wait. So
 //! a waiter begins without one; if it still waits after [`ARM_AFTER`], the thread wakes it once and
 //! it sets its own. (With a timer from the start `hold64_core1` serves 2.3 M/s, not 4.1 M/s:
-//! `cargo xtask rivals`.) It is a thread and not a task, since a task may be stuck behind one that
+//! `benches`, `--quick`.) It is a thread and not a task, since a task may be stuck behind one that
 //! blocks its worker, and deadlines must hold then too. It sleeps while nobody waits. Where no
 //! thread can be had, and where tokio's clock is paused, waiters set their timers at once.
 
