@@ -1,11 +1,12 @@
 //! The kernel asks idle connections whether their server is still there.
 
 use crate::support::{one, server};
-use millpond_testkit::ChaosProxy;
+use millpond_testkit::{ChaosProxy, until};
 use std::fs;
 use std::time::Duration;
 
-/// What the kernel's timers of all sockets to this port are for; 2 is keepalive, 0 is nothing.
+/// What the kernel's timers of all sockets to this port are for: 2 is keepalive, 0 is nothing, and
+/// 1 that the peer has yet to acknowledge something.
 fn timers(address: &str) -> Vec<u8> {
     let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
     let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
@@ -29,7 +30,8 @@ async fn idle_connections_are_kept_alive_unless_that_is_switched_off() {
         }
         let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
         pool.prewarm(3).await.unwrap();
-        assert_eq!(timers(&proxy.address().to_string()), [timer; 3], "{keepalive:?}");
+        let address = proxy.address().to_string();
+        until("the timers are as set", async || timers(&address) == [timer; 3]).await;
     }
 }
 
@@ -44,14 +46,9 @@ async fn keepalive_leaves_the_sockets_of_pools_without_it_alone() {
         let without = without.unwrap();
         drop(with.unwrap());
         let _lease = without.acquire().await.unwrap();
-        until_there_is_one(&proxy.address().to_string()).await;
-        assert_eq!(timers(&proxy.address().to_string()), [0]);
+        let address = proxy.address().to_string();
+        until("one socket is left, without a timer", async || timers(&address) == [0]).await;
     }
-}
-
-/// Waits until the kernel has closed the others.
-async fn until_there_is_one(address: &str) {
-    millpond_testkit::until("one socket is left", async || timers(address).len() == 1).await;
 }
 
 #[tokio::test]
