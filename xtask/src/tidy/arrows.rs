@@ -16,9 +16,10 @@ use Ours::{AllBut, Only};
 
 const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx"]);
 
-const ROWS: [(&str, Ours); 17] = [
+const ROWS: [(&str, Ours); 18] = [
     ("millpond-core", Only(&[])),
     ("millpond-shared", Only(&["millpond-core"])),
+    ("millpond-compat", Only(&["millpond-core"])),
     ("millpond-testkit", Only(&["millpond-core", "millpond-shared"])),
     ("millpond-config", Only(&["millpond-core"])),
     ("millpond-sqlx", Only(&["millpond-core"])),

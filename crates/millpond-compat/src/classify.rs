@@ -1,0 +1,29 @@
+//! What an error of a manager means for the pool: the families of other pools do not ask.
+
+use millpond_core::ErrorClass;
+use std::fmt;
+
+type Answer<E> = dyn Fn(&E) -> ErrorClass + Send + Sync;
+
+/// The user's answer for an error; [`ErrorClass::Transient`] if there is none.
+pub(crate) struct Classify<E>(Option<Box<Answer<E>>>);
+
+impl<E> Classify<E> {
+    pub(crate) const fn unset() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn set(&mut self, classify: impl Fn(&E) -> ErrorClass + Send + Sync + 'static) {
+        self.0 = Some(Box::new(classify));
+    }
+
+    pub(crate) fn of(&self, error: &E) -> ErrorClass {
+        self.0.as_ref().map_or(ErrorClass::Transient, |classify| classify(error))
+    }
+}
+
+impl<E> fmt::Debug for Classify<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "set" } else { "unset" })
+    }
+}

@@ -1,0 +1,126 @@
+//! The managers for tokio-postgres of bb8 and deadpool.
+
+use bb8_postgres::PostgresConnectionManager;
+use bb8_postgres::tokio_postgres::{Client, Config, NoTls};
+use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
+use millpond_compat::{Bb8, Deadpool};
+use millpond_core::BoxError;
+use millpond_testkit::{Fixture, variable};
+use std::str::FromStr;
+
+/// Which sessions at the server are those of one fixture.
+struct Sessions(String);
+
+impl Sessions {
+    fn new() -> Self {
+        Self(format!("conformance-{:x}", fastrand::u64(..)))
+    }
+
+    fn config(&self) -> Result<Config, String> {
+        let name = "MILLPOND_TEST_POSTGRES_URL";
+        let url = variable(name).ok_or_else(|| format!("no {name}"))?;
+        let mut config = Config::from_str(&url).map_err(|error| error.to_string())?;
+        config.application_name(&self.0);
+        Ok(config)
+    }
+
+    /// Asks over a session that is not counted.
+    async fn count(&self, sql: &str) -> Result<i64, BoxError> {
+        let mut config = self.config()?;
+        config.application_name("conformance");
+        let (client, connection) = config.connect(NoTls).await?;
+        let driven = tokio::spawn(connection);
+        let count = client.query_one(sql, &[&self.0]).await?.get(0);
+        drop(client);
+        driven.await??;
+        Ok(count)
+    }
+
+    async fn open(&self) -> Result<usize, BoxError> {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        Ok(usize::try_from(self.count(sql).await?)?)
+    }
+}
+
+async fn ask(client: &Client, number: i64) -> Result<i64, BoxError> {
+    Ok(client.query_one("SELECT $1::bigint", &[&number]).await?.get(0))
+}
+
+async fn kill(client: &Client) -> Result<(), BoxError> {
+    // The answer does not arrive: the session has ended before.
+    let _ = client.simple_query("SELECT pg_terminate_backend(pg_backend_pid())").await;
+    while !client.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+struct OfBb8(Sessions);
+
+impl Fixture for OfBb8 {
+    type Manager = Bb8<PostgresConnectionManager<NoTls>>;
+
+    async fn manager(&self) -> Result<Self::Manager, String> {
+        Ok(Bb8::new(PostgresConnectionManager::new(self.0.config()?, NoTls)))
+    }
+
+    async fn ask(&self, conn: &mut Client, number: i64) -> Result<i64, BoxError> {
+        ask(conn, number).await
+    }
+
+    async fn kill(&self, conn: &mut Client) -> Result<(), BoxError> {
+        kill(conn).await
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        self.0.open().await
+    }
+}
+
+struct OfDeadpool(Sessions);
+
+impl Fixture for OfDeadpool {
+    type Manager = Deadpool<deadpool_postgres::Manager>;
+
+    async fn manager(&self) -> Result<Self::Manager, String> {
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
+        let manager = deadpool_postgres::Manager::from_config(self.0.config()?, NoTls, config);
+        Ok(Deadpool::new(manager))
+    }
+
+    async fn ask(&self, conn: &mut ClientWrapper, number: i64) -> Result<i64, BoxError> {
+        ask(conn, number).await
+    }
+
+    async fn kill(&self, conn: &mut ClientWrapper) -> Result<(), BoxError> {
+        kill(conn).await
+    }
+
+    async fn soil(&self, conn: &mut ClientWrapper) -> Result<(), BoxError> {
+        Ok(conn.batch_execute("LISTEN left_behind; SET work_mem = '7MB'").await?)
+    }
+
+    async fn is_soiled(&self, conn: &mut ClientWrapper) -> Result<bool, BoxError> {
+        let sql = "SELECT EXISTS (SELECT * FROM pg_listening_channels())
+            OR current_setting('work_mem') = '7MB'";
+        Ok(conn.query_one(sql, &[]).await?.get(0))
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        self.0.open().await
+    }
+}
+
+mod bb8 {
+    millpond_testkit::conformance! {
+        fixture = super::OfBb8(super::Sessions::new()),
+        can = [Answers, Dies, Counted],
+    }
+}
+
+mod deadpool {
+    millpond_testkit::conformance! {
+        fixture = super::OfDeadpool(super::Sessions::new()),
+        can = [Answers, Dies, Counted, Dirty],
+    }
+}

@@ -1,0 +1,122 @@
+//! The managers for redis-rs of bb8 and deadpool.
+
+use bb8_redis::RedisConnectionManager;
+use bb8_redis::redis::aio::MultiplexedConnection;
+use bb8_redis::redis::{Client, cmd};
+use millpond_compat::{Bb8, Deadpool};
+use millpond_core::BoxError;
+use millpond_testkit::{Fixture, variable};
+use std::sync::OnceLock;
+
+/// The user that the managers of one fixture log in as, by which the server tells its connections
+/// from others.
+struct User(OnceLock<String>);
+
+impl User {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn server() -> Result<String, String> {
+        let name = "MILLPOND_TEST_REDIS_URL";
+        let url = variable(name).ok_or_else(|| format!("no {name}"))?;
+        Ok(url.trim_start_matches("redis://").to_owned())
+    }
+
+    /// Asks over a connection that is not counted.
+    async fn ask(command: &[&str]) -> Result<String, BoxError> {
+        let client = Client::open(format!("redis://{}", Self::server()?))?;
+        let mut conn = client.get_multiplexed_async_connection().await?;
+        Ok(cmd(command[0]).arg(&command[1..]).query_async(&mut conn).await?)
+    }
+
+    async fn url(&self) -> Result<String, String> {
+        let server = Self::server()?;
+        let user = self.0.get_or_init(|| format!("conformance-{:x}", fastrand::u64(..)));
+        Self::ask(&["ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all"])
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(format!("redis://{user}:secret@{server}"))
+    }
+
+    async fn open(&self) -> Result<usize, BoxError> {
+        let user = format!(" user={} ", self.0.get().ok_or("not logged in")?);
+        let clients = Self::ask(&["CLIENT", "LIST"]).await?;
+        Ok(clients.lines().filter(|line| line.contains(&user)).count())
+    }
+}
+
+async fn ask(conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
+    Ok(cmd("ECHO").arg(number).query_async(conn).await?)
+}
+
+async fn kill(conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
+    let id: i64 = cmd("CLIENT").arg("ID").query_async(conn).await?;
+    let _: i64 = {
+        let client = Client::open(format!("redis://{}", User::server()?))?;
+        let mut other = client.get_multiplexed_async_connection().await?;
+        cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut other).await?
+    };
+    while cmd("PING").query_async::<String>(conn).await.is_ok() {}
+    Ok(())
+}
+
+struct OfBb8(User);
+
+impl Fixture for OfBb8 {
+    type Manager = Bb8<RedisConnectionManager>;
+
+    async fn manager(&self) -> Result<Self::Manager, String> {
+        let manager = RedisConnectionManager::new(self.0.url().await?);
+        manager.map(Bb8::new).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
+        ask(conn, number).await
+    }
+
+    async fn kill(&self, conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
+        kill(conn).await
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        self.0.open().await
+    }
+}
+
+struct OfDeadpool(User);
+
+impl Fixture for OfDeadpool {
+    type Manager = Deadpool<deadpool_redis::Manager>;
+
+    async fn manager(&self) -> Result<Self::Manager, String> {
+        let manager = deadpool_redis::Manager::new(self.0.url().await?);
+        manager.map(Deadpool::new).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
+        ask(conn, number).await
+    }
+
+    async fn kill(&self, conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
+        kill(conn).await
+    }
+
+    async fn open_at_server(&self) -> Result<usize, BoxError> {
+        self.0.open().await
+    }
+}
+
+mod bb8 {
+    millpond_testkit::conformance! {
+        fixture = super::OfBb8(super::User::new()),
+        can = [Answers, Dies, Counted],
+    }
+}
+
+mod deadpool {
+    millpond_testkit::conformance! {
+        fixture = super::OfDeadpool(super::User::new()),
+        can = [Answers, Dies, Counted],
+    }
+}
