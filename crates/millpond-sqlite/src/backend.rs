@@ -101,6 +101,10 @@ impl Backend<Sqlite> for SqliteBackend {
 
     fn ends_transaction(&self, _keyword: &str) -> MayEnd {
         MayEnd::Never
+    fn forget_first(&self, conn: &mut SqliteConnection) {
+        schema::forget_first(conn);
+    }
+
     }
 
     async fn transaction_state(

@@ -9,7 +9,6 @@ use crate::last_hook::LastHook;
 use crate::memory::{Kept, Memory, lost};
 use crate::open_error::{Place, is_uri, open_error};
 use crate::role::Role;
-use crate::schema::forget;
 use crate::verify::{is_alive, verify};
 use crate::wal_mode::Ground;
 use futures_util::lock::Mutex;
@@ -213,11 +212,6 @@ impl Manager for SqliteManager {
         }
         verify(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
-        if conn.was_unseen() {
-            // A user of the driver's own connection looks at no schema before a statement that sqlx
-            // remembers.
-            forget(conn.driver_mut()).await?;
-        }
         conn.mark_in_sync();
         Ok(())
     }

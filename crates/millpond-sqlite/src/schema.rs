@@ -11,6 +11,7 @@
 //! trip to the driver's thread.
 
 use crate::only_reads::only_reads;
+use futures_util::FutureExt;
 use millpond_sqlx::backend_api::Seen;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row, SqliteConnection, raw_sql};
 
@@ -60,6 +61,14 @@ pub(crate) async fn forget(conn: &mut SqliteConnection) -> Result<(), Error> {
         conn.execute(raw_sql("PRAGMA writable_schema = ON")).await?;
     }
     Ok(())
+}
+
+/// The same before whatever is executed next: the driver's thread executes what it was sent in
+/// turn, also if nobody waits for it.
+pub(crate) fn forget_first(conn: &mut SqliteConnection) {
+    // The first poll sends it.
+    let _ = conn.clear_cached_statements().now_or_never();
+    let _ = conn.execute(raw_sql("PRAGMA writable_schema = RESET")).now_or_never();
 }
 
 /// The text that asks for the versions of all schemas that another connection can change.

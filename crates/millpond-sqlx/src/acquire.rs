@@ -16,11 +16,7 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
     #[track_caller]
     fn acquire(self) -> BoxFuture<'c, Result<RawLease<DB>, Error>> {
         let lease = self.lend_alone(Request::here());
-        Box::pin(async move {
-            let mut lease = lease.await?;
-            lease.look("*").await?;
-            Ok(RawLease::new(lease))
-        })
+        Box::pin(async move { Ok(RawLease::new(lease.await?)) })
     }
 
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
@@ -43,7 +39,6 @@ impl<'c, DB: Database> Acquire<'c> for &'c mut Tracked<DB> {
     fn acquire(self) -> BoxFuture<'c, Result<&'c mut DB::Connection, Error>> {
         Box::pin(async move {
             self.resume().await?;
-            self.look("*").await?;
             Ok(&mut **self)
         })
     }
@@ -51,7 +46,6 @@ impl<'c, DB: Database> Acquire<'c> for &'c mut Tracked<DB> {
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
         Box::pin(async move {
             self.resume().await?;
-            self.look("*").await?;
             sqlx::Transaction::begin(&mut **self, None).await
         })
     }

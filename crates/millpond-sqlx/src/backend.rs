@@ -189,6 +189,14 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Has the driver forget what it remembers of statements and of the schema before it executes
+    /// anything else, without waiting for that. Called when its own connection is handed out, where
+    /// nobody [looks](Self::look) at the schema. By default the driver notices by itself that the
+    /// schema has changed.
+    fn forget_first(&self, conn: &mut DB::Connection) {
+        let _ = conn;
+    }
+
     /// Whether the columns of a statement's rows follow from the schema, where the driver would go
     /// on with those that it remembers when the schema has changed. By default it notices by
     /// itself.

@@ -105,7 +105,8 @@ impl<DB: Database> Deref for RawLease<DB> {
 
 impl<DB: Database> DerefMut for RawLease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.0
+        // It is called for every statement, and what follows from the first one holds for all.
+        if self.0.shown { self.0.driver_mut() } else { &mut self.0 }
     }
 }
 

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 ///
 /// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's
 /// own connection, so a lease can be passed to a function that takes `&mut SqliteConnection`; what
-/// happens there is not seen, so the connection counts as [`SyncState::Raw`] from then on. What was
+/// happens there is not seen, so the connection counts as [`SyncState::Raw`] from then on. On
+/// SQLite the driver prepares its statements anew there: a table that was altered before has its
+/// present columns, one that is altered while the function is under way may not. What was
 /// dropped on it before is then not cancelled at the server any more. A cancel that is on its way
 /// at that moment can still hit what is executed on the driver's connection: after a dropped
 /// statement, execute something on the lease first, which waits for it.
@@ -332,7 +334,10 @@ impl<DB: Database> Tracked<DB> {
         self.degrade(SyncState::Raw);
         self.seen = Seen::nothing();
         self.escaped = true;
-        self.driver_mut()
+        let backend = self.backend;
+        let conn = self.driver_mut();
+        backend.forget_first(conn);
+        conn
     }
 
     /// Makes the sync state worse, never better: for managers, who know of what was not seen here.
@@ -539,7 +544,10 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         // was cut before.
         self.brake.store(false, Ordering::Release);
         self.call_off_cancel();
-        self.driver_mut()
+        let backend = self.backend;
+        let conn = self.driver_mut();
+        backend.forget_first(conn);
+        conn
     }
 }
 

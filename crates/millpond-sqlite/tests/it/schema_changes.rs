@@ -3,11 +3,12 @@
 
 use crate::support::{Dir, one};
 use futures_util::TryStreamExt;
-use millpond_sqlite::{PoolKind, ResetLevel, SqlLease, SqlitePool, SqlitePoolOptions};
+use millpond_sqlite::{HookFuture, PoolKind, ResetLevel, SqlLease, SqlitePool, SqlitePoolOptions};
 use sqlx::{
     Acquire, ConnectOptions, Executor, Row, SqlSafeStr, SqliteConnection, Statement, raw_sql,
 };
 use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 #[tokio::test]
@@ -258,18 +259,90 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
 
 #[tokio::test]
 async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_at_the_next_loan() {
-    async fn helper(conn: &mut SqliteConnection) -> usize {
-        let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
-        is_ann(&rows[0]);
-        rows[0].columns().len()
-    }
     let dir = Dir::new();
     let pool = dir.one().await;
     raw_sql(USERS).execute(&pool).await.unwrap();
     let mut outsider = dir.options("one.db").connect().await.unwrap();
     for (change, columns) in [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
         outsider.execute(raw_sql(change)).await.unwrap();
-        assert_eq!(helper(&mut pool.acquire().await.unwrap()).await, columns);
+        assert_eq!(columns_of(&mut pool.acquire().await.unwrap()).await, columns);
+    }
+}
+
+/// What a function does that knows sqlx alone: reads all columns, and finds the right ones.
+async fn columns_of(conn: &mut SqliteConnection) -> usize {
+    let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
+    is_ann(&rows[0]);
+    rows[0].columns().len()
+}
+
+#[tokio::test]
+async fn a_function_that_knows_sqlx_alone_finds_current_columns_on_a_lease_or_in_a_transaction() {
+    const KNOWN: &str = "SELECT name FROM users";
+    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+        let dir = Dir::new();
+        let options = SqlitePoolOptions::new().pool(kind).pool_size(1).max_overflow(0);
+        let pool = options.connect(&dir.url("x.db")).await.unwrap();
+        raw_sql(USERS).execute(&pool).await.unwrap();
+        let mut outsider = dir.options("x.db").connect().await.unwrap();
+        for (change, columns) in
+            [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2), (ADDED, 3), (DROPPED, 2)]
+        {
+            // The connection knows the schema of before.
+            let mut lease = pool.acquire().await.unwrap();
+            lease.execute(KNOWN).await.unwrap();
+            columns_of(&mut lease).await;
+            outsider.execute(raw_sql(change)).await.unwrap();
+            assert_eq!(columns_of(&mut lease).await, columns, "{kind:?}, {change}");
+            drop(lease);
+
+            let mut tx = pool.begin().await.unwrap();
+            assert_eq!(columns_of(&mut tx).await, columns, "{kind:?}, {change}");
+            tx.execute(KNOWN).await.unwrap();
+            let mut inner = tx.begin().await.unwrap();
+            assert_eq!(columns_of(&mut inner).await, columns, "{kind:?}, {change}");
+            inner.commit().await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        for (change, columns) in [(SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
+            sqlx::query(KNOWN).execute(&pool).await.unwrap();
+            outsider.execute(raw_sql(change)).await.unwrap();
+            let mut tx = pool.begin().await.unwrap();
+            assert_eq!(columns_of(&mut tx).await, columns, "{kind:?}, {change}");
+            tx.rollback().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn hooks_find_current_columns() {
+    fn noted<'a>(found: &Arc<Mutex<Vec<usize>>>, conn: &'a mut SqliteConnection) -> HookFuture<'a> {
+        let found = Arc::clone(found);
+        Box::pin(async move {
+            let columns = columns_of(conn).await;
+            found.lock().unwrap().push(columns);
+            Ok(())
+        })
+    }
+    let dir = Dir::new();
+    let mut outsider = dir.options("one.db").connect().await.unwrap();
+    outsider.execute(raw_sql(USERS)).await.unwrap();
+    let found = Arc::<Mutex<Vec<usize>>>::default();
+    let (before, after) = (Arc::clone(&found), Arc::clone(&found));
+    let pool = one()
+        .on_checkout(move |conn, _| noted(&before, conn))
+        .on_checkin(move |conn, _| noted(&after, conn))
+        .connect_lazy(&dir.url("one.db"))
+        .unwrap();
+    for (change, columns) in [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2)] {
+        let mut lease = pool.acquire().await.unwrap();
+        lease.execute("SELECT name FROM users").await.unwrap();
+        outsider.execute(raw_sql(change)).await.unwrap();
+        drop(lease);
+        let lease = pool.acquire().await.unwrap();
+        let found = found.lock().unwrap().clone();
+        assert!(found.ends_with(&[columns, columns]), "at the return and the loan: {found:?}");
+        drop(lease);
     }
 }
 
