@@ -2,6 +2,7 @@
 
 use crate::error_class;
 use crate::only_reads::returns_what_it_wrote;
+use crate::parameter_zero::has_parameter_zero;
 use crate::schema;
 use crate::verify::{is_alive, is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
@@ -25,8 +26,13 @@ impl Backend<Sqlite> for SqliteBackend {
         }
     }
 
-    /// SQLite ends a text at a NUL; the driver then asks it for the rest for ever.
+    /// SQLite ends a text at a NUL; the driver then asks it for the rest for ever. Over an argument
+    /// `$0` its thread panics.
     fn admit(&self, sql: &str) -> Result<(), Error> {
+        if has_parameter_zero(sql) {
+            let text = "placeholders are counted from 1: there is no argument $0";
+            return Err(Error::InvalidArgument(text.to_owned()));
+        }
         if sql.as_bytes().contains(&0) {
             let text = "the statement contains a NUL character, at which SQLite ends a text: bind \
                 the value that has it";
@@ -95,16 +101,16 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::forget(conn).await
     }
 
+    fn forget_first(&self, conn: &mut SqliteConnection) {
+        schema::forget_first(conn);
+    }
+
     fn error_impact(&self, error: &Error) -> ErrorImpact {
         error_class::error_impact(error)
     }
 
     fn ends_transaction(&self, _keyword: &str) -> MayEnd {
         MayEnd::Never
-    fn forget_first(&self, conn: &mut SqliteConnection) {
-        schema::forget_first(conn);
-    }
-
     }
 
     async fn transaction_state(

@@ -62,6 +62,7 @@ mod memory;
 mod only_reads;
 mod open_error;
 mod options;
+mod parameter_zero;
 mod pragma;
 mod pragma_table;
 mod pragma_value;

@@ -36,6 +36,23 @@ async fn a_text_with_a_nul_character_is_refused_and_the_connection_goes_on() {
     assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&pool).await.unwrap(), 1);
 }
 
+// The driver's worker panics over it, and a database in memory is lost with it.
+#[tokio::test]
+async fn a_placeholder_with_the_number_0_is_refused_and_the_connection_goes_on() {
+    let pool = one().connect("sqlite::memory:").await.unwrap();
+    for text in ["SELECT $0", "SELECT $1, $00", "SELECT $0x"] {
+        let error = sqlx::query(text).bind(1).fetch_one(&pool).await.unwrap_err().to_string();
+        assert!(error.contains("counted from 1"), "{error}");
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(text).bind(1).execute(&mut *tx).await.unwrap_err();
+        assert!(tx.prepare(sqlx::SqlSafeStr::into_sql_str(text)).await.is_err());
+        tx.commit().await.unwrap();
+    }
+    let price = "SELECT 'costs $0.50' || $1";
+    let price: String = sqlx::query_scalar(price).bind("!").fetch_one(&pool).await.unwrap();
+    assert_eq!(price, "costs $0.50!");
+}
+
 #[tokio::test]
 async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
     let dir = Dir::new();
