@@ -82,7 +82,8 @@ impl SqliteManager {
     /// The managers of one writer and many readers of a file.
     pub(crate) fn pair(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
         let place = Arc::new(Place::of(&options));
-        let options = from_root(options);
+        // A reader with the writer's cache waits for its transactions, without a limit.
+        let options = from_root(options).shared_cache(false);
         let ground = Arc::new(Ground::default());
         let reading = options.clone().pragma("query_only", "ON");
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
