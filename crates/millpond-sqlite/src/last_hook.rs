@@ -11,7 +11,7 @@ use crate::role::Role;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Error, Sqlite};
+use sqlx::{Error, Executor, Sqlite};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +25,8 @@ pub(crate) struct LastHook {
     pub(crate) keeps: bool,
     /// Whether the journal mode is one of those settings.
     pub(crate) sets_journal: bool,
+    /// Whether hooks for the very first connection make the database, which are not called again.
+    pub(crate) is_made_at_first: bool,
 }
 
 impl LastHook {
@@ -35,7 +37,10 @@ impl LastHook {
                 seen.store(true, Ordering::Relaxed);
             }
             Role::Writer(ground) | Role::Reader(ground) => {
-                ground.prepare(conn.driver_mut()).await?
+                ground.prepare(conn.driver_mut()).await?;
+                if matches!(*self.role, Role::Reader(_)) {
+                    conn.driver_mut().execute("PRAGMA query_only = ON").await?;
+                }
             }
             _ => {}
         }
@@ -54,7 +59,18 @@ impl LastHook {
 #[async_trait]
 impl Hooks<Tracked<Sqlite>> for LastHook {
     fn points(&self) -> HookPoints {
-        HookPoint::Connect.into()
+        HookPoint::FirstConnect | HookPoint::Connect
+    }
+
+    async fn on_first_connect(
+        &self,
+        _conn: &mut Tracked<Sqlite>,
+        _info: &ConnectionInfo,
+    ) -> Result<(), BoxError> {
+        if let (Role::Memory(memory), true) = (&*self.role, self.is_made_at_first) {
+            memory.set_unfinished(false);
+        }
+        Ok(())
     }
 
     async fn on_connect(

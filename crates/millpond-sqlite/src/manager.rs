@@ -85,11 +85,10 @@ impl SqliteManager {
         // A reader with the writer's cache waits for its transactions, without a limit.
         let options = from_root(options).shared_cache(false);
         let ground = Arc::new(Ground::default());
-        let reading = options.clone().pragma("query_only", "ON");
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
         let role = Arc::new(Role::Reader(Arc::clone(&ground)));
         let reader = Self {
-            options: reading,
+            options: options.clone(),
             place: Arc::clone(&place),
             role,
             reset,
@@ -116,6 +115,9 @@ impl SqliteManager {
     /// What is done to its connections after all other hooks. `keeps` says whether they are lent
     /// again, `sets_journal` whether the pool sets the journal mode.
     pub(crate) fn last_hook(&self, keeps: bool, sets_journal: bool) -> LastHook {
+        if let Some(memory) = self.memory() {
+            memory.set_unfinished(true);
+        }
         LastHook {
             role: Arc::clone(&self.role),
             files: Arc::clone(&self.files),
@@ -123,6 +125,7 @@ impl SqliteManager {
             place: Arc::clone(&self.place),
             keeps,
             sets_journal,
+            is_made_at_first: false,
         }
     }
 
@@ -148,6 +151,10 @@ impl SqliteManager {
     /// The connection to the in-memory database: as good as new, or new.
     async fn borrow(&self, memory: &Arc<Memory>) -> Result<Tracked<Sqlite>, Error> {
         let mut loan = memory.take()?;
+        if memory.is_unfinished() {
+            // What a hook has done before it failed would be in the way of its second attempt.
+            loan.kept = None;
+        }
         match &mut loan.kept {
             None => loan.kept = Some(open(&self.options).await?),
             Some(kept) => match restored(kept, memory.baseline()).await {
@@ -160,9 +167,14 @@ impl SqliteManager {
         }
         let Kept { conn, brake } = loan.lend().ok_or(Error::WorkerCrashed)?;
         brake.store(false, Ordering::Release);
-        let (memory, kept_brake) = (Arc::clone(memory), Arc::clone(&brake));
-        let keepsake = move |conn| memory.keep(Kept { conn, brake: kept_brake });
-        Ok(Tracked::with_interrupt_flag(conn, &SQLITE, brake).on_drop(keepsake))
+        let (owner, kept_brake) = (Arc::clone(memory), Arc::clone(&brake));
+        let keepsake = move |conn| owner.keep(Kept { conn, brake: kept_brake });
+        let mut conn = Tracked::with_interrupt_flag(conn, &SQLITE, brake).on_drop(keepsake);
+        if let Some(baseline) = memory.baseline() {
+            conn.set_baseline(baseline.clone());
+            conn.note_hooks_done();
+        }
+        Ok(conn)
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) struct Memory {
     place: Mutex<Place>,
     /// The settings of its connection as its hooks have left them for the first time.
     baseline: OnceLock<Baseline>,
+    /// Whether hooks have still to act on the first connection: what they left half done is not
+    /// kept.
+    unfinished: AtomicBool,
 }
 
 /// Where its connection is.
@@ -75,9 +78,20 @@ impl Memory {
         self.put(Place::Here(kept));
     }
 
+    /// Notes whether hooks have still to act on the first connection.
+    pub(crate) fn set_unfinished(&self, unfinished: bool) {
+        self.unfinished.store(unfinished, Ordering::Relaxed);
+    }
+
+    /// Whether what there is was left half done.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed)
+    }
+
     /// Notes the settings of the connection as its hooks have left them.
     pub(crate) fn note_baseline(&self, settings: &Baseline) {
         self.baseline.get_or_init(|| settings.clone());
+        self.set_unfinished(false);
     }
 
     /// The settings that its connection is to be lent with.

@@ -1,6 +1,7 @@
 //! Building a SQLite pool: from a URL or sqlx's options to the kind of pool that suits the
 //! database.
 
+use crate::last_hook::LastHook;
 use crate::manager::SqliteManager;
 use crate::memory::Memory;
 use crate::only_reads::only_reads;
@@ -59,7 +60,10 @@ impl SqlitePoolOptions {
     /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at
     /// most the one writer. The database is brought into WAL mode, `synchronous` is `NORMAL`, and
     /// `busy_timeout` is that of the options (5 s), against other processes: among our own
-    /// connections nobody ever meets a lock. In events, logs and metrics the two are named
+    /// connections nobody ever meets a lock. They share no cache, whatever `cache` says, since a
+    /// reader would wait for the writer. Hooks for new connections act on readers before they can
+    /// only read; `on_first_connect` is called once, on whichever connection is opened first. In
+    /// events, logs and metrics the two are named
     /// `<name>-writer` and `<name>-reader`.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = Some(kind);
@@ -180,8 +184,9 @@ impl SqlitePoolOptions {
             (_, ResetLevel::Session | ResetLevel::Replace) => "reset level above transaction",
             _ => {
                 self.settings.add_observer(EndOfPool(memory));
+                let is_made_at_first = self.settings.has_first_connect_hooks();
                 let last = manager.last_hook(true, self.sets_journal());
-                self.settings.add_tracked_hooks(last);
+                self.settings.add_tracked_hooks(LastHook { is_made_at_first, ..last });
                 let mut config = self.settings.config.clone();
                 (config.pool_size, config.max_overflow, config.min_idle) = (1, 0, None);
                 (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) =
@@ -200,7 +205,8 @@ impl SqlitePoolOptions {
 
     /// The pool of one writer and many readers.
     fn split(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
-        let settings = self.settings;
+        let mut settings = self.settings;
+        settings.share_first_connect();
         if let Some(name) = self.pragmas.iter().find_map(PragmaHook::spoils_read_write) {
             let message = format!(
                 "pragma {name} is the pool's own business with one writer and many readers"
@@ -241,8 +247,12 @@ impl Default for SqlitePoolOptions {
     }
 }
 
+/// The pool, if a connection can be opened, and a reader where there are some.
 async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
     drop(pool.acquire().await?);
+    if pool.is_split() {
+        drop(pool.reader().acquire().await?);
+    }
     Ok(pool)
 }
 

@@ -7,6 +7,7 @@
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::TransactionState;
+use futures_util::lock::Mutex;
 use millpond_core::{
     BoxError, ConnectionInfo, HookFuture, HookPoint, HookPoints, Hooks, async_trait,
 };
@@ -161,13 +162,39 @@ where
     }
 }
 
-/// The same hooks on two pools.
-pub(crate) struct Shared<DB: Database>(pub(crate) Arc<dyn Hooks<Tracked<DB>>>);
+/// Hooks as a pool calls them: those for new connections only on connections that are new, and in
+/// two pools of one database the very first one once.
+pub(crate) struct Attached<DB: Database> {
+    hooks: Arc<dyn Hooks<Tracked<DB>>>,
+    /// Whether `on_first_connect` was called, by whichever of two pools. Locked during the call.
+    first_done: Option<Arc<Mutex<bool>>>,
+}
+
+impl<DB: Database> Attached<DB> {
+    pub(crate) fn new(hooks: impl Hooks<Tracked<DB>>) -> Self {
+        Self { hooks: Arc::new(hooks), first_done: None }
+    }
+
+    /// Has all its clones from now on call `on_first_connect` once together.
+    pub(crate) fn share_first_connect(&mut self) {
+        self.first_done = Some(Arc::default());
+    }
+
+    pub(crate) fn points(&self) -> HookPoints {
+        self.hooks.points()
+    }
+}
+
+impl<DB: Database> Clone for Attached<DB> {
+    fn clone(&self) -> Self {
+        Self { hooks: Arc::clone(&self.hooks), first_done: self.first_done.clone() }
+    }
+}
 
 #[async_trait]
-impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
+impl<DB: Database> Hooks<Tracked<DB>> for Attached<DB> {
     fn points(&self) -> HookPoints {
-        self.0.points()
+        self.hooks.points()
     }
 
     async fn on_first_connect(
@@ -175,7 +202,18 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.0.on_first_connect(conn, info).await
+        if conn.hooks_done {
+            return Ok(());
+        }
+        let Some(first_done) = &self.first_done else {
+            return self.hooks.on_first_connect(conn, info).await;
+        };
+        let mut is_done = first_done.lock().await;
+        if !*is_done {
+            self.hooks.on_first_connect(conn, info).await?;
+            *is_done = true;
+        }
+        Ok(())
     }
 
     async fn on_connect(
@@ -183,7 +221,7 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.0.on_connect(conn, info).await
+        if conn.hooks_done { Ok(()) } else { self.hooks.on_connect(conn, info).await }
     }
 
     async fn on_checkout(
@@ -191,7 +229,7 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.0.on_checkout(conn, info).await
+        self.hooks.on_checkout(conn, info).await
     }
 
     async fn on_checkin(
@@ -199,7 +237,7 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.0.on_checkin(conn, info).await
+        self.hooks.on_checkin(conn, info).await
     }
 
     async fn on_close(
@@ -207,6 +245,6 @@ impl<DB: Database> Hooks<Tracked<DB>> for Shared<DB> {
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        self.0.on_close(conn, info).await
+        self.hooks.on_close(conn, info).await
     }
 }

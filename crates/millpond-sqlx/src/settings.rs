@@ -2,7 +2,7 @@
 //! and how they build it.
 
 use crate::error::config_error;
-use crate::hooks::{DriverHooks, OnePoint, Shared};
+use crate::hooks::{Attached, DriverHooks, OnePoint};
 use crate::tcp_options::TcpOptions;
 use crate::tracked::Tracked;
 use millpond_core::{
@@ -35,7 +35,7 @@ pub struct SqlPoolSettings<DB: Database> {
     pub tcp_user_timeout: Option<Duration>,
     /// The runtime on which it lives.
     pub runtime: Option<Handle>,
-    hooks: Vec<Arc<dyn Hooks<Tracked<DB>>>>,
+    hooks: Vec<Attached<DB>>,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -88,6 +88,18 @@ impl<DB: Database> SqlPoolSettings<DB> {
         !self.hooks.is_empty()
     }
 
+    /// Whether anything acts on the very first connection.
+    pub fn has_first_connect_hooks(&self) -> bool {
+        self.hooks.iter().any(|hooks| hooks.points().contains(HookPoint::FirstConnect))
+    }
+
+    /// Has the pools that are built from now on, of this and of its clones, call every
+    /// `on_first_connect` hook once together, on whichever connection is opened first: for two
+    /// pools of one database.
+    pub fn share_first_connect(&mut self) {
+        self.hooks.iter_mut().for_each(Attached::share_first_connect);
+    }
+
     /// Adds an observer.
     pub fn add_observer(&mut self, observer: impl Observer) {
         self.observers.push(Arc::new(observer));
@@ -95,13 +107,13 @@ impl<DB: Database> SqlPoolSettings<DB> {
 
     /// Adds an object that acts on the driver's connection.
     pub fn add_hooks(&mut self, hooks: impl Hooks<DB::Connection>) {
-        self.hooks.push(Arc::new(DriverHooks::<DB, _>::new(hooks)));
+        self.add_tracked_hooks(DriverHooks::<DB, _>::new(hooks));
     }
 
     /// Adds an object that acts on the tracked connection, and answers for it that nothing is open
     /// afterwards.
     pub fn add_tracked_hooks(&mut self, hooks: impl Hooks<Tracked<DB>>) {
-        self.hooks.push(Arc::new(hooks));
+        self.hooks.push(Attached::new(hooks));
     }
 
     /// Adds a closure that acts on the tracked connection at one hook point, and answers for it
@@ -143,7 +155,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
             builder = builder.runtime(runtime.clone());
         }
         for hooks in &self.hooks {
-            builder = builder.hooks(Shared::<DB>(Arc::clone(hooks)));
+            builder = builder.hooks(hooks.clone());
         }
         for observer in &self.observers {
             builder = builder.observer(Arc::clone(observer));

@@ -45,6 +45,8 @@ pub struct Tracked<DB: Database> {
     pub(crate) shown: bool,
     /// Whether a reset has undone what hooks had set when it was opened.
     pub(crate) hooks_undone: bool,
+    /// Whether the hooks for new connections have acted on it before.
+    pub(crate) hooks_done: bool,
     session: Option<Session>,
     /// How much was prepared under names since they were forgotten, where they are.
     names: u32,
@@ -106,6 +108,7 @@ impl<DB: Database> Tracked<DB> {
             keepsake: None,
             shown: false,
             hooks_undone: false,
+            hooks_done: false,
             session: None,
             names: 0,
             cached: Cached::new(),

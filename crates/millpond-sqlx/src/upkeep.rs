@@ -39,6 +39,12 @@ impl<DB: Database> Tracked<DB> {
         mem::take(&mut self.hooks_undone)
     }
 
+    /// Has the hooks for new connections passed over, since they have acted on it before: for
+    /// managers that hand a connection out anew.
+    pub fn note_hooks_done(&mut self) {
+        self.hooks_done = true;
+    }
+
     /// Whether a session lock may have been taken since this was last asked: by a statement that
     /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the
     /// driver's own connection. `migrate!().run(&pool)` has, and if it fails it leaves a lock

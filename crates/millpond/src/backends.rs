@@ -57,10 +57,16 @@ impl TypedPool {
         each!(Self, self, pool => of(pool))
     }
 
-    /// Opens a first connection, to see that it works. It is not used, so a pool that lends nobody
-    /// a connection to be used alone does this too.
+    /// Opens a first connection, and a first reader, to see that they work. They are not used, so a
+    /// pool that lends nobody a connection to be used alone does this too.
     pub(crate) async fn open_first(&self) -> Result<(), Error> {
-        each!(Self, self, pool => pool.pool().acquire().await.map(drop).map_err(lending_error))
+        each!(Self, self, pool => {
+            drop(pool.pool().acquire().await.map_err(lending_error)?);
+            if pool.is_split() {
+                drop(pool.reader().pool().acquire().await.map_err(lending_error)?);
+            }
+            Ok(())
+        })
     }
 
     /// Has the gauges told of this pool, or of the two that it is made of.

@@ -2,10 +2,14 @@
 
 use crate::support::abandon_endless;
 use millpond_core::{Invalidate, ResetLevel};
-use millpond_sqlite::{PoolKind, SqlLease, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use millpond_sqlite::{
+    HookFuture, PoolKind, SqlLease, SqliteConnectOptions, SqliteConnection, SqlitePool,
+    SqlitePoolOptions,
+};
 use millpond_testkit::{Trace, poll_n};
 use sqlx::{ConnectOptions, Connection, Executor, raw_sql};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 async fn pond(options: SqlitePoolOptions) -> SqlitePool {
@@ -118,6 +122,51 @@ async fn it_survives_being_discarded_and_invalidated() {
         pool.invalidate_all(how);
         drop(lease);
         is_whole(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_cannot_be_repeated_is_called_once_and_what_it_has_made_stays() {
+    let options = SqlitePoolOptions::new().on_connect(|conn, _| {
+        Box::pin(async move {
+            conn.execute("CREATE TEMP TABLE scratch (n)").await?;
+            Ok(())
+        })
+    });
+    let pool = pond(options).await;
+    for how in [None, Some(Invalidate::Soft), Some(Invalidate::Hard)] {
+        match how {
+            None => SqlLease::discard(pool.acquire().await.unwrap()),
+            Some(how) => pool.invalidate_all(how),
+        }
+        is_whole(&pool).await;
+        pool.execute("SELECT * FROM scratch").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_hook_has_left_half_done_is_not_in_the_way_of_its_next_attempt() {
+    fn made_at_the_second_attempt<'a>(
+        attempts: &AtomicU32,
+        conn: &'a mut SqliteConnection,
+    ) -> HookFuture<'a> {
+        let attempt = attempts.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            conn.execute("CREATE TABLE made (i); CREATE TEMP TABLE near (i)").await?;
+            if attempt == 0 { Err(std::io::Error::other("not yet").into()) } else { Ok(()) }
+        })
+    }
+    for at_first in [true, false] {
+        let (attempts, options) = (AtomicU32::new(0), SqlitePoolOptions::new());
+        let options = if at_first {
+            options.on_first_connect(move |conn, _| made_at_the_second_attempt(&attempts, conn))
+        } else {
+            options.on_connect(move |conn, _| made_at_the_second_attempt(&attempts, conn))
+        };
+        let pool = options.connect("sqlite::memory:").await.unwrap();
+        pool.execute("SELECT * FROM made, near").await.unwrap();
+        SqlLease::discard(pool.acquire().await.unwrap());
+        pool.execute("SELECT * FROM made, near").await.unwrap();
     }
 }
 

@@ -116,6 +116,64 @@ async fn a_reader_that_comes_first_finds_a_database() {
 }
 
 #[tokio::test]
+async fn hooks_that_write_act_on_writer_and_readers_and_the_first_one_once() {
+    let dir = Dir::new();
+    for lazily in [false, true] {
+        let options = SqlitePoolOptions::new()
+            .pool(PoolKind::ReadWrite)
+            .on_first_connect(|conn, _| {
+                Box::pin(async move {
+                    conn.execute("CREATE TABLE jobs (i); INSERT INTO jobs VALUES (1)").await?;
+                    Ok(())
+                })
+            })
+            .on_connect(|conn, _| {
+                Box::pin(async move {
+                    conn.execute("CREATE TEMP TABLE scratch (n)").await?;
+                    Ok(())
+                })
+            });
+        let url = dir.url(&format!("{lazily}.db"));
+        let pool = if lazily { options.connect_lazy(&url) } else { options.connect(&url).await };
+        let pool = pool.unwrap();
+        let jobs = "SELECT COUNT(*) FROM jobs";
+        let jobs: i64 = sqlx::query_scalar(jobs).fetch_one(&pool.reader()).await.unwrap();
+        assert_eq!(jobs, 1);
+        pool.reader().execute("SELECT * FROM scratch").await.unwrap();
+        sqlx::query("INSERT INTO scratch SELECT i FROM jobs").execute(&pool).await.unwrap();
+        assert!(is_reader(&pool).await);
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_readers_from_being_opened_is_the_error_of_connect() {
+    let dir = Dir::new();
+    let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).on_connect(|_, info| {
+        let is_reader = info.pool.ends_with("-reader");
+        Box::pin(async move {
+            let no = || Err(sqlx::Error::Configuration("no readers today".into()).into());
+            if is_reader { no() } else { Ok(()) }
+        })
+    });
+    let error = options.connect(&dir.url("x.db")).await.unwrap_err();
+    assert!(error.to_string().contains("no readers today"), "{error}");
+}
+
+// With the writer's cache a reader waits for ever.
+#[tokio::test]
+async fn a_cache_that_the_url_says_is_shared_holds_up_no_reader() {
+    let dir = Dir::new();
+    drop(dir.read_write().await);
+    let url = format!("{}?cache=shared", dir.url("rw.db"));
+    let pool = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).connect(&url).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
+    assert_eq!(rows, 0);
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cut_read_leaves_its_reader_free_and_the_writer_untouched() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
