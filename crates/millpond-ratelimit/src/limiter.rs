@@ -174,7 +174,7 @@ impl RateLimiter {
         match self.storage.on_outage() {
             OnOutage::Local { .. } => self.decision(
                 DecisionSource::Local,
-                &self.storage.local().decide(keys, &self.limits, cost),
+                &self.storage.local().decide(keys, &self.names, &self.limits, cost),
                 cost,
             ),
             OnOutage::Open => self.decision(

@@ -20,12 +20,21 @@ impl Local {
         Self { since: Instant::now(), keys_max, keys: Mutex::new(HashMap::new()) }
     }
 
-    /// Decides like the script.
-    pub(crate) fn decide(&self, keys: &[String], limits: &[Limit], cost: u32) -> Vec<Verdict> {
+    /// Decides like the script. A key belongs to the limit of the same position.
+    pub(crate) fn decide(
+        &self,
+        keys: &[String],
+        names: &[String],
+        limits: &[Limit],
+        cost: u32,
+    ) -> Vec<Verdict> {
         let now = Span::micros(u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX));
         let mut stored = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys: Vec<String> =
-            keys.iter().enumerate().map(|(n, key)| self.place(&mut stored, key, n, now)).collect();
+        let keys: Vec<String> = keys
+            .iter()
+            .zip(names)
+            .map(|(key, name)| self.bucket(&mut stored, key, name, now))
+            .collect();
         let looks: Vec<Look> = keys
             .iter()
             .zip(limits)
@@ -45,12 +54,12 @@ impl Local {
     }
 
     /// Returns the name under which a key is kept: its own while there is room, else one that all
-    /// further keys of its limit share.
-    fn place(
+    /// further keys of limits of this name share.
+    fn bucket(
         &self,
         stored: &mut HashMap<String, Span>,
         key: &str,
-        limit: usize,
+        name: &str,
         now: Span,
     ) -> String {
         if stored.contains_key(key) {
@@ -59,7 +68,7 @@ impl Local {
         if stored.len() >= self.keys_max {
             stored.retain(|_, until| *until > now);
         }
-        if stored.len() < self.keys_max { key.to_owned() } else { format!("*{limit}") }
+        if stored.len() < self.keys_max { key.to_owned() } else { format!("*{name}") }
     }
 }
 
@@ -68,7 +77,10 @@ mod tests {
     use super::*;
 
     fn fits(local: &Local, key: &str, limit: Limit) -> bool {
-        local.decide(&[key.to_owned()], &[limit], 1).iter().all(|verdict| verdict.fits)
+        local
+            .decide(&[key.to_owned()], &["n".to_owned()], &[limit], 1)
+            .iter()
+            .all(|verdict| verdict.fits)
     }
 
     #[tokio::test(start_paused = true)]
@@ -89,12 +101,12 @@ mod tests {
         let local = Local::new(10);
         let limits = [Limit::per_second(1).unwrap(), Limit::per_second(10).unwrap()];
         let keys = ["a".to_owned(), "b".to_owned()];
-        assert!(local.decide(&keys, &limits, 1).iter().all(|verdict| verdict.fits));
+        assert!(local.decide(&keys, &keys, &limits, 1).iter().all(|verdict| verdict.fits));
         for _ in 0..20 {
-            let verdicts = local.decide(&keys, &limits, 1);
+            let verdicts = local.decide(&keys, &keys, &limits, 1);
             assert!(!verdicts[0].fits && verdicts[1].fits);
         }
-        let ahead = local.decide(&keys, &limits, 0)[1].ahead;
+        let ahead = local.decide(&keys, &keys, &limits, 0)[1].ahead;
         assert_eq!(limits[1].tolerance().less(ahead).over(limits[1].interval()), 9);
     }
 }

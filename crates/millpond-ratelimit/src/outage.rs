@@ -8,7 +8,8 @@ pub enum OnOutage {
     Open,
     /// Nothing is admitted.
     Closed,
-    /// Each process keeps the limits by itself, for at most `keys` keys; further keys share one.
+    /// Each process keeps the limits by itself, for at most `keys` keys; further keys of a limit
+    /// share one.
     /// With `n` processes up to `n` times the limit is admitted.
     Local {
         /// The most keys kept in memory.

@@ -66,6 +66,23 @@ async fn a_redis_that_was_never_there_is_an_outage_too() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
+#[tokio::test]
+async fn when_there_are_too_many_keys_one_limit_does_not_use_up_another() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let storage = StorageOptions::new().on_outage(OnOutage::Local { keys: 1 });
+    let storage = storage.connect_lazy(&format!("redis://{nowhere}")).unwrap();
+    let of = |name, limit| RateLimiter::new(&storage, name, limit).unwrap();
+    let logins = of("login", Limit::per_hour(1).unwrap());
+    let calls = of("api", Limit::per_second(100).unwrap());
+    // The only key that there is room for.
+    assert!(logins.check("first").await.unwrap().allowed);
+    assert!(logins.check("second").await.unwrap().allowed);
+    let decision = logins.check("third").await.unwrap();
+    assert!(!decision.allowed, "further keys share one");
+    let decision = calls.check("second").await.unwrap();
+    assert_eq!((decision.allowed, decision.remaining()), (true, 99));
+}
+
 /// Has the three replicas take their masters' places.
 async fn fail_over(servers: &OwnServer) {
     let mut changed = 0;
