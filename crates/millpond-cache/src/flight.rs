@@ -249,4 +249,20 @@ mod tests {
         assert!(matches!(flights.board("k"), Role::Leader(_)));
         assert!(flights.flights.lock().unwrap().is_empty());
     }
+
+    #[tokio::test]
+    async fn a_write_waits_for_a_load_that_stores_and_then_no_load_from_before_it_may() {
+        let flights = Arc::new(Flights::default());
+        for all in [false, true] {
+            let Role::Leader(lead) = flights.board("k") else { panic!() };
+            let stores = lead.may_store().await.unwrap();
+            let mut write = Box::pin(async {
+                if all { flights.outdate_all(|_| true).await } else { flights.outdate("k").await }
+            });
+            assert!(futures_util::poll!(&mut write).is_pending(), "it overtakes the load");
+            drop(stores);
+            write.await;
+            assert!(lead.may_store().await.is_none());
+        }
+    }
 }

@@ -18,6 +18,14 @@ use serde::de::DeserializeOwned;
 use std::future::Future;
 use tokio::time::Instant;
 
+/// Who may load a key, of all processes.
+enum Turn {
+    /// This one; with the lock, if loads need one.
+    Ours(Option<Box<Lock>>),
+    /// Another one, which has the lock.
+    Theirs,
+}
+
 impl<C: Codec> RedisCache<C> {
     /// Returns the value of a key; if there is none, runs the loader and stores its value.
     ///
@@ -29,7 +37,8 @@ impl<C: Codec> RedisCache<C> {
     ///   [`negative_ttl`](crate::CacheBuilder::negative_ttl).
     /// - With [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) the first
     ///   caller that finds an expired value reloads it; all others get the old value, and so does
-    ///   the first one if its loader fails.
+    ///   the first one if its loader fails. With `lock_across_processes` it is the first caller of
+    ///   all processes.
     /// - While Redis is down and `on_outage = open`, every value comes from its loader, at most
     ///   [`loads_max`](crate::CacheBuilder::loads_max) at a time.
     /// - If the key is written or deleted in this process while its loader runs, the value of the
@@ -74,7 +83,8 @@ impl<C: Codec> RedisCache<C> {
                 self.tell_look(&look);
                 match look {
                     Look::Stale(entry) => {
-                        return Box::pin(self.refresh(&key, &entry, loader)).await;
+                        let lock_key = self.lock_key(name);
+                        return Box::pin(self.refresh(&key, &lock_key, entry, loader)).await;
                     }
                     _ => return Ok(value),
                 }
@@ -115,24 +125,10 @@ impl<C: Codec> RedisCache<C> {
             return Ok(entry);
         }
         self.tell(&CacheEvent::Miss);
-        let Some(limit) = self.inside.settings.lock else { return self.load(lead, loader).await };
-        let until = Instant::now() + limit;
+        let until = Instant::now() + self.inside.settings.lock.unwrap_or_default();
         loop {
-            match self.ask_once(|lease| Lock::take(self.pool(), lease, lock_key, limit)).await? {
-                // Redis is down, so there is no lock to wait for.
-                None => return self.load(lead, loader).await,
-                Some(Some(lock)) => {
-                    // The previous owner of the lock may have stored the value.
-                    let outcome = match self.there::<T>(lead.key()).await? {
-                        Some(entry) => Ok(entry),
-                        None => self.load(lead, loader).await,
-                    };
-                    if self.ask(|lease| lock.release(lease)).await?.is_some() {
-                        lock.forget();
-                    }
-                    return outcome;
-                }
-                Some(None) => {}
+            if let Turn::Ours(lock) = self.turn(lock_key).await? {
+                return self.load_in_turn(lead, lock, loader).await;
             }
             tokio::time::sleep(LOOK).await;
             if let Some(entry) = self.there::<T>(lead.key()).await? {
@@ -142,6 +138,37 @@ impl<C: Codec> RedisCache<C> {
                 return self.load(lead, loader).await;
             }
         }
+    }
+
+    /// Tries to take the lock across processes, if loads need one.
+    async fn turn(&self, lock_key: &str) -> Result<Turn, CacheError> {
+        let Some(limit) = self.inside.settings.lock else { return Ok(Turn::Ours(None)) };
+        let take = |lease| Lock::take(self.pool(), lease, lock_key, limit);
+        Ok(match self.ask_once(take).await? {
+            Some(Some(lock)) => Turn::Ours(Some(Box::new(lock))),
+            Some(None) => Turn::Theirs,
+            // Redis is down, so there is no lock to wait for.
+            None => Turn::Ours(None),
+        })
+    }
+
+    /// Runs the loader and releases the lock, unless its previous owner has stored the value.
+    async fn load_in_turn<T, E, F, L>(&self, lead: &Lead, lock: Option<Box<Lock>>, loader: L) -> Outcome
+    where
+        T: Serialize + DeserializeOwned,
+        E: Into<BoxError>,
+        F: Future<Output = Result<Option<T>, E>>,
+        L: FnOnce() -> F,
+    {
+        let Some(lock) = lock else { return self.load(lead, loader).await };
+        let outcome = match self.there::<T>(lead.key()).await? {
+            Some(entry) => Ok(entry),
+            None => self.load(lead, loader).await,
+        };
+        if self.ask(|lease| lock.release(lease)).await?.is_some() {
+            lock.forget();
+        }
+        outcome
     }
 
     /// Runs the loader and stores its value.
@@ -200,11 +227,12 @@ impl<C: Codec> RedisCache<C> {
         Ok(entry)
     }
 
-    /// Returns an expired value. The first caller reloads it.
+    /// Returns an expired value. The first caller reloads it, unless another process does so.
     async fn refresh<T, E, F, L>(
         &self,
         key: &str,
-        old: &Entry,
+        lock_key: &str,
+        old: Entry,
         loader: L,
     ) -> Result<Option<T>, CacheError>
     where
@@ -213,18 +241,18 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let outcome = match self.inside.flights.board(key) {
-            Role::Follower(_) | Role::Circle => Ok(old.clone()),
-            Role::Leader(lead) => {
-                let outcome = match self.there::<T>(key).await? {
-                    Some(entry) => Ok(entry),
-                    None => self.load(&lead, loader).await.or_else(|_| Ok(old.clone())),
-                };
-                lead.land(outcome.clone());
-                outcome
-            }
+        let Role::Leader(lead) = self.inside.flights.board(key) else {
+            return self.unpack(Ok(old));
         };
-        self.unpack(outcome)
+        let entry = match self.there::<T>(key).await? {
+            Some(entry) => entry,
+            None => match self.turn(lock_key).await? {
+                Turn::Ours(lock) => self.load_in_turn(&lead, lock, loader).await.unwrap_or(old),
+                Turn::Theirs => old,
+            },
+        };
+        lead.land(Ok(entry.clone()));
+        self.unpack(Ok(entry))
     }
 
     /// Returns the entry of a key if it has not expired and can be read.

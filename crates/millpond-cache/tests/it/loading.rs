@@ -76,6 +76,43 @@ async fn with_a_lock_several_processes_cause_one_load() {
 }
 
 #[tokio::test]
+async fn with_a_lock_one_process_reloads_a_value_past_its_time_and_the_others_have_the_old_one() {
+    for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
+        let Some(url) = variable(name) else { continue };
+        let (namespace, minute) =
+            (format!("test-{:x}", fastrand::u64(..)), Duration::from_secs(60));
+        let cache = || {
+            let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
+            let builder = builder.timeout(minute).stale_while_revalidate(minute);
+            builder.lock_across_processes(minute).connect_lazy().unwrap()
+        };
+        let (one, other) = (cache(), cache());
+        one.set_with_ttl("key", &1_u32, Duration::from_millis(1)).await.unwrap();
+        while one.exists("key").await.unwrap() {}
+        let (began, go) = (Notify::new(), Notify::new());
+        let reload = async || {
+            began.notify_one();
+            go.notified().await;
+            Ok::<_, Error>(Some(2_u32))
+        };
+        let source = Source::default();
+        let meanwhile = async {
+            began.notified().await;
+            let found = other.get_or_load("key", || source.load()).await.unwrap();
+            assert_eq!((found, source.loads()), (Some(1), 0), "another process reloads it");
+            go.notify_one();
+        };
+        let (reloaded, ()) = tokio::join!(one.get_or_load("key", reload), meanwhile);
+        assert_eq!(reloaded.unwrap(), Some(2));
+        assert_eq!(other.get_or_load("key", || source.load()).await.unwrap(), Some(2));
+        one.set_with_ttl("key", &3_u32, Duration::from_millis(1)).await.unwrap();
+        while one.exists("key").await.unwrap() {}
+        let found = other.get_or_load("key", || source.load()).await.unwrap();
+        assert_eq!((found, source.loads()), (Some(1), 1), "the lock was released");
+    }
+}
+
+#[tokio::test]
 async fn a_leader_who_goes_away_leaves_the_load_to_one_who_waits() {
     for cache in caches() {
         let began = Arc::new(Notify::new());
