@@ -14,7 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 impl<C: Codec> RedisCache<C> {
     /// Sends a command within `timeout`, even if Redis is known to be down and whatever `on_outage`
-    /// is.
+    /// is: up to `attempts` times if its connection is lost. A command that was not sent is sent
+    /// over another connection in any case.
     ///
     /// # Errors
     ///
@@ -30,71 +31,67 @@ impl<C: Codec> RedisCache<C> {
     {
         let limit = self.inside.settings.timeout;
         let until = Instant::now() + limit;
-        let mut attempt = 1;
-        loop {
+        for attempt in 1.. {
             let left = until.saturating_duration_since(Instant::now());
             let lease = self.pool().acquire_with(Request::here().within(left)).await?;
-            match timeout_at(until, question(lease)).await {
-                Ok(Err(RedisError::Lost { .. })) if attempt < attempts => attempt += 1,
-                Ok(outcome) => return outcome,
-                Err(_) => {
-                    return Err(RedisError::TimedOut { command: "the cache".to_owned(), limit });
-                }
+            let Ok(outcome) = timeout_at(until, question(lease)).await else { break };
+            match outcome {
+                Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => {}
+                Err(RedisError::Lost { .. }) if attempt < attempts => {}
+                outcome => return outcome,
             }
         }
+        Err(RedisError::TimedOut { command: "the cache".to_owned(), limit })
     }
 
-    /// Sends an idempotent command unless Redis is known to be down. Returns `None` with
-    /// `on_outage = open` if Redis is down or refuses writes.
+    /// Sends an idempotent command about `key` unless Redis, or the node that owns the key, is
+    /// known to be down. Returns `None` with `on_outage = open` if it is down or refuses writes.
     pub(crate) async fn ask<T, Q>(
         &self,
+        key: &str,
         question: impl Fn(SharedRedisLease) -> Q,
     ) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
-        self.ask_up_to(ATTEMPTS_MAX, question).await
+        self.ask_up_to(ATTEMPTS_MAX, key, question).await
     }
 
-    /// Like [`ask`](Self::ask) for a command that must not be sent twice.
+    /// Like [`ask`](Self::ask) for a command that must not be executed twice.
     pub(crate) async fn ask_once<T, Q>(
         &self,
+        key: &str,
         question: impl Fn(SharedRedisLease) -> Q,
     ) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
-        self.ask_up_to(1, question).await
+        self.ask_up_to(1, key, question).await
     }
 
     async fn ask_up_to<T, Q>(
         &self,
         attempts: u32,
+        key: &str,
         question: impl Fn(SharedRedisLease) -> Q,
     ) -> Result<Option<T>, CacheError>
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
-        let Inside { breaker, settings, .. } = &*self.inside;
-        if settings.on_outage == OnOutage::Open && !breaker.may_ask() {
-            self.tell(&CacheEvent::Bypassed { error: None });
-            return Ok(None);
+        let Inside { breaker, settings, pool, .. } = &*self.inside;
+        let question = self.in_time(attempts, question);
+        if settings.on_outage == OnOutage::Closed {
+            return Ok(Some(question.await?));
         }
-        let error = match self.in_time(attempts, question).await {
-            Ok(answer) => {
-                breaker.note(true);
-                return Ok(Some(answer));
+        match breaker.call(pool, key, question).await {
+            Some(Ok(answer)) => Ok(Some(answer)),
+            Some(Err(error)) if !error.is_outage() && !error.is_refused_write() => {
+                Err(CacheError::Redis(error))
             }
-            Err(error) => error,
-        };
-        // Redis answered, so reads still work.
-        let takes_no_writes = error.is_refused_write();
-        let is_down = error.is_outage();
-        breaker.note(!is_down);
-        if settings.on_outage == OnOutage::Closed || !(is_down || takes_no_writes) {
-            return Err(CacheError::Redis(error));
+            without => {
+                self.tell(&CacheEvent::Bypassed { error: without.and_then(Result::err) });
+                Ok(None)
+            }
         }
-        self.tell(&CacheEvent::Bypassed { error: Some(error) });
-        Ok(None)
     }
 }

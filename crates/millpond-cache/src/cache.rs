@@ -5,7 +5,7 @@ use crate::entry::{Entry, Look};
 use crate::error::CacheError;
 use crate::event::{CacheEvent, CacheTotals, News};
 use crate::flight::Flights;
-use crate::settings::{ATTEMPTS_MAX, CHOOSE, Settings, WORD, YEAR, is_word};
+use crate::settings::{CHOOSE, Settings, WORD, YEAR, is_word};
 use millpond_core::SharedError;
 use millpond_redis::{Breaker, Bytes, Command, Script, SharedRedisPool};
 use serde::Serialize;
@@ -106,7 +106,8 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Returns the values of several keys, in their order. In a cluster the keys may be on any
-    /// nodes.
+    /// nodes; of a node that is down nothing is found, with
+    /// [`OnOutage::Open`](crate::OnOutage::Open).
     ///
     /// # Errors
     ///
@@ -120,9 +121,7 @@ impl<C: Codec> RedisCache<C> {
         keys: &[&str],
     ) -> Result<Vec<Option<T>>, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        let stale = self.inside.settings.stale_millis();
-        let found = self.ask(|lease| crate::many::get(lease, &keys, stale)).await?;
-        let found = found.unwrap_or_else(|| vec![Look::Blind; keys.len()]);
+        let found = self.look_many(&keys).await?;
         Ok(found.into_iter().map(|look| self.found(look)).collect())
     }
 
@@ -165,6 +164,7 @@ impl<C: Codec> RedisCache<C> {
 
     /// Removes keys. Returns how many existed: values, expired values and remembered absences. An
     /// outage is an error whatever [`OnOutage`](crate::OnOutage) is, because the keys still exist.
+    /// Every hundred keys have the [`timeout`](crate::CacheBuilder::timeout) to themselves.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl<C: Codec> RedisCache<C> {
         for key in &keys {
             self.inside.flights.outdate(key).await;
         }
-        Ok(self.in_time(ATTEMPTS_MAX, |lease| crate::many::unlink(lease, &keys)).await?)
+        Ok(self.unlink(&keys).await?)
     }
 
     /// Returns true if [`get`](Self::get) would find a value: a remembered absence and an expired
@@ -243,7 +243,7 @@ impl<C: Codec> RedisCache<C> {
     pub async fn clear(&self) -> Result<u64, CacheError> {
         let prefix = self.key("");
         self.inside.flights.outdate_all(|loading| loading.starts_with(&prefix)).await;
-        Ok(crate::many::clear(self.pool(), &prefix).await?)
+        Ok(self.unlink_all(&prefix).await?)
     }
 
     /// Counts of what has happened since the cache was built, in all namespaces.
@@ -324,7 +324,7 @@ impl<C: Codec> RedisCache<C> {
         }
         let life = self.inside.settings.lifetime(ttl);
         let set = Command::new("SET").key(key).arg(entry.write()).arg("PX").arg(life).idempotent();
-        self.ask(|lease| {
+        self.ask(key, |lease| {
             let set = set.clone();
             async move { lease.run::<()>(set).await }
         })

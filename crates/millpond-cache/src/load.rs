@@ -144,7 +144,7 @@ impl<C: Codec> RedisCache<C> {
     async fn turn(&self, lock_key: &str) -> Result<Turn, CacheError> {
         let Some(limit) = self.inside.settings.lock else { return Ok(Turn::Ours(None)) };
         let take = |lease| Lock::take(self.pool(), lease, lock_key, limit);
-        Ok(match self.ask_once(take).await? {
+        Ok(match self.ask_once(lock_key, take).await? {
             Some(Some(lock)) => Turn::Ours(Some(Box::new(lock))),
             Some(None) => Turn::Theirs,
             // Redis is down, so there is no lock to wait for.
@@ -153,7 +153,12 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Runs the loader and releases the lock, unless its previous owner has stored the value.
-    async fn load_in_turn<T, E, F, L>(&self, lead: &Lead, lock: Option<Box<Lock>>, loader: L) -> Outcome
+    async fn load_in_turn<T, E, F, L>(
+        &self,
+        lead: &Lead,
+        lock: Option<Box<Lock>>,
+        loader: L,
+    ) -> Outcome
     where
         T: Serialize + DeserializeOwned,
         E: Into<BoxError>,
@@ -165,7 +170,7 @@ impl<C: Codec> RedisCache<C> {
             Some(entry) => Ok(entry),
             None => self.load(lead, loader).await,
         };
-        if self.ask(|lease| lock.release(lease)).await?.is_some() {
+        if self.ask(lock.key(), |lease| lock.release(lease)).await?.is_some() {
             lock.forget();
         }
         outcome

@@ -21,6 +21,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub(crate) struct Lock {
     pool: SharedRedisPool,
+    key: String,
     /// The command that releases the lock; `None` once there is nothing to release.
     release: Option<Command>,
     /// The connection on which the lock is being taken. The release must not overtake that command.
@@ -47,7 +48,8 @@ impl Lock {
         let millis = u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX);
         let set = Command::new("SET").key(key).arg(&nonce).arg("NX").arg("PX").arg(millis.max(1));
         let release = Command::new("EVAL").arg(RELEASE).arg(1).key(key).arg(nonce).idempotent();
-        let mut lock = Self { pool: pool.clone(), release: Some(release), taking: None };
+        let (pool, key) = (pool.clone(), key.to_owned());
+        let mut lock = Self { pool, key, release: Some(release), taking: None };
         let lease = lock.taking.insert(lease);
         let taken: Option<String> = lease.run(set).await?;
         lock.taking = None;
@@ -56,6 +58,11 @@ impl Lock {
             return Ok(None);
         }
         Ok(Some(lock))
+    }
+
+    /// The key of the lock.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// Releases the lock over this connection.

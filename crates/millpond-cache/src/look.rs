@@ -13,7 +13,7 @@ impl<C: Codec> RedisCache<C> {
     pub(crate) async fn look(&self, key: &str) -> Result<Look, CacheError> {
         let get = Command::new("GET").key(key).idempotent();
         let stale = self.inside.settings.stale_millis();
-        let look = self.ask(|lease| {
+        let look = self.ask(key, |lease| {
             let get = get.clone();
             async move {
                 match stale {
@@ -33,7 +33,7 @@ impl<C: Codec> RedisCache<C> {
     pub(crate) async fn glance(&self, key: &str) -> Result<Option<Option<Duration>>, CacheError> {
         // Two bytes distinguish a value from a remembered absence and from a counter.
         let get = Command::new("GETRANGE").key(key).arg(0).arg(1).idempotent();
-        let found = self.ask(|lease| {
+        let found = self.ask(key, |lease| {
             let get = get.clone();
             async move { with_time(&lease, get, key).await }
         });

@@ -7,8 +7,9 @@ const MS: Duration = Duration::from_millis(1);
 pub(crate) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const MINUTES: Duration = Duration::from_secs(300);
 
-/// How many times an idempotent command is sent if its connection is lost.
-pub(crate) const ATTEMPTS_MAX: u32 = 3;
+/// How many times an idempotent command is sent if its connection is lost. All connections may have
+/// been lost at once, and the pool has up to 20.
+pub(crate) const ATTEMPTS_MAX: u32 = 24;
 
 /// What to do about a value that is out of range.
 pub(crate) const CHOOSE: &str = "choose a value in the range";

@@ -2,8 +2,9 @@
 
 use crate::error::RateLimitError;
 use crate::outage::OnOutage;
-use crate::storage::{CentralizedStateStorage, Kind, WORD, is_word};
-use millpond_redis::Script;
+use crate::removal::Removal;
+use crate::storage::{Asked, CentralizedStateStorage, Kind, WORD, is_word};
+use millpond_redis::{Breaker, Script, ScriptCall};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +105,8 @@ pub enum Admission {
     Full {
         /// The number of leases held.
         used: u32,
-        /// When a lease becomes free at the latest, unless one is renewed.
+        /// When a lease becomes free at the latest, unless one is renewed; while Redis is down,
+        /// when it is asked again.
         retry_after: Duration,
     },
 }
@@ -146,7 +148,8 @@ impl ConcurrencyLimiter {
     /// Requests a lease.
     ///
     /// While Redis is down, [`OnOutage::Closed`] refuses and the other variants admit, since no
-    /// process can count what runs in the others.
+    /// process can count what runs in the others. A lease that is refused although Redis may have
+    /// granted it, because its answer came too late, is released by a task.
     ///
     /// # Errors
     ///
@@ -154,29 +157,35 @@ impl ConcurrencyLimiter {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, a lease may be taken until it expires.
+    /// If the future is dropped inside a runtime, a task releases the lease if it was granted;
+    /// otherwise it expires.
     pub async fn enter(&self, subject: &str) -> Result<Admission, RateLimitError> {
         let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
         let key = storage.key(Kind::Concurrency, subject, name);
         let lease =
             format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
         let args = [lease.clone(), micros(*expiry), max.to_string()];
-        let answer =
-            storage.ask(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool())).await?;
-        let granted = |in_redis| {
-            let limiter = self.clone();
-            Ok(Admission::Granted(ConcurrencyLease { limiter, key, lease, in_redis }))
-        };
-        match answer {
-            Some((1, ..)) => granted(true),
-            Some((_, used, first)) => {
-                Ok(Admission::Full { used, retry_after: Duration::from_micros(first) })
+        let taking = take.call([&key], args).run::<(u32, u32, u64)>(storage.pool());
+        let mut lease =
+            ConcurrencyLease { limiter: self.clone(), key, lease, in_redis: InRedis::Unknown };
+        let removal = lease.removal();
+        match storage.ask(&lease.key, taking).await? {
+            Asked::Answered((1, ..)) => lease.in_redis = InRedis::Yes,
+            Asked::Answered((_, used, first)) => {
+                removal.forget();
+                return Ok(Admission::Full { used, retry_after: Duration::from_micros(first) });
             }
-            None if storage.on_outage() == OnOutage::Closed => {
-                Ok(Admission::Full { used: 0, retry_after: *expiry })
-            }
-            None => granted(false),
+            Asked::NotExecuted => lease.in_redis = InRedis::No,
+            Asked::Unknown => {}
         }
+        let is_refused = storage.on_outage() == OnOutage::Closed && lease.in_redis != InRedis::Yes;
+        if !is_refused || lease.in_redis == InRedis::No {
+            removal.forget();
+        }
+        Ok(match is_refused {
+            true => Admission::Full { used: 0, retry_after: Breaker::PAUSE },
+            false => Admission::Granted(lease),
+        })
     }
 }
 
@@ -188,13 +197,22 @@ pub struct ConcurrencyLease {
     limiter: ConcurrencyLimiter,
     key: String,
     lease: String,
-    /// False if the lease was granted while Redis was down.
-    in_redis: bool,
+    in_redis: InRedis,
+}
+
+/// Whether Redis knows a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InRedis {
+    Yes,
+    /// It was granted while Redis was down.
+    No,
+    /// Redis did not answer in time.
+    Unknown,
 }
 
 impl ConcurrencyLease {
     /// Restarts the expiry. Returns false if the lease has expired; another caller may hold its
-    /// place.
+    /// place. A lease that was granted while Redis was down does not expire.
     ///
     /// # Errors
     ///
@@ -205,29 +223,54 @@ impl ConcurrencyLease {
     /// If the future is dropped, the lease may have been renewed.
     pub async fn renew(&self) -> Result<bool, RateLimitError> {
         let Inside { storage, expiry, renew, .. } = &*self.limiter.inside;
-        if !self.in_redis {
+        if self.in_redis == InRedis::No {
             return Ok(true);
         }
         let args = [self.lease.clone(), micros(*expiry)];
-        let answer = storage.ask(renew.call([&self.key], args).run::<bool>(storage.pool())).await?;
-        Ok(answer.unwrap_or(storage.on_outage() != OnOutage::Closed))
+        let renewing = renew.call([&self.key], args).run::<bool>(storage.pool());
+        Ok(match storage.ask(&self.key, renewing).await? {
+            Asked::Answered(is_renewed) => is_renewed || self.in_redis == InRedis::Unknown,
+            Asked::NotExecuted | Asked::Unknown => storage.on_outage() != OnOutage::Closed,
+        })
     }
 
-    /// Releases the lease. If Redis is down it becomes free when it expires.
+    /// Releases the lease. If Redis is down, a task does so when Redis is back, unless the lease
+    /// expires before.
     ///
     /// # Errors
     ///
-    /// As [`ConcurrencyLimiter::enter`].
+    /// [`RateLimitError::Redis`] if Redis refuses the script.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the lease is free now or when it expires.
+    /// If the future is dropped inside a runtime, a task releases the lease; otherwise it expires.
     pub async fn release(self) -> Result<(), RateLimitError> {
-        let Inside { storage, release, .. } = &*self.limiter.inside;
-        if self.in_redis {
-            storage.ask(release.call([&self.key], [&self.lease]).run::<()>(storage.pool())).await?;
+        if self.in_redis == InRedis::No {
+            return Ok(());
+        }
+        let storage = &self.limiter.inside.storage;
+        let removal = self.removal();
+        let is_gone = match storage.ask_anyway(self.removing().run::<u32>(storage.pool())).await {
+            Ok(Asked::Answered(removed)) => removed > 0 || self.in_redis == InRedis::Yes,
+            Ok(Asked::NotExecuted | Asked::Unknown) => false,
+            Err(error) => {
+                removal.forget();
+                return Err(error);
+            }
+        };
+        if is_gone {
+            removal.forget();
         }
         Ok(())
+    }
+
+    fn removing(&self) -> ScriptCall {
+        self.limiter.inside.release.call([&self.key], [&self.lease])
+    }
+
+    fn removal(&self) -> Removal {
+        let Inside { storage, expiry, .. } = &*self.limiter.inside;
+        Removal::new(storage, &self.key, self.removing(), *expiry)
     }
 }
 

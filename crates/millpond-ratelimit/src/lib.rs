@@ -32,7 +32,8 @@
 //! - Redis 5 or later. After a failover, or on another node of a cluster, the script is sent again.
 //!   The limits of one subject are in one slot.
 //! - While Redis is down [`OnOutage`] decides. One caller in 200 ms tries whether Redis is back;
-//!   the others do not wait.
+//!   the others do not wait. In a cluster this holds for each node, so that a node that is down
+//!   concerns only its own subjects.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -45,6 +46,7 @@ mod limit;
 mod limiter;
 mod local;
 mod outage;
+mod removal;
 mod script;
 mod span;
 mod storage;

@@ -7,7 +7,7 @@ use crate::limit::Limit;
 use crate::outage::OnOutage;
 use crate::script::{arguments, script, verdicts};
 use crate::span::Span;
-use crate::storage::{CentralizedStateStorage, Kind, WORD, is_word};
+use crate::storage::{Asked, CentralizedStateStorage, Kind, WORD, is_word};
 use millpond_redis::{Breaker, Script};
 use std::sync::Arc;
 
@@ -124,21 +124,18 @@ impl RateLimiter {
             }
         }
         let keys = self.keys(subject);
-        let question = self
-            .script
-            .call(&keys, arguments(&self.limits, cost))
-            .run::<Vec<u64>>(self.storage.pool());
-        Ok(
-            match self
-                .storage
-                .ask(question)
-                .await?
-                .and_then(|answer| verdicts(&answer, self.limits.len()))
-            {
-                Some(verdicts) => self.decision(DecisionSource::Redis, &verdicts, cost),
-                None => self.without_redis(&keys, cost),
-            },
-        )
+        // All of them are in one slot.
+        let Some(any) = keys.first() else { return Ok(self.without_redis(&keys, cost)) };
+        let script = self.script.call(&keys, arguments(&self.limits, cost));
+        let answer = self.storage.ask(any, script.run::<Vec<u64>>(self.storage.pool())).await?;
+        let verdicts = match answer {
+            Asked::Answered(answer) => verdicts(&answer, self.limits.len()),
+            Asked::NotExecuted | Asked::Unknown => None,
+        };
+        Ok(match verdicts {
+            Some(verdicts) => self.decision(DecisionSource::Redis, &verdicts, cost),
+            None => self.without_redis(&keys, cost),
+        })
     }
 
     /// Returns the state of the limits without charging a request.

@@ -9,7 +9,7 @@ use millpond_redis::{
 };
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The default of `max_connections`.
@@ -248,39 +248,79 @@ impl CentralizedStateStorage {
         &self.inside.local
     }
 
-    /// Runs a script unless Redis is known to be down. Returns `None` if it is, or if it refuses
-    /// writes.
+    /// Runs a script about `key` unless Redis, or the node that owns the key, is known to be down.
     ///
     /// # Errors
     ///
     /// [`RateLimitError::Redis`] if Redis refuses the script.
     pub(crate) async fn ask<T>(
         &self,
+        key: &str,
         question: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<Option<T>, RateLimitError> {
-        let Inside { breaker, timeout, .. } = &*self.inside;
-        if !breaker.may_ask() {
-            return Ok(None);
+    ) -> Result<Asked<T>, RateLimitError> {
+        let Inside { breaker, pool, .. } = &*self.inside;
+        match breaker.call(pool, key, self.in_time(question)).await {
+            Some(outcome) => Asked::of(outcome),
+            None => Ok(Asked::NotExecuted),
         }
-        let outcome = tokio::time::timeout(*timeout, question).await;
+    }
+
+    /// As [`ask`](Self::ask), even if Redis is known to be down.
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask).
+    pub(crate) async fn ask_anyway<T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<Asked<T>, RateLimitError> {
+        Asked::of(self.in_time(question).await)
+    }
+
+    async fn in_time<T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let limit = self.inside.timeout;
+        tokio::time::timeout(limit, question)
+            .await
+            .unwrap_or_else(|_| Err(RedisError::TimedOut { command: "the script".into(), limit }))
+    }
+
+    /// A handle that does not keep the storage alive.
+    pub(crate) fn downgrade(&self) -> WeakStorage {
+        WeakStorage(Arc::downgrade(&self.inside))
+    }
+}
+
+/// A handle that does not keep a [`CentralizedStateStorage`] alive.
+#[derive(Clone)]
+pub(crate) struct WeakStorage(Weak<Inside>);
+
+impl WeakStorage {
+    /// The storage, if somebody still holds it.
+    pub(crate) fn upgrade(&self) -> Option<CentralizedStateStorage> {
+        self.0.upgrade().map(|inside| CentralizedStateStorage { inside })
+    }
+}
+
+/// What became of a script.
+#[derive(Debug)]
+pub(crate) enum Asked<T> {
+    Answered(T),
+    /// Redis is down or refuses writes; the script was not executed.
+    NotExecuted,
+    /// Redis did not answer; whether the script was or will be executed is not known.
+    Unknown,
+}
+
+impl<T> Asked<T> {
+    fn of(outcome: Result<T, RedisError>) -> Result<Self, RateLimitError> {
         match outcome {
-            Ok(Ok(answer)) => {
-                breaker.note(true);
-                Ok(Some(answer))
-            }
-            // Redis cannot count but answers, so the next caller may try.
-            Ok(Err(error)) if error.is_refused_write() => {
-                breaker.note(true);
-                Ok(None)
-            }
-            Ok(Err(error)) if !error.is_outage() => {
-                breaker.note(true);
-                Err(RateLimitError::Redis(error))
-            }
-            Ok(Err(_)) | Err(_) => {
-                breaker.note(false);
-                Ok(None)
-            }
+            Ok(answer) => Ok(Self::Answered(answer)),
+            Err(error) if error.is_ambiguous() => Ok(Self::Unknown),
+            Err(error) if error.is_outage() || error.is_refused_write() => Ok(Self::NotExecuted),
+            Err(error) => Err(RateLimitError::Redis(error)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Managers: open, ping, reset and close Redis connections.
 
 use crate::client::RedisClient;
+use crate::connect::node::Node;
 use crate::connect::options::RedisConnectOptions;
 use crate::connection::RedisConnection;
 use crate::error::RedisError;
@@ -75,6 +76,15 @@ impl SharedRedisManager {
     /// Creates a manager that connects with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
         Self { opener: Opener::new(options), epochs: Epochs::default() }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.opener.options.is_cluster()
+    }
+
+    /// Returns the node of the cluster that owns a slot, if it is known.
+    pub(crate) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        self.opener.topology.owner(slot)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two pools: of exclusive connections, and of shared ones.
 
 use crate::command::Command;
+use crate::connect::node::Node;
 use crate::connection::RedisConnection;
 use crate::error::RedisError;
 use crate::lease::{RedisLease, SharedRedisLease};
@@ -322,6 +323,16 @@ impl SharedRedisPool {
     /// Returns the pool of the core.
     pub fn as_core(&self) -> &SharedPool<SharedRedisManager> {
         &self.pool
+    }
+
+    /// Returns whether this is a pool of connections to a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.pool.manager().is_cluster()
+    }
+
+    /// Returns the node of the cluster that owns a slot, if it is known.
+    pub(crate) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        self.pool.manager().owner(slot)
     }
 }
 

@@ -93,6 +93,11 @@ where
         try_acquire(&self.handle.core, Request::here())
     }
 
+    /// The manager that opens the connections.
+    pub fn manager(&self) -> &M {
+        self.handle.core.multiplexer.pool().manager()
+    }
+
     /// The name of the pool.
     pub fn name(&self) -> &str {
         self.handle.core.multiplexer.pool().name()

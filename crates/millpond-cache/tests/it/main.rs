@@ -2,6 +2,7 @@
 
 mod acl;
 mod clearing;
+mod cluster;
 mod cut_anywhere;
 mod loading;
 mod nested;

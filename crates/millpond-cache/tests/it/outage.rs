@@ -1,10 +1,11 @@
 //! While Redis is down.
 
 use millpond_cache::{CacheError, OnOutage, RedisCache};
-use millpond_testkit::OwnServer;
+use millpond_redis::{Command, RedisPoolOptions};
+use millpond_testkit::{OwnServer, until};
 use std::io::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
@@ -66,4 +67,36 @@ async fn with_fail_closed_everything_is_an_error_in_time() {
     let load = || async { Ok::<_, Error>(Some(1)) };
     assert!(matches!(cache.get_or_load("k", load).await, Err(CacheError::Redis(_))));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_ended_one_after_the_other_are_no_outage() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    // However busy the machine is, nobody takes Redis for down.
+    let builder = RedisCache::builder().url(server.url()).timeout(Duration::from_secs(20));
+    let cache = builder.connect().await.unwrap();
+    cache.set("k", &1).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let tasks = (0..64).map(|_| {
+        let (cache, is_over) = (cache.clone(), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::SeqCst) {
+                assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+            }
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    for _ in 0..20 {
+        let kill = Command::new("CLIENT").args(["KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        let killed = admin.run::<i64>(kill);
+        assert!(killed.await.unwrap() >= 0);
+        let before = cache.totals().hits;
+        until("the cache answers again", async || cache.totals().hits > before + 64).await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(cache.totals().bypassed, 0);
 }

@@ -3,7 +3,7 @@
 use crate::support::{builders, caches};
 use millpond_cache::{CacheBuilder, CacheError, Codec, RedisCache};
 use millpond_redis::Command;
-use millpond_testkit::variable;
+use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -164,4 +164,19 @@ async fn another_codec_will_do() {
     let map: BTreeMap<String, u32> = [("a".to_owned(), 1)].into();
     cache.set("map", &map).await.unwrap();
     assert_eq!(cache.get::<BTreeMap<String, u32>>("map").await.unwrap(), Some(map));
+}
+
+#[tokio::test]
+async fn deleting_many_keys_may_take_the_time_limit_for_each_hundred_of_them() {
+    let Some(straight) = variable("MILLPOND_TEST_REDIS_URL") else { return };
+    let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
+    let proxy = ChaosProxy::start(place).await.unwrap();
+    proxy.set(Direction::ToClient, Flow::free().delayed(Duration::from_millis(50)));
+    let builder = RedisCache::builder().url(&proxy.reroute(&straight));
+    let builder = builder.namespace(format!("test-{:x}", fastrand::u64(..)));
+    let cache = builder.timeout(Duration::from_secs(1)).connect_lazy().unwrap();
+    cache.set("k4999", &1).await.unwrap();
+    let keys: Vec<String> = (0..5000).map(|n| format!("k{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    assert_eq!(cache.delete(&keys).await.unwrap(), 1);
 }

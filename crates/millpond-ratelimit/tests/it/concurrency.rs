@@ -1,7 +1,10 @@
 //! What runs at the same time.
 
 use crate::support::{storages, subject};
-use millpond_ratelimit::{Admission, ConcurrencyLease, ConcurrencyLimiter};
+use millpond_ratelimit::{
+    Admission, ConcurrencyLease, ConcurrencyLimiter, OnOutage, StorageOptions,
+};
+use millpond_testkit::{OwnServer, poll_n, until};
 use std::time::{Duration, Instant};
 
 fn granted(entry: Admission) -> ConcurrencyLease {
@@ -77,5 +80,81 @@ async fn however_many_ask_no_more_run_than_may() {
         for task in tasks.collect::<Vec<_>>() {
             task.await.unwrap();
         }
+    }
+}
+
+/// A limiter of one lease, which lasts for an hour.
+fn one_for_an_hour(server: &OwnServer, on_outage: OnOutage) -> ConcurrencyLimiter {
+    let storage = StorageOptions::new().on_outage(on_outage).connect_lazy(server.url()).unwrap();
+    ConcurrencyLimiter::new(&storage, "jobs", 1, Duration::from_secs(3600)).unwrap()
+}
+
+/// Waits until Redis grants the one lease, and gives it back.
+async fn is_free_again(server: &OwnServer, who: &str) {
+    let (limiter, mut taken) = (one_for_an_hour(server, OnOutage::Closed), None);
+    until("the lease is free again", async || {
+        if let Admission::Granted(lease) = limiter.enter(who).await.unwrap() {
+            taken = Some(lease);
+        }
+        taken.is_some()
+    })
+    .await;
+    taken.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_whose_answer_came_too_late_is_free_when_it_is_given_back() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let limiter = one_for_an_hour(&server, OnOutage::Open);
+    granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
+    server.signal("REDIS", "STOP").unwrap();
+    let late = granted(limiter.enter("late").await.unwrap());
+    // Redis grants it now, and nobody hears of it.
+    server.signal("REDIS", "CONT").unwrap();
+    late.release().await.unwrap();
+    is_free_again(&server, "late").await;
+}
+
+#[tokio::test]
+async fn a_lease_that_was_refused_because_its_answer_came_too_late_is_free() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let limiter = one_for_an_hour(&server, OnOutage::Closed);
+    granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
+    server.signal("REDIS", "STOP").unwrap();
+    assert!(matches!(limiter.enter("late").await.unwrap(), Admission::Full { .. }));
+    server.signal("REDIS", "CONT").unwrap();
+    is_free_again(&server, "late").await;
+}
+
+#[tokio::test]
+async fn a_lease_is_free_that_a_caller_asked_for_who_went_away() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let limiter = one_for_an_hour(&server, OnOutage::Open);
+    // Opens a connection.
+    granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
+    for polls in 1..5 {
+        if let Some(admission) = poll_n(limiter.enter("gone"), polls).await {
+            granted(admission.unwrap()).release().await.unwrap();
+        }
+        is_free_again(&server, "gone").await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_is_given_back_during_an_outage_is_free_after_it() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    for is_back_before in [true, false] {
+        let limiter = one_for_an_hour(&server, OnOutage::Closed);
+        let who = format!("held {is_back_before}");
+        let lease = granted(limiter.enter(&who).await.unwrap());
+        server.signal("REDIS", "STOP").unwrap();
+        // From now on the limiter knows that Redis is down.
+        assert!(matches!(limiter.enter("other").await.unwrap(), Admission::Full { .. }));
+        if is_back_before {
+            server.signal("REDIS", "CONT").unwrap();
+        }
+        lease.release().await.unwrap();
+        server.signal("REDIS", "CONT").unwrap();
+        is_free_again(&server, &who).await;
     }
 }

@@ -4,8 +4,10 @@ use crate::support::subject;
 use millpond_ratelimit::{
     CentralizedStateStorage, DecisionSource, Limit, OnOutage, RateLimiter, StorageOptions,
 };
-use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
-use millpond_testkit::OwnServer;
+use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value, slot_of};
+use millpond_testkit::{OwnServer, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
@@ -157,4 +159,80 @@ async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
         config(name, admits).await;
         assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Redis, "{name}");
     }
+}
+
+/// A subject whose keys the first master owns, and one of another's.
+fn subjects() -> (String, String) {
+    let of = |is_first: bool| {
+        let mut subjects = (0..).map(|n| format!("s{n}"));
+        let is_meant = |who: &String| (slot_of(format!(":{who}").as_bytes()) <= 5460) == is_first;
+        subjects.find(is_meant).unwrap()
+    };
+    (of(true), of(false))
+}
+
+#[tokio::test]
+async fn a_master_that_is_lost_concerns_only_its_own_subjects() {
+    let Some(servers) = OwnServer::or_skip("cluster") else { return };
+    for node in servers.told("CLUSTER_NODES").split(',') {
+        let pool = RedisPoolOptions::new().connect(&format!("redis://{node}")).await.unwrap();
+        let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
+        pool.run::<()>(set).await.unwrap();
+    }
+    let storage = StorageOptions::new().timeout(Duration::from_secs(1));
+    let storage = storage.connect_lazy(servers.url()).unwrap();
+    let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(1_000_000).unwrap()).unwrap();
+    let (lost, healthy) = subjects();
+    for who in [&lost, &healthy] {
+        assert_eq!(limiter.check(who).await.unwrap().source, DecisionSource::Redis);
+    }
+    servers.signal("CLUSTER_1", "STOP").unwrap();
+    let mut without = 0;
+    // Until its replica has taken its place.
+    until("the lost subjects are counted in Redis again", async || {
+        let decision = limiter.check(&healthy).await.unwrap();
+        assert_eq!(decision.source, DecisionSource::Redis, "after {without} of the others");
+        let is_back = limiter.check(&lost).await.unwrap().source == DecisionSource::Redis;
+        without += u32::from(!is_back);
+        is_back
+    })
+    .await;
+    assert!(without > 0, "no node was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_ended_cost_no_decision_but_those_that_were_under_way() {
+    const TASKS: u32 = 8;
+    const KILLS: u32 = 10;
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+    let storage = StorageOptions::new().timeout(Duration::from_secs(20));
+    let storage = storage.connect_lazy(server.url()).unwrap();
+    let limiter = RateLimiter::new(&storage, "n", Limit::per_second(1_000_000).unwrap()).unwrap();
+    let (by_redis, without) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let tasks = (0..TASKS).map(|_| {
+        let (limiter, is_over) = (limiter.clone(), Arc::clone(&is_over));
+        let (by_redis, without) = (Arc::clone(&by_redis), Arc::clone(&without));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::SeqCst) {
+                let is_by_redis = limiter.check("a").await.unwrap().source == DecisionSource::Redis;
+                let count = if is_by_redis { &by_redis } else { &without };
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    for _ in 0..KILLS {
+        let before = by_redis.load(Ordering::SeqCst);
+        until("Redis decides", async || by_redis.load(Ordering::SeqCst) > before + TASKS).await;
+        let kill = Command::new("CLIENT").args(["KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        admin.run::<i64>(kill).await.unwrap();
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let without = without.load(Ordering::SeqCst);
+    assert!(without <= TASKS * KILLS, "{without} decisions without Redis");
 }

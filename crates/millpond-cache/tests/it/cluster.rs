@@ -1,0 +1,69 @@
+//! A cluster that loses a node: only callers that need its keys do without Redis.
+
+use millpond_cache::{CacheBuilder, RedisCache};
+use millpond_redis::{Command, RedisPoolOptions, slot_of};
+use millpond_testkit::{OwnServer, until};
+use std::time::Duration;
+
+const NAMESPACE: &str = "nodes";
+
+/// A cluster whose healthy nodes answer while some slots have no owner.
+async fn cluster() -> Option<OwnServer> {
+    let cluster = OwnServer::or_skip("cluster")?;
+    for node in cluster.told("CLUSTER_NODES").split(',') {
+        let pool = RedisPoolOptions::new().connect(&format!("redis://{node}")).await.unwrap();
+        let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
+        pool.run::<()>(set).await.unwrap();
+    }
+    Some(cluster)
+}
+
+fn builder(cluster: &OwnServer) -> CacheBuilder {
+    RedisCache::builder().url(cluster.url()).namespace(NAMESPACE).timeout(Duration::from_secs(1))
+}
+
+/// A key of the first master, and one of another.
+fn keys() -> (String, String) {
+    let of = |is_first: bool| {
+        (0..)
+            .map(|n| format!("k{n}"))
+            .find(|key| {
+                let slot = slot_of(format!("cache:{NAMESPACE}:v1:{key}").as_bytes());
+                (slot <= 5460) == is_first
+            })
+            .unwrap()
+    };
+    (of(true), of(false))
+}
+
+async fn only_callers_of_a_lost_node_do_without_redis(signal: &str) {
+    let Some(cluster) = cluster().await else { return };
+    let cache = builder(&cluster).connect().await.unwrap();
+    let (lost, healthy) = keys();
+    for key in [&lost, &healthy] {
+        cache.set(key, key).await.unwrap();
+    }
+    cluster.signal("CLUSTER_1", signal).unwrap();
+    // Until its replica has taken its place.
+    until("the lost key is served again", async || {
+        cache.get::<String>(&lost).await.unwrap();
+        let found = cache.get::<String>(&healthy).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&healthy), "{signal}");
+        let found = cache.mget::<String>(&[&lost, &healthy]).await.unwrap();
+        assert_eq!(found[1].as_ref(), Some(&healthy), "{signal}");
+        // An error during an outage.
+        cache.delete(&[&lost]).await.is_ok()
+    })
+    .await;
+    assert!(cache.totals().bypassed > 0, "{signal}: no node was lost");
+}
+
+#[tokio::test]
+async fn while_a_killed_master_is_missed_the_keys_of_the_others_are_found() {
+    only_callers_of_a_lost_node_do_without_redis("KILL").await;
+}
+
+#[tokio::test]
+async fn while_a_master_is_silent_the_keys_of_the_others_are_found() {
+    only_callers_of_a_lost_node_do_without_redis("STOP").await;
+}
