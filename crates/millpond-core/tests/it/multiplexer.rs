@@ -203,3 +203,15 @@ async fn a_close_waits_for_its_borrowers_and_a_member_is_closed_with_its_own_rea
     assert!(multiplexer.pool().close().await.is_clean());
     assert_eq!((manager.alive(), trace.count("closed pool_closed #1")), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_reports_a_member_of_which_nobody_has_a_share_as_pending() {
+    let (pool, manager, _) = streams(1, |builder| builder);
+    drop(pool.acquire(Request::here()).await.unwrap());
+    let multiplexer = &pool.inner.multiplexer;
+    let report = multiplexer.pool().close_within(secs(1)).await;
+    assert_eq!((report.holders.len(), report.pending, manager.alive()), (0, 1, 1), "{report}");
+    pool.inner.members.lock().unwrap().clear();
+    assert!(multiplexer.pool().close().await.is_clean());
+    assert_eq!(manager.alive(), 0);
+}
