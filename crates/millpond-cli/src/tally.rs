@@ -63,7 +63,7 @@ impl Counts {
         match event {
             Event::Waiting { waiting } => self.waiting_peak = self.waiting_peak.max(*waiting),
             Event::Acquired { waited, .. } => self.waits.record(*waited),
-            Event::AcquireFailed { why: AcquireFailure::TimedOut, .. } => self.timed_out += 1,
+            Event::AcquireFailed { failure: AcquireFailure::TimedOut, .. } => self.timed_out += 1,
             Event::AcquireFailed { .. } => self.failed += 1,
             Event::AcquireCancelled { .. } => self.cancelled += 1,
             Event::Connected { .. } => self.opened += 1,

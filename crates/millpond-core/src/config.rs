@@ -15,8 +15,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How many places a pool may have when [`Limits::Off`] is set: more is surely a slip, and costs
-/// memory a place.
+/// Upper bound of slots with [`Limits::Off`]; guards against typing errors.
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
 
 /// The range of `tcp_keepalive` and `tcp_user_timeout`, settings of the backends, unless they are
@@ -118,7 +117,7 @@ impl PoolConfig {
     }
 
     /// The most connections that may exist at once.
-    pub fn cap(&self) -> u32 {
+    pub fn limit(&self) -> u32 {
         self.pool_size.saturating_add(self.max_overflow)
     }
 
@@ -174,7 +173,7 @@ impl PoolConfig {
         };
         if slots == 0 || slots > u64::from(MAX_CONNECTIONS) {
             let expected = format!("pool_size + max_overflow between 1 and {MAX_CONNECTIONS}");
-            let help = "a pool without a place lends nothing";
+            let help = "a pool needs at least one slot";
             refuse("pool_size", SettingValue::Count(self.pool_size), &expected, help);
         }
         if self.max_connecting == 0 {
@@ -219,7 +218,7 @@ impl PoolConfig {
             return;
         }
         let expected = format!("0s to {:?} (below pool_timeout)", self.pool_timeout);
-        let help = "nobody waits that long, so max_overflow would never be used; \
+        let help = "no caller waits that long, so max_overflow would never be used; \
                     lower overflow_after or raise pool_timeout";
         let value = SettingValue::Time(self.overflow_after);
         problems.push(Problem {

@@ -21,7 +21,7 @@ pub(crate) use checkout::try_acquire;
 #[cfg(all(test, millpond_models))]
 pub(crate) use close::{Closing, close as close_connection};
 #[cfg(all(test, millpond_models))]
-pub(crate) use connect::{Place, connect};
+pub(crate) use connect::{OpeningSlot, connect};
 pub(crate) use drain::{close, prewarm};
 pub use member::Member;
 pub use parts::PoolParts;

@@ -1,4 +1,4 @@
-//! What can go wrong with an acquire, told so that it can be acted upon at three in the morning.
+//! Acquire errors, with what is needed to diagnose them.
 
 use crate::event::{AcquireFailure, SharedError};
 use crate::hooks::{HookPoint, RequestRefusal};
@@ -113,7 +113,7 @@ impl std::error::Error for PoolError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Waiting for somebody to give a connection back: every place was taken.
+    /// Waiting for a connection to come back: every slot was taken.
     Wait,
     /// Waiting for a connection to be opened: there was room, but none came about.
     Connect,

@@ -22,15 +22,15 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Which events this observer gets: all of them by default. Asked once, when the pool is built.
     ///
-    /// A pool that does not have to tell of every loan lends at half the price.
+    /// Without an observer of every loan, a loan costs half as much.
     fn interest(&self) -> Interest {
         Interest::Everything
     }
 
     /// Takes the pool's own measurements. Called once, when the pool is built, for one whose
     /// interest is [`Interest::Measurements`].
-    fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
-        let _ = (pool, times);
+    fn attach_histograms(&self, pool: &str, histograms: Arc<PoolHistograms>) {
+        let _ = (pool, histograms);
     }
 }
 
@@ -63,8 +63,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         (**self).interest()
     }
 
-    fn attach_histograms(&self, pool: &str, times: Arc<PoolHistograms>) {
-        (**self).attach_histograms(pool, times);
+    fn attach_histograms(&self, pool: &str, histograms: Arc<PoolHistograms>) {
+        (**self).attach_histograms(pool, histograms);
     }
 }
 
@@ -74,7 +74,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 pub struct EventContext<'a> {
     /// The name of the pool.
     pub pool: &'a str,
-    /// Its place in the order of the pool's events: given under the lock, so it never lies.
+    /// Its sequence number among the pool's events, taken under the lock.
     pub seq: u64,
 }
 
@@ -114,8 +114,8 @@ pub enum Event {
     },
     /// An acquire ended with an error.
     AcquireFailed {
-        /// Which kind.
-        why: AcquireFailure,
+        /// The kind of failure.
+        failure: AcquireFailure,
         /// How long the caller had tried.
         waited: Duration,
         /// The caller's own line.
@@ -184,14 +184,13 @@ pub enum Event {
         /// Why.
         error: SharedError,
     },
-    /// A connection was closed, and its place is free.
+    /// A connection was closed, and its slot is free.
     Closed {
         /// Which one.
         id: ConnectionId,
         /// Why it was closed.
         reason: CloseReason,
-        /// What went wrong with the farewell, if anything did: then the connection was just
-        /// dropped.
+        /// Why the close failed, if it did; the connection was dropped then.
         error: Option<SharedError>,
     },
     /// A borrower took a connection out of the pool for good.
@@ -199,8 +198,8 @@ pub enum Event {
         /// Which one.
         id: ConnectionId,
     },
-    /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Told once for
-    /// each lease.
+    /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Reported once
+    /// for each lease.
     Leaked {
         /// Which one.
         id: ConnectionId,
@@ -212,8 +211,8 @@ pub enum Event {
     /// User code panicked: a manager or a hook. (A borrower that panics is reported by `Closed`
     /// with its reason.)
     Panicked {
-        /// Whose panic.
-        place: &'static str,
+        /// The callback that panicked, such as `on_connect` or `ping`.
+        callback: &'static str,
         /// What it said.
         message: String,
     },
@@ -252,7 +251,7 @@ pub enum Event {
     Suspended,
     /// Lending goes on.
     Resumed,
-    /// The runtime on which the pool lived has ended, and its connections with it.
+    /// The pool's runtime has shut down, and its connections with it.
     RuntimeShutDown,
     /// `close` was called, or the last handle was dropped.
     Closing,
@@ -305,7 +304,7 @@ pub enum CloseReason {
     RefusedByHook,
     /// An operation on it was cut off before it ended.
     Interrupted,
-    /// The driver reported that it is of no use any more.
+    /// The driver reported it as unusable.
     Broken,
     /// It could not be verified to be in sync, or the manager's `triage` discarded it.
     Unverified,
@@ -313,7 +312,7 @@ pub enum CloseReason {
     ResetFailed,
     /// Its borrower had it for longer than `max_lease`.
     Overdue,
-    /// A handle to it is still held by somebody outside.
+    /// The borrower has kept another handle to it.
     HandleLeaked,
     /// It is older than the last `invalidate_all`.
     Invalidated,
@@ -327,7 +326,7 @@ pub enum CloseReason {
     Discarded,
     /// Its manager or its borrower panicked.
     Panicked,
-    /// The runtime that it lived on has ended.
+    /// Its runtime has shut down.
     RuntimeShutDown,
     /// The pool was closed.
     PoolClosed,

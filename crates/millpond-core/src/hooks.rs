@@ -216,9 +216,9 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
     }
 
     hook! {
-        /// After every connection was opened, before anybody gets it. A refusal counts as a
-        /// connection that could not be opened: if the error is the manager's own, its `classify`
-        /// decides whether it is tried again.
+        /// After every connection was opened, before it is lent. A refusal counts as a connection
+        /// that could not be opened: if the error is the manager's own, its `classify` decides
+        /// whether it is tried again.
         ///
         /// What it leaves on a connection is the state that a reset leads back to: it is called
         /// again after a reset that has undone it, and a refusal closes the connection then.

@@ -3,7 +3,7 @@
 use crate::event::CloseReason;
 use crate::info::ConnectionInfo;
 use crate::ledger::{LeaseMeta, PooledConnection};
-use crate::rt::panics::calmly;
+use crate::rt::panics::catch_panic;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +25,17 @@ pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
     }
 
     /// The borrower keeps the connection for good. The default does nothing.
-    fn detached(&self, tag: &LeaseMeta) {
-        let _ = tag;
+    fn detached(&self, meta: &LeaseMeta) {
+        let _ = meta;
     }
 
     /// What is known of a connection that is out. The default knows its number.
-    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
+    fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
         ConnectionInfo {
             pool: Arc::from(""),
-            id: tag.id,
-            generation: tag.generation,
-            uses: tag.uses,
+            id: meta.id,
+            generation: meta.generation,
+            uses: meta.uses,
             age: Duration::ZERO,
             idle: Duration::ZERO,
         }
@@ -51,79 +51,79 @@ pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
 pub struct Lease<C: Send + 'static> {
     /// `None` only inside `drop`, `detach` and `discard`, which consume the lease.
     held: Option<PooledConnection<C>>,
-    home: Arc<dyn LeaseOwner<C>>,
+    owner: Arc<dyn LeaseOwner<C>>,
 }
 
 impl<C: Send + 'static> Lease<C> {
-    /// Lends a connection of a custom pool; when the lease ends, `home` gets it back.
-    pub fn new(conn: C, home: Arc<dyn LeaseOwner<C>>) -> Self {
-        Self::lend(PooledConnection::new(conn, LeaseMeta::of_a_custom_pool()), home)
+    /// Lends a connection of a custom pool; when the lease ends, `owner` gets it back.
+    pub fn new(conn: C, owner: Arc<dyn LeaseOwner<C>>) -> Self {
+        Self::lend(PooledConnection::new(conn, LeaseMeta::of_a_custom_pool()), owner)
     }
 
-    pub(crate) fn lend(held: PooledConnection<C>, home: Arc<dyn LeaseOwner<C>>) -> Self {
-        Self { held: Some(held), home }
+    pub(crate) fn lend(held: PooledConnection<C>, owner: Arc<dyn LeaseOwner<C>>) -> Self {
+        Self { held: Some(held), owner }
     }
 
-    /// Takes the connection out of the pool for good. Its place is free at once.
+    /// Takes the connection out of the pool for good. Its slot is free at once.
     pub fn detach(lease: Self) -> C {
-        let (held, home) = lease.dissolve();
-        home.detached(&held.inner.tag);
+        let (held, owner) = lease.into_parts();
+        owner.detached(&held.inner.meta);
         held.into_connection()
     }
 
     /// Gives the connection back and says that it must not be lent again; the pool closes it.
     pub fn discard(lease: Self, reason: CloseReason) {
-        let (held, home) = lease.dissolve();
-        home.discarded(held, reason);
+        let (held, owner) = lease.into_parts();
+        owner.discarded(held, reason);
     }
 
     /// What is known of the connection.
     pub fn info(lease: &Self) -> ConnectionInfo {
-        lease.home.info(&lease.held().inner.tag)
+        lease.owner.info(&lease.held().inner.meta)
     }
 
     /// Calls `then` when the lease ends by being dropped, before the connection goes back. For
     /// pools that wrap another pool: SQLAlchemy's `_do_return_conn`. Not called when the connection
     /// is detached or discarded; a panic in it discards the connection.
     pub fn on_return(lease: Self, then: impl FnOnce(&mut C) + Send + 'static) -> Self {
-        let (held, home) = lease.dissolve();
+        let (held, owner) = lease.into_parts();
         let on_return = Mutex::new(Some(Box::new(then) as _));
-        Self::lend(held, Arc::new(Wrapped { home, on_return, on_end: Mutex::new(None) }))
+        Self::lend(held, Arc::new(Wrapped { owner, on_return, on_end: Mutex::new(None) }))
     }
 
     /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For
     /// pools that count what they have out. A panic in it is caught.
     pub fn on_end(lease: Self, then: impl FnOnce() + Send + 'static) -> Self {
-        let (held, home) = lease.dissolve();
+        let (held, owner) = lease.into_parts();
         let on_end = Mutex::new(Some(Box::new(then) as _));
-        Self::lend(held, Arc::new(Wrapped { home, on_return: Mutex::new(None), on_end }))
+        Self::lend(held, Arc::new(Wrapped { owner, on_return: Mutex::new(None), on_end }))
     }
 
     pub(crate) fn meta(&self) -> &LeaseMeta {
-        &self.held().inner.tag
+        &self.held().inner.meta
     }
 
     /// Gives the connection back to be closed. The lease is empty afterwards: for the drop of what
     /// has it.
     pub(crate) fn end(&mut self, reason: CloseReason) {
         if let Some(held) = self.held.take() {
-            self.home.discarded(held, reason);
+            self.owner.discarded(held, reason);
         }
     }
 
-    /// Ends the lease without telling its home.
-    fn dissolve(mut self) -> (PooledConnection<C>, Arc<dyn LeaseOwner<C>>) {
-        let home = Arc::clone(&self.home);
+    /// Takes the lease apart without calling its owner.
+    fn into_parts(mut self) -> (PooledConnection<C>, Arc<dyn LeaseOwner<C>>) {
+        let owner = Arc::clone(&self.owner);
         match self.held.take() {
-            Some(held) => (held, home),
-            None => absent(),
+            Some(held) => (held, owner),
+            None => empty_lease(),
         }
     }
 
     fn held(&self) -> &PooledConnection<C> {
         match &self.held {
             Some(held) => held,
-            None => absent(),
+            None => empty_lease(),
         }
     }
 }
@@ -133,7 +133,7 @@ impl<C: Send + 'static> Lease<C> {
     clippy::unreachable,
     reason = "Drop needs to move out of the lease, and safe code has only Option for that"
 )]
-fn absent() -> ! {
+fn empty_lease() -> ! {
     unreachable!("a lease holds its connection until it is consumed")
 }
 
@@ -148,7 +148,7 @@ impl<C: Send + 'static> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C {
         match &mut self.held {
             Some(held) => &mut held.inner.conn,
-            None => absent(),
+            None => empty_lease(),
         }
     }
 }
@@ -156,7 +156,7 @@ impl<C: Send + 'static> DerefMut for Lease<C> {
 impl<C: Send + 'static> Drop for Lease<C> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            self.home.returned(held);
+            self.owner.returned(held);
         }
     }
 }
@@ -164,14 +164,14 @@ impl<C: Send + 'static> Drop for Lease<C> {
 impl<C: Send + 'static> fmt::Debug for Lease<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("connection", &self.held().inner.tag.id)
+            .field("connection", &self.held().inner.meta.id)
             .finish_non_exhaustive()
     }
 }
 
 /// An owner that calls a closure before the connection goes back to another owner, or after that.
 struct Wrapped<C> {
-    home: Arc<dyn LeaseOwner<C>>,
+    owner: Arc<dyn LeaseOwner<C>>,
     on_return: Once<dyn FnOnce(&mut C) + Send>,
     on_end: Once<dyn FnOnce() + Send>,
 }
@@ -183,37 +183,37 @@ fn take<F: ?Sized>(closure: &Once<F>) -> Option<Box<F>> {
 }
 
 impl<C> Wrapped<C> {
-    fn end(&self) {
+    fn run_on_end(&self) {
         if let Some(then) = take(&self.on_end) {
             // The lease has ended already: a panic must not reach the borrower.
-            let _ = calmly(then);
+            let _ = catch_panic(then);
         }
     }
 }
 
 impl<C: Send + 'static> LeaseOwner<C> for Wrapped<C> {
     fn returned(&self, mut held: PooledConnection<C>) {
-        let calm =
-            take(&self.on_return).is_none_or(|then| calmly(|| then(&mut held.inner.conn)).is_ok());
-        if calm {
-            self.home.returned(held);
+        let returns = take(&self.on_return)
+            .is_none_or(|then| catch_panic(|| then(&mut held.inner.conn)).is_ok());
+        if returns {
+            self.owner.returned(held);
         } else {
-            self.home.discarded(held, CloseReason::Panicked);
+            self.owner.discarded(held, CloseReason::Panicked);
         }
-        self.end();
+        self.run_on_end();
     }
 
     fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
-        self.home.discarded(held, reason);
-        self.end();
+        self.owner.discarded(held, reason);
+        self.run_on_end();
     }
 
-    fn detached(&self, tag: &LeaseMeta) {
-        self.home.detached(tag);
-        self.end();
+    fn detached(&self, meta: &LeaseMeta) {
+        self.owner.detached(meta);
+        self.run_on_end();
     }
 
-    fn info(&self, tag: &LeaseMeta) -> ConnectionInfo {
-        self.home.info(tag)
+    fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
+        self.owner.info(meta)
     }
 }

@@ -10,10 +10,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Places taken never grow beyond the cap; those being opened and closed count.
-//! 2. While lending goes on, nobody waits while a connection is idle.
-//! 3. Nobody is passed in the queue: a newcomer finds something idle only if nobody waits (2).
-//! 4. Every connection is in exactly one place: idle, in use, with the maintenance task or in its
+//! 1. Slots taken never grow beyond the limit; those being opened and closed count.
+//! 2. Unless the pool is suspended, no caller waits while a connection is idle.
+//! 3. Waiters are served in order: a new caller finds something idle only if no other waits (2).
+//! 4. Every connection is in exactly one state: idle, in use, with the maintenance task or in its
 //!    inbox, or granted to a waiter.
 //! 5. What is older than the last `invalidate_all` is never lent.
 
@@ -28,7 +28,7 @@ mod expiry;
 mod fast_path;
 mod growth;
 mod idle;
-mod resting;
+mod resetting;
 mod settle;
 mod shares;
 mod slots;
@@ -38,12 +38,12 @@ mod visits;
 mod wait_queue;
 
 pub(crate) use effects::{Effect, Effects};
-pub(crate) use entry::{Asker, Attempt, Claim, Grant, Job, Validated, Validation};
+pub(crate) use entry::{Attempt, Claim, Claimant, Grant, Job, Validated, Validation};
 pub use entry::{LeaseMeta, PooledConnection};
-pub(crate) use shares::{Lent, Waits};
+pub(crate) use shares::{LentShare, WaitOutcome};
 pub(crate) use slots::Caller;
 pub(crate) use state::Ledger;
 pub(crate) use unlocked::Unlocked;
-pub(crate) use wait_queue::{Armed, Look, Ticket};
+pub(crate) use wait_queue::{Polled, Ticket, TimersSet};
 #[cfg(all(test, not(millpond_models)))]
 pub(crate) use {backoff::Pause, claim::RECENT_PING, growth::Setback};

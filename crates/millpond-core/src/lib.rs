@@ -33,10 +33,10 @@
 //! 1. `pools/queue.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
 //! 2. `engine/acquire.rs`: its first poll asks the ledger. This file holds the only loop; the steps
 //!    are in `engine/checkout.rs`.
-//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a place in the queue, or an
+//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a position in the queue, or an
 //!    error. `ledger/growth.rs` decides whether a connection is opened for the caller.
 //! 4. `engine/validate.rs` checks an idle connection if a ping is due or there are hooks; a waiter
-//!    sleeps until it is granted one or its timer rings, and then `ledger/diagnosis.rs` says why.
+//!    sleeps until it is granted one or its timer elapses, and then `ledger/diagnosis.rs` says why.
 //! 5. `engine/connect.rs`: the maintenance task (`engine/maintenance.rs`) opens connections; a new
 //!    one goes to the oldest waiter.
 //! 6. `lease.rs`: the borrower works, and drops the lease.

@@ -15,7 +15,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// | method | called when | on | limit | if it fails, panics or takes too long |
 /// |---|---|---|---|---|
-/// | [`connect`](Manager::connect) | somebody waits and there is room, or `min_idle` asks | the maintenance task | `connect_timeout` | tried again, as [`classify`](Manager::classify) says |
+/// | [`connect`](Manager::connect) | a caller waits and there is room, or `min_idle` asks | the maintenance task | `connect_timeout` | tried again, as [`classify`](Manager::classify) says |
 /// | [`ping`](Manager::ping) | a connection was idle for longer than `pre_ping_idle` | the acquirer; the maintenance task after a first dead one | `ping_timeout` and what is left of `pool_timeout` | closed, the next one is taken |
 /// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
 /// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the maintenance task | `ping_timeout` | closed |
@@ -129,7 +129,7 @@ pub trait Manager: Send + Sync + 'static {
         false
     }
 
-    /// Says goodbye to the server and closes. The default drops the connection.
+    /// Closes the connection cleanly. The default drops it.
     ///
     /// Not called for a connection that is given away by [`Lease::detach`](crate::Lease::detach),
     /// that is dropped because no runtime is left to close it on, or that is invalidated

@@ -59,7 +59,7 @@ pub trait Pool: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no place, no connection and no wake-up.
+    /// Dropping the future loses no slot, no connection and no wake-up.
     fn acquire_with<'life0, 'async_trait>(
         &'life0 self,
         request: Request,
@@ -79,10 +79,10 @@ pub trait Pool: Send + Sync + 'static {
     /// The most connections that may be open at once. The default is that of the
     /// [`status`](Self::status).
     fn limit(&self) -> u32 {
-        self.status().cap()
+        self.status().limit()
     }
 
-    /// Who has a connection, and for how long: the oldest first. The default knows nobody.
+    /// Who has a connection, and for how long: the oldest first. The default is empty.
     fn holders(&self) -> Vec<Holder> {
         Vec::new()
     }
@@ -91,7 +91,7 @@ pub trait Pool: Send + Sync + 'static {
     /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
+    /// Closes the pool: no connection is lent any more, idle ones are closed at once, the others
     /// when they come back. Waits for that until `limit` and reports what is left.
     ///
     /// # Cancel safety

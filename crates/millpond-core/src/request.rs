@@ -14,8 +14,8 @@ pub struct Request {
     /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there
     /// or fails at once.
     pub limit: Option<Duration>,
-    /// What the connection is for, to be shown as its holder in the line's place. No value and no
-    /// secret belongs there.
+    /// What the connection is for, shown as its holder instead of the line. No value and no secret
+    /// belongs there.
     pub label: Option<&'static str>,
 }
 
@@ -26,7 +26,7 @@ impl Request {
         Self { location: Location::caller(), limit: None, label: None }
     }
 
-    /// The same request with a label, which is shown as the holder in the line's place. Default:
+    /// The same request with a label, which is shown as the holder instead of the line. Default:
     /// none.
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {

@@ -20,8 +20,8 @@ pub use tokio::runtime::Handle;
 /// Which task is running.
 pub(crate) type TaskId = tokio::task::Id;
 
-/// Further away than any pool lives, and near enough for every clock: thirty years.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+/// The longest timer: thirty years, which every clock can represent.
+const MAX_TIMER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// By how much the coarse clock may be wrong. The kernel moves it at each tick, every 1 to 10 ms;
 /// on a machine that had lost a core to others for a while it was seen to be 20 ms late.
@@ -29,18 +29,22 @@ pub(crate) const COARSE_ERROR: Duration = Duration::from_millis(50);
 
 /// How many acquires share one unit of a task's cooperative budget of 128: a task that does nothing
 /// else lets others run several times a millisecond, and an acquire pays for a count.
-const LAPS: u8 = 16;
+const POLLS_PER_BUDGET_UNIT: u8 = 16;
 
 thread_local! {
-    static LAP: Cell<u8> = const { Cell::new(0) };
+    static POLLS: Cell<u8> = const { Cell::new(0) };
 }
 
-/// Takes part in tokio's cooperative scheduling, once in [`LAPS`] calls. Pending: the task has gone
-/// on for long, and is woken again when others have had their turn.
+/// Takes part in tokio's cooperative scheduling, once in [`POLLS_PER_BUDGET_UNIT`] calls. Pending:
+/// the task has gone on for long, and is woken again when others have had their turn.
 #[inline]
 pub(crate) fn cooperate(cx: &mut Context<'_>) -> Poll<()> {
-    let lap = LAP.try_with(|lap| lap.replace(lap.get().wrapping_add(1)));
-    if lap.is_ok_and(|lap| lap.is_multiple_of(LAPS)) { take_budget(cx) } else { Poll::Ready(()) }
+    let polls = POLLS.try_with(|polls| polls.replace(polls.get().wrapping_add(1)));
+    if polls.is_ok_and(|polls| polls.is_multiple_of(POLLS_PER_BUDGET_UNIT)) {
+        take_budget(cx)
+    } else {
+        Poll::Ready(())
+    }
 }
 
 #[cold]
@@ -65,8 +69,8 @@ pub(crate) fn task() -> Option<TaskId> {
 }
 
 /// Runs a task of its own, for ever or until its runtime ends.
-pub(crate) fn spawn(home: &Handle, task: impl Future<Output = ()> + Send + 'static) {
-    home.spawn(task);
+pub(crate) fn spawn(runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+    runtime.spawn(task);
 }
 
 /// The pool's clock: tokio's, so that a paused clock pauses the pool. For ages there is a coarse
@@ -86,7 +90,7 @@ impl Clock {
             coarse_origin: coarsetime::Instant::now_without_cache_update(),
             paused: AtomicBool::new(false),
         };
-        clock.look_for_pause();
+        clock.detect_pause();
         clock
     }
 
@@ -112,7 +116,7 @@ impl Clock {
 
     /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests
     /// that pause it.
-    pub(crate) fn look_for_pause(&self) {
+    pub(crate) fn detect_pause(&self) {
         if self.paused.load(Ordering::Relaxed) {
             return;
         }
@@ -125,14 +129,14 @@ impl Clock {
         }
     }
 
-    /// A timer that rings at `deadline`, on the calling thread's runtime, else on `home`. `None` if
-    /// neither has a timer.
+    /// A timer that elapses at `deadline`, on the calling thread's runtime, else on `runtime`.
+    /// `None` if neither has a timer.
     pub(crate) fn timer(
         &self,
         deadline: Time,
-        home: impl FnOnce() -> Option<Handle>,
+        runtime: impl FnOnce() -> Option<Handle>,
     ) -> Option<Timer> {
-        let at = self.origin.checked_add(deadline.elapsed().min(FAR))?;
+        let at = self.origin.checked_add(deadline.elapsed().min(MAX_TIMER))?;
         // A runtime without a timer panics here; that must not reach the caller.
         let make = || catch_unwind(|| Timer(Box::pin(tokio::time::sleep_until(at)))).ok();
         if current().is_some()
@@ -140,26 +144,26 @@ impl Clock {
         {
             return Some(timer);
         }
-        let home = home()?;
-        let _entered = home.enter();
+        let runtime = runtime()?;
+        let _entered = runtime.enter();
         make()
     }
 }
 
 /// Whether a runtime has its timer enabled: without, nothing could ever be given up in time.
-pub(crate) fn has_timer(home: &Handle) -> bool {
-    let _entered = home.enter();
+pub(crate) fn has_timer(runtime: &Handle) -> bool {
+    let _entered = runtime.enter();
     catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
-/// Rings once.
+/// Elapses once.
 #[derive(Debug)]
 pub(crate) struct Timer(Pin<Box<tokio::time::Sleep>>);
 
 impl Timer {
-    /// Whether it has rung; if not, the task is woken when it does. `None`: the runtime that it was
-    /// set on has ended.
-    pub(crate) fn rings(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+    /// Whether it has elapsed; if not, the task is woken when it does. `None`: the runtime that it
+    /// was set on has shut down.
+    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Option<bool> {
         // tokio says so by a panic.
         catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx).is_ready())).ok()
     }
@@ -167,7 +171,7 @@ impl Timer {
 
 /// Sleeps; the timer is made when this is first polled, which must be inside a runtime.
 pub(crate) async fn sleep(span: Duration) {
-    tokio::time::sleep(span.min(FAR)).await;
+    tokio::time::sleep(span.min(MAX_TIMER)).await;
 }
 
 /// The jobs of a maintenance task, side by side. Dropping it drops them.
@@ -186,7 +190,7 @@ impl Jobs {
     }
 }
 
-/// A number that only grows, and is seen by everybody who waits for it.
+/// A number that only grows, and wakes all that wait for it.
 #[derive(Debug)]
 pub(crate) struct Signal(tokio::sync::watch::Sender<u64>);
 
@@ -222,12 +226,11 @@ pub(crate) async fn until<F: Future>(
     .await
 }
 
-/// A runtime on which nothing ever runs and whose clock stands still: a home for what tests drive
-/// by hand.
+/// A runtime on which nothing ever runs and whose clock is paused, for what tests drive by hand.
 #[cfg(test)]
-pub(crate) fn still() -> &'static tokio::runtime::Runtime {
-    static STILL: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
-    STILL.get_or_init(|| {
+pub(crate) fn paused_runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
         builder
             .enable_time()

@@ -7,8 +7,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// What a pool looks like at one moment. All numbers are taken together, so they add up: `open =
-/// idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the cap,
-/// or after a shrink never grows until it does not.
+/// idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the
+/// limit; after a shrink it may be above the new limit but does not grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -28,7 +28,7 @@ pub struct Status {
     pub resetting: u32,
     /// Connections being closed.
     pub closing: u32,
-    /// Places held for connections that are not the pool's: see
+    /// Slots held for connections that are not the pool's: see
     /// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
     pub reserved: u32,
     /// Callers who wait.
@@ -52,7 +52,7 @@ pub struct Status {
 
 impl Status {
     /// The most connections that may exist at once.
-    pub fn cap(&self) -> u32 {
+    pub fn limit(&self) -> u32 {
         self.pool_size.saturating_add(self.max_overflow)
     }
 
@@ -159,7 +159,7 @@ pub struct Totals {
     pub cancelled: u64,
     /// Acquires that failed in another way.
     pub failed: u64,
-    /// The most places that were taken at once.
+    /// The most slots that were taken at once.
     pub peak: u32,
 }
 
@@ -172,7 +172,7 @@ pub struct Holder {
     /// The line that acquired it.
     pub location: &'static Location<'static>,
     /// What it acquired it for, where the line alone would say little: of a query on a pool, the
-    /// first words of the statement, without values. It is shown in the line's place.
+    /// first words of the statement, without values. It is shown instead of the line.
     pub label: Option<&'static str>,
     /// How long ago.
     pub held: Duration,

@@ -117,7 +117,7 @@ impl Levels {
     fn add(&mut self, status: &Status) {
         for (level, more) in [
             (&mut self.size, status.pool_size),
-            (&mut self.max, status.cap()),
+            (&mut self.max, status.limit()),
             (&mut self.idle, status.idle),
             (&mut self.used, status.in_use),
             (&mut self.available, status.pool_size.saturating_sub(status.in_use)),

@@ -49,7 +49,9 @@ impl Tally {
     /// Counts an event.
     pub(crate) fn count(&self, event: &Event) {
         match event {
-            Event::AcquireFailed { why: AcquireFailure::TimedOut, .. } => one_more(&self.timed_out),
+            Event::AcquireFailed { failure: AcquireFailure::TimedOut, .. } => {
+                one_more(&self.timed_out)
+            }
             Event::AcquireFailed { .. } => one_more(&self.failed),
             Event::AcquireCancelled { .. } => one_more(&self.cancelled),
             Event::ConnectFailed { .. } => self.one_more_rare(CONNECT_FAILED, None),

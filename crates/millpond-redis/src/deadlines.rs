@@ -2,11 +2,11 @@
 //!
 //! Most answers arrive within microseconds, and a timer costs more than everything else that is
 //! done for a command here. So a command starts without one. If it is still under way when the
-//! deadline thread of the process comes by, at the latest after [`ARM_AFTER`], it is woken once and
-//! sets its own timer. Every thread registers its commands in a list of its own, so that threads on
-//! several cores do not contend for one lock.
+//! deadline thread of the process comes by, at the latest after [`TIMER_AFTER`], it is woken once
+//! and sets its own timer. Every thread registers its commands in a list of its own, so that
+//! threads on several cores do not contend for one lock.
 
-use millpond_core::deadline_thread::{ARM_AFTER, enlist};
+use millpond_core::deadline_thread::{TIMER_AFTER, register};
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,7 +50,7 @@ pub(crate) async fn answer_within<F: Future>(
     limit: Duration,
     mut answer: Pin<&mut F>,
 ) -> Option<F::Output> {
-    if limit < ARM_AFTER {
+    if limit < TIMER_AFTER {
         return timeout(limit, answer).await.ok();
     }
     let since = Instant::now();
@@ -105,7 +105,7 @@ impl Registration {
         let (commands, _) = self.entry.insert((commands, at));
         if !is_watched {
             let watched = Arc::downgrade(commands);
-            if !enlist(Box::new(move || {
+            if !register(Box::new(move || {
                 watched.upgrade().is_some_and(|commands| wake_all(&commands))
             })) {
                 // There is no deadline thread, and others may already count on it: all set their
@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_answered_ends_with_its_limit() {
-        for limit in [LIMIT, ARM_AFTER / 2] {
+        for limit in [LIMIT, TIMER_AFTER / 2] {
             let since = Instant::now();
             let answer = answer_within(limit, pin!(std::future::pending::<()>())).await;
             assert_eq!(answer, None);

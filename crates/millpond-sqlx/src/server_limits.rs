@@ -16,7 +16,7 @@ impl ServerLimits {
     /// What does not fit: a setting of the pool, and what could be done.
     pub fn misfits(&self, config: &PoolConfig) -> Vec<(&'static str, String)> {
         let connections =
-            self.connections.iter().filter(|(_, limit)| u64::from(config.cap()) > *limit);
+            self.connections.iter().filter(|(_, limit)| u64::from(config.limit()) > *limit);
         let mut misfits: Vec<_> = connections
             .map(|(what, limit)| {
                 let PoolConfig { pool_size, max_overflow, .. } = config;

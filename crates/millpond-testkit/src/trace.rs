@@ -103,7 +103,7 @@ fn line(event: &Event) -> String {
     match event {
         Event::Waiting { waiting } => format!("waiting {waiting}"),
         Event::Acquired { id, .. } => format!("acquired {id}"),
-        Event::AcquireFailed { why, .. } => format!("acquire failed {}", failure(*why)),
+        Event::AcquireFailed { failure: kind, .. } => format!("acquire failed {}", failure(*kind)),
         Event::AcquireCancelled { .. } => "acquire cancelled".to_owned(),
         Event::Returned { id, .. } => format!("returned {id}"),
         Event::Connecting { id, .. } => format!("connecting {id}"),
@@ -115,7 +115,7 @@ fn line(event: &Event) -> String {
         Event::Closed { id, reason, .. } => format!("closed {reason} {id}"),
         Event::Detached { id } => format!("detached {id}"),
         Event::Leaked { id, .. } => format!("leaked {id}"),
-        Event::Panicked { place, .. } => format!("panicked {place}"),
+        Event::Panicked { callback, .. } => format!("panicked {callback}"),
         Event::FailingFast { .. } => "failing fast".to_owned(),
         Event::Recovered { .. } => "recovered".to_owned(),
         Event::Resized { pool_size, max_overflow } => format!("resized {pool_size} {max_overflow}"),
@@ -123,7 +123,7 @@ fn line(event: &Event) -> String {
         Event::Warned { setting, .. } => format!("warned {setting}"),
         Event::Suspended => "suspended".to_owned(),
         Event::Resumed => "resumed".to_owned(),
-        Event::RuntimeShutDown => "home ended".to_owned(),
+        Event::RuntimeShutDown => "runtime shut down".to_owned(),
         Event::Closing => "closing".to_owned(),
         other => format!("{other:?}"),
     }

@@ -91,8 +91,8 @@ fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
     let error = bare().environment([("PSN_DB_OVERFLOW_AFTER", "30")]).load().unwrap_err();
     let expected = "db.overflow_after = 30 (environment variable `PSN_DB_OVERFLOW_AFTER`) is out \
         of range: expected 0s to 30s (below pool_timeout), and db.pool_timeout = 30s (default); \
-        nobody waits that long, so max_overflow would never be used; lower overflow_after or raise \
-        pool_timeout";
+        no caller waits that long, so max_overflow would never be used; lower overflow_after or \
+        raise pool_timeout";
     assert_eq!(error.to_string(), expected);
 }
 

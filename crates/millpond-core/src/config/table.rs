@@ -142,7 +142,7 @@ macro_rules! with_pool_settings {
         $($then)*! {
             $with
 
-            /// Connections to maintain: on return with nobody waiting, this many are kept idle.
+            /// Connections to maintain: on return without a waiter, this many are kept idle.
             pool_size: count = 10, 1..=50;
             /// Connections beyond `pool_size` that may be open at the same time.
             max_overflow: count = 20, 0..=100;
@@ -191,7 +191,7 @@ macro_rules! with_pool_settings {
             /// How many connections may be connecting at once.
             ///
             /// One that takes four times longer than usual, and at least 250 ms, no longer counts:
-            /// while there is room it holds up nobody.
+            /// while there is room it holds up no caller.
             max_connecting: count = 4, 1..=50;
             /// The longest pause between two failing attempts to connect (exponential, full
             /// jitter).
@@ -205,7 +205,7 @@ macro_rules! with_pool_settings {
             fail_fast_after: time or auto = auto, 1 ms..=3600 s;
             /// How long a caller waits before a connection beyond `pool_size` is opened for it.
             ///
-            /// Less than `pool_timeout`, or nobody would wait that long.
+            /// Less than `pool_timeout`, or no caller would wait that long.
             overflow_after: time = 0 s, 0 s..=300 s;
             /// How long a returned connection beyond `pool_size` is kept in case the burst goes on.
             overflow_linger: time = 0 s, 0 s..=3600 s;

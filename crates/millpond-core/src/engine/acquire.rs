@@ -2,13 +2,14 @@
 //! is dropped.
 
 use crate::engine::checkout::{
-    SHORT, Stand, Trip, begin, claim, fail, failed, hand_over, lent, look, pause, resume, validate,
+    PendingAcquire, SHORT, Step, begin, claim, delegate, fail, failed, lent, pause, poll_pause,
+    poll_wait, validate,
 };
 use crate::engine::shared::Shared;
 use crate::error::PoolError;
 use crate::event::Event;
 use crate::lease::Lease;
-use crate::ledger::{Asker, Grant, Ticket, Validation};
+use crate::ledger::{Claimant, Grant, Ticket, Validation};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
@@ -25,9 +26,9 @@ use std::task::{Context, Poll};
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses no place, no connection and no wake-up: what it had been granted goes to the
+/// Dropping it loses no slot, no connection and no wake-up: what it had been granted goes to the
 /// next waiter, a connection being opened for it goes to the pool, and so does one that was being
-/// validated, if it turns out well.
+/// validated, if it succeeds.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<M: Manager> {
     /// `None` once the future has ended.
@@ -39,11 +40,11 @@ pub struct Acquire<M: Manager> {
 enum State<C> {
     /// Not polled yet, or ended.
     Still,
-    Waiting(Ticket<Grant<C>>, Trip),
-    Validating(Validation<C>, Trip),
-    /// Refused, and about to ask once more: when the timer rings, or when other tasks have had
+    Waiting(Ticket<Grant<C>>, PendingAcquire),
+    Validating(Validation<C>, PendingAcquire),
+    /// Refused, and about to ask once more: when the timer elapses, or when other tasks have had
     /// their turn.
-    Pausing(Trip, Option<Timer>),
+    Pausing(PendingAcquire, Option<Timer>),
 }
 
 impl<M: Manager> Acquire<M> {
@@ -51,15 +52,16 @@ impl<M: Manager> Acquire<M> {
         Self { shared: Some(Arc::clone(shared)), request, state: State::Still }
     }
 
-    /// The fast paths of a poll, where nothing at all is due: a lease, or a place in the queue.
-    /// `None`: something is.
+    /// The fast paths of a poll, where nothing at all is due: a lease, or a position in the queue.
+    /// `None`: something is due.
     #[inline]
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
-        let shared = self.shared.as_ref().filter(|shared| shared.plain_checkout)?;
+        let shared = self.shared.as_ref().filter(|shared| shared.fast_checkout)?;
         let held = match &self.state {
-            State::Still if !shared.unlocked.crowded.load(Ordering::Relaxed) => {
+            State::Still if !shared.unlocked.contended.load(Ordering::Relaxed) => {
                 let caller = self.request.caller();
-                shared.change_at(shared.glance(), |ledger, now| ledger.take_fresh(caller, now))?
+                shared
+                    .change_at(shared.loan_time(), |ledger, now| ledger.take_fresh(caller, now))?
             }
             State::Still => {
                 self.state = self.join_fresh(shared, cx)?;
@@ -68,22 +70,22 @@ impl<M: Manager> Acquire<M> {
             State::Waiting(ticket, _) => {
                 let now = shared.clock.coarse();
                 let fresh = |granted: &Grant<_>| match granted {
-                    Grant::Fresh(held) => shared.is_fresh(&held.inner.tag, now),
+                    Grant::Ready(held) => shared.is_fresh(&held.inner.meta, now),
                     _ => false,
                 };
-                let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh) else { return None };
+                let Some(Grant::Ready(mut held)) = ticket.cell.take_if(fresh) else { return None };
                 if let State::Waiting(ticket, _) = mem::replace(&mut self.state, State::Still) {
                     held.inner.cell = Some(ticket.cell);
                 }
-                shared.unlocked.fetched.fetch_add(1, Ordering::Relaxed);
+                shared.unlocked.taken_unlocked.fetch_add(1, Ordering::Relaxed);
                 held
             }
             State::Validating(..) | State::Pausing(..) => return None,
         };
-        self.shared.take().map(|home| Poll::Ready(Lease::lend(held, home)))
+        self.shared.take().map(|owner| Poll::Ready(Lease::lend(held, owner)))
     }
 
-    /// Where many wait: a place in the queue.
+    /// While other callers wait: joins the queue.
     #[inline]
     fn join_fresh(&self, shared: &Shared<M>, cx: &mut Context<'_>) -> Option<State<M::Connection>> {
         let limit = self.request.limit.unwrap_or(shared.config.pool_timeout);
@@ -97,10 +99,13 @@ impl<M: Manager> Acquire<M> {
         let joined =
             shared.change_at(now, |ledger, now| ledger.join_fresh(caller, &mut waker, now));
         let (ticket, arrival) = joined?;
-        let asker = Asker { caller, arrival, since: now, again: false, armed: false };
+        let claimant = Claimant { caller, arrival, since: now, again: false, has_timer: false };
         // The coarse clock may be late: no deadline comes early.
         let deadline = now.after(COARSE_ERROR).after(limit);
-        Some(State::Waiting(ticket, Trip { deadline, ..Trip::new(asker, limit) }))
+        Some(State::Waiting(
+            ticket,
+            PendingAcquire { deadline, ..PendingAcquire::new(claimant, limit) },
+        ))
     }
 }
 
@@ -116,57 +121,58 @@ impl<M: Manager> Future for Acquire<M> {
             return poll.map(Ok);
         }
         let Some(shared) = this.shared.take() else { return Poll::Pending };
-        let (mut stand, mut trip) = match mem::replace(&mut this.state, State::Still) {
+        let (mut step, mut pending) = match mem::replace(&mut this.state, State::Still) {
             State::Still => begin(&shared, this.request, cx),
-            State::Waiting(ticket, trip) => (Stand::Wait(ticket), trip),
-            State::Validating(validation, trip) => (Stand::Validate(validation), trip),
-            State::Pausing(trip, timer) => (resume(timer, cx), trip),
+            State::Waiting(ticket, pending) => (Step::Wait(ticket), pending),
+            State::Validating(validation, pending) => (Step::Validate(validation), pending),
+            State::Pausing(pending, timer) => (poll_pause(timer, cx), pending),
         };
         loop {
-            stand = match stand {
-                Stand::Claim => claim(&shared, &mut trip, cx),
-                Stand::NeedsMaintenance if shared.ensure_maintenance() => Stand::Claim,
-                Stand::NeedsMaintenance => fail(&shared, &trip, PoolError::NoRuntime),
-                Stand::Join { ticket, enlist, told } => {
-                    if let Some((seq, waiting)) = told {
-                        shared.tell_at(seq, &Event::Waiting { waiting });
+            step = match step {
+                Step::Claim => claim(&shared, &mut pending, cx),
+                Step::NeedsMaintenance if shared.ensure_maintenance() => Step::Claim,
+                Step::NeedsMaintenance => fail(&shared, &pending, PoolError::NoRuntime),
+                Step::Join { ticket, register, report } => {
+                    if let Some((seq, waiting)) = report {
+                        shared.report_at(seq, &Event::Waiting { waiting });
                     }
-                    if trip.asker.armed || (enlist && !shared.enlist()) {
-                        Stand::Wait(ticket)
+                    if pending.claimant.has_timer || (register && !shared.register()) {
+                        Step::Wait(ticket)
                     } else {
                         // The deadline thread wakes it when it is time for a timer.
-                        this.state = State::Waiting(ticket, trip);
+                        this.state = State::Waiting(ticket, pending);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
                 }
-                Stand::Wait(ticket) => match look(&shared, ticket, &mut trip, cx) {
-                    Ok(stand) => stand,
+                Step::Wait(ticket) => match poll_wait(&shared, ticket, &mut pending, cx) {
+                    Ok(step) => step,
                     Err(ticket) => {
-                        this.state = State::Waiting(ticket, trip);
+                        this.state = State::Waiting(ticket, pending);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
                 },
-                Stand::Validate(validation) => match validate(&shared, validation, &mut trip, cx) {
-                    ControlFlow::Break(stand) => stand,
+                Step::Validate(validation) => match validate(&shared, validation, &mut pending, cx)
+                {
+                    ControlFlow::Break(step) => step,
                     ControlFlow::Continue(validation) => {
-                        this.state = State::Validating(validation, trip);
+                        this.state = State::Validating(validation, pending);
                         this.shared = Some(shared);
                         return Poll::Pending;
                     }
                 },
-                Stand::Pause(timer) => {
-                    this.state = State::Pausing(trip, timer);
+                Step::Pause(timer) => {
+                    this.state = State::Pausing(pending, timer);
                     this.shared = Some(shared);
                     return Poll::Pending;
                 }
-                Stand::Refused(until) => pause(&shared, until, cx),
-                Stand::Lent(held, told) => {
-                    return Poll::Ready(Ok(lent(shared, held, told, this.request)));
+                Step::Refused(until) => pause(&shared, until, cx),
+                Step::Lent(held, report) => {
+                    return Poll::Ready(Ok(lent(shared, held, report, this.request)));
                 }
-                Stand::Failed(error, told) => {
-                    return Poll::Ready(Err(failed(&shared, error, told, this.request)));
+                Step::Failed(error, report) => {
+                    return Poll::Ready(Err(failed(&shared, error, report, this.request)));
                 }
             };
         }
@@ -177,24 +183,26 @@ impl<M: Manager> Acquire<M> {
     /// Dropped before it has ended.
     #[cold]
     fn cancel(&mut self, shared: &Shared<M>) {
-        let (trip, ticket) = match mem::replace(&mut self.state, State::Still) {
+        let (pending, ticket) = match mem::replace(&mut self.state, State::Still) {
             State::Still => return,
-            State::Waiting(ticket, trip) => (trip, Some(ticket)),
-            State::Validating(validation, trip) => {
-                hand_over(shared, validation);
-                (trip, None)
+            State::Waiting(ticket, pending) => (pending, Some(ticket)),
+            State::Validating(validation, pending) => {
+                delegate(shared, validation);
+                (pending, None)
             }
-            State::Pausing(trip, _) => (trip, None),
+            State::Pausing(pending, _) => (pending, None),
         };
         // The waker that it had in the queue is dropped outside the lock.
-        let (seq, waited, _waker) = shared.change_at(shared.glance(), |ledger, now| {
+        let (seq, waited, _waker) = shared.change_at(shared.loan_time(), |ledger, now| {
             let waker = ticket.and_then(|ticket| ledger.leave(ticket, now));
             ledger.count_cancelled();
-            (ledger.seq_if(shared.observed()), now.since(trip.asker.since), waker)
+            (ledger.seq_if(shared.observed()), now.since(pending.claimant.since), waker)
         });
         if let Some(seq) = seq {
-            shared
-                .tell_at(seq, &Event::AcquireCancelled { waited, location: self.request.location });
+            shared.report_at(
+                seq,
+                &Event::AcquireCancelled { waited, location: self.request.location },
+            );
         }
     }
 }

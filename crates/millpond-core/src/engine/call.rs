@@ -6,7 +6,7 @@ use crate::event::{CloseReason, SharedError, share};
 use crate::ledger::PooledConnection;
 use crate::manager::{BoxError, ErrorClass, Manager};
 use crate::rt;
-use crate::rt::panics::{calmly, drop_calmly};
+use crate::rt::panics::{catch_panic, drop_catching_panic};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -48,14 +48,14 @@ pub(crate) async fn call<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut future = calmly(|| Box::pin(make())).map_err(CallError::Panicked)?;
-    let guarded = poll_fn(|cx| match calmly(|| future.as_mut().poll(cx)) {
+    let mut future = catch_panic(|| Box::pin(make())).map_err(CallError::Panicked)?;
+    let guarded = poll_fn(|cx| match catch_panic(|| future.as_mut().poll(cx)) {
         Ok(poll) => poll.map_err(CallError::Failed),
         Err(message) => Poll::Ready(Err(CallError::Panicked(message))),
     });
     let outcome = rt::until(rt::sleep(limit), guarded).await;
     // A future that has panicked or is cut off may panic when it is dropped.
-    let _ = drop_calmly(future);
+    let _ = drop_catching_panic(future);
     outcome.unwrap_or(Err(CallError::TimedOut(limit)))
 }
 
@@ -65,7 +65,7 @@ impl<M: Manager> Shared<M> {
         match error {
             CallError::Failed(error) => return self.classify(error),
             CallError::TimedOut(_) => {}
-            CallError::Panicked(message) => self.tell_panic(method, message.clone()),
+            CallError::Panicked(message) => self.report_panic(method, message.clone()),
         }
         ErrorClass::Transient
     }

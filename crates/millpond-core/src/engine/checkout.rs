@@ -1,22 +1,17 @@
 //! The way out: the steps of a checkout, from `acquire` to a lease.
 //!
-//! Ask the ledger; take what is idle, or wait in the queue; validate what one gets; if it is no
-//! good, ask again with the same place in the order of arrival and the same deadline.
+//! Ask the ledger; take what is idle, or wait in the queue; validate what is granted; if it is
+//! unusable, ask again with the same arrival number and the same deadline.
 
 use crate::engine::shared::Shared;
 use crate::engine::validate::{begin_hooks, begin_ping};
-use crate::error::{Phase, PoolError};
-use crate::event::Event;
-use crate::hooks::HookPoint;
-use crate::lease::{Lease, LeaseOwner};
 use crate::ledger::{
-    Asker, Caller, Claim, Grant, Ledger, Look, PooledConnection, Ticket, Validated, Validation,
+    Caller, Claim, Claimant, Grant, Ledger, Polled, Ticket, Validated, Validation,
 };
-use crate::manager::Manager;
-use crate::request::Request;
-use crate::rt::deadline_thread::ARM_AFTER;
+use crate::rt::deadline_thread::TIMER_AFTER;
 use crate::rt::time::Time;
 use crate::rt::{self, Timer};
+use crate::{Event, HookPoint, Lease, Manager, Phase, PoolError, PooledConnection, Request};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,100 +20,104 @@ use std::time::Duration;
 /// How many connections `on_checkout` hooks may refuse to one caller.
 const REFUSALS_MAX: u32 = 3;
 
-/// A limit that is too short to go without a timer at first: the deadline thread takes two rounds
-/// at most, if it is in time.
-pub(crate) const SHORT: Duration = ARM_AFTER.saturating_mul(3);
+/// Acquires with at most this limit set a timer at once: the deadline thread needs up to two
+/// rounds.
+pub(crate) const SHORT: Duration = TIMER_AFTER.saturating_mul(3);
 
 /// A ticket of a waiter for connections of this manager.
 type Ticketed<M> = Ticket<Grant<<M as Manager>::Connection>>;
 
-/// What an acquire carries along that is not served at once. It never moves under the lock: to drop
-/// its timer drops a waker, which is user code.
+/// The state of an acquire that was not served at once. It never moves under the lock: to drop its
+/// timer drops a waker, which is user code.
 #[derive(Debug)]
-pub(crate) struct Trip {
-    pub(crate) asker: Asker,
+pub(crate) struct PendingAcquire {
+    pub(crate) claimant: Claimant,
     pub(crate) limit: Duration,
     pub(crate) deadline: Time,
     pub(crate) refusals: u32,
-    /// Whether the pool has refused it once: the next refusal is its answer.
-    pub(crate) insists: bool,
+    /// Whether the pool has refused it once; the next refusal is final.
+    pub(crate) refused_once: bool,
     pub(crate) timer: Option<Timer>,
 }
 
-impl Trip {
-    pub(crate) fn new(asker: Asker, limit: Duration) -> Self {
+impl PendingAcquire {
+    pub(crate) fn new(claimant: Claimant, limit: Duration) -> Self {
         Self {
-            asker,
+            claimant,
             limit,
-            deadline: asker.since.after(limit),
+            deadline: claimant.since.after(limit),
             refusals: 0,
-            insists: false,
+            refused_once: false,
             timer: None,
         }
     }
 }
 
-/// Where a checkout stands.
-pub(crate) enum Stand<C> {
+/// The next step of a checkout.
+pub(crate) enum Step<C> {
     Claim,
     NeedsMaintenance,
     /// Queued just now, with the present waker.
     Join {
         ticket: Ticket<Grant<C>>,
-        enlist: bool,
-        told: Option<(u64, usize)>,
+        register: bool,
+        report: Option<(u64, usize)>,
     },
     Wait(Ticket<Grant<C>>),
     Validate(Validation<C>),
     /// Refused by the pool; it asks once more after this moment.
     Refused(Time),
     Pause(Option<Timer>),
-    Lent(PooledConnection<C>, Told),
-    Failed(PoolError, Told),
+    Lent(PooledConnection<C>, EndReport),
+    Failed(PoolError, EndReport),
 }
 
-/// What the observers will see of an end: its place in the order of events, and how long it took.
+/// What observers see of an acquire that has ended: the event's sequence number, and how long it
+/// took.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told {
+pub(crate) struct EndReport {
     seq: Option<u64>,
     waited: Duration,
 }
 
-/// The first poll of one who cannot be served at once.
+/// First poll of an acquire that the fast path did not serve.
 pub(crate) fn begin<M: Manager>(
     shared: &Arc<Shared<M>>,
     request: Request,
     cx: &mut Context<'_>,
-) -> (Stand<M::Connection>, Trip) {
+) -> (Step<M::Connection>, PendingAcquire) {
     let caller = request.caller();
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
-    let armed = limit <= SHORT || shared.clock.is_paused();
+    let has_timer = limit <= SHORT || shared.clock.is_paused();
     // Cloned, and dropped if it is not needed, outside the lock, as in what follows.
     let mut waker = Some(cx.waker().clone());
     shared.change(|ledger, now| {
         if limit.is_zero() {
-            let asker = Asker { caller, arrival: 0, since: now, again: false, armed };
-            return (take_or_fail(shared, ledger, caller, now), Trip::new(asker, limit));
+            let claimant = Claimant { caller, arrival: 0, since: now, again: false, has_timer };
+            return (
+                take_or_fail(shared, ledger, caller, now),
+                PendingAcquire::new(claimant, limit),
+            );
         }
         // A member may be waited for where its borrowers would fail at once.
         let again = ledger.is_multiplexed();
-        let asker = Asker { caller, arrival: ledger.arrive(), since: now, again, armed };
-        let mut trip = Trip::new(asker, limit);
-        let claim = ledger.claim(asker, &mut waker, now);
-        (answer(shared, ledger, claim, &mut trip, now), trip)
+        let claimant = Claimant { caller, arrival: ledger.arrive(), since: now, again, has_timer };
+        let mut pending = PendingAcquire::new(claimant, limit);
+        let claim = ledger.claim(claimant, &mut waker, now);
+        (answer(shared, ledger, claim, &mut pending, now), pending)
     })
 }
 
-/// Asks again, with the same place in the order of arrival.
+/// Asks again, with the same arrival number.
 pub(crate) fn claim<M: Manager>(
     shared: &Arc<Shared<M>>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     cx: &mut Context<'_>,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     let mut waker = Some(cx.waker().clone());
     shared.change(|ledger, now| {
-        let claim = ledger.claim(trip.asker, &mut waker, now);
-        answer(shared, ledger, claim, trip, now)
+        let claim = ledger.claim(pending.claimant, &mut waker, now);
+        answer(shared, ledger, claim, pending, now)
     })
 }
 
@@ -127,48 +126,47 @@ fn answer<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     claim: Claim<M::Connection>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     now: Time,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     match claim {
-        Claim::Idle(held) => inspect(shared, ledger, held, trip, now),
-        Claim::Wait { ticket, enlist } => {
+        Claim::Idle(held) => inspect(shared, ledger, held, pending, now),
+        Claim::Wait { ticket, register } => {
             let waiting = ledger.waiting() as usize;
-            let told = ledger.seq_if(shared.routine_observed()).map(|seq| (seq, waiting));
-            Stand::Join { ticket, enlist, told }
+            let report = ledger.seq_if(shared.routine_observed()).map(|seq| (seq, waiting));
+            Step::Join { ticket, register, report }
         }
-        Claim::NeedsMaintenance => Stand::NeedsMaintenance,
-        Claim::Failed(error @ PoolError::Connect { .. }) if !trip.insists => {
-            trip.insists = true;
-            let until = now.after(ledger.pause_of_refusal(error, now)).min(trip.deadline);
-            Stand::Refused(until)
+        Claim::NeedsMaintenance => Step::NeedsMaintenance,
+        Claim::Failed(error @ PoolError::Connect { .. }) if !pending.refused_once => {
+            pending.refused_once = true;
+            let until = now.after(ledger.refusal_delay(error, now)).min(pending.deadline);
+            Step::Refused(until)
         }
-        Claim::Failed(error) => count_failure(shared, ledger, error, trip.asker.since, now),
+        Claim::Failed(error) => count_failure(shared, ledger, error, pending.claimant.since, now),
     }
 }
 
-/// Lets other tasks run, and time pass, before one who was refused asks once more: a caller who
-/// tries again and again without a pause must not keep its runtime from finding out that the server
-/// is back.
+/// Lets other tasks run, and time pass, before a refused caller asks once more: one that retries
+/// without a pause must not keep its runtime from noticing that the server is back.
 pub(crate) fn pause<M: Manager>(
     shared: &Shared<M>,
     until: Time,
     cx: &mut Context<'_>,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
-        Some(timer) => resume(Some(timer), cx),
+        Some(timer) => poll_pause(Some(timer), cx),
         None => {
             cx.waker().wake_by_ref();
-            Stand::Pause(None)
+            Step::Pause(None)
         }
     }
 }
 
 /// Asks once more when the pause is over.
-pub(crate) fn resume<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Stand<C> {
-    let rings = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
-    if rings { Stand::Claim } else { Stand::Pause(timer) }
+pub(crate) fn poll_pause<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Step<C> {
+    let elapsed = timer.as_mut().is_none_or(|timer| timer.poll_elapsed(cx) != Some(false));
+    if elapsed { Step::Claim } else { Step::Pause(timer) }
 }
 
 /// A waiter takes what it was granted, unless that has gone out of date since, or nothing may be
@@ -177,20 +175,20 @@ fn receive<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     granted: Grant<M::Connection>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     now: Time,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     let held = match granted {
-        Grant::Fresh(held) | Grant::Due(held) => held,
+        Grant::Ready(held) | Grant::NeedsCheck(held) => held,
         Grant::Refusal(error) => {
-            return count_failure(shared, ledger, error, trip.asker.since, now);
+            return count_failure(shared, ledger, error, pending.claimant.since, now);
         }
     };
     if let Some(held) = ledger.accept(held, now) {
-        return inspect(shared, ledger, held, trip, now);
+        return inspect(shared, ledger, held, pending, now);
     }
-    trip.asker.again = true;
-    Stand::Claim
+    pending.claimant.again = true;
+    Step::Claim
 }
 
 /// Lends a connection for which nothing is due, or has it validated.
@@ -198,16 +196,16 @@ fn inspect<M: Manager>(
     shared: &Arc<Shared<M>>,
     ledger: &mut Ledger<M::Connection>,
     held: PooledConnection<M::Connection>,
-    trip: &Trip,
+    pending: &PendingAcquire,
     now: Time,
-) -> Stand<M::Connection> {
-    if ledger.must_ping(&held.inner.tag, now) {
-        return Stand::Validate(begin_ping(shared, held));
+) -> Step<M::Connection> {
+    if ledger.must_ping(&held.inner.meta, now) {
+        return Step::Validate(begin_ping(shared, held));
     }
     if shared.checkout_hooks {
-        return Stand::Validate(begin_hooks(shared, held));
+        return Step::Validate(begin_hooks(shared, held));
     }
-    count_loan(shared, ledger, held, trip.asker.since, now)
+    count_loan(shared, ledger, held, pending.claimant.since, now)
 }
 
 fn count_loan<M: Manager>(
@@ -216,11 +214,11 @@ fn count_loan<M: Manager>(
     held: PooledConnection<M::Connection>,
     since: Time,
     now: Time,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     ledger.count_loan(since, now);
-    Stand::Lent(
+    Step::Lent(
         held,
-        Told { seq: ledger.seq_if(shared.routine_observed()), waited: now.since(since) },
+        EndReport { seq: ledger.seq_if(shared.routine_observed()), waited: now.since(since) },
     )
 }
 
@@ -230,31 +228,35 @@ fn count_failure<M: Manager>(
     error: PoolError,
     since: Time,
     now: Time,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     ledger.count_failure(&error);
-    Stand::Failed(error, Told { seq: ledger.seq_if(shared.observed()), waited: now.since(since) })
+    Step::Failed(
+        error,
+        EndReport { seq: ledger.seq_if(shared.observed()), waited: now.since(since) },
+    )
 }
 
 pub(crate) fn fail<M: Manager>(
     shared: &Shared<M>,
-    trip: &Trip,
+    pending: &PendingAcquire,
     error: PoolError,
-) -> Stand<M::Connection> {
-    shared.change(|ledger, now| count_failure(shared, ledger, error, trip.asker.since, now))
+) -> Step<M::Connection> {
+    shared.change(|ledger, now| count_failure(shared, ledger, error, pending.claimant.since, now))
 }
 
-/// A request without patience: what is ready at this moment, or an error.
+/// A zero limit: lends what is ready, else fails.
 fn take_or_fail<M: Manager>(
     shared: &Shared<M>,
     ledger: &mut Ledger<M::Connection>,
     caller: Caller,
     now: Time,
-) -> Stand<M::Connection> {
+) -> Step<M::Connection> {
     if !shared.checkout_hooks
         && let Some(held) = ledger.try_claim(caller, now)
     {
-        let told = Told { seq: ledger.seq_if(shared.routine_observed()), waited: Duration::ZERO };
-        return Stand::Lent(held, told);
+        let report =
+            EndReport { seq: ledger.seq_if(shared.routine_observed()), waited: Duration::ZERO };
+        return Step::Lent(held, report);
     }
     ledger.arrive();
     let error = if ledger.is_closed() {
@@ -265,67 +267,67 @@ fn take_or_fail<M: Manager>(
     count_failure(shared, ledger, error, now, now)
 }
 
-/// A waiter looks whether its turn has come, and whether its time is up; else it goes on waiting.
-pub(crate) fn look<M: Manager>(
+/// Polls a waiter: takes its grant, fails it at its deadline, or keeps it waiting.
+pub(crate) fn poll_wait<M: Manager>(
     shared: &Arc<Shared<M>>,
     ticket: Ticketed<M>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     cx: &mut Context<'_>,
-) -> Result<Stand<M::Connection>, Ticketed<M>> {
+) -> Result<Step<M::Connection>, Ticketed<M>> {
     let mut waker = Some(cx.waker().clone());
     let looked =
-        shared.change_at(shared.glance(), |ledger, now| match ledger.look(ticket, &mut waker) {
-            Look::Granted(granted) => {
-                ControlFlow::Break(receive(shared, ledger, granted, trip, now))
+        shared.change_at(shared.loan_time(), |ledger, now| match ledger.poll(ticket, &mut waker) {
+            Polled::Granted(granted) => {
+                ControlFlow::Break(receive(shared, ledger, granted, pending, now))
             }
-            Look::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
+            Polled::Waiting(ticket) => ControlFlow::Continue((ticket, !ledger.has_task())),
         });
     let (ticket, without_task) = match looked {
-        ControlFlow::Break(stand) => return Ok(stand),
+        ControlFlow::Break(step) => return Ok(step),
         ControlFlow::Continue(waiting) => waiting,
     };
     if without_task && !shared.ensure_maintenance() {
-        return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime));
+        return Ok(leave_queue(shared, ticket, pending, |_, _| PoolError::NoRuntime));
     }
-    if trip.timer.is_none() {
-        trip.timer = shared.timer(trip.deadline);
-        // If it has to come again it will not be without one.
-        trip.asker.armed = true;
+    if pending.timer.is_none() {
+        pending.timer = shared.timer(pending.deadline);
+        // If it has to queue again, it has one already.
+        pending.claimant.has_timer = true;
     }
-    let mut rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
-    if rings.is_none() {
+    let mut elapsed = pending.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx));
+    if elapsed.is_none() {
         // It was set on a runtime that has ended, or there was none to set it on: now another one
         // may be here.
-        trip.timer = shared.timer(trip.deadline);
-        rings = trip.timer.as_mut().and_then(|timer| timer.rings(cx));
+        pending.timer = shared.timer(pending.deadline);
+        elapsed = pending.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx));
     }
-    match rings {
+    match elapsed {
         Some(false) => return Err(ticket),
         Some(true) => {}
-        None => return Ok(leave(shared, ticket, trip, |_, _| PoolError::NoRuntime)),
+        None => return Ok(leave_queue(shared, ticket, pending, |_, _| PoolError::NoRuntime)),
     }
-    let (task, limit) = (trip.asker.caller.task, trip.limit);
-    Ok(leave(shared, ticket, trip, |ledger, now| {
+    let (task, limit) = (pending.claimant.caller.task, pending.limit);
+    Ok(leave_queue(shared, ticket, pending, |ledger, now| {
         ledger.timed_out(shared.names(), task, limit, None, now)
     }))
 }
 
 /// Leaves the queue with an error, unless something was granted at the last moment.
-fn leave<M: Manager>(
+fn leave_queue<M: Manager>(
     shared: &Arc<Shared<M>>,
     ticket: Ticketed<M>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     error: impl FnOnce(&Ledger<M::Connection>, Time) -> PoolError,
-) -> Stand<M::Connection> {
-    let (stand, _waker) = shared.change(|ledger, now| match ledger.look(ticket, &mut None) {
-        Look::Granted(granted) => (receive(shared, ledger, granted, trip, now), None),
-        Look::Waiting(ticket) => {
+) -> Step<M::Connection> {
+    let (step, _waker) = shared.change(|ledger, now| match ledger.poll(ticket, &mut None) {
+        Polled::Granted(granted) => (receive(shared, ledger, granted, pending, now), None),
+        Polled::Waiting(ticket) => {
             let error = error(ledger, now);
             let left = ledger.leave(ticket, now);
-            (count_failure(shared, ledger, error, trip.asker.since, now), left)
+            (count_failure(shared, ledger, error, pending.claimant.since, now), left)
         }
     });
-    stand
+    step
 }
 
 /// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's
@@ -333,39 +335,47 @@ fn leave<M: Manager>(
 pub(crate) fn validate<M: Manager>(
     shared: &Arc<Shared<M>>,
     mut validation: Validation<M::Connection>,
-    trip: &mut Trip,
+    pending: &mut PendingAcquire,
     cx: &mut Context<'_>,
-) -> ControlFlow<Stand<M::Connection>, Validation<M::Connection>> {
-    let home =
-        if rt::current().is_some_and(|here| rt::has_timer(&here)) { None } else { shared.home() };
-    let entered = home.as_ref().map(|home| home.enter());
+) -> ControlFlow<Step<M::Connection>, Validation<M::Connection>> {
+    let runtime = if rt::current().is_some_and(|here| rt::has_timer(&here)) {
+        None
+    } else {
+        shared.runtime()
+    };
+    let entered = runtime.as_ref().map(|runtime| runtime.enter());
     if let Poll::Ready(validated) = validation.stage.as_mut().poll(cx) {
-        return ControlFlow::Break(conclude(shared, validated, validation.phase, trip));
+        return ControlFlow::Break(conclude(shared, validated, validation.phase, pending));
     }
     drop(entered);
-    if trip.timer.is_none() && trip.deadline > shared.now().after(validation.limit) {
+    if pending.timer.is_none() && pending.deadline > shared.now().after(validation.limit) {
         // It ends before the deadline, whatever happens.
         return ControlFlow::Continue(validation);
     }
-    if trip.timer.is_none() {
-        trip.timer = shared.timer(trip.deadline);
+    if pending.timer.is_none() {
+        pending.timer = shared.timer(pending.deadline);
     }
-    if trip.timer.as_mut().and_then(|timer| timer.rings(cx)) == Some(false) {
+    if pending.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx)) == Some(false) {
         return ControlFlow::Continue(validation);
     }
     let phase = validation.phase;
-    hand_over(shared, validation);
+    delegate(shared, validation);
     ControlFlow::Break(shared.change(|ledger, now| {
-        let error =
-            ledger.timed_out(shared.names(), trip.asker.caller.task, trip.limit, Some(phase), now);
-        count_failure(shared, ledger, error, trip.asker.since, now)
+        let error = ledger.timed_out(
+            shared.names(),
+            pending.claimant.caller.task,
+            pending.limit,
+            Some(phase),
+            now,
+        );
+        count_failure(shared, ledger, error, pending.claimant.since, now)
     }))
 }
 
-/// The caller of a validation goes away: the maintenance task sees it through. Without one it is
-/// cut off here, outside the lock.
-pub(crate) fn hand_over<M: Manager>(shared: &Shared<M>, validation: Validation<M::Connection>) {
-    let refused = shared.change(|ledger, now| ledger.adopt(validation, now));
+/// Hands a validation whose caller goes away to the maintenance task. Without one it is dropped
+/// here, outside the lock.
+pub(crate) fn delegate<M: Manager>(shared: &Shared<M>, validation: Validation<M::Connection>) {
+    let refused = shared.change(|ledger, now| ledger.take_over(validation, now));
     drop(refused);
 }
 
@@ -374,75 +384,74 @@ fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
     validated: Validated<M::Connection>,
     phase: Phase,
-    trip: &mut Trip,
-) -> Stand<M::Connection> {
+    pending: &mut PendingAcquire,
+) -> Step<M::Connection> {
     match validated {
         Validated::Fit(held) => shared.change(|ledger, now| {
             // It may have been invalidated, or the pool closed, while it was validated.
             let Some(held) = ledger.still_fit(held, now) else {
-                trip.asker.again = true;
-                return Stand::Claim;
+                pending.claimant.again = true;
+                return Step::Claim;
             };
             if phase == Phase::Ping && shared.checkout_hooks {
-                return Stand::Validate(begin_hooks(shared, held));
+                return Step::Validate(begin_hooks(shared, held));
             }
-            count_loan(shared, ledger, held, trip.asker.since, now)
+            count_loan(shared, ledger, held, pending.claimant.since, now)
         }),
         Validated::Unfit { refused } => {
-            trip.asker.again = true;
-            trip.refusals = trip.refusals.saturating_add(u32::from(refused.is_some()));
+            pending.claimant.again = true;
+            pending.refusals = pending.refusals.saturating_add(u32::from(refused.is_some()));
             match refused {
-                Some(source) if trip.refusals >= REFUSALS_MAX => {
+                Some(source) if pending.refusals >= REFUSALS_MAX => {
                     let error = PoolError::Refused {
                         point: HookPoint::Checkout,
-                        attempts: trip.refusals,
+                        attempts: pending.refusals,
                         source,
                     };
-                    fail(shared, trip, error)
+                    fail(shared, pending, error)
                 }
-                _ => Stand::Claim,
+                _ => Step::Claim,
             }
         }
-        Validated::Refused(refusal) => fail(shared, trip, PoolError::RequestRefused(refusal)),
+        Validated::Refused(refusal) => fail(shared, pending, PoolError::RequestRefused(refusal)),
     }
 }
 
 pub(crate) fn lent<M: Manager>(
     shared: Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
-    told: Told,
+    report: EndReport,
     request: Request,
 ) -> Lease<M::Connection> {
-    if let Some(seq) = told.seq {
+    if let Some(seq) = report.seq {
         let event = Event::Acquired {
-            id: held.inner.tag.id,
-            waited: told.waited,
+            id: held.inner.meta.id,
+            waited: report.waited,
             location: request.location,
         };
-        shared.tell_at(seq, &event);
+        shared.report_at(seq, &event);
     }
-    let home: Arc<dyn LeaseOwner<M::Connection>> = shared;
-    Lease::lend(held, home)
+    Lease::lend(held, shared)
 }
 
 pub(crate) fn failed<M: Manager>(
     shared: &Shared<M>,
     error: PoolError,
-    told: Told,
+    report: EndReport,
     request: Request,
 ) -> PoolError {
-    if let Some(seq) = told.seq {
+    if let Some(seq) = report.seq {
         let event = Event::AcquireFailed {
-            why: error.kind(),
-            waited: told.waited,
+            failure: error.kind(),
+            waited: report.waited,
             location: request.location,
         };
-        shared.tell_at(seq, &event);
+        shared.report_at(seq, &event);
     }
     error
 }
 
-/// A lease of what is ready at this moment.
+/// Lends what is ready at this moment.
 pub(crate) fn try_acquire<M: Manager>(
     shared: &Arc<Shared<M>>,
     request: Request,
@@ -450,10 +459,9 @@ pub(crate) fn try_acquire<M: Manager>(
     if shared.checkout_hooks {
         return None;
     }
-    let caller = request.caller();
     let (held, seq) = shared.change(|ledger, now| {
-        let held = ledger.try_claim(caller, now)?;
+        let held = ledger.try_claim(request.caller(), now)?;
         Some((held, ledger.seq_if(shared.routine_observed())))
     })?;
-    Some(lent(Arc::clone(shared), held, Told { seq, waited: Duration::ZERO }, request))
+    Some(lent(Arc::clone(shared), held, EndReport { seq, waited: Duration::ZERO }, request))
 }

@@ -1,5 +1,4 @@
-//! The only caller of `Manager::close`: the hooks' last word, the farewell, and the place that
-//! becomes free after it.
+//! The only caller of `Manager::close`: runs `on_close`, closes, frees the slot.
 
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::run_hooks;
@@ -8,12 +7,11 @@ use crate::event::{CloseReason, SharedError, share};
 use crate::hooks::HookPoint;
 use crate::ledger::{LeaseMeta, PooledConnection};
 use crate::manager::Manager;
-use crate::rt::panics::drop_calmly;
+use crate::rt::panics::drop_catching_panic;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Closes a connection within `close_timeout`, hooks included. Its place counts as taken until
-/// then.
+/// Closes a connection within `close_timeout`, hooks included. Its slot counts as taken until then.
 pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     let shared = Arc::clone(&closing.shared);
     let began = shared.now();
@@ -21,7 +19,7 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     if let Some(held) = &mut closing.held
         && shared.hooks.has(HookPoint::Close)
     {
-        let info = shared.describe(&held.inner.tag);
+        let info = shared.describe(&held.inner.meta);
         // A refusal changes nothing; it has been reported.
         let _ = run_hooks(&shared, HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
     }
@@ -32,7 +30,7 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
 }
 
 /// Closes a connection that never became one of the pool's.
-pub(crate) async fn farewell<M: Manager>(
+pub(crate) async fn close_unpooled<M: Manager>(
     shared: &Shared<M>,
     conn: M::Connection,
 ) -> Result<(), SharedError> {
@@ -48,7 +46,7 @@ async fn bounded_close<M: Manager>(
         Ok(()) => Ok(()),
         Err(error) => {
             if let CallError::Panicked(message) = &error {
-                shared.tell_panic("close", message.clone());
+                shared.report_panic("close", message.clone());
             }
             Err(error.shared("close_timeout"))
         }
@@ -58,7 +56,7 @@ async fn bounded_close<M: Manager>(
 /// A connection on its way out. In whatever way its close ends, its slot becomes free then.
 pub(crate) struct Closing<M: Manager> {
     shared: Arc<Shared<M>>,
-    tag: LeaseMeta,
+    meta: LeaseMeta,
     /// `None` once it was handed to the manager.
     held: Option<PooledConnection<M::Connection>>,
     reason: CloseReason,
@@ -71,15 +69,15 @@ impl<M: Manager> Closing<M> {
         held: PooledConnection<M::Connection>,
         reason: CloseReason,
     ) -> Self {
-        Self { shared, tag: held.inner.tag, held: Some(held), reason, error: None }
+        Self { shared, meta: held.inner.meta, held: Some(held), reason, error: None }
     }
 }
 
 impl<M: Manager> Drop for Closing<M> {
     fn drop(&mut self) {
-        if let Err(message) = drop_calmly(self.held.take()) {
+        if let Err(message) = drop_catching_panic(self.held.take()) {
             self.error = Some(share(message.into()));
         }
-        self.shared.closed(&self.tag, self.reason, self.error.take());
+        self.shared.closed(&self.meta, self.reason, self.error.take());
     }
 }

@@ -4,7 +4,7 @@
 //! that arrives late serves the next one.
 
 use crate::engine::call::call;
-use crate::engine::close::farewell;
+use crate::engine::close::close_unpooled;
 use crate::engine::run_hooks::run_hooks;
 use crate::engine::shared::Shared;
 use crate::event::{Event, SharedError, share};
@@ -19,21 +19,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens one connection and hands it to the ledger, or reports the failure.
-pub(crate) async fn connect<M: Manager>(place: Place<M>, attempt: Attempt) {
-    let shared = &place.shared;
-    shared.tell(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
+pub(crate) async fn connect<M: Manager>(opening: OpeningSlot<M>, attempt: Attempt) {
+    let shared = &opening.shared;
+    shared.report(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
     let outcome =
         rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
     match outcome {
         // The pool was closed or invalidated meanwhile, and the connection could not be lent: the
-        // guard frees the place.
+        // guard frees the slot.
         None => {}
         Some(Ok(conn)) => {
             let took = shared.now().since(began);
-            arrived(place, &attempt, conn, took);
+            arrived(opening, &attempt, conn, took);
         }
-        Some(Err((error, class))) => failed(place, &attempt, error, class),
+        Some(Err((error, class))) => failed(opening, &attempt, error, class),
     }
 }
 
@@ -71,7 +71,7 @@ async fn open<M: Manager>(
             let error = refused.into_error();
             let class = shared.classify_shared(&error);
             // Its failure is reported by the refusal; the connection never was one of the pool's.
-            let _ = farewell(shared, conn).await;
+            let _ = close_unpooled(shared, conn).await;
             return Err((share(Box::new(Refusal { point, source: error })), class));
         }
         if point == HookPoint::FirstConnect {
@@ -81,7 +81,7 @@ async fn open<M: Manager>(
     Ok(conn)
 }
 
-/// Why a new connection was no good although it could be opened.
+/// Why a new connection is unusable although it could be opened.
 #[derive(Debug)]
 struct Refusal {
     point: HookPoint,
@@ -101,35 +101,35 @@ impl std::error::Error for Refusal {
 }
 
 fn arrived<M: Manager>(
-    mut place: Place<M>,
+    mut opening: OpeningSlot<M>,
     attempt: &Attempt,
     conn: M::Connection,
     took: Duration,
 ) {
-    place.slot = None;
-    let shared = &place.shared;
+    opening.slot = None;
+    let shared = &opening.shared;
     let id = attempt.id;
     let mut recovered = None;
-    shared.change_and_tell(|ledger, now| {
-        let tag = ledger.new_tag(attempt, now);
+    shared.change_and_report(|ledger, now| {
+        let meta = ledger.new_meta(attempt, now);
         ledger.note_took(took);
-        recovered = ledger.connected(PooledConnection::new(conn, tag), now);
+        recovered = ledger.connected(PooledConnection::new(conn, meta), now);
         Some(Event::Connected { id, took })
     });
     if let Some(after) = recovered {
         tracing::info!(pool = &*shared.name, ?after, "connections can be opened again");
-        shared.tell(|| Event::Recovered { after });
+        shared.report(|| Event::Recovered { after });
     }
 }
 
 fn failed<M: Manager>(
-    mut place: Place<M>,
+    mut opening: OpeningSlot<M>,
     attempt: &Attempt,
     error: SharedError,
     class: ErrorClass,
 ) {
-    place.slot = None;
-    let shared = &place.shared;
+    opening.slot = None;
+    let shared = &opening.shared;
     let (setback, seq) = shared.change(|ledger, now| {
         let seq = ledger.seq_if(shared.observed());
         (ledger.connect_failed(attempt.slot, &error, class, now), seq)
@@ -141,30 +141,30 @@ fn failed<M: Manager>(
     }
     if let Some(seq) = seq {
         let (id, retry_in) = (attempt.id, setback.retry_in);
-        shared.tell_at(seq, &Event::ConnectFailed { id, error: error.clone(), class, retry_in });
+        shared.report_at(seq, &Event::ConnectFailed { id, error: error.clone(), class, retry_in });
     }
     if setback.failing_fast {
-        shared.tell(|| Event::FailingFast { error });
+        shared.report(|| Event::FailingFast { error });
     }
     if class == ErrorClass::Failover {
         shared.invalidate_all(false);
     }
 }
 
-/// The place of a connection that is being opened. If the job is dropped half way, the place
-/// becomes free.
-pub(crate) struct Place<M: Manager> {
+/// The slot of a connection that is being opened. If the job is dropped half-way, the slot becomes
+/// free.
+pub(crate) struct OpeningSlot<M: Manager> {
     shared: Arc<Shared<M>>,
     slot: Option<u32>,
 }
 
-impl<M: Manager> Place<M> {
+impl<M: Manager> OpeningSlot<M> {
     pub(crate) fn new(shared: Arc<Shared<M>>, attempt: &Attempt) -> Self {
         Self { shared, slot: Some(attempt.slot) }
     }
 }
 
-impl<M: Manager> Drop for Place<M> {
+impl<M: Manager> Drop for OpeningSlot<M> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             self.shared.change(|ledger, now| ledger.free(slot, now));

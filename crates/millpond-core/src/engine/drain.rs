@@ -1,4 +1,4 @@
-//! Waiting for something to become of the whole pool: everything closed, or enough of it warm.
+//! Waits until the pool is drained (`close`) or filled (`prewarm`).
 
 use crate::engine::shared::Shared;
 use crate::error::PoolError;
@@ -17,13 +17,13 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
     let began = shared.now();
     shared.begin_close();
     let empty = |ledger: &Ledger<M::Connection>| (ledger.used() == 0).then_some(());
-    let _ = watch(&shared, began.after(limit), empty).await;
+    let _ = wait_for(&shared, began.after(limit), empty).await;
     let now = shared.now();
-    let (holders, pending) = shared.look(|ledger| (ledger.holders(now), ledger.pending()));
+    let (holders, pending) = shared.read(|ledger| (ledger.holders(now), ledger.pending()));
     CloseReport { holders, pending, took: now.since(began) }
 }
 
-/// Opens connections until `connections` exist. A pool that keeps none has nothing to warm.
+/// Opens connections until `connections` exist. A pool that keeps none does nothing.
 pub(crate) async fn prewarm<M: Manager>(
     shared: Arc<Shared<M>>,
     connections: u32,
@@ -31,15 +31,15 @@ pub(crate) async fn prewarm<M: Manager>(
     if !shared.ensure_maintenance() {
         return Err(PoolError::NoRuntime);
     }
-    let (began, keeps) = shared.change(|ledger, now| (now, ledger.begin_warming(connections, now)));
+    let (began, keeps) = shared.change(|ledger, now| (now, ledger.begin_prewarm(connections, now)));
     if !keeps {
         return Ok(());
     }
-    let warming = Warming(Arc::clone(&shared), connections);
-    let enough = |ledger: &Ledger<M::Connection>| ledger.warmth(connections);
+    let guard = PrewarmGuard(Arc::clone(&shared), connections);
+    let enough = |ledger: &Ledger<M::Connection>| ledger.prewarm_result(connections);
     let limit = shared.config.pool_timeout;
-    let outcome = watch(&shared, began.after(limit), enough).await;
-    drop(warming);
+    let outcome = wait_for(&shared, began.after(limit), enough).await;
+    drop(guard);
     if matches!(outcome, Some(Err(_))) {
         // A caller that retries in a loop must not keep its runtime from noticing that the server
         // is back.
@@ -50,22 +50,21 @@ pub(crate) async fn prewarm<M: Manager>(
         let timed_out = |ledger: &Ledger<M::Connection>| {
             ledger.timed_out(shared.names(), None, limit, None, now)
         };
-        Err(shared.look(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
+        Err(shared.read(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
     })
 }
 
-/// That somebody is warming the pool up to so many connections; without one, nothing is opened
-/// ahead of demand.
-struct Warming<M: Manager>(Arc<Shared<M>>, u32);
+/// While it lives, the pool opens this many connections ahead of demand.
+struct PrewarmGuard<M: Manager>(Arc<Shared<M>>, u32);
 
-impl<M: Manager> Drop for Warming<M> {
+impl<M: Manager> Drop for PrewarmGuard<M> {
     fn drop(&mut self) {
-        self.0.change(|ledger, _| ledger.end_warming(self.1));
+        self.0.change(|ledger, _| ledger.end_prewarm(self.1));
     }
 }
 
-/// Waits until the ledger has an answer, at most until `deadline`. Without a timer it looks once.
-async fn watch<M: Manager, T>(
+/// Waits until the ledger has an answer, at most until `deadline`. Without a timer it checks once.
+async fn wait_for<M: Manager, T>(
     shared: &Shared<M>,
     deadline: Time,
     answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
@@ -81,13 +80,13 @@ async fn watch<M: Manager, T>(
         if let Ok(answer) = answer {
             return Poll::Ready(Some(answer));
         }
-        let out_of_time = timer.as_mut().is_none_or(|timer| timer.rings(cx) != Some(false));
+        let out_of_time = timer.as_mut().is_none_or(|timer| timer.poll_elapsed(cx) != Some(false));
         if out_of_time { Poll::Ready(None) } else { Poll::Pending }
     })
     .await
 }
 
-/// One who watches the pool, until it goes.
+/// Removes the waker when dropped.
 struct Watcher<'a, M: Manager> {
     shared: &'a Shared<M>,
     number: u64,

@@ -17,12 +17,12 @@ use std::sync::{Arc, OnceLock};
 pub struct Member<M: Manager> {
     shared: Arc<Shared<M>>,
     lease: Lease<M::Connection>,
-    why: OnceLock<CloseReason>,
+    reason: OnceLock<CloseReason>,
 }
 
 impl<M: Manager> Member<M> {
     pub(crate) fn new(shared: Arc<Shared<M>>, lease: Lease<M::Connection>) -> Self {
-        Self { shared, lease, why: OnceLock::new() }
+        Self { shared, lease, reason: OnceLock::new() }
     }
 
     /// Returns the number of the connection.
@@ -35,17 +35,17 @@ impl<M: Manager> Member<M> {
     /// `invalidate_all`, failover or end of the runtime. `None` if it is fit, which is seen without
     /// a lock.
     pub fn unfit(&self) -> Option<CloseReason> {
-        let (meta, now) = (self.meta(), self.shared.glance());
+        let (meta, now) = (self.meta(), self.shared.loan_time());
         if self.shared.is_young(meta, now) {
             return None;
         }
-        self.shared.look(|ledger| ledger.unfit(meta, now))
+        self.shared.read(|ledger| ledger.unfit(meta, now))
     }
 
     /// Notes with which reason the connection will be closed. The first one counts. Default: that
     /// of [`unfit`](Self::unfit), else [`CloseReason::Discarded`].
-    pub fn dismiss(&self, why: CloseReason) {
-        let _ = self.why.set(why);
+    pub fn dismiss(&self, reason: CloseReason) {
+        let _ = self.reason.set(reason);
     }
 
     pub(crate) fn meta(&self) -> &LeaseMeta {
@@ -62,8 +62,8 @@ impl<M: Manager> Deref for Member<M> {
 
 impl<M: Manager> Drop for Member<M> {
     fn drop(&mut self) {
-        let why = self.why.get().copied().or_else(|| self.unfit());
-        self.lease.end(why.unwrap_or(CloseReason::Discarded));
+        let reason = self.reason.get().copied().or_else(|| self.unfit());
+        self.lease.end(reason.unwrap_or(CloseReason::Discarded));
     }
 }
 

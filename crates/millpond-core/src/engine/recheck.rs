@@ -11,31 +11,31 @@ use crate::hooks::HookPoint;
 use crate::ledger::{PooledConnection, Validated, Validation};
 use crate::manager::Manager;
 use crate::rt;
-use crate::rt::panics::calmly;
+use crate::rt::panics::catch_panic;
 use crate::rt::time::Time;
 use std::sync::Arc;
 
-/// Sees a validation through whose caller has gone. It may have been begun on a runtime that stands
-/// still by now, so its limit is set anew.
-pub(crate) async fn see_through<M: Manager>(
+/// Completes a validation whose caller has gone. It may have begun on a runtime that is blocked
+/// now, so its limit starts again.
+pub(crate) async fn complete<M: Manager>(
     shared: Arc<Shared<M>>,
     validation: Validation<M::Connection>,
 ) {
     let Validation { stage, phase, limit, .. } = validation;
     match rt::until(rt::sleep(limit), stage).await {
         // Its hooks may have used it.
-        Some(Validated::Fit(held)) if phase == Phase::Hook => shared.give_back(held),
+        Some(Validated::Fit(held)) if phase == Phase::Hook => shared.return_unlent(held),
         Some(Validated::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
         Some(Validated::Unfit { .. } | Validated::Refused(_)) | None => {}
     }
 }
 
-/// Pings an idle connection that nobody is waiting for, and puts it back if it answers.
+/// Pings an idle connection, and puts it back if it answers.
 pub(crate) async fn validate_idle<M: Manager>(mut guard: CallGuard<M>) {
     let shared = Arc::clone(&guard.shared);
     let Some(held) = &mut guard.held else { return };
     let refused = ping(&shared, held).await;
-    held.inner.tag.validated_at = shared.now();
+    held.inner.meta.validated_at = shared.now();
     finish(guard, refused);
 }
 
@@ -46,14 +46,14 @@ pub(crate) async fn check_in<M: Manager>(mut guard: CallGuard<M>, reset: bool, p
     let mut refused = if pings { ping(&shared, held).await } else { None };
     if reset {
         let limit = shared.config.ping_timeout;
-        let id = held.inner.tag.id;
+        let id = held.inner.meta.id;
         if let Err(error) = call(limit, || shared.manager.reset(&mut held.inner.conn)).await {
             report_failure(&shared, "reset", error, |error| Event::ResetFailed { id, error });
             refused = Some(CloseReason::ResetFailed);
         }
     }
     if reset && refused.is_none() && shared.hooks.has(HookPoint::Connect) {
-        refused = connect_again(&shared, held).await;
+        refused = rerun_on_connect(&shared, held).await;
     }
     if refused.is_none() && shared.checkin_hooks {
         refused = call_hooks(&shared, HookPoint::Checkin, held).await;
@@ -67,7 +67,7 @@ async fn ping<M: Manager>(
 ) -> Option<CloseReason> {
     let limit = shared.config.ping_timeout;
     let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
-    outcome.err().map(|error| failed_ping(shared, held.inner.tag.id, error))
+    outcome.err().map(|error| failed_ping(shared, held.inner.meta.id, error))
 }
 
 async fn call_hooks<M: Manager>(
@@ -75,21 +75,21 @@ async fn call_hooks<M: Manager>(
     point: HookPoint,
     held: &mut PooledConnection<M::Connection>,
 ) -> Option<CloseReason> {
-    let info = shared.describe(&held.inner.tag);
+    let info = shared.describe(&held.inner.meta);
     let outcome = run_hooks(shared, point, &mut held.inner.conn, &info, Time::NEVER).await;
     outcome.err().map(|_| CloseReason::RefusedByHook)
 }
 
 /// Calls the `on_connect` hooks again if the reset has undone what they had done.
-async fn connect_again<M: Manager>(
+async fn rerun_on_connect<M: Manager>(
     shared: &Shared<M>,
     held: &mut PooledConnection<M::Connection>,
 ) -> Option<CloseReason> {
-    match calmly(|| shared.manager.undoes_on_connect(&mut held.inner.conn)) {
+    match catch_panic(|| shared.manager.undoes_on_connect(&mut held.inner.conn)) {
         Ok(false) => None,
         Ok(true) => call_hooks(shared, HookPoint::Connect, held).await,
         Err(message) => {
-            shared.tell_panic("undoes_on_connect", message);
+            shared.report_panic("undoes_on_connect", message);
             Some(CloseReason::Panicked)
         }
     }
@@ -100,11 +100,11 @@ fn finish<M: Manager>(mut guard: CallGuard<M>, refused: Option<CloseReason>) {
     let Some(held) = guard.held.take() else { return };
     guard.shared.change(|ledger, now| {
         let Some(reason) = refused else { return ledger.settle_checked(held, now) };
-        // Connections that were heard of since the maintenance task took this one are well.
-        let began = ledger.slot_since(held.inner.tag.slot);
+        // Connections that have answered since the maintenance task took this one are not suspect.
+        let began = ledger.slot_since(held.inner.meta.slot);
         ledger.retire(held, reason, now);
         if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {
-            ledger.suspect(began, now);
+            ledger.mark_suspect(began, now);
         }
     });
 }

@@ -51,11 +51,11 @@ pub(crate) async fn run_hooks<M: Manager>(
                 error => error,
             };
             if let CallError::Panicked(message) = &error {
-                shared.tell_panic(point.name(), message.clone());
+                shared.report_panic(point.name(), message.clone());
             }
             let error = error.shared("hook_timeout");
-            let told = error.clone();
-            shared.tell(|| Event::HookFailed { id: info.id, point, error: told });
+            let reported = error.clone();
+            shared.report(|| Event::HookFailed { id: info.id, point, error: reported });
             return Err(Refused::Connection(error));
         }
     }

@@ -9,7 +9,7 @@ use crate::error::PoolError;
 use crate::event::{CloseReason, Event};
 use crate::info::ConnectionId;
 use crate::lease::{Lease, LeaseOwner};
-use crate::ledger::{Caller, LeaseMeta, Ledger, Lent, PooledConnection, Waits};
+use crate::ledger::{Caller, LeaseMeta, Ledger, LentShare, PooledConnection, WaitOutcome};
 use crate::manager::Manager;
 use crate::request::Request;
 use crate::rt::time::Time;
@@ -45,12 +45,12 @@ pub struct Borrower<'a, M: Manager> {
     state: State,
 }
 
-/// Where an acquire of a share stands.
+/// The state of an acquire of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Asking,
-    /// Connecting failed when it came; it asks once more.
-    Insisting,
+    /// Refused because connecting fails; it asks once more.
+    RefusedOnce,
     Waiting,
     Ended,
 }
@@ -60,7 +60,7 @@ impl<'a, M: Manager> Borrower<'a, M> {
     pub(crate) async fn begin(shared: &'a Arc<Shared<M>>, request: Request) -> Self {
         poll_fn(rt::cooperate).await;
         let since = shared.now();
-        let number = shared.change_at(since, |ledger, _| ledger.ask_for_share());
+        let number = shared.change_at(since, |ledger, _| ledger.count_acquire());
         let limit = request.limit.unwrap_or(shared.config.pool_timeout);
         Self { shared, request, number, since, limit, state: State::Asking }
     }
@@ -80,10 +80,10 @@ impl<'a, M: Manager> Borrower<'a, M> {
     /// A borrower whose wait is dropped may wait again.
     pub async fn wait(&mut self, ready: impl Future) -> Result<(), PoolError> {
         let shared = self.shared;
-        if shared.look(Ledger::is_closed) {
+        if shared.read(Ledger::is_closed) {
             return Err(PoolError::Closed);
         }
-        if !shared.look(Ledger::has_task) {
+        if !shared.read(Ledger::has_task) {
             return if shared.ensure_maintenance() { Ok(()) } else { Err(PoolError::NoRuntime) };
         }
         let deadline = self.since.after(self.limit);
@@ -91,14 +91,15 @@ impl<'a, M: Manager> Borrower<'a, M> {
             return Err(self.timed_out());
         }
         if self.state != State::Waiting {
-            let insists = self.state == State::Insisting;
-            let waits = shared
-                .change(|ledger, now| ledger.await_share(self.number, self.since, insists, now));
+            let refused_once = self.state == State::RefusedOnce;
+            let waits = shared.change(|ledger, now| {
+                ledger.await_share(self.number, self.since, refused_once, now)
+            });
             match waits {
-                Waits::Joined(waiting) => self.joined(waiting),
-                Waits::Refused(error) => return Err(error),
-                Waits::AskAgain(at) => {
-                    self.state = State::Insisting;
+                WaitOutcome::Joined(waiting) => self.joined(waiting),
+                WaitOutcome::Refused(error) => return Err(error),
+                WaitOutcome::AskAgain(at) => {
+                    self.state = State::RefusedOnce;
                     pause(shared, at.min(deadline), ready).await;
                     return Ok(());
                 }
@@ -106,18 +107,18 @@ impl<'a, M: Manager> Borrower<'a, M> {
         }
         // A new one each time: the runtime of the last one may have ended.
         let Some(timer) = shared.timer(deadline) else { return Err(PoolError::NoRuntime) };
-        rt::until(rung(timer), ready).await;
+        rt::until(elapsed(timer), ready).await;
         Ok(())
     }
 
     fn joined(&mut self, waiting: u32) {
         self.state = State::Waiting;
-        self.shared.tell_of_share(|| Event::Waiting { waiting: waiting as usize });
+        self.shared.report_of_share(|| Event::Waiting { waiting: waiting as usize });
     }
 
     fn timed_out(&self) -> PoolError {
         let (shared, now) = (self.shared, self.shared.now());
-        shared.look(|ledger| ledger.timed_out(shared.names(), None, self.limit, None, now))
+        shared.read(|ledger| ledger.timed_out(shared.names(), None, self.limit, None, now))
     }
 
     /// Ends the acquire with a share of `member`. When the share ends,
@@ -135,7 +136,7 @@ impl<'a, M: Manager> Borrower<'a, M> {
     /// Ends the acquire with an error, which is counted, reported and given back.
     pub fn fail(mut self, error: PoolError) -> PoolError {
         self.leave();
-        self.shared.unserved(self.request, self.since, Some(&error));
+        self.shared.acquire_ended(self.request, self.since, Some(&error));
         error
     }
 
@@ -152,7 +153,7 @@ impl<M: Manager> Drop for Borrower<'_, M> {
     fn drop(&mut self) {
         if self.state != State::Ended {
             self.leave();
-            self.shared.unserved(self.request, self.since, None);
+            self.shared.acquire_ended(self.request, self.since, None);
         }
     }
 }
@@ -171,15 +172,17 @@ impl<M: Manager> fmt::Debug for Borrower<'_, M> {
 async fn pause<M: Manager>(shared: &Shared<M>, until: Time, something_happens: impl Future) {
     let timer = if until > shared.now() { shared.timer(until) } else { None };
     match timer {
-        Some(timer) => _ = rt::until(rung(timer), something_happens).await,
+        Some(timer) => _ = rt::until(elapsed(timer), something_happens).await,
         None => rt::yield_now().await,
     }
 }
 
-/// Waits until the timer has rung, or its runtime has ended: then it is time to look again as well.
-async fn rung(mut timer: Timer) {
-    poll_fn(|cx| if timer.rings(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) })
-        .await;
+/// Waits until the timer has elapsed or its runtime has ended.
+async fn elapsed(mut timer: Timer) {
+    poll_fn(
+        |cx| if timer.poll_elapsed(cx) == Some(false) { Poll::Pending } else { Poll::Ready(()) },
+    )
+    .await;
 }
 
 impl<M: Manager> Shared<M> {
@@ -192,18 +195,18 @@ impl<M: Manager> Shared<M> {
         share: S,
         owner: Arc<dyn LeaseOwner<S>>,
     ) -> Share<S> {
-        let (meta, now) = (member.meta(), self.glance());
+        let (meta, now) = (member.meta(), self.loan_time());
         let caller = Caller { location: request.location, label: request.label, task: None };
-        let (Lent { slot, ping_due }, seq) = self.change_at(now, |ledger, now| {
+        let (LentShare { slot, ping_due }, seq) = self.change_at(now, |ledger, now| {
             if since.is_none() {
-                ledger.ask_for_share();
+                ledger.count_acquire();
             }
             let lent = ledger.lend_share(meta, caller, since.unwrap_or(now), now);
             (lent, ledger.seq_if(self.routine_observed()))
         });
         if let Some(seq) = seq {
             let waited = since.map_or(Duration::ZERO, |since| now.since(since));
-            self.tell_all(
+            self.report_all(
                 seq,
                 &Event::Acquired { id: meta.id, waited, location: request.location },
             );
@@ -215,28 +218,28 @@ impl<M: Manager> Shared<M> {
     /// Takes a share back. Whether its borrower had it for longer than `max_lease`.
     pub(crate) fn end_share(&self, share: &LeaseMeta) -> bool {
         let is_timed = self.is_exact() || self.config.max_lease.is_some();
-        let now = if is_timed { self.glance() } else { Time::ZERO };
+        let now = if is_timed { self.loan_time() } else { Time::ZERO };
         let ((held, is_overdue), seq) = self.change_at(now, |ledger, now| {
             (ledger.end_share(share.slot, now), ledger.seq_if(self.routine_observed()))
         });
         if let Some(seq) = seq {
-            self.tell_all(seq, &Event::Returned { id: share.id, held });
+            self.report_all(seq, &Event::Returned { id: share.id, held });
         }
         is_overdue
     }
 
     /// An acquire of a share has failed, or was dropped.
-    fn unserved(&self, request: Request, since: Time, error: Option<&PoolError>) {
+    fn acquire_ended(&self, request: Request, since: Time, error: Option<&PoolError>) {
         let (waited, seq) = self.change(|ledger, now| {
             ledger.count_unserved(error);
             (now.since(since), ledger.seq_if(self.observed()))
         });
         let Some(seq) = seq else { return };
         let location = request.location;
-        self.tell_all(
+        self.report_all(
             seq,
             &match error.map(PoolError::kind) {
-                Some(why) => Event::AcquireFailed { why, waited, location },
+                Some(failure) => Event::AcquireFailed { failure, waited, location },
                 None => Event::AcquireCancelled { waited, location },
             },
         );

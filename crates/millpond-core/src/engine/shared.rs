@@ -6,11 +6,11 @@ use crate::engine::parts::PoolParts;
 use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
 use crate::hooks::{HookLists, HookPoint};
 use crate::info::ConnectionInfo;
-use crate::ledger::{Armed, Effect, Effects, LeaseMeta, Ledger, PooledConnection, Unlocked};
+use crate::ledger::{Effect, Effects, LeaseMeta, Ledger, PooledConnection, TimersSet, Unlocked};
 use crate::manager::{ErrorClass, Manager};
-use crate::rt::deadline_thread::{self, ARM_AFTER};
+use crate::rt::deadline_thread::{self, TIMER_AFTER};
 use crate::rt::lock::Mutex;
-use crate::rt::panics::{calmly, drop_calmly};
+use crate::rt::panics::{catch_panic, drop_catching_panic};
 use crate::rt::time::Time;
 use crate::rt::{Clock, Handle, Signal, Timer};
 use std::fmt;
@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 pub(crate) struct Shared<M: Manager> {
-    /// Nothing is awaited, woken, dropped or called that is not ours while it is locked. It is
+    /// While it is locked, nothing is awaited, and no user code is called, woken or dropped. It is
     /// changed by [`change_at`](Shared::change_at) alone.
     ledger: Mutex<Ledger<M::Connection>>,
     pub(crate) manager: M,
@@ -34,30 +34,29 @@ pub(crate) struct Shared<M: Manager> {
     /// The oldest generation whose connections may still be opened; above all of them once the pool
     /// is closed.
     pub(crate) opens_from: Signal,
-    pub(crate) home: Option<Handle>,
+    pub(crate) runtime: Option<Handle>,
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
     pub(crate) checkin_hooks: bool,
-    /// Whether a loan concerns nobody but its borrower: no hooks look at it, and no observer sees
-    /// it.
-    pub(crate) plain_checkout: bool,
+    /// Whether a loan needs neither hooks nor events, so the fast path may be used.
+    pub(crate) fast_checkout: bool,
     /// The same of a return.
-    pub(crate) plain_checkin: bool,
-    /// After how many nanoseconds without a sign of life a ping is due.
+    pub(crate) fast_checkin: bool,
+    /// How many nanoseconds after the last successful validation a ping is due.
     pub(crate) ping_after: u64,
     /// What callers and waiters read and count without the lock.
     pub(crate) unlocked: Arc<Unlocked>,
-    observers: Vec<Watching>,
+    observers: Vec<Registered>,
     /// Whether an observer wants an event for every lease.
     routine_observed: bool,
-    /// Whether loans are measured, or told with their times: then the clock has to be exact.
+    /// Whether loans are measured, or reported with their times: then the clock has to be exact.
     exact: bool,
     /// Whether what is reported as acquired and returned are shares, and no leases.
     multiplexed: bool,
 }
 
 /// An observer, and whether it wants an event for every lease.
-struct Watching {
+struct Registered {
     observer: Box<dyn Observer>,
     routine: bool,
 }
@@ -67,16 +66,18 @@ impl<M: Manager> Shared<M> {
         let PoolParts { manager, config, name, hooks, observers, runtime } = parts;
         let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
         let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
-        let observers: Vec<_> =
-            observers.into_iter().map(|observer| watching(observer, &name, &mut ledger)).collect();
-        let routine_observed = observers.iter().any(|watching| watching.routine);
+        let observers: Vec<_> = observers
+            .into_iter()
+            .map(|observer| register_observer(observer, &name, &mut ledger))
+            .collect();
+        let routine_observed = observers.iter().any(|registered| registered.routine);
         Self {
             exact: routine_observed || ledger.histograms().is_some(),
             manager,
             checkout_hooks: hooks.has(HookPoint::Checkout),
             checkin_hooks: hooks.has(HookPoint::Checkin),
-            plain_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
-            plain_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
+            fast_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
+            fast_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
             ping_after: config.ping_after(),
             unlocked: Arc::clone(ledger.unlocked()),
             ledger: Mutex::new(ledger),
@@ -86,7 +87,7 @@ impl<M: Manager> Shared<M> {
             kind,
             clock: Clock::start(),
             opens_from: Signal::new(),
-            home: runtime,
+            runtime,
             observers,
             routine_observed,
             multiplexed: false,
@@ -97,7 +98,7 @@ impl<M: Manager> Shared<M> {
     pub(crate) fn multiplex(&mut self) {
         self.multiplexed = true;
         // A member is lent for long, so that a fast path would gain nothing.
-        (self.plain_checkout, self.plain_checkin) = (false, false);
+        (self.fast_checkout, self.fast_checkin) = (false, false);
         self.change(|ledger, _| ledger.multiplex());
     }
 
@@ -110,9 +111,9 @@ impl<M: Manager> Shared<M> {
         self.clock.now()
     }
 
-    /// Looks at the ledger, under its lock.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&Ledger<M::Connection>) -> R) -> R {
-        look(&self.ledger.lock())
+    /// Reads the ledger, under its lock.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Ledger<M::Connection>) -> R) -> R {
+        read(&self.ledger.lock())
     }
 
     /// Changes the ledger, and runs the effects once its lock is released.
@@ -138,9 +139,9 @@ impl<M: Manager> Shared<M> {
         // One wake is the rule, and is not moved about with the rest.
         if let Some(Effects { wake, others }) = effects {
             if let Some(wake) = wake
-                && let Err(message) = calmly(|| wake.wake())
+                && let Err(message) = catch_panic(|| wake.wake())
             {
-                self.tell_panic("waker", message);
+                self.report_panic("waker", message);
             }
             if !others.is_empty() {
                 self.run(others);
@@ -155,18 +156,18 @@ impl<M: Manager> Shared<M> {
         // Users' destructors may block, so waiters are woken before.
         effects.sort_by_key(|effect| !matches!(effect, Effect::Wake(_)));
         for effect in effects {
-            let (place, outcome) = match effect {
-                Effect::Wake(waker) => ("waker", calmly(|| waker.wake())),
+            let (callback, outcome) = match effect {
+                Effect::Wake(waker) => ("waker", catch_panic(|| waker.wake())),
                 Effect::Drop(held, reason) => {
                     self.drop_now(held, reason);
                     continue;
                 }
-                Effect::CutOff(validation) => ("validation", drop_calmly(validation)),
-                Effect::Forget(error) => ("error", drop_calmly(error)),
-                Effect::ForgetRefusal(error) => ("error", drop_calmly(error)),
+                Effect::CutOff(validation) => ("validation", drop_catching_panic(validation)),
+                Effect::Forget(error) => ("error", drop_catching_panic(error)),
+                Effect::ForgetRefusal(error) => ("error", drop_catching_panic(error)),
             };
             if let Err(message) = outcome {
-                self.tell_panic(place, message);
+                self.report_panic(callback, message);
             }
         }
     }
@@ -174,44 +175,44 @@ impl<M: Manager> Shared<M> {
     /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock:
     /// what may not be lent any more was made so before.
     #[inline]
-    pub(crate) fn is_fresh(&self, tag: &LeaseMeta, now: Time) -> bool {
-        tag.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), self.ping_after, now)
+    pub(crate) fn is_fresh(&self, meta: &LeaseMeta, now: Time) -> bool {
+        meta.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
     /// Whether a connection is of the generation that is lent and not too old. Looks without the
     /// lock, as [`is_fresh`](Self::is_fresh) does.
-    pub(crate) fn is_young(&self, tag: &LeaseMeta, now: Time) -> bool {
-        tag.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), u64::MAX, now)
+    pub(crate) fn is_young(&self, meta: &LeaseMeta, now: Time) -> bool {
+        meta.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
 
-    /// The time of a loan, a wait or a return: exact if it is measured or told.
+    /// The time of a loan, a wait or a return: exact if it is measured or reported.
     #[inline]
-    pub(crate) fn glance(&self) -> Time {
+    pub(crate) fn loan_time(&self) -> Time {
         if self.exact { self.now() } else { self.clock.coarse() }
     }
 
-    /// Whether loans are measured, or told with their times.
+    /// Whether loans are measured, or reported with their times.
     pub(crate) fn is_exact(&self) -> bool {
         self.exact
     }
 
-    /// Drops a connection that nobody is left to close properly; then its place is free.
+    /// Drops a connection that no maintenance task is left to close; then its slot is free.
     fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
-        let tag = held.inner.tag;
-        let error = drop_calmly(held).err().map(|message| share(message.into()));
-        self.closed(&tag, reason, error);
+        let meta = held.inner.meta;
+        let error = drop_catching_panic(held).err().map(|message| share(message.into()));
+        self.closed(&meta, reason, error);
     }
 
     /// A connection is closed or dropped: frees its slot.
-    pub(crate) fn closed(&self, tag: &LeaseMeta, reason: CloseReason, error: Option<SharedError>) {
-        self.change_and_tell(|ledger, now| {
-            ledger.gone(tag.slot, now);
-            Some(Event::Closed { id: tag.id, reason, error })
+    pub(crate) fn closed(&self, meta: &LeaseMeta, reason: CloseReason, error: Option<SharedError>) {
+        self.change_and_report(|ledger, now| {
+            ledger.connection_closed(meta.slot, now);
+            Some(Event::Closed { id: meta.id, reason, error })
         });
     }
 
-    /// Changes the ledger, and tells the observers of the event that this is, if it is one.
-    pub(crate) fn change_and_tell(
+    /// Changes the ledger, and reports the event that the change returns.
+    pub(crate) fn change_and_report(
         &self,
         change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> Option<Event>,
     ) {
@@ -221,24 +222,24 @@ impl<M: Manager> Shared<M> {
             (event, seq)
         });
         if let (Some(event), Some(seq)) = (event, seq) {
-            self.tell_at(seq, &event);
+            self.report_at(seq, &event);
         }
     }
 
-    /// Tells the observers, with the event's place in the order of things. For events that do not
-    /// belong to one change of the ledger; those that do take their number there.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+    /// Reports an event that belongs to no change of the ledger; others take their sequence number
+    /// in the change.
+    pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
             let seq = self.change(|ledger, _| ledger.next_seq());
-            self.tell_at(seq, &event());
+            self.report_at(seq, &event());
         }
     }
 
-    /// Tells the observers of an acquire or a loan of a share.
-    pub(crate) fn tell_of_share(&self, event: impl FnOnce() -> Event) {
+    /// Reports an acquire or a loan of a share.
+    pub(crate) fn report_of_share(&self, event: impl FnOnce() -> Event) {
         if self.observed() {
             let seq = self.change(|ledger, _| ledger.next_seq());
-            self.tell_all(seq, &event());
+            self.report_all(seq, &event());
         }
     }
 
@@ -251,37 +252,37 @@ impl<M: Manager> Shared<M> {
         self.routine_observed
     }
 
-    /// Tells the observers of an event whose place was given under the lock, unless it is about an
+    /// Reports an event whose sequence number was taken under the lock, unless it is about an
     /// acquire or a loan of a member.
-    pub(crate) fn tell_at(&self, seq: u64, event: &Event) {
+    pub(crate) fn report_at(&self, seq: u64, event: &Event) {
         if !self.multiplexed || !event.is_of_a_loan() {
-            self.tell_all(seq, event);
+            self.report_all(seq, event);
         }
     }
 
-    pub(crate) fn tell_all(&self, seq: u64, event: &Event) {
+    pub(crate) fn report_all(&self, seq: u64, event: &Event) {
         let context = EventContext { pool: &self.name, seq };
-        for Watching { observer, .. } in
-            self.observers.iter().filter(|watching| watching.routine || !event.is_routine())
+        for Registered { observer, .. } in
+            self.observers.iter().filter(|registered| registered.routine || !event.is_routine())
         {
-            if let Err(message) = calmly(|| observer.observe(event, &context)) {
+            if let Err(message) = catch_panic(|| observer.observe(event, &context)) {
                 tracing::warn!(pool = &*self.name, message, "an observer panicked");
             }
         }
     }
 
-    /// Tells of a panic in code that is not ours, in the log too.
-    pub(crate) fn tell_panic(&self, place: &'static str, message: String) {
-        tracing::warn!(pool = &*self.name, place, message, "user code panicked");
-        self.tell(|| Event::Panicked { place, message });
+    /// Reports a panic of user code, in the log too.
+    pub(crate) fn report_panic(&self, callback: &'static str, message: String) {
+        tracing::warn!(pool = &*self.name, callback, message, "user code panicked");
+        self.report(|| Event::Panicked { callback, message });
     }
 
     /// What the manager makes of an error.
     pub(crate) fn classify(&self, error: &M::Error) -> ErrorClass {
-        match calmly(|| self.manager.classify(error)) {
+        match catch_panic(|| self.manager.classify(error)) {
             Ok(class) => class,
             Err(message) => {
-                self.tell_panic("classify", message);
+                self.report_panic("classify", message);
                 ErrorClass::Transient
             }
         }
@@ -294,29 +295,29 @@ impl<M: Manager> Shared<M> {
 
     /// A timer on the caller's runtime, else on the pool's.
     pub(crate) fn timer(&self, deadline: Time) -> Option<Timer> {
-        self.clock.timer(deadline, || self.home())
+        self.clock.timer(deadline, || self.runtime())
     }
 
     /// What is known of a connection.
-    pub(crate) fn describe(&self, tag: &LeaseMeta) -> ConnectionInfo {
+    pub(crate) fn describe(&self, meta: &LeaseMeta) -> ConnectionInfo {
         ConnectionInfo {
             pool: Arc::clone(&self.name),
-            id: tag.id,
-            generation: tag.generation,
-            uses: tag.uses,
-            age: self.now().since(tag.created),
-            idle: Duration::from_nanos(tag.idled),
+            id: meta.id,
+            generation: meta.generation,
+            uses: meta.uses,
+            age: self.now().since(meta.created),
+            idle: Duration::from_nanos(meta.idled),
         }
     }
 
-    /// Has the deadline thread look after the pool's waiters. `false` if they have to set timers
-    /// from the start.
-    pub(crate) fn enlist(self: &Arc<Self>) -> bool {
-        self.clock.look_for_pause();
+    /// Registers the pool with the deadline thread. `false` if waiters must set timers from the
+    /// start.
+    pub(crate) fn register(self: &Arc<Self>) -> bool {
+        self.clock.detect_pause();
         let weak = Arc::downgrade(self);
         let round = move || {
             let Some(shared) = weak.upgrade() else { return false };
-            let goes_on = shared.arm(ARM_AFTER);
+            let goes_on = shared.set_timers(TIMER_AFTER);
             if let Some(shared) = Arc::into_inner(shared) {
                 // The pool has gone meanwhile. Its connections' destructors must not hold the
                 // thread up.
@@ -324,22 +325,22 @@ impl<M: Manager> Shared<M> {
             }
             goes_on
         };
-        let watched = !self.clock.is_paused() && deadline_thread::enlist(Box::new(round));
-        if !watched {
-            // Others may count on the thread already: from now on all set timers.
-            self.arm(Duration::ZERO);
+        let registered = !self.clock.is_paused() && deadline_thread::register(Box::new(round));
+        if !registered {
+            // Others may rely on the thread already: from now on all set timers.
+            self.set_timers(Duration::ZERO);
         }
-        watched
+        registered
     }
 
-    /// Has those who have waited for so long watch their own deadlines. Whether there are others,
-    /// who have not.
-    fn arm(&self, waited: Duration) -> bool {
+    /// Wakes waiters older than `waited` so that they set a timer; returns whether younger ones
+    /// remain.
+    fn set_timers(&self, waited: Duration) -> bool {
         loop {
-            match self.change(|ledger, now| ledger.arm(now.before(waited), now)) {
-                Armed::All => return false,
-                Armed::Due => return true,
-                Armed::Enough => {}
+            match self.change(|ledger, now| ledger.set_timers(now.before(waited), now)) {
+                TimersSet::All => return false,
+                TimersSet::Due => return true,
+                TimersSet::Enough => {}
             }
         }
     }
@@ -354,7 +355,7 @@ impl<M: Manager> Shared<M> {
         let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.next_seq()));
         self.opens_from.raise(u64::MAX);
         if let Some(seq) = closing {
-            self.tell_at(seq, &Event::Closing);
+            self.report_at(seq, &Event::Closing);
         }
     }
 
@@ -363,17 +364,17 @@ impl<M: Manager> Shared<M> {
         let (generation, seq) =
             self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.next_seq()));
         self.opens_from.raise(generation);
-        self.tell_at(seq, &Event::Invalidated { generation });
+        self.report_at(seq, &Event::Invalidated { generation });
     }
 }
 
 /// Asks an observer what it wants to observe, and has leases measured if it wants that.
-fn watching<C: Send + 'static>(
+fn register_observer<C: Send + 'static>(
     observer: Box<dyn Observer>,
     pool: &str,
     ledger: &mut Ledger<C>,
-) -> Watching {
-    let asked = calmly(|| {
+) -> Registered {
+    let asked = catch_panic(|| {
         let interest = observer.interest();
         if interest == Interest::Measurements {
             observer.attach_histograms(pool, Arc::clone(ledger.measure()));
@@ -384,17 +385,16 @@ fn watching<C: Send + 'static>(
         tracing::warn!(pool, message, "an observer panicked");
         true
     });
-    Watching { observer, routine }
+    Registered { observer, routine }
 }
 
 impl<M: Manager> Drop for Shared<M> {
     fn drop(&mut self) {
-        // The maintenance task sleeps without holding us: it has to see that there is nothing left
-        // to keep.
+        // The maintenance task sleeps without holding the pool: it must see that the pool is gone.
         if let Some(task) = self.change(Ledger::maintenance_ended) {
             task.wake();
         }
-        if let Some(histograms) = self.look(|ledger| ledger.histograms().cloned()) {
+        if let Some(histograms) = self.read(|ledger| ledger.histograms().cloned()) {
             histograms.end();
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn begin_ping<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
 ) -> Validation<M::Connection> {
-    let (slot, limit) = (held.inner.tag.slot, shared.config.ping_timeout);
+    let (slot, limit) = (held.inner.meta.slot, shared.config.ping_timeout);
     let stage = Box::pin(ping(CallGuard::new(Arc::clone(shared), held)));
     Validation { stage, phase: Phase::Ping, limit, slot }
 }
@@ -33,7 +33,7 @@ pub(crate) fn begin_hooks<M: Manager>(
     held: PooledConnection<M::Connection>,
 ) -> Validation<M::Connection> {
     let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
-    let (slot, limit) = (held.inner.tag.slot, shared.config.hook_timeout.saturating_mul(hooks));
+    let (slot, limit) = (held.inner.meta.slot, shared.config.hook_timeout.saturating_mul(hooks));
     let stage = Box::pin(call_hooks(CallGuard::new(Arc::clone(shared), held)));
     Validation { stage, phase: Phase::Hook, limit, slot }
 }
@@ -45,16 +45,16 @@ async fn ping<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
     let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
     let reason = match outcome {
         Ok(()) => {
-            held.inner.tag.validated_at = shared.now();
+            held.inner.meta.validated_at = shared.now();
             None
         }
-        Err(error) => Some(failed_ping(&shared, held.inner.tag.id, error)),
+        Err(error) => Some(failed_ping(&shared, held.inner.meta.id, error)),
     };
     let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
     let Some(reason) = reason else { return Validated::Fit(held) };
     shared.change(|ledger, now| {
         ledger.retire(held, reason, now);
-        ledger.suspect(now, now);
+        ledger.mark_suspect(now, now);
     });
     Validated::Unfit { refused: None }
 }
@@ -62,14 +62,14 @@ async fn ping<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
 async fn call_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
     let shared = Arc::clone(&guard.shared);
     let Some(held) = &mut guard.held else { return Validated::Unfit { refused: None } };
-    let info = shared.describe(&held.inner.tag);
+    let info = shared.describe(&held.inner.meta);
     let outcome =
         run_hooks(&shared, HookPoint::Checkout, &mut held.inner.conn, &info, Time::NEVER).await;
     let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
     match outcome {
         Ok(()) => Validated::Fit(held),
         Err(Refused::Request(refusal)) => {
-            shared.give_back(held);
+            shared.return_unlent(held);
             Validated::Refused(refusal)
         }
         Err(Refused::Connection(error)) => {
@@ -99,7 +99,7 @@ pub(crate) fn report_failure<M: Manager>(
 ) {
     let class = shared.class_of(method, &error);
     let error = error.shared("ping_timeout");
-    shared.tell(|| event(error));
+    shared.report(|| event(error));
     if class == ErrorClass::Failover {
         shared.invalidate_all(false);
     }

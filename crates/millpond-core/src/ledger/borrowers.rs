@@ -4,7 +4,7 @@ use crate::ledger::entry::bump;
 use crate::rt::time::Time;
 use std::collections::BTreeSet;
 
-/// What the ledger knows of the borrowers of shares, beside the places of their shares.
+/// What the ledger knows of the borrowers of shares, beside the slots of their shares.
 ///
 /// Those who wait are in no queue: when there is a member again, all of them are served at once.
 #[derive(Debug, Default)]

@@ -30,45 +30,45 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a
     /// maintenance task it is given back.
-    pub(crate) fn survive(
+    pub(crate) fn keep_alive(
         &mut self,
         pool: Arc<dyn Any + Send + Sync>,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         match &mut self.task {
-            Some(task) => task.survivor.replace(pool),
+            Some(task) => task.kept_pool.replace(pool),
             None => Some(pool),
         }
     }
 
     /// The `on_first_connect` hooks have succeeded.
     pub(crate) fn first_connect_done(&mut self) {
-        self.opening.first_pending = false;
+        self.connects.first_pending = false;
     }
 
-    /// Has connections opened until so many exist. `false` if the pool keeps none.
-    pub(crate) fn begin_warming(&mut self, connections: u32, now: Time) -> bool {
+    /// Opens connections until this many exist. `false` if the pool keeps none.
+    pub(crate) fn begin_prewarm(&mut self, connections: u32, now: Time) -> bool {
         if self.keeps {
-            self.opening.warm.push(connections);
+            self.connects.prewarm_targets.push(connections);
             // What failed an hour ago says nothing of the attempt that begins now.
-            self.opening.hopeless = false;
+            self.connects.last_error_permanent = false;
             self.open_more(now);
         }
         self.keeps
     }
 
-    pub(crate) fn end_warming(&mut self, connections: u32) {
-        let mine = self.opening.warm.iter().position(|wanted| *wanted == connections);
-        mine.map(|at| self.opening.warm.swap_remove(at));
+    pub(crate) fn end_prewarm(&mut self, connections: u32) {
+        let mine = self.connects.prewarm_targets.iter().position(|wanted| *wanted == connections);
+        mine.map(|at| self.connects.prewarm_targets.swap_remove(at));
     }
 
-    /// What has become of a wish for so many connections, once that is certain.
-    pub(crate) fn warmth(&self, connections: u32) -> Option<Result<(), PoolError>> {
+    /// Result of a prewarm once it is decided.
+    pub(crate) fn prewarm_result(&self, connections: u32) -> Option<Result<(), PoolError>> {
         let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
         if self.closed {
             Some(Err(PoolError::Closed))
         } else if alive >= connections.min(self.config.pool_size) {
             Some(Ok(()))
-        } else if self.opening.hopeless || self.fails_fast() {
+        } else if self.connects.last_error_permanent || self.fails_fast() {
             self.connect_error().map(Err)
         } else {
             None
@@ -81,10 +81,10 @@ impl<C: Send + 'static> Ledger<C> {
             runtime,
             waker: None,
             wakes_at: Time::NEVER,
-            called: Some(now),
-            survivor: None,
+            woken_at: Some(now),
+            kept_pool: None,
         });
-        self.note_eventful();
+        self.update_fast_paths();
     }
 
     /// The maintenance task has ended. If the pool is not closed, its runtime has, and everything
@@ -104,7 +104,7 @@ impl<C: Send + 'static> Ledger<C> {
                 Job::Checkin { held, .. } | Job::Validate(held) => {
                     self.retire(held, CloseReason::RuntimeShutDown, now)
                 }
-                Job::SeeThrough(validation) => self.effects.push(Effect::CutOff(validation)),
+                Job::Complete(validation) => self.effects.push(Effect::CutOff(validation)),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }
@@ -120,18 +120,18 @@ impl<C: Send + 'static> Ledger<C> {
         (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
         let live =
             |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
-        while live(self) > self.config.cap() || (shrinks && self.idle.len() > self.idle_room()) {
+        while live(self) > self.config.limit() || (shrinks && self.idle.len() > self.idle_room()) {
             let Some(held) = self.idle.pop_oldest() else { break };
             self.retire(held, CloseReason::Shrunk, now);
         }
-        self.note_eventful();
+        self.update_fast_paths();
         self.open_more(now);
         self.notify_watchers();
         self.check();
     }
 
-    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without a
-    /// farewell.
+    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without
+    /// closing.
     pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
         self.generation = self.generation.saturating_add(1);
         self.note_lendable();
@@ -152,11 +152,11 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
         self.note_lendable();
-        self.note_eventful();
+        self.update_fast_paths();
         self.forget_attempts(now);
     }
 
-    /// Frees the places of connections whose opening has not begun.
+    /// Frees the slots of connects that have not begun.
     fn forget_attempts(&mut self, now: Time) {
         for job in mem::take(&mut self.inbox) {
             match job {
@@ -170,14 +170,14 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn resume(&mut self, now: Time) {
         self.suspended = false;
         self.note_lendable();
-        self.note_eventful();
+        self.update_fast_paths();
         while !self.waiters.is_empty() {
             let Some(held) = self.idle.pop_freshest() else { break };
             self.settle(held, now);
         }
         self.open_more(now);
         // Successors that were due meanwhile.
-        self.call_maintenance(now);
+        self.wake_maintenance(now);
         self.check();
     }
 
@@ -189,13 +189,13 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.suspended = false;
         self.note_lendable();
-        self.note_eventful();
+        self.update_fast_paths();
         self.fail_waiters(&PoolError::Closed);
         while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, CloseReason::PoolClosed, now);
         }
         self.forget_attempts(now);
-        self.call_maintenance(now);
+        self.wake_maintenance(now);
         self.notify_watchers();
         self.check();
         true

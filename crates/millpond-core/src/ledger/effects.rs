@@ -14,7 +14,7 @@ pub(crate) enum Effect<C> {
     Drop(PooledConnection<C>, CloseReason),
     /// Cuts off a validation that no maintenance task is left to complete.
     CutOff(Validation<C>),
-    /// Drops an error that nobody needs any more.
+    /// Drops an error.
     Forget(SharedError),
     /// Drops a refusal that was granted to a waiter who has left.
     ForgetRefusal(PoolError),

@@ -22,8 +22,8 @@ pub struct LeaseMeta {
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
     pub(crate) uses: u64,
-    /// Which task has it, or had it last, if the borrower was one. Its place knows that of the
-    /// present loan too; here it is at hand where the idle ones are looked at.
+    /// Which task has it, or had it last, if the borrower was one. Its slot knows that of the
+    /// present loan too; here it is at hand where idle connections are compared.
     pub(crate) last_task: Option<TaskId>,
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
@@ -58,7 +58,7 @@ impl LeaseMeta {
         self.last_task = task;
     }
 
-    /// What stands for it in a pool that is not ours.
+    /// The metadata of a lease of a custom pool.
     pub(crate) fn of_a_custom_pool() -> Self {
         Self {
             slot: 0,
@@ -82,7 +82,7 @@ impl LeaseMeta {
     }
 
     /// Whether the connection may be lent as it is, where only `lendable` may be lent and a ping is
-    /// due after so many nanoseconds without a sign of life.
+    /// due this many nanoseconds after the last successful validation.
     #[inline]
     pub(crate) fn is_fresh(&self, lendable: u64, ping_after: u64, now: Time) -> bool {
         self.generation == lendable
@@ -101,14 +101,14 @@ pub struct PooledConnection<C> {
 /// What a [`PooledConnection`] holds.
 pub(crate) struct Content<C> {
     pub(crate) conn: C,
-    pub(crate) tag: LeaseMeta,
+    pub(crate) meta: LeaseMeta,
     /// The waiter cell this connection was delivered through, kept for reuse.
     pub(crate) cell: Option<Arc<WaiterCell<Grant<C>>>>,
 }
 
 impl<C> PooledConnection<C> {
-    pub(crate) fn new(conn: C, tag: LeaseMeta) -> Self {
-        Self { inner: Box::new(Content { conn, tag, cell: None }) }
+    pub(crate) fn new(conn: C, meta: LeaseMeta) -> Self {
+        Self { inner: Box::new(Content { conn, meta, cell: None }) }
     }
 
     /// The connection.
@@ -123,18 +123,18 @@ impl<C> PooledConnection<C> {
 
     /// The number of the connection.
     pub fn id(&self) -> ConnectionId {
-        self.inner.tag.id
+        self.inner.meta.id
     }
 
     /// What is known of the lease that has ended.
     pub fn meta(&self) -> &LeaseMeta {
-        &self.inner.tag
+        &self.inner.meta
     }
 }
 
 impl<C> fmt::Debug for PooledConnection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledConnection").field("tag", &self.inner.tag).finish_non_exhaustive()
+        f.debug_struct("PooledConnection").field("meta", &self.inner.meta).finish_non_exhaustive()
     }
 }
 
@@ -149,13 +149,13 @@ pub(crate) enum Validated<C> {
 }
 
 /// A stage of a validation. It belongs to the pool as a connect does: if its caller goes away, the
-/// maintenance task sees it through.
+/// maintenance task completes it.
 pub(crate) struct Validation<C> {
     pub(crate) stage: Pin<Box<dyn Future<Output = Validated<C>> + Send>>,
     pub(crate) phase: Phase,
     /// The longest that it takes.
     pub(crate) limit: Duration,
-    /// The place of the connection.
+    /// The slot of the connection.
     pub(crate) slot: u32,
 }
 
@@ -173,25 +173,25 @@ impl<C> fmt::Debug for Validation<C> {
 pub(crate) enum Grant<C> {
     /// A connection for which nothing is due: its waiter may take it without the lock, and counts
     /// the loan itself.
-    Fresh(PooledConnection<C>),
-    /// A connection to be looked at.
-    Due(PooledConnection<C>),
+    Ready(PooledConnection<C>),
+    /// A connection that must be validated and counted.
+    NeedsCheck(PooledConnection<C>),
     /// No.
     Refusal(PoolError),
 }
 
-/// Something that must be awaited and is nobody's acquire.
+/// Work for the maintenance task.
 #[derive(Debug)]
 pub(crate) enum Job<C> {
-    /// Open a connection in this place.
+    /// Open a connection in this slot.
     Connect(Attempt),
     /// Reset or ping a connection that came back, if need be, and call the `on_checkin` hooks.
     Checkin { held: PooledConnection<C>, reset: bool, ping: bool },
-    /// Ping an idle connection that nobody is waiting for.
+    /// Ping an idle connection.
     Validate(PooledConnection<C>),
-    /// See through a validation whose caller has gone.
-    SeeThrough(Validation<C>),
-    /// Say goodbye and close.
+    /// Complete a validation whose caller has gone.
+    Complete(Validation<C>),
+    /// Run `on_close` and close.
     Close(PooledConnection<C>, CloseReason),
 }
 
@@ -211,8 +211,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Claim<C> {
     /// An idle connection, to be validated if something is due.
     Idle(PooledConnection<C>),
-    /// A place in the queue; `enlist` if the deadline thread does not know of this pool yet.
-    Wait { ticket: Ticket<Grant<C>>, enlist: bool },
+    /// A position in the queue; `register` if the deadline thread does not know of this pool yet.
+    Wait { ticket: Ticket<Grant<C>>, register: bool },
     /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask
     /// again.
     NeedsMaintenance,
@@ -222,15 +222,15 @@ pub(crate) enum Claim<C> {
 
 /// Who asks, and when it came.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker {
+pub(crate) struct Claimant {
     pub(crate) caller: Caller,
-    /// Its place in the order of arrival, from [`Ledger::arrive`].
+    /// Its arrival number, from [`Ledger::arrive`].
     pub(crate) arrival: u64,
     pub(crate) since: Time,
-    /// Whether it asks again because the connection that it got was no good.
+    /// Whether it asks again because the connection that it got was unusable.
     pub(crate) again: bool,
     /// Whether it sets its timer from the start; else the deadline thread wakes it to do so.
-    pub(crate) armed: bool,
+    pub(crate) has_timer: bool,
 }
 
 /// Counts one more.

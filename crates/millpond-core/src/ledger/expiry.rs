@@ -23,7 +23,7 @@ impl<C: Send + 'static> Ledger<C> {
     /// One turn of the maintenance task: everything that is due, and everything in the inbox.
     pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
         if let Some(task) = &mut self.task {
-            task.called = Some(now);
+            task.woken_at = Some(now);
         }
         self.sweep_idle(now);
         self.open_more(now);
@@ -33,7 +33,7 @@ impl<C: Send + 'static> Ledger<C> {
         };
         let wakes_at = self.next_due(now);
         if let Some(task) = &mut self.task {
-            task.called = None;
+            task.woken_at = None;
             task.wakes_at = wakes_at;
         }
         self.check();
@@ -43,13 +43,13 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The maintenance task goes to sleep unless it was called meanwhile; returns whether it does.
     /// Its old waker is left in `waker`, to be dropped outside the lock.
-    pub(crate) fn doze(&mut self, waker: &mut Option<Waker>) -> bool {
+    pub(crate) fn try_sleep(&mut self, waker: &mut Option<Waker>) -> bool {
         let Some(task) = &mut self.task else { return true };
-        let dozes = task.called.is_none() && self.inbox.is_empty();
-        if dozes {
+        let sleeps = task.woken_at.is_none() && self.inbox.is_empty();
+        if sleeps {
             mem::swap(&mut task.waker, waker);
         }
-        dozes
+        sleeps
     }
 
     /// Closes what is too old or has been idle for too long, and asks for replacements in time.
@@ -66,19 +66,20 @@ impl<C: Send + 'static> Ledger<C> {
             left = left.saturating_sub(1);
             let maintained =
                 self.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
-            if let Some(reason) = self.unfit(&held.inner.tag, now) {
-                let succeeded = held.inner.tag.renewal == Renewal::Done;
+            if let Some(reason) = self.unfit(&held.inner.meta, now) {
+                let succeeded = held.inner.meta.renewal == Renewal::Done;
                 if reason == CloseReason::Recycled && maintained && !succeeded {
-                    self.opening.owed = self.opening.owed.saturating_add(1);
+                    self.connects.replacements_due =
+                        self.connects.replacements_due.saturating_add(1);
                 }
                 self.retire(held, reason, now);
                 continue;
             }
-            if held.inner.tag.renewal == Renewal::NotYet
+            if held.inner.meta.renewal == Renewal::NotYet
                 && maintained
-                && now >= Self::renewal_due(&held.inner.tag)
+                && now >= Self::renewal_due(&held.inner.meta)
             {
-                held.inner.tag.renewal = Renewal::Wanted;
+                held.inner.meta.renewal = Renewal::Wanted;
             }
             self.idle.push(held, now);
         }
@@ -90,7 +91,7 @@ impl<C: Send + 'static> Ledger<C> {
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         while let Some(oldest) = self.idle.oldest() {
-            let idle = now.since(oldest.inner.tag.idle_since);
+            let idle = now.since(oldest.inner.meta.idle_since);
             let surplus = self.idle.len() > room;
             let reason = if surplus && idle >= self.config.overflow_linger {
                 CloseReason::Overflow
@@ -109,10 +110,10 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// When the maintenance task has to look again.
     fn next_due(&self, now: Time) -> Time {
-        let mut due = self.opening_due(now);
+        let mut due = self.growth_due(now);
         due = due.min(self.idle.due());
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
-        if let Some(since) = self.idle.oldest().map(|oldest| oldest.inner.tag.idle_since) {
+        if let Some(since) = self.idle.oldest().map(|oldest| oldest.inner.meta.idle_since) {
             if self.idle.len() > self.idle_room() {
                 due = due.min(since.after(self.config.overflow_linger));
             }
@@ -121,7 +122,9 @@ impl<C: Send + 'static> Ledger<C> {
                 due = due.min(since.after(idle_timeout));
             }
         }
-        if let (Some(age), Some(since)) = (self.config.report_after(), self.slots.quiet_since()) {
+        if let (Some(age), Some(since)) =
+            (self.config.report_after(), self.slots.oldest_unreported())
+        {
             due = due.min(since.after(age));
         }
         due

@@ -1,14 +1,14 @@
 //! The fast paths of the ledger: loans, waits and returns for which nothing at all is due.
 //!
-//! They do what `claim`, `look` and `put_back` would do, and stand aside whenever anything has to
-//! be considered: a state of the pool, a setting that looks at every loan or wait, a connection's
+//! They do what `claim`, `poll` and `put_back` would do, and are skipped whenever anything has to
+//! be considered: a state of the pool, a setting that concerns every loan or wait, a connection's
 //! age. `tests/unit/fast_path.rs` holds them to it: the same random events leave the same ledger.
 //!
 //! What they gain, by the programs of `benches` with `--quick` on one core, linked with the core
 //! and deadpool alone, three runs in turn: without them, but with the coarse clock, `uncontended`
 //! takes 119 ns instead of 53, and `hold64_core1` serves 2.7 M/s instead of 4.1 M/s. Of these,
 //! [`join_fresh`](Ledger::join_fresh) alone is worth 25 % of `hold64_core1`, that a waiter takes
-//! a [`Grant::Fresh`] without the lock 22 %, and that callers of a crowded pool do not try
+//! a [`Grant::Ready`] without the lock 22 %, and that callers of a crowded pool do not try
 //! [`take_fresh`](Ledger::take_fresh) first 26 %.
 
 use crate::ledger::entry::{Grant, PooledConnection};
@@ -18,9 +18,8 @@ use crate::ledger::wait_queue::Ticket;
 use crate::rt::time::Time;
 use std::task::Waker;
 
-/// How many idle connections behind the freshest are looked at for the one that the caller had
-/// last.
-const LOOKS: usize = 3;
+/// How many idle connections behind the freshest are searched for the one that the caller had last.
+const CANDIDATES: usize = 3;
 
 impl<C: Send + 'static> Ledger<C> {
     /// Puts the connection in front of the other idle ones that the caller's task had last, if it
@@ -29,21 +28,21 @@ impl<C: Send + 'static> Ledger<C> {
     /// this look (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
-        if self.idle.freshest().is_some_and(|freshest| freshest.inner.tag.last_task != caller.task)
+        if self.idle.freshest().is_some_and(|freshest| freshest.inner.meta.last_task != caller.task)
         {
-            self.bring_forward(caller, now);
+            self.move_to_front(caller, now);
         }
     }
 
     #[cold]
-    fn bring_forward(&mut self, caller: Caller, now: Time) {
+    fn move_to_front(&mut self, caller: Caller, now: Time) {
         if caller.task.is_none() {
             return;
         }
         let (ping_after, generation) = (self.ping_after, self.generation);
-        self.idle.bring_forward(LOOKS, |held| {
-            let tag = &held.inner.tag;
-            tag.last_task == caller.task && tag.is_fresh(generation, ping_after, now)
+        self.idle.move_to_front(CANDIDATES, |held| {
+            let meta = &held.inner.meta;
+            meta.last_task == caller.task && meta.is_fresh(generation, ping_after, now)
         });
     }
 
@@ -51,27 +50,27 @@ impl<C: Send + 'static> Ledger<C> {
     /// because of it.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
-        if !self.lends_plainly {
+        if !self.fast_loans {
             return None;
         }
         self.prefer_last_of(caller, now);
-        let tag = &self.idle.freshest()?.inner.tag;
-        let idled = now.nanos_since(tag.idle_since);
-        if self.ping_would_be_due(tag, now) || self.unfit(tag, now).is_some() {
+        let meta = &self.idle.freshest()?.inner.meta;
+        let idled = now.nanos_since(meta.idle_since);
+        if self.ping_would_be_due(meta, now) || self.unfit(meta, now).is_some() {
             return None;
         }
         let mut held = self.idle.pop_freshest()?;
-        held.inner.tag.idled = idled;
-        held.inner.tag.note_loan(caller.task);
-        self.slots.lend_idle(held.inner.tag.slot, caller, now);
+        held.inner.meta.idled = idled;
+        held.inner.meta.note_loan(caller.task);
+        self.slots.lend_idle(held.inner.meta.slot, caller, now);
         self.arrive();
         self.count_loan(now, now);
         self.check();
         Some(held)
     }
 
-    /// The fast path of a claim that has to wait: others wait already, every place is taken, and
-    /// nothing follows from one waiter more. Returns its number too. Leaves the waker otherwise.
+    /// The fast path of a claim that has to wait: others wait already, every slot is taken, and one
+    /// waiter more has no other effect. Returns its number too. Leaves the waker otherwise.
     #[inline]
     pub(crate) fn join_fresh(
         &mut self,
@@ -79,19 +78,19 @@ impl<C: Send + 'static> Ledger<C> {
         waker: &mut Option<Waker>,
         now: Time,
     ) -> Option<(Ticket<Grant<C>>, u64)> {
-        let others_wait = self.watched && !self.waiters.is_empty();
+        let others_wait = self.registered && !self.waiters.is_empty();
         let none_to_come =
-            self.slots.used() >= self.config.cap() && self.slots.count(Stage::Resting) == 0;
-        if self.eventful
-            || !self.waits_plainly
+            self.slots.used() >= self.config.limit() && self.slots.count(Stage::Resetting) == 0;
+        if self.slow_returns
+            || !self.fast_waits
             || !others_wait
             || !none_to_come
-            || self.opening.failures > 0
+            || self.connects.failures > 0
         {
             return None;
         }
         let arrival = self.arrive();
-        self.opening.note_asked(now);
+        self.connects.note_demand(now);
         let ticket = self.waiters.join(arrival, now, false, caller, waker.take());
         self.check();
         Some((ticket, arrival))
@@ -106,18 +105,18 @@ impl<C: Send + 'static> Ledger<C> {
         now: Time,
     ) -> Option<PooledConnection<C>> {
         self.recycle_cell(&mut held);
-        let tag = &mut held.inner.tag;
-        if self.eventful || tag.generation != self.generation || now >= tag.renew_at {
+        let meta = &mut held.inner.meta;
+        if self.slow_returns || meta.generation != self.generation || now >= meta.renew_at {
             return Some(held);
         }
         if let Some((caller, _)) = self.waiters.first() {
-            if self.times.is_some() {
+            if self.histograms.is_some() {
                 return Some(held);
             }
-            (tag.idle_since, tag.validated_at, tag.idled) = (now, now, 0);
-            tag.note_loan(caller.task);
-            self.slots.hand_over(tag.slot, caller, now);
-            let granted = self.waiters.grant(Grant::Fresh(held));
+            (meta.idle_since, meta.validated_at, meta.idled) = (now, now, 0);
+            meta.note_loan(caller.task);
+            self.slots.hand_over(meta.slot, caller, now);
+            let granted = self.waiters.grant(Grant::Ready(held));
             if let Ok(waker) = granted {
                 self.wake(waker);
             }
@@ -125,17 +124,17 @@ impl<C: Send + 'static> Ledger<C> {
             return None;
         }
         let wakes_in_time =
-            |task: &MaintenanceTask| task.called.is_some() || task.wakes_at <= tag.renew_at;
+            |task: &MaintenanceTask| task.woken_at.is_some() || task.wakes_at <= meta.renew_at;
         if !self.task.as_ref().is_some_and(wakes_in_time)
             || self.idle.len() >= self.config.pool_size as usize
         {
             return Some(held);
         }
-        (tag.idle_since, tag.validated_at) = (now, now);
-        if self.times.is_some() {
-            self.measure_use(self.slots.since(tag.slot), now);
+        (meta.idle_since, meta.validated_at) = (now, now);
+        if self.histograms.is_some() {
+            self.measure_use(self.slots.since(meta.slot), now);
         }
-        self.slots.return_idle(tag.slot, now);
+        self.slots.return_idle(meta.slot, now);
         self.idle.push(held, now);
         self.check();
         None

@@ -6,7 +6,7 @@
 
 use crate::error::PoolError;
 use crate::event::SharedError;
-use crate::ledger::backoff::{PATIENCE_LEAST, Pause};
+use crate::ledger::backoff::{HANG_MIN, Pause};
 use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Attempt, Job, LeaseMeta, PooledConnection, Renewal, bump};
 use crate::ledger::slots::Stage;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a caller that timed out or was refused still counts as demand.
-const ASKED_LASTS: Duration = Duration::from_secs(10);
+const DEMAND_LASTS: Duration = Duration::from_secs(10);
 
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
@@ -51,31 +51,31 @@ impl<C: Send + 'static> Ledger<C> {
     /// Has connections opened while there is demand, room, and no reason to hold back.
     pub(crate) fn open_more(&mut self, now: Time) {
         let lends = !self.closed && !self.suspended && self.task.is_some();
-        if !lends || self.slots.used() >= self.config.cap() {
+        if !lends || self.slots.used() >= self.config.limit() {
             return;
         }
         if now >= self.not_before(now) {
             self.open_while_wanted(now);
         }
-        // What is wanted and cannot be opened yet is looked at again, even if nobody asks until
+        // What is wanted and cannot be opened yet is considered again, even if no caller asks until
         // then: after the pause, or when the next waiter becomes entitled to an overflow
         // connection.
-        self.expect_sweep(self.opening_due(now), now);
+        self.wake_by(self.growth_due(now), now);
     }
 
     /// No attempt before this.
     fn not_before(&self, now: Time) -> Time {
-        let lately = self.opening.asked.is_some_and(|at| now.since(at) < ASKED_LASTS);
-        self.opening.pause.end(lately || self.is_asked())
+        let lately = self.connects.last_demand.is_some_and(|at| now.since(at) < DEMAND_LASTS);
+        self.connects.pause.end(lately || self.has_demand())
     }
 
-    /// Whether somebody waits for a connection to be opened.
-    fn is_asked(&self) -> bool {
-        !self.waiters.is_empty() || !self.opening.warm.is_empty()
+    /// Whether a caller waits for a connection to be opened.
+    fn has_demand(&self) -> bool {
+        !self.waiters.is_empty() || !self.connects.prewarm_targets.is_empty()
     }
 
     fn open_while_wanted(&mut self, now: Time) {
-        let one_by_one = self.opening.failures > 0 || self.opening.first_pending;
+        let one_by_one = self.connects.failures > 0 || self.connects.first_pending;
         let at_once = if one_by_one { 1 } else { self.config.max_connecting };
         while self.connecting(now) < at_once && self.wants_one_more(now) {
             let (slot, id) = self.slots.take(now);
@@ -84,17 +84,17 @@ impl<C: Send + 'static> Ledger<C> {
                 slot,
                 id,
                 generation: self.generation,
-                attempt: self.opening.failures.saturating_add(1),
-                first: self.opening.first_pending,
+                attempt: self.connects.failures.saturating_add(1),
+                first: self.connects.first_pending,
             }));
-            self.call_maintenance(now);
+            self.wake_maintenance(now);
         }
     }
 
     /// Whether one more connection is wanted and there is room for it.
     fn wants_one_more(&self, now: Time) -> bool {
         let used = self.slots.used();
-        if used >= self.config.cap() {
+        if used >= self.config.limit() {
             return false;
         }
         let connecting = self.connecting(now);
@@ -112,8 +112,9 @@ impl<C: Send + 'static> Ledger<C> {
             return true;
         }
         let renewals = self.idle.renewals_wanted();
-        let owed = if used < self.config.pool_size { self.opening.owed as usize } else { 0 };
-        (spare as usize) < renewals.saturating_add(owed) || (connecting == 0 && self.fails_fast())
+        let due =
+            if used < self.config.pool_size { self.connects.replacements_due as usize } else { 0 };
+        (spare as usize) < renewals.saturating_add(due) || (connecting == 0 && self.fails_fast())
     }
 
     /// How many connections are being opened, those left aside that take much longer than usual:
@@ -125,10 +126,10 @@ impl<C: Send + 'static> Ledger<C> {
     /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not
     /// run beside themselves.
     pub(crate) fn hanging(&self, now: Time) -> (u32, Time) {
-        if self.opening.first_pending {
+        if self.connects.first_pending {
             (0, Time::NEVER)
         } else {
-            self.slots.hanging(self.opening.patience(), now)
+            self.slots.hanging(self.connects.hang_threshold(), now)
         }
     }
 
@@ -144,7 +145,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Since when they have been with the maintenance task, the latest first.
     fn fresh_resets(&self, now: Time) -> impl Iterator<Item = Time> {
-        self.slots.resting_since().take_while(move |since| now.since(*since) < RESET_GRACE)
+        self.slots.resetting_since().take_while(move |since| now.since(*since) < RESET_GRACE)
     }
 
     /// Whether the next waiter has waited long enough for a connection beyond `pool_size`.
@@ -159,8 +160,14 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether a `prewarm` under way wants more connections than exist and are being opened.
     fn is_cold(&self, now: Time) -> bool {
-        let wanted =
-            self.opening.warm.iter().max().copied().unwrap_or(0).min(self.config.pool_size);
+        let wanted = self
+            .connects
+            .prewarm_targets
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or(0)
+            .min(self.config.pool_size);
         let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
         alive.saturating_add(self.connecting(now)) < wanted
     }
@@ -182,7 +189,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// When the maintenance task has to think about opening again: after a pause, or when a reset
     /// takes too long.
-    pub(crate) fn opening_due(&self, now: Time) -> Time {
+    pub(crate) fn growth_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
         let not_before = self.not_before(now);
         if not_before > now && (!self.waiters.is_empty() || self.wants_one_more(now)) {
@@ -197,11 +204,11 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// What is known of a connection that was opened just now.
-    pub(crate) fn new_tag(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
+    pub(crate) fn new_meta(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
         let percent = self.config.recycle_jitter;
         let (expires, renew_at) = match self.config.pool_recycle {
             Some(age) => {
-                let expires = now.after(self.opening.life(age, percent));
+                let expires = now.after(self.connects.life(age, percent));
                 let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
                 (expires, expires.before(ahead))
             }
@@ -226,14 +233,14 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection was opened and has passed its hooks. How long nothing had worked before, if so.
     pub(crate) fn connected(&mut self, held: PooledConnection<C>, now: Time) -> Option<Duration> {
         bump(&mut self.totals.created);
-        let failed_for = self.opening.failing_since.take().map(|since| now.since(since));
-        self.opening.failures = 0;
-        self.effects.extend(self.opening.last_error.take().map(Effect::Forget));
-        (self.opening.pause, self.opening.asked) = (Pause::NONE, None);
-        (self.opening.failing_fast, self.opening.refused) = (false, false);
-        self.opening.owed = self.opening.owed.saturating_sub(1);
-        self.opening.hopeless = false;
-        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
+        let failed_for = self.connects.failing_since.take().map(|since| now.since(since));
+        self.connects.failures = 0;
+        self.effects.extend(self.connects.last_error.take().map(Effect::Forget));
+        (self.connects.pause, self.connects.last_demand) = (Pause::NONE, None);
+        (self.connects.failing_fast, self.connects.refused) = (false, false);
+        self.connects.replacements_due = self.connects.replacements_due.saturating_sub(1);
+        self.connects.last_error_permanent = false;
+        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
         if self.waiters.is_empty() {
             self.idle.note_successor();
         }
@@ -244,7 +251,7 @@ impl<C: Send + 'static> Ledger<C> {
         failed_for
     }
 
-    /// An attempt failed: its place is free, and the next one has to wait.
+    /// An attempt failed: its slot is free, and the next one has to wait.
     pub(crate) fn connect_failed(
         &mut self,
         slot: u32,
@@ -253,16 +260,16 @@ impl<C: Send + 'static> Ledger<C> {
         now: Time,
     ) -> Setback {
         bump(&mut self.totals.connect_failed);
-        let broken = self.row_is_broken(now);
-        if self.is_asked() {
-            self.opening.note_asked(now);
+        let broken = self.streak_expired(now);
+        if self.has_demand() {
+            self.connects.note_demand(now);
         }
-        self.opening.failures = self.opening.failures.saturating_add(1);
-        let before = self.opening.last_error.replace(error.clone());
+        self.connects.failures = self.connects.failures.saturating_add(1);
+        let before = self.connects.last_error.replace(error.clone());
         self.effects.extend(before.map(Effect::Forget));
-        self.opening.hopeless = class == ErrorClass::Permanent;
-        let pause = self.opening.draw_pause(self.config.backoff_max, now);
-        self.opening.pause = pause;
+        self.connects.last_error_permanent = class == ErrorClass::Permanent;
+        let pause = self.connects.draw_pause(self.config.backoff_max, now);
+        self.connects.pause = pause;
         self.slots.shift(slot, Stage::Free, now);
         if class == ErrorClass::Permanent
             && self.slots.open() == 0
@@ -270,49 +277,50 @@ impl<C: Send + 'static> Ledger<C> {
         {
             self.fail_waiters(&error);
         }
-        self.note_eventful();
-        let failing_fast = self.note_streak(broken, now);
-        self.call_maintenance(now);
+        self.update_fast_paths();
+        let failing_fast = self.note_failure(broken, now);
+        self.wake_maintenance(now);
         self.notify_watchers();
         self.check();
         Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }
     }
 
-    /// Notes how long attempts have failed in a row. `true` at the moment from which newcomers fail
-    /// at once. A pause in which nobody wanted a connection begins a new row: what failed an hour
-    /// ago says nothing of now.
-    fn note_streak(&mut self, broken: bool, now: Time) -> bool {
-        self.opening.last_failure = now;
-        let since = match self.opening.failing_since {
-            Some(since) if !broken || self.opening.failing_fast => since,
+    /// Notes a failed attempt. `true` at the moment from which new callers fail at once. A pause
+    /// without demand begins a new streak: a failure an hour ago says nothing about now.
+    fn note_failure(&mut self, broken: bool, now: Time) -> bool {
+        self.connects.last_failure = now;
+        let since = match self.connects.failing_since {
+            Some(since) if !broken || self.connects.failing_fast => since,
             _ => now,
         };
-        self.opening.failing_since = Some(since);
+        self.connects.failing_since = Some(since);
         let long =
             now.since(since) >= self.config.fail_fast_after.unwrap_or(self.config.pool_timeout);
-        long && !mem::replace(&mut self.opening.failing_fast, long)
+        long && !mem::replace(&mut self.connects.failing_fast, long)
     }
 
-    /// Whether the last failure is so long ago that it says nothing of now.
-    fn row_is_broken(&self, now: Time) -> bool {
+    /// Whether the last failure is too old to say anything about now.
+    fn streak_expired(&self, now: Time) -> bool {
         let pause = self
             .config
             .backoff_max
-            .max(self.opening.pause.unasked.since(self.opening.last_failure));
+            .max(self.connects.pause.without_demand.since(self.connects.last_failure));
         let longest = self.config.connect_timeout.saturating_add(pause).saturating_mul(2);
-        now.since(self.opening.last_failure) > longest
+        now.since(self.connects.last_failure) > longest
     }
 
     /// For how long attempts have failed in a row, if they still do.
     pub(crate) fn failing_for(&self, now: Time) -> Option<Duration> {
-        let since =
-            self.opening.failing_since.filter(|_| self.fails_fast() || !self.row_is_broken(now))?;
+        let since = self
+            .connects
+            .failing_since
+            .filter(|_| self.fails_fast() || !self.streak_expired(now))?;
         Some(now.since(since))
     }
 
     /// Whether nothing has worked for so long that newcomers fail at once.
     pub(crate) fn fails_fast(&self) -> bool {
-        self.slots.open() == 0 && self.opening.failing_fast
+        self.slots.open() == 0 && self.connects.failing_fast
     }
 
     /// Why a newcomer is not even allowed to wait, if so.
@@ -326,21 +334,21 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// How long a caller that was refused because connecting fails waits before it asks once more.
     /// The first one waits for other tasks only, from the second in a row it is some milliseconds,
-    /// so that callers who try again without a pause leave the runtime to the probe. If nobody had
-    /// asked for long, the server may be back: an attempt is made at once, and the caller waits for
-    /// it. The refusal is dropped outside the lock.
-    pub(crate) fn pause_of_refusal(&mut self, refusal: PoolError, now: Time) -> Duration {
+    /// so that callers who try again without a pause leave the runtime to the probe. If no caller
+    /// had asked for long, the server may be back: an attempt is made at once, and the caller waits
+    /// for it. The refusal is dropped outside the lock.
+    pub(crate) fn refusal_delay(&mut self, refusal: PoolError, now: Time) -> Duration {
         self.effects.push(Effect::ForgetRefusal(refusal));
-        let was_quiet = self.not_before(now) > self.opening.pause.asked;
+        let was_quiet = self.not_before(now) > self.connects.pause.with_demand;
         self.note_refusal(now);
         if was_quiet {
-            self.opening
-                .usual
+            self.connects
+                .typical_connect
                 .unwrap_or_default()
                 .saturating_mul(2)
-                .clamp(FIRST_ASKER_PAUSE, PATIENCE_LEAST)
-        } else if mem::replace(&mut self.opening.refused, true) {
-            Duration::from_micros(self.opening.random.u64(1_000..=REFUSAL_PAUSE))
+                .clamp(FIRST_ASKER_PAUSE, HANG_MIN)
+        } else if mem::replace(&mut self.connects.refused, true) {
+            Duration::from_micros(self.connects.random.u64(1_000..=REFUSAL_PAUSE))
         } else {
             Duration::ZERO
         }
@@ -348,36 +356,36 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// A caller was refused because connecting fails: the probe does not keep the long pause.
     fn note_refusal(&mut self, now: Time) {
-        self.opening.note_asked(now);
+        self.connects.note_demand(now);
         self.open_more(now);
     }
 
     /// Why the last attempt to connect failed, unless one has succeeded since.
     pub(crate) fn last_error(&self) -> Option<SharedError> {
-        self.opening.last_error.clone()
+        self.connects.last_error.clone()
     }
 
     /// The cached cause of failing connects.
     pub(crate) fn connect_error(&self) -> Option<PoolError> {
         let source = self.last_error()?;
-        Some(PoolError::Connect { attempts: self.opening.failures, source })
+        Some(PoolError::Connect { attempts: self.connects.failures, source })
     }
 
     /// When something is due for an idle connection.
-    pub(crate) fn idle_due(&self, tag: &LeaseMeta) -> Time {
-        let mut due = Self::renewal_due(tag);
+    pub(crate) fn idle_due(&self, meta: &LeaseMeta) -> Time {
+        let mut due = Self::renewal_due(meta);
         if let Some(idle_timeout) = self.config.idle_timeout {
-            due = due.min(tag.idle_since.after(idle_timeout));
+            due = due.min(meta.idle_since.after(idle_timeout));
         }
         if !self.config.overflow_linger.is_zero() {
-            due = due.min(tag.idle_since.after(self.config.overflow_linger));
+            due = due.min(meta.idle_since.after(self.config.overflow_linger));
         }
         due
     }
 
     /// When the successor of a connection is to be opened; once that was asked for, when the
     /// connection has to go.
-    pub(crate) fn renewal_due(tag: &LeaseMeta) -> Time {
-        if tag.renewal == Renewal::NotYet { tag.renew_at } else { tag.expires }
+    pub(crate) fn renewal_due(meta: &LeaseMeta) -> Time {
+        if meta.renewal == Renewal::NotYet { meta.renew_at } else { meta.expires }
     }
 }

@@ -83,9 +83,9 @@ impl<C> Idle<C> {
     /// Puts a connection among the others by how long it has been idle: one that comes from a
     /// validation is not the freshest.
     pub(crate) fn insert(&mut self, held: PooledConnection<C>, now: Time) {
-        let since = held.inner.tag.idle_since;
+        let since = held.inner.meta.idle_since;
         let later =
-            self.stack.iter().rev().take_while(|other| other.inner.tag.idle_since > since).count();
+            self.stack.iter().rev().take_while(|other| other.inner.meta.idle_since > since).count();
         self.count_in(&held, now);
         self.stack.insert(self.stack.len().saturating_sub(later), held);
     }
@@ -110,13 +110,13 @@ impl<C> Idle<C> {
         std::iter::from_fn(move || taken.pop_oldest())
     }
 
-    /// Makes one of the `looks` next to the freshest the freshest, if `wanted` accepts it.
-    pub(crate) fn bring_forward(
+    /// Makes one of the `candidates` next to the freshest the freshest, if `wanted` accepts it.
+    pub(crate) fn move_to_front(
         &mut self,
-        looks: usize,
+        candidates: usize,
         wanted: impl Fn(&PooledConnection<C>) -> bool,
     ) {
-        let behind = self.stack.iter().rev().skip(1).take(looks).position(wanted);
+        let behind = self.stack.iter().rev().skip(1).take(candidates).position(wanted);
         if let Some(behind) = behind
             && let Some(found) =
                 self.stack.remove(self.stack.len().saturating_sub(behind.saturating_add(2)))
@@ -131,8 +131,8 @@ impl<C> Idle<C> {
             return;
         }
         let mut wanting = self.stack.iter_mut().inspect(|_| visits::note());
-        if let Some(old) = wanting.find(|held| held.inner.tag.renewal == Renewal::Wanted) {
-            old.inner.tag.renewal = Renewal::Done;
+        if let Some(old) = wanting.find(|held| held.inner.meta.renewal == Renewal::Wanted) {
+            old.inner.meta.renewal = Renewal::Done;
             self.renewals_wanted = self.renewals_wanted.saturating_sub(1);
             self.renewals_done = self.renewals_done.saturating_add(1);
         }
@@ -140,19 +140,21 @@ impl<C> Idle<C> {
 
     #[inline]
     fn count_in(&mut self, held: &PooledConnection<C>, now: Time) {
-        let tag = &held.inner.tag;
-        match tag.renewal {
-            Renewal::NotYet if tag.renew_at > now => return self.due = self.due.min(tag.renew_at),
+        let meta = &held.inner.meta;
+        match meta.renewal {
+            Renewal::NotYet if meta.renew_at > now => {
+                return self.due = self.due.min(meta.renew_at);
+            }
             Renewal::NotYet => self.overdue = true,
             Renewal::Wanted => self.renewals_wanted = self.renewals_wanted.saturating_add(1),
             Renewal::Done => self.renewals_done = self.renewals_done.saturating_add(1),
         }
-        self.due = self.due.min(tag.expires);
+        self.due = self.due.min(meta.expires);
     }
 
     #[inline]
     fn count_out(&mut self, held: &PooledConnection<C>) {
-        match held.inner.tag.renewal {
+        match held.inner.meta.renewal {
             Renewal::NotYet => {}
             Renewal::Wanted => self.renewals_wanted = self.renewals_wanted.saturating_sub(1),
             Renewal::Done => self.renewals_done = self.renewals_done.saturating_sub(1),

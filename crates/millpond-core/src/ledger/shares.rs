@@ -3,7 +3,7 @@
 //!
 //! There the leases of this pool are *members*, each held for as long as its connection serves. Its
 //! borrowers are those of the shares: they alone wait, are counted, measured and named as holders.
-//! A share takes a place in [`Slots`](super::slots::Slots) that is no connection's.
+//! A share takes a slot in [`Slots`](super::slots::Slots) that is no connection's.
 
 use crate::error::PoolError;
 use crate::ledger::borrowers::Borrowers;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// What a borrower gets that would wait for a member.
 #[derive(Debug)]
-pub(crate) enum Waits {
+pub(crate) enum WaitOutcome {
     /// It waits now, as one of so many.
     Joined(u32),
     /// Connecting fails: it asks once more after this time.
@@ -25,8 +25,8 @@ pub(crate) enum Waits {
 
 /// What is known of a share that is lent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lent {
-    /// The place of the share.
+pub(crate) struct LentShare {
+    /// The slot of the share.
     pub(crate) slot: u32,
     /// Whether its connection has to be pinged, which counts as begun.
     pub(crate) ping_due: bool,
@@ -44,29 +44,29 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Counts an acquire of a share: its number.
-    pub(crate) fn ask_for_share(&mut self) -> u64 {
+    pub(crate) fn count_acquire(&mut self) -> u64 {
         bump(&mut self.totals.acquires);
         self.totals.acquires
     }
 
-    /// A borrower waits until a member can be shared. One that `insists` was refused before.
+    /// A borrower waits until a member can be shared. `refused_once`: it was refused before.
     pub(crate) fn await_share(
         &mut self,
         number: u64,
         since: Time,
-        insists: bool,
+        refused_once: bool,
         now: Time,
-    ) -> Waits {
+    ) -> WaitOutcome {
         match self.refusal() {
-            Some(error @ PoolError::Connect { .. }) if !insists => {
-                Waits::AskAgain(now.after(self.pause_of_refusal(error, now)))
+            Some(error @ PoolError::Connect { .. }) if !refused_once => {
+                WaitOutcome::AskAgain(now.after(self.refusal_delay(error, now)))
             }
-            Some(error) => Waits::Refused(error),
+            Some(error) => WaitOutcome::Refused(error),
             None => {
                 if let Some(borrowers) = &mut self.borrowers {
                     borrowers.join(since, number);
                 }
-                Waits::Joined(self.waiting())
+                WaitOutcome::Joined(self.waiting())
             }
         }
     }
@@ -85,16 +85,16 @@ impl<C: Send + 'static> Ledger<C> {
         caller: Caller,
         since: Time,
         now: Time,
-    ) -> Lent {
+    ) -> LentShare {
         bump(&mut self.totals.succeeded);
-        if let Some(times) = &self.times {
-            times.wait.add(now.nanos_since(since));
+        if let Some(histograms) = &self.histograms {
+            histograms.wait.add(now.nanos_since(since));
         }
         let slot = self.slots.lend_share(member.slot, caller, now);
         if let Some(age) = self.config.report_after() {
-            self.expect_sweep(now.after(age), now);
+            self.wake_by(now.after(age), now);
         }
-        Lent { slot, ping_due: self.slots.check_due(member.slot, self.ping_after, now) }
+        LentShare { slot, ping_due: self.slots.check_due(member.slot, self.ping_after, now) }
     }
 
     /// A share has come back. For how long it was held, and whether that was longer than
@@ -102,8 +102,8 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn end_share(&mut self, slot: u32, now: Time) -> (Duration, bool) {
         let since = self.slots.since(slot);
         self.slots.end_share(slot);
-        if let Some(times) = &self.times {
-            times.hold.add(now.nanos_since(since));
+        if let Some(histograms) = &self.histograms {
+            histograms.hold.add(now.nanos_since(since));
         }
         let held = now.since(since);
         (held, self.config.max_lease.is_some_and(|limit| held >= limit))

@@ -26,11 +26,11 @@ pub(crate) enum Stage {
     /// Lent, or being validated for the caller who is about to get it.
     InUse,
     /// With the maintenance task: being reset or validated.
-    Resting,
+    Resetting,
     Closing,
     /// Held for a connection that is not one of the pool's.
     Reserved,
-    /// A share of the connection in another place, which is in use. Not a connection itself.
+    /// A share of the connection in another slot, which is in use. Not a connection itself.
     Share,
 }
 
@@ -54,18 +54,18 @@ struct Slot {
     opened: Time,
     id: ConnectionId,
     caller: Option<Caller>,
-    leak_told: bool,
+    leak_reported: bool,
     /// Whether the connection was lent before another one was found broken: it may be broken too.
-    doubted: bool,
+    suspect: bool,
     /// How many shares of the connection are lent.
     shares: u32,
     /// When a connection that is shared was last checked.
     checked: Time,
-    /// Of a share, the place of its connection.
+    /// Of a share, the slot of its connection.
     member: u32,
 }
 
-/// All slots. Grows to the cap and never shrinks: a slot is some dozens of bytes.
+/// All slots. Grows to the limit and never shrinks: a slot takes some dozens of bytes.
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
@@ -74,12 +74,12 @@ pub(crate) struct Slots {
     /// What is being opened, and since when, in that order.
     connecting: Vec<(u32, Time)>,
     /// What is with the maintenance task, by when it came there.
-    resting: BTreeSet<(Time, u32)>,
-    /// When the oldest loan began that was not reported as a leak. May be earlier, if that one has
+    resetting: BTreeSet<(Time, u32)>,
+    /// When the oldest loan not yet reported as a leak began. May be earlier, if that one has
     /// ended.
-    quiet_since: Option<Time>,
-    /// How many loans are doubted.
-    doubted: u32,
+    oldest_unreported: Option<Time>,
+    /// How many loans are suspect.
+    suspects: u32,
     /// How many connections have shares that are lent.
     shared: u32,
     last_id: u64,
@@ -92,9 +92,9 @@ impl Slots {
             free: Vec::new(),
             counts: [0; STAGES],
             connecting: Vec::new(),
-            resting: BTreeSet::new(),
-            quiet_since: None,
-            doubted: 0,
+            resetting: BTreeSet::new(),
+            oldest_unreported: None,
+            suspects: 0,
             shared: 0,
             last_id: 0,
         }
@@ -126,7 +126,7 @@ impl Slots {
         (slot, id)
     }
 
-    /// A free place, which is given this number.
+    /// Finds a free slot and gives it this connection number.
     fn find_free(&mut self, id: ConnectionId, now: Time) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
@@ -136,8 +136,8 @@ impl Slots {
                 opened: now,
                 id,
                 caller: None,
-                leak_told: false,
-                doubted: false,
+                leak_reported: false,
+                suspect: false,
                 shares: 0,
                 checked: now,
                 member: slot,
@@ -169,8 +169,8 @@ impl Slots {
         }
         if before == Stage::InUse {
             entry.caller = None;
-            entry.leak_told = false;
-            self.doubted = self.doubted.saturating_sub(u32::from(mem::take(&mut entry.doubted)));
+            entry.leak_reported = false;
+            self.suspects = self.suspects.saturating_sub(u32::from(mem::take(&mut entry.suspect)));
             self.shared = self.shared.saturating_sub(u32::from(mem::take(&mut entry.shares) > 0));
         }
         if let Some(count) = self.counts.get_mut(before as usize) {
@@ -179,36 +179,37 @@ impl Slots {
         self.count_in(stage);
         match before {
             Stage::Connecting => self.connecting.retain(|(other, _)| *other != slot),
-            Stage::Resting => {
-                self.resting.remove(&(began, slot));
+            Stage::Resetting => {
+                self.resetting.remove(&(began, slot));
             }
             _ => {}
         }
         match stage {
             Stage::Free => self.free.push(slot),
             Stage::Connecting => self.connecting.push((slot, now)),
-            Stage::Resting => {
-                self.resting.insert((now, slot));
+            Stage::Resetting => {
+                self.resetting.insert((now, slot));
             }
-            // The fast paths lend only where nobody looks for leaks.
+            // The fast paths lend only where leaks are not reported.
             Stage::InUse => {
-                self.quiet_since = Some(self.quiet_since.map_or(now, |since| since.min(now)))
+                self.oldest_unreported =
+                    Some(self.oldest_unreported.map_or(now, |since| since.min(now)))
             }
             _ => {}
         }
     }
 
     /// How many attempts to open a connection take so long that they count as hanging, and when the
-    /// next one will. The oldest does after `patience`, and each further one only after twice the
+    /// next one will. The oldest does after `threshold`, and each further one only after twice the
     /// time of the one before it, so that a server that never answers is not asked ever more often.
-    pub(crate) fn hanging(&self, patience: Duration, now: Time) -> (u32, Time) {
-        let (mut hanging, mut patience) = (0_u32, patience);
+    pub(crate) fn hanging(&self, threshold: Duration, now: Time) -> (u32, Time) {
+        let (mut hanging, mut threshold) = (0_u32, threshold);
         for (_, since) in &self.connecting {
-            if now.since(*since) < patience {
-                return (hanging, since.after(patience));
+            if now.since(*since) < threshold {
+                return (hanging, since.after(threshold));
             }
             hanging = hanging.saturating_add(1);
-            patience = patience.saturating_mul(2);
+            threshold = threshold.saturating_mul(2);
         }
         (hanging, Time::NEVER)
     }
@@ -219,63 +220,63 @@ impl Slots {
         }
     }
 
-    /// Lends the connection in a place. Without a caller nobody counts as its holder.
+    /// Lends the connection in a slot. Without a caller it has no holder.
     pub(crate) fn lend(&mut self, slot: u32, caller: Option<Caller>, now: Time) {
         self.shift(slot, Stage::InUse, now);
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            place.caller = caller;
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.caller = caller;
             if caller.is_none() {
-                place.checked = now;
+                entry.checked = now;
             }
         }
     }
 
-    /// Lends a share of the connection in a place: the place of the share.
+    /// Lends a share of the connection in a slot; returns the slot of the share.
     pub(crate) fn lend_share(&mut self, member: u32, caller: Caller, now: Time) -> u32 {
         let mut id = ConnectionId(0);
-        if let Some(place) = self.slots.get_mut(member as usize) {
-            debug_assert_eq!(place.stage, Stage::InUse, "only what is lent is shared");
-            id = place.id;
-            self.shared = self.shared.saturating_add(u32::from(place.shares == 0));
-            place.shares = place.shares.saturating_add(1);
+        if let Some(entry) = self.slots.get_mut(member as usize) {
+            debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent is shared");
+            id = entry.id;
+            self.shared = self.shared.saturating_add(u32::from(entry.shares == 0));
+            entry.shares = entry.shares.saturating_add(1);
         }
         let slot = self.find_free(id, now);
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            (place.stage, place.since) = (Stage::Share, now);
-            (place.caller, place.member) = (Some(caller), member);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            (entry.stage, entry.since) = (Stage::Share, now);
+            (entry.caller, entry.member) = (Some(caller), member);
         }
         let [free, .., share] = &mut self.counts;
         (*free, *share) = (free.saturating_sub(1), share.saturating_add(1));
-        self.quiet_since.get_or_insert(now);
+        self.oldest_unreported.get_or_insert(now);
         slot
     }
 
     /// A share has come back.
     pub(crate) fn end_share(&mut self, slot: u32) {
-        let share = self.slots.get_mut(slot as usize).filter(|place| place.stage == Stage::Share);
-        let Some(place) = share else {
-            debug_assert!(false, "place {slot} has no share");
+        let share = self.slots.get_mut(slot as usize).filter(|entry| entry.stage == Stage::Share);
+        let Some(entry) = share else {
+            debug_assert!(false, "slot {slot} has no share");
             return;
         };
-        let (id, member) = (place.id, place.member);
-        (place.stage, place.caller, place.leak_told) = (Stage::Free, None, false);
+        let (id, member) = (entry.id, entry.member);
+        (entry.stage, entry.caller, entry.leak_reported) = (Stage::Free, None, false);
         let [free, .., share] = &mut self.counts;
         (*free, *share) = (free.saturating_add(1), share.saturating_sub(1));
         self.free.push(slot);
-        let shares = self.slots.get_mut(member as usize).filter(|place| place.id == id);
-        if let Some(place) = shares.filter(|place| place.shares > 0) {
-            place.shares = place.shares.saturating_sub(1);
-            self.shared = self.shared.saturating_sub(u32::from(place.shares == 0));
+        let shares = self.slots.get_mut(member as usize).filter(|entry| entry.id == id);
+        if let Some(entry) = shares.filter(|entry| entry.shares > 0) {
+            entry.shares = entry.shares.saturating_sub(1);
+            self.shared = self.shared.saturating_sub(u32::from(entry.shares == 0));
         }
     }
 
     /// Whether a connection that is shared was not checked for so many nanoseconds. If so it counts
     /// as checked from now on.
     pub(crate) fn check_due(&mut self, member: u32, interval: u64, now: Time) -> bool {
-        let Some(place) = self.slots.get_mut(member as usize) else { return false };
-        let is_due = now.nanos_since(place.checked) >= interval;
+        let Some(entry) = self.slots.get_mut(member as usize) else { return false };
+        let is_due = now.nanos_since(entry.checked) >= interval;
         if is_due {
-            place.checked = now;
+            entry.checked = now;
         }
         is_due
     }
@@ -300,7 +301,8 @@ impl Slots {
     pub(crate) fn return_idle(&mut self, slot: u32, now: Time) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent comes back");
-        (entry.stage, entry.since, entry.caller, entry.leak_told) = (Stage::Idle, now, None, false);
+        (entry.stage, entry.since, entry.caller, entry.leak_reported) =
+            (Stage::Idle, now, None, false);
         let [_, _, idle, in_use, ..] = &mut self.counts;
         (*idle, *in_use) = (idle.saturating_add(1), in_use.saturating_sub(1));
     }
@@ -309,30 +311,30 @@ impl Slots {
     pub(crate) fn hand_over(&mut self, slot: u32, caller: Caller, now: Time) {
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent is handed over");
-            (entry.since, entry.caller, entry.leak_told) = (now, Some(caller), false);
+            (entry.since, entry.caller, entry.leak_reported) = (now, Some(caller), false);
         }
     }
 
-    /// Doubts what is lent now and was opened at `before` or earlier.
-    pub(crate) fn doubt_loans(&mut self, before: Time) {
+    /// Marks loans of connections opened at `before` or earlier as suspect.
+    pub(crate) fn suspect_loans(&mut self, before: Time) {
         for entry in &mut self.slots {
             if entry.stage == Stage::InUse
                 && entry.opened <= before
-                && !mem::replace(&mut entry.doubted, true)
+                && !mem::replace(&mut entry.suspect, true)
             {
-                self.doubted = self.doubted.saturating_add(1);
+                self.suspects = self.suspects.saturating_add(1);
             }
         }
     }
 
-    /// Whether the loan of a slot is doubted.
-    pub(crate) fn is_doubted(&self, slot: u32) -> bool {
-        self.doubted > 0 && self.slots.get(slot as usize).is_some_and(|entry| entry.doubted)
+    /// Whether the loan of a slot is suspect.
+    pub(crate) fn is_suspect(&self, slot: u32) -> bool {
+        self.suspects > 0 && self.slots.get(slot as usize).is_some_and(|entry| entry.suspect)
     }
 
-    /// Whether any loan is doubted.
-    pub(crate) fn doubts(&self) -> bool {
-        self.doubted > 0
+    /// Whether any loan is suspect.
+    pub(crate) fn has_suspects(&self) -> bool {
+        self.suspects > 0
     }
 
     /// Since when the slot has been in its stage.
@@ -341,8 +343,8 @@ impl Slots {
     }
 
     /// Since when connections have been with the maintenance task, the latest first.
-    pub(crate) fn resting_since(&self) -> impl Iterator<Item = Time> {
-        self.resting.iter().rev().map(|(since, _)| *since)
+    pub(crate) fn resetting_since(&self) -> impl Iterator<Item = Time> {
+        self.resetting.iter().rev().map(|(since, _)| *since)
     }
 
     /// Who holds what, the oldest first.
@@ -365,27 +367,28 @@ impl Slots {
     /// on.
     pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
         let mut leaks = Vec::new();
-        if self.quiet_since.is_none_or(|since| since > deadline) {
+        if self.oldest_unreported.is_none_or(|since| since > deadline) {
             return leaks;
         }
-        self.quiet_since = None;
+        self.oldest_unreported = None;
         for entry in &mut self.slots {
             visits::note();
-            let Some(holder) = entry.holder(now).filter(|_| !entry.leak_told) else { continue };
+            let Some(holder) = entry.holder(now).filter(|_| !entry.leak_reported) else { continue };
             if entry.since <= deadline {
-                entry.leak_told = true;
+                entry.leak_reported = true;
                 leaks.push(holder);
             } else {
-                self.quiet_since =
-                    Some(self.quiet_since.map_or(entry.since, |since| since.min(entry.since)));
+                self.oldest_unreported = Some(
+                    self.oldest_unreported.map_or(entry.since, |since| since.min(entry.since)),
+                );
             }
         }
         leaks
     }
 
-    /// When the oldest loan began that was not reported as a leak, or earlier.
-    pub(crate) fn quiet_since(&self) -> Option<Time> {
-        self.quiet_since
+    /// When the oldest loan not yet reported as a leak began, or earlier.
+    pub(crate) fn oldest_unreported(&self) -> Option<Time> {
+        self.oldest_unreported
     }
 
     #[cfg(debug_assertions)]
@@ -397,7 +400,7 @@ impl Slots {
             }
         }
         debug_assert_eq!(counts, self.counts, "the counts differ from the slots");
-        let shared = self.slots.iter().filter(|place| place.shares > 0).count();
+        let shared = self.slots.iter().filter(|entry| entry.shares > 0).count();
         debug_assert_eq!(shared, self.shared as usize, "connections with shares are miscounted");
     }
 }

@@ -1,10 +1,10 @@
 //! The fields of the ledger, and what every change of them needs: numbers for events, measurements,
-//! calls of the maintenance task.
+//! wake-ups of the maintenance task.
 
 use crate::config::PoolConfig;
 use crate::error::PoolError;
 use crate::histogram::PoolHistograms;
-use crate::ledger::backoff::Opening;
+use crate::ledger::backoff::ConnectHistory;
 use crate::ledger::borrowers::Borrowers;
 use crate::ledger::effects::{Effect, Effects};
 #[cfg(all(test, not(millpond_models)))]
@@ -33,9 +33,9 @@ pub(crate) struct MaintenanceTask {
     /// When it wakes by itself.
     pub(super) wakes_at: Time,
     /// When it was last woken without having run yet.
-    pub(super) called: Option<Time>,
-    /// The pool itself, from the moment its last handle is gone until everything is closed.
-    pub(super) survivor: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) woken_at: Option<Time>,
+    /// The pool itself, from the drop of its last handle until everything is closed.
+    pub(super) kept_pool: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl MaintenanceTask {
@@ -55,24 +55,25 @@ pub(crate) struct Ledger<C> {
     pub(super) closed: bool,
     pub(super) suspended: bool,
     /// Whether returns have to take the slow path.
-    pub(super) eventful: bool,
+    pub(super) slow_returns: bool,
     /// True if no setting needs work on every acquire, so the fast path may be used.
-    pub(super) lends_plainly: bool,
+    pub(super) fast_loans: bool,
     /// True if no setting needs work on every wait.
-    pub(super) waits_plainly: bool,
-    /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
+    pub(super) fast_waits: bool,
+    /// How many nanoseconds after the last successful validation a ping is due: `pre_ping_idle`, or
+    /// never.
     pub(super) ping_after: u64,
     pub(super) generation: u64,
     pub(super) unlocked: Arc<Unlocked>,
-    /// Connections of a generation below this are dropped without a farewell.
+    /// Connections of a generation below this are dropped without closing.
     pub(super) hard_below: u64,
     /// Ready to be lent.
     pub(super) idle: Idle<C>,
     pub(super) waiters: Queue<Grant<C>>,
-    /// Whether the deadline thread looks after the waiters.
-    pub(super) watched: bool,
+    /// Whether the pool is registered with the deadline thread.
+    pub(super) registered: bool,
     pub(super) slots: Slots,
-    pub(super) opening: Opening,
+    pub(super) connects: ConnectHistory,
     pub(super) inbox: Vec<Job<C>>,
     pub(super) task: Option<MaintenanceTask>,
     /// How many times the pool's runtime has shut down.
@@ -82,8 +83,8 @@ pub(crate) struct Ledger<C> {
     pub(super) last_watcher: u64,
     pub(super) totals: Totals,
     pub(super) effects: Effects<C>,
-    /// How long waits and loans took, if somebody wants to know.
-    pub(super) times: Option<Arc<PoolHistograms>>,
+    /// How long waits and loans took, if an observer asked for it.
+    pub(super) histograms: Option<Arc<PoolHistograms>>,
     /// Of a pool over a `Multiplexer`: then what is counted and measured are shares, and no leases.
     pub(super) borrowers: Option<Borrowers>,
     seq: u64,
@@ -98,20 +99,20 @@ impl<C: Send + 'static> Ledger<C> {
     ) -> Self {
         Self {
             ping_after: config.ping_after(),
-            opening: Opening::new(first_connect_hooks, seed),
+            connects: ConnectHistory::new(first_connect_hooks, seed),
             config,
             keeps,
             closed: false,
             suspended: false,
-            eventful: true,
-            lends_plainly: false,
-            waits_plainly: false,
+            slow_returns: true,
+            fast_loans: false,
+            fast_waits: false,
             generation: 0,
             unlocked: Arc::default(),
             hard_below: 0,
             idle: Idle::new(),
             waiters: Queue::new(),
-            watched: false,
+            registered: false,
             slots: Slots::new(),
             inbox: Vec::new(),
             task: None,
@@ -120,7 +121,7 @@ impl<C: Send + 'static> Ledger<C> {
             last_watcher: 0,
             totals: Totals::default(),
             effects: Effects::default(),
-            times: None,
+            histograms: None,
             borrowers: None,
             seq: 0,
         }
@@ -132,7 +133,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.seq
     }
 
-    /// The same if there is anybody to tell.
+    /// The same if there is an observer for it.
     pub(crate) fn seq_if(&mut self, observed: bool) -> Option<u64> {
         observed.then(|| self.next_seq())
     }
@@ -140,28 +141,28 @@ impl<C: Send + 'static> Ledger<C> {
     /// Records how long an acquire that began at `since` waited.
     #[inline]
     pub(crate) fn measure_wait(&self, since: Time, now: Time) {
-        if let Some(times) = self.times.as_ref().filter(|_| self.borrowers.is_none()) {
-            times.wait.add(now.nanos_since(since));
+        if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
+            histograms.wait.add(now.nanos_since(since));
         }
     }
 
     /// Records how long a connection that was lent at `since` was held.
     #[inline]
     pub(crate) fn measure_use(&self, since: Time, now: Time) {
-        if let Some(times) = self.times.as_ref().filter(|_| self.borrowers.is_none()) {
-            times.hold.add(now.nanos_since(since));
+        if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
+            histograms.hold.add(now.nanos_since(since));
         }
     }
 
     /// Records how long a connect took.
     pub(crate) fn note_took(&mut self, took: Duration) {
-        self.opening.note_took(took);
-        if let Some(times) = &self.times {
-            times.connect.add(Time::at(took).nanos_since(Time::ZERO));
+        self.connects.note_took(took);
+        if let Some(histograms) = &self.histograms {
+            histograms.connect.add(Time::at(took).nanos_since(Time::ZERO));
         }
     }
 
-    /// Counts an acquire; its number is its place in the order of arrival.
+    /// Counts an acquire; its number orders arrivals.
     pub(crate) fn arrive(&mut self) -> u64 {
         if let Some(borrowers) = &mut self.borrowers {
             return borrowers.number_member();
@@ -204,20 +205,20 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// How many slots are taken by something other than a lease; a member of a shared pool is lent
-    /// while somebody has a share of it.
+    /// while a share of it is.
     pub(crate) fn pending(&self) -> u32 {
         let unshared = self.borrowers.as_ref().map_or(0, |_| self.slots.unshared());
         self.slots.used().saturating_sub(self.slots.count(Stage::InUse)).saturating_add(unshared)
     }
 
-    /// The pool's histograms, if somebody has asked for them.
+    /// The pool's histograms, if an observer asked for them.
     pub(crate) fn histograms(&self) -> Option<&Arc<PoolHistograms>> {
-        self.times.as_ref()
+        self.histograms.as_ref()
     }
 
     /// The pool's histograms; from now on they are filled.
     pub(crate) fn measure(&mut self) -> &Arc<PoolHistograms> {
-        self.times.get_or_insert_default()
+        self.histograms.get_or_insert_default()
     }
 
     /// An acquire has lent a connection. It began at `since`.
@@ -256,8 +257,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The deadline thread looks after the waiters.
     #[cfg(all(test, millpond_models))]
-    pub(crate) fn watch_deadlines(&mut self) {
-        self.watched = true;
+    pub(crate) fn register_deadlines(&mut self) {
+        self.registered = true;
     }
 
     /// Takes what has to be done once the lock is released.
@@ -268,9 +269,9 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// How the pool is doing.
     pub(crate) fn status(&self, now: Time) -> Status {
-        let fetched = self.unlocked.fetched.load(Ordering::Relaxed);
-        let succeeded = self.totals.succeeded.saturating_add(fetched);
-        // A member that nobody has a share of is as good as idle.
+        let taken_unlocked = self.unlocked.taken_unlocked.load(Ordering::Relaxed);
+        let succeeded = self.totals.succeeded.saturating_add(taken_unlocked);
+        // A member without lent shares counts as idle.
         let unshared = self.borrowers.as_ref().map_or(0, |_| self.slots.unshared());
         let oldest_waiter = match &self.borrowers {
             None => self.waiters.first().map(|(_, since)| since),
@@ -283,7 +284,7 @@ impl<C: Send + 'static> Ledger<C> {
             connecting: self.slots.count(Stage::Connecting),
             idle: self.slots.count(Stage::Idle).saturating_add(unshared),
             in_use: self.slots.count(Stage::InUse).saturating_sub(unshared),
-            resetting: self.slots.count(Stage::Resting),
+            resetting: self.slots.count(Stage::Resetting),
             closing: self.slots.count(Stage::Closing),
             reserved: self.slots.count(Stage::Reserved),
             waiting: self.waiting(),
@@ -301,24 +302,24 @@ impl<C: Send + 'static> Ledger<C> {
         self.effects.extend(waker.map(Effect::Wake));
     }
 
-    /// There is something for the maintenance task to do.
-    pub(crate) fn call_maintenance(&mut self, now: Time) {
+    /// Wakes the maintenance task.
+    pub(crate) fn wake_maintenance(&mut self, now: Time) {
         let Some(task) = &mut self.task else { return };
-        if task.called.is_none() {
-            task.called = Some(now);
+        if task.woken_at.is_none() {
+            task.woken_at = Some(now);
             let waker = task.waker.take();
             self.wake(waker);
         }
     }
 
-    /// Something falls due then: the maintenance task must not sleep longer.
-    pub(crate) fn expect_sweep(&mut self, due: Time, now: Time) {
+    /// Wakes the maintenance task if it would sleep beyond `due`.
+    pub(crate) fn wake_by(&mut self, due: Time, now: Time) {
         if self.task.as_ref().is_some_and(|task| due < task.wakes_at) {
-            self.call_maintenance(now);
+            self.wake_maintenance(now);
         }
     }
 
-    /// A number for one who is going to watch.
+    /// A number for a new watcher.
     pub(crate) fn number_watcher(&mut self) -> u64 {
         self.last_watcher = self.last_watcher.saturating_add(1);
         self.last_watcher
@@ -346,29 +347,30 @@ impl<C: Send + 'static> Ledger<C> {
         self.effects.extend(self.watchers.drain(..).map(|(_, waker)| Effect::Wake(waker)));
     }
 
-    /// A connection has come back: what made the fast paths stand aside may be over.
+    /// A connection has come back: the fast paths may be usable again.
     pub(crate) fn note_return(&mut self) {
-        if self.eventful {
-            self.note_eventful();
+        if self.slow_returns {
+            self.update_fast_paths();
         }
     }
 
-    /// Whether the fast paths have to stand aside: for a state of the pool, or for a setting that
-    /// looks at every loan.
-    pub(crate) fn note_eventful(&mut self) {
+    /// Decides which fast paths may be used: not in every state of the pool, nor with settings that
+    /// concern every loan.
+    pub(crate) fn update_fast_paths(&mut self) {
         let config = &self.config;
-        self.lends_plainly = !self.closed
+        self.fast_loans = !self.closed
             && !self.suspended
             && config.min_idle.is_none()
             && config.report_after().is_none();
-        self.eventful = !self.lends_plainly
+        self.slow_returns = !self.fast_loans
             || !self.keeps
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
-            || self.slots.doubts()
-            || self.slots.used() > config.cap();
-        self.waits_plainly =
-            self.times.is_none() && config.overflow_after.is_zero() && config.max_waiters.is_none();
+            || self.slots.has_suspects()
+            || self.slots.used() > config.limit();
+        self.fast_waits = self.histograms.is_none()
+            && config.overflow_after.is_zero()
+            && config.max_waiters.is_none();
     }
 
     /// What callers and waiters read and count without the lock.
@@ -395,6 +397,6 @@ impl<C: Send + 'static> Ledger<C> {
             "idle connections are miscounted"
         );
         let idle_while_waiting = !self.suspended && !self.waiters.is_empty() && self.idle.len() > 0;
-        debug_assert!(!idle_while_waiting, "somebody waits while a connection is idle");
+        debug_assert!(!idle_while_waiting, "a caller waits while a connection is idle");
     }
 }

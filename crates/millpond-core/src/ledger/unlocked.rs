@@ -6,20 +6,20 @@ use std::sync::atomic::Ordering;
 /// What callers and waiters read and count without the lock of the ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Unlocked {
-    /// The generation that may be lent now; none while the pool is suspended. What may not be lent
-    /// any more was made so before a waiter reads this.
+    /// The generation that may be lent now; none while the pool is suspended. It changes before a
+    /// waiter can read it.
     pub(crate) lendable: AtomicU64,
     /// Loans that waiters have taken without the lock; the ledger's own total has the others.
-    pub(crate) fetched: AtomicU64,
+    pub(crate) taken_unlocked: AtomicU64,
     /// Whether the last caller that was not served at once had to wait: then callers join the queue
-    /// without a look at the idle connections.
-    pub(crate) crowded: AtomicBool,
+    /// without looking for an idle connection.
+    pub(crate) contended: AtomicBool,
 }
 
 impl Unlocked {
-    pub(super) fn note_crowded(&self, crowded: bool) {
-        if self.crowded.load(Ordering::Relaxed) != crowded {
-            self.crowded.store(crowded, Ordering::Relaxed);
+    pub(super) fn note_contended(&self, contended: bool) {
+        if self.contended.load(Ordering::Relaxed) != contended {
+            self.contended.store(contended, Ordering::Relaxed);
         }
     }
 }

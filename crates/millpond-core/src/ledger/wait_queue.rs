@@ -1,17 +1,16 @@
-//! The queue of waiters: first come, first served, and leaving costs the same wherever one stands.
+//! The queue of waiters: first come, first served; leaving costs the same at any position.
 //!
 //! One ring in order of arrival, so that joining and granting touch one end each. A waiter that
-//! leaves from between is marked, and swept out when the marks are many: no single one pays for
-//! the length of the queue. What a waiter is granted lies in a [`WaiterCell`] of its own, so that
-//! taking it needs no other lock. Cells are used again, so that waiting allocates nothing once
-//! there are enough (worth 8 % of `hold64_core1`: the programs of `benches`, `--quick`).
+//! leaves from the middle is only marked; marked entries are removed in bulk, so leaving is O(1)
+//! amortised. A waiter's grant is put into a [`WaiterCell`] of its own, so that taking it needs no
+//! other lock. Cells are used again, so that waiting allocates nothing once there are enough (worth
+//! 8 % of `hold64_core1`: the programs of `benches`, `--quick`).
 //!
 //! # Invariants
 //!
-//! 1. The ring is in order of arrival, and neither end of it is a waiter that has left; `gone`
+//! 1. The ring is in order of arrival, and neither end of it is a waiter that has left; `left`
 //!    counts those between.
-//! 2. A waiter is in the ring, or something lies in its cell: what it was granted, until it takes
-//!    it or leaves.
+//! 2. A waiter is in the ring, or its cell holds what it was granted, until it takes it or leaves.
 //! 3. A cell is filled under the pool's lock only.
 
 use crate::ledger::slots::Caller;
@@ -24,16 +23,16 @@ use std::sync::Arc;
 use std::task::Waker;
 
 /// How many waiters are woken at once to set timers of their own: the lock is held meanwhile.
-const ARMED_AT_ONCE: usize = 256;
+const WAKES_AT_ONCE: usize = 256;
 
-/// How many places an empty queue keeps for the next waiters.
+/// How many entries an empty queue keeps for the next waiters.
 const KEPT: usize = 256;
 
 /// Where a waiter finds what it was granted.
 pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
 
 impl<G> WaiterCell<G> {
-    /// Takes what lies there if it is as wanted.
+    /// Takes the granted value if `wanted` accepts it.
     #[inline]
     pub(crate) fn take_if(&self, wanted: impl FnOnce(&G) -> bool) -> Option<G> {
         self.0.lock().take_if(|granted| wanted(granted))
@@ -55,7 +54,8 @@ impl<G> fmt::Debug for WaiterCell<G> {
     }
 }
 
-/// A place in the queue. Its owner must [`Queue::leave`] with it, or take what lies in its cell.
+/// A position in the queue. Its owner must [`Queue::leave`] with it, or take the grant from its
+/// cell.
 #[derive(Debug)]
 pub(crate) struct Ticket<G> {
     arrival: u64,
@@ -70,24 +70,24 @@ struct Waiter<G> {
     /// Whom to wake, unless it has been woken since it last looked, and where to put what it is
     /// granted; `None`: it has left.
     claim: Option<(Option<Waker>, Arc<WaiterCell<G>>)>,
-    /// Whether it watches its own deadline.
-    armed: bool,
+    /// Whether it has a timer, or was woken to set one.
+    has_timer: bool,
 }
 
-/// Who watches its own deadline after [`Queue::arm`].
+/// Which waiters have a timer after [`Queue::set_timers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Armed {
-    /// Everybody.
+pub(crate) enum TimersSet {
+    /// All waiters.
     All,
-    /// Those that have waited long enough; the others must be woken later.
+    /// Those that have waited long enough; younger ones must be woken later.
     Due,
     /// As many as are woken at once: there are more.
     Enough,
 }
 
-/// What a waiter finds when it looks.
+/// What polling a waiter finds.
 #[derive(Debug)]
-pub(crate) enum Look<G> {
+pub(crate) enum Polled<G> {
     /// Something was granted.
     Granted(G),
     /// Not yet: its ticket.
@@ -97,21 +97,21 @@ pub(crate) enum Look<G> {
 #[derive(Debug)]
 pub(crate) struct Queue<G> {
     ring: VecDeque<Waiter<G>>,
-    /// Those in the ring who have left.
-    gone: usize,
+    /// Entries in the ring whose waiters have left.
+    left: usize,
     /// Empty cells for the next waiters.
     spare: Vec<Arc<WaiterCell<G>>>,
-    /// Everybody who arrived up to here watches its own deadline.
-    armed_through: u64,
+    /// All waiters that arrived up to here have a timer.
+    timers_through: u64,
 }
 
 impl<G> Queue<G> {
     pub(crate) fn new() -> Self {
-        Self { ring: VecDeque::new(), gone: 0, spare: Vec::new(), armed_through: 0 }
+        Self { ring: VecDeque::new(), left: 0, spare: Vec::new(), timers_through: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.ring.len().saturating_sub(self.gone)).unwrap_or(u32::MAX)
+        u32::try_from(self.ring.len().saturating_sub(self.left)).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -143,19 +143,19 @@ impl<G> Queue<G> {
         self.waiting().take(most as usize).map(|waiter| waiter.since).find(|since| *since > latest)
     }
 
-    /// Queues a waiter at its place by arrival: nearly always the end, or the front for one who has
-    /// to come again. `armed`: it watches its own deadline from the start.
+    /// Queues a waiter by arrival: nearly always at the end, or at the front for one that asks
+    /// again. `has_timer`: it has set a timer already.
     pub(crate) fn join(
         &mut self,
         arrival: u64,
         since: Time,
-        armed: bool,
+        has_timer: bool,
         caller: Caller,
         waker: Option<Waker>,
     ) -> Ticket<G> {
         let cell = self.spare.pop().unwrap_or_else(|| Arc::new(WaiterCell(Mutex::new(None))));
         let waiter =
-            Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), armed };
+            Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), has_timer };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
             self.ring.push_back(waiter);
         } else {
@@ -163,27 +163,32 @@ impl<G> Queue<G> {
             self.ring.insert(at, waiter);
         }
         // One that joins again may have arrived before one that has set its timer already.
-        self.armed_through = self.armed_through.min(arrival.saturating_sub(1));
+        self.timers_through = self.timers_through.min(arrival.saturating_sub(1));
         Ticket { arrival, cell }
     }
 
-    /// Has those who came at `latest` or before watch their own deadlines: their wakers, to be
-    /// woken outside the lock. One that came later than `now` uses a clock that was paused and set
-    /// forward: only it can set its timer.
-    pub(crate) fn arm(&mut self, latest: Time, now: Time, wakers: &mut Vec<Waker>) -> Armed {
-        let from = self.ring.partition_point(|waiter| waiter.arrival <= self.armed_through);
+    /// Marks those that came at `latest` or before as having a timer; adds their wakers, which must
+    /// be woken outside the lock. One that came later than `now` uses a clock that was paused and
+    /// set forward: only it can set its timer.
+    pub(crate) fn set_timers(
+        &mut self,
+        latest: Time,
+        now: Time,
+        wakers: &mut Vec<Waker>,
+    ) -> TimersSet {
+        let from = self.ring.partition_point(|waiter| waiter.arrival <= self.timers_through);
         for waiter in self.ring.range_mut(from..) {
             let due = waiter.since <= latest || waiter.since > now;
             match &mut waiter.claim {
-                Some(_) if !waiter.armed && !due => return Armed::Due,
-                Some(_) if wakers.len() >= ARMED_AT_ONCE => return Armed::Enough,
-                Some((waker, _)) if !waiter.armed => wakers.extend(waker.take()),
+                Some(_) if !waiter.has_timer && !due => return TimersSet::Due,
+                Some(_) if wakers.len() >= WAKES_AT_ONCE => return TimersSet::Enough,
+                Some((waker, _)) if !waiter.has_timer => wakers.extend(waker.take()),
                 _ => {}
             }
-            waiter.armed = true;
-            self.armed_through = waiter.arrival;
+            waiter.has_timer = true;
+            self.timers_through = waiter.arrival;
         }
-        Armed::All
+        TimersSet::All
     }
 
     /// Keeps an empty cell for the next waiter.
@@ -194,7 +199,7 @@ impl<G> Queue<G> {
     }
 
     /// Grants something to the first waiter, and returns its waker unless it has been woken
-    /// already. `Err` gives it back when nobody waits.
+    /// already. `Err` gives it back if no waiter is left.
     pub(crate) fn grant(&mut self, granted: G) -> Result<Option<Waker>, G> {
         let Some((waker, cell)) = self.ring.pop_front().and_then(|first| first.claim) else {
             return Err(granted);
@@ -204,12 +209,12 @@ impl<G> Queue<G> {
         Ok(waker)
     }
 
-    /// Looks whether something was granted; if not, `waker` will be woken. What is left in `waker`
-    /// is to be dropped outside the lock, and it was cloned there: both are user code.
-    pub(crate) fn look(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Look<G> {
+    /// Polls a waiter for its grant; without one, `waker` will be woken. What is left in `waker`
+    /// must be dropped outside the lock, since it is user code.
+    pub(crate) fn poll(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Polled<G> {
         if let Some(granted) = ticket.cell.take() {
             self.recycle(ticket.cell);
-            return Look::Granted(granted);
+            return Polled::Granted(granted);
         }
         if let Some(new) = waker.as_ref()
             && let Some((old, _)) =
@@ -218,7 +223,7 @@ impl<G> Queue<G> {
         {
             mem::swap(old, waker);
         }
-        Look::Waiting(ticket)
+        Polled::Waiting(ticket)
     }
 
     /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.
@@ -230,15 +235,15 @@ impl<G> Queue<G> {
                 self.find(ticket.arrival).and_then(|waiter| waiter.claim.take())
         {
             waker = left;
-            self.gone = self.gone.saturating_add(1);
+            self.left = self.left.saturating_add(1);
             self.tidy();
         }
         self.recycle(ticket.cell);
         (granted, waker)
     }
 
-    /// Takes the wakers of all who wait, to wake them: they keep their places, and leave new ones
-    /// when they look.
+    /// Takes the wakers of all who wait, to wake them: they keep their positions, and leave new
+    /// wakers when they are polled.
     pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.ring
             .iter_mut()
@@ -263,17 +268,17 @@ impl<G> Queue<G> {
     /// Sweeps out those who have left: at the ends at once, elsewhere when they are as many as
     /// those who wait.
     fn tidy(&mut self) {
-        while self.gone > 0 && self.ring.front().is_some_and(|first| first.claim.is_none()) {
+        while self.left > 0 && self.ring.front().is_some_and(|first| first.claim.is_none()) {
             self.ring.pop_front();
-            self.gone = self.gone.saturating_sub(1);
+            self.left = self.left.saturating_sub(1);
         }
-        while self.gone > 0 && self.ring.back().is_some_and(|last| last.claim.is_none()) {
+        while self.left > 0 && self.ring.back().is_some_and(|last| last.claim.is_none()) {
             self.ring.pop_back();
-            self.gone = self.gone.saturating_sub(1);
+            self.left = self.left.saturating_sub(1);
         }
-        if self.gone > KEPT && self.gone > self.ring.len() / 2 {
+        if self.left > KEPT && self.left > self.ring.len() / 2 {
             self.ring.retain(|waiter| waiter.claim.is_some());
-            self.gone = 0;
+            self.left = 0;
         }
         if self.ring.is_empty() && self.ring.capacity() > KEPT {
             // A crowd that has gone leaves no memory behind.

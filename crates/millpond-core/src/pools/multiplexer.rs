@@ -10,7 +10,7 @@ use crate::manager::Manager;
 use crate::pools::queue::QueuePool;
 use crate::request::Request;
 use crate::rt::Handle;
-use crate::rt::panics::calmly;
+use crate::rt::panics::catch_panic;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl<M: Manager> Multiplexer<M> {
     /// Returns the runtime on which the pool connects, for tasks of your own. `None` before the
     /// first acquire, and from the end of that runtime to the next acquire.
     pub fn runtime(&self) -> Option<Handle> {
-        self.pool.shared().home()
+        self.pool.shared().runtime()
     }
 
     /// Begins an acquire: counts it, and now and then lets other tasks run first.
@@ -128,15 +128,15 @@ impl<M: Manager> Multiplexer<M> {
     }
 
     /// Calls code that is not the pool's, such as a `clone`. A panic in it is caught, logged,
-    /// reported as [`Event::Panicked`](crate::Event::Panicked) with this `place`, and is no more
+    /// reported as [`Event::Panicked`](crate::Event::Panicked) with this `callback`, and is no more
     /// than an error.
     ///
     /// # Errors
     ///
     /// What the panic said.
-    pub fn call<T>(&self, place: &'static str, call: impl FnOnce() -> T) -> Result<T, String> {
-        calmly(call).inspect_err(|message| {
-            self.pool.shared().tell_panic(place, message.clone());
+    pub fn call<T>(&self, callback: &'static str, call: impl FnOnce() -> T) -> Result<T, String> {
+        catch_panic(call).inspect_err(|message| {
+            self.pool.shared().report_panic(callback, message.clone());
         })
     }
 

@@ -21,9 +21,9 @@ use std::time::Duration;
 /// what is in use goes when it comes back: no pool can take a connection out of a borrower's hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalidate {
-    /// Connections are closed properly, hooks and farewell included: for new credentials.
+    /// Connections are closed cleanly, `on_close` hooks included: for new credentials.
     Soft,
-    /// Connections are dropped at once, without a word: for a server that is known to be gone.
+    /// Connections are dropped at once, without closing: for a server that is known to be gone.
     Hard,
 }
 
@@ -57,7 +57,7 @@ pub struct QueuePool<M: Manager> {
 }
 
 /// A pool that keeps nothing: it opens a connection for each acquire and closes it on return, but
-/// obeys the cap, the queue and the deadline like any other. The guide's choice for SQLite files.
+/// obeys the limit, the queue and the deadline like any other. The guide's choice for SQLite files.
 pub struct NullPool<M: Manager> {
     pool: QueuePool<M>,
 }
@@ -67,7 +67,7 @@ pub struct WeakPool<M: Manager> {
     handle: Weak<Alive<M>>,
 }
 
-/// That somebody holds the pool. Dropped with the last handle.
+/// Closes the pool when the last handle is dropped.
 struct Alive<M: Manager> {
     shared: Arc<Shared<M>>,
 }
@@ -77,8 +77,8 @@ impl<M: Manager> Drop for Alive<M> {
         self.shared.begin_close();
         // The maintenance task holds the pool only while it works; now it is all that is left to
         // close what is open.
-        let survivor = Arc::clone(&self.shared);
-        drop(self.shared.change(|ledger, _| ledger.survive(survivor)));
+        let kept_pool = Arc::clone(&self.shared);
+        drop(self.shared.change(|ledger, _| ledger.keep_alive(kept_pool)));
     }
 }
 
@@ -97,9 +97,10 @@ impl<M: Manager> QueuePool<M> {
 
     fn begin(shared: Shared<M>) -> Self {
         let shared = Arc::new(shared);
-        let keeps = shared.look(Ledger::keeps);
-        if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.home.is_some() {
-            // The first connections are opened before anybody asks. Without a timer there, the
+        let keeps = shared.read(Ledger::keeps);
+        if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.runtime.is_some()
+        {
+            // The first connections are opened before the first acquire. Without a timer there, the
             // first acquire says so.
             let _ = shared.ensure_maintenance();
         }
@@ -108,14 +109,14 @@ impl<M: Manager> QueuePool<M> {
         pool
     }
 
-    /// Reports settings that do not go together.
+    /// Reports conflicting settings.
     fn report_conflicts(&self, keeps: bool) {
         let config = &self.shared().config;
         let conflicts = if keeps { config.conflicts() } else { config.null_conflicts() };
         for conflict in conflicts {
             let (setting, message) = (conflict.setting, conflict.to_string());
-            tracing::warn!(pool = self.name(), setting, message, "settings do not go together");
-            self.shared().tell(|| Event::Warned { setting, message });
+            tracing::warn!(pool = self.name(), setting, message, "conflicting settings");
+            self.shared().report(|| Event::Warned { setting, message });
         }
     }
 
@@ -179,13 +180,13 @@ impl<M: Manager> QueuePool<M> {
     /// How the pool is doing: one consistent look.
     pub fn status(&self) -> Status {
         let now = self.shared().now();
-        self.shared().look(|ledger| ledger.status(now))
+        self.shared().read(|ledger| ledger.status(now))
     }
 
     /// Who has a connection, and for how long: the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         let now = self.shared().now();
-        self.shared().look(|ledger| ledger.holders(now))
+        self.shared().read(|ledger| ledger.holders(now))
     }
 
     /// Takes a free slot for a connection that is opened past the pool, such as one that sends a
@@ -200,11 +201,10 @@ impl<M: Manager> QueuePool<M> {
         WeakPool { handle: Arc::downgrade(&self.handle) }
     }
 
-    /// Tells the observers and the log that a setting does not fit the server: for managers, who
-    /// find that out.
+    /// Reports to the observers and the log that a setting does not match the server: for managers.
     pub fn warn(&self, setting: &'static str, message: String) {
-        tracing::warn!(pool = self.name(), setting, message, "the pool does not fit its server");
-        self.shared().tell(|| Event::Warned { setting, message });
+        tracing::warn!(pool = self.name(), setting, message, "setting does not match the server");
+        self.shared().report(|| Event::Warned { setting, message });
     }
 
     /// The manager that the pool was built over.
@@ -219,7 +219,7 @@ impl<M: Manager> QueuePool<M> {
 
     /// The settings that the pool was built with, and the sizes that hold now.
     pub fn config(&self) -> PoolConfig {
-        self.shared().look(|ledger| ledger.config().clone())
+        self.shared().read(|ledger| ledger.config().clone())
     }
 
     /// Changes the sizes. Growing serves waiters at once. Shrinking closes idle connections at once
@@ -234,7 +234,7 @@ impl<M: Manager> QueuePool<M> {
         (wanted.pool_size, wanted.max_overflow) = (pool_size, max_overflow);
         wanted.min_idle = wanted.min_idle.map(|idle| idle.min(pool_size));
         wanted.check()?;
-        self.shared().change_and_tell(|ledger, now| {
+        self.shared().change_and_report(|ledger, now| {
             let resizes = !ledger.is_closed();
             if resizes {
                 ledger.resize(pool_size, max_overflow, now);
@@ -259,7 +259,7 @@ impl<M: Manager> QueuePool<M> {
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their
     /// deadlines. What is in use goes on and may come back.
     pub fn suspend(&self) {
-        self.shared().change_and_tell(|ledger, now| {
+        self.shared().change_and_report(|ledger, now| {
             ledger.suspend(now);
             Some(Event::Suspended)
         });
@@ -267,7 +267,7 @@ impl<M: Manager> QueuePool<M> {
 
     /// Ends a suspension.
     pub fn resume(&self) {
-        self.shared().change_and_tell(|ledger, now| {
+        self.shared().change_and_report(|ledger, now| {
             ledger.resume(now);
             Some(Event::Resumed)
         });
@@ -299,7 +299,7 @@ impl<M: Manager> QueuePool<M> {
         self.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
-    /// Closes the pool: who waits gets [`PoolError::Closed`], idle connections are closed at once,
+    /// Closes the pool: waiters get [`PoolError::Closed`], idle connections are closed at once,
     /// those in use when they come back. Waits for that until `limit`, and reports who still holds
     /// what. May be called again, and by several.
     ///
@@ -312,7 +312,7 @@ impl<M: Manager> QueuePool<M> {
 
     /// Whether the pool is closed or closing.
     pub fn is_closed(&self) -> bool {
-        self.shared().look(Ledger::is_closed)
+        self.shared().read(Ledger::is_closed)
     }
 }
 
@@ -346,7 +346,7 @@ impl<M: Manager> Buildable for NullPool<M> {
 }
 
 impl<M: Manager> WeakPool<M> {
-    /// The pool, if somebody holds it still.
+    /// The pool, if a handle to it still exists.
     pub fn upgrade(&self) -> Option<QueuePool<M>> {
         self.handle.upgrade().map(|handle| QueuePool { handle })
     }

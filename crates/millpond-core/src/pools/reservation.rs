@@ -6,22 +6,22 @@ use crate::manager::Manager;
 use std::fmt;
 use std::sync::Arc;
 
-/// A place under the cap, held for a connection that is opened past the pool. It is free again when
-/// this is dropped: close that connection first. See
+/// A slot within the limit, held for a connection that is opened past the pool. It is free again
+/// when this is dropped: close that connection first. See
 /// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
-#[must_use = "the place is free again when the reservation is dropped"]
+#[must_use = "the slot is free again when the reservation is dropped"]
 pub struct Reservation {
     landlord: Arc<dyn Landlord>,
     slot: u32,
 }
 
-/// Whose place it is.
+/// The pool that the slot belongs to.
 trait Landlord: Send + Sync {
     fn vacate(&self, slot: u32);
 }
 
 impl Reservation {
-    /// Takes a place if one is free.
+    /// Takes a slot if one is free.
     pub(crate) fn try_new<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Self> {
         let slot = shared.change(|ledger, now| ledger.reserve(now))?;
         Some(Self { landlord: Arc::<Shared<M>>::clone(shared), slot })

@@ -9,7 +9,7 @@
 //! found.
 
 use crate::config::PoolConfig;
-use crate::engine::{Acquire, Closing, Place, PoolParts, Shared, close_connection, connect};
+use crate::engine::{Acquire, Closing, OpeningSlot, PoolParts, Shared, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
 use crate::info::ConnectInfo;
@@ -63,14 +63,14 @@ impl Manager for Server {
 
 type Loan = Lease<Wire>;
 
-/// A pool of so many places, and its maintenance task's part.
+/// A pool of so many slots, and its maintenance task's part.
 #[derive(Clone)]
 struct World(Arc<Shared<Server>>);
 
 impl World {
-    fn new(places: u32) -> Self {
+    fn new(slots: u32) -> Self {
         let server = Server { fails: AtomicU32::new(0), alive: Arc::default() };
-        let config = PoolConfig { pool_size: places, max_overflow: 0, ..PoolConfig::default() };
+        let config = PoolConfig { pool_size: slots, max_overflow: 0, ..PoolConfig::default() };
         let parts = PoolParts {
             manager: server,
             config,
@@ -80,15 +80,17 @@ impl World {
             runtime: None,
         };
         let shared = Arc::new(Shared::new(parts, "QueuePool", true));
-        shared.change(|ledger, now| ledger.maintenance_starts(rt::still().handle().clone(), now));
+        shared.change(|ledger, now| {
+            ledger.maintenance_starts(rt::paused_runtime().handle().clone(), now)
+        });
         Self(shared)
     }
 
     /// The same where many have waited before: then the shortest ways in and out are taken.
-    fn crowded(places: u32) -> Self {
-        let world = Self::new(places);
-        world.0.change(|ledger, _| ledger.watch_deadlines());
-        world.0.unlocked.crowded.store(true, Ordering::Relaxed);
+    fn contended(slots: u32) -> Self {
+        let world = Self::new(slots);
+        world.0.change(|ledger, _| ledger.register_deadlines());
+        world.0.unlocked.contended.store(true, Ordering::Relaxed);
         world
     }
 
@@ -144,25 +146,25 @@ impl World {
     fn perform(&self, job: Job<Wire>) {
         let shared = Arc::clone(&self.0);
         match job {
-            Job::Connect(attempt) => block_on(connect(Place::new(shared, &attempt), attempt)),
+            Job::Connect(attempt) => block_on(connect(OpeningSlot::new(shared, &attempt), attempt)),
             Job::Close(held, reason) => {
                 block_on(close_connection(Closing::new(shared, held, reason)))
             }
-            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => {
+            Job::Checkin { .. } | Job::Validate(_) | Job::Complete(_) => {
                 panic!("nothing is reset or validated here")
             }
         }
     }
 
-    /// Every place can be had, and there is not one more.
-    fn assert_sound(&self, places: u32) {
+    /// Every slot can be used, and there is not one more.
+    fn assert_sound(&self, slots: u32) {
         self.keep();
-        let loans: Vec<Loan> = (0..places).map(|_| self.lend()).collect();
+        let loans: Vec<Loan> = (0..slots).map(|_| self.lend()).collect();
         let status = self.0.look(|ledger| ledger.status(Time::ZERO));
-        assert_eq!((status.in_use, status.open, status.waiting), (places, places, 0), "{status:?}");
+        assert_eq!((status.in_use, status.open, status.waiting), (slots, slots, 0), "{status:?}");
         let mut one_more = pin!(self.acquire());
         assert!(one_more.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(self.alive(), places);
+        assert_eq!(self.alive(), slots);
         drop(loans);
     }
 
@@ -173,7 +175,7 @@ impl World {
 
 /// Tries every order and says how many there were.
 fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
-    let _here = rt::still().enter();
+    let _here = rt::paused_runtime().enter();
     let tried = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&tried);
     explore(preemptions, move || {
@@ -199,7 +201,9 @@ fn served(world: &World) {
 
 #[test]
 fn a_return_and_a_cancel_lose_nothing() {
-    for (name, world) in [("plain", World::new as fn(u32) -> World), ("crowded", World::crowded)] {
+    for (name, world) in
+        [("plain", World::new as fn(u32) -> World), ("contended", World::contended)]
+    {
         model(&format!("return against cancel, {name}"), 6, move || {
             let world = world(1);
             let lease = world.lend();
@@ -213,7 +217,9 @@ fn a_return_and_a_cancel_lose_nothing() {
 
 #[test]
 fn two_returns_serve_two_waiters() {
-    for (name, world) in [("plain", World::new as fn(u32) -> World), ("crowded", World::crowded)] {
+    for (name, world) in
+        [("plain", World::new as fn(u32) -> World), ("contended", World::contended)]
+    {
         model(&format!("return against return with two waiters, {name}"), 3, move || {
             let world = world(2);
             let (one, two) = (world.lend(), world.lend());
@@ -290,7 +296,7 @@ fn once_an_invalidation_has_returned_nothing_older_is_lent() {
     ];
     for (name, change) in changes {
         model(&format!("{name} against return and look"), 5, move || {
-            let world = World::crowded(1);
+            let world = World::contended(1);
             let lease = world.lend();
             let mut waiter = world.waiter();
             let over = Arc::new(AtomicBool::new(false));

@@ -5,7 +5,7 @@
 //! asks, gives back, goes away; a connect, ping, reset or close ends well or badly or not at all;
 //! time passes; somebody resizes, suspends, invalidates, or takes the runtime away. After every
 //! step the invariants I1 to I22 are checked (`invariants.rs` says which is what). In the end the
-//! server is healed, and every waiter must be served and every place must be back.
+//! server is healed, and every waiter must be served and every slot must be free.
 //!
 //! `cargo xtask sim` runs it optimised for as long as one likes, and a seed that fails prints the
 //! command to see it again.

@@ -19,42 +19,42 @@ mod kind {
 
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
 
-    /// How often the one at the door looks again with its core kept busy, for twice as long each
-    /// time.
+    /// How often the first waiting thread tries again with its core kept busy, for twice as long
+    /// each time.
     const SPINS: u32 = 3;
 
-    /// How often it yields before it sleeps: the owner of the lock has lost its core.
-    const TURNS: u32 = 100;
+    /// How often it yields before it sleeps: the thread with the lock has lost its core.
+    const YIELDS: u32 = 100;
 
     /// How long it sleeps.
-    const NAP: Duration = Duration::from_micros(50);
+    const SLEEP: Duration = Duration::from_micros(50);
 
     /// A mutex without poison: no user code runs under it, and the ledger is never left half
     /// changed.
     ///
-    /// It is given back by a plain store, which spares the atomic operation that finds out whether
-    /// somebody sleeps on it. So a waiting thread has to look by itself: one polls, and the others
-    /// sleep on a lock of the usual kind.
+    /// It is given back by a plain store, which saves the atomic operation that finds out whether a
+    /// thread sleeps on it. So a waiting thread has to poll: one does, and the others sleep on a
+    /// lock of the usual kind.
     pub(crate) struct Mutex<T> {
-        door: spin::mutex::SpinMutex<T>,
+        spin: spin::mutex::SpinMutex<T>,
         queue: parking_lot::Mutex<()>,
     }
 
     pub(crate) struct MutexGuard<'a, T> {
-        inside: spin::mutex::SpinMutexGuard<'a, T>,
-        /// It stays on its thread, so that nothing can be awaited under the lock.
-        stays: PhantomData<*const ()>,
+        guard: spin::mutex::SpinMutexGuard<'a, T>,
+        /// Not `Send`, so that nothing can be awaited under the lock.
+        not_send: PhantomData<*const ()>,
     }
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self { door: spin::mutex::SpinMutex::new(value), queue: parking_lot::Mutex::new(()) }
+            Self { spin: spin::mutex::SpinMutex::new(value), queue: parking_lot::Mutex::new(()) }
         }
 
         #[inline]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            let inside = self.door.try_lock().unwrap_or_else(|| self.wait());
-            MutexGuard { inside, stays: PhantomData }
+            let guard = self.spin.try_lock().unwrap_or_else(|| self.wait());
+            MutexGuard { guard, not_send: PhantomData }
         }
 
         #[cold]
@@ -64,19 +64,19 @@ mod kind {
         )]
         fn wait(&self) -> spin::mutex::SpinMutexGuard<'_, T> {
             let _first = self.queue.lock();
-            let mut looks = 0_u32;
+            let mut attempts = 0_u32;
             loop {
-                if !self.door.is_locked()
-                    && let Some(inside) = self.door.try_lock()
+                if !self.spin.is_locked()
+                    && let Some(guard) = self.spin.try_lock()
                 {
-                    return inside;
+                    return guard;
                 }
-                match looks {
-                    0..SPINS => (0..2 << looks).for_each(|_| hint::spin_loop()),
-                    SPINS..TURNS => thread::yield_now(),
-                    _ => thread::sleep(NAP),
+                match attempts {
+                    0..SPINS => (0..2 << attempts).for_each(|_| hint::spin_loop()),
+                    SPINS..YIELDS => thread::yield_now(),
+                    _ => thread::sleep(SLEEP),
                 }
-                looks = looks.saturating_add(1);
+                attempts = attempts.saturating_add(1);
             }
         }
     }
@@ -85,14 +85,14 @@ mod kind {
         type Target = T;
         #[inline]
         fn deref(&self) -> &T {
-            &self.inside
+            &self.guard
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         #[inline]
         fn deref_mut(&mut self) -> &mut T {
-            &mut self.inside
+            &mut self.guard
         }
     }
 }

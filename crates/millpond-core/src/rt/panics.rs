@@ -4,13 +4,13 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a function that answers at once; a panic in it is caught.
-pub(crate) fn calmly<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
 }
 
 /// Drops a value that is not ours, whatever its destructor does.
-pub(crate) fn drop_calmly<T>(value: T) -> Result<(), String> {
-    calmly(|| drop(value))
+pub(crate) fn drop_catching_panic<T>(value: T) -> Result<(), String> {
+    catch_panic(|| drop(value))
 }
 
 /// What a panic said.

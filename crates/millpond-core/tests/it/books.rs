@@ -14,7 +14,7 @@ type Acquire = Pin<Box<dyn Future<Output = Result<Loan, PoolError>> + Send>>;
 
 /// A caller who has not got an answer yet.
 struct Caller {
-    /// Its place in the order of arrival.
+    /// Its arrival number.
     number: u64,
     acquire: ByHand<Acquire>,
     wakes_seen: usize,
@@ -77,7 +77,7 @@ impl Walk {
     }
 
     fn over(world: World, dice: fastrand::Rng) -> Self {
-        let (loans, callers, cap) = (Vec::new(), Vec::new(), world.pool.status().cap() as usize);
+        let (loans, callers, cap) = (Vec::new(), Vec::new(), world.pool.status().limit() as usize);
         Self {
             world,
             dice,
@@ -260,7 +260,7 @@ impl Walk {
             "seed {seed}: {places} places, the cap is {}: {status:?}",
             self.cap
         );
-        self.cap = (status.cap() as usize).max(places);
+        self.cap = (status.limit() as usize).max(places);
         let (alive, sockets) = (self.world.manager.alive(), self.world.manager.sockets());
         assert!(sockets <= places, "seed {seed}: {sockets} sockets in {places} places: {status:?}");
         assert!(alive >= status.open as usize, "seed {seed}: {alive} alive: {status:?}");
@@ -277,7 +277,7 @@ impl Walk {
 
     /// Nobody waits while something could be lent: checked when nothing is in motion.
     fn check_nobody_sleeps_needlessly(status: &Status) {
-        let free = status.idle > 0 || (status.open + status.connecting < status.cap());
+        let free = status.idle > 0 || (status.open + status.connecting < status.limit());
         assert!(!(status.waiting > 0 && free && !status.suspended), "{status:?}");
     }
 

@@ -40,7 +40,7 @@ async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything(
         (timed_out.kind, timed_out.phase, timed_out.limit),
         ("QueuePool", Phase::Wait, secs(30))
     );
-    assert_eq!((timed_out.status.in_use, timed_out.status.cap()), (30, 30));
+    assert_eq!((timed_out.status.in_use, timed_out.status.limit()), (30, 30));
     assert_eq!(timed_out.holders.len(), 3);
     assert!(timed_out.holders.is_sorted_by(|a, b| a.held >= b.held), "the oldest first");
     drop(oldest);

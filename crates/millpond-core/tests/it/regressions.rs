@@ -176,26 +176,32 @@ async fn every_waiter_has_its_own_overflow_after() {
 
 #[test]
 fn a_waiter_may_move_to_another_runtime_when_the_one_it_began_on_has_ended() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
     let pool = Pool::builder(manager)
         .pool_size(1)
         .max_overflow(0)
-        .runtime(home.handle().clone())
+        .runtime(pool_runtime.handle().clone())
         .build()
         .unwrap();
-    let lease = home.block_on(pool.acquire()).unwrap();
+    let lease = pool_runtime.block_on(pool.acquire()).unwrap();
     let mut waiter = Box::pin(pool.acquire());
     let other = runtime();
     assert!(other.block_on(async { timeout(ms(50), &mut waiter).await }).is_err());
     drop(other);
-    let on_home = async move {
+    let on_pool_runtime = async move {
         assert!(poll_once(waiter.as_mut()).await.is_none(), "the connection is still out");
         drop(lease);
         waiter.await.map(drop)
     };
-    let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| home.block_on(on_home)));
-    assert!(home.block_on(pool.acquire_within(ms(500))).is_ok(), "place lost: {:?}", pool.status());
+    let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pool_runtime.block_on(on_pool_runtime)
+    }));
+    assert!(
+        pool_runtime.block_on(pool.acquire_within(ms(500))).is_ok(),
+        "slot lost: {:?}",
+        pool.status()
+    );
     assert!(moved.is_ok_and(|result| result.is_ok()), "it panicked");
 }
 
@@ -250,7 +256,7 @@ fn an_error_is_not_dropped_under_the_lock() {
 
 #[test]
 fn a_caller_on_a_runtime_without_a_timer_is_served_through_the_home() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
     manager.always(Call::Ping, Act::gated(&Gate::new()));
     let pool = Pool::builder(manager)
@@ -258,18 +264,18 @@ fn a_caller_on_a_runtime_without_a_timer_is_served_through_the_home() {
         .max_overflow(0)
         .pre_ping_idle(Duration::ZERO)
         .ping_timeout(ms(50));
-    let pool = pool.runtime(home.handle().clone()).build().unwrap();
-    drop(home.block_on(pool.acquire()).unwrap());
+    let pool = pool.runtime(pool_runtime.handle().clone()).build().unwrap();
+    drop(pool_runtime.block_on(pool.acquire()).unwrap());
     let timerless = Builder::new_current_thread().build().unwrap();
     drop(timerless.block_on(pool.acquire()).unwrap());
 }
 
 #[test]
 fn a_waiter_on_a_runtime_without_a_timer_waits_by_the_home() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0);
-    let pool = pool.runtime(home.handle().clone()).build().unwrap();
-    let lease = home.block_on(pool.acquire()).unwrap();
+    let pool = pool.runtime(pool_runtime.handle().clone()).build().unwrap();
+    let lease = pool_runtime.block_on(pool.acquire()).unwrap();
     let timerless = Builder::new_current_thread().build().unwrap();
     let mut waiter = Box::pin(pool.acquire_within(ms(20)));
     let result = timerless.block_on(async move {
@@ -396,9 +402,9 @@ async fn a_waiter_served_by_a_suspended_pool() {
 
 #[test]
 fn prewarm_where_only_the_home_is_a_runtime() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let pool = Pool::builder(ScriptedManager::new()).build().unwrap();
-    drop(home.block_on(pool.acquire()).unwrap());
+    drop(pool_runtime.block_on(pool.acquire()).unwrap());
     let mut prewarm = ByHand::new(pool.prewarm(1));
     assert!(ready(prewarm.poll()).is_ok());
 }

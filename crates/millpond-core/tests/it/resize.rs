@@ -28,7 +28,7 @@ async fn shrinking_closes_idle_connections_that_are_too_many_now() {
     world.pool.resize(2, 0).unwrap();
     settle().await;
     let status = world.pool.status();
-    assert_eq!((status.pool_size, status.max_overflow, status.cap()), (2, 0, 2));
+    assert_eq!((status.pool_size, status.max_overflow, status.limit()), (2, 0, 2));
     assert_eq!((status.idle, world.manager.alive()), (2, 2));
     assert_eq!(world.trace.count("closed shrunk"), 8);
     world.pool.resize(10, 0).unwrap();
@@ -61,11 +61,11 @@ async fn sizes_out_of_range_are_refused_and_change_nothing() {
     let text = world.pool.resize(0, 500).unwrap_err().to_string();
     assert!(text.contains("pool_size = 0 is out of range 1-50"), "{text}");
     assert!(text.contains("max_overflow = 500 is out of range 0-100"), "{text}");
-    assert_eq!(world.pool.status().cap(), 4);
+    assert_eq!(world.pool.status().limit(), 4);
 
     let world = World::with(3, 1, |builder| builder.limits(Limits::Off));
     world.pool.resize(200, 500).unwrap();
-    assert_eq!(world.pool.status().cap(), 700);
+    assert_eq!(world.pool.status().limit(), 700);
     assert!(world.pool.resize(0, 0).is_err(), "a pool without a place lends nothing");
 }
 
@@ -90,7 +90,7 @@ async fn however_the_size_changes_under_load_the_cap_holds() {
             let status = world.pool.status();
             assert_books(&status);
             let sockets = world.manager.sockets();
-            let cap = status.cap() as usize;
+            let cap = status.limit() as usize;
             assert!(
                 sockets <= cap.max(before),
                 "seed {seed}: {before} sockets became {sockets}, the cap is {cap}"

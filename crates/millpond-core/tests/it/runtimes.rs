@@ -17,10 +17,10 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-/// On the home that follows one that has ended.
+/// On the runtime that follows one that has shut down.
 async fn every_slot_can_be_lent_again(pool: &Pool, manager: &ScriptedManager, held: Vec<Loan>) {
     let lease = pool.acquire().await.unwrap();
-    assert!(lease.id() > 3, "it was opened on the new home");
+    assert!(lease.id() > 3, "it was opened on the new runtime");
     drop(held);
     drop(lease);
     settle().await;
@@ -80,7 +80,7 @@ fn one_runtime_after_another_uses_the_same_pool() {
         drop(runtime);
     }
     assert_eq!(trace.count("closed runtime_shut_down"), 2 * 5);
-    assert_eq!((trace.count("home ended"), manager.alive()), (5, 0));
+    assert_eq!((trace.count("runtime shut down"), manager.alive()), (5, 0));
 }
 
 #[test]
@@ -115,17 +115,17 @@ fn a_home_may_end_while_connections_are_out_idle_connecting_resting_and_awaited(
     manager.heal();
     let second = runtime();
     second.block_on(every_slot_can_be_lent_again(&pool, &manager, held));
-    assert_eq!(trace.count("home ended"), 1);
+    assert_eq!(trace.count("runtime shut down"), 1);
 }
 
 #[test]
 fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
     let manager = ScriptedManager::new();
-    let home = runtime();
+    let pool_runtime = runtime();
     let pool = Pool::builder(manager.clone())
         .pool_size(1)
         .max_overflow(0)
-        .runtime(home.handle().clone())
+        .runtime(pool_runtime.handle().clone())
         .build()
         .unwrap();
     manager.next(Call::Connect, [Act::Never]);
@@ -133,7 +133,7 @@ fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
     other.block_on(async {
         let waiter = tokio::spawn(pool.acquire());
         quiet().await;
-        drop_elsewhere(home);
+        drop_elsewhere(pool_runtime);
         let (answer, took) = crate::support::timed(waiter).await;
         assert!(answer.unwrap().is_ok());
         assert!(took < secs(30), "{took:?}");
@@ -189,12 +189,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
     let pool = Pool::builder(manager.clone())
         .pool_size(1)
         .max_overflow(0)
-        .runtime(home.handle().clone())
+        .runtime(pool_runtime.handle().clone())
         .build()
         .unwrap();
     let lease = block_on(pool.acquire()).unwrap();
@@ -206,15 +206,19 @@ fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
     drop(lease);
     assert_eq!(waiter.join().unwrap(), returned);
     runtime().block_on(async { drop(pool.acquire().await.unwrap()) });
-    assert_eq!(manager.calls(Call::Connect), 1, "everybody shares what lives on the home");
+    assert_eq!(
+        manager.calls(Call::Connect),
+        1,
+        "all callers share the connections of that runtime"
+    );
     assert!(block_on(pool.close()).is_clean());
 }
 
 #[test]
 fn a_deadline_holds_where_nobody_runs_a_runtime_but_the_home() {
-    let home = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let pool = Pool::builder(ScriptedManager::new()).pool_size(1).max_overflow(0);
-    let pool = pool.runtime(home.handle().clone()).build().unwrap();
+    let pool = pool.runtime(pool_runtime.handle().clone()).build().unwrap();
     let _lease = block_on(pool.acquire()).unwrap();
     assert!(refused(block_on(pool.acquire_within(ms(20)))).is_timeout());
 }

@@ -216,7 +216,7 @@ async fn a_resize_is_checked_against_the_other_settings_too() {
     let text = world.pool.resize(5, 1).unwrap_err().to_string();
     assert!(text.starts_with("overflow_after = 60s is out of range"), "{text}");
     world.pool.resize(2, 0).unwrap();
-    assert_eq!(world.pool.status().cap(), 2);
+    assert_eq!(world.pool.status().limit(), 2);
 }
 
 #[test]

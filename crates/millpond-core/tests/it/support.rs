@@ -97,7 +97,7 @@ impl World {
 
     /// Every place can be had at once, none beyond, and the books are in order.
     pub async fn assert_sound(&self) {
-        let cap = self.pool.status().cap() as usize;
+        let cap = self.pool.status().limit() as usize;
         let loans = self.leases(cap).await;
         assert_eq!(self.manager.alive(), cap, "{:?}", self.pool.status());
         assert!(self.pool.acquire_within(Duration::ZERO).await.is_err());

@@ -113,7 +113,7 @@ async fn every_look_at_the_status_is_consistent() {
         while !told.load(Ordering::SeqCst) {
             let status = pool.status();
             assert_books(&status);
-            assert!(status.open + status.connecting <= status.cap(), "{status:?}");
+            assert!(status.open + status.connecting <= status.limit(), "{status:?}");
             looks += 1;
         }
         looks

@@ -5,8 +5,8 @@ use super::*;
 use crate::config::PoolConfig;
 use crate::event::{SharedError, share};
 use crate::ledger::effects::Effect;
-use crate::ledger::entry::{Asker, Attempt, Claim, Job};
-use crate::ledger::wait_queue::Look;
+use crate::ledger::entry::{Attempt, Claim, Claimant, Job};
+use crate::ledger::wait_queue::Polled;
 use crate::manager::ErrorClass;
 use crate::rt;
 use std::panic::Location;
@@ -19,7 +19,7 @@ const EVENTS: u32 = 300;
 /// Indices are taken modulo the length of what they point into.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    Ask { crowded: bool },
+    Ask { contended: bool },
     Return(usize),
     GiveUp(usize),
     Turn,
@@ -38,7 +38,7 @@ struct World {
     /// return.
     shortcuts: [u32; 4],
     loans: Vec<PooledConnection<u32>>,
-    waiting: Vec<(Ticket<Grant<u32>>, Asker)>,
+    waiting: Vec<(Ticket<Grant<u32>>, Claimant)>,
     jobs: Vec<Job<u32>>,
     now: Time,
 }
@@ -46,7 +46,7 @@ struct World {
 impl World {
     fn new(config: PoolConfig, keeps: bool, seed: u64, fast: bool) -> Self {
         let mut ledger = Ledger::new(config, keeps, false, seed);
-        ledger.maintenance_starts(rt::still().handle().clone(), Time::ZERO);
+        ledger.maintenance_starts(rt::paused_runtime().handle().clone(), Time::ZERO);
         let (loans, waiting, jobs) = (Vec::new(), Vec::new(), Vec::new());
         Self { ledger, fast, shortcuts: [0; 4], loans, waiting, jobs, now: Time::ZERO }
     }
@@ -54,7 +54,7 @@ impl World {
     fn happens(&mut self, event: Event) {
         let now = self.now;
         match event {
-            Event::Ask { crowded } => self.ask(crowded),
+            Event::Ask { contended } => self.ask(contended),
             Event::Return(which) if !self.loans.is_empty() => {
                 let held = self.loans.swap_remove(which % self.loans.len());
                 self.put_back(held);
@@ -70,30 +70,31 @@ impl World {
             }
             Event::Turn => {
                 self.jobs.extend(self.ledger.turn(now).jobs);
-                self.ledger.doze(&mut Some(Waker::noop().clone()));
+                self.ledger.try_sleep(&mut Some(Waker::noop().clone()));
             }
             Event::Resize(size, overflow) => self.ledger.resize(size, overflow, now),
             Event::Suspend => self.ledger.suspend(now),
             Event::Resume => self.ledger.resume(now),
             Event::Invalidate => drop(self.ledger.invalidate_all(false, now)),
-            Event::Suspect => self.ledger.suspect(now, now),
+            Event::Suspect => self.ledger.mark_suspect(now, now),
             Event::Return(_) | Event::GiveUp(_) | Event::JobEnds { .. } => {}
         }
         self.follow();
-        for (ticket, asker) in std::mem::take(&mut self.waiting) {
-            self.look(ticket, asker);
+        for (ticket, claimant) in std::mem::take(&mut self.waiting) {
+            self.poll(ticket, claimant);
             self.follow();
         }
     }
 
-    fn ask(&mut self, crowded: bool) {
+    fn ask(&mut self, contended: bool) {
         let caller = Caller { location: Location::caller(), label: None, task: None };
         let (now, mut waker) = (self.now, Some(Waker::noop().clone()));
-        let asker = |arrival| Asker { caller, arrival, since: now, again: false, armed: false };
-        if self.fast && crowded {
+        let claimant =
+            |arrival| Claimant { caller, arrival, since: now, again: false, has_timer: false };
+        if self.fast && contended {
             if let Some((ticket, arrival)) = self.ledger.join_fresh(caller, &mut waker, now) {
                 self.shortcuts[1] += 1;
-                self.waiting.push((ticket, asker(arrival)));
+                self.waiting.push((ticket, claimant(arrival)));
                 return;
             }
         } else if self.fast
@@ -104,36 +105,36 @@ impl World {
             return;
         }
         let arrival = self.ledger.arrive();
-        self.claim(asker(arrival));
+        self.claim(claimant(arrival));
     }
 
-    fn claim(&mut self, asker: Asker) {
-        match self.ledger.claim(asker, &mut Some(Waker::noop().clone()), self.now) {
-            Claim::Idle(held) => self.receive(held, asker),
-            Claim::Wait { ticket, .. } => self.waiting.push((ticket, asker)),
+    fn claim(&mut self, claimant: Claimant) {
+        match self.ledger.claim(claimant, &mut Some(Waker::noop().clone()), self.now) {
+            Claim::Idle(held) => self.receive(held, claimant),
+            Claim::Wait { ticket, .. } => self.waiting.push((ticket, claimant)),
             Claim::NeedsMaintenance => panic!("there is a maintenance task"),
             Claim::Failed(error) => self.ledger.count_failure(&error),
         }
     }
 
     /// A ping that is due is answered.
-    fn receive(&mut self, mut held: PooledConnection<u32>, asker: Asker) {
-        if self.ledger.must_ping(&held.inner.tag, self.now) {
-            held.inner.tag.validated_at = self.now;
+    fn receive(&mut self, mut held: PooledConnection<u32>, claimant: Claimant) {
+        if self.ledger.must_ping(&held.inner.meta, self.now) {
+            held.inner.meta.validated_at = self.now;
         }
-        self.ledger.count_loan(asker.since, self.now);
+        self.ledger.count_loan(claimant.since, self.now);
         self.loans.push(held);
     }
 
-    fn look(&mut self, ticket: Ticket<Grant<u32>>, asker: Asker) {
+    fn poll(&mut self, ticket: Ticket<Grant<u32>>, claimant: Claimant) {
         let (now, lendable) = (self.now, self.ledger.unlocked().lendable.load(Ordering::Relaxed));
         let ping_after = self.ledger.ping_after;
         let fresh = |granted: &Grant<u32>| match granted {
-            Grant::Fresh(held) => held.inner.tag.is_fresh(lendable, ping_after, now),
+            Grant::Ready(held) => held.inner.meta.is_fresh(lendable, ping_after, now),
             _ => false,
         };
         if self.fast
-            && let Some(Grant::Fresh(mut held)) = ticket.cell.take_if(fresh)
+            && let Some(Grant::Ready(mut held)) = ticket.cell.take_if(fresh)
         {
             self.shortcuts[2] += 1;
             held.inner.cell = Some(ticket.cell);
@@ -141,13 +142,13 @@ impl World {
             self.loans.push(held);
             return;
         }
-        match self.ledger.look(ticket, &mut None) {
-            Look::Waiting(ticket) => self.waiting.push((ticket, asker)),
-            Look::Granted(Grant::Refusal(error)) => self.ledger.count_failure(&error),
-            Look::Granted(Grant::Fresh(held) | Grant::Due(held)) => {
+        match self.ledger.poll(ticket, &mut None) {
+            Polled::Waiting(ticket) => self.waiting.push((ticket, claimant)),
+            Polled::Granted(Grant::Refusal(error)) => self.ledger.count_failure(&error),
+            Polled::Granted(Grant::Ready(held) | Grant::NeedsCheck(held)) => {
                 match self.ledger.accept(held, now) {
-                    Some(held) => self.receive(held, asker),
-                    None => self.claim(Asker { again: true, ..asker }),
+                    Some(held) => self.receive(held, claimant),
+                    None => self.claim(Claimant { again: true, ..claimant }),
                 }
             }
         }
@@ -161,8 +162,8 @@ impl World {
                 Some(considered) => held = considered,
             }
         }
-        (held.inner.tag.idle_since, held.inner.tag.validated_at) = (now, now);
-        self.ledger.measure_use(self.ledger.slot_since(held.inner.tag.slot), now);
+        (held.inner.meta.idle_since, held.inner.meta.validated_at) = (now, now);
+        self.ledger.measure_use(self.ledger.slot_since(held.inner.meta.slot), now);
         self.ledger.put_back(held, now);
         self.ledger.note_return();
     }
@@ -176,24 +177,24 @@ impl World {
                 self.ledger.connect_failed(attempt.slot, &error, ErrorClass::Transient, now);
             }
             Job::Checkin { mut held, .. } | Job::Validate(mut held) => {
-                held.inner.tag.validated_at = now;
+                held.inner.meta.validated_at = now;
                 self.ledger.settle_checked(held, now);
             }
-            Job::Close(held, _) => self.ledger.gone(held.inner.tag.slot, now),
-            Job::SeeThrough(_) => panic!("no validation is left by its caller"),
+            Job::Close(held, _) => self.ledger.connection_closed(held.inner.meta.slot, now),
+            Job::Complete(_) => panic!("no validation is left by its caller"),
         }
     }
 
     fn connected(&mut self, attempt: Attempt) {
-        let tag = self.ledger.new_tag(&attempt, self.now);
-        self.ledger.connected(PooledConnection::new(attempt.slot, tag), self.now);
+        let meta = self.ledger.new_meta(&attempt, self.now);
+        self.ledger.connected(PooledConnection::new(attempt.slot, meta), self.now);
     }
 
     fn follow(&mut self) {
         while let Some(effects) = self.ledger.take_effects() {
             for effect in effects.others {
                 if let Effect::Drop(held, _) = effect {
-                    self.ledger.gone(held.inner.tag.slot, self.now);
+                    self.ledger.connection_closed(held.inner.meta.slot, self.now);
                 }
             }
         }
@@ -202,9 +203,11 @@ impl World {
     /// Everything that is known, but for what may differ: spare cells, what is read without the
     /// lock, and since when no leak was reported, which counts only without fast paths.
     fn picture(&self) -> String {
-        let waiting: Vec<u64> = self.waiting.iter().map(|(_, asker)| asker.arrival).collect();
+        let waiting: Vec<u64> = self.waiting.iter().map(|(_, claimant)| claimant.arrival).collect();
         let mut text = format!("{:?} {:?} {waiting:?} {:?}", self.ledger, self.loans, self.jobs);
-        for (from, to) in [("spare: [", "]"), ("quiet_since: ", "doubted"), ("Unlocked {", "}")] {
+        for (from, to) in
+            [("spare: [", "]"), ("oldest_unreported: ", "suspects"), ("Unlocked {", "}")]
+        {
             let start = text.find(from).expect("the ledger has this field");
             let end = text[start..].find(to).expect("another field follows") + start;
             text.replace_range(start..end, "");
@@ -236,7 +239,7 @@ fn drawn_config(dice: &mut fastrand::Rng) -> PoolConfig {
 fn drawn_event(dice: &mut fastrand::Rng) -> Event {
     let which = dice.usize(0..1_000);
     match dice.u32(0..100) {
-        0..35 => Event::Ask { crowded: dice.bool() },
+        0..35 => Event::Ask { contended: dice.bool() },
         35..65 => Event::Return(which),
         65..70 => Event::GiveUp(which),
         70..80 => Event::Turn,

@@ -24,12 +24,12 @@ fn ledger_with(idle: u32) -> Ledger<u32> {
         ..PoolConfig::default()
     };
     let mut ledger = Ledger::new(config, true, false, 1);
-    ledger.maintenance_starts(rt::still().handle().clone(), Time::ZERO);
+    ledger.maintenance_starts(rt::paused_runtime().handle().clone(), Time::ZERO);
     for n in 0..idle {
         let (slot, id) = ledger.slots.take(Time::ZERO);
         let attempt = Attempt { slot, id, generation: 0, attempt: 1, first: false };
-        let tag = ledger.new_tag(&attempt, Time::ZERO);
-        ledger.connected(PooledConnection::new(n, tag), Time::ZERO);
+        let meta = ledger.new_meta(&attempt, Time::ZERO);
+        ledger.connected(PooledConnection::new(n, meta), Time::ZERO);
     }
     ledger.turn(Time::ZERO);
     ledger
@@ -43,7 +43,7 @@ fn visits_of_a_reset(idle: u32) -> u64 {
     let now = Time::ZERO.after(S / 10);
     visits::take();
     let held = ledger.try_claim(caller, now).expect("one is idle");
-    ledger.rest(held, true, now);
+    ledger.send_to_checkin(held, true, now);
     for job in ledger.turn(now).jobs {
         if let Job::Checkin { held, .. } = job {
             ledger.settle_checked(held, now);

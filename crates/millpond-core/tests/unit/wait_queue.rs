@@ -88,27 +88,27 @@ fn only_those_that_have_waited_long_are_woken_to_set_timers_and_only_once() {
         .map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone())))
         .collect();
     let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
-    let mut told = Vec::new();
-    assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
-    assert_eq!(told.len(), 4, "1, 2, 4 and 6: the others have gone or need no telling");
-    assert_eq!(queue.arm(at(6), at(50), &mut told), Armed::Due);
-    assert_eq!(told.len(), 4);
-    assert_eq!(queue.arm(at(100), at(100), &mut told), Armed::All);
-    assert_eq!(told.len(), 7);
+    let mut woken = Vec::new();
+    assert_eq!(queue.set_timers(at(6), at(50), &mut woken), TimersSet::Due);
+    assert_eq!(woken.len(), 4, "1, 2, 4 and 6: the others have gone or have a timer");
+    assert_eq!(queue.set_timers(at(6), at(50), &mut woken), TimersSet::Due);
+    assert_eq!(woken.len(), 4);
+    assert_eq!(queue.set_timers(at(100), at(100), &mut woken), TimersSet::All);
+    assert_eq!(woken.len(), 7);
 }
 
 #[test]
 fn one_that_joins_again_when_no_other_waits_is_woken_too() {
     let (mut queue, mut tickets) = queue_of(&[1, 2]);
-    let mut told = Vec::new();
-    queue.arm(Time::ZERO, Time::ZERO, &mut told);
+    let mut woken = Vec::new();
+    queue.set_timers(Time::ZERO, Time::ZERO, &mut woken);
     while let Some(ticket) = tickets.pop() {
         let _ = queue.leave(ticket);
     }
     let caller = Caller { location: Location::caller(), label: None, task: None };
     let _again = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
-    queue.arm(Time::ZERO, Time::ZERO, &mut told);
-    assert_eq!(told.len(), 3);
+    queue.set_timers(Time::ZERO, Time::ZERO, &mut woken);
+    assert_eq!(woken.len(), 3);
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn a_pool_can_be_resized_invalidated_suspended_and_prewarmed() {
     let dir = Dir::new();
     let pool = options(PoolKind::Queue).connect(&dir.url("x.db")).await.unwrap();
     pool.resize(2, 0).unwrap();
-    assert_eq!(pool.status().cap(), 2);
+    assert_eq!(pool.status().limit(), 2);
     assert!(pool.resize(51, 0).unwrap_err().to_string().contains("pool_size"));
     pool.prewarm(2).await.unwrap();
     assert_eq!(pool.status().idle, 2);

@@ -38,7 +38,7 @@ async fn is_whole(pool: &SqlitePool) {
 #[tokio::test]
 async fn it_has_one_connection_whatever_the_settings_say() {
     let pool = pond(SqlitePoolOptions::new().pool_size(20).max_overflow(40)).await;
-    assert_eq!(pool.status().cap(), 1);
+    assert_eq!(pool.status().limit(), 1);
     let tasks: Vec<_> = (0..50)
         .map(|_| {
             let pool = pool.clone();
@@ -231,10 +231,10 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
     let options = |url| SqliteConnectOptions::from_str(url).unwrap();
     for url in ["sqlite::memory:", "sqlite://:memory:"] {
         let pool = SqlitePoolOptions::new().connect_with(options(url)).await.unwrap();
-        assert_eq!(pool.status().cap(), 1, "{url}");
+        assert_eq!(pool.status().limit(), 1, "{url}");
     }
     let pool = SqlitePoolOptions::new().connect_with(SqliteConnectOptions::new()).await.unwrap();
-    assert_eq!(pool.status().cap(), 1);
+    assert_eq!(pool.status().limit(), 1);
     let hidden = options("sqlite://x?mode=memory");
     let error = SqlitePoolOptions::new().connect_with(hidden).await.unwrap_err();
     assert!(error.to_string().contains("in memory"), "{error}");

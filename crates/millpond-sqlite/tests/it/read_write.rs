@@ -83,11 +83,11 @@ async fn the_database_is_in_wal_mode_and_its_pools_have_their_sizes() {
     assert_eq!(mode, "wal");
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&pool).await.unwrap();
     assert_eq!(synchronous, 1);
-    assert_eq!(pool.status().cap(), 1);
-    assert_eq!(pool.reader().status().cap(), 3);
+    assert_eq!(pool.status().limit(), 1);
+    assert_eq!(pool.reader().status().limit(), 3);
     pool.resize(4, 0).unwrap();
-    assert_eq!(pool.status().cap(), 1, "there is one writer");
-    assert_eq!(pool.reader().status().cap(), 4);
+    assert_eq!(pool.status().limit(), 1, "there is one writer");
+    assert_eq!(pool.reader().status().limit(), 4);
     pool.prewarm(4).await.unwrap();
     assert_eq!((pool.status().idle, pool.reader().status().idle), (1, 4));
     assert_eq!((pool.size(), pool.num_idle()), (5, 5));

@@ -142,7 +142,7 @@ pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage
     world.queue().resume();
     world.pool.invalidate_all(millpond_core::Invalidate::Soft);
     assert!(refused(world.pool.acquire().await).is_closed());
-    assert_eq!((world.manager.sockets(), world.pool.status().cap()), (0, 2));
+    assert_eq!((world.manager.sockets(), world.pool.status().limit()), (0, 2));
 }
 
 /// Several callers may close at once, and all get the same report.

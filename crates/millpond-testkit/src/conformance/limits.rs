@@ -39,7 +39,7 @@ pub async fn c21_after_shrinking_nothing_beyond_the_new_cap_is_lent<T: Trial>(st
     assert!(refused(world.pool.acquire_within(Duration::ZERO).await).is_timeout());
     drop(loans);
     world.until_calm().await;
-    assert_eq!(world.pool.status().cap(), 2);
+    assert_eq!(world.pool.status().limit(), 2);
 }
 
 /// Nobody's connection is taken away; but nothing is lent until enough has come back.

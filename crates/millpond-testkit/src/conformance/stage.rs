@@ -236,7 +236,7 @@ impl<T: Trial> World<T> {
 
     /// The pool serves, all its slots and no more can be lent, and its counters balance.
     pub(crate) async fn assert_sound(&self) {
-        let cap = self.pool.status().cap() as usize;
+        let cap = self.pool.status().limit() as usize;
         if T::Pool::CAN.contains(&Capability::Exclusive) {
             let loans = self.leases(cap).await;
             self.until("one socket a place", || self.manager.sockets() == cap).await;

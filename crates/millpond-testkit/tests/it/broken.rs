@@ -61,7 +61,7 @@ impl<const FLAW: u8> Pool for Flawed<FLAW> {
                 std::mem::forget(self.pool.acquire_with(request).await?);
                 self.pool.acquire_with(request).await
             }
-            WITHOUT_CAP if self.pool.status().in_use == self.pool.status().cap() => {
+            WITHOUT_CAP if self.pool.status().in_use == self.pool.status().limit() => {
                 self.more.acquire_with(request).await
             }
             SWALLOWING => self.pool.acquire_with(request).await.map_err(|_| PoolError::Closed),
@@ -69,7 +69,7 @@ impl<const FLAW: u8> Pool for Flawed<FLAW> {
             HOARDING => {
                 let lease = self.pool.acquire_with(request).await?;
                 let mut hoard = self.hoard.lock().unwrap();
-                if hoard.is_empty() && self.pool.status().cap() > 1 {
+                if hoard.is_empty() && self.pool.status().limit() > 1 {
                     hoard.extend(self.pool.try_acquire_with(request));
                 }
                 Ok(lease)

@@ -19,7 +19,7 @@ async fn one_writer_and_many_readers_are_looked_at_as_one() {
     let db = split(&files).await;
     let (writer, reader) = (db.acquire().await.unwrap(), db.reader().acquire().await.unwrap());
     let status = db.status();
-    assert_eq!((status.pool_size, status.cap(), status.in_use, status.open), (4, 4, 2, 2));
+    assert_eq!((status.pool_size, status.limit(), status.in_use, status.open), (4, 4, 2, 2));
     assert_eq!((db.holders().len(), db.reader().holders().len()), (2, 1));
     assert_eq!(status.totals.created, 2);
     drop((writer, reader));
@@ -105,7 +105,7 @@ async fn a_typed_pool_and_a_custom_one_can_stand_behind_a_connection() {
     let custom = DatabaseConnection::from(SqlPool::from_custom(Arc::new(own)));
     sqlx::query("INSERT INTO t VALUES ($1)").bind(7_i64).execute(&custom).await.unwrap();
     let n: i64 = sqlx::query_scalar("SELECT n FROM t").fetch_one(&db).await.unwrap();
-    assert_eq!((n, custom.status().cap()), (7, 1));
+    assert_eq!((n, custom.status().limit()), (7, 1));
     let error = custom.resize(2, 0).unwrap_err();
     assert!(error.to_string().contains("your own"), "{error}");
 }

@@ -135,7 +135,7 @@ async fn sizes_change_and_connections_go_out_of_date_at_run_time() {
         .await
         .unwrap();
     db.resize(1, 0).unwrap();
-    assert_eq!(db.status().cap(), 1);
+    assert_eq!(db.status().limit(), 1);
     assert!(db.resize(0, 0).is_err());
     db.invalidate_all(Invalidate::Soft);
     drop(db.acquire().await.unwrap());

@@ -23,11 +23,11 @@ impl World {
             let Some(back) = considered else { return };
             held = back;
         }
-        (held.inner.tag.idle_since, held.inner.tag.validated_at) = (self.now, self.now);
-        let (keeps, slot) = (self.plan.keeps, held.inner.tag.slot);
+        (held.inner.meta.idle_since, held.inner.meta.validated_at) = (self.now, self.now);
+        let (keeps, slot) = (self.plan.keeps, held.inner.meta.slot);
         match fate {
             Fate::Well if keeps && (soiled || !plain) => {
-                self.change(|ledger, now| ledger.rest(held, soiled, now))
+                self.change(|ledger, now| ledger.send_to_checkin(held, soiled, now))
             }
             Fate::Well => self.change(|ledger, now| ledger.put_back(held, now)),
             Fate::Permanent => {
@@ -44,6 +44,6 @@ impl World {
                 }
             }
         }
-        self.change(|ledger, _| ledger.note_eventful());
+        self.change(|ledger, _| ledger.update_fast_paths());
     }
 }

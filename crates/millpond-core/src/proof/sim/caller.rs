@@ -9,10 +9,10 @@ use crate::error::PoolError;
 use crate::event::CloseReason;
 use crate::ledger::Caller;
 use crate::ledger::Grant;
-use crate::ledger::{Asker, Claim, RECENT_PING};
+use crate::ledger::{Claim, Claimant, RECENT_PING};
 use crate::ledger::{LeaseMeta, PooledConnection};
-use crate::ledger::{Look, Ticket};
-use crate::rt::deadline_thread::ARM_AFTER;
+use crate::ledger::{Polled, Ticket};
+use crate::rt::deadline_thread::TIMER_AFTER;
 use crate::rt::time::Time;
 use std::cmp::Reverse;
 use std::panic::Location;
@@ -28,16 +28,16 @@ impl World {
         if !self.plan.checkout_hooks && self.asks_plainly(who, caller) {
             return;
         }
-        let armed = self.plan.armed;
-        let asker = self.change(|ledger, now| Asker {
+        let has_timer = self.plan.has_timer;
+        let claimant = self.change(|ledger, now| Claimant {
             caller,
             arrival: ledger.arrive(),
             since: now,
             again: false,
-            armed,
+            has_timer,
         });
         self.known.begun += 1;
-        let trip = self.trip(who, asker);
+        let trip = self.trip(who, claimant);
         self.claim(who, trip);
     }
 
@@ -46,13 +46,13 @@ impl World {
         let tries = self.dice.u32(0..20) == 0;
         let held = if tries {
             self.change(|ledger, now| ledger.try_claim(caller, now))
-        } else if !self.crowded || !self.plan.armed {
+        } else if !self.contended || !self.plan.has_timer {
             self.change(|ledger, now| ledger.take_fresh(caller, now))
         } else {
             None
         };
         if let Some(held) = held {
-            self.crowded = false;
+            self.contended = false;
             self.known.assert_nobody_passed(u64::MAX);
             self.known.assert_not_suspect(&held.inner.conn, self.now);
             self.known.begun += 1;
@@ -62,45 +62,46 @@ impl World {
             self.lend(who, held, validated);
             return true;
         }
-        if tries || !self.crowded || self.plan.armed {
+        if tries || !self.contended || self.plan.has_timer {
             return tries;
         }
         let mut waker = Some(self.users.get(who).bell.waker());
         let joined = self.change(|ledger, now| ledger.join_fresh(caller, &mut waker, now));
         let Some((ticket, arrival)) = joined else { return false };
-        let asker = Asker { caller, arrival, since: self.now, again: false, armed: false };
+        let claimant =
+            Claimant { caller, arrival, since: self.now, again: false, has_timer: false };
         self.known.begun += 1;
-        let trip = self.trip(who, asker);
+        let trip = self.trip(who, claimant);
         self.wait(who, ticket, trip, false);
         true
     }
 
     /// A trip with a deadline of its own.
-    fn trip(&mut self, who: u32, asker: Asker) -> Trip {
+    fn trip(&mut self, who: u32, claimant: Claimant) -> Trip {
         let limit = self.plan.config.pool_timeout.mul_f64(self.dice.f64());
-        let trip = Trip { asker, deadline: self.now.after(limit) };
+        let trip = Trip { claimant, deadline: self.now.after(limit) };
         self.deadlines
             .iter_mut()
             .for_each(|deadlines| deadlines.push(Reverse((trip.deadline, who))));
         trip
     }
 
-    /// Asks the ledger, with whatever place in the order of arrival the trip has.
+    /// Asks the ledger, with the arrival number of the trip.
     fn claim(&mut self, who: u32, trip: Trip) {
         // Now and then another task polls than before.
         if self.dice.u32(0..8) == 0 {
             self.users.get(who).bell = desk::Bell::of(who);
         }
         let mut waker = Some(self.users.get(who).bell.waker());
-        let answer = self.change(|ledger, now| ledger.claim(trip.asker, &mut waker, now));
+        let answer = self.change(|ledger, now| ledger.claim(trip.claimant, &mut waker, now));
         drop(waker);
         match answer {
             Claim::Idle(held) => {
-                self.crowded = false;
-                self.known.assert_nobody_passed(trip.asker.arrival);
+                self.contended = false;
+                self.known.assert_nobody_passed(trip.claimant.arrival);
                 self.inspect(who, held, trip, None);
             }
-            Claim::Wait { ticket, enlist } => self.wait(who, ticket, trip, enlist),
+            Claim::Wait { ticket, register } => self.wait(who, ticket, trip, register),
             Claim::NeedsMaintenance => {
                 self.maintenance_comes();
                 self.claim(who, trip);
@@ -109,21 +110,21 @@ impl World {
                 self.known.assert_refused_rightly(&error, &trip, self.now);
                 if matches!(error, PoolError::Connect { .. }) {
                     self.known.asked = Some(self.now);
-                    self.change(|ledger, now| ledger.pause_of_refusal(error, now));
+                    self.change(|ledger, now| ledger.refusal_delay(error, now));
                 }
                 self.known.ended += 1;
             }
         }
     }
 
-    fn wait(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip, enlist: bool) {
-        self.crowded = true;
-        self.known.note_wait(who, trip.asker.arrival);
-        if enlist {
-            self.watch = Some(self.now.after(ARM_AFTER));
+    fn wait(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip, register: bool) {
+        self.contended = true;
+        self.known.note_wait(who, trip.claimant.arrival);
+        if register {
+            self.watch = Some(self.now.after(TIMER_AFTER));
         }
         let user = self.users.get(who);
-        (user.granted, user.armed) = (None, trip.asker.armed);
+        (user.granted, user.has_timer) = (None, trip.claimant.has_timer);
         self.users.put(who, State::Waiting(ticket, trip));
     }
 
@@ -135,13 +136,13 @@ impl World {
         mut trip: Trip,
         granted: Option<Time>,
     ) {
-        if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
+        if self.ledger.unfit(&held.inner.meta, self.now).is_some() {
             held.inner.conn.phase = Phase::Doomed;
         }
         if let Some(held) = self.change(|ledger, now| ledger.accept(held, now)) {
             return self.inspect(who, held, trip, granted);
         }
-        trip.asker.again = true;
+        trip.claimant.again = true;
         self.claim(who, trip);
     }
 
@@ -154,13 +155,13 @@ impl World {
         granted: Option<Time>,
     ) {
         let opened_for_this = opened_for(&held, granted);
-        let ping = self.ledger.must_ping(&held.inner.tag, self.now);
+        let ping = self.ledger.must_ping(&held.inner.meta, self.now);
         self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
         if !ping {
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
         }
         if !ping && !self.plan.checkout_hooks {
-            self.change(|ledger, now| ledger.count_loan(trip.asker.since, now));
+            self.change(|ledger, now| ledger.count_loan(trip.claimant.since, now));
             return self.lend(who, held, opened_for_this);
         }
         self.known.assert_ready(&held, self.now);
@@ -233,7 +234,7 @@ impl World {
         let State::Waiting(ticket, trip) = self.users.take(who) else { return };
         if let Some(mut held) = self.take_from_cell(&ticket) {
             held.inner.cell = Some(ticket.cell);
-            self.ledger.unlocked().fetched.fetch_add(1, Ordering::Relaxed);
+            self.ledger.unlocked().taken_unlocked.fetch_add(1, Ordering::Relaxed);
             let granted = self.users.get(who).granted.take();
             assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
             self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
@@ -243,12 +244,12 @@ impl World {
             self.users.get(who).bell = desk::Bell::of(who);
         }
         let mut waker = Some(self.users.get(who).bell.waker());
-        let look = self.change(|ledger, _| ledger.look(ticket, &mut waker));
+        let look = self.change(|ledger, _| ledger.poll(ticket, &mut waker));
         drop(waker);
         match look {
-            Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(ticket) => {
-                self.known.assert_still_waits(who, trip.asker.arrival);
+            Polled::Granted(grant) => self.take_grant(who, grant, trip),
+            Polled::Waiting(ticket) => {
+                self.known.assert_still_waits(who, trip.claimant.arrival);
                 self.users.put(who, State::Waiting(ticket, trip));
             }
         }
@@ -260,12 +261,14 @@ impl World {
             self.ledger.unlocked().lendable.load(Ordering::Relaxed),
             self.ledger.config().ping_after(),
         );
-        let fresh = |tag: &LeaseMeta| tag.is_fresh(lendable, ping_after, self.now);
-        let fresh =
-            |granted: &Grant<Wire>| matches!(granted, Grant::Fresh(held) if fresh(&held.inner.tag));
-        match ticket.cell.take_if(|granted| !self.plan.checkout_hooks && fresh(granted))? {
-            Grant::Fresh(held) => Some(held),
-            Grant::Due(_) | Grant::Refusal(_) => None,
+        let fresh = |meta: &LeaseMeta| meta.is_fresh(lendable, ping_after, self.now);
+        let fresh = |granted: &Grant<Wire>| match granted {
+            Grant::Ready(held) => !self.plan.checkout_hooks && fresh(&held.inner.meta),
+            Grant::NeedsCheck(_) | Grant::Refusal(_) => false,
+        };
+        match ticket.cell.take_if(fresh)? {
+            Grant::Ready(held) => Some(held),
+            Grant::NeedsCheck(_) | Grant::Refusal(_) => None,
         }
     }
 
@@ -273,7 +276,7 @@ impl World {
         let granted = self.users.get(who).granted.take();
         assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
         match grant {
-            Grant::Fresh(held) | Grant::Due(held) => self.receive(who, held, trip, granted),
+            Grant::Ready(held) | Grant::NeedsCheck(held) => self.receive(who, held, trip, granted),
             Grant::Refusal(error) => {
                 self.known.assert_failed_rightly(&error);
                 self.known.ended += 1;
@@ -292,18 +295,18 @@ impl World {
         let Validation { mut held, mut trip, fate, ping, .. } = *validation;
         if fate == Fate::Well {
             if ping {
-                (held.inner.tag.validated_at, held.inner.conn.heard) = (self.now, self.now);
+                (held.inner.meta.validated_at, held.inner.conn.heard) = (self.now, self.now);
                 held.inner.conn.validated = self.now;
             }
-            if self.ledger.unfit(&held.inner.tag, self.now).is_some() {
+            if self.ledger.unfit(&held.inner.meta, self.now).is_some() {
                 held.inner.conn.phase = Phase::Doomed;
             }
             let Some(fit) = self.change(|ledger, now| ledger.still_fit(held, now)) else {
-                trip.asker.again = true;
+                trip.claimant.again = true;
                 return self.claim(who, trip);
             };
             held = fit;
-            self.change(|ledger, now| ledger.count_loan(trip.asker.since, now));
+            self.change(|ledger, now| ledger.count_loan(trip.claimant.since, now));
             self.hand_over(who, &mut held);
             self.users.put(who, State::Holding(held));
             return;
@@ -320,7 +323,7 @@ impl World {
         if ping {
             self.suspect(self.now);
         }
-        trip.asker.again = true;
+        trip.claimant.again = true;
         self.claim(who, trip);
     }
 
@@ -328,7 +331,7 @@ impl World {
     /// through, if there is one.
     fn abandon(&mut self, who: u32, held: PooledConnection<Wire>) {
         let validation = desk::validation(held, self.plan.config.ping_timeout);
-        let cut = self.change(|ledger, now| ledger.adopt(validation, now));
+        let cut = self.change(|ledger, now| ledger.take_over(validation, now));
         cut.into_iter().for_each(|validation| self.cut_off(validation));
         self.known.ended += 1;
         self.forget_waker(who);
@@ -350,7 +353,7 @@ impl World {
     }
 
     fn leave(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip) {
-        self.known.note_leave(trip.asker.arrival);
+        self.known.note_leave(trip.claimant.arrival);
         self.users.get(who).granted = None;
         let waker = self.change(|ledger, now| ledger.leave(ticket, now));
         drop(waker);
@@ -373,9 +376,9 @@ impl World {
             State::Validating(validation) => return self.abandon(who, validation.held),
             State::Away | State::Holding(_) => return,
         };
-        match self.change(|ledger, _| ledger.look(ticket, &mut None)) {
-            Look::Granted(grant) => self.take_grant(who, grant, trip),
-            Look::Waiting(ticket) => self.leave(who, ticket, trip),
+        match self.change(|ledger, _| ledger.poll(ticket, &mut None)) {
+            Polled::Granted(grant) => self.take_grant(who, grant, trip),
+            Polled::Waiting(ticket) => self.leave(who, ticket, trip),
         }
     }
 }

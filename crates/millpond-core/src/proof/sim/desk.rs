@@ -15,21 +15,21 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// The waker of the maintenance task's task.
+/// The waker of the maintenance task.
 pub(super) const MAINTENANCE: u32 = u32::MAX;
 
 thread_local! {
     /// Whether the ledger's lock would be held at this moment.
     static LOCKED: Cell<bool> = const { Cell::new(false) };
     /// Who was woken, in that order.
-    static TOLD: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static WOKEN: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static ALIVE: Cell<u32> = const { Cell::new(0) };
 }
 
 /// A new world begins on this thread.
 pub(super) fn clear() {
     LOCKED.set(false);
-    TOLD.take();
+    WOKEN.take();
     ALIVE.set(0);
 }
 
@@ -39,8 +39,8 @@ pub(super) fn set_locked(locked: bool) {
 }
 
 /// Who was woken since this was last asked.
-pub(super) fn told() -> Vec<u32> {
-    TOLD.with_borrow_mut(mem::take)
+pub(super) fn woken() -> Vec<u32> {
+    WOKEN.with_borrow_mut(mem::take)
 }
 
 /// How many connections exist.
@@ -94,7 +94,7 @@ impl Drop for Wire {
 
 /// A validation as the maintenance task takes it over. What becomes of it is up to the world.
 pub(super) fn validation(held: PooledConnection<Wire>, limit: Duration) -> Validation<Wire> {
-    let slot = held.inner.tag.slot;
+    let slot = held.inner.meta.slot;
     Validation {
         stage: Box::pin(ready(Validated::Fit(held))),
         phase: error::Phase::Ping,
@@ -128,7 +128,7 @@ impl Bell {
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         assert_unlocked("somebody was woken");
-        TOLD.with_borrow_mut(|told| told.push(self.0));
+        WOKEN.with_borrow_mut(|woken| woken.push(self.0));
     }
 }
 

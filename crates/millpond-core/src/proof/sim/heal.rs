@@ -1,5 +1,5 @@
-//! The end of a world: the server is healed, everybody is served, every place is back, and a close
-//! leaves nothing (I21, I6).
+//! The end of a world: the server is healed, every caller is served, every slot is free, and a
+//! close leaves nothing (I21, I6).
 
 use super::desk;
 use super::plan::Fate;
@@ -20,7 +20,7 @@ impl World {
         self.vacate_all();
         self.resume();
         let warm = mem::take(&mut self.known.warm);
-        self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_warming(wanted)));
+        self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_prewarm(wanted)));
         self.everybody_is_served();
         self.every_place_is_back();
         self.close();
@@ -60,22 +60,22 @@ impl World {
         assert!(served >= waiting, "I21: {waiting} waited, {served} were served");
     }
 
-    /// As many as there are places can be lent at the same time, and not one more.
+    /// As many as there are slots can be lent at the same time, and not one more.
     fn every_place_is_back(&mut self) {
         let everybody: Vec<u32> = self.holders();
         everybody.into_iter().for_each(|who| self.give_back(who));
-        let cap = self.ledger.config().cap().min(self.plan.users);
+        let limit = self.ledger.config().limit().min(self.plan.users);
         for _ in 0..PATIENCE {
-            if self.users.count(Kind::Holding) == cap {
+            if self.users.count(Kind::Holding) == limit {
                 break;
             }
-            if self.users.count(Kind::Holding) + self.under_way() < cap {
+            if self.users.count(Kind::Holding) + self.under_way() < limit {
                 self.somebody_asks();
             }
             self.goes_well_for_holders();
         }
         let status = self.ledger.status(self.now);
-        assert_eq!(self.users.count(Kind::Holding), cap, "I21: a place is lost: {status:?}");
+        assert_eq!(self.users.count(Kind::Holding), limit, "I21: a slot is lost: {status:?}");
     }
 
     fn under_way(&self) -> u32 {

@@ -1,8 +1,8 @@
 //! The invariants, each with its number: the ledger is held against what the world knows
 //! (`known.rs`).
 //!
-//! - I1 the cap, I2 the sums, I3 one borrower at a time, I4 nobody sleeps needlessly, I5 first come
-//!   first served.
+//! - I1 the limit, I2 the sums, I3 one borrower at a time, I4 nobody sleeps needlessly, I5 first
+//!   come first served.
 //! - I6 closed means closed, I7 one beginning and one end for each connection, I8 the stages of a
 //!   connection's life.
 //! - I9 deadlines are looked after, I10 cancelling (a step like any other), I11 nothing unfit is
@@ -39,12 +39,12 @@ impl World {
 
     fn check_sums(&self, status: &Status) {
         let (known, totals) = (&self.known, &status.totals);
-        let places = |status: &Status| status.open + status.connecting + status.reserved;
-        let (used, before) = (places(status), places(&known.before));
+        let slots = |status: &Status| status.open + status.connecting + status.reserved;
+        let (used, before) = (slots(status), slots(&known.before));
         assert!(
-            used <= known.config.cap().max(before),
-            "I1: {used} places, cap {}: {status:?}",
-            known.config.cap()
+            used <= known.config.limit().max(before),
+            "I1: {used} slots, limit {}: {status:?}",
+            known.config.limit()
         );
         assert_eq!(
             desk::alive(),
@@ -56,8 +56,11 @@ impl World {
         let out = self.users.count(Kind::Holding) + self.users.count(Kind::Validating);
         assert!(status.in_use >= out, "I2: {out} are out: {status:?}");
         let granted = status.in_use - out;
-        let told = self.users.count(Kind::Waiting) - known.waiting();
-        assert!(granted <= told, "I4: {granted} are granted, {told} were reported: {status:?}");
+        let reported = self.users.count(Kind::Waiting) - known.waiting();
+        assert!(
+            granted <= reported,
+            "I4: {granted} are granted, {reported} were reported: {status:?}"
+        );
         assert_eq!(status.reserved as usize, self.reserved.len(), "I2: reserved: {status:?}");
         assert_eq!(status.waiting, known.waiting(), "I2: waiters: {status:?}");
         assert_eq!(totals.created, known.created, "I7: created: {status:?}");
@@ -86,7 +89,7 @@ impl World {
         let grows = counts(before).iter().zip(counts(totals)).all(|(before, now)| *before <= now);
         assert!(grows, "I17: a total has gone down: {before:?}, {totals:?}");
         assert_eq!(status.generation, known.generation, "I19: {status:?}");
-        let old = self.ledger.idle().find(|held| held.inner.tag.generation < known.generation);
+        let old = self.ledger.idle().find(|held| held.inner.meta.generation < known.generation);
         assert!(old.is_none(), "I19: what is idle is older than the last invalidation: {old:?}");
         let gone = status.closed && (status.idle > 0 || status.waiting > 0);
         assert!(!gone, "I6: something is idle or waits in a closed pool: {status:?}");
@@ -99,7 +102,7 @@ impl World {
         assert_eq!(status.idle, 0, "I4: somebody waits while a connection is idle: {status:?}");
         // A quiet moment: nobody has been woken, nothing is under way, the maintenance task sleeps.
         let quiet = !self.maintenance_awake && self.jobs.is_empty() && self.woken.is_empty();
-        let room = status.open + status.connecting + status.reserved < status.cap();
+        let room = status.open + status.connecting + status.reserved < status.limit();
         let helpless = self.maintenance_sleeps_until == Time::NEVER && self.ledger.has_task();
         assert!(
             !(quiet && room && helpless),
@@ -112,7 +115,7 @@ impl World {
     /// not forgotten.
     fn check_looked_after(&self, status: &Status) {
         let known = &self.known;
-        let room = status.open + status.connecting + status.reserved < status.cap();
+        let room = status.open + status.connecting + status.reserved < status.limit();
         let idle = status.closed || status.suspended || !self.ledger.has_task() || !room;
         let (hanging, due) = self.ledger.hanging(self.now);
         assert!(

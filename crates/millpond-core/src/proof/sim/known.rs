@@ -72,7 +72,7 @@ impl Known {
             failing_since: None,
             failures: 0,
             hopeless: false,
-            pause: Pause { asked: Time::ZERO, unasked: Time::ZERO },
+            pause: Pause { with_demand: Time::ZERO, without_demand: Time::ZERO },
             asked: None,
             warm: Vec::new(),
             connecting: 0,
@@ -135,18 +135,18 @@ impl Known {
 
     /// Every connection is lent to one at a time, and counted up each time.
     pub(super) fn assert_lent_once(&mut self, held: &PooledConnection<Wire>) {
-        let uses = held.inner.tag.uses;
-        let twice = self.out.insert(held.inner.tag.id, uses);
+        let uses = held.inner.meta.uses;
+        let twice = self.out.insert(held.inner.meta.id, uses);
         assert_eq!(twice, None, "I3: a connection is lent to two");
     }
 
     pub(super) fn note_return(&mut self, held: &PooledConnection<Wire>) {
-        let uses = self.out.remove(&held.inner.tag.id);
-        assert_eq!(uses, Some(held.inner.tag.uses), "I3: a connection changed while it was lent");
+        let uses = self.out.remove(&held.inner.meta.id);
+        assert_eq!(uses, Some(held.inner.meta.uses), "I3: a connection changed while it was lent");
     }
 
     pub(super) fn assert_ready(&self, held: &PooledConnection<Wire>, now: Time) {
-        let (wire, tag) = (&held.inner.conn, &held.inner.tag);
+        let (wire, meta) = (&held.inner.conn, &held.inner.meta);
         assert_eq!(wire.phase, Phase::Ready, "I11, I8: what is lent is not ready: {held:?}");
         assert_eq!(
             wire.generation, self.generation,
@@ -155,8 +155,8 @@ impl Known {
         if let Some(age) = self.config.pool_recycle {
             assert!(now.since(wire.opened) < age, "I11: what is lent is too old");
         }
-        assert!(now < tag.expires, "I11: what is lent is past its time");
-        assert_eq!(tag.uses, tag.uses.max(wire.loans), "I3: fewer uses than loans");
+        assert!(now < meta.expires, "I11: what is lent is past its time");
+        assert_eq!(meta.uses, meta.uses.max(wire.loans), "I3: fewer uses than loans");
     }
 
     /// What nothing was heard of for long enough is pinged first.
@@ -189,7 +189,7 @@ impl Known {
         match error {
             PoolError::Closed => assert!(self.closed, "I6: refused as closed"),
             PoolError::TooManyWaiters { limit } => {
-                assert!(!trip.asker.again, "I9: one who asks again is refused");
+                assert!(!trip.claimant.again, "I9: one who asks again is refused");
                 assert!(self.waiting() >= *limit, "I20: refused although fewer wait than may");
             }
             PoolError::Connect { attempts, .. } => {
@@ -215,7 +215,7 @@ impl Known {
     pub(super) fn note_connected(&mut self, id: ConnectionId) {
         self.created += 1;
         (self.failing_since, self.failures, self.hopeless, self.asked) = (None, 0, false, None);
-        self.pause = Pause { asked: Time::ZERO, unasked: Time::ZERO };
+        self.pause = Pause { with_demand: Time::ZERO, without_demand: Time::ZERO };
         self.last_id = self.last_id.max(Some(id));
     }
 
@@ -232,10 +232,13 @@ impl Known {
     pub(super) fn note_setback(&mut self, now: Time, setback: &Setback) {
         let (pause, longest) =
             (setback.pause, self.config.backoff_max.max(Duration::from_millis(1)));
-        assert!(pause.asked.since(now) <= longest, "I20: the pause is longer than backoff_max");
+        assert!(
+            pause.with_demand.since(now) <= longest,
+            "I20: the pause is longer than backoff_max"
+        );
         let longest = longest.max(Duration::from_secs(5));
         assert!(
-            pause.asked <= pause.unasked && pause.unasked.since(now) <= longest,
+            pause.with_demand <= pause.without_demand && pause.without_demand.since(now) <= longest,
             "I20: the pause is too long"
         );
         self.pause = pause;

@@ -37,7 +37,7 @@ pub(super) struct Plan {
     /// How many of a thousand steps change the pool as a whole.
     pub(super) meddling: u32,
     /// Whether callers watch their own deadlines from the start.
-    pub(super) armed: bool,
+    pub(super) has_timer: bool,
     outages: bool,
     down_until: Time,
 }
@@ -84,7 +84,7 @@ impl Plan {
             impatience: [0, 5, 40][dice.usize(0..3)],
             rush: dice.u32(5..40),
             meddling: [0, 2, 20][dice.usize(0..3)],
-            armed: dice.bool(),
+            has_timer: dice.bool(),
             outages: dice.u32(0..3) == 0,
             down_until: Time::ZERO,
         }

@@ -55,7 +55,7 @@ impl World {
             return;
         }
         let mut waker = Some(Bell::of(MAINTENANCE).waker());
-        self.maintenance_awake |= !self.change(|ledger, _| ledger.doze(&mut waker));
+        self.maintenance_awake |= !self.change(|ledger, _| ledger.try_sleep(&mut waker));
     }
 
     fn start(&mut self, job: Job<Wire>) {
@@ -65,11 +65,11 @@ impl World {
                 assert!(!self.known.closed, "I6: a connection is opened after the close");
                 config.connect_timeout
             }
-            Job::Checkin { .. } | Job::Validate(_) | Job::SeeThrough(_) => config.ping_timeout,
+            Job::Checkin { .. } | Job::Validate(_) | Job::Complete(_) => config.ping_timeout,
             Job::Close(..) => config.close_timeout,
         };
         let job = match job {
-            Job::SeeThrough(validation) => Job::Validate(desk::validated(validation)),
+            Job::Complete(validation) => Job::Validate(desk::validated(validation)),
             job => job,
         };
         self.jobs.push(Running { job, fate, limit: self.now.after(limit) });
@@ -99,7 +99,7 @@ impl World {
                     self.invalidate(false);
                 }
             }
-            Job::SeeThrough(validation) => self.cut_off(validation),
+            Job::Complete(validation) => self.cut_off(validation),
             Job::Close(held, _) => self.close_ends(held),
         }
     }
@@ -114,8 +114,8 @@ impl World {
                 self.known.note_connected(attempt.id);
                 self.ledger.note_took(took);
                 self.change(|ledger, now| {
-                    let tag = ledger.new_tag(attempt, now);
-                    ledger.connected(PooledConnection::new(wire, tag), now)
+                    let meta = ledger.new_meta(attempt, now);
+                    ledger.connected(PooledConnection::new(wire, meta), now)
                 });
                 return;
             }
@@ -136,12 +136,12 @@ impl World {
     }
 
     fn rest_ends(&mut self, mut held: PooledConnection<Wire>, fate: Fate, reason: CloseReason) {
-        let began = self.ledger.slot_since(held.inner.tag.slot);
+        let began = self.ledger.slot_since(held.inner.meta.slot);
         if fate == Fate::Well {
             held.inner.conn.validated = self.now;
             // A ping refreshes what was idle; a reset comes right after a return.
             if reason == CloseReason::PingFailed {
-                (held.inner.tag.validated_at, held.inner.conn.heard) = (self.now, self.now);
+                (held.inner.meta.validated_at, held.inner.conn.heard) = (self.now, self.now);
             }
             held.inner.conn.phase = Phase::Ready;
             self.change(|ledger, now| ledger.settle_checked(held, now));
@@ -158,13 +158,13 @@ impl World {
     /// A connection was found broken.
     pub(super) fn suspect(&mut self, before: Time) {
         self.known.note_suspicion(before);
-        self.change(|ledger, now| ledger.suspect(before, now));
+        self.change(|ledger, now| ledger.mark_suspect(before, now));
     }
 
     fn close_ends(&mut self, held: PooledConnection<Wire>) {
-        let slot = held.inner.tag.slot;
+        let slot = held.inner.meta.slot;
         drop(held);
-        self.change(|ledger, now| ledger.gone(slot, now));
+        self.change(|ledger, now| ledger.connection_closed(slot, now));
     }
 
     /// Somebody changes the pool as a whole.
@@ -225,11 +225,11 @@ impl World {
         if warms {
             self.known.warm.push(wanted);
             self.change(|ledger, now| {
-                ledger.begin_warming(wanted, now);
+                ledger.begin_prewarm(wanted, now);
             });
         } else {
             let warm = mem::take(&mut self.known.warm);
-            self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_warming(wanted)));
+            self.change(|ledger, _| warm.into_iter().for_each(|wanted| ledger.end_prewarm(wanted)));
         }
     }
 
@@ -241,7 +241,7 @@ impl World {
                 let slot = self.change(|ledger, now| ledger.reserve(now));
                 assert!(
                     slot.is_none() || !self.known.suspended,
-                    "I20: a place is reserved while suspended"
+                    "I20: a slot is reserved while suspended"
                 );
                 self.reserved.extend(slot);
             }
@@ -285,7 +285,7 @@ impl World {
             Job::Checkin { held, .. } | Job::Validate(held) => {
                 self.rest_ends(held, Fate::Cut, CloseReason::Interrupted)
             }
-            Job::SeeThrough(validation) => self.cut_off(validation),
+            Job::Complete(validation) => self.cut_off(validation),
             Job::Close(held, _) => self.close_ends(held),
         }
     }
@@ -311,7 +311,7 @@ impl World {
     }
 
     pub(super) fn maintenance_comes(&mut self) {
-        let home = rt::still().handle().clone();
+        let home = rt::paused_runtime().handle().clone();
         self.change(|ledger, now| ledger.maintenance_starts(home, now));
         self.maintenance_awake = true;
     }

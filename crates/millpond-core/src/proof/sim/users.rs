@@ -2,7 +2,7 @@
 
 use super::desk::{Bell, Wire};
 use super::plan::Fate;
-use crate::ledger::Asker;
+use crate::ledger::Claimant;
 use crate::ledger::Grant;
 use crate::ledger::PooledConnection;
 use crate::ledger::Ticket;
@@ -23,7 +23,7 @@ pub(super) enum State {
 /// What an acquire carries along.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trip {
-    pub(super) asker: Asker,
+    pub(super) claimant: Claimant,
     pub(super) deadline: Time,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct User {
     pub(super) bell: Arc<Bell>,
     /// When the ledger granted it something, until it looks.
     pub(super) granted: Option<Time>,
-    /// Whether the watch has told it to look after its own deadline.
-    pub(super) armed: bool,
+    /// Whether the deadline thread has woken it to set its own timer.
+    pub(super) has_timer: bool,
     /// Whether it has been woken and has not come yet.
     pub(super) woken: bool,
-    /// Its place in the list of its kind.
+    /// Its index in the list of its kind.
     position: usize,
 }
 
@@ -73,7 +73,7 @@ impl Users {
             state: State::Away,
             bell: Bell::of(who),
             granted: None,
-            armed: false,
+            has_timer: false,
             woken: false,
             position: who as usize,
         };

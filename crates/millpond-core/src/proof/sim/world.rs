@@ -6,9 +6,9 @@ use super::job::Running;
 use super::known::Known;
 use super::plan::{Fate, Plan};
 use super::users::{Kind, State, Users};
-use crate::ledger::Armed;
+use crate::ledger::TimersSet;
 use crate::ledger::{Effect, Effects, Ledger};
-use crate::rt::deadline_thread::ARM_AFTER;
+use crate::rt::deadline_thread::TIMER_AFTER;
 use crate::rt::time::Time;
 use fastrand::Rng;
 use std::cmp::Reverse;
@@ -36,14 +36,14 @@ pub(super) struct World {
     /// Those who were woken and have not come yet.
     pub(super) woken: Vec<u32>,
     pub(super) jobs: Vec<Running>,
-    /// Places taken for connections that are not the pool's.
+    /// Slots taken for connections that are not the pool's.
     pub(super) reserved: Vec<u32>,
     pub(super) maintenance_awake: bool,
     pub(super) maintenance_sleeps_until: Time,
     /// When the watch makes its next round, if it looks after this pool.
     pub(super) watch: Option<Time>,
     /// Whether the last one who came had to wait: then the fast path is not tried.
-    pub(super) crowded: bool,
+    pub(super) contended: bool,
     /// `None` once everybody has all the time in the world.
     pub(super) deadlines: Option<BinaryHeap<Reverse<(Time, u32)>>>,
     pub(super) known: Known,
@@ -60,7 +60,7 @@ impl World {
         let plan = Plan::draw(&mut dice);
         let mut ledger =
             Ledger::new(plan.config.clone(), plan.keeps, plan.first_connect_hooks, dice.u64(..));
-        ledger.note_eventful();
+        ledger.update_fast_paths();
         Self {
             ledger,
             now: Time::ZERO,
@@ -71,7 +71,7 @@ impl World {
             maintenance_awake: false,
             maintenance_sleeps_until: Time::NEVER,
             watch: None,
-            crowded: false,
+            contended: false,
             deadlines: Some(BinaryHeap::new()),
             known: Known::new(&plan),
             steps: 0,
@@ -151,27 +151,27 @@ impl World {
                 Effect::Forget(_) | Effect::ForgetRefusal(_) => {}
             }
         }
-        let told = desk::told();
+        let woken = desk::woken();
         if !self.known.alarm {
-            self.note_silent_grants(&told);
+            self.note_silent_grants(&woken);
         }
-        for who in told {
+        for who in woken {
             self.hear(who);
         }
         cut_off.into_iter().for_each(|validation| self.cut_off(validation));
         for held in dropped {
-            let slot = held.inner.tag.slot;
+            let slot = held.inner.meta.slot;
             drop(held);
-            self.change(|ledger, now| ledger.gone(slot, now));
+            self.change(|ledger, now| ledger.connection_closed(slot, now));
         }
     }
 
     /// Those who had been woken before and have not looked yet are not woken again when they are
     /// granted something.
-    fn note_silent_grants(&mut self, told: &[u32]) {
+    fn note_silent_grants(&mut self, woken: &[u32]) {
         let first = self.ledger.first_arrival().unwrap_or(u64::MAX);
         for who in self.known.served_before(first) {
-            if !told.contains(&who) {
+            if !woken.contains(&who) {
                 assert!(
                     self.users.get(who).woken,
                     "I4: somebody was granted a connection and not woken"
@@ -208,7 +208,7 @@ impl World {
         self.advance(span);
     }
 
-    /// When something rings next.
+    /// When something falls due next.
     pub(super) fn next_due(&self) -> Time {
         let deadline = self
             .deadlines
@@ -248,23 +248,24 @@ impl World {
 
     fn watch_round(&mut self) {
         self.known.alarm = true;
-        let latest = self.now.before(ARM_AFTER);
+        let latest = self.now.before(TIMER_AFTER);
         let goes_on = loop {
-            match self.change(|ledger, now| ledger.arm(latest, now)) {
-                Armed::All => break false,
-                Armed::Due => break true,
-                Armed::Enough => {}
+            match self.change(|ledger, now| ledger.set_timers(latest, now)) {
+                TimersSet::All => break false,
+                TimersSet::Due => break true,
+                TimersSet::Enough => {}
             }
         };
         self.known.alarm = false;
-        self.watch = goes_on.then(|| self.now.after(ARM_AFTER));
+        self.watch = goes_on.then(|| self.now.after(TIMER_AFTER));
         for index in 0..self.users.list(Kind::Waiting).len() {
             let who = self.users.list(Kind::Waiting)[index];
             let user = self.users.get(who);
             let State::Waiting(_, trip) = &user.state else { continue };
-            user.armed |= user.woken;
-            let in_time =
-                user.armed || user.granted.is_some() || (trip.asker.since > latest && goes_on);
+            user.has_timer |= user.woken;
+            let in_time = user.has_timer
+                || user.granted.is_some()
+                || (trip.claimant.since > latest && goes_on);
             assert!(
                 in_time,
                 "I9: the watch has gone by one who does not look after its own deadline"

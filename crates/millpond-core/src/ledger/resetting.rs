@@ -10,12 +10,12 @@ use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {
     /// A connection that came back needs attention before it can be lent.
-    pub(crate) fn rest(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
-        let ping = !reset && self.slots.is_doubted(held.inner.tag.slot);
+    pub(crate) fn send_to_checkin(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
+        let ping = !reset && self.slots.is_suspect(held.inner.meta.slot);
         let unfit = if self.closed {
             Some(CloseReason::PoolClosed)
         } else {
-            self.unfit(&held.inner.tag, now)
+            self.unfit(&held.inner.meta, now)
         };
         if let Some(reason) = unfit {
             return self.retire(held, reason, now);
@@ -23,28 +23,28 @@ impl<C: Send + 'static> Ledger<C> {
         if self.task.is_none() {
             return self.retire(held, CloseReason::RuntimeShutDown, now);
         }
-        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
+        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
         self.inbox.push(Job::Checkin { held, reset, ping });
-        self.call_maintenance(now);
+        self.wake_maintenance(now);
         self.check();
     }
 
     /// A connection was found broken. The others that have not answered since `before` may be
     /// broken too: those that are idle are validated now, and those that are out when they come
     /// back. To come back is no answer.
-    pub(crate) fn suspect(&mut self, before: Time, now: Time) {
-        let silent = |tag: &LeaseMeta| {
-            tag.created <= before && tag.validated_at <= before.max(tag.idle_since)
+    pub(crate) fn mark_suspect(&mut self, before: Time, now: Time) {
+        let silent = |meta: &LeaseMeta| {
+            meta.created <= before && meta.validated_at <= before.max(meta.idle_since)
         };
         self.validate_those(silent, now);
-        self.slots.doubt_loans(before);
-        self.note_eventful();
+        self.slots.suspect_loans(before);
+        self.update_fast_paths();
     }
 
     /// Has the idle connections of which nothing was heard for so long validated by the maintenance
     /// task, side by side.
     pub(crate) fn validate_idle(&mut self, unheard: Duration, now: Time) {
-        self.validate_those(|tag| now.since(tag.validated_at) >= unheard, now);
+        self.validate_those(|meta| now.since(meta.validated_at) >= unheard, now);
     }
 
     fn validate_those(&mut self, those: impl Fn(&LeaseMeta) -> bool, now: Time) {
@@ -52,7 +52,7 @@ impl<C: Send + 'static> Ledger<C> {
             return;
         }
         for held in self.idle.take_all() {
-            if those(&held.inner.tag) {
+            if those(&held.inner.meta) {
                 self.validate(held, now);
             } else {
                 self.idle.push(held, now);
@@ -62,20 +62,24 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Has a connection validated by the maintenance task.
     pub(crate) fn validate(&mut self, held: PooledConnection<C>, now: Time) {
-        self.slots.shift(held.inner.tag.slot, Stage::Resting, now);
+        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
         self.inbox.push(Job::Validate(held));
-        self.call_maintenance(now);
+        self.wake_maintenance(now);
     }
 
     /// The caller of a validation goes away, and the maintenance task sees it through. Without a
     /// maintenance task it comes back.
-    pub(crate) fn adopt(&mut self, validation: Validation<C>, now: Time) -> Option<Validation<C>> {
+    pub(crate) fn take_over(
+        &mut self,
+        validation: Validation<C>,
+        now: Time,
+    ) -> Option<Validation<C>> {
         if self.task.is_none() {
             return Some(validation);
         }
-        self.slots.shift(validation.slot, Stage::Resting, now);
-        self.inbox.push(Job::SeeThrough(validation));
-        self.call_maintenance(now);
+        self.slots.shift(validation.slot, Stage::Resetting, now);
+        self.inbox.push(Job::Complete(validation));
+        self.wake_maintenance(now);
         self.check();
         None
     }
