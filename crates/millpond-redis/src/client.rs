@@ -41,9 +41,26 @@ impl RedisClient {
         T::from_value(outcome?)
     }
 
-    /// Returns the masters of the cluster, or the one server: for [`run_on`](Self::run_on).
+    /// Returns the masters of the cluster, or the one server: for [`run_on`](Self::run_on). These
+    /// are the masters of when a node last told them, which after a failover or a resharding may
+    /// be others by now: see [`nodes_now`](Self::nodes_now).
     pub fn nodes(&self) -> Vec<ClusterNode> {
         self.link.nodes()
+    }
+
+    /// Asks the cluster for its masters, for commands that must reach all of them, as a `SCAN` of
+    /// all keys must: a node that has lost its slots does not redirect such commands. Of one server
+    /// nothing is asked.
+    ///
+    /// # Errors
+    ///
+    /// A [`RedisError`] if no node of the cluster answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub async fn nodes_now(&self) -> Result<Vec<ClusterNode>, RedisError> {
+        self.link.nodes_now().await
     }
 
     /// Runs a command on one node, as commands without a key (`SCAN`, `DBSIZE`) need in a cluster.

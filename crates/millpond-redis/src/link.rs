@@ -10,6 +10,7 @@
 //!    texts and errors inside answers redirect nothing.
 //! 3. An exclusive connection never dials a socket again: a WATCH would be lost unnoticed.
 
+mod node_socket;
 mod redirection;
 mod routing;
 mod transaction;
@@ -24,26 +25,23 @@ use crate::driver::overdue::Patience;
 use crate::error::RedisError;
 use crate::staggered::staggered;
 use crate::subscription::Subscription;
-use crate::topology::{Topology, sentinel};
+use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology, sentinel};
 use crate::value::Value;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use node_socket::NodeSocket;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::OnceCell;
 
 /// How often a command is redirected at most.
 const REDIRECTIONS_MAX: u32 = 16;
 
 /// The pause before the second and every further redirection: the slot is being moved.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// How long after one node of a cluster the next one is tried as well.
-const NODE_DELAY: Duration = Duration::from_millis(250);
 
 /// Who uses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +65,23 @@ pub(crate) enum Manner {
 pub(crate) struct Link {
     topology: Arc<Topology>,
     sockets: Sockets,
+    /// How long opening a socket may take.
+    connect_limit: Duration,
     /// Whether lost nodes are dialled again.
     heals: bool,
     aborted: AtomicBool,
     /// Where keys are watched.
     watched: Mutex<Option<Arc<Node>>>,
-    /// The count of topology updates at which sockets to former nodes were last closed.
-    learnt: AtomicU64,
+    /// The count of refreshes at which sockets to former nodes were last closed.
+    refresh_count: AtomicU64,
 }
 
 /// The sockets of a connection.
 enum Sockets {
     One(Arc<Socket>),
-    /// Dialled when they are needed.
-    Cluster(Mutex<HashMap<Arc<Node>, Dialled>>),
+    /// Opened when they are needed.
+    Cluster(Mutex<HashMap<Arc<Node>, Arc<NodeSocket>>>),
 }
-
-/// A socket; one caller dials it while others wait.
-type Dialled = Arc<OnceCell<Arc<Socket>>>;
 
 impl Link {
     /// Connects, in a cluster to one of its nodes.
@@ -102,7 +99,6 @@ impl Link {
         limit: Duration,
     ) -> Result<Self, RedisError> {
         let options = topology.options();
-        let limit = limit.min(options.command_timeout);
         let sockets = match &options.deployment {
             Deployment::Single(node) => Sockets::One(Arc::new(topology.dial(node, limit).await?)),
             Deployment::Unix(path) => Sockets::One(Arc::new(
@@ -115,9 +111,16 @@ impl Link {
         };
         let heals = purpose == Use::Shared && options.is_cluster();
         let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
-        let learnt = AtomicU64::new(0);
-        let link =
-            Self { topology: Arc::clone(topology), sockets, heals, aborted, watched, learnt };
+        let refresh_count = AtomicU64::new(0);
+        let link = Self {
+            topology: Arc::clone(topology),
+            sockets,
+            connect_limit: limit,
+            heals,
+            aborted,
+            watched,
+            refresh_count,
+        };
         if link.is_cluster() {
             let entering = link.enter(limit);
             within(limit, entering).await.ok_or_else(|| late(limit))??;
@@ -128,7 +131,7 @@ impl Link {
     /// Learns the slots, unless they are known, and connects to a node that answers.
     async fn enter(&self, limit: Duration) -> Result<(), RedisError> {
         if self.topology.owners().is_empty() {
-            self.topology.learn().await?;
+            self.topology.learn(limit).await?;
         }
         let owners = self.topology.owners();
         let dialling: Vec<_> = owners.iter().map(|node| self.socket(node, limit)).collect();
@@ -136,7 +139,7 @@ impl Link {
             Ok(_) => return Ok(()),
             Err(errors) => errors,
         };
-        let none = || unsent("no node of the cluster answers");
+        let none = || unsent(NONE_ANSWERS);
         Err(errors.into_iter().next_back().unwrap_or_else(none))
     }
 
@@ -158,7 +161,13 @@ impl Link {
     /// Closes its sockets.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Release);
-        self.open_sockets(Socket::abort);
+        match &self.sockets {
+            Sockets::One(socket) => socket.abort(),
+            Sockets::Cluster(sockets) => {
+                let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+                sockets.values().for_each(|socket| socket.abort());
+            }
+        }
     }
 
     /// The limit of commands without one of their own.
@@ -180,6 +189,22 @@ impl Link {
                 self.topology.owners().iter().map(|node| ClusterNode(Node::clone(node))).collect()
             }
         }
+    }
+
+    /// Returns the masters of the cluster as one of its nodes knows them now.
+    ///
+    /// # Errors
+    ///
+    /// No node answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub(crate) async fn nodes_now(&self) -> Result<Vec<ClusterNode>, RedisError> {
+        if self.is_cluster() {
+            self.topology.learn(self.connect_limit).await?;
+        }
+        Ok(self.nodes())
     }
 
     /// The most sockets that it has.
@@ -285,7 +310,7 @@ impl Link {
         if left >= self.limit() / 2 && (is_silent || socket.is_stuck()) {
             socket.abort();
             if let Some(node) = node.filter(|_| is_silent) {
-                self.topology.suspect(node);
+                self.topology.mark_down(node, self.connect_limit);
             }
         }
         Err(ran_out(command, patience))
@@ -304,7 +329,7 @@ impl Link {
             Sockets::One(socket) => what(socket),
             Sockets::Cluster(sockets) => {
                 let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-                sockets.values().filter_map(|dialled| dialled.get()).any(|socket| what(socket))
+                sockets.values().filter_map(|socket| socket.get()).any(|socket| what(socket))
             }
         }
     }
@@ -317,7 +342,7 @@ impl Link {
                 let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
                 sockets
                     .values()
-                    .filter_map(|dialled| dialled.get())
+                    .filter_map(|socket| socket.get())
                     .map(|socket| what(socket))
                     .collect()
             }

@@ -8,8 +8,10 @@
 //! # Invariants
 //!
 //! 1. A node is down only while its task runs. The task ends when the node answers or owns no slot
-//!    any more, and when the topology is dropped or ended.
+//!    any more, and when the topology is ended.
 //! 2. No lock is held across an await.
+//! 3. A node whose ID is known is dialled only as that node: another server may have its address by
+//!    now.
 
 pub(crate) mod sentinel;
 mod slots;
@@ -22,45 +24,62 @@ use crate::driver::Socket;
 use crate::driver::dial::Place;
 use crate::driver::overdue::Patience;
 use crate::error::RedisError;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use slots::{Slots, read};
+use crate::staggered::staggered;
+use crate::subscription::until_closed;
+use slots::{Slots, id_in, read};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// The pause between two checks of a cluster in trouble.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many nodes are asked for the slots at the same time; the first answer counts.
+/// How long the task of a node that is down may not have run before callers let it run: on a
+/// runtime that only runs inside `block_on` it runs only while somebody waits.
+const STALLED_AFTER: Duration = Duration::from_millis(200);
+
+/// How many of the known nodes are asked for the slots.
 const ASKED: usize = 3;
+
+/// How long after one node of a cluster the next one is tried as well.
+pub(crate) const NODE_DELAY: Duration = Duration::from_millis(250);
 
 /// What all connections of one manager know together.
 #[derive(Debug)]
 pub(crate) struct Topology {
     options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
-    down: Mutex<HashMap<Arc<Node>, Option<AbortHandle>>>,
-    /// Whether the slots are being learnt again, because of a MOVED.
-    asking: Arc<AtomicBool>,
+    down: Mutex<HashMap<Arc<Node>, DownNode>>,
+    /// The task that learns the slots again.
+    refreshing: Mutex<Option<AbortHandle>>,
     /// How often the slots were learnt.
-    learnt: AtomicU64,
+    refresh_count: AtomicU64,
+}
+
+/// A node that does not answer, as long as its task runs.
+#[derive(Debug)]
+struct DownNode {
+    task: AbortHandle,
+    /// When the task last ran.
+    ran: Instant,
+    /// The sender is dropped when the task ends.
+    ended: watch::Receiver<()>,
 }
 
 impl Topology {
     pub(crate) fn new(options: Arc<RedisConnectOptions>) -> Arc<Self> {
-        let (slots, down) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { options, slots, down, asking: Arc::default(), learnt: AtomicU64::new(0) })
+        let (slots, down, refreshing) = (RwLock::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { options, slots, down, refreshing, refresh_count: AtomicU64::new(0) })
     }
 
     /// Ends the tasks: no connection will be opened any more.
     pub(crate) fn end(&self) {
-        let tasks: Vec<AbortHandle> = self.down().values().flatten().cloned().collect();
-        tasks.iter().for_each(AbortHandle::abort);
+        self.down().values().for_each(|down| down.task.abort());
+        self.refreshing().iter().for_each(AbortHandle::abort);
     }
 
     pub(crate) fn options(&self) -> &RedisConnectOptions {
@@ -83,47 +102,102 @@ impl Topology {
     }
 
     /// Returns how often the slots were learnt.
-    pub(crate) fn learnt(&self) -> u64 {
-        self.learnt.load(Ordering::Acquire)
+    pub(crate) fn refresh_count(&self) -> u64 {
+        self.refresh_count.load(Ordering::Acquire)
     }
 
     /// Returns whether a node is known not to answer.
     pub(crate) fn is_down(&self, node: &Node) -> bool {
-        self.down().contains_key(node)
+        self.down().get(node).is_some_and(|down| !down.task.is_finished())
     }
 
-    /// Connects to a node.
+    /// Returns whether a node is known not to answer. If its task has not run for a while it is
+    /// given a moment first.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub(crate) async fn is_still_down(&self, node: &Node) -> bool {
+        let ended = match self.down().get(node).filter(|down| !down.task.is_finished()) {
+            None => return false,
+            Some(down) if down.ran.elapsed() < STALLED_AFTER => return true,
+            Some(down) => down.ended.clone(),
+        };
+        let _ = within(PAUSE, until_closed(ended)).await;
+        self.is_down(node)
+    }
+
+    /// Connects to whatever server is at an address.
     pub(crate) async fn dial(&self, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
         Socket::dial(Place::Network(node), &self.options.login, &self.options, limit).await
     }
 
-    /// Marks a node as down.
-    pub(crate) fn suspect(self: &Arc<Self>, node: &Arc<Node>) {
-        match self.down().entry(Arc::clone(node)) {
-            Entry::Occupied(_) => return,
-            Entry::Vacant(place) => place.insert(None),
-        };
-        let down = Down { topology: Arc::downgrade(self), node: Arc::clone(node) };
-        // Without the lock: on a runtime that has ended, `down` is dropped at once.
-        let task = tokio::spawn(look_after(down));
-        if let Some(known) = self.down().get_mut(node) {
-            *known = Some(task.abort_handle());
+    /// Connects to a node of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::NotSent`] if another server has its address, or a server without a cluster.
+    /// One that does not say who it is passes, and so does a node whose ID is not known.
+    ///
+    /// # Cancel safety
+    ///
+    /// The socket is closed.
+    pub(crate) async fn dial_member(
+        &self,
+        node: &Node,
+        limit: Duration,
+    ) -> Result<Socket, RedisError> {
+        let patience = Patience::new(limit);
+        let socket = self.dial(node, limit).await?;
+        let known = self.slots.read().unwrap_or_else(PoisonError::into_inner).id(node);
+        let Some(known) = known else { return Ok(socket) };
+        let question = Command::new("CLUSTER").arg("MYID");
+        let is_another = match within(patience.left(), socket.send(&question, patience)).await {
+            None => Err(RedisError::NotSent { reason: format!("{node} does not say who it is") }),
+            Some(Ok(id)) => Ok(id_in(&id).is_some_and(|id| id != known)),
+            Some(Err(RedisError::Server { message, .. })) => Ok(message.contains(NO_CLUSTER)),
+            Some(Err(error)) => Err(error),
+        }?;
+        let reason = || format!("another server has the address of the node {node} by now");
+        if is_another { Err(RedisError::NotSent { reason: reason() }) } else { Ok(socket) }
+    }
+
+    /// Marks a node as down. It is dialled within this limit.
+    pub(crate) fn mark_down(self: &Arc<Self>, node: &Arc<Node>, limit: Duration) {
+        let mut down = self.down();
+        if down.get(node).is_some_and(|down| !down.task.is_finished()) {
+            return;
         }
+        let (running, ended) = watch::channel(());
+        let (topology, watched) = (Arc::downgrade(self), Arc::clone(node));
+        let task = tokio::spawn(async move {
+            let _running = running;
+            watch_node(topology, watched, limit).await;
+        });
+        let task = task.abort_handle();
+        down.insert(Arc::clone(node), DownNode { task, ran: Instant::now(), ended });
     }
 
     /// Notes the new owner of a slot. Others may have moved as well, so all are learnt again.
-    pub(crate) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>) {
+    pub(crate) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>, limit: Duration) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
-        if !self.asking.swap(true, Ordering::AcqRel) {
-            let (topology, asking) = (Arc::downgrade(self), Asking(Arc::clone(&self.asking)));
-            drop(tokio::spawn(async move {
-                let _asking = asking;
-                if let Some(topology) = topology.upgrade() {
-                    let _ = topology.learn().await;
-                }
-                sleep(PAUSE).await;
-            }));
+        self.refresh(limit);
+    }
+
+    /// Has the slots learnt again in the background, unless they are being learnt.
+    pub(crate) fn refresh(self: &Arc<Self>, limit: Duration) {
+        let mut refreshing = self.refreshing();
+        if refreshing.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
         }
+        let topology = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            if let Some(topology) = topology.upgrade() {
+                let _ = topology.learn(limit).await;
+            }
+            sleep(PAUSE).await;
+        });
+        *refreshing = Some(task.abort_handle());
     }
 
     /// Asks a few nodes for the slots, and the startup nodes if none of these answers: all others
@@ -132,45 +206,48 @@ impl Topology {
     /// # Errors
     ///
     /// The error of the last one if none answers.
-    pub(crate) async fn learn(&self) -> Result<(), RedisError> {
-        let known = self.informants();
-        if !known.is_empty() && self.learn_from(known).await.is_ok() {
-            return Ok(());
-        }
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any point.
+    pub(crate) async fn learn(&self, limit: Duration) -> Result<(), RedisError> {
         let Deployment::Cluster(startup) = &self.options.deployment else { return Ok(()) };
-        self.learn_from(startup.iter().cloned().map(Arc::new).collect()).await
+        let known = self.nodes_to_ask().into_iter().map(|node| (node, true));
+        let startup = startup.iter().map(|node| (Arc::new(node.clone()), false));
+        let asking: Vec<_> =
+            known.chain(startup).map(|(node, is_known)| self.ask(node, is_known, limit)).collect();
+        let slots = staggered(asking, NODE_DELAY).await.map_err(|errors| {
+            let none = || RedisError::NotSent { reason: NONE_ANSWERS.to_owned() };
+            errors.into_iter().next_back().unwrap_or_else(none)
+        })?;
+        *self.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
+        self.refresh_count.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
-    async fn learn_from(&self, nodes: Vec<Arc<Node>>) -> Result<(), RedisError> {
-        let mut last = RedisError::NotSent { reason: "no node of the cluster answers".to_owned() };
-        let mut asking: FuturesUnordered<_> =
-            nodes.into_iter().map(|node| self.ask(node)).collect();
-        while let Some(answer) = asking.next().await {
-            match answer {
-                Ok(slots) => {
-                    *self.slots.write().unwrap_or_else(PoisonError::into_inner) = slots;
-                    self.learnt.fetch_add(1, Ordering::AcqRel);
-                    return Ok(());
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    async fn ask(&self, node: Arc<Node>) -> Result<Slots, RedisError> {
-        let limit = self.options.command_timeout;
-        let socket = self.dial(&node, limit).await?;
-        let slots = Command::new("CLUSTER").arg("SLOTS");
-        let answer = within(limit, socket.send(&slots, Patience::new(limit))).await;
-        read(
-            answer.ok_or(RedisError::TimedOut { command: "CLUSTER SLOTS".to_owned(), limit })??,
-            &node,
-        )
+    /// Asks a node for the slots. A startup node may be any node of the cluster.
+    async fn ask(
+        &self,
+        node: Arc<Node>,
+        is_known: bool,
+        limit: Duration,
+    ) -> Result<Slots, RedisError> {
+        let asking = async {
+            let socket = match is_known {
+                true => self.dial_member(&node, limit).await?,
+                false => self.dial(&node, limit).await?,
+            };
+            let slots = Command::new("CLUSTER").arg("SLOTS");
+            read(socket.send(&slots, Patience::new(limit)).await?, &node)
+        };
+        let command = || "CLUSTER SLOTS".to_owned();
+        within(limit, asking)
+            .await
+            .ok_or_else(|| RedisError::TimedOut { command: command(), limit })?
     }
 
     /// Returns a few random nodes that are not down; at first none is known.
-    fn informants(&self) -> Vec<Arc<Node>> {
+    fn nodes_to_ask(&self) -> Vec<Arc<Node>> {
         let mut nodes = self.nodes();
         nodes.retain(|node| !self.is_down(node));
         fastrand::shuffle(&mut nodes);
@@ -178,41 +255,28 @@ impl Topology {
         nodes
     }
 
-    fn down(&self) -> MutexGuard<'_, HashMap<Arc<Node>, Option<AbortHandle>>> {
+    fn down(&self) -> MutexGuard<'_, HashMap<Arc<Node>, DownNode>> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Marks the slots as being learnt until it is dropped, as happens when the runtime of its task
-/// ends.
-struct Asking(Arc<AtomicBool>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+    fn refreshing(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Marks a node as down until it is dropped.
-struct Down {
-    topology: Weak<Topology>,
-    node: Arc<Node>,
-}
+/// How an error reads if no node could be asked.
+pub(crate) const NONE_ANSWERS: &str = "no node of the cluster answers";
 
-impl Drop for Down {
-    fn drop(&mut self) {
-        if let Some(topology) = self.topology.upgrade() {
-            topology.down().remove(&self.node);
-        }
-    }
-}
+/// What a server without a cluster answers to CLUSTER.
+const NO_CLUSTER: &str = "cluster support disabled";
 
 /// Waits until a node answers or owns no slot any more.
-async fn look_after(down: Down) {
-    let Down { topology, node } = &down;
+async fn watch_node(topology: Weak<Topology>, node: Arc<Node>, limit: Duration) {
     let knocking = async {
         while let Some(topology) = topology.upgrade() {
-            if topology.dial(node, topology.options.command_timeout).await.is_ok() {
+            if topology.dial_member(&node, limit).await.is_ok() {
+                // It may have lost its slots meanwhile.
+                topology.refresh(limit);
                 return;
             }
             drop(topology);
@@ -221,8 +285,17 @@ async fn look_after(down: Down) {
     };
     let learning = async {
         while let Some(topology) = topology.upgrade() {
-            if topology.learn().await.is_ok() && !topology.owners().contains(node) {
+            if topology.learn(limit).await.is_ok() && !topology.owners().contains(&node) {
                 return;
+            }
+            drop(topology);
+            sleep(PAUSE).await;
+        }
+    };
+    let running = async {
+        while let Some(topology) = topology.upgrade() {
+            if let Some(down) = topology.down().get_mut(&node) {
+                down.ran = Instant::now();
             }
             drop(topology);
             sleep(PAUSE).await;
@@ -231,6 +304,7 @@ async fn look_after(down: Down) {
     tokio::select! {
         () = knocking => {}
         () = learning => {}
+        () = running => {}
     }
 }
 
@@ -238,6 +312,8 @@ async fn look_after(down: Down) {
 mod tests {
     use super::*;
     use tokio::runtime::Builder;
+
+    const LIMIT: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_runtime_that_ends_leaves_nothing_marked_as_under_way() {
@@ -247,18 +323,20 @@ mod tests {
         let ended = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = ended.handle().clone();
         ended.block_on(async {
-            topology.suspect(&node);
-            topology.moved(7, &node);
+            topology.mark_down(&node, LIMIT);
+            topology.moved(7, &node, LIMIT);
             tokio::task::yield_now().await;
         });
-        assert!(topology.is_down(&node) && topology.asking.load(Ordering::Acquire));
+        let is_refreshing =
+            || topology.refreshing().as_ref().is_some_and(|task| !task.is_finished());
+        assert!(topology.is_down(&node) && is_refreshing());
         drop(ended);
-        assert!(!topology.is_down(&node) && !topology.asking.load(Ordering::Acquire));
+        assert!(!topology.is_down(&node) && !is_refreshing());
         let _entered = handle.enter();
-        topology.suspect(&node);
-        topology.moved(7, &node);
+        topology.mark_down(&node, LIMIT);
+        topology.moved(7, &node, LIMIT);
         assert!(
-            !topology.is_down(&node) && !topology.asking.load(Ordering::Acquire),
+            !topology.is_down(&node) && !is_refreshing(),
             "what can never run is not waited for"
         );
     }

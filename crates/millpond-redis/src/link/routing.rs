@@ -1,7 +1,8 @@
 //! The way of a command through a cluster: the node it is sent to, and the redirections it follows.
 
+use super::node_socket::NodeSocket;
 use super::redirection::{Redirection, redirection};
-use super::{Dialled, Link, PAUSE, REDIRECTIONS_MAX, Sockets, late, unsent};
+use super::{Link, PAUSE, REDIRECTIONS_MAX, Sockets, late, unsent};
 use crate::command::slot::Slot;
 use crate::command::{ClusterNode, Command};
 use crate::connect::node::Node;
@@ -9,6 +10,7 @@ use crate::deadlines::within;
 use crate::driver::overdue::Patience;
 use crate::driver::{Socket, error_in};
 use crate::error::RedisError;
+use crate::topology::NONE_ANSWERS;
 use crate::value::Value;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -38,12 +40,15 @@ impl Link {
             (node, asking) = match next {
                 Some(Redirection::Moved(slot, to)) => {
                     let to = Arc::new(to);
-                    self.topology.moved(slot, &to);
+                    self.topology.moved(slot, &to, self.connect_limit);
                     (to, false)
                 }
                 Some(Redirection::Ask(to)) => (Arc::new(to), true),
                 Some(Redirection::Again) => (self.place_of(command)?, false),
                 None => {
+                    if let Err(error) = &outcome {
+                        self.note_outage(error);
+                    }
                     match command.name() {
                         "WATCH" if outcome.is_ok() => {
                             let before = self.watched();
@@ -125,58 +130,76 @@ impl Link {
         };
         // Any node redirects the command.
         let any = || self.topology.owners().into_iter().find(|node| !self.topology.is_down(node));
-        known.or_else(any).ok_or_else(|| unsent("no node of the cluster answers"))
+        known.or_else(any).ok_or_else(|| unsent(NONE_ANSWERS))
     }
 
-    /// Returns the socket to a node of a cluster, and dials it if there is none.
+    /// Has the slots learnt again if a node serves none: others may have taken over.
+    pub(super) fn note_outage(&self, error: &RedisError) {
+        if matches!(error.code(), Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN")) {
+            self.topology.refresh(self.connect_limit);
+        }
+    }
+
+    /// Returns the socket to a node of a cluster, and opens it if there is none. The limit is that
+    /// of the caller; the attempt goes on after it.
     pub(super) async fn socket(
         &self,
         node: &Arc<Node>,
         limit: Duration,
     ) -> Result<Arc<Socket>, RedisError> {
-        let Sockets::Cluster(sockets) = &self.sockets else {
-            return Err(unsent("it is no cluster"));
-        };
         if self.aborted.load(Ordering::Acquire) {
             return Err(unsent("the connection was closed"));
         }
-        if self.topology.is_down(node) {
+        if self.topology.is_still_down(node).await {
             return Err(unsent(&format!("{node} does not answer")));
         }
-        let dialled = {
-            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            let learnt = self.topology.learnt();
-            if self.learnt.swap(learnt, Ordering::AcqRel) != learnt {
-                let (members, watched) = (self.topology.nodes(), self.watched());
-                sockets.retain(|place, _| {
-                    place == node || members.contains(place) || watched.as_ref() == Some(place)
-                });
-            }
-            let dialled = sockets.entry(Arc::clone(node)).or_default();
-            if dialled.get().is_some_and(|socket| socket.is_dead()) {
-                if !self.heals {
-                    return Err(unsent("the server has closed it"));
-                }
-                *dialled = Dialled::default();
-            }
-            Arc::clone(dialled)
-        };
-        if let Some(socket) = dialled.get() {
+        let socket = self.node_socket(node)?;
+        if let Some(socket) = socket.get() {
             return Ok(Arc::clone(socket));
         }
-        let dialling =
-            dialled.get_or_try_init(async || self.topology.dial(node, limit).await.map(Arc::new));
         let since = Instant::now();
-        let error = match within(limit, dialling).await {
-            Some(Ok(socket)) => return Ok(Arc::clone(socket)),
+        let error = match within(limit, socket.opened()).await {
+            Some(Ok(socket)) => return Ok(socket),
             Some(Err(error)) => error,
             None => late(limit),
         };
         // A short limit says nothing about the node.
         let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
-        if was_patient && matches!(error, RedisError::NotSent { .. }) {
-            self.topology.suspect(node);
+        if was_patient && error.is_outage() {
+            self.topology.mark_down(node, self.connect_limit);
         }
         Err(error)
+    }
+
+    /// Returns the socket to a node, or the attempt to open it.
+    fn node_socket(&self, node: &Arc<Node>) -> Result<Arc<NodeSocket>, RedisError> {
+        let Sockets::Cluster(sockets) = &self.sockets else {
+            return Err(unsent("it is no cluster"));
+        };
+        let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.topology.refresh_count();
+        if self.refresh_count.swap(count, Ordering::AcqRel) != count {
+            let (members, watched) = (self.topology.nodes(), self.watched());
+            sockets.retain(|place, _| {
+                place == node || members.contains(place) || watched.as_ref() == Some(place)
+            });
+        }
+        let known = sockets.get(node);
+        let is_dead = known.and_then(|known| known.get()).is_some_and(|socket| socket.is_dead());
+        if is_dead && !self.heals {
+            return Err(unsent("the server has closed it"));
+        }
+        match known {
+            Some(known) if !is_dead && !known.has_failed() => Ok(Arc::clone(known)),
+            _ => {
+                if is_dead {
+                    // Its node may have been replaced.
+                    self.topology.refresh(self.connect_limit);
+                }
+                let dialled = Arc::new(NodeSocket::dial(&self.topology, node, self.connect_limit));
+                sockets.insert(Arc::clone(node), Arc::clone(&dialled));
+                Ok(dialled)
+            }
+        }
     }
 }

@@ -69,12 +69,15 @@ impl Link {
                 self.watch(None);
             }
             (node, asking) = match refused.redirection {
-                None => return Err(refused.error),
+                None => {
+                    self.note_outage(&refused.error);
+                    return Err(refused.error);
+                }
                 // EXEC has ended the watch, so a second attempt would not notice a change.
                 Some(_) if watched.is_some() => return Err(RedisError::moving()),
                 Some(Redirection::Moved(slot, to)) => {
                     let to = Arc::new(to);
-                    self.topology.moved(slot, &to);
+                    self.topology.moved(slot, &to, self.connect_limit);
                     (to, false)
                 }
                 Some(Redirection::Ask(to)) => (Arc::new(to), true),

@@ -17,7 +17,11 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long after its answer a sentinel is asked again, while the master that it has named does not
+/// answer: there may be another one by now.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Connects to the master that the sentinels name, if it is one.
 ///
@@ -28,16 +32,21 @@ use tokio::time::{Instant, timeout_at};
 /// # Cancel safety
 ///
 /// All sockets are closed.
-pub(crate) async fn master(
+pub(crate) async fn master<'a>(
     topology: &Arc<Topology>,
-    sentinels: &[Node],
+    sentinels: &'a [Node],
     service: &str,
     login: &Login,
     limit: Duration,
 ) -> Result<Socket, RedisError> {
     let until = Instant::now() + limit;
+    let ask_after = async |delay: Duration, sentinel: &'a Node| {
+        sleep(delay).await;
+        (sentinel, ask(topology, sentinel, service, login, limit).await)
+    };
     let mut asking: FuturesUnordered<_> =
-        sentinels.iter().map(|sentinel| ask(topology, sentinel, service, login, limit)).collect();
+        sentinels.iter().map(|sentinel| ask_after(Duration::ZERO, sentinel)).collect();
+    let mut asking_again = FuturesUnordered::new();
     let (mut dialling, mut named) = (FuturesUnordered::new(), HashSet::new());
     let mut last = None;
     while !(asking.is_empty() && dialling.is_empty()) {
@@ -45,32 +54,45 @@ pub(crate) async fn master(
             tokio::select! {
                 Some(socket) = dialling.next() => Step::Dialled(socket),
                 Some(answer) = asking.next() => Step::Answered(answer),
+                Some(answer) = asking_again.next() => Step::Answered(answer),
             }
         };
         let Ok(step) = timeout_at(until, step).await else { break };
-        match step {
-            Step::Dialled(Ok(socket)) => return Ok(socket),
-            Step::Dialled(Err(error)) => last = Some(error),
-            Step::Answered(Ok(Some(master))) => {
+        let (sentinel, answer) = match step {
+            Step::Dialled((_, Ok(socket))) => return Ok(socket),
+            Step::Dialled((master, Err(error))) => {
+                named.remove(&master);
+                last = Some(error);
+                continue;
+            }
+            Step::Answered(answered) => answered,
+        };
+        asking_again.push(ask_after(ASK_AGAIN_AFTER, sentinel));
+        match answer {
+            Ok(Some(master)) => {
                 if named.insert(master.clone()) {
-                    dialling.push(enter(topology, master, limit));
+                    dialling.push(async {
+                        let outcome = enter(topology, &master, limit).await;
+                        (master, outcome)
+                    });
                 }
             }
-            Step::Answered(Ok(None)) => {
+            Ok(None) => {
                 last = last.or(Some(RedisError::of_server("ERR No such master with that name")))
             }
             // It says more than "no such master".
-            Step::Answered(Err(error)) => {
-                last = last.filter(|last| last.code().is_none()).or(Some(error))
-            }
+            Err(error) => last = last.filter(|last| last.code().is_none()).or(Some(error)),
         }
     }
-    Err(last.unwrap_or_else(|| RedisError::NotSent { reason: "no sentinel answers".to_owned() }))
+    Err(last.unwrap_or_else(|| match named.iter().next() {
+        Some(master) => late(master, limit),
+        None => RedisError::NotSent { reason: "no sentinel answers".to_owned() },
+    }))
 }
 
-enum Step {
-    Dialled(Result<Socket, RedisError>),
-    Answered(Result<Option<Node>, RedisError>),
+enum Step<'a> {
+    Dialled((Node, Result<Socket, RedisError>)),
+    Answered((&'a Node, Result<Option<Node>, RedisError>)),
 }
 
 /// Asks a sentinel who the master is.
@@ -98,10 +120,10 @@ async fn ask(
 
 /// Connects to a node that a sentinel names, and checks that it is a master: the sentinel may not
 /// know of the last failover.
-async fn enter(topology: &Topology, node: Node, limit: Duration) -> Result<Socket, RedisError> {
+async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
-        let socket = topology.dial(&node, limit).await?;
+        let socket = topology.dial(node, limit).await?;
         match socket.send(&Command::new("ROLE"), Patience::new(limit)).await? {
             Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => {
                 Ok(socket)
@@ -109,8 +131,11 @@ async fn enter(topology: &Topology, node: Node, limit: Duration) -> Result<Socke
             _ => Err(unsent(format!("the sentinels name {node}, which is no master"))),
         }
     };
-    let late = || {
-        Err(unsent(format!("the master {node} did not answer within {:.3} s", limit.as_secs_f64())))
-    };
-    within(limit, entering).await.unwrap_or_else(late)
+    within(limit, entering).await.unwrap_or_else(|| Err(late(node, limit)))
+}
+
+fn late(master: &Node, limit: Duration) -> RedisError {
+    let seconds = limit.as_secs_f64();
+    let reason = format!("the master {master} did not answer within {seconds:.3} s");
+    RedisError::NotSent { reason }
 }

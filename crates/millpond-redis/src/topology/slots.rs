@@ -3,15 +3,21 @@
 use crate::connect::node::Node;
 use crate::error::RedisError;
 use crate::value::{FromValue, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const SLOTS: usize = 16_384;
+
+/// The length of the ID of a node, in hexadecimal digits.
+const ID_LENGTH: usize = 40;
 
 /// The owner of each slot.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     /// All nodes, replicas included.
     nodes: Vec<Arc<Node>>,
+    /// The IDs of nodes, where the cluster names them.
+    ids: HashMap<Arc<Node>, String>,
     /// The index of the owner of each slot.
     owners: Vec<Option<usize>>,
 }
@@ -38,10 +44,15 @@ impl Slots {
         self.nodes.clone()
     }
 
+    /// Returns the ID of a node, if it is known.
+    pub(super) fn id(&self, node: &Node) -> Option<String> {
+        self.ids.get(node).cloned()
+    }
+
     /// Notes the owner of one slot.
     pub(super) fn put(&mut self, slot: u16, owner: Arc<Node>) {
         let at = self.place_of(owner);
-        self.own(usize::from(slot), usize::from(slot), at);
+        self.assign_range(usize::from(slot), usize::from(slot), at);
     }
 
     fn place_of(&mut self, node: Arc<Node>) -> usize {
@@ -51,7 +62,7 @@ impl Slots {
         })
     }
 
-    fn own(&mut self, first: usize, last: usize, at: usize) {
+    fn assign_range(&mut self, first: usize, last: usize, at: usize) {
         self.owners.resize(SLOTS, None);
         for owner in self.owners.iter_mut().take(last.saturating_add(1)).skip(first) {
             *owner = Some(at);
@@ -73,10 +84,14 @@ pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError>
         let (first, last) = (usize::from_value(first)?, usize::from_value(last)?);
         // The owner comes first, then its replicas.
         for (nth, node) in parts.enumerate() {
-            let Some(node) = node_in(node, answering) else { continue };
-            let at = slots.place_of(Arc::new(node));
+            let Some((node, id)) = node_in(node, answering) else { continue };
+            let node = Arc::new(node);
+            if let Some(id) = id {
+                slots.ids.insert(Arc::clone(&node), id);
+            }
+            let at = slots.place_of(node);
             if nth == 0 {
-                slots.own(first, last, at);
+                slots.assign_range(first, last, at);
             }
         }
     }
@@ -84,8 +99,15 @@ pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError>
     if slots.nodes.is_empty() { Err(RedisError::Lost { reason: reason() }) } else { Ok(slots) }
 }
 
+/// Reads the ID of a node. Proxies give other answers, which are none.
+pub(super) fn id_in(value: &Value) -> Option<String> {
+    let Value::Bytes(id) = value else { return None };
+    let is_id = id.len() == ID_LENGTH && id.iter().all(u8::is_ascii_hexdigit);
+    is_id.then(|| String::from_utf8_lossy(id).into_owned())
+}
+
 /// Reads `[host, port, id, ..]`. Without a host it is that of the answering node.
-fn node_in(value: Value, answering: &Node) -> Option<Node> {
+fn node_in(value: Value, answering: &Node) -> Option<(Node, Option<String>)> {
     let Value::List(parts) = value else { return None };
     let mut parts = parts.into_iter();
     let host = Option::<String>::from_value(parts.next()?).ok()?;
@@ -93,7 +115,7 @@ fn node_in(value: Value, answering: &Node) -> Option<Node> {
     let host = host
         .filter(|host| !host.is_empty() && host != "?")
         .unwrap_or_else(|| answering.host.clone());
-    Some(Node { host, port })
+    Some((Node { host, port }, parts.next().as_ref().and_then(id_in)))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod memory;
 mod messages;
 mod outage;
 mod protocol;
+mod replaced_node;
 mod resharding;
 mod scripted;
 mod sentinel;
