@@ -39,8 +39,7 @@ const ROWS: [(&str, Ours); 18] = [
 ];
 
 /// Every user of millpond builds the core, so each of its dependencies is a decision.
-const CORE: [&str; 7] =
-    ["async-trait", "coarsetime", "fastrand", "parking_lot", "spin", "tokio", "tracing"];
+const CORE: [&str; 6] = ["async-trait", "coarsetime", "fastrand", "spin", "tokio", "tracing"];
 
 /// Every dependency of a crate of ours stands in the table.
 pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {

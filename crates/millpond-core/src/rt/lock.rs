@@ -14,6 +14,7 @@ mod kind {
     use std::hint;
     use std::marker::PhantomData;
     use std::ops::{Deref, DerefMut};
+    use std::sync::PoisonError;
     use std::thread;
     use std::time::Duration;
 
@@ -37,7 +38,7 @@ mod kind {
     /// lock of the usual kind.
     pub(crate) struct Mutex<T> {
         spin: spin::mutex::SpinMutex<T>,
-        queue: parking_lot::Mutex<()>,
+        queue: std::sync::Mutex<()>,
     }
 
     pub(crate) struct MutexGuard<'a, T> {
@@ -48,7 +49,7 @@ mod kind {
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self { spin: spin::mutex::SpinMutex::new(value), queue: parking_lot::Mutex::new(()) }
+            Self { spin: spin::mutex::SpinMutex::new(value), queue: std::sync::Mutex::new(()) }
         }
 
         #[inline]
@@ -63,7 +64,7 @@ mod kind {
             reason = "the last resort of a thread that finds the lock taken for long"
         )]
         fn wait(&self) -> spin::mutex::SpinMutexGuard<'_, T> {
-            let _first = self.queue.lock();
+            let _first = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let mut attempts = 0_u32;
             loop {
                 if !self.spin.is_locked()
